@@ -1,0 +1,1 @@
+"""Rows to token ids, cached once; token-budget batches."""

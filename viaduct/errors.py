@@ -1,0 +1,60 @@
+"""The error tree, and the one rule that prints it.
+
+    ViaductError
+      UsageError     a name, option or recipe that cannot be used as given
+      DataError      a data file that is missing, damaged or not what it says it is
+      StoreError     a results directory that does not fit what is asked of it
+      TransientError something that may work when tried again (a full lock queue, a lost file system)
+
+A user's mistake is one message: what was given (file and line), what is allowed, the nearest match, how to fix it.
+The command line prints it without a traceback and exits with status 2. Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class ViaductError(Exception):
+    """A mistake that a person can mend; `str()` is the whole message."""
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message if fix is None else f"{message}\n  how to fix: {fix}")
+
+
+class UsageError(ViaductError):
+    """A name, option or recipe that cannot be used as given."""
+
+
+class DataError(ViaductError):
+    """A data file that is missing, damaged or not what it says it is."""
+
+    def __init__(
+        self, message: str, *, path: Path | None = None, line: int | None = None, fix: str | None = None
+    ) -> None:
+        where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        super().__init__(where + message, fix=fix)
+
+
+class StoreError(ViaductError):
+    """A results directory that does not fit what is asked of it."""
+
+
+class TransientError(ViaductError):
+    """A fault of the moment: the same step may succeed when tried again."""
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `given`, or None when nothing is close."""
+    matches = difflib.get_close_matches(given.lower(), {name.lower(): name for name in known}, n=1, cutoff=0.5)
+    return next((name for name in known if name.lower() == matches[0]), None) if matches else None
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist: what was given, the nearest match, what is allowed."""
+    names = sorted(known)
+    close = nearest(given, names)
+    hint = f" Did you mean '{close}'?" if close else ""
+    return UsageError(f"unknown {what} '{given}'.{hint}", fix=f"use one of: {', '.join(names)}")

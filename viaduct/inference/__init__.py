@@ -1,0 +1,1 @@
+"""Prediction, embedding and mining."""

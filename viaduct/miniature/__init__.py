@@ -1,0 +1,1 @@
+"""The embedded world: a small multilingual benchmark in official formats."""

@@ -1,0 +1,1 @@
+"""Result rows and the store they live in."""

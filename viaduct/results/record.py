@@ -1,0 +1,116 @@
+"""What a run leaves behind: result rows (one number each), stage costs, and what the run was about.
+
+These are the only things the report reads. All are plain JSON on disk.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A frozen JSON record; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ResultRow(Record):
+    """One score of one trained model in one language."""
+
+    recipe: str
+    encoder: str
+    arm: str
+    """Name of the intermediate arm; the baseline arm without intermediate training is "none"."""
+    task: str
+    task_version: int
+    language: str
+    split: str
+    """The split the scores are of, after substitution ("test", or "dev" where the recipe says so)."""
+    seed: int
+    metric: str
+    headline: bool
+    """Whether this is the metric that the task's table cell shows."""
+    value: float
+    """A fraction."""
+    n: int
+    n_missing: int
+    signature: str
+    selection: str
+    """How the checkpoint was chosen: "english dev", "last step" or "untrained" (retrieval with no target training)."""
+    substitution: str | None
+    """The declared substitution behind this number in words, None when the official split was used."""
+    fingerprint: str
+    """Of the Score stage."""
+
+
+class StageCost(Record):
+    """What one stage spent. `seconds` adds up over resumed attempts."""
+
+    encoder: str
+    arm: str
+    task: str
+    """The target whose chain the stage belongs to; "" for stages shared by all targets."""
+    stage: str
+    """"pretrain", "train", "predict" or "score"."""
+    path: str
+    """Directory below the store."""
+    seed: int
+    seconds: float
+    tokens: int
+    """Real (non-padding) tokens that went through the encoder, 0 for score."""
+    padding_fraction: float | None
+    """Padding slots / all slots; None where no batches were made."""
+    flops: float | None
+    """Analytic estimate of the floating-point operations, None where nothing was computed."""
+    peak_memory_bytes: int
+    """Highest resident memory of the process during the stage."""
+    device: str
+    threads: int
+    versions: dict[str, str]
+    finished: str
+    """UTC, ISO 8601."""
+
+
+class DataNote(Record):
+    """How many rows of one task, split and language were found and where."""
+
+    task: str
+    split: str
+    language: str
+    layout: str
+    found: int
+    published: int | None
+
+
+class SubstitutionNote(Record):
+    """One declared substitution: what was asked for, what was used instead, why."""
+
+    task: str
+    split: str
+    used: str
+    why: str
+
+
+class About(Record):
+    """What a run was: everything the report says that is not a number measured."""
+
+    recipe: str
+    hypothesis: str
+    command: str
+    encoder: str
+    encoder_details: dict[str, str]
+    """Shown as is: parameters, layers, vocabulary, training text, ..."""
+    arms: tuple[str, ...]
+    """In table order; "none" is the baseline when present."""
+    tasks: tuple[str, ...]
+    """In column order."""
+    seeds: tuple[int, ...]
+    miniature: bool
+    """True: the generated world; the report says on its face that it is no evidence."""
+    substitutions: tuple[SubstitutionNote, ...]
+    data: tuple[DataNote, ...]
+    settings: dict[str, str]
+    """Shown as is: learning rates, steps, batch tokens, ... per stage."""
+    versions: dict[str, str]
+    created: str
+    """UTC, ISO 8601."""

@@ -1,0 +1,1 @@
+"""Recipes, the stages they expand to, and running them."""

@@ -1,0 +1,166 @@
+"""A recipe: a declared experiment, as frozen models that a Python file builds or a YAML file is parsed into.
+
+Literals here are identity: changing one changes the fingerprint of the stages that use it. Where to run (device, threads,
+store, data folder) is not here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from viaduct.errors import UsageError
+
+
+class Spec(BaseModel):
+    """A frozen specification; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Training(Spec):
+    """How one stage is trained: AdamW with linear warm-up and decay, token-budget batches."""
+
+    learning_rate: float = 2e-5
+    """Peak rate of the encoder."""
+    head_learning_rate: float | None = None
+    """Peak rate of the head's own parameters; None: the encoder's."""
+    epochs: float = 3.0
+    """Passes over the training rows."""
+    max_steps: int | None = None
+    """Optimiser steps at most; None: as `epochs` says."""
+    batch_tokens: int = 2048
+    """Non-padding tokens per optimiser step, about."""
+    max_length: int = 128
+    """Tokens per row at most; longer rows are cut (pairs), split (tagging) or windowed (spans)."""
+    stride: int = 64
+    """Spans: tokens by which neighbouring windows overlap."""
+    warmup_fraction: float = 0.1
+    """Share of the steps spent warming up."""
+    weight_decay: float = 0.0
+    """Of weight matrices; embeddings, biases and LayerNorm have none."""
+    clip_norm: float = 1.0
+    """Global gradient norm at most."""
+    evaluations: int = 5
+    """How often English dev is scored, evenly spaced, the last after the last step; the best checkpoint is kept."""
+    dev_rows: int | None = 1000
+    """English dev rows scored at each evaluation (the first ones); None: all."""
+    patience: int | None = None
+    """Evaluations without improvement before stopping early; None: never."""
+    train_rows: int | None = None
+    """Training rows used (a seeded sample); None: all."""
+
+
+class Architecture(Spec):
+    """Shape of an XLM-R-like encoder that is built from scratch."""
+
+    layers: int = 4
+    hidden: int = 256
+    """Width of the residual stream."""
+    heads: int = 4
+    """Attention heads per layer."""
+    feed_forward: int = 1024
+    """Inner width of the feed-forward layers."""
+    vocabulary: int = 8000
+    """Pieces in the trained unigram vocabulary, special ones included."""
+    max_length: int = 512
+    """Longest input, in tokens."""
+    dropout: float = 0.1
+
+
+class Pretrain(Spec):
+    """An encoder of our own: tokenizer and weights trained on text (masked LM) and parallel text (translation LM)."""
+
+    name: str
+    architecture: Architecture = Architecture()
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    parallel: tuple[str, ...] = ()
+    """Cards of kind "parallel": both sides in one row, masked on both (TLM, arXiv 1901.07291)."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose files are there."""
+    parallel_share: float = 0.3
+    """Share of the training rows drawn from parallel text."""
+    sampling_exponent: float = 0.5
+    """Languages are drawn with probability proportional to size ** this (XLM-R uses 0.3)."""
+    mask_fraction: float = 0.15
+    training: Training = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
+    seed: int = 1
+    half_precision: bool = False
+    """Store the encoder's weights in float16."""
+
+
+class Intermediate(Spec):
+    """One intermediate arm: the tasks trained on before the target task. The baseline has no tasks and is named "none"."""
+
+    name: str
+    tasks: tuple[str, ...] = ()
+    training: Training = Training()
+
+
+class Target(Spec):
+    """One target task: trained in English, predicted in every language."""
+
+    task: str
+    training: Training = Training()
+    languages: tuple[str, ...] | Literal["all", "available"] = "all"
+    """"all": every language of the card must be there; "available": those whose labelled files are there (the report lists
+    the others); or a list."""
+    split: str = "test"
+    layer: int | None = None
+    """Retrieval: the hidden layer that is pooled, 0 = embeddings; None: two thirds up."""
+    pooling: Literal["mean", "first"] = "mean"
+
+
+class Substitution(Spec):
+    """A split that is missing, and what stands in for it. Nothing is ever substituted without one of these."""
+
+    task: str
+    split: Literal["train", "dev", "test"]
+    use_task: str | None = None
+    """Card to read instead; None: the same card."""
+    use_split: Literal["train", "dev", "test"]
+    part: tuple[float, float] = (0.0, 1.0)
+    """The share of its groups (rows with the same context or first text stay together) to use, e.g. (0.0, 0.9)."""
+    without_contexts_of: str | None = None
+    """Drop rows whose context occurs in this card's English test split."""
+    why: str
+
+    def words(self) -> str:
+        """The substitution in words, for reports."""
+        source = f"{self.use_task or self.task} {self.use_split}"
+        share = "" if self.part == (0.0, 1.0) else f", part {self.part[0]:g}-{self.part[1]:g}"
+        without = f", without the contexts of {self.without_contexts_of}" if self.without_contexts_of else ""
+        return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
+
+
+class Recipe(Spec):
+    """encoder x intermediates x targets x seeds, with the hypothesis stated before the run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    hypothesis: str
+    encoder: str | Pretrain
+    """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
+    revision: str | None = None
+    """Hub revision (commit) of the encoder; None only for folders and encoders to pretrain."""
+    intermediates: tuple[Intermediate, ...] = (Intermediate(name="none"),)
+    targets: tuple[Target, ...]
+    seeds: tuple[int, ...] = (1,)
+    substitutions: tuple[Substitution, ...] = ()
+    miniature: bool = False
+    """The data are the generated world: the report says on its face that it is no evidence."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        for what, names in (
+            ("intermediate", [arm.name for arm in self.intermediates]),
+            ("target", [target.task for target in self.targets]),
+            ("seed", [str(seed) for seed in self.seeds]),
+        ):
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            if doubled:
+                raise UsageError(f"recipe {self.name}: {what} '{doubled[0]}' is there twice")
+            if not names:
+                raise UsageError(f"recipe {self.name}: no {what} given")
+        return self

@@ -1,0 +1,1 @@
+"""Cards: one file says everything about one dataset."""

@@ -1,0 +1,274 @@
+"""What a card is: everything about one dataset, and how its files are found, read and counted.
+
+A card has one or more sources, in order of preference: the official files as published, the XTREME `download/` layout, the
+Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder; `{language}`, `{iso3}` and
+`{split}` are filled in, `*` is a glob. The first source whose files are there is read. Readers yield rows and raise DataError
+with file and line; they never guess a label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from viaduct.errors import DataError, UsageError, unknown
+from viaduct.languages import LANGUAGES
+from viaduct.metrics.score import MetricFunction
+from viaduct.rows import Pair, Row, Sentence, Span, Tagged
+
+Kind = Literal["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel", "captioned"]
+"""The shape of a task: it decides row type, head and prediction. Retrieval has one match per query; mining finds pairs."""
+
+Files = Mapping[str, tuple[Path, ...]]
+"""Role (as the source names it) -> the files found for it, never empty."""
+
+Reader = Callable[[Files, str, str], Iterable[Row]]
+"""(files, language, split) -> rows."""
+
+ROOTS = ("", "download", "xtreme_download")
+"""Folders below the data folder in which a source's patterns are tried."""
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A dataset repository on the Hugging Face Hub, at the one revision (a commit) that was checked."""
+
+    repository: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published form of a dataset's files."""
+
+    layout: Literal["official", "xtreme", "hub"]
+    files: Mapping[str, str]
+    """Role -> path pattern below the data folder, e.g. {"rows": "xnli/{split}-{language}.tsv"}."""
+    read: Reader
+    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "dev", "test": "test"})
+    """Our split -> the word used in the file names; a split that is absent here is not in this source."""
+    languages: Mapping[str, str] | None = None
+    """Our code -> the word used for `{language}` in the file names; None: the code itself, for all of the card's languages."""
+    optional: tuple[str, ...] = ()
+    """Roles whose files may be missing (a stripped gold file)."""
+    hub: Hub | None = None
+    """For layout "hub": files live below `hub/<owner>/<name>/` of the data folder, or are downloaded at this revision."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from a paper, as a fraction, with where it stands."""
+
+    model: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One card."""
+
+    name: str
+    version: int
+    """Raised with every change that can change a score; `history` says what changed."""
+    title: str
+    kind: Kind
+    languages: tuple[str, ...]
+    sources: tuple[Source, ...]
+    metric: MetricFunction | None
+    """None for cards that are only trained on, such as plain text."""
+    metrics: tuple[str, ...]
+    """Names of the scores that `metric` returns, the headline first."""
+    trained_on: str | None
+    """Name of the card whose English train split trains this task; None when nothing is trained (retrieval)."""
+    licence: str
+    citation: str
+    labels: tuple[str, ...] = ()
+    """The label set in index order (pair, tagged); () where the kind has none."""
+    expected: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(language, split) -> number of rows as published; for retrieval the sum of both sides."""
+    published: tuple[Published, ...] = ()
+    differs: str = ""
+    """Where our reading differs from the paper or from the reference code, and why."""
+    history: tuple[str, ...] = ("1: first version",)
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of one language and split, and which source they belong to."""
+
+    source: Source
+    files: Files
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, in a fixed order."""
+        return tuple(path for role in sorted(self.files) for path in self.files[role])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of one task, language and split, with where they came from."""
+
+    task: str
+    language: str
+    split: str
+    rows: tuple[Row, ...]
+    layout: str
+    paths: tuple[Path, ...]
+    expected: int | None
+    """Published number of rows, None when no paper states it."""
+
+    @property
+    def count_note(self) -> str | None:
+        """A sentence when the number of rows differs from the published one, else None."""
+        if self.expected is None or self.expected == len(self.rows):
+            return None
+        return f"{self.task} {self.split} {self.language}: {len(self.rows):,} rows found, {self.expected:,} published"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows carry gold labels (False for stripped test files)."""
+        return bool(self.rows) and any(is_labelled(row) for row in self.rows)
+
+
+def is_labelled(row: Row) -> bool:
+    """Whether this row carries a gold label; plain text counts as labelled."""
+    if isinstance(row, Pair):
+        return row.label is not None
+    if isinstance(row, Tagged):
+        return row.tags is not None
+    if isinstance(row, Span):
+        return row.answers is not None
+    if isinstance(row, Sentence):
+        return row.match is not None
+    return getattr(row, "label", True) is not None
+
+
+def locate(task: Task, data: Path, language: str, split: str) -> Located:
+    """The files of this language and split. Raises DataError that lists every place looked at when there are none."""
+    if language not in task.languages:
+        raise unknown(f"language of {task.name}", language, task.languages)
+    tried: list[str] = []
+    for source in task.sources:
+        located = _locate_in(source, data, language, split, tried)
+        if located is not None:
+            return located
+    raise DataError(
+        f"no files for {task.name}, split {split}, language {language}; looked for {', '.join(tried) or 'nothing: no source has this split'}",
+        path=data,
+        fix="point --data at the folder that holds them, or declare a substitution in the recipe",
+    )
+
+
+def _locate_in(source: Source, data: Path, language: str, split: str, tried: list[str]) -> Located | None:
+    if split not in source.splits or (source.languages is not None and language not in source.languages):
+        return None
+    words = {
+        "language": source.languages[language] if source.languages is not None else language,
+        "iso3": LANGUAGES[language].iso3,
+        "split": source.splits[split],
+    }
+    for root in _roots(source, data):
+        found: dict[str, tuple[Path, ...]] = {}
+        for role, pattern in source.files.items():
+            path = pattern.format(**words)
+            found[role] = tuple(sorted(root.glob(path)))
+            if not found[role] and role not in source.optional:
+                tried.append(str((root / path).relative_to(data)))
+        if all(found[role] or role in source.optional for role in found):
+            return Located(source, {role: paths for role, paths in found.items() if paths})
+    return None
+
+
+def _roots(source: Source, data: Path) -> tuple[Path, ...]:
+    if source.hub is not None:
+        return (data / "hub" / source.hub.repository,)
+    return tuple(data / root for root in ROOTS)
+
+
+def read(task: Task, data: Path, language: str, split: str) -> Dataset:
+    """All rows of one language and split, checked: not empty, ids unique, labels within the card's set.
+
+    Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one is
+    not an error here: see `Dataset.count_note`.
+    """
+    located = locate(task, data, language, split)
+    rows = tuple(located.source.read(located.files, language, split))
+    first = located.paths[0]
+    if not rows:
+        raise DataError("the file has no rows", path=first, fix="download it again: it may be truncated")
+    _check_ids(rows, first)
+    _check_labels(task, rows, first)
+    return Dataset(
+        task.name, language, split, rows, located.source.layout, located.paths, task.expected.get((language, split))
+    )
+
+
+def _check_ids(rows: Iterable[Row], path: Path) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            raise DataError(f"the id '{row.id}' occurs twice", path=path, fix="remove the duplicate row")
+        seen.add(row.id)
+
+
+def _check_labels(task: Task, rows: Iterable[Row], path: Path) -> None:
+    allowed = set(task.labels)
+    if not allowed:
+        return
+    for row in rows:
+        for label in _labels_of(row):
+            if label not in allowed:
+                error = unknown(f"label of {task.name}", label, allowed)
+                raise DataError(f"row {row.id}: {error}", path=path)
+
+
+def _labels_of(row: Row) -> Iterator[str]:
+    if isinstance(row, Pair) and row.label is not None:
+        yield row.label
+    elif isinstance(row, Tagged) and row.tags is not None:
+        yield from row.tags
+
+
+def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
+    """The card's languages whose files of this split are there and carry labels, in the card's order."""
+    found = []
+    for language in task.languages:
+        try:
+            locate(task, data, language, split)
+        except DataError:
+            continue
+        if read_cached(task.name, data, language, split).labelled:
+            found.append(language)
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def read_cached(name: str, data: Path, language: str, split: str) -> Dataset:
+    """`read` by task name, remembered within the process (rows are immutable)."""
+    from viaduct.tasks.registry import task  # noqa: PLC0415  the registry imports the cards, which import this file
+
+    return read(task(name), data, language, split)
+
+
+@lru_cache(maxsize=4096)
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered within the process."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def require_layout_languages(task: Task) -> None:
+    """Programmer's check that a card only names languages of the table and layouts that exist."""
+    for code in task.languages:
+        if code not in LANGUAGES:
+            raise UsageError(f"card {task.name} names the language '{code}', which is not in viaduct.languages")
