@@ -252,7 +252,7 @@ def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def read_cached(name: str, data: Path, language: str, split: str) -> Dataset:
     """`read` by task name, remembered within the process (rows are immutable)."""
-    from viaduct.tasks.registry import task  # noqa: PLC0415  the registry imports the cards, which import this file
+    from viaduct.tasks.registry import task  # the registry imports the cards, which import this file
 
     return read(task(name), data, language, split)
 

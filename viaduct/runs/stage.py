@@ -1,0 +1,137 @@
+"""One unit of work: what it is (identity), what it needs, and what it is given when it runs.
+
+A stage function takes a `Context` and returns what it `Spent`. It writes only below `context.directory`, and leaves there:
+
+  pretrain  encoder/            config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and AutoTokenizer
+            training.json       steps, losses per evaluation
+  train     encoder/            the trained encoder, same keys as the input's
+            head.safetensors    the task head (+ head.json: kind, labels)
+            training.json       steps, dev score per evaluation, which one was kept, rows and tokens seen
+  predict   predictions/LL.jsonl   one JSON line per example: id, language, prediction, scores
+            choices.json        what was tuned on dev, such as a mining threshold (only if anything was)
+  score     scores.json         list of {language, metric, value, n, n_missing, signature}
+
+`context.scratch` is the stage's own folder for checkpoints: kept when the process dies, gone when the stage is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from viaduct.results.record import DataNote
+from viaduct.rows import Row
+from viaduct.runs.spec import Pretrain, Spec, Substitution, Training
+
+CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 1, "score": 1}
+"""Part of the fingerprint: raise a kind's number with any change that can change its output."""
+
+
+class PretrainWork(Spec):
+    """Train a tokenizer and an encoder on text."""
+
+    kind: Literal["pretrain"] = "pretrain"
+    pretrain: Pretrain
+    languages: tuple[str, ...]
+    """Resolved: the languages whose text is there."""
+
+
+class TrainWork(Spec):
+    """Train an encoder and a head on one card's English train split, choosing the checkpoint on its English dev split."""
+
+    kind: Literal["train"] = "train"
+    task: str
+    training: Training
+    seed: int
+    substitutions: tuple[Substitution, ...] = ()
+    """Those that concern this task's train and dev split."""
+
+
+class PredictWork(Spec):
+    """Predict a target task in each language; with head None (retrieval, mining) the encoder is used as it is."""
+
+    kind: Literal["predict"] = "predict"
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    max_length: int
+    stride: int
+    layer: int | None
+    pooling: Literal["mean", "first"]
+    substitutions: tuple[Substitution, ...] = ()
+
+
+class ScoreWork(Spec):
+    """Score predictions against the gold rows."""
+
+    kind: Literal["score"] = "score"
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    substitutions: tuple[Substitution, ...] = ()
+
+
+Work = PretrainWork | TrainWork | PredictWork | ScoreWork
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A node of the DAG. `path` is its readable directory below the store."""
+
+    path: str
+    work: Work
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    """"encoder" (pretrain or train; absent: the recipe's ready-made encoder), "predictions" (for score)."""
+    encoder: str | None = None
+    """Hub name or folder of the ready-made encoder, when no stage makes it."""
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a stage used; `tokens` are real tokens through the encoder, padding not counted."""
+
+    tokens: int = 0
+    padding_fraction: float | None = None
+    flops: float | None = None
+    examples: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows of one task, split and language after substitution, and where they came from."""
+
+    rows: tuple[Row, ...]
+    note: DataNote
+    substitution: str | None
+
+
+Progress = Callable[[float, float, str], None]
+"""(done, total, what is going on now), in any unit that grows evenly with time."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given when it runs; nothing here is identity."""
+
+    work: Work
+    directory: Path
+    """Write outputs here; it becomes the stage's directory when the function returns."""
+    scratch: Path
+    """For checkpoints; survives a crash of the process."""
+    inputs: Mapping[str, Path]
+    """Finished directories of the input stages."""
+    encoder: str | None
+    """Folder of the encoder to start from (input stage's `encoder/`, a user's folder, or a Hub name); None: from scratch."""
+    revision: str | None
+    load: Callable[[str, str, str], Loaded]
+    """(task, split, language) -> rows, with the work's substitutions applied."""
+    cache: Path
+    """Folder for derived data that any stage may share (tokenised rows), keyed by content."""
+    device: str
+    threads: int
+    checkpoint_seconds: float
+    """Write a mid-training checkpoint about this often."""
+    progress: Progress
