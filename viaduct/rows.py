@@ -1,7 +1,8 @@
 """The row types: one example of any dataset, in one of a few frozen shapes.
 
 Every row has an `id` that is unique within its task, split and language, and a `language` (our code, see `languages`).
-A gold value of None means that the file has no label for this row (a stripped test file); it never means "unknown label".
+A gold value of None means that the file has no label for this row (a stripped test file); it never means "unknown
+label".
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A value with what is needed to compare it: a fraction (never percent), how many examples, how many had no prediction."""
+    """A value with what is needed to compare it: a fraction (never percent), how many examples, how many had no
+    prediction."""
 
     metric: str
     value: float
@@ -39,6 +40,7 @@ Predictions = Mapping[str, Prediction]
 MetricFunction = Callable[[Sequence[Row], Predictions], tuple[Score, ...]]
 """(gold rows of one language, predictions by id) -> scores, the headline metric first.
 
-A missing prediction counts as wrong and is counted in `n_missing`. Gold rows without labels, or no gold rows at all, raise
-DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that the gold does not have raise DataError.
+A missing prediction counts as wrong and is counted in `n_missing`. Gold rows without labels, or no gold rows at all,
+raise DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that the gold does not
+have raise DataError.
 """

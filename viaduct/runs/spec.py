@@ -1,7 +1,7 @@
 """A recipe: a declared experiment, as frozen models that a Python file builds or a YAML file is parsed into.
 
-Literals here are identity: changing one changes the fingerprint of the stages that use it. Where to run (device, threads,
-store, data folder) is not here.
+Literals here are identity: changing one changes the fingerprint of the stages that use it. Where to run (device,
+threads, store, data folder) is not here.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Pretrain(Spec):
 
 
 class Intermediate(Spec):
-    """One intermediate arm: the tasks trained on before the target task. The baseline has no tasks and is named "none"."""
+    """One intermediate arm: the tasks trained on before the target task. The baseline has no tasks and is named
+    "none"."""
 
     name: str
     tasks: tuple[str, ...] = ()
@@ -105,8 +106,8 @@ class Target(Spec):
     task: str
     training: Training = Training()
     languages: tuple[str, ...] | Literal["all", "available"] = "all"
-    """"all": every language of the card must be there; "available": those whose labelled files are there (the report lists
-    the others); or a list."""
+    """"all": every language of the card must be there; "available": those whose labelled files are there (the report
+    lists the others); or a list."""
     split: str = "test"
     layer: int | None = None
     """Retrieval: the hidden layer that is pooled, 0 = embeddings; None: two thirds up."""

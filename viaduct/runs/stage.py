@@ -1,8 +1,10 @@
 """One unit of work: what it is (identity), what it needs, and what it is given when it runs.
 
-A stage function takes a `Context` and returns what it `Spent`. It writes only below `context.directory`, and leaves there:
+A stage function takes a `Context` and returns what it `Spent`. It writes only below `context.directory`, and leaves
+there:
 
-  pretrain  encoder/            config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and AutoTokenizer
+  pretrain  encoder/            config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and
+  AutoTokenizer
             training.json       steps, losses per evaluation
   train     encoder/            the trained encoder, same keys as the input's
             head.safetensors    the task head (+ head.json: kind, labels)
@@ -39,7 +41,8 @@ class PretrainWork(Spec):
 
 
 class TrainWork(Spec):
-    """Train an encoder and a head on one card's English train split, choosing the checkpoint on its English dev split."""
+    """Train an encoder and a head on one card's English train split, choosing the checkpoint on its English dev
+    split."""
 
     kind: Literal["train"] = "train"
     task: str
@@ -124,7 +127,8 @@ class Context:
     inputs: Mapping[str, Path]
     """Finished directories of the input stages."""
     encoder: str | None
-    """Folder of the encoder to start from (input stage's `encoder/`, a user's folder, or a Hub name); None: from scratch."""
+    """Folder of the encoder to start from (input stage's `encoder/`, a user's folder, or a Hub name); None: from
+    scratch."""
     revision: str | None
     load: Callable[[str, str, str], Loaded]
     """(task, split, language) -> rows, with the work's substitutions applied."""

@@ -23,6 +23,9 @@ from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 Kind = Literal["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel", "captioned"]
 """The shape of a task: it decides row type, head and prediction. Retrieval has one match per query; mining finds pairs."""
 
+UNLABELLED: tuple[Kind, ...] = ("text", "parallel", "captioned")
+"""Kinds whose rows have no gold to be missing."""
+
 Files = Mapping[str, tuple[Path, ...]]
 """Role (as the source names it) -> the files found for it, never empty."""
 
@@ -38,7 +41,8 @@ class Hub:
     """A dataset repository on the Hugging Face Hub, at the one revision (a commit) that was checked."""
 
     repository: str
-    revision: str
+    revision: str | None
+    """None: none is pinned, so files that are there are read, and downloading needs a revision from the user."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,8 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
     )
 
 
-def _locate_in(source: Source, data: Path, language: str, split: str, tried: list[str]) -> Located | None:
+def patterns(source: Source, language: str, split: str) -> dict[str, str] | None:
+    """Role -> path pattern of this language and split, None when the source has not got them."""
     if split not in source.splits or (source.languages is not None and language not in source.languages):
         return None
     words = {
@@ -174,10 +179,16 @@ def _locate_in(source: Source, data: Path, language: str, split: str, tried: lis
         "iso3": LANGUAGES[language].iso3,
         "split": source.splits[split],
     }
+    return {role: pattern.format(**words) for role, pattern in source.files.items()}
+
+
+def _locate_in(source: Source, data: Path, language: str, split: str, tried: list[str]) -> Located | None:
+    wanted = patterns(source, language, split)
+    if wanted is None:
+        return None
     for root in _roots(source, data):
         found: dict[str, tuple[Path, ...]] = {}
-        for role, pattern in source.files.items():
-            path = pattern.format(**words)
+        for role, path in wanted.items():
             found[role] = tuple(sorted(root.glob(path)))
             if not found[role] and role not in source.optional:
                 tried.append(str((root / path).relative_to(data)))
@@ -237,14 +248,14 @@ def _labels_of(row: Row) -> Iterator[str]:
 
 
 def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
-    """The card's languages whose files of this split are there and carry labels, in the card's order."""
+    """The card's languages whose files of this split are there, with labels if the kind has any, in the card's order."""
     found = []
     for language in task.languages:
         try:
             locate(task, data, language, split)
         except DataError:
             continue
-        if read_cached(task.name, data, language, split).labelled:
+        if task.kind in UNLABELLED or read_cached(task.name, data, language, split).labelled:
             found.append(language)
     return tuple(found)
 

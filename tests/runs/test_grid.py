@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_world import recipe, write_data
+from viaduct.errors import DataError, UsageError
+from viaduct.runs.grid import expand
+from viaduct.runs.spec import Intermediate, Pretrain, Substitution, Target, Training
+
+NONE = Intermediate(name="none")
+
+
+def paths(plan) -> list[str]:
+    return [stage.path for stage in plan.stages]
+
+
+def test_paths_are_readable_and_inputs_come_first(world: Path) -> None:
+    plan = expand(recipe(seeds=(1,)), world)
+    assert paths(plan) == [
+        "mini/pretrain",
+        "mini/none/fruit/seed-1/train",
+        "mini/none/fruit/seed-1/predict",
+        "mini/none/fruit/seed-1/score",
+        "mini/none/berry/seed-1/predict",
+        "mini/none/berry/seed-1/score",
+        "mini/none/twins/predict",
+        "mini/none/twins/score",
+        "mini/quiz/intermediate-1-quiz/seed-1/train",
+        "mini/quiz/fruit/seed-1/train",
+        "mini/quiz/fruit/seed-1/predict",
+        "mini/quiz/fruit/seed-1/score",
+        "mini/quiz/berry/seed-1/predict",
+        "mini/quiz/berry/seed-1/score",
+        "mini/quiz/twins/seed-1/predict",
+        "mini/quiz/twins/seed-1/score",
+    ]
+    seen: set[str] = set()
+    for stage in plan.stages:
+        assert {source.path for source in stage.inputs.values()} <= seen
+        seen.add(stage.path)
+
+
+def test_what_needs_no_seed_is_done_once_and_has_one_cell(world: Path) -> None:
+    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="twins"),), seeds=(5, 6, 7)), world)
+    assert paths(plan) == ["mini/pretrain", "mini/none/twins/predict", "mini/none/twins/score"]
+    assert [cell.seed for cell in plan.cells] == [5]
+
+
+def test_targets_share_a_training_only_when_settings_are_equal(world: Path) -> None:
+    longer = Target(task="berry", training=Training(epochs=9.0))
+    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="fruit"), longer), seeds=(1,)), world)
+    assert [path for path in paths(plan) if path.endswith("train")] == [
+        "mini/none/fruit/seed-1/train",
+        "mini/none/fruit-for-berry/seed-1/train",
+    ]
+
+
+def test_chains_that_begin_alike_share_their_beginning(world: Path) -> None:
+    arms = (Intermediate(name="a", tasks=("quiz",)), Intermediate(name="b", tasks=("quiz", "fruit")))
+    plan = expand(recipe(intermediates=arms, targets=(Target(task="twins"),), seeds=(1,)), world)
+    trainings = [stage for stage in plan.stages if stage.work.kind == "train"]
+    assert [stage.path for stage in trainings] == [
+        "mini/a/intermediate-1-quiz/seed-1/train",
+        "mini/b/intermediate-2-fruit/seed-1/train",
+    ]
+    assert trainings[1].inputs["encoder"] is trainings[0]
+    assert plan.unshared - len(plan.stages) == 2  # the pretraining and the quiz training of arm b
+    assert plan.places[trainings[0].path].arm == ""
+
+
+def test_a_target_training_equal_to_an_intermediate_one_is_shared(world: Path) -> None:
+    arms = (NONE, Intermediate(name="fruit", tasks=("fruit",)))
+    targets = (Target(task="fruit"), Target(task="twins"))
+    plan = expand(recipe(intermediates=arms, targets=targets, seeds=(1,)), world)
+    twins = next(stage for stage in plan.stages if stage.path == "mini/fruit/twins/seed-1/predict")
+    assert twins.inputs["encoder"].path == "mini/none/fruit/seed-1/train"
+
+
+def test_all_missing_files_are_named_at_once(world: Path) -> None:
+    for name in ("fruit/test-sw.tsv", "fruit/dev-en.tsv", "twins/test-de.tsv"):
+        (world / name).unlink()
+    with pytest.raises(DataError) as error:
+        expand(recipe(), world)
+    for words in ("fruit/test-sw.tsv", "fruit/dev-en.tsv", "twins/test-de.tsv", "how to fix"):
+        assert words in str(error.value)
+
+
+def test_available_leaves_out_what_is_missing_or_unlabelled_and_says_so(world: Path) -> None:
+    (world / "fruit" / "test-sw.tsv").unlink()
+    bare = (world / "fruit" / "test-de.tsv").read_text(encoding="utf-8").replace("yes", "").replace("no\n", "\n")
+    (world / "fruit" / "test-de.tsv").write_text(bare, encoding="utf-8")
+    plan = expand(recipe(targets=(Target(task="fruit", languages="available"),)), world)
+    assert plan.absent == {"fruit": ("de", "sw")}
+    assert plan.cells[0].score.work.languages == ("en",)
+    with pytest.raises(DataError, match="no gold labels"):
+        expand(recipe(), world)
+
+
+def test_pretraining_takes_the_languages_that_are_there(tmp_path: Path, world: Path) -> None:
+    data = write_data(tmp_path / "two", languages=("en", "de"))
+    targets = (Target(task="fruit", languages=("en",)),)
+    plan = expand(recipe(targets=targets), data)
+    assert plan.stages[0].work.languages == ("en", "de")
+    asked = Pretrain(name="mini", text=("prose",), languages=("en", "sw"))
+    with pytest.raises(DataError, match="Swahili"):
+        expand(recipe(targets=targets, encoder=asked), data)
+
+
+def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
+    halves = (
+        Substitution(task="mine", split="dev", use_split="test", part=(0.0, 0.5), why="no dev"),
+        Substitution(task="mine", split="test", use_split="test", part=(0.5, 1.0), why="the other half"),
+    )
+    (world / "mine" / "dev-de.tsv").unlink()
+    with pytest.raises(DataError, match="threshold is tuned"):
+        expand(recipe(targets=(Target(task="mine"),)), world)
+    plan = expand(recipe(targets=(Target(task="mine"),), substitutions=halves), world)
+    works = {stage.work.kind: stage.work for stage in plan.stages}
+    assert works["predict"].substitutions == halves
+    assert works["score"].substitutions == halves[1:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"targets": (Target(task="frut"),)}, "Did you mean 'fruit'"),
+        ({"targets": (Target(task="prose"),)}, "no metric"),
+        ({"targets": (Target(task="fruit", languages=("fr",)),)}, "no language 'fr'"),
+        ({"intermediates": (Intermediate(name="quiz"),)}, "has no tasks"),
+        ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),
+        ({"intermediates": (Intermediate(name="a", tasks=("twins",)),)}, "kind 'retrieval'"),
+        ({"encoder": Pretrain(name="runs", text=("prose",))}, "cannot be a folder's name"),
+        ({"encoder": Pretrain(name="mini", text=("fruit",))}, "not 'text'"),
+        (
+            {"substitutions": (Substitution(task="fruit", split="dev", use_task="quiz", use_split="dev", why="x"),)},
+            "cannot stand in",
+        ),
+        (
+            {"substitutions": (Substitution(task="fruit", split="dev", use_split="dev", part=(0.5, 0.5), why="x"),)},
+            "is empty",
+        ),
+        ({"substitutions": (Substitution(task="fruit", split="dev", use_split="test", why="x"),) * 2}, "two substitu"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(world: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        expand(recipe(**changes), world)

@@ -1,0 +1,214 @@
+"""Viaduct from Python: the same nouns as on the command line, as functions. Importing this does not import torch."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from viaduct.errors import StoreError, UsageError
+from viaduct.paths import cache_directory, default_data, default_store, run_directory
+from viaduct.results.record import DataNote
+from viaduct.results.store import State, Store
+from viaduct.runs import collect, estimate, execute
+from viaduct.runs.census import Census
+from viaduct.runs.display import BarDisplay, PlainDisplay
+from viaduct.runs.estimate import Estimate
+from viaduct.runs.execute import Options
+from viaduct.runs.fingerprint import Identity, identities
+from viaduct.runs.grid import Plan, expand
+from viaduct.runs.recipes import load_recipe
+from viaduct.runs.spec import Recipe
+from viaduct.tasks import registry
+from viaduct.tasks.card import Task
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe checked and expanded, with what the store already holds."""
+
+    plan: Plan
+    identities: Mapping[str, Identity]
+    states: Mapping[str, State]
+    estimates: Mapping[str, Estimate]
+    data: tuple[DataNote, ...]
+    data_folder: Path
+    store: Store
+    free_bytes: int
+    """On the store's disk."""
+    need_bytes: int | None
+    """What the stages that are not done will need there, about; None when the encoder's size is unknown."""
+    seconds: float | None
+    """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
+    census: Census
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage of a run: how far it is and the seconds it took so far."""
+
+    path: str
+    kind: str
+    state: State
+    seconds: float
+
+
+def tasks(name: str | None = None) -> tuple[Task, ...]:
+    """All cards, or the one of this name. Raises UsageError with the nearest name when there is none."""
+    return registry.TASKS if name is None else (registry.task(name),)
+
+
+def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None = None) -> Planned:
+    """The recipe's stages, checked against the data and the store; nothing runs.
+
+    Raises UsageError, DataError (listing all that is missing) or StoreError (a directory holds another experiment).
+    """
+    recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
+    data, store = data or default_data(), store or default_store()
+    if not data.is_dir():
+        raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
+    census = Census(data.resolve(), cache_directory(store) / "census.json" if store.is_dir() else None)
+    expanded = expand(recipe, data.resolve(), census)
+    found = identities(expanded, data.resolve())
+    kept = Store(store)
+    execute.check_store(kept, expanded, found)
+    notes, forecast = collect.data_notes(expanded, census), estimate.estimates(expanded, census)
+    census.save()
+    states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
+    waiting = [path for path, state in states.items() if state != "done"]
+    spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}
+    pace = estimate.pace(expanded, forecast, spent)
+    return Planned(
+        plan=expanded,
+        identities=found,
+        states=states,
+        estimates=forecast,
+        data=notes,
+        data_folder=data.resolve(),
+        store=kept,
+        free_bytes=_free_bytes(store),
+        need_bytes=estimate.disk_need(expanded, waiting),
+        seconds=None if pace is None else pace * sum(forecast[path].weight for path in waiting),
+        census=census,
+    )
+
+
+def run(
+    recipe: Recipe | Path,
+    *,
+    data: Path | None = None,
+    store: Path | None = None,
+    options: Options | None = None,
+    console: Console | None = None,
+    command: str = "",
+) -> Path:
+    """Runs whatever of the recipe is not done yet and writes its report; the path of the report.
+
+    Raises what `plan` raises before anything starts, and what a stage raises; finished stages stay finished.
+    """
+    store = store or default_store()
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store {store} cannot be made: {error.strerror}", fix="name another --store") from error
+    planned = plan(recipe, data=data, store=store)
+    _check_disk(planned)
+    record = collect.run_record(
+        planned.plan,
+        planned.identities,
+        planned.census,
+        command=command or " ".join(sys.argv),
+        versions=execute.versions(),
+    )
+    directory = collect.save_run(planned.store, record)
+    console = console or Console(stderr=True)
+    for line in warnings(planned):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
+    display = BarDisplay(console, weights) if console.is_terminal else PlainDisplay(console, weights)
+    with display if isinstance(display, BarDisplay) else nullcontext():
+        execute.run(
+            planned.plan,
+            planned.identities,
+            data=planned.data_folder,
+            store=planned.store,
+            options=options or Options(),
+            display=display,
+        )
+    return report(directory)
+
+
+def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, ...]:
+    """Every stage of a run with its state; `run` is the run's directory, or a recipe's name in the store."""
+    directory, kept = _run_of(run, store)
+    record = collect.load_run(directory)
+    found = collect.states(kept, record)
+    return tuple(
+        StageStatus(
+            stage.path,
+            stage.kind,
+            found[stage.path],
+            float(kept.cost(stage.path)["seconds"]) if found[stage.path] == "done" else kept.seconds(stage.path),
+        )
+        for stage in record.stages
+    )
+
+
+def report(run: str | Path, *, store: Path | None = None) -> Path:
+    """The report of what is done of a run so far, made anew from the store; `run` as for `status`."""
+    directory, kept = _run_of(run, store)
+    record = collect.load_run(directory)
+    collected = collect.collect(kept, record)
+    collect.save_collected(directory, collected)
+    page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
+    written: Path = page.write(collected.about, collected.rows, collected.costs, directory)
+    return written
+
+
+def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
+    """(the run's directory, its store)."""
+    path = Path(run)
+    if store is None and (path / "run.json").is_file():
+        return path, Store(path.resolve().parent.parent)
+    root = store or default_store()
+    directory = run_directory(root, str(run))
+    if not (directory / "run.json").is_file():
+        known = sorted(one.parent.name for one in run_directory(root, "x").parent.glob("*/run.json"))
+        raise UsageError(
+            f"there is no run '{run}' in {root}",
+            fix=f"use one of: {', '.join(known)}" if known else "start one with `viaduct run`, or name its --store",
+        )
+    return directory, Store(root)
+
+
+def warnings(planned: Planned) -> tuple[str, ...]:
+    """What a person should know before trusting the numbers: counts that differ, languages left out, substitutions."""
+    lines = [
+        f"note: {note.task} {note.split} {note.language}: {note.found:,} rows found, {note.published:,} published"
+        for note in planned.data
+        if note.layout != "missing" and note.published is not None and note.published != note.found
+    ]
+    lines += [
+        f"note: {name}: no labelled files in {' '.join(codes)}; left out" for name, codes in planned.plan.absent.items()
+    ]
+    return (*lines, *(f"note: {one.words()}" for one in planned.plan.recipe.substitutions))
+
+
+def _check_disk(planned: Planned) -> None:
+    if planned.need_bytes is not None and planned.need_bytes > planned.free_bytes:
+        raise StoreError(
+            f"the disk of {planned.store.root} has {planned.free_bytes / 1e9:.1f} GB free,"
+            f" and the stages to do need about {planned.need_bytes / 1e9:.1f} GB",
+            fix="make room, or name a --store on another disk",
+        )
+
+
+def _free_bytes(store: Path) -> int:
+    existing = next(folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists())
+    return shutil.disk_usage(existing).free

@@ -1,0 +1,120 @@
+"""The command line: arguments only. Each command calls one function of `viaduct.api` and prints what it gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viaduct.errors import UsageError, ViaductError
+
+INTERRUPTED = 130
+MISTAKE = 2
+
+app = typer.Typer(
+    name="viaduct",
+    help="Intermediate-task training and zero-shot evaluation of multilingual encoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a Python or YAML file.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data sets [VIADUCT_DATA, ./data].")]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./runs].")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all usable cores].")]
+CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
+
+
+@app.command()
+def tasks(name: Annotated[str | None, typer.Argument(help="Show one card in full.")] = None) -> None:
+    """List the data sets, or show one card."""
+    from viaduct import api, tables
+
+    cards = api.tasks(name)
+    typer.echo(tables.cards(cards) if name is None else tables.card(cards[0]))
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile, data: Data = None, store: StoreFolder = None, set: Set = None, seeds: Seeds = None
+) -> None:
+    """Check a recipe and show what would run; nothing runs."""
+    from viaduct import api, tables
+    from viaduct.runs.recipes import load_recipe
+
+    loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
+    typer.echo(tables.plan(api.plan(loaded, data=data, store=store)))
+
+
+@app.command()
+def run(  # noqa: PLR0913  one argument per option is how Typer declares a command
+    recipe: RecipeFile,
+    data: Data = None,
+    store: StoreFolder = None,
+    set: Set = None,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+) -> None:
+    """Run whatever of a recipe is not done yet, and write its report."""
+    from viaduct import api
+    from viaduct.runs.execute import DEVICES, Options
+    from viaduct.runs.recipes import load_recipe
+
+    if device not in DEVICES:
+        raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
+    loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
+    options = Options(device=device, threads=threads, checkpoint_seconds=checkpoint_seconds)
+    try:
+        path = api.run(loaded, data=data, store=store, options=options, command=_command())
+    except KeyboardInterrupt as error:
+        typer.echo("stopped; run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    typer.echo(f"report: {path}")
+
+
+@app.command()
+def status(run: RunName, store: StoreFolder = None) -> None:
+    """Show how far each stage of a run is."""
+    from viaduct import api, tables
+
+    typer.echo(tables.status(api.status(run, store=store)))
+
+
+@app.command()
+def report(run: RunName, store: StoreFolder = None) -> None:
+    """Write the report of what is done of a run so far."""
+    from viaduct import api
+
+    typer.echo(f"report: {api.report(run, store=store)}")
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: not whole numbers", fix="--seeds 1,2,3") from error
+
+
+def _command() -> str:
+    return " ".join(["viaduct", *sys.argv[1:]])
+
+
+def main() -> None:
+    """The program: a person's mistake is one message and exit status 2."""
+    try:
+        app()
+    except ViaductError as error:
+        typer.echo(f"viaduct: {error}", err=True)
+        sys.exit(MISTAKE)

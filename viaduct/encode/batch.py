@@ -1,0 +1,121 @@
+"""Batches by token budget, of sequences of nearly equal length.
+
+Shape letters: B sequences in a batch, L tokens of the longest. An example of a multiple-choice row is several
+sequences that stay together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from viaduct.encode.tokens import Array, Encoded
+
+WINDOW_BATCHES = 64
+"""Training sorts by length within windows of this many batches: nearly no padding, and still a random order."""
+
+
+def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | None) -> list[Array]:
+    """Example indices per batch; batch slots (longest x sequences) stay within `batch_tokens` unless one example
+    exceeds it.
+
+    With a seed: examples are shuffled, sorted by length within windows, and the batches shuffled, always in the same
+    way.
+    Without: all sorted by length, longest first (prediction; running out of memory then shows at once).
+    """
+    if len(lengths) == 0:
+        return []
+    if seed is None:
+        return _cut(np.lexsort((np.arange(len(lengths)), -lengths)), lengths, widths, batch_tokens)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    ends = np.cumsum((lengths * widths)[order])
+    window_of = ends // (WINDOW_BATCHES * batch_tokens)
+    batches: list[Array] = []
+    for window in np.split(order, np.flatnonzero(np.diff(window_of)) + 1):
+        by_length = window[np.argsort(-lengths[window], kind="stable")]
+        batches.extend(_cut(by_length, lengths, widths, batch_tokens))
+    return [batches[at] for at in generator.permutation(len(batches))]
+
+
+def _cut(order: Array, lengths: Array, widths: Array, batch_tokens: int) -> list[Array]:
+    batches = []
+    start = longest = sequences = 0
+    for at, example in enumerate(order):
+        longest_with = max(longest, int(lengths[example]))
+        if at > start and longest_with * (sequences + int(widths[example])) > batch_tokens:
+            batches.append(order[start:at])
+            start, sequences, longest_with = at, 0, int(lengths[example])
+        longest = longest_with
+        sequences += int(widths[example])
+    batches.append(order[start:])
+    return batches
+
+
+def padding_fraction(lengths: Array, widths: Array, batches: list[Array]) -> float:
+    """Padding slots / all slots of these batches (each example's shorter sequences count as full)."""
+    tokens = sum(int((lengths[batch] * widths[batch]).sum()) for batch in batches)
+    slots = sum(int(lengths[batch].max() * widths[batch].sum()) for batch in batches)
+    return 1.0 - tokens / slots if slots else 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One padded batch: ids_BL int64, mask_BL bool (None when nothing is padded), types_BL int64 or None.
+
+    `examples` are the indices into the `Encoded` that it was made from; `tokens` counts the real ones.
+    """
+
+    ids_BL: torch.Tensor
+    mask_BL: torch.Tensor | None
+    types_BL: torch.Tensor | None
+    examples: Array
+    tokens: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+
+        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(self.ids_BL.to(device), move(self.mask_BL), move(self.types_BL), self.examples, self.tokens)
+
+
+def collate(encoded: Encoded, examples: Array, pad_id: int) -> Batch:
+    """The examples' sequences padded to the longest of them."""
+    sequences = (
+        examples
+        if len(encoded.offsets) == len(encoded.groups)
+        else np.concatenate([np.arange(encoded.groups[at], encoded.groups[at + 1]) for at in examples])
+    )
+    starts, stops = encoded.offsets[sequences], encoded.offsets[sequences + 1]
+    lengths = stops - starts
+    longest = int(lengths.max())
+    inside_BL = np.arange(longest)[None, :] < lengths[:, None]
+    flat = np.concatenate([np.arange(start, stop) for start, stop in zip(starts, stops, strict=True)])
+    return Batch(
+        ids_BL=_padded(encoded.ids, flat, inside_BL, pad_id),
+        mask_BL=None if inside_BL.all() else torch.from_numpy(inside_BL),
+        types_BL=_padded(encoded.fields["types"], flat, inside_BL, 0) if "types" in encoded.fields else None,
+        examples=examples,
+        tokens=int(lengths.sum()),
+    )
+
+
+def _padded(values: Array, flat: Array, inside_BL: Array, fill: int) -> torch.Tensor:
+    padded_BL: np.ndarray[Any, np.dtype[np.int64]] = np.full(inside_BL.shape, fill, dtype=np.int64)
+    padded_BL[inside_BL] = values[flat]
+    return torch.from_numpy(padded_BL)
+
+
+def word_positions(encoded: Encoded, batch: Batch, field: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(sequence, position of the first piece, value of `field`) of every word of a tagging batch, each (W,) int64."""
+    ends = encoded.word_ends
+    counts = ends[batch.examples + 1] - ends[batch.examples]
+    flat = np.concatenate([np.arange(ends[example], ends[example + 1]) for example in batch.examples])
+    rows = np.repeat(np.arange(len(batch.examples)), counts)
+    columns, values = encoded.fields["first"][flat], encoded.fields[field][flat]
+    return torch.from_numpy(rows), torch.from_numpy(columns.astype(np.int64)), torch.from_numpy(values.astype(np.int64))

@@ -1,0 +1,77 @@
+"""Tokenised rows, computed once and memory-mapped afterwards.
+
+The key is the content: rows, tokenizer, labels and limits. An entry is complete or absent: it is written beside its
+place and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.rows import Row
+
+FORMAT = 1
+"""Raised when the arrays' meaning changes, so that older entries are not read."""
+
+
+def tokenizer_key(tokenizer: Any) -> str:
+    """SHA-256 of everything that decides what the tokenizer does."""
+    state = tokenizer.backend_tokenizer.to_str() + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def rows_key(rows: Sequence[Row]) -> str:
+    """SHA-256 of the rows' content."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def cached(rows: Sequence[Row], tokenizer: Any, labels: Sequence[str], limits: Limits, cache: Path) -> Encoded:
+    """`encode(...)`, read from `cache` when it is there and left there when it is not."""
+    identity = [FORMAT, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    place = cache / "tokens" / key
+    if not place.is_dir():
+        _write(encode(rows, tokenizer, labels, limits), place)
+    return _read(place)
+
+
+def _write(encoded: Encoded, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=place.parent, prefix="unfinished-"))
+    arrays = {"ids": encoded.ids, "offsets": encoded.offsets, "groups": encoded.groups, "rows": encoded.rows}
+    for name, values in arrays.items():
+        np.save(unfinished / f"{name}.npy", values)
+    for name, values in encoded.fields.items():
+        np.save(unfinished / f"field-{name}.npy", values)
+    (unfinished / "about.json").write_text(json.dumps({"cut_tokens": encoded.cut_tokens}), encoding="utf-8")
+    try:
+        os.replace(unfinished, place)  # noqa: PTH105  replaces nothing: another process may have been first
+    except OSError:
+        shutil.rmtree(unfinished)
+
+
+def _read(place: Path) -> Encoded:
+    def array(name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        path = place / f"{name}.npy"
+        loaded: np.ndarray[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return loaded
+
+    fields = {path.stem.removeprefix("field-"): array(path.stem) for path in sorted(place.glob("field-*.npy"))}
+    about = json.loads((place / "about.json").read_text(encoding="utf-8"))
+    return Encoded(
+        array("ids"), array("offsets"), array("groups"), array("rows"), fields, cut_tokens=about["cut_tokens"]
+    )

@@ -1,0 +1,72 @@
+"""The checks that every metric makes before it scores: gold is there and labelled, predictions belong to it.
+
+Computes no score, and knows nothing of files: whoever reads predictions adds path and line.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+from viaduct.errors import DataError, nearest
+from viaduct.metrics.score import Predictions
+from viaduct.rows import Choice, Pair, Row, Sentence, Span, Tagged
+
+RowType = TypeVar("RowType", Pair, Choice, Tagged, Span, Sentence)
+
+_NEIGHBOURS = 200
+
+
+def rows_of(rows: Sequence[Row], kind: type[RowType], metric: str) -> list[RowType]:
+    """The same rows, known to be of one type. Raises DataError when there are none or one is of another type."""
+    if not rows:
+        raise DataError(
+            f"{metric}: there are no gold rows", fix="check that the split's file was read and is not empty"
+        )
+    typed = [row for row in rows if isinstance(row, kind)]
+    if len(typed) < len(rows):
+        other = next(row for row in rows if not isinstance(row, kind))
+        raise DataError(
+            f"{metric} scores rows of type {kind.__name__}, but row '{other.id}' is a {type(other).__name__}",
+            fix="give the card a metric that fits its rows",
+        )
+    return typed
+
+
+def unlabelled(row_id: str, metric: str) -> DataError:
+    """The error for a gold row without a label: nothing is scored as wrong because its label is absent."""
+    return DataError(
+        f"{metric}: row '{row_id}' has no gold label, so it cannot be scored",
+        fix="use the labelled file of this split, or declare a substitution in the recipe",
+    )
+
+
+def not_a_prediction(row_id: str, given: object, wanted: str) -> DataError:
+    """The error for a prediction of the wrong JSON type, such as a number where a label is due."""
+    return DataError(
+        f"the prediction for row '{row_id}' is {given!r}, a {type(given).__name__}",
+        fix=f"write {wanted}; leave the line out where the model gave no answer (it counts as wrong)",
+    )
+
+
+def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
+    """Return when every prediction is for one of these gold ids; raise DataError with the nearest id otherwise."""
+    known = ids if isinstance(ids, set | frozenset | dict) else set(ids)
+    strange = [given for given in predictions if given not in known]
+    if not strange:
+        return
+    close = _nearest_id(strange[0], known)
+    hint = f" Did you mean '{close}'?" if close else ""
+    raise DataError(
+        f"{len(strange):,} of {len(predictions):,} predictions are for ids that the gold rows do not have, "
+        f"the first is '{strange[0]}'.{hint}",
+        fix="check that predictions and gold are of the same task, language and split",
+    )
+
+
+def _nearest_id(given: str, known: Collection[str]) -> str | None:
+    """Closest of the known ids; of very many only those beside it in alphabetical order are compared, to stay quick."""
+    ordered = sorted(known, key=str.lower)
+    place = bisect_left(ordered, given.lower(), key=str.lower)
+    return nearest(given, ordered[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS])

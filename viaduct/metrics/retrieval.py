@@ -1,0 +1,152 @@
+"""Scores of bitext retrieval (Tatoeba) and bitext mining (BUCC), and the mining threshold that is tuned on dev.
+
+Sees ids and candidate scores only; vectors, neighbours and margins are elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from viaduct.errors import DataError
+from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.score import Predictions, Score
+from viaduct.rows import Row, Sentence
+
+TATOEBA_SIGNATURE = "accuracy|English query to its translation|v1"
+BUCC_DEFINITION = "set of pairs"
+
+
+class Threshold(NamedTuple):
+    """A mining threshold and what it gives on the pairs it was tuned on."""
+
+    threshold: float
+    """Candidates with a score at or above it are extracted."""
+    f1: float
+    """On the tuning pairs, a fraction."""
+
+
+def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """The share of English sentences whose predicted translation is right, as score "accuracy".
+
+    Queries are the rows of side "target" that have a match; a prediction is the id of a row of side "source". A missing
+    prediction is wrong, an id that no row has is wrong too. Raises DataError for no queries, no gold matches,
+    predictions for other ids, predictions that are not ids, and when not a single predicted id names a source row.
+    """
+    sentences = rows_of(rows, Sentence, "retrieval accuracy")
+    queries = {row.id: row.match for row in _gold_side(sentences, "target", "retrieval accuracy") if row.match}
+    if not queries:
+        raise DataError(
+            "retrieval accuracy: no English sentence has a match", fix="check that the gold pairs were read"
+        )
+    require_known_ids(queries, predictions)
+    candidates = {row.id for row in sentences if row.side == "source"}
+    chosen: dict[str, str] = {}
+    for row_id, prediction in predictions.items():
+        if not isinstance(prediction.prediction, str):
+            raise not_a_prediction(row_id, prediction.prediction, "the id of the chosen sentence as text")
+        chosen[row_id] = prediction.prediction
+    _require_some_known(chosen.values(), candidates)
+    correct = sum(chosen.get(row_id) in match for row_id, match in queries.items() if row_id in chosen)
+    missing = len(queries) - len(chosen)
+    return (Score("accuracy", correct / len(queries), len(queries), missing, TATOEBA_SIGNATURE),)
+
+
+def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """Scores f1, precision and recall of the predicted pairs as a set; n counts gold pairs (evaluate.py at 838c13b).
+
+    Predictions are keyed by the id of a source row; a prediction is the id of its target row, a list of ids, or None
+    where nothing was above the threshold. Gold pairs are the matches of the source rows. With nothing right all are 0.
+
+    A source row without prediction extracts nothing, like None, because a mining system may rightly be silent;
+    `n_missing` counts the gold pairs whose source row has no prediction, not even None. Raises DataError for no gold
+    pairs, predictions for other ids, predictions that are no ids, and when not one predicted id names a target row.
+    """
+    sentences = rows_of(rows, Sentence, "mining F1")
+    sources = {row.id: row.match or () for row in _gold_side(sentences, "source", "mining F1")}
+    require_known_ids(sources, predictions)
+    gold = {(source, target) for source, matches in sources.items() for target in matches}
+    if not gold:
+        raise DataError("mining F1: no source sentence has a match", fix="check that the gold pairs were read")
+    found = {(row_id, target) for row_id, given in predictions.items() for target in _targets(row_id, given.prediction)}
+    _require_some_known([target for _, target in found], {row.id for row in sentences if row.side == "target"})
+    missing = sum(source not in predictions for source, _ in gold)
+    values = dict(zip(("f1", "precision", "recall"), pair_f1(found, gold), strict=True))
+    return tuple(
+        Score(name, value, len(gold), missing, f"{name}|{BUCC_DEFINITION}|v1") for name, value in values.items()
+    )
+
+
+def pair_f1(found: Collection[tuple[str, str]], gold: Collection[tuple[str, str]]) -> tuple[float, float, float]:
+    """(f1, precision, recall) of a set of pairs; all three are 0 when none is right."""
+    found, gold = set(found), set(gold)
+    num_correct = len(found & gold)
+    if num_correct == 0:
+        return 0.0, 0.0, 0.0
+    precision, recall = num_correct / len(found), num_correct / len(gold)
+    return 2 * precision * recall / (precision + recall), precision, recall
+
+
+def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Collection[tuple[str, str]]) -> Threshold:
+    """The threshold with the best F1 over these candidates (score, source id, target id), and that F1.
+
+    It lies midway between the lowest extracted score and the next one; of equal F1 the higher threshold wins
+    (`bucc_optimize` of XTREME's third_party/utils_retrieve.py at 838c13b). Where the official search goes wrong:
+
+    - best after the last candidate: it fails with IndexError; here the threshold is the last score.
+    - equal scores: it may cut between them, though extraction takes all or none, and then depends on the order of the
+      candidates; here only cuts between different scores are tried.
+
+    With nothing correct, or no candidates, threshold and F1 are 0, as there: everything that scores 0 or more is then
+    extracted. A pair given twice keeps its higher score. Raises DataError when there are no gold pairs.
+    """
+    gold = set(gold_pairs)
+    if not gold:
+        raise DataError("threshold search: there are no gold pairs", fix="tune on a split whose gold file is there")
+    best_score: dict[tuple[str, str], float] = {}
+    for score, source, target in candidates:
+        pair = (source, target)
+        best_score[pair] = max(float(score), best_score.get(pair, float("-inf")))
+    ranked = sorted(best_score.items(), key=lambda item: -item[1])
+    cuts = [(score, [pair in gold for pair, _ in tied]) for score, tied in groupby(ranked, key=lambda item: item[1])]
+    best = Threshold(0.0, 0.0)
+    num_correct = num_extracted = 0
+    for place, (score, hits) in enumerate(cuts):
+        num_extracted += len(hits)
+        num_correct += sum(hits)
+        if num_correct == 0:
+            continue
+        precision, recall = num_correct / num_extracted, num_correct / len(gold)
+        f1 = 2 * precision * recall / (precision + recall)
+        if f1 > best.f1:
+            is_last = place + 1 == len(cuts)
+            best = Threshold(score if is_last else (score + cuts[place + 1][0]) / 2, f1)
+    return best
+
+
+def _gold_side(sentences: Sequence[Sentence], side: str, metric: str) -> list[Sentence]:
+    chosen = [row for row in sentences if row.side == side]
+    for row in chosen:
+        if row.match is None:
+            raise unlabelled(row.id, metric)
+    if len({row.id for row in chosen}) < len(chosen):
+        raise DataError(f"{metric}: an id of the {side} side occurs twice", fix="remove the duplicate row")
+    return chosen
+
+
+def _targets(row_id: str, given: object) -> list[str]:
+    several = given if isinstance(given, list | tuple) else () if given is None else (given,)
+    targets = [target for target in several if isinstance(target, str)]
+    if len(targets) < len(several):
+        raise not_a_prediction(row_id, given, "the id of the paired sentence as text, a list of ids, or null")
+    return targets
+
+
+def _require_some_known(predicted: Collection[str], candidates: set[str]) -> None:
+    if predicted and candidates and candidates.isdisjoint(predicted):
+        raise DataError(
+            f"no predicted id is the id of a sentence of the other side: predicted '{next(iter(predicted))}', "
+            f"while the sentences have ids like '{min(candidates)}'",
+            fix="write predictions with the ids of these gold rows",
+        )

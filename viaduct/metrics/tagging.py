@@ -1,0 +1,149 @@
+"""F1 of tagged spans as XTREME counts them (seqeval 0.0.12), and plain token accuracy.
+
+XTREME was scored with seqeval 0.0.12; 1.x gives other numbers on part-of-speech tags, because it cuts off their first
+letter. On bare UPOS tags the definition makes neighbours with the same tag one unit, except tags that begin with S
+(SYM, SCONJ), where every token is its own unit. That is what the published "POS F1" is, not token accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from viaduct.errors import DataError
+from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.score import Predictions, Score
+from viaduct.rows import Row, Tagged
+
+OUTSIDE = "O"
+
+
+class Entity(NamedTuple):
+    """A span of tokens of one type: first and last token, both included."""
+
+    type: str
+    first: int
+    last: int
+
+
+def udpos_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """Span F1 on bare UPOS tags, its precision and recall, and token accuracy; see `span_scores`."""
+    return span_scores(rows, predictions, definition="seqeval 0.0.12 on bare UPOS tags")
+
+
+def panx_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """Entity F1 on IOB2 tags, its precision and recall, and token accuracy; see `span_scores`."""
+    return span_scores(rows, predictions, definition="seqeval 0.0.12 entities")
+
+
+def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: str) -> tuple[Score, ...]:
+    """Scores f1, precision, recall (micro-averaged over spans) and token_accuracy; n counts sentences.
+
+    A prediction is the list of tags of one sentence. A missing sentence counts as all wrong: none of its gold spans is
+    found, every token is one wrong span (the most a prediction could have), every token's tag is wrong. So leaving a
+    sentence out never raises a score. 0/0 is 0, as in seqeval.
+
+    Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length is not the
+    number of tokens.
+    """
+    gold = _gold_tags(rows)
+    require_known_ids(gold, predictions)
+    predicted: list[Sequence[str]] = []
+    missing = missing_tokens = correct_tokens = 0
+    for row_id, tags in gold.items():
+        if row_id in predictions:
+            given = _predicted_tags(row_id, predictions[row_id].prediction, len(tags))
+            correct_tokens += sum(one == other for one, other in zip(tags, given, strict=True))
+        else:
+            given = [OUTSIDE] * len(tags)
+            missing += 1
+            missing_tokens += len(tags)
+        predicted.append(given)
+    right = set(entities(list(gold.values())))
+    found = set(entities(predicted))
+    num_correct, num_found = len(right & found), len(found) + missing_tokens
+    precision = num_correct / num_found if num_found else 0.0
+    recall = num_correct / len(right) if right else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if num_correct else 0.0
+    num_tokens = sum(len(tags) for tags in gold.values())
+    values = {"f1": f1, "precision": precision, "recall": recall, "token_accuracy": correct_tokens / num_tokens}
+    return tuple(
+        Score(name, value, len(gold), missing, f"{name}|{'plain' if name == 'token_accuracy' else definition}|v1")
+        for name, value in values.items()
+    )
+
+
+def entities(sentences: Sequence[Sequence[str]]) -> list[Entity]:
+    """The spans of these sentences, in seqeval 0.0.12's definition (`get_entities` of metrics/sequence_labeling.py).
+
+    Offsets count tokens through all sentences, joined with one "O" between (and after the last). `I-X` without `B-X`
+    opens a span; another type closes one span and opens the next. Prefixes B, I, E, S and O are read off a tag's first
+    letter, so a tag without prefix has its first letter as prefix and itself as type. Raises DataError for empty tags.
+    """
+    spans: list[Entity] = []
+    previous, first, index = "O-", 0, 0  # seqeval starts outside, with an empty type
+    for sentence in sentences:
+        for tag in (*sentence, OUTSIDE):
+            ends, starts = _boundary(previous, tag)
+            if ends:
+                spans.append(Entity(_type(previous), first, index - 1))
+            if starts:
+                first = index
+            previous, index = tag, index + 1
+    return spans
+
+
+def _type(tag: str) -> str:
+    return tag.rpartition("-")[2]
+
+
+@lru_cache(maxsize=1 << 14)
+def _boundary(previous: str, tag: str) -> tuple[bool, bool]:
+    """Whether a span ends before this tag, and whether one starts at it."""
+    if not tag:
+        raise DataError("a tag is empty", fix="write 'O' for tokens outside every span")
+    type_changes = _type(previous) != _type(tag)
+    return _ends(previous[0], tag[0], type_changes), _starts(previous[0], tag[0], type_changes)
+
+
+def _ends(previous: str, prefix: str, type_changes: bool) -> bool:
+    if previous in "ES" or (previous in "BI" and prefix in "BSO"):
+        return True
+    return type_changes and previous not in "O."
+
+
+def _starts(previous: str, prefix: str, type_changes: bool) -> bool:
+    if prefix in "BS" or (previous in "ESO" and prefix in "EI"):
+        return True
+    return type_changes and prefix not in "O."
+
+
+def _gold_tags(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    gold: dict[str, tuple[str, ...]] = {}
+    for row in rows_of(rows, Tagged, "tagging F1"):
+        if row.tags is None:
+            raise unlabelled(row.id, "tagging F1")
+        if len(row.tags) != len(row.tokens):
+            raise DataError(f"gold row '{row.id}' has {len(row.tokens)} tokens but {len(row.tags)} tags")
+        if row.id in gold:
+            raise DataError(f"tagging F1: the gold id '{row.id}' occurs twice", fix="remove the duplicate row")
+        gold[row.id] = row.tags
+    if not any(gold.values()):
+        raise DataError("tagging F1: the gold rows have no tokens", fix="check that the split's file was read")
+    return gold
+
+
+def _predicted_tags(row_id: str, given: object, num_tokens: int) -> list[str]:
+    if not isinstance(given, list | tuple):
+        raise not_a_prediction(row_id, given, "a list with one tag per token")
+    tags = [tag for tag in given if isinstance(tag, str) and tag]
+    if len(tags) < len(given):
+        strange = next(tag for tag in given if not isinstance(tag, str) or not tag)
+        raise not_a_prediction(row_id, strange, "tags as text that is not empty")
+    if len(tags) != num_tokens:
+        raise DataError(
+            f"the prediction for row '{row_id}' has {len(tags)} tags, but the sentence has {num_tokens} tokens",
+            fix="write one tag per token ('O' where the model was cut off), or leave the sentence out (all wrong)",
+        )
+    return tags

@@ -1,0 +1,84 @@
+"""Pictures of things and their captions: small scenes drawn with the glyphs of DejaVu Sans.
+
+A scene has two to four things on a grid of two by two; its captions name them in reading order, once plainly and once
+with a place that is not in the picture. Colours and backgrounds are chance, except that the red heart is red.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from viaduct.miniature.lexicon import num_pictured, things
+from viaduct.miniature.sentences import Meaning, ended, listing, mark, some_places, thing
+
+SIZE = 64
+"""Width and height in pixels."""
+
+_CELL = SIZE // 2
+_GLYPH = 24
+_JITTER = 3
+_BACKGROUNDS = ("#ffffff", "#f4efe1", "#e3eef8", "#e9f5e4")
+_COLOURS = ("#1f1f1f", "#1f4fb4", "#1d7a3a", "#7a2fa0", "#b35a00", "#00757a")
+_RED = "#c8102e"
+_HEART = "❤"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is where: things by grid cell in reading order, and the drawing's chances."""
+
+    things: tuple[int, ...]
+    cells: tuple[int, ...]
+    """0 to 3 in reading order, ascending; one for each thing."""
+    seed: int
+    captions: tuple[Meaning, ...]
+
+
+def scene(random: Random) -> Scene:
+    """A new scene of two to four different things."""
+    count = random.randint(2, 4)
+    shown = tuple(random.sample(range(num_pictured()), count))
+    cells = tuple(sorted(random.sample(range(4), count)))
+    names = listing([thing(index) for index in shown])
+    captions = (ended((names,)), ended((*some_places(random, 1), mark(":"), names)))
+    return Scene(shown, cells, random.getrandbits(32), captions)
+
+
+def many(count: int, random: Random, taken: set[tuple[int, ...]]) -> tuple[Scene, ...]:
+    """`count` scenes that name other things, or in another order, than those in `taken`, which grows."""
+    found: list[Scene] = []
+    while len(found) < count:
+        made = scene(random)
+        if made.things not in taken:
+            taken.add(made.things)
+            found.append(made)
+    return tuple(found)
+
+
+def png(made: Scene) -> bytes:
+    """The picture as a PNG file, the same bytes for the same scene and library versions."""
+    random = Random(made.seed)
+    image = Image.new("RGB", (SIZE, SIZE), random.choice(_BACKGROUNDS))
+    draw = ImageDraw.Draw(image)
+    for index, cell in zip(made.things, made.cells, strict=True):
+        sign = things()[index]
+        colour = _RED if sign == _HEART else random.choice(_COLOURS)
+        x = cell % 2 * _CELL + _CELL // 2 + random.randint(-_JITTER, _JITTER)
+        y = cell // 2 * _CELL + _CELL // 2 + random.randint(-_JITTER, _JITTER)
+        draw.text((x, y), sign, font=_font(), fill=colour, anchor="mm")
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=False)
+    return file.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _font() -> ImageFont.FreeTypeFont:
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), _GLYPH)

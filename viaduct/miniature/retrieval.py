@@ -1,0 +1,147 @@
+"""Sentences for finding translations (Tatoeba, BUCC) and plain and parallel text for pretraining, as meanings.
+
+Retrieval is made hard by near misses: sentences that differ from another one in a single name or number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from viaduct.miniature.lexicon import PLACES, SPACELESS, things
+from viaduct.miniature.pairs import INFERENCE, PARAPHRASE, inference, paraphrase
+from viaduct.miniature.questions import Style, echo, passage
+from viaduct.miniature.sentences import (
+    Item,
+    Listing,
+    Meaning,
+    counted,
+    dated,
+    either,
+    ended,
+    firm,
+    flow,
+    found_in,
+    heading,
+    match,
+    numbered,
+    people,
+    stock,
+    text,
+)
+
+Construction = Callable[[Random], Meaning]
+
+SENTENCES: tuple[Construction, ...] = (
+    stock, stock, dated, dated, counted, flow, either, people, found_in, match, firm, heading, numbered,
+)  # fmt: skip
+RETRIEVED: tuple[Construction, ...] = (stock, dated, counted, found_in, people)
+
+NEAR_MISSES = 3
+"""How many near misses follow each new sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Two sets of sentences, and which belong together."""
+
+    source: tuple[Meaning, ...]
+    target: tuple[Meaning, ...]
+    gold: tuple[tuple[int, int], ...]
+    """(place in source, place in target), each place at most once."""
+
+
+def changed(random: Random, meaning: Meaning) -> Meaning:
+    """The same sentence with one name or number replaced by another that does not occur in it."""
+    items = [item for item in _items(meaning) if item.kind != "mark"]
+    old = random.choice(items)
+    present = {item.value for item in items if item.kind == old.kind}
+    bounds = {"thing": (0, len(things())), "place": (0, len(PLACES)), "day": (0, 7), "number": (2, 100)}
+    allowed = [value for value in range(*bounds[old.kind]) if value not in present]
+    new = replace(old, value=random.choice(allowed))
+    return tuple(_with(part, old, new) for part in meaning)
+
+
+def _items(meaning: Meaning) -> list[Item]:
+    return [
+        item
+        for part in meaning
+        for item in ([part] if isinstance(part, Item) else [one for group in part.groups for one in group])
+    ]
+
+
+def _with(part: Item | Listing, old: Item, new: Item) -> Item | Listing:
+    if isinstance(part, Item):
+        return new if part == old else part
+    return Listing(part.joint, tuple(tuple(new if item == old else item for item in group) for group in part.groups))
+
+
+def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, ...]:
+    """`count` different sentences in families of near misses, not in `taken`, which grows; families lie together."""
+    found: list[Meaning] = []
+    while len(found) < count:
+        first = ended(random.choice(RETRIEVED)(random))
+        for made in (first, *(changed(random, first) for _ in range(NEAR_MISSES))):
+            if made not in taken and len(found) < count:
+                taken.add(made)
+                found.append(made)
+    return tuple(found)
+
+
+def mine(size: int, gold: int, random: Random, taken: set[Meaning]) -> Mine:
+    """Two sets of `size` sentences of which `gold` belong together; the others are near misses of all of these."""
+    made = list(families(2 * size - gold, random, taken))
+    random.shuffle(made)
+    shared, rest = made[:gold], made[gold:]
+    source, target = shared + rest[: size - gold], shared + rest[size - gold :]
+    random.shuffle(source)
+    random.shuffle(target)
+    place = {meaning: position for position, meaning in enumerate(target)}
+    pairs = tuple((position, place[meaning]) for position, meaning in enumerate(source) if meaning in place)
+    return Mine(tuple(source), tuple(target), pairs)
+
+
+def parallel(count: int, random: Random, forbidden: Sequence[frozenset[str]], languages: Sequence[str]) -> tuple[Meaning, ...]:
+    """`count` different sentences, each allowed in every language: none of its texts is in that language's `forbidden`."""
+    found: dict[Meaning, None] = {}
+    while len(found) < count:
+        made = _statement(random)
+        texts = zip(languages, forbidden, strict=True)
+        if all(text(made, language) not in closed for language, closed in texts):
+            found[made] = None
+    return tuple(found)
+
+
+def _statement(random: Random) -> Meaning:
+    if random.random() < 0.1:
+        return inference(random, random.choice(INFERENCE)).first
+    return ended(random.choice(SENTENCES)(random))
+
+
+def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) -> tuple[str, ...]:
+    """`count` different lines of text that are not in `forbidden` and hold no sentence of it next to another.
+
+    Most are single sentences; the others are two sentences about the same things, or a passage with a question and
+    its answer, without labels.
+    """
+    found: dict[str, None] = {}
+    while len(found) < count:
+        sentences = _line(language, random)
+        if not any(sentence in forbidden for sentence in sentences):
+            found[("" if language in SPACELESS else " ").join(sentences)] = None
+    return tuple(found)
+
+
+def _line(language: str, random: Random) -> tuple[str, ...]:
+    drawn = random.random()
+    if drawn < 0.5:
+        return (text(_statement(random), language),)
+    if drawn < 0.65:
+        pair = inference(random, random.choice(INFERENCE))
+    elif drawn < 0.8:
+        pair = paraphrase(random, random.choice(PARAPHRASE))
+    else:
+        style: Style = "squad" if random.random() < 0.7 else "tydiqa"
+        return echo(passage(random, style, 1), language)
+    return (text(pair.first, language), text(pair.second, language))

@@ -1,0 +1,264 @@
+"""Sentences as meanings, free of language, and their rendering as words or text in one of the 14 languages.
+
+A meaning is a tuple of items (a thing, place, day, number or mark) and lists of items; it is hashable, so two sentences
+say the same exactly when their meanings are equal. Which sentences a task needs is decided in the files of the tasks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Literal, TypeAlias
+
+from viaduct.miniature.lexicon import PLACES, SPACELESS, Joint, Lexicon, lexicon, things
+
+Kind = Literal["thing", "place", "day", "number", "mark"]
+
+_USUAL_TAG: dict[Kind, str] = {
+    "thing": "NOUN", "place": "PROPN", "day": "PROPN", "number": "NUM", "mark": "PUNCT",
+}  # fmt: skip
+_SYMBOLS = "→×✗&"
+_NO_BLANK_BEFORE = ":;.?)"
+_NO_BLANK_AFTER = "("
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One name, number or mark, with the part of speech and the entity type that it has here."""
+
+    kind: Kind
+    value: int | str
+    tag: str
+    entity: str = ""
+    """PER, ORG or LOC; "" outside entities. Neighbouring items with `joined` belong to one entity."""
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Several groups of items joined by CLDR's "and" or "or" list pattern."""
+
+    joint: Joint
+    groups: tuple[tuple[Item, ...], ...]
+
+
+Meaning: TypeAlias = tuple[Item | Listing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One token of a rendered sentence."""
+
+    text: str
+    tag: str
+    entity: str
+    """IOB2."""
+    blank: bool
+    """Whether a blank follows."""
+
+
+def thing(index: int) -> Item:
+    """The thing of this index as a noun."""
+    return Item("thing", index, "NOUN")
+
+
+def place(index: int) -> Item:
+    """The place of this index as a location."""
+    return Item("place", index, "PROPN", "LOC")
+
+
+def day(index: int) -> Item:
+    """The day of the week, 0 is Monday."""
+    return Item("day", index, "PROPN")
+
+
+def number(value: int) -> Item:
+    """The number in digits."""
+    return Item("number", value, "NUM")
+
+
+def mark(sign: str) -> Item:
+    """A punctuation mark, or a symbol (`→×✗&`)."""
+    return Item("mark", sign, "SYM" if sign in _SYMBOLS else "PUNCT")
+
+
+def named(item: Item, entity: str, *, joined: bool = False) -> Item:
+    """The same name as part of a proper name of this entity type; a mark keeps its part of speech."""
+    return replace(item, tag=item.tag if item.kind == "mark" else "PROPN", entity=entity, joined=joined)
+
+
+def listing(items: Iterable[Item], joint: Joint = "and") -> Listing:
+    """A list of single items."""
+    return Listing(joint, tuple((item,) for item in items))
+
+
+def words(meaning: Meaning, language: str) -> tuple[Word, ...]:
+    """The sentence's words in this language, in reading order.
+
+    A word without a blank after it touches the next one; in Arabic so does "and", which is written with the next word.
+    """
+    return _spaced(tuple(_render(meaning, lexicon(language))), language)
+
+
+def text(meaning: Meaning, language: str) -> str:
+    """The sentence as text."""
+    return joined(words(meaning, language))
+
+
+def joined(rendered: Iterable[Word]) -> str:
+    """The text of words, without a blank at its end."""
+    return "".join(word.text + " " * word.blank for word in rendered).rstrip(" ")
+
+
+def fused(rendered: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
+    """The words in groups that are written as one: a conjunction that touches the next word, and that word."""
+    groups: list[tuple[Word, ...]] = []
+    for word in rendered:
+        before = groups[-1][-1] if groups else None
+        if before is not None and before.tag == "CCONJ" and not before.blank:
+            groups[-1] = (*groups[-1], word)
+        else:
+            groups.append((word,))
+    return tuple(groups)
+
+
+def _render(meaning: Iterable[Item | Listing], words_of: Lexicon) -> Iterator[Word]:
+    for part in meaning:
+        if isinstance(part, Item):
+            yield from _item(part, words_of)
+            continue
+        separators = words_of.between(part.joint, len(part.groups))
+        for position, group in enumerate(part.groups):
+            if position:
+                yield from _separator(separators[position - 1])
+            yield from _render(group, words_of)
+
+
+def _item(item: Item, words_of: Lexicon) -> Iterator[Word]:
+    for position, token in enumerate(_name(item, words_of).split(" ")):
+        entity = f"{'I' if position or item.joined else 'B'}-{item.entity}" if item.entity else "O"
+        yield Word(token, item.tag, entity, True)
+
+
+def _name(item: Item, words_of: Lexicon) -> str:
+    if isinstance(item.value, str):
+        return words_of.mark(item.value)
+    names = {"thing": words_of.things, "place": words_of.places, "day": words_of.days}
+    return names[item.kind][item.value] if item.kind in names else str(item.value)
+
+
+def _separator(between: str) -> Iterator[Word]:
+    """The tokens of what stands between two items of a list; "\b" marks those that touch the word before."""
+    for match in _TOKEN.finditer(between):
+        token = match.group()
+        touching = "" if between[: match.start()].endswith(" ") else "\b"
+        follows = between[match.end() : match.end() + 1] == " "
+        yield Word(touching + token, "CCONJ" if token.isalpha() else "PUNCT", "O", follows)
+
+
+def _spaced(rendered: tuple[Word, ...], language: str) -> tuple[Word, ...]:
+    """The words with their final blanks: none before closing marks and after opening ones, none at all in ja and zh."""
+    found = []
+    for position, word in enumerate(rendered):
+        following = rendered[position + 1].text if position + 1 < len(rendered) else ""
+        marks = lexicon(language).marks
+        closing = following.startswith("\b") or following in {marks.get(sign, sign) for sign in _NO_BLANK_BEFORE}
+        opening = word.text == marks.get(_NO_BLANK_AFTER, _NO_BLANK_AFTER)
+        blank = word.blank and following != "" and not closing and not opening and language not in SPACELESS
+        found.append(replace(word, text=word.text.removeprefix("\b"), blank=blank))
+    return tuple(found)
+
+
+# Constructions. Each takes the random source and gives a sentence without its full stop.
+
+
+def some_things(random: Random, count: int) -> tuple[Item, ...]:
+    """Different things in random order."""
+    return tuple(thing(index) for index in random.sample(range(len(things())), count))
+
+
+def some_places(random: Random, count: int) -> tuple[Item, ...]:
+    """Different places in random order."""
+    return tuple(place(index) for index in random.sample(range(len(PLACES)), count))
+
+
+def stock(random: Random) -> Meaning:
+    """What a place has: `Spain: sun, moon, and star`."""
+    return (*some_places(random, 1), mark(":"), listing(some_things(random, random.randint(2, 4))))
+
+
+def either(random: Random) -> Meaning:
+    """What a place may have: `Spain: sun or moon`."""
+    return (*some_places(random, 1), mark(":"), listing(some_things(random, random.randint(2, 3)), "or"))
+
+
+def counted(random: Random) -> Meaning:
+    """How many a place has: `Spain: sun × 3 and moon × 12`."""
+    groups = tuple(
+        (item, mark("×"), number(random.randint(2, 99))) for item in some_things(random, random.randint(1, 3))
+    )
+    return (*some_places(random, 1), mark(":"), Listing("and", groups))
+
+
+def dated(random: Random) -> Meaning:
+    """Where something is on a day: `Monday: sun and moon (Spain)`."""
+    items = listing(some_things(random, random.randint(1, 3)))
+    return (day(random.randrange(7)), mark(":"), items, mark("("), *some_places(random, 1), mark(")"))
+
+
+def flow(random: Random) -> Meaning:
+    """What turns into what: `sun and moon → star`."""
+    items = some_things(random, random.randint(3, 5))
+    cut = random.randint(1, len(items) - 1)
+    return (listing(items[:cut]), mark("→"), listing(items[cut:]))
+
+
+def numbered(random: Random) -> Meaning:
+    """A list by numbers, which are no quantities: `1) sun; 2) moon × 4`."""
+    parts: list[Item] = []
+    for position, item in enumerate(some_things(random, random.randint(2, 3)), start=1):
+        parts += [mark(";")] if parts else []
+        parts += [replace(number(position), tag="X"), mark(")"), item]
+        parts += [mark("×"), number(random.randint(1, 9))] if random.random() < 0.5 else []
+    return tuple(parts)
+
+
+def heading(random: Random) -> Meaning:
+    """A thing as the name of something: `sun: moon and star`, where sun is a proper noun."""
+    items = some_things(random, random.randint(3, 4))
+    return (replace(items[0], tag="PROPN"), mark(":"), listing(items[1:]))
+
+
+def people(random: Random) -> Meaning:
+    """Persons, called like things, with where they are from: `sun (Spain) and moon (Peru)`."""
+    count = random.randint(1, 3)
+    pairs = zip(some_things(random, count), some_places(random, count), strict=True)
+    return (Listing("and", tuple((named(who, "PER"), mark("("), where, mark(")")) for who, where in pairs)),)
+
+
+def found_in(random: Random) -> Meaning:
+    """Places with what is there: `Spain (sun) and Peru (moon)`; the things are no persons."""
+    count = random.randint(1, 3)
+    pairs = zip(some_things(random, count), some_places(random, count), strict=True)
+    return (Listing("and", tuple((where, mark("("), what, mark(")")) for what, where in pairs)),)
+
+
+def match(random: Random) -> Meaning:
+    """Two teams, called like places, and their points: `Spain 3 – 2 Peru`."""
+    first, second = (named(team, "ORG") for team in some_places(random, 2))
+    return (first, number(random.randint(0, 30)), mark("–"), number(random.randint(0, 30)), second)
+
+
+def firm(random: Random) -> Meaning:
+    """A firm, called like two things, and where it is: `sun & moon: Spain`."""
+    first, second = some_things(random, 2)
+    name = (named(first, "ORG"), named(mark("&"), "ORG", joined=True), named(second, "ORG", joined=True))
+    return (*name, mark(":"), *some_places(random, 1))
+
+
+def ended(meaning: Meaning) -> Meaning:
+    """The sentence with its full stop."""
+    return (*meaning, mark("."))

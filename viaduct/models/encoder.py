@@ -1,0 +1,172 @@
+"""Encoders: loaded through transformers, or built from a configuration; always called in the same way.
+
+Shape letters: B sequences, L tokens, D width of the residual stream.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.errors import UsageError
+from viaduct.runs.spec import Architecture
+
+OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
+"""Model types that number positions from the padding id + 1 and would derive them from the token ids."""
+
+
+def load_encoder(source: str, revision: str | None) -> nn.Module:
+    """The encoder (no pooler, float32) of a local folder or a Hub name at a revision.
+
+    Raises UsageError that names the source when it is not an encoder that transformers can open.
+    """
+    from transformers import AutoModel
+
+    try:
+        model: nn.Module = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"'{source}' cannot be opened as an encoder: {str(error).splitlines()[0]}",
+            fix="give a folder with config.json and model.safetensors, or a Hub name with its revision",
+        ) from error
+    if hasattr(model, "pooler"):
+        model.pooler = None  # type: ignore[assignment]  # not part of any head here; heads make their own
+    return model
+
+
+def load_tokenizer(source: str, revision: str | None) -> Any:
+    """The fast tokenizer of a local folder or a Hub name at a revision. Raises UsageError when there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"'{source}' has no tokenizer that can be opened: {str(error).splitlines()[0]}",
+            fix="put tokenizer.json and tokenizer_config.json beside the model",
+        ) from error
+    if not tokenizer.is_fast:
+        raise UsageError(f"the tokenizer of '{source}' has no fast form, which word and span alignment needs")
+    return tokenizer
+
+
+def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> nn.Module:
+    """A new XLM-R-shaped encoder with random weights (from torch's global seed)."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    config = XLMRobertaConfig(
+        vocab_size=vocabulary,
+        hidden_size=architecture.hidden,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        intermediate_size=architecture.feed_forward,
+        max_position_embeddings=architecture.max_length + pad_id + 1,
+        hidden_dropout_prob=architecture.dropout,
+        attention_probs_dropout_prob=architecture.dropout,
+        pad_token_id=pad_id,
+        bos_token_id=0,
+        eos_token_id=2,
+        layer_norm_eps=1e-5,
+        type_vocab_size=1,
+    )
+    model: nn.Module = XLMRobertaModel(config, add_pooling_layer=False)
+    return model
+
+
+def encode_batch(encoder: nn.Module, batch: Batch, layer: int | None = None) -> torch.Tensor:
+    """hidden_BLD: the last layer's states, or those of `layer` (0 = embeddings). Positions are passed where the model
+    would derive them from token ids."""
+    inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
+    config: Any = encoder.config
+    if config.model_type in OFFSET_POSITIONS:
+        first = config.pad_token_id + 1
+        inputs["position_ids"] = torch.arange(first, first + batch.ids_BL.shape[1], device=batch.ids_BL.device)[None, :]
+        # Without it the model looks for padding ids to find positions and, in some versions, a mask.
+        inputs["token_type_ids"] = torch.zeros_like(batch.ids_BL)
+    elif batch.types_BL is not None:
+        inputs["token_type_ids"] = batch.types_BL
+    output = encoder(**inputs, output_hidden_states=layer is not None)
+    hidden_BLD: torch.Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
+    return hidden_BLD
+
+
+def longest_input(encoder: nn.Module) -> int:
+    """The most tokens a sequence may have, from the configuration."""
+    config: Any = encoder.config
+    taken = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
+    return int(config.max_position_embeddings) - taken
+
+
+def width(encoder: nn.Module) -> int:
+    """D, the size of a token's state."""
+    config: Any = encoder.config
+    return int(config.hidden_size)
+
+
+def dropout(encoder: nn.Module) -> float:
+    """The dropout rate that heads share with the encoder; 0.1 where the architecture does not name one."""
+    config: Any = encoder.config
+    return float(getattr(config, "hidden_dropout_prob", 0.1))
+
+
+def num_layers(encoder: nn.Module) -> int:
+    """Layers above the embeddings."""
+    config: Any = encoder.config
+    return int(config.num_hidden_layers)
+
+
+def keep_layers(encoder: nn.Module, layers: int) -> bool:
+    """Drop the layers above `layers`, when the encoder is a plain stack whose last state is that layer's output.
+
+    Returns False, with the encoder unchanged, for other architectures: then all hidden states must be asked for.
+    """
+    stack = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if not isinstance(stack, nn.ModuleList):
+        return False
+    encoder.encoder.layer = stack[:layers]  # type: ignore[union-attr]
+    return True
+
+
+def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> float:
+    """Floating-point operations of one forward pass over sequences with this sum of lengths and of squared lengths.
+
+    Two per weight and token outside the embeddings, plus 4 d n^2 per layer for attention (reference: Kaplan et al.
+    2020, arXiv 2001.08361, table 1, without the embedding).
+    """
+    config: Any = encoder.config
+    embeddings = sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Embedding))
+    weights = sum(parameter.numel() for parameter in encoder.parameters()) - embeddings
+    flops: float = 2.0 * weights * lengths_sum + 4.0 * config.hidden_size * config.num_hidden_layers * squares_sum
+    return flops
+
+
+def describe(encoder: nn.Module) -> dict[str, str]:
+    """What to say about an encoder in a report."""
+    config: Any = encoder.config
+    embeddings = encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
+    total = sum(parameter.numel() for parameter in encoder.parameters())
+    return {
+        "architecture": str(config.model_type),
+        "layers": str(config.num_hidden_layers),
+        "width": str(config.hidden_size),
+        "vocabulary": f"{config.vocab_size:,}",
+        "parameters": f"{total:,} ({embeddings:,} in token embeddings)",
+    }
+
+
+def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool = False) -> None:
+    """Write a folder that `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` open; safetensors only."""
+    state = {
+        name: tensor.half() if half and tensor.is_floating_point() else tensor
+        for name, tensor in encoder.state_dict().items()
+    }
+    config: Any = encoder.config
+    kept = config.dtype
+    config.dtype = torch.float16 if half else torch.float32
+    encoder.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
+    config.dtype = kept
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,63 @@
+"""Vocabulary trimming: hold only the embedding rows that a stage's rows use, exactly.
+
+A row of the embedding that no training sequence uses gets zero gradient in every objective without a vocabulary
+softmax; AdamW without weight decay on embeddings then never moves it. Training without those rows gives the same
+model at a fraction of the time and memory (250,002 rows for XLM-R). `restore` puts the trained rows back into the
+full matrix.
+
+Shape letters: V rows of the full vocabulary, K rows kept, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from viaduct.encode.tokens import Array
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What was taken away: the full matrix, which rows are kept, and the map from full ids to kept ids."""
+
+    full_VD: torch.Tensor
+    kept_K: torch.Tensor
+    new_of_old_V: torch.Tensor
+    pad_id: int | None
+
+    def to_kept(self, ids_BL: torch.Tensor) -> torch.Tensor:
+        """The same tokens in ids of the trimmed vocabulary; only ids that were kept may occur."""
+        return self.new_of_old_V.to(ids_BL.device)[ids_BL]
+
+
+def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:
+    """The sorted distinct token ids of these arrays and of the special tokens."""
+    parts = [np.unique(ids) for ids in arrays]
+    return np.unique(np.concatenate([*parts, np.fromiter(special, dtype=np.int64)]).astype(np.int64))
+
+
+def trim(encoder: nn.Module, kept: Array) -> Trimmed:
+    """Replace the encoder's token embedding by its kept rows; the full matrix stays in the returned `Trimmed`."""
+    embedding: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
+    full_VD = embedding.weight.detach()
+    kept_K = torch.from_numpy(kept)
+    new_of_old_V = torch.full((full_VD.shape[0],), -1, dtype=torch.int64)
+    new_of_old_V[kept_K] = torch.arange(len(kept_K))
+    pad_id = embedding.padding_idx
+    new_pad = None if pad_id is None or new_of_old_V[pad_id] < 0 else int(new_of_old_V[pad_id])
+    small = nn.Embedding(len(kept_K), full_VD.shape[1], padding_idx=new_pad, _weight=full_VD[kept_K].clone())
+    encoder.set_input_embeddings(small)  # type: ignore[operator]
+    return Trimmed(full_VD, kept_K, new_of_old_V, pad_id)
+
+
+def restore(encoder: nn.Module, trimmed: Trimmed) -> None:
+    """Put the full embedding back, with the trained rows in their places."""
+    small: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
+    full_VD = trimmed.full_VD.clone()
+    full_VD[trimmed.kept_K] = small.weight.detach().to(full_VD.device)
+    embedding = nn.Embedding(full_VD.shape[0], full_VD.shape[1], padding_idx=trimmed.pad_id, _weight=full_VD)
+    encoder.set_input_embeddings(embedding)  # type: ignore[operator]

@@ -1,0 +1,30 @@
+"""Where data and results live; the only reader of environment variables, so that nothing else guesses a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_data() -> Path:
+    """The data folder: `VIADUCT_DATA` if set, else `./data`."""
+    return Path(os.environ.get("VIADUCT_DATA", "data"))
+
+
+def default_store() -> Path:
+    """The store of results: `VIADUCT_STORE` if set, else `./runs`."""
+    return Path(os.environ.get("VIADUCT_STORE", "runs"))
+
+
+def run_directory(store: Path, recipe: str) -> Path:
+    """Where the records and the report of a recipe's runs live."""
+    return store / "runs" / recipe
+
+
+def cache_directory(store: Path) -> Path:
+    """Derived data that stages share, safe to delete at any time when nothing runs."""
+    return store / "cache"
+
+
+RESERVED = ("runs", "cache")
+"""Names below the store that no encoder may have."""

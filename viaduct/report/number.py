@@ -1,0 +1,47 @@
+"""Numbers as a reader sees them: percent, points, durations, sizes. Fractions come in; nothing else in the package
+writes percent. No rounding happens anywhere before this.
+"""
+
+from __future__ import annotations
+
+MINUS = "\u2212"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as percent without the sign: 0.7312 -> "73.1"."""
+    return _signed_zero_free(f"{100 * value:.{digits}f}")
+
+
+def points(value: float, digits: int = 1) -> str:
+    """A difference of fractions in percentage points with its sign: 0.0131 -> "+1.3"; what rounds to zero has none."""
+    text = _signed_zero_free(f"{100 * value:+.{digits}f}")
+    return text.lstrip("+") if float(text.replace(MINUS, "-")) == 0 else text
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: "42 s", "12 min", "3.4 h"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separators; from ten million on shortened: "12.3 M", "4.5 G"."""
+    for unit, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= max(unit, 1e7):
+            return f"{value / unit:.1f} {letter}"
+    return f"{value:,.0f}"
+
+
+def size(amount: float) -> str:
+    """Bytes in binary units: "2.9 GiB"."""
+    for limit, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if amount >= limit:
+            return f"{amount / limit:.1f} {unit}"
+    return f"{amount:.0f} B"
+
+
+def _signed_zero_free(text: str) -> str:
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)

@@ -1,0 +1,204 @@
+"""The report: one self-contained HTML page, with its tables as CSV and JSON and its figures as SVG beside it.
+
+It reads result rows, stage costs and what the run was about, and nothing else: no predictions, no models, no network.
+The words and numbers come from the other files of this folder; this one chooses the figures and fills the template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from viaduct.languages import LANGUAGES
+from viaduct.metrics.summary import BASELINE, Difference
+from viaduct.report import export, number, spending, table, words
+from viaduct.report.drawing import Drawing
+from viaduct.report.evidence import data_groups, provenance
+from viaduct.report.figure import (
+    DifferencePoint,
+    GapPoint,
+    Panel,
+    cost_bars,
+    difference_plot,
+    heat_map,
+    transfer_plot,
+)
+from viaduct.report.spending import SHARED, Spending
+from viaduct.report.table import LanguageCell, Tables
+from viaduct.results.record import About, ResultRow, StageCost
+
+_FOLDER = Path(__file__).parent
+_TINT = 0.28
+"""Opacity of a table cell's background at the largest difference."""
+
+
+def write(about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], directory: Path) -> Path:
+    """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
+
+    The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table.
+    """
+    tables = table.build(about, rows)
+    spent = spending.build(about, costs)
+    directory.mkdir(parents=True, exist_ok=True)
+    heat_maps = _heat_maps(tables)
+    drawings = {
+        "differences": _differences(tables),
+        "transfer": _transfer(tables),
+        "cost": _cost(spent),
+    }
+    _write_figures(directory, (*heat_maps, *(drawing for drawing in drawings.values() if drawing is not None)))
+    export.write_all(directory, about, (rows, costs), tables, spent)
+    page = _environment().get_template("page.html.j2")
+    text = page.render(
+        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        about=about,
+        tables=tables,
+        spent=spent,
+        summary=words.summary(about, tables),
+        heat_maps=heat_maps,
+        drawings=drawings,
+        languages=_language_tables(tables),
+        data=data_groups(about),
+        provenance=provenance(rows),
+        largest=_largest(tables),
+        baseline=BASELINE,
+        shared=SHARED,
+    )
+    path = directory / "report.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": number.percent,
+        "points": number.points,
+        "duration": number.duration,
+        "count": number.count,
+        "size": number.size,
+        "metric": _metric,
+        "language": lambda code: LANGUAGES[code].name if code in LANGUAGES else code,
+        "family": lambda code: LANGUAGES[code].family if code in LANGUAGES else "other",
+        "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
+        "combined": lambda first, second: {**first, **second},
+        "direction": words.direction,
+        "tint": _tint,
+    }
+    return environment
+
+
+def _metric(name: str) -> str:
+    return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
+
+
+def _tint(difference: Difference | None, largest: float) -> str:
+    """A style attribute's value that colours a cell by sign and size of its difference; "" for none."""
+    if difference is None or largest <= 0:
+        return ""
+    share = round(100 * _TINT * min(1.0, abs(difference.mean) / largest))
+    colour = "up" if difference.mean > 0 else "down"
+    return f"background: color-mix(in srgb, var(--{colour}) {share}%, transparent)" if share else ""
+
+
+def _largest(tables: Tables) -> float:
+    return max((abs(cell.difference.mean) for cell in tables.cells if cell.difference and cell.headline), default=0.0)
+
+
+def _heat_maps(tables: Tables) -> tuple[Drawing, ...]:
+    """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
+    shown = [cell for cell in tables.per_language if cell.headline]
+    codes = table.family_order(tuple({cell.language for cell in shown}))
+    tasks = tuple(column.task for column in tables.columns if column.metric)
+    scores = [cell.score.mean for cell in shown if cell.score is not None]
+    lowest, highest = min(scores), max(scores)
+    differences = sorted(abs(cell.difference.mean) for cell in shown if cell.difference is not None)
+    reach = max(0.01, differences[int(0.95 * (len(differences) - 1))]) if differences else 0.01
+    drawings: list[Drawing] = []
+    for arm in tables.arms:
+        cells = [cell for cell in shown if cell.arm == arm]
+        signed = tables.has_baseline and arm != BASELINE
+        if not any(_shown(cell, signed) is not None for cell in cells):
+            continue
+        slug = re.sub(r"[^A-Za-z0-9_.+-]+", "-", arm).strip("-.") or "arm"
+        panel = Panel(
+            name=f"heat_map_{len(drawings) + 1}_{slug}",
+            title=f"{arm}: difference from {BASELINE}, in points" if signed else f"{arm}: score in percent",
+            languages=codes,
+            tasks=tasks,
+            values={(cell.task, cell.language): _shown(cell, signed) for cell in cells},
+            signed=signed,
+            lowest=0.0 if signed else lowest,
+            highest=reach if signed else highest,
+        )
+        drawings.append(heat_map(panel))
+    return tuple(drawings)
+
+
+def _shown(cell: LanguageCell, signed: bool) -> float | None:
+    source = cell.difference if signed else cell.score
+    return None if source is None else source.mean
+
+
+def _differences(tables: Tables) -> Drawing | None:
+    found = [
+        DifferencePoint(cell.arm, cell.task, cell.difference.mean, words.interval(cell.difference))
+        for cell in tables.cells
+        if cell.headline and cell.difference is not None
+    ]
+    return difference_plot(found) if found else None
+
+
+def _transfer(tables: Tables) -> Drawing | None:
+    found = [GapPoint(cell.arm, cell.task, cell.english.mean, cell.others.mean) for cell in tables.gaps]
+    return transfer_plot(found) if found else None
+
+
+def _cost(spent: Spending) -> Drawing | None:
+    if not spent.lines:
+        return None
+    bars = [
+        (arm or "shared by several arms", {stage: spent.seconds(arm, stage) or 0.0 for stage in spent.stages})
+        for arm in spent.arms
+    ]
+    return cost_bars(bars, spent.stages)
+
+
+@dataclass(frozen=True)
+class LanguageTable:
+    """The per-language scores of one task and metric."""
+
+    metric: str
+    languages: tuple[str, ...]
+    cells: Mapping[tuple[str, str], LanguageCell]
+    """(language, arm) -> cell."""
+
+
+def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
+    """Task -> one table per metric, the headline first; tasks without results are not there."""
+    found: dict[tuple[str, str], dict[tuple[str, str], LanguageCell]] = {}
+    for cell in tables.per_language:
+        found.setdefault((cell.task, cell.metric), {})[cell.language, cell.arm] = cell
+    grouped: dict[str, list[LanguageTable]] = {}
+    for (task, metric), cells in found.items():
+        codes = table.family_order(tuple({language for language, _ in cells}))
+        grouped.setdefault(task, []).append(LanguageTable(metric, codes, cells))
+    return grouped
+
+
+def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
+    for stale in directory.glob("heat_map_*.svg"):
+        stale.unlink()
+    for drawing in drawings:
+        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")

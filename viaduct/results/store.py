@@ -1,0 +1,232 @@
+"""The directory where stages leave results: one directory per stage, complete or not there at all.
+
+While stage X is worked on, everything lies in `X.partial/` (`output/`, `scratch/`, the identity and the seconds spent)
+and a lock on `X.lock` is held, which the operating system drops when the process dies. A finished output is flushed to
+disk and renamed to X in one step, so `X/stage.json` means done. Finished stages are never written again. This file does
+not know what a stage does, nor whether two identities ought to be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from viaduct.errors import StoreError
+
+State = Literal["done", "running", "interrupted", "waiting"]
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never a part, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _flush_directory(path.parent)
+
+
+def canonical(value: object) -> str:
+    """JSON text with sorted keys and one final newline: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            descriptor = os.open(Path(folder) / name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _flush_directory(Path(folder))
+
+
+@dataclass
+class Claim:
+    """The right to work on one stage, held until `finish` or `release`."""
+
+    directory: Path
+    """The stage's final directory, which does not exist yet."""
+    partial: Path
+    record: Mapping[str, Any]
+    lock: FileLock
+    discarded: Mapping[str, Any] | None = None
+    """The record of an interrupted attempt at something else that was thrown away, None when there was none."""
+    resumed: bool = False
+    """Whether the scratch folder of an earlier attempt was kept."""
+    seconds_before: float = field(default=0.0)
+    """Spent by earlier attempts, as far as they had noted it."""
+
+    @property
+    def output(self) -> Path:
+        """Where the stage writes."""
+        return self.partial / "output"
+
+    @property
+    def scratch(self) -> Path:
+        """Where the stage keeps checkpoints."""
+        return self.partial / "scratch"
+
+    def empty_output(self) -> None:
+        """Remove what an earlier attempt may have left half written."""
+        shutil.rmtree(self.output, ignore_errors=True)
+        self.output.mkdir(parents=True)
+        self.scratch.mkdir(exist_ok=True)
+
+    def note_seconds(self, seconds: float) -> None:
+        """Remember the seconds spent so far in all attempts, for when this process dies."""
+        temporary = self.partial / "seconds.tmp"
+        temporary.write_text(repr(seconds), encoding="utf-8")
+        temporary.replace(self.partial / "seconds")
+
+    def finish(self, cost: Mapping[str, Any]) -> None:
+        """Make the output the stage's directory, in one step, and let go of the stage."""
+        (self.output / "cost.json").write_text(canonical(cost), encoding="utf-8")
+        (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
+        _flush_tree(self.output)
+        self.output.rename(self.directory)
+        _flush_directory(self.directory.parent)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the stage and keep what is there for a later attempt."""
+        self.lock.release()
+
+
+class Store:
+    """Stage directories below one root; several processes may use it at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def directory(self, path: str) -> Path:
+        """The directory of a stage, whether it exists or not."""
+        return self.root / path
+
+    def record(self, path: str) -> dict[str, Any] | None:
+        """The record (`stage.json`) of a finished stage, None when it is not finished.
+
+        Raises StoreError when the directory is there without a record that can be read: something else made it.
+        """
+        directory = self.directory(path)
+        if not directory.exists():
+            return None
+        try:
+            found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            found = None
+        except ValueError as error:
+            raise StoreError(f"{directory / 'stage.json'} is damaged: {error}", fix=f"remove {directory}") from error
+        if not isinstance(found, dict):
+            raise StoreError(
+                f"{directory} is there, but it is not a finished stage (it has no stage.json)",
+                fix=f"remove {directory}, or use another --store",
+            )
+        return found
+
+    def cost(self, path: str) -> dict[str, Any]:
+        """The `cost.json` of a finished stage."""
+        found: dict[str, Any] = json.loads((self.directory(path) / "cost.json").read_text(encoding="utf-8"))
+        return found
+
+    def state(self, path: str) -> State:
+        """Whether the stage is done, running in a live process, interrupted, or not begun."""
+        if self.record(path) is not None:
+            return "done"
+        lock_file = self._lock_file(path)
+        if lock_file.exists():
+            lock = FileLock(lock_file)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return "running"
+            lock.release()
+        return "interrupted" if (self._partial(path) / "stage.json").exists() else "waiting"
+
+    def seconds(self, path: str) -> float:
+        """Seconds noted so far by attempts at an unfinished stage; 0.0 when none."""
+        return _read_seconds(self._partial(path))
+
+    def claim(self, path: str, record: Mapping[str, Any]) -> Claim | None:
+        """The right to work on a stage; None when another process has it or has just finished it.
+
+        Checkpoints of an interrupted attempt are kept when its record equals `record`, and thrown away otherwise.
+        """
+        directory, partial = self.directory(path), self._partial(path)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._lock_file(path))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        try:
+            if self.record(path) is not None:
+                shutil.rmtree(partial, ignore_errors=True)
+                lock.release()
+                return None
+            claim = Claim(directory, partial, record, lock)
+            earlier = _read_record(partial)
+            if earlier == record:
+                claim.resumed, claim.seconds_before = True, _read_seconds(partial)
+            else:
+                claim.discarded = earlier
+                shutil.rmtree(partial, ignore_errors=True)
+                write_atomic(partial / "stage.json", canonical(record))
+            claim.empty_output()
+        except BaseException:
+            lock.release()
+            raise
+        return claim
+
+    def sweep(self, path: str) -> None:
+        """Remove what a process that died right after finishing this stage left beside it."""
+        partial = self._partial(path)
+        if not partial.exists() or self.record(path) is None:
+            return
+        lock = FileLock(self._lock_file(path))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
+
+    def _partial(self, path: str) -> Path:
+        return self.root / f"{path}.partial"
+
+    def _lock_file(self, path: str) -> Path:
+        return self.root / f"{path}.lock"
+
+
+def _read_record(partial: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((partial / "stage.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_seconds(partial: Path) -> float:
+    try:
+        return float((partial / "seconds").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return 0.0

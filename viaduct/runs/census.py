@@ -1,0 +1,111 @@
+"""How many rows each split and language has, counted once per content of the files and remembered on disk.
+
+Planning has to know what is there, whether it is labelled and how much text it is; reading everything each time would
+make `plan` slow. The memory is keyed by the files' SHA-256 and the card's version, so it never answers for other files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from viaduct.errors import DataError
+from viaduct.results.record import DataNote, Record
+from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
+from viaduct.tasks.card import Located, file_sha256, locate, read
+from viaduct.tasks.registry import task as card_of
+
+
+class Count(Record):
+    """What one split of one language holds."""
+
+    found: int
+    published: int | None
+    layout: str
+    labelled: bool
+    characters: int
+    """Of all texts of all rows."""
+
+
+class Census:
+    """Counts for one data folder; `memory` is a JSON file that it keeps, None to remember within the process only."""
+
+    def __init__(self, data: Path, memory: Path | None = None) -> None:
+        self.data = data
+        self._memory = memory
+        self._counts: dict[str, Count] = {}
+        if memory is not None and memory.is_file():
+            try:
+                raw = json.loads(memory.read_text(encoding="utf-8"))
+                self._counts = {key: Count.model_validate(value) for key, value in raw.items()}
+            except (ValueError, ValidationError):
+                self._counts = {}  # only a cache: a damaged one is written anew
+
+    def problem(self, task: str, split: str, language: str, *, labelled: bool) -> str | None:
+        """Why this split cannot be used, None when it can. Damaged files raise DataError."""
+        card = card_of(task)
+        if language not in card.languages:
+            return f"{task} has no {language}"
+        try:
+            located = locate(card, self.data, language, split)
+        except DataError as error:
+            return str(error).partition("\n")[0].removeprefix(f"{self.data}: ")
+        if labelled and not self.count(task, split, language).labelled:
+            return f"{located.paths[0].name} has no gold labels ({task} {split} {language})"
+        return None
+
+    def count(self, task: str, split: str, language: str) -> Count:
+        """The counts of one split of one language. Raises DataError when its files are missing or damaged."""
+        located = locate(card_of(task), self.data, language, split)
+        key = _key(task, split, language, located)
+        if key not in self._counts:
+            dataset = read(card_of(task), self.data, language, split)
+            self._counts[key] = Count(
+                found=len(dataset.rows),
+                published=dataset.expected,
+                layout=dataset.layout,
+                labelled=dataset.labelled,
+                characters=sum(_characters(row) for row in dataset.rows),
+            )
+        return self._counts[key]
+
+    def note(self, task: str, split: str, language: str) -> DataNote:
+        """The counts as a note for the report."""
+        count = self.count(task, split, language)
+        return DataNote(
+            task=task, split=split, language=language, layout=count.layout, found=count.found, published=count.published
+        )
+
+    def save(self) -> None:
+        """Write the memory file, if there is one."""
+        if self._memory is None:
+            return
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._memory.with_suffix(f".{os.getpid()}.tmp")
+        text = json.dumps({key: count.model_dump() for key, count in sorted(self._counts.items())}, indent=0)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self._memory)
+
+
+def _key(task: str, split: str, language: str, located: Located) -> str:
+    files = [located.source.layout, *(file_sha256(path) for path in located.paths)]
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:32]
+    return f"{task} {card_of(task).version} {split} {language} {digest}"
+
+
+def _characters(row: Row) -> int:
+    if isinstance(row, Pair):
+        return len(row.first) + len(row.second)
+    if isinstance(row, Choice):
+        return sum(len(row.context) + len(row.question) + len(choice) for choice in row.choices)
+    if isinstance(row, Tagged):
+        return sum(len(token) + 1 for token in row.tokens)
+    if isinstance(row, Span):
+        return len(row.context) + len(row.question)
+    if isinstance(row, Captioned):
+        return len(row.caption)
+    return len(row.text)

@@ -1,0 +1,315 @@
+"""From stage directories to the records that a report is made of, at any time, for what is done so far.
+
+A run's own directory holds what it was (`recipe.json`, `run.json`) and what came out (`about.json`, `rows.jsonl`,
+`costs.jsonl`); the second can be made again from the first and the store, without the data.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from viaduct.errors import StoreError
+from viaduct.paths import run_directory
+from viaduct.results.record import About, DataNote, Record, ResultRow, StageCost, SubstitutionNote
+from viaduct.results.store import State, Store, canonical, write_atomic
+from viaduct.runs.census import Census
+from viaduct.runs.fingerprint import Identity
+from viaduct.runs.grid import Plan
+from viaduct.runs.rows import source_of, substitution_for
+from viaduct.runs.spec import Pretrain, Recipe, Training
+from viaduct.runs.stage import PretrainWork
+from viaduct.tasks.registry import task as card_of
+
+
+class StageEntry(Record):
+    """One stage of a run."""
+
+    path: str
+    kind: str
+    arm: str
+    task: str
+    seed: int
+    fingerprint: str
+
+
+class CellEntry(Record):
+    """One cell of the table for one seed, and where its scores are."""
+
+    arm: str
+    task: str
+    task_version: int
+    seed: int
+    split: str
+    substitution: str | None
+    selection: str
+    headline: str
+    score: str
+
+
+class RunRecord(Record):
+    """What a run was, written before anything runs; enough to rebuild its records from the store."""
+
+    recipe: Recipe
+    encoder: str
+    command: str
+    created: str
+    versions: dict[str, str]
+    stages: tuple[StageEntry, ...]
+    cells: tuple[CellEntry, ...]
+    data: tuple[DataNote, ...]
+
+
+class Collected(NamedTuple):
+    """What the report reads."""
+
+    about: About
+    rows: tuple[ResultRow, ...]
+    costs: tuple[StageCost, ...]
+
+
+def run_record(
+    plan: Plan, identities: Mapping[str, Identity], census: Census, *, command: str, versions: dict[str, str]
+) -> RunRecord:
+    """The record of a run that is about to start."""
+    stages = tuple(
+        StageEntry(
+            path=stage.path,
+            kind=stage.work.kind,
+            arm=plan.places[stage.path].arm,
+            task=plan.places[stage.path].task,
+            seed=plan.places[stage.path].seed,
+            fingerprint=identities[stage.path].fingerprint,
+        )
+        for stage in plan.stages
+    )
+    return RunRecord(
+        recipe=plan.recipe,
+        encoder=plan.encoder,
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions,
+        stages=stages,
+        cells=_cells(plan),
+        data=data_notes(plan, census),
+    )
+
+
+def _cells(plan: Plan) -> tuple[CellEntry, ...]:
+    found = []
+    for cell in plan.cells:
+        card = card_of(cell.target.task)
+        substitution = substitution_for(card.name, cell.target.split, plan.recipe.substitutions)
+        trained = "english dev" if cell.target.training.evaluations else "last step"
+        found.append(
+            CellEntry(
+                arm=cell.arm,
+                task=card.name,
+                task_version=card.version,
+                seed=cell.seed,
+                split=substitution.use_split if substitution else cell.target.split,
+                substitution=substitution.words() if substitution else None,
+                selection="untrained" if card.trained_on is None else trained,
+                headline=card.metrics[0],
+                score=cell.score.path,
+            )
+        )
+    return tuple(found)
+
+
+def data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
+    """How many rows were found of everything the plan reads; languages left out have layout "missing" and 0 rows."""
+    notes: dict[tuple[str, str, str], DataNote] = {}
+    for stage in plan.stages:
+        substitutions = () if isinstance(stage.work, PretrainWork) else stage.work.substitutions
+        for task, split, language in plan.needs[stage.path]:
+            source, used = source_of(task, split, substitutions)
+            notes[source, used, language] = census.note(source, used, language)
+    for target in plan.recipe.targets:
+        source, used = source_of(target.task, target.split, plan.recipe.substitutions)
+        for language in plan.absent.get(target.task, ()):
+            published = card_of(source).expected.get((language, used))
+            notes[source, used, language] = DataNote(
+                task=source, split=used, language=language, layout="missing", found=0, published=published
+            )
+    return tuple(notes.values())
+
+
+def save_run(store: Store, record: RunRecord) -> Path:
+    """The run's directory, with its record written."""
+    directory = run_directory(store.root, record.recipe.name)
+    write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
+    write_atomic(directory / "run.json", canonical(record.model_dump(mode="json")))
+    return directory
+
+
+def load_run(directory: Path) -> RunRecord:
+    """The record of a run. Raises StoreError when the directory holds none, or one of another version."""
+    path = directory / "run.json"
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>") from error
+    except ValidationError as error:
+        raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
+
+
+def states(store: Store, record: RunRecord) -> dict[str, State]:
+    """Stage path -> state. A finished stage that was made from something else counts as waiting."""
+    return {stage.path: "waiting" if _is_other(store, stage) else store.state(stage.path) for stage in record.stages}
+
+
+def _is_other(store: Store, stage: StageEntry) -> bool:
+    found = store.record(stage.path)
+    return found is not None and found.get("fingerprint") != stage.fingerprint
+
+
+def collect(store: Store, record: RunRecord) -> Collected:
+    """Rows and costs of what is done so far, and what the run is about."""
+    done = {
+        stage.path: stage
+        for stage in record.stages
+        if (found := store.record(stage.path)) is not None and found.get("fingerprint") == stage.fingerprint
+    }
+    rows = tuple(row for cell in record.cells if cell.score in done for row in _rows(store, record, cell, done))
+    costs = tuple(
+        StageCost.model_validate(
+            {**store.cost(path), "arm": stage.arm, "task": stage.task, "seed": stage.seed, "encoder": record.encoder}
+        )
+        for path, stage in done.items()
+    )
+    return Collected(about(store, record), rows, costs)
+
+
+def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
+    path = store.directory(cell.score) / "scores.json"
+    for score in json.loads(path.read_text(encoding="utf-8")):
+        yield ResultRow(
+            recipe=record.recipe.name,
+            encoder=record.encoder,
+            arm=cell.arm,
+            task=cell.task,
+            task_version=cell.task_version,
+            split=cell.split,
+            seed=cell.seed,
+            headline=score["metric"] == cell.headline,
+            selection=cell.selection,
+            substitution=cell.substitution,
+            fingerprint=done[cell.score].fingerprint,
+            **score,
+        )
+
+
+def about(store: Store, record: RunRecord) -> About:
+    """What the run is about, as far as it is known now (an encoder that is not trained yet has no details)."""
+    recipe = record.recipe
+    return About(
+        recipe=recipe.name,
+        hypothesis=recipe.hypothesis,
+        command=record.command,
+        encoder=record.encoder,
+        encoder_details=encoder_details(store, record),
+        arms=tuple(arm.name for arm in recipe.intermediates),
+        tasks=tuple(target.task for target in recipe.targets),
+        seeds=recipe.seeds,
+        miniature=recipe.miniature,
+        substitutions=tuple(
+            SubstitutionNote(
+                task=one.task,
+                split=one.split,
+                used=one.words().partition(" := ")[2].removesuffix(f" ({one.why})"),
+                why=one.why,
+            )
+            for one in recipe.substitutions
+        ),
+        data=record.data,
+        settings=settings(recipe),
+        versions=record.versions,
+        created=record.created,
+    )
+
+
+def settings(recipe: Recipe) -> dict[str, str]:
+    """Stage -> its settings in words."""
+    found: dict[str, str] = {}
+    if isinstance(recipe.encoder, Pretrain):
+        found["pretrain"] = training_words(recipe.encoder.training)
+    for arm in recipe.intermediates:
+        for name in arm.tasks:
+            found[f"{arm.name}: {name}"] = training_words(arm.training)
+    for target in recipe.targets:
+        card = card_of(target.task)
+        if card.trained_on is not None:
+            found[f"target {target.task} (trained on {card.trained_on})"] = training_words(target.training)
+        else:
+            layer = "two thirds up" if target.layer is None else str(target.layer)
+            found[f"target {target.task}"] = f"not trained; layer {layer}, {target.pooling} pooling"
+    return found
+
+
+def training_words(training: Training) -> str:
+    """The settings of one training in one line."""
+    length = f"{training.epochs:g} epochs" if training.max_steps is None else f"at most {training.max_steps:,} steps"
+    rows = "all rows" if training.train_rows is None else f"{training.train_rows:,} rows"
+    return (
+        f"learning rate {training.learning_rate:g}, {length} of {rows}, {training.batch_tokens:,} tokens per step,"
+        f" length {training.max_length}, warm-up {training.warmup_fraction:.0%}, weight decay"
+        f" {training.weight_decay:g}, {training.evaluations} evaluations"
+    )
+
+
+def encoder_details(store: Store, record: RunRecord) -> dict[str, str]:
+    """Facts about the encoder from its own files; {} while they are not here."""
+    encoder = record.recipe.encoder
+    if isinstance(encoder, Pretrain):
+        folder = store.directory(f"{record.encoder}/pretrain") / "encoder"
+        facts = {"made by": "this recipe", "text": ", ".join((*encoder.text, *encoder.parallel))}
+    else:
+        folder = Path(encoder).expanduser()
+        facts = {"name": encoder}
+        if record.recipe.revision is not None:
+            facts["revision"] = record.recipe.revision
+    config = folder / "config.json"
+    if config.is_file():
+        raw: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+        for name, key in (("layers", "num_hidden_layers"), ("width", "hidden_size"), ("vocabulary", "vocab_size")):
+            if key in raw:
+                facts[name] = f"{raw[key]:,}"
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if weights:
+        facts["parameters"] = f"{sum(count_parameters(path) for path in weights):,}"
+    return facts
+
+
+def count_parameters(path: Path) -> int:
+    """Number of values in a safetensors file, from its header alone (format: 8 bytes length, then JSON)."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header: dict[str, Any] = json.loads(file.read(length))
+    total = 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            size = 1
+            for extent in entry["shape"]:
+                size *= extent
+            total += size
+    return total
+
+
+def save_collected(directory: Path, collected: Collected) -> None:
+    """Write about.json, rows.jsonl and costs.jsonl, each in one step."""
+    write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
+    write_atomic(directory / "rows.jsonl", _lines(collected.rows))
+    write_atomic(directory / "costs.jsonl", _lines(collected.costs))
+
+
+def _lines(records: Sequence[Record]) -> str:
+    return "".join(
+        json.dumps(record.model_dump(mode="json"), sort_keys=True, ensure_ascii=False) + "\n" for record in records
+    )

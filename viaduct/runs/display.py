@@ -1,0 +1,195 @@
+"""What a person sees while stages run: two bars with the time left on a terminal, few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+PLAIN_SECONDS = 10.0
+"""Least time between two plain progress lines."""
+
+
+class Display(Protocol):
+    """What the executor tells about its work."""
+
+    def start(self, path: str, *, resumed: bool) -> None:
+        """A stage begins."""
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """The stage that was begun last has got so far."""
+
+    def done(self, path: str) -> None:
+        """A stage is done, here or elsewhere."""
+
+    def message(self, text: str) -> None:
+        """Something a person should know."""
+
+    def waiting(self, paths: Iterable[str]) -> None:
+        """Nothing can be done until other processes finish these stages."""
+
+
+class Clock:
+    """Overall progress: stages weighted by their rough cost, time left from the pace so far."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = dict(weights)
+        self.total = sum(self.weights.values()) or 1.0
+        self.finished: set[str] = set()
+        self.current: str | None = None
+        self.part = 0.0
+        self.worked = 0.0
+        """Weight of what was done in this process, which sets the pace."""
+        self.started = time.monotonic()
+
+    def begin(self, path: str) -> None:
+        """A stage begins here."""
+        self.current, self.part = path, 0.0
+
+    def advance(self, done: float, total: float) -> None:
+        """The current stage has got so far."""
+        self.part = min(1.0, done / total) if total > 0 else 0.0
+
+    def end(self, path: str) -> bool:
+        """A stage is done; whether that is news."""
+        if path in self.finished:
+            return False
+        self.finished.add(path)
+        if path == self.current:
+            self.worked += self.weights.get(path, 0.0)
+            self.current, self.part = None, 0.0
+        return True
+
+    @property
+    def fraction(self) -> float:
+        """Share of all weight that is done, in [0, 1]."""
+        running = self.part * self.weights.get(self.current or "", 0.0)
+        return min(1.0, (sum(self.weights.get(path, 0.0) for path in self.finished) + running) / self.total)
+
+    def left(self) -> str:
+        """Time left in words, "time left unknown" while there is nothing to go by."""
+        running = self.part * self.weights.get(self.current or "", 0.0)
+        pace = self.worked + running
+        if pace <= 0:
+            return "time left unknown"
+        seconds = (time.monotonic() - self.started) * (1.0 - self.fraction) * self.total / pace
+        return f"about {in_words(seconds)} left"
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+class PlainDisplay:
+    """One line per event, progress at most every `PLAIN_SECONDS`: for logs and pipes."""
+
+    def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
+        self.console = console
+        self.clock = Clock(weights)
+        self._spoken = time.monotonic()
+        self._waited: tuple[str, ...] = ()
+
+    def _say(self, text: str) -> None:
+        self._spoken = time.monotonic()
+        count = f"{len(self.clock.finished)}/{len(self.clock.weights)}"
+        self.console.print(f"[{count}] {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def start(self, path: str, *, resumed: bool) -> None:
+        """A stage begins."""
+        self.clock.begin(path)
+        self._say(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """The current stage's progress, when the last line is old enough."""
+        self.clock.advance(done, total)
+        if time.monotonic() - self._spoken >= PLAIN_SECONDS:
+            share = 0.0 if total <= 0 else done / total
+            self._say(f"{self.clock.current}: {share:.0%} {note}, {self.clock.left()}")
+
+    def done(self, path: str) -> None:
+        """A stage is done."""
+        here = path == self.clock.current
+        if self.clock.end(path) and here:
+            self._say(f"{path}: done, {self.clock.left()}")
+
+    def message(self, text: str) -> None:
+        """Something a person should know."""
+        self._say(text)
+
+    def waiting(self, paths: Iterable[str]) -> None:
+        """Said once for the same stages."""
+        if self._waited != tuple(paths):
+            self._waited = tuple(paths)
+            self._say(_waiting_text(self._waited))
+
+
+class BarDisplay:
+    """Two bars on a terminal: the whole run with the time left, and the current stage with its note."""
+
+    def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
+        self.clock = Clock(weights)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._all = self.bars.add_task(f"0/{len(self.clock.weights)} stages", total=1.0, note="")
+        self._one = self.bars.add_task("", total=1.0, note="", visible=False)
+        self._waited: tuple[str, ...] = ()
+
+    def __enter__(self) -> BarDisplay:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def _refresh(self) -> None:
+        count = f"{len(self.clock.finished)}/{len(self.clock.weights)} stages"
+        self.bars.update(self._all, completed=self.clock.fraction, description=count, note=self.clock.left())
+
+    def start(self, path: str, *, resumed: bool) -> None:
+        """A stage begins."""
+        self.clock.begin(path)
+        self.bars.reset(self._one, description=path, visible=True, note="going on" if resumed else "")
+        self._refresh()
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """The current stage's progress."""
+        self.clock.advance(done, total)
+        self.bars.update(self._one, completed=self.clock.part, note=note)
+        self._refresh()
+
+    def done(self, path: str) -> None:
+        """A stage is done."""
+        if path == self.clock.current:
+            self.bars.update(self._one, visible=False)
+        if self.clock.end(path):
+            self._refresh()
+
+    def message(self, text: str) -> None:
+        """Something a person should know, above the bars."""
+        self.bars.console.print(text, markup=False, highlight=False)
+
+    def waiting(self, paths: Iterable[str]) -> None:
+        """Said once for the same stages."""
+        if self._waited != tuple(paths):
+            self._waited = tuple(paths)
+            self.message(_waiting_text(self._waited))
+
+
+def _waiting_text(paths: tuple[str, ...]) -> str:
+    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return f"waiting for another process, which is working on {shown}"

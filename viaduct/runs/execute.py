@@ -1,0 +1,309 @@
+"""Runs a plan in this process: what is done is skipped, what is locked elsewhere is left, what died is taken up again.
+
+Any number of processes may do this on one store at the same time. The functions that do the work live below the torch
+line; they are imported, by name, when a stage of their kind is about to run, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import importlib
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import viaduct
+from viaduct.errors import StoreError, TransientError, UsageError
+from viaduct.paths import cache_directory
+from viaduct.results.record import DataNote, StageCost
+from viaduct.results.store import Claim, Store
+from viaduct.runs.display import Display
+from viaduct.runs.fingerprint import Identity, difference
+from viaduct.runs.grid import Plan
+from viaduct.runs.rows import Need, load
+from viaduct.runs.stage import Context, Loaded, PretrainWork, Spent, Stage
+
+FUNCTIONS = {
+    "pretrain": "viaduct.training.pretrain",
+    "train": "viaduct.training.train",
+    "predict": "viaduct.inference.predict",
+    "score": "viaduct.runs.score",
+}
+"""Kind of stage -> module whose `run(context) -> Spent` does it."""
+
+DEVICES = ("auto", "cpu", "cuda")
+RETRIES = 2
+TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
+NOTE_SECONDS = 5.0
+"""How often the seconds spent so far are noted for the case that the process dies."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and how to run; none of it is identity."""
+
+    device: str = "auto"
+    threads: int | None = None
+    """CPU threads; None: every core this process may use."""
+    checkpoint_seconds: float = 300.0
+    retry_seconds: float = 2.0
+    """Wait before the first repetition after a transient fault; four times as long before the second."""
+    poll_seconds: float = 5.0
+    """How often stages that other processes work on are looked at when nothing else can be done."""
+
+
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a number."""
+    found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
+    for name in ("torch", "transformers", "numpy"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def check_store(store: Store, plan: Plan, identities: Mapping[str, Identity]) -> None:
+    """Nothing. Raises StoreError when a finished stage of the plan was made from something else than the plan says."""
+    for stage in plan.stages:
+        _is_done(store, stage, identities[stage.path])
+
+
+def _is_done(store: Store, stage: Stage, identity: Identity) -> bool:
+    record = store.record(stage.path)
+    if record is None:
+        return False
+    if record.get("fingerprint") != identity.fingerprint:
+        fields = difference(record.get("identity", {}), identity.content)
+        directory = store.directory(stage.path)
+        raise StoreError(
+            f"{directory} holds the results of another experiment; what differs (there -> here):\n    "
+            + "\n    ".join(fields or ("the way the fingerprint is computed",)),
+            fix="use another --store, or rename the encoder or the arm in the recipe, or restore the recipe as it was,"
+            f" or remove the directory (rm -r '{directory}') to compute it anew",
+        )
+    return True
+
+
+def run(
+    plan: Plan,
+    identities: Mapping[str, Identity],
+    *,
+    data: Path,
+    store: Store,
+    options: Options,
+    display: Display,
+) -> None:
+    """Nothing; afterwards every stage of the plan is done.
+
+    Raises StoreError before anything starts when the store holds something else, and whatever a stage raises; stages
+    that are finished stay finished.
+    """
+    check_store(store, plan, identities)
+    worker = Worker(plan, identities, data, store, options, display)
+    pending = [stage for stage in plan.stages if not worker.skip(stage)]
+    while pending:
+        worked = False
+        for stage in list(pending):
+            if worker.skip(stage) or (worker.is_ready(stage) and worker.work_on(stage)):
+                pending.remove(stage)
+                worked = True
+        if pending and not worked:
+            busy = [stage.path for stage in pending if worker.is_ready(stage)]
+            display.waiting(busy)
+            time.sleep(options.poll_seconds)
+
+
+@dataclass
+class Worker:
+    """One process at work on a plan."""
+
+    plan: Plan
+    identities: Mapping[str, Identity]
+    data: Path
+    store: Store
+    options: Options
+    display: Display
+    device: str | None = None
+    """Resolved when the first stage that needs it is about to run."""
+
+    def skip(self, stage: Stage) -> bool:
+        """Whether the stage is done already."""
+        if not _is_done(self.store, stage, self.identities[stage.path]):
+            return False
+        self.store.sweep(stage.path)
+        self.display.done(stage.path)
+        return True
+
+    def is_ready(self, stage: Stage) -> bool:
+        """Whether all inputs are done."""
+        return all(self.store.record(source.path) is not None for source in stage.inputs.values())
+
+    def work_on(self, stage: Stage) -> bool:
+        """Whether the stage was run here; False when another process has it."""
+        identity = self.identities[stage.path]
+        record = {"fingerprint": identity.fingerprint, "identity": dict(identity.content), "path": stage.path}
+        claim = self.store.claim(stage.path, record)
+        if claim is None:
+            return False
+        if claim.discarded is not None:
+            fields = difference(claim.discarded.get("identity", {}), identity.content)
+            self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({'; '.join(fields)})")
+        self.display.start(stage.path, resumed=claim.resumed)
+        try:
+            self._run(stage, claim)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise StoreError(
+                    f"the disk of {self.store.root} is full ({stage.path})", fix="make room and run again to go on"
+                ) from error
+            raise
+        finally:
+            claim.release()
+        self.display.done(stage.path)
+        return True
+
+    def _run(self, stage: Stage, claim: Claim) -> None:
+        started = time.monotonic()
+        noted = started
+
+        def progress(done: float, total: float, note: str) -> None:
+            nonlocal noted
+            now = time.monotonic()
+            if now - noted >= NOTE_SECONDS:
+                noted = now
+                claim.note_seconds(claim.seconds_before + now - started)
+            self.display.progress(done, total, note)
+
+        context = self._context(stage, claim, progress)
+        _reset_peak_memory()
+        try:
+            spent = self._attempt(stage, claim, context)
+        except BaseException:
+            claim.note_seconds(claim.seconds_before + time.monotonic() - started)
+            raise
+        seconds = claim.seconds_before + time.monotonic() - started
+        claim.finish(self._cost(stage, context, spent, seconds).model_dump(mode="json"))
+
+    def _attempt(self, stage: Stage, claim: Claim, context: Context) -> Spent:
+        for attempt in range(RETRIES + 1):
+            try:
+                return stage_function(stage.work.kind)(context)
+            except (TransientError, OSError) as error:
+                transient = isinstance(error, TransientError) or error.errno in TRANSIENT
+                if not transient or attempt == RETRIES:
+                    raise
+                pause = self.options.retry_seconds * 4**attempt
+                self.display.message(f"{stage.path}: {error}; trying again in {pause:g} s")
+                time.sleep(pause)
+                claim.empty_output()
+        raise AssertionError("the loop returns or raises")
+
+    def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
+        work = stage.work
+        if self.device is None and work.kind != "score":
+            self.device = resolve_device(self.options.device)
+        inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
+        encoder = str(inputs["encoder"] / "encoder") if "encoder" in inputs else stage.encoder
+        if encoder is not None and Path(encoder).expanduser().is_dir():
+            encoder = str(Path(encoder).expanduser())
+        cache = cache_directory(self.store.root)
+        cache.mkdir(parents=True, exist_ok=True)
+        return Context(
+            work=work,
+            directory=claim.output,
+            scratch=claim.scratch,
+            inputs=inputs,
+            encoder=encoder,
+            revision=stage.revision,
+            load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
+            cache=cache,
+            device="cpu" if work.kind == "score" else self.device or "cpu",
+            threads=self.options.threads or usable_cores(),
+            checkpoint_seconds=self.options.checkpoint_seconds,
+            progress=progress,
+        )
+
+    def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
+        place = self.plan.places[stage.path]
+        return StageCost(
+            encoder=self.plan.encoder,
+            arm=place.arm,
+            task=place.task,
+            stage=stage.work.kind,
+            path=stage.path,
+            seed=place.seed,
+            seconds=round(seconds, 3),
+            tokens=spent.tokens,
+            padding_fraction=spent.padding_fraction,
+            flops=spent.flops,
+            peak_memory_bytes=_peak_memory_bytes(),
+            device=context.device,
+            threads=context.threads,
+            versions=versions(),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+
+@dataclass(frozen=True)
+class PlannedRows:
+    """Gives a stage the rows that its fingerprint covers, and no others."""
+
+    stage: Stage
+    needs: tuple[Need, ...]
+    data: Path
+
+    def __call__(self, task: str, split: str, language: str) -> Loaded:
+        """The rows after substitution; none when pretraining asks a card for a language whose files were not there."""
+        work = self.stage.work
+        if (task, split, language) in self.needs:
+            return load(self.data, task, split, language, () if isinstance(work, PretrainWork) else work.substitutions)
+        if not isinstance(work, PretrainWork):
+            raise AssertionError(f"{self.stage.path} reads {task} {split} {language}: not part of its fingerprint")
+        note = DataNote(task=task, split=split, language=language, layout="missing", found=0, published=None)
+        return Loaded((), note, None)
+
+
+def stage_function(kind: str) -> Callable[[Context], Spent]:
+    """The function that does stages of this kind; imports its module, and with it torch where the kind needs it."""
+    function: Callable[[Context], Spent] = importlib.import_module(FUNCTIONS[kind]).run
+    return function
+
+
+def resolve_device(asked: str) -> str:
+    """ "cuda" or "cpu". Raises UsageError for an unknown device, and for "cuda" on a machine that has none."""
+    if asked not in DEVICES:
+        raise UsageError(f"unknown device '{asked}'", fix=f"use one of: {', '.join(DEVICES)}")
+    if asked == "cpu":
+        return "cpu"
+    there = bool(importlib.import_module("torch").cuda.is_available())
+    if asked == "cuda" and not there:
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here", fix="use --device cpu or --device auto")
+    return "cuda" if there else "cpu"
+
+
+def _reset_peak_memory() -> None:
+    """Make Linux count the process's highest memory from here on; elsewhere the figure is that of the whole process."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,393 @@
+"""From a recipe to its stages: expansion into a DAG in which equal work is done once.
+
+Two stages with the same work and the same inputs are one stage, wherever in the recipe they come from: arms that begin
+alike share their beginning, targets that are trained on the same card with the same settings share the training, and
+what does not depend on a seed is done once. Nothing runs here, and nothing is looked up in the store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from viaduct.errors import DataError, UsageError
+from viaduct.languages import language as language_of
+from viaduct.paths import RESERVED
+from viaduct.runs.census import Census
+from viaduct.runs.rows import Need, source_of, substitution_for
+from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
+from viaduct.runs.stage import PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.tasks.card import Task
+from viaduct.tasks.registry import task as card_of
+
+BASELINE = "none"
+SCORED = ("pair", "choice", "tagged", "span", "retrieval", "mining")
+"""Kinds that can be targets."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose work a stage is: "" for an arm or task means that several share it."""
+
+    arm: str
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the result table for one seed: the stage that holds its scores."""
+
+    arm: str
+    target: Target
+    seed: int
+    score: Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe expanded: `stages` in an order in which inputs come first."""
+
+    recipe: Recipe
+    encoder: str
+    """Name of the encoder, as in paths and tables."""
+    stages: tuple[Stage, ...]
+    cells: tuple[Cell, ...]
+    places: Mapping[str, Place]
+    """Stage path -> whose work it is."""
+    needs: Mapping[str, tuple[Need, ...]]
+    """Stage path -> the (task, split, language) it reads."""
+    absent: Mapping[str, tuple[str, ...]]
+    """Target -> languages of its card that are left out because their labelled files are not there."""
+    unshared: int
+    """Number of stages there would be if nothing were shared."""
+
+
+def encoder_name(recipe: Recipe) -> str:
+    """The encoder's name in paths and tables: a folder's own name, a Hub name with "--" for "/"."""
+    if isinstance(recipe.encoder, Pretrain):
+        name = recipe.encoder.name
+    elif Path(recipe.encoder).expanduser().is_dir():
+        name = Path(recipe.encoder).expanduser().resolve().name
+    else:
+        name = recipe.encoder.replace("/", "--")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or name in RESERVED:
+        raise UsageError(
+            f"the encoder's name '{name}' cannot be a folder's name in the store",
+            fix=f"use letters, digits, '.', '_' and '-', and none of: {', '.join(RESERVED)}",
+        )
+    return name
+
+
+def expand(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
+    """The recipe's stages, with every name, substitution and file checked.
+
+    Raises UsageError for names and settings that cannot be used, and one DataError that lists every missing file.
+    """
+    census = census or Census(data)
+    _check_arms(recipe)
+    _check_substitutions(recipe)
+    missing: list[str] = []
+    builder = _Builder(recipe, encoder_name(recipe), census, missing)
+    languages, absent = _target_languages(recipe, census, missing)
+    _check_training(recipe, census, missing)
+    builder.build(languages)
+    if missing:
+        lines = "".join(f"\n  - {line}" for line in dict.fromkeys(missing))
+        raise DataError(
+            f"recipe {recipe.name} needs data that is not there:{lines}",
+            path=data,
+            fix="point --data at the folder that holds it, declare substitutions in the recipe,"
+            ' or set `languages` of a target to "available"',
+        )
+    return builder.plan(absent)
+
+
+def _check_arms(recipe: Recipe) -> None:
+    for arm in recipe.intermediates:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
+            raise UsageError(
+                f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -"
+            )
+        if (arm.name == BASELINE) != (not arm.tasks):
+            raise UsageError(
+                f"arm '{arm.name}' has {'tasks' if arm.tasks else 'no tasks'}",
+                fix=f"the baseline is named '{BASELINE}' and has no tasks; every other arm has at least one",
+            )
+        for name in arm.tasks:
+            _check_trainable(card_of(name), f"arm '{arm.name}'")
+    for target in recipe.targets:
+        card = card_of(target.task)
+        if card.kind not in SCORED or card.metric is None:
+            raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
+        if card.trained_on is not None:
+            _check_trainable(card_of(card.trained_on), f"target '{target.task}'")
+
+
+def _check_trainable(card: Task, where: str) -> None:
+    if card.kind not in ("pair", "choice", "tagged", "span"):
+        raise UsageError(
+            f"{where} trains on {card.name}, which is of kind '{card.kind}'",
+            fix="train on a card of kind pair, choice, tagged or span",
+        )
+
+
+def _check_substitutions(recipe: Recipe) -> None:
+    for one in recipe.substitutions:
+        task, source = card_of(one.task), card_of(one.use_task or one.task)
+        substitution_for(one.task, one.split, recipe.substitutions)
+        if source.kind != task.kind or not set(source.labels) <= set(task.labels):
+            raise UsageError(
+                f"'{one.words()}': {source.name} ({source.kind}, labels {', '.join(source.labels) or 'none'})"
+                f" cannot stand in for {task.name} ({task.kind}, labels {', '.join(task.labels) or 'none'})",
+                fix="use a card of the same kind whose labels are among the task's",
+            )
+        low, high = one.part
+        if not 0.0 <= low < high <= 1.0:
+            raise UsageError(f"'{one.words()}': part ({low:g}, {high:g}) is empty", fix="0 <= low < high <= 1")
+        if one.without_contexts_of is not None and card_of(one.without_contexts_of).kind != "span":
+            raise UsageError(
+                f"'{one.words()}': {one.without_contexts_of} has no contexts", fix="name a question-answering card"
+            )
+
+
+def _target_languages(
+    recipe: Recipe, census: Census, missing: list[str]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """(target -> languages to predict, target -> languages left out)."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    absent: dict[str, tuple[str, ...]] = {}
+    for target in recipe.targets:
+        card = card_of(target.task)
+        name, split = source_of(target.task, target.split, recipe.substitutions)
+        wanted = card.languages if isinstance(target.languages, str) else target.languages
+        problems = {code: census.problem(name, split, code, labelled=True) for code in wanted if _known(code, card)}
+        there = tuple(code for code in wanted if problems[code] is None)
+        if target.languages == "available":
+            absent[target.task] = tuple(code for code in wanted if problems[code] is not None)
+            if not there:
+                missing.append(f"{target.task} {target.split}: no language has labelled files")
+        else:
+            missing.extend(f"{target.task} {target.split}: {text}" for text in problems.values() if text is not None)
+        chosen[target.task] = there
+        if card.kind == "mining":
+            missing.extend(_missing_dev(recipe, census, card, there))
+    return chosen, {name: codes for name, codes in absent.items() if codes}
+
+
+def _known(code: str, card: Task) -> bool:
+    language_of(code)
+    if code not in card.languages:
+        raise UsageError(f"{card.name} has no language '{code}'", fix=f"use some of: {', '.join(card.languages)}")
+    return True
+
+
+def _missing_dev(recipe: Recipe, census: Census, card: Task, languages: tuple[str, ...]) -> list[str]:
+    name, split = source_of(card.name, "dev", recipe.substitutions)
+    texts = (census.problem(name, split, code, labelled=True) for code in languages)
+    return [f"{card.name} dev (its threshold is tuned on it): {text}" for text in texts if text is not None]
+
+
+def _check_training(recipe: Recipe, census: Census, missing: list[str]) -> None:
+    trained = [name for arm in recipe.intermediates for name in arm.tasks]
+    trained += [on for target in recipe.targets if (on := card_of(target.task).trained_on) is not None]
+    for name in dict.fromkeys(trained):
+        for split in ("train", "dev"):
+            source, used = source_of(name, split, recipe.substitutions)
+            text = census.problem(source, used, "en", labelled=True)
+            if text is not None:
+                missing.append(f"{name} {split}: {text}")
+
+
+def _concerning(
+    substitutions: tuple[Substitution, ...], task: str, splits: tuple[str, ...]
+) -> tuple[Substitution, ...]:
+    return tuple(one for one in substitutions if one.task == task and one.split in splits)
+
+
+@dataclass
+class _Builder:
+    """Collects stages, giving back the one that is already there for equal work on equal inputs."""
+
+    recipe: Recipe
+    encoder: str
+    census: Census
+    missing: list[str]
+    stages: dict[str, Stage] = field(default_factory=dict)
+    known: dict[tuple[Work, tuple[tuple[str, str], ...]], Stage] = field(default_factory=dict)
+    needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
+    users: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """Stage path -> (arm, target) pairs that use it."""
+    seeds: dict[str, int] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    asked: int = 0
+
+    def build(self, languages: Mapping[str, tuple[str, ...]]) -> None:
+        for arm in self.recipe.intermediates:
+            for target in self.recipe.targets:
+                if languages[target.task]:
+                    self._chain(arm, target, languages[target.task])
+
+    def _chain(self, arm: Intermediate, target: Target, languages: tuple[str, ...]) -> None:
+        done: set[str] = set()
+        for seed in self.recipe.seeds:
+            stages: list[Stage] = []
+            encoder = self._pretrained(stages)
+            for number, name in enumerate(arm.tasks, start=1):
+                folder = f"{self.encoder}/{arm.name}/intermediate-{number}-{name}"
+                encoder = self._train(name, arm.training, seed, encoder, (folder,), stages)
+            on = card_of(target.task).trained_on
+            if on is not None:
+                root = f"{self.encoder}/{arm.name}"
+                encoder = self._train(
+                    on, target.training, seed, encoder, (f"{root}/{on}", f"{root}/{on}-for-{target.task}"), stages
+                )
+            score = self._evaluate(arm, target, languages, seed, encoder, stages)
+            for stage in stages:
+                self.users.setdefault(stage.path, set()).add((arm.name, target.task))
+            if score.path not in done:
+                done.add(score.path)
+                self.cells.append(Cell(arm.name, target, seed, score))
+
+    def _pretrained(self, stages: list[Stage]) -> Stage | None:
+        if not isinstance(self.recipe.encoder, Pretrain):
+            return None
+        pretrain = self.recipe.encoder
+        needs = _pretrain_needs(pretrain, self.census, self.missing)
+        cards = set(pretrain.text)
+        codes = tuple(dict.fromkeys(code for name, _, code in needs if name in cards))
+        work = PretrainWork(pretrain=pretrain, languages=codes)
+        return self._add((f"{self.encoder}/pretrain",), work, {}, needs, pretrain.seed, stages)
+
+    def _train(
+        self,
+        name: str,
+        training: object,
+        seed: int,
+        encoder: Stage | None,
+        folders: tuple[str, ...],
+        stages: list[Stage],
+    ) -> Stage:
+        work = TrainWork.model_validate(
+            {
+                "task": name,
+                "training": training,
+                "seed": seed,
+                "substitutions": _concerning(self.recipe.substitutions, name, ("train", "dev")),
+            }
+        )
+        needs = [(name, "train", "en"), (name, "dev", "en")]
+        paths = tuple(f"{folder}/seed-{seed}/train" for folder in folders)
+        return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
+
+    def _evaluate(
+        self,
+        arm: Intermediate,
+        target: Target,
+        languages: tuple[str, ...],
+        seed: int,
+        encoder: Stage | None,
+        stages: list[Stage],
+    ) -> Stage:
+        root = f"{self.encoder}/{arm.name}/{target.task}"
+        seeded = encoder is not None and encoder.work.kind == "train"
+        folder = f"{root}/seed-{seed}" if seeded else root
+        tuned = ("dev",) if card_of(target.task).kind == "mining" else ()
+        substitutions = _concerning(self.recipe.substitutions, target.task, (target.split, *tuned))
+        predict = PredictWork(
+            task=target.task,
+            languages=languages,
+            split=target.split,
+            max_length=target.training.max_length,
+            stride=target.training.stride,
+            layer=target.layer,
+            pooling=target.pooling,
+            substitutions=substitutions,
+        )
+        needs = [(target.task, split, code) for split in (target.split, *tuned) for code in languages]
+        predicted = self._add((f"{folder}/predict",), predict, _inputs("encoder", encoder), needs, seed, stages)
+        score = ScoreWork(
+            task=target.task,
+            languages=languages,
+            split=target.split,
+            substitutions=_concerning(self.recipe.substitutions, target.task, (target.split,)),
+        )
+        gold = [(target.task, target.split, code) for code in languages]
+        return self._add((f"{folder}/score",), score, {"predictions": predicted}, gold, seed, stages)
+
+    def _add(
+        self,
+        paths: tuple[str, ...],
+        work: Work,
+        inputs: Mapping[str, Stage],
+        needs: list[Need],
+        seed: int,
+        stages: list[Stage],
+    ) -> Stage:
+        """The stage for this work on these inputs, new or already known; `paths` are tried in order for a new one."""
+        self.asked += 1
+        key = (work, tuple((role, stage.path) for role, stage in sorted(inputs.items())))
+        if key not in self.known:
+            ready = (
+                isinstance(self.recipe.encoder, str) and "encoder" not in inputs and work.kind in ("train", "predict")
+            )
+            path = next(path for path in paths if path not in self.stages)
+            stage = Stage(
+                path,
+                work,
+                dict(inputs),
+                encoder=str(self.recipe.encoder) if ready else None,
+                revision=self.recipe.revision if ready else None,
+            )
+            self.known[key] = self.stages[path] = stage
+            self.needs[path] = tuple(dict.fromkeys(needs))
+            self.seeds[path] = seed
+        stages.append(self.known[key])
+        return self.known[key]
+
+    def plan(self, absent: Mapping[str, tuple[str, ...]]) -> Plan:
+        """The finished plan."""
+        return Plan(
+            recipe=self.recipe,
+            encoder=self.encoder,
+            stages=tuple(self.stages.values()),
+            cells=tuple(self.cells),
+            places={path: self._place(path) for path in self.stages},
+            needs=self.needs,
+            absent=absent,
+            unshared=self.asked,
+        )
+
+    def _place(self, path: str) -> Place:
+        arms = sorted({arm for arm, _ in self.users[path]})
+        tasks = sorted({task for _, task in self.users[path]})
+        return Place(arms[0] if len(arms) == 1 else "", tasks[0] if len(tasks) == 1 else "", self.seeds[path])
+
+
+def _inputs(role: str, stage: Stage | None) -> dict[str, Stage]:
+    return {} if stage is None else {role: stage}
+
+
+def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[str]) -> list[Need]:
+    """Train splits of text and parallel cards in every language whose files are there, or in those asked for."""
+    needs: list[Need] = []
+    for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
+        card = card_of(name)
+        if card.kind != kind:
+            raise UsageError(
+                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
+            )
+        wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
+        found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
+        if not found:
+            missing.append(f"{name} train: no files in any language")
+        needs.extend((name, "train", code) for code in found)
+    texts = {code for name, _, code in needs if name in pretrain.text}
+    missing.extend(
+        f"{', '.join(pretrain.text)} train: no files in {language_of(code).name} ({code})"
+        for code in pretrain.languages or ()
+        if code not in texts
+    )
+    return needs

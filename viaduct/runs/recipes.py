@@ -1,0 +1,210 @@
+"""Reads recipes from a person's Python or YAML file and applies `--set`; every mistake is answered with where it is."""
+
+from __future__ import annotations
+
+import runpy
+import traceback
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from viaduct.errors import UsageError, ViaductError, nearest
+from viaduct.runs.spec import Recipe
+
+
+def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
+    """The recipe in this file, with `--set` and `--seeds` applied.
+
+    A Python file has a function `recipe()` or a value `RECIPE`; a YAML file has the recipe's fields. Raises UsageError.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no recipe file {path}", fix="name a .py or .yaml file")
+    if path.suffix == ".py":
+        recipe = _from_python(path)
+    elif path.suffix in (".yaml", ".yml"):
+        recipe = _from_yaml(path)
+    else:
+        raise UsageError(f"{path}: a recipe is a .py, .yaml or .yml file, not '{path.suffix}'")
+    recipe = apply(recipe, overrides)
+    if seeds is not None:
+        recipe = _validated({**recipe.model_dump(), "seeds": seeds}, "--seeds")
+    return recipe
+
+
+def _from_python(path: Path) -> Recipe:
+    try:
+        names = runpy.run_path(str(path), run_name="viaduct_recipe")
+        made = names["recipe"]() if callable(names.get("recipe")) else names.get("RECIPE")
+    except ViaductError as error:
+        raise UsageError(f"{path}{_line_in(error, path)}: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}{_line_in(error, path)}: {_explain(error, None)}") from error
+    except Exception as error:
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line_in(error, path)
+        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="mend the recipe file") from error
+    if not isinstance(made, Recipe):
+        given = "nothing" if made is None else f"a {type(made).__name__}"
+        fix = "define recipe() -> Recipe, or RECIPE = Recipe(...)"
+        raise UsageError(f"{path}: the file gives {given}, not a Recipe", fix=fix)
+    return made
+
+
+def _line_in(error: BaseException, path: Path) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _from_yaml(path: Path) -> Recipe:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}"
+        raise UsageError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{path}: a recipe is a mapping of fields, not {_described(raw)}")
+    return _validated(raw, str(path))
+
+
+def _validated(raw: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_explain(error, raw)}") from error
+    except ViaductError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _explain(error: ValidationError, raw: object) -> str:
+    """All problems, one line each: the field, what was given, what is allowed."""
+    root = next((model for model in _all_models(Recipe) if model.__name__ == error.title), Recipe)
+    problems = [problem for problem in error.errors(include_url=False) if problem["loc"]]
+    depths: dict[int | str, int] = {}
+    for problem in problems:
+        depths[problem["loc"][0]] = max(depths.get(problem["loc"][0], 0), len(problem["loc"]))
+    lines = [
+        _problem(problem, root, raw)
+        for problem in problems
+        if not (_is_other_branch(problem) and len(problem["loc"]) < depths[problem["loc"][0]])
+    ]
+    return "\n    ".join(dict.fromkeys(lines or [str(error)]))
+
+
+def _is_other_branch(problem: Mapping[str, Any]) -> bool:
+    """Whether a mapping was tried as the plain value that the same field may also be."""
+    return isinstance(problem["input"], Mapping) and problem["type"] != "missing"
+
+
+def _problem(problem: Mapping[str, Any], root: type[BaseModel], raw: object) -> str:
+    names, known = _walk(problem["loc"], root, raw)
+    field = ".".join(names) or root.__name__
+    if problem["type"] == "extra_forbidden":
+        close = nearest(names[-1], known)
+        hint = f"did you mean '{close}'?" if close else f"known: {', '.join(known)}"
+        return f"unknown field '{field}'; {hint}"
+    if problem["type"] == "missing":
+        return f"the field '{field}' is missing"
+    message = str(problem["msg"]).replace("valid tuple", "list")
+    return f"{field}: {_described(problem['input'])} was given; {message[0].lower()}{message[1:]}"
+
+
+def _described(value: object) -> str:
+    return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+
+
+def _walk(location: tuple[int | str, ...], root: type[BaseModel], raw: object) -> tuple[list[str], list[str]]:
+    """(the location as a person would write it, field names of the innermost model on the way).
+
+    List items are named by their `name` or `task`; Pydantic's names of the branches of a union are left out.
+    """
+    names: list[str] = []
+    model, value = root, raw
+    fields = list(root.model_fields)
+    for number, part in enumerate(location):
+        if isinstance(part, int):
+            value = value[part] if isinstance(value, (list, tuple)) and part < len(value) else None
+            label = (value.get("name") or value.get("task")) if isinstance(value, Mapping) else None
+            names.append(str(label or part))
+        elif part in model.model_fields:
+            names.append(part)
+            value = value.get(part) if isinstance(value, Mapping) else None
+            inner = next(iter(_models(model.model_fields[part].annotation)), None)
+            if inner is not None:
+                model, fields = inner, list(inner.model_fields)
+        elif number == len(location) - 1 and "[" not in part and part not in ("str", "int", "float", model.__name__):
+            names.append(part)
+    return names, fields
+
+
+def _all_models(model: type[BaseModel]) -> Iterable[type[BaseModel]]:
+    yield model
+    for info in model.model_fields.values():
+        for inner in _models(info.annotation):
+            yield from _all_models(inner)
+
+
+def _models(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        for inner in typing.get_args(annotation):
+            yield from _models(inner)
+
+
+def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with each "field=value" applied in order.
+
+    Fields are dotted; items of a list are selected by name ("targets.xnli.training.epochs=1"), "*" selects all; values
+    are YAML. Raises UsageError for unknown fields, with the nearest one, and for values of a wrong type.
+    """
+    for override in overrides:
+        field, equals, value = override.partition("=")
+        if not equals or not field:
+            example = "--set targets.xnli.training.epochs=1"
+            raise UsageError(f"--set {override}: not of the form field=value", fix=example)
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {override}: the value is not YAML") from error
+        raw = recipe.model_dump()
+        _set(raw, Recipe, tuple(field.split(".")), parsed, override)
+        recipe = _validated(raw, f"--set {override}")
+    return recipe
+
+
+def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: object, override: str) -> None:
+    name, rest = parts[0], parts[1:]
+    if name not in model.model_fields:
+        raise _no_such(override, "field", name, model.model_fields)
+    if not rest:
+        node[name] = value
+        return
+    inner = next(iter(_models(model.model_fields[name].annotation)), None)
+    child = node[name]
+    if inner is not None and isinstance(child, dict):
+        _set(child, inner, rest, value, override)
+        return
+    if inner is None or not isinstance(child, (list, tuple)):
+        raise UsageError(f"--set {override}: '{name}' is {_described(child)}, it has no '{rest[0]}'")
+    key = "name" if "name" in inner.model_fields else "task"
+    chosen = [item for item in child if rest[0] in ("*", item[key])]
+    if not chosen:
+        raise _no_such(override, name.rstrip("s"), rest[0], [item[key] for item in child])
+    if len(rest) == 1:
+        raise UsageError(
+            f"--set {override}: name a field of '{rest[0]}'", fix=f"one of: {', '.join(inner.model_fields)}"
+        )
+    for item in chosen:
+        _set(item, inner, rest[1:], value, override)
+
+
+def _no_such(override: str, what: str, given: str, known: Iterable[str]) -> UsageError:
+    names = list(known)
+    close = nearest(given, names)
+    hint = f" Did you mean '{close}'?" if close else ""
+    return UsageError(f"--set {override}: unknown {what} '{given}'.{hint}", fix=f"use one of: {', '.join(names)}")

@@ -1,0 +1,129 @@
+"""What `tasks`, `plan` and `status` print, as plain text. Nothing here decides anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from viaduct.api import Planned, StageStatus, warnings
+from viaduct.results.record import DataNote
+from viaduct.runs.display import in_words
+from viaduct.tasks.card import Task
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
+    """Aligned columns under a header; the columns in `right` are aligned to the right."""
+    every = [list(header), *map(list, lines)]
+    widths = [max(len(line[column]) for line in every) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in every
+    )
+
+
+def cards(found: Sequence[Task]) -> str:
+    """One line per card."""
+    return table(
+        ("task", "kind", "languages", "trained on", "metric", "title"),
+        [
+            (
+                one.name,
+                one.kind,
+                str(len(one.languages)),
+                one.trained_on or "-",
+                one.metrics[0] if one.metrics else "-",
+                one.title,
+            )
+            for one in found
+        ],
+        frozenset({2}),
+    )
+
+
+def card(one: Task) -> str:
+    """One card in full."""
+    fields = [
+        ("name", f"{one.name} (version {one.version})"),
+        ("title", one.title),
+        ("kind", one.kind),
+        ("labels", ", ".join(one.labels) or "-"),
+        ("languages", " ".join(one.languages)),
+        ("trained on", one.trained_on or "nothing"),
+        ("metrics", ", ".join(one.metrics) or "-"),
+        ("licence", one.licence),
+        ("citation", one.citation),
+    ]
+    fields += [(f"files ({source.layout})", ", ".join(source.files.values())) for source in one.sources]
+    fields += [("published", f"{p.model}: {p.metric} {p.value:.3f} ({p.source})") for p in one.published]
+    fields += [("differs", one.differs)] if one.differs else []
+    fields += [("history", line) for line in one.history]
+    width = max(len(name) for name, _ in fields)
+    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in fields)
+
+
+def plan(planned: Planned) -> str:
+    """Stages with their state, what is shared, the data, the gaps, disk and a rough forecast."""
+    expanded = planned.plan
+    todo = [stage for stage in expanded.stages if planned.states[stage.path] != "done"]
+    words = {"done": "done", "running": "running", "interrupted": "to go on", "waiting": "to do"}
+    stages = table(
+        ("stage", "state", "rough tokens"),
+        [
+            (stage.path, words[planned.states[stage.path]], _count(planned.estimates[stage.path].tokens))
+            for stage in expanded.stages
+        ],
+        frozenset({2}),
+    )
+    parts = [
+        f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
+        stages,
+        f"{len(expanded.stages)} stages ({expanded.unshared - len(expanded.stages)} saved by sharing),"
+        f" {len(expanded.stages) - len(todo)} done, {len(todo)} to do",
+        _data(planned),
+    ]
+    notes = warnings(planned)
+    if notes:
+        parts.append("\n".join(notes))
+    tokens = sum(planned.estimates[stage.path].tokens for stage in todo)
+    time = "" if planned.seconds is None else f"; about {in_words(planned.seconds)} at the pace of the stages done"
+    parts.append(
+        f"rough forecast: {_count(tokens)} tokens through the encoder (from row counts and text lengths){time}"
+    )
+    need = "unknown" if planned.need_bytes is None else f"{planned.need_bytes / 1e9:.1f} GB"
+    parts.append(f"disk: {planned.free_bytes / 1e9:.1f} GB free at {planned.store.root}, need about {need}")
+    return "\n\n".join(parts)
+
+
+def _data(planned: Planned) -> str:
+    """One line per task, split and layout; what differs from the published counts is said in the notes."""
+    groups: dict[tuple[str, str, str], list[DataNote]] = {}
+    for note in planned.data:
+        groups.setdefault((note.task, note.split, note.layout), []).append(note)
+    lines = []
+    for (task, split, layout), notes in groups.items():
+        stated = [note.published for note in notes if note.published is not None]
+        published = f"{sum(stated):,}" if len(stated) == len(notes) else "?"
+        codes = " ".join(sorted(note.language for note in notes))
+        lines.append((task, split, layout, f"{sum(note.found for note in notes):,}", published, codes))
+    return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
+
+
+def status(stages: Sequence[StageStatus]) -> str:
+    """One line per stage, and the totals."""
+    lines = [(one.path, one.state, in_words(one.seconds) if one.seconds else "-") for one in stages]
+    done = sum(one.state == "done" for one in stages)
+    seconds = sum(one.seconds for one in stages)
+    return (
+        f"{table(('stage', 'state', 'time'), lines, frozenset({2}))}\n\n{done}/{len(stages)} done, {in_words(seconds)}"
+    )
+
+
+def _count(value: float) -> str:
+    if value < 1e3:
+        return f"{value:.0f}"
+    for limit, unit in ((1e6, "k"), (1e9, "M"), (float("inf"), "G")):
+        if value < limit:
+            return f"{value / (limit / 1e3 if limit != float('inf') else 1e9):.1f} {unit}"
+    raise AssertionError("the last limit is infinite")

@@ -1,0 +1,274 @@
+"""Readers for tagged text: CoNLL-U treebanks, and files with one `token TAB tag` per line.
+
+CoNLL-U trees become XTREME's flat sentences: one surface token with one tag, contractions whole. Which files belong to
+a task, and which tags it has, is the card's business; nothing here knows a data set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.errors import DataError, nearest
+from viaduct.rows import Tagged
+from viaduct.tasks.formats import numbered_lines, parquet, without_end
+
+COLUMNS = 10
+"""Columns of a CoNLL-U line."""
+
+ZERO_WIDTH_NON_JOINER = "\u200c"
+
+TAG_ORDER = [
+    "VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ",
+    "AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT",
+]  # fmt: skip
+TAG_ORDER_OF = {
+    "es": ["VERB", "AUX", "PRON", "ADP", "DET"],
+    "fr": ["VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ"],
+    "it": ["VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"],
+}
+"""Which of two equally high words gives a contraction its tag, by language; `TAG_ORDER` for all others.
+
+From ud-conversion-tools' conllu_to_conll.py, which XTREME runs. A tag that is absent comes last (there the tool stops).
+"""
+
+
+class Sentence(NamedTuple):
+    """The tokens of one sentence and their tags, None where the file has no tags."""
+
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    form: str
+    tag: str
+    heads: tuple[int, ...]
+    line: int
+
+
+class _Range(NamedTuple):
+    first: int
+    last: int
+    form: str
+
+
+@dataclass
+class _Tree:
+    """A sentence while its lines are read."""
+
+    line: int = 0
+    words: list[_Word] = field(default_factory=list)
+    ranges: list[_Range] = field(default_factory=list)
+
+
+def number(sentences: Iterable[Sentence], language: str) -> Iterator[Tagged]:
+    """Rows whose ids are the sentences' positions, counted from 0 over all files of the language and split."""
+    for position, sentence in enumerate(sentences):
+        yield Tagged(str(position), language, sentence.tokens, sentence.tags)
+
+
+def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> Iterator[Sentence]:
+    """Sentences of a file with `token TAB tag` per line, or only tokens (then the tags are None).
+
+    Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
+    sentence needs none. A token may hold blanks. A line that begins with its tab has the empty token, which is kept:
+    sentence lengths must match the published ones. With a `prefix` ("en:") every token must begin with it, and it is
+    cut off along with blanks around the token.
+
+    Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in one part of the
+    file only, and a missing prefix.
+    """
+    tokens: list[str] = []
+    found: list[str] = []
+    first_tagged: tuple[int, bool] | None = None
+    for line_number, ended in numbered_lines(path):
+        line = without_end(ended)
+        if not line.strip(" \t"):
+            if tokens:
+                yield Sentence(tuple(tokens), tuple(found) if found else None)
+            tokens, found = [], []
+            continue
+        token, tag = _token_and_tag(path, line_number, line)
+        if prefix:
+            token = _without_prefix(path, line_number, token, prefix)
+        if first_tagged is None:
+            first_tagged = (line_number, tag is not None)
+        elif first_tagged[1] != (tag is not None):
+            raise DataError(
+                f"{'a tag' if tag else 'no tag'} here, but {'a tag' if first_tagged[1] else 'no tag'} in line"
+                f" {first_tagged[0]}; every line has one, or none has",
+                path=path,
+                line=line_number,
+                fix="download the file again, or restore the tab between token and tag",
+            )
+        tokens.append(token)
+        if tag is not None:
+            found.append(_known_tag(path, line_number, tag, tags))
+    if tokens:
+        yield Sentence(tuple(tokens), tuple(found) if found else None)
+
+
+def _token_and_tag(path: Path, line_number: int, line: str) -> tuple[str, str | None]:
+    columns = line.split("\t")
+    if len(columns) > 2:
+        raise DataError(
+            f"{len(columns)} columns separated by tabs, but 'token TAB tag' has 2",
+            path=path,
+            line=line_number,
+            fix="keep the token and its tag only",
+        )
+    return columns[0], (columns[1].strip() or None) if len(columns) == 2 else None
+
+
+def _without_prefix(path: Path, line_number: int, token: str, prefix: str) -> str:
+    if not token.startswith(prefix):
+        raise DataError(
+            f"the token '{token}' does not begin with '{prefix}'",
+            path=path,
+            line=line_number,
+            fix="check that this is the original file, and of this language",
+        )
+    return token.removeprefix(prefix).strip()
+
+
+def _known_tag(path: Path, line_number: int, tag: str, tags: Collection[str]) -> str:
+    if tag in tags:
+        return tag
+    close = nearest(tag, sorted(tags))
+    if tag == "_":
+        message = "the tag is '_': this word was never annotated, and no tag is guessed for it"
+    else:
+        message = f"unknown tag '{tag}'" + (f", did you mean '{close}'?" if close else "")
+    raise DataError(message, path=path, line=line_number, fix=f"the tags are {' '.join(sorted(tags))}")
+
+
+def treebank_files(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The CoNLL-U files among these, in the order of their names; a `.gz` beside the plain file is left out.
+
+    XTREME joins a language's treebanks in this order (en_esl, en_ewt, en_gum, ...).
+    """
+    chosen: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: path.name):  # the plain name sorts before its .gz
+        name = path.name.removesuffix(".gz")
+        if name.endswith(".conllu"):
+            chosen.setdefault(name, path)
+    return tuple(chosen.values())
+
+
+def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Sentence]:
+    """Sentences of a CoNLL-U file as XTREME flattens them.
+
+    A contraction (range `6-7`) keeps its surface form and takes the tag of its highest word: the one with the fewest
+    ancestors, where enhanced dependencies count too; ties go by `TAG_ORDER_OF`. Empty nodes (`5.1`) go. Blanks and zero
+    width non-joiners inside tokens go. A sentence whose tokens are `_`, all or all but one, is dropped: the treebank is
+    distributed without its text. (google-research/xtreme@838c13b, ud-conversion-tools and utils_preprocess.py.)
+
+    Raises DataError with the line for a wrong number of columns, ids out of order, ranges that do not fit the sentence,
+    unreadable heads, and unknown tags.
+    """
+    tree = _Tree()
+    for line_number, line in chain(numbered_lines(path), [(0, "")]):
+        if not line.strip():
+            if tree.words or tree.ranges:
+                sentence = _flatten(path, tree, language, tags)
+                if sentence is not None:
+                    yield sentence
+            tree = _Tree(line_number)
+        elif not line.startswith("#"):
+            _add_line(path, line_number, without_end(line), tree)
+
+
+def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:
+    columns = line.split("\t")
+    if len(columns) != COLUMNS:
+        raise DataError(
+            f"{len(columns)} columns separated by tabs, but CoNLL-U has {COLUMNS}",
+            path=path,
+            line=line_number,
+            fix="download the treebank again",
+        )
+    word_id = columns[0]
+    if word_id.isascii() and word_id.isdigit():
+        if int(word_id) != len(tree.words) + 1:
+            raise DataError(f"word {word_id} follows word {len(tree.words)}", path=path, line=line_number)
+        tree.words.append(
+            _Word(columns[1].strip(), columns[3].strip(), _heads(path, line_number, columns), line_number)
+        )
+    elif (span := re.fullmatch(r"(\d+)-(\d+)", word_id)) is not None:
+        tree.ranges.append(_Range(int(span[1]), int(span[2]), columns[1].strip()))
+    elif re.fullmatch(r"\d+\.\d+", word_id) is None:
+        raise DataError(f"'{word_id}' is not the id of a word, range or empty node", path=path, line=line_number)
+
+
+def _heads(path: Path, line_number: int, columns: Sequence[str]) -> tuple[int, ...]:
+    head, enhanced = columns[6], columns[8]
+    if head != "_" and not (head.isascii() and head.isdigit()):
+        raise DataError(f"the head '{head}' is not a number", path=path, line=line_number)
+    heads = [] if head == "_" else [int(head)]
+    if enhanced != "_":
+        # heads that are empty nodes ("5.1") do not count: XTREME's converter skips them
+        heads += [int(given) for part in enhanced.split("|") if (given := part.split(":")[0]).isdigit()]
+    return tuple(heads)
+
+
+def _flatten(path: Path, tree: _Tree, language: str, tags: Collection[str]) -> Sentence | None:
+    tokens: list[tuple[str, _Word]] = []
+    position = 1
+    for span in sorted(tree.ranges):
+        if not position <= span.first < span.last <= len(tree.words):
+            raise DataError(
+                f"the range {span.first}-{span.last} does not fit the sentence that begins here",
+                path=path,
+                line=tree.line + 1,
+            )
+        tokens += [(word.form, word) for word in tree.words[position - 1 : span.first - 1]]
+        tokens.append((span.form, tree.words[_highest(tree.words, span, language) - 1]))
+        position = span.last + 1
+    tokens += [(word.form, word) for word in tree.words[position - 1 :]]
+    num_blank = sum(form == "_" for form, _ in tokens)
+    if num_blank and num_blank >= len(tokens) - 1:
+        return None
+    return Sentence(
+        tuple(form.replace(ZERO_WIDTH_NON_JOINER, "").replace(" ", "") for form, _ in tokens),
+        tuple(_known_tag(path, word.line, word.tag, tags) for _, word in tokens),
+    )
+
+
+def _highest(words: Sequence[_Word], span: _Range, language: str) -> int:
+    depths = {position: _num_ancestors(words, position) for position in range(span.first, span.last + 1)}
+    highest = [position for position, depth in depths.items() if depth == min(depths.values())]
+    order = TAG_ORDER_OF.get(language, TAG_ORDER)
+    ranks = {tag: rank for rank, tag in enumerate(order)}
+    return min(highest, key=lambda position: ranks.get(words[position - 1].tag, len(ranks)))
+
+
+def _num_ancestors(words: Sequence[_Word], position: int) -> int:
+    """How many words, the root 0 included, lie above this one; safe with the cycles of enhanced graphs."""
+    seen: set[int] = set()
+    waiting = [position]
+    while waiting:
+        word = waiting.pop()
+        for head in words[word - 1].heads if 0 < word <= len(words) else ():
+            if head not in seen:
+                seen.add(head)
+                waiting.append(head)
+    return len(seen - {position})
+
+
+def hub_sentences(paths: Sequence[Path], column: str, names: Sequence[str]) -> Iterator[Sentence]:
+    """Sentences of Hub Parquet files with the columns `tokens` and `column`, whose numbers index `names`.
+
+    Raises DataError with the row for other lengths and for numbers outside `names`, and as `formats.parquet` does.
+    """
+    for position, (tokens, numbers) in enumerate(parquet(paths, ("tokens", column))):
+        if len(tokens) != len(numbers):
+            raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=paths[0])
+        if not all(isinstance(given, int) and 0 <= given < len(names) for given in numbers):
+            raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(names) - 1}", path=paths[0])
+        yield Sentence(tuple(tokens), tuple(names[given] for given in numbers))

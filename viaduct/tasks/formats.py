@@ -1,0 +1,273 @@
+"""Readers that two or more cards share: text files, tables, line-aligned files, Parquet, and the pair layouts.
+
+Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
+UTF-8 (a leading byte order mark is dropped), plain or gzip, with LF or CRLF line ends. Only LF ends a line: a form feed
+or U+2028 inside a sentence does not.
+
+Whether a table is csv-quoted is decided once per file, never per field, because both kinds are published under the same
+name and sentences hold quotation marks of their own. The rule: a file is quoted when Python's `csv.writer` (quoting
+what needs it, or everything), given what `csv.reader` reads, writes the same file again; except that tabs and line ends
+inside quotes do not count as quoted where every line as it stands has the same number of tabs. All other files are read
+as they stand, so an unbalanced quotation mark stays a character and cannot swallow the rest of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
+
+from viaduct.errors import DataError, unknown
+from viaduct.rows import Pair
+
+Quoting = Literal["never", "detect"]
+"""Whether quotation marks in a table are always characters, or quoting is looked for (see the module's rule)."""
+
+_GZIP = b"\x1f\x8b"
+_SHARD = re.compile(r"-of-(\d+)\.parquet$")
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_DOWNLOAD = "download the file again: it may be cut off"
+
+
+class Record(NamedTuple):
+    """One row of a table: where it starts and its fields."""
+
+    line: int
+    fields: tuple[str, ...]
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The file's lines with their numbers from 1, line ends kept, read as a stream.
+
+    Raises DataError for a missing, empty or unreadable file, a damaged gzip archive, and bytes that are not UTF-8.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, _decoded(raw.removeprefix(_UTF8_MARK) if number == 1 else raw, path, number)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"the gzip archive is damaged ({error})", path=path, fix=_DOWNLOAD) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    if number == 0:
+        raise DataError("the file is empty", path=path, fix="download it again")
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP
+    return cast(BinaryIO, gzip.open(path, "rb")) if compressed else path.open("rb")
+
+
+def _decoded(raw: bytes, path: Path, number: int) -> str:
+    if number == 1 and raw.startswith(_UTF16_MARKS):
+        raise DataError("the file is UTF-16, not UTF-8", path=path, line=1, fix=f"iconv -f UTF-16 -t UTF-8 {path.name}")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"the file is not UTF-8: byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
+        raise DataError(message, path=path, line=number, fix="convert it to UTF-8, or download it again") from error
+
+
+def without_end(line: str) -> str:
+    """The line without its LF or CRLF."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a file with one text per line, without line ends.
+
+    Raises DataError for a blank line (it would shift or drop a text), and for a last line without a line end: nothing
+    else would show that the file was cut off inside a sentence.
+    """
+    lines: list[str] = []
+    line = ""
+    for number, line in numbered_lines(path):
+        text = without_end(line)
+        if not text.strip():
+            raise DataError("the line is blank", path=path, line=number, fix="one text per line, with none left out")
+        lines.append(text)
+    if not line.endswith("\n"):
+        raise _no_line_end(path, len(lines))
+    return lines
+
+
+def _no_line_end(path: Path, number: int) -> DataError:
+    return DataError(
+        "the last line has no line end, so the file may be cut off",
+        path=path,
+        line=number,
+        fix="download it again; if the line is whole, add the line end",
+    )
+
+
+def aligned_lines(first: Path, second: Path) -> list[tuple[str, str]]:
+    """The texts of two files whose line i is line i. Raises DataError when their numbers of lines differ."""
+    ours, theirs = text_lines(first), text_lines(second)
+    if len(ours) != len(theirs):
+        raise DataError(
+            f"{len(theirs):,} lines, but {first.name} has {len(ours):,}: line i must belong to line i",
+            path=second,
+            fix="download both files again",
+        )
+    return list(zip(ours, theirs, strict=True))
+
+
+def table(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> list[Record]:
+    """The records of a tab-separated file, all with the same number of fields, which must be one of `widths`.
+
+    Raises DataError with the line for blank lines and other numbers of fields. A last line without line end is taken as
+    whole when the records have the most fields allowed, since a cut would then show in the last one, and refused
+    otherwise.
+    """
+    text = "".join(line for _, line in numbered_lines(path))
+    records: list[Record] = []
+    for record in _records(text, path, quoting):
+        width = len(record.fields)
+        if not any(field.strip() for field in record.fields):
+            raise DataError(
+                "the line is blank", path=path, line=record.line, fix="remove it, or download the file again"
+            )
+        if width not in widths or (records and width != len(records[0].fields)):
+            wanted = str(len(records[0].fields)) if records else " or ".join(map(str, widths))
+            found = "1 field" if width == 1 else f"{width} tab-separated fields"
+            raise DataError(f"{found} where {wanted} are due", path=path, line=record.line, fix=_DOWNLOAD)
+        records.append(record)
+    if not text.endswith("\n") and len(records[0].fields) < max(widths):
+        raise _no_line_end(path, records[-1].line)
+    return records
+
+
+def _records(text: str, path: Path, quoting: Quoting) -> Iterator[Record]:
+    if quoting == "detect" and is_csv_quoted(text):
+        yield from _quoted_records(text, path)
+        return
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        yield Record(number, tuple(line.removesuffix("\r").split("\t")))
+
+
+def _quoted_records(text: str, path: Path) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            yield Record(line, tuple(fields))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"the quoting of this line is broken ({error})", path=path, line=line, fix=_DOWNLOAD) from error
+
+
+def is_csv_quoted(text: str) -> bool:
+    """Whether a table's quotation marks are csv quoting (see the module's rule); a last line without line end is judged
+    with the others if it can be, and otherwise left out, since it may be cut off inside a quoted field.
+    """
+    return _is_as_written(text) or (not text.endswith("\n") and _is_as_written(text[: text.rfind("\n") + 1]))
+
+
+def _is_as_written(text: str) -> bool:
+    if '"' not in text:
+        return False
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
+    except csv.Error:
+        return False
+    plain = text.replace("\r\n", "\n").removesuffix("\n")
+    spanning = any("\n" in field or "\t" in field for row in rows for field in row)
+    if spanning and len({line.count("\t") for line in plain.split("\n")}) == 1:
+        return False
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        written = io.StringIO(newline="")
+        csv.writer(written, delimiter="\t", quoting=quoting).writerows(rows)
+        if written.getvalue().replace("\r\n", "\n").removesuffix("\n") == plain:
+            return True
+    return False
+
+
+def columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
+    """The named columns, in the order of `names`, of a tab-separated file with a header line and no quoting.
+
+    Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
+    """
+    header: list[str] = []
+    places: list[int] = []
+    for number, line in numbered_lines(path):
+        fields = without_end(line).split("\t")
+        if number == 1:
+            header = fields
+            for name in names:
+                if name not in header:
+                    raise DataError(str(unknown("column", name, header)), path=path, line=1)
+            places = [header.index(name) for name in names]
+            continue
+        if len(fields) != len(header):
+            message = f"{len(fields)} tab-separated fields, but the header has {len(header)}"
+            raise DataError(message, path=path, line=number, fix=_DOWNLOAD)
+        yield Record(number, tuple(fields[place] for place in places))
+
+
+def label_of(given: str, names: Mapping[str, str], path: Path, line: int) -> str:
+    """Our name for the label in the file. Raises DataError with line and nearest label when `names` has not got it."""
+    if given not in names:
+        raise DataError(str(unknown("label", given, names)), path=path, line=line)
+    return names[given]
+
+
+def xtreme_pairs(path: Path, language: str, names: Mapping[str, str]) -> Iterator[Pair]:
+    """The pairs of a file in XTREME's layout: two texts and a label, or two texts (label None) in a stripped test file.
+
+    No header; quoting is detected. The id is the number of the row from 0, its place in the official file too.
+    """
+    for index, record in enumerate(table(path, widths=(2, 3), quoting="detect")):
+        first, second, *rest = record.fields
+        label = label_of(rest[0], names, path, record.line) if rest else None
+        yield Pair(str(index), language, first, second, label)
+
+
+def all_shards(paths: Sequence[Path]) -> bool:
+    """Whether files named `...-00000-of-00002.parquet` are all there (False for no files)."""
+    totals = {int(match[1]) for path in paths if (match := _SHARD.search(path.name))}
+    return bool(paths) and totals <= {len(paths)}
+
+
+def parquet(paths: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The named columns of Parquet files, row by row, the files in the order given.
+
+    Raises DataError for a file that is not Parquet or is cut off, a shard that is not there, a missing column (with the
+    nearest one) and a missing value.
+    """
+    import pyarrow  # slow to load, and only Hub files need it
+    import pyarrow.parquet
+
+    if not all_shards(paths):
+        raise DataError(f"{len(paths)} files, but their names say otherwise", path=paths[0], fix="download all of them")
+    for path in paths:
+        try:
+            file = pyarrow.parquet.ParquetFile(path)
+            for name in names:
+                if name not in file.schema_arrow.names:
+                    raise DataError(str(unknown("column", name, file.schema_arrow.names)), path=path)
+            for batch in file.iter_batches(columns=list(names)):
+                for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                    if None in row:
+                        raise DataError(f"a row has no '{names[row.index(None)]}'", path=path, fix=_DOWNLOAD)
+                    yield row
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+
+
+def hub_pairs(paths: Sequence[Path], language: str, names: Sequence[str], labels: Sequence[str]) -> Iterator[Pair]:
+    """The pairs of Hub Parquet files with the columns `names` (first, second, label id); label id i is `labels[i]`.
+
+    Label id -1, the Hub's mark for a stripped label, becomes None. The id is the number of the row from 0.
+    """
+    for index, (first, second, label) in enumerate(parquet(paths, names)):
+        if not -1 <= label < len(labels):
+            raise DataError(f"row {index}: label id {label}, but there are only {len(labels)} labels", path=paths[0])
+        yield Pair(str(index), language, first, second, None if label == -1 else labels[label])

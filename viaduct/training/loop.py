@@ -1,0 +1,136 @@
+"""The one training loop. Stages differ by data, head and objective, never by loop.
+
+Resuming is exact: step n depends on the weights after step n - 1, on the batch plan (from the seed) and on the random
+numbers of step n (seeded by the step), so a checkpoint holds weights, optimiser state and counters, and a resumed run
+on the same machine ends bit-identical to an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.errors import ViaductError
+from viaduct.models.numerics import mixed_precision, seed_all
+from viaduct.runs.spec import Training
+from viaduct.runs.stage import Progress
+from viaduct.training import state as checkpointing
+from viaduct.training.optim import build_optimizer, set_rate
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
+
+    model: nn.Module
+    steps: int
+    batch_at: Callable[[int], Batch]
+    """Step (0-based) -> batch; must depend on the step alone."""
+    loss: Callable[[nn.Module, Batch], torch.Tensor]
+    """Scalar, already scaled so that every row weighs the same over an epoch."""
+    evaluate: Callable[[nn.Module], float] | None
+    """Dev score, higher is better; None: the last step's weights are kept."""
+    training: Training
+    seed: int
+    device: torch.device
+    scratch: Path
+    checkpoint_seconds: float
+    progress: Progress
+
+
+def fit(job: Job) -> checkpointing.State:
+    """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
+
+    Raises ViaductError when the loss stops being a number, with the step and what to change.
+    """
+    accelerator = Accelerator(cpu=job.device.type == "cpu", mixed_precision=mixed_precision(job.device))
+    job.model.to(job.device)
+    optimizer = build_optimizer(job.model, job.training)
+    state = checkpointing.resume(job.scratch, job.model, optimizer)
+    model, optimizer = accelerator.prepare(job.model, optimizer)
+    evaluate_at = _evaluation_steps(job)
+    saved = time.monotonic()
+    model.train()
+    while state.step < job.steps:
+        _step(job, accelerator, model, optimizer, state)
+        if state.step in evaluate_at:
+            stop = _evaluate(job, state)
+            model.train()
+            if stop:
+                break
+        _report(job, state)
+        if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
+            checkpointing.save(job.scratch, job.model, optimizer, state)
+            checkpointing.forget_best(job.scratch, keep=(state.best_step,))
+            saved = time.monotonic()
+    if job.evaluate is not None:
+        checkpointing.load_best(job.scratch, job.model, state.best_step)
+    job.model.eval()
+    return state
+
+
+def _step(
+    job: Job, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer, state: checkpointing.State
+) -> None:
+    set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
+    batch = job.batch_at(state.step).to(job.device)
+    seed_all("step", job.seed, state.step)
+    with accelerator.autocast():
+        loss = job.loss(model, batch)
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ViaductError(
+            f"the training loss became {value} at step {state.step}",
+            fix="lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)",
+        )
+    state.step += 1
+    state.tokens += batch.tokens
+    state.slots += batch.ids_BL.numel()
+    state.squares += batch.ids_BL.shape[0] * batch.ids_BL.shape[1] ** 2
+    state.loss_sum += value
+    state.loss_steps += 1
+
+
+def _evaluation_steps(job: Job) -> set[int]:
+    count = max(1, min(job.training.evaluations, job.steps))
+    return {round(job.steps * (at + 1) / count) for at in range(count)}
+
+
+def _evaluate(job: Job, state: checkpointing.State) -> bool:
+    """Record loss and dev score, keep the weights if they are the best; whether patience has run out."""
+    record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
+    state.loss_sum, state.loss_steps = 0.0, 0
+    if job.evaluate is not None:
+        job.model.eval()
+        with torch.inference_mode():
+            record["score"] = job.evaluate(job.model)
+        best = max((past["score"] for past in state.evaluations), default=-math.inf)
+        if record["score"] > best:
+            state.best_step = state.step
+            checkpointing.save_best(job.scratch, job.model, state.step)
+    state.evaluations.append(record)
+    if job.evaluate is None or job.training.patience is None:
+        return False
+    since_best = sum(1 for past in state.evaluations if past["step"] > state.best_step)
+    return since_best >= job.training.patience
+
+
+def _report(job: Job, state: checkpointing.State) -> None:
+    note = f"step {state.step:,} of {job.steps:,}"
+    if state.loss_steps:
+        note += f", loss {state.loss_sum / state.loss_steps:.3f}"
+    if state.evaluations and "score" in state.evaluations[-1]:
+        note += f", dev {state.evaluations[-1]['score']:.3f}"
+    job.progress(state.step, job.steps, note)

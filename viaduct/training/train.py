@@ -1,0 +1,155 @@
+"""The Train stage: an encoder and a new head on one card's English train split, chosen on its English dev split.
+
+Used for intermediate and target tasks alike. Only the embedding rows that train and dev rows use are held while
+training (`models.vocabulary`): the result is the same as with all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from viaduct.encode.batch import Batch, collate, plan_batches
+from viaduct.encode.cache import cached
+from viaduct.encode.tokens import Array, Encoded, Limits
+from viaduct.errors import DataError
+from viaduct.inference.predict import predict_rows
+from viaduct.models.encoder import (
+    dropout,
+    forward_flops,
+    load_encoder,
+    load_tokenizer,
+    longest_input,
+    save_encoder,
+    width,
+)
+from viaduct.models.heads import TaskModel, build_head, head_spec, save_head
+from viaduct.models.numerics import derived_seed, prepare, seed_all
+from viaduct.models.vocabulary import restore, trim, used_ids
+from viaduct.rows import Row
+from viaduct.runs.spec import Training
+from viaduct.runs.stage import Context, Spent, TrainWork
+from viaduct.tasks.card import Task
+from viaduct.tasks.registry import task
+from viaduct.training.loop import Job, fit
+from viaduct.training.objectives import task_loss, units
+from viaduct.training.state import State
+
+
+def run(context: Context) -> Spent:
+    """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
+    work = context.work
+    assert isinstance(work, TrainWork) and context.encoder is not None  # noqa: S101  the executor's contract
+    device = prepare(context.device, context.threads)
+    card = task(work.task)
+    tokenizer = load_tokenizer(context.encoder, context.revision)
+    encoder = load_encoder(context.encoder, context.revision)
+    training = work.training
+    limits = Limits(min(training.max_length, longest_input(encoder)), training.stride)
+    train_rows = sample(context.load(card.name, "train", "en").rows, training.train_rows, work.seed)
+    dev_rows = context.load(card.name, "dev", "en").rows[: training.dev_rows]
+    context.progress(0, 1, "tokenising")
+    encoded = cached(train_rows, tokenizer, card.labels, limits, context.cache)
+    dev = cached(dev_rows, tokenizer, card.labels, limits, context.cache)
+
+    seed_all("head", work.seed)
+    spec = head_spec(card)
+    head = build_head(spec, width(encoder), dropout(encoder))
+    trimmed = trim(encoder, used_ids([encoded.ids, dev.ids], tokenizer.all_special_ids))
+    model = TaskModel(encoder, head, trimmed)
+    epochs = Epochs(encoded, training, work.seed)
+    scale = 1.0 / (units(card.kind, encoded) / len(epochs.plan(0)))
+
+    def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
+        return task_loss(card.kind, module(batch), encoded, batch) * scale
+
+    def evaluate(module: nn.Module) -> float:
+        return dev_score(module, card, dev_rows, dev, tokenizer.pad_token_id)
+
+    state = fit(
+        Job(
+            model=model,
+            steps=epochs.steps,
+            batch_at=lambda step: collate(encoded, epochs.batch(step), tokenizer.pad_token_id),
+            loss=loss,
+            evaluate=evaluate,
+            training=training,
+            seed=work.seed,
+            device=device,
+            scratch=context.scratch,
+            checkpoint_seconds=context.checkpoint_seconds,
+            progress=context.progress,
+        )
+    )
+    restore(encoder.cpu(), trimmed)
+    head.cpu()
+    save_encoder(encoder, tokenizer, context.directory / "encoder")
+    save_head(head, spec, context.directory)
+    write_log(context.directory, state, rows=len(train_rows), examples=len(encoded), cut_tokens=encoded.cut_tokens)
+    flops = 3 * forward_flops(encoder, state.tokens, state.squares)
+    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(train_rows))
+
+
+def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
+    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
+    if count is None or count >= len(rows):
+        return tuple(rows)
+    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
+    return tuple(rows[at] for at in sorted(chosen))
+
+
+class Epochs:
+    """Which examples make the batch of each step: every epoch is planned from the seed when it is first needed."""
+
+    def __init__(self, encoded: Encoded, training: Training, seed: int) -> None:
+        if not len(encoded):
+            raise DataError("there are no training rows", fix="check the recipe's substitutions and `viaduct plan`")
+        self.encoded, self.training, self.seed = encoded, training, seed
+        self.known: dict[int, list[Array]] = {}
+        whole = math.floor(training.epochs)
+        self.starts = np.cumsum([0] + [len(self.plan(epoch)) for epoch in range(math.ceil(training.epochs))])
+        partial = (training.epochs - whole) * len(self.plan(whole)) if training.epochs > whole else 0
+        steps = int(self.starts[whole]) + math.ceil(partial)
+        self.steps = max(1, steps if training.max_steps is None else min(steps, training.max_steps))
+
+    def plan(self, epoch: int) -> list[Array]:
+        """The batches of this epoch, in order."""
+        if epoch not in self.known:
+            seed = derived_seed("order", self.seed, epoch)
+            self.known[epoch] = plan_batches(
+                self.encoded.lengths, self.encoded.widths, self.training.batch_tokens, seed
+            )
+        return self.known[epoch]
+
+    def batch(self, step: int) -> Array:
+        """Example indices of this step's batch."""
+        epoch = int(np.searchsorted(self.starts, step, side="right")) - 1
+        return self.plan(epoch)[step - int(self.starts[epoch])]
+
+
+def dev_score(model: nn.Module, card: Task, rows: Sequence[Row], encoded: Encoded, pad_id: int) -> float:
+    """The card's headline metric on these rows."""
+    if card.metric is None:
+        raise DataError(f"the card {card.name} has no metric to choose a checkpoint by")
+    found = predict_rows(model, head_spec(card), rows, encoded, pad_id)
+    return card.metric(rows, found)[0].value
+
+
+def write_log(directory: Path, state: State, **facts: Any) -> None:
+    """training.json: what the training saw and how it was chosen; the same bytes for the same training."""
+    log = {
+        "steps": state.step,
+        "best_step": state.best_step or state.step,
+        "tokens": state.tokens,
+        "padding_fraction": 1 - state.tokens / state.slots,
+        "evaluations": state.evaluations,
+        **facts,
+    }
+    (directory / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
