@@ -1,7 +1,7 @@
 """Pictures of things and their captions: small scenes drawn with the glyphs of DejaVu Sans.
 
-A scene has two to four things on a grid of two by two; its captions name them in reading order, once plainly and once
-with a place that is not in the picture. Colours and backgrounds are chance, except that the red heart is red.
+A scene has two to four things on a grid of two by two; its captions name them in reading order, once as a list
+and once with numbers. Colours and backgrounds are chance, except that the red heart is red.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from viaduct.miniature.lexicon import num_pictured, things
-from viaduct.miniature.sentences import Meaning, ended, listing, mark, some_places, thing
+from viaduct.miniature.sentences import Meaning, ended, listing, numbering, thing
 
 SIZE = 64
 """Width and height in pixels."""
@@ -46,8 +46,7 @@ def scene(random: Random) -> Scene:
     count = random.randint(2, 4)
     shown = tuple(random.sample(range(num_pictured()), count))
     cells = tuple(sorted(random.sample(range(4), count)))
-    names = listing([thing(index) for index in shown])
-    captions = (ended((names,)), ended((*some_places(random, 1), mark(":"), names)))
+    captions = (ended((listing([thing(index) for index in shown]),)), ended(numbering(shown)))
     return Scene(shown, cells, random.getrandbits(32), captions)
 
 

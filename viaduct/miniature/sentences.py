@@ -226,6 +226,15 @@ def numbered(random: Random) -> Meaning:
     return tuple(parts)
 
 
+def numbering(shown: Iterable[int]) -> Meaning:
+    """The things in the order given, by numbers: `1) sun; 2) moon`."""
+    parts: list[Item] = []
+    for position, index in enumerate(shown, start=1):
+        parts += [mark(";")] if parts else []
+        parts += [replace(number(position), tag="X"), mark(")"), thing(index)]
+    return tuple(parts)
+
+
 def heading(random: Random) -> Meaning:
     """A thing as the name of something: `sun: moon and star`, where sun is a proper noun."""
     items = some_things(random, random.randint(3, 4))

@@ -107,8 +107,9 @@ def write_text(
 def write_slanted(axes: Axes, at: tuple[float, float], words: str, *, size: float = 11) -> None:
     """A line of text that rises at 45 degrees from this point."""
     with matplotlib.rc_context(_SETTINGS):
-        line, turned = " ".join(words.split()), {"rotation": 45, "rotation_mode": "anchor"}
-        axes.text(*at, line, fontsize=size, color=COLOURS["ink"], ha="left", va="baseline", **turned)
+        text = axes.text(*at, " ".join(words.split()), fontsize=size, color=COLOURS["ink"], ha="left", va="baseline")
+        text.set_rotation(45)
+        text.set_rotation_mode("anchor")
 
 
 def stroke(

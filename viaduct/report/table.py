@@ -139,8 +139,9 @@ def family_order(codes: Sequence[str]) -> tuple[str, ...]:
 def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Sequence[str]] | None = None) -> Tables:
     """All tables. Arms and tasks stand in the order of `about`.
 
-    `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card those
-    that have a result or a data note. Raises DataError for no rows, and for rows that `viaduct.metrics.summary` refuses.
+    `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card
+    those that have a result or a data note. Raises DataError for no rows, and for rows that cannot be compared (see
+    `viaduct.metrics.summary`).
     """
     rows = _of_one_encoder(about, rows)
     seedless = _seedless(about, rows)

@@ -2,7 +2,7 @@
 
 The rules: with one seed no difference is claimed. With two or more, an arm's difference from the baseline is called
 higher or lower only when the 95 % t interval of the paired differences over seeds excludes 0; otherwise it is "no
-measurable difference". A baseline of another seed is never compared with. What is missing is said before anything else is.
+measurable difference". Only results of the same seed are compared. What is missing is said first.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _T = (
 
 RULE = (
     "A difference is called higher or lower only when the 95 % t interval of the differences, paired by seed, "
-    "excludes 0; nothing is corrected for the number of comparisons, and the interval knows only the variation between seeds, "
-    "not that between languages or examples."
+    "excludes 0. Nothing is corrected for the number of comparisons, and the interval knows only the variation between "
+    "seeds, not that between languages or examples."
 )
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
@@ -52,13 +52,20 @@ def interval(difference: Difference) -> Interval | None:
     return Interval(difference.mean - reach, difference.mean + reach)
 
 
+class Verdict(NamedTuple):
+    """What can be said of one arm against the baseline."""
+
+    arm: str
+    words: str
+
+
 @dataclass(frozen=True)
 class Summary:
     """What the report says first."""
 
     opening: tuple[str, ...]
     """Sentences of one paragraph: what was run, what is missing, whether anything can be compared."""
-    verdicts: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
     """One for each arm that can be compared with the baseline."""
     rule: str
     """The rule that the verdicts follow."""
@@ -68,7 +75,7 @@ def summary(about: About, tables: Tables) -> Summary:
     """The page's opening words."""
     opening = [_what_was_run(about, tables), *_holes(tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
-    verdicts: list[str] = []
+    verdicts: list[Verdict] = []
     if not arms:
         opening.append("There is only the baseline, so there is nothing to compare.")
     elif not tables.has_baseline:
@@ -77,15 +84,19 @@ def summary(about: About, tables: Tables) -> Summary:
         only = "There is one seed" if len(about.seeds) == 1 else "Only one seed can be compared"
         opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables, arms)}")
     else:
-        verdicts = [verdict for arm in arms for verdict in _verdict(tables, arm)]
+        verdicts = [verdict for arm in arms if (verdict := _verdict(tables, arm)) is not None]
     return Summary(tuple(opening), tuple(verdicts), RULE if tables.repeated else ONE_SEED_RULE)
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
     languages = {code for column in tables.columns for code in column.languages if code not in column.absent}
-    arms = len(tables.arms)
+    arms = sum(arm != BASELINE for arm in tables.arms)
+    how = [
+        *([f"after {arms} kind{_s(arms)} of intermediate training"] if arms else []),
+        *(["without any" if arms else "without intermediate training"] if BASELINE in tables.arms else []),
+    ]
     return (
-        f"{about.encoder} was evaluated after {arms} intermediate arm{_s(arms)} on {len(tables.columns)} "
+        f"{about.encoder} was evaluated {_listed(how)}, on {len(tables.columns)} "
         f"task{_s(len(tables.columns))} in {len(languages)} language{_s(len(languages))}, with {len(about.seeds)} "
         f"seed{_s(len(about.seeds))}."
     )
@@ -113,19 +124,19 @@ def _averages(tables: Tables, arms: Sequence[str]) -> str:
         average = tables.average(arm)
         if average is not None and average.difference is not None:
             parts.append(f"{arm} {points(average.difference.mean)}")
-    return f" The average over tasks less the baseline's, in points: {', '.join(parts)}." if parts else ""
+    return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
 
 
-def _verdict(tables: Tables, arm: str) -> list[str]:
-    """The arm's verdict, none when the baseline has nothing that this arm has."""
+def _verdict(tables: Tables, arm: str) -> Verdict | None:
+    """The arm's verdict, None when the baseline has nothing that this arm has."""
     cells = [cell for cell in tables.cells if cell.arm == arm and cell.headline and cell.difference is not None]
     if not cells:
-        return []
+        return None
     average = tables.average(arm)
-    start = f"{arm}: "
+    start = ""
     if average is not None and average.difference is not None:
         what = "the average over tasks" if tables.complete else "the partial average over tasks"
-        start += f"{_judged(average.difference, what)}. By task, "
+        start = f"{_judged(average.difference, what)}. By task, "
     groups = (
         ("higher on", [cell for cell in cells if _direction(cell) == 1]),
         ("lower on", [cell for cell in cells if _direction(cell) == -1]),
@@ -133,7 +144,7 @@ def _verdict(tables: Tables, arm: str) -> list[str]:
         ("one seed and so no claim on", [cell for cell in cells if _direction(cell) is None]),
     )
     parts = [_grouped(words, members, len(cells)) for words, members in groups if members]
-    return [f"{start}{'; '.join(parts)}."]
+    return Verdict(arm, f"{start}{'; '.join(parts)}.")
 
 
 def _direction(cell: Cell) -> int | None:
