@@ -50,7 +50,7 @@ def test_what_needs_no_seed_is_done_once_and_has_one_cell(world: Path) -> None:
 def test_targets_share_a_training_only_when_settings_are_equal(world: Path) -> None:
     longer = Target(task="berry", training=Training(epochs=9.0))
     plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="fruit"), longer), seeds=(1,)), world)
-    assert [path for path in paths(plan) if path.endswith("train")] == [
+    assert [path for path in paths(plan) if path.endswith("/train")] == [
         "mini/none/fruit/seed-1/train",
         "mini/none/fruit-for-berry/seed-1/train",
     ]

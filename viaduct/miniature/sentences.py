@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,7 @@ _USUAL_TAG: dict[Kind, str] = {
 _SYMBOLS = "→×✗&"
 _NO_BLANK_BEFORE = ":;.?)"
 _NO_BLANK_AFTER = "("
+_TOUCHING = "\b"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -100,7 +102,7 @@ def words(meaning: Meaning, language: str) -> tuple[Word, ...]:
 
     A word without a blank after it touches the next one; in Arabic so does "and", which is written with the next word.
     """
-    return _spaced(tuple(_render(meaning, lexicon(language))), language)
+    return _spaced(tuple(_render(meaning, language)), language)
 
 
 def text(meaning: Meaning, language: str) -> str:
@@ -110,7 +112,7 @@ def text(meaning: Meaning, language: str) -> str:
 
 def joined(rendered: Iterable[Word]) -> str:
     """The text of words, without a blank at its end."""
-    return "".join(word.text + " " * word.blank for word in rendered).rstrip(" ")
+    return "".join(word.text + " " if word.blank else word.text for word in rendered).rstrip(" ")
 
 
 def fused(rendered: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
@@ -125,22 +127,27 @@ def fused(rendered: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
     return tuple(groups)
 
 
-def _render(meaning: Iterable[Item | Listing], words_of: Lexicon) -> Iterator[Word]:
+def _render(meaning: Iterable[Item | Listing], language: str) -> Iterator[Word]:
     for part in meaning:
         if isinstance(part, Item):
-            yield from _item(part, words_of)
+            yield from _item(part, language)
             continue
-        separators = words_of.between(part.joint, len(part.groups))
+        separators = lexicon(language).between(part.joint, len(part.groups))
         for position, group in enumerate(part.groups):
             if position:
                 yield from _separator(separators[position - 1])
-            yield from _render(group, words_of)
+            for item in group:
+                yield from _item(item, language)
 
 
-def _item(item: Item, words_of: Lexicon) -> Iterator[Word]:
-    for position, token in enumerate(_name(item, words_of).split(" ")):
-        entity = f"{'I' if position or item.joined else 'B'}-{item.entity}" if item.entity else "O"
-        yield Word(token, item.tag, entity, True)
+@lru_cache(maxsize=None)
+def _item(item: Item, language: str) -> tuple[Word, ...]:
+    tokens = _name(item, lexicon(language)).split(" ")
+    entities = (f"{'I' if position or item.joined else 'B'}-{item.entity}" for position in range(len(tokens)))
+    return tuple(
+        Word(token, item.tag, entity if item.entity else "O", True)
+        for token, entity in zip(tokens, entities, strict=True)
+    )
 
 
 def _name(item: Item, words_of: Lexicon) -> str:
@@ -150,25 +157,36 @@ def _name(item: Item, words_of: Lexicon) -> str:
     return names[item.kind][item.value] if item.kind in names else str(item.value)
 
 
-def _separator(between: str) -> Iterator[Word]:
-    """The tokens of what stands between two items of a list; "\b" marks those that touch the word before."""
+@lru_cache(maxsize=None)
+def _separator(between: str) -> tuple[Word, ...]:
+    """The tokens of what stands between two items of a list; those that touch the word before begin with `_TOUCHING`."""
+    found = []
     for match in _TOKEN.finditer(between):
         token = match.group()
-        touching = "" if between[: match.start()].endswith(" ") else "\b"
+        touching = "" if between[: match.start()].endswith(" ") else _TOUCHING
         follows = between[match.end() : match.end() + 1] == " "
-        yield Word(touching + token, "CCONJ" if token.isalpha() else "PUNCT", "O", follows)
+        found.append(Word(touching + token, "CCONJ" if token.isalpha() else "PUNCT", "O", follows))
+    return tuple(found)
+
+
+@lru_cache(maxsize=None)
+def _tight_marks(language: str) -> tuple[frozenset[str], str]:
+    """The language's marks without a blank before them, and the one without a blank after it."""
+    words_of = lexicon(language)
+    return frozenset(words_of.mark(sign) for sign in _NO_BLANK_BEFORE), words_of.mark(_NO_BLANK_AFTER)
 
 
 def _spaced(rendered: tuple[Word, ...], language: str) -> tuple[Word, ...]:
     """The words with their final blanks: none before closing marks and after opening ones, none at all in ja and zh."""
+    closing, opening = _tight_marks(language)
     found = []
     for position, word in enumerate(rendered):
         following = rendered[position + 1].text if position + 1 < len(rendered) else ""
-        marks = lexicon(language).marks
-        closing = following.startswith("\b") or following in {marks.get(sign, sign) for sign in _NO_BLANK_BEFORE}
-        opening = word.text == marks.get(_NO_BLANK_AFTER, _NO_BLANK_AFTER)
-        blank = word.blank and following != "" and not closing and not opening and language not in SPACELESS
-        found.append(replace(word, text=word.text.removeprefix("\b"), blank=blank))
+        tight = language in SPACELESS or following in closing or following[:1] in ("", _TOUCHING)
+        blank = word.blank and not tight and word.text != opening
+        if blank != word.blank or word.text[0] == _TOUCHING:
+            word = Word(word.text.removeprefix(_TOUCHING), word.tag, word.entity, blank)
+        found.append(word)
     return tuple(found)
 
 

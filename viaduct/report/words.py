@@ -28,6 +28,12 @@ RULE = (
     "excludes 0. Nothing is corrected for the number of comparisons, and the interval knows only the variation between "
     "seeds, not that between languages or examples."
 )
+_MANY_ARMS = 4
+_PLACES = {
+    1: "Average over tasks higher than the baseline's",
+    -1: "Average over tasks lower than the baseline's",
+    0: "No measurable difference in the average over tasks",
+}
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
 
@@ -56,6 +62,7 @@ class Verdict(NamedTuple):
     """What can be said of one arm against the baseline."""
 
     arm: str
+    """The arm, or where there are many arms what they have in common."""
     words: str
 
 
@@ -84,7 +91,7 @@ def summary(about: About, tables: Tables) -> Summary:
         only = "There is one seed" if len(about.seeds) == 1 else "Only one seed can be compared"
         opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables, arms)}")
     else:
-        verdicts = [verdict for arm in arms if (verdict := _verdict(tables, arm)) is not None]
+        verdicts = _verdicts(tables, arms)
     return Summary(tuple(opening), tuple(verdicts), RULE if tables.repeated else ONE_SEED_RULE)
 
 
@@ -125,6 +132,24 @@ def _averages(tables: Tables, arms: Sequence[str]) -> str:
         if average is not None and average.difference is not None:
             parts.append(f"{arm} {points(average.difference.mean)}")
     return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
+
+
+def _verdicts(tables: Tables, arms: Sequence[str]) -> list[Verdict]:
+    """One verdict for each arm; where there are many arms, one for each direction of the average over tasks."""
+    alone = [verdict for arm in arms if (verdict := _verdict(tables, arm)) is not None]
+    if len(alone) <= _MANY_ARMS:
+        return alone
+    groups: dict[str, list[str]] = {}
+    for verdict in alone:
+        average = tables.average(verdict.arm)
+        difference = average.difference if average is not None else None
+        place = (
+            _PLACES[direction(difference)] if difference is not None else "Results missing, so no average to compare"
+        )
+        groups.setdefault(place, []).append(
+            f"{verdict.arm} ({points(difference.mean)})" if difference is not None else verdict.arm
+        )
+    return [Verdict(place, f"{_listed(names)}.") for place, names in sorted(groups.items())]
 
 
 def _verdict(tables: Tables, arm: str) -> Verdict | None:

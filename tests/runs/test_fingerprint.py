@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from small_world import recipe
+from viaduct.errors import UsageError
+from viaduct.runs import fingerprint, stage
+from viaduct.runs.fingerprint import difference, encoder_identity, identities
+from viaduct.runs.grid import expand
+from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target, Training
+from viaduct.tasks import registry
+from viaduct.tasks.card import file_sha256
+
+QUIZ_HALF = Substitution(task="fruit", split="dev", use_split="test", part=(0.0, 0.5), why="first words")
+
+
+def fingerprints(world: Path, asked: Recipe) -> dict[str, str]:
+    return {path: one.fingerprint for path, one in identities(expand(asked, world), world).items()}
+
+
+def changed(world: Path, before: Recipe, after: Recipe) -> set[str]:
+    old, new = fingerprints(world, before), fingerprints(world, after)
+    return {path for path in old if path in new and old[path] != new[path]}
+
+
+def test_the_same_recipe_has_the_same_fingerprints(world: Path) -> None:
+    assert not changed(world, recipe(), recipe(hypothesis="in other words"))
+
+
+def test_a_literal_changes_its_stage_and_all_that_follow_only(world: Path) -> None:
+    arm = Intermediate(name="quiz", tasks=("quiz",), training=Training(epochs=1.0))
+    found = changed(world, recipe(), recipe(intermediates=(Intermediate(name="none"), arm)))
+    assert found == {path for path in fingerprints(world, recipe()) if path.startswith("mini/quiz/")}
+
+
+def test_data_change_what_reads_them_and_all_that_follow(world: Path) -> None:
+    before = fingerprints(world, recipe())
+    path = world / "berry" / "test-de.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace("second 7", "second seven"), encoding="utf-8")
+    file_sha256.cache_clear()
+    after = fingerprints(world, recipe())
+    assert {path for path in before if before[path] != after[path]} == {path for path in before if "/berry/" in path}
+
+
+def test_a_reworded_reason_changes_nothing(world: Path) -> None:
+    reworded = QUIZ_HALF.model_copy(update={"why": "other words"})
+    assert not changed(world, recipe(substitutions=(QUIZ_HALF,)), recipe(substitutions=(reworded,)))
+    assert changed(world, recipe(), recipe(substitutions=(QUIZ_HALF,)))
+
+
+def test_versions_of_code_and_cards_count(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints(world, recipe())
+    monkeypatch.setitem(stage.CODE_VERSION, "score", 99)
+    scored = fingerprints(world, recipe())
+    assert {path for path in before if before[path] != scored[path]} == {p for p in before if p.endswith("/score")}
+    newer = dataclasses.replace(registry.task("twins"), version=2)
+    monkeypatch.setitem(registry._BY_NAME, "twins", newer)
+    after = fingerprints(world, recipe())
+    assert {path for path in before if scored[path] != after[path]} == {p for p in before if "/twins/" in p}
+
+
+def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+        (tmp_path / name / "notes.md").write_text(name)
+    assert encoder_identity(str(tmp_path / "one"), None) == encoder_identity(str(tmp_path / "two"), None)
+    file_sha256.cache_clear()
+    (tmp_path / "two" / "model.safetensors").write_bytes(b"other")
+    assert encoder_identity(str(tmp_path / "one"), None) != encoder_identity(str(tmp_path / "two"), None)
+    targets = (Target(task="twins"),)
+    found = identities(expand(recipe(encoder=str(tmp_path / "one"), targets=targets), world), world)
+    assert found["one/none/twins/predict"].content["encoder"]
+
+
+def test_hub_names_need_a_revision() -> None:
+    assert encoder_identity("owner/name", "abc") == {"hub": "owner/name", "revision": "abc"}
+    with pytest.raises(UsageError, match="revision="):
+        encoder_identity("owner/name", None)
+    with pytest.raises(UsageError, match="does not exist"):
+        encoder_identity("./no/such/folder", None)
+
+
+def test_differences_are_told_field_by_field() -> None:
+    old = {"work": {"training": {"epochs": 3.0}, "seed": 1}, "inputs": {"encoder": "a" * 64}, "data": {}}
+    new = {"work": {"training": {"epochs": 1.0}, "seed": 1}, "inputs": {"encoder": "b" * 64}, "data": {"x": "y"}}
+    assert difference(old, new) == (
+        "data: {} -> absent",
+        'data.x: absent -> "y"',
+        f"inputs.encoder: {'a' * 12} -> {'b' * 12}",
+        "work.training.epochs: 3.0 -> 1.0",
+    )
+    assert fingerprint.difference(old, old) == ()

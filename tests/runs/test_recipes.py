@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from viaduct.errors import UsageError
+from viaduct.runs.recipes import apply, load_recipe
+from viaduct.runs.spec import Pretrain, Recipe
+
+YAML = """
+name: small
+hypothesis: it helps
+encoder: {name: mini, text: [prose]}
+targets:
+  - {task: fruit, training: {epochs: 2}}
+  - {task: twins}
+seeds: [1, 2]
+"""
+PYTHON = """
+from viaduct.runs.spec import Pretrain, Recipe, Target, Training
+
+def recipe():
+    targets = (Target(task="fruit", training=Training(epochs=2)), Target(task="twins"))
+    return Recipe(name="small", hypothesis="it helps", encoder=Pretrain(name="mini", text=("prose",)), targets=targets,
+                  seeds=(1, 2))
+"""
+
+
+def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Recipe:
+    return load_recipe(write(tmp_path, YAML))
+
+
+def test_yaml_and_python_give_the_same_recipe(tmp_path: Path, loaded: Recipe) -> None:
+    assert load_recipe(write(tmp_path, PYTHON, "recipe.py")) == loaded
+    value = PYTHON.replace("def recipe():", "def make():") + "\nRECIPE = make()\n"
+    assert load_recipe(write(tmp_path, value, "value.py")) == loaded
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epochs: 2", "epoch: 2", "unknown field 'targets.fruit.training.epoch'; did you mean 'epochs'"),
+        ("epochs: 2", "epochs: many", "targets.fruit.training.epochs: 'many' .str. was given; .*number"),
+        ("seeds", "seed", "unknown field 'seed'; did you mean 'seeds'"),
+        ("text: [prose]", "txt: [prose]", "unknown field 'encoder.txt'; did you mean 'text'"),
+        ("task: twins", "layer: 2", "the field 'targets.1.task' is missing"),
+        ("task: twins", "task: fruit", "target 'fruit' is there twice"),
+        ("name: small", "name: Small!", "name: 'Small!' .str. was given; .*pattern"),
+        ("[1, 2]", "[1, 2", "line 9: not YAML"),
+    ],
+)
+def test_mistakes_in_yaml_are_told_with_file_and_field(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = write(tmp_path, YAML.replace(old, new))
+    with pytest.raises(UsageError, match=words) as error:
+        load_recipe(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epochs=2", "epoch=2", "line 5: unknown field 'epoch'; did you mean 'epochs'"),
+        ("Pretrain, Recipe", "Pretrian, Recipe", "line 2: ImportError"),
+        ("def recipe():", "def recipe(:", "line 4: SyntaxError"),
+        ("return Recipe", "Recipe", "the file gives nothing"),
+    ],
+)
+def test_mistakes_in_python_are_told_with_file_and_line(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = write(tmp_path, PYTHON.replace(old, new), "recipe.py")
+    with pytest.raises(UsageError, match=words) as error:
+        load_recipe(path)
+    assert str(path) in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no recipe file"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match=r"not '\.toml'"):
+        load_recipe(write(tmp_path, "", "recipe.toml"))
+    with pytest.raises(UsageError, match="a mapping of fields"):
+        load_recipe(write(tmp_path, "- 1"))
+
+
+def test_set_reaches_every_level(loaded: Recipe) -> None:
+    changed = apply(
+        loaded,
+        [
+            "targets.*.training.max_steps=5",
+            "targets.fruit.training.epochs=1",
+            "encoder.training.max_steps=50",
+            "seeds=[3]",
+        ],
+    )
+    assert [target.training.max_steps for target in changed.targets] == [5, 5]
+    assert [target.training.epochs for target in changed.targets] == [1.0, 3.0]
+    assert isinstance(changed.encoder, Pretrain) and changed.encoder.training.max_steps == 50
+    assert changed.encoder.text == ("prose",)
+    assert changed.seeds == (3,)
+
+
+def test_later_settings_win_and_seeds_win_over_all(tmp_path: Path) -> None:
+    path = write(tmp_path, YAML)
+    assert load_recipe(path, overrides=["name=a", "name=b"]).name == "b"
+    assert load_recipe(path, overrides=["seeds=[9]"], seeds=(4, 5)).seeds == (4, 5)
+    with pytest.raises(UsageError, match="--seeds: recipe small: seed '4' is there twice"):
+        load_recipe(path, seeds=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("targets.friut.training.epochs=1", "unknown target 'friut'. Did you mean 'fruit'"),
+        ("targets.fruit.training.epoch=1", "unknown field 'epoch'. Did you mean 'epochs'"),
+        ("target.fruit.layer=1", "unknown field 'target'. Did you mean 'targets'"),
+        ("targets.fruit=1", "name a field of 'fruit'"),
+        ("name.first=1", "it has no 'first'"),
+        ("seeds=one", "seeds: 'one' .str. was given"),
+        ("seeds", "not of the form field=value"),
+        ("seeds=[1", "not YAML"),
+    ],
+)
+def test_mistakes_in_set_are_told(loaded: Recipe, override: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        apply(loaded, [override])
+    assert f"--set {override}" in str(error.value)
