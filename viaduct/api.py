@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -27,6 +28,9 @@ from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
 from viaduct.tasks.card import Task
+
+if TYPE_CHECKING:
+    from viaduct.miniature.world import Manifest
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def run(
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
-    display = BarDisplay(console, weights) if console.is_terminal else PlainDisplay(console, weights)
+    display = _display(console, weights)
     with display if isinstance(display, BarDisplay) else nullcontext():
         execute.run(
             planned.plan,
@@ -171,6 +175,25 @@ def report(run: str | Path, *, store: Path | None = None) -> Path:
     return written
 
 
+def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
+    """What the generated world in this folder is: all tasks in their official formats, made anew unless it is there.
+
+    Name the folder with `--data`. Raises UsageError when the folder holds something else.
+    """
+    from viaduct.miniature import world  # here, so that nothing else waits for Matplotlib
+
+    display = _display(console or Console(stderr=True), {"miniature": 1.0})
+    with display if isinstance(display, BarDisplay) else nullcontext():
+        display.start("miniature", resumed=False)
+        manifest = world.write(directory, seed=seed, scale=scale, progress=display.progress)
+        display.done("miniature")
+    return manifest
+
+
+def _display(console: Console, weights: Mapping[str, float]) -> BarDisplay | PlainDisplay:
+    return BarDisplay(console, weights) if console.is_terminal else PlainDisplay(console, weights)
+
+
 def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
     """(the run's directory, its store)."""
     path = Path(run)
@@ -189,15 +212,22 @@ def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
 
 def warnings(planned: Planned) -> tuple[str, ...]:
     """What a person should know before trusting the numbers: counts that differ, languages left out, substitutions."""
-    lines = [
-        f"note: {note.task} {note.split} {note.language}: {note.found:,} rows found, {note.published:,} published"
-        for note in planned.data
-        if note.layout != "missing" and note.published is not None and note.published != note.found
-    ]
+    lines = [] if planned.plan.recipe.miniature else list(_count_notes(planned.data))
     lines += [
         f"note: {name}: no labelled files in {' '.join(codes)}; left out" for name, codes in planned.plan.absent.items()
     ]
     return (*lines, *(f"note: {one.words()}" for one in planned.plan.recipe.substitutions))
+
+
+def _count_notes(notes: Iterable[DataNote]) -> Iterator[str]:
+    """One line per task and split whose counts differ from the published ones."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        if note.layout != "missing" and note.published is not None and note.published != note.found:
+            difference = f"{note.language} {note.found:,} ({note.published:,})"
+            groups.setdefault((note.task, note.split), []).append(difference)
+    for (task, split), differences in groups.items():
+        yield f"note: {task} {split}: rows found (published): {', '.join(differences)}"
 
 
 def _check_disk(planned: Planned) -> None:

@@ -98,6 +98,20 @@ def report(run: RunName, store: StoreFolder = None) -> None:
     typer.echo(f"report: {api.report(run, store=store)}")
 
 
+@app.command()
+def miniature(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; name it with --data later.")],
+    seed: Annotated[int, typer.Option(help="Seed of the generated world.")] = 1,
+    scale: Annotated[float, typer.Option(help="All sizes times this; 0.05 for a quick test.")] = 1.0,
+) -> None:
+    """Generate the miniature world: every task, small, in its official format. A smoke test, never evidence."""
+    from viaduct import api
+
+    manifest = api.miniature(directory, seed=seed, scale=scale)
+    size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
+    typer.echo(f"miniature world: {directory} ({size})")
+
+
 def _seeds(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None

@@ -3,6 +3,7 @@
     ViaductError
       UsageError     a name, option or recipe that cannot be used as given
       DataError      a data file that is missing, damaged or not what it says it is
+        NoRowsError  a file that several languages share lacks the one asked for
       StoreError     a results directory that does not fit what is asked of it
       TransientError something that may work when tried again (a full lock queue, a lost file system)
 
@@ -36,6 +37,10 @@ class DataError(ViaductError):
     ) -> None:
         where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
         super().__init__(where + message, fix=fix)
+
+
+class NoRowsError(DataError):
+    """A file that several languages share has no rows of the language asked for."""
 
 
 class StoreError(ViaductError):

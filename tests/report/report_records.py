@@ -18,8 +18,8 @@ TATOEBA = "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml 
 TASKS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "xnli": (XNLI, ("accuracy",), 0.72),
     "pawsx": ("en de es fr ja ko zh", ("accuracy",), 0.81),
-    "udpos": (POS, ("f1", "token_accuracy"), 0.70),
-    "panx": (NER, ("f1",), 0.60),
+    "udpos": (POS, ("f1", "precision", "recall", "token_accuracy"), 0.70),
+    "panx": (NER, ("f1", "precision", "recall", "token_accuracy"), 0.60),
     "xquad": ("en ar de el es hi ru th tr vi zh", ("f1", "exact_match"), 0.68),
     "mlqa": ("en ar de es hi vi zh", ("f1", "exact_match"), 0.62),
     "tydiqa": ("en ar bn fi id ko ru sw te", ("f1", "exact_match"), 0.55),

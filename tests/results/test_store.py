@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from viaduct.errors import StoreError
 from viaduct.results.store import Store, canonical, write_atomic
 
@@ -122,4 +123,4 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):
         write_atomic(path, "\ud800")
-    assert path.read_text() == "old"
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

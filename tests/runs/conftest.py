@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import small_world
+
 from viaduct.runs import execute, rows
 from viaduct.tasks import card, registry
 

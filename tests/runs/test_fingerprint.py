@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from small_world import recipe
+
 from viaduct.errors import UsageError
 from viaduct.runs import fingerprint, stage
 from viaduct.runs.fingerprint import difference, encoder_identity, identities

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_world import recipe, write_data
-from viaduct.errors import DataError, UsageError
+from small_world import read_pairs, recipe, write_data
+
+from viaduct.errors import DataError, NoRowsError, UsageError
+from viaduct.rows import Row
 from viaduct.runs.grid import expand
 from viaduct.runs.spec import Intermediate, Pretrain, Substitution, Target, Training
+from viaduct.tasks import registry
+from viaduct.tasks.card import Files
 
 NONE = Intermediate(name="none")
 
@@ -77,6 +83,18 @@ def test_a_target_training_equal_to_an_intermediate_one_is_shared(world: Path) -
     assert twins.inputs["encoder"].path == "mini/none/fruit/seed-1/train"
 
 
+def test_costs_are_put_down_to_whom_they_belong(world: Path) -> None:
+    arms = (Intermediate(name="quiz", tasks=("quiz",)),)
+    places = expand(recipe(intermediates=arms, targets=(Target(task="fruit"),), seeds=(3,)), world).places
+    assert {path.removeprefix("mini/quiz/"): (place.arm, place.task, place.seed) for path, place in places.items()} == {
+        "mini/pretrain": ("", "", 1),
+        "intermediate-1-quiz/seed-3/train": ("quiz", "", 3),
+        "fruit/seed-3/train": ("quiz", "fruit", 3),
+        "fruit/seed-3/predict": ("quiz", "fruit", 3),
+        "fruit/seed-3/score": ("quiz", "fruit", 3),
+    }
+
+
 def test_all_missing_files_are_named_at_once(world: Path) -> None:
     for name in ("fruit/test-sw.tsv", "fruit/dev-en.tsv", "twins/test-de.tsv"):
         (world / name).unlink()
@@ -94,6 +112,21 @@ def test_available_leaves_out_what_is_missing_or_unlabelled_and_says_so(world: P
     assert plan.absent == {"fruit": ("de", "sw")}
     assert plan.cells[0].score.work.languages == ("en",)
     with pytest.raises(DataError, match="no gold labels"):
+        expand(recipe(), world)
+
+
+def test_a_shared_file_without_a_language_lacks_it_and_is_not_damaged(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_shared(files: Files, language: str, split: str) -> Iterator[Row]:
+        if language == "sw":
+            raise NoRowsError("the file has no rows of language 'sw'", path=files["rows"][0])
+        yield from read_pairs(files, language, split)
+
+    source = dataclasses.replace(registry.task("fruit").sources[0], read=read_shared)
+    monkeypatch.setitem(registry._BY_NAME, "fruit", dataclasses.replace(registry.task("fruit"), sources=(source,)))
+    assert expand(recipe(targets=(Target(task="fruit", languages="available"),)), world).absent == {"fruit": ("sw",)}
+    with pytest.raises(DataError, match="has no rows of language sw"):
         expand(recipe(), world)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from viaduct.errors import UsageError
 from viaduct.runs.recipes import apply, load_recipe
 from viaduct.runs.spec import Pretrain, Recipe

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from viaduct.errors import DataError, UsageError
 from viaduct.rows import Sentence
 from viaduct.runs.rows import data_fingerprint, fraction, load

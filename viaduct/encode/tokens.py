@@ -2,7 +2,7 @@
 
 An *example* is what the loss and the heads see once: one sequence for pairs, sentences and tagging pieces, one window
 for spans, all endings together for multiple choice. Nothing is dropped: long taggings are split, long contexts are
-windowed, and tokens cut from long pairs and sentences are counted.
+windowed, and tokens cut from long pairs, sentences and words are counted.
 """
 
 from __future__ import annotations
@@ -141,10 +141,14 @@ def _types(encoding: Any, index: int) -> dict[str, list[int]]:
     return {} if types is None else {"types": types[index]}
 
 
-def _cut(encoding: Any, index: int) -> int:
-    return sum(
-        sum(1 for kind in more.special_tokens_mask if not kind) for more in encoding.encodings[index].overflowing
-    )
+def _cut(encoding: Any, index: int, tokenizer: Any, *texts: str) -> int:
+    """How many tokens of these texts are not in the encoding."""
+    if not encoding.encodings[index].overflowing:
+        return 0
+    # The overflow itself cannot be counted: of a pair it holds every combination of both sides' pieces.
+    whole = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    kept = sum(1 for special in encoding.encodings[index].special_tokens_mask if not special)
+    return sum(map(len, whole)) - kept
 
 
 def _pairs(rows: Sequence[Pair], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder) -> None:
@@ -159,7 +163,7 @@ def _pairs(rows: Sequence[Pair], at: int, tokenizer: Any, labels: Sequence[str],
         fields = _types(encoding, number)
         if row.label is not None and labels:
             fields["label"] = [index[row.label]]
-        out.cut_tokens += _cut(encoding, number)
+        out.cut_tokens += _cut(encoding, number, tokenizer, row.first, row.second)
         out.example(at + number, [encoding["input_ids"][number]], **fields)
 
 
@@ -167,8 +171,8 @@ def _sentences(
     rows: Sequence[Sentence], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
     encoding = tokenizer([row.text for row in rows], truncation=True, max_length=limits.max_length)
-    for number in range(len(rows)):
-        out.cut_tokens += _cut(encoding, number)
+    for number, row in enumerate(rows):
+        out.cut_tokens += _cut(encoding, number, tokenizer, row.text)
         out.example(at + number, [encoding["input_ids"][number]], **_types(encoding, number))
 
 
@@ -185,7 +189,9 @@ def _choices(
             fields["types"] = [kind for types in encoding["token_type_ids"] for kind in types]
         if row.label is not None:
             fields["label"] = [row.label]
-        out.cut_tokens += sum(_cut(encoding, ending) for ending in range(len(endings)))
+        out.cut_tokens += sum(
+            _cut(encoding, index, tokenizer, row.context, ending) for index, ending in enumerate(endings)
+        )
         out.example(at + number, encoding["input_ids"], **fields)
 
 
@@ -201,9 +207,10 @@ def _tagged(
         for piece, word in zip(encoding["input_ids"][number], encoding.word_ids(number), strict=True):
             if word is not None:
                 pieces[word].append(piece)
+        out.cut_tokens += sum(max(0, len(word) - room) for word in pieces)
         # A word whose characters the tokenizer drops altogether still needs a place to be tagged at.
         pieces = [word[:room] or [tokenizer.unk_token_id] for word in pieces]
-        tags = None if row.tags is None else [index[tag] for tag in row.tags]
+        tags = None if row.tags is None or not labels else [index[tag] for tag in row.tags]
         for first, last in _pieces_that_fit(pieces, room):
             ids = [*prefix]
             starts = []

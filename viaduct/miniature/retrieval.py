@@ -120,10 +120,11 @@ def _statement(random: Random) -> Meaning:
 
 
 def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) -> tuple[str, ...]:
-    """`count` different lines of text that are not in `forbidden` and hold no sentence of it next to another.
+    """`count` different lines of text; no sentence (or passage) of a line is in `forbidden`.
 
-    Most are single sentences; the others are two sentences about the same things, or a passage with a question and
-    its answer, without labels.
+    Some are single sentences; most say something twice (a sentence and the same with its lists in another order, a pair
+    of sentences about the same things, a passage with a question and its answer), so that there is something to predict
+    a hidden name from. Labels do not occur.
     """
     found: dict[str, None] = {}
     while len(found) < count:
@@ -135,13 +136,20 @@ def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) 
 
 def _line(language: str, random: Random) -> tuple[str, ...]:
     drawn = random.random()
-    if drawn < 0.5:
+    if drawn < 0.1:
         return (text(_statement(random), language),)
-    if drawn < 0.65:
-        pair = inference(random, random.choice(INFERENCE))
-    elif drawn < 0.8:
-        pair = paraphrase(random, random.choice(PARAPHRASE))
-    else:
-        style: Style = "squad" if random.random() < 0.7 else "tydiqa"
-        return echo(passage(random, style, 1), language)
-    return (text(pair.first, language), text(pair.second, language))
+    if drawn < 0.45:
+        made = _statement(random)
+        return (text(made, language), text(_shuffled(random, made), language))
+    if drawn < 0.75:
+        pair = inference(random, random.choice(INFERENCE)) if drawn < 0.6 else paraphrase(random, random.choice(PARAPHRASE))
+        return (text(pair.first, language), text(pair.second, language))
+    style: Style = "squad" if random.random() < 0.7 else "tydiqa"
+    return echo(passage(random, style, 1), language)
+
+
+def _shuffled(random: Random, meaning: Meaning) -> Meaning:
+    return tuple(
+        replace(part, groups=tuple(random.sample(part.groups, len(part.groups)))) if isinstance(part, Listing) else part
+        for part in meaning
+    )

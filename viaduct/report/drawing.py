@@ -40,9 +40,6 @@ for the common kinds of colour blindness."""
 _SETTINGS = {
     "svg.hashsalt": "viaduct",
     "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": ["sans-serif"],
-    "axes.unicode_minus": True,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _TAG = re.compile(r"<[^>]+>")
@@ -98,18 +95,18 @@ def write_text(
     bold: bool = False,
 ) -> None:
     """A line of text whose left end, middle or right end (`align`) is at this point of its baseline."""
-    weight = "bold" if bold else "normal"
-    with matplotlib.rc_context(_SETTINGS):
-        line = " ".join(words.split())
-        axes.text(*at, line, fontsize=size, color=COLOURS[colour], ha=align, va="baseline", fontweight=weight)
+    text = axes.text(*at, " ".join(words.split()), fontsize=size, color=COLOURS[colour], ha=align, va="baseline")
+    text.set_parse_math(False)
+    if bold:
+        text.set_fontweight("bold")
 
 
 def write_slanted(axes: Axes, at: tuple[float, float], words: str, *, size: float = 11) -> None:
     """A line of text that rises at 45 degrees from this point."""
-    with matplotlib.rc_context(_SETTINGS):
-        text = axes.text(*at, " ".join(words.split()), fontsize=size, color=COLOURS["ink"], ha="left", va="baseline")
-        text.set_rotation(45)
-        text.set_rotation_mode("anchor")
+    text = axes.text(*at, " ".join(words.split()), fontsize=size, color=COLOURS["ink"], ha="left", va="baseline")
+    text.set_parse_math(False)
+    text.set_rotation(45)
+    text.set_rotation_mode("anchor")
 
 
 def stroke(

@@ -35,23 +35,31 @@ class DataGroup:
     @property
     def layouts(self) -> tuple[str, ...]:
         """The published forms that were read."""
-        return tuple(sorted({note.layout for note in self.notes}))
+        return tuple(sorted({note.layout for note in self.notes if note.found}))
+
+    @property
+    def absent(self) -> tuple[DataNote, ...]:
+        """Those of which nothing was found."""
+        return tuple(note for note in self.notes if not note.found)
 
     @property
     def differing(self) -> tuple[DataNote, ...]:
-        """Those whose count is not the published one."""
-        return tuple(note for note in self.notes if note.published is not None and note.published != note.found)
+        """Those of which some rows were found, and not as many as published."""
+        return tuple(note for note in self.notes if note.found and note.published not in (None, note.found))
 
     @property
     def verdict(self) -> str:
         """In words: how the counts compare with the published ones."""
-        known = sum(note.published is not None for note in self.notes)
-        if not known:
-            return "no published count to compare with"
-        if self.differing:
-            return f"{len(self.differing)} of {known} counts differ from the published ones"
-        unknown = len(self.notes) - known
-        return "all counts as published" if not unknown else f"{known} counts as published, {unknown} not published"
+        found = [note for note in self.notes if note.found]
+        unknown = sum(note.published is None for note in found)
+        equal = len(found) - unknown - len(self.differing)
+        parts = (
+            (len(self.absent), "not found"),
+            (len(self.differing), "differ from the published count"),
+            (equal, "as published"),
+            (unknown, "without a published count"),
+        )
+        return ", ".join(f"{number} {words}" for number, words in parts if number)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ class DifferencePoint:
 def heat_map(panel: Panel) -> Drawing:
     """Languages down (families named at the left), tasks across, one number per cell."""
     names = {code: LANGUAGES[code].name if code in LANGUAGES else code for code in panel.languages}
-    left = 196.0
+    left = 186.0
     top = 16.0 + max((0.72 * width_of(shortened(task)) for task in panel.tasks), default=0) + 8
-    width = left + _CELL * len(panel.tasks) + 34
+    width = left + _CELL * len(panel.tasks) + 26
     height = top + _ROW * len(panel.languages) + 52
     axes = sheet(width, height)
     for column, task in enumerate(panel.tasks):
@@ -90,7 +90,7 @@ def heat_map(panel: Panel) -> Drawing:
         write_text(axes, (0, top + row * _ROW + 12), family, size=10, colour="soft")
         for code in codes:
             y = top + row * _ROW
-            write_text(axes, (96, y + 12), names[code], size=11)
+            write_text(axes, (90, y + 12), names[code], size=11)
             write_text(axes, (left - 8, y + 12), code, size=10, colour="soft", align="right")
             for column, task in enumerate(panel.tasks):
                 if (task, code) in panel.values:

@@ -63,6 +63,7 @@ def write(about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], d
         heat_maps=heat_maps,
         drawings=drawings,
         languages=_language_tables(tables),
+        unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         data=data_groups(about),
         provenance=provenance(rows),
         largest=_largest(tables),
@@ -185,10 +186,15 @@ class LanguageTable:
     """(language, arm) -> cell."""
 
 
+def _on_page(cell: LanguageCell) -> bool:
+    """Whether the page has room for it: headline metrics, and the other half of what a QA task counts in averages."""
+    return cell.headline or cell.metric == "exact_match"
+
+
 def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
-    """Task -> one table per metric, the headline first; tasks without results are not there."""
+    """Task -> one table per metric, the headline first; without what is not on the page."""
     found: dict[tuple[str, str], dict[tuple[str, str], LanguageCell]] = {}
-    for cell in tables.per_language:
+    for cell in filter(_on_page, tables.per_language):
         found.setdefault((cell.task, cell.metric), {})[cell.language, cell.arm] = cell
     grouped: dict[str, list[LanguageTable]] = {}
     for (task, metric), cells in found.items():
@@ -198,7 +204,8 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for stale in directory.glob("heat_map_*.svg"):
-        stale.unlink()
+    for pattern in ("heat_map_*.svg", "differences.svg", "transfer_gap.svg", "cost.svg"):
+        for earlier in directory.glob(pattern):
+            earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:
         (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from viaduct.errors import DataError
+from viaduct.errors import DataError, NoRowsError
 from viaduct.results.record import DataNote, Record
 from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
 from viaduct.tasks.card import Located, file_sha256, locate, read
@@ -53,8 +53,12 @@ class Census:
         try:
             located = locate(card, self.data, language, split)
         except DataError as error:
-            return str(error).partition("\n")[0].removeprefix(f"{self.data}: ")
-        if labelled and not self.count(task, split, language).labelled:
+            return _short(str(error).partition("\n")[0].removeprefix(f"{self.data}: "))
+        try:
+            without = labelled and not self.count(task, split, language).labelled
+        except NoRowsError:
+            return f"{located.paths[0].name} has no rows of language {language} ({task} {split})"
+        if without:
             return f"{located.paths[0].name} has no gold labels ({task} {split} {language})"
         return None
 
@@ -89,6 +93,14 @@ class Census:
         text = json.dumps({key: count.model_dump() for key, count in sorted(self._counts.items())}, indent=0)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self._memory)
+
+
+def _short(text: str) -> str:
+    """The same with the first of the places looked at only: a recipe may lack dozens of files."""
+    what, found, places = text.partition("; looked for ")
+    first, *others = places.split(", ")
+    more = f" and {len(others)} other places" if others else ""
+    return f"{what}{found}{first}{more}"
 
 
 def _key(task: str, split: str, language: str, located: Located) -> str:

@@ -95,8 +95,12 @@ class PlainDisplay:
     def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
         self.console = console
         self.clock = Clock(weights)
-        self._spoken = time.monotonic()
+        self._spoken = -PLAIN_SECONDS
+        self._begun = 0.0
         self._waited: tuple[str, ...] = ()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._spoken >= PLAIN_SECONDS
 
     def _say(self, text: str) -> None:
         self._spoken = time.monotonic()
@@ -104,14 +108,16 @@ class PlainDisplay:
         self.console.print(f"[{count}] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def start(self, path: str, *, resumed: bool) -> None:
-        """A stage begins."""
+        """A stage begins; said when the last line is old enough, and always when it goes on from a checkpoint."""
         self.clock.begin(path)
-        self._say(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
+        self._begun = time.monotonic()
+        if resumed or self._is_time():
+            self._say(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
 
     def progress(self, done: float, total: float, note: str) -> None:
         """The current stage's progress, when the last line is old enough."""
         self.clock.advance(done, total)
-        if time.monotonic() - self._spoken >= PLAIN_SECONDS:
+        if self._is_time():
             share = 0.0 if total <= 0 else done / total
             self._say(f"{self.clock.current}: {share:.0%} {note}, {self.clock.left()}")
 
@@ -119,7 +125,7 @@ class PlainDisplay:
         """A stage is done."""
         here = path == self.clock.current
         if self.clock.end(path) and here:
-            self._say(f"{path}: done, {self.clock.left()}")
+            self._say(f"{path}: done in {in_words(time.monotonic() - self._begun)}, {self.clock.left()}")
 
     def message(self, text: str) -> None:
         """Something a person should know."""
@@ -138,11 +144,11 @@ class BarDisplay:
     def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
         self.clock = Clock(weights)
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
         self._all = self.bars.add_task(f"0/{len(self.clock.weights)} stages", total=1.0, note="")

@@ -16,20 +16,16 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
 from viaduct.paths import RESERVED
 from viaduct.runs.census import Census
-from viaduct.runs.rows import Need, source_of, substitution_for
+from viaduct.runs.check import check_arms, check_substitutions, check_training, target_languages
+from viaduct.runs.rows import Need
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
 from viaduct.runs.stage import PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
-from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
-
-BASELINE = "none"
-SCORED = ("pair", "choice", "tagged", "span", "retrieval", "mining")
-"""Kinds that can be targets."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Whose work a stage is: "" for an arm or task means that several share it."""
+    """Whose work a stage is: "" for an arm or task means that it is not one arm's or one target's alone."""
 
     arm: str
     task: str
@@ -87,12 +83,12 @@ def expand(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
     Raises UsageError for names and settings that cannot be used, and one DataError that lists every missing file.
     """
     census = census or Census(data)
-    _check_arms(recipe)
-    _check_substitutions(recipe)
+    check_arms(recipe)
+    check_substitutions(recipe)
     missing: list[str] = []
     builder = _Builder(recipe, encoder_name(recipe), census, missing)
-    languages, absent = _target_languages(recipe, census, missing)
-    _check_training(recipe, census, missing)
+    languages, absent = target_languages(recipe, census, missing)
+    check_training(recipe, census, missing)
     builder.build(languages)
     if missing:
         lines = "".join(f"\n  - {line}" for line in dict.fromkeys(missing))
@@ -103,102 +99,6 @@ def expand(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
             ' or set `languages` of a target to "available"',
         )
     return builder.plan(absent)
-
-
-def _check_arms(recipe: Recipe) -> None:
-    for arm in recipe.intermediates:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
-            raise UsageError(
-                f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -"
-            )
-        if (arm.name == BASELINE) != (not arm.tasks):
-            raise UsageError(
-                f"arm '{arm.name}' has {'tasks' if arm.tasks else 'no tasks'}",
-                fix=f"the baseline is named '{BASELINE}' and has no tasks; every other arm has at least one",
-            )
-        for name in arm.tasks:
-            _check_trainable(card_of(name), f"arm '{arm.name}'")
-    for target in recipe.targets:
-        card = card_of(target.task)
-        if card.kind not in SCORED or card.metric is None:
-            raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
-        if card.trained_on is not None:
-            _check_trainable(card_of(card.trained_on), f"target '{target.task}'")
-
-
-def _check_trainable(card: Task, where: str) -> None:
-    if card.kind not in ("pair", "choice", "tagged", "span"):
-        raise UsageError(
-            f"{where} trains on {card.name}, which is of kind '{card.kind}'",
-            fix="train on a card of kind pair, choice, tagged or span",
-        )
-
-
-def _check_substitutions(recipe: Recipe) -> None:
-    for one in recipe.substitutions:
-        task, source = card_of(one.task), card_of(one.use_task or one.task)
-        substitution_for(one.task, one.split, recipe.substitutions)
-        if source.kind != task.kind or not set(source.labels) <= set(task.labels):
-            raise UsageError(
-                f"'{one.words()}': {source.name} ({source.kind}, labels {', '.join(source.labels) or 'none'})"
-                f" cannot stand in for {task.name} ({task.kind}, labels {', '.join(task.labels) or 'none'})",
-                fix="use a card of the same kind whose labels are among the task's",
-            )
-        low, high = one.part
-        if not 0.0 <= low < high <= 1.0:
-            raise UsageError(f"'{one.words()}': part ({low:g}, {high:g}) is empty", fix="0 <= low < high <= 1")
-        if one.without_contexts_of is not None and card_of(one.without_contexts_of).kind != "span":
-            raise UsageError(
-                f"'{one.words()}': {one.without_contexts_of} has no contexts", fix="name a question-answering card"
-            )
-
-
-def _target_languages(
-    recipe: Recipe, census: Census, missing: list[str]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """(target -> languages to predict, target -> languages left out)."""
-    chosen: dict[str, tuple[str, ...]] = {}
-    absent: dict[str, tuple[str, ...]] = {}
-    for target in recipe.targets:
-        card = card_of(target.task)
-        name, split = source_of(target.task, target.split, recipe.substitutions)
-        wanted = card.languages if isinstance(target.languages, str) else target.languages
-        problems = {code: census.problem(name, split, code, labelled=True) for code in wanted if _known(code, card)}
-        there = tuple(code for code in wanted if problems[code] is None)
-        if target.languages == "available":
-            absent[target.task] = tuple(code for code in wanted if problems[code] is not None)
-            if not there:
-                missing.append(f"{target.task} {target.split}: no language has labelled files")
-        else:
-            missing.extend(f"{target.task} {target.split}: {text}" for text in problems.values() if text is not None)
-        chosen[target.task] = there
-        if card.kind == "mining":
-            missing.extend(_missing_dev(recipe, census, card, there))
-    return chosen, {name: codes for name, codes in absent.items() if codes}
-
-
-def _known(code: str, card: Task) -> bool:
-    language_of(code)
-    if code not in card.languages:
-        raise UsageError(f"{card.name} has no language '{code}'", fix=f"use some of: {', '.join(card.languages)}")
-    return True
-
-
-def _missing_dev(recipe: Recipe, census: Census, card: Task, languages: tuple[str, ...]) -> list[str]:
-    name, split = source_of(card.name, "dev", recipe.substitutions)
-    texts = (census.problem(name, split, code, labelled=True) for code in languages)
-    return [f"{card.name} dev (its threshold is tuned on it): {text}" for text in texts if text is not None]
-
-
-def _check_training(recipe: Recipe, census: Census, missing: list[str]) -> None:
-    trained = [name for arm in recipe.intermediates for name in arm.tasks]
-    trained += [on for target in recipe.targets if (on := card_of(target.task).trained_on) is not None]
-    for name in dict.fromkeys(trained):
-        for split in ("train", "dev"):
-            source, used = source_of(name, split, recipe.substitutions)
-            text = census.problem(source, used, "en", labelled=True)
-            if text is not None:
-                missing.append(f"{name} {split}: {text}")
 
 
 def _concerning(
@@ -220,6 +120,8 @@ class _Builder:
     needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
     users: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     """Stage path -> (arm, target) pairs that use it."""
+    general: set[str] = field(default_factory=set)
+    """Paths of the stages that come before any target's own work."""
     seeds: dict[str, int] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     asked: int = 0
@@ -238,6 +140,7 @@ class _Builder:
             for number, name in enumerate(arm.tasks, start=1):
                 folder = f"{self.encoder}/{arm.name}/intermediate-{number}-{name}"
                 encoder = self._train(name, arm.training, seed, encoder, (folder,), stages)
+            self.general.update(stage.path for stage in stages)
             on = card_of(target.task).trained_on
             if on is not None:
                 root = f"{self.encoder}/{arm.name}"
@@ -363,6 +266,10 @@ class _Builder:
     def _place(self, path: str) -> Place:
         arms = sorted({arm for arm, _ in self.users[path]})
         tasks = sorted({task for _, task in self.users[path]})
+        if self.stages[path].work.kind == "pretrain":
+            arms = []
+        if path in self.general:
+            tasks = []
         return Place(arms[0] if len(arms) == 1 else "", tasks[0] if len(tasks) == 1 else "", self.seeds[path])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.errors import DataError
+from viaduct.errors import DataError, NoRowsError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Published, Source, Task
@@ -36,7 +36,7 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
         yield Pair(str(len(seen)), language, first, second, label_of(label, NAMES, path, line))
         seen.add(pair)
     if not seen:
-        raise DataError(f"the file has no rows of language '{language}'", path=path, fix="download the file again")
+        raise NoRowsError(f"the file has no rows of language '{language}'", path=path, fix="download the file again")
 
 
 _SOURCE = "arXiv 2003.11080, average over the 15 languages"

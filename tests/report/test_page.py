@@ -1,0 +1,225 @@
+"""The page as a reader gets it: self-contained, escaped, complete, and honest about what is missing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from report_records import TASKS, make_run
+
+from viaduct.errors import DataError
+from viaduct.report.page import write
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Collects visible text and checks that every element is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def outline(html: str) -> Outline:
+    parser = Outline()
+    parser.feed(html)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def main_row(html: str, arm: str) -> list[str]:
+    """The cells of this arm's row in the main table, white space collapsed."""
+    start = html.index('<table class="main">')
+    rows = outline(html[start : html.index("</table>", start) + len("</table>")]).rows
+    return next([" ".join(cell.split()) for cell in row] for row in rows if row[0] == arm)
+
+
+def test_page_is_self_contained(whole):
+    parsed = outline(whole.html)
+    assert {"script", "link", "iframe", "img"}.isdisjoint(tag for tag, _ in parsed.tags)
+    targets = [
+        value for _, attrs in parsed.tags for key, value in attrs.items() if key in ("src", "href", "xlink:href")
+    ]
+    assert targets and all(target.startswith("#") for target in targets)
+    assert re.findall(r"https?://[^\"]*", whole.html) == re.findall(r"http://www\.w3\.org/2000/svg", whole.html)
+    assert "@import" not in whole.html and "url(http" not in whole.html
+
+
+def test_inner_links_lead_somewhere_and_ids_are_unique_outside_marker_definitions(whole):
+    parsed = outline(whole.html)
+    ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
+    links = {attrs["href"][1:] for _, attrs in parsed.tags if (attrs.get("href") or "").startswith("#")}
+    assert links <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_template_and_style_sheet_are_in_the_package():
+    folder = resources.files("viaduct.report")
+    assert (folder / "page.html.j2").is_file() and (folder / "page.css").is_file()
+
+
+def test_main_table_shows_percent_with_spread_and_paired_difference(whole):
+    values = {
+        (row.arm, row.seed, row.language): row.value
+        for row in whole.run.rows
+        if row.task == "xnli" and row.metric == "accuracy"
+    }
+    codes = TASKS["xnli"][0].split()
+    means = {
+        (arm, seed): sum(values[arm, seed, code] for code in codes) / len(codes)
+        for arm in ("none", "caption-contrast")
+        for seed in (1, 2, 3)
+    }
+    baseline = [means["none", seed] for seed in (1, 2, 3)]
+    gain = [means["caption-contrast", seed] - means["none", seed] for seed in (1, 2, 3)]
+    assert main_row(whole.html, "none")[1].startswith(f"{100 * sum(baseline) / 3:.1f} ± ")
+    assert f"+{100 * sum(gain) / 3:.1f} ± " in main_row(whole.html, "caption-contrast")[1]
+
+
+def test_average_is_plain_only_when_nothing_is_missing(whole, holed):
+    assert "Partial average" not in whole.html
+    assert "Partial average" in holed.html
+    assert "▲" in main_row(holed.html, "caption-contrast")[-1], "the arms with the same languages are still compared"
+    assert "with holes" in main_row(holed.html, "snli-mnli")[-1]
+    assert not re.search(r"[▲▼+−]", main_row(holed.html, "snli-mnli")[-1]), "and the other is not"
+
+
+def test_missing_cells_are_dashes_with_a_reason_never_zero(holed):
+    row = main_row(holed.html, "snli-mnli")
+    assert row[8] == "–missing: this arm has no result for this task"
+    assert "partial¹" in row[4]
+    assert "<b>panx, snli-mnli</b> is partial: without yo" in holed.html
+    assert "<b>tatoeba</b> has no result in Telugu" in holed.html
+    assert "35 of 36 lang." in holed.html
+    assert not re.search(r">0\.0 ±", holed.html)
+
+
+def test_substitutions_have_a_box_and_an_asterisk(holed, whole):
+    assert "2 substitutions declared" in holed.html
+    assert holed.html.count("<small>dev*</small>") == 2
+    assert "the published test file has no labels" in holed.html
+    assert "dev*" not in whole.html and "substitutions declared" not in whole.html
+
+
+def test_only_the_generated_world_has_the_banner(single, whole):
+    assert 'class="banner"' in single.html and "never evidence" in single.html
+    assert 'class="banner"' not in whole.html
+
+
+def test_one_seed_claims_nothing(single):
+    assert "no difference between arms can be claimed" in single.html
+    body = single.html[single.html.index("<main>") :]
+    assert not re.search("[▲▼±]", body)
+    assert "higher" not in single.html and "lower than" not in single.html
+
+
+def test_several_seeds_say_higher_or_no_measurable_difference(whole):
+    said = dict(re.findall(r"<li><b>([a-z-]+)</b>: (.*)</li>", whole.html))
+    assert said["caption-contrast"].startswith("the average over tasks is higher than the baseline&#39;s (+")
+    assert "higher on all 9 tasks" in said["caption-contrast"]
+    assert "no measurable difference" in said["text-only"]
+    assert "higher than the baseline" not in said["text-only"]
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    nasty = "<script>alert(1)</script>"
+    run = make_run(arms=("none", nasty, "$x^2$ lr-0.00005"), tasks=("xnli", "bucc"), seeds=(1, 2), recipe=f"r{nasty}")
+    about = run.about.model_copy(update={"hypothesis": nasty, "versions": {nasty: nasty}, "settings": {"a": nasty}})
+    html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert "<script" not in html
+    outline(html)
+    drawings = sorted(tmp_path.glob("*.svg"))
+    texts = ["".join(ElementTree.fromstring(path.read_text(encoding="utf-8")).itertext()) for path in drawings]
+    assert all("<script" not in path.read_text(encoding="utf-8") for path in drawings)
+    assert any("$x^2$ lr-0.00005" in text for text in texts), "neither mathematics nor rounded"
+    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}, "an arm's name cannot make folders"
+
+
+def test_figures_are_files_and_in_the_page(whole):
+    names = {path.name for path in whole.directory.glob("*.svg")}
+    assert names == {
+        "heat_map_1_none.svg",
+        "heat_map_2_caption-contrast.svg",
+        "heat_map_3_text-only.svg",
+        "differences.svg",
+        "transfer_gap.svg",
+        "cost.svg",
+    }
+    assert whole.html.count("<svg") == len(names)
+    for path in whole.directory.glob("*.svg"):
+        assert "var(--" not in path.read_text(encoding="utf-8")
+
+
+def test_figures_of_an_earlier_report_do_not_stay(tmp_path):
+    write(*make_run(tasks=("bucc",), seeds=(1,)), tmp_path)
+    write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path)
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"heat_map_1_none.svg", "cost.svg"}
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    run = make_run(tasks=("pawsx", "bucc"), seeds=(1, 2))
+    contents = []
+    for name in ("first", "second"):
+        write(*run, tmp_path / name)
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert contents[0] == contents[1]
+
+
+def test_a_large_run_stays_below_two_megabytes(tmp_path):
+    run = make_run(arms=("none", *(f"intermediate-{number}" for number in range(11))), seeds=(1, 2))
+    assert write(*run, tmp_path).stat().st_size < 2_000_000
+
+
+def test_counts_that_differ_are_flagged(whole):
+    assert "≠ 1 differ from the published count, 39 as published" in whole.html
+    assert "36 without a published count" in whole.html
+
+
+def test_without_results_the_error_says_what_to_do(tmp_path):
+    run = make_run(tasks=("bucc",))
+    with pytest.raises(DataError, match=r"no results.*\n.*how to fix"):
+        write(run.about, (), run.costs, tmp_path)
+
+
+@pytest.mark.parametrize("arms", [("none",), ("caption-contrast", "snli-mnli")])
+def test_runs_without_anything_to_compare_still_have_a_page(arms, tmp_path: Path):
+    run = make_run(arms=arms, tasks=("xnli", "bucc"))
+    html = write(run.about, run.rows, (), tmp_path).read_text(encoding="utf-8")
+    assert "nothing to compare" in html or "no difference can be given" in html
+    assert "No stage left a record of its cost" in html
+    assert "▲" not in html
+
+
+def test_an_unfinished_run_has_a_page(tmp_path):
+    run = make_run(tasks=("xnli", "bucc"), absent=(("*", "bucc", "*"), ("none", "xnli", "*")))
+    rows = [row for row in run.rows if row.seed == 1]
+    html = write(run.about, rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert "1 of 3 seeds" in html
+    assert "no arm has a result for this task" in html

@@ -1,0 +1,134 @@
+"""What the tables, the files beside the page, the costs and the words say, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_records import make_run
+
+from viaduct.metrics.summary import Difference
+from viaduct.report import number, spending, table, words
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_hold_fractions_and_agree_with_each_other(holed):
+    lines = read_csv(holed.directory / "main_table.csv")
+    report = json.loads((holed.directory / "report.json").read_text(encoding="utf-8"))
+    assert len(lines) == len(report["tables"]["main_table"])
+    values = [float(line["value"]) for line in lines if line["value"]]
+    assert values and all(0 < value < 1 for value in values)
+    gone = next(line for line in lines if (line["arm"], line["task"]) == ("snli-mnli", "bucc"))
+    assert gone["value"] == "" and gone["missing"] == "this arm has no result for this task"
+    assert len(report["records"]["results"]) == len(holed.run.rows)
+    assert report["about"]["recipe"] == holed.run.about.recipe
+
+
+def test_per_language_file_has_every_language_and_metric(holed):
+    lines = read_csv(holed.directory / "per_language.csv")
+    panx = [line for line in lines if line["task"] == "panx" and line["arm"] == "snli-mnli"]
+    assert {line["metric"] for line in panx} == {"f1", "precision", "recall", "token_accuracy"}
+    headline = {line["language"]: line for line in panx if line["headline"] == "True"}
+    assert len(headline) == 40
+    assert headline["yo"]["value"] == "" and headline["ka"]["family"] == "Kartvelian"
+
+
+def test_transfer_gap_is_english_minus_the_others_and_retrieval_has_none(whole):
+    lines = read_csv(whole.directory / "transfer_gap.csv")
+    assert {line["task"] for line in lines} == {"xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa"}
+    for line in lines:
+        assert float(line["gap"]) == pytest.approx(float(line["english"]) - float(line["mean_of_others"]))
+
+
+def test_untrained_baseline_is_paired_with_every_seed():
+    run = make_run(tasks=("bucc", "xnli"))
+    rows = [row for row in run.rows if not (row.arm == "none" and row.task == "bucc" and row.seed > 1)]
+    tables = table.build(run.about, rows)
+    cell = tables.cell("none", "bucc")
+    assert cell.seedless and tables.complete
+    other = tables.cell("caption-contrast", "bucc").difference
+    assert other is not None and other.seeds == (1, 2, 3) and other.unpaired == ()
+    trained = [row for row in run.rows if not (row.arm == "none" and row.task == "xnli" and row.seed > 1)]
+    partial = table.build(run.about, trained).cell("caption-contrast", "xnli").difference
+    assert partial is not None and partial.seeds == (1,), "a trained baseline is never repeated"
+
+
+def test_languages_of_the_card_that_nobody_evaluated_are_named():
+    run = make_run(tasks=("pawsx",), seeds=(1,))
+    tables = table.build(run.about, run.rows, languages={"pawsx": ("en", "de", "sw")})
+    assert tables.columns[0].absent == ("sw",)
+    assert not tables.complete
+    assert tables.average("snli-mnli").difference is not None
+
+
+def test_family_order_puts_families_together_and_strangers_last():
+    assert table.family_order(("zh", "xx", "en", "ja", "my", "de")) == ("de", "en", "my", "zh", "ja", "xx")
+
+
+def test_shared_stages_count_once():
+    run = make_run(arms=("none", "caption-contrast"), tasks=("xnli",), seeds=(1,))
+    spent = spending.build(run.about, (*run.costs, *run.costs))
+    total = spent.total
+    assert total is not None
+    assert total.seconds == pytest.approx(sum(cost.seconds for cost in run.costs))
+    assert total.stages == len(run.costs)
+    assert spent.arms[0] == spending.SHARED
+    shared = [cost.seconds for cost in run.costs if "" in (cost.arm, cost.task)]
+    assert total.shared_seconds == pytest.approx(sum(shared)) and len(shared) == 2
+
+
+def test_padding_is_weighted_by_slots_and_none_where_there_are_no_batches():
+    run = make_run(arms=("none",), tasks=("xnli",), seeds=(1,))
+    pretrain, train = (cost for cost in run.costs if cost.stage in ("pretrain", "train"))
+    few = train.model_copy(update={"tokens": 100, "padding_fraction": 0.5})
+    many = pretrain.model_copy(update={"tokens": 900, "padding_fraction": 0.0})
+    score = next(cost for cost in run.costs if cost.stage == "score")
+    spent = spending.build(run.about, (few, many, score))
+    assert spent.total is not None and spent.total.padding_fraction == pytest.approx(100 / 1100)
+    assert next(line for line in spent.lines if line.stage == "score").padding_fraction is None
+
+
+def test_interval_is_students():
+    found = words.interval(Difference(0.02, 0.01, (1, 2, 3), ()))
+    assert found is not None
+    assert found.high == pytest.approx(0.02 + 4.302653 * 0.01 / 3**0.5, abs=1e-5)
+    assert words.direction(Difference(0.02, 0.01, (1, 2, 3), ())) == 0
+    assert words.direction(Difference(-0.03, 0.01, (1, 2, 3), ())) == -1
+    assert words.interval(Difference(0.02, None, (1,), ())) is None
+
+
+def test_many_arms_are_grouped_by_verdict():
+    run = make_run(
+        arms=("none", "caption-contrast", "text-only", "a", "b", "c"), tasks=("xnli", "pawsx"), substituted=()
+    )
+    said = words.summary(run.about, table.build(run.about, run.rows)).verdicts
+    assert len(said) < 5
+    everyone = " ".join(verdict.words for verdict in said)
+    assert all(arm in everyone for arm in run.about.arms if arm != "none")
+
+
+@given(st.floats(-1, 1))
+def test_points_round_trip_and_never_show_a_signed_zero(value):
+    text = number.points(value)
+    assert float(text.replace(number.MINUS, "-")) == pytest.approx(100 * value, abs=0.0501)
+    assert text == "0.0" or text[0] in f"+{number.MINUS}"
+    assert "-" not in text and text not in ("+0.0", f"{number.MINUS}0.0")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1.5, "1.5 s"), (42, "42 s"), (600, "10 min"), (7200, "2.0 h")])
+def test_durations(seconds, text):
+    assert number.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (5010, "5,010"), (9_999_999, "9,999,999"), (12_340_000, "12.3 M"), (4.5e9, "4.5 G")]
+)
+def test_counts(value, text):
+    assert number.count(value) == text

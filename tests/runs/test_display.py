@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from viaduct.runs import display
+from viaduct.runs.display import BarDisplay, Clock, PlainDisplay, in_words
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [1000.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_time_left_follows_the_pace_of_what_was_done_here(now: list[float]) -> None:
+    clock = Clock({"a": 10.0, "b": 30.0, "c": 60.0})
+    clock.end("a")  # done before, or elsewhere: no pace yet
+    assert (clock.fraction, clock.left()) == (0.1, "time left unknown")
+    clock.begin("b")
+    now[0] += 15.0
+    clock.advance(1.0, 2.0)
+    assert clock.fraction == 0.25
+    assert clock.left() == "about 75 s left"  # 15 of weight took 15 s, 75 are left
+    now[0] += 15.0
+    clock.end("b")
+    assert clock.left() == "about 60 s left"
+
+
+def test_plain_lines_come_at_most_every_ten_seconds_while_a_stage_runs(now: list[float]) -> None:
+    text = io.StringIO()
+    shown = PlainDisplay(Console(file=text, width=40), {"mini/none/a-rather-long-name/seed-1/train": 1.0, "b": 1.0})
+    shown.start("mini/none/a-rather-long-name/seed-1/train", resumed=False)
+    for second in range(25):
+        now[0] += 1.0
+        shown.progress(second, 25, f"loss {second}")
+    shown.done("mini/none/a-rather-long-name/seed-1/train")
+    shown.start("b", resumed=False)
+    shown.waiting(["b"])
+    shown.waiting(["b"])
+    lines = text.getvalue().splitlines()
+    assert [line.split(": ")[-1].split(",")[0] for line in lines[:-1]] == [
+        "started",
+        "36% loss 9",
+        "76% loss 19",
+        "done in 25 s",
+    ]
+    assert lines[-1] == "[1/2] waiting for another process, which is working on b"
+
+
+def test_bars_show_stages_notes_and_messages() -> None:
+    text = io.StringIO()
+    with BarDisplay(Console(file=text, force_terminal=True, width=150), {"a/train": 1.0, "b": 1.0}) as shown:
+        shown.start("a/train", resumed=True)
+        shown.progress(1.0, 2.0, "loss 0.5 [step 3]")
+        shown.message("a moment [red]please")
+        shown.bars.refresh()
+        shown.done("a/train")
+    for words in ("0/2 stages", "1/2 stages", "a/train", "50 %", "loss 0.5 [step 3]", "a moment [red]please"):
+        assert words in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5399, "90 min"), (12000, "3 h 20 min")]
+)
+def test_durations_are_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import small_world
+from rich.console import Console
+from small_world import recipe
+
+from viaduct import api
+from viaduct.errors import StoreError, TransientError, UsageError
+from viaduct.results.store import Store
+from viaduct.runs import execute
+from viaduct.runs.execute import Options
+from viaduct.runs.spec import Intermediate, Recipe, Target, Training
+from viaduct.runs.stage import Context, Spent
+
+QUICK = Options(device="cpu", threads=1, retry_seconds=0.0, poll_seconds=0.01)
+SMALL = recipe(targets=(Target(task="fruit"),), seeds=(1,))
+PROGRAM = Path(small_world.__file__)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
+
+
+plain = pytest.mark.usefixtures("no_report")
+
+
+def go(asked: Recipe, data: Path, store: Path) -> Path:
+    return api.run(asked, data=data, store=store, options=QUICK, console=Console(quiet=True), command="test")
+
+
+def finished(store: Path) -> dict[str, bytes]:
+    """Everything that finished stages hold, but for what they cost."""
+    files = (path for path in (store / "mini").rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in files
+        if path.name != "cost.json" and path.suffix != ".lock" and ".partial" not in str(path)
+    }
+
+
+def replace(monkeypatch: pytest.MonkeyPatch, function: Callable[[Context], Spent]) -> None:
+    monkeypatch.setattr(small_world, "run", function)
+
+
+def launch(asked: Recipe, data: Path, store: Path, pause: float, folder: Path) -> subprocess.Popen[bytes]:
+    path = folder / "recipe.json"
+    path.write_text(asked.model_dump_json(), encoding="utf-8")
+    command = [sys.executable, str(PROGRAM), str(path), str(data), str(store), str(pause)]
+    environment = {**os.environ, "SMALL_WORLD_LOG": str(folder / "log")}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+
+
+def test_a_run_leaves_rows_costs_and_a_report(world: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    report = go(recipe(), world, store)
+    assert report.is_file() and report.parent == store / "runs" / "small"
+    rows = [json.loads(line) for line in (report.parent / "rows.jsonl").read_text().splitlines()]
+    cells = {(row["arm"], row["task"], row["seed"], row["language"]) for row in rows}
+    assert len(rows) == 2 * len(cells)  # two metrics each
+    assert {cell[:3] for cell in cells} == {
+        (arm, task, seed) for arm in ("none", "quiz") for task in ("fruit", "berry", "twins") for seed in (1, 2)
+    } - {("none", "twins", 2)}
+    assert {row["metric"] for row in rows if row["headline"]} == {"accuracy"}
+    assert {row["selection"] for row in rows if row["task"] == "twins"} == {"untrained"}
+    costs = [json.loads(line) for line in (report.parent / "costs.jsonl").read_text().splitlines()]
+    assert len(costs) == len(list((store / "mini").rglob("stage.json")))
+    shared = {cost["path"]: (cost["arm"], cost["task"]) for cost in costs}
+    assert shared["mini/pretrain"] == ("", "")
+    assert shared["mini/none/fruit/seed-1/train"] == ("none", "")
+    about = json.loads((report.parent / "about.json").read_text())
+    assert about["encoder_details"]["width"] == "8"
+    assert about["tasks"] == ["fruit", "berry", "twins"]
+
+
+@plain
+def test_what_is_done_is_not_done_again(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go(SMALL, world, tmp_path / "store")
+    before = finished(tmp_path / "store")
+
+    def refuse(context: Context) -> Spent:
+        raise AssertionError(f"{context.directory} was run again")
+
+    replace(monkeypatch, refuse)
+    go(SMALL, world, tmp_path / "store")
+    assert finished(tmp_path / "store") == before
+
+
+@plain
+def test_a_longer_recipe_builds_on_a_shorter_one(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go(recipe(intermediates=(Intermediate(name="none"),), seeds=(1,)), world, tmp_path / "store")
+    original, ran = small_world.run, []
+
+    def note(context: Context) -> Spent:
+        ran.append(str(context.directory.parent.relative_to(tmp_path / "store")))
+        return original(context)
+
+    replace(monkeypatch, note)
+    go(recipe(intermediates=(Intermediate(name="none"),), seeds=(1, 2)), world, tmp_path / "store")
+    assert ran == [
+        f"mini/none/{name}.partial" for name in ("fruit/seed-2/train", "fruit/seed-2/predict", "berry/seed-2/predict")
+    ]
+
+
+@plain
+def test_another_experiment_in_the_store_stops_the_run_before_it_starts(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    go(recipe(), world, store)
+    before = finished(store)
+    replace(monkeypatch, lambda context: pytest.fail("something was run"))
+    other = recipe(targets=(Target(task="fruit", training=Training(epochs=1.0)), Target(task="twins")))
+    for attempt in (lambda: go(other, world, store), lambda: api.plan(other, data=world, store=store)):
+        with pytest.raises(StoreError) as error:
+            attempt()
+        message = str(error.value)
+        assert "work.training.epochs: 3.0 -> 1.0" in message
+        assert "mini/none/fruit/seed-1/train" in message and "another --store" in message
+    assert finished(store) == before
+
+
+@plain
+def test_transient_faults_are_tried_again_and_others_are_not(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = small_world.run
+    faults: list[Exception] = [OSError(errno.ESTALE, "stale handle"), TransientError("a moment, please")]
+
+    def stumble(context: Context) -> Spent:
+        if faults:
+            (context.directory / "half").write_text("half")
+            raise faults.pop()
+        return original(context)
+
+    replace(monkeypatch, stumble)
+    go(SMALL, world, tmp_path / "store")
+    assert not faults and not list((tmp_path / "store").rglob("half"))
+
+    calls: list[str] = []
+
+    def break_down(context: Context) -> Spent:
+        calls.append(context.work.kind)
+        raise error_to_raise
+
+    replace(monkeypatch, break_down)
+    for error_to_raise, times in (
+        (ValueError("a bug"), 1),
+        (PermissionError(errno.EACCES, "no"), 1),
+        (TransientError("still"), 3),
+    ):
+        calls.clear()
+        with pytest.raises(type(error_to_raise)):
+            go(SMALL, world, tmp_path / "other")
+        assert len(calls) == times
+        assert Store(tmp_path / "other").state("mini/pretrain") == "interrupted"
+
+
+@plain
+def test_a_full_disk_is_said_plainly(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(context: Context) -> Spent:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    replace(monkeypatch, fill)
+    with pytest.raises(StoreError, match="is full"):
+        go(SMALL, world, tmp_path / "store")
+    monkeypatch.setattr(api, "_free_bytes", lambda store: 1000)
+    with pytest.raises(StoreError, match="need about"):
+        go(SMALL, world, tmp_path / "store")
+
+
+@plain
+def test_a_stage_gets_only_the_rows_that_its_fingerprint_covers(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peek(context: Context) -> Spent:
+        if context.work.kind == "train":
+            context.load("fruit", "test", "en")
+        return original(context)
+
+    original = small_world.run
+    replace(monkeypatch, peek)
+    with pytest.raises(AssertionError, match="not part of its fingerprint"):
+        go(SMALL, world, tmp_path / "store")
+
+
+def test_unknown_devices_are_refused() -> None:
+    assert execute.resolve_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="unknown device"):
+        execute.resolve_device("gpu")
+
+
+@plain
+def test_partial_runs_can_be_reported_and_looked_at(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = small_world.run
+
+    def stop_at_quiz(context: Context) -> Spent:
+        if "quiz" in str(context.directory):
+            raise KeyboardInterrupt
+        return original(context)
+
+    replace(monkeypatch, stop_at_quiz)
+    store = tmp_path / "store"
+    with pytest.raises(KeyboardInterrupt):
+        go(recipe(), world, store)
+    states = {one.path: one.state for one in api.status("small", store=store)}
+    assert states["mini/none/twins/score"] == "done"
+    assert states["mini/quiz/intermediate-1-quiz/seed-1/train"] == "interrupted"
+    assert states["mini/quiz/fruit/seed-1/train"] == "waiting"
+    report = api.report(store / "runs" / "small")  # neither data nor recipe file is needed
+    rows = [json.loads(line) for line in (report.parent / "rows.jsonl").read_text().splitlines()]
+    assert {row["arm"] for row in rows} == {"none"}
+    assert set(json.loads((report.parent / "about.json").read_text())["arms"]) == {"none", "quiz"}
+
+
+@plain
+def test_two_processes_share_a_store_and_the_work(world: Path, tmp_path: Path) -> None:
+    asked = recipe(seeds=(1, 2))
+    processes = [launch(asked, world, tmp_path / "store", 0.01, tmp_path) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors.decode()
+    ran = (tmp_path / "log").read_text().split()
+    assert (
+        len(ran) // 2 == 1 + 2 + 4 + 8 + 3
+    )  # pretraining, quiz, fruit trainings, predictions of fruit+berry, of twins
+    assert len(set(ran[::2])) == 2, "one process did all the work"
+    go(asked, world, tmp_path / "alone")
+    assert finished(tmp_path / "store") == finished(tmp_path / "alone")
+
+
+@plain
+def test_killed_at_any_moment_the_finished_store_is_the_same(world: Path, tmp_path: Path) -> None:
+    asked = recipe(seeds=(1,))
+    go(asked, world, tmp_path / "alone")
+    moments = random.Random(7)
+    store, kills = tmp_path / "store", 0
+    while True:
+        process = launch(asked, world, store, 0.02, tmp_path)
+        assert process.stderr is not None
+        if kills < 4:
+            process.stderr.readline()  # work has begun
+            time.sleep(moments.uniform(0.0, 0.4))
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, errors = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert kills == 4
+    assert finished(store) == finished(tmp_path / "alone")
+    assert not list(store.rglob("*.partial"))

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from viaduct import cli
+from viaduct.runs import execute
+from viaduct.runs.stage import Context, Spent
+
+HEAVY = ("torch", "transformers", "matplotlib", "pyarrow")
+SEEN = f"""
+import sys
+from viaduct.cli import main
+try:
+    main()
+finally:
+    print("LOADED", *(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
+"""
+
+
+def viaduct(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "viaduct", *arguments], capture_output=True, text=True)
+
+
+def test_a_mistake_is_one_message_and_status_2() -> None:
+    done = viaduct("plan", "no-such-file.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("viaduct: there is no recipe file no-such-file.yaml")
+    assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("nonsense",), ("run",), ("run", "x.py", "--threads", "0")])
+def test_wrong_usage_has_status_2(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(cli.app, list(arguments)).exit_code == 2
+
+
+def test_an_interruption_has_status_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from viaduct import api
+
+    def interrupt(*_: object, **__: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "run", interrupt)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{name: a, hypothesis: b, encoder: {name: c}, targets: [{task: xnli}]}", encoding="utf-8")
+    done = CliRunner().invoke(cli.app, ["run", str(recipe)])
+    assert done.exit_code == 130
+    assert "run the same command again" in done.output
+
+
+def test_tasks_lists_cards_and_shows_one() -> None:
+    every = CliRunner().invoke(cli.app, ["tasks"])
+    assert every.exit_code == 0 and "xnli" in every.output
+    one = CliRunner().invoke(cli.app, ["tasks", "xnli"])
+    assert "licence" in one.output and "ar bg de" in one.output
+    wrong = viaduct("tasks", "xnly")
+    assert wrong.returncode == 2 and "Did you mean 'xnli'" in wrong.stderr
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", SEEN, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(next(line for line in done.stderr.splitlines() if line.startswith("LOADED")).split()[1:])
+
+
+def predict_nothing(context: Context) -> Spent:
+    for folder in ("encoder", "predictions"):
+        (context.directory / folder).mkdir()
+    for language in getattr(context.work, "languages", ()):
+        (context.directory / "predictions" / f"{language}.jsonl").write_text("", encoding="utf-8")
+    return Spent()
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ...]:
+    """(recipe, data, store) after a run on real cards with a stage function that predicts nothing."""
+    recipe, data, store = tmp_path / "recipe.yaml", tmp_path / "data", tmp_path / "store"
+    (data / "text").mkdir(parents=True)
+    (data / "text" / "en.txt.gz").write_text("The tea has gone cold.\n", encoding="utf-8")
+    (data / "tatoeba" / "v1").mkdir(parents=True)
+    for code, text in (("deu", "Der Tee ist kalt.\nGuten Tag.\n"), ("eng", "The tea is cold.\nHello.\n")):
+        (data / "tatoeba" / "v1" / f"tatoeba.deu-eng.{code}").write_text(text, encoding="utf-8")
+    recipe.write_text(
+        "{name: tiny, hypothesis: none, encoder: {name: mini}, targets: [{task: tatoeba, languages: [de]}]}",
+        encoding="utf-8",
+    )
+    stand_in = types.ModuleType("stand_in")
+    stand_in.run = predict_nothing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stand_in", stand_in)
+    for kind in ("pretrain", "train", "predict"):
+        monkeypatch.setitem(execute.FUNCTIONS, kind, "stand_in")
+    options = ["--data", str(data), "--store", str(store), "--device", "cpu", "--threads", "1"]
+    done = CliRunner().invoke(cli.app, ["run", str(recipe), *options])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"report: {store / 'runs' / 'tiny' / 'report.html'}"
+    return recipe, data, store
+
+
+def test_nothing_but_running_loads_torch(ran: tuple[Path, ...]) -> None:
+    recipe, data, store = map(str, ran)
+    assert loaded_by("--help") == set()
+    assert not loaded_by("tasks") & {"torch", "transformers"}
+    assert not loaded_by("plan", recipe, "--data", data, "--store", store) & {"torch", "transformers"}
+    assert not loaded_by("status", "tiny", "--store", store) & {"torch", "transformers"}
+    assert not loaded_by("report", "tiny", "--store", store) & {"torch", "transformers"}
+
+
+def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ...]) -> None:
+    recipe, data, store = map(str, ran)
+    options = ["--data", data, "--store", store]
+    done = CliRunner().invoke(cli.app, ["plan", recipe, *options]).output
+    assert "3 stages (0 saved by sharing), 3 done, 0 to do" in done
+    assert "note: tatoeba test: rows found (published): de 4 (2,000)" in done
+    longer = CliRunner().invoke(cli.app, ["plan", recipe, *options, "--set", "encoder.name=other"]).output
+    assert "other/pretrain" in longer and "0 done, 3 to do" in longer
+    assert "3/3 done" in CliRunner().invoke(cli.app, ["status", "tiny", "--store", store]).output
+    assert "3/3 done" in CliRunner().invoke(cli.app, ["status", str(Path(store) / "runs" / "tiny")]).output
+    wrong = viaduct("status", "tinny", "--store", store)
+    assert wrong.returncode == 2 and "use one of: tiny" in wrong.stderr
+
+
+def test_miniature_makes_a_world_once(tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    first = CliRunner().invoke(cli.app, ["miniature", str(folder), "--scale", "0.01"])
+    assert first.exit_code == 0, first.output
+    assert first.output.splitlines()[-1].startswith(f"miniature world: {folder} (")
+    assert CliRunner().invoke(cli.app, ["miniature", str(folder), "--scale", "0.01"]).exit_code == 0
+    other = viaduct("miniature", str(folder), "--scale", "0.02")
+    assert other.returncode == 2 and "holds another miniature world" in other.stderr
