@@ -1,12 +1,13 @@
 """Does an English intermediate task help a very small multilingual encoder? Real files, two CPU cores.
 
-Hypothesis, stated before the run: as with XLM-R (arXiv 2005.13013), intermediate training changes sentence retrieval most; at this
-scale (7 million tokens of pretraining, 9 million parameters) the zero-shot classification and QA scores outside English
+Hypothesis, stated before the run: as with XLM-R (arXiv 2005.13013), intermediate training changes sentence retrieval
+most; at this scale (7 million tokens of pretraining, 9 million parameters) the zero-shot classification and QA scores outside English
 stay near chance in every arm, so their differences will mostly be noise.
 
 Command:   viaduct run recipes/real_small.py --data FOLDER
 Cost:      see docs/log.md (measured on 2 CPU cores)
-Data:      the folder must hold text/, ntrex/, mnli/, squad/, xquad/, tatoeba/, ud-treebanks-v2.5/ and xtreme_download/ (or download/).
+Data:      the folder must hold text/, ntrex/, mnli/, squad/, xquad/, tatoeba/, ud-treebanks-v2.5/ and
+xtreme_download/ (or download/).
 
 Several official splits are not freely available; every stand-in is declared below and shown in the report.
 """

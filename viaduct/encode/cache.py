@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.encode.tokens import Encoded, Limits, encode, forget_truncation
 from viaduct.rows import Row
 
 FORMAT = 1
@@ -27,6 +27,7 @@ FORMAT = 1
 
 def tokenizer_key(tokenizer: Any) -> str:
     """SHA-256 of everything that decides what the tokenizer does."""
+    forget_truncation(tokenizer)
     state = tokenizer.backend_tokenizer.to_str() + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
     return hashlib.sha256(state.encode()).hexdigest()
 

@@ -17,11 +17,11 @@ import numpy as np
 from viaduct.errors import UsageError
 from viaduct.rows import Choice, Pair, Row, Sentence, Span, Tagged
 
-IGNORED = -100
-"""Target of positions that carry no label."""
-
 CHUNK = 2048
 """Rows handed to the tokenizer at once: bounds memory, keeps its threads busy."""
+
+SHORTEST_WINDOW = 32
+"""Tokens of a span window at least: half for the question, the rest for special tokens, context and overlap."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -136,6 +136,13 @@ def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     raise UsageError("the tokenizer changes a text when it adds its special tokens; it cannot be used")
 
 
+def forget_truncation(tokenizer: Any) -> None:
+    """Nothing; the tokenizer's own state is then what it was before any call, which sets truncation and padding in
+    it."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+
+
 def _types(encoding: Any, index: int) -> dict[str, list[int]]:
     types = encoding.get("token_type_ids")
     return {} if types is None else {"types": types[index]}
@@ -237,6 +244,11 @@ def _pieces_that_fit(pieces: Sequence[Sequence[int]], room: int) -> list[tuple[i
 
 
 def _spans(rows: Sequence[Span], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder) -> None:
+    if limits.max_length < SHORTEST_WINDOW:
+        raise UsageError(
+            f"windows of {limits.max_length} tokens have no room for a question and its context",
+            fix=f"set max_length to {SHORTEST_WINDOW} or more",
+        )
     # A question may take at most half of a window, so that there is room for context and stride to advance.
     questions = _shorten([row.question.strip() for row in rows], tokenizer, limits.max_length // 2)
     encoding = tokenizer(

@@ -49,10 +49,9 @@ class _Best:
     def merge(self, row: int, column: int, similarity: torch.Tensor) -> None:
         """Take a block whose first row and column are these."""
         here = slice(row, row + len(similarity))
-        # One more than k, so that a tie at the end is seen and settled by index, not by topk's order.
-        values, found = similarity.float().cpu().topk(min(self.k + 1, similarity.shape[1]), dim=1)
+        values, found = _largest(similarity.float().cpu(), self.k)
         values = torch.cat([self.values[here], values], dim=1)
-        indices = torch.cat([self.indices[here], found.cpu() + column], dim=1)
+        indices = torch.cat([self.indices[here], found + column], dim=1)
         by_index = indices.argsort(dim=1, stable=True)
         by_value = values.gather(1, by_index).argsort(dim=1, descending=True, stable=True)
         order = by_index.gather(1, by_value)[:, : self.k]
@@ -61,3 +60,18 @@ class _Best:
     def result(self) -> Neighbours:
         """The k best of all blocks seen."""
         return Neighbours(self.values, self.indices)
+
+
+def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest of every row (or all, if there are fewer) and where they are; of equal ones the first are taken.
+
+    `topk` takes any of them, so rows with a tie at the border between taken and left are sorted instead.
+    """
+    if similarity.shape[1] <= k:
+        return similarity, torch.arange(similarity.shape[1]).expand(similarity.shape)
+    values, found = similarity.topk(k + 1, dim=1)
+    tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0]
+    if len(tied):
+        ordered = similarity[tied].sort(dim=1, descending=True, stable=True)
+        found[tied] = ordered.indices[:, : k + 1]
+    return values[:, :k], found[:, :k]

@@ -189,7 +189,8 @@ class SpanCollector:
         predictions = []
         for row, best in zip(self.rows, self.best, strict=True):
             assert isinstance(row, Span)  # noqa: S101  the card's kind says so
-            text = row.context[best[0].start : best[0].stop] if best else ""
+            # The piece that begins a word may cover the blank before it.
+            text = row.context[best[0].start : best[0].stop].strip() if best else ""
             scores = (best[0].score,) if best else None
             predictions.append(Prediction(row.id, row.language, text, scores))
         return predictions

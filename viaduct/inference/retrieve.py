@@ -7,6 +7,7 @@ Shape letters: B sequences, L tokens, D width, N sentences.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -169,10 +170,13 @@ def mine(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> list[tuple[float
     """Candidate pairs (margin, source id, target id), best first, one to one.
 
     Ratio margin cos / ((mean of source's k + mean of target's k) / 2), candidates from both directions, greedy by
-    margin (arXiv 1811.01136, "max"; XTREME third_party/utils_retrieve.py at 838c13b). Repeated sentences count once,
-    as there.
+    margin (arXiv 1811.01136, "max"; XTREME third_party/utils_retrieve.py and bucc_eval at 838c13b). As there, a
+    repeated text is one candidate, with the vector of its last line, and a pair is left out in the end when one of its
+    texts, without blanks at its ends, has several ids: nothing says which of them is meant.
     """
     source, target = (_distinct(rows, positions) for positions in _split(rows))
+    if not source or not target:
+        return []
     forward, backward = nearest_both_ways(vectors_ND[source], vectors_ND[target], NEIGHBOURHOOD)
     mean_forward, mean_backward = forward.values_NK.mean(dim=1), backward.values_NK.mean(dim=1)
     margin_forward = forward.values_NK / ((mean_forward[:, None] + mean_backward[forward.indices_NK]) / 2)
@@ -189,6 +193,7 @@ def mine(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> list[tuple[float
             zip(best_backward.values.tolist(), best_backward.indices.tolist(), strict=True)
         )
     ]
+    ambiguous = set[int]().union(*(_ambiguous(rows, positions) for positions in _split(rows)))
     taken_source: set[int] = set()
     taken_target: set[int] = set()
     kept = []
@@ -196,16 +201,20 @@ def mine(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> list[tuple[float
         if left not in taken_source and right not in taken_target:
             taken_source.add(left)
             taken_target.add(right)
-            kept.append((margin, rows[source[left]].id, rows[target[right]].id))
+            if source[left] not in ambiguous and target[right] not in ambiguous:
+                kept.append((margin, rows[source[left]].id, rows[target[right]].id))
     return kept
 
 
 def _distinct(rows: Sequence[Sentence], positions: Sequence[int]) -> list[int]:
-    """The first position of every distinct text."""
-    first: dict[str, int] = {}
-    for at in positions:
-        first.setdefault(rows[at].text.strip(), at)
-    return list(first.values())
+    """The last position of every distinct text, in the order of the first ones."""
+    return list({rows[at].text: at for at in positions}.values())
+
+
+def _ambiguous(rows: Sequence[Sentence], positions: Sequence[int]) -> set[int]:
+    """The positions whose text is that of another position too, blanks at the ends aside."""
+    count = Counter(rows[at].text.strip() for at in positions)
+    return {at for at in positions if count[rows[at].text.strip()] > 1}
 
 
 def tune(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> float:

@@ -1,6 +1,8 @@
-"""Writing: the miniature world's sentences in the official file formats, and in XTREME's `download/` layout without test labels.
+"""Writing: the miniature world's sentences in the official file formats, and in XTREME's `download/` layout without
+test labels.
 
-What is written here is read by the cards of `viaduct.tasks`, so this file names paths and columns and nothing of the content.
+What is written here is read by the cards of `viaduct.tasks`, so this file names paths and columns and nothing of the
+content.
 """
 
 from __future__ import annotations
@@ -103,7 +105,8 @@ def mnli(folder: Folder, train: Sequence[LabelledPair], dev: Sequence[LabelledPa
     for language in languages:
         records = [("premise", "hypo", "label")]
         records += [
-            (*_texts(pair, language), "contradictory" if pair.label == "contradiction" else pair.label) for pair in train
+            (*_texts(pair, language), "contradictory" if pair.label == "contradiction" else pair.label) for pair in
+            train
         ]
         folder.write(f"XNLI-MT-1.0/multinli/multinli.train.{language}.tsv", _lines(records), len(train))
     rows = [(*_texts(pair, "en"), pair.label) for pair in train]
@@ -190,7 +193,8 @@ def _paragraph(
         {
             "id": f"{ids}{number}",
             "question": one.question,
-            "answers": [{"text": "", "answer_start": 0} if blanked else {"text": one.answer, "answer_start": one.start}],
+            "answers": [{"text": "", "answer_start": 0} if blanked else {"text": one.answer, "answer_start":
+            one.start}],
         }
         for one, number in zip(questions(passage, language), numbers, strict=False)
     ]
@@ -234,7 +238,8 @@ def ntrex(folder: Folder, made: Sequence[Meaning]) -> None:
 
 
 def coco(folder: Folder, split: str, made: Sequence[Scene], first_id: int, languages: Sequence[str]) -> None:
-    """Pictures and captions in COCO's form: `captions_<split>2017.json` is English, `.<language>.json` another language."""
+    """Pictures and captions in COCO's form: `captions_<split>2017.json` is English, `.<language>.json` another
+    language."""
     images = []
     for number, scene in enumerate(made, start=first_id):
         name = f"{number:012d}.png"
@@ -242,8 +247,8 @@ def coco(folder: Folder, split: str, made: Sequence[Scene], first_id: int, langu
         folder.write(f"coco/{split}2017/{name}", drawn, 1)
         images.append({"id": number, "file_name": name, "width": 64, "height": 64, "license": 1})
     for language in languages:
-        captions = [(image["id"], caption) for image, scene in zip(images, made, strict=True) for caption in scene.captions]
-        annotations = [
+        captions = [(image["id"], caption) for image, scene in zip(images, made, strict=True) for caption in
+        scene.captions] annotations = [
             {"id": number, "image_id": image, "caption": text(caption, language)}
             for number, (image, caption) in enumerate(captions, start=1)
         ]

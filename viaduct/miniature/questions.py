@@ -1,8 +1,8 @@
 """Questions about a passage whose answer is a span of it: SQuAD's style (also XQuAD, MLQA) and TyDi QA's.
 
 In SQuAD's style statements read `Spain: sun and moon.`, in TyDi QA's `sun and moon (Spain);`. A question names a place
-(the answer is what is there) or a thing (the answer is the place). All statements have the same form, so nothing but the
-name asked about tells which one answers.
+(the answer is what is there) or a thing (the answer is the place). All statements have the same form, so nothing but
+the name asked about tells which one answers.
 """
 
 from __future__ import annotations

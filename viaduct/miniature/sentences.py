@@ -159,7 +159,8 @@ def _name(item: Item, words_of: Lexicon) -> str:
 
 @lru_cache(maxsize=None)
 def _separator(between: str) -> tuple[Word, ...]:
-    """The tokens of what stands between two items of a list; those that touch the word before begin with `_TOUCHING`."""
+    """The tokens of what stands between two items of a list; those that touch the word before begin with
+    `_TOUCHING`."""
     found = []
     for match in _TOKEN.finditer(between):
         token = match.group()

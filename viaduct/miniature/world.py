@@ -80,8 +80,8 @@ def read_manifest(directory: Path) -> Manifest | None:
 def write(directory: Path, *, seed: int = 1, scale: float = 1.0, progress: Progress | None = None) -> Manifest:
     """The manifest of the world in `directory`, which is generated there unless it is there already.
 
-    All sizes are multiplied by `scale` (and rounded up to a few). The folder appears complete or not at all; an existing
-    complete world with the same seed, scale and version is left as it is.
+    All sizes are multiplied by `scale` (and rounded up to a few). The folder appears complete or not at all; an
+    existing complete world with the same seed, scale and version is left as it is.
 
     Raises UsageError when `scale` is not positive, or when the folder holds anything else.
     """
@@ -115,8 +115,8 @@ def _write_atomically(directory: Path, seed: int, scale: float, progress: Progre
         folder = Folder(unfinished)
         _World(folder, seed, scale).write_all(progress)
         packages = {name: version(name) for name in _PACKAGES}
-        manifest = Manifest(VERSION, seed, scale, LANGUAGES, packages, folder.num_bytes, dict(sorted(folder.rows.items())))
-        (unfinished / MARKER).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+        manifest = Manifest(VERSION, seed, scale, LANGUAGES, packages, folder.num_bytes,
+        dict(sorted(folder.rows.items()))) (unfinished / MARKER).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
         return _published(unfinished, directory, manifest)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

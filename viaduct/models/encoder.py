@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import forget_truncation
 from viaduct.errors import UsageError
 from viaduct.runs.spec import Architecture
 
@@ -128,6 +129,7 @@ def keep_layers(encoder: nn.Module, layers: int) -> bool:
     if not isinstance(stack, nn.ModuleList):
         return False
     encoder.encoder.layer = stack[:layers]  # type: ignore[union-attr]
+    encoder.config.num_hidden_layers = layers  # type: ignore[union-attr]  # what `forward_flops` counts
     return True
 
 
@@ -169,4 +171,5 @@ def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool
     config.dtype = torch.float16 if half else torch.float32
     encoder.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
     config.dtype = kept
+    forget_truncation(tokenizer)  # else the files would tell how long the last texts were
     tokenizer.save_pretrained(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from viaduct.runs.census import Census
 from viaduct.runs.grid import Plan
-from viaduct.runs.rows import Need, source_of
+from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
 from viaduct.runs.spec import Pretrain, Recipe, Substitution, Training
 from viaduct.runs.stage import PredictWork, PretrainWork, Stage, TrainWork
 
@@ -94,9 +94,11 @@ def _size(
     rows, tokens = 0, 0.0
     for task, split, language in needs:
         count = census.count(*source_of(task, split, substitutions), language)
-        rows += count.found
+        substitution = substitution_for(task, split, substitutions)
+        low, high = WHOLE if substitution is None else substitution.part
         found = count.characters / CHARACTERS_PER_TOKEN
-        tokens += found if cap is None else min(found, float(cap * count.found))
+        rows += round(count.found * (high - low))
+        tokens += (high - low) * (found if cap is None else min(found, float(cap * count.found)))
     return rows, tokens
 
 

@@ -1,9 +1,9 @@
 """What a card is: everything about one dataset, and how its files are found, read and counted.
 
-A card has one or more sources, in order of preference: the official files as published, the XTREME `download/` layout, the
-Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder; `{language}`, `{iso3}` and
-`{split}` are filled in, `*` is a glob. The first source whose files are there is read. Readers yield rows and raise DataError
-with file and line; they never guess a label.
+A card has one or more sources, in order of preference: the official files as published, the XTREME `download/`
+layout, the Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder; `{language}`,
+`{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files are there is read. Readers yield rows and raise
+DataError with file and line; they never guess a label.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 
 Kind = Literal["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel", "captioned"]
-"""The shape of a task: it decides row type, head and prediction. Retrieval has one match per query; mining finds pairs."""
+"""The shape of a task: it decides row type, head and prediction. Retrieval has one match per query; mining finds
+pairs."""
 
 UNLABELLED: tuple[Kind, ...] = ("text", "parallel", "captioned")
 """Kinds whose rows have no gold to be missing."""
@@ -56,11 +57,13 @@ class Source:
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "dev", "test": "test"})
     """Our split -> the word used in the file names; a split that is absent here is not in this source."""
     languages: Mapping[str, str] | None = None
-    """Our code -> the word used for `{language}` in the file names; None: the code itself, for all of the card's languages."""
+    """Our code -> the word used for `{language}` in the file names; None: the code itself, for all of the card's
+    languages."""
     optional: tuple[str, ...] = ()
     """Roles whose files may be missing (a stripped gold file)."""
     hub: Hub | None = None
-    """For layout "hub": files live below `hub/<owner>/<name>/` of the data folder, or are downloaded at this revision."""
+    """For layout "hub": files live below `hub/<owner>/<name>/` of the data folder, or are downloaded at this
+    revision."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,8 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
         if located is not None:
             return located
     raise DataError(
-        f"no files for {task.name}, split {split}, language {language}; looked for {', '.join(tried) or 'nothing: no source has this split'}",
-        path=data,
+        f"no files for {task.name}, split {split}, language {language}; looked for {', '.join(tried) or 'nothing: no
+        source has this split'}", path=data,
         fix="point --data at the folder that holds them, or declare a substitution in the recipe",
     )
 
@@ -206,8 +209,8 @@ def _roots(source: Source, data: Path) -> tuple[Path, ...]:
 def read(task: Task, data: Path, language: str, split: str) -> Dataset:
     """All rows of one language and split, checked: not empty, ids unique, labels within the card's set.
 
-    Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one is
-    not an error here: see `Dataset.count_note`.
+    Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
+    is not an error here: see `Dataset.count_note`.
     """
     located = locate(task, data, language, split)
     rows = tuple(located.source.read(located.files, language, split))
@@ -248,7 +251,8 @@ def _labels_of(row: Row) -> Iterator[str]:
 
 
 def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
-    """The card's languages whose files of this split are there, with labels if the kind has any, in the card's order."""
+    """The card's languages whose files of this split are there, with labels if the kind has any, in the card's
+    order."""
     found = []
     for language in task.languages:
         try:

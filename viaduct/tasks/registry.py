@@ -1,8 +1,14 @@
-"""Every card, explicitly. Adding a dataset is one file and one line here."""
+"""Every card, explicitly. Adding a dataset is one file and one line here, or a file of your own that a recipe names."""
 
 from __future__ import annotations
 
-from viaduct.errors import unknown
+import runpy
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import language
 from viaduct.tasks.bucc import CARD as BUCC
 from viaduct.tasks.card import Task
 from viaduct.tasks.mlqa import CARD as MLQA
@@ -44,3 +50,37 @@ def task(name: str) -> Task:
     if name not in _BY_NAME:
         raise unknown("task", name, _BY_NAME)
     return _BY_NAME[name]
+
+
+_FILE_OF: dict[str, Path] = {}
+
+
+def add_cards(paths: Iterable[str]) -> None:
+    """Make the cards in these Python files (each has a `CARD`) known by name, beside the built-in ones.
+
+    A file may be given again. Raises UsageError for a file that is missing, fails or has no CARD, and for a name that
+    is taken.
+    """
+    for path in (Path(given).resolve() for given in paths):
+        card = _card_of_file(path)
+        if card.name in _BY_NAME and _FILE_OF.get(card.name) != path:
+            where = _FILE_OF.get(card.name, "Viaduct's own cards")
+            raise UsageError(f"{path}: the name '{card.name}' is taken by {where}", fix="give your card another name")
+        _BY_NAME[card.name] = card
+        _FILE_OF[card.name] = path
+
+
+def _card_of_file(path: Path) -> Task:
+    if not path.is_file():
+        raise UsageError(f"there is no card file {path}", fix="write its path relative to the recipe's own folder")
+    try:
+        card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise UsageError(f"{where}: {type(error).__name__}: {error}", fix="mend the card file") from error
+    if not isinstance(card, Task):
+        raise UsageError(f"{path}: the file has no CARD", fix="end it with CARD = Task(...)")
+    for code in card.languages:
+        language(code)
+    return card

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_world import recipe
+
+from viaduct.runs.census import Census
+from viaduct.runs.estimate import disk_need, estimates, pace
+from viaduct.runs.grid import expand
+from viaduct.runs.spec import Intermediate, Substitution, Target, Training
+
+NONE = (Intermediate(name="none"),)
+TRAIN = "mini/none/fruit/seed-1/train"
+
+
+def tokens(world: Path, training: Training, **changes: object) -> float:
+    targets = (Target(task="fruit", training=training),)
+    plan = expand(recipe(intermediates=NONE, targets=targets, seeds=(1,), **changes), world)
+    return estimates(plan, Census(world))[TRAIN].tokens
+
+
+def test_training_grows_with_epochs_until_the_steps_run_out(world: Path) -> None:
+    one, four = (tokens(world, Training(epochs=epochs, evaluations=0)) for epochs in (1.0, 4.0))
+    characters = sum(len(f"en train {n // 2}second {n}") for n in range(40))
+    assert one == characters / 4
+    assert four == 4 * one
+    assert tokens(world, Training(epochs=4.0, evaluations=0, max_steps=2, batch_tokens=100)) == 200
+    half = Substitution(task="fruit", split="train", use_split="train", part=(0.0, 0.5), why="half")
+    assert tokens(world, Training(epochs=1.0, evaluations=0), substitutions=(half,)) == one / 2
+
+
+def test_pace_and_disk_come_from_what_is_done_and_what_is_not(world: Path) -> None:
+    plan = expand(recipe(intermediates=NONE, targets=(Target(task="fruit"),), seeds=(1,)), world)
+    forecast = estimates(plan, Census(world))
+    assert pace(plan, forecast, {}) is None
+    assert pace(plan, forecast, {TRAIN: 3.0}) == 3.0 / forecast[TRAIN].weight
+    assert disk_need(plan, []) == 0
+    need_one, need_two = disk_need(plan, [TRAIN]), disk_need(plan, [TRAIN, "mini/pretrain"])
+    assert need_one is not None and need_two is not None and 0 < need_one < need_two
+    ready = plan.recipe.model_copy(update={"encoder": "owner/name", "revision": "abc"})
+    assert disk_need(expand(ready, world), [TRAIN]) is None
+
+
+def test_counts_are_remembered_by_content(world: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "census.json"
+    first = Census(world, memory)
+    count = first.count("fruit", "test", "en")
+    first.save()
+    assert (count.found, count.published, count.labelled) == (40, 40, True)
+    assert Census(world, memory).count("fruit", "test", "en") == count
+    memory.write_text("{damaged", encoding="utf-8")
+    assert Census(world, memory).count("fruit", "test", "en") == count
