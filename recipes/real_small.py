@@ -5,8 +5,8 @@ most; at this scale (7 million tokens of pretraining, 9 million parameters) the 
 stay near chance in every arm, so their differences will mostly be noise.
 
 Command:   viaduct run recipes/real_small.py --data FOLDER
-Cost:      see docs/log.md (measured on 2 CPU cores)
-Data:      the folder must hold text/, ntrex/, mnli/, squad/, xquad/, tatoeba/, ud-treebanks-v2.5/ and
+Cost:      see docs/log.md
+Data:      text/, ntrex/, mnli/, squad/, xquad/, tatoeba/, ud-treebanks-v2.5/ and xtreme_download/ (or download/)
 xtreme_download/ (or download/).
 
 Several official splits are not freely available; every stand-in is declared below and shown in the report.
@@ -93,9 +93,7 @@ def recipe() -> Recipe:
             Target(task="udpos", training=TAGS, languages="available"),
             Target(task="panx", training=TAGS, languages="available"),
             Target(task="xquad", training=QUESTIONS, languages="available"),
-            Target(
-                task="tydiqa", training=QUESTIONS.model_copy(update={"epochs": 2.0}), languages="available"
-            ),
+            Target(task="tydiqa", training=QUESTIONS.model_copy(update={"epochs": 2.0}), languages="available"),
             Target(task="bucc", training=PAIRS, languages="available", layer=3),
             Target(task="tatoeba", training=PAIRS, languages="available", layer=3),
         ),

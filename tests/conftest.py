@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,4 +25,26 @@ def shared_oracles() -> Path:
     folder = SHARED / "oracles"
     if not folder.is_dir():
         pytest.skip(f"official scorers' outputs are not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """The tokenizer of tests/tiny.py; torch, which comes with it, keeps to one thread."""
+    import tiny
+    import torch
+
+    torch.set_num_threads(1)
+    return tiny.tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the encoder of tests/tiny.py, random weights, dropout 0.1."""
+    import tiny
+
+    from viaduct.models.encoder import save_encoder
+
+    folder = tmp_path_factory.mktemp("tiny") / "encoder"
+    save_encoder(tiny.encoder(tiny_tokenizer, dropout=0.1), tiny_tokenizer, folder)
     return folder

@@ -20,14 +20,17 @@ from viaduct.runs.stage import Context, Loaded, Work
 from viaduct.tasks.card import Kind, Task
 
 LANGUAGES = {
-    "en": ("river", "stone", "green", "small", "house", "winter", "yellow", "seven", "boat", "garden", "under",
-    "bread"), "de": ("Fluss", "Stein", "grün", "klein", "Häuser", "Winter", "gelb", "sieben", "Kähne", "Garten", "unter", "Brot"),
-    "ru": ("река", "камень", "зелёный", "малый", "дом", "зима", "жёлтый", "семь", "лодка", "сад", "под", "хлеб"),
-    "el": ("ποτάμι", "πέτρα", "πράσινο", "μικρό", "σπίτι", "χειμώνας", "κίτρινο", "επτά", "βάρκα", "κήπος", "κάτω",
-    "ψωμί"), "ar": ("نهر", "حجر", "أخضر", "صغير", "بيت", "شتاء", "أصفر", "سبعة", "قارب", "حديقة", "تحت", "خبز"),
-    "hi": ("नदी", "पत्थर", "हरा", "छोटा", "घर", "सर्दी", "पीला", "सात", "नाव", "बगीचा", "नीचे", "रोटी"),
-    "th": ("แม่น้ำ", "หิน", "เขียว", "เล็ก", "บ้าน", "หนาว", "เหลือง", "เจ็ด", "เรือ", "สวน", "ใต้", "ขนมปัง"),
-    "zh": ("河流", "石头", "绿色", "小小", "房子", "冬天", "黄色", "七个", "小船", "花园", "下面", "面包"),
+    language: tuple(words.split())
+    for language, words in {
+        "en": "river stone green small house winter yellow seven boat garden under bread",
+        "de": "Fluss Stein grün klein Häuser Winter gelb sieben Kähne Garten unter Brot",
+        "ru": "река камень зелёный малый дом зима жёлтый семь лодка сад под хлеб",
+        "el": "ποτάμι πέτρα πράσινο μικρό σπίτι χειμώνας κίτρινο επτά βάρκα κήπος κάτω ψωμί",
+        "ar": "نهر حجر أخضر صغير بيت شتاء أصفر سبعة قارب حديقة تحت خبز",
+        "hi": "नदी पत्थर हरा छोटा घर सर्दी पीला सात नाव बगीचा नीचे रोटी",
+        "th": "แม่น้ำ หิน เขียว เล็ก บ้าน หนาว เหลือง เจ็ด เรือ สวน ใต้ ขนมปัง",
+        "zh": "河流 石头 绿色 小小 房子 冬天 黄色 七个 小船 花园 下面 面包",
+    }.items()
 }
 """Twelve words per language, in the same order: index i means the same everywhere."""
 
@@ -182,3 +185,17 @@ def training(**changes: Any) -> Training:
     """A training of a few small steps."""
     fields: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 2.0, "batch_tokens": 64, "max_length": 64, "stride": 8}
     return Training(**{**fields, **changes})
+
+
+def typed_tokenizer(words: Any) -> Any:
+    """The same tokenizer in BERT's way: `[A] s B s`, with segment types."""
+    from tokenizers import Tokenizer, processors
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer.from_str(words.backend_tokenizer.to_str())
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s>:0 $A:0 </s>:0 $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = {name: getattr(words, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token")}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_input_names=inputs, **names)

@@ -288,9 +288,9 @@ def _shorten(texts: list[str], tokenizer: Any, most: int) -> list[str]:
 
 def _answer_tokens(row: Span, spans: Sequence[tuple[int, int]], begin: int) -> tuple[int, int]:
     """Token positions of the first gold answer, (0, 0) when this window does not hold all of it."""
-    if not row.answers:
+    answer = row.answers[0] if row.answers else None
+    if answer is None or not answer.text:
         return 0, 0
-    answer = row.answers[0]
     stop = answer.start + len(answer.text)
     inside = [at for at, (left, right) in enumerate(spans) if left < stop and right > answer.start and right > left]
     if not inside or spans[inside[0]][0] > answer.start or spans[inside[-1]][1] < stop:

@@ -36,10 +36,7 @@ NTREX_CODES = {
     "ko": "kor", "pt": "por", "ru": "rus", "tr": "tur", "zh": "zho-CN",
 }  # fmt: skip
 
-_XNLI_COLUMNS = (
-    "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "
-    "sentence2 promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized sentence2_tokenized match"
-).split()
+_XNLI_COLUMNS = ["language", "gold_label", "sentence1_binary_parse", "sentence2_binary_parse", "sentence1_parse", "sentence2_parse", "sentence1", "sentence2", "promptID", "pairID", "genre", "label1", "label2", "label3", "label4", "label5", "sentence1_tokenized", "sentence2_tokenized", "match"]
 _GENRE = "miniature"
 
 
@@ -105,8 +102,8 @@ def mnli(folder: Folder, train: Sequence[LabelledPair], dev: Sequence[LabelledPa
     for language in languages:
         records = [("premise", "hypo", "label")]
         records += [
-            (*_texts(pair, language), "contradictory" if pair.label == "contradiction" else pair.label) for pair in
-            train
+            (*_texts(pair, language), "contradictory" if pair.label == "contradiction" else pair.label)
+            for pair in train
         ]
         folder.write(f"XNLI-MT-1.0/multinli/multinli.train.{language}.tsv", _lines(records), len(train))
     rows = [(*_texts(pair, "en"), pair.label) for pair in train]
@@ -193,8 +190,9 @@ def _paragraph(
         {
             "id": f"{ids}{number}",
             "question": one.question,
-            "answers": [{"text": "", "answer_start": 0} if blanked else {"text": one.answer, "answer_start":
-            one.start}],
+            "answers": [
+                {"text": "", "answer_start": 0} if blanked else {"text": one.answer, "answer_start": one.start}
+            ],
         }
         for one, number in zip(questions(passage, language), numbers, strict=False)
     ]
@@ -247,8 +245,10 @@ def coco(folder: Folder, split: str, made: Sequence[Scene], first_id: int, langu
         folder.write(f"coco/{split}2017/{name}", drawn, 1)
         images.append({"id": number, "file_name": name, "width": 64, "height": 64, "license": 1})
     for language in languages:
-        captions = [(image["id"], caption) for image, scene in zip(images, made, strict=True) for caption in
-        scene.captions] annotations = [
+        captions = [
+            (image["id"], caption) for image, scene in zip(images, made, strict=True) for caption in scene.captions
+        ]
+        annotations = [
             {"id": number, "image_id": image, "caption": text(caption, language)}
             for number, (image, caption) in enumerate(captions, start=1)
         ]

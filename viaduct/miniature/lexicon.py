@@ -40,9 +40,7 @@ SPACELESS = ("ja", "zh")
 PICTURED = tuple("✈⚗⚓☁☄✉⚙⌨✏✂☘❄❇☀☎☂🃏✖⚔♠⚡☕🐱🐮🐵🐭❤♨")
 """Things that are single glyphs of DejaVu Sans, so pictures can show them."""
 
-UNPICTURED = tuple(
-    "🐜🍌🧺🔔🚲🐦🦴🚌🌵🕯🥕🪑🍒🦀🐊🦌🚪🥁🦆🐘🐟🦒🐐🍇🎸🐎🏠🔑🍈🦜🐧🐖💍🚢🐌🐍"
-)
+UNPICTURED = tuple("🐜🍌🧺🔔🚲🐦🦴🚌🌵🕯🥕🪑🍒🦀🐊🦌🚪🥁🦆🐘🐟🦒🐐🍇🎸🐎🏠🔑🍈🦜🐧🐖💍🚢🐌🐍")
 """Things with short names and no glyph."""
 
 PLACES = (

@@ -47,9 +47,7 @@ def passage(random: Random, style: Style, num_questions: int) -> Passage:
     return Passage(style, statements, tuple(asked))
 
 
-def many(
-    style: Style, count: int, random: Random, taken: set[str], *, per_passage: int
-) -> tuple[Passage, ...]:
+def many(style: Style, count: int, random: Random, taken: set[str], *, per_passage: int) -> tuple[Passage, ...]:
     """Passages with `count` questions in all; no English context is in `taken`, which grows."""
     found: list[Passage] = []
     left = count

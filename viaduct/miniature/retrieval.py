@@ -102,8 +102,9 @@ def mine(size: int, gold: int, random: Random, taken: set[Meaning]) -> Mine:
     return Mine(tuple(source), tuple(target), pairs)
 
 
-def parallel(count: int, random: Random, forbidden: Sequence[frozenset[str]], languages: Sequence[str]) ->
-tuple[Meaning, ...]:
+def parallel(
+    count: int, random: Random, forbidden: Sequence[frozenset[str]], languages: Sequence[str]
+) -> tuple[Meaning, ...]:
     """`count` different sentences, each allowed in every language: none of its texts is in that language's
     `forbidden`."""
     found: dict[Meaning, None] = {}
@@ -144,8 +145,12 @@ def _line(language: str, random: Random) -> tuple[str, ...]:
         made = _statement(random)
         return (text(made, language), text(_shuffled(random, made), language))
     if drawn < 0.75:
-        pair = inference(random, random.choice(INFERENCE)) if drawn < 0.6 else paraphrase(random,
-        random.choice(PARAPHRASE)) return (text(pair.first, language), text(pair.second, language))
+        pair = (
+            inference(random, random.choice(INFERENCE))
+            if drawn < 0.6
+            else paraphrase(random, random.choice(PARAPHRASE))
+        )
+        return (text(pair.first, language), text(pair.second, language))
     style: Style = "squad" if random.random() < 0.7 else "tydiqa"
     return echo(passage(random, style, 1), language)
 

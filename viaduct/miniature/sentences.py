@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -140,7 +140,7 @@ def _render(meaning: Iterable[Item | Listing], language: str) -> Iterator[Word]:
                 yield from _item(item, language)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _item(item: Item, language: str) -> tuple[Word, ...]:
     tokens = _name(item, lexicon(language)).split(" ")
     entities = (f"{'I' if position or item.joined else 'B'}-{item.entity}" for position in range(len(tokens)))
@@ -157,7 +157,7 @@ def _name(item: Item, words_of: Lexicon) -> str:
     return names[item.kind][item.value] if item.kind in names else str(item.value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _separator(between: str) -> tuple[Word, ...]:
     """The tokens of what stands between two items of a list; those that touch the word before begin with
     `_TOUCHING`."""
@@ -170,7 +170,7 @@ def _separator(between: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tight_marks(language: str) -> tuple[frozenset[str], str]:
     """The language's marks without a blank before them, and the one without a blank after it."""
     words_of = lexicon(language)

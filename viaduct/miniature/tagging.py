@@ -35,7 +35,7 @@ from viaduct.miniature.sentences import (
 Construction = Callable[[Random], Meaning]
 
 PARTS_OF_SPEECH: tuple[Construction, ...] = (
-    stock, either, counted, flow, numbered, numbered, heading, heading, people, match,
+    stock, either, counted, flow, numbered, heading, heading, people, people, people, firm, match,
 )  # fmt: skip
 ENTITIES: tuple[Construction, ...] = (people, people, found_in, found_in, match, firm, stock, heading)
 

@@ -115,8 +115,9 @@ def _write_atomically(directory: Path, seed: int, scale: float, progress: Progre
         folder = Folder(unfinished)
         _World(folder, seed, scale).write_all(progress)
         packages = {name: version(name) for name in _PACKAGES}
-        manifest = Manifest(VERSION, seed, scale, LANGUAGES, packages, folder.num_bytes,
-        dict(sorted(folder.rows.items()))) (unfinished / MARKER).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+        rows = dict(sorted(folder.rows.items()))
+        manifest = Manifest(VERSION, seed, scale, LANGUAGES, packages, folder.num_bytes, rows)
+        (unfinished / MARKER).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
         return _published(unfinished, directory, manifest)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -23,20 +23,36 @@ OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xm
 def load_encoder(source: str, revision: str | None) -> nn.Module:
     """The encoder (no pooler, float32) of a local folder or a Hub name at a revision.
 
-    Raises UsageError that names the source when it is not an encoder that transformers can open.
+    Raises UsageError that names the source when it is not an encoder that transformers can open, or lacks weights.
     """
     from transformers import AutoModel
 
+    _quieten()
     try:
-        model: nn.Module = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32)
+        loaded = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"'{source}' cannot be opened as an encoder: {str(error).splitlines()[0]}",
             fix="give a folder with config.json and model.safetensors, or a Hub name with its revision",
         ) from error
+    model: nn.Module = loaded[0]
+    missing = sorted(name for name in loaded[1]["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise UsageError(
+            f"'{source}' lacks {len(missing)} of its encoder's weights, the first is {missing[0]}",
+            fix="its config.json and its weights do not belong together; download it again",
+        )
     if hasattr(model, "pooler"):
         model.pooler = None  # type: ignore[assignment]  # not part of any head here; heads make their own
     return model
+
+
+def _quieten() -> None:
+    """Nothing; transformers' own bars and its report of an unused pooler would break into ours."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def load_tokenizer(source: str, revision: str | None) -> Any:
@@ -166,6 +182,7 @@ def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool
         name: tensor.half() if half and tensor.is_floating_point() else tensor
         for name, tensor in encoder.state_dict().items()
     }
+    _quieten()
     config: Any = encoder.config
     kept = config.dtype
     config.dtype = torch.float16 if half else torch.float32

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from viaduct.errors import UsageError, ViaductError, nearest
 from viaduct.runs.spec import Recipe
+from viaduct.tasks.registry import add_cards
 
 
 def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
@@ -31,6 +32,9 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, 
     else:
         raise UsageError(f"{path}: a recipe is a .py, .yaml or .yml file, not '{path.suffix}'")
     recipe = apply(recipe, overrides)
+    if recipe.cards:
+        recipe = recipe.model_copy(update={"cards": tuple(str((path.parent / one).resolve()) for one in recipe.cards)})
+        add_cards(recipe.cards)
     if seeds is not None:
         recipe = _validated({**recipe.model_dump(), "seeds": seeds}, "--seeds")
     return recipe

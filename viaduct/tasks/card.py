@@ -167,8 +167,9 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
         if located is not None:
             return located
     raise DataError(
-        f"no files for {task.name}, split {split}, language {language}; looked for {', '.join(tried) or 'nothing: no
-        source has this split'}", path=data,
+        f"no files for {task.name}, split {split}, language {language}; "
+        f"looked for {', '.join(tried) or 'nothing: no source has this split'}",
+        path=data,
         fix="point --data at the folder that holds them, or declare a substitution in the recipe",
     )
 

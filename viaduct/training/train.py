@@ -36,7 +36,7 @@ from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent, TrainWork
-from viaduct.tasks.card import Task
+from viaduct.tasks.card import Task, is_labelled
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
 from viaduct.training.objectives import task_loss, units
@@ -55,6 +55,8 @@ def run(context: Context) -> Spent:
     limits = Limits(min(training.max_length, longest_input(encoder)), training.stride)
     train_rows = sample(context.load(card.name, "train", "en").rows, training.train_rows, work.seed)
     dev_rows = context.load(card.name, "dev", "en").rows[: training.dev_rows]
+    require_labels(card.name, "train", train_rows)
+    require_labels(card.name, "dev", dev_rows)
     context.progress(0, 1, "tokenising")
     encoded = cached(train_rows, tokenizer, card.labels, limits, context.cache)
     dev = cached(dev_rows, tokenizer, card.labels, limits, context.cache)
@@ -95,6 +97,16 @@ def run(context: Context) -> Spent:
     write_log(context.directory, state, rows=len(train_rows), examples=len(encoded), cut_tokens=encoded.cut_tokens)
     flops = 3 * forward_flops(encoder, state.tokens, state.squares)
     return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(train_rows))
+
+
+def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
+    """Nothing. Raises DataError when a row has no gold label: it could be neither learned from nor scored."""
+    bare = [row.id for row in rows if not is_labelled(row)]
+    if bare:
+        raise DataError(
+            f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",
+            fix="use files with labels, or declare a substitution in the recipe",
+        )
 
 
 def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:

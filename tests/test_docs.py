@@ -1,0 +1,82 @@
+"""What the documents tell users to type works as written."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from typer.testing import CliRunner
+
+from viaduct.cli import app
+from viaduct.models.encoder import save_encoder
+from viaduct.runs.spec import Recipe
+from viaduct.tasks import registry
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """The document's code blocks of this language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with exactly the files that docs/adding_a_task.md says to write, an encoder, and some replies."""
+    card, recipe = blocks("docs/adding_a_task.md", "python")[0], blocks("docs/adding_a_task.md", "yaml")[0]
+    (tmp_path / "replies.py").write_text(card, encoding="utf-8")
+    (tmp_path / "compare.yaml").write_text(recipe, encoding="utf-8")
+    words = tiny.tokenizer()
+    save_encoder(tiny.encoder(words), words, tmp_path / "my-encoder")
+    folder = tmp_path / "data" / "replies"
+    folder.mkdir(parents=True)
+    example = json.loads(blocks("docs/adding_a_task.md", "json")[0])
+    for name, count in {"train.en": 24, "dev.en": 8, "test.en": 8, "test.de": 8, "test.sw": 8}.items():
+        rows = [example | {"reply": f"{at} o'clock", "label": ("yes", "no")[at % 2]} for at in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for known in ("_BY_NAME", "_FILE_OF"):  # what a run adds must not reach the next test
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
+    return tmp_path
+
+
+def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path) -> None:
+    planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
+    assert planned.exit_code == 0, planned.output
+    assert "replies" in planned.output
+    ran = CliRunner().invoke(app, ["run", "compare.yaml", "--data", "data", "--threads", "1"], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    report = Path(ran.output.strip().splitlines()[-1].partition("report: ")[2])
+    assert "replies-twice" in report.read_text(encoding="utf-8")
+
+
+def test_a_wrong_label_in_ones_own_file_is_found_by_plan(new_user: Path) -> None:
+    path = new_user / "data" / "replies" / "test.sw.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"yes"', '"yess"'), encoding="utf-8")
+    planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
+    assert planned.exit_code != 0
+    message = str(planned.exception) + planned.output
+    assert "test.sw.jsonl" in message and "Did you mean 'yes'?" in message
+
+
+def test_a_name_that_is_taken_is_refused(new_user: Path) -> None:
+    card = new_user / "replies.py"
+    card.write_text(card.read_text(encoding="utf-8").replace('name="replies"', 'name="xnli"'), encoding="utf-8")
+    planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
+    assert planned.exit_code != 0
+    assert "the name 'xnli' is taken" in str(planned.exception) + planned.output
+
+
+def test_the_readme_recipe_is_a_recipe() -> None:
+    recipe = Recipe.model_validate(yaml.safe_load(blocks("README.md", "yaml")[0]))
+    assert [arm.name for arm in recipe.intermediates] == ["none", "mnli", "squad"]
+
+
+def test_the_readme_names_every_folder_of_the_package() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8")
+    folders = sorted(path.name for path in (ROOT / "viaduct").iterdir() if path.is_dir() and path.name[0] not in "_.")
+    assert [name for name in folders if f"  {name}/ " not in tree] == []

@@ -1,0 +1,84 @@
+"""Linear layers through oneDNN: the same float32 arithmetic, faster where the default library is slow.
+
+On x86 CPUs torch multiplies float32 matrices with MKL, which keeps to narrower vector instructions on processors that
+are not Intel's; oneDNN, which every such build of torch also carries, uses the widest there are. The rule depends on
+the build and the tensors alone, never on a timing, so that a resumed training goes on bit for bit. It does nothing on
+GPUs, in reduced precision, or where this build has no oneDNN.
+
+Shape letters: N positions, I and O inputs and outputs of the layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+
+class OneDNNLinear(nn.Linear):
+    """`nn.Linear` with the same parameters, whose products are oneDNN's where `multiplies` says so."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(..., I) -> (..., O)."""
+        if not multiplies(input, self.weight):
+            return linear(input, self.weight, self.bias)
+        if torch.is_grad_enabled():
+            output: torch.Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            return output
+        return _product(input, self.weight, self.bias)
+
+
+def use_onednn(model: nn.Module) -> nn.Module:
+    """The same model, its plain linear layers turned into `OneDNNLinear`; parameters and their names stay."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear:
+                fast = OneDNNLinear(child.in_features, child.out_features, child.bias is not None, device="meta")
+                fast.weight, fast.bias = child.weight, child.bias
+                fast.train(child.training)
+                setattr(parent, name, fast)
+    return model
+
+
+def multiplies(input: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether oneDNN is used for this product: float32 on the CPU, outside autocast and export."""
+    return (
+        _AVAILABLE
+        and input.device.type == "cpu"
+        and input.dtype == weight.dtype == torch.float32
+        and input.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    )
+
+
+def _product(input_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+    output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_NI, weight_OI, bias_O, "none", [], "")
+    return output
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(input, weight_OI)
+        return _product(input, weight_OI, bias_O)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        input, weight_OI = ctx.saved_tensors
+        gradient_NO = gradient.reshape(-1, gradient.shape[-1])
+        wanted = ctx.needs_input_grad
+        of_input = _product(gradient_NO, weight_OI.T, None).view(input.shape) if wanted[0] else None
+        of_weight = _product(gradient_NO.T, input.reshape(-1, input.shape[-1]).T, None) if wanted[1] else None
+        of_bias = gradient_NO.sum(0) if wanted[2] else None
+        return of_input, of_weight, of_bias
+
+
+def _available() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+_AVAILABLE = _available()
