@@ -14,7 +14,7 @@ from viaduct.errors import UsageError
 from viaduct.rows import Answer, Choice, Pair, Sentence, Span, Tagged
 
 BEGIN, END = 0, 2
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = st.sampled_from([word for words in tiny.LANGUAGES.values() for word in words] + ["Ω", "日本", "ﬁne", "7,5"])
 
 

@@ -6,17 +6,34 @@ store's bit-identical resume needs (docs/decisions.md).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 """In id order; the first four as XLM-R has them."""
 
+BLANK = "▁"
+"""What stands for a blank in the pieces."""
+
 LONGEST_PIECE = 16
 """Characters; keeps scripts without spaces from filling the vocabulary with phrases."""
 
 ALPHABET_SHARE = 0.25
 """Share of the vocabulary that single characters may take; rarer ones become <unk>."""
+
+
+def alphabet(texts: Iterable[str], most: int) -> list[str]:
+    """The most frequent characters of these texts, a blank as the mark that the pieces have for it.
+
+    Of equally frequent ones the lower code points are taken; the trainer's own choice among them differs from run to
+    run.
+    """
+    count: Counter[str] = Counter()
+    for text in texts:
+        count.update(text)
+    count[BLANK] += count.pop(" ", 0)
+    return sorted(sorted(count, key=lambda character: (-count[character], character))[:most])
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, max_length: int) -> Any:
@@ -33,14 +50,17 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_length: int) -> A
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation(behavior="isolated")]
     )
     tokenizer.decoder = decoders.Metaspace()
+    lines = list(texts)
+    characters = alphabet(map(tokenizer.normalizer.normalize_str, lines), int(vocabulary * ALPHABET_SHARE))
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
-        limit_alphabet=int(vocabulary * ALPHABET_SHARE),
+        initial_alphabet=characters,
+        limit_alphabet=len(characters),
         max_token_length=LONGEST_PIECE,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer=trainer)
+    tokenizer.train_from_iterator(lines, trainer=trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",

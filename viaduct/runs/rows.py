@@ -17,7 +17,7 @@ from viaduct.results.record import DataNote
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.spec import Substitution
 from viaduct.runs.stage import Loaded
-from viaduct.tasks.card import Dataset, file_sha256, locate, read_cached
+from viaduct.tasks.card import Dataset, file_sha256, locate, read_by_name
 from viaduct.tasks.registry import task as card_of
 
 Need = tuple[str, str, str]
@@ -50,7 +50,7 @@ def load(data: Path, task: str, split: str, language: str, substitutions: Iterab
     """
     substitution = substitution_for(task, split, substitutions)
     name, used_split = source_of(task, split, substitutions)
-    dataset = read_cached(name, data, language, used_split)
+    dataset = read_by_name(name, data, language, used_split)
     note = DataNote(
         task=name,
         split=used_split,
@@ -133,7 +133,7 @@ def _has_english(name: str, data: Path, split: str) -> bool:
 @lru_cache(maxsize=64)
 def _groups(name: str, data: Path, language: str, split: str) -> dict[str, str]:
     """Row id -> the text that stands for its group; rows of one group are never parted."""
-    rows = read_cached(name, data, language, split).rows
+    rows = read_by_name(name, data, language, split).rows
     links = _linked(rows)
     return {row.id: links.get(row.id) or _group(row) for row in rows}
 
@@ -172,7 +172,7 @@ def _linked(rows: Iterable[Row]) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _contexts(data: Path, name: str) -> frozenset[str]:
-    rows = read_cached(name, data, "en", "test").rows
+    rows = read_by_name(name, data, "en", "test").rows
     return frozenset(_plain(row.context) for row in rows if isinstance(row, Span))
 
 

@@ -1,9 +1,9 @@
 """What a card is: everything about one dataset, and how its files are found, read and counted.
 
 A card has one or more sources, in order of preference: the official files as published, the XTREME `download/`
-layout, the Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder; `{language}`,
-`{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files are there is read. Readers yield rows and raise
-DataError with file and line; they never guess a label.
+layout, the Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder;
+`{language}`, `{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files are there is read.
+Readers yield rows and raise DataError with file and line; they never guess a label.
 """
 
 from __future__ import annotations
@@ -252,23 +252,30 @@ def _labels_of(row: Row) -> Iterator[str]:
 
 
 def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
-    """The card's languages whose files of this split are there, with labels if the kind has any, in the card's
-    order."""
+    """The card's languages whose files of this split are there, with labels if the kind has any, in its order."""
     found = []
     for language in task.languages:
         try:
             locate(task, data, language, split)
         except DataError:
             continue
-        if task.kind in UNLABELLED or read_cached(task.name, data, language, split).labelled:
+        if task.kind in UNLABELLED or _remembered(task.name, data, language, split).labelled:
             found.append(language)
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
-def read_cached(name: str, data: Path, language: str, split: str) -> Dataset:
-    """`read` by task name, remembered within the process (rows are immutable)."""
+def read_by_name(name: str, data: Path, language: str, split: str) -> Dataset:
+    """`read` by task name; labelled rows are remembered within the process, plain text (large, read once) is not."""
     from viaduct.tasks.registry import task  # the registry imports the cards, which import this file
+
+    if task(name).kind in UNLABELLED:
+        return read(task(name), data, language, split)
+    return _remembered(name, data, language, split)
+
+
+@lru_cache(maxsize=64)
+def _remembered(name: str, data: Path, language: str, split: str) -> Dataset:
+    from viaduct.tasks.registry import task
 
     return read(task(name), data, language, split)
 

@@ -65,6 +65,7 @@ def run(context: Context) -> Spent:
     context.progress(0, 1, "tokenising")
     max_length = min(pretrain.training.max_length, pretrain.architecture.max_length)
     encoded = sequences(texts, pairs, tokenizer, pretrain, max_length, context.cache)
+    del texts, pairs  # as large as everything else together
 
     seed_all("encoder", pretrain.seed)
     encoder = build_encoder(pretrain.architecture, len(tokenizer), tokenizer.pad_token_id)

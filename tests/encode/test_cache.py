@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from viaduct.encode import cache as cache_module
+from viaduct.encode.cache import cached
+from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.rows import Span, Tagged
+
+LIMITS = Limits(40, 8)
+
+
+def arrays(encoded: Encoded) -> dict[str, Any]:
+    own = {"ids": encoded.ids, "offsets": encoded.offsets, "groups": encoded.groups, "rows": encoded.rows}
+    return {name: (values.dtype.str, values.tolist()) for name, values in {**own, **encoded.fields}.items()}
+
+
+def entries(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "tokens").iterdir()}
+
+
+def never(*_: Any) -> Encoded:
+    raise AssertionError("the rows are tokenised again")
+
+
+@pytest.mark.parametrize("kind", list(tiny.CARDS))
+def test_the_second_read_is_the_first_and_tokenises_nothing(
+    tiny_tokenizer: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, labels = tiny.rows(kind), tiny.CARDS[kind].labels
+    made = encode(rows, tiny_tokenizer, labels, LIMITS)
+    first = cached(rows, tiny_tokenizer, labels, LIMITS, tmp_path)
+    # A call in between leaves truncation set in the tokenizer; the key must not see it.
+    tiny_tokenizer(["green house " * 9], truncation=True, max_length=7)
+    monkeypatch.setattr(cache_module, "encode", never)
+    second = cached(rows, tiny_tokenizer, labels, LIMITS, tmp_path)
+    assert arrays(made) == arrays(first) == arrays(second)
+    assert made.cut_tokens == first.cut_tokens == second.cut_tokens
+    assert isinstance(second.ids, np.memmap)
+    assert all(isinstance(values, np.memmap) for values in second.fields.values())
+
+
+def test_anything_that_changes_the_tokens_gives_another_entry(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    rows = tiny.rows("tagged")
+    labels = tiny.CARDS["tagged"].labels
+    other = replace(rows[3], tokens=("winter", *rows[3].tokens[1:]))
+    calls = [
+        (rows, tiny_tokenizer, labels, LIMITS),
+        ([*rows[:3], other, *rows[4:]], tiny_tokenizer, labels, LIMITS),
+        (rows[:-1], tiny_tokenizer, labels, LIMITS),
+        (rows, tiny.tokenizer(300), labels, LIMITS),
+        (rows, tiny_tokenizer, labels[::-1], LIMITS),
+        (rows, tiny_tokenizer, labels, Limits(39, 8)),
+    ]
+    for number, call in enumerate(calls, start=1):
+        cached(*call, tmp_path)
+        assert len(entries(tmp_path)) == number
+    for call in calls:
+        cached(*call, tmp_path)
+    assert len(entries(tmp_path)) == len(calls)
+
+
+def test_an_interrupted_write_is_never_read(
+    tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tiny.rows("pair")
+    save, written = np.save, []
+
+    def failing(path: Path, values: Any) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path)
+        save(path, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", failing)
+        with pytest.raises(KeyboardInterrupt):
+            cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+    assert all(name.startswith("unfinished-") for name in entries(tmp_path))
+    found = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+    assert arrays(found) == arrays(encode(rows, tiny_tokenizer, ("no", "yes"), LIMITS))
+
+
+def test_two_that_write_at_once_both_read_a_complete_entry(
+    tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tiny.rows("pair")
+    other = []
+
+    def meanwhile(*call: Any) -> Encoded:
+        if not other:
+            other.append(None)
+            other[0] = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+        return encode(*call)
+
+    monkeypatch.setattr(cache_module, "encode", meanwhile)
+    found = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+    assert arrays(found) == arrays(other[0])
+    assert len(entries(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("rows", [[], [Span("1", "en", "", "why?", ())], [Tagged("1", "en", (), ())]])
+def test_nothing_to_read_is_read_back(tiny_tokenizer: Any, tmp_path: Path, rows: list[Any]) -> None:
+    for _ in range(2):
+        found = cached(rows, tiny_tokenizer, ("x",), LIMITS, tmp_path)
+        assert len(found) == len(rows)
+        assert arrays(found) == arrays(encode(rows, tiny_tokenizer, ("x",), LIMITS))
