@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Torch, where a collected test has imported it, keeps to one thread: small tensors gain nothing from more."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +38,9 @@ def shared_oracles() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
-    """The tokenizer of tests/tiny.py; torch, which comes with it, keeps to one thread."""
+    """The tokenizer of tests/tiny.py."""
     import tiny
-    import torch
 
-    torch.set_num_threads(1)
     return tiny.tokenizer()
 
 

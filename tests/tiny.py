@@ -34,7 +34,7 @@ LANGUAGES = {
 }
 """Twelve words per language, in the same order: index i means the same everywhere."""
 
-ARCHITECTURE = Architecture(layers=2, hidden=32, heads=2, feed_forward=64, vocabulary=580, max_length=128)
+ARCHITECTURE = Architecture(layers=2, hidden=32, heads=2, feed_forward=64, vocabulary=700, max_length=128)
 
 
 def sentences(language: str) -> list[str]:

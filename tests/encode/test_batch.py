@@ -100,6 +100,8 @@ def test_word_positions_point_at_first_pieces(tiny_tokenizer: Any) -> None:
     batch = collate(encoded, np.array([4, 1]), 1)
     rows_W, columns_W, tags_W = word_positions(encoded, batch, "tag")
     words = [word for at in (4, 1) for word in rows[at].tokens]
-    first = [tiny_tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"][0] for word in words]
+    first = [
+        tiny_tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"][0] for word in words
+    ]
     assert batch.ids_BL[rows_W, columns_W].tolist() == first
     assert tags_W.tolist() == [("NOUN", "ADJ", "NUM").index(tag) for at in (4, 1) for tag in rows[at].tags]

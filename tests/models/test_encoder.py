@@ -27,7 +27,7 @@ from viaduct.models.encoder import (
 )
 
 BERT = BertConfig(
-    vocab_size=580,
+    vocab_size=700,
     hidden_size=32,
     num_hidden_layers=3,
     num_attention_heads=2,
@@ -92,7 +92,10 @@ def test_padding_does_not_change_a_sequence(tiny_tokenizer: Any) -> None:
 def test_a_saved_encoder_opens_with_transformers(tiny_tokenizer: Any, tmp_path: Path, half: bool) -> None:
     model, batch = tiny.encoder(tiny_tokenizer), batch_of(tiny_tokenizer)
     save_encoder(model, tiny_tokenizer, tmp_path, half=half)
-    opened, words = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    opened, words = (
+        AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval(),
+        AutoTokenizer.from_pretrained(tmp_path),
+    )
     ours = load_encoder(str(tmp_path), None).eval()
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     assert load_file(tmp_path / "model.safetensors")["embeddings.word_embeddings.weight"].dtype == (
@@ -101,12 +104,13 @@ def test_a_saved_encoder_opens_with_transformers(tiny_tokenizer: Any, tmp_path: 
     assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}
     assert model.config.dtype in (None, torch.float32), "saving in half precision changed the model itself"
     with torch.inference_mode():
-        expected = stock(model, batch)
-        assert torch.equal(stock(opened, batch), blanked(encode_batch(ours, batch), batch))
-        if half:
-            torch.testing.assert_close(stock(opened, batch), expected, atol=5e-3, rtol=0)
-        else:
-            assert torch.equal(stock(opened, batch), expected)
+        expected, theirs = stock(model, batch), stock(opened, batch)
+        # Ours multiplies with another library than a plain transformers model: the last bits may differ.
+        torch.testing.assert_close(blanked(encode_batch(ours, batch), batch), theirs, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(theirs, expected, atol=5e-3 if half else 1e-5, rtol=0)
+    state = ours.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(state[name], tensor.half().float() if half else tensor), name
     for text in tiny.corpus():
         assert words(text)["input_ids"] == tiny_tokenizer(text)["input_ids"]
 
@@ -179,4 +183,4 @@ def test_a_description_names_size_and_shape(tiny_encoder: Path) -> None:
     about = describe(load_encoder(str(tiny_encoder), None))
     assert about["layers"] == "2"
     assert about["width"] == "32"
-    assert "18,560 in token embeddings" in about["parameters"]
+    assert about["parameters"].endswith(f"({32 * int(about['vocabulary']):,} in token embeddings)")

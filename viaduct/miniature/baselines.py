@@ -1,7 +1,7 @@
-"""What the miniature tasks give to those who do not understand them: scores of baselines that learn nothing about order.
+"""Baselines that learn nothing about order: what the miniature tasks give to those who do not understand them.
 
-A model that is not clearly better than these has learned nothing. `python -m viaduct.miniature.baselines FOLDER` writes
-the table of docs/miniature.md for the world in that folder. Pure Python; predictions are scored by the cards' own metrics.
+A model that is not clearly better has learned nothing. `python -m viaduct.miniature.baselines FOLDER` writes the table
+of docs/miniature.md for the world in that folder. Pure Python; predictions are scored by the cards' own metrics.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def table(data: Path) -> str:
             english = [found["en"]] if "en" in found else []
             others = [values for language, values in found.items() if language != "en"]
             cells = (_means(group, len(names)) for group in (english, others))
-            title = baseline.__name__.replace("_", " ")  # type: ignore[attr-defined]
+            title = baseline.__name__.replace("_", " ")
             lines.append(f"| {task} | {' / '.join(names)} | {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

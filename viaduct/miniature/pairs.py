@@ -6,7 +6,7 @@ the label. Lengths are drawn before, and independently of, the label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -34,34 +34,61 @@ class LabelledPair:
     label: str
 
 
+HAS, MAY_HAVE, LACKS = "✓", "±", "✗"
+_MARK_OF = {"entailment": HAS, "neutral": MAY_HAVE, "contradiction": LACKS}
+
+Groups = dict[str, tuple[Item, ...]]
+
+
 def inference(random: Random, label: str) -> LabelledPair:
-    """What a place has, may have (or) and lacks (✗); then a statement of what it has.
+    """What a place has (✓), may have (±) and lacks (✗); then a statement of what it has.
 
     It is entailed when the place has everything stated, contradicted when it lacks any of it, and otherwise neutral.
     """
-    items = iter(some_things(random, 7))
-    has = [next(items) for _ in range(random.randint(2, 3))]
-    may_have = [next(items), next(items)]
-    lacks = [next(items) for _ in range(random.randint(1, 2))]
-    groups: list[Meaning] = [(listing(has),), (listing(may_have, "or"),), (mark("✗"), listing(lacks))]
-    random.shuffle(groups)
-    where = some_places(random, 1)
-    stated = _stated(random, label, has=has, may_have=may_have, lacks=lacks)
-    premise = (*where, mark(":"), *groups[0], mark(";"), *groups[1], mark(";"), *groups[2])
-    return LabelledPair(ended(premise), ended((*where, mark(":"), listing(stated))), label)
+    states_two = random.random() < _TWO_THINGS
+    where, groups = _inventory(random, has_two=states_two)
+    first = random.choice(groups[_MARK_OF[label]])
+    stated = [first]
+    if states_two:
+        allowed = [item for sign in _COMPATIBLE[label] for item in groups[sign] if item != first]
+        stated.append(random.choice(allowed))
+        random.shuffle(stated)
+    return LabelledPair(_described(random, where, groups), ended((where, mark(":"), listing(stated))), label)
 
 
-def _stated(
-    random: Random, label: str, *, has: Sequence[Item], may_have: Sequence[Item], lacks: Sequence[Item]
-) -> tuple[Item, ...]:
-    """One or two things that give this label."""
-    deciding = {"entailment": has, "neutral": may_have, "contradiction": lacks}[label]
-    first = random.choice(deciding)
-    if random.random() < 0.5:
-        return (first,)
-    allowed = {"entailment": has, "neutral": (*has, *may_have), "contradiction": (*has, *may_have)}[label]
-    second = random.choice([item for item in allowed if item != first])
-    return (first, second) if random.random() < 0.5 else (second, first)
+_TWO_THINGS = 0.25
+_COMPATIBLE = {"entailment": (HAS,), "neutral": (HAS, MAY_HAVE), "contradiction": (HAS, MAY_HAVE, LACKS)}
+"""Label -> marks of the things that may be stated beside a deciding one."""
+
+
+def described(random: Random) -> Meaning:
+    """What a place has, may have and lacks: the first sentence of an inference pair."""
+    return _described(random, *_inventory(random, has_two=random.random() < _TWO_THINGS))
+
+
+def described_twice(random: Random) -> tuple[Meaning, Meaning]:
+    """The same, and again one of its three parts with its mark."""
+    where, groups = _inventory(random, has_two=random.random() < _TWO_THINGS)
+    sign = random.choice(tuple(groups))
+    again = random.sample(groups[sign], len(groups[sign]))
+    return _described(random, where, groups), ended((where, mark(":"), mark(sign), listing(again)))
+
+
+def _inventory(random: Random, *, has_two: bool) -> tuple[Item, Groups]:
+    """A place and what it has (two things if `has_two`), may have and lacks; sizes do not depend on any label."""
+    items = iter(some_things(random, 4))
+    sizes = {HAS: 1 + has_two, MAY_HAVE: 1, LACKS: 1}
+    groups = {sign: tuple(next(items) for _ in range(size)) for sign, size in sizes.items()}
+    return some_places(random, 1)[0], groups
+
+
+def _described(random: Random, where: Item, groups: Groups) -> Meaning:
+    signs = random.sample(tuple(groups), len(groups))
+    parts: list[Item | Listing] = [where, mark(":")]
+    for position, sign in enumerate(signs):
+        parts += [mark(";")] if position else []
+        parts += [mark(sign), listing(groups[sign])]
+    return ended(tuple(parts))
 
 
 def paraphrase(random: Random, label: str) -> LabelledPair:
@@ -69,8 +96,8 @@ def paraphrase(random: Random, label: str) -> LabelledPair:
 
     In a pair with the label "0" one thing on each side has changed places, or the sides have.
     """
-    items = some_things(random, random.randint(3, 5))
-    cut = random.randint(1, len(items) - 1)
+    items = some_things(random, 3)
+    cut = random.randint(1, 2)
     left, right = list(items[:cut]), list(items[cut:])
     before = (tuple(left), tuple(right))
     if label == "0":
@@ -100,7 +127,7 @@ def many(
     labels: Sequence[str],
     count: int,
     random: Random,
-    taken: set[Meaning],
+    taken: set[tuple[Hashable, ...]],
 ) -> tuple[LabelledPair, ...]:
     """`count` pairs with the labels in equal numbers and random order; no first sentence is in `taken`, which grows.
 
@@ -111,16 +138,13 @@ def many(
     found = []
     for label in wanted:
         pair = make(random, label)
-        while taken_key(pair.first) in taken:
+        while (key := taken_key(pair.first)) in taken:
             pair = make(random, label)
-        taken.add(taken_key(pair.first))
+        taken.add(key)
         found.append(pair)
     return tuple(found)
 
 
-def taken_key(meaning: Meaning) -> Meaning:
-    """The meaning with its lists in a fixed order, so that a list in another order counts as the same sentence."""
-    return tuple(
-        Listing(part.joint, tuple(sorted(part.groups, key=repr))) if isinstance(part, Listing) else part
-        for part in meaning
-    )
+def taken_key(meaning: Meaning) -> tuple[Hashable, ...]:
+    """The meaning with its lists as sets, so that a list in another order counts as the same sentence."""
+    return tuple((part.joint, frozenset(part.groups)) if isinstance(part, Listing) else part for part in meaning)

@@ -38,10 +38,10 @@ class Asked:
 
 
 def passage(random: Random, style: Style, num_questions: int) -> Passage:
-    """A passage of three or four statements with this many different questions (at most four), half about places."""
-    places = some_places(random, random.randint(3, 4))
-    items = iter(some_things(random, 3 * len(places)))
-    statements = tuple((where, tuple(next(items) for _ in range(random.randint(1, 3)))) for where in places)
+    """A passage of three statements with this many different questions (at most three), half about places."""
+    places = some_places(random, 3)
+    items = iter(some_things(random, 2 * len(places)))
+    statements = tuple((where, tuple(next(items) for _ in range(random.randint(1, 2)))) for where in places)
     about = random.sample(statements, min(num_questions, len(statements)))
     asked = [where if random.random() < 0.5 else random.choice(there) for where, there in about]
     return Passage(style, statements, tuple(asked))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from viaduct.miniature.lexicon import PLACES, SPACELESS, things
-from viaduct.miniature.pairs import INFERENCE, PARAPHRASE, inference, paraphrase
+from viaduct.miniature.pairs import described, described_twice
 from viaduct.miniature.questions import Style, echo, passage
 from viaduct.miniature.sentences import (
     Item,
     Listing,
     Meaning,
+    compared,
     counted,
     dated,
     either,
@@ -24,9 +25,13 @@ from viaduct.miniature.sentences import (
     flow,
     found_in,
     heading,
+    listing,
+    mark,
     match,
     numbered,
     people,
+    some_places,
+    some_things,
     stock,
     text,
 )
@@ -34,7 +39,7 @@ from viaduct.miniature.sentences import (
 Construction = Callable[[Random], Meaning]
 
 SENTENCES: tuple[Construction, ...] = (
-    stock, stock, dated, dated, counted, flow, either, people, found_in, match, firm, heading, numbered,
+    stock, stock, dated, dated, counted, flow, either, people, found_in, match, firm, heading, numbered, compared,
 )  # fmt: skip
 RETRIEVED: tuple[Construction, ...] = (stock, dated, counted, found_in, people)
 
@@ -118,16 +123,15 @@ def parallel(
 
 def _statement(random: Random) -> Meaning:
     if random.random() < 0.1:
-        return inference(random, random.choice(INFERENCE)).first
+        return described(random)
     return ended(random.choice(SENTENCES)(random))
 
 
 def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) -> tuple[str, ...]:
     """`count` different lines of text; no sentence (or passage) of a line is in `forbidden`.
 
-    Some are single sentences; most say something twice (a sentence and the same with its lists in another order, a pair
-    of sentences about the same things, a passage with a question and its answer), so that there is something to predict
-    a hidden name from. Labels do not occur.
+    Most lines say something twice (in other words, in another order, as a passage with a question and its answer), so
+    that there is something to predict a hidden name from. Labels do not occur.
     """
     found: dict[str, None] = {}
     while len(found) < count:
@@ -139,20 +143,33 @@ def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) 
 
 def _line(language: str, random: Random) -> tuple[str, ...]:
     drawn = random.random()
-    if drawn < 0.1:
-        return (text(_statement(random), language),)
-    if drawn < 0.45:
+    said: tuple[Meaning, ...]
+    if drawn < 0.15:
+        said = (ended(compared(random)),)
+    elif drawn < 0.4:
+        said = _reworded(random)
+    elif drawn < 0.6:
         made = _statement(random)
-        return (text(made, language), text(_shuffled(random, made), language))
-    if drawn < 0.75:
-        pair = (
-            inference(random, random.choice(INFERENCE))
-            if drawn < 0.6
-            else paraphrase(random, random.choice(PARAPHRASE))
-        )
-        return (text(pair.first, language), text(pair.second, language))
-    style: Style = "squad" if random.random() < 0.7 else "tydiqa"
-    return echo(passage(random, style, 1), language)
+        said = (made, _shuffled(random, made))
+    elif drawn < 0.75:
+        said = described_twice(random)
+    else:
+        style: Style = "squad" if random.random() < 0.7 else "tydiqa"
+        return echo(passage(random, style, 1), language)
+    return tuple(text(one, language) for one in said)
+
+
+def _reworded(random: Random) -> tuple[Meaning, Meaning]:
+    """What a place has in two of three ways: `Spain: sun.`, `Spain (sun).`, `sun (Spain).`"""
+    where, items = some_places(random, 1)[0], some_things(random, random.randint(1, 2))
+    orders = [listing(random.sample(items, len(items))) for _ in range(3)]
+    forms: tuple[Meaning, ...] = (
+        (where, mark(":"), orders[0]),
+        (where, mark("("), orders[1], mark(")")),
+        (orders[2], mark("("), where, mark(")")),
+    )
+    first, second = random.sample(forms, 2)
+    return ended(first), ended(second)
 
 
 def _shuffled(random: Random, meaning: Meaning) -> Meaning:

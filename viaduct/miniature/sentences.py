@@ -20,7 +20,7 @@ Kind = Literal["thing", "place", "day", "number", "mark"]
 _USUAL_TAG: dict[Kind, str] = {
     "thing": "NOUN", "place": "PROPN", "day": "PROPN", "number": "NUM", "mark": "PUNCT",
 }  # fmt: skip
-_SYMBOLS = "→×✗&"
+_SYMBOLS = "→×✓±✗&=≠"
 _NO_BLANK_BEFORE = ":;.?)"
 _NO_BLANK_AFTER = "("
 _TOUCHING = "\b"
@@ -83,7 +83,7 @@ def number(value: int) -> Item:
 
 
 def mark(sign: str) -> Item:
-    """A punctuation mark, or a symbol (`→×✗&`)."""
+    """A punctuation mark, or a symbol (`→×✓±✗&=≠`)."""
     return Item("mark", sign, "SYM" if sign in _SYMBOLS else "PUNCT")
 
 
@@ -206,43 +206,54 @@ def some_places(random: Random, count: int) -> tuple[Item, ...]:
 
 def stock(random: Random) -> Meaning:
     """What a place has: `Spain: sun, moon, and star`."""
-    return (*some_places(random, 1), mark(":"), listing(some_things(random, random.randint(2, 4))))
+    return (*some_places(random, 1), mark(":"), listing(some_things(random, random.randint(1, 3))))
 
 
 def either(random: Random) -> Meaning:
     """What a place may have: `Spain: sun or moon`."""
-    return (*some_places(random, 1), mark(":"), listing(some_things(random, random.randint(2, 3)), "or"))
+    return (*some_places(random, 1), mark(":"), listing(some_things(random, 2), "or"))
 
 
 def counted(random: Random) -> Meaning:
     """How many a place has: `Spain: sun × 3 and moon × 12`."""
     groups = tuple(
-        (item, mark("×"), number(random.randint(2, 99))) for item in some_things(random, random.randint(1, 3))
+        (item, mark("×"), number(random.randint(2, 99))) for item in some_things(random, random.randint(1, 2))
     )
     return (*some_places(random, 1), mark(":"), Listing("and", groups))
 
 
 def dated(random: Random) -> Meaning:
     """Where something is on a day: `Monday: sun and moon (Spain)`."""
-    items = listing(some_things(random, random.randint(1, 3)))
+    items = listing(some_things(random, random.randint(1, 2)))
     return (day(random.randrange(7)), mark(":"), items, mark("("), *some_places(random, 1), mark(")"))
 
 
 def flow(random: Random) -> Meaning:
     """What turns into what: `sun and moon → star`."""
-    items = some_things(random, random.randint(3, 5))
-    cut = random.randint(1, len(items) - 1)
+    items = some_things(random, 3)
+    cut = random.randint(1, 2)
     return (listing(items[:cut]), mark("→"), listing(items[cut:]))
 
 
 def numbered(random: Random) -> Meaning:
     """A list by numbers, which are no quantities: `1) sun; 2) moon × 4`."""
     parts: list[Item] = []
-    for position, item in enumerate(some_things(random, random.randint(2, 3)), start=1):
+    for position, item in enumerate(some_things(random, 2), start=1):
         parts += [mark(";")] if parts else []
         parts += [replace(number(position), tag="X"), mark(")"), item]
         parts += [mark("×"), number(random.randint(1, 9))] if random.random() < 0.5 else []
     return tuple(parts)
+
+
+def compared(random: Random) -> Meaning:
+    """Whether two lists name the same things: `sun and moon = moon and sun`, `sun ≠ star`."""
+    first = list(some_things(random, random.randint(1, 2)))
+    second = list(first)
+    if random.random() < 0.5:
+        others = [item for item in some_things(random, 3) if item not in first]
+        second[random.randrange(len(second))] = others[0]
+    random.shuffle(second)
+    return (listing(first), mark("=" if set(first) == set(second) else "≠"), listing(second))
 
 
 def numbering(shown: Iterable[int]) -> Meaning:
@@ -256,20 +267,20 @@ def numbering(shown: Iterable[int]) -> Meaning:
 
 def heading(random: Random) -> Meaning:
     """A thing as the name of something: `sun: moon and star`, where sun is a proper noun."""
-    items = some_things(random, random.randint(3, 4))
+    items = some_things(random, random.randint(2, 3))
     return (replace(items[0], tag="PROPN"), mark(":"), listing(items[1:]))
 
 
 def people(random: Random) -> Meaning:
     """Persons, called like things, with where they are from: `sun (Spain) and moon (Peru)`."""
-    count = random.randint(1, 3)
+    count = random.randint(1, 2)
     pairs = zip(some_things(random, count), some_places(random, count), strict=True)
     return (Listing("and", tuple((named(who, "PER"), mark("("), where, mark(")")) for who, where in pairs)),)
 
 
 def found_in(random: Random) -> Meaning:
     """Places with what is there: `Spain (sun) and Peru (moon)`; the things are no persons."""
-    count = random.randint(1, 3)
+    count = random.randint(1, 2)
     pairs = zip(some_things(random, count), some_places(random, count), strict=True)
     return (Listing("and", tuple((where, mark("("), what, mark(")")) for what, where in pairs)),)
 

@@ -1,8 +1,8 @@
 """Sentences to tag: parts of speech (Universal Dependencies) and named entities (PAN-X), as meanings.
 
 The same name has several tags: a thing is a noun in a list, but a person before `(Spain)`, part of a firm beside `&`,
-or a heading before a colon; a place is a location, but a team in front of its points; a number counts, or numbers a list.
-So the tag must be read off the context, and in part off what kind of name stands beside.
+or a heading before a colon; a place is a location, but a team in front of its points; a number counts, or numbers a
+list. So the tag must be read off the context, and in part off what kind of name stands beside.
 """
 
 from __future__ import annotations

@@ -7,10 +7,9 @@ demonstration, never evidence about languages or models. What each task asks is 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -125,7 +124,7 @@ def _write_atomically(directory: Path, seed: int, scale: float, progress: Progre
 
 def _published(unfinished: Path, directory: Path, manifest: Manifest) -> Manifest:
     try:
-        os.replace(unfinished, directory)
+        unfinished.replace(directory)
     except OSError:
         # another process may have finished the same world in the meantime
         existing = read_manifest(directory)
@@ -146,16 +145,16 @@ class _World:
     def write_all(self, progress: Progress) -> None:
         """Write everything: evaluation before plain text, which must not contain it."""
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("inference", self.inference),
-            ("paraphrases", self.paraphrases),
-            ("parts of speech", lambda: self.tagging("udpos")),
-            ("named entities", lambda: self.tagging("panx")),
-            ("questions", self.questions),
-            ("questions of the second kind", self.typologically_diverse),
-            ("translations to find", self.retrieval),
-            ("pictures", self.pictures),
-            ("parallel text", self.parallel),
-            ("plain text", self.plain),
+            ("inference", self.make_inference),
+            ("paraphrases", self.make_paraphrases),
+            ("parts of speech", lambda: self.make_tagging("udpos")),
+            ("named entities", lambda: self.make_tagging("panx")),
+            ("questions", self.make_questions),
+            ("questions of the second kind", self.make_typologically_diverse),
+            ("translations to find", self.make_retrieval),
+            ("pictures", self.make_pictures),
+            ("parallel text", self.make_parallel),
+            ("plain text", self.make_plain),
         )
         for done, (name, make) in enumerate(steps):
             progress(done, len(steps), name)
@@ -176,10 +175,10 @@ class _World:
         for language in languages:
             self.closed[language].update(text(meaning, language) for meaning in chosen)
 
-    def inference(self) -> None:
+    def make_inference(self) -> None:
         """MultiNLI and XNLI."""
         languages = OF_TASK["xnli"]
-        taken: set[Meaning] = set()
+        taken: set[tuple[Hashable, ...]] = set()
         made = {}
         for split in ("test", "dev", "train"):
             count, random = self.size(f"xnli_{split}"), self.random("xnli", split)
@@ -189,10 +188,10 @@ class _World:
             self.close((side for pair in made[split] for side in (pair.first, pair.second)), languages)
         layouts.mnli(self.folder, made["train"], made["dev"], languages)
 
-    def paraphrases(self) -> None:
+    def make_paraphrases(self) -> None:
         """PAWS-X."""
         languages = OF_TASK["pawsx"]
-        taken: set[Meaning] = set()
+        taken: set[tuple[Hashable, ...]] = set()
         for split in ("test", "dev", "train"):
             count, random = self.size(f"pawsx_{split}"), self.random("pawsx", split)
             made = pairs.many(pairs.paraphrase, pairs.PARAPHRASE, count, random, taken)
@@ -200,7 +199,7 @@ class _World:
             if split != "train":
                 self.close((side for pair in made for side in (pair.first, pair.second)), languages)
 
-    def tagging(self, task: str) -> None:
+    def make_tagging(self, task: str) -> None:
         """The treebanks or PAN-X, with training sentences in English only; other languages' sentences are others."""
         constructions = tagging.PARTS_OF_SPEECH if task == "udpos" else tagging.ENTITIES
         put = layouts.udpos if task == "udpos" else layouts.panx
@@ -213,7 +212,7 @@ class _World:
                 if split != "train":
                     self.close(made, (language,))
 
-    def questions(self) -> None:
+    def make_questions(self) -> None:
         """SQuAD, and XQuAD and MLQA in its style; the passages of each are the same in all languages."""
         taken: set[str] = set()
 
@@ -242,7 +241,7 @@ class _World:
         """Keep these passages out of plain text."""
         self.closed[language].update(questions.context(passage, language) for passage in made)
 
-    def typologically_diverse(self) -> None:
+    def make_typologically_diverse(self) -> None:
         """TyDiQA-GoldP: passages of each language's own, in another style, and few for training but English."""
         taken: set[str] = set()
         for split in ("dev", "train"):
@@ -256,7 +255,7 @@ class _World:
                 if split == "dev":
                     self.close_passages(made, language)
 
-    def retrieval(self) -> None:
+    def make_retrieval(self) -> None:
         """Tatoeba and BUCC."""
         for language in OF_TASK["tatoeba"]:
             taken: set[Meaning] = set()
@@ -273,7 +272,7 @@ class _World:
                 self.close(made.target, ("en",))
                 self.close((made.source[ours] for ours, _ in made.gold), (language, "en"))
 
-    def pictures(self) -> None:
+    def make_pictures(self) -> None:
         """COCO."""
         taken: set[tuple[int, ...]] = set()
         first = 1
@@ -284,13 +283,13 @@ class _World:
             if split == "val":
                 self.close((caption for scene in made for caption in scene.captions), LANGUAGES)
 
-    def parallel(self) -> None:
+    def make_parallel(self) -> None:
         """NTREX."""
         closed = tuple(frozenset(self.closed[language]) for language in LANGUAGES)
         made = retrieval.parallel(self.size("parallel"), self.random("ntrex"), closed, LANGUAGES)
         layouts.ntrex(self.folder, made)
 
-    def plain(self) -> None:
+    def make_plain(self) -> None:
         """Text for pretraining."""
         for language in LANGUAGES:
             closed = frozenset(self.closed[language])

@@ -14,6 +14,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import forget_truncation
 from viaduct.errors import UsageError
+from viaduct.models.linear import use_onednn
 from viaduct.runs.spec import Architecture
 
 OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
@@ -44,7 +45,7 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
         )
     if hasattr(model, "pooler"):
         model.pooler = None  # type: ignore[assignment]  # not part of any head here; heads make their own
-    return model
+    return use_onednn(model)
 
 
 def _quieten() -> None:
@@ -72,7 +73,11 @@ def load_tokenizer(source: str, revision: str | None) -> Any:
 
 
 def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> nn.Module:
-    """A new XLM-R-shaped encoder with random weights (from torch's global seed)."""
+    """A new XLM-R-shaped encoder with random weights (from torch's global seed).
+
+    XLM-R's standard deviation of 0.02 belongs to its width of 768; narrower layers get proportionally larger weights
+    (0.02 sqrt(768 / width)), so that they begin with outputs of the same size. Embeddings keep 0.02.
+    """
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     config = XLMRobertaConfig(
@@ -91,7 +96,7 @@ def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> n
         type_vocab_size=1,
     )
     model: nn.Module = XLMRobertaModel(config, add_pooling_layer=False)
-    return model
+    return use_onednn(model)
 
 
 def encode_batch(encoder: nn.Module, batch: Batch, layer: int | None = None) -> torch.Tensor:

