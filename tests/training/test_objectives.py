@@ -70,7 +70,7 @@ def test_special_tokens_and_padding_are_never_chosen(
 def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(objectives, "CHUNK_ROWS", 7)
     torch.manual_seed(2)
-    head = MaskedLanguageHead(8, 50, 1e-5)
+    head = MaskedLanguageHead(50)
     torch.nn.init.normal_(head.bias)
     hidden_MD, embedding_VD = torch.randn(count, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
     targets_M = torch.randint(0, 50, (count,))
