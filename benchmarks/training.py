@@ -32,7 +32,7 @@ TITLES = {
 }
 FULL_ROWS = {"12x768": 640, "6x384": 1600, "2x32": 64}
 QUICK_ROWS = {"12x768": 192, "6x384": 640, "2x32": 64}
-QUICK_SECONDS = {"12x768": 350.0, "6x384": 120.0, "2x32": 20.0}
+QUICK_SECONDS = {"12x768": 370.0, "6x384": 130.0, "2x32": 20.0}
 """What a quick run may take for a shape's first repetition, by an estimate before it; else it has fewer rows."""
 QUICK_LIMIT = 480.0
 """Seconds after which a quick run starts no further repetition."""
@@ -118,7 +118,7 @@ def _estimate(shape: Shape, rows: int, flops_per_second: float) -> float:
 
 def _default_steps(timed_rows: int) -> int:
     """Timed steps of the padded Trainer: all its steps cost the same, whatever their rows, so a few are enough."""
-    return min(timed_rows // BATCH_ROWS, 2 if timed_rows <= 640 else 4)
+    return min(timed_rows // BATCH_ROWS, 1 if timed_rows <= 320 else 2 if timed_rows <= 640 else 4)
 
 
 def _repetitions(

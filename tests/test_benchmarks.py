@@ -37,6 +37,7 @@ def test_the_last_line_has_a_ratio_and_samples_for_every_variant(report: dict[st
 
 
 def test_all_variants_are_timed_on_the_same_rows_with_their_own_padding(report: dict[str, Any]) -> None:
+    assert report["rows"].pop("pairs_2x32/trainer_default") == 32  # every one of its steps costs the same
     assert set(report["rows"].values()) == {64}
     padding = [report["padding"][f"pairs_2x32/{variant}"] for variant in (*VARIANTS, "viaduct")]
     assert padding == sorted(padding, reverse=True) and 0 < padding[-1] < padding[0] < 1

@@ -86,6 +86,7 @@ def test_other_devices_and_types_are_left_to_torch() -> None:
     assert not multiplies(torch.randn(2, 8, dtype=torch.float64), weight.double())
     assert not multiplies(torch.empty(2, 8, device="meta"), weight)
     assert product(torch.randn(0, 8), weight, None).shape == (0, 4)
+    assert product(torch.randn(8), weight, None).shape == (4,)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not multiplies(torch.randn(2, 8), weight)
         assert product(torch.randn(2, 8), weight, None).dtype == torch.bfloat16

@@ -1,7 +1,9 @@
 """Sentence pairs: inference (MultiNLI, XNLI) and paraphrase (PAWS-X), as meanings with labels.
 
 Both are made so that counting shared words tells nothing: every word of the second sentence is in the first, whatever
-the label. Lengths are drawn before, and independently of, the label.
+the label. Lengths are drawn before, and independently of, the label. One half of the pairs is easy: their names are of
+different kinds (a thing, a place, a day, a number), so it is enough to tell kinds apart. In the other half all are
+things, and each must be recognised.
 """
 
 from __future__ import annotations
@@ -17,8 +19,7 @@ from viaduct.miniature.sentences import (
     ended,
     listing,
     mark,
-    some_places,
-    some_things,
+    some_names,
 )
 
 INFERENCE = ("contradiction", "entailment", "neutral")
@@ -41,52 +42,49 @@ Groups = dict[str, tuple[Item, ...]]
 
 
 def inference(random: Random, label: str) -> LabelledPair:
-    """What a place has (✓), may have (±) and lacks (✗); then a statement of what it has.
+    """What there is (✓), may be (±) and is not (✗); then a statement that something is there.
 
-    It is entailed when the place has everything stated, contradicted when it lacks any of it, and otherwise neutral.
+    It is entailed when everything stated is there, contradicted when any of it is not, and otherwise neutral.
     """
-    states_two = random.random() < _TWO_THINGS
-    where, groups = _inventory(random, has_two=states_two)
+    states_two = random.random() < _TWO_NAMES
+    groups = _inventory(random, has_two=states_two)
     first = random.choice(groups[_MARK_OF[label]])
     stated = [first]
     if states_two:
         allowed = [item for sign in _COMPATIBLE[label] for item in groups[sign] if item != first]
         stated.append(random.choice(allowed))
         random.shuffle(stated)
-    return LabelledPair(_described(random, where, groups), ended((where, mark(":"), listing(stated))), label)
+    return LabelledPair(_described(random, groups), ended((listing(stated),)), label)
 
 
-_TWO_THINGS = 0.25
+_TWO_NAMES = 0.25
 _COMPATIBLE = {"entailment": (HAS,), "neutral": (HAS, MAY_HAVE), "contradiction": (HAS, MAY_HAVE, LACKS)}
-"""Label -> marks of the things that may be stated beside a deciding one."""
+"""Label -> marks of the names that may be stated beside a deciding one."""
 
 
 def described(random: Random) -> Meaning:
-    """What a place has, may have and lacks: the first sentence of an inference pair."""
-    return _described(random, *_inventory(random, has_two=random.random() < _TWO_THINGS))
+    """What there is, may be and is not: the first sentence of an inference pair."""
+    return _described(random, _inventory(random, has_two=random.random() < _TWO_NAMES))
 
 
 def described_twice(random: Random) -> tuple[Meaning, Meaning]:
     """The same, and again one of its three parts with its mark."""
-    where, groups = _inventory(random, has_two=random.random() < _TWO_THINGS)
+    groups = _inventory(random, has_two=random.random() < _TWO_NAMES)
     sign = random.choice(tuple(groups))
     again = random.sample(groups[sign], len(groups[sign]))
-    return _described(random, where, groups), ended((where, mark(":"), mark(sign), listing(again)))
+    return _described(random, groups), ended((mark(sign), listing(again)))
 
 
-def _inventory(random: Random, *, has_two: bool) -> tuple[Item, Groups]:
-    """A place and what it has (two things if `has_two`), may have and lacks; sizes do not depend on any label."""
-    items = iter(some_things(random, 4))
-    sizes = {HAS: 1 + has_two, MAY_HAVE: 1, LACKS: 1}
-    groups = {sign: tuple(next(items) for _ in range(size)) for sign, size in sizes.items()}
-    return some_places(random, 1)[0], groups
+def _inventory(random: Random, *, has_two: bool) -> Groups:
+    """What there is (two names if `has_two`), may be and is not; numbers of names do not depend on any label."""
+    has, may_have, lacks, *more = some_names(random, 3 + has_two)
+    return {HAS: (has, *more), MAY_HAVE: (may_have,), LACKS: (lacks,)}
 
 
-def _described(random: Random, where: Item, groups: Groups) -> Meaning:
-    signs = random.sample(tuple(groups), len(groups))
-    parts: list[Item | Listing] = [where, mark(":")]
-    for position, sign in enumerate(signs):
-        parts += [mark(";")] if position else []
+def _described(random: Random, groups: Groups) -> Meaning:
+    parts: list[Item | Listing] = []
+    for sign in random.sample(tuple(groups), len(groups)):
+        parts += [mark(";")] if parts else []
         parts += [mark(sign), listing(groups[sign])]
     return ended(tuple(parts))
 
@@ -96,7 +94,7 @@ def paraphrase(random: Random, label: str) -> LabelledPair:
 
     In a pair with the label "0" one thing on each side has changed places, or the sides have.
     """
-    items = some_things(random, 3)
+    items = some_names(random, 3)
     cut = random.randint(1, 2)
     left, right = list(items[:cut]), list(items[cut:])
     before = (tuple(left), tuple(right))

@@ -12,7 +12,9 @@ from random import Random
 from typing import Literal
 
 from viaduct.miniature.lexicon import SPACELESS
-from viaduct.miniature.sentences import Item, Meaning, listing, mark, some_places, some_things, text
+from viaduct.miniature.sentences import Item, Meaning, day, listing, mark, number, some_places, some_things, text
+
+_STATEMENTS = 3
 
 Style = Literal["squad", "tydiqa"]
 
@@ -39,9 +41,11 @@ class Asked:
 
 def passage(random: Random, style: Style, num_questions: int) -> Passage:
     """A passage of three statements with this many different questions (at most three), half about places."""
-    places = some_places(random, 3)
-    items = iter(some_things(random, 2 * len(places)))
-    statements = tuple((where, tuple(next(items) for _ in range(random.randint(1, 2)))) for where in places)
+    keys = some_places(random, _STATEMENTS)
+    if random.random() < 0.5:
+        keys = tuple(random.sample((keys[0], day(random.randrange(7)), number(random.randint(2, 99))), _STATEMENTS))
+    items = iter(some_things(random, 2 * _STATEMENTS))
+    statements = tuple((key, tuple(next(items) for _ in range(random.randint(1, 2)))) for key in keys)
     about = random.sample(statements, min(num_questions, len(statements)))
     asked = [where if random.random() < 0.5 else random.choice(there) for where, there in about]
     return Passage(style, statements, tuple(asked))

@@ -24,6 +24,7 @@ from viaduct.miniature.sentences import (
     firm,
     flow,
     found_in,
+    glossed,
     heading,
     listing,
     mark,
@@ -43,7 +44,10 @@ SENTENCES: tuple[Construction, ...] = (
 )  # fmt: skip
 RETRIEVED: tuple[Construction, ...] = (stock, dated, counted, found_in, people)
 
-NEAR_MISSES = 3
+_GLOSSED = 0.6
+"""Share of lines of plain text (but passages) whose first sentence has emoji beside the names."""
+
+NEAR_MISSES = 1
 """How many near misses follow each new sentence."""
 
 
@@ -156,6 +160,8 @@ def _line(language: str, random: Random) -> tuple[str, ...]:
     else:
         style: Style = "squad" if random.random() < 0.7 else "tydiqa"
         return echo(passage(random, style, 1), language)
+    if random.random() < _GLOSSED:
+        said = (glossed(said[0]), *said[1:])
     return tuple(text(one, language) for one in said)
 
 

@@ -23,6 +23,8 @@ _USUAL_TAG: dict[Kind, str] = {
 _SYMBOLS = "→×✓±✗&=≠"
 _NO_BLANK_BEFORE = ":;.?)"
 _NO_BLANK_AFTER = "("
+_FLAG_A = 0x1F1E6 - ord("A")
+"""Added to a capital letter it gives the regional indicator, two of which make a flag."""
 _TOUCHING = "\b"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -95,6 +97,35 @@ def named(item: Item, entity: str, *, joined: bool = False) -> Item:
 def listing(items: Iterable[Item], joint: Joint = "and") -> Listing:
     """A list of single items."""
     return Listing(joint, tuple((item,) for item in items))
+
+
+def glossed(meaning: Meaning) -> Meaning:
+    """The same with an emoji after each thing and a flag after each place, as people write in messages.
+
+    These signs are the same in all languages, so they tie the names together.
+    """
+    return tuple(
+        other
+        for part in meaning
+        for other in (
+            _with_sign(part)
+            if isinstance(part, Item)
+            else (
+                replace(
+                    part,
+                    groups=tuple(tuple(one for item in group for one in _with_sign(item)) for group in part.groups),
+                ),
+            )
+        )
+    )
+
+
+def _with_sign(item: Item) -> tuple[Item, ...]:
+    if item.kind == "thing":
+        return (item, Item("mark", things()[int(item.value)], "SYM"))
+    if item.kind == "place":
+        return (item, Item("mark", "".join(chr(_FLAG_A + ord(letter)) for letter in PLACES[int(item.value)]), "SYM"))
+    return (item,)
 
 
 def words(meaning: Meaning, language: str) -> tuple[Word, ...]:
@@ -178,13 +209,18 @@ def _tight_marks(language: str) -> tuple[frozenset[str], str]:
 
 
 def _spaced(rendered: tuple[Word, ...], language: str) -> tuple[Word, ...]:
-    """The words with their final blanks: none before closing marks and after opening ones, none at all in ja and zh."""
+    """The words with their final blanks: none before closing and after opening marks.
+
+    In ja and zh there are blanks beside symbols only.
+    """
     closing, opening = _tight_marks(language)
     found = []
     for position, word in enumerate(rendered):
-        following = rendered[position + 1].text if position + 1 < len(rendered) else ""
-        tight = language in SPACELESS or following in closing or following[:1] in ("", _TOUCHING)
-        blank = word.blank and not tight and word.text != opening
+        following = rendered[position + 1] if position + 1 < len(rendered) else None
+        tight = following is None or following.text in closing or following.text[0] == _TOUCHING or word.text == opening
+        if language in SPACELESS and following is not None:
+            tight = tight or "SYM" not in (word.tag, following.tag)
+        blank = not tight and (word.blank or language in SPACELESS)
         if blank != word.blank or word.text[0] == _TOUCHING:
             word = Word(word.text.removeprefix(_TOUCHING), word.tag, word.entity, blank)
         found.append(word)
@@ -202,6 +238,16 @@ def some_things(random: Random, count: int) -> tuple[Item, ...]:
 def some_places(random: Random, count: int) -> tuple[Item, ...]:
     """Different places in random order."""
     return tuple(place(index) for index in random.sample(range(len(PLACES)), count))
+
+
+def some_names(random: Random, count: int) -> tuple[Item, ...]:
+    """Different names (at most four) in random order: in one half of the cases things only, in the other one each of
+    several kinds, so that they can be told apart by kind.
+    """
+    if random.random() < 0.5:
+        return some_things(random, count)
+    kinds = (*some_things(random, 1), *some_places(random, 1), day(random.randrange(7)), number(random.randint(2, 99)))
+    return tuple(random.sample(kinds, count))
 
 
 def stock(random: Random) -> Meaning:
@@ -230,7 +276,7 @@ def dated(random: Random) -> Meaning:
 
 def flow(random: Random) -> Meaning:
     """What turns into what: `sun and moon → star`."""
-    items = some_things(random, 3)
+    items = some_names(random, 3)
     cut = random.randint(1, 2)
     return (listing(items[:cut]), mark("→"), listing(items[cut:]))
 
@@ -247,11 +293,10 @@ def numbered(random: Random) -> Meaning:
 
 def compared(random: Random) -> Meaning:
     """Whether two lists name the same things: `sun and moon = moon and sun`, `sun ≠ star`."""
-    first = list(some_things(random, random.randint(1, 2)))
+    *first, other = some_names(random, random.randint(2, 3))
     second = list(first)
     if random.random() < 0.5:
-        others = [item for item in some_things(random, 3) if item not in first]
-        second[random.randrange(len(second))] = others[0]
+        second[random.randrange(len(second))] = other
     random.shuffle(second)
     return (listing(first), mark("=" if set(first) == set(second) else "≠"), listing(second))
 

@@ -54,6 +54,7 @@ def multiplies(input: torch.Tensor, weight: torch.Tensor) -> bool:
         _AVAILABLE
         and input.device.type == "cpu"
         and input.dtype == weight.dtype == torch.float32
+        and input.ndim > 1
         and input.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
