@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -23,7 +24,7 @@ def test_no_two_names_are_the_same(language: str) -> None:
     words = lexicon(language)
     names = [name.casefold() for name in (*words.things, *words.places, *words.days)]
     assert len(names) == len(set(names))
-    assert len(words.things) == len(things()) >= 44
+    assert len(words.things) == len(things()) >= 30
 
 
 def test_lists_follow_cldr() -> None:
@@ -46,9 +47,10 @@ def test_sentences_are_written_cleanly(seed: int, language: str, make: retrieval
     written = sentences.text(meaning, language)
     assert written == written.strip() and "  " not in written and "\b" not in written
     assert not any(f" {sign}" in written for sign in ".;:?)") and "( " not in written
-    if language in SPACELESS:
-        assert " " not in written
     rendered = sentences.words(meaning, language)
+    if language in SPACELESS:
+        beside_symbols = {word.text for word in rendered if word.tag == "SYM"}
+        assert all(beside_symbols & {one.text, two.text} for one, two in pairwise(rendered) if one.blank)
     assert "".join(word.text for group in sentences.fused(rendered) for word in group) == written.replace(" ", "")
     assert all(word.text and word.text == word.text.strip() for word in rendered)
     assert "".join(token for token, _ in tagging.entity_tokens(meaning, language)).replace(" ", "") == written.replace(
@@ -64,7 +66,7 @@ def test_inference_labels_follow_from_the_sets(seed: int, label: str) -> None:
         if isinstance(sign, Item) and isinstance(group, Listing):
             marked[sign.value] = set(members((group,)))
     stated = set(members(pair.second))
-    assert set(marked) == {"✓", "±", "✗"} and pair.first[0] == pair.second[0]
+    assert set(marked) == {"✓", "±", "✗"}
     assert stated and stated <= set.union(*marked.values())
     if stated & marked["✗"]:
         assert label == "contradiction"

@@ -17,6 +17,9 @@ from viaduct.encode.tokens import Array, Encoded
 WINDOW_BATCHES = 64
 """Training sorts by length within windows of this many batches: nearly no padding, and still a random order."""
 
+SHORTEST_SHARE = 0.92
+"""Prediction: no example is shorter than this share of its batch's longest, so padding stays below 8 %."""
+
 
 def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | None) -> list[Array]:
     """Example indices per batch; batch slots (longest x sequences) stay within `batch_tokens` unless one example
@@ -24,12 +27,13 @@ def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | N
 
     With a seed: examples are shuffled, sorted by length within windows, and the batches shuffled, always in the same
     way.
-    Without: all sorted by length, longest first (prediction; running out of memory then shows at once).
+    Without: all sorted by length, longest first (prediction; running out of memory then shows at once), and a new batch
+    begins when rows get much shorter, so that small sets are not mostly padding.
     """
     if len(lengths) == 0:
         return []
     if seed is None:
-        return _cut(np.lexsort((np.arange(len(lengths)), -lengths)), lengths, widths, batch_tokens)
+        return _cut(np.lexsort((np.arange(len(lengths)), -lengths)), lengths, widths, batch_tokens, SHORTEST_SHARE)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(lengths))
     ends = np.cumsum((lengths * widths)[order])
@@ -41,16 +45,18 @@ def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | N
     return [batches[at] for at in generator.permutation(len(batches))]
 
 
-def _cut(order: Array, lengths: Array, widths: Array, batch_tokens: int) -> list[Array]:
+def _cut(order: Array, lengths: Array, widths: Array, batch_tokens: int, shortest_share: float = 0.0) -> list[Array]:
+    """The order cut into batches: within the slots, and no example shorter than this share of its batch's longest."""
     batches = []
     start = longest = sequences = 0
     for at, example in enumerate(order):
-        longest_with = max(longest, int(lengths[example]))
-        if at > start and longest_with * (sequences + int(widths[example])) > batch_tokens:
+        length, width = int(lengths[example]), int(widths[example])
+        too_many = max(longest, length) * (sequences + width) > batch_tokens
+        if at > start and (too_many or length < shortest_share * longest):
             batches.append(order[start:at])
-            start, sequences, longest_with = at, 0, int(lengths[example])
-        longest = longest_with
-        sequences += int(widths[example])
+            start, longest, sequences = at, 0, 0
+        longest = max(longest, length)
+        sequences += width
     batches.append(order[start:])
     return batches
 
