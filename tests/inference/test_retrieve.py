@@ -249,3 +249,15 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         vectors = retrieve.embed(encoder, encoded, 1, 1, "mean", lambda *_: None)
         gold = {(row.id, row.match[0]) for row in dev if row.side == "source"}
         assert threshold == pytest.approx(bucc_threshold(retrieve.mine(dev, vectors), gold).threshold, abs=1e-5)
+
+
+def test_centring_takes_away_what_tells_the_sides_apart() -> None:
+    rows = [Sentence(f"{side}{at}", "de", "x", side, ()) for side in ("source", "target") for at in range(6)]
+    torch.manual_seed(0)
+    meaning_ND = normalize(torch.randn(6, 16), dim=1)
+    offset_D = 3 * normalize(torch.randn(16), dim=0)
+    vectors_ND = normalize(torch.cat([meaning_ND + offset_D, meaning_ND - offset_D]), dim=1)
+    assert torch.equal(retrieve.side_vectors(rows, vectors_ND, centre=False), vectors_ND)
+    found_ND = retrieve.side_vectors(rows, vectors_ND, centre=True)
+    torch.testing.assert_close(found_ND.norm(dim=1), torch.ones(12))
+    assert (found_ND[6:] @ found_ND[:6].T).argmax(dim=1).tolist() == list(range(6))

@@ -70,13 +70,14 @@ def run(context: Context, card: Task) -> Spent:
     for language in work.languages:
         part = sides[work.split, language]
         start = int(starts[work.split, language])
-        vectors = vectors_ND[start : start + len(part)]
+        vectors = side_vectors(part, vectors_ND[start : start + len(part)], centre=work.centre)
         if card.kind == "retrieval":
             lines = match_lines(part, vectors)
         else:
             dev = sides["dev", language]
             dev_start = int(starts["dev", language])
-            threshold = tune(dev, vectors_ND[dev_start : dev_start + len(dev)])
+            dev_vectors = vectors_ND[dev_start : dev_start + len(dev)]
+            threshold = tune(dev, side_vectors(dev, dev_vectors, centre=work.centre))
             choices[language] = {"threshold": threshold, "tuned_on": "dev"}
             lines = mined_lines(part, mine(part, vectors), threshold)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -147,6 +148,16 @@ def _split(rows: Sequence[Sentence]) -> tuple[list[int], list[int]]:
     source = [at for at, row in enumerate(rows) if row.side == "source"]
     target = [at for at, row in enumerate(rows) if row.side == "target"]
     return source, target
+
+
+def side_vectors(rows: Sequence[Sentence], vectors_ND: torch.Tensor, *, centre: bool) -> torch.Tensor:
+    """The vectors themselves, or (`centre`) each side's less the side's mean, of unit length again."""
+    if not centre:
+        return vectors_ND
+    centred_ND = vectors_ND.clone()
+    for side in _split(rows):
+        centred_ND[side] -= centred_ND[side].mean(dim=0)
+    return torch.nn.functional.normalize(centred_ND, dim=1)
 
 
 def match_lines(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> list[dict[str, Any]]:

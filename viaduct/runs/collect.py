@@ -249,7 +249,9 @@ def settings(recipe: Recipe) -> dict[str, str]:
             found[f"target {target.task} (trained on {card.trained_on})"] = training_words(target.training)
         else:
             layer = "two thirds up" if target.layer is None else str(target.layer)
-            found[f"target {target.task}"] = f"not trained; layer {layer}, {target.pooling} pooling"
+            found[f"target {target.task}"] = (
+                f"not trained; layer {layer}, {target.pooling} pooling{', centred' * target.centre}"
+            )
     return found
 
 

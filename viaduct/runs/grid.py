@@ -207,6 +207,7 @@ class _Builder:
             stride=target.training.stride,
             layer=target.layer,
             pooling=target.pooling,
+            centre=target.centre,
             substitutions=substitutions,
         )
         needs = [(target.task, split, code) for split in (target.split, *tuned) for code in languages]

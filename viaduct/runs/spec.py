@@ -112,6 +112,9 @@ class Target(Spec):
     layer: int | None = None
     """Retrieval: the hidden layer that is pooled, 0 = embeddings; None: two thirds up."""
     pooling: Literal["mean", "first"] = "mean"
+    centre: bool = False
+    """Retrieval: subtract each side's mean vector, which takes away what tells languages apart (published numbers do
+    not)."""
 
 
 class Substitution(Spec):

@@ -63,6 +63,7 @@ class PredictWork(Spec):
     stride: int
     layer: int | None
     pooling: Literal["mean", "first"]
+    centre: bool = False
     substitutions: tuple[Substitution, ...] = ()
 
 
