@@ -120,7 +120,7 @@ def _largest(tables: Tables) -> float:
 def _heat_maps(tables: Tables) -> tuple[Drawing, ...]:
     """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
     shown = [cell for cell in tables.per_language if cell.headline]
-    codes = table.family_order(tuple({cell.language for cell in shown}))
+    codes = table.family_order(tuple({cell.language for cell in shown if cell.score is not None}))
     tasks = tuple(column.task for column in tables.columns if column.metric)
     scores = [cell.score.mean for cell in shown if cell.score is not None]
     lowest, highest = min(scores), max(scores)
@@ -138,7 +138,7 @@ def _heat_maps(tables: Tables) -> tuple[Drawing, ...]:
             title=f"{arm}: difference from {BASELINE}, in points" if signed else f"{arm}: score in percent",
             languages=codes,
             tasks=tasks,
-            values={(cell.task, cell.language): _shown(cell, signed) for cell in cells},
+            values={(cell.task, cell.language): _shown(cell, signed) for cell in cells if cell.language in codes},
             signed=signed,
             lowest=0.0 if signed else lowest,
             highest=reach if signed else highest,
