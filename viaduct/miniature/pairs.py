@@ -1,9 +1,9 @@
 """Sentence pairs: inference (MultiNLI, XNLI) and paraphrase (PAWS-X), as meanings with labels.
 
 Both are made so that counting shared words tells nothing: every word of the second sentence is in the first, whatever
-the label. Lengths are drawn before, and independently of, the label. One half of the pairs is easy: their names are of
-different kinds (a thing, a place, a day, a number), so it is enough to tell kinds apart. In the other half all are
-things, and each must be recognised.
+the label, and lengths do not depend on it. Difficulty is graded, so that a small model has something to begin with: a
+third of the inference pairs has one mark only, and in one half of all pairs the names are of different kinds (a thing,
+a place, a day, a number), so that it is enough to tell kinds apart. In the rest each name must be recognised.
 """
 
 from __future__ import annotations
@@ -38,47 +38,44 @@ class LabelledPair:
 HAS, MAY_HAVE, LACKS = "✓", "±", "✗"
 _MARK_OF = {"entailment": HAS, "neutral": MAY_HAVE, "contradiction": LACKS}
 
+_DOUBLED = 0.5
+"""Share of inventories with two names behind one of their marks."""
+_TURNED = 0.35
+"""Share of pairs that are no paraphrases because their sides have changed places."""
+
 Groups = dict[str, tuple[Item, ...]]
 
 
 def inference(random: Random, label: str) -> LabelledPair:
-    """What there is (✓), may be (±) and is not (✗); then a statement that something is there.
+    """What there is (✓), may be (±) and is not (✗), or one or two of these; then a statement that something is there.
 
-    It is entailed when everything stated is there, contradicted when any of it is not, and otherwise neutral.
+    It is entailed when that is there, contradicted when it is not, and neutral when it may be.
     """
-    states_two = random.random() < _TWO_NAMES
-    groups = _inventory(random, has_two=states_two)
-    first = random.choice(groups[_MARK_OF[label]])
-    stated = [first]
-    if states_two:
-        allowed = [item for sign in _COMPATIBLE[label] for item in groups[sign] if item != first]
-        stated.append(random.choice(allowed))
-        random.shuffle(stated)
-    return LabelledPair(_described(random, groups), ended((listing(stated),)), label)
-
-
-_TWO_NAMES = 0.25
-_COMPATIBLE = {"entailment": (HAS,), "neutral": (HAS, MAY_HAVE), "contradiction": (HAS, MAY_HAVE, LACKS)}
-"""Label -> marks of the names that may be stated beside a deciding one."""
+    deciding = _MARK_OF[label]
+    groups = _inventory(random, deciding)
+    return LabelledPair(_described(random, groups), ended((random.choice(groups[deciding]),)), label)
 
 
 def described(random: Random) -> Meaning:
     """What there is, may be and is not: the first sentence of an inference pair."""
-    return _described(random, _inventory(random, has_two=random.random() < _TWO_NAMES))
+    return inference(random, random.choice(INFERENCE)).first
 
 
 def described_twice(random: Random) -> tuple[Meaning, Meaning]:
-    """The same, and again one of its three parts with its mark."""
-    groups = _inventory(random, has_two=random.random() < _TWO_NAMES)
-    sign = random.choice(tuple(groups))
+    """The same, and again one of its parts with its mark."""
+    sign = random.choice(tuple(_MARK_OF.values()))
+    groups = _inventory(random, sign)
     again = random.sample(groups[sign], len(groups[sign]))
     return _described(random, groups), ended((mark(sign), listing(again)))
 
 
-def _inventory(random: Random, *, has_two: bool) -> Groups:
-    """What there is (two names if `has_two`), may be and is not; numbers of names do not depend on any label."""
-    has, may_have, lacks, *more = some_names(random, 3 + has_two)
-    return {HAS: (has, *more), MAY_HAVE: (may_have,), LACKS: (lacks,)}
+def _inventory(random: Random, needed: str) -> Groups:
+    """One to three marks, `needed` among them, with a name each, and one of them perhaps with two."""
+    others = [sign for sign in _MARK_OF.values() if sign != needed]
+    signs = [needed, *random.sample(others, random.randint(0, 2))]
+    doubled = random.choice(signs) if random.random() < _DOUBLED else None
+    names = iter(some_names(random, len(signs) + (doubled is not None)))
+    return {sign: tuple(next(names) for _ in range(1 + (sign == doubled))) for sign in signs}
 
 
 def _described(random: Random, groups: Groups) -> Meaning:
@@ -107,7 +104,7 @@ def paraphrase(random: Random, label: str) -> LabelledPair:
 
 
 def _mix(random: Random, left: list[Item], right: list[Item]) -> None:
-    if random.random() < 0.2:
+    if random.random() < _TURNED:
         left[:], right[:] = right[:], left[:]
     else:
         ours, theirs = random.randrange(len(left)), random.randrange(len(right))

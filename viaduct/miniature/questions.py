@@ -15,6 +15,7 @@ from viaduct.miniature.lexicon import SPACELESS
 from viaduct.miniature.sentences import Item, Meaning, day, listing, mark, number, some_places, some_things, text
 
 _STATEMENTS = 3
+"""The most statements of a passage."""
 
 Style = Literal["squad", "tydiqa"]
 
@@ -40,11 +41,12 @@ class Asked:
 
 
 def passage(random: Random, style: Style, num_questions: int) -> Passage:
-    """A passage of three statements with this many different questions (at most three), half about places."""
-    keys = some_places(random, _STATEMENTS)
+    """A passage of one to three statements with at most as many different questions, half about places."""
+    count = random.randint(1, _STATEMENTS)
+    keys = some_places(random, count)
     if random.random() < 0.5:
-        keys = tuple(random.sample((keys[0], day(random.randrange(7)), number(random.randint(2, 99))), _STATEMENTS))
-    items = iter(some_things(random, 2 * _STATEMENTS))
+        keys = tuple(random.sample((keys[0], day(random.randrange(7)), number(random.randint(2, 99))), count))
+    items = iter(some_things(random, 2 * count))
     statements = tuple((key, tuple(next(items) for _ in range(random.randint(1, 2)))) for key in keys)
     about = random.sample(statements, min(num_questions, len(statements)))
     asked = [where if random.random() < 0.5 else random.choice(there) for where, there in about]

@@ -47,8 +47,8 @@ RETRIEVED: tuple[Construction, ...] = (stock, dated, counted, found_in, people)
 _GLOSSED = 0.6
 """Share of lines of plain text (but passages) whose first sentence has emoji beside the names."""
 
-NEAR_MISSES = 1
-"""How many near misses follow each new sentence."""
+_NEAR_MISS = 0.5
+"""Share of new sentences that a near miss follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,11 @@ def _with(part: Item | Listing, old: Item, new: Item) -> Item | Listing:
 
 
 def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, ...]:
-    """`count` different sentences in families of near misses, not in `taken`, which grows; families lie together."""
+    """`count` different sentences in many followed by a near miss; none is in `taken`, which grows."""
     found: list[Meaning] = []
     while len(found) < count:
         first = ended(random.choice(RETRIEVED)(random))
-        for made in (first, *(changed(random, first) for _ in range(NEAR_MISSES))):
+        for made in (first, changed(random, first))[: 1 + (random.random() < _NEAR_MISS)]:
             if made not in taken and len(found) < count:
                 taken.add(made)
                 found.append(made)
