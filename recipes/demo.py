@@ -23,7 +23,7 @@ ENCODER = Pretrain(
     training=Training(
         learning_rate=4e-3,
         epochs=20.0,
-        max_steps=4_000,
+        max_steps=3_200,
         batch_tokens=1_280,
         max_length=32,
         warmup_fraction=0.06,
@@ -55,15 +55,15 @@ def recipe() -> Recipe:
         intermediates=(
             Intermediate(name="none"),
             Intermediate(name="mnli", tasks=("mnli",), training=training(400)),
-            Intermediate(name="squad", tasks=("squad",), training=training(350, 192)),
+            Intermediate(name="squad", tasks=("squad",), training=training(300, 192)),
         ),
         targets=(
             Target(task="xnli", training=training(400), languages="available"),
             Target(task="pawsx", training=training(250), languages="available"),
             Target(task="udpos", training=training(60), languages="available"),
             Target(task="panx", training=training(60), languages="available"),
-            Target(task="xquad", training=training(350, 192), languages="available"),
-            Target(task="mlqa", training=training(350, 192), languages="available"),
+            Target(task="xquad", training=training(300, 192), languages="available"),
+            Target(task="mlqa", training=training(300, 192), languages="available"),
             Target(task="tydiqa", training=training(100, 192), languages="available"),
             Target(task="bucc", languages="available", layer=1, centre=True),
             Target(task="tatoeba", languages="available", layer=1, centre=True),
