@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 DATA ?= build/miniature
-STORE ?= runs
+STORE ?= store
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check clean
