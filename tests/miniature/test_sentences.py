@@ -24,7 +24,7 @@ def test_no_two_names_are_the_same(language: str) -> None:
     words = lexicon(language)
     names = [name.casefold() for name in (*words.things, *words.places, *words.days)]
     assert len(names) == len(set(names))
-    assert len(words.things) == len(things()) >= 30
+    assert len(words.things) == len(things()) >= 12
 
 
 def test_lists_follow_cldr() -> None:
@@ -65,13 +65,10 @@ def test_inference_labels_follow_from_the_sets(seed: int, label: str) -> None:
     for sign, group in zip(pair.first, pair.first[1:], strict=False):
         if isinstance(sign, Item) and isinstance(group, Listing):
             marked[sign.value] = set(members((group,)))
-    stated = set(members(pair.second))
-    assert set(marked) == {"✓", "±", "✗"}
-    assert stated and stated <= set.union(*marked.values())
-    if stated & marked["✗"]:
-        assert label == "contradiction"
-    else:
-        assert label == ("neutral" if stated & marked["±"] else "entailment")
+    (stated,) = (part for part in pair.second if isinstance(part, Item) and part.kind != "mark")
+    assert set(marked) <= {"✓", "±", "✗"}
+    (sign,) = (sign for sign, group in marked.items() if stated in group)
+    assert label == {"✓": "entailment", "±": "neutral", "✗": "contradiction"}[sign]
 
 
 @given(seeds, st.sampled_from(pairs.PARAPHRASE))
@@ -95,7 +92,7 @@ def test_answers_are_where_they_are_said_to_be(seed: int, language: str, style: 
     made = questions.passage(Random(seed), style, 3)
     context = questions.context(made, language)
     asked = questions.questions(made, language)
-    assert len({one.question for one in asked}) == 3
+    assert 1 <= len({one.question for one in asked}) == len(asked) <= 3
     for one, item in zip(asked, made.asked, strict=True):
         assert context[one.start : one.start + len(one.answer)] == one.answer
         where, there = next(statement for statement in made.statements if item in (statement[0], *statement[1]))

@@ -37,7 +37,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
 SPACELESS = ("ja", "zh")
 """Languages written without blanks between words."""
 
-PICTURED = tuple("✈⚓☁☄✉⚙⌨✏")
+PICTURED = tuple("✈⚓☁☄✉⚙⌨⚡")
 """Things that are single glyphs of DejaVu Sans, so pictures can show them."""
 
 UNPICTURED = tuple("🐜🍌🔔🐦🦴🚌")
