@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check clean
 
+# One thread: for an encoder this small a second gains little, and costs a lot where the other core is busy.
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
-	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE)
+	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --threads 1
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
