@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from viaduct.errors import DataError, UsageError, unknown
+from viaduct.errors import DataError, NoRowsError, UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
@@ -259,7 +259,11 @@ def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
             locate(task, data, language, split)
         except DataError:
             continue
-        if task.kind in UNLABELLED or _remembered(task.name, data, language, split).labelled:
+        try:
+            labelled = task.kind in UNLABELLED or _remembered(task.name, data, language, split).labelled
+        except NoRowsError:  # a file that several languages share, without this one
+            continue
+        if labelled:
             found.append(language)
     return tuple(found)
 
