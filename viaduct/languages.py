@@ -83,8 +83,3 @@ def language(code: str) -> Language:
     if code not in LANGUAGES:
         raise unknown("language", code, LANGUAGES)
     return LANGUAGES[code]
-
-
-def by_family(codes: tuple[str, ...]) -> tuple[str, ...]:
-    """The same codes, ordered by family (`FAMILY_ORDER`) and then by code."""
-    return tuple(sorted(codes, key=lambda code: (FAMILY_ORDER.index(language(code).family), code)))
