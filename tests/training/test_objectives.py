@@ -14,16 +14,17 @@ from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Encoded, Limits, encode
 from viaduct.models.heads import TaskModel, build_head, head_spec
 from viaduct.training import objectives
-from viaduct.training.objectives import MaskedLanguageHead, mask_tokens, task_loss, units
+from viaduct.training.masking import LONGEST_WORD, Masking, first_pieces
+from viaduct.training.objectives import MaskedLanguageHead, task_loss, units
 
-SPECIAL = torch.tensor([0, 1, 2, 3, 4])
 MASK, VOCABULARY = 4, 1000
+SPECIAL = torch.arange(VOCABULARY) < 5
 
 
 def masked(
     ids_BL: torch.Tensor, mask_BL: torch.Tensor | None, fraction: float = 0.15
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return mask_tokens(ids_BL, mask_BL, special=SPECIAL, fraction=fraction, mask_id=MASK, vocabulary=VOCABULARY)
+    return Masking(fraction, MASK, SPECIAL)(ids_BL, mask_BL)
 
 
 def test_masking_takes_15_percent_of_which_80_10_10() -> None:
@@ -64,6 +65,41 @@ def test_special_tokens_and_padding_are_never_chosen(
     if fraction == 1.0 and candidates_BL.any():
         assert torch.equal(chosen_BL, candidates_BL)
     assert torch.equal(masked_BL[~chosen_BL], ids_BL[~chosen_BL])
+
+
+@settings(deadline=None)
+@given(
+    starts=st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=4), seed=st.integers(0, 100)
+)
+def test_whole_words_are_masked_or_left_together(starts: list[list[bool]], seed: int) -> None:
+    """Against a walk over each row: a word ends where one starts, and after LONGEST_WORD pieces."""
+    torch.manual_seed(seed)
+    # Two vocabulary entries per position, one that begins a word and one that does not.
+    ids_BL = torch.tensor([[5 + at * 2 + start for at, start in enumerate(row)] for row in starts])
+    starts_V = torch.arange(VOCABULARY) % 2 == 0
+    _, chosen_BL = Masking(0.4, MASK, SPECIAL, starts_V)(ids_BL, None)
+    alone = bool(chosen_BL.sum() == 1)  # the one position that a batch always has
+    for row, chosen in zip(starts, chosen_BL.tolist(), strict=True):
+        words: list[list[bool]] = []
+        for start, taken in zip(row, chosen, strict=True):
+            if start or not words or len(words[-1]) == LONGEST_WORD:
+                words.append([])
+            words[-1].append(taken)
+        assert alone or all(len(set(word)) == 1 for word in words)
+
+
+def test_words_and_punctuation_begin_words(tiny_tokenizer: Any) -> None:
+    one, two, three, *_ = tiny.LANGUAGES["en"]
+    ids = tiny_tokenizer(f"{one}{two}{three}, {one}")["input_ids"]
+    starts_V = Masking.of(tiny_tokenizer, 0.15, whole_words=True).starts_V
+    assert starts_V is not None
+    pieces = tiny_tokenizer.convert_ids_to_tokens(ids)
+    assert pieces.index(",") > 2, "this test wants a first word of several pieces"
+    found = [piece for piece, start in zip(pieces, starts_V[torch.tensor(ids)].tolist(), strict=True) if start]
+    assert [found[0], found[-1]] == ["<s>", "</s>"]
+    assert found[2] == ","
+    assert [piece[0] for piece in found[1:-1]] == ["\u2581", ",", "\u2581"]
+    assert first_pieces(torch.tensor([[True, False, True]])).tolist() == [[0, 0, 2]]
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 20])

@@ -85,6 +85,8 @@ class Pretrain(Spec):
     sampling_exponent: float = 0.5
     """Languages are drawn with probability proportional to size ** this (XLM-R uses 0.3)."""
     mask_fraction: float = 0.15
+    whole_words: bool = False
+    """Mask all pieces of a word together: where words fall into many pieces, one is guessed from its neighbours."""
     training: Training = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
     seed: int = 1
     half_precision: bool = False

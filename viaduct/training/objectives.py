@@ -47,34 +47,6 @@ class MaskedLanguageHead(nn.Module):
         return cross_entropy(logits_MV.float(), targets_M, reduction="sum")
 
 
-def mask_tokens(
-    ids_BL: torch.Tensor,
-    mask_BL: torch.Tensor | None,
-    *,
-    special: torch.Tensor,
-    fraction: float,
-    mask_id: int,
-    vocabulary: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """BERT's masking from torch's global generator: (ids with masks, chosen_BL bool).
-
-    Of the chosen positions 80 % become the mask token, 10 % a random token, 10 % stay (arXiv 1810.04805, section
-    3.1). Special and padding positions are never chosen; a batch always has at least one.
-    """
-    candidates_BL = ~torch.isin(ids_BL, special)
-    if mask_BL is not None:
-        candidates_BL &= mask_BL
-    draw_BL = torch.rand(ids_BL.shape)
-    chosen_BL = (draw_BL < fraction) & candidates_BL
-    if not chosen_BL.any():
-        chosen_BL.view(-1)[int(torch.where(candidates_BL, draw_BL, 2.0).argmin())] = True
-    action_BL = torch.rand(ids_BL.shape)
-    random_BL = torch.randint(0, vocabulary, ids_BL.shape)
-    masked_BL = torch.where(chosen_BL & (action_BL < 0.8), mask_id, ids_BL)
-    masked_BL = torch.where(chosen_BL & (action_BL >= 0.9), random_BL, masked_BL)
-    return masked_BL, chosen_BL
-
-
 def task_loss(kind: str, logits: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
     """The loss of a labelled batch, summed over its units: words in tagging, examples elsewhere (see `units`).
 

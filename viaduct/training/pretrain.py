@@ -29,7 +29,8 @@ from viaduct.runs.spec import Pretrain
 from viaduct.runs.stage import Context, PretrainWork, Spent
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
-from viaduct.training.objectives import MaskedLanguageHead, mask_tokens
+from viaduct.training.masking import Masking
+from viaduct.training.objectives import MaskedLanguageHead
 from viaduct.training.train import Epochs, write_log
 
 TOKENIZER_LINES = 12_000
@@ -71,20 +72,13 @@ def run(context: Context) -> Spent:
     encoder = build_encoder(pretrain.architecture, len(tokenizer), tokenizer.pad_token_id)
     head = MaskedLanguageHead(len(tokenizer))
     epochs = Epochs(encoded, pretrain.training, pretrain.seed)
-    special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
-    real = int(np.isin(encoded.ids, special.numpy(), invert=True).sum())
+    masking = Masking.of(tokenizer, pretrain.mask_fraction, whole_words=pretrain.whole_words)
+    real = int(np.isin(encoded.ids, tokenizer.all_special_ids, invert=True).sum())
     scale = 1.0 / (real * pretrain.mask_fraction / len(epochs.plan(0)))
 
     def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
         ids_BL, mask_BL = batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu()
-        masked_BL, chosen_BL = mask_tokens(
-            ids_BL,
-            mask_BL,
-            special=special,
-            fraction=pretrain.mask_fraction,
-            mask_id=tokenizer.mask_token_id,
-            vocabulary=len(tokenizer),
-        )
+        masked_BL, chosen_BL = masking(ids_BL, mask_BL)
         place = batch.ids_BL.device
         summed: torch.Tensor = module(
             replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place), ids_BL[chosen_BL].to(place)
