@@ -20,10 +20,11 @@ ENCODER = Pretrain(
     parallel_share=0.5,
     sampling_exponent=1.0,
     mask_fraction=0.3,
+    whole_words=True,
     training=Training(
         learning_rate=4e-3,
         epochs=20.0,
-        max_steps=2_800,
+        max_steps=4_000,
         batch_tokens=1_280,
         max_length=32,
         warmup_fraction=0.06,
@@ -54,11 +55,11 @@ def recipe() -> Recipe:
         encoder=ENCODER,
         intermediates=(
             Intermediate(name="none"),
-            Intermediate(name="mnli", tasks=("mnli",), training=training(330)),
+            Intermediate(name="mnli", tasks=("mnli",), training=training(400)),
             Intermediate(name="squad", tasks=("squad",), training=training(300, 192)),
         ),
         targets=(
-            Target(task="xnli", training=training(330), languages="available"),
+            Target(task="xnli", training=training(400), languages="available"),
             Target(task="pawsx", training=training(250), languages="available"),
             Target(task="udpos", training=training(60), languages="available"),
             Target(task="panx", training=training(60), languages="available"),
