@@ -15,9 +15,11 @@ from rich.console import Console
 
 from viaduct.errors import StoreError, UsageError
 from viaduct.paths import cache_directory, default_data, default_store, run_directory
+from viaduct.results import submission as results_submission
 from viaduct.results.record import DataNote
 from viaduct.results.store import State, Store
 from viaduct.runs import collect, estimate, execute
+from viaduct.runs import submission as hand_in
 from viaduct.runs.census import Census
 from viaduct.runs.display import BarDisplay, PlainDisplay
 from viaduct.runs.estimate import Estimate
@@ -173,6 +175,35 @@ def report(run: str | Path, *, store: Path | None = None) -> Path:
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     written: Path = page.write(collected.about, collected.rows, collected.costs, directory)
     return written
+
+
+def submission(
+    run: str | Path,
+    directory: Path,
+    *,
+    data: Path | None = None,
+    store: Path | None = None,
+    arm: str | None = None,
+    seed: int | None = None,
+    labels: Path | None = None,
+) -> tuple[int, tuple[str, ...]]:
+    """(number of files, notes): the predictions of one arm and seed of a run in XTREME's formats, below `directory`.
+
+    `labels`: the gold rows in the same formats go there. The notes name the tasks and languages that a whole
+    submission needs and this run has not. Raises what `plan` raises, and what `runs.submission.write` raises.
+    """
+    run_folder, kept = _run_of(run, store)
+    planned = plan(collect.load_run(run_folder).recipe, data=data, store=kept.root)
+    cells = hand_in.choose(planned.plan, arm, seed)
+    count = hand_in.write(cells, kept, planned.data_folder, directory, labels)
+    return count, hand_in.holes(cells)
+
+
+def score(
+    predictions: Path, labels: Path, *, official: bool = False, partial: bool = False
+) -> results_submission.SubmissionScores:
+    """The scores of an XTREME submission folder, as the benchmark's script gives them; see `score_folder`."""
+    return results_submission.score_folder(predictions, labels, official=official, partial=partial)
 
 
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:

@@ -99,6 +99,43 @@ def report(run: RunName, store: StoreFolder = None) -> None:
 
 
 @app.command()
+def submission(
+    run: RunName,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the predictions.")],
+    data: Data = None,
+    store: StoreFolder = None,
+    arm: Annotated[str | None, typer.Option(help="Which intermediate arm, where there are several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed, where there are several.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="New folder for the gold labels, in the same formats.")] = None,
+) -> None:
+    """Write a run's predictions as an XTREME submission: nine folders in the official formats."""
+    from viaduct import api
+
+    count, notes = api.submission(run, directory, data=data, store=store, arm=arm, seed=seed, labels=labels)
+    _notes(notes)
+    typer.echo(f"submission: {directory} ({count} files)")
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ...")],
+    gold: Annotated[Path, typer.Option(metavar="LABELS", help="Folder of labels in the same formats.")],
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write what evaluate.py returns.")] = None,
+    official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
+) -> None:
+    """Score an XTREME submission folder as the benchmark's own script does."""
+    from viaduct import api, tables
+    from viaduct.results.store import canonical, write_atomic
+
+    scores = api.score(predictions, gold, official=official, partial=partial)
+    if json is not None:
+        write_atomic(json, canonical(scores.official()))
+    _notes(scores.notes)
+    typer.echo(tables.submission(scores))
+
+
+@app.command()
 def miniature(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; name it with --data later.")],
     seed: Annotated[int, typer.Option(help="Seed of the generated world.")] = 1,
@@ -110,6 +147,11 @@ def miniature(
     manifest = api.miniature(directory, seed=seed, scale=scale)
     size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
     typer.echo(f"miniature world: {directory} ({size})")
+
+
+def _notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

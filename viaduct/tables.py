@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
+from viaduct.results.submission import SubmissionScores, TaskScores
 from viaduct.runs.display import in_words
 from viaduct.tasks.card import Task
 
@@ -108,6 +109,48 @@ def _data(planned: Planned) -> str:
         codes = " ".join(sorted(note.language for note in notes))
         lines.append((task, split, layout, f"{sum(note.found for note in notes):,}", published, codes))
     return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
+
+
+def submission(scores: SubmissionScores) -> str:
+    """Percent: a line per task with its means over languages, then the languages, groups and the average."""
+    lines = []
+    for one in scores.tasks:
+        means = {metric: one.mean(metric) for metric in one.metrics}
+        tokens = [score.token_accuracy for score in one.by_language.values() if score.token_accuracy is not None]
+        if one.folder.shape == "tags" and len(tokens) == len(one.by_language):
+            means["token accuracy"] = sum(tokens) / len(tokens)
+        name = {"f1": "span F1"} if one.folder.shape == "tags" else {}
+        for metric, mean in means.items():
+            count = f"{len(one.by_language)} of {len(one.folder.languages)}"
+            lines.append((one.folder.name, name.get(metric, metric), f"{100 * mean:.2f}", count, _partial(one)))
+    means = table(("task", "metric", "mean", "languages", ""), lines, frozenset({2, 3}))
+    parts = [means, *(_by_language(one) for one in scores.tasks)]
+    averages = [(group, f"{100 * value:.2f}") for group, value in scores.groups().items()]
+    overall = scores.overall()
+    averages += [] if overall is None else [("all nine tasks", f"{100 * overall:.2f}")]
+    if averages:
+        parts.append(table(("average of complete tasks", "percent"), averages, frozenset({1})))
+    if overall is None:
+        parts.append("no average over the benchmark: it needs all nine tasks in all their languages")
+    return "\n\n".join(parts)
+
+
+def _partial(one: TaskScores) -> str:
+    return f"partial: without {' '.join(one.missing)}" if one.missing else ""
+
+
+def _by_language(one: TaskScores) -> str:
+    header = (one.folder.name, *one.metrics, "n", "missing")
+    lines = [
+        (
+            language,
+            *(f"{100 * score.values[metric]:.2f}" for metric in one.metrics),
+            f"{score.n:,}",
+            str(score.n_missing),
+        )
+        for language, score in one.by_language.items()
+    ]
+    return table(header, lines, frozenset(range(1, len(header))))
 
 
 def status(stages: Sequence[StageStatus]) -> str:

@@ -78,7 +78,7 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
     )
 
 
-def pair_f1(found: Collection[tuple[str, str]], gold: Collection[tuple[str, str]]) -> tuple[float, float, float]:
+def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]]) -> tuple[float, float, float]:
     """(f1, precision, recall) of a set of pairs; all three are 0 when none is right."""
     found, gold = set(found), set(gold)
     num_correct = len(found & gold)

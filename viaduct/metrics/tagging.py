@@ -60,18 +60,25 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
             missing += 1
             missing_tokens += len(tags)
         predicted.append(given)
-    right = set(entities(list(gold.values())))
-    found = set(entities(predicted))
-    num_correct, num_found = len(right & found), len(found) + missing_tokens
-    precision = num_correct / num_found if num_found else 0.0
-    recall = num_correct / len(right) if right else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if num_correct else 0.0
+    f1, precision, recall = span_f1(list(gold.values()), predicted, wrong=missing_tokens)
     num_tokens = sum(len(tags) for tags in gold.values())
     values = {"f1": f1, "precision": precision, "recall": recall, "token_accuracy": correct_tokens / num_tokens}
     return tuple(
         Score(name, value, len(gold), missing, f"{name}|{'plain' if name == 'token_accuracy' else definition}|v1")
         for name, value in values.items()
     )
+
+
+def span_f1(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, wrong: int = 0
+) -> tuple[float, float, float]:
+    """(f1, precision, recall) of the spans of these sentences; `wrong` more predicted spans count as wrong ones."""
+    right, found = set(entities(gold)), set(entities(predicted))
+    num_correct, num_found = len(right & found), len(found) + wrong
+    precision = num_correct / num_found if num_found else 0.0
+    recall = num_correct / len(right) if right else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if num_correct else 0.0
+    return f1, precision, recall
 
 
 def entities(sentences: Sequence[Sequence[str]]) -> list[Entity]:

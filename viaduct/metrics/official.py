@@ -1,0 +1,126 @@
+"""What XTREME's own scorer computes from the files of a submission (google-research/xtreme at 838c13b, evaluate.py).
+
+Unlike the metrics that score our rows by id, these compare files as that script does: line by line, and text against
+text. Values are fractions. Where the script's result would flatter, `strict` refuses; without it, the script's number
+comes out, whatever it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from viaduct.errors import DataError
+from viaduct.metrics.qa import mlqa_exact, mlqa_f1, squad_exact, squad_f1
+from viaduct.metrics.retrieval import pair_f1
+from viaduct.metrics.tagging import span_f1
+
+
+@dataclass(frozen=True, slots=True)
+class FileScore:
+    """The scores of one prediction file."""
+
+    values: Mapping[str, float]
+    """Metric -> fraction; the headline metric first."""
+    n: int
+    n_missing: int = 0
+    n_unknown: int = 0
+    """Answers to questions that the labels do not have; ignored."""
+    token_accuracy: float | None = None
+    """Of tag files, where every sentence has as many tags as tokens: the share of right tags, which is not the F1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with the texts of its gold answers."""
+
+    id: str
+    answers: tuple[str, ...]
+
+
+def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
+    """accuracy: the share of lines that hold the same text ("01" is not "1"). Raises DataError where lengths differ,
+    and for no lines."""
+    _same_number(gold, given, "lines")
+    if not gold:
+        raise DataError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
+    correct = sum(one == other for one, other in zip(gold, given, strict=True))
+    return FileScore({"accuracy": correct / len(gold)}, len(gold))
+
+
+def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *, strict: bool) -> FileScore:
+    """f1, precision and recall of spans as seqeval 0.0.12 has them, and token accuracy beside them.
+
+    Raises DataError for another number of sentences. Sentences of another length shift everything behind them there;
+    `strict` refuses them (and gold without a single tag).
+    """
+    _same_number(gold, given, "sentences (parted by blank lines)")
+    uneven = [place for place, (one, other) in enumerate(zip(gold, given, strict=True)) if len(one) != len(other)]
+    if strict and uneven:
+        number = uneven[0]
+        raise DataError(
+            f"{len(uneven):,} of {len(gold):,} sentences have another number of tags than tokens, the first is sentence"
+            f" {number + 1:,} with {len(given[number])} tags for {len(gold[number])} tokens",
+            fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
+        )
+    tokens = sum(map(len, gold))
+    if strict and not tokens:
+        raise DataError("the labels have no tags", fix="use the labelled file of this split")
+    values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
+    correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=False))
+    return FileScore(values, len(gold), token_accuracy=None if uneven or not tokens else correct / tokens)
+
+
+def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, ...]]) -> FileScore:
+    """f1, precision and recall of the lines as sets of tuples of fields: a blank line is one more wrong pair."""
+    values = dict(zip(("f1", "precision", "recall"), pair_f1(given, gold), strict=True))
+    return FileScore(values, len(set(gold)))
+
+
+def answer_scores(
+    questions: Sequence[Question], given: Mapping[str, object], *, language: str, mlqa: bool
+) -> FileScore:
+    """f1 and exact_match over questions, by SQuAD 1.1's definition or MLQA's for the language.
+
+    A missing id scores 0 and is counted; ids that no question has are ignored; an id that two questions share counts
+    twice. Raises DataError for no questions, an answered question without gold answers, and answers that are not text.
+    """
+    if not questions:
+        raise DataError("there are no questions", fix="use the labelled file of this split")
+    exact = _by_language(mlqa_exact, language) if mlqa else squad_exact
+    f1 = _by_language(mlqa_f1, language) if mlqa else squad_f1
+    scored: list[tuple[float, float]] = []
+    for question in questions:
+        if question.id not in given:
+            continue
+        answer = given[question.id]
+        if not isinstance(answer, str):
+            raise DataError(
+                f"the answer to '{question.id}' is {answer!r}, a {type(answer).__name__}",
+                fix="write the answer as text, or leave the id out (it counts as wrong)",
+            )
+        if not question.answers:
+            raise DataError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
+        scored.append((f1(answer, question.answers), exact(answer, question.answers)))
+    count = len(questions)
+    values = {
+        "f1": math.fsum(one for one, _ in scored) / count,
+        "exact_match": math.fsum(one for _, one in scored) / count,
+    }
+    unknown = len(given.keys() - {question.id for question in questions})
+    return FileScore(values, count, count - len(scored), unknown)
+
+
+def _by_language(
+    score: Callable[[str, Sequence[str], str], float], language: str
+) -> Callable[[str, Sequence[str]], float]:
+    return lambda prediction, answers: score(prediction, answers, language)
+
+
+def _same_number(gold: Collection[object], given: Collection[object], what: str) -> None:
+    if len(gold) != len(given):
+        raise DataError(
+            f"{len(given):,} {what} for {len(gold):,} in the labels",
+            fix="write one prediction for each, in the labels' order",
+        )
