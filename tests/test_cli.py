@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import types
@@ -108,6 +109,26 @@ def test_nothing_but_running_loads_torch(ran: tuple[Path, ...]) -> None:
     assert not loaded_by("plan", recipe, "--data", data, "--store", store) & {"torch", "transformers"}
     assert not loaded_by("status", "tiny", "--store", store) & {"torch", "transformers"}
     assert not loaded_by("report", "tiny", "--store", store) & {"torch", "transformers"}
+
+
+def test_a_submission_that_would_lack_predictions_is_not_written(ran: tuple[Path, ...], tmp_path: Path) -> None:
+    _, data, store = map(str, ran)
+    made = viaduct("submission", "tiny", str(tmp_path / "out"), "--data", data, "--store", store)
+    assert made.returncode == 2 and "tatoeba de: row 'en-1' has no prediction" in made.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_submission_folder_is_scored_without_torch(tmp_path: Path) -> None:
+    for kind, text in (("out", "0\n2\n1\n"), ("gold", "0\n2\n2\n")):
+        (tmp_path / kind / "tatoeba").mkdir(parents=True)
+        (tmp_path / kind / "tatoeba" / "test-de.tsv").write_text(text)
+    out, gold, official = str(tmp_path / "out"), str(tmp_path / "gold"), tmp_path / "official.json"
+    assert not loaded_by("score", out, "--gold", gold, "--partial") & {"torch", "transformers"}
+    incomplete = viaduct("score", out, "--gold", gold)
+    assert incomplete.returncode == 2 and "70 files cannot be scored" in incomplete.stderr
+    done = CliRunner().invoke(cli.app, ["score", out, "--gold", gold, "--partial", "--json", str(official)])
+    assert done.exit_code == 0 and "66.67" in done.output and "partial: without" in done.output
+    assert json.loads(official.read_text()) == {"tatoeba": {"accuracy": {"de": pytest.approx(200 / 3)}}}
 
 
 def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ...]) -> None:

@@ -28,6 +28,7 @@ from viaduct.runs.fingerprint import Identity, identities
 from viaduct.runs.grid import Plan, expand
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
+from viaduct.runs.survey import Survey, survey
 from viaduct.tasks import registry
 from viaduct.tasks.card import Task
 
@@ -70,15 +71,19 @@ def tasks(name: str | None = None) -> tuple[Task, ...]:
     return registry.TASKS if name is None else (registry.task(name),)
 
 
+def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey, ...]:
+    """What the data folder holds of one task, or of every task: counts, labels, lengths, duplicates, overlap."""
+    data = _data_folder(data)
+    return tuple(survey(card, data) for card in tasks(name))
+
+
 def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None = None) -> Planned:
     """The recipe's stages, checked against the data and the store; nothing runs.
 
     Raises UsageError, DataError (listing all that is missing) or StoreError (a directory holds another experiment).
     """
     recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
-    data, store = data or default_data(), store or default_store()
-    if not data.is_dir():
-        raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
+    data, store = _data_folder(data), store or default_store()
     census = Census(data.resolve(), cache_directory(store) / "census.json" if store.is_dir() else None)
     expanded = expand(recipe, data.resolve(), census)
     found = identities(expanded, data.resolve())
@@ -219,6 +224,13 @@ def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Co
         manifest = world.write(directory, seed=seed, scale=scale, progress=display.progress)
         display.done("miniature")
     return manifest
+
+
+def _data_folder(given: Path | None) -> Path:
+    data = given or default_data()
+    if not data.is_dir():
+        raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
+    return data
 
 
 def _display(console: Console, weights: Mapping[str, float]) -> BarDisplay | PlainDisplay:

@@ -43,6 +43,20 @@ def tasks(name: Annotated[str | None, typer.Argument(help="Show one card in full
 
 
 @app.command()
+def check(
+    name: Annotated[str | None, typer.Argument(metavar="TASK", help="One data set; without it, every one.")] = None,
+    data: Data = None,
+) -> None:
+    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap with the training rows."""
+    from viaduct import api, tables
+
+    found = api.check(name, data=data)
+    typer.echo("\n\n".join(tables.survey(one) for one in found))
+    if any(one.damaged for one in found):
+        raise typer.Exit(MISTAKE)
+
+
+@app.command()
 def plan(
     recipe: RecipeFile, data: Data = None, store: StoreFolder = None, set: Set = None, seeds: Seeds = None
 ) -> None:

@@ -8,6 +8,7 @@ from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
 from viaduct.results.submission import SubmissionScores, TaskScores
 from viaduct.runs.display import in_words
+from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
 
 
@@ -62,6 +63,49 @@ def card(one: Task) -> str:
     fields += [("history", line) for line in one.history]
     width = max(len(name) for name, _ in fields)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in fields)
+
+
+def survey(one: Survey) -> str:
+    """A line per split and language, then what is absent and what is damaged."""
+    header = (
+        "split",
+        "lang",
+        "layout",
+        "rows",
+        "published",
+        "labels",
+        "median",
+        "longest",
+        "twice",
+        "in training rows",
+    )
+    lines = [
+        (
+            held.split,
+            held.language,
+            held.layout,
+            f"{held.rows:,}",
+            "?" if held.published is None else f"{held.published:,}",
+            _labels(held),
+            f"{held.median_length:,}",
+            f"{held.longest:,}",
+            f"{held.duplicates:,}",
+            "-" if held.overlap is None else f"{held.overlap:,} of {held.trained_on}",
+        )
+        for held in one.holdings
+    ]
+    parts = [f"{one.task} (lengths in characters)", table(header, lines, frozenset({3, 4, 6, 7, 8}))] if lines else []
+    if one.absent:
+        words = "; ".join(f"{split}: {' '.join(languages)}" for split, languages in one.absent)
+        parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
+    return "\n".join([*parts, *(f"damaged: {line}" for line in one.damaged)])
+
+
+def _labels(held: Holding) -> str:
+    if held.unlabelled == held.rows:
+        return "stripped: cannot be scored"
+    shown = ", ".join(f"{label} {100 * share:.0f}%" for label, share in held.labels[:3])
+    return shown + (f" +{len(held.labels) - 3}" if len(held.labels) > 3 else "")
 
 
 def plan(planned: Planned) -> str:

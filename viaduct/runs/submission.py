@@ -109,9 +109,12 @@ def _fill(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
         for language in work.languages:
             rows = load(data, work.task, work.split, language, work.substitutions).rows
             given = read_predictions(made / f"{language}.jsonl")
-            _write(folder.path(directory, language), PREDICTED[folder.shape](rows, given))
-            if labels is not None:
-                _write(folder.path(labels, language), LABELS[folder.shape](rows))
+            try:
+                _write(folder.path(directory, language), PREDICTED[folder.shape](rows, given))
+                if labels is not None:
+                    _write(folder.path(labels, language), LABELS[folder.shape](rows))
+            except DataError as error:
+                raise DataError(f"{work.task} {language}: {error}") from error
             count += 1
     return count
 

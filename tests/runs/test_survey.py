@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from viaduct import api, cli
+
+SENTENCES = {
+    ("train", "en"): "Ann\tB-PER\ncame\tO\n\nParis\tB-LOC\n\nParis\tB-LOC\n\n",
+    ("dev", "en"): "Ann\tB-PER\ncame\tO\n\nBob\tB-PER\n\n",
+    ("test", "de"): "Ann\nkam\n\nParis\n\n",
+    ("test", "sw"): "Asha\tB-PER\nalikuja\tNOUN\n\n",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """PAN-X in XTREME's layout: a duplicate in training, an overlap, stripped labels, and a label that is none."""
+    folder = tmp_path / "data" / "panx"
+    folder.mkdir(parents=True)
+    for (split, language), text in SENTENCES.items():
+        (folder / f"{split}-{language}.tsv").write_text(text, encoding="utf-8")
+    return folder.parent
+
+
+def test_a_survey_counts_labels_lengths_duplicates_and_overlap(data: Path) -> None:
+    (found,) = api.check("panx", data=data)
+    held = {(one.split, one.language): one for one in found.holdings}
+    assert set(held) == {("train", "en"), ("dev", "en"), ("test", "de")}
+    train, dev, test = held["train", "en"], held["dev", "en"], held["test", "de"]
+    assert (train.rows, train.published, train.duplicates, train.overlap) == (3, 20_000, 1, None)
+    assert train.labels == (("B-LOC", 0.5), ("B-PER", 0.25), ("O", 0.25))
+    assert (train.median_length, train.longest) == (5, 7)
+    assert (dev.duplicates, dev.overlap, dev.trained_on) == (0, 1, "panx train en")
+    assert (test.unlabelled, test.labels, test.overlap) == (2, (), 1)
+    assert dict(found.absent)["dev"][0] == "af" and "en" not in dict(found.absent)["dev"]
+    assert len(found.damaged) == 1 and "test-sw.tsv" in found.damaged[0]
+
+
+def test_the_command_prints_all_of_it_and_fails_on_damaged_files(data: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["check", "panx", "--data", str(data)])
+    assert done.exit_code == 2
+    assert "stripped: cannot be scored" in done.output and "1 of panx train en" in done.output
+    assert "damaged: " in done.output and "test-sw.tsv, line 2: unknown tag 'NOUN'" in done.output
+    (data / "panx" / "test-sw.tsv").unlink()
+    assert CliRunner().invoke(cli.app, ["check", "panx", "--data", str(data)]).exit_code == 0
+
+
+def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:
+    found = {one.task: one for one in api.check(data=data)}
+    assert len(found) >= 11
+    assert not found["xnli"].holdings and dict(found["xnli"].absent)["test"][0] == "ar"
+
+
+def test_real_files_are_whole(shared_data: Path) -> None:
+    """Every split that is there can be read, and what was stripped is seen to be."""
+    found = {one.task: one for one in api.check(data=shared_data)}
+    assert not [line for one in found.values() for line in one.damaged]
+    stripped = {
+        (name, held.split) for name, one in found.items() for held in one.holdings if held.unlabelled == held.rows
+    }
+    assert stripped >= {("xnli", "test"), ("pawsx", "test"), ("panx", "test"), ("tydiqa", "test")}
+    zh = next(held for held in found["bucc"].holdings if held.language == "zh")
+    assert zh.rows == zh.published == 8_624 + 13_589

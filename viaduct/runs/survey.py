@@ -1,0 +1,160 @@
+"""What a data folder holds of one task: counts, labels, lengths, duplicates, and overlap with the training rows.
+
+Reads what is there and judges nothing; a split that is damaged is told and the others are still looked at.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from viaduct.errors import DataError
+from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read
+from viaduct.tasks.registry import task as card_of
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One split of one language."""
+
+    split: str
+    language: str
+    layout: str
+    rows: int
+    published: int | None
+    labels: tuple[tuple[str, float], ...]
+    """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; () where there are none."""
+    unlabelled: int
+    """Rows without gold: all of them in a test file whose labels were stripped. Plain text has none to lack."""
+    median_length: int
+    longest: int
+    """Characters of all texts of a row."""
+    duplicates: int
+    """Rows whose texts an earlier row of the same side has, labels aside."""
+    overlap: int | None
+    """Rows whose text (for questions: whose context) is also in the training rows; None for those themselves, and
+    where there are none."""
+    trained_on: str
+    """Which rows those are, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All splits of one task that are there."""
+
+    task: str
+    holdings: tuple[Holding, ...]
+    absent: tuple[tuple[str, tuple[str, ...]], ...]
+    """Split -> languages without files."""
+    damaged: tuple[str, ...]
+    """What could not be read, in words."""
+
+
+def survey(card: Task, data: Path) -> Survey:
+    """What this folder holds of the card's splits."""
+    splits = list(dict.fromkeys(split for source in card.sources for split in source.splits))
+    training = _Training(card, data)
+    holdings: list[Holding] = []
+    absent: dict[str, list[str]] = {}
+    damaged: list[str] = []
+    for split in splits:
+        for language in card.languages:
+            try:
+                locate(card, data, language, split)
+            except DataError:
+                absent.setdefault(split, []).append(language)
+                continue
+            try:
+                holdings.append(_holding(read(card, data, language, split), training))
+            except DataError as error:
+                damaged.append(str(error))
+    return Survey(
+        card.name,
+        tuple(holdings),
+        tuple((split, tuple(languages)) for split, languages in absent.items()),
+        tuple(damaged),
+    )
+
+
+class _Training:
+    """The texts of the rows that the task is trained on, read once per language."""
+
+    def __init__(self, card: Task, data: Path) -> None:
+        self.card = card_of(card.trained_on) if card.trained_on else card
+        self.data = data
+        self.known: dict[str, frozenset[str]] = {}
+
+    def texts(self, language: str) -> tuple[str, frozenset[str]]:
+        """(whose texts, the texts): of the language's own training rows where there are any, else of the English
+        ones."""
+        for code in dict.fromkeys((language, "en")):
+            if code not in self.known:
+                try:
+                    rows = read(self.card, self.data, code, "train").rows if code in self.card.languages else ()
+                except DataError:
+                    rows = ()
+                self.known[code] = frozenset(map(_shared_text, rows))
+            if self.known[code]:
+                return f"{self.card.name} train {code}", self.known[code]
+        return "", frozenset()
+
+
+def _holding(found: Dataset, training: _Training) -> Holding:
+    lengths = [sum(map(len, _texts(row))) for row in found.rows]
+    texts = Counter((getattr(row, "side", ""), _texts(row)) for row in found.rows)
+    plain = card_of(found.task).kind in UNLABELLED
+    own = found.split == "train" and training.card.name == found.task
+    where, known = ("", frozenset[str]()) if own else training.texts(found.language)
+    return Holding(
+        split=found.split,
+        language=found.language,
+        layout=found.layout,
+        rows=len(found.rows),
+        published=found.expected,
+        labels=_shares(found.rows),
+        unlabelled=0 if plain else sum(not is_labelled(row) for row in found.rows),
+        median_length=round(statistics.median(lengths)),
+        longest=max(lengths),
+        duplicates=len(found.rows) - len(texts),
+        overlap=sum(_shared_text(row) in known for row in found.rows) if known else None,
+        trained_on=where,
+    )
+
+
+def _shares(rows: Iterable[Row]) -> tuple[tuple[str, float], ...]:
+    count = Counter(label for row in rows for label in _labels(row))
+    return tuple((label, number / count.total()) for label, number in count.most_common())
+
+
+def _labels(row: Row) -> Iterator[str]:
+    if isinstance(row, Pair | Choice) and row.label is not None:
+        yield str(row.label)
+    elif isinstance(row, Tagged):
+        yield from row.tags or ()
+    elif isinstance(row, Span) and row.answers is not None:
+        yield "answer" if row.answers else "no answer"
+    elif isinstance(row, Sentence) and row.match is not None and row.side == "source":
+        yield "pair" if row.match else "no pair"
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    if isinstance(row, Pair):
+        return (row.first, row.second)
+    if isinstance(row, Choice):
+        return (row.context, row.question, *row.choices)
+    if isinstance(row, Tagged):
+        return row.tokens
+    if isinstance(row, Span):
+        return (row.context, row.question)
+    if isinstance(row, Captioned):
+        return (row.image, row.caption)
+    return (row.text,)
+
+
+def _shared_text(row: Row) -> str:
+    """What must not be in both training and evaluation: the context of questions, all texts of other rows."""
+    return row.context if isinstance(row, Span) else "\n".join(_texts(row))
