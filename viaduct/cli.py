@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from viaduct.errors import UsageError, ViaductError
+
+if TYPE_CHECKING:
+    from viaduct.runs.spec import Recipe
 
 INTERRUPTED = 130
 MISTAKE = 2
@@ -80,20 +83,45 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Run whatever of a recipe is not done yet, and write its report."""
-    from viaduct import api
-    from viaduct.runs.execute import DEVICES, Options
     from viaduct.runs.recipes import load_recipe
 
-    if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
     loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    options = Options(device=device, threads=threads, checkpoint_seconds=checkpoint_seconds)
-    try:
-        path = api.run(loaded, data=data, store=store, options=options, command=_command())
-    except KeyboardInterrupt as error:
-        typer.echo("stopped; run the same command again to go on", err=True)
-        raise typer.Exit(INTERRUPTED) from error
-    typer.echo(f"report: {path}")
+    _run(loaded, data, store, device, threads, checkpoint_seconds)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a command
+    encoder: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or a Hub name (with --revision).")],
+    tasks: Annotated[str, typer.Option(metavar="xtreme|NAME,...", help="Which of the nine tasks.")] = "xtreme",
+    revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="The Hub commit of the model.")] = None,
+    substitutions: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Recipe whose stand-ins for missing splits are used.")
+    ] = None,
+    data: Data = None,
+    store: StoreFolder = None,
+    set: Set = None,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
+) -> None:
+    """Train an encoder on each English training set with published settings, and evaluate it in every language."""
+    from viaduct import api, tables
+    from viaduct.runs.evaluation import XTREME, evaluation
+    from viaduct.runs.recipes import apply, load_recipe
+
+    recipe = evaluation(
+        encoder,
+        tasks=XTREME if tasks == "xtreme" else tuple(tasks.split(",")),
+        revision=revision,
+        seeds=_seeds(seeds) or (1,),
+        substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
+    )
+    recipe = apply(recipe, set or ())
+    if plan:
+        typer.echo(tables.plan(api.plan(recipe, data=data, store=store)))
+    else:
+        _run(recipe, data, store, device, threads)
 
 
 @app.command()
@@ -161,6 +189,28 @@ def miniature(
     manifest = api.miniature(directory, seed=seed, scale=scale)
     size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
     typer.echo(f"miniature world: {directory} ({size})")
+
+
+def _run(
+    recipe: Recipe,
+    data: Path | None,
+    store: Path | None,
+    device: str,
+    threads: int | None,
+    checkpoint_seconds: float = 300.0,
+) -> None:
+    from viaduct import api
+    from viaduct.runs.execute import DEVICES, Options
+
+    if device not in DEVICES:
+        raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
+    options = Options(device=device, threads=threads, checkpoint_seconds=checkpoint_seconds)
+    try:
+        path = api.run(recipe, data=data, store=store, options=options, command=_command())
+    except KeyboardInterrupt as error:
+        typer.echo("stopped; run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    typer.echo(f"report: {path}")
 
 
 def _notes(notes: tuple[str, ...]) -> None:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from viaduct import cli
+from viaduct.errors import UsageError
+from viaduct.miniature import world
+from viaduct.runs.evaluation import XTREME, evaluation
+from viaduct.runs.spec import Substitution
+
+
+def model(folder: Path, **config: int) -> str:
+    """A folder with nothing but a configuration."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_settings_follow_the_size_of_the_encoder(tmp_path: Path) -> None:
+    base = evaluation(model(tmp_path / "base", hidden_size=768, num_hidden_layers=12))
+    large = evaluation(model(tmp_path / "large", hidden_size=1024, num_hidden_layers=24))
+    assert [target.task for target in base.targets] == list(XTREME)
+    by_task = {name: {one.task: one for one in recipe.targets} for name, recipe in (("b", base), ("l", large))}
+    assert (by_task["b"]["xnli"].training.learning_rate, by_task["b"]["xnli"].training.epochs) == (2e-5, 5.0)
+    assert by_task["b"]["xquad"].training.learning_rate == 3e-5
+    # The rate at which XLM-R large fails to learn is never used.
+    assert {one.training.learning_rate for one in large.targets if one.training.evaluations} == {1e-5}
+    assert (by_task["b"]["tatoeba"].layer, by_task["l"]["tatoeba"].layer) == (8, 14)
+    assert by_task["b"]["xquad"].training == by_task["b"]["mlqa"].training, "else SQuAD is trained on twice"
+
+
+def test_other_shapes_and_names(tmp_path: Path) -> None:
+    xlm = evaluation(model(tmp_path / "XLM-17", emb_dim=1280, n_layers=16), tasks=("bucc",), seeds=(3,))
+    assert (xlm.name, xlm.targets[0].layer, xlm.seeds) == ("evaluate-xlm-17", None, (3,))
+    with pytest.raises(UsageError, match="Did you mean 'xquad'"):
+        evaluation(str(tmp_path / "XLM-17"), tasks=("xqad",))
+    with pytest.raises(UsageError, match="Hub name without a revision"):
+        evaluation("somebody/something")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"has no config\.json"):
+        evaluation(str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="does not say how wide"):
+        evaluation(model(tmp_path / "odd", layers=3))
+
+
+def test_only_substitutions_that_concern_the_tasks_are_taken(tmp_path: Path) -> None:
+    several = [
+        Substitution(task=task, split="test", use_split="dev", why="the labels are not here")
+        for task in ("xnli", "mnli", "bucc")
+    ]
+    folder = model(tmp_path / "base", hidden_size=768, num_hidden_layers=12)
+    made = evaluation(folder, tasks=("xnli",), substitutions=several)
+    assert [one.task for one in made.substitutions] == ["xnli", "mnli"]
+
+
+def test_the_plan_shares_what_can_be_shared(tiny_encoder: Path, tmp_path: Path) -> None:
+    world.write(tmp_path / "data", scale=0.01)
+    options = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), "--plan"]
+    done = CliRunner().invoke(cli.app, ["evaluate", str(tiny_encoder), *options])
+    assert done.exit_code == 0, done.output
+    stages = [line.split()[0] for line in done.output.splitlines() if line.startswith("encoder/")]
+    trained = [stage for stage in stages if stage.endswith("/train")]
+    assert len(trained) == 6, "XNLI, PAWS-X, POS, NER, TyDiQA, and SQuAD once for XQuAD and MLQA"
+    assert sum(stage.endswith("/score") for stage in stages) == 9
+    assert not (tmp_path / "store").exists()

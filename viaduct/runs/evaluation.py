@@ -1,0 +1,124 @@
+"""The recipe behind `viaduct evaluate`: one encoder, no intermediate task, published hyperparameters.
+
+The numbers come from two releases, by the encoder's width; both are declared in the table below. Batches are counted in
+tokens here, so "32 rows" of a release becomes 32 times the mean length of the training rows in XLM-R's tokens. Large
+encoders are trained at 1e-5 throughout: XLM-R large fails to learn XNLI at 3e-5 with some seeds (transformers issue
+10588, fairseq issue 1367), which X-STILTs' 1e-5 avoids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from viaduct.errors import UsageError, unknown
+from viaduct.results.submission import FOLDERS
+from viaduct.runs.fingerprint import encoder_identity
+from viaduct.runs.spec import Recipe, Substitution, Target, Training
+from viaduct.tasks.registry import task as card_of
+
+XTREME = tuple(folder.card for folder in FOLDERS)
+
+LARGE_WIDTH = 1024
+"""Encoders at least this wide get the settings for large ones."""
+
+MEAN_TOKENS = {"xnli": 40, "pawsx": 60, "udpos": 32, "panx": 18, "xquad": 200, "mlqa": 200, "tydiqa": 160}
+"""Of a training row (for questions, of a window), rounded."""
+
+QUESTIONS = ("xquad", "mlqa", "tydiqa")
+
+BASE = {"xnli": 5.0, "pawsx": 5.0, "udpos": 10.0, "panx": 10.0, "xquad": 3.0, "mlqa": 3.0, "tydiqa": 3.0}
+"""Epochs; 2e-5 (questions 3e-5), 32 rows a step, 128 tokens (questions 384, stride 128), checkpoint by English dev.
+XTREME, scripts/train_*.sh at 838c13b."""
+
+LARGE = {"xnli": 2.0, "pawsx": 5.0, "udpos": 10.0, "panx": 10.0, "xquad": 2.0, "mlqa": 2.0, "tydiqa": 2.0}
+"""Epochs; 1e-5, 10 % warm-up, 32 rows a step (questions 16), 256 tokens (questions 384, stride 128), checkpoint by
+English dev. X-STILTs' release: jiant, guides/projects/xstilts.md."""
+
+LAYER = {12: 8, 24: 14}
+"""Encoder layers -> the one that is pooled for retrieval (XTREME's mBERT script; X-STILTs' release). Others: two
+thirds up. XLM-R large's published Tatoeba number (57.3) belongs to layer 10 (google-research/xtreme, pull request
+104)."""
+
+
+def evaluation(
+    encoder: str,
+    *,
+    tasks: Sequence[str] = XTREME,
+    revision: str | None = None,
+    seeds: tuple[int, ...] = (1,),
+    substitutions: Sequence[Substitution] = (),
+) -> Recipe:
+    """The recipe that evaluates this encoder (a folder, or a Hub name with its revision) on these XTREME tasks.
+
+    Every language with labelled files is evaluated; the report names the others. Raises UsageError for unknown tasks,
+    and when the encoder's configuration cannot be read.
+    """
+    for task in tasks:
+        if task not in XTREME:
+            raise unknown("task of XTREME", task, XTREME)
+    width, layers = shape(encoder, revision)
+    name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]
+    return Recipe(
+        name=f"evaluate-{name.lower()}",
+        hypothesis=f"None: {encoder} evaluated with the published settings for its size.",
+        encoder=encoder,
+        revision=revision,
+        targets=tuple(_target(task, width, layers) for task in tasks),
+        seeds=seeds,
+        substitutions=tuple(one for one in substitutions if one.task in _concerned(tasks)),
+    )
+
+
+def _concerned(tasks: Sequence[str]) -> set[str]:
+    return {*tasks, *(trained for task in tasks if (trained := card_of(task).trained_on) is not None)}
+
+
+def _target(task: str, width: int, layers: int) -> Target:
+    if task not in MEAN_TOKENS:
+        retrieval = Training(max_length=512, evaluations=0)
+        return Target(task=task, languages="available", layer=LAYER.get(layers), training=retrieval)
+    large, question = width >= LARGE_WIDTH, task in QUESTIONS
+    rows = 16 if large and question else 32
+    training = Training(
+        learning_rate=1e-5 if large else 3e-5 if question else 2e-5,
+        epochs=(LARGE if large else BASE)[task],
+        batch_tokens=rows * MEAN_TOKENS[task],
+        max_length=384 if question else 256 if large else 128,
+        stride=128 if question else 64,
+        weight_decay=0.0 if large or not question else 1e-4,
+        evaluations=10,
+        dev_rows=None,
+    )
+    return Target(task=task, languages="available", training=training)
+
+
+def shape(encoder: str, revision: str | None) -> tuple[int, int]:
+    """(width, layers) from the encoder's config.json, of a folder or from the Hub. Raises UsageError without one."""
+    path = Path(encoder) / "config.json"
+    if Path(encoder).is_dir() and not path.is_file():
+        raise UsageError(f"{encoder} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
+    if not Path(encoder).is_dir():
+        path = _from_hub(encoder, revision)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        width = next(config[key] for key in ("hidden_size", "emb_dim", "d_model", "dim") if key in config)
+        layers = next(config[key] for key in ("num_hidden_layers", "n_layers", "num_layers") if key in config)
+    except (ValueError, TypeError, StopIteration) as error:
+        raise UsageError(f"{path} does not say how wide and deep the encoder is") from error
+    return int(width), int(layers)
+
+
+def _from_hub(encoder: str, revision: str | None) -> Path:
+    import huggingface_hub  # slow to load, and folders do not need it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    encoder_identity(encoder, revision)  # which refuses a name without a revision
+    try:
+        return Path(huggingface_hub.hf_hub_download(encoder, "config.json", revision=revision))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UsageError(
+            f"the configuration of '{encoder}' at {revision} cannot be had: {str(error).splitlines()[0]}",
+            fix="check the name, the revision and the network, or name a folder",
+        ) from error
