@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from viaduct.errors import UsageError
 from viaduct.inference import neighbours
-from viaduct.inference.neighbours import nearest_both_ways
+from viaduct.inference.neighbours import Saving, block_size, nearest_both_ways
 
 
 def brute_force(query: np.ndarray, candidate: np.ndarray, k: int) -> tuple[list[list[float]], list[list[int]]]:
@@ -35,7 +38,7 @@ def test_neighbours_are_those_of_brute_force(
     random = np.random.default_rng(seed)
     query, candidate = (random.integers(-largest, largest + 1, (size, 3)).astype(np.float32) for size in sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "BLOCK", block)
+        patch.setattr(neighbours, "LARGEST_BLOCK", block)
         found = nearest_both_ways(torch.from_numpy(query), torch.from_numpy(candidate), k)
     for one, (first, second) in zip(found, ((query, candidate), (candidate, query)), strict=True):
         values, indices = brute_force(first, second, k)
@@ -54,3 +57,40 @@ def test_there_are_no_more_neighbours_than_sentences() -> None:
     forward, backward = nearest_both_ways(torch.eye(3)[:1], torch.eye(3), 4)
     assert forward.indices_NK.tolist() == [[0, 1, 2]]
     assert backward.indices_NK.tolist() == [[0], [0], [0]]
+
+
+def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "LARGEST_BLOCK", 8)
+    generator = torch.Generator().manual_seed(1)
+    query, candidate = torch.randn(50, 4, generator=generator), torch.randn(41, 4, generator=generator)
+    whole = nearest_both_ways(query, candidate, 3)
+    saving = Saving(tmp_path / "search.safetensors", 0.0)
+    steps: list[float] = []
+
+    def stop(done: float, total: float) -> None:
+        steps.append(done / total)
+        if done >= total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nearest_both_ways(query, candidate, 3, saving=saving, progress=stop)
+    assert steps == [8 / 50, 16 / 50, 24 / 50, 32 / 50]
+    rest: list[float] = []
+    resumed = nearest_both_ways(
+        query, candidate, 3, saving=saving, progress=lambda done, total: rest.append(done / total)
+    )
+    assert rest == [32 / 50, 40 / 50, 48 / 50, 1.0], "only the rows after the last saved ones are done again"
+    for one, other in zip(whole, resumed, strict=True):
+        assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)
+
+
+def test_the_block_fits_the_memory_that_is_left() -> None:
+    limit = 4 * 10**9
+    size = block_size(400_000, 400_000, 1024, 4, limit)
+    assert size == neighbours.LARGEST_BLOCK
+    vectors = 4 * 800_000 * 1024
+    assert vectors + 12 * 2 * 800_000 * 4 + 4 * neighbours.COPIES * size**2 <= limit
+    small = block_size(1000, 1000, 64, 4, 2_000_000)
+    assert neighbours.SMALLEST_BLOCK <= small < 400
+    with pytest.raises(UsageError, match=r"needs 3\.\d\d GB at least; the limit is 1\.00 GB"):
+        block_size(400_000, 400_000, 1024, 4, 10**9)
