@@ -167,8 +167,8 @@ def submission(scores: SubmissionScores) -> str:
         for metric, mean in means.items():
             count = f"{len(one.by_language)} of {len(one.folder.languages)}"
             lines.append((one.folder.name, name.get(metric, metric), f"{100 * mean:.2f}", count, _partial(one)))
-    means = table(("task", "metric", "mean", "languages", ""), lines, frozenset({2, 3}))
-    parts = [means, *(_by_language(one) for one in scores.tasks)]
+    overview = table(("task", "metric", "mean", "languages", ""), lines, frozenset({2, 3}))
+    parts = [overview, *(_by_language(one) for one in scores.tasks)]
     averages = [(group, f"{100 * value:.2f}") for group, value in scores.groups().items()]
     overall = scores.overall()
     averages += [] if overall is None else [("all nine tasks", f"{100 * overall:.2f}")]

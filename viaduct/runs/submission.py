@@ -80,9 +80,9 @@ def write(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
     folder that is there, DataError for rows without prediction or (with `labels`) without label.
     """
     for folder, cell in cells.items():
-        path = cell.score.inputs["predictions"].path
-        if store.record(path) is None:
-            raise StoreError(f"the predictions of {folder.name} are not made yet ({path})", fix="finish the run first")
+        stage = cell.score.inputs["predictions"].path
+        if store.record(stage) is None:
+            raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix="finish the run first")
     wanted = [path for path in (directory, labels) if path is not None]
     for path in wanted:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
