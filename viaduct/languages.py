@@ -1,7 +1,8 @@
 """The languages once: code, ISO 639-3 as used by the datasets' file names, English name, script, family.
 
-The 40 languages of XTREME (arXiv 2003.11080, table 6); families as there, with Basque and Korean as isolates.
-Nothing else in the package types a language list: cards select from this table.
+The 40 languages of XTREME (arXiv 2003.11080, table 6), families as there, with Basque and Korean as isolates; then
+those that XTREME-R adds (arXiv 2104.07412, table 8). Nothing else in the package types a language list: cards select
+from this table.
 """
 
 from __future__ import annotations
@@ -64,16 +65,34 @@ vi vie Vietnamese Latn Austro-Asiatic
 yo yor Yoruba     Latn Niger-Congo
 zh cmn Chinese    Hans Sino-Tibetan
 """
+"""XTREME."""
+
+_MORE = """
+az aze Azerbaijani Latn Turkic
+gu guj Gujarati    Gujr Indo-Aryan
+ht hat Haitian     Latn Creole
+lt lit Lithuanian  Latn Baltic
+pa pan Punjabi     Guru Indo-Aryan
+pl pol Polish      Latn Slavic
+qu que Quechua     Latn Quechuan
+ro ron Romanian    Latn Romance
+uk ukr Ukrainian   Cyrl Slavic
+wo wol Wolof       Latn Niger-Congo
+"""
+"""XTREME-R."""
 
 LANGUAGES: dict[str, Language] = {
     code: Language(code, iso3, name, script, family)
-    for code, iso3, name, script, family in (line.split() for line in _TABLE.strip().splitlines())
+    for code, iso3, name, script, family in (line.split() for line in (_TABLE + _MORE).split("\n") if line)
 }
 
+XTREME: tuple[str, ...] = tuple(line.split()[0] for line in _TABLE.strip().splitlines())
+"""Codes of the languages that XTREME's tasks are chosen from."""
+
 FAMILY_ORDER: tuple[str, ...] = (
-    "Germanic", "Romance", "Slavic", "Greek", "Iranian", "Indo-Aryan", "Uralic", "Basque", "Turkic", "Kartvelian",
-    "Afro-Asiatic", "Niger-Congo", "Dravidian", "Austronesian", "Austro-Asiatic", "Kra-Dai", "Sino-Tibetan",
-    "Koreanic", "Japonic",
+    "Germanic", "Romance", "Creole", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan", "Uralic", "Basque",
+    "Turkic", "Kartvelian", "Afro-Asiatic", "Niger-Congo", "Dravidian", "Austronesian", "Austro-Asiatic", "Kra-Dai",
+    "Sino-Tibetan", "Koreanic", "Japonic", "Quechuan",
 )  # fmt: skip
 """Families from English outwards (Indo-European first, then by area), the row order of heat maps."""
 

@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from viaduct.languages import LANGUAGES
+from viaduct.languages import XTREME
 from viaduct.results.record import About, DataNote, ResultRow, StageCost, SubstitutionNote
 
 XNLI = "en ar bg de el es fr hi ru sw th tr ur vi zh"
-NER = " ".join(LANGUAGES)
+NER = " ".join(XTREME)
 POS = "en af ar bg de el es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh"
 TATOEBA = "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,6 +211,22 @@ def columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
             message = f"{len(fields)} tab-separated fields, but the header has {len(header)}"
             raise DataError(message, path=path, line=number, fix=_DOWNLOAD)
         yield Record(number, tuple(fields[place] for place in places))
+
+
+def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """(line number, the values of these fields) for every line, each a JSON object; other fields are ignored.
+
+    Raises DataError with the line for what is not JSON or lacks a field.
+    """
+    for number, line in numbered_lines(path):
+        try:
+            record = json.loads(line)
+            values = tuple(record[name] for name in names)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"not a JSON object with {', '.join(names)}", path=path, line=number, fix=_DOWNLOAD
+            ) from error
+        yield number, values
 
 
 def label_of(given: str, names: Mapping[str, str], path: Path, line: int) -> str:

@@ -8,15 +8,12 @@ It is XNLI's English training set. XNLI and PAWS-X are not read here, nor is Mul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
-from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import columns, hub_pairs, label_of, numbered_lines, xtreme_pairs
+from viaduct.tasks.formats import columns, hub_pairs, json_lines, label_of, xtreme_pairs
 
 LANGUAGES = ("en",)
 LABELS = ("contradiction", "entailment", "neutral")
@@ -26,7 +23,6 @@ HUB_LABELS = ("entailment", "neutral", "contradiction")
 """By label id, as in huggingface/datasets datasets/xnli/xnli.py@2db2749 and the Hub's multi_nli."""
 
 NO_MAJORITY = "-"
-_FIELDS = ("gold_label", "sentence1", "sentence2")
 
 
 def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -35,20 +31,9 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Pair]:
     The id is the number of the line from 0, so it stays the same whichever lines are left out.
     """
     path = files["rows"][0]
-    for number, line in numbered_lines(path):
-        label, first, second = _parsed(line, path, number)
+    for number, (label, first, second) in json_lines(path, ("gold_label", "sentence1", "sentence2")):
         if label != NO_MAJORITY:
             yield Pair(str(number - 1), language, first, second, label_of(label, NAMES, path, number))
-
-
-def _parsed(line: str, path: Path, number: int) -> tuple[str, str, str]:
-    try:
-        record = json.loads(line)
-        label, first, second = (record[field] for field in _FIELDS)
-    except (ValueError, TypeError, KeyError) as error:
-        message = f"not a JSON object with {', '.join(_FIELDS)}"
-        raise DataError(message, path=path, line=number, fix="download the file again: it may be cut off") from error
-    return label, first, second
 
 
 def read_translated(files: Files, language: str, _split: str) -> Iterator[Pair]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.languages import LANGUAGES as TABLE
+from viaduct.languages import XTREME
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import aligned_lines
 
 _OTHER_CODES = {"ar": "arb", "fa": "fas", "ms": "msa", "sw": "swa", "tl": "fil", "zh": "zho-CN"}
-CODES = {code: _OTHER_CODES.get(code, language.iso3) for code, language in TABLE.items() if code not in ("en", "jv")}
+CODES = {code: _OTHER_CODES.get(code, TABLE[code].iso3) for code in XTREME if code not in ("en", "jv")}
 """Our code -> the word in NTREX's file names."""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from viaduct.languages import LANGUAGES as ALL_LANGUAGES
+from viaduct.languages import XTREME
 from viaduct.metrics.tagging import panx_scores
 from viaduct.rows import Tagged
 from viaduct.tasks.card import Files, Hub, Published, Source, Task
@@ -20,7 +20,7 @@ from viaduct.tasks.conll import hub_sentences, number, read_token_tags
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 """In the order of the Hub's numbers."""
 
-LANGUAGES = tuple(ALL_LANGUAGES)
+LANGUAGES = XTREME
 
 _COUNTS = {
     (20_000, 10_000): "ar bg de el en es fa fi fr he hu id it ja ko nl pt ru th tr vi zh",

@@ -21,6 +21,8 @@ from viaduct.tasks.tatoeba import CARD as TATOEBA
 from viaduct.tasks.text import CARD as TEXT
 from viaduct.tasks.tydiqa import CARD as TYDIQA
 from viaduct.tasks.udpos import CARD as UDPOS
+from viaduct.tasks.xcopa import CARD as XCOPA
+from viaduct.tasks.xcopa import COPA
 from viaduct.tasks.xnli import CARD as XNLI
 from viaduct.tasks.xquad import CARD as XQUAD
 
@@ -34,8 +36,10 @@ TASKS: tuple[Task, ...] = (
     TYDIQA,
     BUCC,
     TATOEBA,
+    XCOPA,
     MNLI,
     SQUAD,
+    COPA,
     TEXT,
     NTREX,
 )

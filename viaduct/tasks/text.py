@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.languages import LANGUAGES
+from viaduct.languages import XTREME
 from viaduct.rows import Sentence
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import text_lines
@@ -25,7 +25,7 @@ CARD = Task(
     version=1,
     title="Plain text",
     kind="text",
-    languages=tuple(LANGUAGES),
+    languages=XTREME,
     sources=(Source("official", {"rows": "text/{language}.txt.gz"}, read, {"train": "train"}),),
     metric=None,
     metrics=(),

@@ -13,6 +13,7 @@ from itertools import chain
 
 from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES as ALL_LANGUAGES
+from viaduct.languages import XTREME
 from viaduct.metrics.tagging import udpos_scores
 from viaduct.rows import Tagged
 from viaduct.tasks.card import Files, Hub, Published, Source, Task
@@ -24,7 +25,7 @@ LABELS = (
 )  # fmt: skip
 """The 17 universal tags, in the order of the Hub's numbers. `_` (never annotated) is refused, never mapped to X."""
 
-LANGUAGES = tuple(code for code in ALL_LANGUAGES if code not in {"bn", "jv", "ka", "ml", "ms", "my", "sw"})
+LANGUAGES = tuple(code for code in XTREME if code not in {"bn", "jv", "ka", "ml", "ms", "my", "sw"})
 """The 33 of XTREME's 40 languages that had a treebank."""
 
 _COUNTS = """

@@ -1,0 +1,80 @@
+"""XCOPA: which of two sentences is the cause (or the effect) of a premise? 11 languages, and English COPA to train on.
+
+A line of xcopa/data/et/test.et.jsonl:
+    {"premise": "The tea is cold.", "choice1": "It stood for an hour.", "choice2": "It was drunk.",
+     "question": "cause", "label": 0, "idx": 7, "changed": false}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viaduct.errors import DataError
+from viaduct.metrics.classification import accuracy
+from viaduct.rows import Choice
+from viaduct.tasks.card import Files, Published, Source, Task
+from viaduct.tasks.formats import json_lines
+
+LANGUAGES = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
+QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
+"""The files' word -> the question that is asked, in English everywhere (arXiv 2005.00333, section 4)."""
+FIELDS = ("idx", "premise", "question", "choice1", "choice2", "label")
+
+
+def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
+    """The rows of a file; ids are its idx. Raises DataError for another question, and a label that is not 0 or 1."""
+    path = files["rows"][0]
+    for line, (given, premise, question, first, second, label) in json_lines(path, FIELDS):
+        if question not in QUESTIONS:
+            raise DataError(f"unknown question '{question}'", path=path, line=line, fix="use cause or effect")
+        if label not in (0, 1) or isinstance(label, bool):
+            raise DataError(f"unknown label {label!r}", path=path, line=line, fix="use 0 or 1")
+        yield Choice(str(given), language, premise, QUESTIONS[question], (first, second), label)
+
+
+CARD = Task(
+    name="xcopa",
+    version=1,
+    title="XCOPA",
+    kind="choice",
+    languages=LANGUAGES,
+    sources=(
+        Source(
+            "official",
+            {"rows": "xcopa/data/{language}/{split}.{language}.jsonl"},
+            read,
+            {"dev": "val", "test": "test"},
+        ),
+    ),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="copa",
+    expected={(language, split): rows for language in LANGUAGES for split, rows in (("dev", 100), ("test", 500))},
+    published=(Published("human", "accuracy", 0.976, "arXiv 2005.00333, average over the languages"),),
+    licence="CC BY 4.0",
+    citation="Ponti et al. 2020: XCOPA: A Multilingual Dataset for Causal Commonsense Reasoning",
+    differs="Trained on English COPA alone; XTREME-R trains on Social IQa first, which is no card here.",
+)
+
+COPA = Task(
+    name="copa",
+    version=1,
+    title="COPA",
+    kind="choice",
+    languages=("en",),
+    sources=(
+        Source(
+            "official",
+            {"rows": "xcopa/copa_en/{split}-{language}.jsonl"},
+            read,
+            {"train": "train", "dev": "val"},
+        ),
+    ),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="copa",
+    expected={("en", "train"): 400, ("en", "dev"): 100},
+    licence="BSD 2-Clause",
+    citation="Roemmele, Bejan, Gordon 2011: Choice of Plausible Alternatives",
+    differs="Read as SuperGLUE splits it; its test labels are not public, so dev is the only split to evaluate on.",
+)
