@@ -8,7 +8,7 @@ Command:   make demo
 Cost:      see docs/log.md
 """
 
-from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Target, Training
+from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Retrieval, Target, Training
 
 ENCODER = Pretrain(
     name="mini-2x128",
@@ -66,8 +66,8 @@ def recipe() -> Recipe:
             Target(task="xquad", training=training(300, 192), languages="available"),
             Target(task="mlqa", training=training(300, 192), languages="available"),
             Target(task="tydiqa", training=training(100, 192), languages="available"),
-            Target(task="bucc", languages="available", layer=1, centre=True),
-            Target(task="tatoeba", languages="available", layer=1, centre=True),
+            Target(task="bucc", languages="available", retrieval=Retrieval(layers=(1,), centre=True)),
+            Target(task="tatoeba", languages="available", retrieval=Retrieval(layers=(1,), centre=True)),
         ),
         seeds=(1,),
         miniature=True,

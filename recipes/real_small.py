@@ -13,7 +13,7 @@ xtreme_download/ (or download/).
 Several official splits are not freely available; every stand-in is declared below and shown in the report.
 """
 
-from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Substitution, Target, Training
+from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Retrieval, Substitution, Target, Training
 
 ENCODER = Pretrain(
     name="small-4x256",
@@ -110,8 +110,10 @@ def recipe() -> Recipe:
             Target(task="panx", training=TAGS, languages="available"),
             Target(task="xquad", training=QUESTIONS, languages="available"),
             Target(task="tydiqa", training=QUESTIONS.model_copy(update={"epochs": 2.0}), languages="available"),
-            Target(task="bucc", training=PAIRS, languages="available", layer=3, centre=True),
-            Target(task="tatoeba", training=PAIRS, languages="available", layer=3, centre=True),
+            Target(task="bucc", training=PAIRS, languages="available", retrieval=Retrieval(layers=(3,), centre=True)),
+            Target(
+                task="tatoeba", training=PAIRS, languages="available", retrieval=Retrieval(layers=(3,), centre=True)
+            ),
         ),
         seeds=(1,),
         substitutions=SUBSTITUTIONS,

@@ -169,6 +169,7 @@ def context(
         device="cpu",
         threads=1,
         checkpoint_seconds=1e9,
+        memory_bytes=10**9,
         progress=lambda *_: None,
     )
     for place in (made.directory, made.scratch, made.cache):

@@ -11,6 +11,7 @@ import typer
 from viaduct.errors import UsageError, ViaductError
 
 if TYPE_CHECKING:
+    from viaduct.runs.execute import Options
     from viaduct.runs.spec import Recipe
 
 INTERRUPTED = 130
@@ -33,6 +34,9 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", h
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all usable cores].")]
+Memory = Annotated[
+    float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
+]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
@@ -80,13 +84,14 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
+    memory_gb: Memory = 4.0,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Run whatever of a recipe is not done yet, and write its report."""
     from viaduct.runs.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    _run(loaded, data, store, device, threads, checkpoint_seconds)
+    _run(loaded, data, store, _options(device, threads, memory_gb, checkpoint_seconds))
 
 
 @app.command()
@@ -103,6 +108,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
+    memory_gb: Memory = 4.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
     """Train an encoder on each English training set with published settings, and evaluate it in every language."""
@@ -121,7 +127,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     if plan:
         typer.echo(tables.plan(api.plan(recipe, data=data, store=store)))
     else:
-        _run(recipe, data, store, device, threads)
+        _run(recipe, data, store, _options(device, threads, memory_gb, 300.0))
 
 
 @app.command()
@@ -191,20 +197,19 @@ def miniature(
     typer.echo(f"miniature world: {directory} ({size})")
 
 
-def _run(
-    recipe: Recipe,
-    data: Path | None,
-    store: Path | None,
-    device: str,
-    threads: int | None,
-    checkpoint_seconds: float = 300.0,
-) -> None:
-    from viaduct import api
+def _options(device: str, threads: int | None, memory_gb: float, checkpoint_seconds: float) -> Options:
     from viaduct.runs.execute import DEVICES, Options
 
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
-    options = Options(device=device, threads=threads, checkpoint_seconds=checkpoint_seconds)
+    return Options(
+        device=device, threads=threads, checkpoint_seconds=checkpoint_seconds, memory_bytes=int(memory_gb * 1e9)
+    )
+
+
+def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options) -> None:
+    from viaduct import api
+
     try:
         path = api.run(recipe, data=data, store=store, options=options, command=_command())
     except KeyboardInterrupt as error:

@@ -47,8 +47,6 @@ def stage(kind: str, trained: Path, folder: Path, rows: dict[str, list[Row]], ma
         split="test",
         max_length=max_length,
         stride=8,
-        layer=None,
-        pooling="mean",
     )
     parts = {(name, "test", language): part for language, part in rows.items()}
     return tiny.context(work, folder, parts, encoder=trained / kind / "encoder")

@@ -13,15 +13,23 @@ from torch.nn.functional import normalize
 
 from viaduct.encode.tokens import Limits, encode
 from viaduct.errors import DataError, UsageError
-from viaduct.inference import neighbours, predict, retrieve
+from viaduct.inference import embed as embedding
+from viaduct.inference import neighbours, predict
+from viaduct.inference.embed import Embedding, checked_layers, embed
+from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder
-from viaduct.rows import Row, Sentence
+from viaduct.rows import Pair, Row, Sentence
+from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context, PredictWork
 from viaduct.tasks import registry
 
 SIDES = (("source", "zh"), ("target", "en"))
+
+
+NAMES = {"max": "max", "intersection": "intersect"}
+SEARCH = Search(10**9)
 
 
 def official(folder: Path) -> tuple[list[Sentence], torch.Tensor]:
@@ -38,41 +46,83 @@ def official(folder: Path) -> tuple[list[Sentence], torch.Tensor]:
     return rows, normalize(torch.from_numpy(np.concatenate(vectors)), dim=1)
 
 
+def mined(rows: list[Sentence], vectors_ND: torch.Tensor, how: Retrieval | None = None) -> list[Candidate]:
+    """The candidates of these rows; repeated texts keep the vector of their last line."""
+    sides = []
+    for name in ("source", "target"):
+        positions = [at for at, row in enumerate(rows) if row.side == name]
+        mine_rows = [rows[at] for at in positions]
+        sides.append(side_of(mine_rows, vectors_ND[positions][distinct(mine_rows)]))
+    return mine(*sides, how or Retrieval(), SEARCH)
+
+
 @pytest.mark.parametrize("split", ["dev", "test"])
 @pytest.mark.parametrize("block", [64, 4096])
+@pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])
+@pytest.mark.parametrize("candidates", ["max", "intersection"])
 def test_mined_pairs_are_the_official_ones(
-    split: str, block: int, shared_oracles: Path, monkeypatch: pytest.MonkeyPatch
+    split: str, block: int, margin: str, candidates: str, shared_oracles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The official candidates in their order, less those that its evaluation drops: a text that several ids have."""
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LARGEST_BLOCK", block)
     folder = shared_oracles / "retrieval" / "bucc"
     rows, vectors = official(folder / split)
     text = {row.id: row.text.strip() for row in rows}
     count = {side: Counter(row.text.strip() for row in rows if row.side == side) for side, _ in SIDES}
-    path = folder / "expected" / f"candidates.{split}.max.ratio.tsv"
+    path = folder / "expected" / f"candidates.{split}.{NAMES[candidates]}.{margin}.tsv"
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
     expected = [
         (float(score), source.strip(), target.strip())
         for score, source, target in lines
         if count["source"][source.strip()] == count["target"][target.strip()] == 1
     ]
-    found = retrieve.mine(rows, vectors)
     assert len(expected) < len(lines), "the oracle repeats no line, so the rule is not tested"
-    mined = [(text[source], text[target]) for _, source, target in found]
-    assert mined == [(source, target) for _, source, target in expected]
+    found = mined(rows, vectors, Retrieval.model_validate({"margin": margin, "candidates": candidates}))
+    pairs = [(text[source], text[target]) for _, source, target in found]
+    if candidates == "intersection":  # the official code writes these in the order of the sentences
+        expected.sort(key=lambda pair: -pair[0])
+    assert pairs == [(source, target) for _, source, target in expected]
     assert [score for score, *_ in found] == pytest.approx([score for score, *_ in expected], abs=1e-6)
 
 
-def test_threshold_and_scores_from_vectors_are_the_official_ones(shared_oracles: Path) -> None:
+def test_one_neighbour_is_the_official_variant(shared_oracles: Path) -> None:
     folder = shared_oracles / "retrieval" / "bucc"
-    expected = json.loads((folder / "expected" / "expected.json").read_text())["mined"]["max.ratio"]
-    threshold = retrieve.tune(*official(folder / "dev"))
+    rows, vectors = official(folder / "dev")
+    text = {row.id: row.text.strip() for row in rows}
+    lines = (folder / "expected" / "candidates.dev.max.ratio.k-1.tsv").read_text(encoding="utf-8").split("\n")
+    expected = {tuple(part.strip() for part in line.split("\t")[1:]) for line in lines if line}
+    found = {(text[source], text[target]) for _, source, target in mined(rows, vectors, Retrieval(neighbours=1))}
+    assert found and found <= expected
+
+
+@pytest.mark.parametrize("how", ["max.ratio", "max.distance", "max.absolute", "intersect.ratio", "intersect.distance"])
+def test_threshold_and_scores_from_vectors_are_the_official_ones(how: str, shared_oracles: Path) -> None:
+    folder = shared_oracles / "retrieval" / "bucc"
+    expected = json.loads((folder / "expected" / "expected.json").read_text())["mined"][how]
+    candidates, _, margin = how.partition(".")
+    given = {"margin": margin, "candidates": {"intersect": "intersection"}.get(candidates, candidates)}
+    retrieval = Retrieval.model_validate(given)
+    rows, vectors = official(folder / "dev")
+    threshold, f1 = tune(rows, mined(rows, vectors, retrieval))
     assert threshold == pytest.approx(expected["threshold"], abs=1e-6)
+    assert 100 * f1 == pytest.approx(expected["dev"]["F1"], abs=1e-9)
     rows, vectors = official(folder / "test")
-    lines = retrieve.mined_lines(rows, retrieve.mine(rows, vectors), threshold)
+    lines = mined_lines(rows, mined(rows, vectors, retrieval), threshold)
     predictions = {one["id"]: Prediction(one["id"], "zh", one["prediction"]) for one in lines}
     scores = {score.metric: 100 * score.value for score in bucc_f1(rows, predictions)}
     assert scores == pytest.approx(expected["test_by_evaluate.py"], abs=1e-9)
+
+
+def test_one_direction_gives_every_sentence_its_best() -> None:
+    rows = [Sentence(f"s{at}", "de", f"s {at}", "source") for at in range(3)]
+    rows += [Sentence(f"t{at}", "de", f"t {at}", "target") for at in range(2)]
+    vectors = vectors_of((1, 0), (0, 1), (0.1, 1), (1, 0.05), (0, 1))
+    forward = mined(rows, vectors, Retrieval(candidates="forward", margin="absolute"))
+    assert {pair[1:] for pair in forward} == {("s0", "t0"), ("s1", "t1"), ("s2", "t1")}
+    backward = mined(rows, vectors, Retrieval(candidates="backward", margin="absolute"))
+    assert {pair[1:] for pair in backward} == {("s0", "t0"), ("s1", "t1")}
+    both = mined_lines(rows, [(0.9, "s0", "t1"), (0.8, "s0", "t0")], 0.5)
+    assert both[0]["prediction"] == ["t1", "t0"] and both[0]["scores"] == [0.9, 0.8]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +136,7 @@ def test_matches_are_the_official_ones(
     its cosine is 0. Nothing else differs; a zero vector does not come out of a layer norm.
 
     Equal vectors are compared in one block: the last bits of a product may depend on where in a block it is."""
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LARGEST_BLOCK", block)
     folder = shared_oracles / "retrieval" / "tatoeba"
     sides = [np.load(folder / f"{name}.npy") for name in (vectors, "english")]
     rows = [
@@ -94,7 +144,9 @@ def test_matches_are_the_official_ones(
         for (side, _), part in zip(SIDES, sides, strict=True)
         for at in range(len(part))
     ]
-    lines = retrieve.match_lines(rows, normalize(torch.from_numpy(np.concatenate(sides)), dim=1))
+    source_ND, target_ND = (normalize(torch.from_numpy(part), dim=1) for part in sides)
+    found, _ = SEARCH.nearest(target_ND, source_ND, 1)
+    lines = match_lines(rows[len(source_ND) :], rows[: len(source_ND)], found)
     official_ones = [int(line) for line in (folder / f"expected.{expected}.txt").read_text().split()]
     assert [line["id"] for line in lines] == [f"t{at}" for at in range(len(sides[1]))]
     zeros = {at for at, row in enumerate(sides[0]) if not row.any()}
@@ -114,7 +166,7 @@ def vectors_of(*cosines: tuple[float, float]) -> torch.Tensor:
 def test_mining_is_one_to_one_and_best_first() -> None:
     rows = [Sentence(f"s{at}", "de", f"s {at}", "source") for at in range(3)]
     rows += [Sentence(f"t{at}", "de", f"t {at}", "target") for at in range(2)]
-    pairs = retrieve.mine(rows, vectors_of((1, 0), (0, 1), (0.1, 1), (1, 0.05), (0, 1)))
+    pairs = mined(rows, vectors_of((1, 0), (0, 1), (0.1, 1), (1, 0.05), (0, 1)))
     assert [(source, target) for _, source, target in pairs] == [("s0", "t0"), ("s1", "t1")]
     assert pairs[0][0] > pairs[1][0]
 
@@ -122,19 +174,19 @@ def test_mining_is_one_to_one_and_best_first() -> None:
 def test_a_text_with_several_ids_is_not_mined_but_still_competes() -> None:
     rows = [Sentence(f"s{at}", "de", text, "source") for at, text in enumerate(["same", "other", "same ", "same"])]
     rows += [Sentence(f"t{at}", "de", f"t {at}", "target") for at in range(2)]
-    pairs = retrieve.mine(rows, vectors_of((0, 1), (0.9, 0.3), (1, 0), (1, 0), (1, 0), (0, 1)))
+    pairs = mined(rows, vectors_of((0, 1), (0.9, 0.3), (1, 0), (1, 0), (1, 0), (0, 1)))
     assert [(source, target) for _, source, target in pairs] == [("s1", "t1")]
 
 
 def test_mining_without_one_side_finds_nothing() -> None:
     rows = [Sentence("s0", "de", "s", "source")]
-    assert retrieve.mine(rows, vectors_of((1, 0))) == []
-    assert retrieve.mined_lines(rows, [], 1.0) == [{"id": "s0", "language": "de", "prediction": None}]
+    assert mined(rows, vectors_of((1, 0))) == []
+    assert mined_lines(rows, [], 1.0) == [{"id": "s0", "language": "de", "prediction": None}]
 
 
 def test_only_pairs_at_or_above_the_threshold_are_written() -> None:
     rows = [Sentence(f"наука-{at}", "ru", str(at), "source") for at in range(3)]
-    lines = retrieve.mined_lines(rows, [(1.5, "наука-0", "é"), (1.25, "наука-2", "ü"), (1.0, "наука-1", "ß")], 1.25)
+    lines = mined_lines(rows, [(1.5, "наука-0", "é"), (1.25, "наука-2", "ü"), (1.0, "наука-1", "ß")], 1.25)
     assert lines == [
         {"id": "наука-0", "language": "ru", "prediction": "é", "scores": [1.5]},
         {"id": "наука-1", "language": "ru", "prediction": None},
@@ -144,36 +196,76 @@ def test_only_pairs_at_or_above_the_threshold_are_written() -> None:
 
 def test_tuning_without_gold_is_refused() -> None:
     with pytest.raises(DataError, match="no gold pairs"):
-        retrieve.tune([Sentence("s0", "de", "s", "source", ())], torch.ones(1, 2))
+        tune([Sentence("s0", "de", "s", "source", ())], [])
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
-@pytest.mark.parametrize("layer", [0, 1, 2])
-def test_vectors_are_the_pooled_states_of_the_layer(
-    tiny_tokenizer: Any, tiny_encoder: Path, pooling: str, layer: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layers", [(0,), (1,), (2,), (2, 0)])
+def test_vectors_are_the_pooled_states_of_the_layers(
+    tiny_tokenizer: Any,
+    tiny_encoder: Path,
+    pooling: str,
+    layers: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     texts = [*tiny.sentences("en"), *tiny.sentences("th")]
     encoded = encode([Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64))
-    expected = []
     model = load_encoder(str(tiny_encoder), None).eval()
+    expected: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
     for text in texts:
         with torch.inference_mode():
-            states = model(**tiny_tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[layer][
-                0
-            ]
-        expected.append(normalize(states[0] if pooling == "first" else states.mean(dim=0), dim=0))
-    monkeypatch.setattr(retrieve, "BATCH_TOKENS", 64)
-    found = retrieve.embed(model, encoded, 1, layer, pooling, lambda *_: None)
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=0)
-    assert len(model.encoder.layer) == layer, "layers above the pooled one were computed"
+            states = model(**tiny_tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states
+        for layer in layers:
+            one = states[layer][0]
+            expected[layer].append(normalize(one[0] if pooling == "first" else one.mean(dim=0), dim=0))
+    monkeypatch.setattr(embedding, "BATCH_TOKENS", 64)
+    found = embed(model, encoded, 1, Embedding(layers, pooling, tmp_path, 1e9), lambda *_: None)
+    assert set(found) == set(layers)
+    for layer in layers:
+        torch.testing.assert_close(found[layer], torch.stack(expected[layer]), atol=1e-5, rtol=0)
+    assert len(model.encoder.layer) == max(layers), "layers above the pooled ones were computed"
+
+
+def test_embedding_that_was_broken_off_goes_on_where_it_was(
+    tiny_tokenizer: Any, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts = [*tiny.sentences("en"), *tiny.sentences("th"), *tiny.sentences("de")]
+    encoded = encode([Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64))
+    monkeypatch.setattr(embedding, "BATCH_TOKENS", 64)
+
+    def attempt(folder: Path, stop_after: int | None) -> tuple[dict[int, torch.Tensor], int]:
+        model = load_encoder(str(tiny_encoder), None).eval()
+        batches: list[str] = []
+
+        def note(done: float, total: float, words: str) -> None:
+            batches.append(words)
+            if len(batches) == stop_after:
+                raise KeyboardInterrupt
+
+        folder.mkdir(exist_ok=True)
+        return embed(model, encoded, 1, Embedding((1, 2), "mean", folder, 0.0), note), len(batches)
+
+    whole, batches = attempt(tmp_path / "whole", None)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(tmp_path / "broken", 3)
+    resumed, left = attempt(tmp_path / "broken", None)
+    assert left == batches - 2, "the batch in hand and those before the last saving are done"
+    assert all(torch.equal(whole[layer], resumed[layer]) for layer in (1, 2))
+    # What is done to the vectors does not reach the files.
+    embedding.centre(resumed[1])
+    again, left = attempt(tmp_path / "broken", None)
+    assert left == 0 and torch.equal(again[1], whole[1])
 
 
 def test_the_layer_is_two_thirds_up_unless_it_is_named(tiny_tokenizer: Any) -> None:
     model = tiny.encoder(tiny_tokenizer, layers=3)
-    assert retrieve.check_layer(model, None) == 2
-    assert [retrieve.check_layer(model, layer) for layer in (0, 3)] == [0, 3]
+    assert checked_layers(model, None) == (2,)
+    assert checked_layers(model, (0, 3, 0)) == (0, 3)
     with pytest.raises(UsageError, match=r"has layers 0 \(embeddings\) to 3"):
-        retrieve.check_layer(model, 4)
+        checked_layers(model, (1, 4))
+    with pytest.raises(UsageError, match="no layer to pool"):
+        checked_layers(model, ())
 
 
 def sides(language: str, count: int, *, prefix: str = "") -> list[Row]:
@@ -190,10 +282,22 @@ def sides(language: str, count: int, *, prefix: str = "") -> list[Row]:
 
 
 def stage(kind: str, folder: Path, encoder: Path, parts: dict[tuple[str, str], list[Row]], **changes: Any) -> Context:
-    languages = tuple(dict.fromkeys(language for language, _ in parts))
-    fields = {"split": "test", "max_length": 64, "stride": 8, "layer": 1, "pooling": "mean", **changes}
-    work = PredictWork(task=f"tiny-{kind}", languages=languages, **fields)
-    rows = {(f"tiny-{kind}", split, language): part for (language, split), part in parts.items()}
+    languages = tuple(dict.fromkeys(language for language, split in parts if split != "train"))
+    how = Retrieval.model_validate({"layers": (1,), "choose_on": "tiny-parallel", **changes})
+    chosen_in = tuple(language for language, split in parts if split == "train")
+    work = PredictWork(
+        task=f"tiny-{kind}",
+        languages=languages,
+        split="test",
+        max_length=64,
+        stride=8,
+        retrieval=how,
+        chosen_in=chosen_in,
+    )
+    rows = {
+        ("tiny-parallel" if split == "train" else f"tiny-{kind}", split, language): part
+        for (language, split), part in parts.items()
+    }
     return tiny.context(work, folder, rows, encoder=encoder)
 
 
@@ -218,8 +322,10 @@ def test_each_language_is_searched_among_its_own_sentences(tiny_encoder: Path, t
     assert spent.examples == 2 * (12 + 1 + 7)
     for (language, _), rows in parts.items():
         found = lines_of(context, language)
-        assert [one["id"] for one in found] == [row.id for row in rows if row.side == "target"]
-        assert {one["prediction"] for one in found} <= {row.id for row in rows if row.side == "source"}
+        english, other = ([row.id for row in rows if row.side == side] for side in ("target", "source"))
+        assert [one["id"] for one in found] == [*english, *other]
+        assert {one["prediction"] for one in found[: len(english)]} <= set(other)
+        assert {one["prediction"] for one in found[len(english) :]} <= set(english)
     winter = tiny.LANGUAGES["en"].index("winter")
     assert lines_of(context, "ru")[0]["prediction"] == "ru-0"
     assert lines_of(context, "de")[winter]["id"] == f"en-{winter}"
@@ -234,9 +340,9 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
     context = stage("mining", tmp_path, tiny_encoder, parts)
     predict.run(context)
     choices = json.loads((context.directory / "choices.json").read_text())
-    assert set(choices) == {"de", "ru"}
+    assert set(choices) == {"chosen_on", "thresholds"} and set(choices["thresholds"]) == {"de", "ru"}
     for language in ("de", "ru"):
-        threshold = choices[language]["threshold"]
+        threshold = choices["thresholds"][language]
         found = lines_of(context, language)
         assert [one["id"] for one in found] == [f"{language}-test{at}" for at in range(12)]
         for one in found:
@@ -246,18 +352,49 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         encoder = load_encoder(str(tiny_encoder), None).eval()
         dev = parts[language, "dev"]
         encoded = encode(dev, predict.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
-        vectors = retrieve.embed(encoder, encoded, 1, 1, "mean", lambda *_: None)
+        vectors = embed(encoder, encoded, 1, Embedding((1,), "mean", tmp_path, 1e9), lambda *_: None)[1]
         gold = {(row.id, row.match[0]) for row in dev if row.side == "source"}
-        assert threshold == pytest.approx(bucc_threshold(retrieve.mine(dev, vectors), gold).threshold, abs=1e-5)
+        assert threshold == pytest.approx(bucc_threshold(mined(dev, vectors), gold).threshold, abs=1e-5)
+
+
+@pytest.mark.usefixtures("cards")
+def test_mining_chooses_the_layer_that_is_best_on_dev(tiny_encoder: Path, tmp_path: Path) -> None:
+    parts = {
+        (language, split): sides(language, 12, prefix=split) for language in ("de", "ru") for split in ("test", "dev")
+    }
+    context = stage("mining", tmp_path, tiny_encoder, parts, layers=(0, 1, 2))
+    predict.run(context)
+    choices = json.loads((context.directory / "choices.json").read_text())
+    by_layer = choices["mean_f1_by_layer"]
+    assert set(by_layer) == {"0", "1", "2"}
+    assert choices["layer"] == max((0, 1, 2), key=lambda layer: (by_layer[str(layer)], -layer))
+    alone = stage("mining", tmp_path / "alone", tiny_encoder, parts, layers=(choices["layer"],))
+    predict.run(alone)
+    for language in ("de", "ru"):
+        assert lines_of(context, language) == lines_of(alone, language)
+
+
+@pytest.mark.usefixtures("cards")
+def test_retrieval_chooses_its_layer_on_parallel_text(tiny_encoder: Path, tmp_path: Path) -> None:
+    words, english = tiny.LANGUAGES["de"], tiny.LANGUAGES["en"]
+    pairs: list[Row] = [Pair(str(at), "de", english[at], words[at], None) for at in range(12)]
+    parts = {("de", "test"): sides("de", 12), ("de", "train"): pairs}
+    context = stage("retrieval", tmp_path, tiny_encoder, parts, layers=(0, 2), centre=True)
+    predict.run(context)
+    choices = json.loads((context.directory / "choices.json").read_text())
+    assert choices["chosen_on"] == "tiny-parallel train"
+    # The parallel text is the test text here, so the accuracy of the chosen layer is that of the predictions.
+    gold = {row.id: row.match for row in parts["de", "test"] if isinstance(row, Sentence) and row.side == "target"}
+    right = [one["prediction"] in gold[one["id"]] for one in lines_of(context, "de") if one["id"] in gold]
+    assert sum(right) / 12 == pytest.approx(choices["mean_accuracy_by_layer"][str(choices["layer"])])
 
 
 def test_centring_takes_away_what_tells_the_sides_apart() -> None:
-    rows = [Sentence(f"{side}{at}", "de", "x", side, ()) for side in ("source", "target") for at in range(6)]
     torch.manual_seed(0)
     meaning_ND = normalize(torch.randn(6, 16), dim=1)
     offset_D = 3 * normalize(torch.randn(16), dim=0)
-    vectors_ND = normalize(torch.cat([meaning_ND + offset_D, meaning_ND - offset_D]), dim=1)
-    assert torch.equal(retrieve.side_vectors(rows, vectors_ND, centre=False), vectors_ND)
-    found_ND = retrieve.side_vectors(rows, vectors_ND, centre=True)
-    torch.testing.assert_close(found_ND.norm(dim=1), torch.ones(12))
-    assert (found_ND[6:] @ found_ND[:6].T).argmax(dim=1).tolist() == list(range(6))
+    source_ND, target_ND = (normalize(meaning_ND + sign * offset_D, dim=1) for sign in (1, -1))
+    for part_ND in (source_ND, target_ND):
+        embedding.centre(part_ND)
+    torch.testing.assert_close(source_ND.norm(dim=1), torch.ones(6))
+    assert (target_ND @ source_ND.T).argmax(dim=1).tolist() == list(range(6))

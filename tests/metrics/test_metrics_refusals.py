@@ -154,6 +154,22 @@ def test_only_english_sentences_with_a_match_are_queries() -> None:
         tatoeba_accuracy(rows[1:], {})
 
 
+def test_the_other_direction_is_scored_where_it_was_predicted() -> None:
+    rows = [
+        QUERY,
+        SOURCE,
+        Sentence("e2", "de", "tea", "target", ("d2",)),
+        Sentence("d2", "de", "Tee", "source", ("e2",)),
+    ]
+    (only,) = tatoeba_accuracy(rows, _given(e1="d1", e2="d1"))
+    assert (only.metric, only.value) == ("accuracy", 0.5)
+    there, back = tatoeba_accuracy(rows, _given(e1="d1", e2="d2", d1="e2"))
+    assert (there.value, back.metric) == (1.0, "accuracy_into_english")
+    assert (back.value, back.n, back.n_missing) == (0.0, 2, 1)
+    with pytest.raises(DataError, match=r"predicted 'd1'.*ids like 'e1'"):
+        tatoeba_accuracy(rows, _given(e1="d1", d1="d1"))
+
+
 def test_predictions_that_name_no_candidate_at_all_are_refused() -> None:
     rows = [QUERY, SOURCE]
     with pytest.raises(DataError, match=r"predicted '0'.*ids like 'd1'"):

@@ -18,6 +18,7 @@ from viaduct.encode.tokens import Limits, encode
 from viaduct.models import vocabulary
 from viaduct.models.encoder import (
     encode_batch,
+    encode_layers,
     forward_flops,
     keep_layers,
     load_encoder,
@@ -90,7 +91,8 @@ def test_it_is_called_trimmed_and_cut_like_any_other(folder: Path, tiny_tokenize
     with torch.no_grad():
         hidden_BLD = encode_batch(encoder, batch)
         alone_BLD = encode_batch(encoder, alone)
-        first_BLD = encode_batch(encoder, batch, 1)
+        embedded_BLD, first_BLD, last_BLD = encode_layers(encoder, batch, (0, 1, 2))
+    assert torch.equal(last_BLD, hidden_BLD) and not torch.equal(embedded_BLD, first_BLD)
     # Padding is masked wherever there is some.
     torch.testing.assert_close(hidden_BLD[:1, : alone_BLD.shape[1]], alone_BLD, atol=1e-5, rtol=1e-4)
 
@@ -101,7 +103,7 @@ def test_it_is_called_trimmed_and_cut_like_any_other(folder: Path, tiny_tokenize
     torch.testing.assert_close(trimmed_BLD, hidden_BLD, atol=0, rtol=0)
     vocabulary.restore(encoder, trimmed)
 
-    cut = keep_layers(encoder, 1)
+    keep_layers(encoder, 1)
     with torch.no_grad():
-        cut_BLD = encode_batch(encoder, batch, None if cut else 1)
+        (cut_BLD,) = encode_layers(encoder, batch, (1,))
     torch.testing.assert_close(cut_BLD, first_BLD, atol=1e-6, rtol=1e-5)

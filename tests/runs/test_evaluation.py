@@ -29,13 +29,13 @@ def test_settings_follow_the_size_of_the_encoder(tmp_path: Path) -> None:
     assert by_task["b"]["xquad"].training.learning_rate == 3e-5
     # The rate at which XLM-R large fails to learn is never used.
     assert {one.training.learning_rate for one in large.targets if one.training.evaluations} == {1e-5}
-    assert (by_task["b"]["tatoeba"].layer, by_task["l"]["tatoeba"].layer) == (8, 14)
+    assert [by_task[size]["tatoeba"].retrieval.layers for size in "bl"] == [(8,), (14,)]
     assert by_task["b"]["xquad"].training == by_task["b"]["mlqa"].training, "else SQuAD is trained on twice"
 
 
 def test_other_shapes_and_names(tmp_path: Path) -> None:
     xlm = evaluation(model(tmp_path / "XLM-17", emb_dim=1280, n_layers=16), tasks=("bucc",), seeds=(3,))
-    assert (xlm.name, xlm.targets[0].layer, xlm.seeds) == ("evaluate-xlm-17", None, (3,))
+    assert (xlm.name, xlm.targets[0].retrieval.layers, xlm.seeds) == ("evaluate-xlm-17", None, (3,))
     with pytest.raises(UsageError, match="Did you mean 'xquad'"):
         evaluation(str(tmp_path / "XLM-17"), tasks=("xqad",))
     with pytest.raises(UsageError, match="Hub name without a revision"):

@@ -10,7 +10,7 @@ from small_world import read_pairs, recipe, write_data
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Row
 from viaduct.runs.grid import expand
-from viaduct.runs.spec import Intermediate, Pretrain, Substitution, Target, Training
+from viaduct.runs.spec import Intermediate, Pretrain, Retrieval, Substitution, Target, Training
 from viaduct.tasks import registry
 from viaduct.tasks.card import Files
 
@@ -138,6 +138,25 @@ def test_pretraining_takes_the_languages_that_are_there(tmp_path: Path, world: P
     asked = Pretrain(name="mini", text=("prose",), languages=("en", "sw"))
     with pytest.raises(DataError, match="Swahili"):
         expand(recipe(targets=targets, encoder=asked), data)
+
+
+def test_a_layer_is_chosen_on_the_parallel_text_that_is_there(world: Path) -> None:
+    several = Target(task="twins", retrieval=Retrieval(layers=(1, 2)))
+    with pytest.raises(DataError, match="ntrex train: no files in a language of twins"):
+        expand(recipe(targets=(several,)), world)
+    folder = world / "ntrex" / "NTREX-128"
+    folder.mkdir(parents=True)
+    for name in ("src.eng", "ref.deu"):
+        (folder / f"newstest2019-{name}.txt").write_text("one\ntwo\n")
+    plan = expand(recipe(targets=(several,)), world)
+    predicted = [stage for stage in plan.stages if stage.work.kind == "predict"]
+    assert {stage.work.chosen_in for stage in predicted} == {("de",)}
+    assert all(("ntrex", "train", "de") in plan.needs[stage.path] for stage in predicted)
+    one = expand(recipe(targets=(Target(task="twins", retrieval=Retrieval(layers=(1,))),)), world)
+    assert all(stage.work.chosen_in == () for stage in one.stages if stage.work.kind == "predict")
+    wrong = Target(task="twins", retrieval=Retrieval(layers=(1, 2), choose_on="prose"))
+    with pytest.raises(UsageError, match="choose_on names prose, which is of kind 'text'"):
+        expand(recipe(targets=(wrong,)), world)
 
 
 def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:

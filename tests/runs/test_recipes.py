@@ -119,7 +119,7 @@ def test_later_settings_win_and_seeds_win_over_all(tmp_path: Path) -> None:
     [
         ("targets.friut.training.epochs=1", "unknown target 'friut'. Did you mean 'fruit'"),
         ("targets.fruit.training.epoch=1", "unknown field 'epoch'. Did you mean 'epochs'"),
-        ("target.fruit.layer=1", "unknown field 'target'. Did you mean 'targets'"),
+        ("target.fruit.split=dev", "unknown field 'target'. Did you mean 'targets'"),
         ("targets.fruit=1", "name a field of 'fruit'"),
         ("name.first=1", "it has no 'first'"),
         ("seeds=one", "seeds: 'one' .str. was given"),

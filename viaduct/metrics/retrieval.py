@@ -5,7 +5,7 @@ Sees ids and candidate scores only; vectors, neighbours and margins are elsewher
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Row, Sentence
 
 TATOEBA_SIGNATURE = "accuracy|English query to its translation|v1"
+REVERSE_SIGNATURE = "accuracy|sentence to its English translation|v1"
 BUCC_DEFINITION = "set of pairs"
 
 
@@ -28,29 +29,47 @@ class Threshold(NamedTuple):
 
 
 def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
-    """The share of English sentences whose predicted translation is right, as score "accuracy".
+    """The share of English sentences whose predicted translation is right, as score "accuracy" (XTREME's), and of the
+    other language's sentences, as "accuracy_into_english"; the second only where these have predictions at all.
 
-    Queries are the rows of side "target" that have a match; a prediction is the id of a row of side "source". A missing
-    prediction is wrong, an id that no row has is wrong too. Raises DataError for no queries, no gold matches,
-    predictions for other ids, predictions that are not ids, and when not a single predicted id names a source row.
+    Queries are the rows that have a match; a prediction is the id of a row of the other side. A missing prediction is
+    wrong, an id that no row has is wrong too. Raises DataError for no queries, no gold matches, predictions for other
+    ids, predictions that are not ids, and when not a single predicted id names a row of the other side.
     """
     sentences = rows_of(rows, Sentence, "retrieval accuracy")
-    queries = {row.id: row.match for row in _gold_side(sentences, "target", "retrieval accuracy") if row.match}
-    if not queries:
+    english, other = (
+        {row.id: row.match for row in _gold_side(sentences, side, "retrieval accuracy") if row.match}
+        for side in ("target", "source")
+    )
+    if not english:
         raise DataError(
             "retrieval accuracy: no English sentence has a match", fix="check that the gold pairs were read"
         )
-    require_known_ids(queries, predictions)
-    candidates = {row.id for row in sentences if row.side == "source"}
+    require_known_ids({**english, **other}, predictions)
     chosen: dict[str, str] = {}
     for row_id, prediction in predictions.items():
         if not isinstance(prediction.prediction, str):
             raise not_a_prediction(row_id, prediction.prediction, "the id of the chosen sentence as text")
         chosen[row_id] = prediction.prediction
-    _require_some_known(chosen.values(), candidates)
-    correct = sum(chosen.get(row_id) in match for row_id, match in queries.items() if row_id in chosen)
-    missing = len(queries) - len(chosen)
-    return (Score("accuracy", correct / len(queries), len(queries), missing, TATOEBA_SIGNATURE),)
+    scores = [_accuracy("accuracy", TATOEBA_SIGNATURE, english, chosen, sentences, "source")]
+    if not chosen.keys().isdisjoint(other):
+        scores.append(_accuracy("accuracy_into_english", REVERSE_SIGNATURE, other, chosen, sentences, "target"))
+    return tuple(scores)
+
+
+def _accuracy(
+    name: str,
+    signature: str,
+    queries: Mapping[str, tuple[str, ...]],
+    chosen: Mapping[str, str],
+    sentences: Sequence[Sentence],
+    side: str,
+) -> Score:
+    """The score of these queries; their candidates are the sentences of this side."""
+    given = {row_id: chosen[row_id] for row_id in queries if row_id in chosen}
+    _require_some_known(given.values(), {row.id for row in sentences if row.side == side})
+    correct = sum(one in queries[row_id] for row_id, one in given.items())
+    return Score(name, correct / len(queries), len(queries), len(queries) - len(given), signature)
 
 
 def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:

@@ -120,9 +120,9 @@ def same_letters(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
     source = {row.id: _trigrams(row.text) for row in _only(test, Sentence) if row.side == "source"}
     target = {row.id: _trigrams(row.text) for row in _only(test, Sentence) if row.side == "target"}
     choice = {query: _closest(grams, source) for query, grams in target.items()}
-    if all(row.match for row in _only(test, Sentence)):
-        return dict(choice)
     back = {query: _closest(grams, target) for query, grams in source.items()}
+    if all(row.match for row in _only(test, Sentence)):
+        return {**choice, **back}
     return {ours: theirs for ours, theirs in back.items() if choice[theirs] == ours}
 
 

@@ -5,6 +5,7 @@ Shape letters: B sequences, L tokens, D width of the residual stream.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,22 @@ def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> n
     return use_onednn(model)
 
 
-def encode_batch(encoder: nn.Module, batch: Batch, layer: int | None = None) -> torch.Tensor:
-    """hidden_BLD: the last layer's states, or those of `layer` (0 = embeddings). Positions are passed where the model
-    would derive them from token ids."""
+def encode_batch(encoder: nn.Module, batch: Batch) -> torch.Tensor:
+    """hidden_BLD: the last layer's states. Positions are passed where the model would derive them from token ids."""
+    hidden_BLD: torch.Tensor = encoder(**_inputs(encoder, batch)).last_hidden_state
+    return hidden_BLD
+
+
+def encode_layers(encoder: nn.Module, batch: Batch, layers: Sequence[int]) -> list[torch.Tensor]:
+    """hidden_BLD of each of these layers (0 = embeddings), from one pass."""
+    last = num_layers(encoder)
+    if tuple(layers) == (last,):
+        return [encode_batch(encoder, batch)]
+    output = encoder(**_inputs(encoder, batch), output_hidden_states=True)
+    return [output.last_hidden_state if layer == last else output.hidden_states[layer] for layer in layers]
+
+
+def _inputs(encoder: nn.Module, batch: Batch) -> dict[str, Any]:
     inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
     config: Any = encoder.config
     if config.model_type in OFFSET_POSITIONS:
@@ -111,9 +125,7 @@ def encode_batch(encoder: nn.Module, batch: Batch, layer: int | None = None) -> 
         inputs["token_type_ids"] = torch.zeros_like(batch.ids_BL)
     elif batch.types_BL is not None:
         inputs["token_type_ids"] = batch.types_BL
-    output = encoder(**inputs, output_hidden_states=layer is not None)
-    hidden_BLD: torch.Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-    return hidden_BLD
+    return inputs
 
 
 def longest_input(encoder: nn.Module) -> int:
@@ -141,17 +153,16 @@ def num_layers(encoder: nn.Module) -> int:
     return int(config.num_hidden_layers)
 
 
-def keep_layers(encoder: nn.Module, layers: int) -> bool:
+def keep_layers(encoder: nn.Module, layers: int) -> None:
     """Drop the layers above `layers`, when the encoder is a plain stack whose last state is that layer's output.
 
-    Returns False, with the encoder unchanged, for other architectures: then all hidden states must be asked for.
+    Encoders of another architecture stay whole, and compute layers that nobody looks at.
     """
     stack = getattr(getattr(encoder, "encoder", None), "layer", None)
     if not isinstance(stack, nn.ModuleList):
-        return False
+        return
     encoder.encoder.layer = stack[:layers]  # type: ignore[union-attr]
     encoder.config.num_hidden_layers = layers  # type: ignore[union-attr]  # what `forward_flops` counts
-    return True
 
 
 def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> float:

@@ -23,7 +23,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.fingerprint import Identity
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.spec import Pretrain, Recipe, Training
+from viaduct.runs.spec import Pretrain, Recipe, Retrieval, Training
 from viaduct.runs.stage import PretrainWork
 from viaduct.tasks.registry import task as card_of
 
@@ -248,11 +248,21 @@ def settings(recipe: Recipe) -> dict[str, str]:
         if card.trained_on is not None:
             found[f"target {target.task} (trained on {card.trained_on})"] = training_words(target.training)
         else:
-            layer = "two thirds up" if target.layer is None else str(target.layer)
-            found[f"target {target.task}"] = (
-                f"not trained; layer {layer}, {target.pooling} pooling{', centred' * target.centre}"
-            )
+            found[f"target {target.task}"] = f"not trained; {retrieval_words(target.retrieval, card.kind)}"
     return found
+
+
+def retrieval_words(how: Retrieval, kind: str) -> str:
+    """How vectors are made and compared, in one line."""
+    if how.layers is None:
+        layer = "layer two thirds up"
+    elif len(how.layers) == 1:
+        layer = f"layer {how.layers[0]}"
+    else:
+        where = "its dev split" if kind == "mining" else how.choose_on
+        layer = f"layer chosen among {', '.join(map(str, how.layers))} on {where}"
+    mining = f", {how.margin} margin, k = {how.neighbours}, {how.candidates}" if kind == "mining" else ""
+    return f"{layer}, {how.pooling} pooling{', centred' * how.centre}{mining}"
 
 
 def training_words(training: Training) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from viaduct.errors import UsageError, unknown
 from viaduct.results.submission import FOLDERS
 from viaduct.runs.fingerprint import encoder_identity
-from viaduct.runs.spec import Recipe, Substitution, Target, Training
+from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 from viaduct.tasks.registry import task as card_of
 
 XTREME = tuple(folder.card for folder in FOLDERS)
@@ -77,8 +77,10 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
 
 def _target(task: str, width: int, layers: int) -> Target:
     if task not in MEAN_TOKENS:
-        retrieval = Training(max_length=512, evaluations=0)
-        return Target(task=task, languages="available", layer=LAYER.get(layers), training=retrieval)
+        retrieval = Retrieval(layers=(LAYER[layers],) if layers in LAYER else None)
+        return Target(
+            task=task, languages="available", retrieval=retrieval, training=Training(max_length=512, evaluations=0)
+        )
     large, question = width >= LARGE_WIDTH, task in QUESTIONS
     rows = 16 if large and question else 32
     training = Training(

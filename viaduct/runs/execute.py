@@ -53,6 +53,8 @@ class Options:
     threads: int | None = None
     """CPU threads; None: every core this process may use."""
     checkpoint_seconds: float = 300.0
+    memory_bytes: int = 4 * 10**9
+    """What a search for nearest sentences may hold at most."""
     retry_seconds: float = 2.0
     """Wait before the first repetition after a transient fault; four times as long before the second."""
     poll_seconds: float = 5.0
@@ -235,6 +237,7 @@ class Worker:
             device="cpu" if work.kind == "score" else self.device or "cpu",
             threads=self.options.threads or usable_cores(),
             checkpoint_seconds=self.options.checkpoint_seconds,
+            memory_bytes=self.options.memory_bytes,
             progress=progress,
         )
 

@@ -197,7 +197,9 @@ class _Builder:
         root = f"{self.encoder}/{arm.name}/{target.task}"
         seeded = encoder is not None and encoder.work.kind == "train"
         folder = f"{root}/seed-{seed}" if seeded else root
-        tuned = ("dev",) if card_of(target.task).kind == "mining" else ()
+        kind = card_of(target.task).kind
+        tuned = ("dev",) if kind == "mining" else ()
+        chosen_on = self._chosen_on(target, languages) if kind == "retrieval" else []
         substitutions = _concerning(self.recipe.substitutions, target.task, (target.split, *tuned))
         predict = PredictWork(
             task=target.task,
@@ -205,12 +207,12 @@ class _Builder:
             split=target.split,
             max_length=target.training.max_length,
             stride=target.training.stride,
-            layer=target.layer,
-            pooling=target.pooling,
-            centre=target.centre,
+            retrieval=target.retrieval if kind in ("retrieval", "mining") else None,
+            chosen_in=tuple(code for _, _, code in chosen_on),
             substitutions=substitutions,
         )
         needs = [(target.task, split, code) for split in (target.split, *tuned) for code in languages]
+        needs += chosen_on
         predicted = self._add((f"{folder}/predict",), predict, _inputs("encoder", encoder), needs, seed, stages)
         score = ScoreWork(
             task=target.task,
@@ -220,6 +222,26 @@ class _Builder:
         )
         gold = [(target.task, target.split, code) for code in languages]
         return self._add((f"{folder}/score",), score, {"predictions": predicted}, gold, seed, stages)
+
+    def _chosen_on(self, target: Target, languages: tuple[str, ...]) -> list[Need]:
+        """The parallel text on which one of several layers is chosen."""
+        how = target.retrieval
+        if how.layers is None or len(how.layers) == 1:
+            return []
+        card = card_of(how.choose_on)
+        if card.kind != "parallel":
+            raise UsageError(
+                f"target {target.task}: choose_on names {card.name}, which is of kind '{card.kind}'",
+                fix="name a card of kind parallel",
+            )
+        there = [
+            code
+            for code in languages
+            if code in card.languages and self.census.problem(card.name, "train", code, labelled=False) is None
+        ]
+        if not there:
+            self.missing.append(f"{card.name} train: no files in a language of {target.task}, to choose a layer on")
+        return [(card.name, "train", code) for code in there]
 
     def _add(
         self,

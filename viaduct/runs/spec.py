@@ -102,6 +102,26 @@ class Intermediate(Spec):
     training: Training = Training()
 
 
+class Retrieval(Spec):
+    """How sentences become vectors, and pairs of vectors become translations."""
+
+    layers: tuple[int, ...] | None = None
+    """Hidden layers that are pooled, 0 = embeddings; None: the one two thirds up. Of several the best on dev is used:
+    on the task's own dev split (mining), else on the card `choose_on`."""
+    choose_on: str = "ntrex"
+    """Card of kind "parallel" on which a layer is chosen where the task has no dev split."""
+    pooling: Literal["mean", "first"] = "mean"
+    """Over all tokens, or the first one's state (CLS)."""
+    centre: bool = False
+    """Subtract each side's mean vector, which takes away what tells languages apart (published numbers do not)."""
+    neighbours: int = Field(default=4, ge=1)
+    """Mining: k of the margin (XTREME: 4)."""
+    margin: Literal["ratio", "distance", "absolute"] = "ratio"
+    """Mining: the cosine divided by, less, or regardless of the mean over both sides' neighbours (arXiv 1811.01136)."""
+    candidates: Literal["max", "intersection", "forward", "backward"] = "max"
+    """Mining: best pairs of both directions one to one, only those that both directions name, or of one direction."""
+
+
 class Target(Spec):
     """One target task: trained in English, predicted in every language."""
 
@@ -111,12 +131,8 @@ class Target(Spec):
     """"all": every language of the card must be there; "available": those whose labelled files are there (the report
     lists the others); or a list."""
     split: str = "test"
-    layer: int | None = None
-    """Retrieval: the hidden layer that is pooled, 0 = embeddings; None: two thirds up."""
-    pooling: Literal["mean", "first"] = "mean"
-    centre: bool = False
-    """Retrieval: subtract each side's mean vector, which takes away what tells languages apart (published numbers do
-    not)."""
+    retrieval: Retrieval = Retrieval()
+    """Used by retrieval and mining only."""
 
 
 class Substitution(Spec):

@@ -25,9 +25,9 @@ from typing import Literal
 
 from viaduct.results.record import DataNote
 from viaduct.rows import Row
-from viaduct.runs.spec import Pretrain, Spec, Substitution, Training
+from viaduct.runs.spec import Pretrain, Retrieval, Spec, Substitution, Training
 
-CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 1, "score": 1}
+CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 2, "score": 1}
 """Part of the fingerprint: raise a kind's number with any change that can change its output."""
 
 
@@ -61,9 +61,10 @@ class PredictWork(Spec):
     split: str
     max_length: int
     stride: int
-    layer: int | None
-    pooling: Literal["mean", "first"]
-    centre: bool = False
+    retrieval: Retrieval | None = None
+    """None for tasks that have a head."""
+    chosen_in: tuple[str, ...] = ()
+    """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
     substitutions: tuple[Substitution, ...] = ()
 
 
@@ -138,5 +139,7 @@ class Context:
     device: str
     threads: int
     checkpoint_seconds: float
-    """Write a mid-training checkpoint about this often."""
+    """Write a checkpoint about this often."""
+    memory_bytes: int
+    """What the search for neighbours may hold at most."""
     progress: Progress

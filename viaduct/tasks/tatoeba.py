@@ -57,7 +57,7 @@ _FEWER_PAIRS = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307
 
 CARD = Task(
     name="tatoeba",
-    version=1,
+    version=2,
     title="Tatoeba",
     kind="retrieval",
     languages=LANGUAGES,
@@ -83,13 +83,14 @@ CARD = Task(
         ),
     ),
     metric=tatoeba_accuracy,
-    metrics=("accuracy",),
+    metrics=("accuracy", "accuracy_into_english"),
     trained_on=None,
     expected={(language, "test"): 2 * _FEWER_PAIRS.get(language, 1_000) for language in LANGUAGES},
     published=(
         Published("XLM-R large", "accuracy", 0.573, _SOURCE),
         Published("mBERT", "accuracy", 0.387, _SOURCE),
     ),
+    history=("1: first version", "2: the other direction is scored too"),
     licence="CC BY 2.0 FR",
     citation=(
         "Artetxe, Schwenk 2019: Massively Multilingual Sentence Embeddings for Zero-Shot Cross-Lingual Transfer "

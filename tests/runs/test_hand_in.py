@@ -28,7 +28,7 @@ RECIPE = Recipe(
     hypothesis="none",
     encoder=Pretrain(name="mini"),
     intermediates=(Intermediate(name="none"), Intermediate(name="mnli", tasks=("mnli",))),
-    targets=tuple(Target(task=folder.card, languages="available", layer=1) for folder in FOLDERS),
+    targets=tuple(Target(task=folder.card, languages="available") for folder in FOLDERS),
     seeds=(1, 2),
 )
 

@@ -1,0 +1,165 @@
+"""From sentence vectors to translations: the nearest sentence for each (retrieval), or the pairs that stand out
+(mining).
+
+Mining follows arXiv 1811.01136 and XTREME's third_party/utils_retrieve.py at 838c13b: a pair's margin is its cosine,
+compared with the mean cosine of both sides' k nearest. Shape letters: N sentences, D width, K neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from viaduct.errors import DataError
+from viaduct.inference.neighbours import Neighbours, Saving, nearest_both_ways
+from viaduct.metrics.retrieval import bucc_threshold
+from viaduct.rows import Sentence
+from viaduct.runs.spec import Retrieval
+from viaduct.runs.stage import Progress
+
+Candidate = tuple[float, str, str]
+"""(margin, source id, target id)."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How much memory a search may take, where it is saved, and who hears of it."""
+
+    memory_bytes: int
+    saving: Saving | None = None
+    progress: Progress = lambda done, total, note: None
+
+    def nearest(self, query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int) -> tuple[Neighbours, Neighbours]:
+        """`nearest_both_ways` within these bounds."""
+        size = f"{len(query_ND):,} x {len(candidate_MD):,}"
+        return nearest_both_ways(
+            query_ND,
+            candidate_MD,
+            k,
+            memory_bytes=self.memory_bytes,
+            saving=self.saving,
+            progress=lambda done, total: self.progress(done, total, f"comparing {size} sentences"),
+        )
+
+
+@dataclass(frozen=True)
+class Side:
+    """The distinct sentences of one side and their vectors."""
+
+    ids: tuple[str | None, ...]
+    """None where several ids have the text, blanks at its ends aside: nothing says which of them is meant."""
+    vectors_ND: torch.Tensor
+
+
+def distinct(rows: Sequence[Sentence]) -> list[int]:
+    """The last position of every distinct text, in the order of the first ones (as the official code keeps them)."""
+    return list({row.text: at for at, row in enumerate(rows)}.values())
+
+
+def side_of(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> Side:
+    """One side of a mining task: `vectors_ND` are those of the `distinct` rows."""
+    count = Counter(row.text.strip() for row in rows)
+    chosen = [rows[at] for at in distinct(rows)]
+    return Side(tuple(row.id if count[row.text.strip()] == 1 else None for row in chosen), vectors_ND)
+
+
+def match_lines(queries: Sequence[Sentence], candidates: Sequence[Sentence], found: Neighbours) -> list[dict[str, Any]]:
+    """For every query the id of the most similar candidate, and the cosine."""
+    return [
+        {
+            "id": query.id,
+            "language": query.language,
+            "prediction": candidates[index].id,
+            "scores": [float(f"{value:.6g}")],
+        }
+        for query, index, value in zip(
+            queries, found.indices_NK[:, 0].tolist(), found.values_NK[:, 0].tolist(), strict=True
+        )
+    ]
+
+
+def mine(source: Side, target: Side, how: Retrieval, search: Search) -> list[Candidate]:
+    """Candidate pairs, best first; pairs with an ambiguous text compete, and are left out in the end.
+
+    "max": the best of both directions, one to one, with margins above 0 (as the official code writes them).
+    "intersection": pairs that are each other's best. "forward", "backward": the best of every source, or target.
+    """
+    if not len(source.vectors_ND) or not len(target.vectors_ND):
+        return []
+    forward, backward = search.nearest(source.vectors_ND, target.vectors_ND, how.neighbours)
+    mean_forward, mean_backward = forward.values_NK.mean(dim=1), backward.values_NK.mean(dim=1)
+    ahead = _best(forward, mean_forward, mean_backward, how.margin)
+    back = [(margin, theirs, ours) for margin, ours, theirs in _best(backward, mean_backward, mean_forward, how.margin)]
+    if how.candidates == "max":
+        pairs = _one_to_one([*ahead, *back])
+    elif how.candidates == "intersection":
+        mutual = {pair[1:] for pair in back}
+        pairs = [pair for pair in ahead if pair[1:] in mutual]
+    else:
+        pairs = ahead if how.candidates == "forward" else back
+    named_pairs = ((margin, source.ids[ours], target.ids[theirs]) for margin, ours, theirs in sorted(pairs, key=_order))
+    return [(margin, ours, theirs) for margin, ours, theirs in named_pairs if ours is not None and theirs is not None]
+
+
+def _best(
+    found: Neighbours, own_mean_N: torch.Tensor, other_mean_M: torch.Tensor, margin: str
+) -> list[tuple[float, int, int]]:
+    """(margin, row, its best neighbour) of every row."""
+    mean_NK = (own_mean_N[:, None] + other_mean_M[found.indices_NK]) / 2
+    if margin == "ratio":
+        margin_NK = found.values_NK / mean_NK
+    else:
+        margin_NK = found.values_NK - mean_NK if margin == "distance" else found.values_NK
+    best = margin_NK.max(dim=1)
+    chosen_N = found.indices_NK.gather(1, best.indices[:, None])[:, 0]
+    return list(zip(best.values.tolist(), range(len(chosen_N)), chosen_N.tolist(), strict=True))
+
+
+def _one_to_one(pairs: Sequence[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+    """Greedy by margin: every row of either side at most once."""
+    taken_source: set[int] = set()
+    taken_target: set[int] = set()
+    kept = []
+    for margin, ours, theirs in sorted(pairs, key=_order):
+        if margin > 0 and ours not in taken_source and theirs not in taken_target:
+            taken_source.add(ours)
+            taken_target.add(theirs)
+            kept.append((margin, ours, theirs))
+    return kept
+
+
+def _order(pair: tuple[float, int, int]) -> tuple[float, int, int]:
+    return -pair[0], pair[1], pair[2]
+
+
+def tune(rows: Sequence[Sentence], candidates: Sequence[Candidate]) -> tuple[float, float]:
+    """(threshold, its F1) that is best on these dev rows. Raises DataError when they have no gold pairs."""
+    gold = {(row.id, match) for row in rows if row.side == "source" for match in row.match or ()}
+    if not gold:
+        raise DataError("the dev split has no gold pairs to tune the mining threshold on")
+    best = bucc_threshold(candidates, gold)
+    return float(best.threshold), float(best.f1)
+
+
+def mined_lines(rows: Sequence[Sentence], pairs: Sequence[Candidate], threshold: float) -> list[dict[str, Any]]:
+    """For every source sentence the id of its mined translation, None where no pair reaches the threshold.
+
+    With candidates of the backward direction a sentence may have several: then a list of ids.
+    """
+    chosen: dict[str, list[tuple[str, float]]] = {}
+    for margin, source, target in pairs:
+        if margin >= threshold:
+            chosen.setdefault(source, []).append((target, margin))
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        if row.side == "source":
+            found = chosen.get(row.id, [])
+            targets = [target for target, _ in found]
+            prediction = targets if len(targets) > 1 else targets[0] if targets else None
+            scores = {"scores": [float(f"{margin:.6g}") for _, margin in found]} if found else {}
+            lines.append({"id": row.id, "language": row.language, "prediction": prediction, **scores})
+    return lines
