@@ -171,14 +171,17 @@ def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, 
     )
 
 
-def report(run: str | Path, *, store: Path | None = None) -> Path:
-    """The report of what is done of a run so far, made anew from the store; `run` as for `status`."""
+def report(run: str | Path, *, store: Path | None = None, published: bool = False) -> Path:
+    """The report of what is done of a run so far, made anew from the store; `run` as for `status`.
+
+    `published`: with published numbers on the same tasks.
+    """
     directory, kept = _run_of(run, store)
     record = collect.load_run(directory)
     collected = collect.collect(kept, record)
     collect.save_collected(directory, collected)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
-    written: Path = page.write(collected.about, collected.rows, collected.costs, directory)
+    written: Path = page.write(collected.about, collected.rows, collected.costs, directory, published=published)
     return written
 
 

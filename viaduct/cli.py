@@ -139,11 +139,15 @@ def status(run: RunName, store: StoreFolder = None) -> None:
 
 
 @app.command()
-def report(run: RunName, store: StoreFolder = None) -> None:
+def report(
+    run: RunName,
+    store: StoreFolder = None,
+    published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
+) -> None:
     """Write the report of what is done of a run so far."""
     from viaduct import api
 
-    typer.echo(f"report: {api.report(run, store=store)}")
+    typer.echo(f"report: {api.report(run, store=store, published=published)}")
 
 
 @app.command()

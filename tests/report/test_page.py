@@ -148,6 +148,20 @@ def test_several_seeds_say_higher_or_no_measurable_difference(whole):
     assert "higher than the baseline" not in said["text-only"]
 
 
+def test_published_numbers_stand_beside_with_what_keeps_them_apart(whole, tmp_path):
+    assert "Published numbers" not in whole.html
+    html = write(*whole.run, tmp_path / "whole", published=True).read_text(encoding="utf-8")
+    outline(html)
+    rows = dict(re.findall(r'<tr><th scope="row">(XLM-R large|mBERT)</th>(.*?)</tr>', html, flags=re.DOTALL))
+    assert '<span class="value">79.2</span>' in rows["XLM-R large"] and "arXiv 2003.11080" in rows["mBERT"]
+    assert "cannot be compared" not in html
+    run = make_run(absent=(("*", "tatoeba", "te"),), substituted=("xnli",))
+    html = write(*run, tmp_path / "holed", published=True).read_text(encoding="utf-8")
+    assert "<b>xnli</b> cannot be compared with this run: another split (dev)" in html
+    assert "<b>tatoeba</b> cannot be compared with this run: 1 of 36 languages missing" in html
+    assert "<b>panx</b> cannot" not in html
+
+
 def test_names_are_escaped_everywhere(tmp_path):
     nasty = "<script>alert(1)</script>"
     run = make_run(arms=("none", nasty, "$x^2$ lr-0.00005"), tasks=("xnli", "bucc"), seeds=(1, 2), recipe=f"r{nasty}")

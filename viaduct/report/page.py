@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from viaduct.languages import LANGUAGES
 from viaduct.metrics.summary import BASELINE, Difference
+from viaduct.report import baseline as baselines
 from viaduct.report import export, number, spending, table, words
 from viaduct.report.drawing import Drawing
 from viaduct.report.evidence import data_groups, provenance
@@ -37,9 +38,12 @@ _TINT = 0.28
 """Opacity of a table cell's background at the largest difference."""
 
 
-def write(about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], directory: Path) -> Path:
+def write(
+    about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], directory: Path, *, published: bool = False
+) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
 
+    `published`: with a section of published numbers on the same tasks.
     The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table.
     """
     tables = table.build(about, rows)
@@ -64,6 +68,7 @@ def write(about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], d
         drawings=drawings,
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
+        published=baselines.published(tables, miniature=about.miniature) if published else None,
         data=data_groups(about),
         provenance=provenance(rows),
         largest=_largest(tables),

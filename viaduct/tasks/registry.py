@@ -49,6 +49,11 @@ if len(_BY_NAME) != len(TASKS):  # pragma: no cover  a programmer's mistake, fou
     raise AssertionError("two cards have the same name")
 
 
+def known(name: str) -> bool:
+    """Whether there is a card of this name."""
+    return name in _BY_NAME
+
+
 def task(name: str) -> Task:
     """The card of this name. Raises UsageError with the nearest name when there is none."""
     if name not in _BY_NAME:
