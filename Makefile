@@ -3,14 +3,15 @@ VENV ?= .venv
 PYTHON ?= python3
 DATA ?= build/miniature
 STORE ?= store
+# Of the demonstration. Use 1 where other work keeps a core busy: threads that wait for each other then lose much.
+THREADS ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check clean
 
-# One thread: for an encoder this small a second gains little, and costs a lot where the other core is busy.
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
-	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --threads 1
+	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --threads $(THREADS)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
