@@ -45,6 +45,9 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path) -> None:
+    checked = CliRunner().invoke(app, ["check", "replies.py", "--data", "data"])
+    assert checked.exit_code == 0, checked.output
+    assert "no 50%, yes 50%" in checked.output or "yes 50%, no 50%" in checked.output
     planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
     assert planned.exit_code == 0, planned.output
     assert "replies" in planned.output

@@ -67,7 +67,10 @@ class StageStatus:
 
 
 def tasks(name: str | None = None) -> tuple[Task, ...]:
-    """All cards, or the one of this name. Raises UsageError with the nearest name when there is none."""
+    """All cards, or the one of this name or in this Python file. Raises UsageError with the nearest name when there is
+    none."""
+    if name is not None and name.endswith(".py"):
+        return registry.add_cards([name])
     return registry.TASKS if name is None else (registry.task(name),)
 
 
@@ -201,7 +204,9 @@ def submission(
     submission needs and this run has not. Raises what `plan` raises, and what `runs.submission.write` raises.
     """
     run_folder, kept = _run_of(run, store)
-    planned = plan(collect.load_run(run_folder).recipe, data=data, store=kept.root)
+    recipe = collect.load_run(run_folder).recipe
+    registry.add_cards(recipe.cards)
+    planned = plan(recipe, data=data, store=kept.root)
     cells = hand_in.choose(planned.plan, arm, seed)
     count = hand_in.write(cells, kept, planned.data_folder, directory, labels)
     return count, hand_in.holes(cells)

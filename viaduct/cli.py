@@ -41,7 +41,11 @@ CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.
 
 
 @app.command()
-def tasks(name: Annotated[str | None, typer.Argument(help="Show one card in full.")] = None) -> None:
+def tasks(
+    name: Annotated[
+        str | None, typer.Argument(help="Show one card in full; a name, or a file with a card of your own.")
+    ] = None,
+) -> None:
     """List the data sets, or show one card."""
     from viaduct import api, tables
 
@@ -51,7 +55,9 @@ def tasks(name: Annotated[str | None, typer.Argument(help="Show one card in full
 
 @app.command()
 def check(
-    name: Annotated[str | None, typer.Argument(metavar="TASK", help="One data set; without it, every one.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="A name, or a file with your own card; none: all.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Show what the data folder holds: counts, labels, lengths, duplicates, overlap with the training rows."""

@@ -64,12 +64,13 @@ def task(name: str) -> Task:
 _FILE_OF: dict[str, Path] = {}
 
 
-def add_cards(paths: Iterable[str]) -> None:
-    """Make the cards in these Python files (each has a `CARD`) known by name, beside the built-in ones.
+def add_cards(paths: Iterable[str]) -> tuple[Task, ...]:
+    """The cards in these Python files (each has a `CARD`), from now on known by name beside the built-in ones.
 
     A file may be given again. Raises UsageError for a file that is missing, fails or has no CARD, and for a name that
     is taken.
     """
+    added = []
     for path in (Path(given).resolve() for given in paths):
         card = _card_of_file(path)
         if card.name in _BY_NAME and _FILE_OF.get(card.name) != path:
@@ -77,6 +78,8 @@ def add_cards(paths: Iterable[str]) -> None:
             raise UsageError(f"{path}: the name '{card.name}' is taken by {where}", fix="give your card another name")
         _BY_NAME[card.name] = card
         _FILE_OF[card.name] = path
+        added.append(card)
+    return tuple(added)
 
 
 def _card_of_file(path: Path) -> Task:
