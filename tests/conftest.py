@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from viaduct.runs.display import in_words
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+class TimeLeft:
+    """Says every ten seconds how many tests are done and about how long the rest takes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.total, self.done = console, 0, 0
+        self.started = self.said = time.monotonic()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.total, self.started = len(session.items), time.monotonic()
+
+    def pytest_runtest_logfinish(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now - self.said >= 10 and self.done < self.total:
+            self.said = now
+            left = in_words((now - self.started) / self.done * (self.total - self.done))
+            self.console.print(f"\n{self.done:,} of {self.total:,} tests, about {left} left", style="dim")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(TimeLeft(Console(stderr=True, highlight=False)), "time-left")
 
 
 @pytest.fixture(scope="session", autouse=True)
