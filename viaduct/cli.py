@@ -115,6 +115,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     device: Device = "auto",
     threads: Threads = None,
     memory_gb: Memory = 4.0,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
     """Train an encoder on each English training set with published settings, and evaluate it in every language."""
@@ -133,7 +134,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     if plan:
         typer.echo(tables.plan(api.plan(recipe, data=data, store=store)))
     else:
-        _run(recipe, data, store, _options(device, threads, memory_gb, 300.0))
+        _run(recipe, data, store, _options(device, threads, memory_gb, checkpoint_seconds))
 
 
 @app.command()

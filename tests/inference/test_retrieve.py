@@ -352,7 +352,8 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         encoder = load_encoder(str(tiny_encoder), None).eval()
         dev = parts[language, "dev"]
         encoded = encode(dev, predict.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
-        vectors = embed(encoder, encoded, 1, Embedding((1,), "mean", tmp_path, 1e9), lambda *_: None)[1]
+        (tmp_path / language).mkdir()  # a folder belongs to one set of sentences
+        vectors = embed(encoder, encoded, 1, Embedding((1,), "mean", tmp_path / language, 1e9), lambda *_: None)[1]
         gold = {(row.id, row.match[0]) for row in dev if row.side == "source"}
         assert threshold == pytest.approx(bucc_threshold(mined(dev, vectors), gold).threshold, abs=1e-5)
 

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from viaduct import api, cli
+from viaduct.miniature import world
 
 SENTENCES = {
     ("train", "en"): "Ann\tB-PER\ncame\tO\n\nParis\tB-LOC\n\nParis\tB-LOC\n\n",
@@ -46,6 +47,14 @@ def test_the_command_prints_all_of_it_and_fails_on_damaged_files(data: Path) -> 
     assert "damaged: " in done.output and "test-sw.tsv, line 2: unknown tag 'NOUN'" in done.output
     (data / "panx" / "test-sw.tsv").unlink()
     assert CliRunner().invoke(cli.app, ["check", "panx", "--data", str(data)]).exit_code == 0
+
+
+def test_a_language_that_a_shared_file_lacks_is_absent_and_the_file_is_not_damaged(tmp_path: Path) -> None:
+    world.write(tmp_path / "data", scale=0.001)
+    for found in api.check(data=tmp_path / "data"):
+        assert found.damaged == ()
+    xnli = dict(api.check("xnli", data=tmp_path / "data")[0].absent)
+    assert "ur" in xnli["test"] and "de" not in xnli["test"]
 
 
 def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:

@@ -26,7 +26,7 @@ BATCH_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Embedding:
-    """What to pool, and where unfinished vectors are kept."""
+    """What to pool, and where vectors are kept: a folder that belongs to these sentences and this encoder alone."""
 
     layers: tuple[int, ...]
     pooling: str
@@ -82,6 +82,7 @@ def embed(
             if time.monotonic() - saved >= how.checkpoint_seconds:
                 _save(vectors.values(), state, number)
                 saved = time.monotonic()
+    _save(vectors.values(), state, len(batches))  # what comes after may be broken off too
     shape = (len(encoded), width(encoder))
     # Reopened so that whatever is done to them never reaches the files, which are for going on.
     return {layer: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for layer, path in paths.items()}

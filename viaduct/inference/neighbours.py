@@ -28,8 +28,6 @@ COPIES = 3
 """Block-sized tensors that exist at once, at the most: the block, and its selected rows and columns as they are
 sorted."""
 
-DEFAULT_MEMORY_BYTES = 4 * 10**9
-
 
 class Neighbours(NamedTuple):
     """The k most similar: values (N, K) descending, and their indices (N, K); of equal values the lower index comes
@@ -70,7 +68,7 @@ def nearest_both_ways(
     candidate_MD: torch.Tensor,
     k: int,
     *,
-    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    memory_bytes: int | None = None,
     saving: Saving | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> tuple[Neighbours, Neighbours]:
@@ -78,10 +76,12 @@ def nearest_both_ways(
     product.
 
     k is reduced to the number there is to choose from. `progress` gets (products done, all products). Vectors may be
-    memory-mapped; they are float32. Raises UsageError when `memory_bytes` is too little.
+    memory-mapped; they are float32. Raises UsageError when `memory_bytes` (None: no limit) is too little.
     """
     queries, candidates = len(query_ND), len(candidate_MD)
-    size = block_size(queries, candidates, query_ND.shape[1], k, memory_bytes)
+    size = LARGEST_BLOCK
+    if memory_bytes is not None:
+        size = block_size(queries, candidates, query_ND.shape[1], k, memory_bytes)
     forward = _Best(queries, min(k, candidates))
     backward = _Best(candidates, min(k, queries))
     at = _resume(saving, forward, backward)

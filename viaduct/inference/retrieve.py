@@ -50,13 +50,14 @@ def run(context: Context, card: Task) -> Spent:
     """Predict every language and leave `predictions/LL.jsonl`; what was chosen on dev is left in `choices.json`."""
     work = context.work
     assert isinstance(work, PredictWork) and context.encoder is not None  # noqa: S101  the executor's contract
-    how = work.retrieval or Retrieval()
+    assert work.retrieval is not None  # noqa: S101  the grid's contract
+    how = work.retrieval
     device = prepare(context.device, context.threads)
     tokenizer = load_tokenizer(context.encoder, context.revision)
     encoder = load_encoder(context.encoder, context.revision).to(device).eval()
     layers = checked_layers(encoder, how.layers)
     limits = Limits(min(work.max_length, longest_input(encoder)))
-    places, rows = _sides(context, card, work)
+    places, rows = _sides(context, card, work, how)
     context.progress(0, 1, "tokenising")
     encoded = cached(rows, tokenizer, (), limits, context.cache)
     embedding = Embedding(layers, how.pooling, context.scratch, context.checkpoint_seconds)
@@ -79,13 +80,14 @@ def run(context: Context, card: Task) -> Spent:
     return _spent(encoder, encoded)
 
 
-def _sides(context: Context, card: Task, work: PredictWork) -> tuple[dict[Place, Sides], list[Sentence]]:
+def _sides(
+    context: Context, card: Task, work: PredictWork, how: Retrieval
+) -> tuple[dict[Place, Sides], list[Sentence]]:
     """All places, and the rows to embed in the order of their slices."""
     wanted = [Place(card.name, work.split, language) for language in work.languages]
     if card.kind == "mining" and work.split != "dev":
         wanted += [Place(card.name, "dev", language) for language in work.languages]
-    elif card.kind != "mining" and work.retrieval is not None:
-        wanted += [Place(work.retrieval.choose_on, "train", language) for language in work.chosen_in]
+    wanted += [Place(how.choose_on, "train", language) for language in work.chosen_in]
     places: dict[Place, Sides] = {}
     rows: list[Sentence] = []
     for place in wanted:
@@ -93,14 +95,11 @@ def _sides(context: Context, card: Task, work: PredictWork) -> tuple[dict[Place,
         slices: list[slice] = []
         for one in (source, target):
             # A text that a mining side has several times is one sentence there; in retrieval each line is its own.
+            start = len(rows)
             rows += [one[at] for at in distinct(one)] if card.kind == "mining" else one
-            slices.append(slice(slices[-1].stop if slices else _end(places), len(rows)))
+            slices.append(slice(start, len(rows)))
         places[place] = Sides(source, target, *slices)
     return places, rows
-
-
-def _end(places: Mapping[Place, Sides]) -> int:
-    return max((one.target_vectors.stop for one in places.values()), default=0)
 
 
 def _read(context: Context, place: Place) -> tuple[list[Sentence], list[Sentence]]:
@@ -116,13 +115,14 @@ def _read(context: Context, place: Place) -> tuple[list[Sentence], list[Sentence
     return [row for row in rows if row.side == "source"], [row for row in rows if row.side == "target"]
 
 
+@dataclass(frozen=True)
 class _Searching:
     """Vectors by place and layer, and the searches in them."""
 
-    def __init__(
-        self, context: Context, places: Mapping[Place, Sides], vectors: Mapping[int, torch.Tensor], how: Retrieval
-    ) -> None:
-        self.context, self.places, self.vectors, self.how = context, places, vectors, how
+    context: Context
+    places: Mapping[Place, Sides]
+    vectors: Mapping[int, torch.Tensor]
+    how: Retrieval
 
     @property
     def layers(self) -> list[int]:

@@ -9,6 +9,7 @@ files, with SQuAD's JSON for the questions.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,8 +245,7 @@ def _json(path: Path, *, unique: bool = False) -> Any:
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(found)
         if unique and len(made) < len(found):
-            seen: set[str] = set()
-            twice = next(key for key, _ in found if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice = Counter(key for key, _ in found).most_common(1)[0][0]
             raise DataError(f"the id '{twice}' occurs twice", path=path, fix="keep one answer to each question")
         return made
 

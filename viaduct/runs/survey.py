@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from viaduct.errors import DataError
+from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read
 from viaduct.tasks.registry import task as card_of
@@ -70,6 +70,8 @@ def survey(card: Task, data: Path) -> Survey:
                 continue
             try:
                 holdings.append(_holding(read(card, data, language, split), training))
+            except NoRowsError:  # a file that several languages share, without this one
+                absent.setdefault(split, []).append(language)
             except DataError as error:
                 damaged.append(str(error))
     return Survey(
