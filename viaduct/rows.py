@@ -80,13 +80,26 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """Where the bytes of an image file are: a file of its own, a member of a tar file, or a row of a Parquet file."""
+
+    path: str
+    member: str | None = None
+    """Name in the tar file, or number of the Parquet row; None: `path` is the image file itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Captioned:
-    """An image file and one caption of it."""
+    """An image and its captions in one language; `id` is the image's: the same image has the same id in every
+    language."""
 
     id: str
     language: str
-    image: str
-    caption: str
+    image: Picture | None
+    """None where captions are published without their images."""
+    captions: tuple[str, ...]
+    origin: str
+    """Who made the captions: "people", "machine" (translation), "names" (CLDR's names of emoji) or "rules"."""
 
 
 Row: TypeAlias = Pair | Choice | Tagged | Span | Sentence | Captioned

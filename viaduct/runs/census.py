@@ -119,5 +119,5 @@ def _characters(row: Row) -> int:
     if isinstance(row, Span):
         return len(row.context) + len(row.question)
     if isinstance(row, Captioned):
-        return len(row.caption)
+        return sum(len(caption) for caption in row.captions)
     return len(row.text)

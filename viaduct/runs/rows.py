@@ -148,7 +148,7 @@ def _group(row: Row) -> str:
     if isinstance(row, Tagged):
         return " ".join(row.tokens)
     if isinstance(row, Captioned):
-        return row.image
+        return row.id
     return row.text
 
 

@@ -153,7 +153,7 @@ def _texts(row: Row) -> tuple[str, ...]:
     if isinstance(row, Span):
         return (row.context, row.question)
     if isinstance(row, Captioned):
-        return (row.image, row.caption)
+        return row.captions
     return (row.text,)
 
 
