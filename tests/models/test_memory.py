@@ -7,7 +7,8 @@ import resource
 import pytest
 import torch
 
-from viaduct.models.numerics import keep_freed_memory
+from viaduct.models import numerics
+from viaduct.models.numerics import FreedMemory, keep_freed_memory, resident_bytes
 
 
 def test_large_tensors_made_again_and_again_cost_no_new_pages() -> None:
@@ -22,3 +23,19 @@ def test_large_tensors_made_again_and_again_cost_no_new_pages() -> None:
 
     page_faults()
     assert page_faults() < 10_000_000 * 4 / 4096  # one tensor's pages; all ten would be ten times that
+
+
+def test_holes_between_blocks_go_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    monkeypatch.setattr(numerics, "GROWTH_BYTES", 50_000_000)
+    freed = FreedMemory()
+    before = resident_bytes()
+    blocks = [torch.ones(250_000) for _ in range(400 + before // 1_000_000)]
+    last = blocks[-1]
+    grown = resident_bytes()
+    del blocks
+    freed.bound()
+    assert grown - before > 350_000_000
+    assert resident_bytes() - before < 0.2 * (grown - before), "the block that is left holds the heap's end"
+    assert last.sum() == 250_000

@@ -19,7 +19,7 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import ViaductError
-from viaduct.models.numerics import mixed_precision, seed_all
+from viaduct.models.numerics import FreedMemory, mixed_precision, seed_all
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Progress
 from viaduct.training import state as checkpointing
@@ -58,9 +58,11 @@ def fit(job: Job) -> checkpointing.State:
     model, optimizer = accelerator.prepare(job.model, optimizer)
     evaluate_at = _evaluation_steps(job)
     saved = time.monotonic()
+    freed = FreedMemory()
     model.train()
     while state.step < job.steps:
         _step(job, accelerator, model, optimizer, state)
+        freed.bound()
         if state.step in evaluate_at:
             stop = _evaluate(job, state)
             model.train()
