@@ -101,7 +101,7 @@ def _viaduct(request: Request, shape: Shape, rows: Rows) -> Measurement:
     from viaduct.runs.spec import Architecture, Training
     from viaduct.training.loop import Job, fit
     from viaduct.training.objectives import task_loss
-    from viaduct.training.train import Epochs
+    from viaduct.training.order import Order, count_steps
 
     if request.variant == "viaduct_without_onednn":
         linear._AVAILABLE = False
@@ -118,13 +118,14 @@ def _viaduct(request: Request, shape: Shape, rows: Rows) -> Measurement:
     model = TaskModel(encoder, head, trimmed)
     budget = batch_tokens(rows)
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget)
-    epochs = Epochs(timed, training, request.seed)
-    scale = 1.0 / (request.timed_rows / epochs.steps)
+    order = Order.of(timed, budget, request.seed)
+    steps = count_steps(order, training)
+    scale = 1.0 / (request.timed_rows / steps)
     first = np.arange(max(1, min(BATCH_ROWS, budget // int(warm_up.lengths.max()))))
-    clock, counts = Clock(epochs.steps + 1), []
+    clock, counts = Clock(steps + 1), []
 
     def batch_at(step: int) -> Batch:
-        batch = collate(timed, epochs.batch(step - 1), PAD) if step else collate(warm_up, first, PAD)
+        batch = collate(timed, order.batch(step - 1), PAD) if step else collate(warm_up, first, PAD)
         counts.append((len(batch.ids_BL), batch.tokens, batch.ids_BL.numel()))
         return batch
 
@@ -135,7 +136,7 @@ def _viaduct(request: Request, shape: Shape, rows: Rows) -> Measurement:
         fit(
             Job(
                 model=model,
-                steps=epochs.steps + 1,
+                steps=steps + 1,
                 batch_at=batch_at,
                 loss=loss,
                 evaluate=None,

@@ -12,10 +12,11 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.models import language
 from viaduct.models.heads import TaskModel, build_head, head_spec
-from viaduct.training import objectives
+from viaduct.models.language import MaskedLanguageHead
 from viaduct.training.masking import LONGEST_WORD, Masking, first_pieces
-from viaduct.training.objectives import MaskedLanguageHead, task_loss, units
+from viaduct.training.objectives import task_loss, units
 
 MASK, VOCABULARY = 4, 1000
 SPECIAL = torch.arange(VOCABULARY) < 5
@@ -104,7 +105,7 @@ def test_words_and_punctuation_begin_words(tiny_tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 8, 20])
 def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(objectives, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(language, "CHUNK_ROWS", 7)
     torch.manual_seed(2)
     head = MaskedLanguageHead(50)
     torch.nn.init.normal_(head.bias)

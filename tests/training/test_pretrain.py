@@ -19,7 +19,7 @@ from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Pretrain
 from viaduct.runs.stage import Context, PretrainWork
 from viaduct.training import pretrain
-from viaduct.training.pretrain import pack
+from viaduct.training.text import pack
 
 BEGIN, END = 0, 2
 LANGUAGES = ("en", "de", "th")

@@ -23,6 +23,7 @@ from viaduct.runs.stage import Context, Spent, TrainWork
 from viaduct.tasks import registry
 from viaduct.training import train
 from viaduct.training.loop import Job
+from viaduct.training.order import Order, count_steps
 
 
 @pytest.fixture(autouse=True)
@@ -189,12 +190,13 @@ def test_epochs_pass_over_all_rows_each_in_another_order(
     tiny_tokenizer: Any, epochs: float, max_steps: int | None
 ) -> None:
     encoded = encode(tiny.rows("pair", 30), tiny_tokenizer, ("no", "yes"), Limits(64))
-    plan = train.Epochs(encoded, Training(epochs=epochs, max_steps=max_steps, batch_tokens=128), seed=1)
-    batches = [plan.batch(step).tolist() for step in range(plan.steps)]
+    plan = Order.of(encoded, 128, seed=1)
+    steps = count_steps(plan, Training(epochs=epochs, max_steps=max_steps))
+    batches = [plan.batch(step).tolist() for step in range(steps)]
     lengths = [len(plan.plan(epoch)) for epoch in range(4)]
     whole = int(epochs)
     wanted = sum(lengths[:whole]) + int(np.ceil((epochs - whole) * lengths[whole]))
-    assert plan.steps == max(1, wanted if max_steps is None else min(wanted, max_steps))
+    assert steps == max(1, wanted if max_steps is None else min(wanted, max_steps))
     start = 0
     orders = []
     for length in lengths:

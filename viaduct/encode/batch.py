@@ -81,6 +81,16 @@ class Batch:
     examples: Array
     tokens: int
 
+    @property
+    def slots(self) -> int:
+        """Tokens, padding included."""
+        return self.ids_BL.numel()
+
+    @property
+    def squares(self) -> int:
+        """Sum over sequences of the padded length squared: what attention costs."""
+        return self.ids_BL.shape[0] * self.ids_BL.shape[1] ** 2
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
 

@@ -71,6 +71,60 @@ class StageCost(Record):
     """UTC, ISO 8601."""
 
 
+class CaptionLoss(Record):
+    """Nats that one held-out caption costs, summed over its predicted tokens, by what is shown."""
+
+    id: str
+    language: str
+    tokens: int
+    true: float
+    wrong: float
+    """Another image's features, always the same one for an image."""
+    null: float
+    """The learned null image."""
+
+
+class CaptionSample(Record):
+    """One held-out image with what was written about it."""
+
+    image: str
+    """A small PNG as a data URI."""
+    language: str
+    reference: str
+    written: str
+
+
+class ImageUse(Record):
+    """What use an encoder makes of images after its stage, on held-out captions."""
+
+    card: str
+    split: str
+    image: str
+    """What stood for the image in training (`runs.spec.Captions.image`)."""
+    tower: str
+    objectives: tuple[str, ...]
+    measured: str | None
+    """The objective whose losses these are; None: the stage neither writes nor fills in captions."""
+    losses: tuple[CaptionLoss, ...]
+    scores: tuple[dict[str, float | int | str], ...]
+    """{language, metric, value, n, signature}: of captions written, and of finding an image by its caption."""
+    samples: tuple[CaptionSample, ...]
+    seen_languages: tuple[str, ...]
+    """With captions in training."""
+
+
+class Retained(Record):
+    """How far a stage moved the encoder, and what it forgot of text."""
+
+    distance: float
+    """Mean absolute change of a weight."""
+    before: dict[str, float]
+    """Language -> masked-LM loss in nats on text that was not replayed; {} without `replay`."""
+    after: dict[str, float]
+    head: str
+    """Where the masked-LM head was from; "" without one."""
+
+
 class DataNote(Record):
     """How many rows of one task, split and language were found and where."""
 

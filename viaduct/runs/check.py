@@ -8,7 +8,7 @@ from viaduct.errors import UsageError
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
 from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.spec import Recipe
+from viaduct.runs.spec import Captions, Intermediate, Recipe
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
 
@@ -24,19 +24,63 @@ def check_arms(recipe: Recipe) -> None:
             raise UsageError(
                 f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -"
             )
-        if (arm.name == BASELINE) != (not arm.tasks):
+        idle = not arm.tasks and not arm.joint
+        if (arm.name == BASELINE) != idle:
             raise UsageError(
-                f"arm '{arm.name}' has {'tasks' if arm.tasks else 'no tasks'}",
-                fix=f"the baseline is named '{BASELINE}' and has no tasks; every other arm has at least one",
+                f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on",
+                fix=f"the baseline is named '{BASELINE}' and has nothing; others have tasks, captions or replay",
             )
         for name in arm.tasks:
             _check_trainable(card_of(name), f"arm '{arm.name}'")
+        if arm.joint:
+            _check_joint(arm)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.kind not in SCORED or card.metric is None:
             raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
         if card.trained_on is not None:
             _check_trainable(card_of(card.trained_on), f"target '{target.task}'")
+
+
+def _check_joint(arm: Intermediate) -> None:
+    where = f"arm '{arm.name}'"
+    if arm.replay is not None:
+        for name in arm.replay.text:
+            _check_kind(card_of(name), "text", f"{where}: replay")
+    elif arm.retention.kl:
+        fix = "give the arm a `replay`"
+        raise UsageError(f"{where}: retention.kl needs replayed text to compare guesses on", fix=fix)
+    if arm.captions is not None:
+        _check_kind(card_of(arm.captions.card), "captioned", f"{where}: captions")
+        _check_captions(arm.captions, where)
+    if not arm.tasks and arm.captions is None and arm.training.max_steps is None:
+        raise UsageError(
+            f"{where} only replays text, which has no end",
+            fix="set training.max_steps, for a control the number of steps of the arm it stands beside",
+        )
+    if arm.languages != ("en",) and not arm.tasks:
+        raise UsageError(f"{where}: `languages` are those of the tasks' train rows", fix="name tasks, or leave it out")
+
+
+def _check_captions(captions: Captions, where: str) -> None:
+    names = [one.name for one in captions.objectives]
+    apart = {"contrastive", "itm", "imagine"} & set(names)
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(f"{where}: objectives {', '.join(names) or 'none'}", fix="name each objective once")
+    if captions.image == "none" and apart:
+        fix = 'use another `image`, such as "null"'
+        raise UsageError(f"{where}: without images there is no {', '.join(sorted(apart))}", fix=fix)
+    if captions.image == "text" and names != ["contrastive"]:
+        fix = "use the objective contrastive alone"
+        raise UsageError(f"{where}: captions can stand for images in contrastive only", fix=fix)
+    if captions.negatives and (captions.contrast != "softmax" or "contrastive" not in names):
+        fix = 'set contrast="softmax", or negatives=0'
+        raise UsageError(f"{where}: further negatives belong to contrastive with softmax", fix=fix)
+
+
+def _check_kind(card: Task, kind: str, where: str) -> None:
+    if card.kind != kind:
+        raise UsageError(f"{where} names {card.name}, which is of kind '{card.kind}'", fix=f"name one of kind {kind}")
 
 
 def _check_trainable(card: Task, where: str) -> None:
@@ -107,6 +151,12 @@ def _missing_dev(recipe: Recipe, census: Census, card: Task, languages: tuple[st
 def check_training(recipe: Recipe, census: Census, missing: list[str]) -> None:
     """Adds to `missing` what is not there of the English train and dev splits that are trained on."""
     trained = [name for arm in recipe.intermediates for name in arm.tasks]
+    for arm in recipe.intermediates:
+        for name, code in ((name, code) for name in arm.tasks for code in arm.languages if code != "en"):
+            source, used = source_of(name, "train", recipe.substitutions)
+            text = census.problem(source, used, code, labelled=True)
+            if text is not None:
+                missing.append(f"{name} train: {text}")
     trained += [on for target in recipe.targets if (on := card_of(target.task).trained_on) is not None]
     for name in dict.fromkeys(trained):
         for split in ("train", "dev"):

@@ -13,12 +13,14 @@ from viaduct.runs.census import Census
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
 from viaduct.runs.spec import Pretrain, Recipe, Substitution, Training
-from viaduct.runs.stage import PredictWork, PretrainWork, Stage, TrainWork
+from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, Stage, TrainWork
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of Latin-script text in a large multilingual vocabulary; fewer in Chinese and Japanese."""
 CHECKPOINT_COPIES = 5
 """Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
+MODELS = ("pretrain", "train", "joint")
+"""Kinds of stages that leave an encoder behind."""
 BACKWARD = 2.0
 """Cost of a backward pass in forward passes."""
 
@@ -49,7 +51,9 @@ def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
     if weights is None:
         return None
     paths = set(waiting)
-    models = sum(1 for stage in plan.stages if stage.path in paths and stage.work.kind in ("pretrain", "train"))
+    models = sum(
+        1 for stage in plan.stages if stage.path in paths and stage.work.kind in ("pretrain", "train", "joint")
+    )
     return models * weights + (CHECKPOINT_COPIES * weights if models else 0)
 
 
@@ -71,6 +75,11 @@ def _estimate(stage: Stage, plan: Plan, census: Census) -> Estimate:
         trained = _trained(tokens, rows, work.pretrain.training)
         return Estimate(trained, trained * (1 + BACKWARD))
     rows, tokens = _size([need for need in needs if need[1] != "dev"], census, work.substitutions, None)
+    if isinstance(work, JointWork):
+        trained = _trained(tokens, rows, work.training)
+        if work.replay is not None:
+            trained += trained / work.training.batch_tokens * work.replay.batch_tokens
+        return Estimate(trained, trained * (1 + BACKWARD))
     if isinstance(work, TrainWork):
         _, tokens = _size(needs[:1], census, work.substitutions, work.training.max_length)
         trained = _trained(tokens, rows, work.training)

@@ -33,6 +33,7 @@ from viaduct.runs.stage import Context, Loaded, PretrainWork, Spent, Stage
 FUNCTIONS = {
     "pretrain": "viaduct.training.pretrain",
     "train": "viaduct.training.train",
+    "joint": "viaduct.training.joint",
     "predict": "viaduct.inference.predict",
     "score": "viaduct.runs.score",
 }

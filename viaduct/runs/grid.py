@@ -17,9 +17,9 @@ from viaduct.languages import language as language_of
 from viaduct.paths import RESERVED
 from viaduct.runs.census import Census
 from viaduct.runs.check import check_arms, check_substitutions, check_training, target_languages
-from viaduct.runs.rows import Need
-from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
-from viaduct.runs.stage import PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.runs.rows import Need, source_of
+from viaduct.runs.spec import Intermediate, Mixture, Pretrain, Recipe, Substitution, Target
+from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
 from viaduct.tasks.registry import task as card_of
 
 
@@ -137,9 +137,12 @@ class _Builder:
         for seed in self.recipe.seeds:
             stages: list[Stage] = []
             encoder = self._pretrained(stages)
-            for number, name in enumerate(arm.tasks, start=1):
-                folder = f"{self.encoder}/{arm.name}/intermediate-{number}-{name}"
-                encoder = self._train(name, arm.training, seed, encoder, (folder,), stages)
+            if arm.joint:
+                encoder = self._joint(arm, seed, encoder, stages)
+            else:
+                for number, name in enumerate(arm.tasks, start=1):
+                    folder = f"{self.encoder}/{arm.name}/intermediate-{number}-{name}"
+                    encoder = self._train(name, arm.training, seed, encoder, (folder,), stages)
             self.general.update(stage.path for stage in stages)
             on = card_of(target.task).trained_on
             if on is not None:
@@ -185,6 +188,54 @@ class _Builder:
         paths = tuple(f"{folder}/seed-{seed}/train" for folder in folders)
         return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
 
+    def _joint(self, arm: Intermediate, seed: int, encoder: Stage | None, stages: list[Stage]) -> Stage:
+        """Everything that the arm trains on, in one stage."""
+        captions, replay = arm.captions, arm.replay
+        tasks = [(name, "train", code) for name in arm.tasks for code in arm.languages]
+        needs = tasks + [(name, "dev", "en") for name in arm.tasks]
+        captioned = () if captions is None else self._there((captions.card,), captions.languages, ("train", "dev"))
+        needs += [(captions.card, split, code) for split in ("train", "dev") for code in captioned if captions]
+        replayed = () if replay is None else self._there(replay.text, replay.languages, ("train",))
+        texts = [(name, "train", code) for name in replay.text for code in replayed] if replay is not None else []
+        needs += [need for need in texts if self.census.problem(*need, labelled=False) is None]
+        work = JointWork(
+            tasks=arm.tasks,
+            languages=arm.languages,
+            mixture=arm.together or Mixture(),
+            captions=captions,
+            caption_languages=captioned,
+            replay=replay,
+            replay_languages=replayed,
+            retention=arm.retention,
+            training=arm.training,
+            seed=seed,
+            substitutions=tuple(
+                one
+                for name in dict.fromkeys((*arm.tasks, *((captions.card,) if captions else ())))
+                for one in _concerning(self.recipe.substitutions, name, ("train", "dev"))
+            ),
+        )
+        paths = (f"{self.encoder}/{arm.name}/intermediate/seed-{seed}/joint",)
+        return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
+
+    def _there(
+        self, cards: tuple[str, ...], wanted: tuple[str, ...] | None, splits: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """The languages whose files of all these splits are there in any of the cards, or all that are asked for."""
+        found: dict[str, None] = {}
+        for name in cards:
+            asked = [code for code in card_of(name).languages if wanted is None or code in wanted]
+            for code in asked:
+                used = [source_of(name, split, self.recipe.substitutions) for split in splits]
+                problems = [self.census.problem(*one, code, labelled=False) for one in used]
+                if not any(problems):
+                    found[code] = None
+                elif wanted is not None:
+                    self.missing.extend(f"{name}: {problem}" for problem in problems if problem)
+        if not found:
+            self.missing.append(f"{', '.join(cards)}: no files in any language")
+        return tuple(found)
+
     def _evaluate(
         self,
         arm: Intermediate,
@@ -195,7 +246,7 @@ class _Builder:
         stages: list[Stage],
     ) -> Stage:
         root = f"{self.encoder}/{arm.name}/{target.task}"
-        seeded = encoder is not None and encoder.work.kind == "train"
+        seeded = encoder is not None and encoder.work.kind in ("train", "joint")
         folder = f"{root}/seed-{seed}" if seeded else root
         kind = card_of(target.task).kind
         tuned = ("dev",) if kind == "mining" else ()
@@ -257,7 +308,9 @@ class _Builder:
         key = (work, tuple((role, stage.path) for role, stage in sorted(inputs.items())))
         if key not in self.known:
             ready = (
-                isinstance(self.recipe.encoder, str) and "encoder" not in inputs and work.kind in ("train", "predict")
+                isinstance(self.recipe.encoder, str)
+                and "encoder" not in inputs
+                and work.kind in ("train", "joint", "predict")
             )
             path = next(path for path in paths if path not in self.stages)
             stage = Stage(

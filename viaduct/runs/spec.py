@@ -93,13 +93,128 @@ class Pretrain(Spec):
     """Store the encoder's weights in float16."""
 
 
+class Objective(Spec):
+    """One thing that is asked about images and captions, and the share of the steps that ask it."""
+
+    name: Literal["ar_caption", "mlm_caption", "contrastive", "itm", "imagine"]
+    """Write the caption, fill in its masked words, find the image among others, say whether image and caption belong
+    together, predict the image's vector."""
+    share: float = Field(default=1.0, gt=0)
+
+
+ImageSource = Literal["true", "null", "shuffled_caption", "shuffled_image", "noise", "text", "none"]
+
+
+class Captions(Spec):
+    """Images with captions as training data: which, seen through what, and what is asked."""
+
+    card: str
+    """Of kind "captioned"."""
+    objectives: tuple[Objective, ...] = (
+        Objective(name="ar_caption", share=0.75),
+        Objective(name="mlm_caption", share=0.25),
+    )
+    image: ImageSource = "true"
+    """What stands for the image: its own features; or a control: one learned constant, another image drawn anew for
+    every caption and epoch, always the same wrong image, Gaussian noise with the features' mean and covariance,
+    another caption of the same image (contrastive), or nothing."""
+    tower: str = "patches"
+    """A vision model's Hub name or folder, or "patches" (raw pixels, no weights)."""
+    tower_revision: str | None = None
+    tower_tokens: int = Field(default=64, ge=1)
+    """Visual tokens per image at most; finer patches are averaged."""
+    tower_layers: int = Field(default=0, ge=0)
+    """Trainable self-attention layers on top of the features, for the tower without weights."""
+    languages: tuple[str, ...] | None = None
+    """Of the captions; None: every language whose captions are there."""
+    one_language_per_image: bool = False
+    """Each image keeps its captions in one language only (drawn by the seed): no parallel text is left."""
+    train_images: int | None = None
+    """Images used (a seeded sample); None: all."""
+    dev_captions: int = 300
+    """Held-out captions on which the use of the image is measured (a fixed sample)."""
+    mask_fraction: float = 0.4
+    """mlm_caption: share of the pieces, in whole words, rare words more often; at least one of every caption."""
+    label_smoothing: float = 0.1
+    """ar_caption."""
+    null_share: float = 0.1
+    """Share of the captions whose image is replaced by the learned null image."""
+    contrast: Literal["sigmoid", "softmax"] = "sigmoid"
+    """SigLIP's loss, or InfoNCE in both directions. Captions of one image are positives of each other's images."""
+    negatives: int = Field(default=0, ge=0)
+    """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
+    common_width: int = 256
+    """contrastive: width of the space in which texts and images are compared."""
+    skip_damaged: bool = False
+    """Leave out images that cannot be opened, and say which; else the first one stops the run."""
+
+
+class Replay(Spec):
+    """Masked LM on plain text of many languages beside every step, against forgetting."""
+
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose text is there."""
+    weight: float = 1.0
+    """Of its loss beside the stage's own."""
+    batch_tokens: int = 1024
+    max_length: int = 128
+    lines: int = 2000
+    """Lines per language at most (the first ones)."""
+    sampling_exponent: float = 0.3
+    """Languages are drawn with probability proportional to size ** this."""
+    mask_fraction: float = 0.15
+    whole_words: bool = True
+
+
+class Retention(Spec):
+    """What keeps an encoder close to what it was."""
+
+    kl: float = Field(default=0.0, ge=0)
+    """Weight of KL(before || now) of the masked words of replayed text; needs `replay`."""
+    l2_sp: float = Field(default=0.0, ge=0)
+    """Weight of half the squared distance from the weights before (L2-SP, arXiv 1802.01483)."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Train low-rank changes of the linear layers only, added to them at the end (arXiv 2106.09685), scaled by 2."""
+    freeze_embeddings: bool = False
+    """Leave the word embeddings as they are."""
+    interpolate: float = Field(default=1.0, gt=0, le=1)
+    """Weight of the weights after the stage in their average with those before (arXiv 2109.01903)."""
+
+
+class Mixture(Spec):
+    """How the members of a mixture are drawn, one per step."""
+
+    sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
+    cap: int | None = 2**14
+    """Rows that a member counts with at most when shares are computed; None: all of them."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Shares are proportional to rows ** (1 / temperature)."""
+
+
 class Intermediate(Spec):
-    """One intermediate arm: the tasks trained on before the target task. The baseline has no tasks and is named
-    "none"."""
+    """One intermediate arm. The baseline has nothing to train on and is named "none".
+
+    Tasks alone are trained one after the other. With any of `together`, `captions`, `replay`, `retention` or languages
+    beyond English all of it is one stage.
+    """
 
     name: str
     tasks: tuple[str, ...] = ()
     training: Training = Training()
+    together: Mixture | None = None
+    captions: Captions | None = None
+    replay: Replay | None = None
+    retention: Retention = Retention()
+    languages: tuple[str, ...] = ("en",)
+    """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether everything is one stage."""
+        plain = self.together is None and self.captions is None and self.replay is None
+        return not (plain and self.retention == Retention() and self.languages == ("en",))
 
 
 class Retrieval(Spec):

@@ -6,9 +6,16 @@ there:
   pretrain  encoder/            config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and
   AutoTokenizer
             training.json       steps, losses per evaluation
+            masked_language_head.safetensors   its head, for stages that go on with masked LM
   train     encoder/            the trained encoder, same keys as the input's
             head.safetensors    the task head (+ head.json: kind, labels)
             training.json       steps, dev score per evaluation, which one was kept, rows and tokens seen
+  joint     encoder/, training.json   as train
+            heads/KIND-LABELS/  the heads, one for each label set
+            masked_language_head.safetensors   where it was trained
+            visual.safetensors  the image side, which nothing needs any more
+            images.json         what use the encoder makes of images, on held-out captions (see `results.record`)
+            retention.json      how far the encoder moved, and masked-LM loss by language before and after
   predict   predictions/LL.jsonl   one JSON line per example: id, language, prediction, scores
             choices.json        what was tuned on dev, such as a mining threshold (only if anything was)
   score     scores.json         list of {language, metric, value, n, n_missing, signature}
@@ -25,9 +32,19 @@ from typing import Literal
 
 from viaduct.results.record import DataNote
 from viaduct.rows import Row
-from viaduct.runs.spec import Pretrain, Retrieval, Spec, Substitution, Training
+from viaduct.runs.spec import (
+    Captions,
+    Mixture,
+    Pretrain,
+    Replay,
+    Retention,
+    Retrieval,
+    Spec,
+    Substitution,
+    Training,
+)
 
-CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 2, "score": 1}
+CODE_VERSION = {"pretrain": 2, "train": 1, "joint": 1, "predict": 2, "score": 1}
 """Part of the fingerprint: raise a kind's number with any change that can change its output."""
 
 
@@ -50,6 +67,26 @@ class TrainWork(Spec):
     seed: int
     substitutions: tuple[Substitution, ...] = ()
     """Those that concern this task's train and dev split."""
+
+
+class JointWork(Spec):
+    """Train an encoder on several things at once: labelled tasks, captioned images, replayed text."""
+
+    kind: Literal["joint"] = "joint"
+    tasks: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    """Of the tasks' train rows."""
+    mixture: Mixture = Mixture()
+    captions: Captions | None = None
+    caption_languages: tuple[str, ...] = ()
+    """Resolved: those whose captions are there."""
+    replay: Replay | None = None
+    replay_languages: tuple[str, ...] = ()
+    """Resolved: those whose text is there."""
+    retention: Retention = Retention()
+    training: Training
+    seed: int
+    substitutions: tuple[Substitution, ...] = ()
 
 
 class PredictWork(Spec):
@@ -78,7 +115,7 @@ class ScoreWork(Spec):
     substitutions: tuple[Substitution, ...] = ()
 
 
-Work = PretrainWork | TrainWork | PredictWork | ScoreWork
+Work = PretrainWork | TrainWork | JointWork | PredictWork | ScoreWork
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from viaduct.encode.batch import Batch
 from viaduct.errors import ViaductError
 from viaduct.models.numerics import FreedMemory, mixed_precision, seed_all
 from viaduct.runs.spec import Training
@@ -26,15 +26,37 @@ from viaduct.training import state as checkpointing
 from viaduct.training.optim import build_optimizer, set_rate
 
 
+class StepBatch(Protocol):
+    """What one step is trained on; `encode.batch.Batch` is one."""
+
+    @property
+    def tokens(self) -> int:
+        """Real ones through the encoder."""
+
+    @property
+    def slots(self) -> int:
+        """Tokens with padding."""
+
+    @property
+    def squares(self) -> int:
+        """Sum over sequences of the padded length squared."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=StepBatch)
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[BatchT]):
     """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
 
     model: nn.Module
     steps: int
-    batch_at: Callable[[int], Batch]
+    batch_at: Callable[[int], BatchT]
     """Step (0-based) -> batch; must depend on the step alone."""
-    loss: Callable[[nn.Module, Batch], torch.Tensor]
+    loss: Callable[[nn.Module, BatchT], torch.Tensor]
     """Scalar, already scaled so that every row weighs the same over an epoch."""
     evaluate: Callable[[nn.Module], float] | None
     """Dev score, higher is better; None: the last step's weights are kept."""
@@ -46,7 +68,7 @@ class Job:
     progress: Progress
 
 
-def fit(job: Job) -> checkpointing.State:
+def fit(job: Job[BatchT]) -> checkpointing.State:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
     Raises ViaductError when the loss stops being a number, with the step and what to change.
@@ -80,7 +102,11 @@ def fit(job: Job) -> checkpointing.State:
 
 
 def _step(
-    job: Job, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer, state: checkpointing.State
+    job: Job[BatchT],
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: checkpointing.State,
 ) -> None:
     set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
@@ -99,18 +125,18 @@ def _step(
         )
     state.step += 1
     state.tokens += batch.tokens
-    state.slots += batch.ids_BL.numel()
-    state.squares += batch.ids_BL.shape[0] * batch.ids_BL.shape[1] ** 2
+    state.slots += batch.slots
+    state.squares += batch.squares
     state.loss_sum += value
     state.loss_steps += 1
 
 
-def _evaluation_steps(job: Job) -> set[int]:
+def _evaluation_steps(job: Job[BatchT]) -> set[int]:
     count = max(1, min(job.training.evaluations, job.steps))
     return {round(job.steps * (at + 1) / count) for at in range(count)}
 
 
-def _evaluate(job: Job, state: checkpointing.State) -> bool:
+def _evaluate(job: Job[BatchT], state: checkpointing.State) -> bool:
     """Record loss and dev score, keep the weights if they are the best; whether patience has run out."""
     record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
     state.loss_sum, state.loss_steps = 0.0, 0
@@ -129,7 +155,7 @@ def _evaluate(job: Job, state: checkpointing.State) -> bool:
     return since_best >= job.training.patience
 
 
-def _report(job: Job, state: checkpointing.State) -> None:
+def _report(job: Job[BatchT], state: checkpointing.State) -> None:
     note = f"step {state.step:,} of {job.steps:,}"
     if state.loss_steps:
         note += f", loss {state.loss_sum / state.loss_steps:.3f}"

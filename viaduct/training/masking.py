@@ -5,12 +5,15 @@ Shape letters: B sequences, L tokens, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import category
 
+import numpy as np
 import torch
 
+from viaduct.encode.tokens import Array
 from viaduct.models.tokenizer import BLANK
 
 LONGEST_WORD = 3
@@ -25,41 +28,74 @@ class Masking:
     mask_id: int
     special_V: torch.Tensor
     starts_V: torch.Tensor | None = None
+    weights_V: torch.Tensor | None = None
+    """How much more or less often than `fraction` a word is masked, by its first piece; None: all alike."""
+    every_row: bool = False
+    """Whether each sequence has at least one masked position; else each batch."""
 
     @classmethod
-    def of(cls, tokenizer: Any, fraction: float, *, whole_words: bool) -> Masking:
+    def of(
+        cls,
+        tokenizer: Any,
+        fraction: float,
+        *,
+        whole_words: bool,
+        weights_V: torch.Tensor | None = None,
+        every_row: bool = False,
+    ) -> Masking:
         """The masking for a tokenizer whose words begin with "▁"; punctuation is a word of its own."""
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
         special_V[tokenizer.all_special_ids] = True
         if not whole_words:
-            return cls(fraction, tokenizer.mask_token_id, special_V)
+            return cls(fraction, tokenizer.mask_token_id, special_V, None, weights_V, every_row)
         pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         starts = [
             piece.startswith(BLANK) or not any(category(character)[0] in "LMN" for character in piece)
             for piece in pieces
         ]
-        return cls(fraction, tokenizer.mask_token_id, special_V, torch.tensor(starts) | special_V)
+        starts_V = torch.tensor(starts) | special_V
+        return cls(fraction, tokenizer.mask_token_id, special_V, starts_V, weights_V, every_row)
 
     def __call__(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """BERT's masking from torch's global generator: (ids with masks, chosen_BL bool), both on the CPU.
 
         Of the chosen positions 80 % become the mask token, 10 % a random token, 10 % stay (arXiv 1810.04805, section
-        3.1). Special and padding positions are never chosen; a batch always has at least one.
+        3.1). Special and padding positions are never chosen; a batch always has at least one, and with `every_row` each
+        sequence that has any other token.
         """
         candidates_BL = ~self.special_V[ids_BL]
         if mask_BL is not None:
             candidates_BL &= mask_BL
         draw_BL = torch.rand(ids_BL.shape)
+        weight_BL = torch.ones(()) if self.weights_V is None else self.weights_V[ids_BL]
         if self.starts_V is not None:
-            draw_BL = draw_BL.gather(1, first_pieces(self.starts_V[ids_BL]))
-        chosen_BL = (draw_BL < self.fraction) & candidates_BL
-        if not chosen_BL.any():
+            first_BL = first_pieces(self.starts_V[ids_BL])
+            draw_BL = draw_BL.gather(1, first_BL)
+            weight_BL = weight_BL if self.weights_V is None else weight_BL.gather(1, first_BL)
+        chosen_BL = (draw_BL < self.fraction * weight_BL) & candidates_BL
+        if self.every_row:
+            bare_B = candidates_BL.any(1) & ~chosen_BL.any(1)
+            nearest_B = torch.where(candidates_BL, draw_BL, 2.0).argmin(1)
+            chosen_BL[bare_B, nearest_B[bare_B]] = True
+        elif not chosen_BL.any():
             chosen_BL.view(-1)[int(torch.where(candidates_BL, draw_BL, 2.0).argmin())] = True
         action_BL = torch.rand(ids_BL.shape)
         random_BL = torch.randint(0, len(self.special_V), ids_BL.shape)
         masked_BL = torch.where(chosen_BL & (action_BL < 0.8), self.mask_id, ids_BL)
         masked_BL = torch.where(chosen_BL & (action_BL >= 0.9), random_BL, masked_BL)
         return masked_BL, chosen_BL
+
+
+def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:
+    """(V,) float32 weights for masking: -log of a piece's share of these tokens, clipped to a fourth and four times the
+    mean, the mean over the tokens being 1. Frequent words are masked less often, without a tagger in any language."""
+    counts_V = np.bincount(ids, minlength=vocabulary).astype(np.float64)
+    counts_V[list(special)] = 0
+    shares_V = (counts_V + 1) / (counts_V + 1).sum()
+    surprise_V = -np.log(shares_V)
+    mean = float((counts_V * surprise_V).sum() / max(1.0, counts_V.sum()))
+    weights_V = np.clip(surprise_V / mean, 0.25, 4.0)
+    return torch.from_numpy(weights_V / max(1e-9, float((counts_V * weights_V).sum() / counts_V.sum()))).float()
 
 
 def first_pieces(starts_BL: torch.Tensor) -> torch.Tensor:

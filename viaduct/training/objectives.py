@@ -1,50 +1,16 @@
-"""Losses, in nats. Vocabulary softmaxes are computed at masked positions only, in chunks.
+"""Losses of labelled batches, in nats.
 
-Shape letters: B sequences, L tokens, D width, C classes, M masked positions, V vocabulary, W words, G examples, E
-endings.
+Shape letters: B sequences, L tokens, C classes, W words, G examples, E endings.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 
 from viaduct.encode.batch import Batch, word_positions
 from viaduct.encode.tokens import Encoded
-from viaduct.models.linear import product
-
-CHUNK_ROWS = 1024
-"""Masked positions whose vocabulary logits exist at once."""
-
-
-class MaskedLanguageHead(nn.Module):
-    """Scores of the vocabulary: the token embedding's own rows and a bias, as XLM has it (arXiv 1901.07291).
-
-    RoBERTa's extra dense layer before it slows small models down: after 0.6 M tokens of the miniature world a 4x128
-    encoder was at 5.1 nats with it and at 4.0 without.
-    """
-
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
-
-    def forward(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
-        """The summed cross-entropy at these positions. Chunks are recomputed backwards: memory does not grow with M."""
-        total = hidden_MD.new_zeros(())
-        for at in range(0, len(targets_M), CHUNK_ROWS):
-            part = (hidden_MD[at : at + CHUNK_ROWS], embedding_VD, targets_M[at : at + CHUNK_ROWS])
-            if len(targets_M) > CHUNK_ROWS and torch.is_grad_enabled():
-                total = total + checkpoint(self._chunk, *part, use_reentrant=False)
-            else:
-                total = total + self._chunk(*part)
-        return total
-
-    def _chunk(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
-        logits_MV = product(hidden_MD, embedding_VD, self.bias)
-        return cross_entropy(logits_MV.float(), targets_M, reduction="sum")
 
 
 def task_loss(kind: str, logits: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:

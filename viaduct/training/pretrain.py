@@ -8,7 +8,7 @@ section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from torch import nn
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Array, Builder, Encoded, Limits
+from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.models.encoder import build_encoder, encode_batch, forward_flops, load_tokenizer, save_encoder
+from viaduct.models.language import MaskedLanguageHead, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.tokenizer import train_tokenizer
 from viaduct.rows import Pair, Row, Sentence
@@ -30,8 +31,9 @@ from viaduct.runs.stage import Context, PretrainWork, Spent
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
 from viaduct.training.masking import Masking
-from viaduct.training.objectives import MaskedLanguageHead
-from viaduct.training.train import Epochs, write_log
+from viaduct.training.order import Order, count_steps
+from viaduct.training.text import draw, join, packed
+from viaduct.training.train import write_log
 
 TOKENIZER_LINES = 12_000
 """Lines per language, at most, that the tokenizer is trained on: balances languages and bounds the time."""
@@ -71,10 +73,10 @@ def run(context: Context) -> Spent:
     seed_all("encoder", pretrain.seed)
     encoder = build_encoder(pretrain.architecture, len(tokenizer), tokenizer.pad_token_id)
     head = MaskedLanguageHead(len(tokenizer))
-    epochs = Epochs(encoded, pretrain.training, pretrain.seed)
+    order = Order.of(encoded, pretrain.training.batch_tokens, pretrain.seed)
     masking = Masking.of(tokenizer, pretrain.mask_fraction, whole_words=pretrain.whole_words)
     real = int(np.isin(encoded.ids, tokenizer.all_special_ids, invert=True).sum())
-    scale = 1.0 / (real * pretrain.mask_fraction / len(epochs.plan(0)))
+    scale = 1.0 / (real * pretrain.mask_fraction / len(order.plan(0)))
 
     def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
         ids_BL, mask_BL = batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu()
@@ -88,8 +90,8 @@ def run(context: Context) -> Spent:
     state = fit(
         Job(
             model=MaskedLanguageModel(encoder, head),
-            steps=epochs.steps,
-            batch_at=lambda step: collate(encoded, epochs.batch(step), tokenizer.pad_token_id),
+            steps=count_steps(order, pretrain.training),
+            batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
             evaluate=None,
             training=pretrain.training,
@@ -101,6 +103,7 @@ def run(context: Context) -> Spent:
         )
     )
     save_encoder(encoder.cpu(), tokenizer, context.directory / "encoder", half=pretrain.half_precision)
+    save_language_head(head, context.directory)
     write_log(context.directory, state, sequences=len(encoded), vocabulary=len(tokenizer))
     flops = 3 * forward_flops(encoder, state.tokens, state.squares)
     flops += 6.0 * pretrain.mask_fraction * state.tokens * len(tokenizer) * pretrain.architecture.hidden
@@ -154,79 +157,15 @@ def sequences(
     An epoch has as many text tokens as the text itself. Raises DataError when there is no text at all.
     """
     limits = Limits(max_length)
-    packed = {
-        language: pack(cached(rows, tokenizer, (), Limits(10**6), cache), max_length)
-        for language, rows in texts.items()
-        if rows
-    }
-    if not packed:
+    members = packed(texts, tokenizer, max_length, cache)
+    if not members:
         raise DataError("there is no text to pretrain on", fix="check --data and the recipe's languages")
     paired = {language: cached(rows, tokenizer, (), limits, cache) for language, rows in pairs.items() if rows}
     generator = np.random.default_rng(derived_seed("languages", pretrain.seed))
-    parts = _draw(packed, pretrain.sampling_exponent, 1.0, generator)
-    tokens = sum(int(part.offsets[-1]) for part in packed.values())
+    parts = draw(members, pretrain.sampling_exponent, 1.0, generator)
+    tokens = sum(int(part.offsets[-1]) for part in members.values())
     if paired and pretrain.parallel_share > 0:
         share = pretrain.parallel_share / (1 - pretrain.parallel_share)
         paired_tokens = sum(int(part.offsets[-1]) for part in paired.values())
-        parts += _draw(paired, pretrain.sampling_exponent, share * tokens / paired_tokens, generator)
-    return _join(parts)
-
-
-def _draw(
-    members: dict[str, Encoded], exponent: float, epochs: float, generator: np.random.Generator
-) -> list[tuple[Encoded, Array]]:
-    """(member, sequence indices) for each: together `epochs` times all sequences, shared out by tokens ** exponent.
-
-    A member drawn more often than it is long goes round: whole passes in full, the rest at random.
-    """
-    sizes = np.array([float(member.offsets[-1]) for member in members.values()])
-    wanted = sizes**exponent / (sizes**exponent).sum() * sizes.sum() * epochs
-    drawn = []
-    for member, tokens, size in zip(members.values(), wanted, sizes, strict=True):
-        passes, rest = divmod(tokens / size, 1.0)
-        extra = generator.permutation(len(member))[: round(rest * len(member))]
-        drawn.append((member, np.concatenate([np.tile(np.arange(len(member)), int(passes)), np.sort(extra)])))
-    return drawn
-
-
-def _join(parts: Sequence[tuple[Encoded, Array]]) -> Encoded:
-    builder = Builder()
-    for encoded, chosen in parts:
-        ids = np.asarray(encoded.ids)
-        for at in chosen.astype(np.int64):
-            builder.example(int(at), [ids[encoded.offsets[at] : encoded.offsets[at + 1]]])
-    return builder.build()
-
-
-def pack(encoded: Encoded, max_length: int) -> Encoded:
-    """Consecutive lines joined into sequences of at most `max_length` tokens, `</s>` between lines; longer lines are
-    cut up.
-
-    The first and last token of every line are the tokenizer's own (`<s>`, `</s>`).
-    """
-    builder = Builder()
-    ids = np.asarray(encoded.ids)
-    room = max_length - 2
-    first, last = int(ids[0]), int(ids[encoded.offsets[1] - 1])
-    current: list[Array] = []
-    used = 0
-
-    def close() -> None:
-        nonlocal current, used
-        if current:
-            body = np.concatenate(current)[:-1]  # the last line's own end
-            builder.example(len(builder.rows), [np.concatenate([[first], body, [last]])])
-        current, used = [], 0
-
-    for start, stop in zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True):
-        line = ids[start + 1 : stop]  # with its </s>, without its <s>
-        if used + len(line) - 1 > room:
-            close()
-        for at in range(0, max(1, len(line) - 1), room):
-            piece = line[at : at + room]
-            if used + len(piece) > room + 1:
-                close()
-            current.append(np.concatenate([piece, [last]]) if piece[-1] != last else piece)
-            used += len(current[-1])
-    close()
-    return builder.build()
+        parts += draw(paired, pretrain.sampling_exponent, share * tokens / paired_tokens, generator)
+    return join(parts)

@@ -7,7 +7,6 @@ training (`models.vocabulary`): the result is the same as with all of them.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from viaduct.encode.batch import Batch, collate, plan_batches
+from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Array, Encoded, Limits
+from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.inference.predict import predict_rows
 from viaduct.models.encoder import (
@@ -34,12 +33,12 @@ from viaduct.models.heads import TaskModel, build_head, head_spec, save_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
-from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent, TrainWork
 from viaduct.tasks.card import Task, is_labelled
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
 from viaduct.training.objectives import task_loss, units
+from viaduct.training.order import Order, count_steps
 from viaduct.training.state import State
 
 
@@ -66,8 +65,8 @@ def run(context: Context) -> Spent:
     head = build_head(spec, width(encoder), dropout(encoder))
     trimmed = trim(encoder, used_ids([encoded.ids, dev.ids], tokenizer.all_special_ids))
     model = TaskModel(encoder, head, trimmed)
-    epochs = Epochs(encoded, training, work.seed)
-    scale = 1.0 / (units(card.kind, encoded) / len(epochs.plan(0)))
+    order = Order.of(encoded, training.batch_tokens, work.seed)
+    scale = 1.0 / (units(card.kind, encoded) / len(order.plan(0)))
 
     def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
         return task_loss(card.kind, module(batch), encoded, batch) * scale
@@ -78,8 +77,8 @@ def run(context: Context) -> Spent:
     state = fit(
         Job(
             model=model,
-            steps=epochs.steps,
-            batch_at=lambda step: collate(encoded, epochs.batch(step), tokenizer.pad_token_id),
+            steps=count_steps(order, training),
+            batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
             evaluate=evaluate,
             training=training,
@@ -115,35 +114,6 @@ def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]
         return tuple(rows)
     chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
     return tuple(rows[at] for at in sorted(chosen))
-
-
-class Epochs:
-    """Which examples make the batch of each step: every epoch is planned from the seed when it is first needed."""
-
-    def __init__(self, encoded: Encoded, training: Training, seed: int) -> None:
-        if not len(encoded):
-            raise DataError("there are no training rows", fix="check the recipe's substitutions and `viaduct plan`")
-        self.encoded, self.training, self.seed = encoded, training, seed
-        self.known: dict[int, list[Array]] = {}
-        whole = math.floor(training.epochs)
-        self.starts = np.cumsum([0] + [len(self.plan(epoch)) for epoch in range(math.ceil(training.epochs))])
-        partial = (training.epochs - whole) * len(self.plan(whole)) if training.epochs > whole else 0
-        steps = int(self.starts[whole]) + math.ceil(partial)
-        self.steps = max(1, steps if training.max_steps is None else min(steps, training.max_steps))
-
-    def plan(self, epoch: int) -> list[Array]:
-        """The batches of this epoch, in order."""
-        if epoch not in self.known:
-            seed = derived_seed("order", self.seed, epoch)
-            self.known[epoch] = plan_batches(
-                self.encoded.lengths, self.encoded.widths, self.training.batch_tokens, seed
-            )
-        return self.known[epoch]
-
-    def batch(self, step: int) -> Array:
-        """Example indices of this step's batch."""
-        epoch = int(np.searchsorted(self.starts, step, side="right")) - 1
-        return self.plan(epoch)[step - int(self.starts[epoch])]
 
 
 def dev_score(model: nn.Module, card: Task, rows: Sequence[Row], encoded: Encoded, pad_id: int) -> float:

@@ -1,0 +1,159 @@
+"""The image side of a multimodal stage: what stands before the text in the encoder's input, and heads of image losses.
+
+All of it is thrown away after the stage; what stays is the text encoder, whose parameters and names it never touches.
+Visual positions come before the text's and have the position of padding, whose embedding is zero in XLM-R, so that the
+text keeps the positions it was pretrained with.
+
+Shape letters: B captions, P visual tokens (with the language slot where there is one), L text tokens, T = P + L (or
+P + 2 L - 1 with pseudo-masks), V width of the tower's features, D width of the encoder, E width of the common space.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from viaduct.errors import UsageError
+from viaduct.models.encoder import OFFSET_POSITIONS
+
+ABSOLUTE_POSITIONS = {*OFFSET_POSITIONS, "bert"}
+"""Model types that take position ids, so that visual tokens can stand before a text without moving it."""
+
+
+class VisualPrefix(nn.Module):
+    """(B, P, V) features -> (B, P, D) input vectors, at the scale of the encoder's word embeddings.
+
+    LayerNorm, MLP, position and modality as in LLaVA-like connectors; `layers` of self-attention on top make it a small
+    trainable tower over raw patches. A learned *null image* stands in for absent ones.
+    """
+
+    def __init__(self, features: int, tokens: int, encoder: nn.Module, layers: int, languages: int) -> None:
+        super().__init__()
+        words_ND = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
+        width = words_ND.shape[1]
+        self.enter = nn.LayerNorm(features)
+        self.first = nn.Linear(features, width)
+        self.second = nn.Linear(width, width)
+        self.place = nn.Parameter(0.02 * torch.randn(tokens, width))
+        config: Any = encoder.config
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, int(config.num_attention_heads), 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.leave = nn.LayerNorm(width)
+        nn.init.constant_(self.leave.weight, float(words_ND.pow(2).mean().sqrt()))
+        self.null = nn.Parameter(float(words_ND.std()) * torch.randn(tokens, width))
+        self.slot = nn.Embedding(max(1, languages), width)
+        nn.init.normal_(self.slot.weight, std=float(words_ND.std()))
+
+    def forward(self, patches_BPV: torch.Tensor, dropped_B: torch.Tensor | None = None) -> torch.Tensor:
+        """The images' input vectors; those of `dropped_B` (bool) are the null image's."""
+        inside_BPD = self.second(nn.functional.gelu(self.first(self.enter(patches_BPV.float())))) + self.place
+        for layer in self.layers:
+            inside_BPD = layer(inside_BPD)
+        prefix_BPD: torch.Tensor = self.leave(inside_BPD)
+        if dropped_B is None:
+            return prefix_BPD
+        return torch.where(dropped_B[:, None, None], self.null, prefix_BPD)
+
+    def nothing(self, captions: int) -> torch.Tensor:
+        """(B, P, D): the null image for each caption."""
+        return self.null.expand(captions, *self.null.shape)
+
+
+class CommonSpace(nn.Module):
+    """Text (B, D) and image (B, V) vectors in one space (B, E), of unit length, with a learned scale and shift.
+
+    The text goes through an MLP of its own, which keeps what the loss asks for out of the encoder's last layer
+    (VidLanKD, arXiv 2107.02681, removes the drop on other tasks that way).
+    """
+
+    def __init__(self, text: int, image: int, common: int, *, sigmoid: bool) -> None:
+        super().__init__()
+        self.text_first = nn.Linear(text, text)
+        self.text_second = nn.Linear(text, common, bias=False)
+        self.image = nn.Linear(image, common, bias=False)
+        # SigLIP begins at log 10 and -10 (arXiv 2303.15343, section 3.2), CLIP at log(1 / 0.07) (arXiv 2103.00020).
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if sigmoid else 1 / 0.07)))
+        self.shift = nn.Parameter(torch.tensor(-10.0 if sigmoid else 0.0))
+
+    def of_text(self, pooled_BD: torch.Tensor) -> torch.Tensor:
+        """(B, E) of unit length."""
+        return normalize(self.text_second(nn.functional.gelu(self.text_first(pooled_BD))), dim=1)
+
+    def of_image(self, pooled_BV: torch.Tensor) -> torch.Tensor:
+        """(B, E) of unit length."""
+        return normalize(self.image(normalize(pooled_BV.float(), dim=1)), dim=1)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What cosines are multiplied with, at most 100."""
+        return self.log_scale.clamp(max=math.log(100.0)).exp()
+
+
+def encode_prefixed(
+    encoder: nn.Module,
+    ids_BL: torch.Tensor,
+    positions_BL: torch.Tensor,
+    prefix_BPD: torch.Tensor,
+    allowed_BTT: torch.Tensor,
+) -> torch.Tensor:
+    """hidden_BLD of the text after a visual prefix; `positions_BL` count from 0, `allowed_BTT` says who sees whom.
+
+    `allowed` may be (B, 1, T) where all positions see the same. The mask is passed in four dimensions and as numbers to
+    add: a boolean one is added as 0 and 1 by the eager attention. Raises UsageError for encoders without absolute
+    positions.
+    """
+    config: Any = encoder.config
+    if config.model_type not in ABSOLUTE_POSITIONS:
+        raise UsageError(
+            f"an encoder of type '{config.model_type}' has no absolute positions, so images cannot stand before its"
+            " text without moving it",
+            fix="use the objectives contrastive or imagine, which only read the text's states",
+        )
+    first, visual = (config.pad_token_id + 1, config.pad_token_id) if config.model_type in OFFSET_POSITIONS else (0, 0)
+    words_BLD = encoder.get_input_embeddings()(ids_BL)  # type: ignore[operator]
+    length = prefix_BPD.shape[1]
+    positions_BT = nn.functional.pad(positions_BL + first, (length, 0), value=visual)
+    adding_B1TT = torch.zeros(allowed_BTT.shape, dtype=words_BLD.dtype, device=ids_BL.device)
+    adding_B1TT = adding_B1TT.masked_fill(~allowed_BTT, torch.finfo(words_BLD.dtype).min)[:, None]
+    output = encoder(
+        inputs_embeds=torch.cat([prefix_BPD.to(words_BLD.dtype), words_BLD], dim=1),
+        attention_mask=adding_B1TT,
+        position_ids=positions_BT,
+        token_type_ids=torch.zeros_like(positions_BT),
+    )
+    hidden_BLD: torch.Tensor = output.last_hidden_state[:, length:]
+    return hidden_BLD
+
+
+def both_ways(inside_BL: torch.Tensor, prefix: int) -> torch.Tensor:
+    """(B, 1, T): every position sees the whole image and all of the text but padding."""
+    return nn.functional.pad(inside_BL, (prefix, 0), value=True)[:, None]
+
+
+def pseudo_masked(inside_BL: torch.Tensor, prefix: int) -> torch.Tensor:
+    """(B, T, T) for [image | y_0 .. y_{L-1} | m_1 .. m_{L-1}]: who sees whom when every token is predicted at once.
+
+    The image sees the image, y_t the image and y_0 .. y_t, m_t (a mask token in y_t's place) the image, y_0 .. y_{t-1}
+    and itself: the pseudo-masks of UniLMv2 (arXiv 2002.12804), which make one pass exactly step-by-step decoding.
+    """
+    length = inside_BL.shape[1]
+    total = prefix + 2 * length - 1
+    device = inside_BL.device
+    allowed_TT = torch.zeros(total, total, dtype=torch.bool, device=device)
+    allowed_TT[:, :prefix] = True
+    text, masks = slice(prefix, prefix + length), slice(prefix + length, total)
+    before_LL = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    allowed_TT[text, text] = before_LL
+    allowed_TT[masks, text] = before_LL[:-1]
+    allowed_TT[masks, masks] = torch.eye(length - 1, dtype=torch.bool, device=device)
+    keys_BT = nn.functional.pad(torch.cat([inside_BL, inside_BL[:, 1:]], dim=1), (prefix, 0), value=True)
+    itself_TT = torch.eye(total, dtype=torch.bool, device=device)  # else padding would see nothing and be not a number
+    return (allowed_TT & keys_BT[:, None, :]) | itself_TT

@@ -1,0 +1,68 @@
+"""Which examples make the batch of each step, as a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from viaduct.encode.batch import plan_batches
+from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import DataError
+from viaduct.models.numerics import derived_seed
+from viaduct.runs.spec import Training
+
+PLANS_KEPT = 2
+"""Epochs whose plans are remembered: steps go forwards, so older ones are not asked for again."""
+
+
+class Order:
+    """Batches for any number of epochs; each is planned from the seed when it is first needed."""
+
+    def __init__(self, lengths: Array, widths: Array, batch_tokens: int, seed: int) -> None:
+        if not len(lengths):
+            raise DataError("there are no training rows", fix="check the recipe's substitutions and `viaduct plan`")
+        self.lengths, self.widths, self.batch_tokens, self.seed = lengths, widths, batch_tokens, seed
+        self._known: dict[int, list[Array]] = {}
+        self._ends: list[int] = []
+
+    @classmethod
+    def of(cls, encoded: Encoded, batch_tokens: int, seed: int) -> Order:
+        """The order of these examples."""
+        return cls(encoded.lengths, encoded.widths, batch_tokens, seed)
+
+    def plan(self, epoch: int) -> list[Array]:
+        """The batches of this epoch, in order."""
+        if epoch not in self._known:
+            while len(self._known) >= PLANS_KEPT:
+                del self._known[next(iter(self._known))]
+            seed = derived_seed("order", self.seed, epoch)
+            self._known[epoch] = plan_batches(self.lengths, self.widths, self.batch_tokens, seed)
+        return self._known[epoch]
+
+    def end(self, epoch: int) -> int:
+        """Number of steps in all epochs up to and with this one."""
+        while len(self._ends) <= epoch:
+            before = self._ends[-1] if self._ends else 0
+            self._ends.append(before + len(self.plan(len(self._ends))))
+        return self._ends[epoch]
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch that this step is in."""
+        while not self._ends or self._ends[-1] <= step:
+            self.end(len(self._ends))
+        return int(np.searchsorted(self._ends, step, side="right"))
+
+    def batch(self, step: int) -> Array:
+        """Example indices of this step's batch."""
+        epoch = self.epoch_of(step)
+        return self.plan(epoch)[step - (self._ends[epoch - 1] if epoch else 0)]
+
+
+def count_steps(order: Order, training: Training) -> int:
+    """Steps for the epochs asked for (a part of an epoch rounded up), at least one and at most `max_steps`."""
+    whole = math.floor(training.epochs)
+    steps = order.end(whole - 1) if whole else 0
+    if training.epochs > whole:
+        steps += math.ceil((training.epochs - whole) * len(order.plan(whole)))
+    return max(1, steps if training.max_steps is None else min(steps, training.max_steps))

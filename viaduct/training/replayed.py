@@ -1,0 +1,118 @@
+"""Replayed text: masked LM on plain text of many languages beside every step of a stage, and what was forgotten of it.
+
+Shape letters: B sequences, L tokens, M masked positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import kl_div, log_softmax
+from torch.utils.checkpoint import checkpoint
+
+from viaduct.encode.batch import Batch, collate
+from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import DataError
+from viaduct.models.encoder import encode_batch
+from viaduct.models.joint import JointModel
+from viaduct.models.language import CHUNK_ROWS
+from viaduct.models.numerics import derived_seed, seed_all
+from viaduct.rows import Row
+from viaduct.runs.spec import Replay, Retention
+from viaduct.runs.stage import Context, JointWork
+from viaduct.tasks.registry import task
+from viaduct.training.masking import Masking
+from viaduct.training.order import Order
+from viaduct.training.retention import Former
+from viaduct.training.text import draw, join, packed
+
+HELD_OUT_LINES = 40
+"""Lines per language, after those that may be replayed, on which forgetting is measured."""
+
+
+class Replayed:
+    """The text, its batches and its losses."""
+
+    def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
+        self.replay, self.pad_id = replay, tokenizer.pad_token_id
+        texts: dict[str, list[Row]] = {code: [] for code in work.replay_languages}
+        held: dict[str, list[Row]] = {code: [] for code in work.replay_languages}
+        for name in replay.text:
+            for code in work.replay_languages:
+                if code in task(name).languages:
+                    rows = context.load(name, "train", code).rows
+                    lines = min(replay.lines, max(1, len(rows) - HELD_OUT_LINES))
+                    texts[code] += rows[:lines]
+                    held[code] += rows[lines : lines + HELD_OUT_LINES]
+        members = packed(texts, tokenizer, replay.max_length, context.cache)
+        if not members:
+            raise DataError("there is no text to replay", fix="check --data and the arm's `replay.languages`")
+        generator = np.random.default_rng(derived_seed("replay", work.seed))
+        self.encoded: Encoded = join(draw(members, replay.sampling_exponent, 1.0, generator))
+        self.held = packed(held, tokenizer, replay.max_length, context.cache)
+        self.order = Order.of(self.encoded, replay.batch_tokens, derived_seed("replay", work.seed))
+        self.masking = Masking.of(tokenizer, replay.mask_fraction, whole_words=replay.whole_words)
+        self.retention = Retention()
+        self.former: Former | None = None
+        self.before: dict[str, float] = {}
+
+    def begin(self, model: JointModel, retention: Retention, former: Former | None) -> None:
+        """Nothing; notes the losses before the stage and what the encoder is held to."""
+        self.retention, self.former = retention, former
+        self.before = self.losses(model.eval())
+
+    def batch(self, step: int, pad_id: int) -> Batch:
+        """The text beside this step."""
+        return collate(self.encoded, self.order.batch(step), pad_id)
+
+    def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
+        """weight x masked-LM loss + kl x KL(former || present), each a mean over the masked tokens, in nats."""
+        masked, chosen_BL = self._masked(batch)
+        hidden_MD = model.states(masked)[chosen_BL]
+        count = max(1, len(hidden_MD))
+        summed: torch.Tensor = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
+        loss = self.replay.weight * summed / count
+        if self.former is None:
+            return loss
+        with torch.no_grad():
+            former_MD = encode_batch(self.former.encoder, masked)[chosen_BL]
+        return loss + self.retention.kl * _divergence(model, self.former, hidden_MD, former_MD) / count
+
+    @torch.inference_mode()
+    def losses(self, model: JointModel) -> dict[str, float]:
+        """Language -> mean masked-LM loss on text that is not replayed, with the same masks at every call."""
+        found = {}
+        device = next(model.parameters()).device
+        for code, encoded in self.held.items():
+            seed_all("held out", code)
+            examples: Array = np.arange(len(encoded))
+            batch = collate(encoded, examples, self.pad_id).to(device)
+            masked, chosen_BL = self._masked(batch)
+            hidden_MD = model.states(masked)[chosen_BL]
+            summed = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
+            found[code] = float(summed) / max(1, len(hidden_MD))
+        return found
+
+    def _masked(self, batch: Batch) -> tuple[Batch, torch.Tensor]:
+        place = batch.ids_BL.device
+        masked_BL, chosen_BL = self.masking(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
+        return replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place)
+
+
+def _divergence(model: JointModel, former: Former, hidden_MD: torch.Tensor, former_MD: torch.Tensor) -> torch.Tensor:
+    """Summed KL(former || present) of the guesses, in chunks that are recomputed backwards."""
+    former_VD = former.encoder.get_input_embeddings().weight  # type: ignore[operator]
+
+    def chunk(now_MD: torch.Tensor, then_MD: torch.Tensor) -> torch.Tensor:
+        now_MV = log_softmax(model.language.logits(now_MD, model.words_VD), dim=1)
+        then_MV = log_softmax(former.head.logits(then_MD, former_VD), dim=1)
+        return kl_div(now_MV, then_MV, reduction="sum", log_target=True)
+
+    total = hidden_MD.new_zeros(())
+    for at in range(0, len(hidden_MD), CHUNK_ROWS):
+        part = (hidden_MD[at : at + CHUNK_ROWS], former_MD[at : at + CHUNK_ROWS])
+        total = total + checkpoint(chunk, *part, use_reentrant=False)
+    return total

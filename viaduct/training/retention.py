@@ -1,0 +1,91 @@
+"""What keeps an encoder close to what it was, beside replayed text: L2-SP, LoRA, frozen embeddings, interpolation.
+
+Shape letters: R rank, O and I sizes of a layer.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from viaduct.models.language import MaskedLanguageHead
+from viaduct.models.vocabulary import Trimmed
+from viaduct.runs.spec import Retention
+
+LORA_SCALE = 2.0
+"""alpha / rank, as is usual (rank 16, alpha 32)."""
+
+
+class LowRank(nn.Module):
+    """W + scale * B A: a parametrisation that begins as W itself."""
+
+    def __init__(self, outputs: int, inputs: int, rank: int) -> None:
+        super().__init__()
+        self.down_RI = nn.Parameter(torch.empty(rank, inputs))
+        self.up_OR = nn.Parameter(torch.zeros(outputs, rank))
+        nn.init.kaiming_uniform_(self.down_RI, a=math.sqrt(5))
+
+    def forward(self, weight_OI: torch.Tensor) -> torch.Tensor:
+        """The changed weight."""
+        return weight_OI + LORA_SCALE * self.up_OR @ self.down_RI
+
+
+def begin(encoder: nn.Module, retention: Retention) -> None:
+    """Nothing; the encoder then trains what `retention` leaves to be trained."""
+    if retention.lora_rank is not None:
+        layers = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
+        encoder.requires_grad_(False)
+        for layer in layers:
+            change = LowRank(layer.out_features, layer.in_features, retention.lora_rank)
+            parametrize.register_parametrization(layer, "weight", change)
+    if retention.freeze_embeddings:
+        encoder.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+
+
+def end(
+    encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retention, trimmed: Trimmed | None = None
+) -> None:
+    """Nothing; low-rank changes are added to the weights, and those averaged with the ones before."""
+    for module in list(encoder.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    encoder.requires_grad_(True)
+    if retention.interpolate == 1.0:
+        return
+    words = encoder.get_input_embeddings().weight  # type: ignore[operator]
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            former = before[name].to(parameter.device)
+            if parameter is words and trimmed is not None:
+                former = former[trimmed.kept_K.to(parameter.device)]
+            parameter.copy_(torch.lerp(former, parameter, retention.interpolate))
+
+
+def distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Half the squared distance of the encoder's weights from those before; low-rank changes count as changes."""
+    total = torch.zeros((), device=next(encoder.parameters()).device)
+    for name, module in encoder.named_modules():
+        for own in ("weight", "bias"):
+            current = getattr(module, own, None)
+            known = before.get(f"{name}.{own}")
+            if isinstance(current, torch.Tensor) and current.requires_grad and known is not None:
+                total = total + (current - known.to(current.device)).pow(2).sum() / 2
+    return total
+
+
+@dataclass(frozen=True)
+class Former:
+    """The encoder and its masked-LM head as they were, frozen."""
+
+    encoder: nn.Module
+    head: MaskedLanguageHead
+
+    @classmethod
+    def of(cls, encoder: nn.Module, head: MaskedLanguageHead) -> Former:
+        """Frozen copies, on the same device."""
+        return cls(copy.deepcopy(encoder).eval().requires_grad_(False), copy.deepcopy(head).requires_grad_(False))
