@@ -184,7 +184,10 @@ def report(run: str | Path, *, store: Path | None = None, published: bool = Fals
     collected = collect.collect(kept, record)
     collect.save_collected(directory, collected)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
-    written: Path = page.write(collected.about, collected.rows, collected.costs, directory, published=published)
+    evidence = page.Evidence(collected.images, collected.retained)
+    written: Path = page.write(
+        collected.about, collected.rows, collected.costs, directory, evidence=evidence, published=published
+    )
     return written
 
 

@@ -146,7 +146,7 @@ def write_all(
         write_csv(paths[-1], lines)
     content = {"about": about.model_dump(mode="json"), "tables": named, "records": _dumped(*records)}
     paths.append(directory / "report.json")
-    paths[-1].write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(paths[-1], content)
     return tuple(paths)
 
 
@@ -155,3 +155,8 @@ def _dumped(rows: Iterable[ResultRow], costs: Iterable[StageCost]) -> dict[str, 
         "results": [row.model_dump(mode="json") for row in rows],
         "costs": [cost.model_dump(mode="json") for cost in costs],
     }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that people read too; values that are no numbers are an error."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")

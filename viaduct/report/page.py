@@ -18,6 +18,7 @@ from viaduct.languages import LANGUAGES
 from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
 from viaduct.report import export, number, spending, table, words
+from viaduct.report import images as image_evidence
 from viaduct.report.drawing import Drawing
 from viaduct.report.evidence import data_groups, provenance
 from viaduct.report.figure import (
@@ -31,15 +32,29 @@ from viaduct.report.figure import (
 )
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
-from viaduct.results.record import About, ResultRow, StageCost
+from viaduct.results.record import About, ResultRow, StageCost, StageImages, StageRetained
 
 _FOLDER = Path(__file__).parent
 _TINT = 0.28
 """Opacity of a table cell's background at the largest difference."""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What stages say beside scores and costs."""
+
+    images: Sequence[StageImages] = ()
+    retained: Sequence[StageRetained] = ()
+
+
 def write(
-    about: About, rows: Sequence[ResultRow], costs: Sequence[StageCost], directory: Path, *, published: bool = False
+    about: About,
+    rows: Sequence[ResultRow],
+    costs: Sequence[StageCost],
+    directory: Path,
+    *,
+    evidence: Evidence = Evidence(),  # noqa: B008  frozen
+    published: bool = False,
 ) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
 
@@ -57,6 +72,9 @@ def write(
     }
     _write_figures(directory, (*heat_maps, *(drawing for drawing in drawings.values() if drawing is not None)))
     export.write_all(directory, about, (rows, costs), tables, spent)
+    images = image_evidence.build(evidence.images, evidence.retained)
+    if images is not None and images.lines:
+        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -69,6 +87,9 @@ def write(
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
+        images=images,
+        image_metrics=[] if images is None else list(dict.fromkeys(name for one in images.lines for name in one.scores)),
+        shown=image_evidence.SHOWN,
         data=data_groups(about),
         provenance=provenance(rows),
         largest=_largest(tables),

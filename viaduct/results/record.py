@@ -113,6 +113,14 @@ class ImageUse(Record):
     """With captions in training."""
 
 
+class StageImages(Record):
+    """The use that one arm and seed makes of images."""
+
+    arm: str
+    seed: int
+    use: ImageUse
+
+
 class Retained(Record):
     """How far a stage moved the encoder, and what it forgot of text."""
 
@@ -123,6 +131,14 @@ class Retained(Record):
     after: dict[str, float]
     head: str
     """Where the masked-LM head was from; "" without one."""
+
+
+class StageRetained(Record):
+    """What one arm and seed kept."""
+
+    arm: str
+    seed: int
+    retained: Retained
 
 
 class DataNote(Record):

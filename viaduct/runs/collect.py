@@ -17,13 +17,24 @@ from pydantic import ValidationError
 
 from viaduct.errors import StoreError
 from viaduct.paths import run_directory
-from viaduct.results.record import About, DataNote, Record, ResultRow, StageCost, SubstitutionNote
+from viaduct.results.record import (
+    About,
+    DataNote,
+    ImageUse,
+    Record,
+    ResultRow,
+    Retained,
+    StageCost,
+    StageImages,
+    StageRetained,
+    SubstitutionNote,
+)
 from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
 from viaduct.runs.fingerprint import Identity
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.spec import Pretrain, Recipe, Retrieval, Training
+from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Training
 from viaduct.runs.stage import PretrainWork
 from viaduct.tasks.registry import task as card_of
 
@@ -72,6 +83,8 @@ class Collected(NamedTuple):
     about: About
     rows: tuple[ResultRow, ...]
     costs: tuple[StageCost, ...]
+    images: tuple[StageImages, ...]
+    retained: tuple[StageRetained, ...]
 
 
 def run_record(
@@ -184,7 +197,27 @@ def collect(store: Store, record: RunRecord) -> Collected:
         )
         for path, stage in done.items()
     )
-    return Collected(about(store, record), rows, costs)
+    joint = [stage for stage in done.values() if stage.kind == "joint"]
+    return Collected(
+        about(store, record),
+        rows,
+        costs,
+        images=tuple(
+            StageImages(arm=stage.arm, seed=stage.seed, use=ImageUse.model_validate_json(text))
+            for stage in joint
+            if (text := _text(store.directory(stage.path) / "images.json")) is not None
+        ),
+        retained=tuple(
+            StageRetained(arm=stage.arm, seed=stage.seed, retained=Retained.model_validate_json(text))
+            for stage in joint
+            if (text := _text(store.directory(stage.path) / "retention.json")) is not None
+        ),
+    )
+
+
+def _text(path: Path) -> str | None:
+    """The file's text, None where the stage had nothing of the kind."""
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
@@ -241,8 +274,11 @@ def settings(recipe: Recipe) -> dict[str, str]:
     if isinstance(recipe.encoder, Pretrain):
         found["pretrain"] = training_words(recipe.encoder.training)
     for arm in recipe.intermediates:
-        for name in arm.tasks:
-            found[f"{arm.name}: {name}"] = training_words(arm.training)
+        if arm.joint:
+            found[arm.name] = joint_words(arm)
+        else:
+            for name in arm.tasks:
+                found[f"{arm.name}: {name}"] = training_words(arm.training)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.trained_on is not None:
@@ -250,6 +286,20 @@ def settings(recipe: Recipe) -> dict[str, str]:
         else:
             found[f"target {target.task}"] = f"not trained; {retrieval_words(target.retrieval, card.kind)}"
     return found
+
+
+def joint_words(arm: Intermediate) -> str:
+    """What a joint stage trains on, in one line."""
+    parts = [f"{', '.join(arm.tasks)} ({', '.join(arm.languages)})"] if arm.tasks else []
+    if arm.captions is not None:
+        asked = ", ".join(f"{one.name} {one.share:g}" for one in arm.captions.objectives)
+        parts.append(f"{arm.captions.card} captions ({asked}; image: {arm.captions.image}; tower {arm.captions.tower})")
+    if arm.together is not None:
+        parts.append(f"{arm.together.sampling} sampling, cap {arm.together.cap}")
+    if arm.replay is not None:
+        parts.append(f"replayed text, weight {arm.replay.weight:g}, {arm.replay.batch_tokens:,} tokens per step")
+    parts += [f"{name} {value}" for name, value in arm.retention.model_dump(exclude_defaults=True).items()]
+    return f"{'; '.join(parts)}; {training_words(arm.training)}"
 
 
 def retrieval_words(how: Retrieval, kind: str) -> str:
@@ -315,10 +365,12 @@ def count_parameters(path: Path) -> int:
 
 
 def save_collected(directory: Path, collected: Collected) -> None:
-    """Write about.json, rows.jsonl and costs.jsonl, each in one step."""
+    """Write what was collected as about.json and one .jsonl file each, in one step each."""
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
     write_atomic(directory / "rows.jsonl", _lines(collected.rows))
     write_atomic(directory / "costs.jsonl", _lines(collected.costs))
+    write_atomic(directory / "images.jsonl", _lines(collected.images))
+    write_atomic(directory / "retained.jsonl", _lines(collected.retained))
 
 
 def _lines(records: Sequence[Record]) -> str:

@@ -1,0 +1,199 @@
+"""Whether image stages used their images: the gain on held-out captions, captions written, images found, text forgotten.
+
+The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
+true one, in nats per caption token) has a 95 % interval above 0, over captions and seeds. A stage that was shown wrong
+images must not have one; where it has, something other than the images tells captions apart, and nothing is concluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from viaduct.metrics.bootstrap import FAMILY, LANGUAGE, Design, Estimate, hierarchical_bootstrap
+from viaduct.metrics.outcomes import Examples, Run
+from viaduct.results.record import CaptionLoss, CaptionSample, StageImages, StageRetained
+
+TRUE = "true"
+WRONG = ("shuffled_caption", "shuffled_image", "null", "noise", "none")
+"""What stands for images in arms that must show no gain."""
+
+SHOWN = {
+    "true": "its own image",
+    "null": "the same learned constant",
+    "shuffled_caption": "another image, drawn anew for every caption",
+    "shuffled_image": "always the same wrong image",
+    "noise": "noise",
+    "text": "another caption of the same image",
+    "none": "nothing",
+}
+"""What stood for the image in training, in words."""
+
+
+@dataclass(frozen=True)
+class ImageLine:
+    """One arm."""
+
+    arm: str
+    image: str
+    objectives: str
+    tower: str
+    seeds: tuple[int, ...]
+    gain: Estimate | None
+    """Nats per caption token; None for stages without a loss per token, and without images."""
+    null_gain: float | None
+    """The same with the learned null image in place of a wrong one."""
+    loss: float | None
+    """Nats per caption token with the true image."""
+    scores: Mapping[str, float]
+    """Metric -> mean over languages and seeds."""
+
+    @property
+    def used(self) -> bool | None:
+        """Whether the gain's interval is above 0; None when there is no gain to look at."""
+        return None if self.gain is None else self.gain.low > 0
+
+
+@dataclass(frozen=True)
+class ForgettingLine:
+    """How far an arm's stage moved the encoder, means over seeds."""
+
+    arm: str
+    distance: float
+    before: float | None
+    """Masked-LM loss, mean over languages, in nats; None without replayed text."""
+    after: float | None
+    worst: str
+    """Language whose loss rose most; "" without replayed text."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Everything that the page says about images."""
+
+    lines: tuple[ImageLine, ...]
+    forgetting: tuple[ForgettingLine, ...]
+    samples: tuple[CaptionSample, ...]
+    """Of the first arm that was shown true images and writes captions."""
+    sample_arm: str
+    verdict: tuple[str, ...]
+    broken: bool
+    """Whether a stage that should have used images did not, or one that could not did."""
+    seen: tuple[str, ...]
+    """Languages with captions in training."""
+
+
+def build(uses: Sequence[StageImages], retained: Sequence[StageRetained]) -> Images | None:
+    """What there is to say, None when no stage had images or replayed text."""
+    if not uses and not retained:
+        return None
+    arms: dict[str, list[StageImages]] = {}
+    for one in uses:
+        arms.setdefault(one.arm, []).append(one)
+    lines = tuple(_line(arm, members) for arm, members in arms.items())
+    written = [one for one in uses if one.use.image == TRUE and one.use.samples]
+    verdict, broken = _verdict(lines)
+    return Images(
+        lines=lines,
+        forgetting=_forgetting(retained),
+        samples=written[0].use.samples if written else (),
+        sample_arm=written[0].arm if written else "",
+        verdict=verdict,
+        broken=broken,
+        seen=uses[0].use.seen_languages if uses else (),
+    )
+
+
+def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
+    use = members[0].use
+    losses = [loss for one in members for loss in one.use.losses]
+    gained = use.image != "none" and bool(losses)
+    scores: dict[str, list[float]] = {}
+    for one in members:
+        for score in one.use.scores:
+            scores.setdefault(str(score["metric"]), []).append(float(score["value"]))
+    return ImageLine(
+        arm=arm,
+        image=use.image,
+        objectives=", ".join(use.objectives),
+        tower=use.tower,
+        seeds=tuple(one.seed for one in members),
+        gain=image_gain(members) if gained else None,
+        null_gain=fmean((loss.null - loss.true) / loss.tokens for loss in losses) if gained else None,
+        loss=fmean(loss.true / loss.tokens for loss in losses) if losses else None,
+        scores={metric: fmean(values) for metric, values in scores.items()},
+    )
+
+
+def image_gain(members: Sequence[StageImages]) -> Estimate:
+    """The mean over languages of a caption's gain per token; the interval knows captions (images jointly over
+    languages) and seeds, the languages being taken as they are."""
+    outcomes = {Run(one.seed): _by_language(one.use.losses) for one in members}
+    return hierarchical_bootstrap(outcomes, None, Design(parallel=True, fixed=(LANGUAGE, FAMILY)))
+
+
+def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, Examples | float]:
+    members: dict[str, list[CaptionLoss]] = {}
+    for loss in losses:
+        members.setdefault(loss.language, []).append(loss)
+    return {
+        code: Examples(
+            tuple(loss.id for loss in own), np.array([(loss.wrong - loss.true) / loss.tokens for loss in own])
+        )
+        for code, own in members.items()
+    }
+
+
+def gains(images: Images) -> dict[str, dict[str, float]]:
+    """What stood for the image -> {mean, low, high} of the first arm with it, in nats per caption token."""
+    found: dict[str, dict[str, float]] = {}
+    for line in images.lines:
+        if line.gain is not None and line.image not in found:
+            found[line.image] = {"mean": line.gain.mean, "low": line.gain.low, "high": line.gain.high}
+    return found
+
+
+def _forgetting(retained: Sequence[StageRetained]) -> tuple[ForgettingLine, ...]:
+    arms: dict[str, list[StageRetained]] = {}
+    for one in retained:
+        arms.setdefault(one.arm, []).append(one)
+    lines = []
+    for arm, members in arms.items():
+        codes = sorted(members[0].retained.before)
+        rise = {code: fmean(one.retained.after[code] - one.retained.before[code] for one in members) for code in codes}
+        lines.append(
+            ForgettingLine(
+                arm=arm,
+                distance=fmean(one.retained.distance for one in members),
+                before=fmean(fmean(one.retained.before.values()) for one in members) if codes else None,
+                after=fmean(fmean(one.retained.after.values()) for one in members) if codes else None,
+                worst=max(codes, key=rise.__getitem__) if codes else "",
+            )
+        )
+    return tuple(lines)
+
+
+def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
+    """(sentences, whether something is wrong)."""
+    sentences, broken = [], False
+    for line in lines:
+        if line.gain is None:
+            continue
+        interval = f"{line.gain.mean:+.3f} nats per token, 95 % interval {line.gain.low:+.3f} to {line.gain.high:+.3f}"
+        if line.image == TRUE and line.used:
+            sentences.append(f"{line.arm} used the image: a wrong one costs {interval}.")
+        elif line.image == TRUE:
+            sentences.append(
+                f"{line.arm} did not use the image ({interval}): whatever it changed is not owed to what is in images."
+            )
+            broken = True
+        elif line.used:
+            sentences.append(
+                f"{line.arm} was shown {SHOWN[line.image]} and still loses by a wrong one ({interval}): this control is"
+                " broken, so nothing is concluded from the images."
+            )
+            broken = True
+    return tuple(sentences), broken
