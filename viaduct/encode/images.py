@@ -26,8 +26,8 @@ from viaduct.rows import Captioned, Picture
 from viaduct.runs.stage import Progress
 from viaduct.tasks.captions_archives import image_column, parquet_file, tar_bytes, tar_members
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""MPO is a JPEG with more images behind the first (telephones write it); the first is taken."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Of a JPEG with more images behind the first (MPO: telephones write it) the first is taken."""
 
 MAX_PIXELS = 50_000_000
 """Several times the largest photo of COCO or Flickr; 150 MB as RGB."""
@@ -45,7 +45,7 @@ class PictureError(DataError):
 
     def __init__(self, fault: Fault, message: str, picture: Picture, fix: str | None = None) -> None:
         member = "" if picture.member is None else f"{_member_word(picture)} {picture.member}: "
-        super().__init__(f"{member}the image is {fault}: {message}", path=Path(picture.path), fix=fix)
+        super().__init__(f"{member}the file is {fault}: {message}", path=Path(picture.path), fix=fix)
         self.fault = fault
 
 
