@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
@@ -67,38 +68,58 @@ def card(one: Task) -> str:
 
 def survey(one: Survey) -> str:
     """A line per split and language, then what is absent and what is damaged."""
-    header = (
-        "split",
-        "lang",
-        "layout",
-        "rows",
-        "published",
-        "labels",
-        "median",
-        "longest",
-        "twice",
-        "in training rows",
-    )
-    lines = [
-        (
-            held.split,
-            held.language,
-            held.layout,
-            f"{held.rows:,}",
-            "?" if held.published is None else f"{held.published:,}",
-            _labels(held),
-            f"{held.median_length:,}",
-            f"{held.longest:,}",
-            f"{held.duplicates:,}",
-            "-" if held.overlap is None else f"{held.overlap:,} of {held.trained_on}",
-        )
-        for held in one.holdings
-    ]
-    parts = [f"{one.task} (lengths in characters)", table(header, lines, frozenset({3, 4, 6, 7, 8}))] if lines else []
+    captioned = any(held.images is not None for held in one.holdings)
+    kind = ("images", "captions", "per image") if captioned else ("rows", "labels")
+    last = ("no image", "not on disk", "in training rows") if captioned else ("in training rows",)
+    header = ("split", "lang", "layout", kind[0], "published", *kind[1:], "median", "longest", "twice", *last)
+    lines = [_held(held) for held in one.holdings]
+    right = frozenset(range(3, len(header) - 1)) - (frozenset() if captioned else {5})
+    parts = [f"{one.task} (lengths in characters)", table(header, lines, right)] if lines else []
     if one.absent:
-        words = "; ".join(f"{split}: {' '.join(languages)}" for split, languages in one.absent)
+        splits: dict[tuple[str, ...], list[str]] = {}
+        for split, languages in one.absent:
+            splits.setdefault(languages, []).append(split)
+        words = "; ".join(f"{', '.join(names)}: {' '.join(languages)}" for languages, names in splits.items())
         parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
-    return "\n".join([*parts, *(f"damaged: {line}" for line in one.damaged)])
+    notes = [*_named(one.holdings, "missing", "not on disk"), *_named(one.holdings, "shared", "in training rows too")]
+    return "\n".join([*parts, *notes, *(f"damaged: {line}" for line in one.damaged)])
+
+
+def _held(held: Holding) -> tuple[str, ...]:
+    images = held.images
+    shown: tuple[str, ...] = (_labels(held),)
+    state: tuple[str, ...] = ()
+    if images is not None:
+        each = f"{images.fewest}" if images.fewest == images.most else f"{images.fewest}-{images.most}"
+        shown = (f"{images.captions:,}", each)
+        state = (f"{images.absent:,}", f"{len(images.missing):,}")
+    return (
+        held.split,
+        held.language,
+        held.layout,
+        f"{held.rows:,}",
+        "?" if held.published is None else f"{held.published:,}",
+        *shown,
+        f"{held.median_length:,}",
+        f"{held.longest:,}",
+        f"{held.duplicates:,}",
+        *state,
+        "-" if held.overlap is None else f"{held.overlap:,} of {held.trained_on}",
+    )
+
+
+def _named(holdings: Sequence[Holding], what: Literal["missing", "shared"], words: str) -> list[str]:
+    """A line for every split that has such images, with the first names; languages with the same ones together."""
+    languages: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for held in holdings:
+        names: tuple[str, ...] = () if held.images is None else getattr(held.images, what)
+        if names:
+            languages.setdefault((held.split, names), []).append(held.language)
+    return [
+        f"{words}: {len(names):,} images of {split} {' '.join(codes)}: {', '.join(names[:3])}"
+        + (", ..." if len(names) > 3 else "")
+        for (split, names), codes in languages.items()
+    ]
 
 
 def _labels(held: Holding) -> str:

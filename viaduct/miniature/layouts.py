@@ -272,7 +272,7 @@ def coco(folder: Folder, split: str, made: Sequence[Scene], first_id: int, langu
             {"id": number, "image_id": image, "caption": text(caption, language)}
             for number, (image, caption) in enumerate(captions, start=1)
         ]
-        content = {"info": {"description": _GENRE, "year": 2017}, "licenses": [], "images": images}
+        content = {"info": {"description": _GENRE, "year": 2017, "origin": "rules"}, "licenses": [], "images": images}
         suffix = "" if language == "en" else f".{language}"
         path = f"coco/annotations/captions_{split}2017{suffix}.json"
         folder.write(path, _json({**content, "annotations": annotations}), len(annotations))

@@ -5,6 +5,7 @@ Reads what is there and judges nothing; a split that is damaged is told and the 
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,22 @@ from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read
 from viaduct.tasks.registry import task as card_of
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of one split of one language."""
+
+    captions: int
+    fewest: int
+    """Captions of an image."""
+    most: int
+    absent: int
+    """Rows without an image: the folder of images is not there, or they are not published."""
+    missing: tuple[str, ...]
+    """Files that are not there, though their folder is."""
+    shared: tuple[str, ...]
+    """Ids that the training rows of any language have too; () for those themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +49,16 @@ class Holding:
     """Rows without gold: all of them in a test file whose labels were stripped. Plain text has none to lack."""
     median_length: int
     longest: int
-    """Characters of all texts of a row."""
+    """Characters of all texts of a row, or of one caption."""
     duplicates: int
     """Rows whose texts an earlier row of the same side has, labels aside."""
     overlap: int | None
-    """Rows whose text (for questions: whose context) is also in the training rows; None for those themselves, and
-    where there are none."""
+    """Rows whose text (for questions: whose context; for captions: whose image's id) is also in the training rows;
+    None for those themselves, and where there are none."""
     trained_on: str
     """Which rows those are, in words."""
+    images: Images | None
+    """None for kinds without images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +102,7 @@ def survey(card: Task, data: Path) -> Survey:
 
 
 class _Training:
-    """The texts of the rows that the task is trained on, read once per language."""
+    """The texts, or ids of images, of the rows that the task is trained on, read once per language."""
 
     def __init__(self, card: Task, data: Path) -> None:
         self.card = card_of(card.trained_on) if card.trained_on else card
@@ -91,22 +110,30 @@ class _Training:
         self.known: dict[str, frozenset[str]] = {}
 
     def texts(self, language: str) -> tuple[str, frozenset[str]]:
-        """(whose texts, the texts): of the language's own training rows where there are any, else of the English
-        ones."""
+        """(whose texts, the texts): of the language's own training rows where there are any, else of the English ones.
+
+        Images are the same in every language: their ids are those of all languages' training rows.
+        """
+        if self.card.kind == "captioned":
+            ids = frozenset[str]().union(*(self._of(code) for code in self.card.languages))
+            return (f"{self.card.name} train", ids) if ids else ("", ids)
         for code in dict.fromkeys((language, "en")):
-            if code not in self.known:
-                try:
-                    rows = read(self.card, self.data, code, "train").rows if code in self.card.languages else ()
-                except DataError:
-                    rows = ()
-                self.known[code] = frozenset(map(_shared_text, rows))
-            if self.known[code]:
-                return f"{self.card.name} train {code}", self.known[code]
+            if found := self._of(code):
+                return f"{self.card.name} train {code}", found
         return "", frozenset()
+
+    def _of(self, code: str) -> frozenset[str]:
+        if code not in self.known:
+            try:
+                rows = read(self.card, self.data, code, "train").rows if code in self.card.languages else ()
+            except DataError:
+                rows = ()
+            self.known[code] = frozenset(map(_shared_text, rows))
+        return self.known[code]
 
 
 def _holding(found: Dataset, training: _Training) -> Holding:
-    lengths = [sum(map(len, _texts(row))) for row in found.rows]
+    lengths = [length for row in found.rows for length in _lengths(row)]
     texts = Counter((getattr(row, "side", ""), _texts(row)) for row in found.rows)
     plain = card_of(found.task).kind in UNLABELLED
     own = found.split == "train" and training.card.name == found.task
@@ -124,6 +151,31 @@ def _holding(found: Dataset, training: _Training) -> Holding:
         duplicates=len(found.rows) - len(texts),
         overlap=sum(_shared_text(row) in known for row in found.rows) if known else None,
         trained_on=where,
+        images=_images(found.rows, known),
+    )
+
+
+def _images(rows: Iterable[Row], known: frozenset[str]) -> Images | None:
+    captioned = [row for row in rows if isinstance(row, Captioned)]
+    if not captioned:
+        return None
+    counts = [len(row.captions) for row in captioned]
+    paths = dict.fromkeys(row.image.path for row in captioned if row.image is not None)
+    names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than asking for each file
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in names:
+            names[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()  # noqa: PTH112, PTH208
+        if name not in names[folder]:
+            missing.append(path)
+    return Images(
+        captions=sum(counts),
+        fewest=min(counts),
+        most=max(counts),
+        absent=sum(row.image is None for row in captioned),
+        missing=tuple(missing),
+        shared=tuple(row.id for row in captioned if row.id in known),
     )
 
 
@@ -143,6 +195,13 @@ def _labels(row: Row) -> Iterator[str]:
         yield "pair" if row.match else "no pair"
 
 
+def _lengths(row: Row) -> Iterator[int]:
+    if isinstance(row, Captioned):
+        yield from map(len, row.captions)
+    else:
+        yield sum(map(len, _texts(row)))
+
+
 def _texts(row: Row) -> tuple[str, ...]:
     if isinstance(row, Pair):
         return (row.first, row.second)
@@ -158,5 +217,8 @@ def _texts(row: Row) -> tuple[str, ...]:
 
 
 def _shared_text(row: Row) -> str:
-    """What must not be in both training and evaluation: the context of questions, all texts of other rows."""
+    """What must not be in both training and evaluation: the context of questions, the id of images, all texts of other
+    rows."""
+    if isinstance(row, Captioned):
+        return row.id
     return row.context if isinstance(row, Span) else "\n".join(_texts(row))

@@ -229,6 +229,26 @@ def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[An
         yield number, values
 
 
+def json_file(path: Path) -> Any:
+    """The content of a JSON file. Raises DataError with line and column for what is not JSON."""
+    text = "".join(line for _, line in numbered_lines(path))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at column {error.colno}"
+        raise DataError(message, path=path, line=error.lineno, fix=_DOWNLOAD) from error
+
+
+def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
+    """The member `key` of the JSON object at `where`. Raises DataError when it is absent or not a `kind`."""
+    if not isinstance(given, Mapping) or key not in given:
+        raise DataError(f"{where} has no '{key}'", path=path, fix="give the file as published, not another JSON file")
+    value = given[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DataError(f"{where}: '{key}' is {type(value).__name__}, but must be {kind.__name__}", path=path)
+    return value
+
+
 def label_of(given: str, names: Mapping[str, str], path: Path, line: int) -> str:
     """Our name for the label in the file. Raises DataError with line and nearest label when `names` has not got it."""
     if given not in names:

@@ -11,18 +11,28 @@ from viaduct.errors import UsageError, unknown
 from viaduct.languages import language
 from viaduct.tasks.bucc import CARD as BUCC
 from viaduct.tasks.card import Task
+from viaduct.tasks.coco import CARD as COCO
+from viaduct.tasks.coco import KARPATHY as COCO_KARPATHY
+from viaduct.tasks.emoji import CARD as EMOJI
+from viaduct.tasks.flickr8k import CARD as FLICKR8K
+from viaduct.tasks.flickr30k import CARD as FLICKR30K
 from viaduct.tasks.mlqa import CARD as MLQA
 from viaduct.tasks.mnli import CARD as MNLI
+from viaduct.tasks.multi30k import CARD as MULTI30K
+from viaduct.tasks.multi30k import TASK2 as MULTI30K_TASK2
 from viaduct.tasks.ntrex import CARD as NTREX
 from viaduct.tasks.panx import CARD as PANX
 from viaduct.tasks.pawsx import CARD as PAWSX
 from viaduct.tasks.squad import CARD as SQUAD
+from viaduct.tasks.storybooks import CARD as STORYBOOKS
 from viaduct.tasks.tatoeba import CARD as TATOEBA
 from viaduct.tasks.text import CARD as TEXT
 from viaduct.tasks.tydiqa import CARD as TYDIQA
 from viaduct.tasks.udpos import CARD as UDPOS
 from viaduct.tasks.xcopa import CARD as XCOPA
 from viaduct.tasks.xcopa import COPA
+from viaduct.tasks.xflickrco import CARD as XFLICKRCO
+from viaduct.tasks.xm3600 import CARD as XM3600
 from viaduct.tasks.xnli import CARD as XNLI
 from viaduct.tasks.xquad import CARD as XQUAD
 
@@ -42,6 +52,16 @@ TASKS: tuple[Task, ...] = (
     COPA,
     TEXT,
     NTREX,
+    COCO,
+    COCO_KARPATHY,
+    FLICKR30K,
+    FLICKR8K,
+    MULTI30K,
+    MULTI30K_TASK2,
+    XM3600,
+    XFLICKRCO,
+    EMOJI,
+    STORYBOOKS,
 )
 
 _BY_NAME = {card.name: card for card in TASKS}

@@ -10,14 +10,13 @@ real ones (damage: DataError).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from viaduct.errors import DataError
 from viaduct.rows import Answer, Span
-from viaduct.tasks.formats import numbered_lines, parquet
+from viaduct.tasks.formats import json_file, member, parquet
 
 _HUB_COLUMNS = ("id", "context", "question", "answers")
 
@@ -40,17 +39,7 @@ def read_squad(path: Path, language: str, *, repeated_ids: bool = False) -> tupl
     another shape (with the place in it), an id that occurs twice, and an answer that is not in the context where
     `answer_start` says (with the nearest place where it is).
     """
-    text = "".join(line for _, line in numbered_lines(path))
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"not JSON: {error.msg} at column {error.colno}",
-            path=path,
-            line=error.lineno,
-            fix="download it again: it may be truncated",
-        ) from error
-    return _spans(tuple(_questions(path, content)), path, language, repeated_ids)
+    return _spans(tuple(_questions(path, json_file(path))), path, language, repeated_ids)
 
 
 def hub_spans(paths: Sequence[Path], language: str) -> tuple[Span, ...]:
@@ -62,7 +51,7 @@ def hub_spans(paths: Sequence[Path], language: str) -> tuple[Span, ...]:
     questions = []
     for position, (question_id, context, question, given) in enumerate(parquet(paths, _HUB_COLUMNS)):
         where = f"row {position}"
-        texts, starts = (_member(path, given, f"{where}.answers", key, list) for key in ("text", "answer_start"))
+        texts, starts = (member(path, given, f"{where}.answers", key, list) for key in ("text", "answer_start"))
         if len(texts) != len(starts):
             raise DataError(f"{where}: {len(texts)} answer texts, but {len(starts)} starts", path=path)
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
@@ -71,11 +60,11 @@ def hub_spans(paths: Sequence[Path], language: str) -> tuple[Span, ...]:
 
 
 def _questions(path: Path, content: object) -> Iterator[_Question]:
-    for a, article in enumerate(_member(path, content, "the file", "data", list)):
-        for p, paragraph in enumerate(_member(path, article, f"data[{a}]", "paragraphs", list)):
+    for a, article in enumerate(member(path, content, "the file", "data", list)):
+        for p, paragraph in enumerate(member(path, article, f"data[{a}]", "paragraphs", list)):
             place = f"data[{a}].paragraphs[{p}]"
-            context = _member(path, paragraph, place, "context", str)
-            for q, question in enumerate(_member(path, paragraph, place, "qas", list)):
+            context = member(path, paragraph, place, "context", str)
+            for q, question in enumerate(member(path, paragraph, place, "qas", list)):
                 yield _question(path, question, f"{place}.qas[{q}]", context)
 
 
@@ -84,30 +73,18 @@ def _question(path: Path, given: object, where: str, context: str) -> _Question:
     if isinstance(given, Mapping) and "answers" in given:
         answers = tuple(
             Answer(
-                _member(path, answer, f"{where}.answers[{n}]", "text", str),
-                _member(path, answer, f"{where}.answers[{n}]", "answer_start", int),
+                member(path, answer, f"{where}.answers[{n}]", "text", str),
+                member(path, answer, f"{where}.answers[{n}]", "answer_start", int),
             )
-            for n, answer in enumerate(_member(path, given, where, "answers", list))
+            for n, answer in enumerate(member(path, given, where, "answers", list))
         )
     return _Question(
         where,
-        _member(path, given, where, "id", str),
+        member(path, given, where, "id", str),
         context,
-        _member(path, given, where, "question", str),
+        member(path, given, where, "question", str),
         answers,
     )
-
-
-def _member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
-    """The member `key` of a JSON object, of this type (or DataError)."""
-    if not isinstance(given, Mapping) or key not in given:
-        raise DataError(
-            f"{where} has no '{key}'", path=path, fix="give a data file in SQuAD's form, not predictions or other JSON"
-        )
-    value = given[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{where}: '{key}' is {type(value).__name__}, but must be {kind.__name__}", path=path)
-    return value
 
 
 def _spans(questions: tuple[_Question, ...], path: Path, language: str, repeated_ids: bool) -> tuple[Span, ...]:
