@@ -1,0 +1,180 @@
+"""What an image tower's folder holds: settings, weights and image processor, each found or missed by name.
+
+Weights are read from safetensors only, and image processors are used in their Pillow form only: nothing here needs
+torchvision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from viaduct.errors import UsageError, nearest, unknown
+
+KNOWN = (
+    "openai/clip-vit-large-patch14",
+    "google/siglip-base-patch16-224",
+    "google/siglip2-base-patch16-256",
+    "google/siglip2-base-patch16-naflex",
+    "facebook/dinov2-base",
+    "facebook/dinov2-with-registers-base",
+    "facebook/dinov3-vitb16-pretrain-lvd1689m",
+    "google/vit-base-patch16-224-in21k",
+)
+"""Hub names to suggest; any other of the same architectures works too."""
+
+HUB_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors", "*.index.json")
+PIL_FORM = {"DINOv3ViTImageProcessor": "SiglipImageProcessor"}
+"""Processors without a Pillow form, and the one that does the same with their settings: resize, rescale, normalise."""
+
+
+def from_transformers(name: str) -> Any:
+    """A class of transformers, which is kept from printing. AttributeError when it has none of this name.
+
+    Raises UsageError when it cannot be imported, as with a torchvision that does not fit torch.
+    """
+    try:
+        import transformers
+
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        return getattr(transformers, name)
+    except (ImportError, RuntimeError, OSError) as error:
+        raise UsageError(
+            f"transformers cannot import {name}: {first_line(error)}",
+            fix="a torchvision that does not fit torch is the usual cause: `pip uninstall torchvision`, which nothing"
+            " here needs; `viaduct doctor` says more",
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its name when it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
+    """The folder of a tower, downloaded first when it is a Hub name. Raises UsageError when it cannot be had.
+
+    `others` are names to suggest that are no folders.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UsageError(f"the image tower's folder {folder} does not exist")
+    if "/" not in name:
+        raise unknown("image tower", name, [*others, *KNOWN])
+    if revision is None:
+        raise UsageError(
+            f"the image tower '{name}' is a Hub name without a revision, and a name's weights may change",
+            fix=f"add the commit shown at https://huggingface.co/{name}/commits/main, or name a folder",
+        )
+    import huggingface_hub  # slow to load, and only downloads need it
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        close = nearest(name, KNOWN)
+        hint = f" Did you mean '{close}'?" if close and close != name else ""
+        raise UsageError(
+            f"the image tower '{name}' at revision {revision} cannot be had from the Hub: {first_line(error)}.{hint}",
+            fix="connect to the network, accept the model's licence on its page if it has one, or name a local folder",
+        ) from error
+
+
+def read_json(folder: Path, name: str, *, fix: str) -> dict[str, Any]:
+    """The object in a JSON file of the folder. Raises UsageError when it is missing or something else."""
+    try:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"the image tower's folder {folder} has no {name}", fix=fix) from error
+    except ValueError as error:
+        raise UsageError(f"{folder / name} is not JSON: {error}", fix=fix) from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{folder / name} is not a JSON object", fix=fix)
+    return found
+
+
+def weights(folder: Path) -> list[Path]:
+    """The files that transformers reads the weights from. Raises UsageError when they are not there."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    fix = "take a revision that has model.safetensors, or convert the weights with `save_pretrained`"
+    if not (folder / "model.safetensors.index.json").is_file():
+        raise UsageError(f"the image tower's folder {folder} has no model.safetensors", fix=fix)
+    parts = read_json(folder, "model.safetensors.index.json", fix=fix).get("weight_map", {})
+    paths = [folder / name for name in sorted(set(parts.values()))]
+    absent = [path.name for path in paths if not path.is_file()]
+    if absent or not paths:
+        raise UsageError(f"the image tower's folder {folder} lacks {', '.join(absent) or 'all weights'}", fix=fix)
+    return paths
+
+
+def processor(folder: Path, side: int | None, patch: int) -> Any:
+    """The folder's image processor in its Pillow form; with a side, scaled to that many pixels.
+
+    Raises UsageError when there is none, or none that works with Pillow.
+    """
+    fix = "copy preprocessor_config.json from where the weights come from"
+    stated = _stated(folder, fix)
+    base = stated.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
+    try:
+        form = from_transformers(f"{PIL_FORM.get(base, base)}Pil")
+    except AttributeError as error:
+        raise UsageError(
+            f"the image processor in {folder}, {stated}, has no Pillow form in this version of transformers",
+            fix="take a tower with the image processor of CLIP, SigLIP, ViT or DINO",
+        ) from error
+    made = form.from_pretrained(folder, local_files_only=True)
+    if side is None:
+        return made
+    return form.from_pretrained(folder, local_files_only=True, **_scaled(made, side, patch))
+
+
+def _stated(folder: Path, fix: str) -> str:
+    """The name of the image processor, from the file that transformers prefers."""
+    nested = "processor_config.json"
+    settings = read_json(folder, nested, fix=fix).get("image_processor") if (folder / nested).is_file() else None
+    settings = settings or read_json(folder, "preprocessor_config.json", fix=fix)
+    stated = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    if not isinstance(stated, str):
+        raise UsageError(f"the image processor in {folder} does not say its image_processor_type", fix=fix)
+    return stated
+
+
+def _scaled(made: Any, side: int, patch: int) -> dict[str, Any]:
+    """Settings for another side; where the processor crops, it then crops the same share of the image."""
+    if hasattr(made, "max_num_patches"):
+        return {"max_num_patches": (side // patch) ** 2}
+    square = {"height": side, "width": side}
+    if not (getattr(made, "do_center_crop", None) and made.crop_size):
+        return {"size": square}
+    if made.size.shortest_edge:
+        return {"size": {"shortest_edge": round(made.size.shortest_edge * side / made.crop_size.height)}} | {
+            "crop_size": square
+        }
+    scaled = {axis: round(made.size[axis] * side / made.crop_size[axis]) for axis in square}
+    return {"size": scaled, "crop_size": square}
+
+
+def grid(made: Any, patch: int) -> int:
+    """Rows (= columns) of patches in what a processor makes; where it keeps proportions, those of a square image.
+
+    Raises UsageError when it makes neither squares of whole patches nor images that keep their proportions.
+    """
+    if hasattr(made, "max_num_patches"):
+        return max(1, int(made.max_num_patches**0.5))
+    blank = Image.new("RGB", (3 * patch, 2 * patch))
+    height, width = made([blank], return_tensors="pt")["pixel_values"].shape[-2:]
+    if height != width or height % patch:
+        raise UsageError(
+            f"the image processor makes images of {height} x {width} pixels here, not squares of whole patches"
+            f" of {patch} pixels",
+            fix=f"set a side, a multiple of {patch}",
+        )
+    return int(height) // patch
