@@ -1,8 +1,8 @@
 """Readers that two or more cards share: text files, tables, line-aligned files, Parquet, and the pair layouts.
 
 Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
-UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a form feed
-or U+2028 inside a sentence does not.
+UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a
+form feed or U+2028 inside a sentence does not.
 
 Whether a table is csv-quoted is decided once per file, never per field, because both kinds are published under the same
 name and sentences hold quotation marks of their own. The rule: a file is quoted when Python's `csv.writer` (quoting

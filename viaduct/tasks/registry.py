@@ -9,14 +9,26 @@ from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import language
+from viaduct.tasks.anli import CARD as ANLI
+from viaduct.tasks.anli import PLUS as ANLI_PLUS
 from viaduct.tasks.bucc import CARD as BUCC
 from viaduct.tasks.card import Task
+from viaduct.tasks.ccg import CARD as CCG
+from viaduct.tasks.ccg_pmb import CARD as CCG_PMB
+from viaduct.tasks.commonsenseqa import CARD as COMMONSENSEQA
+from viaduct.tasks.cosmosqa import CARD as COSMOSQA
+from viaduct.tasks.hellaswag import CARD as HELLASWAG
 from viaduct.tasks.mlqa import CARD as MLQA
 from viaduct.tasks.mnli import CARD as MNLI
+from viaduct.tasks.mnli import MISMATCHED as MNLI_MISMATCHED
 from viaduct.tasks.ntrex import CARD as NTREX
 from viaduct.tasks.panx import CARD as PANX
 from viaduct.tasks.pawsx import CARD as PAWSX
+from viaduct.tasks.qqp import BIMPM as QQP_BIMPM
+from viaduct.tasks.qqp import CARD as QQP
+from viaduct.tasks.snli import CARD as SNLI
 from viaduct.tasks.squad import CARD as SQUAD
+from viaduct.tasks.squad2 import CARD as SQUAD2
 from viaduct.tasks.tatoeba import CARD as TATOEBA
 from viaduct.tasks.text import CARD as TEXT
 from viaduct.tasks.tydiqa import CARD as TYDIQA
@@ -38,7 +50,19 @@ TASKS: tuple[Task, ...] = (
     TATOEBA,
     XCOPA,
     MNLI,
+    MNLI_MISMATCHED,
+    SNLI,
+    ANLI,
+    ANLI_PLUS,
+    QQP,
+    QQP_BIMPM,
     SQUAD,
+    SQUAD2,
+    HELLASWAG,
+    COSMOSQA,
+    COMMONSENSEQA,
+    CCG,
+    CCG_PMB,
     COPA,
     TEXT,
     NTREX,
