@@ -51,13 +51,14 @@ def card(one: Task) -> str:
         ("name", f"{one.name} (version {one.version})"),
         ("title", one.title),
         ("kind", one.kind),
-        ("labels", ", ".join(one.labels) or "-"),
+        ("labels", ", ".join(one.labels) or ("those of the training rows" if one.kind == "tagged" else "-")),
         ("languages", " ".join(one.languages)),
         ("trained on", one.trained_on or "nothing"),
         ("metrics", ", ".join(one.metrics) or "-"),
         ("licence", one.licence),
         ("citation", one.citation),
     ]
+    fields += [("rows of", ", ".join(part.name for part in one.parts))] if one.parts else []
     fields += [(f"files ({source.layout})", ", ".join(source.files.values())) for source in one.sources]
     fields += [("published", f"{p.model}: {p.metric} {p.value:.3f} ({p.source})") for p in one.published]
     fields += [("differs", one.differs)] if one.differs else []

@@ -61,6 +61,19 @@ def in_german(rows: list[Row]) -> list[Row]:
     return [replace(row, language="de") for row in rows]
 
 
+def test_the_card_that_is_predicted_says_whether_there_may_be_no_answer(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: dict[str, list[Row]] = {"en": tiny.rows("span", 3)}
+    predict.run(answered := stage("span", trained, tmp_path / "a", rows))
+    monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
+    predict.run(open_ended := stage("span", trained, tmp_path / "b", rows))
+    assert [len(line["scores"]) for line in lines_of(answered, "en")] == [1, 1, 1]
+    for line in lines_of(open_ended, "en"):
+        best, none = line["scores"]
+        assert (line["prediction"] == "") == (none > best)
+
+
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
 def test_every_row_of_every_language_is_predicted_in_order(kind: str, trained: Path, tmp_path: Path) -> None:
     rows = {"en": tiny.rows(kind, 7), "de": in_german(tiny.rows(kind, 9, offset=3))}

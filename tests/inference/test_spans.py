@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from viaduct.encode.batch import collate
 from viaduct.encode.tokens import Limits, encode
 from viaduct.inference.predict import SpanCollector
-from viaduct.inference.spans import BEST, LONGEST_ANSWER, Candidate, Window, candidates, window
+from viaduct.inference.spans import BEST, LONGEST_ANSWER, Candidate, Window, candidates, no_answer, window
 from viaduct.models.heads import HeadSpec
 from viaduct.rows import Span
 
@@ -62,10 +63,19 @@ def test_a_window_without_context_has_no_candidates() -> None:
     assert candidates(np.zeros((4, 2)), Window(0, np.zeros((0, 2), int))) == []
 
 
-def collected(tokenizer: Any, rows: list[Span], chosen: dict[int, list[tuple[str, float]]], limits: Limits) -> Any:
-    """Predictions from logits that are `value` at the pieces of these words, in every window of the row."""
+def collected(
+    tokenizer: Any,
+    rows: list[Span],
+    chosen: dict[int, list[tuple[str, float]]],
+    limits: Limits,
+    *,
+    spec: HeadSpec = SPEC,
+    none: Sequence[float] = (),
+) -> Any:
+    """Predictions from logits that are `value` at the pieces of these words, in every window of the row, and those in
+    `none` at the first token of the windows, in turn."""
     encoded = encode(rows, tokenizer, (), limits)
-    collector = SpanCollector(SPEC, rows, encoded)
+    collector = SpanCollector(spec, rows, encoded)
     for examples in np.array_split(np.arange(len(encoded))[::-1], 2):
         if not len(examples):
             continue
@@ -73,6 +83,7 @@ def collected(tokenizer: Any, rows: list[Span], chosen: dict[int, list[tuple[str
         logits = torch.zeros(*batch.ids_BL.shape, 2)
         for at, example in enumerate(examples):
             row = rows[encoded.rows[example]]
+            logits[at, 0] = none[int(example) % len(none)] if none else 0.0
             begin, ranges = window(encoded, int(example))
             for word, value in chosen[int(encoded.rows[example])]:
                 start = row.context.index(word)
@@ -105,6 +116,33 @@ def test_the_best_answer_over_all_windows_wins(tiny_tokenizer: Any) -> None:
     ]
     assert found[0].scores == (10.0,)
     assert found[2].scores is None
+
+
+@pytest.mark.parametrize(
+    ("none", "text"),
+    [((3.0,), ""), ((2.5,), "boat 6"), ((9.0, 2.0), "boat 6"), ((9.0, 2.625), "")],
+    ids=["above", "equal is not above", "one window is sure that it has the answer", "every window is sure"],
+)
+def test_no_answer_is_predicted_where_every_window_scores_it_higher(
+    tiny_tokenizer: Any, none: tuple[float, ...], text: str
+) -> None:
+    context = ", ".join(f"{word} {number}" for number in range(8) for word in tiny.LANGUAGES["en"])
+    rows = [Span("a", "en", context, "which?", ())]
+    spec = HeadSpec("span", (), unanswerable=True)
+    (found,) = collected(tiny_tokenizer, rows, {0: [("boat 6", 2.5)]}, Limits(40, 8), spec=spec, none=none)
+    assert found.prediction == text
+    assert found.scores == (5.0, 2 * min(none))
+    (found,) = collected(tiny_tokenizer, rows, {0: [("boat 6", 2.5)]}, Limits(40, 8), none=none)
+    assert (found.prediction, found.scores) == ("boat 6", (5.0,))
+
+
+def test_no_answer_is_scored_where_training_puts_it(tiny_tokenizer: Any) -> None:
+    """Start and end of a question without an answer are the first token, whose logits `no_answer` adds."""
+    encoded = encode([Span("a", "en", "river stone", "which?", ())], tiny_tokenizer, (), Limits(40, 8))
+    place = int(encoded.fields["start"][0])
+    assert place == int(encoded.fields["end"][0])
+    logits = np.arange(20.0).reshape(10, 2)
+    assert no_answer(logits) == logits[place].sum()
 
 
 @pytest.mark.parametrize("stride", [0, 4, 16])

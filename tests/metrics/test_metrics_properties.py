@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError
-from viaduct.metrics.classification import accuracy
+from viaduct.metrics.classification import accuracy, paraphrase_scores
 from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
 from viaduct.metrics.retrieval import bucc_f1, tatoeba_accuracy
 from viaduct.metrics.score import MetricFunction, Prediction, Predictions
-from viaduct.metrics.tagging import panx_scores, udpos_scores
+from viaduct.metrics.tagging import panx_scores, tag_accuracy, udpos_scores
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 
 UPOS = ("NOUN", "SYM", "SCONJ", "INTJ", "X", "PUNCT")
@@ -51,13 +51,16 @@ def labels(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         rows: list[Row] = [Choice(str(i), "en", "c", "", ("x", "y", "z"), label) for i, label in enumerate(gold)]
         return _case(accuracy, rows, list(gold), guesses)
+    if draw(st.booleans()):
+        gold, guesses = [min(label, 1) for label in gold], [draw(st.integers(0, 1)) for _ in gold]
+    metric = paraphrase_scores if max(gold) == 1 else accuracy  # without a paraphrase F1 is 0, also of the gold
     rows = [Pair(str(i), "en", "a", "b", str(label)) for i, label in enumerate(gold)]
-    return _case(accuracy, rows, [str(label) for label in gold], [str(guess) for guess in guesses])
+    return _case(metric, rows, [str(label) for label in gold], [str(guess) for guess in guesses])
 
 
 @st.composite
 def tags(draw: st.DrawFn) -> Case:
-    names, metric = draw(st.sampled_from([(UPOS, udpos_scores), (IOB, panx_scores)]))
+    names, metric = draw(st.sampled_from([(UPOS, udpos_scores), (IOB, panx_scores), (UPOS, tag_accuracy)]))
     gold = draw(st.lists(st.lists(st.sampled_from(names), min_size=1, max_size=6), min_size=1, max_size=6))
     guesses: list[object] = [[draw(st.sampled_from(names)) for _ in sentence] for sentence in gold]
     rows: list[Row] = [Tagged(str(i), "en", tuple("w" * len(s)), tuple(s)) for i, s in enumerate(gold)]

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError, UsageError
-from viaduct.metrics.classification import accuracy
+from viaduct.metrics.classification import accuracy, paraphrase_scores
 from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold, pair_f1, tatoeba_accuracy
 from viaduct.metrics.score import MetricFunction, Prediction, Predictions
-from viaduct.metrics.tagging import Entity, entities, panx_scores, udpos_scores
+from viaduct.metrics.tagging import Entity, entities, panx_scores, tag_accuracy, udpos_scores
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 
 
@@ -114,6 +114,30 @@ def test_tagging_scores_come_headline_first_and_count_a_missing_sentence_as_all_
     assert [score.metric for score in scores] == ["f1", "precision", "recall", "token_accuracy"]
     # one right span of four (t2 counts as three wrong ones), one of two gold spans, two of five tokens
     assert [score.value for score in scores] == pytest.approx([1 / 3, 1 / 4, 1 / 2, 2 / 5])
+
+
+def test_plain_tag_accuracy_is_what_span_scores_give_beside_f1() -> None:
+    rows = [TAGGED, Tagged("t2", "en", ("Bo", "Li", "ran"), ("B-PER", "I-PER", "O"))]
+    for given_ in (_given(t1=["O", "B-LOC"]), _given(t1=["O", "O"], t2=["B-PER", "O", "O"])):
+        assert tag_accuracy(rows, given_) == panx_scores(rows, given_)[-1:]
+
+
+@given(st.lists(st.tuples(st.sampled_from("01"), st.sampled_from(["0", "1", None])), min_size=1, max_size=20))
+def test_paraphrase_f1_is_that_of_the_counts(pairs: list[tuple[str, str | None]]) -> None:
+    """Against the definition 2PR / (P + R); what is missing counts as the other label."""
+    rows = [Pair(str(at), "en", "a", "b", gold) for at, (gold, _) in enumerate(pairs)]
+    given_ = {str(at): Prediction(str(at), "en", label) for at, (_, label) in enumerate(pairs) if label is not None}
+    whole = [(gold, label or {"0": "1", "1": "0"}[gold]) for gold, label in pairs]
+    found = [gold for gold, label in whole if label == "1"]
+    there = [label for gold, label in whole if gold == "1"]
+    precision = found.count("1") / len(found) if found else 0.0
+    recall = there.count("1") / len(there) if there else 0.0
+    expected = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    scores = paraphrase_scores(rows, given_)
+    assert [score.metric for score in scores] == ["accuracy", "f1"]
+    assert scores[0] == accuracy(rows, given_)[0]
+    assert scores[1].value == pytest.approx(expected, abs=1e-12)
+    assert scores[1].n_missing == len(pairs) - len(given_)
 
 
 def test_rows_without_tokens_are_refused() -> None:

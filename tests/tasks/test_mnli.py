@@ -11,7 +11,8 @@ import pytest
 
 from viaduct.errors import DataError, UsageError
 from viaduct.tasks.card import read
-from viaduct.tasks.mnli import CARD
+from viaduct.tasks.mnli import CARD, LANGUAGES, MISMATCHED
+from viaduct.tasks.xnli import LANGUAGES as XNLI_LANGUAGES
 
 
 def json_line(label: str, first: str, second: str) -> str:
@@ -70,8 +71,51 @@ def test_a_cut_off_or_foreign_line_is_named(tmp_path: Path) -> None:
         read(CARD, tmp_path, "en", "train")
 
 
-def test_only_english_and_no_test_split(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown language of mnli 'de'"):
+@pytest.mark.parametrize(
+    ("name", "content", "layout"),
+    [
+        ("XNLI-MT-1.0/multinli/multinli.train.sw.tsv", "premise\thypo\tlabel\na\tb\tcontradictory\n", "official"),
+        (
+            "download/xtreme_translations/XNLI/translate-train/en-sw-translated.tsv",
+            "x\ty\ta\tb\tcontradictory\n",
+            "xtreme",
+        ),
+        ("download/xnli/train-sw.tsv", "a\tb\tcontradiction\n", "xtreme"),
+    ],
+)
+def test_machine_translations_are_languages_of_the_card(tmp_path: Path, name: str, content: str, layout: str) -> None:
+    put(tmp_path, name, content)
+    found = read(CARD, tmp_path, "sw", "train")
+    assert [(row.id, row.language, row.first, row.second, row.label) for row in found.rows] == [
+        ("0", "sw", "a", "b", "contradiction")
+    ]
+    assert (found.layout, found.expected) == (layout, 392_702)
+    with pytest.raises(DataError, match="no files for mnli, split dev, language sw"):
+        read(CARD, tmp_path, "sw", "dev")
+
+
+def test_a_translated_line_with_too_few_columns_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "xtreme_translations/XNLI/translate-train/en-de-translated.tsv", "x\ty\ta\tb\tneutral\nx\ty\ta\n")
+    with pytest.raises(DataError, match="line 2: 3 tab-separated fields where 5 are due"):
         read(CARD, tmp_path, "de", "train")
+
+
+def test_english_files_are_no_other_language(tmp_path: Path) -> None:
+    put(tmp_path, "multinli_1.0/multinli_1.0_train.jsonl", json_line("neutral", "a", "b"))
+    assert read(CARD, tmp_path, "en", "train").rows
+    with pytest.raises(DataError, match="no files for mnli, split train, language de"):
+        read(CARD, tmp_path, "de", "train")
+    assert set(LANGUAGES) == set(XNLI_LANGUAGES)
+
+
+def test_mismatched_dev_is_a_card_of_its_own(tmp_path: Path) -> None:
+    put(tmp_path, "multinli_1.0/multinli_1.0_dev_mismatched.jsonl", json_line("neutral", "a", "b"))
+    assert read(MISMATCHED, tmp_path, "en", "dev").count_note == "mnli_mismatched dev en: 1 rows found, 9,832 published"
+    assert MISMATCHED.trained_on == "mnli"
+
+
+def test_no_test_split_and_no_other_languages(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown language of mnli 'fi'"):
+        read(CARD, tmp_path, "fi", "train")
     with pytest.raises(DataError, match="no source has this split"):
         read(CARD, tmp_path, "en", "test")

@@ -6,7 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from viaduct.tasks import bucc, mnli, ntrex, pawsx, tatoeba, text, xnli
+from viaduct.tasks import (
+    bucc,
+    ccg_pmb,
+    commonsenseqa,
+    cosmosqa,
+    hellaswag,
+    mnli,
+    ntrex,
+    pawsx,
+    qqp,
+    snli,
+    squad2,
+    tatoeba,
+    text,
+    xnli,
+)
 from viaduct.tasks.card import Task, available, read
 
 STRIPPED_XNLI = ("ar", "de", "en", "hi", "sw", "th", "ur", "zh")
@@ -22,6 +37,19 @@ STRIPPED_XNLI = ("ar", "de", "en", "hi", "sw", "th", "ur", "zh")
         (tatoeba.CARD, "test", tatoeba.LANGUAGES, "official", True),
         (bucc.CARD, "dev", ("zh",), "xtreme", True),
         (ntrex.CARD, "train", ntrex.CARD.languages, "official", False),
+        (snli.CARD, "dev", ("en",), "official", True),
+        (snli.CARD, "test", ("en",), "official", True),
+        (qqp.BIMPM, "dev", ("en",), "official", True),
+        (qqp.BIMPM, "test", ("en",), "official", True),
+        (squad2.CARD, "dev", ("en",), "official", True),
+        (hellaswag.CARD, "dev", ("en",), "official", True),
+        (cosmosqa.CARD, "dev", ("en",), "official", True),
+        (commonsenseqa.CARD, "train", ("en",), "official", True),
+        (commonsenseqa.CARD, "dev", ("en",), "official", True),
+        (commonsenseqa.CARD, "test", ("en",), "official", False),
+        (ccg_pmb.CARD, "train", ("en",), "official", True),
+        (ccg_pmb.CARD, "dev", ccg_pmb.LANGUAGES, "official", True),
+        (ccg_pmb.CARD, "test", ccg_pmb.LANGUAGES, "official", True),
     ],
     ids=lambda value: value.name if isinstance(value, Task) else None,
 )

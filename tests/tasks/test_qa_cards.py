@@ -12,12 +12,12 @@ import pytest
 
 from viaduct.errors import DataError, UsageError
 from viaduct.rows import Answer, Span
-from viaduct.tasks import mlqa, squad, tydiqa, xquad
+from viaduct.tasks import mlqa, squad, squad2, tydiqa, xquad
 from viaduct.tasks.card import Task, read, require_layout_languages
 from viaduct.tasks.registry import task
 from viaduct.tasks.squad_json import read_squad
 
-CARDS = (squad.CARD, xquad.CARD, mlqa.CARD, tydiqa.CARD)
+CARDS = (squad.CARD, squad2.CARD, xquad.CARD, mlqa.CARD, tydiqa.CARD)
 CONTEXT = "The Tay flows to Perth."
 PERTH = (Answer("Perth", 17),)
 
@@ -50,6 +50,7 @@ def test_cards_are_registered_and_whole(card: Task) -> None:
 PLACES = [
     (squad.CARD, "en", "train", "squad/train-v1.1.json", "official"),
     (squad.CARD, "en", "dev", "download/squad/dev-v1.1.json", "official"),
+    (squad2.CARD, "en", "train", "download/squad/train-v2.0.json", "official"),
     (xquad.CARD, "th", "test", "xquad/xquad.th.json", "official"),
     (mlqa.CARD, "hi", "dev", "MLQA_V1/dev/dev-context-hi-question-hi.json", "official"),
     (mlqa.CARD, "hi", "test", "download/mlqa/MLQA_V1/test/test-context-hi-question-hi.json", "xtreme"),
@@ -73,6 +74,7 @@ def test_files_are_found_where_they_are_published(
 
 HUB = [
     (squad.CARD, "en", "dev", "rajpurkar/squad/plain_text/validation-00000-of-00001.parquet"),
+    (squad2.CARD, "en", "dev", "rajpurkar/squad_v2/squad_v2/validation-00000-of-00001.parquet"),
     (xquad.CARD, "el", "test", "google/xquad/xquad.el/validation-00000-of-00001.parquet"),
     (mlqa.CARD, "vi", "test", "google/xtreme/MLQA.vi.vi/test-00000-of-00001.parquet"),
     (tydiqa.CARD, "te", "train", "google/xtreme/tydiqa/train-00000-of-00001.parquet"),
@@ -89,6 +91,18 @@ def test_hub_tables(tmp_path: Path, card: Task, language: str, split: str, place
 def test_blanked_answers_are_unlabelled(tmp_path: Path) -> None:
     put(tmp_path, "xquad/xquad.zh.json", "a", "b", answers=(Answer("", 0),))
     assert not read(xquad.CARD, tmp_path, "zh", "test").labelled
+
+
+def test_only_squad2_has_questions_without_an_answer(tmp_path: Path) -> None:
+    put(tmp_path, "squad/dev-v2.0.json", "a", answers=())
+    (row,) = read(squad2.CARD, tmp_path, "en", "dev").rows
+    assert isinstance(row, Span) and row.answers == ()
+    assert [card.name for card in CARDS if card.unanswerable] == ["squad2"]
+
+
+def test_real_squad2_has_the_published_number_of_unanswerable_questions(shared_data: Path) -> None:
+    rows = read(squad2.CARD, shared_data, "en", "dev").rows
+    assert (len(rows), sum(row.answers == () for row in rows if isinstance(row, Span))) == (11_873, 5_945)
 
 
 def test_wrong_answers_and_repeated_questions_are_refused(tmp_path: Path) -> None:
@@ -155,7 +169,6 @@ def test_real_files_have_the_published_counts(
 
 
 ALL_REAL = {
-    "squad/dev-v2.0.json": (11_873, 5_945),
     "squad/cs224n/dev-v2.0.json": (6_078, 3_168),
     "squad/one_article_v1.1/train-v1.1.json": (269, 0),
     "squad/one_article_v1.1/dev-v1.1.json": (810, 0),

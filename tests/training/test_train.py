@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from viaduct.encode.tokens import Limits, encode
 from viaduct.errors import DataError
+from viaduct.metrics.tagging import tag_accuracy
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Row
 from viaduct.runs.spec import Training
@@ -73,6 +74,34 @@ def test_every_head_learns_eight_rows_by_heart(kind: str, tiny_encoder: Path, tm
     assert spent.tokens == log["tokens"] > 0
     assert spent.flops is not None and spent.flops > 0
     assert log["rows"] == spent.examples == 8
+
+
+def test_a_head_learns_which_questions_have_no_answer(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
+    rows = [replace(row, answers=() if at % 2 else row.answers) for at, row in enumerate(tiny.rows("span", 8))]
+    context = stage("span", tmp_path, tiny_encoder, rows=rows, learning_rate=4e-3, epochs=60.0, batch_tokens=2000)
+    train.run(context)
+    log = json.loads((context.directory / "training.json").read_text())
+    assert max(one["score"] for one in log["evaluations"]) == 1.0
+
+
+def test_an_open_tag_set_is_that_of_the_training_rows_and_other_tags_are_wrong(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(tiny.CARDS["tagged"], labels=(), metric=tag_accuracy, metrics=("token_accuracy",))
+    monkeypatch.setitem(registry._BY_NAME, card.name, card)
+    rows = tiny.rows("tagged", 8)
+    unseen = replace(rows[0], tags=("PART",) * len(rows[0].tokens))
+    context = stage(
+        "tagged", tmp_path, tiny_encoder, rows=rows, dev=[unseen], learning_rate=4e-3, epochs=60.0, batch_tokens=2000
+    )
+    train.run(context)
+    assert json.loads((context.directory / "head.json").read_text())["labels"] == ["ADJ", "NOUN", "NUM"]
+    log = json.loads((context.directory / "training.json").read_text())
+    assert {one["score"] for one in log["evaluations"]} == {0.0}
+    assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"] / 2
 
 
 def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: Path, tmp_path: Path) -> None:

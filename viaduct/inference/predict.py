@@ -7,7 +7,9 @@ Shape letters: B sequences, L tokens, C classes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,7 @@ def run(context: Context) -> Spent:
     tokenizer = load_tokenizer(context.encoder, context.revision)
     encoder = load_encoder(context.encoder, context.revision)
     head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
+    spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
     model = TaskModel(encoder, head).to(device).eval()
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
 
@@ -171,11 +174,16 @@ class TagCollector:
 
 
 class SpanCollector:
-    """The best answer over all of a question's windows; `scores` is its (start + end) logit."""
+    """The best answer over all of a question's windows; `scores` is its (start + end) logit.
+
+    Where questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is
+    predicted where it is higher than the best answer's: the reference SQuAD 2.0 scripts with their threshold 0.
+    """
 
     def __init__(self, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded) -> None:
-        self.rows, self.encoded = rows, encoded
+        self.rows, self.encoded, self.unanswerable = rows, encoded, spec.unanswerable
         self.best: list[list[spans.Candidate]] = [[] for _ in rows]
+        self.none = [math.inf] * len(rows)
 
     def add(self, batch: Batch, logits_BLC: torch.Tensor) -> None:
         """Keep the best candidates of every window."""
@@ -183,15 +191,19 @@ class SpanCollector:
             row = self.encoded.rows[example]
             found = spans.candidates(logits_L2, spans.window(self.encoded, int(example)))
             self.best[row] = sorted([*self.best[row], *found], reverse=True)[: spans.BEST]
+            self.none[row] = min(self.none[row], spans.no_answer(logits_L2))
 
     def finish(self) -> list[Prediction]:
         """All rows' predictions; a context without tokens gives the empty answer."""
         predictions = []
-        for row, best in zip(self.rows, self.best, strict=True):
+        for row, best, none in zip(self.rows, self.best, self.none, strict=True):
             assert isinstance(row, Span)  # noqa: S101  the card's kind says so
             # The piece that begins a word may cover the blank before it.
             text = row.context[best[0].start : best[0].stop].strip() if best else ""
-            scores = (best[0].score,) if best else None
+            scores: tuple[float, ...] | None = (best[0].score,) if best else None
+            if best and self.unanswerable:
+                scores = (best[0].score, none)
+                text = "" if none > best[0].score else text
             predictions.append(Prediction(row.id, row.language, text, scores))
         return predictions
 

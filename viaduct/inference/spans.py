@@ -39,6 +39,11 @@ def window(encoded: Encoded, example: int) -> Window:
     return Window(int(encoded.fields["begin"][example]), encoded.fields["spans"][2 * first : 2 * last].reshape(-1, 2))
 
 
+def no_answer(logits_L2: Array) -> float:
+    """The score of "no answer in this window": start + end logit of the first token, where training puts both."""
+    return float(logits_L2[0].sum())
+
+
 def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
     """The best spans of one window, best first; only spans inside the context, in order, of at most LONGEST_ANSWER
     tokens."""

@@ -1,6 +1,6 @@
-"""Accuracy of labels, for pairs of texts and for multiple choice.
+"""Accuracy of labels, for pairs of texts and for multiple choice, and F1 of paraphrases.
 
-Does not know any label set: a label that no gold row has is wrong like any other.
+Accuracy does not know any label set: a label that no gold row has is wrong like any other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Choice, Pair, Row
 
 SIGNATURE = "accuracy|exact match of label or index|v1"
+
+PARAPHRASE = "1"
+"""The label whose F1 is counted, as QQP and PAWS-X write it."""
 
 
 def accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
@@ -35,6 +38,25 @@ def accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]
             raise not_a_prediction(row_id, given, wanted)
         correct += given == label
     return (Score("accuracy", correct / len(gold), len(gold), missing, SIGNATURE),)
+
+
+def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """`accuracy`, and "f1" of the label "1" (GLUE's two numbers for QQP, arXiv 1804.07461).
+
+    A missing prediction is wrong: a paraphrase that was not found, or a pair wrongly called one. 0/0 is 0. Raises as
+    `accuracy` does.
+    """
+    (score,) = accuracy(rows, predictions)
+    found = right = 0
+    gold = _labels(rows)
+    for row_id, label in gold.items():
+        given = predictions[row_id].prediction if row_id in predictions else None
+        called = given == PARAPHRASE or (given is None and label != PARAPHRASE)
+        found += called
+        right += called and label == PARAPHRASE
+    there = sum(label == PARAPHRASE for label in gold.values())
+    f1 = 2 * right / (found + there) if right else 0.0
+    return score, Score("f1", f1, score.n, score.n_missing, f"f1|of label {PARAPHRASE}|v1")
 
 
 def _labels(rows: Sequence[Row]) -> dict[str, str | int]:

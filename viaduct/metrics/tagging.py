@@ -37,6 +37,15 @@ def panx_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, .
     return span_scores(rows, predictions, definition="seqeval 0.0.12 entities")
 
 
+def tag_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """The share of tokens with the right tag, as score "token_accuracy"; n counts sentences.
+
+    For tags that mark no spans, such as supertags; a tag that the model does not know is wrong like any other. Missing
+    sentences and what is raised: as `span_scores`.
+    """
+    return (_token_accuracy(_compare(rows, predictions)),)
+
+
 def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: str) -> tuple[Score, ...]:
     """Scores f1, precision, recall (micro-averaged over spans) and token_accuracy; n counts sentences.
 
@@ -47,6 +56,26 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
     Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length is not the
     number of tokens.
     """
+    found = _compare(rows, predictions)
+    f1, precision, recall = span_f1(found.gold, found.predicted, wrong=found.missing_tokens)
+    values = {"f1": f1, "precision": precision, "recall": recall}
+    scores = [
+        Score(name, value, len(found.gold), found.missing, f"{name}|{definition}|v1") for name, value in values.items()
+    ]
+    return (*scores, _token_accuracy(found))
+
+
+class _Compared(NamedTuple):
+    """The tags of every sentence, gold and predicted (OUTSIDE everywhere where there is no prediction)."""
+
+    gold: list[tuple[str, ...]]
+    predicted: list[Sequence[str]]
+    missing: int
+    missing_tokens: int
+    correct_tokens: int
+
+
+def _compare(rows: Sequence[Row], predictions: Predictions) -> _Compared:
     gold = _gold_tags(rows)
     require_known_ids(gold, predictions)
     predicted: list[Sequence[str]] = []
@@ -60,12 +89,13 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
             missing += 1
             missing_tokens += len(tags)
         predicted.append(given)
-    f1, precision, recall = span_f1(list(gold.values()), predicted, wrong=missing_tokens)
-    num_tokens = sum(len(tags) for tags in gold.values())
-    values = {"f1": f1, "precision": precision, "recall": recall, "token_accuracy": correct_tokens / num_tokens}
-    return tuple(
-        Score(name, value, len(gold), missing, f"{name}|{'plain' if name == 'token_accuracy' else definition}|v1")
-        for name, value in values.items()
+    return _Compared(list(gold.values()), predicted, missing, missing_tokens, correct_tokens)
+
+
+def _token_accuracy(found: _Compared) -> Score:
+    num_tokens = sum(len(tags) for tags in found.gold)
+    return Score(
+        "token_accuracy", found.correct_tokens / num_tokens, len(found.gold), found.missing, "token_accuracy|plain|v1"
     )
 
 

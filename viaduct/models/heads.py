@@ -7,6 +7,7 @@ sequences), E endings.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from viaduct.encode.batch import Batch
 from viaduct.errors import StoreError, UsageError
 from viaduct.models.encoder import encode_batch
 from viaduct.models.vocabulary import Trimmed
+from viaduct.rows import Row, Tagged
 from viaduct.tasks.card import Task
 
 HeadKind = Literal["pair", "tagged", "span", "choice"]
@@ -78,6 +80,8 @@ class HeadSpec:
 
     kind: HeadKind
     labels: tuple[str, ...]
+    unanswerable: bool = False
+    """Spans: "" may be predicted."""
 
 
 def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float = 0.02) -> nn.Module:
@@ -104,13 +108,20 @@ def save_head(head: nn.Module, spec: HeadSpec, folder: Path) -> None:
     (folder / "head.json").write_text(json.dumps(asdict(spec), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def head_spec(card: Task) -> HeadSpec:
-    """The head that a card's kind and labels ask for. Raises UsageError for kinds that have no head."""
+def head_spec(card: Task, rows: Iterable[Row] = ()) -> HeadSpec:
+    """The head that a card's kind and labels ask for; where its label set is open, the tags of the training `rows`.
+
+    Raises UsageError for kinds that have no head.
+    """
     kinds: tuple[HeadKind, ...] = ("pair", "tagged", "span", "choice")
     for kind in kinds:
         if card.kind == kind:
-            return HeadSpec(kind, card.labels)
+            return HeadSpec(kind, card.labels or _tags(rows), card.unanswerable)
     raise UsageError(f"{card.name} is of kind {card.kind}, which has no head to train", fix="train on a labelled task")
+
+
+def _tags(rows: Iterable[Row]) -> tuple[str, ...]:
+    return tuple(sorted({tag for row in rows if isinstance(row, Tagged) for tag in row.tags or ()}))
 
 
 def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, HeadSpec]:
@@ -119,7 +130,7 @@ def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, Head
     if not path.is_file():
         raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")
     about = json.loads(path.read_text(encoding="utf-8"))
-    spec = HeadSpec(about["kind"], tuple(about["labels"]))
+    spec = HeadSpec(about["kind"], tuple(about["labels"]), about.get("unanswerable", False))
     head = build_head(spec, width, dropout)
     head.load_state_dict(load_file(folder / "head.safetensors"))
     return head, spec

@@ -1,4 +1,4 @@
-"""Whether image stages used their images: the gain on held-out captions, captions written, images found, text forgotten.
+"""Whether image stages used their images: gain on held-out captions, captions written, images found, text forgotten.
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
 true one, in nats per caption token) has a 95 % interval above 0, over captions and seeds. A stage that was shown wrong

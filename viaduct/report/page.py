@@ -53,7 +53,7 @@ def write(
     costs: Sequence[StageCost],
     directory: Path,
     *,
-    evidence: Evidence = Evidence(),  # noqa: B008  frozen
+    evidence: Evidence = Evidence(),
     published: bool = False,
 ) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
@@ -88,7 +88,9 @@ def write(
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
         images=images,
-        image_metrics=[] if images is None else list(dict.fromkeys(name for one in images.lines for name in one.scores)),
+        image_metrics=[]
+        if images is None
+        else list(dict.fromkeys(name for one in images.lines for name in one.scores)),
         shown=image_evidence.SHOWN,
         data=data_groups(about),
         provenance=provenance(rows),

@@ -96,7 +96,8 @@ def check_substitutions(recipe: Recipe) -> None:
     for one in recipe.substitutions:
         task, source = card_of(one.task), card_of(one.use_task or one.task)
         substitution_for(one.task, one.split, recipe.substitutions)
-        if source.kind != task.kind or not set(source.labels) <= set(task.labels):
+        open_set = task.kind == "tagged" and not task.labels and source is not task
+        if source.kind != task.kind or not set(source.labels) <= set(task.labels) or open_set:
             raise UsageError(
                 f"'{one.words()}': {source.name} ({source.kind}, labels {', '.join(source.labels) or 'none'})"
                 f" cannot stand in for {task.name} ({task.kind}, labels {', '.join(task.labels) or 'none'})",

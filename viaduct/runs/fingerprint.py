@@ -51,7 +51,8 @@ def identity(
     """The identity of one stage whose inputs have the fingerprints `upstream` (role -> fingerprint)."""
     needs = plan.needs[stage.path]
     substitutions = () if isinstance(stage.work, PretrainWork) else stage.work.substitutions
-    cards = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
+    named = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
+    cards = named | {part.name for name in named for part in card_of(name).parts}
     content = {
         "kind": stage.work.kind,
         "code": CODE_VERSION[stage.work.kind],

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
-from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read
+from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read, splits_of
 from viaduct.tasks.registry import task as card_of
 
 
@@ -75,12 +75,11 @@ class Survey:
 
 def survey(card: Task, data: Path) -> Survey:
     """What this folder holds of the card's splits."""
-    splits = list(dict.fromkeys(split for source in card.sources for split in source.splits))
     training = _Training(card, data)
     holdings: list[Holding] = []
     absent: dict[str, list[str]] = {}
     damaged: list[str] = []
-    for split in splits:
+    for split in splits_of(card):
         for language in card.languages:
             try:
                 locate(card, data, language, split)

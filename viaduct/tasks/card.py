@@ -3,14 +3,15 @@
 A card has one or more sources, in order of preference: the official files as published, the XTREME `download/`
 layout, the Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder;
 `{language}`, `{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files are there is read.
-Readers yield rows and raise DataError with file and line; they never guess a label.
+Readers yield rows and raise DataError with file and line; they never guess a label. Instead of sources a card may have
+parts: other cards, whose rows one after the other are its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -50,7 +51,8 @@ class Hub:
 class Source:
     """One published form of a dataset's files."""
 
-    layout: Literal["official", "xtreme", "hub"]
+    layout: str
+    """"official", "xtreme" or "hub"."""
     files: Mapping[str, str]
     """Role -> path pattern below the data folder, e.g. {"rows": "xnli/{split}-{language}.tsv"}."""
     read: Reader
@@ -87,6 +89,7 @@ class Task:
     kind: Kind
     languages: tuple[str, ...]
     sources: tuple[Source, ...]
+    """() for a card with `parts`."""
     metric: MetricFunction | None
     """None for cards that are only trained on, such as plain text."""
     metrics: tuple[str, ...]
@@ -96,7 +99,12 @@ class Task:
     licence: str
     citation: str
     labels: tuple[str, ...] = ()
-    """The label set in index order (pair, tagged); () where the kind has none."""
+    """The label set in index order (pair, tagged); () where the kind has none, and for tagged cards with an open set
+    (supertags): their tags are those of the training rows, and any other tag is one that no model can get right."""
+    unanswerable: bool = False
+    """Kind span: a question may have no answer (SQuAD 2.0), so "" can be predicted."""
+    parts: tuple[Task, ...] = ()
+    """Instead of sources: the cards whose rows, in this order, are the rows of this one; ids begin with their name."""
     expected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(language, split) -> number of rows as published; for retrieval the sum of both sides."""
     published: tuple[Published, ...] = ()
@@ -161,6 +169,8 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
     """The files of this language and split. Raises DataError that lists every place looked at when there are none."""
     if language not in task.languages:
         raise unknown(f"language of {task.name}", language, task.languages)
+    if task.parts:
+        return _joined({part.name: locate(part, data, language, split) for part in task.parts})
     tried: list[str] = []
     for source in task.sources:
         located = _locate_in(source, data, language, split, tried)
@@ -172,6 +182,27 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
         path=data,
         fix="point --data at the folder that holds them, or declare a substitution in the recipe",
     )
+
+
+def _joined(parts: Mapping[str, Located]) -> Located:
+    """The files of several cards as those of one."""
+
+    def read_parts(_files: Files, language: str, split: str) -> Iterator[Row]:
+        for name, located in parts.items():
+            for row in located.source.read(located.files, language, split):
+                yield replace(row, id=f"{name}-{row.id}")
+
+    layout = "+".join(dict.fromkeys(located.source.layout for located in parts.values()))
+    files = {f"{name}/{role}": paths for name, one in parts.items() for role, paths in one.files.items()}
+    return Located(Source(layout, {}, read_parts), files)
+
+
+def splits_of(task: Task) -> tuple[str, ...]:
+    """The splits that a source of this card has; with parts those that all of them have."""
+    if task.parts:
+        first, *others = (splits_of(part) for part in task.parts)
+        return tuple(split for split in first if all(split in other for other in others))
+    return tuple(dict.fromkeys(split for source in task.sources for split in source.splits))
 
 
 def patterns(source: Source, language: str, split: str) -> dict[str, str] | None:

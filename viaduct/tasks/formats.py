@@ -1,8 +1,8 @@
 """Readers that two or more cards share: text files, tables, line-aligned files, Parquet, and the pair layouts.
 
 Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
-UTF-8 (a leading byte order mark is dropped), plain or gzip, with LF or CRLF line ends. Only LF ends a line: a form feed
-or U+2028 inside a sentence does not.
+UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a
+form feed or U+2028 inside a sentence does not.
 
 Whether a table is csv-quoted is decided once per file, never per field, because both kinds are published under the same
 name and sentences hold quotation marks of their own. The rule: a file is quoted when Python's `csv.writer` (quoting
@@ -13,6 +13,7 @@ as they stand, so an unbalanced quotation mark stays a character and cannot swal
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -30,6 +31,7 @@ Quoting = Literal["never", "detect"]
 """Whether quotation marks in a table are always characters, or quoting is looked for (see the module's rule)."""
 
 _GZIP = b"\x1f\x8b"
+_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -46,25 +48,33 @@ class Record(NamedTuple):
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The file's lines with their numbers from 1, line ends kept, read as a stream.
 
-    Raises DataError for a missing, empty or unreadable file, a damaged gzip archive, and bytes that are not UTF-8.
+    Raises DataError for a missing, empty or unreadable file, a damaged archive, and bytes that are not UTF-8.
     """
     number = 0
     try:
         with _open(path) as file:
             for number, raw in enumerate(file, start=1):
                 yield number, _decoded(raw.removeprefix(_UTF8_MARK) if number == 1 else raw, path, number)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"the gzip archive is damaged ({error})", path=path, fix=_DOWNLOAD) from error
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+        if error.errno is not None:
+            raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+        raise _damaged_archive(path, error) from error  # neither module has a name for bytes that are no archive
+    except (EOFError, zlib.error) as error:
+        raise _damaged_archive(path, error) from error
     if number == 0:
         raise DataError("the file is empty", path=path, fix="download it again")
 
 
+def _damaged_archive(path: Path, error: Exception) -> DataError:
+    return DataError(f"the archive is damaged ({error})", path=path, fix=_DOWNLOAD)
+
+
 def _open(path: Path) -> BinaryIO:
     with path.open("rb") as file:
-        compressed = file.read(2) == _GZIP
-    return cast(BinaryIO, gzip.open(path, "rb")) if compressed else path.open("rb")
+        start = file.read(10)
+    if start.startswith(_GZIP):
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return cast(BinaryIO, bz2.open(path, "rb")) if _BZIP2.match(start) else path.open("rb")
 
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:
@@ -154,8 +164,8 @@ def _records(text: str, path: Path, quoting: Quoting) -> Iterator[Record]:
         yield Record(number, tuple(line.removesuffix("\r").split("\t")))
 
 
-def _quoted_records(text: str, path: Path) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
+def _quoted_records(text: str, path: Path, delimiter: str = "\t") -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
         for fields in reader:
@@ -196,37 +206,43 @@ def columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
 
     Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
     """
-    header: list[str] = []
-    places: list[int] = []
-    for number, line in numbered_lines(path):
-        fields = without_end(line).split("\t")
-        if number == 1:
-            header = fields
-            for name in names:
-                if name not in header:
-                    raise DataError(str(unknown("column", name, header)), path=path, line=1)
-            places = [header.index(name) for name in names]
-            continue
+    lines = (Record(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path))
+    return _named(lines, names, path, "tab")
+
+
+def csv_columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
+    """The same of a comma-separated file with csv quoting, whose quoted fields may hold commas and line ends."""
+    text = "".join(line for _, line in numbered_lines(path))
+    return _named(_quoted_records(text, path, ","), names, path, "comma")
+
+
+def _named(records: Iterator[Record], names: Sequence[str], path: Path, separator: str) -> Iterator[Record]:
+    header = next(records).fields
+    for name in names:
+        if name not in header:
+            raise DataError(str(unknown("column", name, header)), path=path, line=1)
+    places = [header.index(name) for name in names]
+    for line, fields in records:
         if len(fields) != len(header):
-            message = f"{len(fields)} tab-separated fields, but the header has {len(header)}"
-            raise DataError(message, path=path, line=number, fix=_DOWNLOAD)
-        yield Record(number, tuple(fields[place] for place in places))
+            message = f"{len(fields)} {separator}-separated fields, but the header has {len(header)}"
+            raise DataError(message, path=path, line=line, fix=_DOWNLOAD)
+        yield Record(line, tuple(fields[place] for place in places))
 
 
-def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """(line number, the values of these fields) for every line, each a JSON object; other fields are ignored.
+def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, the JSON object) for every line.
 
-    Raises DataError with the line for what is not JSON or lacks a field.
+    Raises DataError with the line for what is not a JSON object, or has not got all fields in `names`.
     """
+    wanted = f" with {', '.join(names)}" if names else ""
     for number, line in numbered_lines(path):
         try:
             record = json.loads(line)
-            values = tuple(record[name] for name in names)
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"not a JSON object with {', '.join(names)}", path=path, line=number, fix=_DOWNLOAD
-            ) from error
-        yield number, values
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not record.keys() >= set(names):
+            raise DataError(f"not a JSON object{wanted}", path=path, line=number, fix=_DOWNLOAD)
+        yield number, record
 
 
 def json_file(path: Path) -> Any:
@@ -249,10 +265,16 @@ def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
     return value
 
 
-def label_of(given: str, names: Mapping[str, str], path: Path, line: int) -> str:
+def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """(line number, the values of these fields) for every line, as `json_objects`; other fields are ignored."""
+    for number, record in json_objects(path, names):
+        yield number, tuple(record[name] for name in names)
+
+
+def label_of(given: object, names: Mapping[str, str], path: Path, line: int) -> str:
     """Our name for the label in the file. Raises DataError with line and nearest label when `names` has not got it."""
-    if given not in names:
-        raise DataError(str(unknown("label", given, names)), path=path, line=line)
+    if not isinstance(given, str) or given not in names:
+        raise DataError(str(unknown("label", str(given), names)), path=path, line=line)
     return names[given]
 
 

@@ -9,21 +9,33 @@ from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import language
+from viaduct.tasks.anli import CARD as ANLI
+from viaduct.tasks.anli import PLUS as ANLI_PLUS
 from viaduct.tasks.bucc import CARD as BUCC
 from viaduct.tasks.card import Task
+from viaduct.tasks.ccg import CARD as CCG
+from viaduct.tasks.ccg_pmb import CARD as CCG_PMB
 from viaduct.tasks.coco import CARD as COCO
 from viaduct.tasks.coco import KARPATHY as COCO_KARPATHY
+from viaduct.tasks.commonsenseqa import CARD as COMMONSENSEQA
+from viaduct.tasks.cosmosqa import CARD as COSMOSQA
 from viaduct.tasks.emoji import CARD as EMOJI
 from viaduct.tasks.flickr8k import CARD as FLICKR8K
 from viaduct.tasks.flickr30k import CARD as FLICKR30K
+from viaduct.tasks.hellaswag import CARD as HELLASWAG
 from viaduct.tasks.mlqa import CARD as MLQA
 from viaduct.tasks.mnli import CARD as MNLI
+from viaduct.tasks.mnli import MISMATCHED as MNLI_MISMATCHED
 from viaduct.tasks.multi30k import CARD as MULTI30K
 from viaduct.tasks.multi30k import TASK2 as MULTI30K_TASK2
 from viaduct.tasks.ntrex import CARD as NTREX
 from viaduct.tasks.panx import CARD as PANX
 from viaduct.tasks.pawsx import CARD as PAWSX
+from viaduct.tasks.qqp import BIMPM as QQP_BIMPM
+from viaduct.tasks.qqp import CARD as QQP
+from viaduct.tasks.snli import CARD as SNLI
 from viaduct.tasks.squad import CARD as SQUAD
+from viaduct.tasks.squad2 import CARD as SQUAD2
 from viaduct.tasks.storybooks import CARD as STORYBOOKS
 from viaduct.tasks.tatoeba import CARD as TATOEBA
 from viaduct.tasks.text import CARD as TEXT
@@ -48,7 +60,19 @@ TASKS: tuple[Task, ...] = (
     TATOEBA,
     XCOPA,
     MNLI,
+    MNLI_MISMATCHED,
+    SNLI,
+    ANLI,
+    ANLI_PLUS,
+    QQP,
+    QQP_BIMPM,
     SQUAD,
+    SQUAD2,
+    HELLASWAG,
+    COSMOSQA,
+    COMMONSENSEQA,
+    CCG,
+    CCG_PMB,
     COPA,
     TEXT,
     NTREX,

@@ -90,6 +90,7 @@ class Labelled:
     """A labelled task of the mixture."""
 
     card: Task
+    spec: HeadSpec
     rows: int
     encoded: Encoded
     dev_rows: Sequence[Row]
@@ -99,13 +100,14 @@ class Labelled:
     @property
     def head(self) -> str:
         """Name of its head: tasks with the same kind and labels share one."""
-        return head_name(head_spec(self.card))
+        return head_name(self.spec)
 
 
 def head_name(spec: HeadSpec) -> str:
     """A name for parts of a model and folders: kind and labels."""
     labels = "-".join(spec.labels) if len(spec.labels) <= 4 else f"{len(spec.labels)}-labels"
-    return "-".join(part for part in (spec.kind, labels) if part).replace(".", "_")
+    parts = (spec.kind, labels, "unanswerable" if spec.unanswerable else "")
+    return "-".join(part for part in parts if part).replace(".", "_")
 
 
 def shares(rows: Mapping[str, int], work: JointWork) -> Array:
@@ -191,11 +193,12 @@ class Joint:
         dev_rows = context.load(card.name, "dev", "en").rows[: work.training.dev_rows]
         require_labels(card.name, "train", rows)
         require_labels(card.name, "dev", dev_rows)
-        encoded = cached(rows, self.tokenizer, card.labels, limits, context.cache)
-        dev = cached(dev_rows, self.tokenizer, card.labels, limits, context.cache)
+        spec = head_spec(card, rows)
+        encoded = cached(rows, self.tokenizer, spec.labels, limits, context.cache)
+        dev = cached(dev_rows, self.tokenizer, (), limits, context.cache)
         seed = derived_seed(card.name, work.seed)
         order = Order.of(encoded, work.training.batch_tokens, seed)
-        return Labelled(card, len(rows), encoded, dev_rows, dev, order)
+        return Labelled(card, spec, len(rows), encoded, dev_rows, dev, order)
 
     def _model(self, encoder: nn.Module) -> tuple[JointModel, str]:
         """The model on its device, ready to be trained, and where its masked-LM head is from ("" without one)."""
@@ -204,7 +207,7 @@ class Joint:
         seed_all("parts", work.seed)
         parts: dict[str, nn.Module] = {}
         for one in self.tasks.values():
-            parts.setdefault(one.head, build_head(head_spec(one.card), width(encoder), dropout(encoder)))
+            parts.setdefault(one.head, build_head(one.spec, width(encoder), dropout(encoder)))
         trimmed, origin = None, ""
         if self.replayed is not None or (self.illustrated is not None and self.illustrated.speaks):
             stage = context.inputs.get("encoder")
@@ -254,7 +257,7 @@ class Joint:
     def evaluate(self, module: nn.Module) -> float:
         """The mean of the tasks' English-dev scores."""
         scores = [
-            dev_score(self.views[name], member.card, member.dev_rows, member.dev, self.pad_id)
+            dev_score(self.views[name], member.card, member.spec, member.dev_rows, member.dev, self.pad_id)
             for name, member in self.tasks.items()
         ]
         return sum(scores) / len(scores)
@@ -311,7 +314,7 @@ class Joint:
         for member in self.tasks.values():
             folder = directory / "heads" / member.head
             folder.mkdir(parents=True, exist_ok=True)
-            save_head(self.model.head[member.head], head_spec(member.card), folder)
+            save_head(self.model.head[member.head], member.spec, folder)
         if LANGUAGE in self.model.head:
             save_language_head(self.model.language, directory)
         image_side = {

@@ -29,7 +29,7 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.heads import TaskModel, build_head, head_spec, save_head
+from viaduct.models.heads import HeadSpec, TaskModel, build_head, head_spec, save_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
@@ -57,11 +57,11 @@ def run(context: Context) -> Spent:
     require_labels(card.name, "train", train_rows)
     require_labels(card.name, "dev", dev_rows)
     context.progress(0, 1, "tokenising")
-    encoded = cached(train_rows, tokenizer, card.labels, limits, context.cache)
-    dev = cached(dev_rows, tokenizer, card.labels, limits, context.cache)
+    spec = head_spec(card, train_rows)
+    encoded = cached(train_rows, tokenizer, spec.labels, limits, context.cache)
+    dev = cached(dev_rows, tokenizer, (), limits, context.cache)
 
     seed_all("head", work.seed)
-    spec = head_spec(card)
     head = build_head(spec, width(encoder), dropout(encoder))
     trimmed = trim(encoder, used_ids([encoded.ids, dev.ids], tokenizer.all_special_ids))
     model = TaskModel(encoder, head, trimmed)
@@ -72,7 +72,7 @@ def run(context: Context) -> Spent:
         return task_loss(card.kind, module(batch), encoded, batch) * scale
 
     def evaluate(module: nn.Module) -> float:
-        return dev_score(module, card, dev_rows, dev, tokenizer.pad_token_id)
+        return dev_score(module, card, spec, dev_rows, dev, tokenizer.pad_token_id)
 
     state = fit(
         Job(
@@ -116,11 +116,13 @@ def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]
     return tuple(rows[at] for at in sorted(chosen))
 
 
-def dev_score(model: nn.Module, card: Task, rows: Sequence[Row], encoded: Encoded, pad_id: int) -> float:
+def dev_score(
+    model: nn.Module, card: Task, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded, pad_id: int
+) -> float:
     """The card's headline metric on these rows."""
     if card.metric is None:
         raise DataError(f"the card {card.name} has no metric to choose a checkpoint by")
-    found = predict_rows(model, head_spec(card), rows, encoded, pad_id)
+    found = predict_rows(model, spec, rows, encoded, pad_id)
     return card.metric(rows, found)[0].value
 
 

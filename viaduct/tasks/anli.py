@@ -1,0 +1,99 @@
+"""Adversarial NLI (English): premise and hypothesis, written so that a model of the time got them wrong; three rounds.
+
+A line of anli_v1.0/R1/dev.jsonl (labels are e, n, c):
+    {"uid": "7f", "context": "Ada Lovelace wrote notes.", "hypothesis": "Ada could write.", "label": "e", ...}
+
+`anli` is the three rounds one after the other. `anli_plus` is what arXiv 2005.13013 trains on: ANLI, MNLI and SNLI
+under one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viaduct.metrics.classification import accuracy
+from viaduct.rows import Pair
+from viaduct.tasks.card import Files, Hub, Source, Task
+from viaduct.tasks.formats import hub_pairs, json_lines, label_of
+from viaduct.tasks.mnli import CARD as MNLI
+from viaduct.tasks.mnli import HUB_LABELS, LABELS
+from viaduct.tasks.snli import CARD as SNLI
+
+LANGUAGES = ("en",)
+ROUNDS = ("R1", "R2", "R3")
+NAMES = {**{label: label for label in LABELS}, **{label[0]: label for label in LABELS}}
+
+
+def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
+    """The pairs of the three rounds in order; the id is the round and the file's uid: "R1-7f"."""
+    for number in ROUNDS:
+        path = files[number][0]
+        for line, (uid, first, second, label) in json_lines(path, ("uid", "context", "hypothesis", "label")):
+            yield Pair(f"{number}-{uid}", language, first, second, label_of(label, NAMES, path, line))
+
+
+def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
+    """The same from the Hub's Parquet files; the id is the round and the number of the row from 0."""
+    for number in ROUNDS:
+        for row in hub_pairs(files[number], language, ("premise", "hypothesis", "label"), HUB_LABELS):
+            yield Pair(f"{number}-{row.id}", language, row.first, row.second, row.label)
+
+
+def _rounds(folder: str) -> Source:
+    return Source("official", {number: f"{folder}/{number}/{{split}}.jsonl" for number in ROUNDS}, read_rounds)
+
+
+CARD = Task(
+    name="anli",
+    version=1,
+    title="Adversarial NLI",
+    kind="pair",
+    languages=LANGUAGES,
+    labels=LABELS,
+    sources=(
+        _rounds("anli_v1.0"),
+        _rounds("anli/anli_v1.0"),
+        Source(
+            "hub",
+            {number: f"plain_text/{{split}}_{number.lower()}-*.parquet" for number in ROUNDS},
+            read_hub,
+            hub=Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9"),
+        ),
+    ),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="anli",
+    expected={
+        ("en", "train"): 16_946 + 45_460 + 100_459,
+        ("en", "dev"): 1_000 + 1_000 + 1_200,
+        ("en", "test"): 1_000 + 1_000 + 1_200,
+    },
+    licence="CC BY-NC 4.0",
+    citation="Nie et al. 2020: Adversarial NLI: A New Benchmark for Natural Language Understanding (arXiv 1910.14599)",
+    differs=(
+        "Papers report the rounds apart; here they are one data set, and the row's id says the round. Revision of the "
+        "Hub dataset: as pinned in several public repositories, which read the same file names there."
+    ),
+)
+
+PLUS = Task(
+    name="anli_plus",
+    version=1,
+    title="ANLI+ (ANLI, MNLI and SNLI)",
+    kind="pair",
+    languages=LANGUAGES,
+    labels=LABELS,
+    sources=(),
+    parts=(CARD, MNLI, SNLI),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="anli_plus",
+    expected={("en", "train"): 1_104_934, ("en", "dev"): 22_857},
+    licence="CC BY-NC 4.0 (ANLI), MultiNLI's terms, CC BY-SA 4.0 (SNLI)",
+    citation="Phang et al. 2020: English Intermediate-Task Training Improves Zero-Shot Transfer Too (arXiv 2005.13013)",
+    differs=(
+        "The rows of the three cards, one after the other, shuffled together when they are trained on. The paper's "
+        "code (jiant) instead draws from five sets under one head, in proportion to their size, which is the same in "
+        "expectation. MNLI's dev is the matched one. There is no test split: MultiNLI's labels are not public."
+    ),
+)

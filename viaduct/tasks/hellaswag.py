@@ -1,0 +1,123 @@
+"""HellaSwag (English): how does a description of a video, or a how-to article, go on? Four endings, one by a person.
+
+A line of hellaswag_train.jsonl (the test file has no `label`):
+    {"ind": 7, "activity_label": "Making tea", "ctx_a": "A kettle boils.", "ctx_b": "the cook",
+     "endings": ["pours the water.", "sings.", "swims.", "is a kettle."], "label": 0, ...}
+
+The context is `ctx_a`; every ending is read after `ctx_b`, the beginning of its sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from viaduct.errors import DataError
+from viaduct.metrics.classification import accuracy
+from viaduct.rows import Choice
+from viaduct.tasks.card import Files, Hub, Source, Task
+from viaduct.tasks.formats import json_objects, numbered_lines, parquet, without_end
+
+LANGUAGES = ("en",)
+ENDINGS = 4
+
+_TITLE = re.compile(r"(?<=\S)\s*\[title\]")
+_MARK = re.compile(r"\[(?:header|title|step|substeps)\]")
+
+
+def plain(text: str) -> str:
+    """The text without WikiHow's marks: " [title]" ends a sentence, the others go; surplus blanks go too.
+
+    >>> plain("[header] How to make tea [title] Boil water. [step] Use a kettle.")
+    'How to make tea. Boil water. Use a kettle.'
+    """
+    return " ".join(_MARK.sub(" ", _TITLE.sub(". ", text)).split()).removeprefix(". ")
+
+
+def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
+    """The rows of the released files; ids are the numbers of the lines, from 0."""
+    path = files["rows"][0]
+    for line, record in json_objects(path, ("ctx_a", "ctx_b", "endings")):
+        endings, label = record["endings"], record.get("label")
+        if not isinstance(endings, list) or len(endings) != ENDINGS:
+            raise DataError(f"'endings' is not a list of {ENDINGS} texts", path=path, line=line)
+        label = None if label is None else _label(str(label), path, line)
+        yield _choice(line - 1, language, record["ctx_a"], record["ctx_b"], endings, label)
+
+
+def read_text(files: Files, language: str, _split: str) -> Iterator[Choice]:
+    """The rows of the text form with six lines each: "activity: context", label, four endings; ids count rows from 0.
+
+    Raises DataError for a blank line, and a last row with fewer lines.
+    """
+    path = files["rows"][0]
+    row: list[str] = []
+    index = 0
+    for number, line in numbered_lines(path):
+        row.append(without_end(line))
+        if not row[-1].strip():
+            raise DataError("the line is blank", path=path, line=number, fix="download the file again")
+        if len(row) == 2 + ENDINGS:
+            context, label, *endings = row
+            yield _choice(index, language, context, "", endings, _label(label, path, number - ENDINGS))
+            row, index = [], index + 1
+    if row:
+        message = f"the last row has {len(row)} lines where {2 + ENDINGS} are due"
+        raise DataError(message, path=path, line=number, fix="download the file again: it may be cut off")
+
+
+def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
+    """The rows of the Hub's Parquet files; label "" means that it was stripped."""
+    path = files["rows"][0]
+    for index, (first, second, endings, label) in enumerate(
+        parquet(files["rows"], ("ctx_a", "ctx_b", "endings", "label"))
+    ):
+        if len(endings) != ENDINGS:
+            raise DataError(f"row {index} has {len(endings)} endings", path=path)
+        yield _choice(index, language, first, second, endings, _label(label, path, None) if label else None)
+
+
+def _choice(index: int, language: str, context: str, start: str, endings: list[str], label: int | None) -> Choice:
+    return Choice(str(index), language, plain(context), plain(start), tuple(plain(ending) for ending in endings), label)
+
+
+def _label(given: str, path: Path, line: int | None) -> int:
+    if given not in {str(number) for number in range(ENDINGS)}:
+        raise DataError(f"unknown label {given!r}", path=path, line=line, fix=f"use 0 to {ENDINGS - 1}")
+    return int(given)
+
+
+_SPLITS = {"train": "train", "dev": "val", "test": "test"}
+
+CARD = Task(
+    name="hellaswag",
+    version=1,
+    title="HellaSwag",
+    kind="choice",
+    languages=LANGUAGES,
+    sources=(
+        Source("official", {"rows": "hellaswag/hellaswag_{split}.jsonl"}, read_json_lines, _SPLITS),
+        Source("official", {"rows": "hellaswag/data/hellaswag_{split}.jsonl"}, read_json_lines, _SPLITS),
+        Source("official", {"rows": "hellaswag/hellaswag_{split}_full.txt*"}, read_text, _SPLITS),
+        Source(
+            "hub",
+            {"rows": "data/{split}-*.parquet"},
+            read_hub,
+            {"train": "train", "dev": "validation", "test": "test"},
+            hub=Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76"),
+        ),
+    ),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="hellaswag",
+    expected={("en", "train"): 39_905, ("en", "dev"): 10_042, ("en", "test"): 10_003},
+    licence="MIT",
+    citation="Zellers et al. 2019: HellaSwag: Can a Machine Really Finish Your Sentence? (arXiv 1905.07830)",
+    differs=(
+        "The marks [header], [title], [step] and [substeps] of the WikiHow half are taken out, as the text form and "
+        "today's evaluations do; the paper and jiant leave them in. The text form has the activity before the context, "
+        "where the released files keep it apart (and it is not read). The labels of test are not public. Revision of "
+        "the Hub dataset: as pinned in several public repositories, which read the same file names there."
+    ),
+)
