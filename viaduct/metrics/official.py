@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
+from viaduct.metrics.gold import not_a_prediction
 from viaduct.metrics.qa import mlqa_exact, mlqa_f1, squad_exact, squad_f1
 from viaduct.metrics.retrieval import pair_f1
 from viaduct.metrics.tagging import span_f1
+
+
+class LabelsError(DataError):
+    """What is wrong is in the labels, not in the predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,16 @@ class FileScore:
     """Answers to questions that the labels do not have; ignored."""
     token_accuracy: float | None = None
     """Of tag files, where every sentence has as many tags as tokens: the share of right tags, which is not the F1."""
+    other_counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Metric -> (n, n_missing) where they are of other examples (the second direction of retrieval)."""
+    n_strange: int = 0
+    """Lines that hold nothing that could be right: no label of the task, no index, not two ids."""
+    strange: str = ""
+    """The first of these lines, in words."""
+
+    def counts(self, metric: str) -> tuple[int, int]:
+        """(n, n_missing) of this metric."""
+        return self.other_counts.get(metric, (self.n, self.n_missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
     and for no lines."""
     _same_number(gold, given, "lines")
     if not gold:
-        raise DataError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
+        raise LabelsError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
     correct = sum(one == other for one, other in zip(gold, given, strict=True))
     return FileScore({"accuracy": correct / len(gold)}, len(gold))
 
@@ -66,7 +81,7 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
         )
     tokens = sum(map(len, gold))
     if strict and not tokens:
-        raise DataError("the labels have no tags", fix="use the labelled file of this split")
+        raise LabelsError("the labels have no tags", fix="use the labelled file of this split")
     values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
     correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=False))
     return FileScore(values, len(gold), token_accuracy=None if uneven or not tokens else correct / tokens)
@@ -87,7 +102,7 @@ def answer_scores(
     twice. Raises DataError for no questions, an answered question without gold answers, and answers that are not text.
     """
     if not questions:
-        raise DataError("there are no questions", fix="use the labelled file of this split")
+        raise LabelsError("there are no questions", fix="use the labelled file of this split")
     exact = _by_language(mlqa_exact, language) if mlqa else squad_exact
     f1 = _by_language(mlqa_f1, language) if mlqa else squad_f1
     scored: list[tuple[float, float]] = []
@@ -96,12 +111,9 @@ def answer_scores(
             continue
         answer = given[question.id]
         if not isinstance(answer, str):
-            raise DataError(
-                f"the answer to '{question.id}' is {answer!r}, a {type(answer).__name__}",
-                fix="write the answer as text, or leave the id out (it counts as wrong)",
-            )
+            raise not_a_prediction(question.id, answer, "the answer as text")
         if not question.answers:
-            raise DataError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
+            raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
         scored.append((f1(answer, question.answers), exact(answer, question.answers)))
     count = len(questions)
     values = {
