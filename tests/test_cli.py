@@ -109,6 +109,10 @@ def test_nothing_but_running_loads_torch(ran: tuple[Path, ...]) -> None:
     assert not loaded_by("plan", recipe, "--data", data, "--store", store) & {"torch", "transformers"}
     assert not loaded_by("status", "tiny", "--store", store) & {"torch", "transformers"}
     assert not loaded_by("report", "tiny", "--store", store) & {"torch", "transformers"}
+    mine = ran[1].parent / "mine" / "tatoeba"
+    mine.mkdir(parents=True)
+    (mine / "de.jsonl").write_text('{"id": "en-0", "language": "de", "prediction": "de-0"}', encoding="utf-8")
+    assert loaded_by("score", str(mine.parent), "--data", data, "--partial") == set()
 
 
 def test_a_submission_that_would_lack_predictions_is_not_written(ran: tuple[Path, ...], tmp_path: Path) -> None:

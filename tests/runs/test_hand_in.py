@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,26 @@ def test_scores_survive_the_official_formats(run: tuple[Path, Path], tmp_path: P
     assert found == pytest.approx(expected, abs=1e-12)
     assert {task.name for task in scores.tasks} == {folder.name for folder in FOLDERS}
     assert all(0.0 < task.task_score < 1.0 for task in scores.tasks)
+
+
+def test_the_predictions_of_a_run_score_as_in_the_run(run: tuple[Path, Path], tmp_path: Path) -> None:
+    data, store = run
+    rows = [json.loads(line) for line in (store / "runs" / "whole" / "rows.jsonl").read_text().splitlines()]
+    expected: dict[str, dict[tuple[str, str], float]] = {}
+    for row in rows:
+        if row["arm"] == "none" and (row["seed"] == 2 or row["selection"] == "untrained"):
+            expected.setdefault(row["task"], {})[row["language"], row["metric"]] = row["value"]
+    for folder in FOLDERS:
+        seed = "" if folder.group == "retrieval" else "seed-2/"
+        made = store / f"mini/none/{folder.card}/{seed}predict/predictions"
+        shutil.copytree(made, tmp_path / "mine" / folder.card)
+        alone = api.score(made, data=data, task=folder.card, partial=True).tasks
+        assert [one.name for one in alone] == [folder.card]
+    scores = api.score(tmp_path / "mine", data=data, partial=True)
+    for one in scores.tasks:
+        found = {(code, name): value for name, values in one.series().items() for code, value in values.items()}
+        assert found.items() >= expected[one.card].items()
+    assert [one.card for one in scores.tasks] == [folder.card for folder in FOLDERS]
 
 
 def test_an_arm_and_a_seed_must_be_chosen(run: tuple[Path, Path], tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ class Question:
 def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
     """accuracy: the share of lines that hold the same text ("01" is not "1"). Raises DataError where lengths differ,
     and for no lines."""
-    _same_number(gold, given, "lines")
     if not gold:
         raise LabelsError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
+    _same_number(gold, given, "line")
     correct = sum(one == other for one, other in zip(gold, given, strict=True))
     return FileScore({"accuracy": correct / len(gold)}, len(gold))
 
@@ -70,7 +70,10 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
     Raises DataError for another number of sentences. Sentences of another length shift everything behind them there;
     `strict` refuses them (and gold without a single tag).
     """
-    _same_number(gold, given, "sentences (parted by blank lines)")
+    tokens = sum(map(len, gold))
+    if strict and not tokens:
+        raise LabelsError("the labels have no tags", fix="use the labelled file of this split")
+    _same_number(gold, given, "sentence")
     uneven = [place for place, (one, other) in enumerate(zip(gold, given, strict=True)) if len(one) != len(other)]
     if strict and uneven:
         number = uneven[0]
@@ -79,9 +82,6 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
             f" {number + 1:,} with {len(given[number])} tags for {len(gold[number])} tokens",
             fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
         )
-    tokens = sum(map(len, gold))
-    if strict and not tokens:
-        raise LabelsError("the labels have no tags", fix="use the labelled file of this split")
     values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
     correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=False))
     return FileScore(values, len(gold), token_accuracy=None if uneven or not tokens else correct / tokens)
@@ -132,7 +132,8 @@ def _by_language(
 
 def _same_number(gold: Collection[object], given: Collection[object], what: str) -> None:
     if len(gold) != len(given):
+        end = "; a blank line ends a sentence" if what == "sentence" else ""
         raise DataError(
-            f"{len(given):,} {what} for {len(gold):,} in the labels",
-            fix="write one prediction for each, in the labels' order",
+            f"{len(given):,} {what}{'s' * (len(given) != 1)} for {len(gold):,} in the labels",
+            fix=f"write a prediction for each, in the labels' order{end}",
         )

@@ -184,7 +184,7 @@ class _Asked:
 
     def _known_label(self, given: str) -> None:
         if self.labels and given not in self.labels:
-            raise unknown(f"label of {self.card.name}", given[:_LONGEST], self.labels)
+            raise unknown(f"label of {self.card.name}", _short(given)[1:-1], self.labels)
 
     def _known_sentence(self, row: Row, given: str) -> None:
         assert isinstance(row, Sentence)  # noqa: S101  the card's kind says so

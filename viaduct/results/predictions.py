@@ -76,8 +76,10 @@ def _folders(predictions: Path) -> list[tuple[Task, Path]]:
         raise UsageError(
             f"{loose[0]}: of which task?", fix="name it with --task, or put the file into a folder named like the task"
         )
-    folders = sorted({path.parent for path in predictions.glob(f"*/*{SUFFIX}")})
-    return [(card_of(folder.name), folder) for folder in folders]
+    order = {member.card: place for place, member in enumerate(BENCHMARK)}
+    folders = {path.parent for path in predictions.glob(f"*/*{SUFFIX}")}
+    ordered = sorted(folders, key=lambda folder: (order.get(folder.name, len(order)), folder.name))
+    return [(card_of(folder.name), folder) for folder in ordered]
 
 
 @dataclass

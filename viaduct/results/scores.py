@@ -201,10 +201,8 @@ def unanswered(task: TaskScores) -> Iterator[str]:
         missing = {language: count for language, (_, count) in counts.items() if count}
         if missing:
             name = f"{task.name} {metric}" if metric in others else task.name
-            yield (
-                f"{name}: {sum(missing.values()):,} of {sum(n for n, _ in counts.values()):,} examples have no"
-                f" prediction and count as wrong ({by_language(missing)})"
-            )
+            share = f"{sum(missing.values()):,} of {sum(n for n, _ in counts.values()):,}"
+            yield f"{name}: no prediction for {share} examples, which count as wrong ({by_language(missing)})"
 
 
 def by_language(counts: Mapping[str, int]) -> str:

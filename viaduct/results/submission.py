@@ -248,7 +248,7 @@ def _json(path: Path, *, unique: bool = False) -> Any:
         made = dict(found)
         if unique and len(made) < len(found):
             twice = Counter(key for key, _ in found).most_common(1)[0][0]
-            raise DataError(f"the id '{twice}' occurs twice", path=path, fix="keep one answer to each question")
+            raise DataError(f"the id {twice[:60]!r} occurs twice", path=path, fix="keep one answer to each question")
         return made
 
     text = _text(path)
@@ -305,14 +305,14 @@ def _oddities(task: TaskScores, predictions: Path) -> Iterator[str]:
     """Notes for answers that nobody asked for, and for lines that hold nothing that could be right."""
     unknown = {language: score.n_unknown for language, score in task.by_language.items() if score.n_unknown}
     if unknown:
-        count = f"{task.name}: {sum(unknown.values()):,} answers to ids that no question has are ignored"
-        yield f"{count} ({by_language(unknown)})"
+        count = f"{sum(unknown.values()):,} ({by_language(unknown)})"
+        yield f"{task.name}: answers to ids that no question has, ignored: {count}"
     strange = {language: score.n_strange for language, score in task.by_language.items() if score.n_strange}
     if strange:
         folder = next(folder for folder in FOLDERS if folder.name == task.name)
         language = next(iter(strange))
         first = f"{folder.path(predictions, language)}, {task.by_language[language].strange}"
         yield (
-            f"{task.name}: {sum(strange.values()):,} lines hold nothing that could be right and are compared as they"
-            f" stand ({by_language(strange)}); the first: {first}"
+            f"{task.name}: lines that hold nothing that could be right, compared as they stand:"
+            f" {sum(strange.values()):,} ({by_language(strange)}); the first: {first}"
         )
