@@ -109,6 +109,10 @@ def test_nothing_but_running_loads_torch(ran: tuple[Path, ...]) -> None:
     assert not loaded_by("plan", recipe, "--data", data, "--store", store) & {"torch", "transformers"}
     assert not loaded_by("status", "tiny", "--store", store) & {"torch", "transformers"}
     assert not loaded_by("report", "tiny", "--store", store) & {"torch", "transformers"}
+    mine = ran[1].parent / "mine" / "tatoeba"
+    mine.mkdir(parents=True)
+    (mine / "de.jsonl").write_text('{"id": "en-0", "language": "de", "prediction": "de-0"}', encoding="utf-8")
+    assert loaded_by("score", str(mine.parent), "--data", data, "--partial") == set()
 
 
 def test_a_submission_that_would_lack_predictions_is_not_written(ran: tuple[Path, ...], tmp_path: Path) -> None:
@@ -128,7 +132,9 @@ def test_a_submission_folder_is_scored_without_torch(tmp_path: Path) -> None:
     assert incomplete.returncode == 2 and "70 files cannot be scored" in incomplete.stderr
     done = CliRunner().invoke(cli.app, ["score", out, "--gold", gold, "--partial", "--json", str(official)])
     assert done.exit_code == 0 and "66.67" in done.output and "partial: without" in done.output
-    assert json.loads(official.read_text()) == {"tatoeba": {"accuracy": {"de": pytest.approx(200 / 3)}}}
+    written = json.loads(official.read_text())
+    assert written.pop("viaduct")["averages"]["retrieval"]["value"] is None
+    assert written == {"tatoeba": {"accuracy": {"de": pytest.approx(200 / 3)}}}
 
 
 def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ...]) -> None:

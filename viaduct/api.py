@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,11 @@ from rich.console import Console
 
 from viaduct.errors import StoreError, UsageError
 from viaduct.paths import cache_directory, default_data, default_store, run_directory
-from viaduct.results import submission as results_submission
-from viaduct.results.record import DataNote
+from viaduct.results.predictions import holds_predictions, score_predictions
+from viaduct.results.record import DataNote, differing_counts
+from viaduct.results.scores import Scores
 from viaduct.results.store import State, Store
+from viaduct.results.submission import score_folder
 from viaduct.runs import collect, estimate, execute
 from viaduct.runs import submission as hand_in
 from viaduct.runs.census import Census
@@ -216,10 +218,45 @@ def submission(
 
 
 def score(
-    predictions: Path, labels: Path, *, official: bool = False, partial: bool = False
-) -> results_submission.SubmissionScores:
-    """The scores of an XTREME submission folder, as the benchmark's script gives them; see `score_folder`."""
-    return results_submission.score_folder(predictions, labels, official=official, partial=partial)
+    predictions: Path,
+    labels: Path | None = None,
+    *,
+    data: Path | None = None,
+    task: str | None = None,
+    split: str | None = None,
+    official: bool = False,
+    partial: bool = False,
+) -> Scores:
+    """The scores of anybody's predictions: an XTREME submission folder, or JSON Lines by task and language.
+
+    A submission is scored against the folder `labels`, as the benchmark's script does it (see `score_folder`). JSON
+    Lines are scored against the gold of the cards in the `data` folder (see `score_predictions`); `task`: only this one
+    (a name, or a card's Python file). Raises what the two raise, and UsageError for options of the other form.
+    """
+    if not predictions.is_dir():
+        what = "is a file, not a folder of predictions" if predictions.exists() else "does not exist"
+        raise UsageError(
+            f"{predictions} {what}", fix="name the folder that holds the tasks' folders, or one task's files"
+        )
+    if holds_predictions(predictions):
+        if labels is not None or official:
+            raise UsageError(
+                f"{predictions} holds JSON Lines: their gold is in the data sets; --gold and --official do not apply",
+                fix="name the folder of the data sets with --data",
+            )
+        card = None if task is None else tasks(task)[0]
+        return score_predictions(predictions, _data_folder(data), card=card, split=split or "test", partial=partial)
+    if labels is None:
+        raise UsageError(
+            f"{predictions} holds no JSON Lines, and a submission needs its gold labels",
+            fix="name their folder with --gold; JSON Lines are <task>/<language>.jsonl (<language>.jsonl with --task)",
+        )
+    if data is not None or task is not None or split is not None:
+        raise UsageError(
+            f"--data, --task and --split are for JSON Lines, and {predictions} holds none",
+            fix="leave them out for a submission, or write <task>/<language>.jsonl",
+        )
+    return score_folder(predictions, labels, official=official, partial=partial)
 
 
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
@@ -266,22 +303,12 @@ def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
 
 def warnings(planned: Planned) -> tuple[str, ...]:
     """What a person should know before trusting the numbers: counts that differ, languages left out, substitutions."""
-    lines = [] if planned.plan.recipe.miniature else list(_count_notes(planned.data))
+    differing = () if planned.plan.recipe.miniature else differing_counts(planned.data)
+    lines = [f"note: {line}" for line in differing]
     lines += [
         f"note: {name}: no labelled files in {' '.join(codes)}; left out" for name, codes in planned.plan.absent.items()
     ]
     return (*lines, *(f"note: {one.words()}" for one in planned.plan.recipe.substitutions))
-
-
-def _count_notes(notes: Iterable[DataNote]) -> Iterator[str]:
-    """One line per task and split whose counts differ from the published ones."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for note in notes:
-        if note.layout != "missing" and note.published is not None and note.published != note.found:
-            difference = f"{note.language} {note.found:,} ({note.published:,})"
-            groups.setdefault((note.task, note.split), []).append(difference)
-    for (task, split), differences in groups.items():
-        yield f"note: {task} {split}: rows found (published): {', '.join(differences)}"
 
 
 def _check_disk(planned: Planned) -> None:

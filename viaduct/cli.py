@@ -176,22 +176,40 @@ def submission(
 
 
 @app.command()
-def score(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ...")],
-    gold: Annotated[Path, typer.Option(metavar="LABELS", help="Folder of labels in the same formats.")],
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write what evaluate.py returns.")] = None,
+def score(  # noqa: PLR0913  one argument per option is how Typer declares a command
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...")
+    ],
+    gold: Annotated[
+        Path | None, typer.Option(metavar="LABELS", help="Of a submission: folder of labels in the same formats.")
+    ] = None,
+    data: Data = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Of JSON Lines: only this one; a name, or a file with your card.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of JSON Lines: the split that was predicted [test].")] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Also write what evaluate.py returns, and more under "viaduct".')
+    ] = None,
     official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
 ) -> None:
-    """Score an XTREME submission folder as the benchmark's own script does."""
+    """Score anybody's predictions.
+
+    An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
+    (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data.
+    """
     from viaduct import api, tables
     from viaduct.results.store import canonical, write_atomic
 
-    scores = api.score(predictions, gold, official=official, partial=partial)
+    scores = api.score(predictions, gold, data=data, task=task, split=split, official=official, partial=partial)
     if json is not None:
-        write_atomic(json, canonical(scores.official()))
+        try:
+            write_atomic(json, canonical(scores.as_json()))
+        except OSError as error:
+            raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
     _notes(scores.notes)
-    typer.echo(tables.submission(scores))
+    typer.echo(tables.scores(scores))
 
 
 @app.command()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
-from viaduct.results.submission import SubmissionScores, TaskScores
+from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.display import in_words
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
+from viaduct.tasks.registry import task as card_of
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
@@ -177,46 +178,74 @@ def _data(planned: Planned) -> str:
     return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
 
 
-def submission(scores: SubmissionScores) -> str:
-    """Percent: a line per task with its means over languages, then the languages, groups and the average."""
-    lines = []
-    for one in scores.tasks:
-        means = {metric: one.mean(metric) for metric in one.metrics}
-        tokens = [score.token_accuracy for score in one.by_language.values() if score.token_accuracy is not None]
-        if one.folder.shape == "tags" and len(tokens) == len(one.by_language):
-            means["token accuracy"] = sum(tokens) / len(tokens)
-        name = {"f1": "span F1"} if one.folder.shape == "tags" else {}
-        for metric, mean in means.items():
-            count = f"{len(one.by_language)} of {len(one.folder.languages)}"
-            lines.append((one.folder.name, name.get(metric, metric), f"{100 * mean:.2f}", count, _partial(one)))
-    overview = table(("task", "metric", "mean", "languages", ""), lines, frozenset({2, 3}))
-    parts = [overview, *(_by_language(one) for one in scores.tasks)]
-    averages = [(group, f"{100 * value:.2f}") for group, value in scores.groups().items()]
-    overall = scores.overall()
-    averages += [] if overall is None else [("all nine tasks", f"{100 * overall:.2f}")]
-    if averages:
-        parts.append(table(("average of complete tasks", "percent"), averages, frozenset({1})))
-    if overall is None:
-        parts.append("no average over the benchmark: it needs all nine tasks in all their languages")
+def scores(found: Scores) -> str:
+    """Percent: per task a line per language, then the means over languages, then the averages over tasks."""
+    parts = [_by_language(one) for one in found.tasks]
+    header = ("task", "metric", "incl. English", "excl. English", "gap", "languages", "missing", "")
+    lines = [line for one in found.tasks for line in _means(one)]
+    parts.append(table(header, lines, frozenset({2, 3, 4, 5, 6})))
+    parts.append(
+        "incl. English: the mean over all languages, which is the official score. gap: English minus the mean of the"
+        " others.\nmissing: examples without prediction, which count as wrong."
+    )
+    holes = [f"{one.name}: partial, without {' '.join(one.missing)}" for one in found.tasks if one.missing]
+    parts += ["\n".join(holes)] if holes else []
+    sizes = {member.name: len(member.languages) for member in found.benchmark}
+    averages = [_average(one, sizes) for one in found.averages()]
+    parts += [table(("average over tasks", "percent", ""), averages, frozenset({1}))] if averages else []
     return "\n\n".join(parts)
 
 
-def _partial(one: TaskScores) -> str:
-    return f"partial: without {' '.join(one.missing)}" if one.missing else ""
+def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
+    every = len(card_of(one.card).languages)
+    for metric, values in one.series().items():
+        means = one.means(metric)
+        yield (
+            one.name,
+            _metric(one, metric),
+            _percent(means.including_english),
+            _percent(means.excluding_english),
+            _percent(one.transfer_gap(metric)),
+            f"{len(values)} of {every}",
+            f"{sum(one.by_language[language].counts(metric)[1] for language in values):,}",
+            "partial" if one.without(metric) else "",
+        )
+
+
+def _metric(one: TaskScores, name: str) -> str:
+    """What a score is called here: XTREME's F1 of tags is one of spans."""
+    named = {"token_accuracy": "token accuracy", TASK_SCORE: "(f1 + exact_match) / 2"}
+    if name == "f1" and card_of(one.card).kind == "tagged":
+        return "span F1"
+    return named.get(name, name)
+
+
+def _average(one: Average, sizes: Mapping[str, int]) -> tuple[str, str, str]:
+    holes = [
+        task if len(languages) == sizes[task] else f"{task} ({len(languages)} of {sizes[task]} languages)"
+        for task, languages in one.missing.items()
+    ]
+    name = "all nine tasks" if one.name == ALL_TASKS else one.name
+    return name, _percent(one.value), f"partial: without {', '.join(holes)}" if holes else ""
 
 
 def _by_language(one: TaskScores) -> str:
-    header = (one.folder.name, *one.metrics, "n", "missing")
+    series = {metric: values for metric, values in one.series().items() if metric != TASK_SCORE}
+    header = (one.name, *(_metric(one, metric) for metric in series), "n", "missing")
     lines = [
         (
             language,
-            *(f"{100 * score.values[metric]:.2f}" for metric in one.metrics),
+            *(_percent(values.get(language)) for values in series.values()),
             f"{score.n:,}",
-            str(score.n_missing),
+            f"{score.n_missing:,}",
         )
         for language, score in one.by_language.items()
     ]
     return table(header, lines, frozenset(range(1, len(header))))
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def status(stages: Sequence[StageStatus]) -> str:

@@ -174,6 +174,7 @@ def test_only_english_sentences_with_a_match_are_queries() -> None:
     rows = [QUERY, SOURCE, Sentence("e2", "de", "noise", "target", ()), Sentence("d2", "de", "Lärm", "source", ())]
     (score,) = tatoeba_accuracy(rows, _given(e1="d2"))
     assert (score.value, score.n, score.n_missing) == (0.0, 1, 0)
+    assert tatoeba_accuracy(rows, _given(e1="d2", e2="d1", d2="e1")) == (score,)
     with pytest.raises(DataError, match="no English sentence has a match"):
         tatoeba_accuracy(rows[1:], {})
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from viaduct import cli, tables
 from viaduct.errors import ViaductError
 from viaduct.results import submission
 from viaduct.results.submission import FOLDERS, score_file, score_folder
 
 BY_NAME = {folder.name: folder for folder in FOLDERS}
 
-FLATTERING = {
+REFUSED = {
     "both_empty_panx",
     "both_empty_udpos",
     "both_empty_bucc2018",
     "one_token_too_few_panx",
     "one_token_too_many_udpos",
+    "outside_scheme_panx",
+    "token_and_tag_panx",
 }
-"""Cases that only --official scores: files that are empty, and sentences of another length."""
+"""Cases that only --official scores: files that are empty, sentences of another length, labels that are no labels."""
 
 
 def flat(values: Any, name: str = "") -> dict[str, float]:
@@ -38,7 +43,11 @@ def test_a_whole_submission_scores_as_in_evaluate(shared_oracles: Path, official
     scores = score_folder(folder / "predictions", folder / "labels", official=official)
     expected = json.loads((folder / "expected.json").read_text())
     assert flat(scores.official()) == pytest.approx(flat(expected), abs=1e-9, rel=0)
-    assert all("questions have no answer" in note or "ids that no question has" in note for note in scores.notes)
+    said = ("no prediction for", "ids that no question has", "lines that hold nothing that could be right")
+    assert all(any(words in note for words in said) for note in scores.notes)
+    written = scores.as_json()
+    del written["viaduct"]
+    assert written == scores.official()
 
 
 def edge_cases(shared_oracles: Path) -> list[Path]:
@@ -71,7 +80,7 @@ def test_odd_files_score_as_in_evaluate(shared_oracles: Path) -> None:
                 refused.add(folder.name)
                 continue
             assert found == pytest.approx(flat(expected["result"]), abs=1e-9, rel=0), folder.name
-    assert refused == FLATTERING
+    assert refused == REFUSED
 
 
 @pytest.fixture
@@ -93,8 +102,8 @@ def test_partial_scores_name_what_is_missing_and_have_no_average(small: Path) ->
     assert scores.tasks[0].missing == ("fr",)
     assert scores.official()["pawsx"]["accuracy"]["de"] == 50.0
     assert "avg_accuracy" not in scores.official()["pawsx"]
-    assert scores.overall() is None
-    assert scores.groups() == {}
+    assert [(one.name, one.value) for one in scores.averages()] == [("classification", None), ("all_task", None)]
+    assert scores.averages()[0].missing == {"xnli": BY_NAME["xnli"].languages, "pawsx": ("fr",)}
 
 
 def test_every_malformed_file_is_explained(small: Path) -> None:
@@ -104,8 +113,152 @@ def test_every_malformed_file_is_explained(small: Path) -> None:
     with pytest.raises(ViaductError) as error:
         score_folder(small / "predictions", small / "labels")
     assert "2 files cannot be scored" in str(error.value)
-    assert "test-de.tsv: 1 lines for 2 in the labels" in str(error.value)
+    assert "test-de.tsv: 1 line for 2 in the labels" in str(error.value)
     assert "test-ko.tsv: the file is not UTF-8" in str(error.value)
+
+
+def written(root: Path, name: str, **texts: str | bytes) -> tuple[Path, Path]:
+    """(predictions, labels) with these files of one task: `de_labels="0\\n"` is the labels of German."""
+    for place, text in texts.items():
+        language, kind = place.split("_")
+        path = BY_NAME[name].path(root / kind, language)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root / "predictions", root / "labels"
+
+
+QUESTIONS = '{"data": [{"paragraphs": [{"qas": [{"id": "q", "answers": [{"text": "tea"}]}]}]}]}'
+NO_ANSWERS = QUESTIONS.replace('{"text": "tea"}', "")
+
+BAD: dict[str, tuple[str, str | bytes, str | bytes, str]] = {
+    "labels: XTREME's stripped pairs": (
+        "xnli",
+        "neutral\n",
+        "a\tb\n",
+        "labels/xnli/test-de.tsv, line 1: 'a\\tb' is not",
+    ),
+    "labels: XTREME's stripped tokens": ("panx", "O\n\n", "Oslo\n\n", "labels/panx/test-de.tsv, line 1: 'Oslo' is not"),
+    "labels: another task's": ("pawsx", "0\n", "neutral\n", "'neutral' is not 0 or 1."),
+    "labels: no index": ("tatoeba", "0\n", "The tea.\n", "'The tea.' is not an index from 0."),
+    "labels: one field": ("bucc2018", "de-1\ten-1\n", "de-1\n", "'de-1' is not two ids with a tab between."),
+    "labels: empty": ("xnli", "neutral\n", "", "labels/xnli/test-de.tsv: there are no labels"),
+    "labels: without answers": (
+        "xquad",
+        '{"q": "tea"}',
+        NO_ANSWERS,
+        "labels/xquad/test-de.json: question 'q' has no gold",
+    ),
+    "labels: without questions": ("xquad", "{}", '{"data": []}', "labels/xquad/test-de.json: there are no questions"),
+    "labels: other JSON": ("xquad", "{}", '{"data": [1]}', "labels/xquad/test-de.json: not SQuAD's JSON"),
+    "a line too few": ("xnli", "neutral\n", "neutral\nneutral\n", "1 line for 2 in the labels"),
+    "a tag too few": ("panx", "O\nO\n\nO\n\n", "O\nO\n\nO\nO\n\n", "sentence 2 with 1 tags for 2 tokens"),
+    "an empty file": ("xnli", "", "neutral\n", "0 lines for 1 in the labels"),
+    "an empty JSON file": ("xquad", "", QUESTIONS, "predictions/xquad/test-de.json: the file is empty"),
+    "broken JSON": ("xquad", '{"q":\n "tea"', QUESTIONS, "test-de.json, line 2: not JSON: Expecting ','"),
+    "endless JSON": ("xquad", "[" * 100_000, QUESTIONS, "not JSON that can be read"),
+    "a number too long": ("xquad", '{"q": ' + "1" * 5000 + "}", QUESTIONS, "not JSON that can be read"),
+    "a list of answers": ("xquad", '["tea"]', QUESTIONS, "not a JSON object of question id to answer"),
+    "a number for an answer": ("xquad", '{"q": NaN}', QUESTIONS, "the prediction for row 'q' is a number: nan"),
+    "a list for an answer": ("xquad", '{"q": ["tea"]}', QUESTIONS, "the prediction for row 'q' is a list"),
+    "null for an answer": ("xquad", '{"q": null}', QUESTIONS, "the prediction for row 'q' is null"),
+    "no UTF-8": ("xnli", b"neutral\n\xff\n", "neutral\nneutral\n", "the file is not UTF-8: byte 9 is 0xff"),
+    "no UTF-8 in JSON": ("xquad", b'{"q": "\xe9"}', QUESTIONS, "the file is not UTF-8: byte 8 is 0xe9"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_message_and_nothing_is_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, given, gold, words = BAD[name]
+    predictions, labels = written(tmp_path, task, de_predictions=given, de_labels=gold)
+    arguments = ["score", predictions, "--gold", labels, "--partial", "--json", tmp_path / "scores.json"]
+    monkeypatch.setattr(sys, "argv", ["viaduct", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    shown = capsys.readouterr()
+    assert stop.value.code == 2
+    assert shown.out == "" and shown.err.startswith("viaduct: 1 file cannot be scored:")
+    assert words in shown.err and len(shown.err) < 1000
+    assert not list(tmp_path.glob("*scores.json*"))
+
+
+def test_labels_that_are_none_of_the_task_are_compared_as_they_are_when_official_is_asked(tmp_path: Path) -> None:
+    predictions, labels = written(tmp_path, "xnli", de_predictions="neutral\n", de_labels="The tea.\tTea.\n")
+    assert score_folder(predictions, labels, partial=True, official=True).tasks[0].task_score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "gold", "words"),
+    [
+        (
+            "xnli",
+            "Neutral\nneutral\n",
+            "neutral\nneutral\n",
+            r"xnli: .* 1 \(de 1\).*line 1: 'Neutral' is not .*mean 'neutral'",
+        ),
+        ("panx", "O\nB-MISC\n\n", "O\nO\n\n", r"panx: .* 1 \(de 1\).*line 2: 'B-MISC' is not O or"),
+        ("tatoeba", "2\n-1\n", "1\n0\n", r"tatoeba: .* 2 \(de 2\).*line 1: '2' is not an index"),
+        ("bucc2018", "de-1 en-1\n", "de-1\ten-1\n", r"bucc2018: .* 1 \(de 1\).*'de-1 en-1' is not two ids"),
+    ],
+)
+def test_lines_that_cannot_be_right_are_named(task: str, given: str, gold: str, words: str, tmp_path: Path) -> None:
+    (note,) = score_folder(*written(tmp_path, task, de_predictions=given, de_labels=gold), partial=True).notes
+    assert re.search(words, note), note
+
+
+def test_a_note_may_explain_what_is_missing(tmp_path: Path) -> None:
+    predictions, labels = written(tmp_path, "mlqa", fr_predictions="{}", de_labels=QUESTIONS)
+    (predictions / "mlqa" / "test-de.jsn").write_text("{}")
+    for partial in (False, True):
+        with pytest.raises(ViaductError) as error:
+            score_folder(predictions, labels, partial=partial)
+        assert "test-fr.json: mlqa has no language 'fr', ignored" in str(error.value)
+        assert "test-de.jsn: ignored (did you mean test-de.json?)" in str(error.value)
+    with pytest.raises(ViaductError, match=f"how to fix: name {predictions}$"):
+        score_folder(predictions / "mlqa", labels)
+    shutil.rmtree(labels / "mlqa")
+    with pytest.raises(ViaductError, match=r"labels/mlqa: there is no such folder \(7 files are due\)"):
+        score_folder(predictions, labels)
+
+
+def test_means_are_with_and_without_english_and_the_gap_is_between(tmp_path: Path) -> None:
+    texts = {"en_predictions": "0\n1\n", "de_predictions": "0\n0\n", "fr_predictions": "1\n0\n"}
+    gold = {f"{language}_labels": "0\n1\n" for language in ("en", "de", "fr")}
+    scores = score_folder(*written(tmp_path, "pawsx", **texts, **gold), partial=True)
+    found = scores.as_json()["viaduct"]
+    assert found["unit"] == "percent"
+    assert found["tasks"]["pawsx"]["accuracy"] == {
+        "mean_including_english": 50.0,
+        "mean_excluding_english": 25.0,
+        "transfer_gap": 75.0,
+        "languages_missing": ["es", "ja", "ko", "zh"],
+        "n": {"en": 2, "de": 2, "fr": 2},
+        "n_missing": {"en": 0, "de": 0, "fr": 0},
+    }
+    assert found["averages"]["classification"]["value"] is None
+    assert found["averages"]["classification"]["missing"]["pawsx"] == ["es", "ja", "ko", "zh"]
+    shown = tables.scores(scores)
+    assert re.search(r"pawsx +accuracy +50\.00 +25\.00 +75\.00 +3 of 7 +0 +partial", shown)
+    assert "pawsx: partial, without es ja ko zh" in shown
+    assert re.search(r"classification +- +partial: without xnli, pawsx \(4 of 7 languages\)", shown)
+
+
+def test_every_mean_of_the_official_example_can_be_recomputed_from_its_languages(shared_oracles: Path) -> None:
+    folder = shared_oracles / "xtreme"
+    found = score_folder(folder / "predictions", folder / "labels").as_json()
+    for name, task in found["viaduct"]["tasks"].items():
+        for metric in set(task) & set(found[name]):
+            values = found[name][metric]
+            others = [value for language, value in values.items() if language != "en"]
+            including, excluding = sum(values.values()) / len(values), sum(others) / len(others)
+            assert task[metric]["mean_including_english"] == pytest.approx(including, abs=1e-9)
+            assert task[metric]["mean_excluding_english"] == pytest.approx(excluding, abs=1e-9)
+            gap = values["en"] - excluding if "en" in values else None
+            assert task[metric]["transfer_gap"] == (None if gap is None else pytest.approx(gap, abs=1e-9))
+    assert {name: one["missing"] for name, one in found["viaduct"]["averages"].items()} == {
+        name: {} for name in ("classification", "tagging", "qa", "retrieval", "all_task")
+    }
 
 
 def test_an_answer_given_twice_is_refused_unless_official(tmp_path: Path) -> None:
@@ -124,7 +277,7 @@ def test_an_answer_given_twice_is_refused_unless_official(tmp_path: Path) -> Non
 
 def test_answers_that_are_missing_or_belong_to_no_question_are_counted(shared_oracles: Path) -> None:
     for name, words in (
-        ("one_answer_missing_xquad", "1 of 4 questions"),
+        ("one_answer_missing_xquad", "no prediction for 1 of 4 examples"),
         ("unknown_ids_xquad", "that no question has"),
     ):
         folder = shared_oracles / "xtreme" / "edge" / name

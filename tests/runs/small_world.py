@@ -184,7 +184,8 @@ def _predict(context: Context, language: str, digest: str) -> None:
         for number, row in enumerate(rows):
             if isinstance(row, Sentence) and row.side == "target":
                 continue
-            guess = _gold(row) if int(digest[number % 60], 16) > 4 else "no"
+            wrong = "no" if not isinstance(row, Sentence) else "t2" if _gold(row) == "t1" else "t1"
+            guess = (_gold(row) if int(digest[number % 60], 16) > 4 else None) or wrong
             line = {"id": row.id, "language": language, "prediction": guess, "scores": [0.5]}
             file.write(json.dumps(line) + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,7 +66,8 @@ def predicted(row: Any, rows: Any, task: str, chance: random.Random) -> dict[str
                 else None
             )
         case Sentence(side="source") if task == "bucc":
-            return {"id": row.id, "prediction": next(iter(row.match), None) if right else "en-0"}
+            english = [one.id for one in rows if one.side == "target"]
+            return {"id": row.id, "prediction": next(iter(row.match), None) if right else english[0]}
         case Sentence(side="target") if task == "tatoeba":
             return {"id": row.id, "prediction": row.match[0] if right else rows[0].id}
     return None
@@ -100,7 +102,7 @@ def test_scores_survive_the_official_formats(run: tuple[Path, Path], tmp_path: P
     assert any(note.startswith("xnli: without") for note in notes)
     scores = api.score(directory, labels, partial=True)
     found = {
-        (task.folder.card, language, metric): value
+        (task.card, language, metric): value
         for task in scores.tasks
         for language, score in task.by_language.items()
         for metric, value in score.values.items()
@@ -116,8 +118,28 @@ def test_scores_survive_the_official_formats(run: tuple[Path, Path], tmp_path: P
         (row["task"], row["language"], row["metric"]): row["value"] for row in mine if row["metric"] != "token_accuracy"
     }
     assert found == pytest.approx(expected, abs=1e-12)
-    assert {task.folder.name for task in scores.tasks} == {folder.name for folder in FOLDERS}
+    assert {task.name for task in scores.tasks} == {folder.name for folder in FOLDERS}
     assert all(0.0 < task.task_score < 1.0 for task in scores.tasks)
+
+
+def test_the_predictions_of_a_run_score_as_in_the_run(run: tuple[Path, Path], tmp_path: Path) -> None:
+    data, store = run
+    rows = [json.loads(line) for line in (store / "runs" / "whole" / "rows.jsonl").read_text().splitlines()]
+    expected: dict[str, dict[tuple[str, str], float]] = {}
+    for row in rows:
+        if row["arm"] == "none" and (row["seed"] == 2 or row["selection"] == "untrained"):
+            expected.setdefault(row["task"], {})[row["language"], row["metric"]] = row["value"]
+    for folder in FOLDERS:
+        seed = "" if folder.group == "retrieval" else "seed-2/"
+        made = store / f"mini/none/{folder.card}/{seed}predict/predictions"
+        shutil.copytree(made, tmp_path / "mine" / folder.card)
+        alone = api.score(made, data=data, task=folder.card, partial=True).tasks
+        assert [one.name for one in alone] == [folder.card]
+    scores = api.score(tmp_path / "mine", data=data, partial=True)
+    for one in scores.tasks:
+        found = {(code, name): value for name, values in one.series().items() for code, value in values.items()}
+        assert found.items() >= expected[one.card].items()
+    assert [one.card for one in scores.tasks] == [folder.card for folder in FOLDERS]
 
 
 def test_an_arm_and_a_seed_must_be_chosen(run: tuple[Path, Path], tmp_path: Path) -> None:

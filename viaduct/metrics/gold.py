@@ -5,6 +5,7 @@ Computes no score, and knows nothing of files: whoever reads predictions adds pa
 
 from __future__ import annotations
 
+import reprlib
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import TypeVar
@@ -44,10 +45,29 @@ def unlabelled(row_id: str, metric: str) -> DataError:
 
 def not_a_prediction(row_id: str, given: object, wanted: str) -> DataError:
     """The error for a prediction of the wrong JSON type, such as a number where a label is due."""
+    shown = "" if given is None else f": {reprlib.repr(given)}"
     return DataError(
-        f"the prediction for row '{row_id}' is {given!r}, a {type(given).__name__}",
-        fix=f"write {wanted}; leave the line out where the model gave no answer (it counts as wrong)",
+        f"the prediction for row '{row_id}' is {json_type(given)}{shown}",
+        fix=f"write {wanted}; leave the id out where the model gave no answer (it counts as wrong)",
     )
+
+
+def json_type(value: object) -> str:
+    """What JSON calls a value of this type.
+
+    >>> json_type(None), json_type(["a"])
+    ('null', 'a list')
+    """
+    if value is None:
+        return "null"
+    names: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "text"),
+        ((list, tuple), "a list"),
+        (dict, "an object"),
+    )
+    return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
 
 
 def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
@@ -56,7 +76,7 @@ def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
     strange = [given for given in predictions if given not in known]
     if not strange:
         return
-    close = _nearest_id(strange[0], known)
+    close = nearest_id(strange[0], known)
     hint = f" Did you mean '{close}'?" if close else ""
     raise DataError(
         f"{len(strange):,} of {len(predictions):,} predictions are for ids that the gold rows do not have, "
@@ -65,7 +85,7 @@ def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
     )
 
 
-def _nearest_id(given: str, known: Collection[str]) -> str | None:
+def nearest_id(given: str, known: Collection[str]) -> str | None:
     """Closest of the known ids; of very many only those beside it in alphabetical order are compared, to stay quick."""
     ordered = sorted(known, key=str.lower)
     place = bisect_left(ordered, given.lower(), key=str.lower)

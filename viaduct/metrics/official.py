@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
+from viaduct.metrics.gold import not_a_prediction
 from viaduct.metrics.qa import mlqa_exact, mlqa_f1, squad_exact, squad_f1
 from viaduct.metrics.retrieval import pair_f1
 from viaduct.metrics.tagging import span_f1
+
+
+class LabelsError(DataError):
+    """What is wrong is in the labels, not in the predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,16 @@ class FileScore:
     """Answers to questions that the labels do not have; ignored."""
     token_accuracy: float | None = None
     """Of tag files, where every sentence has as many tags as tokens: the share of right tags, which is not the F1."""
+    other_counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Metric -> (n, n_missing) where they are of other examples (the second direction of retrieval)."""
+    n_strange: int = 0
+    """Lines that hold nothing that could be right: no label of the task, no index, not two ids."""
+    strange: str = ""
+    """The first of these lines, in words."""
+
+    def counts(self, metric: str) -> tuple[int, int]:
+        """(n, n_missing) of this metric."""
+        return self.other_counts.get(metric, (self.n, self.n_missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +57,9 @@ class Question:
 def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
     """accuracy: the share of lines that hold the same text ("01" is not "1"). Raises DataError where lengths differ,
     and for no lines."""
-    _same_number(gold, given, "lines")
     if not gold:
-        raise DataError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
+        raise LabelsError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
+    _same_number(gold, given, "line")
     correct = sum(one == other for one, other in zip(gold, given, strict=True))
     return FileScore({"accuracy": correct / len(gold)}, len(gold))
 
@@ -55,7 +70,10 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
     Raises DataError for another number of sentences. Sentences of another length shift everything behind them there;
     `strict` refuses them (and gold without a single tag).
     """
-    _same_number(gold, given, "sentences (parted by blank lines)")
+    tokens = sum(map(len, gold))
+    if strict and not tokens:
+        raise LabelsError("the labels have no tags", fix="use the labelled file of this split")
+    _same_number(gold, given, "sentence")
     uneven = [place for place, (one, other) in enumerate(zip(gold, given, strict=True)) if len(one) != len(other)]
     if strict and uneven:
         number = uneven[0]
@@ -64,9 +82,6 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
             f" {number + 1:,} with {len(given[number])} tags for {len(gold[number])} tokens",
             fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
         )
-    tokens = sum(map(len, gold))
-    if strict and not tokens:
-        raise DataError("the labels have no tags", fix="use the labelled file of this split")
     values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
     correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=False))
     return FileScore(values, len(gold), token_accuracy=None if uneven or not tokens else correct / tokens)
@@ -87,7 +102,7 @@ def answer_scores(
     twice. Raises DataError for no questions, an answered question without gold answers, and answers that are not text.
     """
     if not questions:
-        raise DataError("there are no questions", fix="use the labelled file of this split")
+        raise LabelsError("there are no questions", fix="use the labelled file of this split")
     exact = _by_language(mlqa_exact, language) if mlqa else squad_exact
     f1 = _by_language(mlqa_f1, language) if mlqa else squad_f1
     scored: list[tuple[float, float]] = []
@@ -96,12 +111,9 @@ def answer_scores(
             continue
         answer = given[question.id]
         if not isinstance(answer, str):
-            raise DataError(
-                f"the answer to '{question.id}' is {answer!r}, a {type(answer).__name__}",
-                fix="write the answer as text, or leave the id out (it counts as wrong)",
-            )
+            raise not_a_prediction(question.id, answer, "the answer as text")
         if not question.answers:
-            raise DataError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
+            raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
         scored.append((f1(answer, question.answers), exact(answer, question.answers)))
     count = len(questions)
     values = {
@@ -120,7 +132,8 @@ def _by_language(
 
 def _same_number(gold: Collection[object], given: Collection[object], what: str) -> None:
     if len(gold) != len(given):
+        end = "; a blank line ends a sentence" if what == "sentence" else ""
         raise DataError(
-            f"{len(given):,} {what} for {len(gold):,} in the labels",
-            fix="write one prediction for each, in the labels' order",
+            f"{len(given):,} {what}{'s' * (len(given) != 1)} for {len(gold):,} in the labels",
+            fix=f"write a prediction for each, in the labels' order{end}",
         )

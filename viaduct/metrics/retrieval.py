@@ -32,9 +32,10 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
     """The share of English sentences whose predicted translation is right, as score "accuracy" (XTREME's), and of the
     other language's sentences, as "accuracy_into_english"; the second only where these have predictions at all.
 
-    Queries are the rows that have a match; a prediction is the id of a row of the other side. A missing prediction is
-    wrong, an id that no row has is wrong too. Raises DataError for no queries, no gold matches, predictions for other
-    ids, predictions that are not ids, and when not a single predicted id names a row of the other side.
+    Queries are the rows that have a match; a prediction is the id of a row of the other side. What is predicted for
+    rows without a match is not looked at. A missing prediction is wrong, an id that no row has is wrong too. Raises
+    DataError for no queries, no gold matches, predictions for other ids, predictions that are not ids, and when not a
+    single predicted id names a row of the other side.
     """
     sentences = rows_of(rows, Sentence, "retrieval accuracy")
     english, other = (
@@ -45,7 +46,7 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
         raise DataError(
             "retrieval accuracy: no English sentence has a match", fix="check that the gold pairs were read"
         )
-    require_known_ids({**english, **other}, predictions)
+    require_known_ids({row.id for row in sentences}, predictions)
     chosen: dict[str, str] = {}
     for row_id, prediction in predictions.items():
         if not isinstance(prediction.prediction, str):

@@ -5,6 +5,8 @@ These are the only things the report reads. All are plain JSON on disk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -150,6 +152,17 @@ class DataNote(Record):
     layout: str
     found: int
     published: int | None
+
+
+def differing_counts(notes: Iterable[DataNote]) -> Iterator[str]:
+    """One line per task and split whose numbers of rows differ from the published ones."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        if note.layout != "missing" and note.published is not None and note.published != note.found:
+            difference = f"{note.language} {note.found:,} ({note.published:,})"
+            groups.setdefault((note.task, note.split), []).append(difference)
+    for (task, split), differences in groups.items():
+        yield f"{task} {split}: rows found (published): {', '.join(differences)}"
 
 
 class SubstitutionNote(Record):

@@ -11,38 +11,32 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from viaduct.errors import DataError, UsageError, ViaductError, nearest
-from viaduct.metrics.official import FileScore, Question, answer_scores, label_scores, pair_scores, tag_scores
+from viaduct.metrics.official import (
+    FileScore,
+    LabelsError,
+    Question,
+    answer_scores,
+    label_scores,
+    pair_scores,
+    tag_scores,
+)
+from viaduct.results.problems import Problems
+from viaduct.results.scores import Member, Scores, TaskScores, by_language, unanswered
 from viaduct.tasks.registry import task as card_of
 
 Shape: TypeAlias = Literal["lines", "tags", "pairs", "answers"]
 
-MOST_PROBLEMS = 20
-"""Files that are explained in one message."""
-
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """One task of a submission."""
+class Folder(Member):
+    """One task of a submission; the card has the folder's name, but for BUCC."""
 
-    name: str
-    """Of the folder; the card has the same name, but for BUCC."""
-    group: str
     shape: Shape
-
-    @property
-    def card(self) -> str:
-        """Name of the task's card."""
-        return "bucc" if self.name == "bucc2018" else self.name
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Those that the benchmark averages over."""
-        return card_of(self.card).languages
 
     def path(self, root: Path, language: str) -> Path:
         """The file of one language below a folder of labels or predictions."""
@@ -50,85 +44,19 @@ class Folder:
 
 
 FOLDERS = (
-    Folder("xnli", "classification", "lines"),
-    Folder("pawsx", "classification", "lines"),
-    Folder("udpos", "tagging", "tags"),
-    Folder("panx", "tagging", "tags"),
-    Folder("xquad", "qa", "answers"),
-    Folder("mlqa", "qa", "answers"),
-    Folder("tydiqa", "qa", "answers"),
-    Folder("bucc2018", "retrieval", "pairs"),
-    Folder("tatoeba", "retrieval", "lines"),
+    Folder("xnli", "xnli", "classification", "lines"),
+    Folder("pawsx", "pawsx", "classification", "lines"),
+    Folder("udpos", "udpos", "tagging", "tags"),
+    Folder("panx", "panx", "tagging", "tags"),
+    Folder("xquad", "xquad", "qa", "answers"),
+    Folder("mlqa", "mlqa", "qa", "answers"),
+    Folder("tydiqa", "tydiqa", "qa", "answers"),
+    Folder("bucc2018", "bucc", "retrieval", "pairs"),
+    Folder("tatoeba", "tatoeba", "retrieval", "lines"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TaskScores:
-    """The scores of one task's files."""
-
-    folder: Folder
-    by_language: Mapping[str, FileScore]
-    missing: tuple[str, ...]
-    """Languages of the benchmark without predictions or labels; () when complete."""
-
-    def mean(self, metric: str) -> float:
-        """The unweighted mean over the languages that are there, a fraction."""
-        return sum(score.values[metric] for score in self.by_language.values()) / len(self.by_language)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Their names, the headline metric first."""
-        return tuple(next(iter(self.by_language.values())).values)
-
-    @property
-    def task_score(self) -> float:
-        """What counts in the benchmark's average: the headline metric, for questions the mean of F1 and exact match."""
-        counted = self.metrics if self.folder.shape == "answers" else self.metrics[:1]
-        return sum(map(self.mean, counted)) / len(counted)
-
-
-@dataclass(frozen=True, slots=True)
-class SubmissionScores:
-    """The scores of a whole folder, and what a person should know about it."""
-
-    tasks: tuple[TaskScores, ...]
-    notes: tuple[str, ...]
-
-    def groups(self) -> dict[str, float]:
-        """Group -> mean task score, of the groups all of whose tasks are complete."""
-        whole = {task.folder.name: task.task_score for task in self.tasks if not task.missing}
-        members: dict[str, list[str]] = {}
-        for folder in FOLDERS:
-            members.setdefault(folder.group, []).append(folder.name)
-        return {
-            group: sum(whole[name] for name in names) / len(names)
-            for group, names in members.items()
-            if all(name in whole for name in names)
-        }
-
-    def overall(self) -> float | None:
-        """The mean over all nine tasks, None unless all are complete."""
-        whole = [task.task_score for task in self.tasks if not task.missing]
-        return sum(whole) / len(whole) if len(whole) == len(FOLDERS) else None
-
-    def official(self) -> dict[str, Any]:
-        """What evaluate.py returns, in percent. Partial tasks have scores by language and no averages."""
-        found: dict[str, Any] = {}
-        for task in self.tasks:
-            entry: dict[str, Any] = {
-                metric: {language: 100 * score.values[metric] for language, score in task.by_language.items()}
-                for metric in task.metrics
-            }
-            if not task.missing:
-                entry |= {f"avg_{metric}": 100 * task.mean(metric) for metric in task.metrics}
-                entry["avg_metric"] = 100 * task.task_score
-            found[task.folder.name] = entry
-        found |= {group: 100 * value for group, value in self.groups().items()}
-        overall = self.overall()
-        return found if overall is None else {**found, "all_task": 100 * overall}
-
-
-def score_folder(predictions: Path, labels: Path, *, official: bool = False, partial: bool = False) -> SubmissionScores:
+def score_folder(predictions: Path, labels: Path, *, official: bool = False, partial: bool = False) -> Scores:
     """The scores of every task that has a folder in `predictions`.
 
     `official`: exactly what evaluate.py gives, also where that flatters (see `score_file`). `partial`: languages
@@ -139,81 +67,155 @@ def score_folder(predictions: Path, labels: Path, *, official: bool = False, par
         if not root.is_dir():
             raise UsageError(f"{name}: there is no folder {root}", fix="name the folder that holds xnli/, udpos/, ...")
     present = [folder for folder in FOLDERS if (predictions / folder.name).is_dir()]
+    strangers = tuple(_strangers(predictions, present))
     if not present:
         names = ", ".join(folder.name for folder in FOLDERS)
-        raise UsageError(f"{predictions} holds no task", fix=f"put predictions into folders named {names}")
-    problems: list[str] = []
-    tasks = [
-        _score_task(folder, predictions, labels, problems, official=official, partial=partial) for folder in present
-    ]
-    if problems:
-        raise DataError(
-            _list_of(problems), fix=None if partial else "mend them; --partial leaves out the languages without files"
+        raise UsageError(
+            "\n".join([f"{predictions} holds no task", *(f"  note: {note}" for note in strangers)]),
+            fix=f"name {predictions.parent}"
+            if predictions.name in names
+            else f"put predictions into folders named {names}",
         )
-    notes = [*_strangers(predictions, present), *(note for task in tasks for note in _holes(task))]
-    scored = tuple(task for task in tasks if task.by_language)
-    if not scored:
-        raise UsageError("no task has a language with both predictions and labels", fix="check both folders")
-    return SubmissionScores(scored, tuple(notes))
+    problems = Problems()
+    scored = [_score_task(folder, predictions, labels, problems, official, partial) for folder in present]
+    tasks = tuple(task for task in scored if task.by_language)
+    if problems.messages:
+        absent = not partial and any(task.missing for task in scored)
+        problems.refuse(strangers, "--partial leaves out the languages without files" if absent else None)
+    if not tasks:
+        raise UsageError(
+            "\n".join(
+                [
+                    "no task has a language with both predictions and labels",
+                    *(f"  {task.name}: its languages are {' '.join(task.missing)}" for task in scored),
+                    *(f"  note: {note}" for note in strangers),
+                ]
+            ),
+            fix=f"write files such as {present[0].path(predictions, present[0].languages[0])}",
+        )
+    holes = (note for task in tasks for note in (*unanswered(task), *_oddities(task, predictions)))
+    return Scores(tasks, (*strangers, *holes), FOLDERS)
 
 
 def _score_task(
-    folder: Folder, predictions: Path, labels: Path, problems: list[str], *, official: bool, partial: bool
+    folder: Folder, predictions: Path, labels: Path, problems: Problems, official: bool, partial: bool
 ) -> TaskScores:
-    """The scores of one folder; what is wrong with its files is added to `problems`."""
+    """The scores of one folder, of those languages that have any; what is wrong is added to `problems`."""
     by_language: dict[str, FileScore] = {}
-    missing: list[str] = []
+    wanted = {
+        language: [folder.path(root, language) for root in (labels, predictions)] for language in folder.languages
+    }
+    gone = {language: [path for path in paths if not path.is_file()] for language, paths in wanted.items()}
+    if not partial:
+        problems.absent(path for paths in gone.values() for path in paths)
     for language in folder.languages:
-        gone = [path for root in (labels, predictions) if not (path := folder.path(root, language)).is_file()]
-        if gone:
-            missing.append(language)
-            problems += [] if partial else [f"{path}: the file is missing" for path in gone]
+        if gone[language]:
             continue
         try:
             by_language[language] = score_file(folder, language, predictions, labels, official=official)
         except ViaductError as error:
-            problems.append(str(error))
-    return TaskScores(folder, by_language, tuple(missing))
+            problems.add(error)
+    missing = tuple(language for language in folder.languages if gone[language])
+    return TaskScores(folder.name, folder.card, by_language, missing)
 
 
 def score_file(folder: Folder, language: str, predictions: Path, labels: Path, *, official: bool) -> FileScore:
     """The scores of one language's file.
 
     Unless `official`, refuses what the script scores too well or by chance: sentences with another number of tags than
-    tokens (it shifts all tags behind), labels without a tag, and an id that is answered twice (it takes the last).
-    Raises DataError with the file for whatever cannot be scored.
+    tokens (it shifts all tags behind), labels that are none of the task's (XTREME's stripped test files have the same
+    names) or not there at all, and an id that is answered twice (it takes the last). Raises DataError with the file for
+    whatever cannot be scored.
     """
     gold, given = folder.path(labels, language), folder.path(predictions, language)
     if folder.shape == "answers":
         questions, answers = read_questions(gold), read_answers(given, unique=not official)
-        return _named(given, lambda: answer_scores(questions, answers, language=language, mlqa=folder.name == "mlqa"))
+        mlqa = folder.name == "mlqa"
+        return _named(gold, given, lambda: answer_scores(questions, answers, language=language, mlqa=mlqa))
     wanted, found = read_lines(gold), read_lines(given)
+    if not official:
+        _check_labels(folder, gold, wanted)
     if folder.shape == "tags":
-        return _named(given, lambda: tag_scores(_sentences(wanted), _sentences(found), strict=not official))
-    if folder.shape == "pairs":
-        if not official and not wanted:
-            raise DataError("there are no gold pairs", path=gold, fix="use the labelled file of this split")
-        return _named(given, lambda: pair_scores(_fields(wanted), _fields(found)))
-    return _named(given, lambda: label_scores(wanted, found))
+        score = _named(gold, given, lambda: tag_scores(_sentences(wanted), _sentences(found), strict=not official))
+    elif folder.shape == "pairs":
+        score = pair_scores(_fields(wanted), _fields(found))
+    else:
+        score = _named(gold, given, lambda: label_scores(wanted, found))
+    strange = list(_strange(folder, found, _num_candidates(folder, wanted)))
+    if not strange:
+        return score
+    number, text = strange[0]
+    return replace(score, n_strange=len(strange), strange=f"line {number:,}: {_in_words(folder, text)}")
 
 
-def _named(path: Path, score: Callable[[], FileScore]) -> FileScore:
+def _named(gold: Path, given: Path, score: Callable[[], FileScore]) -> FileScore:
     """The score; a mistake in it is told with the file."""
     try:
         return score()
     except DataError as error:
-        raise error if str(path) in str(error) else DataError(str(error), path=path) from error
+        raise DataError(str(error), path=gold if isinstance(error, LabelsError) else given) from error
+
+
+def _check_labels(folder: Folder, gold: Path, lines: Sequence[str]) -> None:
+    """Raises DataError unless every line holds a label of the task, and there is one."""
+    if folder.shape == "pairs" and not lines:
+        raise DataError("there are no gold pairs", path=gold, fix="use the labelled file of this split")
+    for number, text in _strange(folder, lines, None):
+        raise DataError(
+            _in_words(folder, text),
+            path=gold,
+            line=number,
+            fix="name the folder of labels with --gold (XTREME's test files have none), or compare as is: --official",
+        )
+
+
+def _strange(folder: Folder, lines: Sequence[str], num_candidates: int | None) -> Iterator[tuple[int, str]]:
+    """(number, text) of every line that holds nothing that could be right."""
+    labels = set(card_of(folder.card).labels)
+    for number, text in enumerate(lines, start=1):
+        if folder.shape == "pairs":
+            known = len(text.split("\t")) == 2
+        elif labels:
+            known = text in labels or (folder.shape == "tags" and not text)
+        else:
+            known = _is_index(text, num_candidates)
+        if not known:
+            yield number, text
+
+
+def _is_index(text: str, num_candidates: int | None) -> bool:
+    whole = text.isascii() and text.isdigit() and len(text) < 10 and str(int(text)) == text
+    return whole and (num_candidates is None or int(text) < num_candidates)
+
+
+def _num_candidates(folder: Folder, gold: Sequence[str]) -> int | None:
+    """How many sentences an index may name, None where the labels (a part of the benchmark) do not say so."""
+    whole = folder.card == "tatoeba" and set(gold) == {str(place) for place in range(len(gold))}
+    return len(gold) if whole else None
+
+
+def _in_words(folder: Folder, text: str) -> str:
+    labels = card_of(folder.card).labels
+    close = nearest(text[:60], labels)
+    hint = f" Did you mean '{close}'?" if close else ""
+    due = "two ids with a tab between" if folder.shape == "pairs" else " or ".join(labels) or "an index from 0"
+    return f"{text[:60]!r} is not {due}.{hint}"
 
 
 def read_lines(path: Path) -> list[str]:
     """The stripped lines of a file; LF, CRLF and CR end a line. Raises DataError for what is not UTF-8."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"the file is not UTF-8: byte {error.start + 1} is 0x{error.object[error.start]:02x}", path=path
-        ) from error
+    text = _text(path)
     return [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start + 1:,} is 0x{error.object[error.start]:02x}"
+        raise DataError(f"the file is not UTF-8: {found}", path=path, fix="write it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -246,15 +248,20 @@ def _json(path: Path, *, unique: bool = False) -> Any:
         made = dict(found)
         if unique and len(made) < len(found):
             twice = Counter(key for key, _ in found).most_common(1)[0][0]
-            raise DataError(f"the id '{twice}' occurs twice", path=path, fix="keep one answer to each question")
+            raise DataError(f"the id {twice[:60]!r} occurs twice", path=path, fix="keep one answer to each question")
         return made
 
+    text = _text(path)
+    if not text.strip():
+        raise DataError("the file is empty", path=path, fix='write {"id": "answer", ...}; {} answers nothing')
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
+        return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg}", path=path, line=error.lineno) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"the file is not UTF-8: byte {error.start + 1}", path=path) from error
+        raise DataError(
+            f"not JSON: {error.msg}", path=path, line=error.lineno, fix="write it with a JSON library"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise DataError(f"not JSON that can be read: {error}", path=path) from error
 
 
 def _sentences(lines: Sequence[str]) -> list[list[str]]:
@@ -282,30 +289,30 @@ def _strangers(predictions: Path, present: Sequence[Folder]) -> Iterator[str]:
             close = nearest(path.name, names)
             yield f"{path}: no task of XTREME, ignored{f' (did you mean {close}?)' if close else ''}"
     for folder in present:
-        known = {folder.path(predictions, language) for language in folder.languages}
+        known = {folder.path(predictions, language).name for language in folder.languages}
         for path in sorted((predictions / folder.name).iterdir()):
-            if path not in known:
-                yield f"{path}: no language file of {folder.name}, ignored"
+            if path.name in known:
+                continue
+            language = path.stem.removeprefix("test-")
+            if path == folder.path(predictions, language):
+                yield f"{path}: {folder.name} has no language '{language}', ignored"
+            else:
+                close = nearest(path.name, known)
+                yield f"{path}: ignored{f' (did you mean {close}?)' if close else ''}"
 
 
-def _holes(task: TaskScores) -> Iterator[str]:
-    """A note for what has no prediction, and for what nobody asked for."""
-    if task.missing:
-        yield f"{task.folder.name}: partial, without {' '.join(task.missing)}"
-    for language, score in task.by_language.items():
-        if score.n_missing:
-            yield (
-                f"{task.folder.name} {language}: {score.n_missing:,} of {score.n:,} questions have no answer and count"
-                " as wrong"
-            )
-    unknown = [language for language, score in task.by_language.items() if score.n_unknown]
+def _oddities(task: TaskScores, predictions: Path) -> Iterator[str]:
+    """Notes for answers that nobody asked for, and for lines that hold nothing that could be right."""
+    unknown = {language: score.n_unknown for language, score in task.by_language.items() if score.n_unknown}
     if unknown:
-        count = sum(task.by_language[language].n_unknown for language in unknown)
-        yield f"{task.folder.name}: {count:,} answers to ids that no question has are ignored ({' '.join(unknown)})"
-
-
-def _list_of(problems: Sequence[str]) -> str:
-    shown = [problem.replace("\n", " ") for problem in problems[:MOST_PROBLEMS]]
-    rest = len(problems) - len(shown)
-    lines = "\n".join(f"  {line}" for line in [*shown, *([f"and {rest:,} more"] if rest else [])])
-    return f"{len(problems):,} file{'s' * (len(problems) > 1)} cannot be scored:\n{lines}"
+        count = f"{sum(unknown.values()):,} ({by_language(unknown)})"
+        yield f"{task.name}: answers to ids that no question has, ignored: {count}"
+    strange = {language: score.n_strange for language, score in task.by_language.items() if score.n_strange}
+    if strange:
+        folder = next(folder for folder in FOLDERS if folder.name == task.name)
+        language = next(iter(strange))
+        first = f"{folder.path(predictions, language)}, {task.by_language[language].strange}"
+        yield (
+            f"{task.name}: lines that hold nothing that could be right, compared as they stand:"
+            f" {sum(strange.values()):,} ({by_language(strange)}); the first: {first}"
+        )

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 from viaduct.errors import DataError, StoreError, UsageError, unknown
 from viaduct.metrics.score import Predictions
+from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
 from viaduct.results.submission import FOLDERS, Folder, Shape
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.grid import Cell, Plan
 from viaduct.runs.rows import load, substitution_for
-from viaduct.runs.score import read_predictions
 from viaduct.runs.stage import ScoreWork
+from viaduct.tasks.registry import task as card_of
 
 Gold = TypeVar("Gold")
 
@@ -108,7 +109,7 @@ def _fill(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
         made = store.directory(cell.score.inputs["predictions"].path) / "predictions"
         for language in work.languages:
             rows = load(data, work.task, work.split, language, work.substitutions).rows
-            given = read_predictions(made / f"{language}.jsonl")
+            given = read_predictions(made / f"{language}.jsonl", card_of(work.task), language, rows)
             try:
                 _write(folder.path(directory, language), PREDICTED[folder.shape](rows, given))
                 if labels is not None:

@@ -28,6 +28,8 @@ from viaduct.training.image_use import Held, losses, measured_objective, similar
 from viaduct.training.masking import Masking, rarity
 from viaduct.training.order import Order
 
+TOWER_BATCH = 32
+"""Images that go through the tower at once."""
 SAMPLES = 12
 """Held-out images shown with what was written about them."""
 WRITTEN = 120
@@ -67,6 +69,9 @@ class Illustrated:
             rows += [row for row in self.context.load(asked.card, split, code).rows if isinstance(row, Captioned)]
         data = caption_set(rows, self.languages, asked, work.seed)
         features = self._features(data.pictures)
+        if features.missing:
+            data = caption_set([row for row in rows if row.id not in features.missing], self.languages, asked, work.seed)
+            features = self._features(data.pictures)
         encoded = cached(data.captions, self.tokenizer, (), limits, self.context.cache)
         visual = self.tower.tokens if any(name in PREFIXED for name in self.names) else 0
         order = Order(encoded.lengths + visual, encoded.widths, work.training.batch_tokens, work.seed)
@@ -76,8 +81,9 @@ class Illustrated:
         return build_features(
             pictures,
             self.tower,
-            self.context.cache / "features",
+            self.context.cache,
             opener=open_picture,
+            batch=TOWER_BATCH,
             progress=self.context.progress,
             skip_damaged=self.asked.skip_damaged,
         )

@@ -7,6 +7,7 @@ arms stay matched in steps.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ from viaduct.training.train import dev_score, require_labels, sample, write_log
 
 CAPTIONS = "captions"
 """Name of the captions among the members."""
+MOST_NAMED = 4
+"""Labels that a head is named by; with more it has their number and a hash."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ class Labelled:
 
 def head_name(spec: HeadSpec) -> str:
     """A name for parts of a model and folders: kind and labels."""
-    labels = "-".join(spec.labels) if len(spec.labels) <= 4 else f"{len(spec.labels)}-labels"
+    labels = "-".join(spec.labels)
+    if len(spec.labels) > MOST_NAMED:
+        labels = f"{len(spec.labels)}-labels-{hashlib.sha256(labels.encode()).hexdigest()[:8]}"
     parts = (spec.kind, labels, "unanswerable" if spec.unanswerable else "")
     return "-".join(part for part in parts if part).replace(".", "_")
 

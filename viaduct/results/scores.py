@@ -1,0 +1,210 @@
+"""Scores of many files, and what is computed from them: means over languages, transfer gaps, averages over tasks.
+
+Knows nothing of files: `submission` and `predictions` read them. Values are fractions; what goes into a JSON file is in
+percent, as XTREME's evaluate.py has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from viaduct.metrics.official import FileScore
+from viaduct.metrics.summary import LanguageMeans, language_means, transfer_gap
+from viaduct.tasks.registry import task as card_of
+
+TASK_SCORE = "task_score"
+"""Name of a question answering task's score: the mean of F1 and exact match."""
+
+ALL_TASKS = "all_task"
+"""Name of the average over the benchmark, as in evaluate.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A task of a benchmark."""
+
+    name: str
+    """Of its folder of predictions."""
+    card: str
+    group: str
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that the benchmark averages over."""
+        return card_of(self.card).languages
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """The scores of one task's files; there is at least one."""
+
+    name: str
+    """Of the folder."""
+    card: str
+    by_language: Mapping[str, FileScore]
+    missing: tuple[str, ...]
+    """Languages of the card without predictions or gold; () when complete."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Their names, the headline metric first."""
+        return tuple(dict.fromkeys(metric for score in self.by_language.values() for metric in score.values))
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The metrics whose mean is the task's score: F1 and exact match for questions, else the headline metric."""
+        return ("f1", "exact_match") if "exact_match" in self.metrics else self.metrics[:1]
+
+    def series(self) -> dict[str, dict[str, float]]:
+        """Metric -> language -> value; then token accuracy where there is one, and the task score of questions."""
+        found = {
+            metric: {
+                language: score.values[metric] for language, score in self.by_language.items() if metric in score.values
+            }
+            for metric in self.metrics
+        }
+        tokens = {
+            language: score.token_accuracy
+            for language, score in self.by_language.items()
+            if score.token_accuracy is not None
+        }
+        if tokens:
+            found["token_accuracy"] = tokens
+        if len(self.counted) > 1:
+            halves = [found[metric] for metric in self.counted]
+            found[TASK_SCORE] = {
+                language: sum(half[language] for half in halves) / len(halves) for language in self.by_language
+            }
+        return found
+
+    def means(self, metric: str) -> LanguageMeans:
+        """The means of one of the `series` over the languages that have it."""
+        return language_means(self.series()[metric])
+
+    def transfer_gap(self, metric: str) -> float | None:
+        """English minus the mean of the others; None where English, or any other, is not among the languages."""
+        return transfer_gap(self.series()[metric])
+
+    def without(self, metric: str) -> tuple[str, ...]:
+        """The card's languages that have no value of one of the `series`."""
+        there = self.series()[metric]
+        return tuple(language for language in card_of(self.card).languages if language not in there)
+
+    @property
+    def task_score(self) -> float:
+        """What counts in a benchmark's average: the mean over languages, English included."""
+        return self.means(TASK_SCORE if len(self.counted) > 1 else self.metrics[0]).including_english
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """The unweighted mean of task scores over a group of tasks."""
+
+    name: str
+    value: float | None
+    """None unless every task is there in all its languages."""
+    missing: Mapping[str, tuple[str, ...]]
+    """Task -> the languages that it lacks; {} when complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of a whole folder, and what a person should know about it."""
+
+    tasks: tuple[TaskScores, ...]
+    notes: tuple[str, ...]
+    benchmark: tuple[Member, ...] = ()
+    """The tasks that are averaged over, () for none."""
+
+    def averages(self) -> tuple[Average, ...]:
+        """Of the groups that have a task here, then over the whole benchmark."""
+        there = {task.name for task in self.tasks}
+        groups: dict[str, list[Member]] = {}
+        for member in self.benchmark:
+            groups.setdefault(member.group, []).append(member)
+        found = [
+            self._average(name, members)
+            for name, members in groups.items()
+            if any(member.name in there for member in members)
+        ]
+        return (*found, self._average(ALL_TASKS, self.benchmark)) if found else ()
+
+    def _average(self, name: str, members: Sequence[Member]) -> Average:
+        tasks = {task.name: task for task in self.tasks}
+        holes = {one.name: tasks[one.name].missing if one.name in tasks else one.languages for one in members}
+        missing = {task: languages for task, languages in holes.items() if languages}
+        values = [tasks[one.name].task_score for one in members if one.name in tasks]
+        return Average(name, None if missing else sum(values) / len(values), missing)
+
+    def official(self) -> dict[str, Any]:
+        """What evaluate.py returns, in percent. Where languages are missing there are scores by language only."""
+        found: dict[str, Any] = {}
+        for task in self.tasks:
+            series = task.series()
+            entry: dict[str, Any] = {metric: _percent(series[metric]) for metric in task.metrics}
+            for metric in task.metrics:
+                if not task.without(metric):
+                    entry[f"avg_{metric}"] = 100 * task.means(metric).including_english
+            if not task.missing:
+                entry["avg_metric"] = 100 * task.task_score
+            found[task.name] = entry
+        return found | {one.name: 100 * one.value for one in self.averages() if one.value is not None}
+
+    def as_json(self) -> dict[str, Any]:
+        """What evaluate.py returns, and under "viaduct" what it does not say: means without English, gaps, holes."""
+        return {
+            **self.official(),
+            "viaduct": {
+                "unit": "percent",
+                "tasks": {task.name: _details(task) for task in self.tasks},
+                "averages": {
+                    one.name: {
+                        "value": None if one.value is None else 100 * one.value,
+                        "missing": {task: list(languages) for task, languages in one.missing.items()},
+                    }
+                    for one in self.averages()
+                },
+                "notes": list(self.notes),
+            },
+        }
+
+
+def _details(task: TaskScores) -> dict[str, Any]:
+    return {
+        metric: {
+            "mean_including_english": 100 * task.means(metric).including_english,
+            "mean_excluding_english": _times_100(task.means(metric).excluding_english),
+            "transfer_gap": _times_100(task.transfer_gap(metric)),
+            "languages_missing": list(task.without(metric)),
+            "n": {language: task.by_language[language].counts(metric)[0] for language in values},
+            "n_missing": {language: task.by_language[language].counts(metric)[1] for language in values},
+        }
+        for metric, values in task.series().items()
+    }
+
+
+def _percent(values: Mapping[str, float]) -> dict[str, float]:
+    return {language: 100 * value for language, value in values.items()}
+
+
+def _times_100(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def unanswered(task: TaskScores) -> Iterator[str]:
+    """A note for the examples without a prediction, and for those of a metric that counts other examples."""
+    others = {metric for score in task.by_language.values() for metric in score.other_counts}
+    for metric in (task.metrics[0], *sorted(others)):
+        counts = {language: task.by_language[language].counts(metric) for language in task.series()[metric]}
+        missing = {language: count for language, (_, count) in counts.items() if count}
+        if missing:
+            name = f"{task.name} {metric}" if metric in others else task.name
+            share = f"{sum(missing.values()):,} of {sum(n for n, _ in counts.values()):,}"
+            yield f"{name}: no prediction for {share} examples, which count as wrong ({by_language(missing)})"
+
+
+def by_language(counts: Mapping[str, int]) -> str:
+    """ "de 5, sw 1,200"."""
+    return ", ".join(f"{language} {count:,}" for language, count in counts.items())
