@@ -114,7 +114,7 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
     scores: dict[str, list[float]] = {}
     for one in members:
         for score in one.use.scores:
-            scores.setdefault(str(score["metric"]), []).append(float(score["value"]))
+            scores.setdefault(score.metric, []).append(score.value)
     return ImageLine(
         arm=arm,
         image=use.image,

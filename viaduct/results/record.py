@@ -96,6 +96,17 @@ class CaptionSample(Record):
     written: str
 
 
+class CaptionScore(Record):
+    """How good captions written in one language are, or how well images are found by captions."""
+
+    language: str
+    """"all" for captions of all languages together."""
+    metric: str
+    value: float
+    n: int
+    signature: str
+
+
 class ImageUse(Record):
     """What use an encoder makes of images after its stage, on held-out captions."""
 
@@ -108,8 +119,7 @@ class ImageUse(Record):
     measured: str | None
     """The objective whose losses these are; None: the stage neither writes nor fills in captions."""
     losses: tuple[CaptionLoss, ...]
-    scores: tuple[dict[str, float | int | str], ...]
-    """{language, metric, value, n, signature}: of captions written, and of finding an image by its caption."""
+    scores: tuple[CaptionScore, ...]
     samples: tuple[CaptionSample, ...]
     seen_languages: tuple[str, ...]
     """With captions in training."""

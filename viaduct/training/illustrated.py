@@ -18,7 +18,7 @@ from viaduct.models.encoder import width
 from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
 from viaduct.models.towers import load_tower
 from viaduct.models.vision import CommonSpace, VisualPrefix
-from viaduct.results.record import CaptionSample, ImageUse
+from viaduct.results.record import CaptionSample, CaptionScore, ImageUse
 from viaduct.rows import Captioned, Picture
 from viaduct.runs.spec import Captions
 from viaduct.runs.stage import Context, JointWork
@@ -45,6 +45,7 @@ class Illustrated:
         self.context, self.asked, self.tokenizer, self.languages = context, asked, tokenizer, work.caption_languages
         self.names = tuple(one.name for one in asked.objectives)
         self.tower = load_tower(asked.tower, asked.tower_revision, max_tokens=asked.tower_tokens)
+        self.rows = {split: self._rows(split) for split in ("train", "dev")}
         self.train = self._order("train", asked, limits, work)
         self.held = self._order("dev", Captions(card=asked.card, skip_damaged=asked.skip_damaged), limits, work)
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
@@ -70,12 +71,18 @@ class Illustrated:
         data = caption_set(rows, self.languages, asked, work.seed)
         features = self._features(data.pictures)
         if features.missing:
-            data = caption_set([row for row in rows if row.id not in features.missing], self.languages, asked, work.seed)
+            data = caption_set(
+                [row for row in rows if row.id not in features.missing], self.languages, asked, work.seed
+            )
             features = self._features(data.pictures)
         encoded = cached(data.captions, self.tokenizer, (), limits, self.context.cache)
         visual = self.tower.tokens if any(name in PREFIXED for name in self.names) else 0
         order = Order(encoded.lengths + visual, encoded.widths, work.training.batch_tokens, work.seed)
         return CaptionOrder(data, encoded, features, asked, order)
+
+    def _rows(self, split: str) -> list[Captioned]:
+        loaded = [row for code in self.languages for row in self.context.load(self.asked.card, split, code).rows]
+        return [row for row in loaded if isinstance(row, Captioned)]
 
     def _features(self, pictures: Sequence[tuple[str, Picture]]) -> Features:
         return build_features(
@@ -109,7 +116,7 @@ class Illustrated:
         chosen = held_out(self.held.data, self.asked.dev_captions)
         held = Held(self.held, chosen, self.tokenizer.pad_token_id)
         objective = measured_objective(self.names)
-        scores: list[dict[str, float | int | str]] = []
+        scores: list[CaptionScore] = []
         samples: tuple[CaptionSample, ...] = ()
         if "ar_caption" in self.names:
             few = Held(self.held, held_out(self.held.data, min(WRITTEN, len(chosen))), self.tokenizer.pad_token_id)
@@ -132,6 +139,31 @@ class Illustrated:
             seen_languages=self.languages,
         )
 
+    def _written_scores(self, chosen: Array, texts: Sequence[str]) -> list[CaptionScore]:
+        """chrF, BLEU and CIDEr-D by language; CIDEr-D only where 100 images tell rare words from frequent ones."""
+        data, found = self.held.data, []
+        for code in self.languages:
+            given = {
+                self.held.ids[int(data.image_of[at])]: text
+                for at, text in zip(chosen.tolist(), texts, strict=True)
+                if data.captions[at].language == code
+            }
+            gold = [row for row in self.rows["dev"] if row.language == code and row.id in given]
+            if not gold:
+                continue
+            known = [row for split in ("dev", "train") for row in self.rows[split] if row.language == code]
+            few = len({row.id for row in known}) < FEWEST_IMAGES
+            predictions = {id: Prediction(id, code, text) for id, text in given.items()}
+            scores = caption_scores(gold, predictions, documents=known, few_images=few)
+            found += [_score(code, score) for score in scores if not (few and score.metric == "cider_d")]
+        return found
+
+    def _recall(self, chosen: Array, similarities_CN: Array) -> list[CaptionScore]:
+        """How often a caption's image, and an image's caption, is found among the held-out ones of all languages."""
+        images, owner = np.unique(self.held.data.image_of[chosen], return_inverse=True)
+        scores = caption_retrieval(similarities_CN[:, images].T, owner.tolist())
+        return [_score("all", score) for score in scores]
+
     def _samples(self, chosen: Array, texts: Sequence[str]) -> tuple[CaptionSample, ...]:
         """The first held-out images with their captions, small enough for a page."""
         data = self.held.data
@@ -145,3 +177,7 @@ class Illustrated:
             caption = data.captions[at]
             found.append(CaptionSample(image=uri, language=caption.language, reference=caption.text, written=text))
         return tuple(found)
+
+
+def _score(language: str, score: Score) -> CaptionScore:
+    return CaptionScore(language=language, metric=score.metric, value=score.value, n=score.n, signature=score.signature)
