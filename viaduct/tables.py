@@ -1,4 +1,4 @@
-"""What `tasks`, `plan` and `status` print, as plain text. Nothing here decides anything."""
+"""What `tasks`, `plan`, `score` and `status` print, as plain text. Nothing here decides anything."""
 
 from __future__ import annotations
 
@@ -185,8 +185,8 @@ def scores(found: Scores) -> str:
     lines = [line for one in found.tasks for line in _means(one)]
     parts.append(table(header, lines, frozenset({2, 3, 4, 5, 6})))
     parts.append(
-        "incl. English: the mean over all languages, which is the official score. gap: English minus the mean of the"
-        " others.\nmissing: examples without prediction, which count as wrong."
+        "incl. English: the mean over all languages, as XTREME counts. gap: English minus the mean of the others.\n"
+        "missing: examples without prediction, which count as wrong."
     )
     holes = [f"{one.name}: partial, without {' '.join(one.missing)}" for one in found.tasks if one.missing]
     parts += ["\n".join(holes)] if holes else []

@@ -17,6 +17,7 @@ from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.scores import Member, Scores, TaskScores, unanswered
 from viaduct.results.submission import FOLDERS
 from viaduct.tasks.card import Dataset, Task, locate, read
+from viaduct.tasks.registry import TASKS, known
 from viaduct.tasks.registry import task as card_of
 
 BENCHMARK = tuple(Member(folder.card, folder.card, folder.group) for folder in FOLDERS)
@@ -79,6 +80,10 @@ def _folders(predictions: Path) -> list[tuple[Task, Path]]:
     order = {member.card: place for place, member in enumerate(BENCHMARK)}
     folders = {path.parent for path in predictions.glob(f"*/*{SUFFIX}")}
     ordered = sorted(folders, key=lambda folder: (order.get(folder.name, len(order)), folder.name))
+    for folder in ordered:
+        if not known(folder.name):
+            error = unknown("task", folder.name, [card.name for card in TASKS])
+            raise UsageError(f"{folder}: {error}, or name the file with your own card: --task FILE.py")
     return [(card_of(folder.name), folder) for folder in ordered]
 
 
