@@ -15,12 +15,15 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from viaduct.errors import UsageError
+from viaduct.models import vision
+from viaduct.models.encoder import save_encoder
 from viaduct.results.record import ImageUse, Retained
 from viaduct.rows import Captioned, Picture, Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
 from viaduct.runs.stage import Context, JointWork
-from viaduct.training import joint
+from viaduct.training import joint, replayed
 
+BOTH = ("tiny-pair", "tiny-tagged")
 CAPTIONED = ("en", "de", "ru")
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "cyan", "magenta", "brown", "orange", "grey", "pink")
 TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=400, max_length=32, evaluations=2)
@@ -28,13 +31,12 @@ TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=4
 
 def captioned(folder: Path, split: str, count: int) -> dict[str, list[Row]]:
     """Language -> rows: an image is of one colour, and its caption is the word of the same number."""
-    drawn = np.random.default_rng(0 if split == "train" else 1)
     rows: dict[str, list[Row]] = {code: [] for code in CAPTIONED}
     for at in range(count):
         word = at % len(COLOURS)
         image = Image.new("RGB", (16, 16), COLOURS[word])
         path = folder / f"{split}-{at}.png"
-        image.paste("white", (int(drawn.integers(12)), int(drawn.integers(12)), 14, 14))
+        image.paste("navy", (at % 7, at % 5, 8 + at % 3, 14))
         image.save(path)
         for code in CAPTIONED:
             words = tiny.LANGUAGES[code]
@@ -47,33 +49,216 @@ def captioned(folder: Path, split: str, count: int) -> dict[str, list[Row]]:
 def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function from a stage's work to its context."""
     encoder = tmp_path / "made" / "encoder"
-    tiny.save(tiny.encoder(tiny_tokenizer), tiny_tokenizer, encoder)
+    save_encoder(tiny.encoder(tiny_tokenizer), tiny_tokenizer, encoder)
     (tmp_path / "images").mkdir()
     known: dict[tuple[str, str, str], list[Row]] = {}
     for split, count in (("train", 36), ("dev", 12)):
         for code, rows in captioned(tmp_path / "images", split, count).items():
             known["pictures", split, code] = rows
     for code in tiny.LANGUAGES:
-        lines = [Sentence(str(at), code, text) for at, text in enumerate(tiny.sentences(code) * 8)]
-        known["text", "train", code] = list(lines)
-    for name, kind in (("pairs", "pair"), ("tags", "tagged")):
-        for split, seed in (("train", 1), ("dev", 2)):
-            known[name, split, "en"] = list(tiny.rows(kind, 24, seed=seed))
-    cards = {name: tiny.card(name, kind) for name, kind in (("pairs", "pair"), ("tags", "tagged"))}
-    cards |= {"text": tiny.card("text", "text"), "pictures": tiny.card("pictures", "captioned")}
-    for module in ("viaduct.training.joint", "viaduct.training.replayed"):
-        monkeypatch.setattr(f"{module}.task", cards.__getitem__)
+        lines = [f"{text} {at}" for at, text in enumerate(tiny.sentences(code) * 8)]
+        known["text", "train", code] = [Sentence(str(at), code, text) for at, text in enumerate(lines)]
+    for kind in ("pair", "tagged"):
+        known[f"tiny-{kind}", "train", "en"] = tiny.rows(kind, 24)
+        known[f"tiny-{kind}", "dev", "en"] = tiny.rows(kind, 12, offset=50)
+    cards = {
+        **{card.name: card for card in tiny.CARDS.values()},
+        "text": tiny.card("text"),
+        "pictures": tiny.card("captioned"),
+    }
+    for module in (joint, replayed):
+        monkeypatch.setattr(module, "task", cards.__getitem__)
 
-    def context(name: str = "a", **settings: Any) -> Context:
-        work = JointWork(**{"training": TRAINING, "seed": 1} | settings)
-        return tiny.context(tmp_path / name, work, known, encoder=str(encoder))
+    def context(name: str, **settings: Any) -> Context:
+        work = JointWork(**{"training": TRAINING, "seed": 1, **settings})
+        return tiny.context(work, tmp_path / name, known, encoder=encoder)
 
     return context
+
+
+def seen(**settings: Any) -> dict[str, Any]:
+    """A stage that is shown the pictures."""
+    captions = Captions(**{"card": "pictures", "tower": "patches", "tower_layers": 0, "dev_captions": 36, **settings})
+    return {"captions": captions, "caption_languages": CAPTIONED}
+
+
+def asked(*names: str) -> tuple[Objective, ...]:
+    return tuple(Objective(name=name) for name in names)  # type: ignore[arg-type]
+
+
+REPLAYED = {"replay": Replay(batch_tokens=128, lines=40), "replay_languages": ("en", "de")}
 
 
 def weights(context: Context) -> dict[str, torch.Tensor]:
     return load_file(context.directory / "encoder" / "model.safetensors")
 
 
-def test_tests_are_written() -> None:
-    raise NotImplementedError
+def steps(context: Context) -> list[joint.JointBatch]:
+    stage = joint.Joint(context)
+    return [stage.batch_at(step) for step in range(stage.mixed.steps)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tasks": BOTH},
+        {"tasks": ("tiny-pair",), **REPLAYED},
+        {"training": TRAINING, **REPLAYED, "retention": Retention(kl=0.5, l2_sp=0.01)},
+        seen(),
+        {**seen(objectives=asked("mlm_caption")), **REPLAYED},
+        seen(objectives=asked("contrastive", "itm", "imagine")),
+        seen(objectives=asked("contrastive"), contrast="softmax", negatives=5, tower_layers=1),
+        {**seen(image="none"), "tasks": ("tiny-pair",)},
+        seen(objectives=asked("contrastive"), image="text"),
+        {**seen(), "retention": Retention(lora_rank=4, interpolate=0.5, freeze_embeddings=True)},
+    ],
+    ids=["tasks", "replay", "kl", "captions", "mlm", "apart", "softmax", "without", "text", "lora"],
+)
+def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
+    context = make("a", **settings)
+    spent = joint.run(context)
+    before, after = load_file(Path(context.encoder) / "model.safetensors"), weights(context)
+    assert {name: tensor.shape for name, tensor in before.items()} == {n: t.shape for n, t in after.items()}
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    log = json.loads((context.directory / "training.json").read_text())
+    assert spent.tokens == log["tokens"] > 0
+    assert log["steps"] == 6
+    assert sum(log["steps_by_member"].values()) in (0, 6)
+    AutoModel.from_pretrained(context.directory / "encoder")
+    retained = Retained.model_validate_json((context.directory / "retention.json").read_text())
+    assert retained.distance > 0
+    assert set(retained.before) == set(retained.after) == set(settings.get("replay_languages", ()))
+
+
+@pytest.mark.parametrize(
+    "settings", [{**seen(), **REPLAYED, "tasks": ("tiny-pair",)}, seen(objectives=asked("contrastive"))]
+)
+def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settings: dict[str, Any]) -> None:
+    once, broken = make("a", **settings), make("b", **settings)
+    joint.run(once)
+    calls = 0
+
+    class Broken(Exception):
+        pass
+
+    def progress(done: float, total: float, note: str) -> None:
+        nonlocal calls
+        calls += note.startswith("step")
+        if calls == 4:
+            raise Broken
+
+    with pytest.raises(Broken):
+        joint.run(tiny.with_progress(broken, progress))
+    joint.run(broken)
+    one, other = weights(once), weights(broken)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for name in ("images.json", "retention.json"):
+        assert (once.directory / name).read_bytes() == (broken.directory / name).read_bytes()
+
+
+def test_arms_that_differ_in_the_image_share_captions_order_objectives_and_masks(make: Any) -> None:
+    images = ("true", "null", "shuffled_caption", "shuffled_image", "noise", "none")
+    batches = {image: steps(make(image, **seen(image=image))) for image in images}
+    for image in images[1:]:
+        for one, other in zip(batches["true"], batches[image], strict=True):
+            assert one.main.objective == other.main.objective
+            assert torch.equal(one.main.text.ids_BL, other.main.text.ids_BL)
+            assert torch.equal(one.main.image_B, other.main.image_B)
+    masks = {}
+    for image in ("true", "none"):
+        context = make(f"masks-{image}", **seen(image=image, objectives=asked("mlm_caption")))
+        stage = joint.Joint(context)
+        batch = stage.batch_at(0).main
+        torch.manual_seed(5)
+        masks[image] = stage.illustrated.asking.masking(batch.text.ids_BL, batch.text.mask_BL)[0]
+    assert torch.equal(masks["true"], masks["none"])
+
+
+def test_controls_show_what_they_say(make: Any) -> None:
+    shown = {}
+    for image in ("true", "shuffled_caption", "shuffled_image", "noise"):
+        stage = joint.Joint(make(image, **seen(image=image)))
+        order, features = stage.illustrated.train, stage.illustrated.train.features
+        for step in range(12):
+            batch = order.batch(step, 1)
+            for image_at, patches_PV in zip(batch.image_B.tolist(), batch.patches_BPV.numpy(), strict=True):
+                own = features.tokens([order.ids[image_at]])[0]
+                found = [at for at, id in enumerate(order.ids) if np.array_equal(features.tokens([id])[0], patches_PV)]
+                shown.setdefault(image, []).append((image_at, found, np.array_equal(own, patches_PV)))
+    assert all(same for _, _, same in shown["true"])
+    assert not any(same for _, _, same in shown["shuffled_caption"])
+    assert not any(same for _, _, same in shown["shuffled_image"])
+    wrong = {at: set() for at, _, _ in shown["shuffled_image"]}
+    for at, found, _ in shown["shuffled_image"]:
+        wrong[at].update(found)
+    assert all(len(found) == 1 for found in wrong.values()), "always the same wrong image"
+    drawn = {at: set() for at, _, _ in shown["shuffled_caption"]}
+    for at, found, _ in shown["shuffled_caption"]:
+        drawn[at].update(found)
+    assert max(len(found) for found in drawn.values()) > 1, "another one for every caption"
+    assert not any(found for _, found, _ in shown["noise"])
+
+
+def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(make: Any) -> None:
+    training = TRAINING.model_copy(update={"max_steps": 120, "learning_rate": 4e-3, "batch_tokens": 1200})
+    gains, texts = {}, []
+    for image in ("true", "shuffled_image"):
+        context = make(image, training=training, **seen(image=image, null_share=0.0, label_smoothing=0.0))
+        joint.run(context)
+        use = ImageUse.model_validate_json((context.directory / "images.json").read_text())
+        gains[image] = np.mean([(loss.wrong - loss.true) / loss.tokens for loss in use.losses])
+        texts.append(use.samples)
+    assert gains["true"] > 0.2
+    assert gains["true"] > 3 * abs(gains["shuffled_image"])
+    words = {word: at for code in CAPTIONED for at, word in enumerate(tiny.LANGUAGES[code])}
+    named = [[words.get(text.split()[0]) for text in (one.written, one.reference)] for one in texts[0] if one.written]
+    assert sum(mine == right for mine, right in named) >= len(texts[0]) / 2, named
+
+
+def test_members_are_drawn_by_the_mixture(make: Any) -> None:
+    work = JointWork(tasks=BOTH, training=TRAINING, seed=1)
+    rows = {"a": 100, "b": 400}
+    assert joint.shares(rows, work).tolist() == pytest.approx([0.2, 0.8])
+    capped = work.model_copy(update={"mixture": Mixture(cap=100)})
+    assert joint.shares(rows, capped).tolist() == [0.5, 0.5]
+    warm = work.model_copy(update={"mixture": Mixture(sampling="temperature", cap=None, temperature=2.0)})
+    assert joint.shares(rows, warm).tolist() == pytest.approx([1 / 3, 2 / 3])
+    alike = work.model_copy(update={"mixture": Mixture(sampling="uniform")})
+    assert joint.shares(rows, alike).tolist() == [0.5, 0.5]
+    batches = steps(make("a", tasks=BOTH, training=TRAINING.model_copy(update={"max_steps": 40})))
+    names = [batch.member for batch in batches]
+    assert set(names) == set(BOTH)
+    firsts = [batch.main.examples.tolist() for batch in batches if batch.member == "tiny-pair"]
+    assert firsts != sorted(firsts)
+
+
+def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make: Any, tmp_path: Path) -> None:
+    """The same rows in batches of the same plan reach the same loss; only the order of epochs differs by its seed."""
+    context = make("a", tasks=("tiny-pair",), training=TRAINING.model_copy(update={"max_steps": 30}))
+    joint.run(context)
+    log = json.loads((context.directory / "training.json").read_text())
+    assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"]
+    assert (context.directory / "heads" / "pair-no-yes" / "head.safetensors").is_file()
+
+
+def test_interpolation_and_lora_end_where_they_say(make: Any) -> None:
+    plain, half = make("a", tasks=("tiny-pair",)), make("b", tasks=("tiny-pair",), retention=Retention(interpolate=0.5))
+    joint.run(plain)
+    joint.run(half)
+    before, after, between = load_file(Path(plain.encoder) / "model.safetensors"), weights(plain), weights(half)
+    for name, tensor in before.items():
+        torch.testing.assert_close(between[name], (tensor + after[name]) / 2, atol=1e-6, rtol=0)
+    low = make("c", tasks=("tiny-pair",), retention=Retention(lora_rank=2))
+    joint.run(low)
+    for name, tensor in weights(low).items():
+        change = tensor - before[name]
+        if tensor.ndim == 2 and "embeddings" not in name:
+            assert torch.linalg.matrix_rank(change, tol=1e-5) <= 2
+        else:
+            assert torch.equal(tensor, before[name]), name
+
+
+def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "ABSOLUTE_POSITIONS", set())
+    with pytest.raises(UsageError, match="no absolute positions"):
+        joint.run(make("a", **seen()))

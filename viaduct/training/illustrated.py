@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,8 @@ from viaduct.encode.cache import cached
 from viaduct.encode.features import Features, build_features
 from viaduct.encode.images import open_picture
 from viaduct.encode.tokens import Array, Limits
+from viaduct.metrics.captions import FEWEST_IMAGES, caption_retrieval, caption_scores
+from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
 from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
 from viaduct.models.towers import load_tower
@@ -65,15 +68,12 @@ class Illustrated:
         return [self.train.encoded.ids, self.held.encoded.ids]
 
     def _order(self, split: str, asked: Captions, limits: Limits, work: JointWork) -> CaptionOrder:
-        rows: list[Captioned] = []
-        for code in self.languages:
-            rows += [row for row in self.context.load(asked.card, split, code).rows if isinstance(row, Captioned)]
+        rows = self.rows[split]
         data = caption_set(rows, self.languages, asked, work.seed)
         features = self._features(data.pictures)
         if features.missing:
-            data = caption_set(
-                [row for row in rows if row.id not in features.missing], self.languages, asked, work.seed
-            )
+            rows = [row for row in rows if row.id not in features.missing]
+            data = caption_set(rows, self.languages, asked, work.seed)
             features = self._features(data.pictures)
         encoded = cached(data.captions, self.tokenizer, (), limits, self.context.cache)
         visual = self.tower.tokens if any(name in PREFIXED for name in self.names) else 0
