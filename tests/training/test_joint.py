@@ -138,16 +138,16 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settin
     joint.run(once)
     calls = 0
 
-    class Broken(Exception):
+    class BrokenOffError(Exception):
         pass
 
     def progress(done: float, total: float, note: str) -> None:
         nonlocal calls
         calls += note.startswith("step")
         if calls == 4:
-            raise Broken
+            raise BrokenOffError
 
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenOffError):
         joint.run(tiny.with_progress(broken, progress))
     joint.run(broken)
     one, other = weights(once), weights(broken)
