@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import tiny
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
+from viaduct import api
 from viaduct.cli import app
+from viaduct.encode.images import examine
 from viaduct.models.encoder import save_encoder
+from viaduct.rows import Captioned
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
+from viaduct.tasks.card import read
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,6 +82,56 @@ def test_a_name_that_is_taken_is_refused(new_user: Path) -> None:
     planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
     assert planned.exit_code != 0
     assert "the name 'xnli' is taken" in str(planned.exception) + planned.output
+
+
+CAPTIONS: dict[str, object] = {"en": "A kite.", "sw": ["Tiara.", "Tiara nyekundu."]}
+
+
+def write_tar(folder: Path, image: bytes) -> None:
+    with tarfile.open(folder / "train-0.tar", "w") as archive:
+        for name, content in (("kite.png", image), ("kite.json", json.dumps({"captions": CAPTIONS}).encode())):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def write_folder(folder: Path, image: bytes) -> None:
+    (folder / "train").mkdir()
+    (folder / "train" / "kite.png").write_bytes(image)
+    record = {"file_name": "kite.png", "text": CAPTIONS}
+    (folder / "train" / "metadata.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def write_parquet(folder: Path, image: bytes) -> None:
+    columns = {"image": [{"bytes": image, "path": "kite.png"}]}
+    columns |= {language: [made] for language, made in CAPTIONS.items()}  # type: ignore[dict-item]
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "train-0.parquet")
+
+
+@pytest.mark.parametrize("write", [write_tar, write_folder, write_parquet])
+def test_ones_own_pictures_in_each_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
+) -> None:
+    for known in ("_BY_NAME", "_FILE_OF"):
+        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
+    monkeypatch.chdir(tmp_path)
+    card = next(block for block in blocks("docs/adding_a_task.md", "python") if 'name="my_pictures"' in block)
+    Path("my_pictures.py").write_text(card, encoding="utf-8")
+    Path("data/pictures").mkdir(parents=True)
+    drawn = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(drawn, format="PNG")
+    write(Path("data/pictures"), drawn.getvalue())
+    checked = CliRunner().invoke(app, ["check", "my_pictures.py", "--data", "data"])
+    assert checked.exit_code == 0, checked.output
+    (found,) = api.check("my_pictures.py", data=Path("data"))
+    assert [(one.language, one.rows, one.images and one.images.captions) for one in found.holdings] == [
+        ("en", 1, 1),
+        ("sw", 1, 2),
+    ]
+    read_back = read(registry.task("my_pictures"), Path("data"), "sw", "train").rows
+    rows = [row for row in read_back if isinstance(row, Captioned)]
+    assert rows[0].captions == tuple(CAPTIONS["sw"])  # type: ignore[arg-type]
+    assert examine(rows).words() == "images: 1, none of them bad"
 
 
 def test_the_readme_recipe_is_a_recipe() -> None:

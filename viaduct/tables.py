@@ -112,15 +112,15 @@ def _held(held: Holding) -> tuple[str, ...]:
 
 def _named(holdings: Sequence[Holding], what: Literal["missing", "shared"], words: str) -> list[str]:
     """A line for every split that has such images, with the first names; languages with the same ones together."""
-    languages: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    languages: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
     for held in holdings:
         names: tuple[str, ...] = () if held.images is None else getattr(held.images, what)
         if names:
-            languages.setdefault((held.split, names), []).append(held.language)
+            languages.setdefault((held.split, held.rows, names), []).append(held.language)
     return [
-        f"{words}: {len(names):,} images of {split} {' '.join(codes)}: {', '.join(names[:3])}"
+        f"{words}: {len(names):,} of {rows:,} images of {split} {' '.join(codes)}: {', '.join(names[:3])}"
         + (", ..." if len(names) > 3 else "")
-        for (split, names), codes in languages.items()
+        for (split, rows, names), codes in languages.items()
     ]
 
 

@@ -353,10 +353,10 @@ def test_an_examination_counts_and_names_the_bad_images_and_refuses_none(tmp_pat
         ("4", gone, "missing"),
     ]
     words = found.words(named=2)
-    assert words.startswith("4 images, 3 of them bad: 2 not an image, 1 missing\n")
+    assert words.startswith("images: 4, bad: 3 (2 not an image, 1 missing)\n")
     assert "text.png" in words and "gone.png" not in words and words.endswith("and 1 more")
     assert steps[-1] == (4, 4)
-    assert examine(rows[:1]).words() == "1 images, all good"
+    assert examine(rows[:1]).words() == "images: 1, none of them bad"
 
 
 def test_torch_is_not_needed() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,60 @@ def test_a_language_that_a_shared_file_lacks_is_absent_and_the_file_is_not_damag
         assert found.damaged == ()
     xnli = dict(api.check("xnli", data=tmp_path / "data")[0].absent)
     assert "ur" in xnli["test"] and "de" not in xnli["test"]
+
+
+COCO = {"train": (1, 2, 3), "val": (3, 4)}
+"""Split -> images; number 3 is in both, and 2 is not on disk."""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """COCO's files: English captions of every image, Swahili ones of the evaluation images only."""
+    folder = tmp_path / "pictures" / "coco"
+    (folder / "annotations").mkdir(parents=True)
+    for split, ids in COCO.items():
+        (folder / f"{split}2017").mkdir()
+        for id in set(ids) - {2}:
+            (folder / f"{split}2017" / f"{id}.jpg").write_bytes(b"")
+        content = {
+            "info": {"origin": "people"},
+            "images": [{"id": id, "file_name": f"{id}.jpg"} for id in ids],
+            "annotations": [{"id": id, "image_id": id, "caption": "A kite."} for id in ids]
+            + [{"id": 9, "image_id": ids[0], "caption": "A long red kite."}],
+        }
+        for suffix in ("", ".sw") if split == "val" else ("",):
+            path = folder / "annotations" / f"captions_{split}2017{suffix}.json"
+            path.write_text(json.dumps(content), encoding="utf-8")
+    return folder.parent
+
+
+def test_images_are_counted_and_those_missing_or_shared_are_named(pictures: Path) -> None:
+    (found,) = api.check("coco", data=pictures)
+    held = {(one.split, one.language): one for one in found.holdings}
+    assert set(held) == {("train", "en"), ("dev", "en"), ("dev", "sw")}
+    train, dev, swahili = held["train", "en"].images, held["dev", "en"].images, held["dev", "sw"]
+    assert train is not None and dev is not None and swahili.images is not None
+    assert (train.captions, train.fewest, train.most, train.absent, dev.missing) == (4, 1, 2, 0, ())
+    assert [Path(path).name for path in train.missing] == ["2.jpg"]
+    english = held["train", "en"]
+    assert (english.median_length, english.longest, english.duplicates) == (7, 16, 1)
+    assert (train.shared, dev.shared, held["dev", "en"].overlap) == ((), ("3",), 1)
+    assert (swahili.images.shared, swahili.trained_on) == (("3",), "coco train")  # though training is English only
+
+
+def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["check", "coco", "--data", str(pictures)])
+    assert done.exit_code == 0, done.output
+    train = next(line for line in done.output.splitlines() if line.startswith("train"))
+    assert train.split() == ["train", "en", "official", "3", "118,287", "4", "1-2", "7", "16", "1", "0", "1", "-"]
+    assert f"not on disk: 1 of 3 images of train en: {pictures}/coco/train2017/2.jpg" in done.output
+    assert "in training rows too: 1 of 2 images of dev en sw: 3" in done.output
+    for image in (pictures / "coco").glob("*/*.jpg"):
+        image.unlink()
+    for split in COCO:
+        (pictures / "coco" / f"{split}2017").rmdir()
+    (found,) = api.check("coco", data=pictures)
+    assert [one.images and one.images.absent for one in found.holdings] == [3, 2, 2]
 
 
 def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:

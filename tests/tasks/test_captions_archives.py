@@ -49,8 +49,9 @@ def test_a_sample_is_an_image_and_its_captions(tmp_path: Path) -> None:
     path = tar(
         tmp_path / "a.tar",
         {
-            "one.jpg": b"jpeg",
-            "one.txt": "A kite.\r\nA red kite.\n",
+            "./one.jpg": b"jpeg",
+            "._one.jpg": b"what a Mac adds",
+            "./one.txt": "A kite.\r\nA red kite.\n",
             "deep/two.json": json.dumps({"caption": "A bridge.", "url": "x"}),
             "deep/two.PNG": b"png",
             "deep/two.cls": b"3",
@@ -58,7 +59,7 @@ def test_a_sample_is_an_image_and_its_captions(tmp_path: Path) -> None:
         },
     )
     assert rows(WEB, path) == [
-        Captioned("one", "en", Picture(str(path), "one.jpg"), ("A kite.", "A red kite."), "people"),
+        Captioned("one", "en", Picture(str(path), "./one.jpg"), ("A kite.", "A red kite."), "people"),
         Captioned("deep/two", "en", Picture(str(path), "deep/two.PNG"), ("A bridge.",), "people"),
     ]
 
@@ -99,6 +100,7 @@ def test_an_object_of_languages_gives_the_rows_that_have_the_language(tmp_path: 
         ({"a.txt": "A kite."}, r"the sample 'a' has 0 images \(its members: a.txt\)"),
         ({"a.b.jpg": b"", "a.b.txt": "A kite.", "a.txt": "x"}, "the sample 'a' has 0 images.*a.b.jpg"),
         ({"a.jpg": b"", "a.png": b"", "a.txt": "A kite."}, "the sample 'a' has 2 images"),
+        ({"a.jpg": b"", "a.JPG": b"", "a.txt": "x"}, "the members 'a.jpg' and 'a.JPG' differ in case only"),
         ({"a.jpg": b"", "a.txt": "A kite.\n\nA bridge.\n"}, "member a.txt: the caption is empty"),
         ({"a.jpg": b"", "a.txt": ""}, "member a.txt: the caption is empty"),
         ({"a.jpg": b"", "a.txt": b"Br\xfccke"}, "member a.txt: not UTF-8"),

@@ -202,11 +202,11 @@ class Examination:
     def words(self, named: int = 5) -> str:
         """How many images are bad, by fault, with the messages of the first `named` ones."""
         if not self.bad:
-            return f"{self.examined:,} images, all good"
+            return f"images: {self.examined:,}, none of them bad"
         counts = Counter(one.fault for one in self.bad).most_common()
         parts = ", ".join(f"{count:,} {fault}" for fault, count in counts)
         more = len(self.bad) - named
-        lines = [f"{self.examined:,} images, {len(self.bad):,} of them bad: {parts}"]
+        lines = [f"images: {self.examined:,}, bad: {len(self.bad):,} ({parts})"]
         lines += [one.message for one in self.bad[:named]]
         return "\n".join(lines + ([f"and {more:,} more"] if more > 0 else []))
 

@@ -118,9 +118,12 @@ def _samples(path: Path) -> dict[str, dict[str, str]]:
     """Name -> {ending: member}, in the order of the tar file."""
     samples: dict[str, dict[str, str]] = {}
     for member in tar_members(path):
-        folder, _, file = member.rpartition("/")
+        folder, slash, file = member.removeprefix("./").rpartition("/")
         stem, _, ending = file.partition(".")
-        samples.setdefault(f"{folder}/{stem}" if folder else stem, {})[ending.lower()] = member
+        endings = samples.setdefault(folder + slash + stem, {})
+        if endings.setdefault(ending.lower(), member) != member:
+            message = f"the members '{endings[ending.lower()]}' and '{member}' differ in case only"
+            raise DataError(message, path=path, fix="give every image a name of its own")
     used = {*PICTURES, "json", "txt"}
     return {name: endings for name, endings in samples.items() if used & set(endings)}
 

@@ -2,6 +2,7 @@
 
     multi30k/data/task1/image_splits/val.txt    1018148011.jpg
     multi30k/data/task1/raw/val.de.gz           Zwei Kinder tragen einen Drachen.
+    flickr30k/flickr30k-images/1018148011.jpg   (or multi30k/images/; for test_coco COCO's folders)
 
 Task 1: one English description of each photograph and its translations by people. Task 2: five English and five German
 descriptions of each, written independently of one another.

@@ -2,6 +2,8 @@
 
 A line of xFlickrCO/annotations/sw/test.jsonl would be:
     {"sentences": ["Mtoto anarusha tiara."], "id": "1007129816", "img_path": "1007129816.jpg"}
+
+The images are looked for in the folders of Flickr30k and COCO.
 """
 
 from __future__ import annotations
