@@ -1,0 +1,195 @@
+"""Where a tower's features lie: finished shards that are never written again, found by the content of the picture.
+
+    meta.json                the tower's key, and the shape of its features
+    features-00000.npy       tokens_NPD float16
+    pooled-00000.npy         vector_ND float32
+    pictures-00000.npy       (N, 32) uint8: SHA-256 of each picture's pixels
+    shard-00000.json         written last: without it the three files above are not there. Their hashes.
+    places-00000.npy         (M, 2, 32) uint8: where pictures were found -> their content, so that a picture whose file
+                             has not changed is not opened again
+    lock                     held by the process that computes; what it leaves unfinished is removed by the next
+
+Shape letters: N pictures of a shard, P tokens, D width, M places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from viaduct.errors import DataError
+from viaduct.results.store import canonical, write_atomic
+
+FORMAT = 1
+"""Raised when the files' meaning changes."""
+DIGEST_BYTES = 32
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Shards:
+    """The shards of one tower; several processes may read and add at the same time."""
+
+    def __init__(self, root: Path, key: str, num_tokens: int, width: int) -> None:
+        self.root, self.num_tokens, self.width = root, num_tokens, width
+        self.meta = {"format": FORMAT, "key": key, "tokens": num_tokens, "width": width}
+        self.rows: dict[bytes, tuple[int, int]] = {}
+        """Content of a picture -> (shard, row)."""
+        self.places: dict[bytes, bytes] = {}
+        """Place of a picture -> its content."""
+        self.tokens: dict[int, Array] = {}
+        """Shard -> tokens_NPD, memory-mapped."""
+        self.vectors: dict[int, Array] = {}
+        self._read_places: set[str] = set()
+        self._check_meta()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for what other processes have finished since. Raises DataError for a damaged shard."""
+        for path in sorted(self.root.glob("shard-*.json")):
+            number = _number(path)
+            if number not in self.tokens:
+                self._open(number, _marker(path))
+        for path in sorted(self.root.glob("places-*.npy")):
+            if path.name not in self._read_places:
+                self._read_places.add(path.name)
+                pairs = _readable(path)
+                if pairs is not None:
+                    self.places.update((place.tobytes(), content.tobytes()) for place, content in pairs)
+
+    def _check_meta(self) -> None:
+        path = self.root / "meta.json"
+        if not path.exists():
+            return
+        found = _marker(path)
+        if found != self.meta:
+            raise DataError(f"describes other features ({found})", path=path, fix=f"remove the folder {self.root}")
+
+    def _open(self, number: int, marker: Mapping[str, Any]) -> None:
+        rows = int(marker["rows"])
+        tokens = self._map("features", number, (rows, self.num_tokens, self.width), np.float16)
+        vectors = self._map("pooled", number, (rows, self.width), np.float32)
+        contents = self._map("pictures", number, (rows, DIGEST_BYTES), np.uint8)
+        self.rows.update((content.tobytes(), (number, row)) for row, content in enumerate(np.array(contents)))
+        self.tokens[number], self.vectors[number] = tokens, vectors
+
+    def _map(self, what: str, number: int, shape: tuple[int, ...], dtype: type) -> Array:
+        path = self._path(what, number)
+        try:
+            # A plain view: every access to a memmap object costs more than the copy of a row.
+            array: Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(number, path, str(error)) from error
+        if array.shape != shape or array.dtype != dtype:
+            raise self._damaged(number, path, f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+        return array
+
+    def _path(self, what: str, number: int) -> Path:
+        return self.root / f"{what}-{number:05d}.npy"
+
+    def _damaged(self, number: int, path: Path, why: str) -> DataError:
+        marker = self.root / f"shard-{number:05d}.json"
+        return DataError(
+            f"damaged: {why}", path=path, fix=f"remove {marker} and start again: only its pictures are computed anew"
+        )
+
+    @contextmanager
+    def locked(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """The right to add; `waiting` is called every second until another process gives it up."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / "lock")
+        while True:
+            try:
+                lock.acquire(timeout=1.0)
+                break
+            except Timeout:
+                waiting()
+        try:
+            for left in self.root.glob(".*.tmp"):
+                left.unlink()
+            if not (self.root / "meta.json").exists():
+                write_atomic(self.root / "meta.json", canonical(self.meta))
+            self.refresh()
+            yield
+        finally:
+            lock.release()
+
+    def add(self, contents: Sequence[bytes], tokens_NPD: Array, vector_ND: Array) -> None:
+        """Write one more shard; only inside `locked`."""
+        taken = {_number(path) for path in self.root.glob("shard-*.json")}
+        number = next(one for one in range(len(taken) + 1) if one not in taken)
+        arrays = {"features": tokens_NPD, "pooled": vector_ND, "pictures": _bytes(contents)}
+        hashes = {what: _save(self._path(what, number), array) for what, array in arrays.items()}
+        marker = {"rows": len(contents), "sha256": hashes}
+        write_atomic(self.root / f"shard-{number:05d}.json", canonical(marker))
+        self._open(number, marker)
+
+    def remember(self, places: Mapping[bytes, bytes]) -> None:
+        """Write down where pictures of this content were found; only inside `locked`."""
+        if not places:
+            return
+        number = 1 + max((_number(path) for path in self.root.glob("places-*.npy")), default=-1)
+        pairs = np.stack([_bytes(places.keys()), _bytes(places.values())], axis=1)
+        _save(self._path("places", number), pairs)
+        self.places.update(places)
+
+    def verify(self, numbers: Collection[int]) -> None:
+        """Nothing. Raises DataError when a file of these shards is not what was written."""
+        for number in sorted(numbers):
+            marker = _marker(self.root / f"shard-{number:05d}.json")
+            for what, expected in marker["sha256"].items():
+                path = self._path(what, number)
+                if not path.is_file() or _sha256(path) != expected:
+                    raise self._damaged(number, path, "its SHA-256 is not the one that was written down")
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _marker(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"damaged: {error}", path=path, fix=f"remove {path} and start again") from error
+    if not isinstance(found, dict):
+        raise DataError("damaged: not a JSON object", path=path, fix=f"remove {path} and start again")
+    return found
+
+
+def _readable(path: Path) -> Array | None:
+    """A file of places, None when it is damaged: then the pictures are opened again."""
+    try:
+        pairs: Array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return pairs if pairs.shape[1:] == (2, DIGEST_BYTES) and pairs.dtype == np.uint8 else None
+
+
+def _bytes(digests: Collection[bytes]) -> Array:
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), DIGEST_BYTES)
+
+
+def _save(path: Path, array: Array) -> str:
+    """The SHA-256 of the file, which is there as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    digest = _sha256(temporary)
+    temporary.replace(path)
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
