@@ -216,7 +216,7 @@ class _Build:
             if isinstance(image, DataError):
                 self.damaged[picture] = str(image).partition("\n")[0]
                 continue
-            content = self.contents[picture] = _digest(image)
+            content = self.contents[picture] = digest(image)
             place = self.places[picture]
             if place and self.shards.places.get(place) != content:
                 places[place] = content
@@ -262,7 +262,7 @@ class _Build:
         return found
 
 
-def _digest(image: Image.Image) -> bytes:
+def digest(image: Image.Image) -> bytes:
     """SHA-256 of the pixels and their arrangement."""
     return hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode() + image.tobytes()).digest()
 
