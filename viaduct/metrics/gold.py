@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from viaduct.errors import DataError, nearest
 from viaduct.metrics.score import Predictions
-from viaduct.rows import Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
 
-RowType = TypeVar("RowType", Pair, Choice, Tagged, Span, Sentence)
+RowType = TypeVar("RowType", Pair, Choice, Tagged, Span, Sentence, Captioned)
 
 _NEIGHBOURS = 200
 
