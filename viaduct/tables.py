@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from viaduct.api import Planned, StageStatus, warnings
@@ -10,6 +11,9 @@ from viaduct.results.submission import SubmissionScores, TaskScores
 from viaduct.runs.display import in_words
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
+
+EXAMPLE = 100
+"""Characters of a field that are shown of an example."""
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
@@ -100,6 +104,21 @@ def survey(one: Survey) -> str:
         words = "; ".join(f"{split}: {' '.join(languages)}" for split, languages in one.absent)
         parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
     return "\n".join([*parts, *(f"damaged: {line}" for line in one.damaged)])
+
+
+def example(one: Survey) -> str:
+    """The first row that is there, field by field as it was understood; where the files were looked for if none is."""
+    if one.example is None:
+        return one.looked_for
+    values = ((item.name, getattr(one.example, item.name)) for item in dataclasses.fields(one.example))
+    shown = [(name, "-" if value is None else _short(value)) for name, value in values]
+    width = max(len(name) for name, _ in shown)
+    return "\n".join(["the first row:", *(f"  {name.ljust(width)}  {text}" for name, text in shown)])
+
+
+def _short(value: object) -> str:
+    text = " | ".join(map(_short, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= EXAMPLE else f"{text[: EXAMPLE - 3]}..."
 
 
 def _labels(held: Holding) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.runs.overlap import text_key
 from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read, splits_of
 from viaduct.tasks.registry import task as card_of
 
@@ -36,8 +37,8 @@ class Holding:
     duplicates: int
     """Rows whose texts an earlier row of the same side has, labels aside."""
     overlap: int | None
-    """Rows whose text (for questions: whose context) is also in the training rows; None for those themselves, and
-    where there are none."""
+    """Rows whose text (for questions: whose context) is also in the training rows, as `overlap.text_key` compares it;
+    None for those themselves, and where there are none."""
     trained_on: str
     """Which rows those are, in words."""
 
@@ -52,6 +53,10 @@ class Survey:
     """Split -> languages without files."""
     damaged: tuple[str, ...]
     """What could not be read, in words."""
+    looked_for: str
+    """Where the files were looked for, in words, when none are there; else ""."""
+    example: Row | None
+    """The first row of the first split that is there."""
 
 
 def survey(card: Task, data: Path) -> Survey:
@@ -60,15 +65,20 @@ def survey(card: Task, data: Path) -> Survey:
     holdings: list[Holding] = []
     absent: dict[str, list[str]] = {}
     damaged: list[str] = []
+    looked_for = ""
+    example: Row | None = None
     for split in splits_of(card):
         for language in card.languages:
             try:
                 locate(card, data, language, split)
-            except DataError:
+            except DataError as error:
+                looked_for = looked_for or str(error)
                 absent.setdefault(split, []).append(language)
                 continue
             try:
-                holdings.append(_holding(read(card, data, language, split), training))
+                found = read(card, data, language, split)
+                holdings.append(_holding(found, training))
+                example = example or found.rows[0]
             except NoRowsError:  # a file that several languages share, without this one
                 absent.setdefault(split, []).append(language)
             except DataError as error:
@@ -78,6 +88,8 @@ def survey(card: Task, data: Path) -> Survey:
         tuple(holdings),
         tuple((split, tuple(languages)) for split, languages in absent.items()),
         tuple(damaged),
+        "" if holdings or damaged else looked_for,
+        example,
     )
 
 
@@ -87,10 +99,10 @@ class _Training:
     def __init__(self, card: Task, data: Path) -> None:
         self.card = card_of(card.trained_on) if card.trained_on else card
         self.data = data
-        self.known: dict[str, frozenset[str]] = {}
+        self.known: dict[str, frozenset[int]] = {}
 
-    def texts(self, language: str) -> tuple[str, frozenset[str]]:
-        """(whose texts, the texts): of the language's own training rows where there are any, else of the English
+    def texts(self, language: str) -> tuple[str, frozenset[int]]:
+        """(whose texts, their keys): of the language's own training rows where there are any, else of the English
         ones."""
         for code in dict.fromkeys((language, "en")):
             if code not in self.known:
@@ -98,7 +110,7 @@ class _Training:
                     rows = read(self.card, self.data, code, "train").rows if code in self.card.languages else ()
                 except DataError:
                     rows = ()
-                self.known[code] = frozenset(map(_shared_text, rows))
+                self.known[code] = frozenset(map(text_key, rows))
             if self.known[code]:
                 return f"{self.card.name} train {code}", self.known[code]
         return "", frozenset()
@@ -109,7 +121,7 @@ def _holding(found: Dataset, training: _Training) -> Holding:
     texts = Counter((getattr(row, "side", ""), _texts(row)) for row in found.rows)
     plain = card_of(found.task).kind in UNLABELLED
     own = found.split == "train" and training.card.name == found.task
-    where, known = ("", frozenset[str]()) if own else training.texts(found.language)
+    where, known = ("", frozenset[int]()) if own else training.texts(found.language)
     return Holding(
         split=found.split,
         language=found.language,
@@ -121,7 +133,7 @@ def _holding(found: Dataset, training: _Training) -> Holding:
         median_length=round(statistics.median(lengths)),
         longest=max(lengths),
         duplicates=len(found.rows) - len(texts),
-        overlap=sum(_shared_text(row) in known for row in found.rows) if known else None,
+        overlap=sum(text_key(row) in known for row in found.rows) if known else None,
         trained_on=where,
     )
 
@@ -154,8 +166,3 @@ def _texts(row: Row) -> tuple[str, ...]:
     if isinstance(row, Captioned):
         return row.captions
     return (row.text,)
-
-
-def _shared_text(row: Row) -> str:
-    """What must not be in both training and evaluation: the context of questions, all texts of other rows."""
-    return row.context if isinstance(row, Span) else "\n".join(_texts(row))
