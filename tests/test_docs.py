@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -25,6 +26,7 @@ from viaduct.rows import Captioned
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
 from viaduct.tasks.card import read
+from viaduct.tasks.mapping import METRICS, Columns, Labels, MappingFile
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,9 +39,8 @@ def blocks(document: str, language: str) -> list[str]:
 @pytest.fixture
 def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with exactly the files that docs/adding_a_task.md says to write, an encoder, and some replies."""
-    card, recipe = blocks("docs/adding_a_task.md", "python")[0], blocks("docs/adding_a_task.md", "yaml")[0]
-    (tmp_path / "replies.py").write_text(card, encoding="utf-8")
-    (tmp_path / "compare.yaml").write_text(recipe, encoding="utf-8")
+    for name, language in (("replies.toml", "toml"), ("compare.yaml", "yaml"), ("replies.py", "python")):
+        (tmp_path / name).write_text(blocks("docs/adding_a_task.md", language)[0], encoding="utf-8")
     words = tiny.tokenizer()
     save_encoder(tiny.encoder(words), words, tmp_path / "my-encoder")
     folder = tmp_path / "data" / "replies"
@@ -54,10 +55,34 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path) -> None:
-    checked = CliRunner().invoke(app, ["check", "replies.py", "--data", "data"])
+def use_the_python_card(folder: Path) -> None:
+    """What section 4 of the document says to change in the recipe."""
+    recipe = folder / "compare.yaml"
+    recipe.write_text(recipe.read_text(encoding="utf-8").replace("replies.toml", "replies.py"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["replies.toml", "replies.py"])
+def test_a_new_user_looks_at_a_task_of_their_own(new_user: Path, file: str) -> None:
+    checked = CliRunner().invoke(app, ["check", file, "--data", "data"])
     assert checked.exit_code == 0, checked.output
     assert "no 50%, yes 50%" in checked.output or "yes 50%, no 50%" in checked.output
+    assert "first     Is the market open today?" in checked.output
+
+
+def test_the_mapping_and_the_card_read_the_same_rows(new_user: Path) -> None:
+    rows = []
+    for file in ("replies.toml", "replies.py"):
+        (card,) = registry.add_cards([file])
+        rows.append([replace(row, id="") for row in read(card, new_user / "data", "sw", "test").rows])
+        registry._BY_NAME.pop("replies")
+        registry._FILE_OF.pop("replies")
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("python", [False, True], ids=["toml", "python"])
+def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path, python: bool) -> None:
+    if python:
+        use_the_python_card(new_user)
     planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
     assert planned.exit_code == 0, planned.output
     assert "replies" in planned.output
@@ -67,18 +92,32 @@ def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path) -> None:
     assert "replies-twice" in report.read_text(encoding="utf-8")
 
 
-def test_a_wrong_label_in_ones_own_file_is_found_by_plan(new_user: Path) -> None:
+def test_a_wrong_label_in_ones_own_file_is_found_by_check_and_by_plan(new_user: Path) -> None:
     path = new_user / "data" / "replies" / "test.sw.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"yes"', '"yess"'), encoding="utf-8")
     planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
     assert planned.exit_code != 0
     message = str(planned.exception) + planned.output
-    assert "test.sw.jsonl" in message and "Did you mean 'yes'?" in message
+    assert "test.sw.jsonl, line 1" in message and "Did you mean 'yes'?" in message
+    checked = CliRunner().invoke(app, ["check", "replies.toml", "--data", "data"])
+    assert checked.exit_code == 2
+    assert "test.sw.jsonl, line 1: column 'label': unknown label 'yess'" in checked.output
+
+
+def test_every_field_of_a_mapping_is_in_the_document() -> None:
+    document = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
+    fields = {*MappingFile.model_fields, *Columns.model_fields, *Labels.model_fields}
+    assert (
+        sorted(name for name in fields if not re.search(rf"[`\[]{name}\b", document) and f"{name} =" not in document)
+        == []
+    )
+    metrics = {name for names in METRICS.values() for name in names}
+    assert sorted(name for name in metrics if f"`{name}`" not in document) == []
 
 
 def test_a_name_that_is_taken_is_refused(new_user: Path) -> None:
-    card = new_user / "replies.py"
-    card.write_text(card.read_text(encoding="utf-8").replace('name="replies"', 'name="xnli"'), encoding="utf-8")
+    card = new_user / "replies.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace('name = "replies"', 'name = "xnli"'), encoding="utf-8")
     planned = CliRunner().invoke(app, ["plan", "compare.yaml", "--data", "data"])
     assert planned.exit_code != 0
     assert "the name 'xnli' is taken" in str(planned.exception) + planned.output

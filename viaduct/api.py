@@ -69,9 +69,8 @@ class StageStatus:
 
 
 def tasks(name: str | None = None) -> tuple[Task, ...]:
-    """All cards, or the one of this name or in this Python file. Raises UsageError with the nearest name when there is
-    none."""
-    if name is not None and name.endswith(".py"):
+    """All cards, or the one of this name or in this file. Raises UsageError with the nearest name if there is none."""
+    if name is not None and name.endswith(registry.CARD_FILES):
         return registry.add_cards([name])
     return registry.TASKS if name is None else (registry.task(name),)
 

@@ -60,11 +60,14 @@ def check(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap with the training rows."""
+    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap; of one task also its first row."""
     from viaduct import api, tables
 
     found = api.check(name, data=data)
-    typer.echo("\n\n".join(tables.survey(one) for one in found))
+    parts = [tables.survey(one) for one in found]
+    if name is not None:
+        parts += [tables.example(one) for one in found]
+    typer.echo("\n\n".join(part for part in parts if part))
     if any(one.damaged for one in found):
         raise typer.Exit(MISTAKE)
 

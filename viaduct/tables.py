@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -12,6 +13,9 @@ from viaduct.runs.display import in_words
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
+
+EXAMPLE = 100
+"""Characters of a field that are shown of an example."""
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
@@ -122,6 +126,21 @@ def _named(holdings: Sequence[Holding], what: Literal["missing", "shared"], word
         + (", ..." if len(names) > 3 else "")
         for (split, rows, names), codes in languages.items()
     ]
+
+
+def example(one: Survey) -> str:
+    """The first row that is there, field by field as it was understood; where the files were looked for if none is."""
+    if one.example is None:
+        return one.looked_for
+    values = ((item.name, getattr(one.example, item.name)) for item in dataclasses.fields(one.example))
+    shown = [(name, "-" if value is None else _short(value)) for name, value in values]
+    width = max(len(name) for name, _ in shown)
+    return "\n".join(["the first row:", *(f"  {name.ljust(width)}  {text}" for name, text in shown)])
+
+
+def _short(value: object) -> str:
+    text = " | ".join(map(_short, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= EXAMPLE else f"{text[: EXAMPLE - 3]}..."
 
 
 def _labels(held: Holding) -> str:

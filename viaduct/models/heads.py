@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +81,7 @@ class HeadSpec:
     kind: HeadKind
     labels: tuple[str, ...]
     unanswerable: bool = False
-    """Spans: "" may be predicted."""
+    """Spans: "" may be predicted. Not saved: it is a property of the questions that are asked."""
 
 
 def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float = 0.02) -> nn.Module:
@@ -105,7 +105,8 @@ def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float 
 def save_head(head: nn.Module, spec: HeadSpec, folder: Path) -> None:
     """Write head.safetensors and head.json."""
     save_file(head.state_dict(), folder / "head.safetensors")
-    (folder / "head.json").write_text(json.dumps(asdict(spec), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    about = {"kind": spec.kind, "labels": spec.labels}
+    (folder / "head.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def head_spec(card: Task, rows: Iterable[Row] = ()) -> HeadSpec:
@@ -130,7 +131,7 @@ def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, Head
     if not path.is_file():
         raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")
     about = json.loads(path.read_text(encoding="utf-8"))
-    spec = HeadSpec(about["kind"], tuple(about["labels"]), about.get("unanswerable", False))
+    spec = HeadSpec(about["kind"], tuple(about["labels"]))
     head = build_head(spec, width, dropout)
     head.load_state_dict(load_file(folder / "head.safetensors"))
     return head, spec

@@ -285,8 +285,8 @@ class Recipe(Spec):
     targets: tuple[Target, ...]
     seeds: tuple[int, ...] = (1,)
     cards: tuple[str, ...] = ()
-    """Python files with cards of your own, relative to the recipe's folder; their tasks are named like built-in
-    ones."""
+    """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
+    built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
     miniature: bool = False
     """The data are the generated world: the report says on its face that it is no evidence."""

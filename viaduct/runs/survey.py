@@ -14,6 +14,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.runs.overlap import text_key
 from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read, splits_of
 from viaduct.tasks.registry import task as card_of
 
@@ -53,7 +54,8 @@ class Holding:
     duplicates: int
     """Rows whose texts an earlier row of the same side has, labels aside."""
     overlap: int | None
-    """Rows whose text (for questions: whose context; for captions: whose image's id) is also in the training rows;
+    """Rows whose text (for questions: whose context; for captions: whose image's id) is also in the training rows, as
+    `overlap.text_key` compares it;
     None for those themselves, and where there are none."""
     trained_on: str
     """Which rows those are, in words."""
@@ -71,6 +73,10 @@ class Survey:
     """Split -> languages without files."""
     damaged: tuple[str, ...]
     """What could not be read, in words."""
+    looked_for: str
+    """Where the files were looked for, in words, when none are there; else ""."""
+    example: Row | None
+    """The first row of the first split that is there."""
 
 
 def survey(card: Task, data: Path) -> Survey:
@@ -79,15 +85,20 @@ def survey(card: Task, data: Path) -> Survey:
     holdings: list[Holding] = []
     absent: dict[str, list[str]] = {}
     damaged: list[str] = []
+    looked_for = ""
+    example: Row | None = None
     for split in splits_of(card):
         for language in card.languages:
             try:
                 locate(card, data, language, split)
-            except DataError:
+            except DataError as error:
+                looked_for = looked_for or str(error)
                 absent.setdefault(split, []).append(language)
                 continue
             try:
-                holdings.append(_holding(read(card, data, language, split), training))
+                found = read(card, data, language, split)
+                holdings.append(_holding(found, training))
+                example = example or found.rows[0]
             except NoRowsError:  # a file that several languages share, without this one
                 absent.setdefault(split, []).append(language)
             except DataError as error:
@@ -97,6 +108,8 @@ def survey(card: Task, data: Path) -> Survey:
         tuple(holdings),
         tuple((split, tuple(languages)) for split, languages in absent.items()),
         tuple(damaged),
+        "" if holdings or damaged else looked_for,
+        example,
     )
 
 
@@ -106,28 +119,28 @@ class _Training:
     def __init__(self, card: Task, data: Path) -> None:
         self.card = card_of(card.trained_on) if card.trained_on else card
         self.data = data
-        self.known: dict[str, frozenset[str]] = {}
+        self.known: dict[str, frozenset[int]] = {}
 
-    def texts(self, language: str) -> tuple[str, frozenset[str]]:
+    def texts(self, language: str) -> tuple[str, frozenset[int]]:
         """(whose texts, the texts): of the language's own training rows where there are any, else of the English ones.
 
         Images are the same in every language: their ids are those of all languages' training rows.
         """
         if self.card.kind == "captioned":
-            ids = frozenset[str]().union(*(self._of(code) for code in self.card.languages))
+            ids = frozenset[int]().union(*(self._of(code) for code in self.card.languages))
             return (f"{self.card.name} train", ids) if ids else ("", ids)
         for code in dict.fromkeys((language, "en")):
             if found := self._of(code):
                 return f"{self.card.name} train {code}", found
         return "", frozenset()
 
-    def _of(self, code: str) -> frozenset[str]:
+    def _of(self, code: str) -> frozenset[int]:
         if code not in self.known:
             try:
                 rows = read(self.card, self.data, code, "train").rows if code in self.card.languages else ()
             except DataError:
                 rows = ()
-            self.known[code] = frozenset(map(_shared_text, rows))
+            self.known[code] = frozenset(map(text_key, rows))
         return self.known[code]
 
 
@@ -136,7 +149,7 @@ def _holding(found: Dataset, training: _Training) -> Holding:
     texts = Counter((getattr(row, "side", ""), _texts(row)) for row in found.rows)
     plain = card_of(found.task).kind in UNLABELLED
     own = found.split == "train" and training.card.name == found.task
-    where, known = ("", frozenset[str]()) if own else training.texts(found.language)
+    where, known = ("", frozenset[int]()) if own else training.texts(found.language)
     return Holding(
         split=found.split,
         language=found.language,
@@ -148,13 +161,13 @@ def _holding(found: Dataset, training: _Training) -> Holding:
         median_length=round(statistics.median(lengths)),
         longest=max(lengths),
         duplicates=len(found.rows) - len(texts),
-        overlap=sum(_shared_text(row) in known for row in found.rows) if known else None,
+        overlap=sum(text_key(row) in known for row in found.rows) if known else None,
         trained_on=where,
         images=_images(found.rows, known),
     )
 
 
-def _images(rows: Iterable[Row], known: frozenset[str]) -> Images | None:
+def _images(rows: Iterable[Row], known: frozenset[int]) -> Images | None:
     captioned = [row for row in rows if isinstance(row, Captioned)]
     if not captioned:
         return None
@@ -174,7 +187,7 @@ def _images(rows: Iterable[Row], known: frozenset[str]) -> Images | None:
         most=max(counts),
         absent=sum(row.image is None for row in captioned),
         missing=tuple(missing),
-        shared=tuple(row.id for row in captioned if row.id in known),
+        shared=tuple(row.id for row in captioned if text_key(row) in known),
     )
 
 
@@ -213,11 +226,3 @@ def _texts(row: Row) -> tuple[str, ...]:
     if isinstance(row, Captioned):
         return row.captions
     return (row.text,)
-
-
-def _shared_text(row: Row) -> str:
-    """What must not be in both training and evaluation: the context of questions, the id of images, all texts of other
-    rows."""
-    if isinstance(row, Captioned):
-        return row.id
-    return row.context if isinstance(row, Span) else "\n".join(_texts(row))

@@ -201,12 +201,16 @@ def _is_as_written(text: str) -> bool:
     return False
 
 
-def columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
-    """The named columns, in the order of `names`, of a tab-separated file with a header line and no quoting.
+def columns(path: Path, names: Sequence[str], *, quoting: Quoting = "never") -> Iterator[Record]:
+    """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
     Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
     """
-    lines = (Record(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path))
+    lines: Iterator[Record] = (
+        Record(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
+    )
+    if quoting == "detect":
+        lines = iter(table(path, widths=(len(next(lines).fields),), quoting=quoting))
     return _named(lines, names, path, "tab")
 
 
@@ -295,11 +299,11 @@ def all_shards(paths: Sequence[Path]) -> bool:
     return bool(paths) and totals <= {len(paths)}
 
 
-def parquet(paths: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False) -> Iterator[tuple[Any, ...]]:
     """The named columns of Parquet files, row by row, the files in the order given.
 
     Raises DataError for a file that is not Parquet or is cut off, a shard that is not there, a missing column (with the
-    nearest one) and a missing value.
+    nearest one) and a missing value; with `holes` a missing value is None.
     """
     import pyarrow  # slow to load, and only Hub files need it
     import pyarrow.parquet
@@ -314,7 +318,7 @@ def parquet(paths: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[Any, 
                     raise DataError(str(unknown("column", name, file.schema_arrow.names)), path=path)
             for batch in file.iter_batches(columns=list(names)):
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                    if None in row:
+                    if None in row and not holes:
                         raise DataError(f"a row has no '{names[row.index(None)]}'", path=path, fix=_DOWNLOAD)
                     yield row
         except (pyarrow.ArrowException, OSError) as error:

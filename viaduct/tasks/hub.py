@@ -21,6 +21,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def hub_source(task: Task, split: str) -> Source:
     """The card's Hub source that has this split. Raises UsageError when there is none."""
+    if task.parts:
+        names = ", ".join(part.name for part in task.parts)
+        raise UsageError(f"{task.name} has no Hub dataset of its own", fix=f"download those of its parts: {names}")
     for source in task.sources:
         if source.hub is not None and split in source.splits:
             return source

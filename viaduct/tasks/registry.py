@@ -1,4 +1,5 @@
-"""Every card, explicitly. Adding a dataset is one file and one line here, or a file of your own that a recipe names."""
+"""Every card, explicitly. Adding a dataset is one file and one line here, or a file of your own that a recipe names: a
+Python file with a card, or a TOML or YAML file that `mapping` makes one of."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from viaduct.tasks.emoji import CARD as EMOJI
 from viaduct.tasks.flickr8k import CARD as FLICKR8K
 from viaduct.tasks.flickr30k import CARD as FLICKR30K
 from viaduct.tasks.hellaswag import CARD as HELLASWAG
+from viaduct.tasks.mapping import SUFFIXES, load_mapping
 from viaduct.tasks.mlqa import CARD as MLQA
 from viaduct.tasks.mnli import CARD as MNLI
 from viaduct.tasks.mnli import MISMATCHED as MNLI_MISMATCHED
@@ -107,12 +109,15 @@ def task(name: str) -> Task:
 
 _FILE_OF: dict[str, Path] = {}
 
+CARD_FILES = (".py", *SUFFIXES)
+"""How the names of files with a card of one's own end."""
+
 
 def add_cards(paths: Iterable[str]) -> tuple[Task, ...]:
-    """The cards in these Python files (each has a `CARD`), from now on known by name beside the built-in ones.
+    """The cards in these files (a Python file has a `CARD`), from now on known by name beside the built-in ones.
 
-    A file may be given again. Raises UsageError for a file that is missing, fails or has no CARD, and for a name that
-    is taken.
+    A file may be given again. Raises UsageError for a file that is missing, fails, has no CARD or is no such file, and
+    for a name that is taken.
     """
     added = []
     for path in (Path(given).resolve() for given in paths):
@@ -129,6 +134,10 @@ def add_cards(paths: Iterable[str]) -> tuple[Task, ...]:
 def _card_of_file(path: Path) -> Task:
     if not path.is_file():
         raise UsageError(f"there is no card file {path}", fix="write its path relative to the recipe's own folder")
+    if path.suffix in SUFFIXES:
+        return load_mapping(path)
+    if path.suffix != ".py":
+        raise UsageError(f"{path} is no card file", fix=f"its name ends in {', '.join(CARD_FILES)}")
     try:
         card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
     except Exception as error:

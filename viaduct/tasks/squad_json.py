@@ -111,20 +111,27 @@ def _blank(answers: tuple[Answer, ...]) -> bool:
 
 
 def _require_found(path: Path, question: _Question, answer: Answer) -> None:
-    context, text, start = question.context, answer.text, answer.start
-    if text == "":
+    if answer.text == "":
         raise DataError(
             f"{question.where}: question '{question.id}' has a blank answer, but others have real ones",
             path=path,
             fix="download it again; answers are stripped from the whole file or not at all",
         )
+    problem = misplaced(question.context, answer)
+    if problem is not None:
+        raise DataError(
+            f"{question.where}: the answer '{answer.text}' to question '{question.id}' {problem}",
+            path=path,
+            fix="use the original file; offsets are counted in characters, not bytes",
+        )
+
+
+def misplaced(context: str, answer: Answer) -> str | None:
+    """What is wrong with the answer's place in its context, with the nearest right one; None when nothing is."""
+    text, start = answer.text, answer.start
     if start >= 0 and context.startswith(text, start):
-        return
+        return None
     places = [place for place in range(len(context)) if context.startswith(text, place)]
     closest = min(places, key=lambda place: abs(place - start)) if places else None
-    raise DataError(
-        f"{question.where}: the answer '{text}' to question '{question.id}' is not at character {start} of its context"
-        + ("; it does not occur there" if closest is None else f", but at {closest}"),
-        path=path,
-        fix="use the original file; offsets are counted in characters, not bytes",
-    )
+    where = "; it does not occur there" if closest is None else f", but at {closest}"
+    return f"is not at character {start} of its context{where}"

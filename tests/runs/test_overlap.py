@@ -1,0 +1,168 @@
+"""Training rows that are evaluation rows too: found whatever the tokenisation, counted against brute force."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_world
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.runs import overlap
+from viaduct.runs import rows as runs_rows
+from viaduct.runs.overlap import Overlap, overlaps, text_key
+from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target
+from viaduct.tasks import card
+
+
+def recipe(**changes: Any) -> Recipe:
+    arms = (Intermediate(name="none"), Intermediate(name="quiz", tasks=("quiz",)))
+    fields: dict[str, Any] = {"encoder": "mini", "intermediates": arms, "targets": (Target(task="fruit"),)}
+    return small_world.recipe(**{**fields, **changes})
+
+
+def change(world: Path, name: str, lines: dict[int, str]) -> None:
+    """Replace these lines of a file of the small world."""
+    path = world / name
+    content = path.read_text(encoding="utf-8").splitlines()
+    for number, line in lines.items():
+        content[number] = line
+    path.write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
+    for cached in (card._remembered, card.file_sha256, runs_rows._groups):
+        cached.cache_clear()
+
+
+def test_a_clean_recipe_has_no_overlap(world: Path) -> None:
+    assert overlaps(recipe(), world) == ()
+
+
+def test_rows_are_found_in_every_language_that_is_evaluated(world: Path) -> None:
+    change(world, "fruit/test-de.tsv", {5: "5\tEN train, 3 !\tSecond 7\tno", 6: "6\ten train 3\tsecond 8\tno"})
+    change(world, "fruit/dev-en.tsv", {0: "0\tde test 10\tsecond 20\tyes", 1: "1\tde test 10\tsecond 20\tno"})
+    dev, train = sorted(overlaps(recipe(), world), key=lambda one: one.split)
+    assert (train.task, train.split, train.target, train.target_split, train.language) == (
+        "fruit", "train", "fruit", "test", "de",
+    )  # fmt: skip
+    assert (train.rows, train.of_rows, train.evaluated, train.of_evaluated) == (1, 40, 1, 40)
+    assert train.examples == (("7", "5"),)
+    assert train.arms == ("none", "quiz")
+    assert (dev.split, dev.rows, dev.evaluated, dev.examples) == ("dev", 2, 1, (("0", "20"), ("1", "20")))
+    assert "1 of 40 rows of fruit train are in fruit test de (1 of 40 rows there), for example 7" in train.words()
+
+
+def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: Path) -> None:
+    change(world, "berry/test-en.tsv", {0: "0\ten train 0\tsecond 1\tno"})
+    targets = (Target(task="berry"), Target(task="quiz"))
+    arms = (Intermediate(name="none"), Intermediate(name="fruit-first", tasks=("fruit",)))
+    (found,) = overlaps(recipe(targets=targets, intermediates=arms), world)
+    assert (found.task, found.target, found.arms) == ("fruit", "berry", ("none", "fruit-first"))
+    change(world, "quiz/test-en.tsv", {0: "0\ten train 0 second 1\twhich?\ttrain"})
+    assert overlaps(recipe(targets=(Target(task="quiz"),), intermediates=arms), world) == ()
+    change(world, "quiz/test-en.tsv", {0: "0\ten  context 3 of TRAIN\tother?\tcontext"})
+    (found,) = overlaps(recipe(targets=(Target(task="quiz"), Target(task="fruit"))), world)
+    assert (found.task, found.target, found.rows, found.evaluated) == ("quiz", "quiz", 4, 1)
+    assert [one for one, _ in found.examples] == ["12", "13", "14", "15"]
+
+
+def test_retrieval_has_intermediate_tasks_only(world: Path) -> None:
+    assert overlaps(recipe(targets=(Target(task="twins"),)), world) == ()
+
+
+def test_a_substitution_is_applied_first(world: Path) -> None:
+    swapped = Substitution(task="fruit", split="train", use_task="berry", use_split="test", why="no train")
+    targets = (Target(task="berry", languages=("en",)),)
+    (found,) = overlaps(recipe(targets=targets, substitutions=(swapped,)), world)
+    assert (found.rows, found.of_rows, found.evaluated) == (40, 40, 40)
+    halves = (
+        swapped.model_copy(update={"part": (0.0, 0.5)}),
+        Substitution(task="berry", split="test", use_split="test", part=(0.5, 1.0), why="the other half"),
+    )
+    assert overlaps(recipe(targets=targets, substitutions=halves), world) == ()
+
+
+def test_what_was_compared_is_remembered_until_a_file_changes(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "cache" / "overlap.json"
+    change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno"})
+    first = overlaps(recipe(), world, memory=memory)
+    looked_at: list[Row] = []
+    monkeypatch.setattr(overlap, "text_key", lambda row: looked_at.append(row) or text_key(row))
+    assert overlaps(recipe(), world, memory=memory) == first
+    assert not looked_at
+    change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 7\tno"})
+    assert [one.language for one in overlaps(recipe(), world, memory=memory)] == ["de", "sw"]
+    assert {row.language for row in looked_at} == {"en", "sw"}
+    memory.write_text("[damaged", encoding="utf-8")
+    assert len(overlaps(recipe(), world, memory=memory)) == 2
+
+
+SAME: list[tuple[Row, Row]] = [
+    (Pair("1", "en", "Tea , please .", "It 's hot !", "a"), Pair("2", "en", "tea, please", "It's HOT", None)),
+    (Pair("1", "en", "one", "two", "0"), Pair("2", "en", "two", "one", "1")),
+    (Tagged("1", "en", ("New", "York", "'s"), None), Tagged("2", "en", ("New York", "'s"), ("A", "B"))),
+    (Tagged("1", "en", ("Tea", "boils", "."), None), Sentence("2", "de", "Tea boils.")),
+    (Span("1", "en", "A Tay.", "Where?", ()), Span("2", "en", "A  Tay", "When?", (Answer("Tay", 2),))),
+    (Choice("1", "en", "c", "", ("x", "y"), 0), Choice("2", "en", "C", "", ("X.", "y"), None)),
+    (Sentence("1", "fr", "cafe\u0301"), Sentence("2", "fr", "CAF\u00c9")),
+]
+OTHER: list[tuple[Row, Row]] = [
+    (Pair("1", "en", "ab", "c", "a"), Pair("2", "en", "a", "bc", "a")),
+    (Sentence("1", "en", "..."), Sentence("2", "en", "!")),
+    (Sentence("1", "en", "\U0001f60a"), Sentence("2", "en", "\U0001f375")),
+    (Span("1", "en", "a b", "q", ()), Span("2", "en", "a c", "q", ())),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_tokenisation_case_order_and_labels_do_not_count(one: Row, other: Row) -> None:
+    assert text_key(one) == text_key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_other_texts_are_other_keys(one: Row, other: Row) -> None:
+    assert text_key(one) != text_key(other)
+
+
+words = st.text(string.ascii_letters + " .,", min_size=1, max_size=4)
+
+
+@given(st.lists(words, min_size=1, max_size=12), st.lists(words, min_size=1, max_size=12))
+def test_counts_are_those_of_every_pair_of_rows(ours: list[str], theirs: list[str]) -> None:
+    def plain(text: str) -> str:
+        return "".join(letter for letter in text.lower() if letter.isalpha()) or text
+
+    trained: tuple[Row, ...] = tuple(Sentence(f"t{at}", "en", text) for at, text in enumerate(ours))
+    evaluated: tuple[Row, ...] = tuple(Sentence(f"e{at}", "en", text) for at, text in enumerate(theirs))
+    comparison = overlap._Comparison(recipe(), Path(), None)
+    comparison._rows = lambda need: trained  # type: ignore[method-assign]
+    found = comparison._compare(("a", "train", "en"), ("b", "test", "en"), evaluated)
+    hits = [one for one in ours if any(plain(one) == plain(other) for other in theirs)]
+    if not hits:
+        assert found is None
+        return
+    assert isinstance(found, Overlap)
+    assert (found.rows, found.of_rows, found.of_evaluated) == (len(hits), len(ours), len(theirs))
+    assert found.evaluated == sum(any(plain(one) == plain(other) for one in ours) for other in theirs)
+    for one, other in found.examples:
+        assert plain(ours[int(one[1:])]) == plain(theirs[int(other[1:])])
+
+
+def test_real_squad_dev_holds_the_paragraphs_of_xquad(shared_data: Path) -> None:
+    stand_in = [
+        Substitution(task="squad2", split=split, use_split="dev", part=part, why="train is not there")
+        for split, part in (("train", (0.0, 0.9)), ("dev", (0.9, 1.0)))
+    ]
+    without = [
+        Substitution(task="squad", split=split, use_split="dev", part=part, without_contexts_of="xquad", why="the same")
+        for split, part in (("train", (0.0, 0.9)), ("dev", (0.9, 1.0)))
+    ]
+    arms = (Intermediate(name="none"), Intermediate(name="squad2", tasks=("squad2",)))
+    targets = (Target(task="xquad", languages=("en", "de")),)
+    found = overlaps(recipe(intermediates=arms, targets=targets, substitutions=(*stand_in, *without)), shared_data)
+    assert {(one.task, one.language, one.arms) for one in found} == {("squad2", "en", ("squad2",))}
+    assert sum(one.rows for one in found) > 1_000

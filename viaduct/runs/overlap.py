@@ -1,0 +1,214 @@
+"""Rows that a recipe both trains on and evaluates on: how many of each training split occur in each evaluation set.
+
+Two rows are the same when their letters and digits are: case, blanks, punctuation, tokenisation and the order of a pair
+do not count, nor do labels. Of questions only the context is compared, since one paragraph has many. Translations are
+not recognised: where a set is translated from rows that are trained on, only its English side shows it. Text for
+pretraining is not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from viaduct.results.record import Record
+from viaduct.results.store import canonical, write_atomic
+from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
+from viaduct.runs.census import Census
+from viaduct.runs.check import target_languages
+from viaduct.runs.fingerprint import fingerprint_of
+from viaduct.runs.rows import Need, data_fingerprint, load, source_of
+from viaduct.runs.spec import Recipe
+from viaduct.tasks.registry import task as card_of
+
+EXAMPLES = 5
+"""Pairs of ids that are given per overlap."""
+COMPARISON = 1
+"""Raised with every change that can change a count, so that remembered ones are not used."""
+
+_NOT_LETTERS = re.compile(r"[\W_]+")
+_Keys = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+class Overlap(Record):
+    """Training rows of one split that are also evaluation rows of one target in one language; never zero of them."""
+
+    arms: tuple[str, ...]
+    """Intermediate arms whose training this is."""
+    task: str
+    split: str
+    """What is trained on: "train", or "dev", on which checkpoints are chosen."""
+    target: str
+    target_split: str
+    language: str
+    rows: int
+    """Training rows that occur in the evaluation set."""
+    of_rows: int
+    evaluated: int
+    """Evaluation rows that occur in the training rows."""
+    of_evaluated: int
+    examples: tuple[tuple[str, str], ...]
+    """(id of a training row, id of an evaluation row), the first few."""
+
+    def words(self) -> str:
+        """The overlap in words, for messages."""
+        share = f"{self.evaluated:,} of {self.of_evaluated:,}"
+        ids = ", ".join(one for one, _ in self.examples)
+        return (
+            f"{self.rows:,} of {self.of_rows:,} rows of {self.task} {self.split} are in {self.target}"
+            f" {self.target_split} {self.language} ({share} rows there), for example {ids}"
+        )
+
+
+def text_key(row: Row) -> int:
+    """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
+    of an image or all texts of another row: equal for equal letters and digits."""
+    return _key(_texts(row))
+
+
+def overlaps(
+    recipe: Recipe, data: Path, *, census: Census | None = None, memory: Path | None = None
+) -> tuple[Overlap, ...]:
+    """What the recipe both trains on and evaluates on, in the order of its targets, their languages and its arms.
+
+    Compared are, after substitution, the English train and dev rows of every intermediate task with all targets, and
+    those that a target is trained on with that target; evaluation rows are those of the target's split in every
+    language that is predicted. `memory` is a JSON file in which comparisons are remembered by the files' content.
+
+    Raises DataError for files that are missing or damaged.
+    """
+    languages, _ = target_languages(recipe, census or Census(data), [])
+    comparison = _Comparison(recipe, data, memory)
+    found = [
+        one
+        for target in recipe.targets
+        for language in languages[target.task]
+        for one in comparison.of((target.task, target.split, language))
+    ]
+    comparison.save()
+    return tuple(found)
+
+
+class _Comparison:
+    """Training rows against evaluation rows. Of training rows the numbers are kept, 8 bytes each; evaluation rows are
+    read one language at a time, and neither where the result is remembered."""
+
+    def __init__(self, recipe: Recipe, data: Path, memory: Path | None) -> None:
+        self.recipe, self.data, self.memory = recipe, data, memory
+        self.known = _remembered(memory)
+        self.trained: dict[Need, _Keys] = {}
+
+    def of(self, evaluated: Need) -> Iterator[Overlap]:
+        """The overlaps with this evaluation set."""
+        rows: tuple[Row, ...] = ()
+        for task, arms in _trained(self.recipe, evaluated[0]):
+            for trained in ((task, "train", "en"), (task, "dev", "en")):
+                key = self._identity(trained, evaluated)
+                if key not in self.known:
+                    rows = rows or self._rows(evaluated)
+                    self.known[key] = self._compare(trained, evaluated, rows)
+                one = self.known[key]
+                if one is not None:
+                    yield one.model_copy(update={"arms": arms})
+
+    def _rows(self, need: Need) -> tuple[Row, ...]:
+        task, split, language = need
+        return load(self.data, task, split, language, self.recipe.substitutions).rows
+
+    def _identity(self, trained: Need, evaluated: Need) -> str:
+        files = data_fingerprint(self.data, (trained, evaluated), self.recipe.substitutions)
+        declared = [
+            {**one.model_dump(), "why": ""}
+            for one in self.recipe.substitutions
+            if (one.task, one.split) in (trained[:2], evaluated[:2])
+        ]
+        names = sorted({source_of(*need[:2], self.recipe.substitutions)[0] for need in (trained, evaluated)})
+        versions = [card_of(part.name).version for name in names for part in (card_of(name), *card_of(name).parts)]
+        return fingerprint_of({"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions})
+
+    def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
+        if trained not in self.trained:
+            self.trained[trained] = _keys(self._rows(trained))
+        ours, theirs = self.trained[trained], _keys(rows)
+        both, count = np.isin(ours, theirs), int(np.isin(theirs, ours).sum())
+        if not count:
+            return None
+        ids = {key: row.id for key, row in zip(reversed(theirs.tolist()), reversed(rows), strict=True)}
+        training = self._rows(trained)
+        examples = tuple((training[at].id, ids[int(ours[at])]) for at in np.flatnonzero(both)[:EXAMPLES])
+        return Overlap(
+            arms=(),
+            task=trained[0],
+            split=trained[1],
+            target=evaluated[0],
+            target_split=evaluated[1],
+            language=evaluated[2],
+            rows=int(both.sum()),
+            of_rows=len(ours),
+            evaluated=count,
+            of_evaluated=len(rows),
+            examples=examples,
+        )
+
+    def save(self) -> None:
+        """Write the memory file, if there is one."""
+        if self.memory is not None:
+            content = {key: None if one is None else one.model_dump(mode="json") for key, one in self.known.items()}
+            write_atomic(self.memory, canonical(content))
+
+
+def _remembered(memory: Path | None) -> dict[str, Overlap | None]:
+    if memory is None or not memory.is_file():
+        return {}
+    try:
+        raw = json.loads(memory.read_text(encoding="utf-8"))
+        return {key: None if one is None else Overlap.model_validate(one) for key, one in raw.items()}
+    except (ValueError, ValidationError, AttributeError):
+        return {}  # only a cache: a damaged one is written anew
+
+
+def _trained(recipe: Recipe, target: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(task, arms) that train an encoder which predicts this target."""
+    tasks = dict.fromkeys(name for arm in recipe.intermediates for name in arm.tasks)
+    on = card_of(target).trained_on
+    for name in tasks if on is None else dict.fromkeys((*tasks, on)):
+        yield name, tuple(arm.name for arm in recipe.intermediates if name == on or name in arm.tasks)
+
+
+def _keys(rows: tuple[Row, ...]) -> _Keys:
+    return np.fromiter((text_key(row) for row in rows), dtype=np.uint64, count=len(rows))
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    if isinstance(row, Pair):
+        return (row.first, row.second)
+    if isinstance(row, Choice):
+        return (row.context, row.question, *row.choices)
+    if isinstance(row, Tagged):
+        return (" ".join(row.tokens),)
+    if isinstance(row, Span):
+        return (row.context,)
+    if isinstance(row, Captioned):
+        return (row.id,)
+    return (row.text,)
+
+
+@lru_cache(maxsize=256)  # the questions of a paragraph follow one another
+def _key(texts: tuple[str, ...]) -> int:
+    plain = "\n".join(sorted(map(_plain, texts)))
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+
+
+def _plain(text: str) -> str:
+    """The letters and digits in lower case; a text without any stays as it is."""
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return _NOT_LETTERS.sub("", folded) or text
