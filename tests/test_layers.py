@@ -29,12 +29,12 @@ CONTRACT = {"runs.spec", "runs.stage"}
 """What the stage functions below the torch line know of runs."""
 TORCH = {name: set(BELOW) - {"runs", "report"} for name in ("encode", "models", "training", "inference", "measure")}
 TORCH["models"] |= {"encode"}
-TORCH["inference"] |= {"encode", "models"}
+TORCH["inference"] |= {"encode", "models", "viaduct"}
 TORCH["training"] |= {"encode", "models", "inference"}
 TORCH["measure"] |= {"encode", "models", "inference"}
 TOP = ("api", "tables", "cli", "__main__", "miniature")
 """May use anything above the torch line."""
-HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors"}
+HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "onnxruntime", "onnx", "openvino", "nncf"}
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

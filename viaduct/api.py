@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -258,6 +258,29 @@ def score(
     return score_folder(predictions, labels, official=official, partial=partial)
 
 
+def export(  # noqa: PLR0913  what the command line offers, one argument each
+    model: Path,
+    directory: Path,
+    *,
+    engine: str,
+    precision: str = "fp32",
+    languages: Sequence[str] = (),
+    text: Sequence[Path] = (),
+    layers: int | None = None,
+    data: Path | None = None,
+) -> dict[str, Any]:
+    """What was made: a model as a new folder that ONNX Runtime ("onnx") or OpenVINO ("openvino") runs without Viaduct.
+
+    `languages` (from the data folder's plain text) and `text` files: keep only the vocabulary that they use. Rows for
+    int8 and for the comparison with torch are taken from the data folder, where there is one. Raises UsageError for
+    what cannot be done, and then leaves nothing behind.
+    """
+    exporting = importlib.import_module("viaduct.inference.export")  # here, because it imports torch
+    wanted = exporting.Wanted(engine, precision, tuple(languages), tuple(text), layers)
+    made: dict[str, Any] = exporting.export(model, directory, wanted, _data_if_any(data))
+    return made
+
+
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
     """What the generated world in this folder is: all tasks in their official formats, made anew unless it is there.
 
@@ -278,6 +301,11 @@ def _data_folder(given: Path | None) -> Path:
     if not data.is_dir():
         raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
     return data
+
+
+def _data_if_any(given: Path | None) -> Path | None:
+    """The data folder, None when none was named and the default one is not there."""
+    return None if given is None and not default_data().is_dir() else _data_folder(given)
 
 
 def _display(console: Console, weights: Mapping[str, float]) -> BarDisplay | PlainDisplay:

@@ -37,6 +37,10 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threa
 Memory = Annotated[
     float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
 ]
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
+]
+Precision = Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format of the calculation.")]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
@@ -213,6 +217,34 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
             raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
     _notes(scores.notes)
     typer.echo(tables.scores(scores))
+
+
+@app.command()
+def export(  # noqa: PLR0913  one argument per option is how Typer declares a command
+    model: ModelFolder,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
+    engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
+    precision: Precision = "fp32",
+    languages: Annotated[
+        str | None,
+        typer.Option(metavar="en,de,...", help="Keep only the vocabulary of these languages' text in --data."),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keep only the vocabulary of this file, one text per line."),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Keep only this many layers.")] = None,
+    data: Data = None,
+) -> None:
+    """Export a model to a folder that ONNX Runtime or OpenVINO runs without Viaduct."""
+    from viaduct import api, tables
+
+    codes = tuple(languages.split(",")) if languages else ()
+    made = api.export(
+        model, directory, engine=engine, precision=precision, languages=codes, text=text or (), layers=layers, data=data
+    )
+    typer.echo(tables.exported(made))
+    typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
@@ -265,6 +265,22 @@ def _by_language(one: TaskScores) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
+
+
+def exported(made: Mapping[str, Any]) -> str:
+    """What an export kept and how near it is to its source."""
+    lines = [("source", made["source"]), ("engine", f"{made['engine']}, {made['precision']}")]
+    lines.append(("layers", f"{made['layers']} of {made['layers_before']}"))
+    part = made["vocabulary"]
+    if part is not None:
+        lines.append(("pieces", f"{part['pieces']:,} of {part['of']:,}"))
+        shown = {name: "not measured" if share is None else f"{share:.2%}" for name, share in part["coverage"].items()}
+        lines += [(f"covered, {name}", f"{text} of tokens in held-out lines") for name, text in shown.items()]
+    compared = made["comparison"]
+    if compared["agreement"] is not None:
+        lines.append(("same predictions", f"{compared['agreement']:.2%} of {compared['count']:,} ({compared['rows']})"))
+    lines.append(("largest difference", f"{compared['largest_difference']:.2g} ({compared['rows']})"))
+    return table(("", ""), lines).lstrip()
 
 
 def status(stages: Sequence[StageStatus]) -> str:

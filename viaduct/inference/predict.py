@@ -87,8 +87,10 @@ def predict_all(
     pad_id: int,
     progress: Callable[[float, float, str], None],
 ) -> list[Prediction]:
-    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device."""
-    device = next(model.parameters()).device
+    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
+    `inference.engines` may stand in its place."""
+    parameter = next(model.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
     collector = _COLLECTORS[spec.kind](spec, rows, encoded)
     batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
     tokens = int(encoded.offsets[-1])

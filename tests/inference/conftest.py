@@ -1,0 +1,61 @@
+"""A trained stage, small enough to make for a test session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from viaduct.rows import Row
+from viaduct.runs.stage import TrainWork
+from viaduct.tasks import registry
+from viaduct.training import train
+
+
+@pytest.fixture(scope="session")
+def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stage that learned the rows of `tiny.rows("pair")`, with its history and a score beside it, as
+    a store has them."""
+    patch = pytest.MonkeyPatch()
+    card = tiny.CARDS["pair"]
+    patch.setitem(registry._BY_NAME, card.name, card)
+    folder = tmp_path_factory.mktemp("store")
+    work = TrainWork(task=card.name, training=tiny.training(learning_rate=3e-3, epochs=12.0, batch_tokens=256), seed=1)
+    parts: dict[tuple[str, str, str], list[Row]] = {
+        (card.name, "train", "en"): tiny.rows("pair", 120),
+        (card.name, "dev", "en"): tiny.rows("pair", 24, offset=120),
+    }
+    context = tiny.context(work, folder / "made", parts, encoder=tiny_encoder)
+    train.run(context)
+    patch.undo()
+    place = folder / "tiny" / "none" / card.name / "seed-1"
+    place.mkdir(parents=True)
+    context.directory.rename(place / "train")
+    spec = {"task": card.name, "split": "test", "substitutions": []}
+    stage(place / "train", "trained", "train", work.model_dump(mode="json"), {})
+    stage(place / "predict", "predicted", "predict", spec, {"encoder": "trained"})
+    stage(place / "score", "scored", "score", spec, {"predictions": "predicted"})
+    score = {"language": "en", "metric": "accuracy", "value": 0.875, "n": 24, "n_missing": 0, "signature": "right|1"}
+    (place / "score" / "scores.json").write_text(json.dumps([score]))
+    return place / "train"
+
+
+def stage(folder: Path, fingerprint: str, kind: str, work: dict[str, object], inputs: dict[str, str]) -> None:
+    """A finished stage's record."""
+    folder.mkdir(exist_ok=True)
+    path = "/".join(folder.parts[-5:])
+    identity = {"kind": kind, "work": work, "inputs": inputs, "encoder": {"config.json": "0" * 64}}
+    (folder / "stage.json").write_text(json.dumps({"fingerprint": fingerprint, "identity": identity, "path": path}))
+
+
+@pytest.fixture(scope="session")
+def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with plain text in eight languages."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "text").mkdir()
+    for code in tiny.LANGUAGES:
+        lines = "".join(f"{text}\n" for text in tiny.sentences(code))
+        (folder / "text" / f"{code}.txt.gz").write_text(lines, encoding="utf-8")
+    return folder

@@ -1,0 +1,235 @@
+"""An exported folder runs without Viaduct, says where it is from, and holds what was asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from viaduct import cli
+from viaduct.encode.tokens import Limits, encode
+from viaduct.errors import DataError, UsageError
+from viaduct.inference import trimming
+from viaduct.inference.engines import open_engine
+from viaduct.inference.export import Wanted, export
+from viaduct.inference.trial import batches, spread
+from viaduct.models.heads import build_head, head_spec, save_head
+from viaduct.models.trained import open_trained
+from viaduct.rows import Pair
+from viaduct.tasks import registry
+from viaduct.tasks.card import Source
+
+OUTPUTS = {"pair": "logits", "choice": "logits", "tagged": "logits", "span": "logits", None: "hidden"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
+        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct[engines]'")
+
+
+def run_card(folder: Path, output: str) -> tuple[np.ndarray, str]:
+    """The output of the code block of a model card, run in its folder by a fresh process that cannot import Viaduct,
+    torch or transformers."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    barred = "import sys\nfor name in ('viaduct', 'torch', 'transformers'):\n    sys.modules[name] = None\n"
+    # Else OpenVINO would report its use over the network.
+    barred += "sys.modules['openvino_telemetry'] = None\n"
+    kept = folder.parent / f"{folder.name}.npy"
+    script = f"{barred}{block}\nnp.save({str(kept)!r}, {output})\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return np.load(kept), done.stdout
+
+
+def with_head(kind: str | None, tiny_encoder: Path, folder: Path) -> Path:
+    """A stage's folder with a head of this kind, or the encoder's own."""
+    if kind is None:
+        return tiny_encoder
+    folder.mkdir()
+    (folder / "encoder").symlink_to(tiny_encoder)
+    torch.manual_seed(7)
+    save_head(build_head(head_spec(tiny.CARDS[kind]), 32, 0.0, initial_range=0.5), head_spec(tiny.CARDS[kind]), folder)
+    return folder
+
+
+EXAMPLES: dict[str | None, list[Any]] = {
+    "pair": [("A boat is on the river.", "There is a boat."), ("The house is small.", "It is green.")],
+    "choice": [
+        ("The river froze.", f"What was the cause? {ending}") for ending in ("It was winter.", "The boat was yellow.")
+    ],
+    "tagged": [["The", "green", "boat", "is", "small", "."]],
+    "span": [("Where is the boat?", "The house is small. The boat is on the river.")],
+    None: ["A boat is on the river.", "The house is small."],
+}
+"""What the model cards run on."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"), [(kind, "openvino") for kind in EXAMPLES] + [("pair", "onnx"), (None, "onnx")]
+)
+def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(
+    kind: str | None, engine: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    source = with_head(kind, tiny_encoder, tmp_path / "stage")
+    export(source, tmp_path / "made", Wanted(engine))
+    found, printed = run_card(tmp_path / "made", OUTPUTS[kind])
+    trained = open_trained(source)
+    inputs = trained.tokenizer(EXAMPLES[kind], padding=True, is_split_into_words=kind == "tagged", return_tensors="pt")
+    with torch.inference_mode():
+        expected = trained.model(inputs["input_ids"], inputs["attention_mask"])
+    real = inputs["attention_mask"].bool() if expected.ndim == 3 else torch.ones(len(expected), dtype=torch.bool)
+    torch.testing.assert_close(torch.from_numpy(found)[real], expected[real], atol=1e-4, rtol=0)
+    if kind == "pair":
+        labels = [("no", "yes")[at] for at in expected.argmax(1)]
+        assert printed.strip() == repr(labels)
+    if kind == "choice":
+        assert printed.strip() == ("It was winter.", "The boat was yellow.")[expected[:, 0].argmax()]
+    if kind == "tagged":
+        assert len(eval(printed)) == 6
+    if kind == "span":
+        assert printed.strip() in EXAMPLES["span"][0][1]
+
+
+def test_the_card_says_where_the_model_is_from_and_what_it_scored(
+    trained_pairs: Path, text_data: Path, tmp_path: Path
+) -> None:
+    about = export(trained_pairs, tmp_path / "made", Wanted("openvino", "int8"), text_data)
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "Source: `tiny/none/tiny-pair/seed-1/train`." in card
+    assert (
+        "trained on tiny-pair, from an encoder's folder (config.json 000000000000), seed 1: learning_rate 0.003" in card
+    )
+    assert "| tiny-pair | test | en | accuracy | 87.50 | 24 |" in card
+    assert "float32 and whole, as its run measured them; not measured again for this export" in card
+    assert "int8, static; ranges measured on 96 rows of text train, 8 languages" in card
+    assert "| labels | no, yes |" in card
+    files = {path.name for path in (tmp_path / "made").iterdir()}
+    assert files == {
+        "README.md", "config.json", "export.json", "openvino_model.bin", "openvino_model.xml",
+        "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    config = json.loads((tmp_path / "made" / "config.json").read_text())
+    assert config["id2label"] == {"0": "no", "1": "yes"} and config["model_type"] == "xlm-roberta"
+    assert about["comparison"]["largest_difference"] > 0 and about["comparison"]["agreement"] is None
+
+
+def test_what_is_not_known_is_not_made_up(tiny_encoder: Path, tmp_path: Path) -> None:
+    export(tiny_encoder, tmp_path / "made", Wanted("openvino"))
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "What it was trained on is not known" in card
+    assert "## Scores\n\nNot measured.\n" in card
+
+
+def test_predictions_are_compared_where_there_are_rows_of_the_task(
+    trained_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tiny.CARDS["pair"]
+    source = Source("official", {"rows": "pairs.txt"}, lambda *_: tiny.rows("pair", 40), {"dev": "dev"})
+    monkeypatch.setitem(registry._BY_NAME, card.name, replace(card, sources=(source,), languages=("en",)))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pairs.txt").write_text("made\n")
+    about = export(trained_pairs, tmp_path / "made", Wanted("openvino", "int8"), tmp_path / "data")
+    assert about["comparison"]["agreement"] >= 0.99 and about["comparison"]["count"] == 40
+    assert "of 40 predictions are the same" in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
+    trained_pairs: Path, text_data: Path, tmp_path: Path
+) -> None:
+    for name, languages in (("whole", ()), ("part", ("en", "de"))):
+        export(trained_pairs, tmp_path / name, Wanted("openvino", languages=languages), text_data)
+    whole, part = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("whole", "part"))
+    assert len(part) < 0.6 * len(whole)
+    assert json.loads((tmp_path / "part" / "config.json").read_text())["vocab_size"] == len(part)
+    script = (tmp_path / "part" / "README.md").read_text(encoding="utf-8")
+    assert f"| vocabulary | {len(part):,} pieces of {len(whole):,} |" in script and "| de | 12 |" in script
+    texts = [*tiny.sentences("en"), *tiny.sentences("de")]
+    rows = [Pair(str(at), "en", text, texts[at - 1], None) for at, text in enumerate(texts)]
+    outputs = []
+    for name, words in (("whole", whole), ("part", part)):
+        engine = open_engine(tmp_path / name, "openvino", "fp32", 1)
+        made = batches(encode(rows, words, (), Limits(64)), words.pad_token_id)
+        outputs.append(torch.cat([engine(batch) for batch in made]))
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-6, rtol=0)
+
+
+def test_coverage_is_of_lines_that_were_held_out(tiny_encoder: Path) -> None:
+    trained = open_trained(tiny_encoder)
+    texts = {"same": ["green house"] * 20, "new": ["boat"] * 9 + ["река"] + ["boat"], "short": ["bread"] * 9}
+    _, part = trimming.trimmed(trained, texts)
+    assert part.coverage["same"] == 1.0
+    ids = len(open_trained(tiny_encoder).tokenizer("река")["input_ids"])
+    assert part.coverage["new"] == pytest.approx(2 / ids)  # both ends of the sequence, none of the word
+    assert part.coverage["short"] is None
+    assert part.lines == {"same": 20, "new": 11, "short": 9}
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    export(tiny_encoder, tmp_path / "made", Wanted(engine, layers=1))
+    found, _ = run_card(tmp_path / "made", "hidden")
+    trained = open_trained(tiny_encoder)
+    inputs = trained.tokenizer(EXAMPLES[None], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        states = trained.model.encoder(**inputs, output_hidden_states=True).hidden_states
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(torch.from_numpy(found)[real], states[1][real], atol=1e-4, rtol=0)
+    assert json.loads((tmp_path / "made" / "config.json").read_text())["num_hidden_layers"] == 1
+    assert "| layers | 1 of 2: the upper ones were taken away" in (tmp_path / "made" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Wanted("openvino", layers=3), "--layers 3: the encoder has 2"),
+        (Wanted("openvino", languages=("de",)), "--languages needs the folder"),
+        (Wanted("openvino", "int8"), "calibrated on real text, and there is none"),
+        (Wanted("torch"), "unknown engine to export for 'torch'"),
+    ],
+)
+def test_what_cannot_be_done_leaves_nothing(wanted: Wanted, words: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        export(tiny_encoder, tmp_path / "made", wanted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_and_folders_that_are_not_there_are_named(tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no-such\.txt: there is no such text file"):
+        export(tiny_encoder, tmp_path / "made", Wanted("openvino", text=(tmp_path / "no-such.txt",)))
+    with pytest.raises(UsageError, match="holds no model"):
+        export(tmp_path, tmp_path / "made", Wanted("openvino"))
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "precious").write_text("")
+    with pytest.raises(UsageError, match="is there already"):
+        export(tiny_encoder, tmp_path / "made", Wanted("openvino"))
+
+
+def test_the_command_says_what_it_made_and_what_it_cannot_make(
+    trained_pairs: Path, text_data: Path, tmp_path: Path
+) -> None:
+    command = ["export", str(trained_pairs), str(tmp_path / "made"), "--data", str(text_data), "--languages", "en,ru"]
+    done = CliRunner().invoke(cli.app, [*command, "--engine", "openvino", "--layers", "1"])
+    assert done.exit_code == 0, done.output
+    assert "covered, ru" in done.output and "layers              1 of 2" in done.output
+    assert done.output.splitlines()[-1].startswith(f"exported: {tmp_path / 'made'} (")
+    with pytest.raises(UsageError, match="onnx does not run in bf16"):
+        CliRunner().invoke(cli.app, [*command, "--engine", "onnx", "--precision", "bf16"], catch_exceptions=False)
+
+
+def test_samples_are_spread() -> None:
+    assert spread(list(range(10)), 4, "ab") == [0, 5]
+    assert spread(list(range(3)), 10, "a") == [0, 1, 2]
+    assert spread([], 10, "a") == []

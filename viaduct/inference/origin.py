@@ -1,0 +1,133 @@
+"""Where a model comes from and what it scored, as far as the store that it lies in says.
+
+A finished stage's `stage.json` names its work and the fingerprints of its inputs; following them from a trained
+stage backwards gives what it was trained on, and forwards what was scored with it. A folder outside a store has no
+history, and nothing is made up for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from viaduct.encode.tokens import Limits
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One score as the Score stage left it."""
+
+    task: str
+    split: str
+    language: str
+    metric: str
+    value: float
+    """A fraction."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model's history."""
+
+    name: str
+    """The stage's path in its store, or the folder's name."""
+    steps: tuple[str, ...]
+    """What was done to the encoder, oldest first; () when it is not known."""
+    task: str | None
+    """The card that the head was trained on."""
+    limits: Limits | None
+    """How its training cut its rows."""
+    scores: tuple[Measured, ...]
+
+
+def origin(folder: Path) -> Origin:
+    """The history of the model in this folder."""
+    folder = folder.resolve()
+    record = _record(folder)
+    if record is None:
+        return Origin(folder.name, (), None, None, ())
+    every = {found["fingerprint"]: (path, found) for path, found in _records(_encoder_root(folder, record))}
+    steps: list[str] = []
+    at: dict[str, Any] | None = record
+    while at is not None:
+        steps.append(_step(at["identity"]))
+        source = at["identity"]["inputs"].get("encoder")
+        at = every[source][1] if source in every else None
+    work = record["identity"]["work"]
+    trained = work.get("training")
+    return Origin(
+        name=record["path"],
+        steps=tuple(reversed(steps)),
+        task=work.get("task"),
+        limits=None if trained is None else Limits(trained["max_length"], trained["stride"]),
+        scores=tuple(_scores(record["fingerprint"], every)),
+    )
+
+
+def _encoder_root(folder: Path, record: Mapping[str, Any]) -> Path:
+    """The folder of the encoder in the store, below which all stages of the same encoder lie."""
+    depth = len(Path(record["path"]).parts)
+    return folder.parents[depth - 2] if depth > 1 else folder
+
+
+def _records(root: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
+    for path in sorted(root.rglob("stage.json")):
+        found = _record(path.parent)
+        if found is not None and not any(part.endswith(".partial") for part in path.parts):
+            yield path.parent, found
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """The stage.json of a folder; None where there is none with a fingerprint, an identity and a path."""
+    try:
+        found = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wanted = ("fingerprint", "identity", "path")
+    return found if isinstance(found, dict) and all(name in found for name in wanted) else None
+
+
+def _step(identity: Mapping[str, Any]) -> str:
+    """One line about a stage: "trained on mnli, seed 1: learning_rate 2e-05, epochs 3.0, batch_tokens 2048"."""
+    work = identity["work"]
+    if identity["kind"] == "pretrain":
+        languages = work["languages"]
+        return f"pretrained (masked words) on text in {len(languages)} languages: {' '.join(languages)}"
+    training = work["training"]
+    settings = ", ".join(f"{name} {training[name]}" for name in ("learning_rate", "epochs", "batch_tokens"))
+    start = identity["encoder"]
+    begun = f", from {_encoder(start)}" if start else ""
+    return f"trained on {work['task']}{begun}, seed {work['seed']}: {settings}"
+
+
+def _encoder(start: Mapping[str, Any]) -> str:
+    if "hub" in start:
+        return f"{start['hub']} at revision {start['revision']}"
+    return "an encoder's folder (" + ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(start.items())) + ")"
+
+
+def _scores(trained: str, every: Mapping[str, tuple[Path, dict[str, Any]]]) -> Iterable[Measured]:
+    """What the Score stages say of the predictions that were made with this training."""
+    predicted = {
+        fingerprint
+        for fingerprint, (_, record) in every.items()
+        if record["identity"]["kind"] == "predict" and record["identity"]["inputs"].get("encoder") == trained
+    }
+    for path, record in every.values():
+        identity = record["identity"]
+        if identity["kind"] != "score" or identity["inputs"].get("predictions") not in predicted:
+            continue
+        work = identity["work"]
+        for score in json.loads((path / "scores.json").read_text(encoding="utf-8")):
+            yield Measured(work["task"], _split(work), score["language"], score["metric"], score["value"], score["n"])
+
+
+def _split(work: Mapping[str, Any]) -> str:
+    """ "test", or "mnli dev in place of test" where the run had declared a substitution."""
+    for one in work["substitutions"]:
+        return f"{one['use_task'] or one['task']} {one['use_split']} in place of {work['split']}"
+    return str(work["split"])
