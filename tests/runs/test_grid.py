@@ -179,7 +179,7 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"targets": (Target(task="frut"),)}, "Did you mean 'fruit'"),
         ({"targets": (Target(task="prose"),)}, "no metric"),
         ({"targets": (Target(task="fruit", languages=("fr",)),)}, "no language 'fr'"),
-        ({"intermediates": (Intermediate(name="quiz"),)}, "has no tasks"),
+        ({"intermediates": (Intermediate(name="quiz"),)}, "has nothing to train on"),
         ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),
         ({"intermediates": (Intermediate(name="a", tasks=("twins",)),)}, "kind 'retrieval'"),
         ({"encoder": Pretrain(name="runs", text=("prose",))}, "cannot be a folder's name"),
