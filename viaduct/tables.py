@@ -1,4 +1,4 @@
-"""What `tasks`, `plan` and `status` print, as plain text. Nothing here decides anything."""
+"""What `tasks`, `plan`, `status` and `doctor` print, as plain text. Nothing here decides anything."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
 from viaduct.results.submission import SubmissionScores, TaskScores
 from viaduct.runs.display import in_words
+from viaduct.runs.doctor import Finding
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
 
@@ -195,6 +196,15 @@ def _by_language(one: TaskScores) -> str:
         for language, score in one.by_language.items()
     ]
     return table(header, lines, frozenset(range(1, len(header))))
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """A line per thing that was looked at, and below it how to mend what is broken."""
+    lines = []
+    for one in found:
+        lines.append(f"{one.state.ljust(6)}  {one.subject}: {one.text}")
+        lines += [] if one.fix is None else [f"        how to fix: {one.fix}"]
+    return "\n".join(lines)
 
 
 def status(stages: Sequence[StageStatus]) -> str:
