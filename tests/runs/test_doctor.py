@@ -43,7 +43,7 @@ def found(store: Path, **options: Any) -> dict[str, Finding]:
 
 
 def examined(site: Path, store: Path) -> subprocess.CompletedProcess[str]:
-    """The command, in a process that finds packages in this folder first, with a torchvision that does not fit torch."""
+    """The command where the packages of this folder come first, among them a torchvision that cannot be imported."""
     (site / "torchvision").mkdir(parents=True)
     (site / "torchvision" / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
