@@ -64,3 +64,17 @@ def test_rows_that_leave_a_step_half_full_are_refused() -> None:
     command = [sys.executable, str(BENCHMARKS / "training.py"), "--rows", "33"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "multiple of 32" in done.stderr
+
+
+def test_features_are_compared_and_timed() -> None:
+    options = ["--images", "3", "--rows", "40", "--repetitions", "1", "--reads", "2"]
+    command = [sys.executable, str(BENCHMARKS / "features.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-2].startswith("Viaduct is ")
+    last = json.loads(lines[-1])
+    assert set(last["ratios"]) == set(last["cpu_ratios"])
+    assert set(last["ratios"]) == {"build_vit_4x192/transformers", "read_1024x64x768/safetensors"}
+    assert [len(samples) for samples in last["samples"]["read"].values()] == [2, 2]
+    assert last["threads"] == 1 and last["versions"]["torch"] and last["device"]

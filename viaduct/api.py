@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import cache_directory, default_data, default_store, run_directory
+from viaduct.paths import cache_directory, default_data, default_store, free_bytes, run_directory
 from viaduct.results.predictions import holds_predictions, score_predictions
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.scores import Scores
 from viaduct.results.store import State, Store
 from viaduct.results.submission import score_folder
 from viaduct.runs import collect, estimate, execute
+from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.census import Census
 from viaduct.runs.display import BarDisplay, PlainDisplay
@@ -107,7 +107,7 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
         data=notes,
         data_folder=data.resolve(),
         store=kept,
-        free_bytes=_free_bytes(store),
+        free_bytes=free_bytes(store),
         need_bytes=estimate.disk_need(expanded, waiting),
         seconds=None if pace is None else pace * sum(forecast[path].weight for path in waiting),
         census=census,
@@ -281,6 +281,11 @@ def export(  # noqa: PLR0913  what the command line offers, one argument each
     return made
 
 
+def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.Finding, ...]:
+    """What this machine has and what is broken: versions, devices, torchvision, disk; see `runs.doctor.examine`."""
+    return machine.examine(store or default_store(), online=online)
+
+
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
     """What the generated world in this folder is: all tasks in their official formats, made anew unless it is there.
 
@@ -345,8 +350,3 @@ def _check_disk(planned: Planned) -> None:
             f" and the stages to do need about {planned.need_bytes / 1e9:.1f} GB",
             fix="make room, or name a --store on another disk",
         )
-
-
-def _free_bytes(store: Path) -> int:
-    existing = next(folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists())
-    return shutil.disk_usage(existing).free

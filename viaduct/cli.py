@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MISTAKE = 2
+BROKEN = 1
 
 app = typer.Typer(
     name="viaduct",
@@ -259,6 +260,20 @@ def miniature(
     manifest = api.miniature(directory, seed=seed, scale=scale)
     size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
     typer.echo(f"miniature world: {directory} ({size})")
+
+
+@app.command()
+def doctor(
+    store: StoreFolder = None,
+    online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
+) -> None:
+    """Show what this machine has, and what is broken and how to mend it."""
+    from viaduct import api, tables
+
+    findings = api.doctor(store=store, online=online)
+    typer.echo(tables.findings(findings))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(BROKEN)
 
 
 def _options(device: str, threads: int | None, memory_gb: float, checkpoint_seconds: float) -> Options:

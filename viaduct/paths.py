@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -24,6 +25,16 @@ def run_directory(store: Path, recipe: str) -> Path:
 def cache_directory(store: Path) -> Path:
     """Derived data that stages share, safe to delete at any time when nothing runs."""
     return store / "cache"
+
+
+def existing_folder(path: Path) -> Path:
+    """The path itself if it is there, else the nearest of its parents that is."""
+    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+
+
+def free_bytes(path: Path) -> int:
+    """Free room on the disk where this path is or would be made."""
+    return shutil.disk_usage(existing_folder(path)).free
 
 
 RESERVED = ("runs", "cache")

@@ -1,4 +1,4 @@
-"""What `tasks`, `plan`, `score` and `status` print, as plain text. Nothing here decides anything."""
+"""What `tasks`, `plan`, `score`, `status` and `doctor` print, as plain text. Nothing here decides anything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from viaduct.api import Planned, StageStatus, warnings
 from viaduct.results.record import DataNote
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.display import in_words
+from viaduct.runs.doctor import Finding
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
@@ -281,6 +282,15 @@ def exported(made: Mapping[str, Any]) -> str:
         lines.append(("same predictions", f"{compared['agreement']:.2%} of {compared['count']:,} ({compared['rows']})"))
     lines.append(("largest difference", f"{compared['largest_difference']:.2g} ({compared['rows']})"))
     return table(("", ""), lines).lstrip()
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """A line per thing that was looked at, and below it how to mend what is broken."""
+    lines = []
+    for one in found:
+        lines.append(f"{one.state.ljust(6)}  {one.subject}: {one.text}")
+        lines += [] if one.fix is None else [f"        how to fix: {one.fix}"]
+    return "\n".join(lines)
 
 
 def status(stages: Sequence[StageStatus]) -> str:

@@ -300,6 +300,19 @@ def test_a_truncated_shard_is_named_with_what_to_remove(
     assert same(build(files, again, tmp_path), files) and again.computed == 4
 
 
+def test_a_shard_removed_under_a_reader_does_not_change_what_it_reads(files: Any, tmp_path: Path) -> None:
+    build(files[:5], Counting(), tmp_path)
+    root = tmp_path / "features" / "counting"
+    shards = shards_module.Shards(root, "counting", 16, 12)
+    found = Features(shards, {name: shards.rows[digest(opener(picture))] for name, picture in files[:5]}, {})
+    (root / "shard-00000.json").unlink()
+    build(files[5:], Counting(), tmp_path)  # takes the number that has become free
+    with shards.locked(lambda: None):
+        shards.add([digest(opener(files[5][1]))], *Counting().encode([opener(files[5][1])]))
+    assert same(found, files[:5])
+    assert same(build(files, Counting(), tmp_path), files)
+
+
 def test_verify_finds_a_changed_bit(files: Any, tmp_path: Path) -> None:
     build(files, Counting(), tmp_path)
     path = tmp_path / "features" / "counting" / "features-00000.npy"

@@ -113,6 +113,20 @@ def test_another_side_gives_other_patches(name: str, folder: Path) -> None:
         load_tower(str(folder), None, 25)
 
 
+def test_a_crop_is_scaled_with_the_side(tmp_path: Path) -> None:
+    """What the processor sees of an image, at any side: the middle 8/9 of its short side, or of all of it."""
+    image = small_towers.picture(6, 216, 108)
+    for name, size in (("short", {"shortest_edge": 54}), ("both", {"height": 54, "width": 54})):
+        folder = small_towers.write("dinov2", tmp_path / name, size=size)
+        tower = load_tower(str(folder), None, 96, max_tokens=256)
+        crop = {**small_towers.TOWERS["dinov2"][2], "size": dict.fromkeys(size, 108)}
+        crop["crop_size"] = {"height": 96, "width": 96}
+        expected = small_towers.write("dinov2", tmp_path / f"{name}-96", **crop)
+        np.testing.assert_array_equal(
+            tower.compute([image])[0], load_tower(str(expected), None, max_tokens=256).compute([image])[0]
+        )
+
+
 def test_proportions_are_kept_and_the_grid_is_the_same_for_all(tmp_path: Path) -> None:
     folder = small_towers.write("siglip2", tmp_path)
     tower = load_tower(str(folder), None)

@@ -32,7 +32,7 @@ NARROWEST = 100
 NAMED = 5
 """Damaged images that an error names."""
 
-_Opened = tuple[Picture, "Image.Image | DataError"]
+_Opened = tuple[Picture, Image.Image | DataError]
 
 Opener = Callable[[Picture], Image.Image]
 """The RGB image of a picture; raises DataError when it cannot be had. Called from one thread at a time."""

@@ -124,7 +124,8 @@ class Shards:
 
     def add(self, contents: Sequence[bytes], tokens_NPD: Array, vector_ND: Array) -> None:
         """Write one more shard; only inside `locked`."""
-        taken = {_number(path) for path in self.root.glob("shard-*.json")}
+        # A shard that is open here keeps its number, even when somebody has removed it.
+        taken = {*self.tokens, *(_number(path) for path in self.root.glob("shard-*.json"))}
         number = next(one for one in range(len(taken) + 1) if one not in taken)
         arrays = {"features": tokens_NPD, "pooled": vector_ND, "pictures": _bytes(contents)}
         hashes = {what: _save(self._path(what, number), array) for what, array in arrays.items()}

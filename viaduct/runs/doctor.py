@@ -1,0 +1,180 @@
+"""What this machine has and what is broken, told before anything long is started.
+
+Torch and transformers are tried in processes of their own: a broken one is then a line and not a traceback, and this
+process stays as quick as `--help`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import viaduct
+from viaduct.paths import cache_directory, existing_folder, free_bytes
+from viaduct.runs.execute import usable_cores
+
+State = Literal["ok", "note", "broken"]
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pillow", "pyarrow")
+"""Packages whose versions are told; each must be there."""
+LEAST_BYTES = 2e9
+"""Free disk below which a run soon ends: one checkpoint of xlm-roberta-base takes 1.1 GB."""
+PATIENCE_SECONDS = 180.0
+
+TORCH = """
+import json, torch
+found = [torch.cuda.get_device_properties(at) for at in range(torch.cuda.device_count())]
+print(json.dumps({
+    "devices": [f"{one.name}, {one.total_memory / 2**30:.0f} GiB" for one in found],
+    "bf16": bool(found) and torch.cuda.is_bf16_supported(),
+    "cuda": torch.version.cuda,
+    "threads": torch.get_num_threads(),
+}))
+"""
+TRANSFORMERS = "from transformers import XLMRobertaModel"
+TORCHVISION = """
+import importlib.util
+if importlib.util.find_spec("torchvision") is not None:
+    import torchvision
+    print(torchvision.__version__)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `fix` says what to do where it is broken."""
+
+    subject: str
+    state: State
+    text: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a process printed, or the last line of its complaint."""
+
+    succeeded: bool
+    text: str
+
+
+def examine(store: Path, *, online: bool = False) -> tuple[Finding, ...]:
+    """Everything that was looked at, in the order to be read; nothing is left behind in `store`.
+
+    `online`: also whether the Hugging Face Hub answers.
+    """
+    with ThreadPoolExecutor() as together:
+        torch, transformers, torchvision = together.map(_try, (TORCH, TRANSFORMERS, TORCHVISION))
+    return (
+        _versions(),
+        *_devices(torch),
+        _torchvision(torchvision),
+        _transformers(transformers, torchvision),
+        _disk(store),
+        _cache(store),
+        _hub() if online else Finding("Hugging Face Hub", "ok", "not tried; --online tries it"),
+    )
+
+
+def _try(code: str) -> Tried:
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)  # noqa: S603  our own code
+    except subprocess.TimeoutExpired:
+        return Tried(False, f"nothing after {PATIENCE_SECONDS:.0f} s")
+    if done.returncode == 0:
+        return Tried(True, done.stdout.strip())
+    complaint = done.stderr.strip().splitlines()
+    return Tried(False, complaint[-1] if complaint else f"ended with status {done.returncode}")
+
+
+def _versions() -> Finding:
+    found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
+    absent = []
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            absent.append(name)
+    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    if absent:
+        return Finding("versions", "broken", f"{text}; not installed: {', '.join(absent)}", "install Viaduct again")
+    return Finding("versions", "ok", text)
+
+
+def _devices(torch: Tried) -> Iterator[Finding]:
+    cores = f"{usable_cores()} of {os.cpu_count()} cores may be used"
+    if not torch.succeeded:
+        yield Finding("cores", "ok", cores)
+        yield Finding(
+            "torch", "broken", f"cannot be imported: {torch.text}", "install it again, as constraints.txt says"
+        )
+        return
+    found = json.loads(torch.text)
+    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads")
+    for at, name in enumerate(found["devices"]):
+        yield Finding(f"device {at}", "ok", f"{name}, {'with' if found['bf16'] else 'without'} bfloat16")
+    if not found["devices"] and found["cuda"]:
+        yield Finding(
+            "device", "note", f"torch is built for CUDA {found['cuda']} and finds no GPU: all runs on the CPU"
+        )
+    elif not found["devices"]:
+        yield Finding("device", "ok", "the CPU; this torch knows no CUDA")
+
+
+def _torchvision(tried: Tried) -> Finding:
+    if tried.succeeded:
+        return Finding("torchvision", "ok", f"{tried.text or 'not installed'}; nothing here needs it")
+    return Finding(
+        "torchvision",
+        "broken",
+        f"is installed and cannot be imported ({tried.text}); transformers then cannot import even XLM-RoBERTa",
+        "pip uninstall torchvision (nothing here needs it)",
+    )
+
+
+def _transformers(tried: Tried, torchvision: Tried) -> Finding:
+    if tried.succeeded:
+        return Finding("transformers", "ok", "imports XLM-RoBERTa")
+    cause = "install it again, as constraints.txt says" if torchvision.succeeded else "mend torchvision first"
+    return Finding("transformers", "broken", f"cannot import XLM-RoBERTa: {tried.text}", cause)
+
+
+def _disk(store: Path) -> Finding:
+    free = free_bytes(store)
+    text = f"{free / 1e9:.1f} GB free for the store {store}"
+    if free < LEAST_BYTES:
+        return Finding("disk", "broken", text, "make room, or name a --store on another disk")
+    return Finding("disk", "ok", text)
+
+
+def _cache(store: Path) -> Finding:
+    cache = cache_directory(store)
+    try:
+        with tempfile.TemporaryFile(dir=existing_folder(cache)) as file:
+            file.write(b"?")
+    except OSError as error:
+        return Finding("cache", "broken", f"{cache} cannot be written: {error.strerror}", "name another --store")
+    return Finding("cache", "ok", f"{cache} can be written")
+
+
+def _hub() -> Finding:
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=10):  # noqa: S310  https
+            return Finding("Hugging Face Hub", "ok", f"{ENDPOINT} answers")
+    except OSError as error:
+        fix = "connect to the network, or place models and data sets in local folders"
+        return Finding("Hugging Face Hub", "broken", f"{ENDPOINT} does not answer: {error}", fix)
