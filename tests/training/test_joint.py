@@ -107,12 +107,13 @@ def steps(context: Context) -> list[joint.JointBatch]:
         seen(),
         {**seen(objectives=asked("mlm_caption")), **REPLAYED},
         seen(objectives=asked("contrastive", "itm", "imagine")),
-        seen(objectives=asked("contrastive"), contrast="softmax", negatives=5, tower_layers=1),
+        seen(objectives=asked("contrastive"), contrast="softmax", negatives=5),
+        seen(objectives=asked("contrastive", "itm"), contrast="softmax", tower_layers=1),
         {**seen(image="none"), "tasks": ("tiny-pair",)},
         seen(objectives=asked("contrastive"), image="text"),
         {**seen(), "retention": Retention(lora_rank=4, interpolate=0.5, freeze_embeddings=True)},
     ],
-    ids=["tasks", "replay", "kl", "captions", "mlm", "apart", "softmax", "without", "text", "lora"],
+    ids=["tasks", "replay", "kl", "captions", "mlm", "apart", "softmax", "trained", "without", "text", "lora"],
 )
 def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
     context = make("a", **settings)

@@ -1,7 +1,7 @@
 """Whether image stages used their images: gain on held-out captions, captions written, images found, text forgotten.
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
-true one, in nats per caption token) has a 95 % interval above 0, over captions and seeds. A stage that was shown wrong
+true one, in nats per caption token) has a 95 % interval above 0, over images and seeds. A stage that was shown wrong
 images must not have one; where it has, something other than the images tells captions apart, and nothing is concluded.
 """
 
@@ -129,21 +129,19 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
 
 
 def image_gain(members: Sequence[StageImages]) -> Estimate:
-    """The mean over languages of a caption's gain per token; the interval knows captions (images jointly over
-    languages) and seeds, the languages being taken as they are."""
+    """The mean over languages of a caption's gain per token; the interval knows images (with all their captions, jointly
+    over languages) and seeds, the languages being taken as they are."""
     outcomes = {Run(one.seed): _by_language(one.use.losses) for one in members}
     return hierarchical_bootstrap(outcomes, None, Design(parallel=True, fixed=(LANGUAGE, FAMILY)))
 
 
 def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, Examples | float]:
-    members: dict[str, list[CaptionLoss]] = {}
+    """Language -> gains by image: captions of one image are not independent."""
+    gains: dict[str, dict[str, list[float]]] = {}
     for loss in losses:
-        members.setdefault(loss.language, []).append(loss)
+        gains.setdefault(loss.language, {}).setdefault(loss.image, []).append((loss.wrong - loss.true) / loss.tokens)
     return {
-        code: Examples(
-            tuple(loss.id for loss in own), np.array([(loss.wrong - loss.true) / loss.tokens for loss in own])
-        )
-        for code, own in members.items()
+        code: Examples(tuple(own), np.array([fmean(values) for values in own.values()])) for code, own in gains.items()
     }
 
 

@@ -77,6 +77,7 @@ class CaptionLoss(Record):
     """Nats that one held-out caption costs, summed over its predicted tokens, by what is shown."""
 
     id: str
+    image: str
     language: str
     tokens: int
     true: float

@@ -73,6 +73,9 @@ def _check_captions(captions: Captions, where: str) -> None:
     if captions.image == "text" and names != ["contrastive"]:
         fix = "use the objective contrastive alone"
         raise UsageError(f"{where}: captions can stand for images in contrastive only", fix=fix)
+    if captions.negatives and captions.tower_layers:
+        fix = "set negatives=0, or tower_layers=0"
+        raise UsageError(f"{where}: further negatives need features that are not trained", fix=fix)
     if captions.negatives and (captions.contrast != "softmax" or "contrastive" not in names):
         fix = 'set contrast="softmax", or negatives=0'
         raise UsageError(f"{where}: further negatives belong to contrastive with softmax", fix=fix)

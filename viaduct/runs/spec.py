@@ -133,6 +133,8 @@ class Captions(Spec):
     """Images used (a seeded sample); None: all."""
     dev_captions: int = 300
     """Held-out captions on which the use of the image is measured (a fixed sample)."""
+    written: int = 120
+    """ar_caption: held-out captions that are written in the end."""
     mask_fraction: float = 0.4
     """mlm_caption: share of the pieces, in whole words, rare words more often; at least one of every caption."""
     label_smoothing: float = 0.1

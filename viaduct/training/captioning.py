@@ -161,7 +161,10 @@ class CaptionOrder:
         source = self.asked.image
         absent = source in ("none", "null", "text")
         shown_B = self._shown(image_B, examples, self.order.epoch_of(step))
-        wants_patches, wants_pooled = objective in PREFIXED, objective in ("contrastive", "imagine", "itm")
+        before = objective in PREFIXED
+        compared, trained = objective in ("contrastive", "itm"), self.asked.tower_layers > 0
+        wants_patches = before or (compared and trained)
+        wants_pooled = objective == "imagine" or (compared and not trained)
         bank = self.asked.negatives if objective == "contrastive" and self.asked.contrast == "softmax" else 0
         return CaptionBatch(
             objective=objective,
@@ -172,7 +175,7 @@ class CaptionOrder:
             pooled_BV=None if absent or not wants_pooled else self._pooled(shown_B, generator),
             other=collate(self.encoded, self._others(examples, generator), pad_id) if source == "text" else None,
             bank_KV=self._bank(image_B, bank, generator) if bank and not absent else None,
-            visual=0 if source == "none" or not wants_patches else self.features.num_tokens,
+            visual=0 if source == "none" or not before else self.features.num_tokens,
         )
 
     def _shown(self, image_B: Array, examples: Array, epoch: int) -> Array:

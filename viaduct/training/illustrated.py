@@ -35,8 +35,6 @@ TOWER_BATCH = 32
 """Images that go through the tower at once."""
 SAMPLES = 12
 """Held-out images shown with what was written about them."""
-WRITTEN = 120
-"""Held-out captions written in the end, at most."""
 THUMBNAIL = 96
 """Pixels on the longer side of a sample."""
 
@@ -98,13 +96,14 @@ class Illustrated:
     def parts(self, encoder: nn.Module) -> dict[str, nn.Module]:
         """New modules that the objectives need, from torch's seed."""
         made: dict[str, nn.Module] = {}
-        if any(name in PREFIXED for name in self.names):
+        if self.asked.tower_layers or any(name in PREFIXED for name in self.names):
             layers, languages = self.asked.tower_layers, len(self.languages)
             made[PREFIX] = VisualPrefix(self.tower.width, self.tower.tokens, encoder, layers, languages)
         size = width(encoder)
         if "contrastive" in self.names:
             sigmoid = self.asked.contrast == "sigmoid"
-            made[SPACE] = CommonSpace(size, self.tower.width, self.asked.common_width, sigmoid=sigmoid)
+            seen = size if self.asked.tower_layers else self.tower.width
+            made[SPACE] = CommonSpace(size, seen, self.asked.common_width, sigmoid=sigmoid)
         if "itm" in self.names:
             made[MATCH] = nn.Linear(size, 2)
         if "imagine" in self.names:
@@ -118,8 +117,10 @@ class Illustrated:
         objective = measured_objective(self.names)
         scores: list[CaptionScore] = []
         samples: tuple[CaptionSample, ...] = ()
-        if "ar_caption" in self.names:
-            few = Held(self.held, held_out(self.held.data, min(WRITTEN, len(chosen))), self.tokenizer.pad_token_id)
+        if "ar_caption" in self.names and self.asked.written:
+            few = Held(
+                self.held, held_out(self.held.data, min(self.asked.written, len(chosen))), self.tokenizer.pad_token_id
+            )
             texts = write(self.asking, model, few, self.tokenizer, progress)
             scores += self._written_scores(few.chosen, texts)
             samples = self._samples(few.chosen, texts)

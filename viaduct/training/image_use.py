@@ -92,6 +92,7 @@ def losses(asking: Asking, model: JointModel, held: Held, objective: str) -> lis
     return [
         CaptionLoss(
             id=captions[at].id,
+            image=held.order.ids[int(held.order.data.image_of[at])],
             language=captions[at].language,
             tokens=tokens[number],
             true=sums["true"][number],
@@ -202,6 +203,14 @@ def similarities(asking: Asking, model: JointModel, held: Held) -> Array | None:
     for _, batch in held.batches(None):
         pooled_BD = model.pooled(batch.text.to(next(model.parameters()).device), asking.special_V)
         texts.append(model.space.of_text(pooled_BD).cpu())
-    pooled_NV = torch.from_numpy(held.order.features.pooled(held.order.ids)).to(next(model.parameters()).device)
-    found: Array = (torch.cat(texts) @ model.space.of_image(pooled_NV).cpu().T).numpy()
+    device, features, ids = next(model.parameters()).device, held.order.features, held.order.ids
+    images = []
+    for at in range(0, len(ids), BATCH_CAPTIONS):
+        part = ids[at : at + BATCH_CAPTIONS]
+        if asking.captions.tower_layers:
+            seen_BV = model.visual(torch.from_numpy(features.tokens(part)).to(device)).mean(1)
+        else:
+            seen_BV = torch.from_numpy(features.pooled(part)).to(device)
+        images.append(model.space.of_image(seen_BV).cpu())
+    found: Array = (torch.cat(texts) @ torch.cat(images).T).numpy()
     return found
