@@ -37,7 +37,7 @@ def batch_of(*lengths: int, seed: int = 0) -> Batch:
 def model(tiny_tokenizer: Any) -> JointModel:
     encoder = tiny.encoder(tiny_tokenizer)
     torch.manual_seed(1)
-    prefix = VisualPrefix(FEATURES, TOKENS, encoder, layers=1, languages=3)
+    prefix = VisualPrefix(FEATURES, TOKENS, encoder, layers=0, languages=3)
     return JointModel(encoder, {PREFIX: prefix}, None, MASK).eval()
 
 

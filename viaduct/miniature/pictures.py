@@ -1,6 +1,6 @@
 """Pictures of things and their captions: small scenes drawn with the glyphs of DejaVu Sans.
 
-A scene has two to four things on a grid of two by two; its captions name them in reading order, once as a list
+A scene has one to three things on a grid of two by two; its captions name them in reading order, once as a list
 and once with numbers. Colours and backgrounds are chance, except that the red heart is red.
 """
 
@@ -41,22 +41,31 @@ class Scene:
     captions: tuple[Meaning, ...]
 
 
-def scene(random: Random) -> Scene:
-    """A new scene of two to four different things."""
-    count = random.randint(2, 4)
+def scene(random: Random, fewest: int = 1) -> Scene:
+    """A new scene of `fewest` to three different things."""
+    count = random.randint(fewest, 3)
     shown = tuple(random.sample(range(num_pictured()), count))
     cells = tuple(sorted(random.sample(range(4), count)))
     captions = (ended((listing([thing(index) for index in shown]),)), ended(numbering(shown)))
     return Scene(shown, cells, random.getrandbits(32), captions)
 
 
-def many(count: int, random: Random, taken: set[tuple[int, ...]]) -> tuple[Scene, ...]:
-    """`count` scenes that name other things, or in another order, than those in `taken`, which grows."""
+def held_out(count: int, random: Random) -> tuple[Scene, ...]:
+    """`count` scenes of two or three things, no two of which name the same things in the same order."""
+    found: dict[tuple[int, ...], Scene] = {}
+    while len(found) < count:
+        made = scene(random, fewest=2)
+        found.setdefault(made.things, made)
+    return tuple(found.values())
+
+
+def many(count: int, random: Random, held: frozenset[tuple[int, ...]]) -> tuple[Scene, ...]:
+    """`count` scenes that name other things, or in another order, than those held out; they may come again, drawn
+    anew: it is by things alone that names can be learned."""
     found: list[Scene] = []
     while len(found) < count:
         made = scene(random)
-        if made.things not in taken:
-            taken.add(made.things)
+        if made.things not in held:
             found.append(made)
     return tuple(found)
 

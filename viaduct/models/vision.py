@@ -11,6 +11,7 @@ P + 2 L - 1 with pseudo-masks), V width of the tower's features, D width of the 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from torch.nn.functional import normalize
 from viaduct.errors import UsageError
 from viaduct.models.encoder import OFFSET_POSITIONS
 
+CHANNELS = 32
+"""Of the first convolution of a trained tower; each further one has twice as many."""
+
 ABSOLUTE_POSITIONS = {*OFFSET_POSITIONS, "bert"}
 """Model types that take position ids, so that visual tokens can stand before a text without moving it."""
 
@@ -27,25 +31,20 @@ ABSOLUTE_POSITIONS = {*OFFSET_POSITIONS, "bert"}
 class VisualPrefix(nn.Module):
     """(B, P, V) features -> (B, P, D) input vectors, at the scale of the encoder's word embeddings.
 
-    LayerNorm, MLP, position and modality as in LLaVA-like connectors; `layers` of self-attention on top make it a small
-    trainable tower over raw patches. A learned *null image* stands in for absent ones.
+    LayerNorm, MLP and positions, as in LLaVA-like connectors; `layers` convolutions below make it a small tower that is
+    trained with the stage, for features that are raw pixels. A learned *null image* stands in for absent ones.
     """
 
     def __init__(self, features: int, tokens: int, encoder: nn.Module, layers: int, languages: int) -> None:
         super().__init__()
         words_ND = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
         width = words_ND.shape[1]
-        self.enter = nn.LayerNorm(features)
-        self.first = nn.Linear(features, width)
+        self.pixels = PixelTower(features, tokens, layers) if layers else None
+        seen = features if self.pixels is None else self.pixels.width
+        self.enter = nn.LayerNorm(seen)
+        self.first = nn.Linear(seen, width)
         self.second = nn.Linear(width, width)
         self.place = nn.Parameter(0.02 * torch.randn(tokens, width))
-        config: Any = encoder.config
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, int(config.num_attention_heads), 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(layers)
-        )
         self.leave = nn.LayerNorm(width)
         nn.init.constant_(self.leave.weight, float(words_ND.pow(2).mean().sqrt()))
         self.null = nn.Parameter(float(words_ND.std()) * torch.randn(tokens, width))
@@ -54,9 +53,8 @@ class VisualPrefix(nn.Module):
 
     def forward(self, patches_BPV: torch.Tensor, dropped_B: torch.Tensor | None = None) -> torch.Tensor:
         """The images' input vectors; those of `dropped_B` (bool) are the null image's."""
-        inside_BPD = self.second(nn.functional.gelu(self.first(self.enter(patches_BPV.float())))) + self.place
-        for layer in self.layers:
-            inside_BPD = layer(inside_BPD)
+        seen_BPV = patches_BPV.float() if self.pixels is None else self.pixels(patches_BPV.float())
+        inside_BPD = self.second(nn.functional.gelu(self.first(self.enter(seen_BPV)))) + self.place
         prefix_BPD: torch.Tensor = self.leave(inside_BPD)
         if dropped_B is None:
             return prefix_BPD
@@ -65,6 +63,40 @@ class VisualPrefix(nn.Module):
     def nothing(self, captions: int) -> torch.Tensor:
         """(B, P, D): the null image for each caption."""
         return self.null.expand(captions, *self.null.shape)
+
+
+class PixelTower(nn.Module):
+    """(B, P, V) raw pixels in square patches -> (B, P, C): convolutions that halve the image each, then means by patch.
+
+    Raises UsageError for features that are not square patches of three colours in a square grid, and for more layers
+    than the image has halves.
+    """
+
+    def __init__(self, features: int, tokens: int, layers: int) -> None:
+        super().__init__()
+        self.grid, self.patch = math.isqrt(tokens), math.isqrt(features // 3)
+        if self.grid**2 != tokens or 3 * self.patch**2 != features or self.patch % 2**layers:
+            raise UsageError(
+                f"{layers} trained layers do not fit {tokens} visual tokens of {features} numbers",
+                fix='tower_layers are for raw pixels: use tower="patches" and at most 4 layers',
+            )
+        channels = [3, *(CHANNELS * 2**layer for layer in range(layers))]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=5 if before == 3 else 3, stride=2, padding=2 if before == 3 else 1)
+            for before, after in pairwise(channels)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(8, after) for after in channels[1:])
+        self.width = channels[-1]
+
+    def forward(self, patches_BPV: torch.Tensor) -> torch.Tensor:
+        """What the convolutions make of each patch and its surroundings."""
+        images, side = len(patches_BPV), self.grid * self.patch
+        cut = patches_BPV.view(images, self.grid, self.grid, self.patch, self.patch, 3)
+        seen = cut.permute(0, 5, 1, 3, 2, 4).reshape(images, 3, side, side)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            seen = nn.functional.gelu(norm(layer(seen)))
+        seen = nn.functional.avg_pool2d(seen, seen.shape[-1] // self.grid)
+        return seen.flatten(2).transpose(1, 2)
 
 
 class CommonSpace(nn.Module):

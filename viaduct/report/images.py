@@ -129,8 +129,10 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
 
 
 def image_gain(members: Sequence[StageImages]) -> Estimate:
-    """The mean over languages of a caption's gain per token; the interval knows images (with all their captions, jointly
-    over languages) and seeds, the languages being taken as they are."""
+    """The mean over languages of a caption's gain per token.
+
+    The interval knows images (with their captions, jointly over languages) and seeds, and takes languages as they are.
+    """
     outcomes = {Run(one.seed): _by_language(one.use.losses) for one in members}
     return hierarchical_bootstrap(outcomes, None, Design(parallel=True, fixed=(LANGUAGE, FAMILY)))
 

@@ -124,7 +124,7 @@ class Captions(Spec):
     tower_tokens: int = Field(default=64, ge=1)
     """Visual tokens per image at most; finer patches are averaged."""
     tower_layers: int = Field(default=0, ge=0)
-    """Trainable self-attention layers on top of the features, for the tower without weights."""
+    """Convolutions over raw pixels that are trained with the stage, for the tower without weights."""
     languages: tuple[str, ...] | None = None
     """Of the captions; None: every language whose captions are there."""
     one_language_per_image: bool = False
