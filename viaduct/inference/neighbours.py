@@ -106,6 +106,7 @@ def nearest_both_ways(
     places. Raises UsageError when `memory_bytes` (None: no limit) is too little.
     """
     queries, candidates = len(query_ND), len(candidate_MD)
+    _keep_freed_memory()
     size, sieve = _plan(query_ND, candidate_MD, k, memory_bytes)
     forward = _Best(queries, min(k, candidates))
     backward = _Best(candidates, min(k, queries))
@@ -120,6 +121,12 @@ def nearest_both_ways(
             _save(saving, forward, backward, done)
             saved = time.monotonic()
     return forward.result(), backward.result()
+
+
+def _keep_freed_memory() -> None:
+    """glibc hands freed blocks back to the system, and pays for every page when it gets them again, until it has seen
+    one of nearly 32 MiB come and go. A search could take twice as long for it."""
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def _plan(
