@@ -14,7 +14,7 @@ taken, so that nothing of the 8 bits is in the result.
 Rounding. A float32 inner product is off by at most D u |a| |b|, u = 2^-24, in any order of summation (to first order).
 With the size |x| + |m| of a row, those of the shifts and that of the pair itself are off by at most D u size size
 together. Computed norms are off by D u / 2 of themselves, which is 3 D u size size at the most in the bound.
-Subtracting, scaling and adding up come to less than 64 u size size. `_slack` is these together, and 64 u for good
+Subtracting, scaling and adding up come to less than 64 u size size. `slack` is these together, and 64 u for good
 measure; `TINY` is added for products that underflow, and `usable` refuses vectors so long or short that more would.
 
 Shape letters: N rows of one side, D width, R and C rows and columns of a block, G groups of M columns, K neighbours,
