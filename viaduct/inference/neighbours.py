@@ -1,8 +1,11 @@
 """Exact nearest neighbours in both directions from one pass over blocks of the similarity matrix.
 
 Each block is multiplied once and read in both directions. Once a row has met k candidates, a block can only concern it
-when the block's largest value beats its k-th best, so that most rows of most blocks are done with one maximum. Memory
-is the vectors, two running lists of k, and one block; the block's size follows from what is left of the limit.
+when the block's largest value beats its k-th best, so that most rows of most blocks are done with one maximum. Where
+8-bit products are quicker they decide first which pairs need be multiplied in float32 (`quantised`); neighbours are the
+same, and inner products up to float32 rounding. Memory is the vectors, the candidates in 8 bits if there is room, two
+running lists of k, and one block; the block's size follows from what is left of the limit.
+
 Shape letters: N queries, M candidates, D width, K neighbours, R and C rows and columns of a block.
 """
 
@@ -17,16 +20,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from viaduct.errors import UsageError
+from viaduct.inference.quantised import Pairs, Sieve, pairs_left, sieve_bytes, usable
 from viaduct.models.linear import product
 
-LARGEST_BLOCK = 2048
-"""Rows and columns at most: 16 MiB of float32, which stays near the processor; larger ones gain nothing."""
+LARGEST_BLOCK = 1024
+"""Rows and columns at most: 4 MiB of float32, which stay near the processor; larger ones are slower."""
 
 SMALLEST_BLOCK = 64
 
-COPIES = 3
-"""Block-sized tensors that exist at once, at the most: the block, and its selected rows and columns as they are
-sorted."""
+SMALLEST_SIEVED = 512
+"""Rows and columns: in smaller blocks, 8-bit products save less than it takes to read them."""
+
+COPIES = 6
+"""Block-sized tensors that exist at once, at the most: the block, its selected rows, those of them with ties, and these
+sorted, with indices that take twice the room."""
+
+NO_LIMIT = 2**62
+
+PATIENCE = 3
+"""Blocks of the same queries in which too many pairs are left, before the others are multiplied in float32 at once."""
 
 
 class Neighbours(NamedTuple):
@@ -49,18 +61,32 @@ def block_size(queries: int, candidates: int, width: int, k: int, memory_bytes: 
 
     Raises UsageError, with what is needed, when the vectors alone take more.
     """
-    vectors = 4 * (queries + candidates) * width
-    lists = 12 * 2 * (queries + candidates) * k  # values and indices, and once more while they are merged
-    left = memory_bytes - vectors - lists
-    size = int((max(0, left) / (4 * COPIES)) ** 0.5)
-    if size < SMALLEST_BLOCK:
-        need = vectors + lists + 4 * COPIES * SMALLEST_BLOCK**2
+    needed = _vectors_and_lists(queries, candidates, width, k)
+    size = _largest_block(memory_bytes - needed)
+    if size < min(SMALLEST_BLOCK, LARGEST_BLOCK):
+        need = needed + 4 * COPIES * SMALLEST_BLOCK**2
         raise UsageError(
             f"comparing {queries:,} with {candidates:,} vectors of {width:,} dimensions needs"
             f" {need / 1e9:.2f} GB at least; the limit is {memory_bytes / 1e9:.2f} GB",
             fix="allow more memory, or mine in parts",
         )
-    return min(LARGEST_BLOCK, size)
+    return size
+
+
+def sieved_block_size(queries: int, candidates: int, width: int, k: int, memory_bytes: int) -> int | None:
+    """The same with the candidates in 8 bits beside; None when only small blocks would fit, or none."""
+    needed = _vectors_and_lists(queries, candidates, width, k) + sieve_bytes(candidates + LARGEST_BLOCK, width)
+    size = _largest_block(memory_bytes - needed)
+    return size if size >= min(SMALLEST_SIEVED, LARGEST_BLOCK) else None
+
+
+def _vectors_and_lists(queries: int, candidates: int, width: int, k: int) -> int:
+    # Values and indices, and once more while they are merged.
+    return (queries + candidates) * (4 * width + 12 * 2 * k)
+
+
+def _largest_block(left_bytes: int) -> int:
+    return min(LARGEST_BLOCK, int((max(0, left_bytes) / (4 * COPIES)) ** 0.5))
 
 
 def nearest_both_ways(
@@ -76,22 +102,18 @@ def nearest_both_ways(
     product.
 
     k is reduced to the number there is to choose from. `progress` gets (products done, all products). Vectors may be
-    memory-mapped; they are float32. Raises UsageError when `memory_bytes` (None: no limit) is too little.
+    memory-mapped; they are float32. Neighbours whose inner products differ by no more than float32 rounding may change
+    places. Raises UsageError when `memory_bytes` (None: no limit) is too little.
     """
     queries, candidates = len(query_ND), len(candidate_MD)
-    size = LARGEST_BLOCK
-    if memory_bytes is not None:
-        size = block_size(queries, candidates, query_ND.shape[1], k, memory_bytes)
+    _keep_freed_memory()
+    size, sieve = _plan(query_ND, candidate_MD, k, memory_bytes)
     forward = _Best(queries, min(k, candidates))
     backward = _Best(candidates, min(k, queries))
     at = _resume(saving, forward, backward)
     saved = time.monotonic()
     for row in range(at, queries, size):
-        block_RD = query_ND[row : row + size]
-        for column in range(0, candidates, size):
-            similarity_RC = product(block_RD, candidate_MD[column : column + size], None).float().cpu()
-            forward.merge(row, column, similarity_RC)
-            backward.merge(column, row, similarity_RC.T)
+        _compare(row, query_ND[row : row + size], candidate_MD, size, sieve, (forward, backward))
         done = min(row + size, queries)
         if progress is not None:
             progress(float(done) * candidates, float(queries) * candidates)
@@ -99,6 +121,53 @@ def nearest_both_ways(
             _save(saving, forward, backward, done)
             saved = time.monotonic()
     return forward.result(), backward.result()
+
+
+def _keep_freed_memory() -> None:
+    """glibc hands freed blocks back to the system, and pays for every page when it gets them again, until it has seen
+    one of nearly 32 MiB come and go. A search could take twice as long for it."""
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def _plan(
+    query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, memory_bytes: int | None
+) -> tuple[int, Sieve | None]:
+    """The size of blocks, and a sieve where it can be used and there is room."""
+    limit = NO_LIMIT if memory_bytes is None else memory_bytes
+    sizes = len(query_ND), len(candidate_MD), query_ND.shape[1], k, limit
+    plain, sieved = block_size(*sizes), sieved_block_size(*sizes)
+    if sieved is not None and usable(query_ND, candidate_MD):
+        return sieved, Sieve(query_ND, candidate_MD)
+    return plain, None
+
+
+def _compare(
+    row: int,
+    block_RD: torch.Tensor,
+    candidate_MD: torch.Tensor,
+    size: int,
+    sieve: Sieve | None,
+    best: tuple[_Best, _Best],
+) -> None:
+    """Compare a block of queries, of which this is the first, with every candidate."""
+    forward, backward = best
+    rows = None if sieve is None else sieve.queries(block_RD)
+    in_vain = 0
+    for column in range(0, len(candidate_MD), size):
+        block_CD = candidate_MD[column : column + size]
+        found = None
+        if sieve is not None and rows is not None and in_vain < PATIENCE:
+            columns = sieve.candidates.part(column, column + size)
+            known = forward.known(row, len(block_RD)), backward.known(column, len(block_CD))
+            found = pairs_left(rows, columns, *known, max(forward.k, backward.k))
+            in_vain += found is None
+        if found is None:
+            similarity_RC = product(block_RD, block_CD, None).float().cpu()
+            forward.merge(row, column, similarity_RC)
+            backward.merge(column, row, similarity_RC.T)
+        else:
+            forward.merge_pairs(row, column, found[0])
+            backward.merge_pairs(column, row, found[1])
 
 
 class _Best:
@@ -109,19 +178,38 @@ class _Best:
         self.values = torch.full((rows, k), float("-inf"))
         self.indices = torch.full((rows, k), torch.iinfo(torch.int64).max)
 
+    def known(self, row: int, count: int) -> torch.Tensor:
+        """(count,): the k-th best of these rows, -inf before there are k."""
+        return self.values[row : row + count, -1]
+
     def merge(self, row: int, column: int, similarity_RC: torch.Tensor) -> None:
         """Take a block whose first row and column are these. For one row, blocks come in the order of their columns,
         so that what is already in the list wins against an equal newcomer."""
-        values, indices = self.values[row : row + len(similarity_RC)], self.indices[row : row + len(similarity_RC)]
-        better = (similarity_RC.amax(dim=1) > values[:, -1]).nonzero()[:, 0]
-        if not len(better):
+        better = (similarity_RC.amax(dim=1) > self.known(row, len(similarity_RC))).nonzero()[:, 0]
+        if len(better):
+            chosen = similarity_RC if len(better) == len(similarity_RC) else similarity_RC[better]
+            values, found = _largest(chosen, self.k)
+            self._take(better + row, values, found + column)
+
+    def merge_pairs(self, row: int, column: int, pairs: Pairs) -> None:
+        """The same for some pairs of a block, if no other pair of it could be taken."""
+        better = pairs.values_P > self.values[pairs.rows_P + row, -1]
+        rows, at_P, count = torch.unique_consecutive(pairs.rows_P[better], return_inverse=True, return_counts=True)
+        if not len(rows):
             return
-        chosen = similarity_RC if len(better) == len(similarity_RC) else similarity_RC[better]
-        new_values, found = _largest(chosen, self.k)
-        both = torch.cat([values[better], new_values], dim=1)
+        rank_P = torch.arange(len(at_P)) - (count.cumsum(dim=0) - count)[at_P]
+        values = torch.full((len(rows), int(count.max())), float("-inf"))
+        found = torch.zeros(values.shape, dtype=torch.int64)
+        values[at_P, rank_P] = pairs.values_P[better]
+        found[at_P, rank_P] = pairs.columns_P[better]
+        self._take(rows + row, values, found + column)
+
+    def _take(self, rows: torch.Tensor, values: torch.Tensor, found: torch.Tensor) -> None:
+        """Newcomers of these rows: of equal ones the first comes first, and none is -inf that could be taken."""
+        both = torch.cat([self.values[rows], values], dim=1)
         kept, order = both.sort(dim=1, descending=True, stable=True)
-        values[better] = kept[:, : self.k]
-        indices[better] = torch.cat([indices[better], found + column], dim=1).gather(1, order[:, : self.k])
+        self.values[rows] = kept[:, : self.k]
+        self.indices[rows] = torch.cat([self.indices[rows], found], dim=1).gather(1, order[:, : self.k])
 
     def result(self) -> Neighbours:
         """The k best of all blocks seen."""
