@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from viaduct.errors import UsageError
 from viaduct.models.encoder import OFFSET_POSITIONS
 
-CHANNELS = 32
+CHANNELS = 16
 """Of the first convolution of a trained tower; each further one has twice as many."""
 
 ABSOLUTE_POSITIONS = {*OFFSET_POSITIONS, "bert"}

@@ -113,12 +113,12 @@ def _several_right(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Ten
 
 def _image_side(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
     """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where captions
-    stand for images; one for all without."""
+    stand for images; one for all without. Of a trained tower's tokens the largest values count: what is anywhere in
+    the image is then in its vector, where a mean would drown it in background."""
     if batch.other is not None:
         return model.space.of_text(model.pooled(batch.other, asking.special_V))
     if asking.captions.tower_layers:
-        images_BPD = prefix(asking, model, batch, train=False)
-        return model.space.of_image(images_BPD.mean(1))
+        return model.space.of_image(prefix(asking, model, batch, train=False).amax(1))
     if batch.pooled_BV is not None:
         return model.space.of_image(batch.pooled_BV)
     return model.space.of_image(model.space.image.weight.new_ones(len(batch.image_B), model.space.image.in_features))

@@ -208,7 +208,7 @@ def similarities(asking: Asking, model: JointModel, held: Held) -> Array | None:
     for at in range(0, len(ids), BATCH_CAPTIONS):
         part = ids[at : at + BATCH_CAPTIONS]
         if asking.captions.tower_layers:
-            seen_BV = model.visual(torch.from_numpy(features.tokens(part)).to(device)).mean(1)
+            seen_BV = model.visual(torch.from_numpy(features.tokens(part)).to(device)).amax(1)
         else:
             seen_BV = torch.from_numpy(features.pooled(part)).to(device)
         images.append(model.space.of_image(seen_BV).cpu())
