@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +240,27 @@ def export(  # noqa: PLR0913  what the command line offers, one argument each
     wanted = exporting.Wanted(engine, precision, tuple(languages), tuple(text), layers)
     made: dict[str, Any] = exporting.export(model, directory, wanted, _data_if_any(data))
     return made
+
+
+def profile(
+    model: Path,
+    *,
+    engine: str | None = None,
+    precision: str | None = None,
+    threads: int = 1,
+    data: Path | None = None,
+    rows: int = 200,
+    announce: Callable[[Mapping[str, Any]], None] = lambda _cost: None,
+) -> dict[str, Any]:
+    """What a model costs to run, with the conditions and every raw sample; see `viaduct.measure.profile`.
+
+    `announce` gets what the architecture implies, before anything is measured.
+    """
+    measuring = importlib.import_module("viaduct.measure.profile")  # here, because it imports torch
+    found: dict[str, Any] = measuring.profile(
+        model, engine, precision, threads=threads, data=_data_if_any(data), rows=rows, announce=announce
+    )
+    return found
 
 
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
