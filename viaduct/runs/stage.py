@@ -27,7 +27,7 @@ from viaduct.results.record import DataNote
 from viaduct.rows import Row
 from viaduct.runs.spec import Pretrain, Retrieval, Spec, Substitution, Training
 
-CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 2, "score": 1}
+CODE_VERSION = {"pretrain": 1, "train": 1, "predict": 3, "score": 1}
 """Part of the fingerprint: raise a kind's number with any change that can change its output."""
 
 
