@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,6 +284,27 @@ def export(  # noqa: PLR0913  what the command line offers, one argument each
 def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.Finding, ...]:
     """What this machine has and what is broken: versions, devices, torchvision, disk; see `runs.doctor.examine`."""
     return machine.examine(store or default_store(), online=online)
+
+
+def profile(
+    model: Path,
+    *,
+    engine: str | None = None,
+    precision: str | None = None,
+    threads: int = 1,
+    data: Path | None = None,
+    rows: int = 200,
+    announce: Callable[[Mapping[str, Any]], None] = lambda _cost: None,
+) -> dict[str, Any]:
+    """What a model costs to run, with the conditions and every raw sample; see `viaduct.measure.profile`.
+
+    `announce` gets what the architecture implies, before anything is measured.
+    """
+    measuring = importlib.import_module("viaduct.measure.profile")  # here, because it imports torch
+    found: dict[str, Any] = measuring.profile(
+        model, engine, precision, threads=threads, data=_data_if_any(data), rows=rows, announce=announce
+    )
+    return found
 
 
 def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:

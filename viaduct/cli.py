@@ -41,7 +41,6 @@ Memory = Annotated[
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
 ]
-Precision = Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format of the calculation.")]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
@@ -225,7 +224,7 @@ def export(  # noqa: PLR0913  one argument per option is how Typer declares a co
     model: ModelFolder,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
     engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
-    precision: Precision = "fp32",
+    precision: Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format.")] = "fp32",
     languages: Annotated[
         str | None,
         typer.Option(metavar="en,de,...", help="Keep only the vocabulary of these languages' text in --data."),
@@ -246,6 +245,38 @@ def export(  # noqa: PLR0913  one argument per option is how Typer declares a co
     )
     typer.echo(tables.exported(made))
     typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
+
+
+@app.command()
+def profile(
+    model: ModelFolder,
+    engine: Annotated[
+        str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32|bf16|int8", help="Number format [fp32; an exported model's own].")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    rows: Annotated[int, typer.Option(help="Rows to measure on.")] = 200,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything, with raw samples.")] = None,
+    data: Data = None,
+) -> None:
+    """Show what a model costs to run: from its architecture, then by the clock."""
+    from viaduct import api, tables
+    from viaduct.results.store import canonical, write_atomic
+
+    found = api.profile(
+        model,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        data=data,
+        rows=rows,
+        announce=lambda cost: typer.echo(f"{tables.cost(cost)}\n"),
+    )
+    if json is not None:
+        write_atomic(json, canonical(found))
+    typer.echo(tables.profile(found))
 
 
 @app.command()

@@ -293,6 +293,59 @@ def findings(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def cost(implied: Mapping[str, Any]) -> str:
+    """What an architecture implies: size, operations, and the ceiling that the processor's matrix products set."""
+    parameters = implied["parameters"]
+    rate = implied["flops_per_second_of_products"]
+    lines = [
+        ("layers x width", f"{implied['layers']} x {implied['width']}"),
+        ("parameters", f"{parameters['total']:,}"),
+        ("  token embedding", f"{parameters['token_embedding']:,}"),
+        ("  the rest", f"{parameters['rest']:,}"),
+        ("weights", f"{implied['weight_bytes'] / 1e6:,.1f} MB"),
+        ("tokens per sentence", f"{implied['tokens_per_sentence']:.1f}"),
+        ("operations per sentence", f"{implied['flops_per_sentence'] / 1e9:,.3g} G"),
+        ("products here", f"{rate / 1e9:,.0f} G operations per second, float32, measured"),
+        ("at most", f"{implied['most_sentences_per_second']:,.0f} sentences per second in float32"),
+    ]
+    parts = ["from the architecture", table(("", ""), lines).lstrip()]
+    languages = [
+        (
+            code,
+            f"{one['tokens_per_sentence']:.1f}",
+            f"{one['flops_per_sentence'] / 1e9:,.3g}",
+            f"{one['most_sentences_per_second']:,.0f}",
+        )
+        for code, one in implied["by_language"].items()
+    ]
+    if languages:
+        header = ("language", "tokens per sentence", "G operations", "sentences per second at most")
+        parts.append(table(header, languages, frozenset({1, 2, 3})))
+    return "\n\n".join(parts)
+
+
+def profile(found: Mapping[str, Any]) -> str:
+    """What the clock said, and under which conditions."""
+    latency, most, conditions = found["latency_ms"], found["throughput"], found["conditions"]
+    energy = found["energy_joules_per_example"]
+    peak = found["peak_bytes"]["in_all"]
+    lines = [
+        ("engine", f"{found['engine']}, {found['precision']}, {conditions['threads']} thread(s)"),
+        ("latency of one row", f"p50 {latency['p50']:.2f}, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f} ms"),
+        ("rows per second", f"{most['examples_per_second']:,.1f} in batches of {most['batch_tokens']:,} tokens"),
+        ("share of products", f"{most['share_of_product_rate']:.1%} of the float32 rate"),
+        ("padding", f"{most['padding_fraction']:.1%}"),
+        ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, the whole process"),
+        ("time to load", f"{found['load_seconds']:.2f} s"),
+        ("size on disk", f"{found['disk_bytes'] / 1e6:,.1f} MB"),
+        ("energy per row", energy if isinstance(energy, str) else f"{energy:.3g} J, the whole processor"),
+        ("rows", f"{conditions['rows']}; tokenising {conditions['tokenising']}"),
+        ("device", f"{conditions['device']}; load average before: {conditions['load_average_before']:.1f}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
+    ]
+    return f"measured\n\n{table(('', ''), lines).lstrip()}"
+
+
 def status(stages: Sequence[StageStatus]) -> str:
     """One line per stage, and the totals."""
     lines = [(one.path, one.state, in_words(one.seconds) if one.seconds else "-") for one in stages]

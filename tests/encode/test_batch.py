@@ -60,6 +60,12 @@ def test_there_is_next_to_no_padding(batch_tokens: int, seed: int | None, most: 
     assert padding_fraction(lengths, widths, plan_batches(lengths, widths, batch_tokens, seed)) < most
 
 
+@pytest.mark.parametrize(("rows", "most"), [(100, 0.05), (1000, 0.03), (5000, 0.03)])
+def test_prediction_pads_little_for_small_sets_too(rows: int, most: float) -> None:
+    lengths, widths = premises(rows)
+    assert padding_fraction(lengths, widths, plan_batches(lengths, widths, BATCH_TOKENS, None)) < most
+
+
 def test_padding_is_counted_in_slots() -> None:
     lengths, widths = np.array([4, 1, 2]), np.array([1, 2, 1])
     assert padding_fraction(lengths, widths, [np.array([0, 1]), np.array([2])]) == pytest.approx(1 - 8 / 14)

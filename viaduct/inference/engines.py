@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError, unknown
 from viaduct.models.heads import HeadSpec
 from viaduct.models.reduced import in_bfloat16, in_int8
@@ -64,6 +65,8 @@ class Exported:
     pad_id: int
     task: str | None
     """The card that the head was trained on, where it is known."""
+    limits: Limits
+    """How rows are cut for it."""
 
 
 def require(engine: str, precision: str) -> None:
@@ -112,6 +115,7 @@ def read_exported(folder: Path) -> Exported:
             spec=None if head is None else HeadSpec(head["kind"], tuple(head["labels"])),
             pad_id=about["pad_id"],
             task=about["task"],
+            limits=Limits(about["max_length"], about["stride"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(

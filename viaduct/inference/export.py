@@ -200,6 +200,7 @@ def _about(source: Trained, wanted: Wanted, known: Origin) -> dict[str, Any]:
         "head": None if source.spec is None else {"kind": source.spec.kind, "labels": list(source.spec.labels)},
         "pad_id": source.tokenizer.pad_token_id,
         "task": known.task,
+        **asdict(_limits(source, known)),
         "source": known.name,
         "layers": num_layers(source.model.encoder),
         "viaduct": __version__,

@@ -1,0 +1,198 @@
+"""A profile is what the architecture says, what the clock says, and the conditions; unlike ones are not compared."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from typer.testing import CliRunner
+
+from viaduct import cli
+from viaduct.encode.tokens import Limits
+from viaduct.errors import UsageError
+from viaduct.inference.export import Wanted, export
+from viaduct.measure import probe, workload
+from viaduct.measure.cost import cost, parameters, skeleton, weight_bytes
+from viaduct.measure.profile import CONDITIONS, comparable, profile
+from viaduct.models.encoder import forward_flops, load_encoder
+from viaduct.models.heads import build_head, head_spec, save_head
+from viaduct.models.trained import open_trained
+from viaduct.tasks import registry
+from viaduct.tasks.card import Source
+
+
+@pytest.fixture(scope="module")
+def stage(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured") / "train"
+    folder.mkdir()
+    (folder / "encoder").symlink_to(tiny_encoder)
+    spec = head_spec(tiny.CARDS["pair"])
+    save_head(build_head(spec, 32, 0.0), spec, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "text").mkdir()
+    for code in ("en", "zh"):
+        (folder / "text" / f"{code}.txt.gz").write_text("".join(f"{text}\n" for text in tiny.sentences(code)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(stage: Path, data: Path) -> dict[str, Any]:
+    return profile(stage, data=data, rows=20)
+
+
+def test_the_architectures_numbers_are_those_of_the_model_itself(stage: Path, data: Path) -> None:
+    model, trained = skeleton(stage), open_trained(stage)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    counted = parameters(model)
+    assert counted["total"] == sum(parameter.numel() for parameter in trained.model.parameters())
+    assert counted["token_embedding"] == 32 * len(trained.tokenizer)
+    assert counted["rest"] == counted["total"] - counted["token_embedding"]
+    work = workload.workload(trained.tokenizer, None, Limits(64), data, 24)
+    implied = cost(model, work, "fp32", 1e9)
+    lengths = {
+        code: [len(ids) for ids in trained.tokenizer(tiny.sentences(code))["input_ids"]] for code in ("en", "zh")
+    }
+    assert implied["tokens_per_sentence"] == pytest.approx(np.mean([*lengths["en"], *lengths["zh"]]))
+    encoder = load_encoder(str(stage / "encoder"), None)
+    for code, sizes in lengths.items():
+        flops = forward_flops(encoder, sum(sizes), sum(size**2 for size in sizes)) / len(sizes)
+        one = implied["by_language"][code]
+        assert one["sentences"] == 12 and one["flops_per_sentence"] == pytest.approx(flops)
+        assert one["most_sentences_per_second"] == pytest.approx(1e9 / flops)
+
+
+def test_bytes_in_each_precision_by_hand(stage: Path) -> None:
+    model = skeleton(stage)
+    counted = parameters(model)
+    assert weight_bytes(model, "fp32") == 4 * counted["total"] == implied_bytes(stage)
+    assert weight_bytes(model, "bf16") == 2 * counted["total"]
+    linear = 2 * (4 * 32 * 32 + 2 * 32 * 64) + 32 * 32 + 2 * 32
+    outputs = 2 * (4 * 32 + 64 + 32) + 32 + 2
+    pieces = counted["token_embedding"] // 32
+    other = counted["total"] - linear - counted["token_embedding"]
+    expected = linear + 4 * outputs + counted["token_embedding"] + 4 * pieces + 4 * other
+    assert weight_bytes(model, "int8") == expected
+
+
+def implied_bytes(stage: Path) -> int:
+    return sum(4 * parameter.numel() for parameter in open_trained(stage).model.parameters())
+
+
+def test_a_profile_is_plain_and_holds_every_sample(found: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(found)) == found
+    samples = found["samples"]["latency_ms"]
+    assert len(samples) == found["latency_ms"]["n"] == 20
+    assert found["latency_ms"]["p50"] == pytest.approx(np.median(samples))
+    assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"] <= max(samples)
+    fastest = min(sum(one["seconds"]) for one in found["samples"]["throughput"])
+    assert found["throughput"]["examples_per_second"] == pytest.approx(20 / fastest)
+    assert [one["batch_tokens"] for one in found["samples"]["throughput"]] == list(probe.BUDGETS)
+    peak = found["peak_bytes"]
+    assert 0 < peak["before_loading"] <= peak["after_loading"] <= peak["in_all"]
+    assert found["load_seconds"] > 0 and found["disk_bytes"] > found["cost"]["weight_bytes"]
+    assert 0 < found["throughput"]["share_of_product_rate"] < 1
+    assert found["conditions"]["rows"] == "20 examples: text train, 2 languages"
+    assert set(CONDITIONS) <= found["conditions"].keys()
+    assert found["versions"]["torch"]
+
+
+def test_rows_are_the_targets_then_text_then_made_up(
+    stage: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = open_trained(stage).tokenizer
+    source = Source("official", {"rows": "pairs.txt"}, lambda *_: tiny.rows("pair", 40), {"test": "test"})
+    card = replace(
+        tiny.CARDS["pair"], name="tiny-target", trained_on="tiny-pair", sources=(source,), languages=("en", "de")
+    )
+    monkeypatch.setattr("viaduct.inference.trial.TASKS", (card,))
+    monkeypatch.setitem(registry._BY_NAME, card.name, card)
+    (tmp_path / "pairs.txt").write_text("made\n")
+    limits = Limits(64)
+    assert workload.workload(words, "tiny-pair", limits, tmp_path, 10).name == "tiny-target test, 2 languages"
+    assert workload.workload(words, "tiny-pair", limits, data, 10).name == "text train, 2 languages"
+    made = workload.workload(words, None, limits, None, 500)
+    assert made.name.startswith("made-up rows") and set(made.languages) == {""}
+    assert made.lengths.mean() == pytest.approx(36, abs=2) and made.lengths.max() == 64
+    assert made.digest == workload.workload(words, None, limits, None, 500).digest
+    assert made.digest != workload.workload(words, None, Limits(32), None, 500).digest
+    with pytest.raises(UsageError, match="nothing to measure"):
+        workload.workload(words, None, limits, None, 0)
+
+
+def test_saved_rows_are_read_back(stage: Path, tmp_path: Path) -> None:
+    work = workload.workload(open_trained(stage).tokenizer, None, Limits(64), None, 7)
+    workload.save(work, tmp_path / "rows.npz")
+    again = workload.load(tmp_path / "rows.npz")
+    for name in workload.ARRAYS:
+        assert np.array_equal(getattr(again, name), getattr(work.encoded, name))
+
+
+def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(
+    found: dict[str, Any], stage: Path, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
+    export(stage, tmp_path / "made", Wanted("openvino", languages=("en", "zh")), data)
+    other = profile(tmp_path / "made", data=data, rows=20)
+    assert (other["engine"], other["precision"]) == ("openvino", "fp32")
+    assert other["cost"]["parameters"]["token_embedding"] < found["cost"]["parameters"]["token_embedding"]
+    assert comparable(found, other) == ()
+    with pytest.raises(UsageError, match="was exported for openvino in fp32"):
+        profile(tmp_path / "made", "onnx", data=data)
+
+
+def test_unlike_profiles_are_not_compared_without_saying_so(found: dict[str, Any]) -> None:
+    other = copy.deepcopy(found)
+    assert comparable(found, other) == ()
+    other["conditions"]["threads"] = 2
+    other["versions"]["numpy"] = "1.0"
+    with pytest.raises(UsageError, match=r"different conditions:\n  - threads: 1 against 2\n  - versions: numpy"):
+        comparable(found, other)
+    with pytest.raises(UsageError, match="versions: numpy") as error:
+        comparable(found, other, knowingly=("threads",))
+    assert "threads" not in str(error.value)
+    said = comparable(found, other, knowingly=("threads", "versions"))
+    assert len(said) == 2 and said[0] == "threads: 1 against 2"
+
+
+def test_energy_is_counted_over_the_counters_end_and_never_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "ENERGY", tmp_path)
+    assert probe.energy() is None
+    for name, now in (("intel-rapl:0", 9_000_000), ("intel-rapl:0:1", 5), ("intel-rapl:1", 1_000_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{now}\n")
+        (tmp_path / name / "max_energy_range_uj").write_text("10000000\n")
+    before = probe.energy()
+    assert before is not None and set(before) == {"intel-rapl:0", "intel-rapl:1"}
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("2000000\n")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1500000\n")
+    assert probe.difference(before, probe.energy()) == pytest.approx(3.0 + 0.5)
+    (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
+    assert probe.energy() is None and probe.difference(before, None) is None
+
+
+def test_a_failing_measurement_says_why(tmp_path: Path) -> None:
+    request = probe.Request(str(tmp_path), "torch", "fp32", 1, str(tmp_path / "rows.npz"), 1)
+    with pytest.raises(UsageError, match=r"measures torch fp32 failed: .*rows\.npz"):
+        probe.measure(request)
+
+
+def test_the_command_prints_the_architecture_before_the_clock(stage: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "profile.json"
+    done = CliRunner().invoke(cli.app, ["profile", str(stage), "--rows", "8", "--json", str(kept)])
+    assert done.exit_code == 0, done.output
+    assert done.output.index("from the architecture") < done.output.index("measured\n")
+    assert "made-up rows" in done.output and "layers x width" in done.output
+    assert json.loads(kept.read_text())["samples"]["latency_ms"]

@@ -1,0 +1,1 @@
+"""What a model costs to run: from its architecture, and from the clock."""

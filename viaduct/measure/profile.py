@@ -1,0 +1,187 @@
+"""A model's profile: what its architecture implies, what the clock says, and under which conditions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from viaduct.encode.tokens import Limits
+from viaduct.errors import UsageError
+from viaduct.inference.engines import is_exported, read_exported, require
+from viaduct.inference.export import UNKNOWN_LIMITS, Wanted, export
+from viaduct.inference.origin import origin
+from viaduct.measure import probe
+from viaduct.measure.cost import cost, skeleton
+from viaduct.measure.workload import Workload, save, workload
+from viaduct.models.encoder import load_tokenizer, longest_input
+from viaduct.models.trained import encoder_folder
+
+FORMAT = 1
+"""Raised when the way of measuring changes, so that older profiles are not compared with newer ones unnoticed."""
+
+CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
+"""What must be equal for two profiles to be compared."""
+
+Announce = Callable[[Mapping[str, Any]], None]
+
+
+def profile(
+    folder: Path,
+    engine: str | None = None,
+    precision: str | None = None,
+    *,
+    threads: int = 1,
+    data: Path | None = None,
+    rows: int = 200,
+    announce: Announce = lambda _cost: None,
+) -> dict[str, Any]:
+    """Plain values: `cost` (from the architecture), latency, throughput, memory, load time, size, energy, the
+    conditions, and every raw sample.
+
+    `folder` is a trained stage's, an encoder's, or an exported one, which decides engine and precision itself; others
+    run in torch and fp32 unless said, and are exported to a temporary folder for another engine. `announce` is given
+    `cost` before anything is measured. Raises UsageError for what does not go together.
+    """
+    engine, precision = _chosen(folder, engine, precision)
+    tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
+    model = skeleton(folder)
+    task, limits = _training(folder)
+    limits = Limits(min(limits.max_length, longest_input(model.encoder)), limits.stride)
+    work = workload(tokenizer, task, limits, data, rows)
+    rate = max(probe.matrix_rate(threads).values())
+    announce(cost(model, work, precision, rate))
+    with _runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
+        save(work, Path(scratch) / "rows.npz")
+        request = probe.Request(
+            folder=str(place.resolve()),
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            rows=str(Path(scratch) / "rows.npz"),
+            pad_id=tokenizer.pad_token_id,
+        )
+        load_average = os.getloadavg()[0]
+        found = probe.measure(request)
+        disk_bytes = _disk_bytes(place)
+    # The machine may have been busy at one of the two measurements of its rate.
+    rate = max(rate, *found["flops_per_second_of_products"].values())
+    implied = cost(model, work, precision, rate)
+    return {
+        "model": origin(folder).name,
+        "engine": engine,
+        "precision": precision,
+        "cost": implied,
+        **_summary(found, work, implied),
+        "disk_bytes": disk_bytes,
+        "conditions": {
+            "format": FORMAT,
+            "device": probe.device(),
+            "threads": threads,
+            "rows": f"{len(work.encoded):,} examples: {work.name}",
+            "rows_digest": work.digest,
+            "warm_up": probe.WARM_UP,
+            "tokenising": "not included",
+            "load_average_before": load_average,
+        },
+        "versions": found["versions"],
+        "samples": {"latency_ms": found["latency_ms"], "throughput": found["throughput"]},
+    }
+
+
+def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[str, str]:
+    if is_exported(folder):
+        about = read_exported(folder)
+        if engine not in (None, about.engine) or precision not in (None, about.precision):
+            raise UsageError(
+                f"{folder} was exported for {about.engine} in {about.precision}",
+                fix="leave out --engine and --precision, or name the folder that it was exported from",
+            )
+        return about.engine, about.precision
+    engine, precision = engine or "torch", precision or "fp32"
+    require(engine, precision)
+    return engine, precision
+
+
+def _training(folder: Path) -> tuple[str | None, Limits]:
+    """The card that the head was trained on, and how its rows were cut."""
+    if is_exported(folder):
+        about = read_exported(folder)
+        return about.task, about.limits
+    known = origin(folder)
+    return known.task, known.limits or UNKNOWN_LIMITS
+
+
+@contextlib.contextmanager
+def _runnable(folder: Path, engine: str, precision: str, data: Path | None) -> Iterator[Path]:
+    """A folder that the engine opens: this one, or an export of it that is gone afterwards."""
+    if engine == "torch" or is_exported(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        export(folder, Path(scratch) / "exported", Wanted(engine, precision), data)
+        yield Path(scratch) / "exported"
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Of the files in the folder and in its encoder's."""
+    return sum(
+        path.stat().st_size for place in {folder, encoder_folder(folder)} for path in place.iterdir() if path.is_file()
+    )
+
+
+def _summary(found: Mapping[str, Any], work: Workload, implied: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers that are looked at first."""
+    best = min(found["throughput"], key=lambda one: sum(one["seconds"]))
+    seconds = sum(best["seconds"])
+    per_second = len(work.encoded) / seconds
+    operations = per_second * implied["flops_per_sentence"]
+    joules = found["energy"]["joules"]
+    ran = sum(one["examples"] for one in found["throughput"])
+    return {
+        "latency_ms": probe.percentiles(found["latency_ms"]),
+        "throughput": {
+            "examples_per_second": per_second,
+            "tokens_per_second": best["tokens"] / seconds,
+            "batch_tokens": best["batch_tokens"],
+            "padding_fraction": best["padding_fraction"],
+            "flops_per_second": operations,
+            "share_of_product_rate": operations / implied["flops_per_second_of_products"],
+        },
+        "peak_bytes": found["peak_bytes"],
+        "load_seconds": found["load_seconds"],
+        "energy_joules_per_example": "not available" if joules is None else joules / ran,
+    }
+
+
+def comparable(one: Mapping[str, Any], other: Mapping[str, Any], *, knowingly: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The differences in conditions between two profiles, in words: () when they were measured alike.
+
+    Raises UsageError for differences that are not named in `knowingly` ("threads", "device", ..., "versions"): numbers
+    measured under different conditions are not compared without saying so.
+    """
+    differences = {
+        name: f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
+        for name in CONDITIONS
+        if one["conditions"][name] != other["conditions"][name]
+    }
+    shared = one["versions"].keys() & other["versions"].keys()
+    apart = [name for name in sorted(shared) if one["versions"][name] != other["versions"][name]]
+    if apart:
+        shown = ", ".join(f"{name} {one['versions'][name]} against {other['versions'][name]}" for name in apart)
+        differences["versions"] = f"versions: {shown}"
+    unsaid = [name for name in differences if name not in knowingly]
+    if unsaid:
+        lines = "".join(f"\n  - {differences[name]}" for name in unsaid)
+        raise UsageError(
+            f"{_named(one)} and {_named(other)} were measured under different conditions:{lines}",
+            fix="measure both in the same way, or name the differences that you know of",
+        )
+    return tuple(differences.values())
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return f"{found['model']} ({found['engine']}, {found['precision']})"
