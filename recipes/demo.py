@@ -1,14 +1,25 @@
 """All three phases on the miniature world, in minutes on two CPU cores: a smoke test and a demonstration, no evidence.
 
 Hypothesis: everything works. Beyond that, an intermediate task should help its own kind of target most (MNLI: XNLI;
-SQuAD: XQuAD and MLQA), because in this world the tasks share their constructions.
+SQuAD: XQuAD and MLQA), because in this world the tasks share their constructions; writing captions uses the images
+(recipes/multimodal_miniature.py has its controls).
 
 Command:   make demo
            (viaduct miniature build/miniature; viaduct run recipes/demo.py --data build/miniature)
 Cost:      see docs/log.md
 """
 
-from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Retrieval, Target, Training
+from viaduct.runs.spec import (
+    Architecture,
+    Captions,
+    Intermediate,
+    Objective,
+    Pretrain,
+    Recipe,
+    Retrieval,
+    Target,
+    Training,
+)
 
 ENCODER = Pretrain(
     name="mini-2x128",
@@ -47,8 +58,28 @@ def training(steps: int, max_length: int = 128) -> Training:
     )
 
 
+PICTURES = Captions(
+    card="coco",
+    objectives=(Objective(name="ar_caption"),),
+    tower="patches",
+    tower_layers=3,
+    one_language_per_image=True,
+    dev_captions=140,
+    written=24,
+)
+CAPTIONING = Training(
+    learning_rate=1e-3,
+    head_learning_rate=1e-3,
+    epochs=100.0,
+    max_steps=400,
+    batch_tokens=2_048,
+    max_length=48,
+    evaluations=4,
+)
+
+
 def recipe() -> Recipe:
-    """{no intermediate task, MNLI, SQuAD} x the nine XTREME tasks of the miniature world."""
+    """{no intermediate task, MNLI, SQuAD, writing captions} x the nine XTREME tasks of the miniature world."""
     return Recipe(
         name="demo",
         hypothesis="Everything works; an intermediate task helps targets of its own kind most.",
@@ -57,6 +88,7 @@ def recipe() -> Recipe:
             Intermediate(name="none"),
             Intermediate(name="mnli", tasks=("mnli",), training=training(400)),
             Intermediate(name="squad", tasks=("squad",), training=training(300, 192)),
+            Intermediate(name="caption", captions=PICTURES, training=CAPTIONING),
         ),
         targets=(
             Target(task="xnli", training=training(400), languages="available"),

@@ -15,12 +15,14 @@ from typing import Any
 from viaduct.errors import UsageError
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import data_fingerprint, source_of
-from viaduct.runs.stage import CODE_VERSION, PretrainWork, Stage
+from viaduct.runs.stage import CODE_VERSION, JointWork, PretrainWork, Stage
 from viaduct.tasks.card import file_sha256
 from viaduct.tasks.registry import task as card_of
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""
+RAW_PIXELS = "patches"
+"""How the names of towers without weights begin."""
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
 
 
@@ -60,9 +62,18 @@ def identity(
         "work": _literals(stage.work.model_dump(mode="json")),
         "encoder": encoder,
         "inputs": dict(upstream),
+        **_tower(stage),
         "data": data_fingerprint(data, needs, substitutions),
     }
     return Identity(content, fingerprint_of(content))
+
+
+def _tower(stage: Stage) -> dict[str, Any]:
+    """What identifies the image tower of a stage that has one with weights."""
+    captions = stage.work.captions if isinstance(stage.work, JointWork) else None
+    if captions is None or captions.tower.startswith(RAW_PIXELS):
+        return {}
+    return {"tower": encoder_identity(captions.tower, captions.tower_revision)}
 
 
 def fingerprint_of(content: Mapping[str, Any]) -> str:
