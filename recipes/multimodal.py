@@ -15,8 +15,8 @@ Towers:    two folders below ./towers, downloaded once; a folder's files are has
            hf download facebook/dinov3-vitb16-pretrain-lvd1689m --local-dir towers/dinov3-vitb16
 
 SigLIP 2 has seen captions in 109 languages; what it teaches may come from them. DINOv3 has seen pictures only. English
-captions only, so that 39 languages are unseen in captions. Stage settings: 10,000 steps of about 256 captions, and 16,000
-replayed tokens beside each.
+captions only, so that 39 languages are unseen in captions. Stage settings: 10,000 steps of about 256 captions, with
+16,000 replayed tokens beside each.
 """
 
 from viaduct.runs.evaluation import XTREME, published_target

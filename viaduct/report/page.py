@@ -73,6 +73,7 @@ def write(
     _write_figures(directory, (*heat_maps, *(drawing for drawing in drawings.values() if drawing is not None)))
     export.write_all(directory, about, (rows, costs), tables, spent)
     images = image_evidence.build(evidence.images, evidence.retained)
+    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
     if images is not None and images.lines:
         export.write_json(directory / "image_gain.json", image_evidence.gains(images))
     page = _environment().get_template("page.html.j2")

@@ -1,0 +1,125 @@
+"""What the report says about images: gains with intervals, verdicts that can say no, samples that stay text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from report_records import make_run
+
+from viaduct.report import images, page
+from viaduct.results.record import CaptionLoss, CaptionSample, ImageUse, Retained, StageImages, StageRetained
+
+
+def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, **fields: Any) -> StageImages:
+    """An arm whose held-out captions (20 images, two languages, two captions each) gain about so much per token."""
+    drawn = np.random.default_rng(crc32(f"{arm} {seed}".encode()))
+    losses = tuple(
+        CaptionLoss(
+            id=f"{number}/{at}",
+            image=str(number),
+            language=code,
+            tokens=5,
+            true=10.0,
+            wrong=10.0 + 5 * (gain + own),
+            null=12.0,
+        )
+        for number in range(20)
+        for own in [float(drawn.normal(0, spread))]
+        for code in ("en", "de")
+        for at in range(2)
+    )
+    known: dict[str, Any] = {
+        "card": "coco", "split": "dev", "image": image, "tower": "patches", "objectives": ("ar_caption",),
+        "measured": "ar_caption", "losses": losses, "scores": (), "samples": (), "seen_languages": ("en", "de"),
+    }  # fmt: skip
+    return StageImages(arm=arm, seed=seed, use=ImageUse(**{**known, **fields}))
+
+
+def several(arm: str, image: str, gain: float, **fields: Any) -> list[StageImages]:
+    return [use(arm, image, gain, seed, **fields) for seed in (1, 2, 3)]
+
+
+def test_an_arm_that_uses_images_and_controls_that_do_not() -> None:
+    found = images.build([*several("caption", "true", 0.3), *several("wrong", "shuffled_image", 0.0)], ())
+    assert found is not None
+    assert not found.broken
+    assert [line.used for line in found.lines] == [True, False]
+    (sentence,) = found.verdict
+    assert sentence.startswith("caption used the image: a wrong one costs +0.2")
+    gains = images.gains(found)
+    assert set(gains) == {"true", "shuffled_image"}
+    assert gains["true"]["low"] > 0 > gains["shuffled_image"]["low"]
+    assert gains["true"]["low"] < gains["true"]["mean"] < gains["true"]["high"]
+    assert found.lines[0].null_gain == pytest.approx(0.4)
+
+
+def test_an_arm_that_does_not_use_its_images_is_said_not_to() -> None:
+    found = images.build(several("caption", "true", 0.0), ())
+    assert found is not None
+    assert found.broken
+    assert "caption did not use the image" in found.verdict[0]
+
+
+def test_a_control_with_a_gain_is_broken() -> None:
+    found = images.build([*several("caption", "true", 0.3), *several("wrong", "shuffled_caption", 0.2)], ())
+    assert found is not None
+    assert found.broken
+    assert "this control is broken" in found.verdict[1]
+
+
+def test_images_are_the_unit_not_captions() -> None:
+    """Every caption of an image shares its chance, so four captions tell no more than one."""
+    found = images.image_gain(several("caption", "true", 0.3, spread=0.5))
+    one = [
+        StageImages(
+            arm="caption",
+            seed=member.seed,
+            use=member.use.model_copy(
+                update={"losses": tuple(loss for loss in member.use.losses if loss.id.endswith("/0"))}
+            ),
+        )
+        for member in several("caption", "true", 0.3, spread=0.5)
+    ]
+    assert found.standard_error == pytest.approx(images.image_gain(one).standard_error, rel=0.02)
+
+
+def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> None:
+    plain = images.build(several("text", "none", 0.0), ())
+    assert plain is not None
+    assert plain.lines[0].gain is None
+    contrast = images.build(several("contrast", "true", 0.0, measured=None, losses=()), ())
+    assert contrast is not None
+    assert contrast.verdict == ()
+    assert images.gains(contrast) == {}
+    assert images.build((), ()) is None
+
+
+def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_path: Path) -> None:
+    sample = CaptionSample(image="data:image/png;base64,AAAA", language="en", reference="a <b>", written="<script>")
+    evidence = page.Evidence(
+        images=several("caption", "true", 0.3, samples=(sample,)),
+        retained=[
+            StageRetained(
+                arm="caption",
+                seed=seed,
+                retained=Retained(distance=0.01, before={"en": 2.0, "sw": 3.0}, after={"en": 2.1, "sw": 3.5}, head=""),
+            )
+            for seed in (1, 2, 3)
+        ],
+    )
+    run = make_run(arms=("none", "caption"), tasks=("xnli",), seeds=(1, 2, 3))
+    path = page.write(*run, tmp_path, evidence=evidence)
+    text = path.read_text(encoding="utf-8")
+    assert "caption used the image" in text
+    assert "&lt;script&gt;" in text
+    assert "<script>" not in text
+    assert "Swahili" in text
+    assert json.loads((tmp_path / "image_gain.json").read_text())["true"]["low"] > 0
+    page.write(*run, tmp_path)
+    assert not (tmp_path / "image_gain.json").exists()
+    assert "image gain" not in path.read_text(encoding="utf-8").lower()
