@@ -89,9 +89,7 @@ def write(
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
         images=images,
-        image_metrics=[]
-        if images is None
-        else list(dict.fromkeys(name for one in images.lines for name in one.scores)),
+        image_metrics=_image_metrics(images),
         shown=image_evidence.SHOWN,
         data=data_groups(about),
         provenance=provenance(rows),
@@ -102,6 +100,12 @@ def write(
     path = directory / "report.html"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _image_metrics(images: image_evidence.Images | None) -> list[str]:
+    """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
+    names = dict.fromkeys(name for line in images.lines for name in line.scores) if images is not None else {}
+    return [name for name in names if "recall" not in name or name.endswith("_1")]
 
 
 def _environment() -> Environment:
