@@ -1,0 +1,120 @@
+"""Synthetic results for the tests of claims: each arm gains what a test says, give or take some noise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from viaduct.languages import LANGUAGES
+from viaduct.report.claims import ClaimLine, section
+from viaduct.report.contrast import NINE, TEXT_TASKS
+from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote
+from viaduct.tasks.card import Task
+from viaduct.tasks.registry import task as card_of
+
+LARGE = {"name": "FacebookAI/xlm-roberta-large", "layers": "24", "width": "1,024", "vocabulary": "250,002"}
+KINDS = ("pair", "pair", "pair", "span", "span", "choice", "tagged", "choice", "choice")
+
+
+def cards() -> tuple[Task, ...]:
+    """XTREME's cards, and made-up ones for the nine intermediate tasks."""
+    words = {"squad2": "questions about Wikipedia", "hellaswag": "video captions and WikiHow"}
+    made = (
+        replace(card_of("xnli"), name=name, kind=kind, languages=("en",), title=words.get(name, name), differs="")
+        for name, kind in zip(TEXT_TASKS, KINDS, strict=True)
+    )
+    return (*map(card_of, NINE), *made)
+
+
+def about(
+    arms: Sequence[str],
+    *,
+    seeds: int = 3,
+    encoder: str = "FacebookAI--xlm-roberta-large",
+    details: Mapping[str, str] | None = None,
+    miniature: bool = False,
+    tasks: Sequence[str] = NINE,
+    data: Mapping[str, int] | None = None,
+    settings: Mapping[str, str] | None = None,
+    substituted: str | None = None,
+) -> About:
+    """What a run was; `data`: task -> English training rows found."""
+    notes = [
+        DataNote(task=name, split="train", language="en", layout="official", found=found, published=None)
+        for name, found in (data or {}).items()
+    ]
+    stages = {f"{arm}: mnli": "3 epochs" for arm in arms if arm != "none"} | {f"target {name}": "" for name in tasks}
+    gone = [SubstitutionNote(task=substituted, split="test", used="dev", why="no labels")] if substituted else []
+    return About(
+        recipe="claims",
+        hypothesis="",
+        command="viaduct run",
+        encoder=encoder,
+        encoder_details=dict(LARGE if details is None else details),
+        arms=tuple(arms),
+        tasks=tuple(tasks),
+        seeds=tuple(range(1, seeds + 1)),
+        miniature=miniature,
+        substitutions=tuple(gone),
+        data=tuple(notes),
+        settings=dict(stages if settings is None else settings),
+        versions={},
+        created="2026-01-15T12:34:56Z",
+    )
+
+
+def results(
+    run: About,
+    gains: Mapping[str, float | Mapping[str, float]],
+    *,
+    noise: float = 0.001,
+    wobble: float = 0.0,
+    split: str = "test",
+    absent: tuple[str, str, str, int] | None = None,
+) -> tuple[ResultRow, ...]:
+    """All scores of this run; `gains`: arm -> what it adds, everywhere or by task; `wobble`: what seeds add to and take
+    from every arm but the first, in turn; `absent`: one (arm, task, language, seed) without a score."""
+    rows = []
+    last = len(run.seeds) - len(run.seeds) % 2
+    for task in run.tasks:
+        card = card_of(task)
+        for arm in run.arms:
+            given = gains.get(arm, 0.0)
+            gain = given if isinstance(given, float) else given.get(task, 0.0)
+            for seed in run.seeds:
+                turn = 0.0 if arm == run.arms[0] or seed > last else wobble * (-1) ** seed * (1 + len(arm) / 100)
+                for code in card.languages:
+                    if (arm, task, code, seed) == absent:
+                        continue
+                    near = random.Random(f"{arm}/{task}/{LANGUAGES[code].family}").gauss(0, noise)
+                    value = 0.5 + gain + turn + near + random.Random(f"{arm}/{task}/{code}/{seed}").gauss(0, noise)
+                    for number, metric in enumerate(card.metrics):
+                        rows.append(
+                            ResultRow.model_construct(
+                                recipe=run.recipe,
+                                encoder=run.encoder,
+                                arm=arm,
+                                task=task,
+                                task_version=1,
+                                language=code,
+                                split=split,
+                                seed=seed,
+                                metric=metric,
+                                headline=number == 0,
+                                value=value,
+                                n=1000,
+                                n_missing=0,
+                                signature=f"{task}|{metric}|v1",
+                                selection="untrained" if card.trained_on is None else "english dev",
+                                substitution=None,
+                                fingerprint="0",
+                            )
+                        )
+    return tuple(rows)
+
+
+def said(run: About, rows: Sequence[ResultRow] = (), **options: object) -> dict[str, ClaimLine]:
+    """Id -> claim with its verdict, with the made-up cards unless others are given."""
+    given: dict[str, object] = {"cards": cards(), **options}
+    return {line.claim.id: line for line in section(run, rows, **given)}  # type: ignore[arg-type]

@@ -1,0 +1,410 @@
+"""What a run says about each claim: supported, contradicted, not decided; and never decided by a part of a run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from claim_records import about, cards, results, said
+
+from viaduct.errors import UsageError
+from viaduct.report import claims
+from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS, MeasuredInference
+from viaduct.results.record import DataNote
+
+SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
+CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))
+
+
+def verdict_of(claim, run, rows=(), **options):
+    return said(run, rows, **options)[claim]
+
+
+def verdict(claim, run, rows=(), **options):
+    return verdict_of(claim, run, rows, **options).verdict
+
+
+# the table
+
+
+def test_the_table_has_every_claim_once_in_order_and_in_full():
+    ids = [f"C{number:02d}" for number in range(1, 21)] + ["Q1", "Q2", "Q3", "Q4"]
+    assert [claim.id for claim in claims.CLAIMS] == ids
+    for claim in claims.CLAIMS:
+        assert all((claim.text, claim.source, claim.decided_by, claim.needs)), claim.id
+        assert (claim.provenance == "open") == claim.id.startswith("Q")
+        assert claim.rule.__doc__ is not None and claim.id in claim.rule.__doc__
+
+
+def test_without_results_no_claim_about_effects_is_decided_and_each_says_what_is_missing():
+    for line in said(about(["none", "mnli"])).values():
+        assert line.why, line.claim.id
+        if line.claim.kind == "effect":
+            assert line.verdict == "cannot tell", line.claim.id
+
+
+# set-up
+
+
+@pytest.mark.parametrize(
+    ("encoder", "details", "expected"),
+    [
+        ("FacebookAI--xlm-roberta-large", None, "supported"),
+        ("xlm-roberta-large", {}, "supported"),
+        ("bert", {"layers": "12", "width": "768", "vocabulary": "119,547"}, "contradicted"),
+        ("xlm-roberta-large", {"layers": "2"}, "contradicted"),
+        ("my-folder", {"layers": "24", "width": "1,024", "vocabulary": "250,002"}, "cannot tell"),
+        ("my-folder", {}, "cannot tell"),
+    ],
+)
+def test_c01_encoder(encoder, details, expected):
+    assert verdict("C01", about(["none"], encoder=encoder, details=details)) == expected
+
+
+def test_c02_targets():
+    assert verdict("C02", about(["none"])) == "supported"
+    fewer = verdict_of("C02", about(["none"], tasks=("xnli", "bucc")))
+    assert fewer.verdict == "contradicted" and "2 of the nine" in fewer.why and "tatoeba" in fewer.why
+    assert verdict("C02", about(["none"]), cards=[card for card in cards() if card.name != "bucc"]) == "cannot tell"
+
+
+def test_c03_languages():
+    assert verdict("C03", about(["none"])) == "supported"
+    without = [replace(card, languages=tuple(c for c in card.languages if c != "yo")) for card in cards()]
+    assert verdict_of("C03", about(["none"]), cards=without).why.startswith("39 languages")
+    assert verdict("C03", about(["none"]), cards=without) == "contradicted"
+    assert verdict("C03", about(["none"]), cards=cards()[1:]) == "cannot tell"
+
+
+def test_c09_retrieval_without_training():
+    run = about(["none"], tasks=("bucc", "tatoeba"))
+    rows = results(run, {})
+    assert verdict("C09", run, rows) == "supported"
+    trained = [row.model_copy(update={"selection": "english dev"}) for row in rows]
+    assert verdict("C09", run, trained) == "contradicted"
+    other = [replace(card, trained_on="mnli") if card.name == "bucc" else card for card in cards()]
+    assert verdict("C09", run, rows, cards=other) == "contradicted"
+    assert verdict("C09", run, cards=[card for card in cards() if card.name != "tatoeba"]) == "cannot tell"
+
+
+def test_c15_kinds():
+    assert verdict("C15", about(["none"])) == "supported"
+    tagless = [replace(card, kind="pair") if card.name == "ccg" else card for card in cards()]
+    assert verdict("C15", about(["none"]), cards=tagless) == "contradicted"
+    lacking = [card for card in cards() if card.name != "ccg"]
+    assert verdict_of("C15", about(["none"]), cards=lacking)[1:] == ("cannot tell", "there is no card 'ccg'")
+
+
+@pytest.mark.parametrize(
+    ("claim", "data", "expected"),
+    [
+        ("C16", {"anli_plus": 1_104_934}, "supported"),
+        ("C16", {"anli": 162_865, "mnli": 392_702, "snli": 549_367}, "supported"),
+        ("C16", {"anli": 162_865, "mnli": 392_702, "snli": 549_000}, "contradicted"),
+        ("C16", {"anli": 162_865, "mnli": 392_702}, "cannot tell"),
+        ("C17", {"mnli": 392_702}, "supported"),
+        ("C17", {"mnli": 1_000}, "contradicted"),
+        ("C17", {}, "cannot tell"),
+    ],
+)
+def test_c16_c17_rows_found(claim, data, expected):
+    assert verdict(claim, about(["none"], data=data)) == expected
+    assert verdict(claim, about(["none"], data=data, miniature=True)) == "cannot tell"
+
+
+def test_rows_of_another_language_or_split_or_not_found_do_not_count():
+    run = about(["none"])
+    notes = [("mnli", "dev", "en", 392_702), ("mnli", "train", "de", 392_702), ("mnli", "train", "en", 0)]
+    data = [
+        DataNote(task=task, split=split, language=code, layout="official", found=found, published=None)
+        for task, split, code, found in notes
+    ]
+    assert verdict("C17", run.model_copy(update={"data": tuple(data)})) == "cannot tell"
+
+
+@pytest.mark.parametrize(("claim", "name"), [("C18", "squad2"), ("C19", "hellaswag")])
+def test_c18_c19_cards(claim, name):
+    assert verdict(claim, about(["none"])) == "supported"
+    other = [replace(card, kind="pair") if card.name == name else card for card in cards()]
+    assert verdict(claim, about(["none"]), cards=other) == "contradicted"
+    silent = [replace(card, title="?") if card.name == name else card for card in cards()]
+    assert verdict(claim, about(["none"]), cards=silent) == "cannot tell"
+    assert verdict(claim, about(["none"]), cards=[card for card in cards() if card.name != name]) == "cannot tell"
+
+
+def test_c20_phases():
+    assert verdict("C20", about(["none", "mnli"])) == "supported"
+    assert verdict("C20", about(["none"])) == "cannot tell"
+    unknown = about(["none", "mnli"], encoder="folder", details={})
+    assert verdict("C20", unknown) == "cannot tell"
+    own = unknown.model_copy(update={"settings": {**unknown.settings, "pretrain": "9 epochs"}})
+    assert verdict("C20", own) == "supported"
+    joint = unknown.model_copy(update={"settings": {"pretrain": "", "mnli": "mnli (en), replayed", "target xnli": ""}})
+    assert verdict("C20", joint) == "supported"
+
+
+# gains of single arms
+
+
+@pytest.mark.parametrize(
+    ("claim", "role", "claimed"), [("C04", "squad2", 0.082), ("C05", "mnli", 0.075), ("C06", "hellaswag", 0.07)]
+)
+def test_c04_to_c06_gains(claim, role, claimed):
+    run = about(["none", role])
+    assert verdict(claim, run, results(run, {role: claimed})) == "supported"
+    assert verdict(claim, run, results(run, {role: claimed + 0.004})) == "supported", "published numbers err too"
+    less = verdict_of(claim, run, results(run, {role: 0.03}))
+    assert less.verdict == "contradicted"
+    assert less.why.startswith(f"{role}: +3.0 points (95 % interval +")
+    assert f"{100 * claimed:+.1f} claimed" in less.why and "test of xnli" in less.why
+    assert verdict(claim, run, results(run, {role: claimed}, wobble=0.1)) == "cannot tell"
+
+
+def test_c07_all_nine_together():
+    run = about(["none", "together"])
+    rows = results(run, {"together": 0.087})
+    assert verdict("C07", run, rows) == "cannot tell"
+    assert verdict("C07", run, rows, roles={"none": "none", "together": "all_nine"}) == "supported"
+
+
+def test_c04_takes_squad_1_where_2_is_not_there():
+    run = about(["none", "squad"])
+    assert verdict_of("C04", run, results(run, {"squad": 0.082})).why.startswith("squad: ")
+
+
+def test_a_question_counts_the_mean_of_f1_and_exact_match_and_a_task_counts_once():
+    run = about(["none", "mnli"])
+    rows = [
+        row.model_copy(update={"value": row.value + 0.9 * (row.metric == "exact_match")})
+        if row.arm == "mnli" and row.task == "mlqa"
+        else row
+        for row in results(run, {}, noise=1e-5)
+    ]
+    assert "+5.0 points" in verdict_of("C05", run, rows).why  # 0.9 / 2 metrics / 9 tasks
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": 2}, "2 of at least 3 seeds"),
+        ({"encoder": "xlmr-base", "details": {"layers": "12"}}, "this run is of xlmr-base"),
+        ({"miniature": True}, "generated"),
+        ({"substituted": "xnli"}, "stand in for xnli test"),
+        ({"tasks": NINE[:-1]}, "none has no result on tatoeba|mnli has no result on tatoeba"),
+    ],
+)
+def test_parts_of_a_run_decide_nothing(change, words):
+    run = about(["none", "mnli"], **change)
+    found = verdict_of("C05", run, results(run, {"mnli": 0.075}))
+    assert found.verdict == "cannot tell"
+    assert any(one in found.why for one in words.split("|")), found.why
+
+
+@pytest.mark.parametrize("arm", ["none", "mnli"])
+def test_one_missing_language_of_one_seed_decides_nothing(arm):
+    run = about(["none", "mnli"])
+    found = verdict_of("C05", run, results(run, {"mnli": 0.075}, absent=(arm, "panx", "yo", 2)))
+    assert found[1:] == ("cannot tell", f"{arm} has no result on panx in yo, seed 2")
+
+
+def test_results_of_another_definition_or_split_decide_nothing():
+    run = about(["none", "mnli"])
+    rows = results(run, {"mnli": 0.075})
+    mixed = [row.model_copy(update={"split": "dev"}) if row.arm == "none" else row for row in rows]
+    assert "not of one split" in verdict_of("C05", run, mixed).why
+    replaced = [row.model_copy(update={"substitution": "test := dev"}) for row in rows]
+    assert "stands in" in verdict_of("C05", run, replaced).why
+
+
+def test_an_untrained_baseline_has_one_result_for_every_seed():
+    run = about(["none", "mnli"])
+    rows = results(run, {"mnli": 0.075})
+    once = [row for row in rows if not (row.arm == "none" and row.selection == "untrained" and row.seed > 1)]
+    assert verdict("C05", run, once) == "supported"
+    trained = [row for row in rows if not (row.arm == "none" and row.task == "xnli" and row.seed > 1)]
+    assert verdict("C05", run, trained) == "cannot tell"
+
+
+# claims about several intermediate tasks
+
+
+def several(gain, task, *, arms=SIX, wobble=0.0, odd=None):
+    """A run of six intermediate tasks that gain this on these targets; `odd`: (arm, its own gain)."""
+    run = about(["none", *arms], tasks=task)
+    gains = {arm: dict.fromkeys(task, gain) for arm in arms}
+    if odd is not None:
+        gains[odd[0]] = dict.fromkeys(task, odd[1])
+    return run, results(run, gains, wobble=wobble)
+
+
+def test_c08_retrieval():
+    both = ("bucc", "tatoeba")
+    assert verdict("C08", *several(0.15, both)) == "supported"
+    assert verdict("C08", *several(0.15, both, odd=("qqp", -0.1))) == "supported", "five of six is almost every"
+    assert verdict("C08", *several(0.02, both)) == "contradicted", "a gain, and no dramatic one"
+    assert verdict("C08", *several(0.06, both, wobble=0.1)) == "cannot tell"
+    assert verdict("C08", *several(0.15, both, arms=SIX[:5])) == "cannot tell"
+    assert verdict("C08", *several(0.15, ("bucc",))) == "cannot tell"
+
+
+def test_c10_tydiqa():
+    assert verdict("C10", *several(0.04, ("tydiqa",))) == "supported"
+    assert verdict("C10", *several(-0.01, ("tydiqa",))) == "contradicted"
+    assert verdict("C10", *several(0.01, ("tydiqa",), wobble=0.05)) == "cannot tell"
+    assert verdict("C10", *several(0.04, ("tydiqa",), arms=SIX[:5])) == "cannot tell"
+
+
+def test_c11_xnli():
+    flat = verdict_of("C11", *several(0.0, ("xnli",)))
+    assert flat.verdict == "supported" and "6 change nothing" in flat.why
+    harmed = verdict_of("C11", *several(0.0, ("xnli",), odd=("qqp", -0.05)))
+    assert harmed.verdict == "supported" and "5 change nothing" in harmed.why, "what harms XNLI is no gain"
+    assert verdict("C11", *several(0.0, ("xnli",), odd=("qqp", 0.03))) == "contradicted"
+    assert verdict("C11", *several(0.0, ("xnli",), wobble=0.03)) == "cannot tell"
+    assert verdict("C11", *several(0.0, ("xnli",), arms=SIX[:5])) == "cannot tell"
+
+
+def best_run(gains, *, english_dev=None):
+    """A run of two arms on all targets, and their dev scores."""
+    run = about(["none", "mnli", "squad2"])
+    rows = results(run, gains)
+    trained = {card.trained_on or card.name for card in cards() if card.name in NINE} - {"tatoeba"}
+    dev = [
+        row.model_copy(
+            update={"task": task, "split": "dev", "value": 0.5 + (english_dev or {}).get((row.arm, task), 0)}
+        )
+        for row in rows
+        if row.task == "xnli" and row.language == "en" and row.arm != "none"
+        for task in sorted(trained)
+    ]
+    return run, rows, tuple(dev)
+
+
+def test_c12_best_per_target():
+    pairs = ("xnli", "pawsx", "udpos", "panx")
+    gains = {"mnli": dict.fromkeys(pairs, 0.054), "squad2": {task: 0.054 for task in NINE if task not in pairs}}
+    better = {("mnli", name): 0.1 for name in ("mnli", "pawsx", "udpos", "panx")}
+    better |= {("squad2", name): 0.1 for name in ("squad", "tydiqa", "bucc")}
+    run, rows, dev = best_run(gains, english_dev=better)
+    found = verdict_of("C12", run, rows, choosing=dev)
+    assert found.verdict == "supported", found.why
+    assert "tatoeba squad2" in found.why and "panx mnli" in found.why
+    assert verdict("C12", run, rows) == "cannot tell", "nothing is chosen on test data"
+    wrong = best_run(gains, english_dev={(arm, name): -value for (arm, name), value in better.items()})
+    assert verdict("C12", run, rows, choosing=wrong[2]) == "contradicted"
+    assert verdict("C12", run, rows, choosing=[row for row in dev if row.arm == "mnli"]) == "cannot tell"
+    on_dev = [row.model_copy(update={"split": "dev"}) for row in rows]
+    assert "about test sets" in verdict_of("C12", run, on_dev, choosing=dev).why
+
+
+@pytest.mark.parametrize(("claim", "variant"), [("C13", "{}+replay"), ("C14", "{}_translated")])
+def test_c13_c14_plain_against_a_variant(claim, variant):
+    arms = ["none", "mnli", "squad", *(variant.format(name) for name in ("mnli", "squad"))]
+    run = about(arms)
+    plain = {"mnli": 0.05, "squad": 0.04}
+    assert verdict(claim, run, results(run, plain)) == "supported"
+    assert verdict(claim, run, results(run, {variant.format(name): 0.05 for name in plain})) == "contradicted"
+    assert verdict(claim, run, results(run, {})) == "contradicted", "shown to be the same"
+    assert verdict(claim, run, results(run, plain, wobble=0.9)) == "cannot tell"
+    assert verdict(claim, about(["none", "mnli"]), results(run, plain)) == "cannot tell"
+
+
+# the open questions
+
+
+def captions(gains, *, arms=CAPTIONS, wobble=0.0):
+    run = about(arms, seeds=9, encoder="any")
+    return run, results(run, gains, wobble=wobble)
+
+
+def test_q1_captions():
+    assert verdict("Q1", *captions({"caption": 0.02})) == "supported"
+    assert verdict("Q1", *captions({"caption": -0.02})) == "contradicted"
+    assert verdict("Q1", *captions({"caption": 0.0})) == "contradicted", "shown to be the same"
+    assert verdict("Q1", *captions({"caption": 0.01}, wobble=0.1)) == "cannot tell"
+    assert verdict("Q1", *captions({"caption": 0.02}, arms=CAPTIONS[:-1])) == "cannot tell", "a control is missing"
+    eight = about(CAPTIONS, seeds=8, encoder="any")
+    assert verdict_of("Q1", eight, results(eight, {"caption": 0.02})).why == "8 of at least 9 seeds"
+
+
+def test_q1_leaves_english_out():
+    run, rows = captions({})
+    raised = [row.model_copy(update={"value": row.value + 0.5}) if row.language == "en" else row for row in rows]
+    assert verdict_of("Q1", run, rows).why == verdict_of("Q1", run, raised).why
+
+
+def test_q2_because_of_images():
+    assert verdict("Q2", *captions({"caption": 0.03})) == "supported"
+    as_text = verdict_of("Q2", *captions({"caption": 0.03, "caption_text_only": 0.03}))
+    assert as_text.verdict == "contradicted" and "caption less text only" in as_text.why
+    assert verdict("Q2", *captions({"caption": 0.03, "caption_shuffled_image": 0.05})) == "contradicted"
+    run, rows = captions({"caption": 0.2, "caption_shuffled_image": 0.19})
+    vague = [
+        row.model_copy(update={"value": row.value + 0.1 * (-1) ** row.seed}) if row.arm.endswith("_image") else row
+        for row in rows
+    ]
+    assert verdict("Q2", run, vague) == "cannot tell"
+    assert "no rise to explain" in verdict_of("Q2", *captions({"caption": -0.02})).why
+
+
+def timed(arm, *, factor=1.0, spread=0.01, rounds=30, keys="k", parameters=10):
+    noise = random.Random(arm)
+    seconds = tuple(factor * (1 + noise.gauss(0, spread)) for _ in range(rounds))
+    return MeasuredInference(arm, keys, parameters, 1e9, seconds)
+
+
+def test_q3_inference():
+    run = about(["none", "caption"])
+    none = timed("none")
+
+    def asked(*measured):
+        return verdict("Q3", run, inference=measured)
+
+    assert asked(none, timed("caption")) == "supported"
+    assert asked(none, timed("caption", factor=1.2)) == "contradicted"
+    assert asked(none, timed("caption", parameters=11)) == "contradicted"
+    assert asked(none, timed("caption", keys="other")) == "contradicted"
+    assert asked(none, timed("caption", spread=0.4)) == "cannot tell"
+    assert asked(timed("none", rounds=5), timed("caption", rounds=5)) == "cannot tell"
+    assert asked(none) == asked() == "cannot tell"
+    assert (
+        verdict("Q3", about(["none", "caption"], miniature=True), inference=(none, timed("caption"))) == "cannot tell"
+    )
+
+
+def test_q4_with_text():
+    arms = (*CAPTIONS, "mnli", "caption+mnli")
+    adds = verdict_of("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.06}, arms=arms))
+    assert adds.verdict == "supported" and adds.why.startswith("it adds: ")
+    stands_in = verdict_of("Q4", *captions({"mnli": 0.03, "caption": 0.04, "caption+mnli": 0.02}, arms=arms))
+    assert stands_in.verdict == "supported" and stands_in.why.startswith("it replaces: ")
+    assert verdict("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.02}, arms=arms)) == "contradicted"
+    unclear = captions({"mnli": 0.03, "caption+mnli": 0.03}, arms=arms, wobble=0.9)
+    assert verdict("Q4", *unclear) == "cannot tell"
+    assert verdict("Q4", *captions({"mnli": 0.03}, arms=(*CAPTIONS, "mnli"))) == "cannot tell"
+
+
+# roles
+
+
+def test_arms_named_like_roles_have_them_and_others_are_told():
+    run = about(["none", "first"])
+    rows = results(run, {"first": 0.075})
+    assert verdict("C05", run, rows) == "cannot tell"
+    assert verdict("C05", run, rows, roles={"none": "none", "first": "mnli"}) == "supported"
+
+
+def test_roles_are_checked():
+    run = about(["none", "first", "second"])
+    with pytest.raises(UsageError, match=r"unknown role 'mlni'\. Did you mean 'mnli'"):
+        said(run, roles={"first": "mlni"})
+    with pytest.raises(UsageError, match="unknown arm 'frist'"):
+        said(run, roles={"frist": "mnli"})
+    with pytest.raises(UsageError, match="first, second all have the role 'mnli'"):
+        said(run, roles={"first": "mnli", "second": "mnli"})
+
+
+def test_every_role_is_described():
+    assert {"none", "replay", "all_nine", "caption_null_image", "contrastive+squad", "mnli_translated"} <= ROLES.keys()
+    assert set(TEXT_TASKS) <= ROLES.keys() and all(ROLES.values())

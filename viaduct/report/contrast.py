@@ -1,0 +1,260 @@
+"""Arms by their role, and their paired differences from result rows: what the rules of `viaduct.report.claims` use.
+
+A difference is only given where nothing is missing: every language of every task, every declared seed, both arms, one
+split and signature, no substitution. Otherwise `UndecidedError` says what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
+
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import LANGUAGES
+from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
+from viaduct.metrics.outcomes import Run
+from viaduct.metrics.summary import ENGLISH
+from viaduct.report.number import points
+from viaduct.results.record import About, ResultRow
+from viaduct.results.submission import FOLDERS
+from viaduct.tasks.card import Task
+
+NINE = tuple(folder.card for folder in FOLDERS)
+"""Cards of XTREME's tasks."""
+
+NONE = "none"
+TEXT_TASKS = ("anli_plus", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
+"""The nine intermediate tasks of arXiv 2005.13013; names of cards, and roles of the arms that train on one of them."""
+IMAGE_STAGES = ("caption", "contrastive")
+"""Roles of arms that train on captions with their images: writing or filling in captions, or telling them apart."""
+CONTROLS = ("text_only", "shuffled_caption", "shuffled_image")
+"""What every image stage needs beside it: the same captions without images, with another image for every caption, and
+with one wrong image for all captions of an image."""
+
+ROLES: dict[str, str] = {
+    NONE: "no intermediate training",
+    **{name: f"trained on {name} in English" for name in TEXT_TASKS},
+    "all_nine": "trained on all nine intermediate tasks together",
+    "replay": "trained on replayed multilingual text only",
+    **{f"{name}+replay": f"trained on {name} with multilingual masked LM beside it" for name in TEXT_TASKS},
+    **{f"{name}_translated": f"trained on {name}, machine-translated" for name in TEXT_TASKS},
+    "caption": "trained to write or fill in captions of images",
+    "contrastive": "trained to tell which caption belongs to which image",
+    **{
+        f"{stage}_{control}": f"as {stage}, {words}"
+        for stage in IMAGE_STAGES
+        for control, words in (
+            *zip(CONTROLS, ("without images", "another image for every caption", "one wrong image each"), strict=True),
+            ("null_image", "one constant image"),
+        )
+    },
+    **{f"{stage}+{name}": f"as {stage}, and trained on {name}" for stage in IMAGE_STAGES for name in TEXT_TASKS},
+}
+"""Role -> what an arm with it does. Arms' names are free; a report is told which arm has which role."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+Verdict: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
+
+
+class Finding(NamedTuple):
+    """What a run says about a claim."""
+
+    verdict: Verdict
+    why: str
+    """The numbers behind it, in words."""
+
+
+class UndecidedError(Exception):
+    """What a run would need to decide a claim; `str()` says it in words."""
+
+
+@dataclass(frozen=True)
+class MeasuredInference:
+    """What one arm's trained model is and costs at inference, from a Measure stage."""
+
+    arm: str
+    keys: str
+    """Digest of the names and shapes of the encoder's weights."""
+    parameters: int
+    flops: float
+    """Of the workload."""
+    seconds: tuple[float, ...]
+    """Of the workload, one per round; in each round all arms were measured one after the other."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a report has."""
+
+    about: About
+    rows: tuple[ResultRow, ...]
+    roles: Mapping[str, str]
+    """Arm -> role; arms that are not here take no part."""
+    cards: Mapping[str, Task]
+    choosing: tuple[ResultRow, ...] = ()
+    """Scores of the same arms on dev splits, for choosing an arm per task."""
+    inference: tuple[MeasuredInference, ...] = ()
+
+    @cached_property
+    def by_task(self) -> Mapping[str, tuple[ResultRow, ...]]:
+        """Task -> its rows."""
+        return _grouped(self.rows, lambda row: row.task)
+
+    @cached_property
+    def by_cell(self) -> Mapping[tuple[str, str], tuple[ResultRow, ...]]:
+        """(arm, task) -> its rows."""
+        return _grouped(self.rows, lambda row: (row.arm, row.task))
+
+    def arm(self, role: str) -> str | None:
+        """The arm with this role, None when there is none."""
+        return next((arm for arm, given in self.roles.items() if given == role), None)
+
+    def need(self, role: str) -> str:
+        """The arm with this role; UndecidedError when there is none."""
+        arm = self.arm(role)
+        if arm is None:
+            raise UndecidedError(f"no arm is {ROLES[role]} (role '{role}')")
+        return arm
+
+    def card(self, name: str) -> Task:
+        """The card of this name; UndecidedError when there is none."""
+        if name not in self.cards:
+            raise UndecidedError(f"there is no card '{name}'")
+        return self.cards[name]
+
+    def text_arms(self) -> dict[str, str]:
+        """Role -> arm, of those that train on one of the nine intermediate tasks."""
+        return {role: arm for role in TEXT_TASKS if (arm := self.arm(role)) is not None}
+
+
+def _grouped(rows: Sequence[ResultRow], key: Callable[[ResultRow], Key]) -> dict[Key, tuple[ResultRow, ...]]:
+    found: dict[Key, list[ResultRow]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return {name: tuple(members) for name, members in found.items()}
+
+
+def require_real(evidence: Evidence) -> None:
+    """Return when the data are not generated; UndecidedError otherwise."""
+    if evidence.about.miniature:
+        raise UndecidedError("the data are generated: a demonstration is no evidence")
+
+
+def check_roles(about: About, roles: Mapping[str, str] | None) -> dict[str, str]:
+    """Arm -> role; None: the arms whose names are roles. Raises UsageError for unknown arms and roles, and for a role
+    that two arms have."""
+    if roles is None:
+        return {arm: arm for arm in about.arms if arm in ROLES}
+    for arm, role in roles.items():
+        if arm not in about.arms:
+            raise unknown("arm", arm, about.arms)
+        if role not in ROLES:
+            raise unknown("role", role, ROLES)
+    doubled = sorted(role for role in set(roles.values()) if list(roles.values()).count(role) > 1)
+    if doubled:
+        arms = ", ".join(arm for arm, role in roles.items() if role == doubled[0])
+        raise UsageError(f"{arms} all have the role '{doubled[0]}'", fix="give each role to one arm")
+    return dict(roles)
+
+
+Side: TypeAlias = Mapping[str, str]
+"""Task -> the arm whose score counts."""
+
+
+def everywhere(arm: str, tasks: Sequence[str] = NINE) -> Side:
+    """The same arm for all of these tasks."""
+    return dict.fromkeys(tasks, arm)
+
+
+def difference(
+    evidence: Evidence, pairs: Sequence[tuple[Side, Side]], *, seeds: int = 3, english: bool = True
+) -> Estimate:
+    """First minus second, in the mean over pairs, their tasks, and each task's languages (without English unless
+    `english`), with the interval of `hierarchical_bootstrap`: seeds and language families vary, tasks are fixed.
+
+    Both sides of a pair have the same tasks. UndecidedError when anything is missing, or with fewer than `seeds` seeds.
+    """
+    _require_evidence(evidence, seeds)
+    weights: dict[str, float] = {}
+    families: dict[str, str] = {}
+    first: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
+    second: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
+    for number, (arms, others) in enumerate(pairs):
+        for task in arms:
+            codes = [code for code in evidence.card(task).languages if english or code != ENGLISH]
+            _require_one_definition(evidence, task)
+            for code in codes:
+                unit = f"{number} {task} {code}"
+                weights[unit] = 1 / (len(pairs) * len(arms) * len(codes))
+                families[unit] = LANGUAGES[code].family
+            for side, name in ((first, arms[task]), (second, others[task])):
+                for seed, values in _values(evidence, name, task, codes).items():
+                    side[Run(seed)].update({f"{number} {task} {code}": value for code, value in values.items()})
+    return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
+
+
+def said(estimate: Estimate) -> str:
+    """The estimate in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
+    return f"{points(estimate.mean)} points (95 % interval {points(estimate.low)} to {points(estimate.high)})"
+
+
+def basis(evidence: Evidence, tasks: Sequence[str] = NINE) -> str:
+    """What the numbers are of: encoder, seeds and splits, in words."""
+    splits: dict[str, list[str]] = {}
+    for task in tasks:
+        for split in sorted({row.split for row in evidence.by_task.get(task, ())}):
+            splits.setdefault(split, []).append(task)
+    where = "; ".join(f"{split} of {', '.join(names)}" for split, names in splits.items())
+    return f"{evidence.about.encoder}, {len(evidence.about.seeds)} seeds, {where}"
+
+
+def _require_evidence(evidence: Evidence, seeds: int) -> None:
+    about = evidence.about
+    require_real(evidence)
+    if about.substitutions:
+        raise UndecidedError(
+            f"other data stand in for {', '.join(f'{one.task} {one.split}' for one in about.substitutions)}"
+        )
+    if len(about.seeds) < seeds:
+        raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
+
+
+def _require_one_definition(evidence: Evidence, task: str) -> None:
+    metrics = _counted(evidence.card(task))
+    for metric in metrics:
+        members = [row for row in evidence.by_task.get(task, ()) if row.metric == metric]
+        if len({(row.split, row.task_version, row.signature) for row in members}) > 1:
+            raise UndecidedError(f"the results of {task} are not of one split and definition")
+        if any(row.substitution for row in members):
+            raise UndecidedError(f"another split stands in for that of {task}")
+
+
+def _counted(card: Task) -> tuple[str, ...]:
+    """The metrics whose mean is the task's score in XTREME: F1 and exact match of questions, else the headline."""
+    return ("exact_match", "f1") if "exact_match" in card.metrics else card.metrics[:1]
+
+
+def _values(evidence: Evidence, arm: str, task: str, codes: Sequence[str]) -> dict[int, dict[str, float]]:
+    """Seed -> language -> score, for every declared seed."""
+    metrics = _counted(evidence.card(task))
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    untrained = False
+    for row in evidence.by_cell.get((arm, task), ()):
+        if row.metric in metrics and row.language in codes:
+            found.setdefault((row.seed, row.language), {})[row.metric] = row.value
+            untrained = row.selection == "untrained"
+    given = sorted({seed for seed, _ in found})
+    if not given:
+        raise UndecidedError(f"{arm} has no result on {task}")
+    values: dict[int, dict[str, float]] = {}
+    for seed in evidence.about.seeds:
+        # where nothing is trained there is one result, and every seed would give the same
+        source = given[0] if untrained and evidence.roles.get(arm) == NONE and len(given) == 1 else seed
+        lacking = [code for code in codes if found.get((source, code), {}).keys() != set(metrics)]
+        if lacking:
+            raise UndecidedError(f"{arm} has no result on {task} in {', '.join(lacking)}, seed {seed}")
+        values[seed] = {code: sum(found[source, code].values()) / len(metrics) for code in codes}
+    return values
