@@ -106,6 +106,8 @@ class _Comparison:
         self.recipe, self.data, self.memory = recipe, data, memory
         self.known = _remembered(memory)
         self.trained: dict[Need, _Keys] = {}
+        self.evaluated: dict[Need, _Keys] = {}
+        """Of the set that was looked at last, which all training rows are compared with."""
 
     def of(self, evaluated: Need) -> Iterator[Overlap]:
         """The overlaps with this evaluation set."""
@@ -138,7 +140,9 @@ class _Comparison:
     def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
         if trained not in self.trained:
             self.trained[trained] = _keys(self._rows(trained))
-        ours, theirs = self.trained[trained], _keys(rows)
+        if evaluated not in self.evaluated:
+            self.evaluated = {evaluated: _keys(rows)}
+        ours, theirs = self.trained[trained], self.evaluated[evaluated]
         both, count = np.isin(ours, theirs), int(np.isin(theirs, ours).sum())
         if not count:
             return None
