@@ -209,6 +209,8 @@ class Intermediate(Spec):
     retention: Retention = Retention()
     languages: tuple[str, ...] = ("en",)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+    optional: bool = False
+    """Left out, and said to be, where data that it trains on are not there; otherwise that is an error."""
 
     @property
     def joint(self) -> bool:
