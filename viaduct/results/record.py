@@ -207,3 +207,7 @@ class About(Record):
     versions: dict[str, str]
     created: str
     """UTC, ISO 8601."""
+    left_out: dict[str, str] = {}
+    """Arm that the recipe allowed to be left out -> what it needs and was not there."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader has to know before trusting a number, in sentences."""

@@ -145,6 +145,21 @@ def check_substitutions(recipe: Recipe) -> None:
             )
 
 
+def repeated(recipe: Recipe) -> tuple[str, ...]:
+    """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for arm in recipe.intermediates:
+        for name in arm.tasks:
+            same = [target.task for target in recipe.targets if card_of(target.task).trained_on == name]
+            if same:
+                found.setdefault(name, ([], same))[0].append(arm.name)
+    return tuple(
+        f"{name} is an intermediate task ({', '.join(arms)}) and what {', '.join(same)} "
+        f"{'is' if len(same) == 1 else 'are'} trained on: more of the same there, not another task"
+        for name, (arms, same) in found.items()
+    )
+
+
 def target_languages(
     recipe: Recipe, census: Census, missing: list[Gap]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:

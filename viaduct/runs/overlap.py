@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,31 @@ class Overlap(Record):
         )
 
 
+def blocking(found: Iterable[Overlap], recipe: Recipe) -> tuple[Overlap, ...]:
+    """Those that no result should rest on: rows that are trained on and evaluated, but for rows that the publishers of
+    a benchmark left in both its training and its evaluation files. Choosing checkpoints on such rows does not block."""
+    return tuple(one for one in found if one.split == "train" and not _published_so(one, recipe))
+
+
+def _published_so(one: Overlap, recipe: Recipe) -> bool:
+    sources = [
+        source_of(*need, recipe.substitutions) for need in ((one.task, one.split), (one.target, one.target_split))
+    ]
+    return card_of(one.target).trained_on == one.task and sources[0] != sources[1]
+
+
+def said(found: Iterable[Overlap]) -> tuple[str, ...]:
+    """One line per training split and evaluation set, with what is shared in each language."""
+    groups: dict[tuple[str, str, str, str], list[Overlap]] = {}
+    for one in found:
+        groups.setdefault((one.task, one.split, one.target, one.target_split), []).append(one)
+    return tuple(
+        f"rows of {task} {split} are evaluated in {target} {target_split}: "
+        + ", ".join(f"{one.language} {one.evaluated:,} of {one.of_evaluated:,}" for one in members)
+        for (task, split, target, target_split), members in groups.items()
+    )
+
+
 def text_key(row: Row) -> int:
     """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
     of an image or all texts of another row: equal for equal letters and digits."""
@@ -105,6 +130,7 @@ class _Comparison:
     def __init__(self, recipe: Recipe, data: Path, memory: Path | None) -> None:
         self.recipe, self.data, self.memory = recipe, data, memory
         self.known = _remembered(memory)
+        self.files: dict[Need, dict[str, str]] = {}
         self.trained: dict[Need, _Keys] = {}
         self.evaluated: dict[Need, _Keys] = {}
         """Of the set that was looked at last, which all training rows are compared with."""
@@ -127,7 +153,7 @@ class _Comparison:
         return load(self.data, task, split, language, self.recipe.substitutions).rows
 
     def _identity(self, trained: Need, evaluated: Need) -> str:
-        files = data_fingerprint(self.data, (trained, evaluated), self.recipe.substitutions)
+        files = [self._files(need) for need in (trained, evaluated)]
         declared = [
             {**one.model_dump(), "why": ""}
             for one in self.recipe.substitutions
@@ -136,6 +162,11 @@ class _Comparison:
         names = sorted({source_of(*need[:2], self.recipe.substitutions)[0] for need in (trained, evaluated)})
         versions = [card_of(part.name).version for name in names for part in (card_of(name), *card_of(name).parts)]
         return fingerprint_of({"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions})
+
+    def _files(self, need: Need) -> dict[str, str]:
+        if need not in self.files:
+            self.files[need] = data_fingerprint(self.data, (need,), self.recipe.substitutions)
+        return self.files[need]
 
     def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
         if trained not in self.trained:
