@@ -151,6 +151,14 @@ def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ..
     assert wrong.returncode == 2 and "use one of: tiny" in wrong.stderr
 
 
+def test_two_arms_to_compare_are_checked(ran: tuple[Path, ...]) -> None:
+    store = str(ran[2])
+    wrong = viaduct("report", "tiny", "--store", store, "--compare", "none")
+    assert wrong.returncode == 2 and "--compare mnli+replay:mnli" in wrong.stderr
+    unknown = viaduct("report", "tiny", "--store", store, "--compare", "none:nun")
+    assert unknown.returncode == 2 and "Did you mean 'none'" in unknown.stderr
+
+
 def test_miniature_makes_a_world_once(tmp_path: Path) -> None:
     folder = tmp_path / "world"
     first = CliRunner().invoke(cli.app, ["miniature", str(folder), "--scale", "0.01"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from viaduct.errors import DataError, StoreError, UsageError
+from viaduct.errors import StoreError, UsageError
 from viaduct.paths import cache_directory, default_data, default_store, run_directory
 from viaduct.results.predictions import holds_predictions, score_predictions
 from viaduct.results.record import DataNote, differing_counts
@@ -30,7 +30,7 @@ from viaduct.runs.execute import Options
 from viaduct.runs.fingerprint import Identity, identities
 from viaduct.runs.forecast import shape_of
 from viaduct.runs.grid import Plan, outline, require_data
-from viaduct.runs.overlap import Overlap, blocking, overlaps, said
+from viaduct.runs.overlap import Overlap, overlaps, require_none, said
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
 from viaduct.runs.survey import Survey, survey
@@ -158,7 +158,7 @@ def run(
     planned = plan(recipe, data=data, store=store)
     require_data(planned.plan, planned.data_folder)
     if not allow_overlap:
-        _check_overlap(planned)
+        require_none(planned.overlaps, planned.plan.recipe)
     _check_disk(planned)
     record = collect.run_record(
         planned.plan,
@@ -202,10 +202,13 @@ def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, 
     )
 
 
-def report(run: str | Path, *, store: Path | None = None, published: bool = False) -> Path:
+def report(
+    run: str | Path, *, store: Path | None = None, published: bool = False, compare: Sequence[tuple[str, str]] = ()
+) -> Path:
     """The report of what is done of a run so far, made anew from the store; `run` as for `status`.
 
-    `published`: with published numbers on the same tasks.
+    `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
+    those that the recipe names. Raises UsageError for arms that do not exist.
     """
     directory, kept = _run_of(run, store)
     record = collect.load_run(directory)
@@ -214,7 +217,13 @@ def report(run: str | Path, *, store: Path | None = None, published: bool = Fals
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     evidence = page.Evidence(collected.images, collected.retained)
     written: Path = page.write(
-        collected.about, collected.rows, collected.costs, directory, evidence=evidence, published=published
+        collected.about,
+        collected.rows,
+        collected.costs,
+        directory,
+        evidence=evidence,
+        published=published,
+        compare=compare,
     )
     return written
 
@@ -369,17 +378,6 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 def _remarks(planned: Planned) -> tuple[str, ...]:
     return (*repeated(planned.plan.recipe), *said(planned.overlaps))
-
-
-def _check_overlap(planned: Planned) -> None:
-    found = said(blocking(planned.overlaps, planned.plan.recipe))
-    if found:
-        raise DataError(
-            f"recipe {planned.plan.recipe.name} trains on rows that it evaluates on:"
-            + "".join(f"\n  - {line}" for line in found),
-            fix="leave them out by a substitution (`part`, `without_contexts_of`), or add --allow-overlap, and the"
-            " report will say so",
-        )
 
 
 def _check_disk(planned: Planned) -> None:

@@ -160,11 +160,15 @@ def report(
     run: RunName,
     store: StoreFolder = None,
     published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="ARM:ARM", help="Test the first of two arms against the second.")
+    ] = None,
 ) -> None:
     """Write the report of what is done of a run so far."""
     from viaduct import api
 
-    typer.echo(f"report: {api.report(run, store=store, published=published)}")
+    pairs = tuple(_pair(text) for text in compare or ())
+    typer.echo(f"report: {api.report(run, store=store, published=published, compare=pairs)}")
 
 
 @app.command()
@@ -302,6 +306,13 @@ def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options
 def _notes(notes: tuple[str, ...]) -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, colon, second = text.partition(":")
+    if not colon:
+        raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
+    return first, second
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

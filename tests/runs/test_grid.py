@@ -126,8 +126,9 @@ def test_an_optional_arm_is_left_out_where_its_data_are_not_there(world: Path) -
     arms = (NONE, Intermediate(name="quiz", tasks=("quiz",), optional=True), Intermediate(name="f", tasks=("fruit",)))
     assert expand(recipe(intermediates=arms), world).left_out == {}
     (world / "quiz" / "dev-en.tsv").unlink()
-    plan = expand(recipe(intermediates=arms), world)
+    plan = expand(recipe(intermediates=arms, compare=(("quiz", "f"), ("f", "none"))), world)
     assert [arm.name for arm in plan.recipe.intermediates] == ["none", "f"]
+    assert plan.recipe.compare == (("f", "none"),)
     assert {cell.arm for cell in plan.cells} == {"none", "f"}
     assert list(plan.left_out) == ["quiz"] and "quiz/dev-en.tsv" in plan.left_out["quiz"][0]
     alone = recipe(intermediates=arms[1:2])
@@ -239,6 +240,7 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
     [
         ({"targets": (Target(task="frut"),)}, "Did you mean 'fruit'"),
         ({"targets": (Target(task="prose"),)}, "no metric"),
+        ({"compare": (("quiz", "quizz"),)}, "Did you mean 'quiz'"),
         ({"targets": (Target(task="fruit", languages=("fr",)),)}, "no language 'fr'"),
         ({"intermediates": (Intermediate(name="quiz"),)}, "has nothing to train on"),
         ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),

@@ -209,5 +209,7 @@ class About(Record):
     """UTC, ISO 8601."""
     left_out: dict[str, str] = {}
     """Arm that the recipe allowed to be left out -> what it needs and was not there."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms whose difference (first less second) the recipe asks for."""
     remarks: tuple[str, ...] = ()
     """What else a reader has to know before trusting a number, in sentences."""

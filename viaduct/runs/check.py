@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from viaduct.errors import UsageError
+from viaduct.errors import UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
@@ -67,12 +67,20 @@ def check_arms(recipe: Recipe) -> None:
             _check_trainable(card_of(name), f"arm '{arm.name}'")
         if arm.joint:
             _check_joint(arm)
+    _check_compare(recipe)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.kind not in SCORED or card.metric is None:
             raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
         if card.trained_on is not None:
             _check_trainable(card_of(card.trained_on), f"target '{target.task}'")
+
+
+def _check_compare(recipe: Recipe) -> None:
+    names = [arm.name for arm in recipe.intermediates]
+    for name in (name for pair in recipe.compare for name in pair):
+        if name not in names:
+            raise unknown("arm in `compare`:", name, names)
 
 
 def _check_joint(arm: Intermediate) -> None:

@@ -280,6 +280,7 @@ def about(store: Store, record: RunRecord) -> About:
         versions=record.versions,
         created=record.created,
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
+        compare=recipe.compare,
         remarks=record.remarks,
     )
 

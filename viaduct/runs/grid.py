@@ -111,7 +111,8 @@ def outline(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
     if len(left_out) == len(recipe.intermediates):
         left_out = {}
     kept = tuple(arm for arm in recipe.intermediates if arm.name not in left_out)
-    recipe = recipe.model_copy(update={"intermediates": kept})
+    compare = tuple(pair for pair in recipe.compare if not left_out.keys() & set(pair))
+    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare})
     missing: list[Gap] = []
     languages, absent = target_languages(recipe, census, missing)
     missing += [gap for arm in kept for gap in gaps[arm.name]] + target_gaps(recipe, census)

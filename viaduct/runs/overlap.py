@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from viaduct.errors import DataError
 from viaduct.results.record import Record
 from viaduct.results.store import canonical, write_atomic
 from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
@@ -80,6 +81,17 @@ def _published_so(one: Overlap, recipe: Recipe) -> bool:
         source_of(*need, recipe.substitutions) for need in ((one.task, one.split), (one.target, one.target_split))
     ]
     return card_of(one.target).trained_on == one.task and sources[0] != sources[1]
+
+
+def require_none(found: Iterable[Overlap], recipe: Recipe) -> None:
+    """Nothing. Raises DataError that lists the overlaps that block, if there are any."""
+    shared = said(blocking(found, recipe))
+    if shared:
+        raise DataError(
+            f"recipe {recipe.name} trains on rows that it evaluates on:" + "".join(f"\n  - {line}" for line in shared),
+            fix="leave them out by a substitution (`part`, `without_contexts_of`), or add --allow-overlap, and the"
+            " report will say so",
+        )
 
 
 def said(found: Iterable[Overlap]) -> tuple[str, ...]:

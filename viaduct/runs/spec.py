@@ -286,6 +286,8 @@ class Recipe(Spec):
     intermediates: tuple[Intermediate, ...] = (Intermediate(name="none"),)
     targets: tuple[Target, ...]
     seeds: tuple[int, ...] = (1,)
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     cards: tuple[str, ...] = ()
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
