@@ -17,9 +17,11 @@ from markupsafe import Markup
 from viaduct.languages import FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
+from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
-from viaduct.report import export, number, spending, table, words
 from viaduct.report import images as image_evidence
+from viaduct.report.claims import ClaimLine
+from viaduct.report.contrast import ROLES
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
 from viaduct.report.evidence import data_groups, provenance
@@ -88,6 +90,8 @@ def write(
     images = image_evidence.build(evidence.images, evidence.retained)
     if images is not None and images.lines:
         export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    judged = claims.section(about, rows, about.roles or None)
+    export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -99,6 +103,8 @@ def write(
         drawings=drawings,
         tested=_tested(differences),
         contrasts=differences,
+        claims=judged if any(role != BASELINE for role in about.roles.values()) else (),
+        roles=ROLES,
         matrices=matrices,
         repeated=any(one.estimate is not None for one in differences),
         languages=_language_tables(tables),
@@ -118,6 +124,12 @@ def write(
     path = directory / "report.html"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _judged(line: ClaimLine) -> dict[str, str]:
+    one = line.claim
+    said = {"claim": one.text, "source": one.source, "provenance": one.provenance, "kind": one.kind}
+    return {**said, "verdict": line.verdict, "why": line.why, "decided_by": one.decided_by, "needs": one.needs}
 
 
 def _environment() -> Environment:

@@ -33,6 +33,7 @@ from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
 from viaduct.runs.fingerprint import Identity
 from viaduct.runs.grid import Plan
+from viaduct.runs.roles import roles
 from viaduct.runs.rows import source_of, substitution_for
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Training
 from viaduct.runs.stage import PretrainWork
@@ -280,6 +281,7 @@ def about(store: Store, record: RunRecord) -> About:
         versions=record.versions,
         created=record.created,
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
+        roles=roles(recipe),
         compare=recipe.compare,
         remarks=record.remarks,
     )
