@@ -144,11 +144,19 @@ def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ..
     assert "3 stages (0 saved by sharing), 3 done, 0 to do" in done
     assert "note: tatoeba test: rows found (published): de 4 (2,000)" in done
     longer = CliRunner().invoke(cli.app, ["plan", recipe, *options, "--set", "encoder.name=other"]).output
-    assert "other/pretrain" in longer and "0 done, 3 to do" in longer
+    assert "pretrain other in en: to do" in longer and "0 done, 3 to do" in longer
     assert "3/3 done" in CliRunner().invoke(cli.app, ["status", "tiny", "--store", store]).output
     assert "3/3 done" in CliRunner().invoke(cli.app, ["status", str(Path(store) / "runs" / "tiny")]).output
     wrong = viaduct("status", "tinny", "--store", store)
     assert wrong.returncode == 2 and "use one of: tiny" in wrong.stderr
+
+
+def test_two_arms_to_compare_are_checked(ran: tuple[Path, ...]) -> None:
+    store = str(ran[2])
+    wrong = viaduct("report", "tiny", "--store", store, "--compare", "none")
+    assert wrong.returncode == 2 and "--compare mnli+replay:mnli" in wrong.stderr
+    unknown = viaduct("report", "tiny", "--store", store, "--compare", "none:nun")
+    assert unknown.returncode == 2 and "Did you mean 'none'" in unknown.stderr
 
 
 def test_miniature_makes_a_world_once(tmp_path: Path) -> None:

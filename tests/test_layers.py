@@ -32,7 +32,7 @@ TORCH["models"] |= {"encode"}
 TORCH["inference"] |= {"encode", "models", "viaduct"}
 TORCH["training"] |= {"encode", "models", "inference"}
 TORCH["measure"] |= {"encode", "models", "inference"}
-TOP = ("api", "tables", "cli", "__main__", "miniature")
+TOP = ("api", "tables", "plans", "cli", "__main__", "miniature")
 """May use anything above the torch line."""
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "onnxruntime", "onnx", "openvino", "nncf"}
 

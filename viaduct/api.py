@@ -23,11 +23,14 @@ from viaduct.runs import collect, estimate, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.census import Census
+from viaduct.runs.check import repeated
 from viaduct.runs.display import BarDisplay, PlainDisplay
 from viaduct.runs.estimate import Estimate
 from viaduct.runs.execute import Options
 from viaduct.runs.fingerprint import Identity, identities
-from viaduct.runs.grid import Plan, expand
+from viaduct.runs.forecast import shape_of
+from viaduct.runs.grid import Plan, outline, require_data
+from viaduct.runs.overlap import Overlap, overlaps, require_none, said
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
 from viaduct.runs.survey import Survey, survey
@@ -44,6 +47,7 @@ class Planned:
 
     plan: Plan
     identities: Mapping[str, Identity]
+    """{} where data are missing."""
     states: Mapping[str, State]
     estimates: Mapping[str, Estimate]
     data: tuple[DataNote, ...]
@@ -53,9 +57,13 @@ class Planned:
     """On the store's disk."""
     need_bytes: int | None
     """What the stages that are not done will need there, about; None when the encoder's size is unknown."""
+    flops: float | None
+    """Of the stages that are not done, about; None when the encoder's shape is unknown."""
     seconds: float | None
     """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
     census: Census
+    overlaps: tuple[Overlap, ...]
+    """Rows that are both trained and evaluated on; not looked for where data are missing."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +92,26 @@ def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey,
 def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None = None) -> Planned:
     """The recipe's stages, checked against the data and the store; nothing runs.
 
-    Raises UsageError, DataError (listing all that is missing) or StoreError (a directory holds another experiment).
+    Data that are not there are in its plan's `missing`; then nothing can run. Raises UsageError, DataError for damaged
+    files, or StoreError (a directory holds another experiment).
     """
     recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
     data, store = _data_folder(data), store or default_store()
     census = Census(data.resolve(), cache_directory(store) / "census.json" if store.is_dir() else None)
-    expanded = expand(recipe, data.resolve(), census)
-    found = identities(expanded, data.resolve())
+    expanded = outline(recipe, data.resolve(), census)
+    found = {} if expanded.missing else identities(expanded, data.resolve())
     kept = Store(store)
-    execute.check_store(kept, expanded, found)
+    if not expanded.missing:
+        execute.check_store(kept, expanded, found)
     notes, forecast = collect.data_notes(expanded, census), estimate.estimates(expanded, census)
+    shared = () if expanded.missing else _overlaps(expanded, data.resolve(), store, census)
     census.save()
     states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
     waiting = [path for path, state in states.items() if state != "done"]
     spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}
     pace = estimate.pace(expanded, forecast, spent)
+    weight = sum(forecast[path].weight for path in waiting)
+    shape = shape_of(expanded.recipe.encoder, expanded.recipe.revision)
     return Planned(
         plan=expanded,
         identities=found,
@@ -109,9 +122,16 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
         store=kept,
         free_bytes=free_bytes(store),
         need_bytes=estimate.disk_need(expanded, waiting),
-        seconds=None if pace is None else pace * sum(forecast[path].weight for path in waiting),
+        flops=None if shape is None else weight * shape.token_flops,
+        seconds=None if pace is None else pace * weight,
         census=census,
+        overlaps=shared,
     )
+
+
+def _overlaps(expanded: Plan, data: Path, store: Path, census: Census) -> tuple[Overlap, ...]:
+    memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
+    return overlaps(expanded.recipe, data, census=census, memory=memory)
 
 
 def run(
@@ -122,10 +142,13 @@ def run(
     options: Options | None = None,
     console: Console | None = None,
     command: str = "",
+    allow_overlap: bool = False,
 ) -> Path:
     """Runs whatever of the recipe is not done yet and writes its report; the path of the report.
 
-    Raises what `plan` raises before anything starts, and what a stage raises; finished stages stay finished.
+    Raises what `plan` raises before anything starts, DataError for data that are missing and for rows that are both
+    trained and evaluated on (unless `allow_overlap`: the report then says so), and what a stage raises; finished stages
+    stay finished.
     """
     store = store or default_store()
     try:
@@ -133,6 +156,9 @@ def run(
     except OSError as error:
         raise StoreError(f"the store {store} cannot be made: {error.strerror}", fix="name another --store") from error
     planned = plan(recipe, data=data, store=store)
+    require_data(planned.plan, planned.data_folder)
+    if not allow_overlap:
+        require_none(planned.overlaps, planned.plan.recipe)
     _check_disk(planned)
     record = collect.run_record(
         planned.plan,
@@ -140,6 +166,7 @@ def run(
         planned.census,
         command=command or " ".join(sys.argv),
         versions=execute.versions(),
+        remarks=_remarks(planned),
     )
     directory = collect.save_run(planned.store, record)
     console = console or Console(stderr=True)
@@ -175,10 +202,13 @@ def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, 
     )
 
 
-def report(run: str | Path, *, store: Path | None = None, published: bool = False) -> Path:
+def report(
+    run: str | Path, *, store: Path | None = None, published: bool = False, compare: Sequence[tuple[str, str]] = ()
+) -> Path:
     """The report of what is done of a run so far, made anew from the store; `run` as for `status`.
 
-    `published`: with published numbers on the same tasks.
+    `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
+    those that the recipe names. Raises UsageError for arms that do not exist.
     """
     directory, kept = _run_of(run, store)
     record = collect.load_run(directory)
@@ -187,7 +217,13 @@ def report(run: str | Path, *, store: Path | None = None, published: bool = Fals
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     evidence = page.Evidence(collected.images, collected.retained)
     written: Path = page.write(
-        collected.about, collected.rows, collected.costs, directory, evidence=evidence, published=published
+        collected.about,
+        collected.rows,
+        collected.costs,
+        directory,
+        evidence=evidence,
+        published=published,
+        compare=compare,
     )
     return written
 
@@ -211,6 +247,7 @@ def submission(
     recipe = collect.load_run(run_folder).recipe
     registry.add_cards(recipe.cards)
     planned = plan(recipe, data=data, store=kept.root)
+    require_data(planned.plan, planned.data_folder)
     cells = hand_in.choose(planned.plan, arm, seed)
     count = hand_in.write(cells, kept, planned.data_folder, directory, labels)
     return count, hand_in.holes(cells)
@@ -355,13 +392,18 @@ def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
 
 
 def warnings(planned: Planned) -> tuple[str, ...]:
-    """What a person should know before trusting the numbers: counts that differ, languages left out, substitutions."""
-    differing = () if planned.plan.recipe.miniature else differing_counts(planned.data)
-    lines = [f"note: {line}" for line in differing]
-    lines += [
-        f"note: {name}: no labelled files in {' '.join(codes)}; left out" for name, codes in planned.plan.absent.items()
-    ]
-    return (*lines, *(f"note: {one.words()}" for one in planned.plan.recipe.substitutions))
+    """What a person should know before trusting the numbers: counts that differ, arms and languages left out,
+    substitutions, rows and tasks that are both trained and evaluated on."""
+    expanded = planned.plan
+    lines = [] if expanded.recipe.miniature else list(differing_counts(planned.data))
+    lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
+    lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
+    lines += [one.words() for one in expanded.recipe.substitutions]
+    return tuple(f"note: {line}" for line in (*lines, *_remarks(planned)))
+
+
+def _remarks(planned: Planned) -> tuple[str, ...]:
+    return (*repeated(planned.plan.recipe), *said(planned.overlaps))
 
 
 def _check_disk(planned: Planned) -> None:

@@ -41,6 +41,10 @@ Memory = Annotated[
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
 ]
+AllowOverlap = Annotated[
+    bool,
+    typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
+]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
@@ -80,12 +84,10 @@ def check(
 def plan(
     recipe: RecipeFile, data: Data = None, store: StoreFolder = None, set: Set = None, seeds: Seeds = None
 ) -> None:
-    """Check a recipe and show what would run; nothing runs."""
-    from viaduct import api, tables
+    """Check a recipe and show what would run; nothing runs. Status 2 where data are missing."""
     from viaduct.runs.recipes import load_recipe
 
-    loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    typer.echo(tables.plan(api.plan(loaded, data=data, store=store)))
+    _plan(load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds)), data, store)
 
 
 @app.command()
@@ -98,13 +100,14 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     device: Device = "auto",
     threads: Threads = None,
     memory_gb: Memory = 4.0,
+    allow_overlap: AllowOverlap = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Run whatever of a recipe is not done yet, and write its report."""
     from viaduct.runs.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    _run(loaded, data, store, _options(device, threads, memory_gb, checkpoint_seconds))
+    _run(loaded, data, store, _options(device, threads, memory_gb, checkpoint_seconds), allow_overlap)
 
 
 @app.command()
@@ -122,11 +125,11 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     device: Device = "auto",
     threads: Threads = None,
     memory_gb: Memory = 4.0,
+    allow_overlap: AllowOverlap = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
     """Train an encoder on each English training set with published settings, and evaluate it in every language."""
-    from viaduct import api, tables
     from viaduct.runs.evaluation import XTREME, evaluation
     from viaduct.runs.recipes import apply, load_recipe
 
@@ -139,9 +142,9 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     )
     recipe = apply(recipe, set or ())
     if plan:
-        typer.echo(tables.plan(api.plan(recipe, data=data, store=store)))
+        _plan(recipe, data, store)
     else:
-        _run(recipe, data, store, _options(device, threads, memory_gb, checkpoint_seconds))
+        _run(recipe, data, store, _options(device, threads, memory_gb, checkpoint_seconds), allow_overlap)
 
 
 @app.command()
@@ -157,11 +160,15 @@ def report(
     run: RunName,
     store: StoreFolder = None,
     published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="ARM:ARM", help="Test the first of two arms against the second.")
+    ] = None,
 ) -> None:
     """Write the report of what is done of a run so far."""
     from viaduct import api
 
-    typer.echo(f"report: {api.report(run, store=store, published=published)}")
+    pairs = tuple(_pair(text) for text in compare or ())
+    typer.echo(f"report: {api.report(run, store=store, published=published, compare=pairs)}")
 
 
 @app.command()
@@ -317,11 +324,25 @@ def _options(device: str, threads: int | None, memory_gb: float, checkpoint_seco
     )
 
 
-def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options) -> None:
+def _plan(recipe: Recipe, data: Path | None, store: Path | None) -> None:
+    from rich.console import Console
+
+    from viaduct import api, plans
+
+    with Console(stderr=True).status("reading the data"):
+        planned = api.plan(recipe, data=data, store=store)
+    typer.echo(plans.text(planned))
+    if planned.plan.missing:
+        typer.echo(f"viaduct: recipe {recipe.name} needs data that is not there (listed above)", err=True)
+        raise typer.Exit(MISTAKE)
+
+
+def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options, allow_overlap: bool) -> None:
     from viaduct import api
 
+    command = _command()
     try:
-        path = api.run(recipe, data=data, store=store, options=options, command=_command())
+        path = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
     except KeyboardInterrupt as error:
         typer.echo("stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from error
@@ -331,6 +352,13 @@ def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options
 def _notes(notes: tuple[str, ...]) -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, colon, second = text.partition(":")
+    if not colon:
+        raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
+    return first, second
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

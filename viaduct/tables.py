@@ -1,4 +1,4 @@
-"""What `tasks`, `plan`, `score`, `status` and `doctor` print, as plain text. Nothing here decides anything."""
+"""What `tasks`, `check`, `score`, `export`, `profile`, `status` and `doctor` print, as plain text. It decides nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from viaduct.api import Planned, StageStatus, warnings
-from viaduct.results.record import DataNote
+from viaduct.api import StageStatus
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.display import in_words
 from viaduct.runs.doctor import Finding
@@ -149,53 +148,6 @@ def _labels(held: Holding) -> str:
         return "stripped: cannot be scored"
     shown = ", ".join(f"{label} {100 * share:.0f}%" for label, share in held.labels[:3])
     return shown + (f" +{len(held.labels) - 3}" if len(held.labels) > 3 else "")
-
-
-def plan(planned: Planned) -> str:
-    """Stages with their state, what is shared, the data, the gaps, disk and a rough forecast."""
-    expanded = planned.plan
-    todo = [stage for stage in expanded.stages if planned.states[stage.path] != "done"]
-    words = {"done": "done", "running": "running", "interrupted": "to go on", "waiting": "to do"}
-    stages = table(
-        ("stage", "state", "rough tokens"),
-        [
-            (stage.path, words[planned.states[stage.path]], _count(planned.estimates[stage.path].tokens))
-            for stage in expanded.stages
-        ],
-        frozenset({2}),
-    )
-    parts = [
-        f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
-        stages,
-        f"{len(expanded.stages)} stages ({expanded.unshared - len(expanded.stages)} saved by sharing),"
-        f" {len(expanded.stages) - len(todo)} done, {len(todo)} to do",
-        _data(planned),
-    ]
-    notes = warnings(planned)
-    if notes:
-        parts.append("\n".join(notes))
-    tokens = sum(planned.estimates[stage.path].tokens for stage in todo)
-    time = "" if planned.seconds is None else f"; about {in_words(planned.seconds)} at the pace of the stages done"
-    parts.append(
-        f"rough forecast: {_count(tokens)} tokens through the encoder (from row counts and text lengths){time}"
-    )
-    need = "unknown" if planned.need_bytes is None else f"{planned.need_bytes / 1e9:.1f} GB"
-    parts.append(f"disk: {planned.free_bytes / 1e9:.1f} GB free at {planned.store.root}, need about {need}")
-    return "\n\n".join(parts)
-
-
-def _data(planned: Planned) -> str:
-    """One line per task, split and layout; what differs from the published counts is said in the notes."""
-    groups: dict[tuple[str, str, str], list[DataNote]] = {}
-    for note in planned.data:
-        groups.setdefault((note.task, note.split, note.layout), []).append(note)
-    lines = []
-    for (task, split, layout), notes in groups.items():
-        stated = [note.published for note in notes if note.published is not None]
-        published = f"{sum(stated):,}" if len(stated) == len(notes) else "?"
-        codes = " ".join(sorted(note.language for note in notes))
-        lines.append((task, split, layout, f"{sum(note.found for note in notes):,}", published, codes))
-    return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
 
 
 def scores(found: Scores) -> str:
@@ -354,12 +306,3 @@ def status(stages: Sequence[StageStatus]) -> str:
     return (
         f"{table(('stage', 'state', 'time'), lines, frozenset({2}))}\n\n{done}/{len(stages)} done, {in_words(seconds)}"
     )
-
-
-def _count(value: float) -> str:
-    if value < 1e3:
-        return f"{value:.0f}"
-    for limit, unit in ((1e6, "k"), (1e9, "M"), (float("inf"), "G")):
-        if value < limit:
-            return f"{value / (limit / 1e3 if limit != float('inf') else 1e9):.1f} {unit}"
-    raise AssertionError("the last limit is infinite")

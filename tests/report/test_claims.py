@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
 import pytest
 from claim_records import about, cards, results, said
+from report_records import make_run
 
 from viaduct.errors import UsageError
 from viaduct.report import claims
 from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS, MeasuredInference
+from viaduct.report.page import write
 from viaduct.results.record import DataNote
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
@@ -408,3 +411,20 @@ def test_roles_are_checked():
 def test_every_role_is_described():
     assert {"none", "replay", "all_nine", "caption_null_image", "contrastive+squad", "mnli_translated"} <= ROLES.keys()
     assert set(TEXT_TASKS) <= ROLES.keys() and all(ROLES.values())
+
+
+# the page
+
+
+def test_the_page_shows_every_claim_where_arms_have_roles(tmp_path):
+    run = make_run(arms=("none", "first"), tasks=("xnli", "bucc"), seeds=(1, 2))
+    about_roles = run.about.model_copy(update={"roles": {"none": "none", "first": "mnli"}})
+    html = write(about_roles, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    section = html[html.index('<h2 id="claims">') : html.index('<h2 id="cost">')]
+    assert '<a href="#claims">' in html and "first (trained on mnli in English)" in section
+    written = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
+    assert list(written) == [claim.id for claim in claims.CLAIMS]
+    assert written["C02"]["verdict"] == "contradicted" and "2 of the nine targets" in written["C02"]["why"]
+    assert all(f'<th scope="row">{name}</th>' in section for name in written)
+    plain = write(run.about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert "#claims" not in plain

@@ -128,6 +128,17 @@ def test_substitutions_have_a_box_and_an_asterisk(holed, whole):
     assert "dev*" not in whole.html and "substitutions declared" not in whole.html
 
 
+def test_what_was_left_out_and_what_is_trained_and_evaluated_on_is_said_first(tmp_path, whole):
+    run = make_run(tasks=("xnli", "bucc"), seeds=(1,))
+    left_out = {"ccg": "ccg train: no files", "all_nine": "ccg train: no files"}
+    about = run.about.model_copy(update={"left_out": left_out, "remarks": ("rows of a train are evaluated in b",)})
+    html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert "2 kinds of intermediate training were left out, because data were not there: ccg and all_nine." in html
+    assert "<li><b>ccg</b> was left out: ccg train: no files.</li>" in html
+    assert "<li>rows of a train are evaluated in b.</li>" in html
+    assert "Before trusting" not in whole.html and "left out, because" not in whole.html
+
+
 def test_only_the_generated_world_has_the_banner(single, whole):
     assert 'class="banner"' in single.html and "never evidence" in single.html
     assert 'class="banner"' not in whole.html
@@ -185,6 +196,8 @@ def test_figures_are_files_and_in_the_page(whole):
         "differences.svg",
         "transfer_gap.svg",
         "cost.svg",
+        "transfer_matrix.svg",
+        "transfer_by_family.svg",
     }
     assert whole.html.count("<svg") == len(names)
     for path in whole.directory.glob("*.svg"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from small_world import read_pairs, recipe, write_data
 
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Row
-from viaduct.runs.grid import expand
-from viaduct.runs.spec import Intermediate, Pretrain, Retrieval, Substitution, Target, Training
+from viaduct.runs.check import Gap, listed
+from viaduct.runs.grid import expand, outline
+from viaduct.runs.spec import Intermediate, Pretrain, Replay, Retrieval, Substitution, Target, Training
 from viaduct.tasks import registry
 from viaduct.tasks.card import Files
 
@@ -104,6 +106,66 @@ def test_all_missing_files_are_named_at_once(world: Path) -> None:
         assert words in str(error.value)
 
 
+def test_what_is_missing_alike_in_several_languages_is_one_line() -> None:
+    gaps = [
+        Gap("fruit test", code, f"no files for fruit, language {code}; looked for fruit/{code}.tsv")
+        for code in ("de", "sw")
+    ]
+    gaps += [Gap("twins test", "de", "no files; looked for twins.deu-eng.deu"), Gap("text train", "", "no files")]
+    assert listed((*gaps, *gaps)) == (
+        "fruit test in de sw: no files for fruit, language *; looked for fruit/*.tsv",
+        "twins test: no files; looked for twins.deu-eng.deu",
+        "text train: no files",
+    )
+    assert listed([Gap("t", code, f"looked for t.{iso3}") for code, iso3 in (("de", "deu"), ("sw", "swh"))]) == (
+        "t in de sw: looked for t.*",
+    )
+
+
+def test_an_optional_arm_is_left_out_where_its_data_are_not_there(world: Path) -> None:
+    arms = (NONE, Intermediate(name="quiz", tasks=("quiz",), optional=True), Intermediate(name="f", tasks=("fruit",)))
+    assert expand(recipe(intermediates=arms), world).left_out == {}
+    (world / "quiz" / "dev-en.tsv").unlink()
+    plan = expand(recipe(intermediates=arms, compare=(("quiz", "f"), ("f", "none"))), world)
+    assert [arm.name for arm in plan.recipe.intermediates] == ["none", "f"]
+    assert plan.recipe.compare == (("f", "none"),)
+    assert {cell.arm for cell in plan.cells} == {"none", "f"}
+    assert list(plan.left_out) == ["quiz"] and "quiz/dev-en.tsv" in plan.left_out["quiz"][0]
+    alone = recipe(intermediates=arms[1:2])
+    with pytest.raises(DataError, match=r"quiz/dev-en\.tsv"):
+        expand(alone, world)
+
+
+def test_an_optional_joint_arm_needs_its_text_and_every_language(world: Path) -> None:
+    replay = Intermediate(name="a", tasks=("quiz",), replay=Replay(text=("prose",)), optional=True)
+    german = Intermediate(name="b", tasks=("quiz",), languages=("de",), optional=True)
+    changes = {"intermediates": (NONE, replay, german), "encoder": "none/at-all", "revision": "x"}
+    assert expand(recipe(**changes), world).left_out == {}
+    shutil.rmtree(world / "prose")
+    (world / "quiz" / "train-de.tsv").unlink()
+    left_out = expand(recipe(**changes), world).left_out
+    assert left_out["a"] == ("prose: no files in any language",)
+    assert "quiz/train-de.tsv" in left_out["b"][0]
+
+
+def test_a_plan_to_look_at_has_every_stage_whatever_is_missing(world: Path) -> None:
+    whole = paths(expand(recipe(), world))
+    for name in (
+        "fruit/test-sw.tsv",
+        "fruit/dev-en.tsv",
+        "twins/test-de.tsv",
+        "twins/test-sw.tsv",
+        "quiz/train-en.tsv",
+    ):
+        (world / name).unlink()
+    plan = outline(recipe(), world)
+    assert paths(plan) == whole
+    assert {(gap.what, gap.language) for gap in plan.missing} == {
+        ("fruit test", "sw"), ("fruit dev", "en"), ("twins test", "de"), ("twins test", "sw"), ("quiz train", "en"),
+    }  # fmt: skip
+    assert plan.cells[0].score.work.languages == ("en", "de", "sw")
+
+
 def test_available_leaves_out_what_is_missing_or_unlabelled_and_says_so(world: Path) -> None:
     (world / "fruit" / "test-sw.tsv").unlink()
     bare = (world / "fruit" / "test-de.tsv").read_text(encoding="utf-8").replace("yes", "").replace("no\n", "\n")
@@ -178,6 +240,7 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
     [
         ({"targets": (Target(task="frut"),)}, "Did you mean 'fruit'"),
         ({"targets": (Target(task="prose"),)}, "no metric"),
+        ({"compare": (("quiz", "quizz"),)}, "Did you mean 'quiz'"),
         ({"targets": (Target(task="fruit", languages=("fr",)),)}, "no language 'fr'"),
         ({"intermediates": (Intermediate(name="quiz"),)}, "has nothing to train on"),
         ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),

@@ -11,10 +11,16 @@ import small_world
 from hypothesis import given
 from hypothesis import strategies as st
 
+from viaduct import api
+from viaduct.errors import DataError
+from viaduct.results.store import Store
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
-from viaduct.runs import overlap
+from viaduct.runs import collect, overlap
 from viaduct.runs import rows as runs_rows
-from viaduct.runs.overlap import Overlap, overlaps, text_key
+from viaduct.runs.check import repeated
+from viaduct.runs.collect import load_run
+from viaduct.runs.execute import Options
+from viaduct.runs.overlap import Overlap, blocking, overlaps, said, text_key
 from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target
 from viaduct.tasks import card
 
@@ -82,6 +88,54 @@ def test_a_substitution_is_applied_first(world: Path) -> None:
         Substitution(task="berry", split="test", use_split="test", part=(0.5, 1.0), why="the other half"),
     )
     assert overlaps(recipe(targets=targets, substitutions=halves), world) == ()
+
+
+def test_what_publishers_left_in_both_files_is_said_and_does_not_block(world: Path) -> None:
+    change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno", 6: "6\ten dev 3\tsecond 7\tno"})
+    change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 7\tno"})
+    found = overlaps(recipe(), world)
+    assert blocking(found, recipe()) == ()
+    assert said(found) == (
+        "rows of fruit train are evaluated in fruit test: de 1 of 40, sw 1 of 40",
+        "rows of fruit dev are evaluated in fruit test: de 1 of 40",
+    )
+
+
+def test_an_intermediate_task_and_an_overlapping_division_block(world: Path) -> None:
+    arms = (Intermediate(name="none"), Intermediate(name="berry", tasks=("berry",)))
+    change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 6\tno"})
+    both = recipe(intermediates=arms, targets=(Target(task="fruit"),))
+    change(world, "berry/train-en.tsv", {0: "0\ten train 3\tsecond 6\tno"})
+    (found,) = blocking(overlaps(both, world), both)
+    assert (found.task, found.target, found.language) == ("berry", "fruit", "sw")
+    same = Substitution(task="fruit", split="train", use_split="test", part=(0.0, 0.6), why="no train")
+    divided = recipe(substitutions=(same,))
+    assert {(one.task, one.split) for one in blocking(overlaps(divided, world), divided)} == {("fruit", "train")}
+
+
+def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told_to(world: Path) -> None:
+    change(world, "twins/test-de.tsv", {5: "5\tde 5\tcontext 3 of train"})
+    change(world, "quiz/train-en.tsv", {0: "0\tcontext 3 of train\twhich?\tcontext"})
+    stopped = recipe(targets=(Target(task="twins"),), seeds=(1,), encoder=small_world.recipe().encoder)
+    options = Options(device="cpu", threads=1)
+    store = world / "store"
+    with pytest.raises(DataError, match=r"rows of quiz train are evaluated in twins test: de 1 of") as error:
+        api.run(stopped, data=world, store=store, options=options)
+    assert "--allow-overlap" in str(error.value) and not (store / "mini").exists()
+    api.run(stopped, data=world, store=store, options=options, allow_overlap=True)
+    kept = load_run(store / "runs" / "small")
+    assert any("rows of quiz train are evaluated in twins test" in line for line in kept.remarks)
+    assert kept.remarks == collect.about(Store(store), kept).remarks
+
+
+def test_a_task_that_is_also_a_targets_is_said(world: Path) -> None:
+    arms = (Intermediate(name="none"), Intermediate(name="first", tasks=("fruit", "quiz")))
+    both = recipe(intermediates=arms, targets=(Target(task="fruit"), Target(task="berry"), Target(task="twins")))
+    assert repeated(both) == (
+        "fruit is an intermediate task (first) and what fruit, berry are trained on: "
+        "more of the same there, not another task",
+    )
+    assert repeated(recipe()) == ()
 
 
 def test_what_was_compared_is_remembered_until_a_file_changes(

@@ -190,7 +190,7 @@ def benchmark_averages(
     the average is over what is there, and `missing` and `label` say what is not.
     """
     rows = [row for row in rows if row.task in languages]
-    metrics = _counted_metrics(rows)
+    metrics = counted_metrics(rows)
     cells = _cells([row for row in rows if row.metric in metrics[row.task]])
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     missing: dict[tuple[str, str], list[str]] = {}
@@ -233,7 +233,7 @@ def _average_by_seed(by_task: Mapping[str, Mapping[int, float]]) -> dict[int, fl
     return {seed: _mean(values[seed] for values in by_task.values() if seed in values) for seed in sorted(seeds)}
 
 
-def _counted_metrics(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
+def counted_metrics(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
     """Task -> the metrics whose mean is its score: F1 and exact match for question answering, else the headline."""
     found: dict[str, dict[str, bool]] = {}
     for row in rows:

@@ -132,13 +132,16 @@ def write_all(
     records: tuple[Sequence[ResultRow], Sequence[StageCost]],
     tables: Tables,
     spending: Spending,
+    more: Mapping[str, Sequence[Line]],
 ) -> tuple[Path, ...]:
-    """The four CSV files and `report.json`, which holds the same tables and every record; returns their paths."""
+    """A CSV file for every table, those named in `more` too, and `report.json`, which holds the same tables and every
+    record; returns their paths."""
     named = {
         "main_table": main_lines(tables),
         "per_language": language_lines(tables),
         "transfer_gap": gap_lines(tables),
         "cost": cost_lines(spending),
+        **more,
     }
     paths = []
     for name, lines in named.items():

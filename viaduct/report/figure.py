@@ -31,6 +31,7 @@ from viaduct.report.number import duration, percent, points
 _ROW = 17.0
 _CELL = 37.0
 _WIDE = 780.0
+_APART = 10.0
 _HEAVIEST = 0.78
 """Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
 
@@ -134,6 +135,73 @@ def _heat_legend(axes: Axes, panel: Panel, left: float, y: float) -> None:
         label = points(value) if panel.signed else percent(value)
         write_text(axes, (left + place, y + 20), label, size=10, colour="soft", align="center")
     write_text(axes, (left - 20, y + 8), "points" if panel.signed else "percent", size=10, colour="soft", align="right")
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """A difference, as fractions."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    stars: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Differences of arms by task, or by language family."""
+
+    name: str
+    title: str
+    arms: tuple[str, ...]
+    columns: tuple[str, ...]
+    """The first one stands apart where `apart`: it is the mean of the others."""
+    apart: bool
+    cells: Mapping[tuple[str, str], MatrixCell]
+    """(arm, column) -> difference; absent: there is none."""
+
+
+def transfer_matrix(matrix: Matrix) -> Drawing:
+    """Arms down, columns across: a difference per cell, coloured by its sign and size, its interval in small below it.
+    Without any interval the cells are smaller.
+
+    The strongest colour stands for the fifth of the differences that are largest, so that a column of large ones does
+    not make all others pale.
+    """
+    sizes = sorted(abs(cell.mean) for cell in matrix.cells.values())
+    reach = max(0.01, sizes[int(0.8 * (len(sizes) - 1))])
+    panel = Panel(matrix.name, matrix.title, (), (), {}, signed=True, lowest=0.0, highest=reach)
+    left = 14 + max(width_of(shortened(arm)) for arm in matrix.arms)
+    top = 16.0 + max(0.72 * width_of(shortened(column)) for column in matrix.columns) + 8
+    known = any(cell.interval is not None for cell in matrix.cells.values())
+    wide, tall = (70.0, 34.0) if known else (46.0, 22.0)
+    places = [left + wide * at + (_APART if matrix.apart and at else 0) for at in range(len(matrix.columns))]
+    axes = sheet(places[-1] + wide + 40, top + tall * len(matrix.arms) + 52)
+    for column, x in zip(matrix.columns, places, strict=True):
+        write_slanted(axes, (x + wide / 2 - 2, top - 7), shortened(column))
+    for row, arm in enumerate(matrix.arms):
+        y = top + row * tall
+        write_text(axes, (0, y + tall / 2 + 4), shortened(arm))
+        for column, x in zip(matrix.columns, places, strict=True):
+            _matrix_cell(axes, panel, (x, y), (wide, tall), matrix.cells.get((arm, column)))
+    _heat_legend(axes, panel, left + 60, top + tall * len(matrix.arms) + 18)
+    return finish(axes, matrix.name, matrix.title)
+
+
+def _matrix_cell(
+    axes: Axes, panel: Panel, corner: tuple[float, float], size: tuple[float, float], cell: MatrixCell | None
+) -> None:
+    (x, y), (wide, tall) = corner, size
+    middle = x + wide / 2
+    if cell is None:
+        write_text(axes, (middle, y + tall / 2 + 4), "–", size=10, colour="soft", align="center")
+        return
+    colour, strength = _shade(panel, cell.mean)
+    box(axes, (x + 0.5, y + 0.5), (wide - 1, tall - 1), colour, strength=strength)
+    base = y + tall / 2 + (4 if cell.interval is None else -2)
+    write_text(axes, (middle, base), f"{points(cell.mean)}{cell.stars}", align="center", bold=bool(cell.stars))
+    if cell.interval is not None:
+        between = f"{points(cell.interval[0])} to {points(cell.interval[1])}"
+        write_text(axes, (middle, y + 27), between, size=8.5, align="center")
 
 
 @dataclass(frozen=True)

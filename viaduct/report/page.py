@@ -14,20 +14,27 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from viaduct.languages import LANGUAGES
+from viaduct.languages import FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
-from viaduct.report import export, number, spending, table, words
+from viaduct.report import claims, export, number, spending, table, words
+from viaduct.report import contrasts as tested
 from viaduct.report import images as image_evidence
+from viaduct.report.claims import ClaimLine
+from viaduct.report.contrast import ROLES
+from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
 from viaduct.report.evidence import data_groups, provenance
 from viaduct.report.figure import (
     DifferencePoint,
     GapPoint,
+    Matrix,
+    MatrixCell,
     Panel,
     cost_bars,
     difference_plot,
     heat_map,
+    transfer_matrix,
     transfer_plot,
 )
 from viaduct.report.spending import SHARED, Spending
@@ -35,6 +42,7 @@ from viaduct.report.table import LanguageCell, Tables
 from viaduct.results.record import About, ResultRow, StageCost, StageImages, StageRetained
 
 _FOLDER = Path(__file__).parent
+_EVERY_TASK = "mean over tasks"
 _TINT = 0.28
 """Opacity of a table cell's background at the largest difference."""
 
@@ -55,27 +63,36 @@ def write(
     *,
     evidence: Evidence = Evidence(),
     published: bool = False,
+    compare: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
 
-    `published`: with a section of published numbers on the same tasks.
+    `published`: with a section of published numbers on the same tasks. `compare`: pairs of arms to test against each
+    other, besides those of the recipe and each arm against the baseline.
     The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table.
     """
     tables = table.build(about, rows)
     spent = spending.build(about, costs)
     directory.mkdir(parents=True, exist_ok=True)
     heat_maps = _heat_maps(tables)
+    differences = tested.contrasts(about, rows, (*about.compare, *compare))
+    matrices = _matrices(differences)
     drawings = {
         "differences": _differences(tables),
         "transfer": _transfer(tables),
         "cost": _cost(spent),
     }
-    _write_figures(directory, (*heat_maps, *(drawing for drawing in drawings.values() if drawing is not None)))
-    export.write_all(directory, about, (rows, costs), tables, spent)
+    _write_figures(
+        directory, (*heat_maps, *matrices, *(drawing for drawing in drawings.values() if drawing is not None))
+    )
+    more = {"contrasts": tested.lines(differences)}
+    export.write_all(directory, about, (rows, costs), tables, spent, more)
     images = image_evidence.build(evidence.images, evidence.retained)
     (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
     if images is not None and images.lines:
         export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    judged = claims.section(about, rows, about.roles or None)
+    export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -85,6 +102,12 @@ def write(
         summary=words.summary(about, tables),
         heat_maps=heat_maps,
         drawings=drawings,
+        tested=_tested(differences),
+        contrasts=differences,
+        claims=judged if any(role != BASELINE for role in about.roles.values()) else (),
+        roles=ROLES,
+        matrices=matrices,
+        repeated=any(one.estimate is not None for one in differences),
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
@@ -106,6 +129,12 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
     names = dict.fromkeys(name for line in images.lines for name in line.scores) if images is not None else {}
     return [name for name in names if "recall" not in name or name.endswith("_1")]
+
+
+def _judged(line: ClaimLine) -> dict[str, str]:
+    one = line.claim
+    said = {"claim": one.text, "source": one.source, "provenance": one.provenance, "kind": one.kind}
+    return {**said, "verdict": line.verdict, "why": line.why, "decided_by": one.decided_by, "needs": one.needs}
 
 
 def _environment() -> Environment:
@@ -185,6 +214,43 @@ def _shown(cell: LanguageCell, signed: bool) -> float | None:
     return None if source is None else source.mean
 
 
+def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
+    """Each pair of arms with what is shown of it."""
+    return [
+        (whole, tested.sentence(whole, [one for one in found if _pair(one) == _pair(whole) and one.task]))
+        for whole in found
+        if whole.task == tested.OVERALL
+    ]
+
+
+def _pair(one: Contrast) -> tuple[str, str]:
+    return one.arm, one.against
+
+
+def _matrices(found: Sequence[Contrast]) -> tuple[Drawing, ...]:
+    """Differences from the baseline by task and by language family; () where there are none."""
+    own = [one for one in found if one.against == BASELINE]
+    if not own:
+        return ()
+    arms = tuple(dict.fromkeys(one.arm for one in own))
+    cells = {(one.arm, one.task or _EVERY_TASK): _cell(one) for one in own}
+    tasks = (_EVERY_TASK, *dict.fromkeys(one.task for one in own if one.task))
+    title = f"Differences from {BASELINE} by intermediate and task, in points"
+    by_task = Matrix("transfer_matrix", title, arms, tasks, True, cells)
+    groups = {
+        (one.arm, family): MatrixCell(group.mean, None, "") for one in own for family, group in one.families.items()
+    }
+    families = tuple(family for family in FAMILY_ORDER if any(family == name for _, name in groups))
+    title = f"Differences from {BASELINE} by intermediate and language family, in points"
+    by_family = Matrix("transfer_by_family", title, arms, families, False, groups)
+    return tuple(transfer_matrix(matrix) for matrix in (by_task, by_family) if matrix.columns)
+
+
+def _cell(one: Contrast) -> MatrixCell:
+    interval = None if one.estimate is None else (one.estimate.low, one.estimate.high)
+    return MatrixCell(one.mean, interval, one.stars)
+
+
 def _differences(tables: Tables) -> Drawing | None:
     found = [
         DifferencePoint(cell.arm, cell.task, cell.difference.mean, words.interval(cell.difference))
@@ -237,7 +303,7 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "differences.svg", "transfer_gap.svg", "cost.svg"):
+    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg"):
         for earlier in directory.glob(pattern):
             earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:

@@ -143,9 +143,8 @@ def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Se
     those that have a result or a data note. Raises DataError for no rows, and for rows that cannot be compared (see
     `viaduct.metrics.summary`).
     """
-    rows = _of_one_encoder(about, rows)
-    seedless = _seedless(about, rows)
-    rows = _for_every_seed(about, rows, seedless)
+    seedless = _seedless(about, _of_one_encoder(about, rows))
+    rows = comparable(about, rows)
     tasks = tuple(dict.fromkeys((*about.tasks, *(row.task for row in rows))))
     arms = tuple(dict.fromkeys((*about.arms, *(row.arm for row in rows))))
     expected = {task: _expected(task, about, rows, languages) for task in tasks}
@@ -171,6 +170,13 @@ def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Se
         gaps=tuple(_gaps(arms, columns, summaries)),
         seeds=about.seeds,
     )
+
+
+def comparable(about: About, rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
+    """The rows of the report's encoder, with those that no seed enters repeated for each seed, so that differences can
+    be paired. Raises DataError for no rows."""
+    own = _of_one_encoder(about, rows)
+    return _for_every_seed(about, own, _seedless(about, own))
 
 
 def _of_one_encoder(about: About, rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:

@@ -80,7 +80,7 @@ class Summary:
 
 def summary(about: About, tables: Tables) -> Summary:
     """The page's opening words."""
-    opening = [_what_was_run(about, tables), *_holes(tables)]
+    opening = [_what_was_run(about, tables), *_left_out(about), *_holes(tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
     verdicts: list[Verdict] = []
     if not arms:
@@ -107,6 +107,16 @@ def _what_was_run(about: About, tables: Tables) -> str:
         f"task{_s(len(tables.columns))} in {len(languages)} language{_s(len(languages))}, with {len(about.seeds)} "
         f"seed{_s(len(about.seeds))}."
     )
+
+
+def _left_out(about: About) -> list[str]:
+    if not about.left_out:
+        return []
+    names = list(about.left_out)
+    kinds = (
+        f"{len(names)} kind{_s(len(names))} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
+    )
+    return [f"{kinds}, because data were not there: {_listed(names)}."]
 
 
 def _holes(tables: Tables) -> list[str]:

@@ -208,3 +208,11 @@ class About(Record):
     versions: dict[str, str]
     created: str
     """UTC, ISO 8601."""
+    left_out: dict[str, str] = {}
+    """Arm that the recipe allowed to be left out -> what it needs and was not there."""
+    roles: dict[str, str] = {}
+    """Arm -> what it is to the claims under test; arms that are not here decide none."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms whose difference (first less second) the recipe asks for."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader has to know before trusting a number, in sentences."""

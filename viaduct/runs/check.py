@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from viaduct.errors import UsageError
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import LANGUAGES
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
 from viaduct.runs.rows import source_of, substitution_for
@@ -15,6 +18,36 @@ from viaduct.tasks.registry import task as card_of
 BASELINE = "none"
 SCORED = ("pair", "choice", "tagged", "span", "retrieval", "mining")
 """Kinds that can be targets."""
+
+
+class Gap(NamedTuple):
+    """Data that are not there."""
+
+    what: str
+    """Such as "xnli test"."""
+    language: str
+    """"" where it is not one language's."""
+    why: str
+
+
+def listed(gaps: Iterable[Gap]) -> tuple[str, ...]:
+    """One line per gap; languages that lack the same thing share one, with "*" for the language's code in it."""
+    groups: dict[tuple[str, str], list[Gap]] = {}
+    for gap in dict.fromkeys(gaps):
+        groups.setdefault((gap.what, _pattern(gap)), []).append(gap)
+    return tuple(
+        f"{what}: {members[0].why}"
+        if len(members) == 1
+        else f"{what} in {' '.join(gap.language for gap in members)}: {pattern}"
+        for (what, pattern), members in groups.items()
+    )
+
+
+def _pattern(gap: Gap) -> str:
+    if gap.language not in LANGUAGES:
+        return gap.why
+    names = "|".join((gap.language, LANGUAGES[gap.language].iso3))
+    return re.sub(rf"(?<![A-Za-z])(?:{names})(?![A-Za-z])", "*", gap.why)
 
 
 def check_arms(recipe: Recipe) -> None:
@@ -34,12 +67,20 @@ def check_arms(recipe: Recipe) -> None:
             _check_trainable(card_of(name), f"arm '{arm.name}'")
         if arm.joint:
             _check_joint(arm)
+    _check_compare(recipe)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.kind not in SCORED or card.metric is None:
             raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
         if card.trained_on is not None:
             _check_trainable(card_of(card.trained_on), f"target '{target.task}'")
+
+
+def _check_compare(recipe: Recipe) -> None:
+    names = [arm.name for arm in recipe.intermediates]
+    for name in (name for pair in recipe.compare for name in pair):
+        if name not in names:
+            raise unknown("arm in `compare`:", name, names)
 
 
 def _check_joint(arm: Intermediate) -> None:
@@ -115,10 +156,26 @@ def check_substitutions(recipe: Recipe) -> None:
             )
 
 
+def repeated(recipe: Recipe) -> tuple[str, ...]:
+    """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for arm in recipe.intermediates:
+        for name in arm.tasks:
+            same = [target.task for target in recipe.targets if card_of(target.task).trained_on == name]
+            if same:
+                found.setdefault(name, ([], same))[0].append(arm.name)
+    return tuple(
+        f"{name} is an intermediate task ({', '.join(arms)}) and what {', '.join(same)} "
+        f"{'is' if len(same) == 1 else 'are'} trained on: more of the same there, not another task"
+        for name, (arms, same) in found.items()
+    )
+
+
 def target_languages(
-    recipe: Recipe, census: Census, missing: list[str]
+    recipe: Recipe, census: Census, missing: list[Gap]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """(target -> languages to predict, target -> languages left out); what is not there is added to `missing`."""
+    """(target -> languages to predict, target -> languages left out); what is not there is added to `missing`, and its
+    languages are then among those to predict."""
     chosen: dict[str, tuple[str, ...]] = {}
     absent: dict[str, tuple[str, ...]] = {}
     for target in recipe.targets:
@@ -127,15 +184,17 @@ def target_languages(
         wanted = card.languages if isinstance(target.languages, str) else target.languages
         problems = {code: census.problem(name, split, code, labelled=True) for code in wanted if _known(code, card)}
         there = tuple(code for code in wanted if problems[code] is None)
-        if target.languages == "available":
+        what = f"{target.task} {target.split}"
+        chosen[target.task] = tuple(wanted)
+        if target.languages == "available" and there:
+            chosen[target.task] = there
             absent[target.task] = tuple(code for code in wanted if problems[code] is not None)
-            if not there:
-                missing.append(f"{target.task} {target.split}: no language has labelled files")
+        elif target.languages == "available":
+            missing.append(Gap(what, "", "no language has labelled files"))
         else:
-            missing.extend(f"{target.task} {target.split}: {text}" for text in problems.values() if text is not None)
-        chosen[target.task] = there
+            missing.extend(Gap(what, code, text) for code, text in problems.items() if text is not None)
         if card.kind == "mining":
-            missing.extend(_missing_dev(recipe, census, card, there))
+            missing.extend(_missing_dev(recipe, census, card, chosen[target.task]))
     return chosen, {name: codes for name, codes in absent.items() if codes}
 
 
@@ -146,25 +205,53 @@ def _known(code: str, card: Task) -> bool:
     return True
 
 
-def _missing_dev(recipe: Recipe, census: Census, card: Task, languages: tuple[str, ...]) -> list[str]:
+def _missing_dev(recipe: Recipe, census: Census, card: Task, languages: tuple[str, ...]) -> list[Gap]:
     name, split = source_of(card.name, "dev", recipe.substitutions)
-    texts = (census.problem(name, split, code, labelled=True) for code in languages)
-    return [f"{card.name} dev (its threshold is tuned on it): {text}" for text in texts if text is not None]
+    texts = {code: census.problem(name, split, code, labelled=True) for code in languages}
+    what = f"{card.name} dev (its threshold is tuned on it)"
+    return [Gap(what, code, text) for code, text in texts.items() if text is not None]
 
 
-def check_training(recipe: Recipe, census: Census, missing: list[str]) -> None:
-    """Adds to `missing` what is not there of the English train and dev splits that are trained on."""
-    trained = [name for arm in recipe.intermediates for name in arm.tasks]
-    for arm in recipe.intermediates:
-        for name, code in ((name, code) for name in arm.tasks for code in arm.languages if code != "en"):
-            source, used = source_of(name, "train", recipe.substitutions)
-            text = census.problem(source, used, code, labelled=True)
-            if text is not None:
-                missing.append(f"{name} train: {text}")
-    trained += [on for target in recipe.targets if (on := card_of(target.task).trained_on) is not None]
-    for name in dict.fromkeys(trained):
-        for split in ("train", "dev"):
-            source, used = source_of(name, split, recipe.substitutions)
-            text = census.problem(source, used, "en", labelled=True)
-            if text is not None:
-                missing.append(f"{name} {split}: {text}")
+def target_gaps(recipe: Recipe, census: Census) -> list[Gap]:
+    """What is not there of the English train and dev splits that targets are trained on."""
+    trained = [on for target in recipe.targets if (on := card_of(target.task).trained_on) is not None]
+    return [gap for name in dict.fromkeys(trained) for gap in _training_gaps(name, ("en",), recipe, census)]
+
+
+def arm_gaps(arm: Intermediate, recipe: Recipe, census: Census) -> list[Gap]:
+    """What is not there of what an arm trains on."""
+    gaps = [gap for name in arm.tasks for gap in _training_gaps(name, arm.languages, recipe, census)]
+    if arm.captions is not None:
+        gaps += there((arm.captions.card,), arm.captions.languages, ("train", "dev"), recipe, census)[1]
+    if arm.replay is not None:
+        gaps += there(arm.replay.text, arm.replay.languages, ("train",), recipe, census)[1]
+    return gaps
+
+
+def _training_gaps(name: str, languages: Sequence[str], recipe: Recipe, census: Census) -> list[Gap]:
+    gaps = []
+    for split, code in (*(("train", code) for code in languages), ("dev", "en")):
+        text = census.problem(*source_of(name, split, recipe.substitutions), code, labelled=True)
+        if text is not None:
+            gaps.append(Gap(f"{name} {split}", code, text))
+    return gaps
+
+
+def there(
+    cards: Sequence[str], wanted: Sequence[str] | None, splits: Sequence[str], recipe: Recipe, census: Census
+) -> tuple[tuple[str, ...], list[Gap]]:
+    """(the languages whose files of all these splits are there in any of the cards, or all that are asked for; what
+    is not there of those asked for, and of all where there are none)."""
+    found: dict[str, None] = {}
+    gaps: list[Gap] = []
+    for name in cards:
+        for code in (code for code in card_of(name).languages if wanted is None or code in wanted):
+            used = [source_of(name, split, recipe.substitutions) for split in splits]
+            problems = [text for one in used if (text := census.problem(*one, code, labelled=False)) is not None]
+            if not problems:
+                found[code] = None
+            elif wanted is not None:
+                gaps.extend(Gap(name, code, text) for text in problems)
+    if not found:
+        gaps.append(Gap(", ".join(cards), "", "no files in any language"))
+    return tuple(found), gaps

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from viaduct.errors import StoreError
 from viaduct.paths import run_directory
@@ -33,6 +33,7 @@ from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
 from viaduct.runs.fingerprint import Identity
 from viaduct.runs.grid import Plan
+from viaduct.runs.roles import roles
 from viaduct.runs.rows import source_of, substitution_for
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Training
 from viaduct.runs.stage import PretrainWork
@@ -75,6 +76,8 @@ class RunRecord(Record):
     stages: tuple[StageEntry, ...]
     cells: tuple[CellEntry, ...]
     data: tuple[DataNote, ...]
+    left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class Collected(NamedTuple):
@@ -88,9 +91,15 @@ class Collected(NamedTuple):
 
 
 def run_record(
-    plan: Plan, identities: Mapping[str, Identity], census: Census, *, command: str, versions: dict[str, str]
+    plan: Plan,
+    identities: Mapping[str, Identity],
+    census: Census,
+    *,
+    command: str,
+    versions: dict[str, str],
+    remarks: tuple[str, ...] = (),
 ) -> RunRecord:
-    """The record of a run that is about to start."""
+    """The record of a run that is about to start; `remarks`: what a reader of its report has to know."""
     stages = tuple(
         StageEntry(
             path=stage.path,
@@ -111,6 +120,8 @@ def run_record(
         stages=stages,
         cells=_cells(plan),
         data=data_notes(plan, census),
+        left_out=dict(plan.left_out),
+        remarks=remarks,
     )
 
 
@@ -137,21 +148,25 @@ def _cells(plan: Plan) -> tuple[CellEntry, ...]:
 
 
 def data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
-    """How many rows were found of everything the plan reads; languages left out have layout "missing" and 0 rows."""
+    """How many rows were found of everything the plan reads; what is not there has layout "missing" and 0 rows."""
     notes: dict[tuple[str, str, str], DataNote] = {}
     for stage in plan.stages:
         substitutions = () if isinstance(stage.work, PretrainWork) else stage.work.substitutions
         for task, split, language in plan.needs[stage.path]:
             source, used = source_of(task, split, substitutions)
-            notes[source, used, language] = census.note(source, used, language)
+            if (source, used, language) not in notes:
+                there = census.problem(source, used, language, labelled=False) is None
+                notes[source, used, language] = (census.note if there else _absent)(source, used, language)
     for target in plan.recipe.targets:
         source, used = source_of(target.task, target.split, plan.recipe.substitutions)
         for language in plan.absent.get(target.task, ()):
-            published = card_of(source).expected.get((language, used))
-            notes[source, used, language] = DataNote(
-                task=source, split=used, language=language, layout="missing", found=0, published=published
-            )
+            notes[source, used, language] = _absent(source, used, language)
     return tuple(notes.values())
+
+
+def _absent(task: str, split: str, language: str) -> DataNote:
+    published = card_of(task).expected.get((language, split)) if language in card_of(task).languages else None
+    return DataNote(task=task, split=split, language=language, layout="missing", found=0, published=published)
 
 
 def save_run(store: Store, record: RunRecord) -> Path:
@@ -265,6 +280,10 @@ def about(store: Store, record: RunRecord) -> About:
         settings=settings(recipe),
         versions=record.versions,
         created=record.created,
+        left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
+        roles=roles(recipe),
+        compare=recipe.compare,
+        remarks=record.remarks,
     )
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from viaduct.runs.census import Census
+from viaduct.runs.forecast import Shape, shape_of
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
-from viaduct.runs.spec import Pretrain, Recipe, Substitution, Training
+from viaduct.runs.spec import Recipe, Substitution, Training
 from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, Stage, TrainWork
+from viaduct.tasks.registry import task as card_of
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of Latin-script text in a large multilingual vocabulary; fewer in Chinese and Japanese."""
@@ -21,21 +23,39 @@ CHECKPOINT_COPIES = 5
 """Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
 MODELS = ("pretrain", "train", "joint")
 """Kinds of stages that leave an encoder behind."""
+PREDICTED_TOKENS = 8_192
+"""Of a batch that is only predicted, about."""
 BACKWARD = 2.0
 """Cost of a backward pass in forward passes."""
+TOKENS_PER_ROW = {
+    "pair": 45,
+    "choice": 250,
+    "tagged": 30,
+    "span": 200,
+    "retrieval": 20,
+    "mining": 30,
+    "text": 30,
+    "parallel": 60,
+    "captioned": 60,
+}
+"""Of rows that cannot be read because their files are not there, in XLM-R's vocabulary, about; choices all together."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Rough tokens through the encoder, and their weight in forward passes (a trained token counts three times)."""
+    """Rough tokens through the encoder, and their weight in forward passes (a trained token counts three times, one
+    that is guessed among the whole vocabulary more)."""
 
     tokens: float
     weight: float
+    steps: float = 0.0
+    """Batches that go through the encoder, each in its turn."""
 
 
 def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
-    """Stage path -> estimate."""
-    return {stage.path: _estimate(stage, plan, census) for stage in plan.stages}
+    """Stage path -> estimate; where files are not there, from the published numbers of rows and a usual length."""
+    shape = shape_of(plan.recipe.encoder, plan.recipe.revision)
+    return {stage.path: _estimate(stage, plan, census, shape) for stage in plan.stages}
 
 
 def pace(plan: Plan, estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
@@ -58,28 +78,24 @@ def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
 
 
 def _encoder_bytes(recipe: Recipe) -> int | None:
-    if isinstance(recipe.encoder, Pretrain):
-        shape = recipe.encoder.architecture
-        layer = 4 * shape.hidden**2 + 2 * shape.hidden * shape.feed_forward
-        return 4 * ((shape.vocabulary + shape.max_length) * shape.hidden + shape.layers * layer)
-    folder = Path(recipe.encoder).expanduser()
-    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")] if folder.is_dir() else []
-    return sum(sizes) or None
+    if isinstance(recipe.encoder, str) and Path(recipe.encoder).expanduser().is_dir():
+        folder = Path(recipe.encoder).expanduser()
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
+    shape = shape_of(recipe.encoder, recipe.revision)
+    return None if shape is None else shape.num_bytes
 
 
-def _estimate(stage: Stage, plan: Plan, census: Census) -> Estimate:
+def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
     work = stage.work
     needs = plan.needs[stage.path]
     if isinstance(work, PretrainWork):
         rows, tokens = _size(needs, census, (), work.pretrain.training.max_length)
         trained = _trained(tokens, rows, work.pretrain.training)
-        return Estimate(trained, trained * (1 + BACKWARD))
-    rows, tokens = _size([need for need in needs if need[1] != "dev"], census, work.substitutions, None)
+        weight = trained * (1 + BACKWARD) * _guessing(work.pretrain.mask_fraction, shape)
+        return Estimate(trained, weight, trained / work.pretrain.training.batch_tokens)
     if isinstance(work, JointWork):
-        trained = _trained(tokens, rows, work.training)
-        if work.replay is not None:
-            trained += trained / work.training.batch_tokens * work.replay.batch_tokens
-        return Estimate(trained, trained * (1 + BACKWARD))
+        return _joint(work, needs, census, shape)
+    rows, tokens = _size([need for need in needs if need[1] != "dev"], census, work.substitutions, None)
     if isinstance(work, TrainWork):
         _, tokens = _size(needs[:1], census, work.substitutions, work.training.max_length)
         trained = _trained(tokens, rows, work.training)
@@ -87,11 +103,36 @@ def _estimate(stage: Stage, plan: Plan, census: Census) -> Estimate:
         if work.training.dev_rows is not None and dev_rows > work.training.dev_rows:
             dev_tokens *= work.training.dev_rows / dev_rows
         dev = dev_tokens * work.training.evaluations
-        return Estimate(trained + dev, trained * (1 + BACKWARD) + dev)
+        steps = trained / work.training.batch_tokens + dev / PREDICTED_TOKENS
+        return Estimate(trained + dev, trained * (1 + BACKWARD) + dev, steps)
     if isinstance(work, PredictWork):
         _, tokens = _size(needs, census, work.substitutions, None)
-        return Estimate(tokens, tokens)
+        return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
     return Estimate(0.0, tokens * 0.01)
+
+
+def _joint(work: JointWork, needs: Iterable[Need], census: Census, shape: Shape | None) -> Estimate:
+    """Of the members' tokens as much as the mixture draws; text is replayed beside every step."""
+    training, cap = work.training, work.mixture.cap
+    members = [*work.tasks, *((work.captions.card,) if work.captions is not None else ())]
+    tokens = 0.0
+    for name in members:
+        own = [need for need in needs if need[:2] == (name, "train")]
+        rows, size = _size(own, census, work.substitutions, training.max_length)
+        used = rows if training.train_rows is None or name not in work.tasks else min(rows, training.train_rows)
+        drawn = used if cap is None or len(members) == 1 else min(used, cap)
+        tokens += size * drawn / max(rows, 1)
+    most = float("inf") if training.max_steps is None else float(training.max_steps)
+    steps = min(most, tokens * training.epochs / training.batch_tokens) if members else most
+    trained = min(steps * training.batch_tokens, tokens * training.epochs)
+    replayed = 0.0 if work.replay is None else steps * work.replay.batch_tokens
+    guessed = replayed * (1.0 if work.replay is None else _guessing(work.replay.mask_fraction, shape))
+    return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps)
+
+
+def _guessing(mask_fraction: float, shape: Shape | None) -> float:
+    """What masked LM costs for each token, in passes without its vocabulary."""
+    return 1.0 if shape is None else 1.0 + mask_fraction * shape.guess_flops / shape.token_flops
 
 
 def _size(
@@ -102,13 +143,21 @@ def _size(
 ) -> tuple[int, float]:
     rows, tokens = 0, 0.0
     for task, split, language in needs:
-        count = census.count(*source_of(task, split, substitutions), language)
+        count, found = _counted(census, *source_of(task, split, substitutions), language)
         substitution = substitution_for(task, split, substitutions)
         low, high = WHOLE if substitution is None else substitution.part
-        found = count.characters / CHARACTERS_PER_TOKEN
-        rows += round(count.found * (high - low))
-        tokens += (high - low) * (found if cap is None else min(found, float(cap * count.found)))
+        rows += round(count * (high - low))
+        tokens += (high - low) * (found if cap is None else min(found, float(cap * count)))
     return rows, tokens
+
+
+def _counted(census: Census, task: str, split: str, language: str) -> tuple[int, float]:
+    """(rows, tokens): from the files, or where they are not there from the card (none when it states no number)."""
+    if census.problem(task, split, language, labelled=False) is None:
+        count = census.count(task, split, language)
+        return count.found, count.characters / CHARACTERS_PER_TOKEN
+    published = card_of(task).expected.get((language, split), 0)
+    return published, float(published * TOKENS_PER_ROW[card_of(task).kind])
 
 
 def _trained(tokens: float, rows: int, training: Training) -> float:

@@ -16,8 +16,17 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
 from viaduct.paths import RESERVED
 from viaduct.runs.census import Census
-from viaduct.runs.check import check_arms, check_substitutions, check_training, target_languages
-from viaduct.runs.rows import Need, source_of
+from viaduct.runs.check import (
+    Gap,
+    arm_gaps,
+    check_arms,
+    check_substitutions,
+    listed,
+    target_gaps,
+    target_languages,
+    there,
+)
+from viaduct.runs.rows import Need
 from viaduct.runs.spec import Intermediate, Mixture, Pretrain, Recipe, Substitution, Target
 from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
 from viaduct.tasks.registry import task as card_of
@@ -47,6 +56,7 @@ class Plan:
     """A recipe expanded: `stages` in an order in which inputs come first."""
 
     recipe: Recipe
+    """Without the arms that are left out."""
     encoder: str
     """Name of the encoder, as in paths and tables."""
     stages: tuple[Stage, ...]
@@ -57,6 +67,10 @@ class Plan:
     """Stage path -> the (task, split, language) it reads."""
     absent: Mapping[str, tuple[str, ...]]
     """Target -> languages of its card that are left out because their labelled files are not there."""
+    left_out: Mapping[str, tuple[str, ...]]
+    """Optional arm -> what it needs and is not there, in words."""
+    missing: tuple[Gap, ...]
+    """What else is not there: with any of it nothing can run."""
     unshared: int
     """Number of stages there would be if nothing were shared."""
 
@@ -82,23 +96,41 @@ def expand(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
 
     Raises UsageError for names and settings that cannot be used, and one DataError that lists every missing file.
     """
+    plan = outline(recipe, data, census)
+    require_data(plan, data)
+    return plan
+
+
+def outline(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
+    """As `expand`, but what is not there is in the plan's `missing`: a plan to look at, and then not to run."""
     census = census or Census(data)
     check_arms(recipe)
     check_substitutions(recipe)
-    missing: list[str] = []
-    builder = _Builder(recipe, encoder_name(recipe), census, missing)
+    gaps = {arm.name: arm_gaps(arm, recipe, census) for arm in recipe.intermediates}
+    left_out = {arm.name: listed(gaps[arm.name]) for arm in recipe.intermediates if arm.optional and gaps[arm.name]}
+    if len(left_out) == len(recipe.intermediates):
+        left_out = {}
+    kept = tuple(arm for arm in recipe.intermediates if arm.name not in left_out)
+    compare = tuple(pair for pair in recipe.compare if not left_out.keys() & set(pair))
+    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare})
+    missing: list[Gap] = []
     languages, absent = target_languages(recipe, census, missing)
-    check_training(recipe, census, missing)
+    missing += [gap for arm in kept for gap in gaps[arm.name]] + target_gaps(recipe, census)
+    builder = _Builder(recipe, encoder_name(recipe), census, missing)
     builder.build(languages)
-    if missing:
-        lines = "".join(f"\n  - {line}" for line in dict.fromkeys(missing))
+    return builder.plan(absent, left_out)
+
+
+def require_data(plan: Plan, data: Path) -> None:
+    """Nothing. Raises DataError that lists all that is missing, if anything is."""
+    if plan.missing:
+        lines = "".join(f"\n  - {line}" for line in listed(plan.missing))
         raise DataError(
-            f"recipe {recipe.name} needs data that is not there:{lines}",
+            f"recipe {plan.recipe.name} needs data that is not there:{lines}",
             path=data,
-            fix="point --data at the folder that holds it, declare substitutions in the recipe,"
-            ' or set `languages` of a target to "available"',
+            fix="point --data at the folder that holds it, declare substitutions in the recipe, set `optional` of an"
+            ' arm, or set `languages` of a target to "available"',
         )
-    return builder.plan(absent)
 
 
 def _concerning(
@@ -114,7 +146,7 @@ class _Builder:
     recipe: Recipe
     encoder: str
     census: Census
-    missing: list[str]
+    missing: list[Gap]
     stages: dict[str, Stage] = field(default_factory=dict)
     known: dict[tuple[Work, tuple[tuple[str, str], ...]], Stage] = field(default_factory=dict)
     needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
@@ -193,9 +225,13 @@ class _Builder:
         captions, replay = arm.captions, arm.replay
         tasks = [(name, "train", code) for name in arm.tasks for code in arm.languages]
         needs = tasks + [(name, "dev", "en") for name in arm.tasks]
-        captioned = () if captions is None else self._there((captions.card,), captions.languages, ("train", "dev"))
-        needs += [(captions.card, split, code) for split in ("train", "dev") for code in captioned if captions]
-        replayed = () if replay is None else self._there(replay.text, replay.languages, ("train",))
+        captioned: tuple[str, ...] = ()
+        if captions is not None:
+            captioned, _ = there((captions.card,), captions.languages, ("train", "dev"), self.recipe, self.census)
+            needs += [(captions.card, split, code) for split in ("train", "dev") for code in captioned]
+        replayed: tuple[str, ...] = ()
+        if replay is not None:
+            replayed, _ = there(replay.text, replay.languages, ("train",), self.recipe, self.census)
         texts = [(name, "train", code) for name in replay.text for code in replayed] if replay is not None else []
         needs += [need for need in texts if self.census.problem(*need, labelled=False) is None]
         work = JointWork(
@@ -217,24 +253,6 @@ class _Builder:
         )
         paths = (f"{self.encoder}/{arm.name}/intermediate/seed-{seed}/joint",)
         return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
-
-    def _there(
-        self, cards: tuple[str, ...], wanted: tuple[str, ...] | None, splits: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """The languages whose files of all these splits are there in any of the cards, or all that are asked for."""
-        found: dict[str, None] = {}
-        for name in cards:
-            asked = [code for code in card_of(name).languages if wanted is None or code in wanted]
-            for code in asked:
-                used = [source_of(name, split, self.recipe.substitutions) for split in splits]
-                problems = [self.census.problem(*one, code, labelled=False) for one in used]
-                if not any(problems):
-                    found[code] = None
-                elif wanted is not None:
-                    self.missing.extend(f"{name}: {problem}" for problem in problems if problem)
-        if not found:
-            self.missing.append(f"{', '.join(cards)}: no files in any language")
-        return tuple(found)
 
     def _evaluate(
         self,
@@ -285,14 +303,15 @@ class _Builder:
                 f"target {target.task}: choose_on names {card.name}, which is of kind '{card.kind}'",
                 fix="name a card of kind parallel",
             )
-        there = [
+        found = [
             code
             for code in languages
             if code in card.languages and self.census.problem(card.name, "train", code, labelled=False) is None
         ]
-        if not there:
-            self.missing.append(f"{card.name} train: no files in a language of {target.task}, to choose a layer on")
-        return [(card.name, "train", code) for code in there]
+        if not found:
+            why = f"no files in a language of {target.task}, to choose a layer on"
+            self.missing.append(Gap(f"{card.name} train", "", why))
+        return [(card.name, "train", code) for code in found]
 
     def _add(
         self,
@@ -326,7 +345,7 @@ class _Builder:
         stages.append(self.known[key])
         return self.known[key]
 
-    def plan(self, absent: Mapping[str, tuple[str, ...]]) -> Plan:
+    def plan(self, absent: Mapping[str, tuple[str, ...]], left_out: Mapping[str, tuple[str, ...]]) -> Plan:
         """The finished plan."""
         return Plan(
             recipe=self.recipe,
@@ -336,6 +355,8 @@ class _Builder:
             places={path: self._place(path) for path in self.stages},
             needs=self.needs,
             absent=absent,
+            left_out=left_out,
+            missing=tuple(self.missing),
             unshared=self.asked,
         )
 
@@ -353,7 +374,7 @@ def _inputs(role: str, stage: Stage | None) -> dict[str, Stage]:
     return {} if stage is None else {role: stage}
 
 
-def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[str]) -> list[Need]:
+def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> list[Need]:
     """Train splits of text and parallel cards in every language whose files are there, or in those asked for."""
     needs: list[Need] = []
     for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
@@ -365,11 +386,11 @@ def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[str]) -> l
         wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
         found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
         if not found:
-            missing.append(f"{name} train: no files in any language")
+            missing.append(Gap(f"{name} train", "", "no files in any language"))
         needs.extend((name, "train", code) for code in found)
     texts = {code for name, _, code in needs if name in pretrain.text}
     missing.extend(
-        f"{', '.join(pretrain.text)} train: no files in {language_of(code).name} ({code})"
+        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
         for code in pretrain.languages or ()
         if code not in texts
     )

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from viaduct.errors import DataError
 from viaduct.results.record import Record
 from viaduct.results.store import canonical, write_atomic
 from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
@@ -69,6 +70,42 @@ class Overlap(Record):
         )
 
 
+def blocking(found: Iterable[Overlap], recipe: Recipe) -> tuple[Overlap, ...]:
+    """Those that no result should rest on: rows that are trained on and evaluated, but for rows that the publishers of
+    a benchmark left in both its training and its evaluation files. Choosing checkpoints on such rows does not block."""
+    return tuple(one for one in found if one.split == "train" and not _published_so(one, recipe))
+
+
+def _published_so(one: Overlap, recipe: Recipe) -> bool:
+    sources = [
+        source_of(*need, recipe.substitutions) for need in ((one.task, one.split), (one.target, one.target_split))
+    ]
+    return card_of(one.target).trained_on == one.task and sources[0] != sources[1]
+
+
+def require_none(found: Iterable[Overlap], recipe: Recipe) -> None:
+    """Nothing. Raises DataError that lists the overlaps that block, if there are any."""
+    shared = said(blocking(found, recipe))
+    if shared:
+        raise DataError(
+            f"recipe {recipe.name} trains on rows that it evaluates on:" + "".join(f"\n  - {line}" for line in shared),
+            fix="leave them out by a substitution (`part`, `without_contexts_of`), or add --allow-overlap, and the"
+            " report will say so",
+        )
+
+
+def said(found: Iterable[Overlap]) -> tuple[str, ...]:
+    """One line per training split and evaluation set, with what is shared in each language."""
+    groups: dict[tuple[str, str, str, str], list[Overlap]] = {}
+    for one in found:
+        groups.setdefault((one.task, one.split, one.target, one.target_split), []).append(one)
+    return tuple(
+        f"rows of {task} {split} are evaluated in {target} {target_split}: "
+        + ", ".join(f"{one.language} {one.evaluated:,} of {one.of_evaluated:,}" for one in members)
+        for (task, split, target, target_split), members in groups.items()
+    )
+
+
 def text_key(row: Row) -> int:
     """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
     of an image or all texts of another row: equal for equal letters and digits."""
@@ -105,7 +142,10 @@ class _Comparison:
     def __init__(self, recipe: Recipe, data: Path, memory: Path | None) -> None:
         self.recipe, self.data, self.memory = recipe, data, memory
         self.known = _remembered(memory)
+        self.files: dict[Need, dict[str, str]] = {}
         self.trained: dict[Need, _Keys] = {}
+        self.evaluated: dict[Need, _Keys] = {}
+        """Of the set that was looked at last, which all training rows are compared with."""
 
     def of(self, evaluated: Need) -> Iterator[Overlap]:
         """The overlaps with this evaluation set."""
@@ -125,7 +165,7 @@ class _Comparison:
         return load(self.data, task, split, language, self.recipe.substitutions).rows
 
     def _identity(self, trained: Need, evaluated: Need) -> str:
-        files = data_fingerprint(self.data, (trained, evaluated), self.recipe.substitutions)
+        files = [self._files(need) for need in (trained, evaluated)]
         declared = [
             {**one.model_dump(), "why": ""}
             for one in self.recipe.substitutions
@@ -135,10 +175,17 @@ class _Comparison:
         versions = [card_of(part.name).version for name in names for part in (card_of(name), *card_of(name).parts)]
         return fingerprint_of({"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions})
 
+    def _files(self, need: Need) -> dict[str, str]:
+        if need not in self.files:
+            self.files[need] = data_fingerprint(self.data, (need,), self.recipe.substitutions)
+        return self.files[need]
+
     def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
         if trained not in self.trained:
             self.trained[trained] = _keys(self._rows(trained))
-        ours, theirs = self.trained[trained], _keys(rows)
+        if evaluated not in self.evaluated:
+            self.evaluated = {evaluated: _keys(rows)}
+        ours, theirs = self.trained[trained], self.evaluated[evaluated]
         both, count = np.isin(ours, theirs), int(np.isin(theirs, ours).sum())
         if not count:
             return None

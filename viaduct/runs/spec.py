@@ -211,6 +211,8 @@ class Intermediate(Spec):
     retention: Retention = Retention()
     languages: tuple[str, ...] = ("en",)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+    optional: bool = False
+    """Left out, and said to be, where data that it trains on are not there; otherwise that is an error."""
 
     @property
     def joint(self) -> bool:
@@ -286,6 +288,8 @@ class Recipe(Spec):
     intermediates: tuple[Intermediate, ...] = (Intermediate(name="none"),)
     targets: tuple[Target, ...]
     seeds: tuple[int, ...] = (1,)
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     cards: tuple[str, ...] = ()
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""

@@ -1,0 +1,254 @@
+"""What `viaduct plan` prints: the stages as a tree in which shared beginnings stand once, the data, the cost, the gaps.
+
+Nothing here decides anything. The seeds of a stage share a line, and so do a prediction and its score; stages below an
+arm that another arm has alike are named there and counted here.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from viaduct.api import Planned, warnings
+from viaduct.results.record import DataNote
+from viaduct.runs.check import listed
+from viaduct.runs.display import in_words
+from viaduct.runs.forecast import DEVICES
+from viaduct.runs.rows import source_of
+from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.tables import table
+
+ALIKE = 3
+"""From so many kinds of stages on a part of the tree is not printed again below another arm."""
+MOST_NAMED = 4
+"""Languages that are named in the tree; the table of the data names all."""
+WIDTH = 240
+
+
+@dataclass
+class Group:
+    """The stages of all seeds that do the same on the same inputs."""
+
+    work: Work
+    arms: frozenset[str]
+    stages: list[Stage] = field(default_factory=list)
+    below: list[Group] = field(default_factory=list)
+
+    def everything(self) -> list[Stage]:
+        """The stages of this group and of all below it."""
+        return [*self.stages, *(stage for group in self.below for stage in group.everything())]
+
+
+def text(planned: Planned) -> str:
+    """The whole plan, in plain text."""
+    expanded = planned.plan
+    todo = [stage for stage in expanded.stages if planned.states[stage.path] != "done"]
+    parts = [
+        f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
+        _rendered(tree(planned)),
+        f"{len(expanded.stages):,} stages ({expanded.unshared - len(expanded.stages):,} saved by sharing),"
+        f" {len(expanded.stages) - len(todo):,} done, {len(todo):,} to do",
+        _data(planned),
+    ]
+    gaps = listed(expanded.missing)
+    parts += ["\n".join(("missing, so nothing can run:", *(f"  - {line}" for line in gaps)))] if gaps else []
+    notes = warnings(planned)
+    parts += ["\n".join(notes)] if notes else []
+    return "\n\n".join([*parts, _forecast(planned, todo), _disk(planned)])
+
+
+def tree(planned: Planned) -> Tree:
+    """The stages below the encoder, each below the one whose output it takes."""
+    roots = groups(planned)
+    arms = frozenset(arm.name for arm in planned.plan.recipe.intermediates)
+    found = Tree(Text(_encoder(planned)))
+    _Branches(planned).add(found, roots, arms, "")
+    return found
+
+
+def groups(planned: Planned) -> list[Group]:
+    """The stages without input, with what follows from each, in the order of the plan."""
+    expanded = planned.plan
+    arms: dict[str, set[str]] = {}
+    for cell in expanded.cells:
+        stage: Stage | None = cell.score
+        while stage is not None:
+            arms.setdefault(stage.path, set()).add(cell.arm)
+            stage = next(iter(stage.inputs.values()), None)
+    roots: list[Group] = []
+    known: dict[tuple[int, str], Group] = {}
+    of: dict[str, Group] = {}
+    for stage in expanded.stages:
+        source = next(iter(stage.inputs.values()), None)
+        parent = None if source is None else of[source.path]
+        users = frozenset(arms.get(stage.path, ()))
+        work = (
+            stage.work.model_copy(update={"seed": 0}) if isinstance(stage.work, TrainWork | JointWork) else stage.work
+        )
+        key = (id(parent), f"{sorted(users)} {work.model_dump_json()}")
+        if key not in known:
+            known[key] = Group(work, users)
+            (roots if parent is None else parent.below).append(known[key])
+        known[key].stages.append(stage)
+        of[stage.path] = known[key]
+    return roots
+
+
+class _Branches:
+    """Puts groups into a tree, and remembers which parts it has shown."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+        self.shown: dict[str, str] = {}
+        """Names of the stages below an arm -> that arm."""
+
+    def add(self, node: Tree, members: Sequence[Group], arms: frozenset[str], heading: str) -> None:
+        """The groups below a node that belongs to these arms; other arms' groups get a heading of their own."""
+        own = [group for group in members if group.arms == arms]
+        names = _outline(own)
+        if names in self.shown and names.count("(") >= ALIKE:
+            stages = [stage for group in own for stage in group.everything()]
+            node.add(Text(f"the same as below {self.shown[names]}: {self._state(stages)}"))
+        else:
+            if heading and own:
+                self.shown.setdefault(names, heading)
+            for group in own:
+                self._one(node, group, heading)
+        for users in dict.fromkeys(group.arms for group in members if group.arms != arms):
+            ordered = [arm.name for arm in self.planned.plan.recipe.intermediates if arm.name in users]
+            title = f"arm{'s' * (len(ordered) > 1)} {', '.join(ordered)}"
+            branch = node.add(Text(title, style="bold"))
+            self.add(branch, [group for group in members if group.arms == users], users, title)
+
+    def _one(self, node: Tree, group: Group, heading: str) -> None:
+        scored = len(group.below) == 1 and isinstance(group.below[0].work, ScoreWork)
+        stages = group.everything() if scored else group.stages
+        words = f"{_label(group.work)} and score it" if scored else _label(group.work)
+        branch = node.add(Text(f"{words}: {self._state(stages)}"))
+        if not scored:
+            self.add(branch, group.below, group.arms, heading)
+
+    def _state(self, stages: Sequence[Stage]) -> str:
+        """Seeds, how many are done, and the tokens of those that are not."""
+        states = [self.planned.states[stage.path] for stage in stages]
+        seeds = dict.fromkeys(self.planned.plan.places[stage.path].seed for stage in stages if _seeded(stage))
+        done = states.count("done")
+        words = {0: "to do", len(states): "done"}.get(done, f"{done:,} of {len(states):,} stages done")
+        begun = [f"{states.count(one)} {said}" for one, said in _BEGUN.items() if one in states]
+        rest = [stage.path for stage in stages if self.planned.states[stage.path] != "done"]
+        tokens = sum(self.planned.estimates[path].tokens for path in rest)
+        parts = [f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"] if seeds else []
+        return ", ".join([*parts, words, *begun, *([f"{_count(tokens)} tokens"] if tokens else [])])
+
+
+_BEGUN = {"running": "running", "interrupted": "to go on"}
+
+
+def _outline(members: Iterable[Group]) -> str:
+    """The names of these stages and of all below them, which tell whether two parts of the tree are alike."""
+    return ";".join(f"{_label(group.work)}\n({_outline(group.below)})" for group in members)
+
+
+def _seeded(stage: Stage) -> bool:
+    return "/seed-" in stage.path
+
+
+def _label(work: Work) -> str:
+    if isinstance(work, PretrainWork):
+        return f"pretrain {work.pretrain.name} {_languages(work.languages)}"
+    if isinstance(work, TrainWork):
+        return f"train {work.task}"
+    if isinstance(work, PredictWork):
+        return f"predict {work.task} {work.split} {_languages(work.languages)}"
+    if isinstance(work, ScoreWork):
+        return f"score {work.task}"
+    parts = list(work.tasks)
+    parts += [f"captions of {work.captions.card}"] if work.captions is not None else []
+    parts += [f"text replayed {_languages(work.replay_languages)}"] if work.replay is not None else []
+    where = "" if work.languages == ("en",) else f" {_languages(work.languages)}"
+    return f"train {' + '.join(parts)}{where}"
+
+
+def _languages(codes: Sequence[str]) -> str:
+    return f"in {' '.join(codes)}" if len(codes) <= MOST_NAMED else f"in {len(codes)} languages"
+
+
+def _encoder(planned: Planned) -> str:
+    recipe = planned.plan.recipe
+    if not isinstance(recipe.encoder, str):
+        return f"{planned.plan.encoder} (made here)"
+    revision = "" if recipe.revision is None else f" at {recipe.revision[:12]}"
+    return f"{recipe.encoder}{revision}"
+
+
+def _rendered(found: Tree) -> str:
+    """As text, with the lines of the tree in what the terminal's encoding has."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding=sys.stdout.encoding or "utf-8", errors="replace")
+    Console(file=file, width=WIDTH, color_system=None, highlight=False).print(found, soft_wrap=True)
+    file.seek(0)
+    return "\n".join(line.rstrip() for line in file.read().splitlines())
+
+
+def _data(planned: Planned) -> str:
+    """One line per task, split and layout; what differs from the published counts is said in the notes."""
+    found: dict[tuple[str, str, str], list[DataNote]] = {}
+    for note in planned.data:
+        found.setdefault((note.task, note.split, note.layout), []).append(note)
+    lines = []
+    for (task, split, layout), notes in found.items():
+        stated = [note.published for note in notes if note.published is not None]
+        published = f"{sum(stated):,}" if len(stated) == len(notes) else "?"
+        codes = " ".join(sorted(note.language for note in notes))
+        lines.append((task, split, layout, f"{sum(note.found for note in notes):,}", published, codes))
+    return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
+
+
+def _forecast(planned: Planned, todo: Sequence[Stage]) -> str:
+    tokens = sum(planned.estimates[stage.path].tokens for stage in todo)
+    flops, steps = planned.flops, sum(planned.estimates[stage.path].steps for stage in todo)
+    pace = "" if planned.seconds is None else f"; about {in_words(planned.seconds)} at the pace of the stages done"
+    work = "" if flops is None else f", {flops:.1e} floating-point operations"
+    lines = [f"rough forecast: {_count(tokens)} tokens through the encoder{work}{pace}"]
+    lines += _guessed(planned)
+    if flops is None:
+        return "\n".join([*lines, "the encoder's shape is not known here, so no operations and hours are given"])
+    times = [(device.name, in_words(device.seconds(flops, steps)), device.basis) for device in DEVICES]
+    return "\n".join([*lines, table(("on", "about", "if it does"), times, frozenset({1}))])
+
+
+def _guessed(planned: Planned) -> list[str]:
+    """What the forecast rests on where files are not there."""
+    given = planned.plan.recipe.substitutions
+    needs = {need for every in planned.plan.needs.values() for need in every}
+    read = {(*source_of(task, split, given), language) for task, split, language in needs}
+    absent: dict[str, int | None] = {}
+    for note in planned.data:
+        if note.layout == "missing" and (note.task, note.split, note.language) in read:
+            name = f"{note.task} {note.split}"
+            rows = absent.get(name, 0)
+            absent[name] = None if rows is None or note.published is None else rows + note.published
+    published = [f"{name} {rows:,}" for name, rows in absent.items() if rows is not None]
+    unknown = [name for name, rows in absent.items() if rows is None]
+    lines = [f"where files are missing, from published numbers of rows: {', '.join(published)}"] if published else []
+    return lines + ([f"not in it, at least in part: {', '.join(unknown)} (no published number)"] if unknown else [])
+
+
+def _disk(planned: Planned) -> str:
+    need = "unknown" if planned.need_bytes is None else f"{planned.need_bytes / 1e9:,.1f} GB"
+    return f"disk: {planned.free_bytes / 1e9:,.1f} GB free at {planned.store.root}, need about {need}"
+
+
+def _count(value: float) -> str:
+    """A number in three digits or so: "31.4 M"."""
+    if value < 1e3:
+        return f"{value:.0f}"
+    for limit, unit in ((1e6, "k"), (1e9, "M"), (float("inf"), "G")):
+        if value < limit:
+            return f"{value / (limit / 1e3 if limit != float('inf') else 1e9):.1f} {unit}"
+    raise AssertionError("the last limit is infinite")

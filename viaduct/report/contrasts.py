@@ -1,0 +1,340 @@
+"""Differences between arms, tested: over tasks and for each task, in the languages other than English.
+
+A task's score in a language is what counts in averages: question answering (F1 + exact match) / 2, others their
+headline metric. The mean over tasks is that of each task's mean over its languages. Seeds and language families vary in
+the intervals; tasks are fixed.
+
+The rules, fixed before any run. With one seed nothing is claimed. An arm is *higher* or *lower* where the p-value of
+its difference, after Holm's correction, is below 0.05: the means over tasks are corrected for the number of arms, the
+differences by task for the number of tasks. Otherwise it is *equivalent* where two one-sided tests show a difference
+of less than half a point; with fewer than three seeds one *cannot tell*; else there is *no measurable difference*.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from viaduct.errors import unknown
+from viaduct.languages import LANGUAGES
+from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
+from viaduct.metrics.outcomes import Outcomes, Run, language_differences
+from viaduct.metrics.significance import (
+    Equivalence,
+    SignFlip,
+    equivalence,
+    holm,
+    minimal_detectable_effect,
+    sign_flip,
+)
+from viaduct.metrics.summary import BASELINE, ENGLISH, counted_metrics
+from viaduct.report.number import points
+from viaduct.report.table import comparable
+from viaduct.results.record import About, ResultRow
+
+ALPHA = 0.05
+FEWEST_SEEDS = 3
+"""Below which a difference that is not shown may well be there: one cannot tell."""
+FLIPS = 20_000
+"""Sign flips that are drawn where there are too many to count."""
+OVERALL = ""
+"""The task of a contrast that is over all tasks."""
+
+Verdict: TypeAlias = Literal["higher", "lower", "equivalent", "no measurable difference", "cannot tell", "no claim"]
+Scores: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Task -> seed -> language -> score of one arm."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A difference in the languages of one family."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    """95 %; None with one seed."""
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm minus another, as fractions."""
+
+    arm: str
+    against: str
+    task: str
+    """`OVERALL` for the mean over tasks."""
+    tasks: tuple[str, ...]
+    """What the mean is over: those that both arms have."""
+    languages: tuple[str, ...]
+    seeds: tuple[int, ...]
+    """Those for which both arms have all of it."""
+    mean: float
+    estimate: Estimate | None
+    """None with one seed, as the next three."""
+    corrected: float | None
+    """Its p-value after Holm."""
+    same: Equivalence | None
+    detectable: float | None
+    """The true difference that so many seeds find in four of five experiments; a lower bound with few."""
+    by_language: SignFlip
+    """Of the means over seeds, which it takes as they are; each language counts the same."""
+    by_family: SignFlip
+    families: Mapping[str, Group]
+    """Of the mean over tasks; {} for single tasks."""
+    missing: tuple[str, ...]
+    """Tasks and seeds that only one of the two has in full, and that are left out."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the rules say."""
+        if self.estimate is None or self.corrected is None or self.same is None:
+            return "no claim"
+        if self.corrected < ALPHA:
+            return "higher" if self.mean > 0 else "lower"
+        if self.same.equivalent:
+            return "equivalent"
+        return "cannot tell" if len(self.seeds) < FEWEST_SEEDS else "no measurable difference"
+
+    @property
+    def stars(self) -> str:
+        """One star for a corrected p-value below 0.05, two below 0.01, three below 0.001."""
+        return "" if self.corrected is None else "*" * sum(self.corrected < limit for limit in (0.05, 0.01, 0.001))
+
+
+def contrasts(
+    about: About, rows: Sequence[ResultRow], asked: Sequence[tuple[str, str]] = (), *, over_arms: bool = False
+) -> tuple[Contrast, ...]:
+    """Each arm against the baseline and each pair of arms `asked` for: first the mean over tasks, then every task.
+
+    Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
+    tasks are corrected for the number of arms too. Raises UsageError for arms that do not exist, and what
+    `viaduct.report.table.build` raises for rows that cannot be compared.
+    """
+    scores = _scores(comparable(about, rows))
+    for name in (name for pair in asked for name in pair):
+        if name not in about.arms:
+            raise unknown("arm", name, about.arms)
+    plain = [(arm, BASELINE) for arm in about.arms if arm != BASELINE and BASELINE in about.arms]
+    others = [pair for pair in dict.fromkeys(asked) if pair not in plain]
+    return tuple(one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about), over_arms))
+
+
+def _of_pairs(pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About) -> list[Contrast]:
+    found = []
+    for arm, against in pairs:
+        mine, theirs = scores.get(arm, {}), scores.get(against, {})
+        whole = _contrast((arm, against), OVERALL, mine, theirs)
+        single = [
+            _contrast((arm, against), task, {task: mine[task]}, {task: theirs[task]})
+            for task in about.tasks
+            if task in mine and task in theirs
+        ]
+        found += [one for one in (whole, *single) if one is not None]
+    return found
+
+
+def _corrected(found: Sequence[Contrast], over_arms: bool) -> list[Contrast]:
+    families: dict[tuple[str, ...], dict[str, float]] = {}
+    for number, one in enumerate(found):
+        if one.estimate is not None:
+            families.setdefault(_family_of_tests(one, over_arms), {})[str(number)] = one.estimate.p_value
+    values = {name: value for tests in families.values() for name, value in holm(tests).items()}
+    return [replace(one, corrected=values.get(str(number))) for number, one in enumerate(found)]
+
+
+def _family_of_tests(one: Contrast, over_arms: bool) -> tuple[str, ...]:
+    if one.task == OVERALL:
+        return ("overall",)
+    return ("tasks",) if over_arms else ("tasks", one.arm, one.against)
+
+
+def _scores(rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
+    """Arm -> task -> seed -> language -> score; English and languages without all of its metrics are left out."""
+    metrics = counted_metrics(rows)
+    halves: dict[tuple[str, str, int, str], dict[str, float]] = {}
+    for row in rows:
+        if row.metric in metrics[row.task] and row.language != ENGLISH:
+            halves.setdefault((row.arm, row.task, row.seed, row.language), {})[row.metric] = row.value
+    found: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
+    for (arm, task, seed, code), values in halves.items():
+        if len(values) == len(metrics[task]):
+            by_seed = found.setdefault(arm, {}).setdefault(task, {})
+            by_seed.setdefault(seed, {})[code] = statistics.fmean(values.values())
+    return found
+
+
+def _contrast(pair: tuple[str, str], task: str, mine: Scores, theirs: Scores) -> Contrast | None:
+    """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
+    codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
+    codes = {name: found for name, found in codes.items() if found}
+    every = sorted({seed for side in (mine, theirs) for name in codes for seed in side[name]})
+    seeds = tuple(seed for seed in every if all(_whole(side, codes, seed) for side in (mine, theirs)))
+    if not seeds:
+        return None
+    weights: dict[str, float] = {}
+    for found in codes.values():
+        for code in found:
+            weights[code] = weights.get(code, 0.0) + 1 / (len(codes) * len(found))
+    sides = tuple({Run(seed): _by_language(side, codes, seed, weights) for seed in seeds} for side in (mine, theirs))
+    differences = language_differences(*sides)
+    families = {code: _family(code) for code in weights}
+    by_seed = [sum(weights[code] * (sides[0][run][code] - sides[1][run][code]) for code in weights) for run in sides[0]]
+    estimate = _estimate(sides, weights, families)
+    return Contrast(
+        arm=pair[0],
+        against=pair[1],
+        task=task,
+        tasks=tuple(codes),
+        languages=tuple(weights),
+        seeds=seeds,
+        mean=statistics.fmean(by_seed),
+        estimate=estimate,
+        corrected=None,
+        same=None if estimate is None else equivalence(estimate),
+        detectable=None if estimate is None else minimal_detectable_effect(statistics.stdev(by_seed), len(seeds)),
+        by_language=sign_flip(differences, draws=FLIPS),
+        by_family=sign_flip(differences, by_family=True, families=families, draws=FLIPS),
+        families=_groups(sides, weights, families, differences) if task == OVERALL else {},
+        missing=(
+            *(name for name in dict.fromkeys((*mine, *theirs)) if name not in codes),
+            *(f"seed {seed}" for seed in every if seed not in seeds),
+        ),
+    )
+
+
+def _common(mine: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mapping[str, float]]) -> tuple[str, ...]:
+    sides = [dict.fromkeys(code for values in side.values() for code in values) for side in (mine, theirs)]
+    return tuple(code for code in sides[0] if code in sides[1])
+
+
+def _whole(side: Scores, codes: Mapping[str, Sequence[str]], seed: int) -> bool:
+    return all(code in side[name].get(seed, {}) for name in codes for code in codes[name])
+
+
+def _by_language(
+    side: Scores, codes: Mapping[str, Sequence[str]], seed: int, weights: Mapping[str, float]
+) -> dict[str, float]:
+    """A language's mean over its tasks, each weighing as in the mean over tasks, so that `weights` give that mean."""
+    found = dict.fromkeys(weights, 0.0)
+    for name, members in codes.items():
+        for code in members:
+            found[code] += side[name][seed][code] / (len(codes) * len(members)) / weights[code]
+    return found
+
+
+def _family(code: str) -> str:
+    return LANGUAGES[code].family if code in LANGUAGES else "other"
+
+
+def _estimate(
+    sides: tuple[Mapping[Run, Mapping[str, float]], ...], weights: Mapping[str, float], families: Mapping[str, str]
+) -> Estimate | None:
+    if len(sides[0]) < 2:
+        return None
+    first, second = (_only(side, weights) for side in sides)
+    return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
+
+
+def _only(side: Mapping[Run, Mapping[str, float]], codes: Mapping[str, float]) -> Outcomes:
+    return {run: {code: values[code] for code in codes} for run, values in side.items()}
+
+
+def _groups(
+    sides: tuple[Mapping[Run, Mapping[str, float]], ...],
+    weights: Mapping[str, float],
+    families: Mapping[str, str],
+    differences: Mapping[str, float],
+) -> dict[str, Group]:
+    """Family -> the difference in its languages, weighing as in the whole."""
+    found = {}
+    for family in dict.fromkeys(families.values()):
+        own = {code: weight for code, weight in weights.items() if families[code] == family}
+        estimate = _estimate(sides, own, families)
+        found[family] = Group(
+            mean=sum(weight * differences[code] for code, weight in own.items()) / sum(own.values()),
+            interval=None if estimate is None else (estimate.low, estimate.high),
+            languages=tuple(own),
+        )
+    return found
+
+
+def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
+    """What is shown of one arm against another, over all tasks and then by task."""
+    groups: dict[str, list[str]] = {}
+    for one in single:
+        groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
+    by_task = [f"{_ON[verdict]} {', '.join(groups[verdict])}" for verdict in _ON if verdict in groups]
+    parts = [f"{_overall(whole)}."]
+    parts += [f"By task: {'; '.join(by_task)}."] if by_task and whole.verdict != "no claim" else []
+    parts += (
+        [f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}."] if whole.missing else []
+    )
+    return " ".join(parts)
+
+
+_ON = {
+    "higher": "higher on",
+    "lower": "lower on",
+    "equivalent": "equivalent within half a point on",
+    "no measurable difference": "no measurable difference on",
+    "cannot tell": "with so few seeds one cannot tell on",
+    "no claim": "one seed and so no claim on",
+}
+
+
+def _overall(one: Contrast) -> str:
+    what = f"the mean over {len(one.tasks)} task{'s' * (len(one.tasks) != 1)}"
+    if one.estimate is None or one.same is None or one.corrected is None or one.detectable is None:
+        return f"{points(one.mean)} points in {what}, one seed, so no claim"
+    numbers = f"{points(one.mean)} points, 95 % interval {points(one.estimate.low)} to {points(one.estimate.high)}"
+    p_value = "p < 0.001" if one.corrected < 0.001 else f"p = {one.corrected:.3f}"
+    seeds = f"{len(one.seeds)} seeds"
+    if one.verdict in ("higher", "lower"):
+        return f"{one.verdict} in {what} ({numbers}, {p_value} after Holm, {seeds})"
+    if one.verdict == "equivalent":
+        within = f"90 % interval {points(one.same.low)} to {points(one.same.high)}"
+        return f"equivalent within half a point in {what} ({points(one.mean)} points, {within}, {seeds})"
+    if one.verdict == "cannot tell":
+        return f"with {seeds} one cannot tell in {what} ({numbers}, {p_value})"
+    found = f"a difference of {points(one.detectable).lstrip('+')} would be found in four of five such experiments"
+    return f"no measurable difference in {what} ({numbers}, {p_value}, {seeds}; {found})"
+
+
+def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
+    """One line per contrast and, for the means over tasks, one per language family, as fractions."""
+    listed = []
+    for one in found:
+        estimate, same = one.estimate, one.same
+        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": _joined(one.seeds)}
+        listed.append(
+            {
+                **common,
+                "family": "all",
+                "languages": len(one.languages),
+                "difference": one.mean,
+                "low": None if estimate is None else estimate.low,
+                "high": None if estimate is None else estimate.high,
+                "standard_error": None if estimate is None else estimate.standard_error,
+                "p": None if estimate is None else estimate.p_value,
+                "p_after_holm": one.corrected,
+                "p_sign_flip_languages": one.by_language.p_value,
+                "p_sign_flip_families": one.by_family.p_value,
+                "p_equivalence": None if same is None else same.p_value,
+                "detectable": one.detectable,
+                "verdict": one.verdict,
+                "left_out": "; ".join(one.missing) or None,
+            }
+        )
+        if one.task == OVERALL:
+            empty = dict.fromkeys(listed[-1])
+            for family, group in one.families.items():
+                low, high = group.interval or (None, None)
+                numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
+                listed.append({**empty, **common, "family": family, **numbers})
+    return listed
+
+
+def _joined(seeds: Sequence[int]) -> str:
+    return " ".join(map(str, seeds))
