@@ -19,7 +19,7 @@ captions only, so that 39 languages are unseen in captions. Stage settings: 10,0
 16,000 replayed tokens beside each.
 """
 
-from viaduct.runs.evaluation import XTREME, published_target
+from viaduct.runs.evaluation import XTREME, target
 from viaduct.runs.spec import Captions, ImageSource, Intermediate, Objective, Recipe, Replay, Training
 
 SIGLIP = "towers/siglip2-base-patch16-256"
@@ -84,6 +84,6 @@ def recipe() -> Recipe:
             text_task("mnli", ("mnli",), 256),
             text_task("squad", ("squad",), 384),
         ),
-        targets=tuple(published_target(task, width=1024, layers=24) for task in XTREME),
+        targets=tuple(target(task, width=1024, layers=24) for task in XTREME),
         seeds=tuple(range(1, 10)),
     )

@@ -1,4 +1,4 @@
-"""What `tasks`, `check`, `score`, `export`, `profile`, `status` and `doctor` print, as plain text. It decides nothing."""
+"""What commands print, as plain text: `tasks`, `check`, `score`, `export`, `profile`, `status`, `doctor`."""
 
 from __future__ import annotations
 
