@@ -30,6 +30,8 @@ from viaduct.report.number import duration, percent, points
 
 _ROW = 17.0
 _CELL = 37.0
+_LEGEND = 144.0
+_LEGEND_STEPS = 9
 _WIDE = 780.0
 _APART = 10.0
 _HEAVIEST = 0.78
@@ -80,7 +82,7 @@ def heat_map(panel: Panel) -> Drawing:
     names = {code: LANGUAGES[code].name if code in LANGUAGES else code for code in panel.languages}
     left = 186.0
     top = 16.0 + max((0.72 * width_of(shortened(task)) for task in panel.tasks), default=0) + 8
-    width = left + _CELL * len(panel.tasks) + 26
+    width = left + max(_CELL * len(panel.tasks), _LEGEND) + 26  # one or two tasks are narrower than the legend
     height = top + _ROW * len(panel.languages) + 52
     axes = sheet(width, height)
     for column, task in enumerate(panel.tasks):
@@ -125,7 +127,7 @@ def _shade(panel: Panel, value: float) -> tuple[str, float]:
 
 def _heat_legend(axes: Axes, panel: Panel, left: float, y: float) -> None:
     low = -panel.highest if panel.signed else panel.lowest
-    steps, wide = 9, 16.0
+    steps, wide = _LEGEND_STEPS, _LEGEND / _LEGEND_STEPS
     for step in range(steps):
         value = low + (panel.highest - low) * step / (steps - 1)
         colour, strength = _shade(panel, value)
