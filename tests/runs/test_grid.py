@@ -12,7 +12,19 @@ from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Row
 from viaduct.runs.check import Gap, listed
 from viaduct.runs.grid import expand, outline
-from viaduct.runs.spec import Intermediate, Pretrain, Replay, Retrieval, Substitution, Target, Training
+from viaduct.runs.spec import (
+    Captions,
+    Intermediate,
+    Mixture,
+    Objective,
+    Pretrain,
+    Replay,
+    Retention,
+    Retrieval,
+    Substitution,
+    Target,
+    Training,
+)
 from viaduct.tasks import registry
 from viaduct.tasks.card import Files
 
@@ -21,6 +33,14 @@ NONE = Intermediate(name="none")
 
 def paths(plan) -> list[str]:
     return [stage.path for stage in plan.stages]
+
+
+def asked(*names: str) -> tuple[Objective, ...]:
+    return tuple(Objective(name=name) for name in names)  # type: ignore[arg-type]
+
+
+def shown(**settings: object) -> Intermediate:
+    return Intermediate(name="a", captions=Captions(**{"card": "coco", **settings}))  # type: ignore[arg-type]
 
 
 def test_paths_are_readable_and_inputs_come_first(world: Path) -> None:
@@ -221,6 +241,27 @@ def test_a_layer_is_chosen_on_the_parallel_text_that_is_there(world: Path) -> No
         expand(recipe(targets=(wrong,)), world)
 
 
+def test_a_joint_arm_is_one_stage_that_its_targets_share(world: Path) -> None:
+    arm = Intermediate(
+        name="both",
+        tasks=("quiz", "fruit"),
+        together=Mixture(sampling="uniform"),
+        replay=Replay(text=("prose",)),
+        training=Training(max_steps=5),
+    )
+    targets = (Target(task="fruit"), Target(task="twins"))
+    plan = expand(recipe(intermediates=(Intermediate(name="none"), arm), targets=targets, seeds=(1, 2)), world)
+    joint = [stage for stage in plan.stages if stage.work.kind == "joint"]
+    assert [stage.path for stage in joint] == [f"mini/both/intermediate/seed-{seed}/joint" for seed in (1, 2)]
+    needs = plan.needs[joint[0].path]
+    assert {("quiz", "train", "en"), ("quiz", "dev", "en"), ("fruit", "train", "en"), ("prose", "train", "de")} <= {
+        *needs
+    }
+    after = [stage for stage in plan.stages if stage.inputs.get("encoder") is joint[0]]
+    assert sorted(stage.work.kind for stage in after) == ["predict", "train"]
+    assert plan.places[joint[0].path].arm == "both"
+
+
 def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
     halves = (
         Substitution(task="mine", split="dev", use_split="test", part=(0.0, 0.5), why="no dev"),
@@ -256,6 +297,17 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
             "is empty",
         ),
         ({"substitutions": (Substitution(task="fruit", split="dev", use_split="test", why="x"),) * 2}, "two substitu"),
+        ({"intermediates": (Intermediate(name="none", replay=Replay()),)}, "the baseline"),
+        ({"intermediates": (Intermediate(name="a", replay=Replay(text=("prose",))),)}, "which has no end"),
+        ({"intermediates": (Intermediate(name="a", tasks=("quiz",), replay=Replay(text=("fruit",))),)}, "of kind text"),
+        ({"intermediates": (Intermediate(name="a", tasks=("quiz",), retention=Retention(kl=1.0)),)}, "needs replayed"),
+        ({"intermediates": (Intermediate(name="a", captions=Captions(card="prose")),)}, "of kind captioned"),
+        ({"intermediates": (shown(image="none", objectives=asked("itm")),)}, "without images there is no itm"),
+        ({"intermediates": (shown(image="text"),)}, "stand for images in contrastive only"),
+        ({"intermediates": (shown(negatives=3),)}, "contrastive with softmax"),
+        ({"intermediates": (shown(objectives=asked("itm", "itm")),)}, "name each objective once"),
+        ({"intermediates": (shown(negatives=3, tower_layers=2),)}, "not trained"),
+        ({"intermediates": (Intermediate(name="a", replay=Replay(), languages=("de",)),)}, "no end|name tasks"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(world: Path, changes: dict[str, object], words: str) -> None:
