@@ -1,7 +1,7 @@
 """Rows that a recipe both trains on and evaluates on: how many of each training split occur in each evaluation set.
 
-Two rows are the same when their letters and digits are: case, blanks, punctuation, tokenisation and the order of a pair
-do not count, nor do labels. Of questions only the context is compared, since one paragraph has many. Translations are
+Two rows are the same when their letters, digits and signs (+, ->, $) are: case, blanks, punctuation, tokenisation and
+the order of a pair do not count, nor do labels. Of questions only the context is compared, since one paragraph has many. Translations are
 not recognised: where a set is translated from rows that are trained on, only its English side shows it. Text for
 pretraining is not looked at.
 """
@@ -33,7 +33,7 @@ from viaduct.tasks.registry import task as card_of
 
 EXAMPLES = 5
 """Pairs of ids that are given per overlap."""
-COMPARISON = 1
+COMPARISON = 2
 """Raised with every change that can change a count, so that remembered ones are not used."""
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
@@ -71,9 +71,19 @@ class Overlap(Record):
 
 
 def blocking(found: Iterable[Overlap], recipe: Recipe) -> tuple[Overlap, ...]:
-    """Those that no result should rest on: rows that are trained on and evaluated, but for rows that the publishers of
-    a benchmark left in both its training and its evaluation files. Choosing checkpoints on such rows does not block."""
-    return tuple(one for one in found if one.split == "train" and not _published_so(one, recipe))
+    """Those that no result should rest on: rows that are trained on and evaluated in tasks of the same kind, but for rows
+    that the publishers of a benchmark left in both its training and its evaluation files.
+
+    A text that comes again in a task of another kind (a sentence to tag that was once a context to search) has no label
+    to give away. Choosing checkpoints on such rows does not block either.
+    """
+    return tuple(
+        one
+        for one in found
+        if one.split == "train"
+        and card_of(one.task).kind == card_of(one.target).kind
+        and not _published_so(one, recipe)
+    )
 
 
 def _published_so(one: Overlap, recipe: Recipe) -> bool:
@@ -108,7 +118,7 @@ def said(found: Iterable[Overlap]) -> tuple[str, ...]:
 
 def text_key(row: Row) -> int:
     """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
-    of an image or all texts of another row: equal for equal letters and digits."""
+    of an image or all texts of another row: equal for equal letters, digits and signs."""
     return _key(_texts(row))
 
 
@@ -256,6 +266,11 @@ def _key(texts: tuple[str, ...]) -> int:
 
 
 def _plain(text: str) -> str:
-    """The letters and digits in lower case; a text without any stays as it is."""
+    """The letters, digits and signs in lower case; a text without any stays as it is."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return _NOT_LETTERS.sub("", folded) or text
+    return _NOT_LETTERS.sub(_signs, folded) or text
+
+
+def _signs(match: re.Match[str]) -> str:
+    """What means something of characters that are no letters: arrows, plus, currencies; not quotes or accents."""
+    return "".join(one for one in match.group() if unicodedata.category(one) in ("Sm", "So", "Sc"))
