@@ -63,7 +63,7 @@ def evaluation(
         hypothesis=f"None: {encoder} evaluated with the published settings for its size.",
         encoder=encoder,
         revision=revision,
-        targets=tuple(_target(task, width, layers) for task in tasks),
+        targets=tuple(target(task, width, layers) for task in tasks),
         seeds=seeds,
         substitutions=tuple(one for one in substitutions if one.task in _concerned(tasks)),
     )
@@ -73,7 +73,9 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
     return {*tasks, *(trained for task in tasks if (trained := card_of(task).trained_on) is not None)}
 
 
-def _target(task: str, width: int, layers: int) -> Target:
+def target(task: str, width: int, layers: int) -> Target:
+    """One of the nine targets with the published settings for an encoder of this width and depth, in every language
+    with labelled files."""
     if task not in MEAN_TOKENS:
         retrieval = Retrieval(layers=(LAYER[layers],) if layers in LAYER else None)
         return Target(
