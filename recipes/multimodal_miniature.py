@@ -15,11 +15,6 @@ downloaded here. All arms have the same captions, order, steps and replayed text
 language only, so that no parallel text is hidden in the captions.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # a recipe may use another one's encoder
-
 from demo import ENCODER, training
 
 from viaduct.runs.spec import (

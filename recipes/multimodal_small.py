@@ -12,11 +12,6 @@ The tower is a small convolutional one that is trained with the stage: no pretra
 the same steps and replayed text; the captioning arms share captions, order and masks, and so do the contrastive ones.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # a recipe may use another one's encoder
-
 from real_small import ENCODER, SUBSTITUTIONS, TAGS
 
 from viaduct.runs.spec import (

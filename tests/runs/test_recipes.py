@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_yaml_and_python_give_the_same_recipe(tmp_path: Path, loaded: Recipe) ->
     assert load_recipe(write(tmp_path, PYTHON, "recipe.py")) == loaded
     value = PYTHON.replace("def recipe():", "def make():") + "\nRECIPE = make()\n"
     assert load_recipe(write(tmp_path, value, "value.py")) == loaded
+
+
+def test_a_recipe_may_import_from_the_files_beside_it_and_from_no_other_folder(tmp_path: Path) -> None:
+    for number, folder in ((1, tmp_path / "a"), (2, tmp_path / "b")):
+        folder.mkdir()
+        write(folder, f"SEEDS = ({number},)\n", "shared_seeds.py")
+        text = "from shared_seeds import SEEDS\n" + PYTHON.replace("(1, 2)", "SEEDS")
+        path = write(folder, text, "recipe.py")
+        before = list(sys.path)
+        assert load_recipe(path).seeds == (number,)
+        assert sys.path == before and "shared_seeds" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
 
 
 def target(task: str, width: int, layers: int) -> Target:
-    """The target with the published settings for an encoder of this width and depth."""
+    """One of the nine targets with the published settings for an encoder of this width and depth, in every language
+    with labelled files."""
     if task not in MEAN_TOKENS:
         retrieval = Retrieval(layers=(LAYER[layers],) if layers in LAYER else None)
         return Target(

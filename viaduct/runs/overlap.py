@@ -1,9 +1,9 @@
 """Rows that a recipe both trains on and evaluates on: how many of each training split occur in each evaluation set.
 
 Two rows are the same when their letters, digits and signs (+, ->, $) are: case, blanks, punctuation, tokenisation and
-the order of a pair do not count, nor do labels. Of questions only the context is compared, since one paragraph has many. Translations are
-not recognised: where a set is translated from rows that are trained on, only its English side shows it. Text for
-pretraining is not looked at.
+the order of a pair do not count, nor do labels. Of questions only the context is compared, since one paragraph has
+many. Translations are not recognised: where a set is translated from rows that are trained on, only its English side
+shows it. Text for pretraining is not looked at.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Overlap(Record):
 
 
 def blocking(found: Iterable[Overlap], recipe: Recipe) -> tuple[Overlap, ...]:
-    """Those that no result should rest on: rows that are trained on and evaluated in tasks of the same kind, but for rows
-    that the publishers of a benchmark left in both its training and its evaluation files.
+    """Those that no result should rest on: rows trained on and evaluated in tasks of the same kind, but for rows that
+    the publishers of a benchmark left in both its training and its evaluation files.
 
     A text that comes again in a task of another kind (a sentence to tag that was once a context to search) has no label
     to give away. Choosing checkpoints on such rows does not block either.

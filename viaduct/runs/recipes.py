@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import runpy
+import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from viaduct.tasks.registry import add_cards
 def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
     """The recipe in this file, with `--set` and `--seeds` applied.
 
-    A Python file has a function `recipe()` or a value `RECIPE`; a YAML file has the recipe's fields. Raises UsageError.
+    A Python file has a function `recipe()` or a value `RECIPE`, and may import from Python files beside it; a YAML file
+    has the recipe's fields. Raises UsageError.
     """
     if not path.is_file():
         raise UsageError(f"there is no recipe file {path}", fix="name a .py or .yaml file")
@@ -42,7 +45,8 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, 
 
 def _from_python(path: Path) -> Recipe:
     try:
-        names = runpy.run_path(str(path), run_name="viaduct_recipe")
+        with _importing_beside(path):
+            names = runpy.run_path(str(path), run_name="viaduct_recipe")
         made = names["recipe"]() if callable(names.get("recipe")) else names.get("RECIPE")
     except ViaductError as error:
         raise UsageError(f"{path}{_line_in(error, path)}: {error}") from error
@@ -56,6 +60,23 @@ def _from_python(path: Path) -> Recipe:
         fix = "define recipe() -> Recipe, or RECIPE = Recipe(...)"
         raise UsageError(f"{path}: the file gives {given}, not a Recipe", fix=fix)
     return made
+
+
+@contextmanager
+def _importing_beside(path: Path) -> Iterator[None]:
+    """Files beside this one can be imported by name, and are forgotten afterwards: another folder may have others of
+    the same name."""
+    folder = path.resolve().parent
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).resolve().parent == folder:
+                del sys.modules[name]
 
 
 def _line_in(error: BaseException, path: Path) -> str:
