@@ -8,8 +8,8 @@ training.
 Command:   viaduct plan recipes/xstilts.py --data FOLDER      (look first: the tree, what is missing, hours, disk)
            viaduct run recipes/xstilts.py --data FOLDER --device cuda
 Cost:      two months of one H100 and 1.2 TB, by `viaduct plan` and its assumptions; nobody has run all of it here.
-           Several processes may share the store. Cheaper parts: --seeds 1; targets without training (bucc, tatoeba) come first
-           to show an effect
+           Several processes may share the store. Cheaper parts: --seeds 1; targets without training (bucc, tatoeba)
+           come first to show an effect
 Data:      the nine XTREME tasks in all languages with labels, the nine intermediate tasks (mnli also in de ru sw, from
            XNLI-MT-1.0 or XTREME's translations), and text/ in the languages of XTREME for replay.
            CCGbank needs a licence: without it the arms that train on it are left out, and the report says so. What
