@@ -62,8 +62,8 @@ def test_the_plan_shares_what_can_be_shared(tiny_encoder: Path, tmp_path: Path) 
     options = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), "--plan"]
     done = CliRunner().invoke(cli.app, ["evaluate", str(tiny_encoder), *options])
     assert done.exit_code == 0, done.output
-    stages = [line.split()[0] for line in done.output.splitlines() if line.startswith("encoder/")]
-    trained = [stage for stage in stages if stage.endswith("/train")]
+    stages = [line.lstrip("│├└─ ") for line in done.output.splitlines()]
+    trained = [stage for stage in stages if stage.startswith("train ")]
     assert len(trained) == 6, "XNLI, PAWS-X, POS, NER, TyDiQA, and SQuAD once for XQuAD and MLQA"
-    assert sum(stage.endswith("/score") for stage in stages) == 9
+    assert sum(stage.startswith("predict ") and "and score it" in stage for stage in stages) == 9
     assert not (tmp_path / "store").exists()

@@ -256,6 +256,14 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
             "is empty",
         ),
         ({"substitutions": (Substitution(task="fruit", split="dev", use_split="test", why="x"),) * 2}, "two substitu"),
+        (
+            {
+                "substitutions": (
+                    Substitution(task="fruit", split="dev", use_split="dev", without_rows_of=("frit",), why="x"),
+                )
+            },
+            "Did you mean 'fruit'",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(world: Path, changes: dict[str, object], words: str) -> None:
