@@ -1,26 +1,26 @@
-"""English intermediate-task training before zero-shot transfer, the whole grid of arXiv 2005.13013 with XLM-R large.
+"""English intermediate-task training before zero-shot transfer: the whole grid of arXiv 2005.13013 with XLM-R large.
 
 Hypothesis, stated before the run: as the paper reports, sentence retrieval (BUCC, Tatoeba) gains most after almost
-every intermediate task and TyDiQA gains after many; XNLI does not gain; all nine tasks together gain a little more
-than the best one; neither multilingual masked LM beside the task nor machine-translated data beat plain English
-training.
+every intermediate task and TyDiQA gains after many; XNLI does not gain; all nine tasks together gain a little more than
+the best one; neither multilingual masked LM beside the task nor machine-translated data beat plain English training.
 
 Command:   viaduct plan recipes/xstilts.py --data FOLDER      (look first: the tree, what is missing, hours, disk)
            viaduct run recipes/xstilts.py --data FOLDER --device cuda
-Cost:      two months of one H100 and 1.2 TB, by `viaduct plan` and its assumptions; nobody has run all of it here.
-           Several processes may share the store. Cheaper parts: --seeds 1; targets without training (bucc, tatoeba)
-           come first to show an effect
+Cost:      by `viaduct plan`, not measured: 2e19 floating-point operations, two or three days of one H100 or A100 that
+           does 40 % of its peak (short rows will not let it), and 0.9 TB. Several processes may share the store.
+           Cheaper: --seeds 1
 Data:      the nine XTREME tasks in all languages with labels, the nine intermediate tasks (mnli also in de ru sw, from
-           XNLI-MT-1.0 or XTREME's translations), and text/ in the languages of XTREME for replay.
+           XNLI-MT-1.0 or XTREME's translations), and text/ in XTREME's languages for replay.
            CCGbank needs a licence: without it the arms that train on it are left out, and the report says so. What
-           remains of "all nine" is then the arm of eight, which is named so and decides no claim about nine.
+           remains of "all nine" is then the arm of eight, which is named so and decides no claim about nine; with
+           CCGbank it shows what CCGbank adds.
 
-Settings are those of the paper's release (jiant, guides/projects/xstilts.md and its simple interface's defaults), not
-of the paper's text: AdamW at 1e-5 with 10 % warm-up, 32 rows a step (16 questions), 256 tokens (questions 384), three
-epochs of an intermediate task, checkpoint by 500 English dev rows. Where they differ here: steps hold as many tokens
-as 32 rows have on average; dev is scored ten times, evenly spaced, not every 1,000 steps, and training does not stop
-early. From memory, so not the paper's for certain: tasks drawn in proportion to their size, counted as 16,384 rows at
-most; one step of masked LM beside each of the task; German, Russian and Swahili for the translations.
+Settings are those of the paper's release (jiant, guides/projects/xstilts.md and the defaults of its simple interface),
+not of the paper's text: AdamW at 1e-5 with 10 % warm-up, 32 rows a step (16 questions), 256 tokens (questions 384),
+three epochs of an intermediate task, checkpoint by 500 English dev rows. What differs here: a step holds as many tokens
+as 32 rows have on average; dev is scored ten times, evenly spaced, not every 1,000 steps; nothing stops early.
+From memory, and so not for certain the paper's: tasks are drawn in proportion to their size, counted as 16,384 rows at
+most; every step has one of masked LM beside it; the translations are German, Russian and Swahili.
 """
 
 from viaduct.runs.evaluation import XTREME, target

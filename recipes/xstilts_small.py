@@ -53,6 +53,16 @@ def divided(task: str, without_contexts_of: str | None = None) -> tuple[Substitu
 
 
 STAND_INS = (
+    *(
+        Substitution(
+            task="ccg_pmb",
+            split=split,
+            use_split=split,
+            without_rows_of=("tatoeba", "udpos"),
+            why="the Parallel Meaning Bank has sentences of Tatoeba, which are evaluated on",
+        )
+        for split in ("train", "dev")
+    ),
     *divided("anli"),
     Substitution(task="snli", split="train", use_split="dev", why=MISSING),
     Substitution(task="snli", split="dev", use_split="test", part=(0.0, 0.1), why="the dev set is trained on"),

@@ -176,7 +176,7 @@ def test_signatures_are_the_same_in_every_language_and_say_what_differs():
         ([Captioned("1", "en", None, (), "people")], {}, "no gold label"),
         ([Captioned("1", "en", None, ("a",), "people"), Captioned("1", "de", None, ("a",), "people")], {}, "de, en"),
         (rows(), {"x": Prediction("x", "en", "a dog")}, "do not have"),
-        (rows(), {"1": Prediction("1", "en", 3)}, "a int"),
+        (rows(), {"1": Prediction("1", "en", 3)}, "is a number"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(gold, given_, message):

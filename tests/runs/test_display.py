@@ -64,7 +64,8 @@ def test_bars_show_stages_notes_and_messages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5399, "90 min"), (12000, "3 h 20 min")]
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5399, "90 min"), (12000, "3 h 20 min"), (432_000, "5 days")],
 )
 def test_durations_are_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words

@@ -178,7 +178,7 @@ def test_a_full_disk_is_said_plainly(world: Path, tmp_path: Path, monkeypatch: p
     replace(monkeypatch, fill)
     with pytest.raises(StoreError, match="is full"):
         go(SMALL, world, tmp_path / "store")
-    monkeypatch.setattr(api, "_free_bytes", lambda store: 1000)
+    monkeypatch.setattr(api, "free_bytes", lambda store: 1000)
     with pytest.raises(StoreError, match="need about"):
         go(SMALL, world, tmp_path / "store")
 

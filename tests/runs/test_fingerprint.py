@@ -51,6 +51,13 @@ def test_a_reworded_reason_changes_nothing(world: Path) -> None:
     assert changed(world, recipe(), recipe(substitutions=(QUIZ_HALF,)))
 
 
+def test_cards_whose_rows_are_left_out_count_where_there_are_any(world: Path) -> None:
+    without = QUIZ_HALF.model_copy(update={"without_rows_of": ("twins",)})
+    assert changed(world, recipe(substitutions=(QUIZ_HALF,)), recipe(substitutions=(without,)))
+    plain = identities(expand(recipe(substitutions=(QUIZ_HALF,)), world), world)["mini/none/fruit/seed-1/train"]
+    assert "without_rows_of" not in plain.content["work"]["substitutions"][0]
+
+
 def test_versions_of_code_and_cards_count(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprints(world, recipe())
     monkeypatch.setitem(stage.CODE_VERSION, "score", 99)

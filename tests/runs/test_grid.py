@@ -308,6 +308,14 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"intermediates": (shown(objectives=asked("itm", "itm")),)}, "name each objective once"),
         ({"intermediates": (shown(negatives=3, tower_layers=2),)}, "not trained"),
         ({"intermediates": (Intermediate(name="a", replay=Replay(), languages=("de",)),)}, "no end|name tasks"),
+        (
+            {
+                "substitutions": (
+                    Substitution(task="fruit", split="dev", use_split="dev", without_rows_of=("frit",), why="x"),
+                )
+            },
+            "Did you mean 'fruit'",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(world: Path, changes: dict[str, object], words: str) -> None:

@@ -53,6 +53,20 @@ def test_translations_of_each_other_are_not_parted(world: Path) -> None:
     assert all(set(row.match or ()) <= kept for row in rows if isinstance(row, Sentence))
 
 
+def test_rows_that_another_card_evaluates_in_any_language_are_dropped(world: Path) -> None:
+    change = world / "berry" / "test-de.tsv"
+    change.write_text("0\tEN dev, 3!\tsecond 7\tno\n", encoding="utf-8")
+    declared = half("fruit", 0.0, 1.0, without_rows_of=("berry", "twins"))
+    loaded = load(world, "fruit", "test", "en", declared)
+    assert len(loaded.rows) == 39 and "7" not in {row.id for row in loaded.rows}
+    assert loaded.substitution == "fruit test := fruit dev, without the rows of berry, twins (for the test)"
+    before = data_fingerprint(world, [("fruit", "test", "en")], declared)
+    change.unlink()
+    assert data_fingerprint(world, [("fruit", "test", "en")], declared) != before
+    plain = half("fruit", 0.0, 1.0)
+    assert data_fingerprint(world, [("fruit", "test", "en")], plain) != before
+
+
 def test_contexts_of_another_card_are_dropped(world: Path) -> None:
     test = world / "quiz" / "test-en.tsv"
     test.write_text("0\ten  context 3 of dev\twhich?\tcontext 3\n", encoding="utf-8")

@@ -154,6 +154,8 @@ def check_substitutions(recipe: Recipe) -> None:
             raise UsageError(
                 f"'{one.words()}': {one.without_contexts_of} has no contexts", fix="name a question-answering card"
             )
+        for name in one.without_rows_of:
+            card_of(name)
 
 
 def repeated(recipe: Recipe) -> tuple[str, ...]:

@@ -80,11 +80,13 @@ class Clock:
 
 
 def in_words(seconds: float) -> str:
-    """A duration for people: "40 s", "12 min", "3 h 20 min"."""
+    """A duration for people: "40 s", "12 min", "3 h 20 min", "5 days"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
+    if seconds >= 72 * 3600:
+        return f"{seconds / 86400:,.0f} days"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min"
 

@@ -83,10 +83,12 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
 
 
 def _literals(work: dict[str, Any]) -> dict[str, Any]:
-    """The work without the reasons given for its substitutions: rewording one changes no number."""
+    """The work without the reasons given for its substitutions (rewording one changes no number), and without the
+    cards whose rows they leave out where there are none, as it was before that was possible."""
     if "substitutions" not in work:
         return work
-    return {**work, "substitutions": [{k: v for k, v in one.items() if k != "why"} for one in work["substitutions"]]}
+    declared = [{k: v for k, v in one.items() if k != "why" and v != []} for one in work["substitutions"]]
+    return {**work, "substitutions": declared}
 
 
 def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:

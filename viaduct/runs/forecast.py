@@ -59,8 +59,8 @@ class Device(NamedTuple):
 
 DEVICES = (
     Device("one CPU core", 1.0e11, 0.0, "100 GFLOP/s in float32: measured, 4 layers of 256 on an AVX-512 server core"),
-    Device("one A100", 0.4 * 312e12, 0.02, "40 % of 312 TFLOP/s in bfloat16, and 20 ms a step: assumed, not measured"),
-    Device("one H100", 0.4 * 989e12, 0.02, "40 % of 989 TFLOP/s in bfloat16, and 20 ms a step: assumed, not measured"),
+    Device("one A100", 0.4 * 312e12, 0.02, "40 % of 312 TFLOP/s in bfloat16, and 20 ms a step: assumed, at best"),
+    Device("one H100", 0.4 * 989e12, 0.02, "40 % of 989 TFLOP/s in bfloat16, and 20 ms a step: assumed, at best"),
 )
 
 KNOWN = {

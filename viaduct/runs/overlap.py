@@ -1,19 +1,13 @@
 """Rows that a recipe both trains on and evaluates on: how many of each training split occur in each evaluation set.
 
-Two rows are the same when their letters, digits and signs (+, ->, $) are: case, blanks, punctuation, tokenisation and
-the order of a pair do not count, nor do labels. Of questions only the context is compared, since one paragraph has
-many. Translations are not recognised: where a set is translated from rows that are trained on, only its English side
-shows it. Text for pretraining is not looked at.
+`viaduct.runs.texts` says when two rows are the same. Translations are not recognised: where a set is translated from
+rows that are trained on, only its English side shows it. Text for pretraining is not looked at.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +17,13 @@ from pydantic import ValidationError
 from viaduct.errors import DataError
 from viaduct.results.record import Record
 from viaduct.results.store import canonical, write_atomic
-from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
+from viaduct.rows import Row
 from viaduct.runs.census import Census
 from viaduct.runs.check import target_languages
 from viaduct.runs.fingerprint import fingerprint_of
 from viaduct.runs.rows import Need, data_fingerprint, load, source_of
 from viaduct.runs.spec import Recipe
+from viaduct.runs.texts import text_key
 from viaduct.tasks.registry import task as card_of
 
 EXAMPLES = 5
@@ -36,7 +31,6 @@ EXAMPLES = 5
 COMPARISON = 2
 """Raised with every change that can change a count, so that remembered ones are not used."""
 
-_NOT_LETTERS = re.compile(r"[\W_]+")
 _Keys = np.ndarray[Any, np.dtype[np.uint64]]
 
 
@@ -99,8 +93,8 @@ def require_none(found: Iterable[Overlap], recipe: Recipe) -> None:
     if shared:
         raise DataError(
             f"recipe {recipe.name} trains on rows that it evaluates on:" + "".join(f"\n  - {line}" for line in shared),
-            fix="leave them out by a substitution (`part`, `without_contexts_of`), or add --allow-overlap, and the"
-            " report will say so",
+            fix="leave them out by a substitution (`part`, `without_contexts_of`, `without_rows_of`), or add"
+            " --allow-overlap, and the report will say so",
         )
 
 
@@ -114,12 +108,6 @@ def said(found: Iterable[Overlap]) -> tuple[str, ...]:
         + ", ".join(f"{one.language} {one.evaluated:,} of {one.of_evaluated:,}" for one in members)
         for (task, split, target, target_split), members in groups.items()
     )
-
-
-def text_key(row: Row) -> int:
-    """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
-    of an image or all texts of another row: equal for equal letters, digits and signs."""
-    return _key(_texts(row))
 
 
 def overlaps(
@@ -243,34 +231,3 @@ def _trained(recipe: Recipe, target: str) -> Iterator[tuple[str, tuple[str, ...]
 
 def _keys(rows: tuple[Row, ...]) -> _Keys:
     return np.fromiter((text_key(row) for row in rows), dtype=np.uint64, count=len(rows))
-
-
-def _texts(row: Row) -> tuple[str, ...]:
-    if isinstance(row, Pair):
-        return (row.first, row.second)
-    if isinstance(row, Choice):
-        return (row.context, row.question, *row.choices)
-    if isinstance(row, Tagged):
-        return (" ".join(row.tokens),)
-    if isinstance(row, Span):
-        return (row.context,)
-    if isinstance(row, Captioned):
-        return (row.id,)
-    return (row.text,)
-
-
-@lru_cache(maxsize=256)  # the questions of a paragraph follow one another
-def _key(texts: tuple[str, ...]) -> int:
-    plain = "\n".join(sorted(map(_plain, texts)))
-    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
-
-
-def _plain(text: str) -> str:
-    """The letters, digits and signs in lower case; a text without any stays as it is."""
-    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return _NOT_LETTERS.sub(_signs, folded) or text
-
-
-def _signs(match: re.Match[str]) -> str:
-    """What means something of characters that are no letters: arrows, plus, currencies; not quotes or accents."""
-    return "".join(one for one in match.group() if unicodedata.category(one) in ("Sm", "So", "Sc"))

@@ -17,6 +17,7 @@ from viaduct.results.record import DataNote
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.spec import Substitution
 from viaduct.runs.stage import Loaded
+from viaduct.runs.texts import text_key
 from viaduct.tasks.card import Dataset, file_sha256, locate, read_by_name
 from viaduct.tasks.registry import task as card_of
 
@@ -87,6 +88,8 @@ def _files_digest(data: Path, task: str, split: str, language: str, substitution
         read.append((name, "en", used_split))
     if substitution is not None and substitution.without_contexts_of is not None:
         read.append((substitution.without_contexts_of, "en", "test"))
+    for other in () if substitution is None else substitution.without_rows_of:
+        read += [(other, code, "test") for code in _there(other, data)]
     digests = []
     for card, code, part in read:
         located = locate(card_of(card), data, code, part)
@@ -99,6 +102,9 @@ def _substituted(data: Path, dataset: Dataset, substitution: Substitution) -> tu
     if substitution.without_contexts_of is not None:
         forbidden = _contexts(data, substitution.without_contexts_of)
         rows = tuple(row for row in rows if _plain(_context(row, substitution)) not in forbidden)
+    if substitution.without_rows_of:
+        evaluated = frozenset[int]().union(*(_test_keys(data, other) for other in substitution.without_rows_of))
+        rows = tuple(row for row in rows if text_key(row) not in evaluated)
     low, high = substitution.part
     if substitution.part == WHOLE:
         return rows
@@ -120,14 +126,27 @@ def _english_groups(name: str, data: Path, split: str, own: Mapping[str, str]) -
 
 
 def _has_english(name: str, data: Path, split: str) -> bool:
-    card = card_of(name)
-    if "en" not in card.languages:
-        return False
+    return "en" in card_of(name).languages and _is_there(name, data, "en", split)
+
+
+def _is_there(name: str, data: Path, language: str, split: str) -> bool:
     try:
-        locate(card, data, "en", split)
+        locate(card_of(name), data, language, split)
     except DataError:
         return False
     return True
+
+
+def _there(name: str, data: Path) -> tuple[str, ...]:
+    """The languages whose test files are there."""
+    return tuple(code for code in card_of(name).languages if _is_there(name, data, code, "test"))
+
+
+@lru_cache(maxsize=8)
+def _test_keys(data: Path, name: str) -> frozenset[int]:
+    return frozenset(
+        text_key(row) for code in _there(name, data) for row in read_by_name(name, data, code, "test").rows
+    )
 
 
 @lru_cache(maxsize=64)

@@ -266,6 +266,9 @@ class Substitution(Spec):
     """The share of its groups (rows with the same context or first text stay together) to use, e.g. (0.0, 0.9)."""
     without_contexts_of: str | None = None
     """Drop rows whose context occurs in this card's English test split."""
+    without_rows_of: tuple[str, ...] = ()
+    """Drop rows that occur in these cards' test splits, in any language whose files are there (letters and digits are
+    compared)."""
     why: str
 
     def words(self) -> str:
@@ -273,6 +276,7 @@ class Substitution(Spec):
         source = f"{self.use_task or self.task} {self.use_split}"
         share = "" if self.part == (0.0, 1.0) else f", part {self.part[0]:g}-{self.part[1]:g}"
         without = f", without the contexts of {self.without_contexts_of}" if self.without_contexts_of else ""
+        without += f", without the rows of {', '.join(self.without_rows_of)}" if self.without_rows_of else ""
         return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
-from viaduct.runs.overlap import text_key
+from viaduct.runs.texts import text_key
 from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read, splits_of
 from viaduct.tasks.registry import task as card_of
 
