@@ -77,7 +77,9 @@ def to_openvino(model: Whole, inputs: tuple[str, ...], folder: Path, *, calibrat
     if calibration is not None:
         package("nncf", of="openvino")
     with _converting("openvino", model):
-        converted = openvino.convert_model(model, example_input=_sample(inputs))
+        # An embedding that nncf quantised would be turned back into float32 when the model is loaded.
+        source = model if calibration is None else with_int8_embedding(model)
+        converted = openvino.convert_model(source, example_input=_sample(inputs))
         converted.outputs[0].get_tensor().set_names({output_name(model)})
         if calibration is not None:
             converted = _calibrated(converted, inputs, calibration)

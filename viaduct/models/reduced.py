@@ -17,6 +17,9 @@ from torch import nn
 from viaduct.models.trained import Whole
 
 HIGHEST = 127
+ROWS_AT_ONCE = 16384
+NO_ZERO = 1e-30
+"""Stands for the largest number of a row of zeros."""
 
 
 class RowQuantised(nn.Module):
@@ -26,9 +29,13 @@ class RowQuantised(nn.Module):
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
         weight_VD = embedding.weight.detach()
-        largest_V1 = weight_VD.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(weight_VD.dtype).tiny)
-        self.register_buffer("scale_V1", largest_V1 / HIGHEST)
-        self.register_buffer("rows_VD", torch.round(weight_VD / self.scale_V1).to(torch.int8))
+        self.register_buffer("scale_V1", torch.empty(len(weight_VD), 1))
+        self.register_buffer("rows_VD", torch.empty(weight_VD.shape, dtype=torch.int8))
+        for at in range(0, len(weight_VD), ROWS_AT_ONCE):  # the whole matrix at once would be there four times over
+            part_VD = weight_VD[at : at + ROWS_AT_ONCE].float()
+            scale_V1 = part_VD.abs().amax(dim=1, keepdim=True).clamp_min(NO_ZERO) / HIGHEST
+            self.scale_V1[at : at + ROWS_AT_ONCE] = scale_V1
+            self.rows_VD[at : at + ROWS_AT_ONCE] = torch.round(part_VD / scale_V1).to(torch.int8)
 
     scale_V1: torch.Tensor
     rows_VD: torch.Tensor
