@@ -63,7 +63,7 @@ class Planned:
     """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
     census: Census
     overlaps: tuple[Overlap, ...]
-    """Rows that are both trained and evaluated on; not looked for where data are missing."""
+    """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
     if not expanded.missing:
         execute.check_store(kept, expanded, found)
     notes, forecast = collect.data_notes(expanded, census), estimate.estimates(expanded, census)
-    shared = () if expanded.missing else _overlaps(expanded, data.resolve(), store, census)
+    shared = _overlaps(expanded, data.resolve(), store, census)
     census.save()
     states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
     waiting = [path for path, state in states.items() if state != "done"]
@@ -130,6 +130,8 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
 
 
 def _overlaps(expanded: Plan, data: Path, store: Path, census: Census) -> tuple[Overlap, ...]:
+    if expanded.missing or expanded.recipe.miniature:
+        return ()
     memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
     return overlaps(expanded.recipe, data, census=census, memory=memory)
 

@@ -40,6 +40,11 @@ class Group:
     stages: list[Stage] = field(default_factory=list)
     below: list[Group] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Number of groups: this one and all below it."""
+        return 1 + sum(group.size for group in self.below)
+
     def everything(self) -> list[Stage]:
         """The stages of this group and of all below it."""
         return [*self.stages, *(stage for group in self.below for stage in group.everything())]
@@ -112,7 +117,7 @@ class _Branches:
         """The groups below a node that belongs to these arms; other arms' groups get a heading of their own."""
         own = [group for group in members if group.arms == arms]
         names = _outline(own)
-        if names in self.shown and names.count("(") >= ALIKE:
+        if names in self.shown and sum(group.size for group in own) >= ALIKE:
             stages = [stage for group in own for stage in group.everything()]
             node.add(Text(f"the same as below {self.shown[names]}: {self._state(stages)}"))
         else:
@@ -152,7 +157,7 @@ _BEGUN = {"running": "running", "interrupted": "to go on"}
 
 def _outline(members: Iterable[Group]) -> str:
     """The names of these stages and of all below them, which tell whether two parts of the tree are alike."""
-    return ";".join(f"{_label(group.work)}\n({_outline(group.below)})" for group in members)
+    return ";".join(f"{_label(group.work)} ({_outline(group.below)})" for group in members)
 
 
 def _seeded(stage: Stage) -> bool:

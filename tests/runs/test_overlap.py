@@ -122,6 +122,8 @@ def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told
     with pytest.raises(DataError, match=r"rows of quiz train are evaluated in twins test: de 1 of") as error:
         api.run(stopped, data=world, store=store, options=options)
     assert "--allow-overlap" in str(error.value) and not (store / "mini").exists()
+    generated = stopped.model_copy(update={"miniature": True})
+    assert api.plan(generated, data=world, store=store).overlaps == (), "no evidence, and so not looked for"
     api.run(stopped, data=world, store=store, options=options, allow_overlap=True)
     kept = load_run(store / "runs" / "small")
     assert any("rows of quiz train are evaluated in twins test" in line for line in kept.remarks)
