@@ -82,17 +82,12 @@ def write(
         "transfer": _transfer(tables),
         "cost": _cost(spent),
     }
-    _write_figures(
-        directory, (*heat_maps, *matrices, *(drawing for drawing in drawings.values() if drawing is not None))
-    )
-    more = {"contrasts": tested.lines(differences)}
-    export.write_all(directory, about, (rows, costs), tables, spent, more)
+    _write_figures(directory, (*heat_maps, *matrices, *filter(None, drawings.values())))
+    export.write_all(directory, about, (rows, costs), tables, spent, {"contrasts": tested.lines(differences)})
     images = image_evidence.build(evidence.images, evidence.retained)
     (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
     if images is not None and images.lines:
         export.write_json(directory / "image_gain.json", image_evidence.gains(images))
-    judged = claims.section(about, rows, about.roles or None)
-    export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -104,10 +99,10 @@ def write(
         drawings=drawings,
         tested=_tested(differences),
         contrasts=differences,
-        claims=judged if any(role != BASELINE for role in about.roles.values()) else (),
-        roles=ROLES,
         matrices=matrices,
         repeated=any(one.estimate is not None for one in differences),
+        claims=_claims(about, rows, directory),
+        roles=ROLES,
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
@@ -129,6 +124,14 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
     names = dict.fromkeys(name for line in images.lines for name in line.scores) if images is not None else {}
     return [name for name in names if "recall" not in name or name.endswith("_1")]
+
+
+def _claims(about: About, rows: Sequence[ResultRow], directory: Path) -> tuple[ClaimLine, ...]:
+    """Every claim with its verdict, written as `claims.json`; () for the page where no arm but the baseline has a
+    role."""
+    judged = claims.section(about, rows, about.roles or None)
+    export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
+    return judged if any(role != BASELINE for role in about.roles.values()) else ()
 
 
 def _judged(line: ClaimLine) -> dict[str, str]:
