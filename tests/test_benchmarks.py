@@ -78,3 +78,49 @@ def test_features_are_compared_and_timed() -> None:
     assert set(last["ratios"]) == {"build_vit_4x192/transformers", "read_1024x64x768/safetensors"}
     assert [len(samples) for samples in last["samples"]["read"].values()] == [2, 2]
     assert last["threads"] == 1 and last["versions"]["torch"] and last["device"]
+
+
+def test_inference_rows_have_exactly_the_tokens_that_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import inference_models
+    import training_rows
+
+    shape = training_rows.SHAPES["2x32"]
+    pairs, tokenizer = inference_models.make_pairs(shape, 1, 150), inference_models.make_tokenizer(shape)
+    ids = tokenizer(pairs.first, pairs.second)["input_ids"]
+    assert [len(row) for row in ids] == pairs.lengths.tolist()
+    assert not any(training_rows.UNKNOWN in row for row in ids)
+    assert len(tokenizer) == shape.vocabulary
+    assert set(pairs.labels) == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_the_inference_benchmark_compares_every_engine() -> None:
+    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
+    options = ["--shapes", "2x32", "--repetitions", "1", "--same-process", "--train-seconds", "3"]
+    command = [sys.executable, str(BENCHMARKS / "inference.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    expected = {"pipeline", "pipeline_bf16", "pipeline_int8", "naive", "pipeline_p50", "products"}
+    assert {f"pairs_2x32/{name}" for name in expected} <= set(last["ratios"])
+    best, samples = last["best"]["pairs_2x32"], last["samples"]
+    ratio = samples[f"pairs_2x32/{best['int8']}"][0] / samples[f"pairs_2x32/{best['pipeline']}"][0]
+    assert last["ratios"]["pairs_2x32/pipeline_int8"] == pytest.approx(ratio)
+    assert all(share is None or share > 0.9 for share in last["agreement"].values())
+    assert last["padding"] < 0.03 and last["threads"] == 1 and last["device"]
+    assert {"torch", "transformers", "onnxruntime", "openvino"} <= set(last["versions"])
+
+
+def test_scaling_runs_every_stage_at_every_size() -> None:
+    command = [sys.executable, str(BENCHMARKS / "scaling.py"), "--quick", "--scale", "0.02", "--same-process"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    kinds = ("tokenise", "train", "predict", "mine")
+    assert set(last["samples"]) == {f"{kind}/{scale}" for kind in kinds for scale in (1, 4, 16)}
+    for kind in kinds:
+        growth = last["cpu_samples"][f"{kind}/16"][0] / last["cpu_samples"][f"{kind}/4"][0]
+        assert last["ratios"][f"{kind}/cpu_seconds_16x_over_4x"] == pytest.approx(growth)
+        assert last["rows"][f"{kind}/16"] == pytest.approx(16 * last["rows"][f"{kind}/1"], rel=0.1)
+    assert all(one > 0 for one in last["peak_mib"].values())

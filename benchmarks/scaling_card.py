@@ -1,0 +1,21 @@
+"""The card of the scaling benchmark's made-up pairs; their rows are given to the stages, so it has no files."""
+
+from inference_models import LABELS
+
+from viaduct.metrics.classification import accuracy
+from viaduct.tasks.card import Task
+
+CARD = Task(
+    name="scaling-pairs",
+    version=1,
+    title="Made-up pairs",
+    kind="pair",
+    languages=("en",),
+    labels=LABELS,
+    sources=(),
+    metric=accuracy,
+    metrics=("accuracy",),
+    trained_on="scaling-pairs",
+    licence="made for benchmarks",
+    citation="",
+)
