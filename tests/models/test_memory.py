@@ -30,6 +30,8 @@ def test_holes_between_blocks_go_back_to_the_system(monkeypatch: pytest.MonkeyPa
         pytest.skip("the C library is not glibc")
     monkeypatch.setattr(numerics, "GROWTH_BYTES", 50_000_000)
     freed = FreedMemory()
+    for _ in range(numerics.SOON_STEPS):
+        freed.bound()
     before = resident_bytes()
     blocks = [torch.ones(250_000) for _ in range(400 + before // 1_000_000)]
     last = blocks[-1]
@@ -39,3 +41,17 @@ def test_holes_between_blocks_go_back_to_the_system(monkeypatch: pytest.MonkeyPa
     assert grown - before > 350_000_000
     assert resident_bytes() - before < 0.2 * (grown - before), "the block that is left holds the heap's end"
     assert last.sum() == 250_000
+
+
+def test_what_every_step_needs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving it back would have the system zero its pages again in every step."""
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    monkeypatch.setattr(numerics, "GROWTH_BYTES", 50_000_000)
+    freed, returned = FreedMemory(), []
+    monkeypatch.setattr(freed, "_trim", returned.append)
+    for _ in range(10):
+        blocks = [torch.ones(250_000) for _ in range(300)]
+        del blocks
+        freed.bound()
+    assert returned == []
