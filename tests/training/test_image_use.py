@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import pytest
 import small_captions as small
@@ -19,14 +19,14 @@ from viaduct.training.image_use import LENGTH_PENALTY, beam_search
 
 VOCABULARY = small.SPECIAL + 4
 """Four words and the special tokens."""
+ASKED = small.asking("ar_caption", vocabulary=VOCABULARY)
 
 
 def guessing(seed: int) -> JointModel:
-    """A model that ends some captions early and others late."""
+    """A model of which no guess is sure."""
     model = small.model(VOCABULARY, seed=seed)
     with torch.no_grad():
-        model.language.bias[small.SPECIAL :] = torch.randn(4)
-        model.language.bias[small.END] = 0.5
+        model.words_VD.mul_(0.5)
     return model
 
 
@@ -36,19 +36,18 @@ def image(number: int) -> CaptionBatch:
 
 def scores_of(model: JointModel, batch: CaptionBatch, ids: tuple[int, ...]) -> torch.Tensor:
     """(len(ids), V): log-probabilities of each token after those before it; only words and the end may come."""
-    from dataclasses import replace
-
     ids_1L = torch.tensor([[small.BEGIN, *ids]])
     text = Batch(ids_1L, None, None, batch.text.examples, ids_1L.numel())
-    hidden_1LD, _, _ = written(small.asking("ar_caption", vocabulary=VOCABULARY), model, replace(batch, text=text), train=False)
+    hidden_1LD, _, _ = written(
+        small.asking("ar_caption", vocabulary=VOCABULARY), model, replace(batch, text=text), train=False
+    )
     logits_LV = model.language.logits(hidden_1LD[0], model.words_VD)
     logits_LV[:, [one for one in range(small.SPECIAL) if one != small.END]] = -torch.inf
     return log_softmax(logits_LV, dim=1)
 
 
 def found(model: JointModel, batch: CaptionBatch, beams: int) -> list[int]:
-    asked: Any = small.asking("ar_caption", vocabulary=VOCABULARY)
-    return beam_search(asked, model, batch, small.Words(), beams)
+    return beam_search(ASKED, model, batch, small.Words(), beams)
 
 
 @pytest.mark.parametrize("seed", range(6))
