@@ -61,15 +61,18 @@ def test_the_softmax_loss_goes_both_ways_with_several_right_answers_and_a_bank(b
     batch = small.batch("contrastive", LENGTHS, IMAGES, bank=bank)
     texts, images, further = vectors(model, batch, asked.special_V)
     scale, count = float(model.space.scale), len(IMAGES)
+    right = [[image == own for image in IMAGES] for own in IMAGES]
     to_images = [
         cross_entropy_of(
             [scale * float(texts[at] @ one) for one in (*images, *further)],
-            [image == IMAGES[at] for image in IMAGES] + [False] * bank,
+            right[at] + [False] * bank,
         )
         for at in range(count)
     ]
     to_texts = [
-        cross_entropy_of([scale * float(text @ images[at]) for text in texts], [image == IMAGES[at] for image in IMAGES])
+        cross_entropy_of(
+            [scale * float(text @ images[at]) for text in texts], [image == IMAGES[at] for image in IMAGES]
+        )
         for at in range(count)
     ]
     expected = (sum(to_images) / count + sum(to_texts) / count) / 2
@@ -181,7 +184,7 @@ def test_every_caption_has_a_masked_word_even_where_hardly_any_is_drawn() -> Non
 
 def test_words_are_masked_as_often_as_their_weights_say() -> None:
     torch.manual_seed(0)
-    ids_BL = torch.randint(small.SPECIAL, 60, (400, 50))
+    ids_BL = torch.randint(small.SPECIAL, 60, (2000, 50))
     weights_V = torch.where(torch.arange(60) < 30, 1.0, 3.0)
     _, chosen_BL = Masking(0.1, small.MASK, torch.arange(60) < small.SPECIAL, None, weights_V)(ids_BL, None)
     assert chosen_BL[ids_BL < 30].float().mean().item() == pytest.approx(0.1, abs=0.01)
