@@ -1,8 +1,8 @@
 """One measurement of the captioning benchmark, in a process of its own: our stage, or a plain loop over transformers'
 models on the batches that our stage left for it.
 
-`python captioning_worker.py '{...}'` prints one JSON object as its last line. The clock runs from the end of the first
-optimiser step, a warm-up, to the end of the last one.
+`python captioning_worker.py '{...}'` prints one JSON object as its last line. The clock runs from the end of the last
+warm-up step to the end of the last step.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from training_worker import Clock, speed
 
 CLOSE = 1e-4
 """Nats by which the two losses may differ: ours reads features that were rounded to float16."""
+WARM_UP = 2
+"""Steps of ours that are not timed: its memory is mapped then, once for all of them."""
 WARM_UP_CAPTIONS = 2
-"""Of the plain loop's first step, which is only there to make the optimiser's state."""
+"""Of the plain loop's one warm-up step, which makes the optimiser's state."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,15 @@ def _viaduct(request: Request, clock: Clock) -> tuple[int, int, float]:
 
     def progress(done: float, total: float, note: str) -> None:
         if note.startswith("step"):
-            clock.step_done(round(done))
-            if done == request.steps + 1:
+            clock.step_done(round(done) - WARM_UP + 1)
+            if done == request.steps + WARM_UP:
                 raise EnoughError
 
     folder = Path(request.folder)
-    asked = work(request.objective, folder, request.batch_tokens, request.steps + 1, request.seed)
+    asked = work(request.objective, folder, request.batch_tokens, request.steps + WARM_UP, request.seed)
     stage = joint.Joint(stage_context(asked, request.shape, folder, request.threads, progress))
     loss = _leave_for_others(stage, request)
-    batches = [stage.batch_at(step).main for step in range(1, request.steps + 1)]
+    batches = [stage.batch_at(step).main for step in _timed(request)]
     embedding_rows = len(stage.model.words_VD)
     try:
         stage.run()
@@ -147,7 +149,7 @@ def _leave_for_others(stage: Any, request: Request) -> float:
     from viaduct.models.numerics import seed_all
 
     arrays: dict[str, Any] = {}
-    for step in range(request.steps + 1):
+    for step in (0, *_timed(request)):
         batch = stage.batch_at(step)
         seed_all("step", request.seed, step)
         found = _drawn(stage, batch.main)
@@ -166,6 +168,11 @@ def _leave_for_others(stage: Any, request: Request) -> float:
         {name: value.clone() for name, value in stage.model.head.state_dict().items()}, left(request, ".safetensors")
     )
     return loss
+
+
+def _timed(request: Request) -> range:
+    """The numbers of the steps that are timed."""
+    return range(WARM_UP, WARM_UP + request.steps)
 
 
 def left(request: Request, suffix: str) -> Path:
@@ -206,23 +213,23 @@ def _transformers(request: Request, clock: Clock) -> tuple[int, int, float]:
     torch.manual_seed(request.seed)
     with np.load(left(request, ".npz")) as file:
         expected = float(file["loss"])
-        steps = [_step_arrays(file, step) for step in range(request.steps + 1)]
+        first, *steps = [_step_arrays(file, step) for step in (0, *_timed(request))]
     asked, _ = OBJECTIVES[request.objective]
     plain = Plain(Path(request.folder), asked, left(request, ".safetensors")).eval()
     with torch.no_grad():
-        loss = float(plain(steps[0]))
+        loss = float(plain(first))
     if abs(loss - expected) > CLOSE:
         raise AssertionError(f"{request.objective}: the losses of the same batch are {expected} and {loss}")
     plain.train()
     optimizer = torch.optim.AdamW(plain.parameters(), lr=2e-5, weight_decay=0.0, fused=True)
-    few = {name: array[:WARM_UP_CAPTIONS] for name, array in steps[0].items()}
-    for done, arrays in enumerate([few, *steps[1:]], start=1):
+    few = {name: array[:WARM_UP_CAPTIONS] for name, array in first.items()}
+    for done, arrays in enumerate([few, *steps], start=1):
         plain(arrays).backward()
         torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         clock.step_done(done)
-    return sum(len(arrays["ids"]) for arrays in steps[1:]), SHAPES[request.shape].vocabulary, loss
+    return sum(len(arrays["ids"]) for arrays in steps), SHAPES[request.shape].vocabulary, loss
 
 
 def _step_arrays(file: Any, step: int) -> dict[str, np.ndarray]:
