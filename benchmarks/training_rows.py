@@ -1,4 +1,4 @@
-"""What the training benchmark trains on: a model's shape and seeded, MNLI-like token rows. No torch here."""
+"""What the benchmarks train on: a model's shape and seeded token rows. No torch here."""
 
 from __future__ import annotations
 
@@ -54,10 +54,16 @@ def make_rows(shape: Shape, seed: int) -> Rows:
     generator = np.random.default_rng(seed)
     drawn = generator.lognormal(np.log(MEAN_TOKENS) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, shape.set_rows)
     lengths = np.clip(np.round(drawn), SHORTEST, LONGEST).astype(int)
-    pieces = generator.permutation(np.arange(UNKNOWN + 1, shape.vocabulary - 1))
-    weights = (np.arange(1, len(pieces) + 1) + ZIPF_SHIFT) ** -ZIPF_EXPONENT
-    ranks = np.searchsorted(np.cumsum(weights / weights.sum()), generator.random(lengths.sum()) * (1 - 1e-9))
-    ids = np.split(pieces[ranks], np.cumsum(lengths)[:-1])
+    flat = draw_pieces(shape, generator, int(lengths.sum()))
+    ids = np.split(flat, np.cumsum(lengths)[:-1])
     for row in ids:
         row[0], row[-1] = FIRST, LAST
     return Rows(ids, generator.integers(0, 3, shape.set_rows).tolist())
+
+
+def draw_pieces(shape: Shape, generator: np.random.Generator, count: int) -> np.ndarray:
+    """(count,) token ids, none of them special, by the law above."""
+    pieces = generator.permutation(np.arange(UNKNOWN + 1, shape.vocabulary - 1))
+    weights = (np.arange(1, len(pieces) + 1) + ZIPF_SHIFT) ** -ZIPF_EXPONENT
+    ranks = np.searchsorted(np.cumsum(weights / weights.sum()), generator.random(count) * (1 - 1e-9))
+    return pieces[ranks]

@@ -184,7 +184,7 @@ def _trainer(request: Request, shape: Shape, rows: Rows) -> Measurement:
     logging.set_verbosity_error()
     torch.set_num_threads(request.threads)
     torch.manual_seed(request.seed)
-    model = XLMRobertaForSequenceClassification(_config(shape))
+    model = XLMRobertaForSequenceClassification(model_config(shape))
     padded = request.variant == "trainer_default"
     dataset = _Features(rows, request.timed_rows + BATCH_ROWS, LONGEST if padded else None)
     plain = default_data_collator if padded else DataCollatorWithPadding(_padding_tokenizer())
@@ -278,7 +278,7 @@ def _feature(ids: np.ndarray, label: int, longest: int) -> dict[str, Any]:
     }
 
 
-def _config(shape: Shape) -> Any:
+def model_config(shape: Shape) -> Any:
     """The configuration that viaduct.models.encoder.build_encoder makes of the same numbers, with a classifier."""
     from transformers import XLMRobertaConfig
 

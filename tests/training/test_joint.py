@@ -17,6 +17,7 @@ from transformers import AutoModel
 from viaduct.errors import UsageError
 from viaduct.models import vision
 from viaduct.models.encoder import save_encoder
+from viaduct.models.vocabulary import trim
 from viaduct.results.record import ImageUse, Retained
 from viaduct.rows import Captioned, Picture, Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
@@ -58,7 +59,7 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
     for code in tiny.LANGUAGES:
         lines = [f"{text} {at}" for at, text in enumerate(tiny.sentences(code) * 8)]
         known["text", "train", code] = [Sentence(str(at), code, text) for at, text in enumerate(lines)]
-    for kind in ("pair", "tagged"):
+    for kind in tiny.CARDS:
         known[f"tiny-{kind}", "train", "en"] = tiny.rows(kind, 24)
         known[f"tiny-{kind}", "dev", "en"] = tiny.rows(kind, 12, offset=50)
     cards = {
@@ -257,6 +258,85 @@ def test_interpolation_and_lora_end_where_they_say(make: Any) -> None:
             assert torch.linalg.matrix_rank(change, tol=1e-5) <= 2
         else:
             assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tasks": ("tiny-pair",)},
+        {"tasks": ("tiny-tagged",)},
+        {"tasks": ("tiny-span",)},
+        {"tasks": ("tiny-choice",)},
+        {"tasks": tuple(card.name for card in tiny.CARDS.values()), "retention": Retention(l2_sp=0.1)},
+        seen(objectives=asked("contrastive"), contrast="softmax", negatives=5),
+        {**seen(objectives=asked("contrastive", "itm", "imagine")), "tasks": ("tiny-pair",)},
+    ],
+    ids=["pair", "tagged", "span", "choice", "together", "contrastive", "images"],
+)
+def test_a_stage_with_a_part_of_the_vocabulary_is_bit_identical(
+    make: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TRAINING.model_copy(update={"clip_norm": 0.05, "weight_decay": 0.01})
+    found, rows_held = [], []
+    for name in ("trimmed", "whole"):
+
+        def keep(encoder: Any, kept: Any, name: str = name) -> Any:
+            everything = np.arange(encoder.get_input_embeddings().num_embeddings)
+            trimmed = trim(encoder, kept if name == "trimmed" else everything)
+            rows_held.append(encoder.get_input_embeddings().num_embeddings)
+            return trimmed
+
+        monkeypatch.setattr(joint, "trim", keep)
+        context = make(name, training=training, **settings)
+        joint.run(context)
+        files = sorted(context.directory.rglob("*.safetensors"))
+        found.append(
+            {
+                (str(path.relative_to(context.directory)), key): tensor
+                for path in files
+                for key, tensor in load_file(path).items()
+            }
+        )
+    assert rows_held[0] < rows_held[1] / 2
+    assert found[0].keys() == found[1].keys()
+    for key, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][key]), key
+
+
+def test_being_held_to_the_former_encoder_costs_nothing_until_it_moves(make: Any) -> None:
+    """KL(former || present) is 0 at first; later its slope along its gradient is that of differences."""
+    stage = joint.Joint(make("a", **REPLAYED, retention=Retention(kl=1.0)))
+    model, replayed_text = stage.model.eval(), stage.replayed
+    former, batch = replayed_text.former, stage.batch_at(0).replay
+
+    def divergence() -> torch.Tensor:
+        losses = []
+        for held_to in (former, None):
+            replayed_text.former = held_to
+            torch.manual_seed(1)  # the same masks
+            losses.append(replayed_text.loss(model, batch))
+        return losses[0] - losses[1]
+
+    assert divergence().item() == pytest.approx(0.0, abs=1e-5)
+    torch.manual_seed(2)
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.no_grad():
+        for parameter in weights:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    slopes = torch.autograd.grad(divergence(), weights, allow_unused=True)
+    size = torch.sqrt(sum(slope.square().sum() for slope in slopes if slope is not None))
+    assert size > 0.1
+
+    def beside(step: float) -> float:
+        with torch.no_grad():
+            for parameter, slope in zip(weights, slopes, strict=True):
+                parameter.add_(0 if slope is None else slope * (step / size))
+            value = divergence().item()
+            for parameter, slope in zip(weights, slopes, strict=True):
+                parameter.sub_(0 if slope is None else slope * (step / size))
+        return value
+
+    assert (beside(0.01) - beside(-0.01)) / 0.02 == pytest.approx(size.item(), rel=0.01)
 
 
 def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,22 +104,25 @@ def test_words_and_punctuation_begin_words(tiny_tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 20])
-def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, count: int, smoothing: float) -> None:
     monkeypatch.setattr(language, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(language, "ROWS_AT_ONCE", 3)
     torch.manual_seed(2)
     head = MaskedLanguageHead(50)
     torch.nn.init.normal_(head.bias)
     hidden_MD, embedding_VD = torch.randn(count, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
     targets_M = torch.randint(0, 50, (count,))
     leaves = [hidden_MD, embedding_VD, *head.parameters()]
-    chunked = head(hidden_MD, embedding_VD, targets_M)
-    found = torch.autograd.grad(chunked, leaves)
-    plain = cross_entropy(hidden_MD @ embedding_VD.T + head.bias, targets_M, reduction="sum")
+    chunked = head(hidden_MD, embedding_VD, targets_M, smoothing=smoothing)
+    found = torch.autograd.grad(chunked / 3, leaves)
+    logits_MV = hidden_MD @ embedding_VD.T + head.bias
+    plain = cross_entropy(logits_MV, targets_M, reduction="sum", label_smoothing=smoothing)
     torch.testing.assert_close(chunked, plain)
-    for one, other in zip(found, torch.autograd.grad(plain, leaves), strict=True):
+    for one, other in zip(found, torch.autograd.grad(plain / 3, leaves), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(head(hidden_MD, embedding_VD, targets_M), plain)
+        torch.testing.assert_close(head(hidden_MD, embedding_VD, targets_M, smoothing=smoothing), plain)
 
 
 def encoded_of(tokenizer: Any, kind: str, count: int = 10) -> Encoded:

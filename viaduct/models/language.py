@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy, log_softmax
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.errors import UsageError
@@ -22,6 +23,9 @@ FILE = "masked_language_head.safetensors"
 
 CHUNK_ROWS = 1024
 """Masked positions whose vocabulary logits exist at once."""
+
+ROWS_AT_ONCE = 64
+"""Of those, how many have their probabilities beside them."""
 
 
 class MaskedLanguageHead(nn.Module):
@@ -74,7 +78,37 @@ class MaskedLanguageHead(nn.Module):
         summed: bool,
     ) -> torch.Tensor:
         logits_MV = self.logits(hidden_MD, embedding_VD)
+        if summed and torch.is_grad_enabled():
+            loss: torch.Tensor = _SummedCrossEntropy.apply(logits_MV, targets_M, smoothing)  # type: ignore[no-untyped-call]
+            return loss
         return cross_entropy(logits_MV, targets_M, reduction="sum" if summed else "none", label_smoothing=smoothing)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """`cross_entropy(..., reduction="sum")` that turns the logits into their gradient where they lie: torch's own holds
+    four matrices of their size."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_MV: torch.Tensor, targets_M: torch.Tensor, smoothing: float) -> torch.Tensor:
+        gradient_MV = logits_MV.detach()
+        even = smoothing / logits_MV.shape[1]
+        loss = logits_MV.new_zeros(())
+        for at in range(0, len(targets_M), ROWS_AT_ONCE):
+            part_KV, target_K1 = gradient_MV[at : at + ROWS_AT_ONCE], targets_M[at : at + ROWS_AT_ONCE, None]
+            log_KV = log_softmax(part_KV, dim=1)
+            loss -= (1 - smoothing) * log_KV.gather(1, target_K1).sum()
+            if smoothing:
+                loss -= even * log_KV.sum()
+            torch.exp(log_KV, out=part_KV).sub_(even)
+            part_KV.scatter_add_(1, target_K1, part_KV.new_full(target_K1.shape, smoothing - 1))
+        ctx.save_for_backward(gradient_MV)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient_MV,) = ctx.saved_tensors
+        return gradient_MV.mul_(scale), None, None
 
 
 def save_language_head(head: MaskedLanguageHead, folder: Path) -> None:

@@ -9,6 +9,7 @@ Shape letters: B captions, K beams, L text tokens, M predicted tokens, V vocabul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -162,13 +163,15 @@ def beam_search(
         total_KV = scores_K[:, None] + log_softmax(logits_KV, dim=1)
         best, flat = total_KV.flatten().topk(min(2 * beams, total_KV.numel()))
         kept: list[tuple[float, list[int]]] = []
-        for score, at in zip(best.tolist(), flat.tolist(), strict=True):
+        for rank, (score, at) in enumerate(zip(best.tolist(), flat.tolist(), strict=True)):
             sequence = [*ids_KL[at // total_KV.shape[1]].tolist(), at % total_KV.shape[1]]
-            if sequence[-1] == end:
+            if score == -math.inf:
+                break  # blocked, as all that follow
+            if sequence[-1] != end:
+                kept += [(score, sequence)] if len(kept) < beams else []
+            elif rank < beams:  # else others that go on are better, and captions would be cut short
                 finished.append((score / length**LENGTH_PENALTY, sequence[1:-1]))
-            elif len(kept) < beams:
-                kept.append((score, sequence))
-        if len(finished) >= beams:
+        if len(finished) >= beams or not kept:
             break
         ids_KL = torch.tensor([sequence for _, sequence in kept], device=device)
         scores_K = torch.tensor([score for score, _ in kept], device=device)

@@ -180,6 +180,7 @@ class Joint:
             self.illustrated = Illustrated(context, work, work.captions, self.tokenizer, limits)
         self.replayed = None if work.replay is None else Replayed(context, work, work.replay, self.tokenizer)
         self.model, self.head_origin = self._model(encoder)
+        self.start = retention.kept_rows(encoder, self.before, self.model.trimmed)
         self.views = {
             name: TaskModel(encoder, self.model.head[member.head], self.model.trimmed)
             for name, member in self.tasks.items()
@@ -217,12 +218,12 @@ class Joint:
         if self.replayed is not None or (self.illustrated is not None and self.illustrated.speaks):
             stage = context.inputs.get("encoder")
             parts[LANGUAGE], origin = load_language_head(context.encoder, context.revision, stage, encoder)
-        else:
+        if self.illustrated is not None:
+            parts |= self.illustrated.parts(encoder)  # at the scale of all word embeddings, not only of those kept
+        if LANGUAGE not in parts:
             ids = [one for member in self.tasks.values() for one in (member.encoded.ids, member.dev.ids)]
             ids += self.illustrated.ids if self.illustrated is not None else []
             trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
-        if self.illustrated is not None:
-            parts |= self.illustrated.parts(encoder)
         model = JointModel(encoder, parts, trimmed, self.tokenizer.mask_token_id).to(self.device)
         former = None
         if work.retention.kl:
@@ -256,7 +257,7 @@ class Joint:
         if batch.replay is not None and self.replayed is not None:
             total = total + self.replayed.loss(self.model, batch.replay)
         if self.work.retention.l2_sp:
-            total = total + self.work.retention.l2_sp * retention.distance(self.model.encoder, self.before)
+            total = total + self.work.retention.l2_sp * retention.distance(self.model.encoder, self.start)
         return total
 
     def evaluate(self, module: nn.Module) -> float:
@@ -286,7 +287,7 @@ class Joint:
             )
         )
         encoder = self.model.encoder
-        retention.end(encoder, self.before, work.retention, self.model.trimmed)
+        retention.end(encoder, self.start, work.retention)
         if self.illustrated is not None:
             use = self.illustrated.use(self.model.eval(), context.progress)
             write_record(context.directory / "images.json", use)

@@ -47,27 +47,31 @@ def begin(encoder: nn.Module, retention: Retention) -> None:
         encoder.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
 
 
-def end(
-    encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retention, trimmed: Trimmed | None = None
-) -> None:
-    """Nothing; low-rank changes are added to the weights, and those averaged with the ones before."""
+def kept_rows(encoder: nn.Module, before: dict[str, torch.Tensor], trimmed: Trimmed | None) -> dict[str, torch.Tensor]:
+    """The weights before, of the word embeddings only the rows that a trimmed encoder holds."""
+    if trimmed is None:
+        return before
+    words = encoder.get_input_embeddings().weight  # type: ignore[operator]
+    name = next(name for name, parameter in encoder.named_parameters() if parameter is words)
+    return {**before, name: before[name][trimmed.kept_K]}
+
+
+def end(encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retention) -> None:
+    """Nothing; low-rank changes are added to the weights, and those averaged with the ones before (`kept_rows`)."""
     for module in list(encoder.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     encoder.requires_grad_(True)
     if retention.interpolate == 1.0:
         return
-    words = encoder.get_input_embeddings().weight  # type: ignore[operator]
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
-            former = before[name].to(parameter.device)
-            if parameter is words and trimmed is not None:
-                former = former[trimmed.kept_K.to(parameter.device)]
-            parameter.copy_(torch.lerp(former, parameter, retention.interpolate))
+            parameter.copy_(torch.lerp(before[name].to(parameter.device), parameter, retention.interpolate))
 
 
 def distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Half the squared distance of the encoder's weights from those before; low-rank changes count as changes."""
+    """Half the squared distance of the encoder's weights from those before (`kept_rows`); low-rank changes count as
+    changes."""
     total = torch.zeros((), device=next(encoder.parameters()).device)
     for name, module in encoder.named_modules():
         for own in ("weight", "bias"):
