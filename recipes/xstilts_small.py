@@ -21,7 +21,7 @@ from real_small import SUBSTITUTIONS as OTHERS
 
 from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Retrieval, Substitution, Target, Training
 
-STEPS = 200
+STEPS = 150
 PAIRS = Training(
     learning_rate=2e-4,
     epochs=50.0,
@@ -82,17 +82,17 @@ STAND_INS = (
         task="xnli",
         split="test",
         use_split="dev",
-        part=(0.0, 0.3),
+        part=(0.0, 0.2),
         why=f"the official test labels are not here; {TIME}",
     ),
     Substitution(
         task="panx",
         split="test",
         use_split="dev",
-        part=(0.0, 0.3),
+        part=(0.0, 0.15),
         why=f"the official test labels are not here; {TIME}",
     ),
-    Substitution(task="xquad", split="test", use_split="test", part=(0.0, 0.2), why=TIME),
+    Substitution(task="xquad", split="test", use_split="test", part=(0.0, 0.1), why=TIME),
     Substitution(task="bucc", split="dev", use_split="dev", part=(0.0, 0.15), why=TIME),
     Substitution(
         task="bucc",
