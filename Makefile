@@ -3,15 +3,15 @@ VENV ?= .venv
 PYTHON ?= python3
 DATA ?= build/miniature
 STORE ?= store
-# Of the demonstration. Use 1 where other work keeps a core busy: threads that wait for each other then lose much.
-THREADS ?= 2
+# Of the demonstration. Processes with a core each: threads of one process wait for each other where a core is busy.
+PROCESSES ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check clean
 
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
-	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --threads $(THREADS)
+	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --processes $(PROCESSES)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest

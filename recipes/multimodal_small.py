@@ -4,7 +4,7 @@ Hypothesis, stated before the run: contrastive training through pictures with na
 retrieval (Tatoeba) most, in the languages whose names it saw; nearly all of that survives consistently wrong pictures,
 which then act as identifiers of a meaning and not as images; captioning changes no text task measurably.
 
-Command:   viaduct run recipes/multimodal_small.py --data FOLDER --threads 1     (twice, in two terminals)
+Command:   viaduct run recipes/multimodal_small.py --data FOLDER --processes 2
 Cost:      the encoder of recipes/real_small.py (shared where the store has it), then see docs/log.md
 Data:      what real_small.py needs for its encoder, emoji/, storybooks/, tatoeba/, ud-treebanks-v2.5/
 

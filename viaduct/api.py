@@ -24,13 +24,14 @@ from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.census import Census
 from viaduct.runs.check import repeated
-from viaduct.runs.display import BarDisplay, PlainDisplay
+from viaduct.runs.display import BarDisplay, Display, PlainDisplay
 from viaduct.runs.estimate import Estimate
 from viaduct.runs.execute import Options
 from viaduct.runs.fingerprint import Identity, identities
 from viaduct.runs.forecast import shape_of
 from viaduct.runs.grid import Plan, outline, require_data
 from viaduct.runs.overlap import Overlap, overlaps, require_none, said
+from viaduct.runs.processes import Silent, beside
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
 from viaduct.runs.survey import Survey, survey
@@ -175,16 +176,22 @@ def run(
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
-    display = _display(console, weights)
-    with display if isinstance(display, BarDisplay) else nullcontext():
+    options = options or Options()
+
+    def work(display: Display) -> None:
         execute.run(
             planned.plan,
             planned.identities,
             data=planned.data_folder,
             store=planned.store,
-            options=options or Options(),
+            options=options,
             display=display,
         )
+
+    with beside(options.processes - 1, lambda: work(Silent())):
+        display = _display(console, weights)
+        with display if isinstance(display, BarDisplay) else nullcontext():
+            work(display)
     return report(directory)
 
 

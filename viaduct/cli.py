@@ -34,7 +34,8 @@ StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all usable cores].")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [all cores].")]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
 Memory = Annotated[
     float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
 ]
@@ -99,6 +100,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
+    processes: Processes = 1,
     memory_gb: Memory = 4.0,
     allow_overlap: AllowOverlap = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
@@ -107,7 +109,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     from viaduct.runs.recipes import load_recipe
 
     loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    _run(loaded, data, store, _options(device, threads, memory_gb, checkpoint_seconds), allow_overlap)
+    _run(loaded, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
 
 
 @app.command()
@@ -124,6 +126,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
+    processes: Processes = 1,
     memory_gb: Memory = 4.0,
     allow_overlap: AllowOverlap = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
@@ -144,7 +147,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     if plan:
         _plan(recipe, data, store)
     else:
-        _run(recipe, data, store, _options(device, threads, memory_gb, checkpoint_seconds), allow_overlap)
+        _run(recipe, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
 
 
 @app.command()
@@ -314,13 +317,17 @@ def doctor(
         raise typer.Exit(BROKEN)
 
 
-def _options(device: str, threads: int | None, memory_gb: float, checkpoint_seconds: float) -> Options:
+def _options(device: str, threads: int | None, processes: int, memory_gb: float, checkpoint_seconds: float) -> Options:
     from viaduct.runs.execute import DEVICES, Options
 
     if device not in DEVICES:
         raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
     return Options(
-        device=device, threads=threads, checkpoint_seconds=checkpoint_seconds, memory_bytes=int(memory_gb * 1e9)
+        device=device,
+        threads=threads,
+        processes=processes,
+        checkpoint_seconds=checkpoint_seconds,
+        memory_bytes=int(memory_gb * 1e9),
     )
 
 

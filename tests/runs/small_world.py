@@ -212,7 +212,8 @@ def main() -> None:
     register(registry._BY_NAME)
     execute.FUNCTIONS.update(FAKES)
     page.write = write_no_report
-    options = execute.Options(device="cpu", threads=1, poll_seconds=0.05)
+    processes = int(os.environ.get("SMALL_WORLD_PROCESSES", "1"))
+    options = execute.Options(device="cpu", threads=1, processes=processes, poll_seconds=0.05)
     loaded = Recipe.model_validate_json(Path(recipe_file).read_text())
     console = Console(stderr=True, force_terminal=False)
     api.run(loaded, data=Path(data), store=Path(store), options=options, command="small", console=console)

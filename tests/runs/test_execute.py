@@ -269,6 +269,23 @@ def test_two_processes_share_a_store_and_the_work(world: Path, tmp_path: Path) -
 
 
 @plain
+def test_one_command_works_in_several_processes_and_leaves_none(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = recipe(seeds=(1, 2))
+    monkeypatch.setenv("SMALL_WORLD_PROCESSES", "3")
+    process = launch(asked, world, tmp_path / "store", 0.05, tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    ran = (tmp_path / "log").read_text().split()
+    workers = set(ran[::2])
+    assert len(workers) == 3 and len(ran) // 2 == 18
+    assert not [one for one in workers if Path(f"/proc/{one}").exists()]
+    go(asked, world, tmp_path / "alone")
+    assert finished(tmp_path / "store") == finished(tmp_path / "alone")
+
+
+@plain
 def test_killed_at_any_moment_the_finished_store_is_the_same(world: Path, tmp_path: Path) -> None:
     asked = recipe(seeds=(1,))
     go(asked, world, tmp_path / "alone")

@@ -52,7 +52,9 @@ class Options:
 
     device: str = "auto"
     threads: int | None = None
-    """CPU threads; None: every core this process may use."""
+    """CPU threads of a process; None: every core it may use, divided by `processes`."""
+    processes: int = 1
+    """Processes at work on the plan; each holds its own models in memory."""
     checkpoint_seconds: float = 300.0
     memory_bytes: int = 4 * 10**9
     """What a search for nearest sentences may hold at most."""
@@ -236,7 +238,7 @@ class Worker:
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
             cache=cache,
             device="cpu" if work.kind == "score" else self.device or "cpu",
-            threads=self.options.threads or usable_cores(),
+            threads=self.options.threads or max(1, usable_cores() // self.options.processes),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
