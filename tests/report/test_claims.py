@@ -351,6 +351,19 @@ def test_q2_because_of_images():
     assert "no rise to explain" in verdict_of("Q2", *captions({"caption": -0.02})).why
 
 
+@pytest.mark.parametrize(
+    ("used", "verdict_then", "words"),
+    [
+        ({"caption": True, "caption_shuffled_image": False}, "supported", "caption less text only"),
+        ({"caption": False}, "cannot tell", "caption is not shown to use its images"),
+        ({"caption": True, "caption_shuffled_image": True}, "cannot tell", "caption_shuffled_image uses images"),
+    ],
+)
+def test_q2_says_nothing_of_a_stage_that_is_not_shown_to_use_its_images(used, verdict_then, words):
+    found = verdict_of("Q2", *captions({"caption": 0.03}), image_used=used)
+    assert found.verdict == verdict_then and words in found.why
+
+
 def timed(arm, *, factor=1.0, spread=0.01, rounds=30, keys="k", parameters=10):
     noise = random.Random(arm)
     seconds = tuple(factor * (1 + noise.gauss(0, spread)) for _ in range(rounds))

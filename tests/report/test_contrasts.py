@@ -167,3 +167,20 @@ def test_with_one_seed_the_page_shows_differences_without_intervals(tmp_path):
     html = write(*run, tmp_path).read_text(encoding="utf-8")
     section = html[html.index('<h2 id="tested">') : html.index('<h2 id="languages">')]
     assert "nothing is claimed" in section and "95 % interval" not in section and "after Holm" not in section
+
+
+def test_languages_with_and_without_captions_are_told_apart():
+    run = make_run(tasks=("xnli",))
+    level = {row.language: 0.3 if row.language in ("de", "fr", "zh") else 0.1 for row in run.rows}
+    rows = [
+        row.model_copy(update={"value": 0.4 + level[row.language] * (row.arm == "snli-mnli") + row.seed / 1e4})
+        for row in run.rows
+    ]
+    found = overall(contrasts(run.about, rows, seen={"snli-mnli": ("de", "fr", "zh")}), "snli-mnli")
+    assert set(found.captioned) == {"with captions", "without captions"}
+    assert found.captioned["with captions"].mean == pytest.approx(0.3)
+    assert found.captioned["without captions"].mean == pytest.approx(0.1)
+    assert sorted(found.captioned["with captions"].languages) == ["de", "fr", "zh"]
+    assert overall(contrasts(run.about, rows), "snli-mnli").captioned == {}
+    csv_lines = [line["family"] for line in lines([found])]
+    assert "with captions" in csv_lines and "without captions" in csv_lines

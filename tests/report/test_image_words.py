@@ -107,7 +107,13 @@ def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_pa
             StageRetained(
                 arm="caption",
                 seed=seed,
-                retained=Retained(distance=0.01, before={"en": 2.0, "sw": 3.0}, after={"en": 2.1, "sw": 3.5}, head=""),
+                retained=Retained(
+                    distance=0.01,
+                    before={"en": 2.0, "sw": 3.0},
+                    after={"en": 2.1, "sw": 3.5},
+                    head="",
+                    similarity=(1.0, 0.875, 0.9),
+                ),
             )
             for seed in (1, 2, 3)
         ],
@@ -119,6 +125,7 @@ def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_pa
     assert "&lt;script&gt;" in text
     assert "<script>" not in text
     assert "Swahili" in text
+    assert "0.900" in text and "0.875" in text
     assert json.loads((tmp_path / "image_gain.json").read_text())["true"]["low"] > 0
     page.write(*run, tmp_path)
     assert not (tmp_path / "image_gain.json").exists()

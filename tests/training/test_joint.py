@@ -23,6 +23,7 @@ from viaduct.rows import Captioned, Picture, Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training import joint, replayed
+from viaduct.training.replayed import linear_cka
 
 BOTH = ("tiny-pair", "tiny-tagged")
 CAPTIONED = ("en", "de", "ru")
@@ -130,6 +131,19 @@ def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: 
     retained = Retained.model_validate_json((context.directory / "retention.json").read_text())
     assert retained.distance > 0
     assert set(retained.before) == set(retained.after) == set(settings.get("replay_languages", ()))
+    assert bool(retained.similarity) == bool(retained.before)
+    assert all(0 <= value < 1 - 1e-9 for value in retained.similarity)
+
+
+def test_linear_cka_is_the_correlation_of_similarities_and_knows_no_rotation() -> None:
+    torch.manual_seed(0)
+    x_ND, y_ND = torch.randn(40, 6), torch.randn(40, 5)
+    centre_NN = torch.eye(40) - 1 / 40
+    grams = [centre_NN @ one @ one.T @ centre_NN for one in (x_ND, y_ND)]
+    expected = (grams[0] * grams[1]).sum() / (grams[0].norm() * grams[1].norm())
+    assert linear_cka(x_ND, y_ND) == pytest.approx(float(expected), rel=1e-4)
+    rotation_DD, _ = torch.linalg.qr(torch.randn(6, 6))
+    assert linear_cka(x_ND, 3 * x_ND @ rotation_DD + 1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

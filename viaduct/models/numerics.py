@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ def prepare(device: str, threads: int) -> torch.device:
     # Torch would fill every new tensor with NaN, to find code that reads what it never wrote: percents of each step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
+    give_back()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -54,6 +56,17 @@ def keep_freed_memory() -> bool:
     return bool(never_map and never_trim)
 
 
+def give_back() -> None:
+    """Nothing; memory that was freed and kept goes back to the system (glibc). Called when a stage begins: what the
+    stage before it needed is of no use to it, and stages of many shapes would leave more holes with each."""
+    if trim := _trim():
+        trim(0)
+
+
+def _trim() -> Callable[[int], object] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+
+
 class FreedMemory:
     """Keeps a long loop's freed memory from piling up.
 
@@ -63,7 +76,7 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+        self._trim = _trim()
         self._need = 0
         self._steps = 0
 

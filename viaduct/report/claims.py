@@ -209,17 +209,21 @@ def section(
     *,
     choosing: Sequence[ResultRow] = (),
     inference: Sequence[MeasuredInference] = (),
+    image_used: Mapping[str, bool] | None = None,
     cards: Sequence[Task] = TASKS,
 ) -> tuple[ClaimLine, ...]:
     """Every claim with this run's verdict and the numbers behind it, in the order of the table.
 
     `roles`: arm -> role (see `viaduct.report.contrast.ROLES`); None: the arms whose names are roles. `choosing`: result
-    rows of the same arms on dev splits (C12). `inference`: what Measure stages found (Q3). Raises UsageError for arms
-    and roles that do not exist and for a role given twice.
+    rows of the same arms on dev splits (C12). `inference`: what Measure stages found (Q3). `image_used`: arm -> whether
+    its stage is shown to use the image (Q2), of those that can show it. Raises UsageError for arms and roles that do
+    not exist and for a role given twice.
     """
     of_encoder = tuple(row for row in rows if row.encoder == about.encoder)
     known = {card.name: card for card in cards}
-    evidence = Evidence(about, of_encoder, check_roles(about, roles), known, tuple(choosing), tuple(inference))
+    evidence = Evidence(
+        about, of_encoder, check_roles(about, roles), known, tuple(choosing), tuple(inference), image_used or {}
+    )
     return tuple(_line(claim, evidence) for claim in CLAIMS)
 
 

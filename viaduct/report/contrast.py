@@ -7,7 +7,7 @@ split and signature, no substitution. Otherwise `UndecidedError` says what is no
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -97,6 +97,9 @@ class Evidence:
     choosing: tuple[ResultRow, ...] = ()
     """Scores of the same arms on dev splits, for choosing an arm per task."""
     inference: tuple[MeasuredInference, ...] = ()
+    image_used: Mapping[str, bool] = field(default_factory=dict)
+    """Arm -> whether held-out captions cost more with a wrong image than with the true one; arms that cannot show it
+    are not here."""
 
     @cached_property
     def by_task(self) -> Mapping[str, tuple[ResultRow, ...]]:

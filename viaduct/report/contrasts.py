@@ -39,6 +39,8 @@ FEWEST_SEEDS = 3
 """Below which a difference that is not shown may well be there: one cannot tell."""
 FLIPS = 20_000
 """Sign flips that are drawn where there are too many to count."""
+SEEN, UNSEEN = "with captions", "without captions"
+"""Languages that did and did not have captions in an arm's training."""
 OVERALL = ""
 """The task of a contrast that is over all tasks."""
 
@@ -83,6 +85,10 @@ class Contrast:
     by_family: SignFlip
     families: Mapping[str, Group]
     """Of the mean over tasks; {} for single tasks."""
+    captioned: Mapping[str, Group]
+    """The same for `SEEN` and `UNSEEN` languages, {} where the arm was not shown captions."""
+    by_code: Mapping[str, float]
+    """Language -> mean difference over seeds and tasks."""
     missing: tuple[str, ...]
     """Tasks and seeds that only one of the two has in full, and that are left out."""
 
@@ -104,13 +110,18 @@ class Contrast:
 
 
 def contrasts(
-    about: About, rows: Sequence[ResultRow], asked: Sequence[tuple[str, str]] = (), *, over_arms: bool = False
+    about: About,
+    rows: Sequence[ResultRow],
+    asked: Sequence[tuple[str, str]] = (),
+    *,
+    over_arms: bool = False,
+    seen: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Contrast, ...]:
     """Each arm against the baseline and each pair of arms `asked` for: first the mean over tasks, then every task.
 
     Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
-    tasks are corrected for the number of arms too. Raises UsageError for arms that do not exist, and what
-    `viaduct.report.table.build` raises for rows that cannot be compared.
+    tasks are corrected for the number of arms too. `seen`: arm -> languages with captions in its training. Raises
+    UsageError for arms that do not exist, and as `viaduct.report.table.build` for rows that cannot be compared.
     """
     scores = _scores(comparable(about, rows))
     for name in (name for pair in asked for name in pair):
@@ -118,14 +129,18 @@ def contrasts(
             raise unknown("arm", name, about.arms)
     plain = [(arm, BASELINE) for arm in about.arms if arm != BASELINE and BASELINE in about.arms]
     others = [pair for pair in dict.fromkeys(asked) if pair not in plain]
-    return tuple(one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about), over_arms))
+    return tuple(
+        one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen or {}), over_arms)
+    )
 
 
-def _of_pairs(pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About) -> list[Contrast]:
+def _of_pairs(
+    pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About, seen: Mapping[str, Sequence[str]]
+) -> list[Contrast]:
     found = []
     for arm, against in pairs:
         mine, theirs = scores.get(arm, {}), scores.get(against, {})
-        whole = _contrast((arm, against), OVERALL, mine, theirs)
+        whole = _contrast((arm, against), OVERALL, mine, theirs, seen.get(arm))
         single = [
             _contrast((arm, against), task, {task: mine[task]}, {task: theirs[task]})
             for task in about.tasks
@@ -165,7 +180,9 @@ def _scores(rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str
     return found
 
 
-def _contrast(pair: tuple[str, str], task: str, mine: Scores, theirs: Scores) -> Contrast | None:
+def _contrast(
+    pair: tuple[str, str], task: str, mine: Scores, theirs: Scores, seen: Sequence[str] | None = None
+) -> Contrast | None:
     """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
     codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
     codes = {name: found for name, found in codes.items() if found}
@@ -196,7 +213,11 @@ def _contrast(pair: tuple[str, str], task: str, mine: Scores, theirs: Scores) ->
         detectable=None if estimate is None else minimal_detectable_effect(statistics.stdev(by_seed), len(seeds)),
         by_language=sign_flip(differences, draws=FLIPS),
         by_family=sign_flip(differences, by_family=True, families=families, draws=FLIPS),
-        families=_groups(sides, weights, families, differences) if task == OVERALL else {},
+        families=_groups(sides, weights, differences, families) if task == OVERALL else {},
+        captioned=_groups(sides, weights, differences, {code: SEEN if code in seen else UNSEEN for code in weights})
+        if seen
+        else {},
+        by_code=differences,
         missing=(
             *(name for name in dict.fromkeys((*mine, *theirs)) if name not in codes),
             *(f"seed {seed}" for seed in every if seed not in seeds),
@@ -244,15 +265,15 @@ def _only(side: Mapping[Run, Mapping[str, float]], codes: Mapping[str, float]) -
 def _groups(
     sides: tuple[Mapping[Run, Mapping[str, float]], ...],
     weights: Mapping[str, float],
-    families: Mapping[str, str],
     differences: Mapping[str, float],
+    group_of: Mapping[str, str],
 ) -> dict[str, Group]:
-    """Family -> the difference in its languages, weighing as in the whole."""
+    """Group -> the difference in its languages, weighing as in the whole."""
     found = {}
-    for family in dict.fromkeys(families.values()):
-        own = {code: weight for code, weight in weights.items() if families[code] == family}
-        estimate = _estimate(sides, own, families)
-        found[family] = Group(
+    for group in dict.fromkeys(group_of.values()):
+        own = {code: weight for code, weight in weights.items() if group_of[code] == group}
+        estimate = _estimate(sides, own, {code: _family(code) for code in own})
+        found[group] = Group(
             mean=sum(weight * differences[code] for code, weight in own.items()) / sum(own.values()),
             interval=None if estimate is None else (estimate.low, estimate.high),
             languages=tuple(own),
@@ -329,10 +350,10 @@ def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
         )
         if one.task == OVERALL:
             empty = dict.fromkeys(listed[-1])
-            for family, group in one.families.items():
+            for name, group in (*one.families.items(), *one.captioned.items()):
                 low, high = group.interval or (None, None)
                 numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
-                listed.append({**empty, **common, "family": family, **numbers})
+                listed.append({**empty, **common, "family": name, **numbers})
     return listed
 
 

@@ -8,7 +8,7 @@ than three stage seeds with three fine-tuning seeds each.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.bootstrap import LANGUAGE, Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
@@ -51,7 +51,8 @@ def raises_scores(evidence: Evidence) -> Finding:
 
 def because_of_images(evidence: Evidence) -> Finding:
     """Q2: supported when a stage that raises the score (as in Q1) is above each of its three controls; contradicted
-    when every such stage is below one of them, or within half a point of one."""
+    when every such stage is below one of them, or within half a point of one. Nothing is said of a stage that is not
+    shown to use its images, nor where a control of it is."""
     risen = _above_zero({role: _contrast(evidence, role, NONE) for role in _stages(evidence)})
     if not risen:
         raise UndecidedError("no image stage is shown to raise the score, so there is no rise to explain")
@@ -62,11 +63,26 @@ def because_of_images(evidence: Evidence) -> Finding:
         explained = explained or all(one.low > 0 for one in found.values())
         refuted = refuted and any(_no_gain(one) for one in found.values())
     why = f"{'; '.join(words)}; {basis(evidence)}"
+    if doubt := _doubts(evidence, risen):
+        raise UndecidedError(f"{doubt}; {why}")
     if explained:
         return Finding("supported", why)
     if refuted:
         return Finding("contradicted", why)
     raise UndecidedError(why)
+
+
+def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
+    """Why these stages' scores say nothing about images, in words; "" where they may."""
+    for role in stages:
+        arm = evidence.need(role)
+        if not evidence.image_used.get(arm, True):
+            return f"{arm} is not shown to use its images"
+        for control in CONTROLS:
+            other = evidence.need(f"{role}_{control}")
+            if evidence.image_used.get(other, False):
+                return f"{other} uses images that it should know nothing of"
+    return ""
 
 
 def unchanged_inference(evidence: Evidence) -> Finding:

@@ -68,6 +68,8 @@ class ForgettingLine:
     after: float | None
     worst: str
     """Language whose loss rose most; "" without replayed text."""
+    similarity: tuple[float, ...]
+    """By layer, embeddings first: linear CKA of states before and after; () without replayed text."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _forgetting(retained: Sequence[StageRetained]) -> tuple[ForgettingLine, ...]
                 before=fmean(fmean(one.retained.before.values()) for one in members) if codes else None,
                 after=fmean(fmean(one.retained.after.values()) for one in members) if codes else None,
                 worst=max(codes, key=rise.__getitem__) if codes else "",
+                similarity=tuple(map(fmean, zip(*(one.retained.similarity for one in members), strict=True))),
             )
         )
     return tuple(lines)

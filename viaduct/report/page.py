@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,6 +20,7 @@ from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report import images as image_evidence
+from viaduct.report.associations import Association, associations
 from viaduct.report.claims import ClaimLine
 from viaduct.report.contrast import ROLES
 from viaduct.report.contrasts import Contrast
@@ -75,7 +76,9 @@ def write(
     spent = spending.build(about, costs)
     directory.mkdir(parents=True, exist_ok=True)
     heat_maps = _heat_maps(tables)
-    differences = tested.contrasts(about, rows, (*about.compare, *compare))
+    seen = {one.arm: one.use.seen_languages for one in evidence.images}
+    differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
+    associated = associations(differences, seen)
     matrices = _matrices(differences)
     drawings = {
         "differences": _differences(tables),
@@ -83,7 +86,8 @@ def write(
         "cost": _cost(spent),
     }
     _write_figures(directory, (*heat_maps, *matrices, *filter(None, drawings.values())))
-    export.write_all(directory, about, (rows, costs), tables, spent, {"contrasts": tested.lines(differences)})
+    more = {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]}
+    export.write_all(directory, about, (rows, costs), tables, spent, more)
     images = image_evidence.build(evidence.images, evidence.retained)
     (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
     if images is not None and images.lines:
@@ -100,8 +104,11 @@ def write(
         tested=_tested(differences),
         contrasts=differences,
         matrices=matrices,
+        captioned=[one for one in differences if one.captioned],
+        associations=_by_pair(associated),
+        traits=tuple(dict.fromkeys(one.trait for one in associated)),
         repeated=any(one.estimate is not None for one in differences),
-        claims=_claims(about, rows, directory),
+        claims=_claims(about, rows, images, directory),
         roles=ROLES,
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
@@ -126,10 +133,14 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     return [name for name in names if "recall" not in name or name.endswith("_1")]
 
 
-def _claims(about: About, rows: Sequence[ResultRow], directory: Path) -> tuple[ClaimLine, ...]:
+def _claims(
+    about: About, rows: Sequence[ResultRow], images: image_evidence.Images | None, directory: Path
+) -> tuple[ClaimLine, ...]:
     """Every claim with its verdict, written as `claims.json`; () for the page where no arm but the baseline has a
     role."""
-    judged = claims.section(about, rows, about.roles or None)
+    lines = images.lines if images is not None else ()
+    used = {line.arm: line.used for line in lines if line.used is not None}
+    judged = claims.section(about, rows, about.roles or None, image_used=used)
     export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     return judged if any(role != BASELINE for role in about.roles.values()) else ()
 
@@ -224,6 +235,14 @@ def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
         for whole in found
         if whole.task == tested.OVERALL
     ]
+
+
+def _by_pair(found: Sequence[Association]) -> list[tuple[tuple[str, str], dict[str, Association]]]:
+    """(arm, against) with what goes with their difference, by trait."""
+    pairs: dict[tuple[str, str], dict[str, Association]] = {}
+    for one in found:
+        pairs.setdefault((one.arm, one.against), {})[one.trait] = one
+    return list(pairs.items())
 
 
 def _pair(one: Contrast) -> tuple[str, str]:

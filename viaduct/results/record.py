@@ -144,6 +144,8 @@ class Retained(Record):
     after: dict[str, float]
     head: str
     """Where the masked-LM head was from; "" without one."""
+    similarity: tuple[float, ...] = ()
+    """By layer, embeddings first: linear CKA of states before and after on the same text; () without `replay`."""
 
 
 class StageRetained(Record):

@@ -296,6 +296,7 @@ class Joint:
             before={} if self.replayed is None else self.replayed.before,
             after={} if self.replayed is None else self.replayed.losses(self.model.eval()),
             head=self.head_origin,
+            similarity=() if self.replayed is None else self.replayed.similarity(self.model),
         )
         self._save(encoder, state, retained)
         flops = 3 * forward_flops(encoder, state.tokens, state.squares)

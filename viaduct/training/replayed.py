@@ -1,6 +1,6 @@
 """Replayed text: masked LM on plain text of many languages beside every step of a stage, and what was forgotten of it.
 
-Shape letters: B sequences, L tokens, M masked positions, V vocabulary.
+Shape letters: N compared tokens, B sequences, L tokens, M masked positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
-from viaduct.models.encoder import encode_batch
+from viaduct.models.encoder import encode_batch, encode_layers, num_layers
 from viaduct.models.joint import JointModel
 from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import derived_seed, seed_all
@@ -29,6 +29,8 @@ from viaduct.training.order import Order
 from viaduct.training.retention import Former
 from viaduct.training.text import draw, join, packed
 
+COMPARED_TOKENS = 50
+"""Tokens of each language whose states before and after are compared."""
 HELD_OUT_LINES = 40
 """Lines per language, after those that may be replayed, on which forgetting is measured."""
 
@@ -58,11 +60,13 @@ class Replayed:
         self.retention = Retention()
         self.former: Former | None = None
         self.before: dict[str, float] = {}
+        self.states_before: list[torch.Tensor] = []
 
     def begin(self, model: JointModel, retention: Retention, former: Former | None) -> None:
-        """Nothing; notes the losses before the stage and what the encoder is held to."""
+        """Nothing; notes losses and states before the stage and what the encoder is held to."""
         self.retention, self.former = retention, former
         self.before = self.losses(model.eval())
+        self.states_before = self.states(model)
 
     def batch(self, step: int, pad_id: int) -> Batch:
         """The text beside this step."""
@@ -96,10 +100,35 @@ class Replayed:
             found[code] = float(summed) / max(1, len(hidden_MD))
         return found
 
+    @torch.inference_mode()
+    def states(self, model: JointModel) -> list[torch.Tensor]:
+        """hidden_ND of every layer, embeddings first: a few tokens of each language, on text that is not replayed."""
+        layers = range(num_layers(model.encoder) + 1)
+        device = next(model.parameters()).device
+        found: list[list[torch.Tensor]] = [[] for _ in layers]
+        for encoded in self.held.values():
+            batch = collate(encoded, np.arange(min(len(encoded), COMPARED_TOKENS)), self.pad_id).to(device)
+            real_BL = torch.ones_like(batch.ids_BL, dtype=torch.bool) if batch.mask_BL is None else batch.mask_BL.bool()
+            for own, hidden_BLD in zip(found, encode_layers(model.encoder, batch, layers), strict=True):
+                own.append(hidden_BLD[real_BL][:COMPARED_TOKENS].float().cpu())
+        return [torch.cat(own) for own in found]
+
+    def similarity(self, model: JointModel) -> tuple[float, ...]:
+        """Linear CKA of the states before the stage and now, by layer, embeddings first."""
+        return tuple(map(linear_cka, self.states_before, self.states(model.eval())))
+
     def _masked(self, batch: Batch) -> tuple[Batch, torch.Tensor]:
         place = batch.ids_BL.device
         masked_BL, chosen_BL = self.masking(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
         return replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place)
+
+
+def linear_cka(x_ND: torch.Tensor, y_ND: torch.Tensor) -> float:
+    """How alike two sets of states of the same N tokens are, up to rotation and scale: 1 the same, near 0 unrelated
+    where N is well above D (arXiv 1905.00414, section 3)."""
+    x_ND, y_ND = (one.double() - one.double().mean(0) for one in (x_ND, y_ND))
+    shared = (x_ND.T @ y_ND).square().sum()
+    return float(shared / ((x_ND.T @ x_ND).norm() * (y_ND.T @ y_ND).norm()))
 
 
 def _divergence(model: JointModel, former: Former, hidden_MD: torch.Tensor, former_MD: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,62 @@
+"""Traits of languages and differences: ranks by brute force, known correlations, and what is not shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_records import make_run
+
+from viaduct.languages import CC100_GIB, LANGUAGES, XTREME
+from viaduct.report.associations import SEEN, associations
+from viaduct.report.contrasts import contrasts
+
+
+def contrast(**by_code):
+    run = make_run(tasks=("xnli",))
+    one = next(one for one in contrasts(run.about, run.rows) if one.arm == "snli-mnli" and not one.task)
+    return replace(one, by_code=by_code)
+
+
+def found(by_code, seen=None):
+    return {one.trait: one for one in associations([contrast(**by_code)], seen or {})}
+
+
+def ranks(values):
+    return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=8, max_size=12).filter(lambda values: len(set(values)) > 1))
+def test_it_is_the_correlation_of_ranks(values):
+    codes = [code for code in XTREME if code in CC100_GIB][: len(values)]
+    by_code = dict(zip(codes, map(float, values), strict=True))
+    expected = np.corrcoef(ranks(list(by_code.values())), ranks([CC100_GIB[code] for code in codes]))[0, 1]
+    one = found(by_code)["text in CC-100"]
+    assert one.rho == pytest.approx(expected, abs=1e-12)
+    assert one.low <= one.high and one.languages == len(codes)
+
+
+def test_what_grows_with_the_amount_of_text_is_found():
+    codes = [code for code in XTREME if code in CC100_GIB]
+    one = found({code: -CC100_GIB[code] for code in codes})["text in CC-100"]
+    assert one.rho == pytest.approx(-1) and one.high == pytest.approx(-1)
+
+
+def test_captions_in_training_are_a_trait_of_the_arm():
+    by_code = {code: 1.0 + (code in ("de", "fr", "sw")) for code in ("de", "fr", "sw", "zh", "th", "ur", "vi")}
+    assert found(by_code, {"snli-mnli": ("de", "fr", "sw")})[SEEN].rho == pytest.approx(1)
+    assert SEEN not in found(by_code, {"other": ("de",)})
+    assert SEEN not in found(by_code, {"snli-mnli": tuple(by_code)}), "all the same"
+
+
+def test_few_languages_are_not_correlated():
+    assert found({"de": 1.0, "fr": 2.0, "zh": 3.0}) == {}
+
+
+def test_every_language_of_xtreme_but_yoruba_has_its_amount_of_text():
+    assert set(XTREME) - set(CC100_GIB) == {"yo"}
+    assert set(CC100_GIB) <= set(LANGUAGES)

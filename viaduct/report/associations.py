@@ -1,0 +1,105 @@
+"""What goes with a larger difference in a language: captions in training, script, kinship to English, amount of text.
+
+Spearman's rank correlation over the languages of a contrast, with a 95 % percentile interval from resampling languages.
+Trained models are taken as they are, traits go together (a language far from English also tends to have less text), and
+nothing is corrected for their number: this is where to look, not a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viaduct.languages import CC100_GIB, LANGUAGES
+from viaduct.report.contrasts import OVERALL, Contrast
+
+FEWEST = 6
+"""Languages below which no correlation is shown."""
+DRAWS = 2_000
+
+GERMANIC = ("Germanic",)
+INDO_EUROPEAN = ("Germanic", "Romance", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan")
+
+
+@dataclass(frozen=True)
+class Association:
+    """One trait of languages and the difference of two arms."""
+
+    arm: str
+    against: str
+    trait: str
+    rho: float
+    low: float
+    high: float
+    languages: int
+    """Those whose trait is known."""
+
+
+def _latin(code: str) -> float | None:
+    return float(LANGUAGES[code].script == "Latn") if code in LANGUAGES else None
+
+
+def _kinship(code: str) -> float | None:
+    if code not in LANGUAGES:
+        return None
+    family = LANGUAGES[code].family
+    return 2.0 if family in GERMANIC else 1.0 if family in INDO_EUROPEAN else 0.0
+
+
+TRAITS: Mapping[str, Callable[[str], float | None]] = {
+    "Latin script": _latin,
+    "kin of English": _kinship,
+    "text in CC-100": CC100_GIB.get,
+}
+"""Trait -> its value in a language, larger for more of it; None where it is not known."""
+SEEN = "captions in training"
+
+
+def associations(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]]) -> tuple[Association, ...]:
+    """For each arm's mean over tasks, each trait that is not the same in all languages.
+
+    `seen`: arm -> languages with captions in its training. () with one seed, and with fewer than six languages.
+    """
+    listed = []
+    for one in found:
+        if one.task != OVERALL or one.estimate is None:
+            continue
+        traits = dict(TRAITS)
+        if one.arm in seen:
+            traits[SEEN] = frozenset(seen[one.arm]).__contains__
+        for trait, value in traits.items():
+            known = {code: number for code in one.by_code if (number := value(code)) is not None}
+            if len(known) < FEWEST or len(set(known.values())) == 1:
+                continue
+            x_N = np.array(list(known.values()), dtype=float)
+            y_N = np.array([one.by_code[code] for code in known])
+            listed.append(Association(one.arm, one.against, trait, *_with_interval(x_N, y_N), len(known)))
+    return tuple(listed)
+
+
+def _with_interval(x_N: NDArray[np.float64], y_N: NDArray[np.float64]) -> tuple[float, float, float]:
+    """(rho, low, high); draws in which either is constant say nothing and are left out."""
+    rng = np.random.default_rng(0)
+    drawn_SN = rng.integers(0, len(x_N), (DRAWS, len(x_N)))
+    rhos = _correlation(_ranks(x_N[drawn_SN]), _ranks(y_N[drawn_SN]))
+    low, high = np.nanquantile(rhos, (0.025, 0.975))
+    return float(_correlation(_ranks(x_N[None]), _ranks(y_N[None]))[0]), float(low), float(high)
+
+
+def _ranks(values_SN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks in each row; equal values share the mean of theirs."""
+    below = (values_SN[:, :, None] > values_SN[:, None, :]).sum(2)
+    equal = (values_SN[:, :, None] == values_SN[:, None, :]).sum(2)
+    ranks: NDArray[np.float64] = below + (equal + 1) / 2
+    return ranks
+
+
+def _correlation(x_SN: NDArray[np.float64], y_SN: NDArray[np.float64]) -> NDArray[np.float64]:
+    x_SN, y_SN = (one - one.mean(1, keepdims=True) for one in (x_SN, y_SN))
+    spread = np.sqrt((x_SN**2).sum(1) * (y_SN**2).sum(1))
+    with np.errstate(invalid="ignore"):
+        rho: NDArray[np.float64] = np.where(spread > 0, (x_SN * y_SN).sum(1) / spread, np.nan)
+    return rho
