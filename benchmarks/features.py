@@ -34,6 +34,7 @@ from safetensors.numpy import save_file
 
 from viaduct.encode.features import Features, build_features
 from viaduct.encode.shards import Shards
+from viaduct.measure.probe import device
 from viaduct.models.towers import load_tower
 from viaduct.rows import Picture
 
@@ -199,8 +200,11 @@ def main() -> None:
         "images": options.images,
         "rows": options.rows,
         "threads": options.threads,
-        "device": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "pillow", "safetensors")},
+        "device": device(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "transformers", "numpy", "pillow", "safetensors")},
+        },
         "quick": options.quick,
         "total_seconds": time.monotonic() - started,
     }

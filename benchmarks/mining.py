@@ -175,6 +175,8 @@ def _print(
     different: dict[str, float],
     seconds: float,
 ) -> None:
+    from viaduct.measure.probe import device  # here, so that a measurement's memory has none of it
+
     shape = f"{options.sentences}x{options.sentences}x{options.width}"
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")
     ratios, cpu_ratios = {}, {}
@@ -196,8 +198,11 @@ def _print(
         "different_neighbours": different,
         "samples": samples,
         "threads": options.threads,
-        "device": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "numpy", "faiss-cpu")},
+        "device": device(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "faiss-cpu")},
+        },
         "quick": options.quick,
         "total_seconds": seconds,
     }

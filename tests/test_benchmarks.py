@@ -124,3 +124,29 @@ def test_scaling_runs_every_stage_at_every_size() -> None:
         assert last["ratios"][f"{kind}/cpu_seconds_16x_over_4x"] == pytest.approx(growth)
         assert last["rows"][f"{kind}/16"] == pytest.approx(16 * last["rows"][f"{kind}/1"], rel=0.1)
     assert all(one > 0 for one in last["peak_mib"].values())
+
+
+def test_a_mixture_is_timed_on_the_very_batches_of_its_members() -> None:
+    options = ["--shapes", "2x32", "--repetitions", "1", "--same-process"]
+    command = [sys.executable, str(BENCHMARKS / "mixture.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("single stages ") for line in lines)
+    last = json.loads(lines[-1])
+    key, members = "mixture_2x32", ("pairs", "tags", "spans", "choices")
+    for ratios, samples in (("ratios", "samples"), ("cpu_ratios", "cpu_samples")):
+        for group in ("single_task", "single_task_union"):
+            expected = last[samples][f"{key}/mixture"][0] / last[samples][f"{key}/{group}"][0]
+            assert last[ratios][f"{key}/{group}"] == pytest.approx(expected)
+    (mixed,) = last["steps"][f"{key}/mixture"]
+    for member in members:
+        (alone,) = last["steps"][f"{key}/{member}"]
+        batches = [(step["own"], step["tokens"]) for step in mixed if step["member"] == member]
+        assert batches == [(step["own"], step["tokens"]) for step in alone] and len(batches) > 1
+    rows = last["embedding_rows"]
+    assert {rows[f"{key}/{member}+union"] for member in members} == {rows[f"{key}/mixture"]}
+    assert all(rows[f"{key}/{member}"] < rows[f"{key}/mixture"] for member in members)
+    timed = sum(step["seconds"] for step in mixed if step["own"])
+    assert last["samples"][f"{key}/mixture"][0] == pytest.approx(timed)
+    assert last["threads"] == 1 and last["versions"]["torch"] and last["device"]

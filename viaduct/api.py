@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import cache_directory, default_data, default_store, free_bytes, run_directory
+from viaduct.paths import default_data, default_store, run_directory
 from viaduct.results.predictions import holds_predictions, score_predictions
-from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.scores import Scores
 from viaduct.results.store import State, Store
 from viaduct.results.submission import score_folder
-from viaduct.runs import collect, estimate, execute
+from viaduct.runs import collect, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
-from viaduct.runs.census import Census
-from viaduct.runs.check import repeated
 from viaduct.runs.display import BarDisplay, Display, PlainDisplay
-from viaduct.runs.estimate import Estimate
 from viaduct.runs.execute import Options
-from viaduct.runs.fingerprint import Identity, identities
-from viaduct.runs.forecast import shape_of
-from viaduct.runs.grid import Plan, outline, require_data
-from viaduct.runs.overlap import Overlap, overlaps, require_none, said
+from viaduct.runs.grid import require_data
+from viaduct.runs.overlap import require_none
+from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
 from viaduct.runs.processes import Silent, beside
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
@@ -40,31 +35,6 @@ from viaduct.tasks.card import Task
 
 if TYPE_CHECKING:
     from viaduct.miniature.world import Manifest
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A recipe checked and expanded, with what the store already holds."""
-
-    plan: Plan
-    identities: Mapping[str, Identity]
-    """{} where data are missing."""
-    states: Mapping[str, State]
-    estimates: Mapping[str, Estimate]
-    data: tuple[DataNote, ...]
-    data_folder: Path
-    store: Store
-    free_bytes: int
-    """On the store's disk."""
-    need_bytes: int | None
-    """What the stages that are not done will need there, about; None when the encoder's size is unknown."""
-    flops: float | None
-    """Of the stages that are not done, about; None when the encoder's shape is unknown."""
-    seconds: float | None
-    """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
-    census: Census
-    overlaps: tuple[Overlap, ...]
-    """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
 
 
 @dataclass(frozen=True)
@@ -97,44 +67,7 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
     files, or StoreError (a directory holds another experiment).
     """
     recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
-    data, store = _data_folder(data), store or default_store()
-    census = Census(data.resolve(), cache_directory(store) / "census.json" if store.is_dir() else None)
-    expanded = outline(recipe, data.resolve(), census)
-    found = {} if expanded.missing else identities(expanded, data.resolve())
-    kept = Store(store)
-    if not expanded.missing:
-        execute.check_store(kept, expanded, found)
-    notes, forecast = collect.data_notes(expanded, census), estimate.estimates(expanded, census)
-    shared = _overlaps(expanded, data.resolve(), store, census)
-    census.save()
-    states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
-    waiting = [path for path, state in states.items() if state != "done"]
-    spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}
-    pace = estimate.pace(expanded, forecast, spent)
-    weight = sum(forecast[path].weight for path in waiting)
-    shape = shape_of(expanded.recipe.encoder, expanded.recipe.revision)
-    return Planned(
-        plan=expanded,
-        identities=found,
-        states=states,
-        estimates=forecast,
-        data=notes,
-        data_folder=data.resolve(),
-        store=kept,
-        free_bytes=free_bytes(store),
-        need_bytes=estimate.disk_need(expanded, waiting),
-        flops=None if shape is None else weight * shape.token_flops,
-        seconds=None if pace is None else pace * weight,
-        census=census,
-        overlaps=shared,
-    )
-
-
-def _overlaps(expanded: Plan, data: Path, store: Path, census: Census) -> tuple[Overlap, ...]:
-    if expanded.missing or expanded.recipe.miniature:
-        return ()
-    memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
-    return overlaps(expanded.recipe, data, census=census, memory=memory)
+    return plan_recipe(recipe, _data_folder(data).resolve(), store or default_store())
 
 
 def run(
@@ -162,14 +95,14 @@ def run(
     require_data(planned.plan, planned.data_folder)
     if not allow_overlap:
         require_none(planned.overlaps, planned.plan.recipe)
-    _check_disk(planned)
+    require_space(planned)
     record = collect.run_record(
         planned.plan,
         planned.identities,
         planned.census,
         command=command or " ".join(sys.argv),
         versions=execute.versions(),
-        remarks=_remarks(planned),
+        remarks=remarks(planned),
     )
     directory = collect.save_run(planned.store, record)
     console = console or Console(stderr=True)
@@ -398,27 +331,3 @@ def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
             fix=f"use one of: {', '.join(known)}" if known else "start one with `viaduct run`, or name its --store",
         )
     return directory, Store(root)
-
-
-def warnings(planned: Planned) -> tuple[str, ...]:
-    """What a person should know before trusting the numbers: counts that differ, arms and languages left out,
-    substitutions, rows and tasks that are both trained and evaluated on."""
-    expanded = planned.plan
-    lines = [] if expanded.recipe.miniature else list(differing_counts(planned.data))
-    lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
-    lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
-    lines += [one.words() for one in expanded.recipe.substitutions]
-    return tuple(f"note: {line}" for line in (*lines, *_remarks(planned)))
-
-
-def _remarks(planned: Planned) -> tuple[str, ...]:
-    return (*repeated(planned.plan.recipe), *said(planned.overlaps))
-
-
-def _check_disk(planned: Planned) -> None:
-    if planned.need_bytes is not None and planned.need_bytes > planned.free_bytes:
-        raise StoreError(
-            f"the disk of {planned.store.root} has {planned.free_bytes / 1e9:.1f} GB free,"
-            f" and the stages to do need about {planned.need_bytes / 1e9:.1f} GB",
-            fix="make room, or name a --store on another disk",
-        )

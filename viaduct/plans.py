@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from viaduct.api import Planned, warnings
 from viaduct.results.record import DataNote
 from viaduct.runs.check import listed
 from viaduct.runs.display import in_words
 from viaduct.runs.forecast import DEVICES
+from viaduct.runs.planned import Planned, warnings
 from viaduct.runs.rows import source_of
 from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
 from viaduct.tables import table

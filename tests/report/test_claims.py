@@ -15,6 +15,7 @@ from viaduct.report import claims
 from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS, MeasuredInference
 from viaduct.report.page import write
 from viaduct.results.record import DataNote
+from viaduct.tasks.registry import TASKS
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
 CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))
@@ -134,6 +135,11 @@ def test_c18_c19_cards(claim, name):
     silent = [replace(card, title="?") if card.name == name else card for card in cards()]
     assert verdict(claim, about(["none"]), cards=silent) == "cannot tell"
     assert verdict(claim, about(["none"]), cards=[card for card in cards() if card.name != name]) == "cannot tell"
+
+
+def test_c18_c19_are_supported_by_the_cards_of_the_package():
+    for claim in ("C18", "C19"):
+        assert verdict(claim, about(["none"]), cards=TASKS) == "supported"
 
 
 def test_c20_phases():

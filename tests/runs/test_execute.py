@@ -21,7 +21,7 @@ from small_world import recipe
 from viaduct import api
 from viaduct.errors import StoreError, TransientError, UsageError
 from viaduct.results.store import Store
-from viaduct.runs import execute
+from viaduct.runs import execute, planned
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Recipe, Target, Training
 from viaduct.runs.stage import Context, Spent
@@ -178,7 +178,7 @@ def test_a_full_disk_is_said_plainly(world: Path, tmp_path: Path, monkeypatch: p
     replace(monkeypatch, fill)
     with pytest.raises(StoreError, match="is full"):
         go(SMALL, world, tmp_path / "store")
-    monkeypatch.setattr(api, "free_bytes", lambda store: 1000)
+    monkeypatch.setattr(planned, "free_bytes", lambda store: 1000)
     with pytest.raises(StoreError, match="need about"):
         go(SMALL, world, tmp_path / "store")
 

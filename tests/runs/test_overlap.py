@@ -74,6 +74,46 @@ def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: 
     assert [one for one, _ in found.examples] == ["12", "13", "14", "15"]
 
 
+def test_rows_of_every_training_language_are_compared_with_their_own_language(world: Path) -> None:
+    arms = (
+        Intermediate(name="none"),
+        Intermediate(name="english", tasks=("quiz",)),
+        Intermediate(name="both", tasks=("quiz",), languages=("en", "de")),
+        Intermediate(name="german", tasks=("quiz",), languages=("de",)),
+    )
+    asked = recipe(intermediates=arms, targets=(Target(task="fruit"),))
+    change(world, "fruit/test-de.tsv", {5: "5\tDE context 1\tof train\tno", 6: "6\ten context 1 of train\t.\tno"})
+    change(world, "fruit/test-sw.tsv", {5: "5\tde context 1\tof train\tno"})
+    change(world, "quiz/train-de.tsv", {4: "4\tde context 1\twhich?\tcontext", 9: "9\tof train\twhich?\ttrain"})
+    assert overlaps(asked, world) == ()
+    pairs = recipe(
+        intermediates=tuple(arm.model_copy(update={"tasks": ("berry",)} if arm.tasks else {}) for arm in arms),
+        targets=(Target(task="fruit"),),
+    )
+    change(world, "berry/train-de.tsv", {4: "4\tde context 1\tof train\tyes", 9: "9\tx\ty\tno"})
+    change(world, "berry/train-en.tsv", {7: "7\ten context 1 of train\t.\tyes"})
+    english, german = overlaps(pairs, world)
+    assert (english.spoken, english.language, english.arms) == ("en", "de", ("english", "both"))
+    assert (german.spoken, german.language, german.arms) == ("de", "de", ("both", "german"))
+    assert (german.rows, german.of_rows, german.evaluated, german.examples) == (1, 40, 1, (("4", "5"),))
+    assert "1 of 40 rows of berry train de are in fruit test de" in german.words()
+    assert said((english, german)) == (
+        "rows of berry train are evaluated in fruit test: de 1 of 40",
+        "rows of berry train de are evaluated in fruit test: de 1 of 40",
+    )
+    assert blocking((english, german), pairs) == (english, german)
+
+
+def test_an_arm_without_english_is_not_said_to_train_on_english_rows(world: Path) -> None:
+    arms = (Intermediate(name="none"), Intermediate(name="german", tasks=("fruit",), languages=("de",)))
+    change(world, "berry/test-de.tsv", {0: "0\ten train 0\tsecond 1\tno", 1: "1\ten dev 0\tsecond 1\tno"})
+    berry = recipe(intermediates=arms, targets=(Target(task="twins"), Target(task="berry", languages=("de",))))
+    found = overlaps(berry, world)
+    assert {(one.split, one.spoken) for one in found} == {("train", "en"), ("dev", "en")}, "berry is trained on fruit"
+    change(world, "twins/test-de.tsv", {5: "5\tde 5\ten train 3second 6"})
+    assert [one.target for one in overlaps(berry, world)] == ["berry", "berry"]
+
+
 def test_retrieval_has_intermediate_tasks_only(world: Path) -> None:
     assert overlaps(recipe(targets=(Target(task="twins"),)), world) == ()
 

@@ -92,7 +92,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _effect(
         "C10",
-        "TyDiQA gains after many intermediate tasks",
+        "TyDiQA gains consistently after many intermediate tasks",
         "differences above 0 after Holm, for more than half of the intermediate tasks",
         effect_claims.tydiqa,
         _SEVERAL,
@@ -101,7 +101,7 @@ CLAIMS: tuple[Claim, ...] = (
     _effect(
         "C11",
         "XNLI does not gain",
-        "TOST around 0, margin half a point, for every intermediate task",
+        "the upper of the two tests of TOST around 0, margin half a point, for every intermediate task",
         effect_claims.xnli,
         _SEVERAL,
         "from memory",

@@ -26,9 +26,10 @@ from viaduct.runs.spec import Recipe
 from viaduct.runs.texts import text_key
 from viaduct.tasks.registry import task as card_of
 
+ENGLISH = "en"
 EXAMPLES = 5
 """Pairs of ids that are given per overlap."""
-COMPARISON = 2
+COMPARISON = 3
 """Raised with every change that can change a count, so that remembered ones are not used."""
 
 _Keys = np.ndarray[Any, np.dtype[np.uint64]]
@@ -42,6 +43,8 @@ class Overlap(Record):
     task: str
     split: str
     """What is trained on: "train", or "dev", on which checkpoints are chosen."""
+    spoken: str
+    """Language of the training rows."""
     target: str
     target_split: str
     language: str
@@ -54,12 +57,17 @@ class Overlap(Record):
     examples: tuple[tuple[str, str], ...]
     """(id of a training row, id of an evaluation row), the first few."""
 
+    @property
+    def training(self) -> str:
+        """What is trained on, in words: "mnli train", or "mnli train de"."""
+        return f"{self.task} {self.split}" + ("" if self.spoken == ENGLISH else f" {self.spoken}")
+
     def words(self) -> str:
         """The overlap in words, for messages."""
         share = f"{self.evaluated:,} of {self.of_evaluated:,}"
         ids = ", ".join(one for one, _ in self.examples)
         return (
-            f"{self.rows:,} of {self.of_rows:,} rows of {self.task} {self.split} are in {self.target}"
+            f"{self.rows:,} of {self.of_rows:,} rows of {self.training} are in {self.target}"
             f" {self.target_split} {self.language} ({share} rows there), for example {ids}"
         )
 
@@ -90,13 +98,13 @@ def require_none(found: Iterable[Overlap], recipe: Recipe) -> None:
 
 def said(found: Iterable[Overlap]) -> tuple[str, ...]:
     """One line per training split and evaluation set, with what is shared in each language."""
-    groups: dict[tuple[str, str, str, str], list[Overlap]] = {}
+    groups: dict[tuple[str, str, str], list[Overlap]] = {}
     for one in found:
-        groups.setdefault((one.task, one.split, one.target, one.target_split), []).append(one)
+        groups.setdefault((one.training, one.target, one.target_split), []).append(one)
     return tuple(
-        f"rows of {task} {split} are evaluated in {target} {target_split}: "
+        f"rows of {training} are evaluated in {target} {target_split}: "
         + ", ".join(f"{one.language} {one.evaluated:,} of {one.of_evaluated:,}" for one in members)
-        for (task, split, target, target_split), members in groups.items()
+        for (training, target, target_split), members in groups.items()
     )
 
 
@@ -105,9 +113,11 @@ def overlaps(
 ) -> tuple[Overlap, ...]:
     """What the recipe both trains on and evaluates on, in the order of its targets, their languages and its arms.
 
-    Compared are, after substitution, the English train and dev rows of every intermediate task with all targets, and
-    those that a target is trained on with that target; evaluation rows are those of the target's split in every
-    language that is predicted. `memory` is a JSON file in which comparisons are remembered by the files' content.
+    Compared are, after substitution, the train rows of every intermediate task, in the languages that its arms train
+    on, and its English dev rows with all targets, and the English ones that a target is trained on with that target.
+    Evaluation rows are those of the target's split in every language that is predicted; rows of other languages than
+    English are compared with those of their own. `memory` is a JSON file in which comparisons are remembered by the
+    files' content.
 
     Raises DataError for files that are missing or damaged.
     """
@@ -138,15 +148,16 @@ class _Comparison:
     def of(self, evaluated: Need) -> Iterator[Overlap]:
         """The overlaps with this evaluation set."""
         rows: tuple[Row, ...] = ()
-        for task, arms in _trained(self.recipe, evaluated[0]):
-            for trained in ((task, "train", "en"), (task, "dev", "en")):
-                key = self._identity(trained, evaluated)
-                if key not in self.known:
-                    rows = rows or self._rows(evaluated)
-                    self.known[key] = self._compare(trained, evaluated, rows)
-                one = self.known[key]
-                if one is not None:
-                    yield one.model_copy(update={"arms": arms})
+        for trained, arms in _trained(self.recipe, evaluated[0]).items():
+            if trained[2] not in (ENGLISH, evaluated[2]):
+                continue
+            key = self._identity(trained, evaluated)
+            if key not in self.known:
+                rows = rows or self._rows(evaluated)
+                self.known[key] = self._compare(trained, evaluated, rows)
+            one = self.known[key]
+            if one is not None:
+                yield one.model_copy(update={"arms": arms})
 
     def _rows(self, need: Need) -> tuple[Row, ...]:
         task, split, language = need
@@ -184,6 +195,7 @@ class _Comparison:
             arms=(),
             task=trained[0],
             split=trained[1],
+            spoken=trained[2],
             target=evaluated[0],
             target_split=evaluated[1],
             language=evaluated[2],
@@ -211,12 +223,18 @@ def _remembered(memory: Path | None) -> dict[str, Overlap | None]:
         return {}  # only a cache: a damaged one is written anew
 
 
-def _trained(recipe: Recipe, target: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(task, arms) that train an encoder which predicts this target."""
-    tasks = dict.fromkeys(name for arm in recipe.intermediates for name in arm.tasks)
+def _trained(recipe: Recipe, target: str) -> dict[Need, tuple[str, ...]]:
+    """What encoders that predict this target are trained on and chosen by -> the arms that have it."""
+    found: dict[Need, list[str]] = {}
     on = card_of(target).trained_on
-    for name in tasks if on is None else dict.fromkeys((*tasks, on)):
-        yield name, tuple(arm.name for arm in recipe.intermediates if name == on or name in arm.tasks)
+    for arm in recipe.intermediates:
+        needs = {(name, "train", code): None for name in arm.tasks for code in arm.languages}
+        needs |= {(name, "dev", ENGLISH): None for name in arm.tasks}
+        if on is not None:
+            needs |= {(on, split, ENGLISH): None for split in ("train", "dev")}
+        for need in needs:
+            found.setdefault(need, []).append(arm.name)
+    return {need: tuple(arms) for need, arms in found.items()}
 
 
 def _keys(rows: tuple[Row, ...]) -> _Keys:

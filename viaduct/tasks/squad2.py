@@ -14,7 +14,7 @@ from viaduct.tasks.squad import read_hub, read_official
 CARD = Task(
     name="squad2",
     version=1,
-    title="English question answering, with questions that have no answer (SQuAD v2.0)",
+    title="English questions about Wikipedia, some without an answer (SQuAD v2.0)",
     kind="span",
     languages=("en",),
     sources=(
