@@ -124,6 +124,10 @@ class Distillation:
             return None, "left out: the encoder has no masked-LM head"
         return head.requires_grad_(False).to(self.device), origin
 
+    def batch_at(self, step: int) -> Batch:
+        """The text of this step."""
+        return collate(self.encoded, self.order.batch(step), self.pad_id)
+
     def loss(self, _module: nn.Module, batch: Batch) -> torch.Tensor:
         """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
         if self.head is None or self.pupil.head is None:
@@ -166,7 +170,7 @@ class Distillation:
             Job(
                 model=self.pupil,
                 steps=count_steps(self.order, training),
-                batch_at=lambda step: collate(self.encoded, self.order.batch(step), self.pad_id),
+                batch_at=self.batch_at,
                 loss=self.loss,
                 evaluate=None,
                 training=training,
