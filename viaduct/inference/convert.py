@@ -94,7 +94,7 @@ def planned_engine(source: Trained, context: Context, work: PredictWork, limits:
         task=work.task,
         limits=limits,
     )
-    return (OnnxEngine if work.engine == "onnx" else OpenVINOEngine)(exported, context.threads)
+    return OnnxEngine(exported, context.threads) if work.engine == "onnx" else OpenVINOEngine(exported, context.threads)
 
 
 def _lines(context: Context, name: str, language: str) -> list[str]:

@@ -183,8 +183,8 @@ class Distillation:
         )
         after = self.distances()
         self._save(state, before, after)
-        squares = (state.tokens, state.squares)
-        flops = 3 * forward_flops(self.pupil.encoder, *squares) + forward_flops(self.teacher, *squares)
+        sums = (state.tokens, state.squares)
+        flops = 3 * forward_flops(self.pupil.encoder, *sums) + forward_flops(self.teacher, *sums)
         if self.head is not None:
             words = len(self.tokenizer) * width(self.teacher)
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
