@@ -9,7 +9,7 @@ student, which learned from two, loses less than the encoder that was cut.
 
 Command:   viaduct miniature build/miniature
            viaduct run recipes/compression_miniature.py --data build/miniature
-Cost:      minutes on one core after the pretraining, which it shares with recipes/demo.py; see docs/compression.md
+Cost:      minutes on one core after the pretraining, which it shares with recipes/demo.py
 """
 
 from demo import ENCODER, training
