@@ -21,7 +21,17 @@ from viaduct.runs.display import in_words
 from viaduct.runs.forecast import DEVICES
 from viaduct.runs.planned import Planned, warnings
 from viaduct.runs.rows import source_of
-from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.runs.stage import (
+    CompressWork,
+    DistilWork,
+    JointWork,
+    PredictWork,
+    PretrainWork,
+    ScoreWork,
+    Stage,
+    TrainWork,
+    Work,
+)
 from viaduct.tables import table
 
 ALIKE = 3
@@ -93,9 +103,8 @@ def groups(planned: Planned) -> list[Group]:
         source = next(iter(stage.inputs.values()), None)
         parent = None if source is None else of[source.path]
         users = frozenset(arms.get(stage.path, ()))
-        work = (
-            stage.work.model_copy(update={"seed": 0}) if isinstance(stage.work, TrainWork | JointWork) else stage.work
-        )
+        seeded = isinstance(stage.work, TrainWork | JointWork | DistilWork)
+        work = stage.work.model_copy(update={"seed": 0}) if seeded else stage.work
         key = (id(parent), f"{sorted(users)} {work.model_dump_json()}")
         if key not in known:
             known[key] = Group(work, users)
@@ -170,14 +179,28 @@ def _label(work: Work) -> str:
     if isinstance(work, TrainWork):
         return f"train {work.task}"
     if isinstance(work, PredictWork):
-        return f"predict {work.task} {work.split} {_languages(work.languages)}"
+        by = f" by {work.engine} in {work.precision}" if work.reduced else ""
+        return f"predict {work.task} {work.split} {_languages(work.languages)}{by}"
     if isinstance(work, ScoreWork):
         return f"score {work.task}"
+    if isinstance(work, DistilWork):
+        return f"distil into {_layers(work.distil.layers)}, text {_languages(work.languages)}"
+    if isinstance(work, CompressWork):
+        return f"keep {' and '.join(_kept(work))}"
     parts = list(work.tasks)
     parts += [f"captions of {work.captions.card}"] if work.captions is not None else []
     parts += [f"text replayed {_languages(work.replay_languages)}"] if work.replay is not None else []
     where = "" if work.languages == ("en",) else f" {_languages(work.languages)}"
     return f"train {' + '.join(parts)}{where}"
+
+
+def _kept(work: CompressWork) -> list[str]:
+    parts = [] if work.layers is None else [_layers(work.layers)]
+    return parts + ([f"the pieces of text {_languages(work.vocabulary)}"] if work.vocabulary else [])
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' * (count > 1)}"
 
 
 def _languages(codes: Sequence[str]) -> str:

@@ -194,7 +194,7 @@ def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, tmp_path
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (Wanted("openvino", layers=3), "--layers 3: the encoder has 2"),
+        (Wanted("openvino", layers=3), "3 layers were asked for: the encoder has 2"),
         (Wanted("openvino", languages=("de",)), "--languages needs the folder"),
         (Wanted("openvino", "int8"), "calibrated on real text, and there is none"),
         (Wanted("torch"), "unknown engine to export for 'torch'"),

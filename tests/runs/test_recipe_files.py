@@ -9,6 +9,7 @@ import pytest
 
 from viaduct.report.contrast import TEXT_TASKS
 from viaduct.runs.check import check_arms, check_substitutions
+from viaduct.runs.compression import check_compressions
 from viaduct.runs.evaluation import XTREME
 from viaduct.runs.grid import outline
 from viaduct.runs.recipes import load_recipe
@@ -23,6 +24,7 @@ def test_a_recipe_says_what_it_asks_and_how_to_run_it(path: Path) -> None:
     made = load_recipe(path)
     check_arms(made)
     check_substitutions(made)
+    check_compressions(made)
     words = path.read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
     assert made.name == path.stem and made.hypothesis
     assert "Hypothesis" in words and "Command:" in words and "Cost:" in words

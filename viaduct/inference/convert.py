@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,16 +19,87 @@ from typing import Any
 import torch
 
 from viaduct.encode.batch import Batch
-from viaduct.errors import UsageError
-from viaduct.inference.engines import FILES, arrays, package
+from viaduct.encode.tokens import Limits, encode
+from viaduct.errors import DataError, UsageError
+from viaduct.inference.engines import (
+    FILES,
+    Engine,
+    Exported,
+    OnnxEngine,
+    OpenVINOEngine,
+    TorchEngine,
+    arrays,
+    package,
+    require,
+)
+from viaduct.inference.trial import TRIAL_ROWS, batches, text_rows
 from viaduct.models.reduced import with_int8_embedding
-from viaduct.models.trained import Whole
+from viaduct.models.trained import Trained, Whole
+from viaduct.rows import Sentence
+from viaduct.runs.stage import Context, PredictWork
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights that an ONNX file holds at most (protobuf's limit is 2 GiB); more lie beside it."""
 
 NOISY = ("torch.onnx", "root", "onnxscript", "nncf", "transformers")
 """Loggers that report the inner workings of a conversion."""
+
+
+def input_names(source: Trained) -> tuple[str, ...]:
+    """What the model is given."""
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if source.has_segments else ()))
+
+
+def write_model(
+    source: Trained, engine: str, precision: str, folder: Path, calibration: Sequence[Batch] | None = None
+) -> None:
+    """Write the model's files for ONNX Runtime or OpenVINO; the latter's int8 needs batches to be calibrated on.
+
+    Raises UsageError when a package is missing or the architecture cannot be converted.
+    """
+    if engine == "onnx":
+        to_onnx(source.model, input_names(source), folder, int8=precision == "int8")
+    else:
+        to_openvino(source.model, input_names(source), folder, calibration=calibration)
+
+
+def planned_engine(source: Trained, context: Context, work: PredictWork, limits: Limits) -> Engine:
+    """The engine that a stage is to predict with; the files that it needs are written to the stage's scratch folder.
+
+    Raises UsageError for a package or processor that cannot do it, and an architecture that cannot be converted.
+    """
+    require(work.engine, work.precision)
+    if work.engine == "torch":
+        return TorchEngine(source, work.precision, context.threads)
+    context.progress(0, 1, f"converting for {work.engine}")
+    folder = context.scratch / "engine"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    calibration = None
+    if (work.engine, work.precision) == ("openvino", "int8"):
+        texts = {f"{name} {code}": _lines(context, name, code) for name, code in work.calibration}
+        trial = text_rows(texts, TRIAL_ROWS)
+        if trial is None:
+            raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
+        pad_id = source.tokenizer.pad_token_id
+        calibration = batches(encode(trial.rows, source.tokenizer, (), limits), pad_id)
+    write_model(source, work.engine, work.precision, folder, calibration)
+    exported = Exported(
+        folder=folder,
+        engine=work.engine,
+        precision=work.precision,
+        inputs=input_names(source),
+        spec=source.spec,
+        pad_id=source.tokenizer.pad_token_id,
+        task=work.task,
+        limits=limits,
+    )
+    return OnnxEngine(exported, context.threads) if work.engine == "onnx" else OpenVINOEngine(exported, context.threads)
+
+
+def _lines(context: Context, name: str, language: str) -> list[str]:
+    rows = context.load(name, "train", language).rows
+    return [row.text for row in rows if isinstance(row, Sentence)]
 
 
 def to_onnx(model: Whole, inputs: tuple[str, ...], folder: Path, *, int8: bool) -> None:

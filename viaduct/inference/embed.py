@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from viaduct.encode.batch import collate, plan_batches
+from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Encoded
 from viaduct.errors import UsageError
 from viaduct.models.encoder import encode_layers, keep_layers, num_layers, width
@@ -56,10 +56,12 @@ def embed(
     pad_id: int,
     how: Embedding,
     progress: Callable[[float, float, str], None],
+    engine: Callable[[Batch], torch.Tensor] | None = None,
 ) -> dict[int, torch.Tensor]:
     """Layer -> (N, D) float32 vectors of unit length, memory-mapped: mean over real tokens, or the first token's state.
 
-    Batches that an earlier attempt had saved in the folder are not computed again.
+    An `engine` that gives the states of the one layer asked for runs in the encoder's place. Batches that an earlier
+    attempt had saved in the folder are not computed again.
     """
     device = next(encoder.parameters()).device
     keep_layers(encoder, max(how.layers))
@@ -74,7 +76,8 @@ def embed(
     with torch.inference_mode():
         for number, examples in enumerate(batches[finished:], start=finished + 1):
             batch = collate(encoded, examples, pad_id).to(device)
-            for layer, hidden_BLD in zip(how.layers, encode_layers(encoder, batch, how.layers), strict=True):
+            states = [engine(batch)] if engine is not None else encode_layers(encoder, batch, how.layers)
+            for layer, hidden_BLD in zip(how.layers, states, strict=True):
                 pooled_BD = hidden_BLD[:, 0] if how.pooling == "first" else _mean(hidden_BLD, batch.mask_BL)
                 vectors[layer][examples] = torch.nn.functional.normalize(pooled_BD.float(), dim=1).cpu().numpy()
             done += batch.tokens

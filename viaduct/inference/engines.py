@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,15 +27,9 @@ from viaduct.errors import StoreError, UsageError, unknown
 from viaduct.models.heads import HeadSpec
 from viaduct.models.reduced import in_bfloat16, in_int8
 from viaduct.models.trained import Trained, open_trained
+from viaduct.runs.spec import ENGINES
 
-ENGINES: Mapping[str, tuple[str, ...]] = {
-    "torch": ("fp32", "bf16", "int8"),
-    "onnx": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
-}
-"""Engine -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
-
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = tuple(dict.fromkeys(one for every in ENGINES.values() for one in every))
 PACKAGES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 FILES = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 

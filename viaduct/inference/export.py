@@ -21,17 +21,15 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, encode, forget_truncation
 from viaduct.errors import UsageError, unknown
 from viaduct.inference import model_card
-from viaduct.inference.convert import output_name, to_onnx, to_openvino
+from viaduct.inference.convert import input_names, output_name, write_model
 from viaduct.inference.engines import FILES, PACKAGES, Engine, TorchEngine, open_engine, require
 from viaduct.inference.origin import Origin, origin
 from viaduct.inference.predict import predict_all
-from viaduct.inference.trial import Trial, batches, card_rows, made_up, text_card_rows, text_rows
-from viaduct.inference.trimming import Part, Texts, gather, trimmed
-from viaduct.models.encoder import keep_layers, longest_input, num_layers, width
+from viaduct.inference.trial import TRIAL_ROWS, Trial, batches, card_rows, made_up, text_card_rows, text_rows
+from viaduct.inference.trimming import Part, Texts, gather, renumber, trimmed
+from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
 from viaduct.models.trained import Trained, open_trained
 
-TRIAL_ROWS = 300
-"""Rows that int8 is calibrated on and that an export is compared on, of each source."""
 LONGEST = 512
 UNKNOWN_LIMITS = Limits(128)
 """How rows are cut where the training did not say."""
@@ -90,7 +88,7 @@ def export(folder: Path, directory: Path, wanted: Wanted, data: Path | None = No
     texts = gather(wanted.languages, wanted.text, data)
     layers_before = num_layers(source.model.encoder)
     if wanted.layers is not None:
-        _cut_layers(source, wanted.layers)
+        pick_layers(source.model.encoder, range(1, wanted.layers + 1))
     source, part = trimmed(source, texts) if texts else (source, None)
     trials = _trials(source, known, texts, data)
     unfinished = directory.with_name(f".{directory.name}.unfinished")
@@ -116,19 +114,6 @@ def export(folder: Path, directory: Path, wanted: Wanted, data: Path | None = No
     return about
 
 
-def _cut_layers(source: Trained, layers: int) -> None:
-    encoder = source.model.encoder
-    most = num_layers(encoder)
-    if not 1 <= layers <= most:
-        raise UsageError(f"--layers {layers}: the encoder has {most}", fix=f"a number from 1 to {most}")
-    keep_layers(encoder, layers)
-    if num_layers(encoder) != layers:
-        raise UsageError(
-            f"the layers of a {source.config.model_type} encoder cannot be cut: it is no plain stack of them",
-            fix="leave out --layers",
-        )
-
-
 def _trials(source: Trained, known: Origin, texts: Texts, data: Path | None) -> list[Trial]:
     """Rows of the task that the head was trained on, and lines of the texts, or of any text card there is."""
     of_task = card_rows(known.task, data, ("dev", "train"), TRIAL_ROWS) if source.spec is not None else None
@@ -150,7 +135,6 @@ def _encoded(source: Trained, known: Origin, trial: Trial) -> Encoded:
 def _convert(source: Trained, wanted: Wanted, folder: Path, known: Origin, trials: Sequence[Trial]) -> str:
     """Write model and tokenizer; what int8 was calibrated on, in words ("" where it was not)."""
     calibration: list[Batch] | None = None
-    inputs = _inputs(source)
     if (wanted.engine, wanted.precision) == ("openvino", "int8"):
         calibration = [
             batch
@@ -162,10 +146,7 @@ def _convert(source: Trained, wanted: Wanted, folder: Path, known: Origin, trial
                 "OpenVINO's int8 is calibrated on real text, and there is none",
                 fix="name a data folder with --data, or files with --text, or use --engine onnx",
             )
-    if wanted.engine == "onnx":
-        to_onnx(source.model, inputs, folder, int8=wanted.precision == "int8")
-    else:
-        to_openvino(source.model, inputs, folder, calibration=calibration)
+    write_model(source, wanted.engine, wanted.precision, folder, calibration)
     _config(source).save_pretrained(folder)
     forget_truncation(source.tokenizer)
     source.tokenizer.save_pretrained(folder)
@@ -174,17 +155,10 @@ def _convert(source: Trained, wanted: Wanted, folder: Path, known: Origin, trial
     return "; ".join(f"{len(trial.rows):,} rows of {trial.name}" for trial in trials)
 
 
-def _inputs(source: Trained) -> tuple[str, ...]:
-    return ("input_ids", "attention_mask", *(("token_type_ids",) if source.has_segments else ()))
-
-
 def _config(source: Trained) -> Any:
     """The encoder's configuration with the labels, and the special tokens' ids as they are now."""
     config = copy.deepcopy(source.config)
-    for role in ("pad", "bos", "eos", "cls", "sep", "mask"):
-        name = f"{role}_token_id"
-        if getattr(config, name, None) is not None and getattr(source.tokenizer, name, None) is not None:
-            setattr(config, name, getattr(source.tokenizer, name))
+    renumber(config, source.tokenizer)
     if source.spec is not None and source.spec.labels:
         config.id2label = dict(enumerate(source.spec.labels))
         config.label2id = {label: number for number, label in enumerate(source.spec.labels)}
@@ -195,7 +169,7 @@ def _about(source: Trained, wanted: Wanted, known: Origin) -> dict[str, Any]:
     return {
         "engine": wanted.engine,
         "precision": wanted.precision,
-        "inputs": list(_inputs(source)),
+        "inputs": list(input_names(source)),
         "output": output_name(source.model),
         "head": None if source.spec is None else {"kind": source.spec.kind, "labels": list(source.spec.labels)},
         "pad_id": source.tokenizer.pad_token_id,

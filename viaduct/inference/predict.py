@@ -20,10 +20,12 @@ from viaduct.encode.batch import Batch, collate, padding_fraction, plan_batches,
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded, Limits
 from viaduct.inference import retrieve, spans
+from viaduct.inference.convert import planned_engine
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
 from viaduct.models.heads import HeadSpec, TaskModel, load_head
 from viaduct.models.numerics import prepare
+from viaduct.models.trained import Trained, Whole
 from viaduct.rows import Row, Span
 from viaduct.runs.stage import Context, PredictWork, Spent
 from viaduct.tasks.registry import task
@@ -44,8 +46,11 @@ def run(context: Context) -> Spent:
     encoder = load_encoder(context.encoder, context.revision)
     head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
     spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
-    model = TaskModel(encoder, head).to(device).eval()
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
+    model: nn.Module = TaskModel(encoder, head).to(device).eval()
+    if work.reduced:
+        source = Trained(context.inputs["encoder"], Whole(encoder, head).eval(), spec, tokenizer)
+        model = planned_engine(source, context, work, limits)
 
     rows: list[Row] = []
     for language in work.languages:

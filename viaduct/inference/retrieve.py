@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -17,11 +18,20 @@ import torch
 from viaduct.encode.batch import padding_fraction, plan_batches
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
+from viaduct.inference.convert import planned_engine
 from viaduct.inference.embed import BATCH_TOKENS, Embedding, centre, checked_layers, embed
 from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.inference.neighbours import Saving
-from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input
+from viaduct.models.encoder import (
+    forward_flops,
+    load_encoder,
+    load_tokenizer,
+    longest_input,
+    num_layers,
+    pick_layers,
+)
 from viaduct.models.numerics import prepare
+from viaduct.models.trained import Trained, Whole
 from viaduct.rows import Pair, Sentence
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context, PredictWork, Spent
@@ -60,8 +70,14 @@ def run(context: Context, card: Task) -> Spent:
     places, rows = _sides(context, card, work, how)
     context.progress(0, 1, "tokenising")
     encoded = cached(rows, tokenizer, (), limits, context.cache)
+    engine = None
+    if work.reduced:
+        if layers[0] != num_layers(encoder):
+            pick_layers(encoder, range(1, layers[0] + 1))
+        source = Trained(Path(context.encoder), Whole(encoder, None).eval(), None, tokenizer)
+        engine = planned_engine(source, context, work, limits)
     embedding = Embedding(layers, how.pooling, context.scratch, context.checkpoint_seconds)
-    vectors = embed(encoder, encoded, tokenizer.pad_token_id, embedding, context.progress)
+    vectors = embed(encoder, encoded, tokenizer.pad_token_id, embedding, context.progress, engine)
     if how.centre:
         for vectors_ND in vectors.values():
             for one in places.values():

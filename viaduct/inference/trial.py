@@ -20,6 +20,9 @@ from viaduct.tasks.registry import task as card_of
 
 Item = TypeVar("Item")
 
+TRIAL_ROWS = 300
+"""Rows that int8 is calibrated on and that an export is compared on, of each source."""
+
 BATCH_TOKENS = 2048
 """Slots of a batch: as fast as larger ones on one core, with less memory."""
 

@@ -88,6 +88,14 @@ def trimmed(trained: Trained, texts: Texts) -> tuple[Trained, Part]:
     return replace(trained, tokenizer=kept.tokenizer), part
 
 
+def renumber(config: Any, tokenizer: Any) -> None:
+    """Nothing; the configuration's special tokens get the ids that they have in the tokenizer."""
+    for role in ("pad", "bos", "eos", "cls", "sep", "mask"):
+        name = f"{role}_token_id"
+        if getattr(config, name, None) is not None and getattr(tokenizer, name, None) is not None:
+            setattr(config, name, getattr(tokenizer, name))
+
+
 def _seen(lines: Sequence[str], tokenizer: Any) -> Array:
     """(2, V) int64: how often each piece occurs in the held-out lines, and in the others."""
     counts_2V = np.zeros((2, 1 + max(tokenizer.get_vocab().values())), dtype=np.int64)

@@ -158,11 +158,37 @@ def keep_layers(encoder: nn.Module, layers: int) -> None:
 
     Encoders of another architecture stay whole, and compute layers that nobody looks at.
     """
-    stack = getattr(getattr(encoder, "encoder", None), "layer", None)
-    if not isinstance(stack, nn.ModuleList):
-        return
-    encoder.encoder.layer = stack[:layers]  # type: ignore[union-attr]
-    encoder.config.num_hidden_layers = layers  # type: ignore[union-attr]  # what `forward_flops` counts
+    if _stack(encoder) is not None:
+        _keep(encoder, range(layers))
+
+
+def pick_layers(encoder: nn.Module, numbers: Sequence[int]) -> None:
+    """Keep the layers of these numbers, 1 being the lowest, in this order.
+
+    Raises UsageError for a layer that the encoder does not have, and for an encoder that is no plain stack of layers.
+    """
+    most = num_layers(encoder)
+    if not numbers or min(numbers) < 1 or max(numbers) > most:
+        asked = max(numbers, default=0)
+        raise UsageError(f"{asked} layers were asked for: the encoder has {most}", fix=f"a number from 1 to {most}")
+    if _stack(encoder) is None:
+        config: Any = encoder.config
+        raise UsageError(
+            f"the layers of a {config.model_type} encoder cannot be cut: it is no plain stack of them",
+            fix="keep them all",
+        )
+    _keep(encoder, [number - 1 for number in numbers])
+
+
+def _stack(encoder: nn.Module) -> nn.ModuleList | None:
+    found = getattr(getattr(encoder, "encoder", None), "layer", None)
+    return found if isinstance(found, nn.ModuleList) else None
+
+
+def _keep(encoder: nn.Module, places: Sequence[int]) -> None:
+    whole: Any = encoder
+    whole.encoder.layer = nn.ModuleList(whole.encoder.layer[at] for at in places)
+    whole.config.num_hidden_layers = len(places)  # what `forward_flops` counts
 
 
 def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> float:

@@ -5,6 +5,7 @@ Shape letters: M masked positions, V vocabulary, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.errors import UsageError
@@ -20,6 +21,8 @@ from viaduct.models.encoder import OFFSET_POSITIONS
 from viaduct.models.linear import OneDNNLinear, product
 
 FILE = "masked_language_head.safetensors"
+NEW = "new: word embeddings and a bias of zeros"
+"""Where a head is from that the encoder did not have."""
 
 CHUNK_ROWS = 1024
 """Masked positions whose vocabulary logits exist at once."""
@@ -111,6 +114,30 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return gradient_MV.mul_(scale), None, None
 
 
+Guesses = Callable[[torch.Tensor], torch.Tensor]
+"""States (M, D) -> logits (M, V)."""
+
+
+def divergence(
+    now: tuple[Guesses, torch.Tensor], then: tuple[Guesses, torch.Tensor], temperature: float = 1.0
+) -> torch.Tensor:
+    """Summed KL(then || now) of the guesses at these positions, in nats; `now` and `then` are a head and its states.
+
+    Both logits are divided by the temperature first. Chunks are recomputed backwards: memory does not grow with M.
+    """
+
+    def chunk(now_MD: torch.Tensor, then_MD: torch.Tensor) -> torch.Tensor:
+        now_MV = log_softmax(now[0](now_MD) / temperature, dim=1)
+        then_MV = log_softmax(then[0](then_MD) / temperature, dim=1)
+        return kl_div(now_MV, then_MV, reduction="sum", log_target=True)
+
+    total = now[1].new_zeros(())
+    for at in range(0, len(now[1]), CHUNK_ROWS):
+        part = (now[1][at : at + CHUNK_ROWS], then[1][at : at + CHUNK_ROWS])
+        total = total + checkpoint(chunk, *part, use_reentrant=False)
+    return total
+
+
 def save_language_head(head: MaskedLanguageHead, folder: Path) -> None:
     """Write the head beside the encoder's folder."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}, folder / FILE)
@@ -131,7 +158,7 @@ def load_language_head(
         raise UsageError(
             f"an encoder of type '{config.model_type}' has word embeddings of another width than its states, so they"
             " cannot score masked words",
-            fix="leave out `replay` and objectives that fill in or write words",
+            fix="leave out `replay`, objectives that fill in or write words, and `logits` of a distillation",
         )
     head = MaskedLanguageHead(words.weight.shape[0])
     if stage is not None and (stage / FILE).is_file():
@@ -141,7 +168,7 @@ def load_language_head(
         found = _from_checkpoint(source, revision, words.weight)
         if found is not None:
             return found, "of the checkpoint"
-    return head, "new: word embeddings and a bias of zeros"
+    return head, NEW
 
 
 def _from_checkpoint(source: str, revision: str | None, words_VD: torch.Tensor) -> MaskedLanguageHead | None:

@@ -13,7 +13,7 @@ from viaduct.results.record import About, StageCost
 SHARED = ""
 """The arm of stages that several arms use."""
 
-STAGES = ("pretrain", "train", "predict", "score")
+STAGES = ("pretrain", "train", "distil", "compress", "predict", "score")
 
 
 @dataclass(frozen=True)

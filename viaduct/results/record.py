@@ -53,7 +53,7 @@ class StageCost(Record):
     task: str
     """The target whose chain the stage belongs to; "" for stages shared by all targets."""
     stage: str
-    """"pretrain", "train", "predict" or "score"."""
+    """Its kind: "pretrain", "train", "joint", "distil", "compress", "predict" or "score"."""
     path: str
     """Directory below the store."""
     seed: int

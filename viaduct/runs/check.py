@@ -10,8 +10,8 @@ from viaduct.errors import UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
-from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.spec import Captions, Intermediate, Recipe
+from viaduct.runs.rows import Need, source_of, substitution_for
+from viaduct.runs.spec import Captions, Intermediate, Pretrain, Recipe
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
 
@@ -57,11 +57,12 @@ def check_arms(recipe: Recipe) -> None:
             raise UsageError(
                 f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -"
             )
-        idle = not arm.tasks and not arm.joint
+        idle = not arm.tasks and not arm.joint and arm.compression is None
         if (arm.name == BASELINE) != idle:
             raise UsageError(
-                f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on",
-                fix=f"the baseline is named '{BASELINE}' and has nothing; others have tasks, captions or replay",
+                f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on or to compress",
+                fix=f"the baseline is named '{BASELINE}' and has nothing; others have tasks, captions, replay or a"
+                " compression",
             )
         for name in arm.tasks:
             _check_trainable(card_of(name), f"arm '{arm.name}'")
@@ -87,12 +88,12 @@ def _check_joint(arm: Intermediate) -> None:
     where = f"arm '{arm.name}'"
     if arm.replay is not None:
         for name in arm.replay.text:
-            _check_kind(card_of(name), "text", f"{where}: replay")
+            check_kind(card_of(name), "text", f"{where}: replay")
     elif arm.retention.kl:
         fix = "give the arm a `replay`"
         raise UsageError(f"{where}: retention.kl needs replayed text to compare guesses on", fix=fix)
     if arm.captions is not None:
-        _check_kind(card_of(arm.captions.card), "captioned", f"{where}: captions")
+        check_kind(card_of(arm.captions.card), "captioned", f"{where}: captions")
         _check_captions(arm.captions, where)
     if not arm.tasks and arm.captions is None and arm.training.max_steps is None:
         raise UsageError(
@@ -122,7 +123,8 @@ def _check_captions(captions: Captions, where: str) -> None:
         raise UsageError(f"{where}: further negatives belong to contrastive with softmax", fix=fix)
 
 
-def _check_kind(card: Task, kind: str, where: str) -> None:
+def check_kind(card: Task, kind: str, where: str) -> None:
+    """Nothing. Raises UsageError for a card of another kind."""
     if card.kind != kind:
         raise UsageError(f"{where} names {card.name}, which is of kind '{card.kind}'", fix=f"name one of kind {kind}")
 
@@ -257,3 +259,29 @@ def there(
     if not found:
         gaps.append(Gap(", ".join(cards), "", "no files in any language"))
     return tuple(found), gaps
+
+
+def pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> list[Need]:
+    """Train splits of text and parallel cards in every language whose files are there, or in those asked for.
+
+    What is not there is added to `missing`. Raises UsageError for cards of another kind.
+    """
+    needs: list[Need] = []
+    for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
+        card = card_of(name)
+        if card.kind != kind:
+            raise UsageError(
+                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
+            )
+        wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
+        found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
+        if not found:
+            missing.append(Gap(f"{name} train", "", "no files in any language"))
+        needs.extend((name, "train", code) for code in found)
+    texts = {code for name, _, code in needs if name in pretrain.text}
+    missing.extend(
+        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
+        for code in pretrain.languages or ()
+        if code not in texts
+    )
+    return needs

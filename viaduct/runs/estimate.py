@@ -6,7 +6,7 @@ Good for ordering stages by size and for telling minutes from days; never report
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from viaduct.runs.census import Census
@@ -14,14 +14,14 @@ from viaduct.runs.forecast import Shape, shape_of
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
 from viaduct.runs.spec import Recipe, Substitution, Training
-from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, Stage, TrainWork
+from viaduct.runs.stage import CompressWork, DistilWork, JointWork, PredictWork, PretrainWork, Stage, TrainWork
 from viaduct.tasks.registry import task as card_of
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of Latin-script text in a large multilingual vocabulary; fewer in Chinese and Japanese."""
 CHECKPOINT_COPIES = 5
 """Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
-MODELS = ("pretrain", "train", "joint")
+MODELS = ("pretrain", "train", "joint", "distil", "compress")
 """Kinds of stages that leave an encoder behind."""
 PREDICTED_TOKENS = 8_192
 """Of a batch that is only predicted, about."""
@@ -55,7 +55,7 @@ class Estimate:
 def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
     """Stage path -> estimate; where files are not there, from the published numbers of rows and a usual length."""
     shape = shape_of(plan.recipe.encoder, plan.recipe.revision)
-    return {stage.path: _estimate(stage, plan, census, shape) for stage in plan.stages}
+    return {stage.path: _scaled(_estimate(stage, plan, census, shape), stage, shape) for stage in plan.stages}
 
 
 def pace(plan: Plan, estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
@@ -71,9 +71,7 @@ def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
     if weights is None:
         return None
     paths = set(waiting)
-    models = sum(
-        1 for stage in plan.stages if stage.path in paths and stage.work.kind in ("pretrain", "train", "joint")
-    )
+    models = sum(1 for stage in plan.stages if stage.path in paths and stage.work.kind in MODELS)
     return models * weights + (CHECKPOINT_COPIES * weights if models else 0)
 
 
@@ -83,6 +81,18 @@ def _encoder_bytes(recipe: Recipe) -> int | None:
         return sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
     shape = shape_of(recipe.encoder, recipe.revision)
     return None if shape is None else shape.num_bytes
+
+
+def _scaled(whole: Estimate, stage: Stage, shape: Shape | None) -> Estimate:
+    """The same with the weight that it has in an encoder whose layers an earlier stage took away."""
+    source = stage.inputs.get("encoder")
+    while source is not None:
+        layers = source.work.distil.layers if isinstance(source.work, DistilWork) else None
+        layers = source.work.layers if isinstance(source.work, CompressWork) else layers
+        if layers is not None and shape is not None:
+            return replace(whole, weight=whole.weight * layers / shape.layers)
+        source = source.inputs.get("encoder")
+    return whole
 
 
 def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
@@ -95,6 +105,8 @@ def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> 
         return Estimate(trained, weight, trained / work.pretrain.training.batch_tokens)
     if isinstance(work, JointWork):
         return _joint(work, needs, census, shape)
+    if isinstance(work, DistilWork):
+        return _distil(work, needs, census, shape)
     rows, tokens = _size([need for need in needs if need[1] != "dev"], census, work.substitutions, None)
     if isinstance(work, TrainWork):
         _, tokens = _size(needs[:1], census, work.substitutions, work.training.max_length)
@@ -106,7 +118,8 @@ def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> 
         steps = trained / work.training.batch_tokens + dev / PREDICTED_TOKENS
         return Estimate(trained + dev, trained * (1 + BACKWARD) + dev, steps)
     if isinstance(work, PredictWork):
-        _, tokens = _size(needs, census, work.substitutions, None)
+        read = [need for need in needs if (need[0], need[2]) not in work.calibration]
+        _, tokens = _size(read, census, work.substitutions, None)
         return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
     return Estimate(0.0, tokens * 0.01)
 
@@ -128,6 +141,20 @@ def _joint(work: JointWork, needs: Iterable[Need], census: Census, shape: Shape 
     replayed = 0.0 if work.replay is None else steps * work.replay.batch_tokens
     guessed = replayed * (1.0 if work.replay is None else _guessing(work.replay.mask_fraction, shape))
     return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps)
+
+
+def _distil(work: DistilWork, needs: Iterable[Need], census: Census, shape: Shape | None) -> Estimate:
+    """A forward pass of the teacher for every one of the student's, forward and backward."""
+    distil = work.distil
+    tokens = 0.0
+    for need in needs:
+        rows, size = _size([need], census, work.substitutions, None)
+        tokens += size * min(1.0, distil.lines / max(rows, 1))
+    trained = _trained(tokens, 0, distil.training)
+    share = 1.0 if shape is None else distil.layers / shape.layers
+    guesses = (_guessing(distil.mask_fraction, shape) - 1) if distil.logits else 0.0
+    weight = trained * (1 + guesses + (share + guesses) * (1 + BACKWARD))
+    return Estimate(trained, weight, trained / distil.training.batch_tokens)
 
 
 def _guessing(mask_fraction: float, shape: Shape | None) -> float:

@@ -28,12 +28,14 @@ from viaduct.runs.display import Display
 from viaduct.runs.fingerprint import Identity, difference
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import Need, load
-from viaduct.runs.stage import Context, Loaded, PretrainWork, Spent, Stage
+from viaduct.runs.stage import Context, Loaded, PredictWork, PretrainWork, Spent, Stage
 
 FUNCTIONS = {
     "pretrain": "viaduct.training.pretrain",
     "train": "viaduct.training.train",
     "joint": "viaduct.training.joint",
+    "distil": "viaduct.training.distil",
+    "compress": "viaduct.inference.compress",
     "predict": "viaduct.inference.predict",
     "score": "viaduct.runs.score",
 }
@@ -220,7 +222,8 @@ class Worker:
 
     def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
         work = stage.work
-        if self.device is None and work.kind != "score":
+        on_cpu = work.kind in ("compress", "score") or (isinstance(work, PredictWork) and work.reduced)
+        if self.device is None and not on_cpu:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
         encoder = str(inputs["encoder"] / "encoder") if "encoder" in inputs else stage.encoder
@@ -237,7 +240,7 @@ class Worker:
             revision=stage.revision,
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
             cache=cache,
-            device="cpu" if work.kind == "score" else self.device or "cpu",
+            device="cpu" if on_cpu else self.device or "cpu",
             threads=self.options.threads or max(1, usable_cores() // self.options.processes),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,

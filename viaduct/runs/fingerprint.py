@@ -23,6 +23,8 @@ ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""
 RAW_PIXELS = "patches"
 """How the names of towers without weights begin."""
+LATER = {"engine": "torch", "precision": "fp32", "calibration": []}
+"""Fields of works that came later, with what they were before that: such values are not part of an identity."""
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
 
 
@@ -84,7 +86,8 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
 
 def _literals(work: dict[str, Any]) -> dict[str, Any]:
     """The work without the reasons given for its substitutions (rewording one changes no number), and without the
-    cards whose rows they leave out where there are none, as it was before that was possible."""
+    cards whose rows they leave out where there are none, as it was before that was possible; so with `LATER`."""
+    work = {name: value for name, value in work.items() if name not in LATER or value != LATER[name]}
     if "substitutions" not in work:
         return work
     declared = [{k: v for k, v in one.items() if k != "why" and v != []} for one in work["substitutions"]]

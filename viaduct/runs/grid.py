@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
-from viaduct.languages import language as language_of
 from viaduct.paths import RESERVED
 from viaduct.runs.census import Census
 from viaduct.runs.check import (
@@ -22,12 +21,14 @@ from viaduct.runs.check import (
     check_arms,
     check_substitutions,
     listed,
+    pretrain_needs,
     target_gaps,
     target_languages,
     there,
 )
-from viaduct.runs.rows import Need
-from viaduct.runs.spec import Intermediate, Mixture, Pretrain, Recipe, Substitution, Target
+from viaduct.runs.compression import calibration, check_compressions, compress_work, compression_gaps, distil_work
+from viaduct.runs.rows import Need, concerning
+from viaduct.runs.spec import Compression, Intermediate, Mixture, Pretrain, Recipe, Target
 from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
 from viaduct.tasks.registry import task as card_of
 
@@ -105,8 +106,11 @@ def outline(recipe: Recipe, data: Path, census: Census | None = None) -> Plan:
     """As `expand`, but what is not there is in the plan's `missing`: a plan to look at, and then not to run."""
     census = census or Census(data)
     check_arms(recipe)
+    check_compressions(recipe)
     check_substitutions(recipe)
-    gaps = {arm.name: arm_gaps(arm, recipe, census) for arm in recipe.intermediates}
+    gaps = {
+        arm.name: arm_gaps(arm, recipe, census) + compression_gaps(arm, recipe, census) for arm in recipe.intermediates
+    }
     left_out = {arm.name: listed(gaps[arm.name]) for arm in recipe.intermediates if arm.optional and gaps[arm.name]}
     if len(left_out) == len(recipe.intermediates):
         left_out = {}
@@ -131,12 +135,6 @@ def require_data(plan: Plan, data: Path) -> None:
             fix="point --data at the folder that holds it, declare substitutions in the recipe, set `optional` of an"
             ' arm, or set `languages` of a target to "available"',
         )
-
-
-def _concerning(
-    substitutions: tuple[Substitution, ...], task: str, splits: tuple[str, ...]
-) -> tuple[Substitution, ...]:
-    return tuple(one for one in substitutions if one.task == task and one.split in splits)
 
 
 @dataclass
@@ -175,6 +173,8 @@ class _Builder:
                 for number, name in enumerate(arm.tasks, start=1):
                     folder = f"{self.encoder}/{arm.name}/intermediate-{number}-{name}"
                     encoder = self._train(name, arm.training, seed, encoder, (folder,), stages)
+            if arm.compression is not None:
+                encoder = self._compressed(arm.name, arm.compression, seed, encoder, stages)
             self.general.update(stage.path for stage in stages)
             on = card_of(target.task).trained_on
             if on is not None:
@@ -193,7 +193,7 @@ class _Builder:
         if not isinstance(self.recipe.encoder, Pretrain):
             return None
         pretrain = self.recipe.encoder
-        needs = _pretrain_needs(pretrain, self.census, self.missing)
+        needs = pretrain_needs(pretrain, self.census, self.missing)
         cards = set(pretrain.text)
         codes = tuple(dict.fromkeys(code for name, _, code in needs if name in cards))
         work = PretrainWork(pretrain=pretrain, languages=codes)
@@ -213,7 +213,7 @@ class _Builder:
                 "task": name,
                 "training": training,
                 "seed": seed,
-                "substitutions": _concerning(self.recipe.substitutions, name, ("train", "dev")),
+                "substitutions": concerning(self.recipe.substitutions, name, ("train", "dev")),
             }
         )
         needs = [(name, "train", "en"), (name, "dev", "en")]
@@ -248,11 +248,26 @@ class _Builder:
             substitutions=tuple(
                 one
                 for name in dict.fromkeys((*arm.tasks, *((captions.card,) if captions else ())))
-                for one in _concerning(self.recipe.substitutions, name, ("train", "dev"))
+                for one in concerning(self.recipe.substitutions, name, ("train", "dev"))
             ),
         )
         paths = (f"{self.encoder}/{arm.name}/intermediate/seed-{seed}/joint",)
         return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
+
+    def _compressed(
+        self, arm: str, compression: Compression, seed: int, encoder: Stage | None, stages: list[Stage]
+    ) -> Stage | None:
+        """The encoder that targets begin with: another one where layers or pieces are fewer."""
+        root = f"{self.encoder}/{arm}"
+        if compression.distil is not None:
+            distil, needs = distil_work(compression.distil, seed, self.recipe, self.census)
+            paths = (f"{root}/distil/seed-{seed}/distil",)
+            encoder = self._add(paths, distil, _inputs("encoder", encoder), needs, seed, stages)
+        if compression.layers is not None or compression.vocabulary is not None:
+            compress, needs = compress_work(compression, self.recipe, self.census)
+            paths = (f"{root}/seed-{seed}/compress" if _is_seeded(encoder) else f"{root}/compress",)
+            encoder = self._add(paths, compress, _inputs("encoder", encoder), needs, seed, stages)
+        return encoder
 
     def _evaluate(
         self,
@@ -264,12 +279,13 @@ class _Builder:
         stages: list[Stage],
     ) -> Stage:
         root = f"{self.encoder}/{arm.name}/{target.task}"
-        seeded = encoder is not None and encoder.work.kind in ("train", "joint")
-        folder = f"{root}/seed-{seed}" if seeded else root
+        folder = f"{root}/seed-{seed}" if _is_seeded(encoder) else root
         kind = card_of(target.task).kind
         tuned = ("dev",) if kind == "mining" else ()
         chosen_on = self._chosen_on(target, languages) if kind == "retrieval" else []
-        substitutions = _concerning(self.recipe.substitutions, target.task, (target.split, *tuned))
+        substitutions = concerning(self.recipe.substitutions, target.task, (target.split, *tuned))
+        how = arm.compression or Compression()
+        calibrated_on = calibration(arm.compression, languages, self.recipe, self.census)
         predict = PredictWork(
             task=target.task,
             languages=languages,
@@ -278,16 +294,19 @@ class _Builder:
             stride=target.training.stride,
             retrieval=target.retrieval if kind in ("retrieval", "mining") else None,
             chosen_in=tuple(code for _, _, code in chosen_on),
+            engine=how.engine,
+            precision=how.precision,
+            calibration=calibrated_on,
             substitutions=substitutions,
         )
         needs = [(target.task, split, code) for split in (target.split, *tuned) for code in languages]
-        needs += chosen_on
+        needs += chosen_on + [(name, "train", code) for name, code in calibrated_on]
         predicted = self._add((f"{folder}/predict",), predict, _inputs("encoder", encoder), needs, seed, stages)
         score = ScoreWork(
             task=target.task,
             languages=languages,
             split=target.split,
-            substitutions=_concerning(self.recipe.substitutions, target.task, (target.split,)),
+            substitutions=concerning(self.recipe.substitutions, target.task, (target.split,)),
         )
         gold = [(target.task, target.split, code) for code in languages]
         return self._add((f"{folder}/score",), score, {"predictions": predicted}, gold, seed, stages)
@@ -329,7 +348,7 @@ class _Builder:
             ready = (
                 isinstance(self.recipe.encoder, str)
                 and "encoder" not in inputs
-                and work.kind in ("train", "joint", "predict")
+                and work.kind in ("train", "joint", "distil", "compress", "predict")
             )
             path = next(path for path in paths if path not in self.stages)
             stage = Stage(
@@ -370,28 +389,12 @@ class _Builder:
         return Place(arms[0] if len(arms) == 1 else "", tasks[0] if len(tasks) == 1 else "", self.seeds[path])
 
 
+def _is_seeded(stage: Stage | None) -> bool:
+    """Whether a stage, or one before it, depends on the run's seed."""
+    if stage is None:
+        return False
+    return stage.work.kind in ("train", "joint", "distil") or any(map(_is_seeded, stage.inputs.values()))
+
+
 def _inputs(role: str, stage: Stage | None) -> dict[str, Stage]:
     return {} if stage is None else {role: stage}
-
-
-def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> list[Need]:
-    """Train splits of text and parallel cards in every language whose files are there, or in those asked for."""
-    needs: list[Need] = []
-    for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
-        card = card_of(name)
-        if card.kind != kind:
-            raise UsageError(
-                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
-            )
-        wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
-        found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
-        if not found:
-            missing.append(Gap(f"{name} train", "", "no files in any language"))
-        needs.extend((name, "train", code) for code in found)
-    texts = {code for name, _, code in needs if name in pretrain.text}
-    missing.extend(
-        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
-        for code in pretrain.languages or ()
-        if code not in texts
-    )
-    return needs

@@ -36,6 +36,8 @@ def roles(recipe: Recipe) -> dict[str, str]:
 
 def role_of(arm: Intermediate) -> str | None:
     """The role of an arm, None when it does what no role says."""
+    if arm.compression is not None:
+        return None
     if arm.captions is not None:
         return _with_captions(arm, arm.captions)
     if arm.retention != Retention():

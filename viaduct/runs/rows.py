@@ -38,6 +38,11 @@ def substitution_for(task: str, split: str, substitutions: Iterable[Substitution
     return found[0] if found else None
 
 
+def concerning(substitutions: Iterable[Substitution], task: str, splits: tuple[str, ...]) -> tuple[Substitution, ...]:
+    """The substitutions for these splits of a task."""
+    return tuple(one for one in substitutions if one.task == task and one.split in splits)
+
+
 def source_of(task: str, split: str, substitutions: Iterable[Substitution]) -> tuple[str, str]:
     """(task, split) whose files are read for this split after substitution."""
     substitution = substitution_for(task, split, substitutions)

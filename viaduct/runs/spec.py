@@ -6,11 +6,22 @@ threads, store, data folder) is not here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from viaduct.errors import UsageError
+
+ENGINES: Mapping[str, tuple[str, ...]] = {
+    "torch": ("fp32", "bf16", "int8"),
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+}
+"""What runs a trained model on a CPU -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
+
+EngineName = Literal["torch", "onnx", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Spec(BaseModel):
@@ -185,6 +196,55 @@ class Retention(Spec):
     """Weight of the weights after the stage in their average with those before (arXiv 2109.01903)."""
 
 
+class Distil(Spec):
+    """A smaller encoder (the student) that learns on text without labels to do what a larger one (the teacher) does.
+
+    The teacher is the arm's encoder as it is after its intermediate tasks. Layer j of S of the student begins as the
+    teacher's layer round(j T / S) of T, and is held to that layer's states.
+    """
+
+    layers: int = Field(ge=1)
+    """Of the student."""
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose text is there."""
+    lines: int = Field(default=2000, ge=1)
+    """Lines per language at most (the first ones)."""
+    sampling_exponent: float = 0.3
+    """Languages are drawn with probability proportional to size ** this."""
+    hidden: float = Field(default=1.0, ge=0)
+    """Weight of the squared distance of student's and teacher's states, both of length 1 (arXiv 1908.09355)."""
+    logits: float = Field(default=1.0, ge=0)
+    """Weight of KL(teacher || student) of the guesses at masked words, where the teacher has a masked-LM head."""
+    temperature: float = Field(default=2.0, gt=0)
+    """The guesses' logits are divided by it, and their KL multiplied by its square (arXiv 1503.02531)."""
+    mask_fraction: float = Field(default=0.15, gt=0, lt=1)
+    whole_words: bool = True
+    training: Training = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
+
+
+class Compression(Spec):
+    """How an arm's model is made smaller: the encoder before the target's training, or the trained model's numbers."""
+
+    layers: int | None = Field(default=None, ge=1)
+    """Keep the lowest layers of the encoder, this many; the target trains what is left."""
+    vocabulary: tuple[str, ...] | None = None
+    """Keep the pieces that these languages' text uses, exactly; text in other languages becomes unknown."""
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text": what `vocabulary` is looked up in, and what OpenVINO's int8 is calibrated on."""
+    distil: Distil | None = None
+    """Put a student in the encoder's place."""
+    engine: EngineName = "torch"
+    """What predicts. Nothing is trained again: only the numbers of the trained model are others."""
+    precision: Precision = "fp32"
+
+    @property
+    def reduced(self) -> bool:
+        """Whether predictions are made in another way than in torch and float32."""
+        return (self.engine, self.precision) != ("torch", "fp32")
+
+
 class Mixture(Spec):
     """How the members of a mixture are drawn, one per step."""
 
@@ -199,7 +259,8 @@ class Intermediate(Spec):
     """One intermediate arm. The baseline has nothing to train on and is named "none".
 
     Tasks alone are trained one after the other. With any of `together`, `captions`, `replay`, `retention` or languages
-    beyond English all of it is one stage.
+    beyond English all of it is one stage. An arm that differs from another in its `compression` alone shares all stages
+    before that with it.
     """
 
     name: str
@@ -211,6 +272,8 @@ class Intermediate(Spec):
     retention: Retention = Retention()
     languages: tuple[str, ...] = ("en",)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+    compression: Compression | None = None
+    """What is made smaller after all that; the baseline has none."""
     optional: bool = False
     """Left out, and said to be, where data that it trains on are not there; otherwise that is an error."""
 

@@ -16,6 +16,10 @@ there:
             visual.safetensors  the image side, which nothing needs any more
             images.json         what use the encoder makes of images, on held-out captions (see `results.record`)
             retention.json      how far the encoder moved, and masked-LM loss by language before and after
+  distil    encoder/, training.json   as train: the student
+            masked_language_head.safetensors   where the teacher had one
+  compress  encoder/            with fewer layers or a smaller vocabulary; not trained
+            compression.json    what was kept, and how much of more text of the same languages it covers
   predict   predictions/LL.jsonl   one JSON line per example: id, language, prediction, scores
             choices.json        what was tuned on dev, such as a mining threshold (only if anything was)
   score     scores.json         list of {language, metric, value, n, n_missing, signature}
@@ -34,7 +38,10 @@ from viaduct.results.record import DataNote
 from viaduct.rows import Row
 from viaduct.runs.spec import (
     Captions,
+    Distil,
+    EngineName,
     Mixture,
+    Precision,
     Pretrain,
     Replay,
     Retention,
@@ -44,7 +51,7 @@ from viaduct.runs.spec import (
     Training,
 )
 
-CODE_VERSION = {"pretrain": 3, "train": 1, "joint": 3, "predict": 3, "score": 1}
+CODE_VERSION = {"pretrain": 3, "train": 1, "joint": 3, "distil": 1, "compress": 1, "predict": 3, "score": 1}
 """Part of the fingerprint: raise a kind's number with any change that can change its output."""
 
 
@@ -89,6 +96,29 @@ class JointWork(Spec):
     substitutions: tuple[Substitution, ...] = ()
 
 
+class DistilWork(Spec):
+    """Train a student of fewer layers on text, to do what the encoder does."""
+
+    kind: Literal["distil"] = "distil"
+    distil: Distil
+    languages: tuple[str, ...]
+    """Resolved: those whose text is there."""
+    seed: int
+    substitutions: tuple[Substitution, ...] = ()
+
+
+class CompressWork(Spec):
+    """Cut an encoder's upper layers off, or its vocabulary down to what some text uses; nothing is trained."""
+
+    kind: Literal["compress"] = "compress"
+    layers: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    """Languages; () keeps all pieces."""
+    text: tuple[str, ...] = ()
+    """Cards of kind "text" that have them."""
+    substitutions: tuple[Substitution, ...] = ()
+
+
 class PredictWork(Spec):
     """Predict a target task in each language; with head None (retrieval, mining) the encoder is used as it is."""
 
@@ -102,7 +132,16 @@ class PredictWork(Spec):
     """None for tasks that have a head."""
     chosen_in: tuple[str, ...] = ()
     """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
+    engine: EngineName = "torch"
+    precision: Precision = "fp32"
+    calibration: tuple[tuple[str, str], ...] = ()
+    """(card, language) of the text that OpenVINO's int8 is calibrated on; () for anything else."""
     substitutions: tuple[Substitution, ...] = ()
+
+    @property
+    def reduced(self) -> bool:
+        """Whether anything but torch in float32 predicts; that runs on the CPU."""
+        return (self.engine, self.precision) != ("torch", "fp32")
 
 
 class ScoreWork(Spec):
@@ -115,7 +154,7 @@ class ScoreWork(Spec):
     substitutions: tuple[Substitution, ...] = ()
 
 
-Work = PretrainWork | TrainWork | JointWork | PredictWork | ScoreWork
+Work = PretrainWork | TrainWork | JointWork | DistilWork | CompressWork | PredictWork | ScoreWork
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ Shape letters: B sequences, L tokens, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unicodedata import category
 
 import numpy as np
 import torch
 
+from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Array
 from viaduct.models.tokenizer import BLANK
 
@@ -84,6 +85,12 @@ class Masking:
         masked_BL = torch.where(chosen_BL & (action_BL < 0.8), self.mask_id, ids_BL)
         masked_BL = torch.where(chosen_BL & (action_BL >= 0.9), random_BL, masked_BL)
         return masked_BL, chosen_BL
+
+    def of_batch(self, batch: Batch) -> tuple[Batch, torch.Tensor]:
+        """The batch with masks, and chosen_BL, both on its device; drawn on the CPU, so the same on every device."""
+        place = batch.ids_BL.device
+        masked_BL, chosen_BL = self(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
+        return replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place)
 
 
 def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:

@@ -5,20 +5,18 @@ Shape letters: N compared tokens, B sequences, L tokens, M masked positions, V v
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import kl_div, log_softmax
-from torch.utils.checkpoint import checkpoint
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.encoder import encode_batch, encode_layers, num_layers
 from viaduct.models.joint import JointModel
-from viaduct.models.language import CHUNK_ROWS
+from viaduct.models.language import divergence
 from viaduct.models.numerics import derived_seed, seed_all
 from viaduct.rows import Row
 from viaduct.runs.spec import Replay, Retention
@@ -35,20 +33,28 @@ HELD_OUT_LINES = 40
 """Lines per language, after those that may be replayed, on which forgetting is measured."""
 
 
+def read_text(
+    context: Context, cards: Sequence[str], languages: Sequence[str], lines: int
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Language -> the first `lines` of each card, and the held-out ones after them (of a short text its last ones)."""
+    texts: dict[str, list[Row]] = {code: [] for code in languages}
+    held: dict[str, list[Row]] = {code: [] for code in languages}
+    for name in cards:
+        for code in languages:
+            if code in task(name).languages:
+                rows = context.load(name, "train", code).rows
+                used = min(lines, max(1, len(rows) - HELD_OUT_LINES))
+                texts[code] += rows[:used]
+                held[code] += rows[used : used + HELD_OUT_LINES]
+    return texts, held
+
+
 class Replayed:
     """The text, its batches and its losses."""
 
     def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
         self.replay, self.pad_id = replay, tokenizer.pad_token_id
-        texts: dict[str, list[Row]] = {code: [] for code in work.replay_languages}
-        held: dict[str, list[Row]] = {code: [] for code in work.replay_languages}
-        for name in replay.text:
-            for code in work.replay_languages:
-                if code in task(name).languages:
-                    rows = context.load(name, "train", code).rows
-                    lines = min(replay.lines, max(1, len(rows) - HELD_OUT_LINES))
-                    texts[code] += rows[:lines]
-                    held[code] += rows[lines : lines + HELD_OUT_LINES]
+        texts, held = read_text(context, replay.text, work.replay_languages, replay.lines)
         members = packed(texts, tokenizer, replay.max_length, context.cache)
         if not members:
             raise DataError("there is no text to replay", fix="check --data and the arm's `replay.languages`")
@@ -74,16 +80,22 @@ class Replayed:
 
     def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
         """weight x masked-LM loss + kl x KL(former || present), each a mean over the masked tokens, in nats."""
-        masked, chosen_BL = self._masked(batch)
+        masked, chosen_BL = self.masking.of_batch(batch)
         hidden_MD = model.states(masked)[chosen_BL]
         count = max(1, len(hidden_MD))
         summed: torch.Tensor = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
         loss = self.replay.weight * summed / count
-        if self.former is None:
+        former = self.former
+        if former is None:
             return loss
         with torch.no_grad():
-            former_MD = encode_batch(self.former.encoder, masked)[chosen_BL]
-        return loss + self.retention.kl * _divergence(model, self.former, hidden_MD, former_MD) / count
+            former_MD = encode_batch(former.encoder, masked)[chosen_BL]
+        words_VD, former_VD = model.words_VD, former.encoder.get_input_embeddings().weight  # type: ignore[operator]
+        kept = divergence(
+            (lambda states_MD: model.language.logits(states_MD, words_VD), hidden_MD),
+            (lambda states_MD: former.head.logits(states_MD, former_VD), former_MD),
+        )
+        return loss + self.retention.kl * kept / count
 
     @torch.inference_mode()
     def losses(self, model: JointModel) -> dict[str, float]:
@@ -94,7 +106,7 @@ class Replayed:
             seed_all("held out", code)
             examples: Array = np.arange(len(encoded))
             batch = collate(encoded, examples, self.pad_id).to(device)
-            masked, chosen_BL = self._masked(batch)
+            masked, chosen_BL = self.masking.of_batch(batch)
             hidden_MD = model.states(masked)[chosen_BL]
             summed = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
             found[code] = float(summed) / max(1, len(hidden_MD))
@@ -117,11 +129,6 @@ class Replayed:
         """Linear CKA of the states before the stage and now, by layer, embeddings first."""
         return tuple(map(linear_cka, self.states_before, self.states(model.eval())))
 
-    def _masked(self, batch: Batch) -> tuple[Batch, torch.Tensor]:
-        place = batch.ids_BL.device
-        masked_BL, chosen_BL = self.masking(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
-        return replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place)
-
 
 def linear_cka(x_ND: torch.Tensor, y_ND: torch.Tensor) -> float:
     """How alike two sets of states of the same N tokens are, up to rotation and scale: 1 the same, near 0 unrelated
@@ -129,19 +136,3 @@ def linear_cka(x_ND: torch.Tensor, y_ND: torch.Tensor) -> float:
     x_ND, y_ND = (one.double() - one.double().mean(0) for one in (x_ND, y_ND))
     shared = (x_ND.T @ y_ND).square().sum()
     return float(shared / ((x_ND.T @ x_ND).norm() * (y_ND.T @ y_ND).norm()))
-
-
-def _divergence(model: JointModel, former: Former, hidden_MD: torch.Tensor, former_MD: torch.Tensor) -> torch.Tensor:
-    """Summed KL(former || present) of the guesses, in chunks that are recomputed backwards."""
-    former_VD = former.encoder.get_input_embeddings().weight  # type: ignore[operator]
-
-    def chunk(now_MD: torch.Tensor, then_MD: torch.Tensor) -> torch.Tensor:
-        now_MV = log_softmax(model.language.logits(now_MD, model.words_VD), dim=1)
-        then_MV = log_softmax(former.head.logits(then_MD, former_VD), dim=1)
-        return kl_div(now_MV, then_MV, reduction="sum", log_target=True)
-
-    total = hidden_MD.new_zeros(())
-    for at in range(0, len(hidden_MD), CHUNK_ROWS):
-        part = (hidden_MD[at : at + CHUNK_ROWS], former_MD[at : at + CHUNK_ROWS])
-        total = total + checkpoint(chunk, *part, use_reentrant=False)
-    return total
