@@ -10,8 +10,8 @@ from viaduct.errors import UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
-from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.spec import Captions, Intermediate, Recipe
+from viaduct.runs.rows import Need, source_of, substitution_for
+from viaduct.runs.spec import Captions, Intermediate, Pretrain, Recipe
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
 
@@ -68,6 +68,7 @@ def check_arms(recipe: Recipe) -> None:
         if arm.joint:
             _check_joint(arm)
     _check_compare(recipe)
+    _check_measure(recipe)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.kind not in SCORED or card.metric is None:
@@ -81,6 +82,15 @@ def _check_compare(recipe: Recipe) -> None:
     for name in (name for pair in recipe.compare for name in pair):
         if name not in names:
             raise unknown("arm in `compare`:", name, names)
+
+
+def _check_measure(recipe: Recipe) -> None:
+    wanted = None if recipe.measure is None else recipe.measure.task
+    if wanted is None:
+        return
+    names = [target.task for target in recipe.targets if card_of(target.task).trained_on is not None]
+    if wanted not in names:
+        raise unknown("trained target in `measure`:", wanted, names)
 
 
 def _check_joint(arm: Intermediate) -> None:
@@ -257,3 +267,26 @@ def there(
     if not found:
         gaps.append(Gap(", ".join(cards), "", "no files in any language"))
     return tuple(found), gaps
+
+
+def pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> list[Need]:
+    """Train splits of text and parallel cards in every language whose files are there, or in those asked for."""
+    needs: list[Need] = []
+    for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
+        card = card_of(name)
+        if card.kind != kind:
+            raise UsageError(
+                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
+            )
+        wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
+        found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
+        if not found:
+            missing.append(Gap(f"{name} train", "", "no files in any language"))
+        needs.extend((name, "train", code) for code in found)
+    texts = {code for name, _, code in needs if name in pretrain.text}
+    missing.extend(
+        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
+        for code in pretrain.languages or ()
+        if code not in texts
+    )
+    return needs

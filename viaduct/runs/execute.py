@@ -28,7 +28,7 @@ from viaduct.runs.display import Display
 from viaduct.runs.fingerprint import Identity, difference
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import Need, load
-from viaduct.runs.stage import Context, Loaded, PretrainWork, Spent, Stage
+from viaduct.runs.stage import Context, Loaded, MeasureWork, PretrainWork, Spent, Stage
 
 FUNCTIONS = {
     "pretrain": "viaduct.training.pretrain",
@@ -36,6 +36,7 @@ FUNCTIONS = {
     "joint": "viaduct.training.joint",
     "predict": "viaduct.inference.predict",
     "score": "viaduct.runs.score",
+    "measure": "viaduct.measure.stage",
 }
 """Kind of stage -> module whose `run(context) -> Spent` does it."""
 
@@ -218,7 +219,8 @@ class Worker:
 
     def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
         work = stage.work
-        if self.device is None and work.kind != "score":
+        on_cpu = work.kind in ("score", "measure")  # the engines whose cost is measured are those for CPUs
+        if self.device is None and not on_cpu:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
         encoder = str(inputs["encoder"] / "encoder") if "encoder" in inputs else stage.encoder
@@ -235,8 +237,8 @@ class Worker:
             revision=stage.revision,
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
             cache=cache,
-            device="cpu" if work.kind == "score" else self.device or "cpu",
-            threads=self.options.threads or usable_cores(),
+            device="cpu" if on_cpu else self.device or "cpu",
+            threads=work.settings.threads if isinstance(work, MeasureWork) else self.options.threads or usable_cores(),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,

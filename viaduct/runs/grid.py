@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
-from viaduct.languages import language as language_of
 from viaduct.paths import RESERVED
 from viaduct.runs.census import Census
 from viaduct.runs.check import (
@@ -22,10 +21,12 @@ from viaduct.runs.check import (
     check_arms,
     check_substitutions,
     listed,
+    pretrain_needs,
     target_gaps,
     target_languages,
     there,
 )
+from viaduct.runs.measuring import measured_target, measuring
 from viaduct.runs.rows import Need
 from viaduct.runs.spec import Intermediate, Mixture, Pretrain, Recipe, Substitution, Target
 from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
@@ -155,6 +156,8 @@ class _Builder:
     general: set[str] = field(default_factory=set)
     """Paths of the stages that come before any target's own work."""
     seeds: dict[str, int] = field(default_factory=dict)
+    models: dict[tuple[str, str], Stage] = field(default_factory=dict)
+    """(arm, target) -> the stage that trained its model, for targets that are trained, with the first seed."""
     cells: list[Cell] = field(default_factory=list)
     asked: int = 0
 
@@ -163,6 +166,9 @@ class _Builder:
             for target in self.recipe.targets:
                 if languages[target.task]:
                     self._chain(arm, target, languages[target.task])
+        measured = measured_target(self.recipe, languages)
+        if measured is not None:
+            self._measure(measured, languages[measured.task])
 
     def _chain(self, arm: Intermediate, target: Target, languages: tuple[str, ...]) -> None:
         done: set[str] = set()
@@ -182,6 +188,7 @@ class _Builder:
                 encoder = self._train(
                     on, target.training, seed, encoder, (f"{root}/{on}", f"{root}/{on}-for-{target.task}"), stages
                 )
+                self.models.setdefault((arm.name, target.task), encoder)
             score = self._evaluate(arm, target, languages, seed, encoder, stages)
             for stage in stages:
                 self.users.setdefault(stage.path, set()).add((arm.name, target.task))
@@ -189,11 +196,18 @@ class _Builder:
                 done.add(score.path)
                 self.cells.append(Cell(arm.name, target, seed, score))
 
+    def _measure(self, target: Target, languages: tuple[str, ...]) -> None:
+        """What all arms' models cost at inference, last: on an idle machine, if this process is the only one."""
+        found = measuring(self.recipe, target, languages, self.models)
+        paths = (f"{self.encoder}/{found.folder}",)
+        stage = self._add(paths, found.work, found.inputs, found.needs, self.recipe.seeds[0], [])
+        self.users[stage.path] = {(arm, target.task) for arm in found.inputs}
+
     def _pretrained(self, stages: list[Stage]) -> Stage | None:
         if not isinstance(self.recipe.encoder, Pretrain):
             return None
         pretrain = self.recipe.encoder
-        needs = _pretrain_needs(pretrain, self.census, self.missing)
+        needs = pretrain_needs(pretrain, self.census, self.missing)
         cards = set(pretrain.text)
         codes = tuple(dict.fromkeys(code for name, _, code in needs if name in cards))
         work = PretrainWork(pretrain=pretrain, languages=codes)
@@ -372,26 +386,3 @@ class _Builder:
 
 def _inputs(role: str, stage: Stage | None) -> dict[str, Stage]:
     return {} if stage is None else {role: stage}
-
-
-def _pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> list[Need]:
-    """Train splits of text and parallel cards in every language whose files are there, or in those asked for."""
-    needs: list[Need] = []
-    for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
-        card = card_of(name)
-        if card.kind != kind:
-            raise UsageError(
-                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
-            )
-        wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
-        found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
-        if not found:
-            missing.append(Gap(f"{name} train", "", "no files in any language"))
-        needs.extend((name, "train", code) for code in found)
-    texts = {code for name, _, code in needs if name in pretrain.text}
-    missing.extend(
-        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
-        for code in pretrain.languages or ()
-        if code not in texts
-    )
-    return needs
