@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,7 +20,9 @@ from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
+from viaduct.report import frontier as tradeoffs
 from viaduct.report import images as image_evidence
+from viaduct.report import inference as inference_costs
 from viaduct.report.claims import ClaimLine
 from viaduct.report.contrast import ROLES
 from viaduct.report.contrasts import Contrast
@@ -39,7 +42,7 @@ from viaduct.report.figure import (
 )
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
-from viaduct.results.record import About, ResultRow, StageCost, StageImages, StageRetained
+from viaduct.results.record import About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
 
 _FOLDER = Path(__file__).parent
 _EVERY_TASK = "mean over tasks"
@@ -53,6 +56,7 @@ class Evidence:
 
     images: Sequence[StageImages] = ()
     retained: Sequence[StageRetained] = ()
+    inference: Sequence[MeasuredArms] = ()
 
 
 def write(
@@ -82,7 +86,8 @@ def write(
         "transfer": _transfer(tables),
         "cost": _cost(spent),
     }
-    _write_figures(directory, (*heat_maps, *matrices, *filter(None, drawings.values())))
+    use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
+    _write_figures(directory, (*heat_maps, *matrices, *use.frontiers, *filter(None, drawings.values())))
     export.write_all(directory, about, (rows, costs), tables, spent, {"contrasts": tested.lines(differences)})
     images = image_evidence.build(evidence.images, evidence.retained)
     (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
@@ -101,12 +106,13 @@ def write(
         contrasts=differences,
         matrices=matrices,
         repeated=any(one.estimate is not None for one in differences),
-        claims=_claims(about, rows, directory),
+        claims=_claims(about, rows, use.inference, directory),
         roles=ROLES,
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
         images=images,
+        **use._asdict(),
         image_metrics=_image_metrics(images),
         shown=image_evidence.SHOWN,
         data=data_groups(about),
@@ -126,10 +132,36 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     return [name for name in names if "recall" not in name or name.endswith("_1")]
 
 
-def _claims(about: About, rows: Sequence[ResultRow], directory: Path) -> tuple[ClaimLine, ...]:
+class _Use(NamedTuple):
+    """What the page says about the cost of using the models."""
+
+    inference: inference_costs.Inference | None
+    frontier: tradeoffs.Frontier | None = None
+    frontiers: tuple[Drawing, ...] = ()
+
+
+def _use(inference: inference_costs.Inference | None, tables: Tables, directory: Path) -> _Use:
+    """The section's parts, with its two files written."""
+    for name in ("inference.csv", "frontier.json"):
+        (directory / name).unlink(missing_ok=True)  # of an earlier report
+    if inference is None or inference.refusal:
+        return _Use(inference)
+    export.write_csv(directory / "inference.csv", inference_costs.lines(inference))
+    frontier = tradeoffs.frontier(inference, tables)
+    if frontier is None:
+        return _Use(inference)
+    export.write_json(directory / "frontier.json", tradeoffs.content(frontier))
+    return _Use(inference, frontier, tradeoffs.frontier_plots(frontier))
+
+
+def _claims(
+    about: About, rows: Sequence[ResultRow], inference: inference_costs.Inference | None, directory: Path
+) -> tuple[ClaimLine, ...]:
     """Every claim with its verdict, written as `claims.json`; () for the page where no arm but the baseline has a
     role."""
-    judged = claims.section(about, rows, about.roles or None)
+    compared = inference is not None and about.roles.get(inference.first, inference.first) == BASELINE
+    timed = inference.evidence if inference is not None and compared else ()
+    judged = claims.section(about, rows, about.roles or None, inference=timed)
     export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     return judged if any(role != BASELINE for role in about.roles.values()) else ()
 
@@ -160,6 +192,7 @@ def _environment() -> Environment:
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
         "direction": words.direction,
+        "token_range": inference_costs.range_words,
         "tint": _tint,
     }
     return environment
@@ -306,7 +339,7 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg"):
+    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "frontier_*.svg"):
         for earlier in directory.glob(pattern):
             earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:
