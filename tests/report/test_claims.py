@@ -13,8 +13,8 @@ from report_records import make_run
 from viaduct.errors import UsageError
 from viaduct.report import claims
 from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS
-from viaduct.report.speed import MeasuredInference
 from viaduct.report.page import write
+from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import DataNote
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")

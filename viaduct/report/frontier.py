@@ -15,7 +15,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from viaduct.report.drawing import Drawing, dot, finish, sheet, shortened, stroke, width_of, write_text
+from viaduct.report.drawing import Drawing, dot, finish, sheet, shortened, stroke, write_text
 from viaduct.report.inference import Inference, InferenceLine
 from viaduct.report.number import percent
 from viaduct.report.table import Tables
@@ -28,7 +28,8 @@ AXES = {
 }
 """Cost -> (its words, how many of its units make one on the axis)."""
 _APART = 14.0
-_SHARED = ("unchanged", "cannot tell")
+_TOP = 22.0
+_WIDE, _NARROW = 480.0, 320.0
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,26 @@ def frontier(inference: Inference, tables: Tables) -> Frontier | None:
     if not found:
         return None
     points = tuple(
-        Point(line.name, line.arm, line.engine, line.precision, whole[line.arm], _costs(line, inference.lines))
+        Point(line.name, line.arm, line.engine, line.precision, whole[line.arm], _costs(line, inference))
         for line in found
     )
     return Frontier(points, tuple(line.name for line in inference.lines if line.arm not in whole))
 
 
-def _costs(line: InferenceLine, lines: Sequence[InferenceLine]) -> dict[str, float]:
-    alike = [other for other in lines if other.shape == line.shape]
-    timed = [other for other in alike if other.speed in _SHARED] if line.speed in _SHARED else [line]
-    costs = {LATENCY: median(other.p50 for other in timed), DISK: float(median(other.disk_bytes for other in alike))}
+def _costs(line: InferenceLine, inference: Inference) -> dict[str, float]:
+    alike = [other for other in inference.lines if other.shape == line.shape]
+    timed = [other for other in alike if not _apart(other, inference)]
+    costs = {
+        LATENCY: line.p50 if _apart(line, inference) else median(other.p50 for other in timed),
+        DISK: float(median(other.disk_bytes for other in alike)),
+    }
     peaks = [other.peak_bytes for other in alike if other.peak_bytes is not None]
     return costs | ({MEMORY: float(median(peaks))} if peaks else {})
+
+
+def _apart(line: InferenceLine, inference: Inference) -> bool:
+    """Whether paired rounds say that this model's time is not the first one's; of the first itself they cannot."""
+    return line.arm != inference.first and line.speed in ("faster", "slower")
 
 
 def dominated(points: Sequence[Point], costs: Sequence[str]) -> frozenset[str]:
@@ -123,53 +132,90 @@ def content(found: Frontier) -> dict[str, Any]:
     }
 
 
-def frontier_plots(found: Frontier) -> tuple[Drawing, ...]:
-    """One drawing per cost: score upwards, cost to the right; dominated points are rings with soft names."""
-    return tuple(_plot(found, cost, 560.0 if cost == LATENCY else 400.0) for cost in found.costs)
+@dataclass(frozen=True)
+class _Panel:
+    """One cost's place on the sheet: its axes from their first tick to their last."""
+
+    cost: str
+    left: float
+    right: float
+    bottom: float
+    across: Sequence[float]
+    upward: Sequence[float]
+
+    def place(self, point: Point) -> tuple[float, float]:
+        """Where a point stands."""
+        cost = point.costs[self.cost] / AXES[self.cost][1]
+        return self.x(cost), self.y(point.score)
+
+    def x(self, cost: float) -> float:
+        """In the axis' units."""
+        return self.left + cost / self.across[-1] * (self.right - self.left)
+
+    def y(self, score: float) -> float:
+        """Of a fraction."""
+        share = (score - self.upward[0]) / (self.upward[-1] - self.upward[0])
+        return self.bottom - share * (self.bottom - _TOP)
 
 
-def _plot(found: Frontier, cost: str, width: float) -> Drawing:
-    words, unit = AXES[cost]
-    values = [point.costs[cost] / unit for point in found.points]
+def frontier_plot(found: Frontier) -> Drawing:
+    """A panel per cost: score upwards, cost to the right; dominated points are rings with soft names."""
+    bottom = _TOP + max(240.0, _APART * len(found.points) + 40)
     scores = [point.score for point in found.points]
-    across = MaxNLocator(5).tick_values(0.0, max(values) * 1.02)
-    upward = MaxNLocator(5).tick_values(min(scores), max(scores))
-    named = max(width_of(shortened(point.name)) for point in found.points)
-    left, right, top, bottom = 46.0, width - named - 16, 22.0, 300.0
-    axes = sheet(width, bottom + 46)
-    for tick in upward:
-        y = bottom - (tick - upward[0]) / (upward[-1] - upward[0]) * (bottom - top)
-        stroke(axes, (left, y), (right, y), width=0.75)
-        write_text(axes, (left - 8, y + 4), percent(tick), size=10, colour="soft", align="right")
-    for tick in across:
-        x = left + tick / across[-1] * (right - left)
-        stroke(axes, (x, top), (x, bottom), width=0.75)
-        write_text(axes, (x, bottom + 16), f"{tick:g}", size=10, colour="soft", align="center")
-    write_text(axes, (0, 12), "score, percent", size=10, colour="soft")
-    write_text(axes, ((left + right) / 2, bottom + 36), words, size=10, colour="soft", align="center")
-    places = [
-        (
-            left + value / across[-1] * (right - left),
-            bottom - (score - upward[0]) / (upward[-1] - upward[0]) * (bottom - top),
-        )
-        for value, score in zip(values, scores, strict=True)
-    ]
-    _points(axes, found, cost, places)
-    return finish(axes, f"frontier_{cost.partition('_')[0]}", f"Score against {words}; rings are dominated points")
+    upward = _ticks(min(scores), max(scores))
+    widths = [_WIDE, *[_NARROW] * (len(found.costs) - 1)]
+    axes = sheet(sum(widths), bottom + 46)
+    for number, (cost, width) in enumerate(zip(found.costs, widths, strict=True)):
+        start = sum(widths[:number])
+        most = max(point.costs[cost] for point in found.points) / AXES[cost][1]
+        panel = _Panel(cost, start + 46, start + width - 24, bottom, _ticks(0.0, 1.02 * most), upward)
+        _ground(axes, panel)
+        _points(axes, panel, found)
+    return finish(axes, "frontier", "Score against latency, memory and size; rings are dominated points")
 
 
-def _points(axes: Axes, found: Frontier, cost: str, places: Sequence[tuple[float, float]]) -> None:
-    """Dots with their names to the right, which are moved down where they would cover each other."""
-    worse = found.worse(cost)
-    lowest: list[tuple[float, float, float]] = []
-    for (x, y), point in sorted(zip(places, found.points, strict=True), key=lambda one: (one[0][1], one[0][0])):
-        size = width_of(shortened(point.name))
-        base = y + 4
-        while any(abs(base - other) < _APART and x < end and begin < x + size + 10 for begin, end, other in lowest):
-            base += 1
-        lowest.append((x, x + size + 10, base))
-        if base - y - 4 > 2:
-            stroke(axes, (x, y), (x + 8, base - 4), colour="soft", width=0.75)
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values that enclose the range."""
+    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)]
+
+
+def _ground(axes: Axes, panel: _Panel) -> None:
+    digits = 1 if panel.upward[1] - panel.upward[0] > 0.00099 else 2
+    for tick in panel.upward:
+        stroke(axes, (panel.left, panel.y(tick)), (panel.right, panel.y(tick)), width=0.75)
+        at = (panel.left - 8, panel.y(tick) + 4)
+        write_text(axes, at, percent(tick, digits), size=10, colour="soft", align="right")
+    for tick in panel.across:
+        stroke(axes, (panel.x(tick), _TOP), (panel.x(tick), panel.bottom), width=0.75)
+        write_text(axes, (panel.x(tick), panel.bottom + 16), f"{tick:g}", size=10, colour="soft", align="center")
+    write_text(axes, (panel.left - 40, 12), "score, percent", size=10, colour="soft")
+    middle = (panel.left + panel.right) / 2
+    write_text(axes, (middle, panel.bottom + 36), AXES[panel.cost][0], size=10, colour="soft", align="center")
+
+
+def _points(axes: Axes, panel: _Panel, found: Frontier) -> None:
+    """Dots with their names beside them, towards the middle, at heights where no name covers another."""
+    worse = found.worse(panel.cost)
+    points = sorted(found.points, key=lambda point: (-point.score, point.costs[panel.cost]))
+    for point, base in zip(points, _heights([panel.place(point)[1] for point in points], panel.bottom), strict=True):
+        x, y = panel.place(point)
         beaten = point.name in worse
-        write_text(axes, (x + 10, base), shortened(point.name), colour="soft" if beaten else "ink", bold=not beaten)
+        side = 1 if x < (panel.left + panel.right) / 2 else -1
+        colour = "soft" if beaten else "ink"
+        if abs(base - y) > 2:
+            stroke(axes, (x, y), (x + 10 * side, base), colour="soft", width=0.75)
+        align = "left" if side == 1 else "right"
+        write_text(axes, (x + 12 * side, base + 4), shortened(point.name), colour=colour, align=align, bold=not beaten)
         dot(axes, (x, y), colour="soft" if beaten else "series-1", filled=not beaten)
+
+
+def _heights(wanted: Sequence[float], lowest: float) -> list[float]:
+    """Heights near these (ascending) that are apart, none below `lowest` unless there are too many."""
+    heights: list[float] = []
+    for at in wanted:
+        heights.append(max(at, heights[-1] + _APART) if heights else at)
+    limit = lowest
+    for number in reversed(range(len(heights))):
+        heights[number] = min(heights[number], limit)
+        limit = heights[number] - _APART
+    return heights

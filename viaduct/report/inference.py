@@ -243,4 +243,6 @@ def range_words(line: InferenceLine) -> str:
     if line.fewest is None or line.most is None:
         return ""
     ends = (line.fewest, line.most)
-    return " to ".join(f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})" for code, value in ends)
+    return " to ".join(
+        f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})" for code, value in ends
+    )

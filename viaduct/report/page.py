@@ -87,7 +87,7 @@ def write(
         "cost": _cost(spent),
     }
     use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
-    _write_figures(directory, (*heat_maps, *matrices, *use.frontiers, *filter(None, drawings.values())))
+    _write_figures(directory, (*heat_maps, *matrices, *filter(None, (*drawings.values(), use.figure))))
     export.write_all(directory, about, (rows, costs), tables, spent, {"contrasts": tested.lines(differences)})
     images = image_evidence.build(evidence.images, evidence.retained)
     (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
@@ -112,7 +112,7 @@ def write(
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
         images=images,
-        **use._asdict(),
+        use=use,
         image_metrics=_image_metrics(images),
         shown=image_evidence.SHOWN,
         data=data_groups(about),
@@ -137,7 +137,7 @@ class _Use(NamedTuple):
 
     inference: inference_costs.Inference | None
     frontier: tradeoffs.Frontier | None = None
-    frontiers: tuple[Drawing, ...] = ()
+    figure: Drawing | None = None
 
 
 def _use(inference: inference_costs.Inference | None, tables: Tables, directory: Path) -> _Use:
@@ -151,7 +151,7 @@ def _use(inference: inference_costs.Inference | None, tables: Tables, directory:
     if frontier is None:
         return _Use(inference)
     export.write_json(directory / "frontier.json", tradeoffs.content(frontier))
-    return _Use(inference, frontier, tradeoffs.frontier_plots(frontier))
+    return _Use(inference, frontier, tradeoffs.frontier_plot(frontier))
 
 
 def _claims(
@@ -339,7 +339,7 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "frontier_*.svg"):
+    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "frontier.svg"):
         for earlier in directory.glob(pattern):
             earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:
