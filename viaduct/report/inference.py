@@ -242,7 +242,8 @@ def range_words(line: InferenceLine) -> str:
     """The tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"."""
     if line.fewest is None or line.most is None:
         return ""
-    ends = (line.fewest, line.most)
-    return " to ".join(
-        f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})" for code, value in ends
-    )
+    named = [
+        f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})"
+        for code, value in (line.fewest, line.most)
+    ]
+    return " to ".join(named)
