@@ -101,15 +101,7 @@ def _step(identity: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{name} {training[name]}" for name in ("learning_rate", "epochs", "batch_tokens"))
     start = identity["encoder"]
     begun = f", from {_encoder(start)}" if start else ""
-    return f"trained on {_trained_on(work)}{begun}, seed {work['seed']}: {settings}"
-
-
-def _trained_on(work: Mapping[str, Any]) -> str:
-    """One task, or all that a joint stage trains on."""
-    if "task" in work:
-        return str(work["task"])
-    captions = [f"captions of {work['captions']['card']}"] if work["captions"] else []
-    return " + ".join([*work["tasks"], *captions, *(["replayed text"] if work["replay"] else [])])
+    return f"trained on {work['task']}{begun}, seed {work['seed']}: {settings}"
 
 
 def _encoder(start: Mapping[str, Any]) -> str:
