@@ -14,6 +14,7 @@ from viaduct.errors import UsageError
 from viaduct.inference.engines import is_exported, read_exported, require
 from viaduct.inference.export import UNKNOWN_LIMITS, Wanted, export
 from viaduct.inference.origin import origin
+from viaduct.inference.trial import Trial
 from viaduct.measure import probe
 from viaduct.measure.cost import cost, skeleton
 from viaduct.measure.workload import Workload, save, workload
@@ -136,13 +137,16 @@ def _training(folder: Path) -> tuple[str | None, Limits]:
 
 
 @contextlib.contextmanager
-def runnable(folder: Path, engine: str, precision: str, data: Path | None) -> Iterator[Path]:
-    """A folder that the engine opens: this one, or an export of it that is gone afterwards."""
+def runnable(
+    folder: Path, engine: str, precision: str, data: Path | None, trial: Trial | None = None
+) -> Iterator[Path]:
+    """A folder that the engine opens: this one, or an export of it that is gone afterwards; int8 is calibrated on
+    `trial`, or on rows that are found in `data`."""
     if engine == "torch" or is_exported(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
-        export(folder, Path(scratch) / "exported", Wanted(engine, precision), data)
+        export(folder, Path(scratch) / "exported", Wanted(engine, precision), data, trial)
         yield Path(scratch) / "exported"
 
 

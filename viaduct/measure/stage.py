@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import safe_open
 
 from viaduct.encode.tokens import Limits
-from viaduct.inference.trial import spread
+from viaduct.inference.trial import Trial, spread
 from viaduct.measure import rounds
 from viaduct.measure.cost import skeleton
 from viaduct.measure.profile import Subject, asked, described, runnable, within
@@ -27,7 +27,6 @@ from viaduct.models.encoder import load_tokenizer
 from viaduct.models.trained import encoder_folder
 from viaduct.results.record import ArmInference, MeasuredArms
 from viaduct.results.store import canonical
-from viaduct.rows import Row
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent
 
 
@@ -37,10 +36,10 @@ def run(context: Context) -> Spent:
     assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
     load_average = os.getloadavg()[0]
     settings = work.settings
-    name, rows = _rows(context, work)
+    trial = _trial(context, work)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        subjects = [_subject(one, context, name, rows, stack) for one in work.arms]
+        subjects = [_subject(one, context, trial, stack) for one in work.arms]
         requests = [
             asked(subject, scratch / f"{number}.npz", settings.threads) for number, subject in enumerate(subjects)
         ]
@@ -77,26 +76,26 @@ def run(context: Context) -> Spent:
     return _spent(measured)
 
 
-def _rows(context: Context, work: MeasureWork) -> tuple[str, list[Row]]:
-    """(what they are, in words; the rows that are measured on, spread over languages)."""
+def _trial(context: Context, work: MeasureWork) -> Trial:
+    """The rows that are measured on, spread over languages."""
     found = [context.load(work.task, work.split, code) for code in work.languages]
     there = [one for one in found if one.rows]
-    rows = [row for one in there for row in spread(one.rows, work.settings.rows, there)][: work.settings.rows]
+    rows = [row for one in there for row in spread(one.rows, work.settings.rows, there)]
     where = work.languages[0] if len(there) == 1 else f"{len(there)} languages"
-    return there[0].substitution or f"{work.task} {work.split}, {where}", rows
+    name = there[0].substitution or f"{work.task} {work.split}"
+    return Trial(f"{name}, {where}", work.task, tuple(rows[: work.settings.rows]))
 
 
-def _subject(one: Runner, context: Context, name: str, rows: list[Row], stack: contextlib.ExitStack) -> Subject:
+def _subject(one: Runner, context: Context, trial: Trial, stack: contextlib.ExitStack) -> Subject:
     """The arm's model, ready for its engine until the stack is closed."""
-    folder = context.inputs[one.arm]
-    tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     work = context.work
     assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
+    folder = context.inputs[one.arm]
+    tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     limits = within(Limits(work.max_length, work.stride), skeleton(folder))
-    place = stack.enter_context(runnable(folder, one.engine, one.precision, None))
-    return Subject(
-        one.arm, place, one.engine, one.precision, tokenizer.pad_token_id, of_rows(tokenizer, name, rows, limits)
-    )
+    place = stack.enter_context(runnable(folder, one.engine, one.precision, None, trial))
+    examples = of_rows(tokenizer, trial.name, trial.rows, limits)
+    return Subject(one.arm, place, one.engine, one.precision, tokenizer.pad_token_id, examples)
 
 
 def weights_digest(folder: Path) -> str:
