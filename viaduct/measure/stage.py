@@ -100,7 +100,7 @@ def _subject(one: Runner, context: Context, trial: Trial, stack: contextlib.Exit
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the names and shapes of the encoder's weights in a trained stage's folder."""
-    shapes = {}
+    shapes: dict[str, list[int]] = {}
     for path in sorted(encoder_folder(folder).glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a mapping
