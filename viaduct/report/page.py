@@ -81,18 +81,11 @@ def write(
     heat_maps = _heat_maps(tables)
     differences = tested.contrasts(about, rows, (*about.compare, *compare))
     matrices = _matrices(differences)
-    drawings = {
-        "differences": _differences(tables),
-        "transfer": _transfer(tables),
-        "cost": _cost(spent),
-    }
+    drawings = {"differences": _differences(tables), "transfer": _transfer(tables), "cost": _cost(spent)}
     use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
     _write_figures(directory, (*heat_maps, *matrices, *filter(None, (*drawings.values(), use.figure))))
     export.write_all(directory, about, (rows, costs), tables, spent, {"contrasts": tested.lines(differences)})
-    images = image_evidence.build(evidence.images, evidence.retained)
-    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
-    if images is not None and images.lines:
-        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    images = _images(evidence, directory)
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -130,6 +123,15 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
     names = dict.fromkeys(name for line in images.lines for name in line.scores) if images is not None else {}
     return [name for name in names if "recall" not in name or name.endswith("_1")]
+
+
+def _images(evidence: Evidence, directory: Path) -> image_evidence.Images | None:
+    """What there is to say about images, with its file written."""
+    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
+    images = image_evidence.build(evidence.images, evidence.retained)
+    if images is not None and images.lines:
+        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    return images
 
 
 class _Use(NamedTuple):
