@@ -82,7 +82,7 @@ def recipe() -> Recipe:
     """{no intermediate task, MNLI, SQuAD, writing captions} x the nine XTREME tasks of the miniature world."""
     return Recipe(
         name="demo",
-        hypothesis="Everything works; an intermediate task helps targets of its own kind most; captions use their images.",
+        hypothesis="All works; an intermediate task helps targets of its own kind most; captions use their images.",
         encoder=ENCODER,
         intermediates=(
             Intermediate(name="none"),

@@ -20,7 +20,7 @@ captions only, so that 39 languages are unseen in captions. Stage settings: 10,0
 """
 
 from viaduct.runs.evaluation import XTREME, target
-from viaduct.runs.spec import Captions, ImageSource, Intermediate, Objective, Recipe, Replay, Training
+from viaduct.runs.spec import Captions, ImageSource, Intermediate, Measure, Objective, Recipe, Replay, Training
 
 SIGLIP = "towers/siglip2-base-patch16-256"
 DINO = "towers/dinov3-vitb16"
@@ -86,4 +86,5 @@ def recipe() -> Recipe:
         ),
         targets=tuple(target(task, width=1024, layers=24) for task in XTREME),
         seeds=tuple(range(1, 10)),
+        measure=Measure(rows=100, round_rows=8),
     )

@@ -24,7 +24,7 @@ most; every step has one of masked LM beside it; the translations are German, Ru
 """
 
 from viaduct.runs.evaluation import XTREME, target
-from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Training
+from viaduct.runs.spec import Intermediate, Measure, Mixture, Recipe, Replay, Training
 
 REVISION = "c23d21b0620b635a76227c604d44e43a9f0ee389"
 """Of FacebookAI/xlm-roberta-large on the Hub, as pinned in a dozen public repositories."""
@@ -107,6 +107,7 @@ def recipe() -> Recipe:
         ),
         targets=tuple(_strict(name) for name in XTREME),
         seeds=(1, 2, 3),
+        measure=Measure(rows=100, round_rows=8),
         compare=(
             ("all_nine", "squad2"),
             ("mnli_translated", "mnli"),

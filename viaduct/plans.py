@@ -25,6 +25,7 @@ from viaduct.runs.stage import (
     CompressWork,
     DistilWork,
     JointWork,
+    MeasureWork,
     PredictWork,
     PretrainWork,
     ScoreWork,
@@ -84,11 +85,16 @@ def tree(planned: Planned) -> Tree:
     arms = frozenset(arm.name for arm in planned.plan.recipe.intermediates)
     found = Tree(Text(_encoder(planned)))
     _Branches(planned).add(found, roots, arms, "")
+    for stage in planned.plan.stages:
+        if isinstance(stage.work, MeasureWork):
+            state = "done" if planned.states[stage.path] == "done" else "to do"
+            found.add(Text(f"{_label(stage.work)}: {state}"))
     return found
 
 
 def groups(planned: Planned) -> list[Group]:
-    """The stages without input, with what follows from each, in the order of the plan."""
+    """The stages without input, with what follows from each, in the order of the plan; not the one that measures, which
+    has an input from every arm."""
     expanded = planned.plan
     arms: dict[str, set[str]] = {}
     for cell in expanded.cells:
@@ -100,6 +106,8 @@ def groups(planned: Planned) -> list[Group]:
     known: dict[tuple[int, str], Group] = {}
     of: dict[str, Group] = {}
     for stage in expanded.stages:
+        if isinstance(stage.work, MeasureWork):
+            continue
         source = next(iter(stage.inputs.values()), None)
         parent = None if source is None else of[source.path]
         users = frozenset(arms.get(stage.path, ()))
@@ -187,6 +195,9 @@ def _label(work: Work) -> str:
         return f"distil into {_layers(work.distil.layers)}, text {_languages(work.languages)}"
     if isinstance(work, CompressWork):
         return f"keep {' and '.join(_kept(work))}"
+    if isinstance(work, MeasureWork):
+        threads = f"{work.settings.threads} thread{'s' * (work.settings.threads > 1)}"
+        return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on the CPU with {threads}"
     parts = list(work.tasks)
     parts += [f"captions of {work.captions.card}"] if work.captions is not None else []
     parts += [f"text replayed {_languages(work.replay_languages)}"] if work.replay is not None else []

@@ -19,10 +19,11 @@ from viaduct.errors import UsageError
 from viaduct.inference.export import Wanted, export
 from viaduct.measure import probe, workload
 from viaduct.measure.cost import cost, parameters, skeleton, weight_bytes
-from viaduct.measure.profile import CONDITIONS, comparable, profile
+from viaduct.measure.profile import profile
 from viaduct.models.encoder import forward_flops, load_encoder
 from viaduct.models.heads import build_head, head_spec, save_head
 from viaduct.models.trained import open_trained
+from viaduct.results.conditions import CONDITIONS, comparable
 from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 

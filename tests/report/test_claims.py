@@ -12,8 +12,9 @@ from report_records import make_run
 
 from viaduct.errors import UsageError
 from viaduct.report import claims
-from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS, MeasuredInference
+from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS
 from viaduct.report.page import write
+from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import DataNote
 from viaduct.tasks.registry import TASKS
 
@@ -373,7 +374,8 @@ def test_q2_says_nothing_of_a_stage_that_is_not_shown_to_use_its_images(used, ve
 def timed(arm, *, factor=1.0, spread=0.01, rounds=30, keys="k", parameters=10):
     noise = random.Random(arm)
     seconds = tuple(factor * (1 + noise.gauss(0, spread)) for _ in range(rounds))
-    return MeasuredInference(arm, keys, parameters, 1e9, seconds)
+    against = tuple(1 + noise.gauss(0, spread) for _ in range(rounds))
+    return MeasuredInference(arm, keys, parameters, 1e9, seconds, against)
 
 
 def test_q3_inference():

@@ -136,6 +136,7 @@ def recipe(**changes: object) -> Recipe:
         "intermediates": (Intermediate(name="none"), Intermediate(name="quiz", tasks=("quiz",))),
         "targets": (Target(task="fruit"), Target(task="berry"), Target(task="twins")),
         "seeds": (1, 2),
+        "measure": None,
     }
     return Recipe(**{**fields, **changes})
 

@@ -25,6 +25,7 @@ from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Target
 from viaduct.runs.stage import Context, Spent
 
 RECIPE = Recipe(
+    measure=None,
     name="whole",
     hypothesis="none",
     encoder=Pretrain(name="mini"),

@@ -37,6 +37,7 @@ def recipe():
         ),
         intermediates=(Intermediate(name="none"), Intermediate(name="mnli", tasks=("mnli",), training=PAIRS)),
         targets=(Target(task="xnli", training=PAIRS, languages="available"),),
+        measure=None,  # no two measurements are equal
     )
 """
 

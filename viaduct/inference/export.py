@@ -72,11 +72,13 @@ class Comparison:
         return f"{self.agreement:.2%} of {self.count:,} predictions are the same; {numbers}"
 
 
-def export(folder: Path, directory: Path, wanted: Wanted, data: Path | None = None) -> dict[str, Any]:
+def export(
+    folder: Path, directory: Path, wanted: Wanted, data: Path | None = None, trial: Trial | None = None
+) -> dict[str, Any]:
     """Write the exported model into a new directory; what was made, as plain values (also in its `export.json`).
 
-    `data` is where text and rows are looked for: to trim, to calibrate int8, to compare. Raises UsageError for what
-    cannot be done as asked, and leaves nothing behind then.
+    `data` is where text and rows are looked for: to trim, to calibrate int8, to compare; `trial`: rows for the last two
+    that need not be looked for. Raises UsageError for what cannot be done as asked, and leaves nothing behind then.
     """
     if wanted.engine not in FILES:
         raise unknown("engine to export for", wanted.engine, FILES)
@@ -90,7 +92,7 @@ def export(folder: Path, directory: Path, wanted: Wanted, data: Path | None = No
     if wanted.layers is not None:
         pick_layers(source.model.encoder, range(1, wanted.layers + 1))
     source, part = trimmed(source, texts) if texts else (source, None)
-    trials = _trials(source, known, texts, data)
+    trials = _trials(source, known, texts, data) if trial is None else [trial]
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

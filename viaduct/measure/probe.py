@@ -70,6 +70,7 @@ def run(request: Request) -> dict[str, Any]:
     keep_freed_memory()
     torch.set_num_threads(request.threads)
     encoded = load(Path(request.rows))
+    load_average = os.getloadavg()[0]
     before = peak_bytes()
     started = time.perf_counter()
     engine = open_engine(Path(request.folder), request.engine, request.precision, request.threads)
@@ -81,6 +82,7 @@ def run(request: Request) -> dict[str, Any]:
     throughput = [_throughput(engine, encoded, request.pad_id, budget) for budget in BUDGETS]
     used = None if joules is None else difference(joules, energy())
     return {
+        "load_average_before": load_average,
         "load_seconds": loaded,
         "peak_bytes": {"before_loading": before, "after_loading": after_load, "in_all": peak_bytes()},
         "latency_ms": latency,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,13 @@ from viaduct.errors import UsageError
 from viaduct.inference.engines import is_exported, read_exported, require
 from viaduct.inference.export import UNKNOWN_LIMITS, Wanted, export
 from viaduct.inference.origin import origin
+from viaduct.inference.trial import Trial
 from viaduct.measure import probe
 from viaduct.measure.cost import cost, skeleton
 from viaduct.measure.workload import Workload, save, workload
 from viaduct.models.encoder import load_tokenizer, longest_input
-from viaduct.models.trained import encoder_folder
-
-FORMAT = 1
-"""Raised when the way of measuring changes, so that older profiles are not compared with newer ones unnoticed."""
-
-CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
-"""What must be equal for two profiles to be compared."""
+from viaduct.models.trained import Whole, encoder_folder
+from viaduct.results.conditions import FORMAT
 
 Announce = Callable[[Mapping[str, Any]], None]
 
@@ -50,46 +46,71 @@ def profile(
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     model = skeleton(folder)
     task, limits = _training(folder)
-    limits = Limits(min(limits.max_length, longest_input(model.encoder)), limits.stride)
-    work = workload(tokenizer, task, limits, data, rows)
+    work = workload(tokenizer, task, within(limits, model), data, rows)
     rate = max(probe.matrix_rate(threads).values())
     announce(cost(model, work, precision, rate))
-    with _runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
-        save(work, Path(scratch) / "rows.npz")
-        request = probe.Request(
-            folder=str(place.resolve()),
-            engine=engine,
-            precision=precision,
-            threads=threads,
-            rows=str(Path(scratch) / "rows.npz"),
-            pad_id=tokenizer.pad_token_id,
-        )
-        load_average = os.getloadavg()[0]
-        found = probe.measure(request)
-        disk_bytes = _disk_bytes(place)
-    # The machine may have been busy at one of the two measurements of its rate.
+    with runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
+        subject = Subject(origin(folder).name, place, engine, precision, tokenizer.pad_token_id, work)
+        request = asked(subject, Path(scratch) / "rows.npz", threads)
+        return described(subject, request, probe.measure(request), rate)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is ready to be measured."""
+
+    name: str
+    folder: Path
+    """What the engine opens."""
+    engine: str
+    precision: str
+    pad_id: int
+    work: Workload
+
+
+def asked(subject: Subject, rows: Path, threads: int) -> probe.Request:
+    """What the process that measures is asked for; the token arrays are written to the file `rows`."""
+    save(subject.work, rows)
+    return probe.Request(
+        folder=str(subject.folder.resolve()),
+        engine=subject.engine,
+        precision=subject.precision,
+        threads=threads,
+        rows=str(rows),
+        pad_id=subject.pad_id,
+    )
+
+
+def described(subject: Subject, request: probe.Request, found: Mapping[str, Any], rate: float = 0.0) -> dict[str, Any]:
+    """The profile, from what the process found; `rate`: operations per second of matrix products, where they were
+    measured before (the machine may have been busy at one of the two times)."""
     rate = max(rate, *found["flops_per_second_of_products"].values())
-    implied = cost(model, work, precision, rate)
+    implied = cost(skeleton(subject.folder), subject.work, subject.precision, rate)
     return {
-        "model": origin(folder).name,
-        "engine": engine,
-        "precision": precision,
+        "model": subject.name,
+        "engine": subject.engine,
+        "precision": subject.precision,
         "cost": implied,
-        **_summary(found, work, implied),
-        "disk_bytes": disk_bytes,
+        **_summary(found, subject.work, implied),
+        "disk_bytes": _disk_bytes(subject.folder),
         "conditions": {
             "format": FORMAT,
             "device": probe.device(),
-            "threads": threads,
-            "rows": f"{len(work.encoded):,} examples: {work.name}",
-            "rows_digest": work.digest,
+            "threads": request.threads,
+            "rows": f"{len(subject.work.encoded):,} examples: {subject.work.name}",
+            "rows_digest": subject.work.digest,
             "warm_up": probe.WARM_UP,
             "tokenising": "not included",
-            "load_average_before": load_average,
+            "load_average_before": found["load_average_before"],
         },
         "versions": found["versions"],
         "samples": {"latency_ms": found["latency_ms"], "throughput": found["throughput"]},
     }
+
+
+def within(limits: Limits, model: Whole) -> Limits:
+    """These limits, cut at the longest input that the model takes."""
+    return Limits(min(limits.max_length, longest_input(model.encoder)), limits.stride)
 
 
 def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[str, str]:
@@ -116,13 +137,16 @@ def _training(folder: Path) -> tuple[str | None, Limits]:
 
 
 @contextlib.contextmanager
-def _runnable(folder: Path, engine: str, precision: str, data: Path | None) -> Iterator[Path]:
-    """A folder that the engine opens: this one, or an export of it that is gone afterwards."""
+def runnable(
+    folder: Path, engine: str, precision: str, data: Path | None, trial: Trial | None = None
+) -> Iterator[Path]:
+    """A folder that the engine opens: this one, or an export of it that is gone afterwards; int8 is calibrated on
+    `trial`, or on rows that are found in `data`."""
     if engine == "torch" or is_exported(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
-        export(folder, Path(scratch) / "exported", Wanted(engine, precision), data)
+        export(folder, Path(scratch) / "exported", Wanted(engine, precision), data, trial)
         yield Path(scratch) / "exported"
 
 
@@ -155,33 +179,3 @@ def _summary(found: Mapping[str, Any], work: Workload, implied: Mapping[str, Any
         "load_seconds": found["load_seconds"],
         "energy_joules_per_example": "not available" if joules is None else joules / ran,
     }
-
-
-def comparable(one: Mapping[str, Any], other: Mapping[str, Any], *, knowingly: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The differences in conditions between two profiles, in words: () when they were measured alike.
-
-    Raises UsageError for differences that are not named in `knowingly` ("threads", "device", ..., "versions"): numbers
-    measured under different conditions are not compared without saying so.
-    """
-    differences = {
-        name: f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
-        for name in CONDITIONS
-        if one["conditions"][name] != other["conditions"][name]
-    }
-    shared = one["versions"].keys() & other["versions"].keys()
-    apart = [name for name in sorted(shared) if one["versions"][name] != other["versions"][name]]
-    if apart:
-        shown = ", ".join(f"{name} {one['versions'][name]} against {other['versions'][name]}" for name in apart)
-        differences["versions"] = f"versions: {shown}"
-    unsaid = [name for name in differences if name not in knowingly]
-    if unsaid:
-        lines = "".join(f"\n  - {differences[name]}" for name in unsaid)
-        raise UsageError(
-            f"{_named(one)} and {_named(other)} were measured under different conditions:{lines}",
-            fix="measure both in the same way, or name the differences that you know of",
-        )
-    return tuple(differences.values())
-
-
-def _named(found: Mapping[str, Any]) -> str:
-    return f"{found['model']} ({found['engine']}, {found['precision']})"

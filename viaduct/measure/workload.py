@@ -7,6 +7,7 @@ made-up rows of natural lengths. Which it was is part of the result.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from viaduct.encode.cache import rows_key
 from viaduct.encode.tokens import Array, Encoded, Limits, encode
 from viaduct.errors import UsageError
 from viaduct.inference.trial import made_up, target_rows, text_card_rows
+from viaduct.rows import Row
 
 MEAN_TOKENS, LENGTH_SIGMA, SHORTEST = 37.0, 0.5, 5
 """Made-up rows: log-normal lengths with this mean and standard deviation of the logarithm, as MultiNLI's pairs have,
@@ -62,9 +64,14 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: Path | None
     trial = target_rows(task, data, count) or text_card_rows(data, count)
     if trial is None:
         return _made(tokenizer, limits, count)
-    encoded = encode(trial.rows, tokenizer, (), limits)
-    languages = tuple(trial.rows[row].language for row in encoded.rows)
-    return Workload(trial.name, encoded, languages, rows_key(trial.rows))
+    return of_rows(tokenizer, trial.name, trial.rows, limits)
+
+
+def of_rows(tokenizer: Any, name: str, rows: Sequence[Row], limits: Limits) -> Workload:
+    """These rows, under this name."""
+    encoded = encode(rows, tokenizer, (), limits)
+    languages = tuple(rows[row].language for row in encoded.rows)
+    return Workload(name, encoded, languages, rows_key(rows))
 
 
 def _made(tokenizer: Any, limits: Limits, count: int) -> Workload:

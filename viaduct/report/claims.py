@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from viaduct.report import effect_claims, image_claims, setup_claims
-from viaduct.report.contrast import Evidence, Finding, MeasuredInference, UndecidedError, Verdict, check_roles
+from viaduct.report.contrast import Evidence, Finding, UndecidedError, Verdict, check_roles
+from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import About, ResultRow
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import TASKS

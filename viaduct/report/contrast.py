@@ -17,6 +17,7 @@ from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
 from viaduct.metrics.summary import ENGLISH
 from viaduct.report.number import points
+from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import About, ResultRow
 from viaduct.results.submission import FOLDERS
 from viaduct.tasks.card import Task
@@ -69,20 +70,6 @@ class Finding(NamedTuple):
 
 class UndecidedError(Exception):
     """What a run would need to decide a claim; `str()` says it in words."""
-
-
-@dataclass(frozen=True)
-class MeasuredInference:
-    """What one arm's trained model is and costs at inference, from a Measure stage."""
-
-    arm: str
-    keys: str
-    """Digest of the names and shapes of the encoder's weights."""
-    parameters: int
-    flops: float
-    """Of the workload."""
-    seconds: tuple[float, ...]
-    """Of the workload, one per round; in each round all arms were measured one after the other."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ than three stage seeds with three fine-tuning seeds each.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
-from viaduct.metrics.bootstrap import LANGUAGE, Design, Estimate, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Run
+from viaduct.metrics.bootstrap import Estimate
 from viaduct.metrics.significance import MARGIN, equivalence, holm
 from viaduct.report.contrast import (
     CONTROLS,
@@ -20,7 +18,6 @@ from viaduct.report.contrast import (
     TEXT_TASKS,
     Evidence,
     Finding,
-    MeasuredInference,
     UndecidedError,
     basis,
     difference,
@@ -28,13 +25,10 @@ from viaduct.report.contrast import (
     require_real,
     said,
 )
+from viaduct.report.speed import FEWEST_ROUNDS, time_ratio, too_wide
 
 SEEDS = 9
 ALPHA = 0.05
-FEWEST_ROUNDS = 20
-"""Rounds of measured inference below which nothing is said about its speed."""
-SPEED_MARGIN = 0.05
-"""The widest that an interval of a ratio of times may reach from 1."""
 
 
 def raises_scores(evidence: Evidence) -> Finding:
@@ -103,29 +97,19 @@ def unchanged_inference(evidence: Evidence) -> Finding:
             what = f"{one.parameters:,} parameters and {one.flops:.4g} operations, {plain.parameters:,} and "
             other = " and other weights" if one.keys != plain.keys else ""
             return Finding("contradicted", f"{arm} has {what}{plain.flops:.4g} without it{other}")
-        low, high = _time_ratio(one, plain)
-        words.append(f"{arm}: the same weights' names, shapes and operations, {low:.3f} to {high:.3f} times the time")
-        differs = differs or not low <= 1 <= high
-        wide = wide or max(high - 1, 1 - low) > SPEED_MARGIN
+        ratio = time_ratio(one)
+        if ratio is None:
+            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds: {FEWEST_ROUNDS} paired ones are due")
+        between = f"{ratio.low:.3f} to {ratio.high:.3f}"
+        words.append(f"{arm}: the same weights' names, shapes and operations, {between} times the time")
+        differs = differs or not ratio.low <= 1 <= ratio.high
+        wide = wide or too_wide(ratio)
     why = "; ".join(words)
     if differs:
         return Finding("contradicted", why)
     if wide:
         raise UndecidedError(f"{why}: too wide to tell")
     return Finding("supported", why)
-
-
-def _time_ratio(one: MeasuredInference, plain: MeasuredInference) -> tuple[float, float]:
-    """95 % interval of the ratio of times, paired by round."""
-    if len(one.seconds) != len(plain.seconds) or len(one.seconds) < FEWEST_ROUNDS:
-        raise UndecidedError(f"{len(one.seconds)} and {len(plain.seconds)} rounds: {FEWEST_ROUNDS} paired ones are due")
-    # a round is to time what a seed is to a score: the unit that is drawn anew
-    logs = {
-        Run(number): {"time": math.log(own / other)}
-        for number, (own, other) in enumerate(zip(one.seconds, plain.seconds, strict=True))
-    }
-    found = hierarchical_bootstrap(logs, design=Design(families={"time": "time"}, fixed=(LANGUAGE,)))
-    return math.exp(found.low), math.exp(found.high)
 
 
 def with_text(evidence: Evidence) -> Finding:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,7 +20,9 @@ from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
+from viaduct.report import frontier as tradeoffs
 from viaduct.report import images as image_evidence
+from viaduct.report import inference as inference_costs
 from viaduct.report.associations import Association, associations
 from viaduct.report.claims import ClaimLine
 from viaduct.report.contrast import ROLES
@@ -40,7 +43,7 @@ from viaduct.report.figure import (
 )
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
-from viaduct.results.record import About, ResultRow, StageCost, StageImages, StageRetained
+from viaduct.results.record import About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
 
 _FOLDER = Path(__file__).parent
 _EVERY_TASK = "mean over tasks"
@@ -54,6 +57,7 @@ class Evidence:
 
     images: Sequence[StageImages] = ()
     retained: Sequence[StageRetained] = ()
+    inference: Sequence[MeasuredArms] = ()
 
 
 def write(
@@ -80,18 +84,12 @@ def write(
     differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
     associated = associations(differences, seen)
     matrices = _matrices(differences)
-    drawings = {
-        "differences": _differences(tables),
-        "transfer": _transfer(tables),
-        "cost": _cost(spent),
-    }
-    _write_figures(directory, (*heat_maps, *matrices, *filter(None, drawings.values())))
+    drawings = {"differences": _differences(tables), "transfer": _transfer(tables), "cost": _cost(spent)}
+    use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
+    _write_figures(directory, (*heat_maps, *matrices, *filter(None, (*drawings.values(), use.figure))))
     more = {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]}
     export.write_all(directory, about, (rows, costs), tables, spent, more)
-    images = image_evidence.build(evidence.images, evidence.retained)
-    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
-    if images is not None and images.lines:
-        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    images = _images(evidence, directory)
     page = _environment().get_template("page.html.j2")
     text = page.render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
@@ -108,12 +106,13 @@ def write(
         associations=_by_pair(associated),
         traits=tuple(dict.fromkeys(one.trait for one in associated)),
         repeated=any(one.estimate is not None for one in differences),
-        claims=_claims(about, rows, images, directory),
+        claims=_claims(about, rows, images, use.inference, directory),
         roles=ROLES,
         languages=_language_tables(tables),
         unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         published=baselines.published(tables, miniature=about.miniature) if published else None,
         images=images,
+        use=use,
         image_metrics=_image_metrics(images),
         shown=image_evidence.SHOWN,
         data=data_groups(about),
@@ -133,14 +132,51 @@ def _image_metrics(images: image_evidence.Images | None) -> list[str]:
     return [name for name in names if "recall" not in name or name.endswith("_1")]
 
 
+def _images(evidence: Evidence, directory: Path) -> image_evidence.Images | None:
+    """What there is to say about images, with its file written."""
+    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
+    images = image_evidence.build(evidence.images, evidence.retained)
+    if images is not None and images.lines:
+        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
+    return images
+
+
+class _Use(NamedTuple):
+    """What the page says about the cost of using the models."""
+
+    inference: inference_costs.Inference | None
+    frontier: tradeoffs.Frontier | None = None
+    figure: Drawing | None = None
+
+
+def _use(inference: inference_costs.Inference | None, tables: Tables, directory: Path) -> _Use:
+    """The section's parts, with its two files written."""
+    for name in ("inference.csv", "frontier.json"):
+        (directory / name).unlink(missing_ok=True)  # of an earlier report
+    if inference is None or inference.refusal:
+        return _Use(inference)
+    export.write_csv(directory / "inference.csv", inference_costs.lines(inference))
+    frontier = tradeoffs.frontier(inference, tables)
+    if frontier is None:
+        return _Use(inference)
+    export.write_json(directory / "frontier.json", tradeoffs.content(frontier))
+    return _Use(inference, frontier, tradeoffs.frontier_plot(frontier))
+
+
 def _claims(
-    about: About, rows: Sequence[ResultRow], images: image_evidence.Images | None, directory: Path
+    about: About,
+    rows: Sequence[ResultRow],
+    images: image_evidence.Images | None,
+    inference: inference_costs.Inference | None,
+    directory: Path,
 ) -> tuple[ClaimLine, ...]:
     """Every claim with its verdict, written as `claims.json`; () for the page where no arm but the baseline has a
     role."""
     lines = images.lines if images is not None else ()
     used = {line.arm: line.used for line in lines if line.used is not None}
-    judged = claims.section(about, rows, about.roles or None, image_used=used)
+    compared = inference is not None and about.roles.get(inference.first, inference.first) == BASELINE
+    timed = inference.evidence if inference is not None and compared else ()
+    judged = claims.section(about, rows, about.roles or None, inference=timed, image_used=used)
     export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
     return judged if any(role != BASELINE for role in about.roles.values()) else ()
 
@@ -171,6 +207,7 @@ def _environment() -> Environment:
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
         "direction": words.direction,
+        "token_range": inference_costs.range_words,
         "tint": _tint,
     }
     return environment
@@ -325,7 +362,7 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg"):
+    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "frontier.svg"):
         for earlier in directory.glob(pattern):
             earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:

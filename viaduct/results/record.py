@@ -6,6 +6,7 @@ These are the only things the report reads. All are plain JSON on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -154,6 +155,35 @@ class StageRetained(Record):
     arm: str
     seed: int
     retained: Retained
+
+
+class ArmInference(Record):
+    """What one arm's model costs at inference."""
+
+    arm: str
+    engine: str
+    precision: str
+    keys: str
+    """Digest of the names and shapes of the encoder's weights."""
+    profile: dict[str, Any]
+    """As `viaduct profile` writes it, raw samples and conditions included."""
+    seconds: tuple[float, ...]
+    """Of the round's rows, one per round."""
+    against: tuple[float, ...]
+    """Of the same rows in the same rounds, the first arm's model."""
+
+
+class MeasuredArms(Record):
+    """What a Measure stage found."""
+
+    task: str
+    seed: int
+    first: str
+    """The arm that the others are compared with; its own rounds are of two copies of its model."""
+    round_rows: int
+    load_average_before: float
+    """Of the last minute, before anything was measured."""
+    arms: tuple[ArmInference, ...]
 
 
 class DataNote(Record):

@@ -69,6 +69,7 @@ def check_arms(recipe: Recipe) -> None:
         if arm.joint:
             _check_joint(arm)
     _check_compare(recipe)
+    _check_measure(recipe)
     for target in recipe.targets:
         card = card_of(target.task)
         if card.kind not in SCORED or card.metric is None:
@@ -82,6 +83,15 @@ def _check_compare(recipe: Recipe) -> None:
     for name in (name for pair in recipe.compare for name in pair):
         if name not in names:
             raise unknown("arm in `compare`:", name, names)
+
+
+def _check_measure(recipe: Recipe) -> None:
+    wanted = None if recipe.measure is None else recipe.measure.task
+    if wanted is None:
+        return
+    names = [target.task for target in recipe.targets if card_of(target.task).trained_on is not None]
+    if wanted not in names:
+        raise unknown("trained target in `measure`:", wanted, names)
 
 
 def _check_joint(arm: Intermediate) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -21,6 +20,7 @@ from viaduct.results.record import (
     About,
     DataNote,
     ImageUse,
+    MeasuredArms,
     Record,
     ResultRow,
     Retained,
@@ -31,12 +31,13 @@ from viaduct.results.record import (
 )
 from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
+from viaduct.runs.encoder_facts import encoder_details
 from viaduct.runs.fingerprint import Identity
 from viaduct.runs.grid import Plan
 from viaduct.runs.roles import roles
 from viaduct.runs.rows import source_of, substitution_for
 from viaduct.runs.settings import settings
-from viaduct.runs.spec import Pretrain, Recipe
+from viaduct.runs.spec import Recipe
 from viaduct.runs.stage import PretrainWork
 from viaduct.tasks.registry import task as card_of
 
@@ -89,6 +90,7 @@ class Collected(NamedTuple):
     costs: tuple[StageCost, ...]
     images: tuple[StageImages, ...]
     retained: tuple[StageRetained, ...]
+    inference: tuple[MeasuredArms, ...]
 
 
 def run_record(
@@ -228,6 +230,11 @@ def collect(store: Store, record: RunRecord) -> Collected:
             for stage in joint
             if (text := _text(store.directory(stage.path) / "retention.json")) is not None
         ),
+        inference=tuple(
+            MeasuredArms.model_validate_json((store.directory(path) / "inference.json").read_text(encoding="utf-8"))
+            for path, stage in done.items()
+            if stage.kind == "measure"
+        ),
     )
 
 
@@ -263,7 +270,7 @@ def about(store: Store, record: RunRecord) -> About:
         hypothesis=recipe.hypothesis,
         command=record.command,
         encoder=record.encoder,
-        encoder_details=encoder_details(store, record),
+        encoder_details=encoder_details(recipe, store.directory(f"{record.encoder}/pretrain")),
         arms=tuple(arm.name for arm in recipe.intermediates),
         tasks=tuple(target.task for target in recipe.targets),
         seeds=recipe.seeds,
@@ -288,44 +295,6 @@ def about(store: Store, record: RunRecord) -> About:
     )
 
 
-def encoder_details(store: Store, record: RunRecord) -> dict[str, str]:
-    """Facts about the encoder from its own files; {} while they are not here."""
-    encoder = record.recipe.encoder
-    if isinstance(encoder, Pretrain):
-        folder = store.directory(f"{record.encoder}/pretrain") / "encoder"
-        facts = {"made by": "this recipe", "text": ", ".join((*encoder.text, *encoder.parallel))}
-    else:
-        folder = Path(encoder).expanduser()
-        facts = {"name": encoder}
-        if record.recipe.revision is not None:
-            facts["revision"] = record.recipe.revision
-    config = folder / "config.json"
-    if config.is_file():
-        raw: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-        for name, key in (("layers", "num_hidden_layers"), ("width", "hidden_size"), ("vocabulary", "vocab_size")):
-            if key in raw:
-                facts[name] = f"{raw[key]:,}"
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if weights:
-        facts["parameters"] = f"{sum(count_parameters(path) for path in weights):,}"
-    return facts
-
-
-def count_parameters(path: Path) -> int:
-    """Number of values in a safetensors file, from its header alone (format: 8 bytes length, then JSON)."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header: dict[str, Any] = json.loads(file.read(length))
-    total = 0
-    for name, entry in header.items():
-        if name != "__metadata__":
-            size = 1
-            for extent in entry["shape"]:
-                size *= extent
-            total += size
-    return total
-
-
 def save_collected(directory: Path, collected: Collected) -> None:
     """Write what was collected as about.json and one .jsonl file each, in one step each."""
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
@@ -333,6 +302,7 @@ def save_collected(directory: Path, collected: Collected) -> None:
     write_atomic(directory / "costs.jsonl", _lines(collected.costs))
     write_atomic(directory / "images.jsonl", _lines(collected.images))
     write_atomic(directory / "retained.jsonl", _lines(collected.retained))
+    write_atomic(directory / "measured.jsonl", _lines(collected.inference))
 
 
 def _lines(records: Sequence[Record]) -> str:

@@ -14,7 +14,16 @@ from viaduct.runs.forecast import Shape, shape_of
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
 from viaduct.runs.spec import Recipe, Substitution, Training
-from viaduct.runs.stage import CompressWork, DistilWork, JointWork, PredictWork, PretrainWork, Stage, TrainWork
+from viaduct.runs.stage import (
+    CompressWork,
+    DistilWork,
+    JointWork,
+    MeasureWork,
+    PredictWork,
+    PretrainWork,
+    Stage,
+    TrainWork,
+)
 from viaduct.tasks.registry import task as card_of
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -25,6 +34,10 @@ MODELS = ("pretrain", "train", "joint", "distil", "compress")
 """Kinds of stages that leave an encoder behind."""
 PREDICTED_TOKENS = 8_192
 """Of a batch that is only predicted, about."""
+MEASURED_PASSES = 6
+"""How often a profile runs its rows: once alone, and in batches of five sizes."""
+ROUND_PASSES = 6
+"""How often a paired round runs its rows: three times by either model."""
 BACKWARD = 2.0
 """Cost of a backward pass in forward passes."""
 TOKENS_PER_ROW = {
@@ -121,7 +134,17 @@ def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> 
         read = [need for need in needs if (need[0], need[2]) not in work.calibration]
         _, tokens = _size(read, census, work.substitutions, None)
         return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
+    if isinstance(work, MeasureWork):
+        return _measured(work, rows, tokens)
     return Estimate(0.0, tokens * 0.01)
+
+
+def _measured(work: MeasureWork, rows: int, tokens: float) -> Estimate:
+    """Each arm's model on the sample, and two models on a part of it in every round."""
+    asked = work.settings
+    examples = len(work.arms) * (MEASURED_PASSES * asked.rows + ROUND_PASSES * asked.rounds * asked.round_rows)
+    measured = examples * tokens / max(rows, 1)
+    return Estimate(measured, measured, examples)
 
 
 def _joint(work: JointWork, needs: Iterable[Need], census: Census, shape: Shape | None) -> Estimate:

@@ -28,7 +28,7 @@ from viaduct.runs.display import Display
 from viaduct.runs.fingerprint import Identity, difference
 from viaduct.runs.grid import Plan
 from viaduct.runs.rows import Need, load
-from viaduct.runs.stage import Context, Loaded, PredictWork, PretrainWork, Spent, Stage
+from viaduct.runs.stage import Context, Loaded, MeasureWork, PredictWork, PretrainWork, Spent, Stage, Work
 
 FUNCTIONS = {
     "pretrain": "viaduct.training.pretrain",
@@ -38,6 +38,7 @@ FUNCTIONS = {
     "compress": "viaduct.inference.compress",
     "predict": "viaduct.inference.predict",
     "score": "viaduct.runs.score",
+    "measure": "viaduct.measure.stage",
 }
 """Kind of stage -> module whose `run(context) -> Spent` does it."""
 
@@ -222,7 +223,8 @@ class Worker:
 
     def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
         work = stage.work
-        on_cpu = work.kind in ("compress", "score") or (isinstance(work, PredictWork) and work.reduced)
+        # compressed models and those whose cost is measured run in engines for CPUs
+        on_cpu = work.kind in ("compress", "score", "measure") or (isinstance(work, PredictWork) and work.reduced)
         if self.device is None and not on_cpu:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
@@ -241,11 +243,16 @@ class Worker:
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
-            threads=self.options.threads or max(1, usable_cores() // self.options.processes),
+            threads=self._threads(work),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
         )
+
+    def _threads(self, work: Work) -> int:
+        if isinstance(work, MeasureWork):
+            return work.settings.threads
+        return self.options.threads or max(1, usable_cores() // self.options.processes)
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
         place = self.plan.places[stage.path]

@@ -24,12 +24,13 @@ from viaduct.runs.check import (
     pretrain_needs,
     target_gaps,
     target_languages,
-    there,
 )
 from viaduct.runs.compression import calibration, check_compressions, compress_work, compression_gaps, distil_work
+from viaduct.runs.measuring import measured_target, measuring
 from viaduct.runs.rows import Need, concerning
-from viaduct.runs.spec import Compression, Intermediate, Mixture, Pretrain, Recipe, Target
-from viaduct.runs.stage import JointWork, PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.runs.spec import Compression, Intermediate, Pretrain, Recipe, Target
+from viaduct.runs.stage import PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
+from viaduct.runs.together import joint_work
 from viaduct.tasks.registry import task as card_of
 
 
@@ -153,6 +154,8 @@ class _Builder:
     general: set[str] = field(default_factory=set)
     """Paths of the stages that come before any target's own work."""
     seeds: dict[str, int] = field(default_factory=dict)
+    models: dict[tuple[str, str], Stage] = field(default_factory=dict)
+    """(arm, target) -> the stage that trained its model, for targets that are trained, with the first seed."""
     cells: list[Cell] = field(default_factory=list)
     asked: int = 0
 
@@ -161,6 +164,9 @@ class _Builder:
             for target in self.recipe.targets:
                 if languages[target.task]:
                     self._chain(arm, target, languages[target.task])
+        measured = measured_target(self.recipe, languages)
+        if measured is not None:
+            self._measure(measured, languages[measured.task])
 
     def _chain(self, arm: Intermediate, target: Target, languages: tuple[str, ...]) -> None:
         done: set[str] = set()
@@ -182,12 +188,20 @@ class _Builder:
                 encoder = self._train(
                     on, target.training, seed, encoder, (f"{root}/{on}", f"{root}/{on}-for-{target.task}"), stages
                 )
+                self.models.setdefault((arm.name, target.task), encoder)
             score = self._evaluate(arm, target, languages, seed, encoder, stages)
             for stage in stages:
                 self.users.setdefault(stage.path, set()).add((arm.name, target.task))
             if score.path not in done:
                 done.add(score.path)
                 self.cells.append(Cell(arm.name, target, seed, score))
+
+    def _measure(self, target: Target, languages: tuple[str, ...]) -> None:
+        """What all arms' models cost at inference, last: on an idle machine, if this process is the only one."""
+        found = measuring(self.recipe, target, languages, self.models)
+        paths = (f"{self.encoder}/{found.folder}",)
+        stage = self._add(paths, found.work, found.inputs, found.needs, self.recipe.seeds[0], [])
+        self.users[stage.path] = {(arm, target.task) for arm in found.inputs}
 
     def _pretrained(self, stages: list[Stage]) -> Stage | None:
         if not isinstance(self.recipe.encoder, Pretrain):
@@ -222,35 +236,7 @@ class _Builder:
 
     def _joint(self, arm: Intermediate, seed: int, encoder: Stage | None, stages: list[Stage]) -> Stage:
         """Everything that the arm trains on, in one stage."""
-        captions, replay = arm.captions, arm.replay
-        tasks = [(name, "train", code) for name in arm.tasks for code in arm.languages]
-        needs = tasks + [(name, "dev", "en") for name in arm.tasks]
-        captioned: tuple[str, ...] = ()
-        if captions is not None:
-            captioned, _ = there((captions.card,), captions.languages, ("train", "dev"), self.recipe, self.census)
-            needs += [(captions.card, split, code) for split in ("train", "dev") for code in captioned]
-        replayed: tuple[str, ...] = ()
-        if replay is not None:
-            replayed, _ = there(replay.text, replay.languages, ("train",), self.recipe, self.census)
-        texts = [(name, "train", code) for name in replay.text for code in replayed] if replay is not None else []
-        needs += [need for need in texts if self.census.problem(*need, labelled=False) is None]
-        work = JointWork(
-            tasks=arm.tasks,
-            languages=arm.languages,
-            mixture=arm.together or Mixture(),
-            captions=captions,
-            caption_languages=captioned,
-            replay=replay,
-            replay_languages=replayed,
-            retention=arm.retention,
-            training=arm.training,
-            seed=seed,
-            substitutions=tuple(
-                one
-                for name in dict.fromkeys((*arm.tasks, *((captions.card,) if captions else ())))
-                for one in concerning(self.recipe.substitutions, name, ("train", "dev"))
-            ),
-        )
+        work, needs = joint_work(arm, seed, self.recipe, self.census)
         paths = (f"{self.encoder}/{arm.name}/intermediate/seed-{seed}/joint",)
         return self._add(paths, work, _inputs("encoder", encoder), needs, seed, stages)
 

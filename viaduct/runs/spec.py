@@ -317,6 +317,22 @@ class Target(Spec):
     """Used by retrieval and mining only."""
 
 
+class Measure(Spec):
+    """How the cost at inference of the arms' models is measured: on the CPU, all of one target and the first seed, each
+    against the first arm's."""
+
+    task: str | None = None
+    """Target whose models are measured; None: the first one that is trained."""
+    rows: int = Field(default=200, ge=1)
+    """Of the target, over its languages: for latency, throughput and memory."""
+    rounds: int = Field(default=20, ge=1)
+    """Paired ones; in each, two models go through the same rows in turns. With fewer than 20 the report says nothing
+    about speed."""
+    round_rows: int = Field(default=16, ge=1)
+    """Of the `rows`; each is run three times in a round by either model."""
+    threads: int = Field(default=1, ge=1)
+
+
 class Substitution(Spec):
     """A split that is missing, and what stands in for it. Nothing is ever substituted without one of these."""
 
@@ -361,6 +377,8 @@ class Recipe(Spec):
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
+    measure: Measure | None = Measure()
+    """None: nothing is measured. Recipes whose targets are all untrained have nothing to measure."""
     miniature: bool = False
     """The data are the generated world: the report says on its face that it is no evidence."""
 

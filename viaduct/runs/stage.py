@@ -23,6 +23,7 @@ there:
   predict   predictions/LL.jsonl   one JSON line per example: id, language, prediction, scores
             choices.json        what was tuned on dev, such as a mining threshold (only if anything was)
   score     scores.json         list of {language, metric, value, n, n_missing, signature}
+  measure   inference.json      what each arm's model costs at inference (see `results.record.MeasuredArms`)
 
 `context.scratch` is the stage's own folder for checkpoints: kept when the process dies, gone when the stage is done.
 """
@@ -40,6 +41,7 @@ from viaduct.runs.spec import (
     Captions,
     Distil,
     EngineName,
+    Measure,
     Mixture,
     Precision,
     Pretrain,
@@ -51,7 +53,16 @@ from viaduct.runs.spec import (
     Training,
 )
 
-CODE_VERSION = {"pretrain": 3, "train": 1, "joint": 3, "distil": 1, "compress": 1, "predict": 3, "score": 1}
+CODE_VERSION = {
+    "pretrain": 3,
+    "train": 1,
+    "joint": 3,
+    "distil": 1,
+    "compress": 1,
+    "predict": 3,
+    "score": 1,
+    "measure": 1,
+}
 """Part of the fingerprint: raise a kind's number with any change that can change its output."""
 
 
@@ -154,7 +165,31 @@ class ScoreWork(Spec):
     substitutions: tuple[Substitution, ...] = ()
 
 
-Work = PretrainWork | TrainWork | JointWork | DistilWork | CompressWork | PredictWork | ScoreWork
+class Runner(Spec):
+    """What runs one arm's model."""
+
+    arm: str
+    engine: str = "torch"
+    precision: str = "fp32"
+
+
+class MeasureWork(Spec):
+    """Measure what the arms' models of one target cost at inference, each against the first one's."""
+
+    kind: Literal["measure"] = "measure"
+    arms: tuple[Runner, ...]
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    max_length: int
+    stride: int
+    seed: int
+    """Of the models."""
+    settings: Measure
+    substitutions: tuple[Substitution, ...] = ()
+
+
+Work = PretrainWork | TrainWork | JointWork | DistilWork | CompressWork | PredictWork | ScoreWork | MeasureWork
 
 
 @dataclass(frozen=True)
@@ -164,7 +199,8 @@ class Stage:
     path: str
     work: Work
     inputs: Mapping[str, Stage] = field(default_factory=dict)
-    """"encoder" (pretrain or train; absent: the recipe's ready-made encoder), "predictions" (for score)."""
+    """"encoder" (pretrain or train; absent: the recipe's ready-made encoder), "predictions" (for score), the arms'
+    names (for measure)."""
     encoder: str | None = None
     """Hub name or folder of the ready-made encoder, when no stage makes it."""
     revision: str | None = None

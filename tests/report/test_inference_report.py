@@ -1,0 +1,156 @@
+"""What the report says about the cost at inference: ratios, verdicts, the frontier, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inference_records import arm, profile, stage
+from report_records import make_run
+
+from viaduct.report import inference, page
+from viaduct.report.frontier import DISK, LATENCY, MEMORY, Point, dominated, frontier
+from viaduct.report.speed import MeasuredInference, speed, time_ratio
+from viaduct.report.table import build as build_tables
+from viaduct.results.record import StageCost
+
+VALUES = st.integers(0, 3).map(float)
+
+
+def measured(factor: float, *, spread: float, seed: int, rounds: int = 20) -> MeasuredInference:
+    """Paired rounds whose machine is slow for both models at once, now and then."""
+    noise = random.Random(seed)
+    busy = [1 + (noise.random() < 0.3) * noise.random() for _ in range(rounds)]
+    seconds = tuple(factor * slow * (1 + noise.gauss(0, spread)) for slow in busy)
+    against = tuple(slow * (1 + noise.gauss(0, spread)) for slow in busy)
+    return MeasuredInference("a", "k", 1, 1.0, seconds, against)
+
+
+def test_intervals_hold_1_for_equal_models_and_not_for_a_slower_one() -> None:
+    equal = [time_ratio(measured(1.0, spread=0.02, seed=seed)) for seed in range(40)]
+    assert sum(ratio is not None and ratio.low <= 1 <= ratio.high for ratio in equal) >= 35
+    for seed in range(5):
+        slower, faster = (measured(factor, spread=0.02, seed=seed) for factor in (1.1, 0.9))
+        assert speed(time_ratio(slower)) == "slower" and speed(time_ratio(faster)) == "faster"
+        ratio = time_ratio(slower)
+        assert ratio is not None and ratio.low < 1.1 < ratio.high
+
+
+def test_what_is_noisy_or_short_is_not_called_unchanged() -> None:
+    assert speed(time_ratio(measured(1.0, spread=0.001, seed=3))) == "unchanged"
+    assert speed(time_ratio(measured(1.0, spread=0.3, seed=1))) == "cannot tell"
+    assert time_ratio(measured(1.0, spread=0.01, seed=1, rounds=19)) is None
+    assert speed(None) == "cannot tell"
+
+
+@given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=8))
+def test_dominated_points_are_those_that_a_look_at_every_pair_finds(drawn: list[tuple[float, float, float]]) -> None:
+    points = [
+        Point(f"{number}", f"{number}", "torch", "fp32", score, {LATENCY: latency, DISK: disk})
+        for number, (score, latency, disk) in enumerate(drawn)
+    ]
+    for costs in ((LATENCY,), (DISK,), (LATENCY, DISK)):
+        expected = {
+            one.name
+            for one, other in product(points, points)
+            if other.score >= one.score
+            and all(other.costs[cost] <= one.costs[cost] for cost in costs)
+            and (other.score > one.score or any(other.costs[cost] < one.costs[cost] for cost in costs))
+        }
+        assert dominated(points, costs) == expected
+        assert len(expected) < len(points), "somebody is not dominated"
+
+
+def test_models_of_one_shape_share_what_they_cost_unless_their_rounds_differ() -> None:
+    slow = {"latency_ms": {"p50": 14.0, "p95": 20.0, "p99": 25.0, "n": 200}}
+    small = {"disk_bytes": 2**20, "latency_ms": {"p50": 5.0, "p95": 6.0, "p99": 7.0, "n": 200}}
+    arms = (arm("none"), arm("caption-contrast", **slow), arm("snli-mnli", factor=0.4, keys="few", **small))
+    run = make_run(tasks=("xnli",), substituted=())
+    said = inference.build([stage(arms)], run.costs)
+    assert said is not None
+    found = frontier(said, build_tables(run.about, run.rows))
+    assert found is not None
+    costs = {point.arm: point.costs for point in found.points}
+    assert costs["none"] == costs["caption-contrast"] == {LATENCY: 13.25, MEMORY: 3.0 * 2**30, DISK: 2.0**30}
+    assert costs["snli-mnli"][LATENCY] == 5.0
+    assert found.useless == ("none",), "the captioning arm costs the same and scores more"
+    assert "snli-mnli is faster than “none”." in said.words
+    alone = inference.build([stage([arm("none"), arm("caption-contrast", factor=1.3, **slow)])], run.costs)
+    assert alone is not None
+    apart = frontier(alone, build_tables(run.about, run.rows))
+    assert apart is not None
+    assert [point.costs[LATENCY] for point in apart.points] == [12.5, 14.0]
+
+
+def test_the_stage_is_paid_once_where_nothing_changes_at_inference() -> None:
+    path = "m/caption/intermediate/seed-1/joint"
+    cost = StageCost(
+        encoder="m", arm="caption", task="", stage="joint", path=path, seed=1, seconds=7200.0, tokens=1,
+        padding_fraction=None, flops=None, peak_memory_bytes=1, device="cuda", threads=8, versions={}, finished="",
+    )  # fmt: skip
+    later = cost.model_copy(update={"path": "m/caption/xnli/seed-1/train", "seconds": 1e6})
+    found = inference.build([stage([arm("none"), arm("caption")])], (cost, later))
+    assert found is not None
+    assert found.words[0].startswith("Two copies of “none” took 0.99")
+    assert (
+        "cannot make inference cheaper; its cost is paid once, here 2.0 h of training (cuda, 8 threads)"
+        in (found.words[1])
+    )
+    other = inference.build([stage([arm("none"), arm("caption", keys="other")])], ())
+    assert other is not None and "paid once" not in " ".join(other.words)
+    assert inference.build([], ()) is None
+
+
+def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> None:
+    run = make_run(arms=("none", "caption"), tasks=("xnli",), substituted=())
+    about = run.about.model_copy(update={"roles": {"none": "none", "caption": "caption"}})
+    evidence = page.Evidence(inference=(stage([arm("none"), arm("caption")]),))
+    path = page.write(about, run.rows, run.costs, tmp_path, evidence=evidence)
+    text = path.read_text(encoding="utf-8")
+    assert 'id="inference"' in text and "load average of the machine before: 0.3" in text
+    assert "21 (English) to 39 (Thai)" in text and "torch 2.13.0" in text
+    assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "supported"
+    with (tmp_path / "inference.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["verdict"] for line in lines] == ["unchanged", "unchanged"]
+    assert float(lines[1]["time_ratio_low"]) < 1 < float(lines[1]["time_ratio_high"])
+    points = json.loads((tmp_path / "frontier.json").read_text())["points"]
+    assert [point["latency_ms"] for point in points] == [12.5, 12.5]
+    assert (tmp_path / "frontier.svg").read_text().startswith("<svg")
+    again = page.write(about, run.rows, run.costs, tmp_path / "again", evidence=evidence)
+    assert again.read_text(encoding="utf-8") == text
+    slower = page.Evidence(inference=(stage([arm("none"), arm("caption", factor=1.2)]),))
+    page.write(about, run.rows, run.costs, tmp_path, evidence=slower)
+    assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "contradicted"
+
+
+def test_arms_measured_under_different_conditions_are_not_compared(tmp_path: Path) -> None:
+    other = profile()
+    other["conditions"] |= {"threads": 4}
+    measured_apart = (stage([arm("none"), arm("caption", conditions=other["conditions"])]),)
+    run = make_run(arms=("none", "caption"), tasks=("xnli",), substituted=())
+    page.write(*run, tmp_path, evidence=page.Evidence(inference=(stage([arm("none"), arm("caption")]),)))
+    text = page.write(*run, tmp_path, evidence=page.Evidence(inference=measured_apart)).read_text(encoding="utf-8")
+    assert "Nothing is compared:" in text and "threads: 1 against 4" in text
+    assert not any((tmp_path / name).exists() for name in ("inference.csv", "frontier.json", "frontier.svg"))
+    assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "cannot tell"
+
+
+@pytest.mark.parametrize("missing", ["peak_bytes", "by_language"])
+def test_what_was_not_said_is_shown_as_missing(missing: str, tmp_path: Path) -> None:
+    made = profile()
+    made["peak_bytes"] = {"in_all": None} if missing == "peak_bytes" else made["peak_bytes"]
+    made["cost"] |= {"by_language": {}} if missing == "by_language" else {}
+    changes = {"peak_bytes": made["peak_bytes"], "cost": made["cost"]}
+    run = make_run(arms=("none", "caption"), tasks=("xnli",), seeds=(1,), substituted=())
+    found = (stage([arm("none", rounds=3, **changes), arm("caption", rounds=3, **changes)]),)
+    text = page.write(*run, tmp_path, evidence=page.Evidence(inference=found)).read_text(encoding="utf-8")
+    assert "With 3 rounds nothing is said" in text and "too few rounds" in text
+    assert ("the system does not say" in text) == (missing == "peak_bytes")
+    assert ("(English)" in text) == (missing != "by_language")

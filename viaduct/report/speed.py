@@ -1,0 +1,74 @@
+"""How one model's time compares with another's, from paired rounds.
+
+The rule, fixed before any run: a time is *unchanged* when the 95 % interval of the ratio, over rounds, holds 1 and
+reaches no further than 5 % from it; *faster* or *slower* when it lies on one side of 1; else nothing can be said.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from viaduct.metrics.bootstrap import LANGUAGE, Design, hierarchical_bootstrap
+from viaduct.metrics.outcomes import Run
+
+FEWEST_ROUNDS = 20
+"""Rounds of measured inference below which nothing is said about its speed."""
+SPEED_MARGIN = 0.05
+"""The widest that an interval of a ratio of times may reach from 1."""
+
+Speed = Literal["unchanged", "faster", "slower", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class MeasuredInference:
+    """What one arm's trained model is and costs at inference, from a Measure stage."""
+
+    arm: str
+    keys: str
+    """Digest of the names and shapes of the encoder's weights."""
+    parameters: int
+    flops: float
+    """Of the workload."""
+    seconds: tuple[float, ...]
+    """Of the workload, one per round."""
+    against: tuple[float, ...]
+    """Of the same workload in the same rounds, the model that all are compared with."""
+
+
+class Ratio(NamedTuple):
+    """A ratio of times with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def time_ratio(one: MeasuredInference) -> Ratio | None:
+    """The geometric mean of the rounds' ratios and its 95 % interval; None with too few rounds, or unpaired ones."""
+    if len(one.seconds) != len(one.against) or len(one.seconds) < FEWEST_ROUNDS:
+        return None
+    # a round is to time what a seed is to a score: the unit that is drawn anew
+    logs = {
+        Run(number): {"time": math.log(own / other)}
+        for number, (own, other) in enumerate(zip(one.seconds, one.against, strict=True))
+    }
+    found = hierarchical_bootstrap(logs, design=Design(families={"time": "time"}, fixed=(LANGUAGE,)))
+    return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high))
+
+
+def too_wide(ratio: Ratio) -> bool:
+    """Whether the interval reaches too far from 1 for a time to be called unchanged."""
+    return max(ratio.high - 1, 1 - ratio.low) > SPEED_MARGIN
+
+
+def speed(ratio: Ratio | None) -> Speed:
+    """The rule's verdict."""
+    if ratio is None:
+        return "cannot tell"
+    if ratio.high < 1:
+        return "faster"
+    if ratio.low > 1:
+        return "slower"
+    return "cannot tell" if too_wide(ratio) else "unchanged"
