@@ -15,7 +15,8 @@ Towers:    two folders below ./towers, downloaded once; a folder's files are has
            hf download facebook/dinov3-vitb16-pretrain-lvd1689m --local-dir towers/dinov3-vitb16
 
 SigLIP 2 has seen captions in 109 languages; what it teaches may come from them. DINOv3 has seen pictures only. English
-captions only, so that 39 languages are unseen in captions. Stage settings: 10,000 steps of about 256 captions, with
+captions only, so that 39 languages are unseen in captions, but for one arm with translated ones in XNLI's 15, which is
+left out where they are not there. Stage settings: 10,000 steps of about 256 captions, with
 16,000 replayed tokens beside each.
 """
 
@@ -37,21 +38,30 @@ STAGE = Training(
 REPLAY = Replay(batch_tokens=16_000, lines=50_000)
 WRITING = (Objective(name="ar_caption", share=0.75), Objective(name="mlm_caption", share=0.25))
 CONTRAST = (Objective(name="contrastive"),)
+XNLI = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 
-def arm(name: str, objectives: tuple[Objective, ...], image: ImageSource = "true", tower: str = SIGLIP) -> Intermediate:
-    """A stage on COCO; the arms differ in what stands for the image, in what is asked, or in the tower."""
+def arm(
+    name: str,
+    objectives: tuple[Objective, ...],
+    image: ImageSource = "true",
+    tower: str = SIGLIP,
+    languages: tuple[str, ...] = ("en",),
+) -> Intermediate:
+    """A stage on COCO; the arms differ in what stands for the image, in what is asked, in the tower, or in the
+    languages of their captions. More than English needs translated captions; without them that arm is left out."""
     captions = Captions(
         card="coco",
         objectives=objectives,
         image=image,
         tower=tower,
-        languages=("en",),
+        languages=languages,
         dev_captions=2_000,
         written=1_000,
         common_width=512,
     )
-    return Intermediate(name=name, captions=captions, replay=REPLAY, training=STAGE)
+    optional = languages != ("en",)
+    return Intermediate(name=name, captions=captions, replay=REPLAY, training=STAGE, optional=optional)
 
 
 def text_task(name: str, tasks: tuple[str, ...], max_length: int) -> Intermediate:
@@ -61,7 +71,8 @@ def text_task(name: str, tasks: tuple[str, ...], max_length: int) -> Intermediat
 
 
 def recipe() -> Recipe:
-    """Captioning with six controls, contrast with two, another tower, and MNLI and SQuAD beside; nine seeds."""
+    """Captioning with its controls, contrast with its own, another tower, captions in more languages, and MNLI and
+    SQuAD beside; nine seeds."""
     return Recipe(
         name="multimodal",
         hypothesis=(
@@ -79,6 +90,7 @@ def recipe() -> Recipe:
             arm("caption_shuffled_caption", WRITING, "shuffled_caption"),
             arm("caption_shuffled_image", WRITING, "shuffled_image"),
             arm("caption_dino", WRITING, tower=DINO),
+            arm("caption_multilingual", WRITING, languages=XNLI),
             arm("contrastive", CONTRAST),
             arm("contrastive_shuffled_image", CONTRAST, "shuffled_image"),
             text_task("mnli", ("mnli",), 256),

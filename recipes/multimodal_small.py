@@ -40,10 +40,18 @@ WRITING = (Objective(name="ar_caption", share=0.75), Objective(name="mlm_caption
 CONTRAST = (Objective(name="contrastive"),)
 
 
-def arm(name: str, objectives: tuple[Objective, ...], image: ImageSource = "true", card: str = "emoji") -> Intermediate:
-    """A stage on pictures; the arms differ in what stands for the image, in what is asked, or in the pictures."""
+def arm(
+    name: str,
+    objectives: tuple[Objective, ...],
+    image: ImageSource = "true",
+    card: str = "emoji",
+    languages: tuple[str, ...] | None = None,
+) -> Intermediate:
+    """A stage on pictures; the arms differ in what stands for the image, in what is asked, in the pictures, or in the
+    languages of their captions."""
     captions = Captions(
         card=card,
+        languages=languages,
         objectives=objectives,
         image=image,
         tower="patches",
@@ -56,7 +64,7 @@ def arm(name: str, objectives: tuple[Objective, ...], image: ImageSource = "true
 
 
 def recipe() -> Recipe:
-    """Captioning and contrast on emoji with their controls, contrast on storybooks, three seeds."""
+    """Captioning and contrast on emoji with their controls; contrast in English only, and on storybooks; three seeds."""
     return Recipe(
         name="multimodal_small",
         hypothesis=(
@@ -76,6 +84,7 @@ def recipe() -> Recipe:
             arm("contrastive_shuffled_caption", CONTRAST, "shuffled_caption"),
             arm("contrastive_shuffled_image", CONTRAST, "shuffled_image"),
             arm("contrastive_text", CONTRAST, "text"),
+            arm("contrastive_english", CONTRAST, languages=("en",)),
             arm("contrastive_storybooks", CONTRAST, card="storybooks"),
         ),
         targets=(

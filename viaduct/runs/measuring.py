@@ -51,9 +51,7 @@ def measuring(
     recipe: Recipe, target: Target, languages: tuple[str, ...], models: Mapping[tuple[str, str], Stage]
 ) -> Measuring:
     """The stage's parts; `models`: (arm, target) -> the stage that trained it with the first seed."""
-    arms = sorted(
-        recipe.intermediates, key=lambda arm: arm.name != BASELINE
-    )  # the baseline first
+    arms = sorted(recipe.intermediates, key=lambda arm: arm.name != BASELINE)  # the baseline first
     inputs = {arm.name: models[arm.name, target.task] for arm in arms}
     substitutions = concerning(recipe.substitutions, target.task, (target.split,))
     work = MeasureWork(
