@@ -64,7 +64,7 @@ def arm(
 
 
 def recipe() -> Recipe:
-    """Captioning and contrast on emoji with their controls; contrast in English only, and on storybooks; three seeds."""
+    """Captioning and contrast on emoji with their controls; contrast in English, and on storybooks; three seeds."""
     return Recipe(
         name="multimodal_small",
         hypothesis=(
