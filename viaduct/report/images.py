@@ -50,6 +50,8 @@ class ImageLine:
     """Nats per caption token with the true image."""
     scores: Mapping[str, float]
     """Metric -> mean over languages and seeds."""
+    seen: tuple[str, ...]
+    """Languages with captions in training."""
 
     @property
     def used(self) -> bool | None:
@@ -84,8 +86,6 @@ class Images:
     verdict: tuple[str, ...]
     broken: bool
     """Whether a stage that should have used images did not, or one that could not did."""
-    seen: tuple[str, ...]
-    """Languages with captions in training."""
 
 
 def build(uses: Sequence[StageImages], retained: Sequence[StageRetained]) -> Images | None:
@@ -105,7 +105,6 @@ def build(uses: Sequence[StageImages], retained: Sequence[StageRetained]) -> Ima
         sample_arm=written[0].arm if written else "",
         verdict=verdict,
         broken=broken,
-        seen=uses[0].use.seen_languages if uses else (),
     )
 
 
@@ -127,6 +126,7 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
         null_gain=fmean((loss.null - loss.true) / loss.tokens for loss in losses) if gained else None,
         loss=fmean(loss.true / loss.tokens for loss in losses) if losses else None,
         scores={metric: fmean(values) for metric, values in scores.items()},
+        seen=use.seen_languages,
     )
 
 

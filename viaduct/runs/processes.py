@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from viaduct.errors import UsageError, ViaductError
+
+
+HEAD_START_SECONDS = 0.3
+"""So that the first stage, often the longest, is done by the process whose progress is shown."""
 
 
 @contextlib.contextmanager
@@ -32,6 +37,7 @@ def beside(count: int, work: Callable[[], None]) -> Iterator[None]:
 
 
 def _quietly(work: Callable[[], None]) -> None:
+    time.sleep(HEAD_START_SECONDS)
     with contextlib.suppress(ViaductError, KeyboardInterrupt):
         work()
 
