@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from viaduct.errors import UsageError, ViaductError
 
-
 HEAD_START_SECONDS = 0.3
 """So that the first stage, often the longest, is done by the process whose progress is shown."""
 
