@@ -44,6 +44,9 @@ def test_intervals_hold_1_for_equal_models_and_not_for_a_slower_one() -> None:
 
 def test_what_is_noisy_or_short_is_not_called_unchanged() -> None:
     assert speed(time_ratio(measured(1.0, spread=0.001, seed=3))) == "unchanged"
+    alone, among_ten = (time_ratio(measured(1.0, spread=0.02, seed=5), compared) for compared in (1, 10))
+    assert alone is not None and among_ten is not None
+    assert among_ten.low < alone.low < alone.high < among_ten.high
     assert speed(time_ratio(measured(1.0, spread=0.3, seed=1))) == "cannot tell"
     assert time_ratio(measured(1.0, spread=0.01, seed=1, rounds=19)) is None
     assert speed(None) == "cannot tell"

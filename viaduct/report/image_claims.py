@@ -97,7 +97,7 @@ def unchanged_inference(evidence: Evidence) -> Finding:
             what = f"{one.parameters:,} parameters and {one.flops:.4g} operations, {plain.parameters:,} and "
             other = " and other weights" if one.keys != plain.keys else ""
             return Finding("contradicted", f"{arm} has {what}{plain.flops:.4g} without it{other}")
-        ratio = time_ratio(one)
+        ratio = time_ratio(one, len(arms))
         if ratio is None:
             raise UndecidedError(f"{arm} has {len(one.seconds)} rounds: {FEWEST_ROUNDS} paired ones are due")
         between = f"{ratio.low:.3f} to {ratio.high:.3f}"

@@ -99,11 +99,11 @@ def build(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Inferenc
             comparable(first.profile, other.profile)
     except UsageError as error:
         return Inference(stage.task, stage.first, (), conditions(stage), (), str(error))
-    lines = tuple(_line(one) for one in stage.arms)
+    lines = tuple(_line(one, len(stage.arms) - 1) for one in stage.arms)
     return Inference(stage.task, stage.first, lines, conditions(stage), _words(lines, costs), "")
 
 
-def _line(one: ArmInference) -> InferenceLine:
+def _line(one: ArmInference, compared: int) -> InferenceLine:
     profile = one.profile
     cost, latency = profile["cost"], profile["latency_ms"]
     parameters = cost["parameters"]
@@ -111,7 +111,7 @@ def _line(one: ArmInference) -> InferenceLine:
     measured = MeasuredInference(one.arm, one.keys, parameters["total"], flops, one.seconds, one.against)
     tokens = {code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()}
     by_length = sorted(tokens, key=lambda code: (tokens[code], code))
-    ratio = time_ratio(measured)
+    ratio = time_ratio(measured, compared)
     joules = profile["energy_joules_per_example"]
     return InferenceLine(
         arm=one.arm,
