@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from report_records import make_run
 from viaduct.languages import CC100_GIB, LANGUAGES, XTREME
 from viaduct.report.associations import SEEN, associations
 from viaduct.report.contrasts import contrasts
+from viaduct.report.scatter import language_scatter
 
 
 def contrast(**by_code):
@@ -60,3 +62,14 @@ def test_few_languages_are_not_correlated():
 def test_every_language_of_xtreme_but_yoruba_has_its_amount_of_text():
     assert set(XTREME) - set(CC100_GIB) == {"yo"}
     assert set(CC100_GIB) <= set(LANGUAGES)
+
+
+def test_every_language_with_a_known_amount_of_text_is_drawn_in_each_arms_panel():
+    codes = [code for code in XTREME if code != "en"]
+    one = contrast(**{code: number / 1000 for number, code in enumerate(codes)})
+    drawing = language_scatter([one, replace(one, arm="other")], {"snli-mnli": ("de", "fr")})
+    assert drawing is not None
+    words = re.findall(r">([a-z]{2})<", drawing.svg)
+    assert sorted(words) == sorted(2 * [code for code in codes if code != "yo"])
+    assert language_scatter([one], {}) == language_scatter([one], {"other": ("de",)})
+    assert language_scatter([replace(one, by_code={"de": 0.1})], {}) is None

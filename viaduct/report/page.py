@@ -41,6 +41,7 @@ from viaduct.report.figure import (
     transfer_matrix,
     transfer_plot,
 )
+from viaduct.report.scatter import language_scatter
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
 from viaduct.results.record import About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
@@ -84,7 +85,12 @@ def write(
     differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
     associated = associations(differences, seen)
     matrices = _matrices(differences)
-    drawings = {"differences": _differences(tables), "transfer": _transfer(tables), "cost": _cost(spent)}
+    drawings = {
+        "differences": _differences(tables),
+        "transfer": _transfer(tables),
+        "cost": _cost(spent),
+        "languages": language_scatter([one for one in differences if one.against == BASELINE], seen),
+    }
     use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
     _write_figures(directory, (*heat_maps, *matrices, *filter(None, (*drawings.values(), use.figure))))
     more = {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]}
