@@ -27,6 +27,8 @@ def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, *
             true=10.0,
             wrong=10.0 + 5 * (gain + own),
             null=12.0,
+            right_true=4,
+            right_wrong=3,
         )
         for number in range(20)
         for own in [float(drawn.normal(0, spread))]
@@ -126,6 +128,7 @@ def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_pa
     assert "<script>" not in text
     assert "Swahili" in text
     assert "0.900" in text and "0.875" in text
+    assert ">80.0<" in text and ">60.0<" in text, "tokens guessed with the true and a wrong image"
     assert json.loads((tmp_path / "image_gain.json").read_text())["true"]["low"] > 0
     page.write(*run, tmp_path)
     assert not (tmp_path / "image_gain.json").exists()

@@ -217,15 +217,18 @@ def test_controls_show_what_they_say(make: Any) -> None:
 
 def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(make: Any) -> None:
     training = TRAINING.model_copy(update={"max_steps": 120, "learning_rate": 4e-3, "batch_tokens": 1200})
-    gains, texts = {}, []
+    gains, right, texts = {}, {}, []
     for image in ("true", "shuffled_image"):
         context = make(image, training=training, **seen(image=image, null_share=0.0, label_smoothing=0.0))
         joint.run(context)
         use = ImageUse.model_validate_json((context.directory / "images.json").read_text())
         gains[image] = np.mean([(loss.wrong - loss.true) / loss.tokens for loss in use.losses])
+        right[image] = [sum(getattr(loss, name) for loss in use.losses) for name in ("right_true", "right_wrong")]
+        assert all(0 <= loss.right_true <= loss.tokens for loss in use.losses)
         texts.append(use.samples)
     assert gains["true"] > 0.2
     assert gains["true"] > 3 * abs(gains["shuffled_image"])
+    assert right["true"][0] > right["true"][1]
     words = {word: at for code in CAPTIONED for at, word in enumerate(tiny.LANGUAGES[code])}
     named = [[words.get(text.split()[0]) for text in (one.written, one.reference)] for one in texts[0] if one.written]
     assert sum(mine == right for mine, right in named) >= len(texts[0]) / 2, named

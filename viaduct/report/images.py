@@ -48,6 +48,8 @@ class ImageLine:
     """The same with the learned null image in place of a wrong one."""
     loss: float | None
     """Nats per caption token with the true image."""
+    guessed: tuple[float, float] | None
+    """Share of caption tokens that are guessed right with the true and with a wrong image."""
     scores: Mapping[str, float]
     """Metric -> mean over languages and seeds."""
     seen: tuple[str, ...]
@@ -125,9 +127,17 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
         gain=image_gain(members) if gained else None,
         null_gain=fmean((loss.null - loss.true) / loss.tokens for loss in losses) if gained else None,
         loss=fmean(loss.true / loss.tokens for loss in losses) if losses else None,
+        guessed=_guessed(losses),
         scores={metric: fmean(values) for metric, values in scores.items()},
         seen=use.seen_languages,
     )
+
+
+def _guessed(losses: Sequence[CaptionLoss]) -> tuple[float, float] | None:
+    tokens = sum(loss.tokens for loss in losses)
+    if not tokens:
+        return None
+    return sum(loss.right_true for loss in losses) / tokens, sum(loss.right_wrong for loss in losses) / tokens
 
 
 def image_gain(members: Sequence[StageImages]) -> Estimate:

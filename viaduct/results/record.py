@@ -86,6 +86,9 @@ class CaptionLoss(Record):
     """Another image's features, always the same one for an image."""
     null: float
     """The learned null image."""
+    right_true: int
+    """Tokens that were guessed with the true image, as the likeliest of the vocabulary."""
+    right_wrong: int
 
 
 class CaptionSample(Record):

@@ -21,6 +21,7 @@ from torch.nn.functional import log_softmax
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
 from viaduct.models.joint import SPACE, JointModel
+from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import seed_all
 from viaduct.results.record import CaptionLoss
 from viaduct.training.caption_objectives import Asking, filled, written
@@ -82,12 +83,14 @@ def losses(asking: Asking, model: JointModel, held: Held, objective: str) -> lis
     count = len(held.order.ids)
     shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
     sums: dict[str, list[float]] = {name: [] for name in shown}
+    right: dict[str, list[int]] = {name: [] for name in shown}
     tokens: list[int] = []
     for name, shown_of in shown.items():
         for examples, batch in held.batches(shown_of):
             seed_all("held out", int(examples[0]))
-            nats, counts = _per_caption(asking, model, batch, objective)
+            nats, guessed, counts = _per_caption(asking, model, batch, objective)
             sums[name] += nats
+            right[name] += guessed
             tokens += counts if name == "true" else []
     captions = held.order.data.captions
     return [
@@ -99,6 +102,8 @@ def losses(asking: Asking, model: JointModel, held: Held, objective: str) -> lis
             true=sums["true"][number],
             wrong=sums["wrong"][number],
             null=sums["null"][number],
+            right_true=right["true"][number],
+            right_wrong=right["wrong"][number],
         )
         for number, at in enumerate(held.chosen.tolist())
     ]
@@ -106,7 +111,8 @@ def losses(asking: Asking, model: JointModel, held: Held, objective: str) -> lis
 
 def _per_caption(
     asking: Asking, model: JointModel, batch: CaptionBatch, objective: str
-) -> tuple[list[float], list[int]]:
+) -> tuple[list[float], list[int], list[int]]:
+    """By caption: nats, tokens guessed right, tokens."""
     batch = batch.to(next(model.parameters()).device)
     if objective == "ar_caption":
         hidden_BLD, targets_BL, real_BL = written(asking, model, batch, train=False)
@@ -114,8 +120,12 @@ def _per_caption(
     else:
         hidden_MD, targets_M, caption_M = filled(asking, model, batch, train=False)
     nats_M = model.language(hidden_MD, model.words_VD, targets_M, summed=False)
-    sums_B = torch.zeros(len(batch.image_B), device=nats_M.device).index_add(0, caption_M, nats_M)
-    return sums_B.tolist(), torch.bincount(caption_M, minlength=len(sums_B)).tolist()
+    parts = torch.split(hidden_MD, CHUNK_ROWS)
+    best_M = torch.cat([model.language.logits(part_KD, model.words_VD).argmax(1) for part_KD in parts])
+    count = len(batch.image_B)
+    sums_B = torch.zeros(count, device=nats_M.device).index_add(0, caption_M, nats_M)
+    right_B = torch.bincount(caption_M[best_M == targets_M], minlength=count)
+    return sums_B.tolist(), right_B.tolist(), torch.bincount(caption_M, minlength=count).tolist()
 
 
 @torch.inference_mode()
