@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError, UsageError
@@ -214,6 +214,8 @@ def test_the_order_of_ids_languages_and_runs_does_not_matter_and_draws_are_seede
 
 
 @settings(max_examples=25, deadline=None)
+@example([[0.0, 0.0, 0.0], [0.0, 0.0, 1.5e-161]], 0.0)
+@example([[0.0, 0.0, 0.0], [0.0, 0.0, 1.5e-120]], 0.0)
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=3, max_size=3), min_size=2, max_size=4), st.floats(-0.5, 0.5))
 def test_shifting_and_turning_the_outcomes_shifts_and_turns_the_interval(table, shift):
     plain = hierarchical_bootstrap(by_language(table), draws=1_000)

@@ -198,6 +198,7 @@ def test_figures_are_files_and_in_the_page(whole):
         "cost.svg",
         "transfer_matrix.svg",
         "transfer_by_family.svg",
+        "languages.svg",
     }
     assert whole.html.count("<svg") == len(names)
     for path in whole.directory.glob("*.svg"):

@@ -311,11 +311,11 @@ def _draw(scores: _Scores, draws: int, rng: np.random.Generator) -> tuple[Number
     }
     alone = {axis: variances[axis,] for axis in scores.axes}
     summed = sum(alone.values())
-    if summed == 0:
+    if summed < np.finfo(float).tiny:  # squares of next to nothing have no digits left
         return np.zeros(draws), 0.0, alone
     # by chance the sum can fall below what one level shows for certain
     total = max(*alone.values(), sum((-1) ** (len(axes) + 1) * variance for axes, variance in variances.items()))
-    freedom = summed**2 / sum(variance**2 / _freedom(scores.shares[axis]) for axis, variance in alone.items())
+    freedom = 1 / sum((own / summed) ** 2 / _freedom(scores.shares[axis]) for axis, own in alone.items())
     deviations = np.zeros(draws)
     for axis in scores.axes:
         units = _deviations(scores, (axis,)).ravel()

@@ -368,7 +368,7 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
 
 
 def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "frontier.svg"):
+    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg", "frontier.svg"):
         for earlier in directory.glob(pattern):
             earlier.unlink()  # of an earlier report, which may have had figures that this one has not
     for drawing in drawings:
