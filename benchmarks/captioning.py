@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from captioning_stage import CAPTIONS_EACH, OBJECTIVES, TOWERS
 from captioning_worker import Measurement, Request
+from fresh_process import answer
 
+WORKER = "captioning_worker.py"
 OURS, THEIRS = "viaduct", "transformers"
 BATCH_TOKENS = {"12x768": 1024, "6x384": 1024, "2x32": 200}
 QUICK_TOKENS = {"12x768": 512, "6x384": 1024, "2x32": 200}
@@ -40,11 +39,11 @@ def main() -> None:
     report |= {
         name: {} for name in ("cpu_samples", "captions", "peak_mib", "embedding_rows", "loss", "loss_difference")
     }
-    report |= {**_worker({"threads": options.threads}, options.threads), "tower_seconds_per_picture": {}}
+    report |= {**answer(WORKER, {"threads": options.threads}, options.threads), "tower_seconds_per_picture": {}}
     for shape in options.shapes:
         with tempfile.TemporaryDirectory(prefix="viaduct-captioning-") as folder:
             made = {"shape": shape, "folder": folder, "threads": options.threads, "seed": options.seed}
-            tower_seconds = _worker(made, options.threads)["tower_seconds"]
+            tower_seconds = answer(WORKER, made, options.threads)["tower_seconds"]
             report["tower_seconds_per_picture"][shape] = tower_seconds
             print(f"\ncaptions {shape}: the tower takes {tower_seconds:.2f} s for a picture, once")
             print(f"{'':20}{'captions/s':>11}{'transformers':>14}{'Viaduct is':>12}{'per CPU s':>11}{'peak MiB':>16}")
@@ -74,19 +73,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _worker(request: dict[str, Any], threads: int) -> dict[str, Any]:
-    """The worker's answer, from a fresh process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    worker = Path(__file__).with_name("captioning_worker.py")
-    done = subprocess.run(
-        [sys.executable, str(worker), json.dumps(request)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"the measurement {request} failed")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
 def _repetitions(
     shape: str, objective: str, folder: str, options: argparse.Namespace, started: float
 ) -> dict[str, list[Measurement]]:
@@ -100,7 +86,7 @@ def _repetitions(
             break
         for variant, measurements in found.items():
             request = Request(variant, shape, objective, folder, steps, tokens, options.threads, options.seed)
-            measurements.append(Measurement(**_worker(asdict(request), options.threads)))
+            measurements.append(Measurement(**answer(WORKER, asdict(request), options.threads)))
             last = measurements[-1]
             print(
                 f"{shape} {objective} {variant}: {last.captions} captions in {last.seconds:.1f} s",

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fresh_process import answer
 from inference_models import make_model, make_pairs
 from inference_worker import Measurement, Request, measure
 from training_rows import SHAPES
@@ -179,13 +178,7 @@ def _run(request: Request, options: argparse.Namespace) -> Measurement:
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
         return measure(request)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-    worker = Path(__file__).with_name("inference_worker.py")
-    command = [sys.executable, str(worker), json.dumps(asdict(request))]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"the measurement {request.variant} {request.shape} failed")
-    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
+    return Measurement(**answer("inference_worker.py", asdict(request), options.threads))
 
 
 def _rate(measurements: list[Measurement], *, cpu: bool = False) -> float:

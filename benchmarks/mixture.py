@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fresh_process import answer as fresh
 from mixture_worker import ALL, MEMBERS, UNION, Measurement, Request, Step, answer
 from training_rows import SHAPES
 
@@ -73,15 +71,7 @@ def _answer(request: dict[str, Any], options: argparse.Namespace) -> dict[str, A
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
         return answer(request)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-    worker = Path(__file__).with_name("mixture_worker.py")
-    done = subprocess.run(
-        [sys.executable, str(worker), json.dumps(request)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"the measurement {request} failed")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return fresh("mixture_worker.py", request, options.threads)
 
 
 def _repetitions(shape: str, folder: str, options: argparse.Namespace, started: float) -> list[dict[str, Measurement]]:

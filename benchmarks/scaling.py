@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fresh_process import answer
 from inference_models import LABELS, make_pairs, make_tokenizer
 from training_rows import PAD, Shape
 
@@ -87,12 +86,7 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> Measurement:
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
         return _measure(request)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, __file__, "--worker", json.dumps(request)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"the measurement {request} failed")
-    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
+    return Measurement(**answer("scaling.py", request, options.threads, ["--worker"]))
 
 
 # ---- the work, in a process of its own ------------------------------------------------------------------------------

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fresh_process import answer
 from training_rows import BATCH_ROWS, LENGTH_SIGMA, LONGEST, MEAN_TOKENS, SHAPES, Shape, make_rows
 from training_worker import Measurement, Request, batch_tokens, measure, speed
 
@@ -85,15 +83,7 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
         return asdict(measure(Request(**request))) if "variant" in request else speed(request["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-    worker = Path(__file__).with_name("training_worker.py")
-    done = subprocess.run(
-        [sys.executable, str(worker), json.dumps(request)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"the measurement {request} failed")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return answer("training_worker.py", request, options.threads)
 
 
 def _timed_rows(name: str, options: argparse.Namespace, flops_per_second: float) -> int:

@@ -15,6 +15,7 @@ ROOT = Path(viaduct.__file__).parent
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "languages": {"errors"},
+    "memory": set(),
     "paths": {"errors"},
     "rows": set(),
     "metrics": {"errors", "languages", "rows"},

@@ -7,6 +7,7 @@ import resource
 import pytest
 import torch
 
+from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.models import numerics
 from viaduct.models.numerics import FreedMemory, keep_freed_memory, resident_bytes
 
@@ -55,3 +56,18 @@ def test_what_every_step_needs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         del blocks
         freed.bound()
     assert returned == []
+
+
+def test_a_stage_begins_without_the_memory_of_the_one_before() -> None:
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    blocks = [torch.ones(5_000_000) for _ in range(10)]
+    kept = torch.ones(10)  # holds the heap's end
+    held = resident_bytes()
+    assert peak_bytes() >= held - 10**7
+    del blocks
+    assert resident_bytes() > held - 10**8, "freed memory is kept for the next step"
+    begin_afresh()
+    assert resident_bytes() < held - 1.5e8
+    assert peak_bytes() < held - 1.5e8
+    assert kept.sum() == 10

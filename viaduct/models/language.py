@@ -51,20 +51,17 @@ class MaskedLanguageHead(nn.Module):
         targets_M: torch.Tensor,
         *,
         smoothing: float = 0.0,
-        summed: bool = True,
     ) -> torch.Tensor:
-        """The cross-entropy at these positions, summed or (M,). Chunks are recomputed backwards: memory does not grow
-        with M."""
+        """The cross-entropy summed over these positions. Chunks are recomputed backwards: memory does not grow with
+        M."""
         parts = []
         for at in range(0, len(targets_M), CHUNK_ROWS):
-            part = (hidden_MD[at : at + CHUNK_ROWS], embedding_VD, targets_M[at : at + CHUNK_ROWS], smoothing, summed)
+            part = (hidden_MD[at : at + CHUNK_ROWS], embedding_VD, targets_M[at : at + CHUNK_ROWS], smoothing)
             if len(targets_M) > CHUNK_ROWS and torch.is_grad_enabled():
                 parts.append(checkpoint(self._chunk, *part, use_reentrant=False))
             else:
                 parts.append(self._chunk(*part))
-        if not parts:
-            return hidden_MD.new_zeros(() if summed else 0)
-        return sum(parts[1:], parts[0]) if summed else torch.cat(parts)
+        return sum(parts[1:], parts[0]) if parts else hidden_MD.new_zeros(())
 
     def logits(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
         """(M, V): all scores at once."""
@@ -78,13 +75,12 @@ class MaskedLanguageHead(nn.Module):
         embedding_VD: torch.Tensor,
         targets_M: torch.Tensor,
         smoothing: float,
-        summed: bool,
     ) -> torch.Tensor:
         logits_MV = self.logits(hidden_MD, embedding_VD)
-        if summed and torch.is_grad_enabled():
+        if torch.is_grad_enabled():
             loss: torch.Tensor = _SummedCrossEntropy.apply(logits_MV, targets_M, smoothing)  # type: ignore[no-untyped-call]
             return loss
-        return cross_entropy(logits_MV, targets_M, reduction="sum" if summed else "none", label_smoothing=smoothing)
+        return cross_entropy(logits_MV, targets_M, reduction="sum", label_smoothing=smoothing)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

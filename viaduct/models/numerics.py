@@ -6,12 +6,12 @@ import ctypes
 import hashlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from viaduct.errors import UsageError
+from viaduct.memory import trimmer
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """glibc's names for: free memory above which the heap shrinks (-1: never), and blocks mapped apart from the heap."""
@@ -33,7 +33,6 @@ def prepare(device: str, threads: int) -> torch.device:
     # Torch would fill every new tensor with NaN, to find code that reads what it never wrote: percents of each step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
-    give_back()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -56,17 +55,6 @@ def keep_freed_memory() -> bool:
     return bool(never_map and never_trim)
 
 
-def give_back() -> None:
-    """Nothing; memory that was freed and kept goes back to the system (glibc). Called when a stage begins: what the
-    stage before it needed is of no use to it, and stages of many shapes would leave more holes with each."""
-    if trim := _trim():
-        trim(0)
-
-
-def _trim() -> Callable[[int], object] | None:
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-
-
 class FreedMemory:
     """Keeps a long loop's freed memory from piling up.
 
@@ -76,7 +64,7 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
-        self._trim = _trim()
+        self._trim = trimmer()
         self._need = 0
         self._steps = 0
 

@@ -12,8 +12,6 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import viaduct
 from viaduct.errors import StoreError, TransientError, UsageError
+from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.record import DataNote, StageCost
 from viaduct.results.store import Claim, Store
@@ -198,7 +197,7 @@ class Worker:
             self.display.progress(done, total, note)
 
         context = self._context(stage, claim, progress)
-        _reset_peak_memory()
+        begin_afresh()
         try:
             spent = self._attempt(stage, claim, context)
         except BaseException:
@@ -267,7 +266,7 @@ class Worker:
             tokens=spent.tokens,
             padding_fraction=spent.padding_fraction,
             flops=spent.flops,
-            peak_memory_bytes=_peak_memory_bytes(),
+            peak_memory_bytes=peak_bytes(),
             device=context.device,
             threads=context.threads,
             versions=versions(),
@@ -310,16 +309,3 @@ def resolve_device(asked: str) -> str:
     if asked == "cuda" and not there:
         raise UsageError("--device cuda: PyTorch finds no CUDA device here", fix="use --device cpu or --device auto")
     return "cuda" if there else "cpu"
-
-
-def _reset_peak_memory() -> None:
-    """Make Linux count the process's highest memory from here on; elsewhere the figure is that of the whole process."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _peak_memory_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

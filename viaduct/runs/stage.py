@@ -56,7 +56,7 @@ from viaduct.runs.spec import (
 CODE_VERSION = {
     "pretrain": 3,
     "train": 1,
-    "joint": 4,
+    "joint": 5,
     "distil": 1,
     "compress": 1,
     "predict": 3,

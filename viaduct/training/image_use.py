@@ -4,7 +4,8 @@ captions written, images found.
 A stage that was shown the images and makes no use of them costs the same with a wrong one: the *image gain*, loss with
 a wrong image less loss with the true one, is then 0, and whatever the stage changed is not owed to what is in images.
 
-Shape letters: B captions, K beams, L text tokens, M predicted tokens, V vocabulary, N images, E common width.
+Shape letters: B captions, K beams or a part of the predicted tokens, L text tokens, M predicted tokens, V vocabulary,
+N images, E common width.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import log_softmax
+from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
@@ -119,13 +120,15 @@ def _per_caption(
         hidden_MD, targets_M, caption_M = hidden_BLD[real_BL], targets_BL[real_BL], real_BL.nonzero()[:, 0]
     else:
         hidden_MD, targets_M, caption_M = filled(asking, model, batch, train=False)
-    nats_M = model.language(hidden_MD, model.words_VD, targets_M, summed=False)
-    parts = torch.split(hidden_MD, CHUNK_ROWS)
-    best_M = torch.cat([model.language.logits(part_KD, model.words_VD).argmax(1) for part_KD in parts])
     count = len(batch.image_B)
-    sums_B = torch.zeros(count, device=nats_M.device).index_add(0, caption_M, nats_M)
-    right_B = torch.bincount(caption_M[best_M == targets_M], minlength=count)
-    return sums_B.tolist(), right_B.tolist(), torch.bincount(caption_M, minlength=count).tolist()
+    nats_B = torch.zeros(count, device=hidden_MD.device)
+    right_B, tokens_B = torch.zeros_like(nats_B, dtype=torch.long), torch.bincount(caption_M, minlength=count)
+    parts = (torch.split(one, CHUNK_ROWS) for one in (hidden_MD, targets_M, caption_M))
+    for hidden_KD, targets_K, caption_K in zip(*parts, strict=True):
+        logits_KV = model.language.logits(hidden_KD, model.words_VD)
+        nats_B.index_add_(0, caption_K, cross_entropy(logits_KV, targets_K, reduction="none"))
+        right_B += torch.bincount(caption_K[logits_KV.argmax(1) == targets_K], minlength=count)
+    return nats_B.tolist(), right_B.tolist(), tokens_B.tolist()
 
 
 @torch.inference_mode()

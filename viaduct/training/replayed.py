@@ -15,7 +15,7 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.encoder import encode_batch, encode_layers, num_layers
-from viaduct.models.joint import JointModel
+from viaduct.models.joint import JointModel, inside
 from viaduct.models.language import divergence
 from viaduct.models.numerics import derived_seed, seed_all
 from viaduct.rows import Row
@@ -119,10 +119,10 @@ class Replayed:
         device = next(model.parameters()).device
         found: list[list[torch.Tensor]] = [[] for _ in layers]
         for encoded in self.held.values():
-            batch = collate(encoded, np.arange(min(len(encoded), COMPARED_TOKENS)), self.pad_id).to(device)
-            real_BL = torch.ones_like(batch.ids_BL, dtype=torch.bool) if batch.mask_BL is None else batch.mask_BL.bool()
+            enough = int(np.searchsorted(np.cumsum(encoded.lengths), COMPARED_TOKENS)) + 1
+            batch = collate(encoded, np.arange(min(len(encoded), enough)), self.pad_id).to(device)
             for own, hidden_BLD in zip(found, encode_layers(model.encoder, batch, layers), strict=True):
-                own.append(hidden_BLD[real_BL][:COMPARED_TOKENS].float().cpu())
+                own.append(hidden_BLD[inside(batch)][:COMPARED_TOKENS].float().cpu())
         return [torch.cat(own) for own in found]
 
     def similarity(self, model: JointModel) -> tuple[float, ...]:

@@ -1,0 +1,25 @@
+"""A measurement in a process of its own, which knows nothing of the ones before it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def answer(worker: str, request: dict[str, Any], threads: int, options: Sequence[str] = ()) -> dict[str, Any]:
+    """What `python WORKER [OPTIONS] REQUEST`, a file beside this one, prints as its last line: a JSON object.
+
+    Ends the benchmark when the process fails.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(Path(__file__).with_name(worker)), *options, json.dumps(request)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"the measurement {request} failed")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
