@@ -16,18 +16,28 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return moment
 
 
-def test_time_left_follows_the_pace_of_what_was_done_here(now: list[float]) -> None:
+def test_time_left_follows_the_pace_since_the_first_stage_began(now: list[float]) -> None:
     clock = Clock({"a": 10.0, "b": 30.0, "c": 60.0})
-    clock.end("a")  # done before, or elsewhere: no pace yet
+    clock.end("a")  # done in an earlier run: no pace yet
     assert (clock.fraction, clock.left()) == (0.1, "time left unknown")
+    now[0] += 1000.0  # waiting for others is no work
     clock.begin("b")
     now[0] += 15.0
     clock.advance(1.0, 2.0)
-    assert clock.fraction == 0.25
-    assert clock.left() == "about 75 s left"  # 15 of weight took 15 s, 75 are left
+    assert (clock.fraction, clock.left()) == (0.25, "time left unknown")  # too early to tell
     now[0] += 15.0
     clock.end("b")
-    assert clock.left() == "about 60 s left"
+    assert clock.left() == "about 60 s left"  # 30 of weight took 30 s, 60 are left
+
+
+def test_time_left_counts_what_other_processes_do_meanwhile(now: list[float]) -> None:
+    clock = Clock({"a": 25.0, "b": 25.0, "c": 50.0})
+    clock.begin("a")
+    now[0] += 50.0
+    clock.end("a")
+    assert clock.left() == "about 2 min left"
+    clock.end("b")  # by another process, at the same time
+    assert clock.left() == "about 50 s left"
 
 
 def test_plain_lines_come_at_most_every_ten_seconds_while_a_stage_runs(now: list[float]) -> None:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 PLAIN_SECONDS = 10.0
 """Least time between two plain progress lines."""
+PACE_SECONDS = 30.0
+"""Least time that a pace is told from: the first seconds are spent on loading."""
 
 
 class Display(Protocol):
@@ -33,7 +35,7 @@ class Display(Protocol):
 
 
 class Clock:
-    """Overall progress: stages weighted by their rough cost, time left from the pace so far."""
+    """Overall progress: stages weighted by their rough cost, time left from the pace since the first one began."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = dict(weights)
@@ -41,12 +43,15 @@ class Clock:
         self.finished: set[str] = set()
         self.current: str | None = None
         self.part = 0.0
-        self.worked = 0.0
-        """Weight of what was done in this process, which sets the pace."""
-        self.started = time.monotonic()
+        self.begun: float | None = None
+        """When the first stage began; other processes' work since then counts too, as it will until the end."""
+        self.before = 0.0
+        """Fraction that was done by then."""
 
     def begin(self, path: str) -> None:
         """A stage begins here."""
+        if self.begun is None:
+            self.begun, self.before = time.monotonic(), self.fraction
         self.current, self.part = path, 0.0
 
     def advance(self, done: float, total: float) -> None:
@@ -59,7 +64,6 @@ class Clock:
             return False
         self.finished.add(path)
         if path == self.current:
-            self.worked += self.weights.get(path, 0.0)
             self.current, self.part = None, 0.0
         return True
 
@@ -70,13 +74,12 @@ class Clock:
         return min(1.0, (sum(self.weights.get(path, 0.0) for path in self.finished) + running) / self.total)
 
     def left(self) -> str:
-        """Time left in words, "time left unknown" while there is nothing to go by."""
-        running = self.part * self.weights.get(self.current or "", 0.0)
-        pace = self.worked + running
-        if pace <= 0:
+        """Time left in words, "time left unknown" while there is too little to go by."""
+        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
+        gained = self.fraction - self.before
+        if seconds < PACE_SECONDS or gained <= 0:
             return "time left unknown"
-        seconds = (time.monotonic() - self.started) * (1.0 - self.fraction) * self.total / pace
-        return f"about {in_words(seconds)} left"
+        return f"about {in_words(seconds * (1.0 - self.fraction) / gained)} left"
 
 
 def in_words(seconds: float) -> str:
