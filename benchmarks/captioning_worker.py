@@ -28,7 +28,8 @@ from captioning_stage import (
 )
 from stage_world import write_encoder
 from training_rows import SHAPES
-from training_worker import Clock, speed
+from training_timing import Clock
+from training_worker import speed
 
 CLOSE = 1e-4
 """Nats by which the two losses may differ: ours reads features that were rounded to float16."""

@@ -50,12 +50,13 @@ def _make_ids(shape: Shape, seed: int, count: int) -> tuple[list[np.ndarray], li
     """Token ids and label of the first rows of the set: `<s> A </s></s> B </s>`, A twice as long as B."""
     rows, generator = make_rows(shape, seed), np.random.default_rng(seed + 1)
     markers = _markers(shape)
-    for ids, label in zip(rows.ids[:count], rows.labels[:count], strict=True):
+    labels = [int(target[0]) for target in rows.targets[:count]]
+    for ids, label in zip(rows.ids[:count], labels, strict=True):
         cut = 1 + max(1, 2 * (len(ids) - SPECIAL_TOKENS) // 3)
         inside = [*range(1, cut), *range(cut + 2, len(ids) - 1)]
         ids[cut : cut + 2] = LAST
         ids[inside] = _marked(ids[inside], label, markers, generator)
-    return rows.ids[:count], rows.labels[:count]
+    return rows.ids[:count], labels
 
 
 def _sides(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,7 @@ def tokenizer(shape: Shape) -> Any:
 def write_encoder(shape: Shape, seed: int, folder: Path) -> None:
     """A folder with random weights of this shape, the masked-LM head among them, and the tokenizer."""
     import torch
-    from training_worker import model_config
+    from training_stock import model_config
     from transformers import XLMRobertaForMaskedLM
 
     torch.manual_seed(seed)

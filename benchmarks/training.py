@@ -1,7 +1,8 @@
 """Training throughput: our loop against transformers' Trainer on the same model, rows and threads.
 
-`python benchmarks/training.py` prints a table for every shape and, as its last line, one JSON object with the ratios
-and the raw samples. See docs/benchmarks.md for what is compared and how to read it. Nothing is written to disk.
+`python benchmarks/training.py` prints a table for every kind of work and shape and, as its last line, one JSON object
+with the ratios and the raw samples. See docs/benchmarks.md for what is compared and how to read it. Nothing is written
+to disk.
 """
 
 from __future__ import annotations
@@ -14,68 +15,87 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+import numpy as np
 from fresh_process import answer
-from training_rows import BATCH_ROWS, LENGTH_SIGMA, LONGEST, MEAN_TOKENS, SHAPES, Shape, make_rows
-from training_worker import Measurement, Request, batch_tokens, measure, speed
+from training_rows import SHAPES, WORKS, Rows, Shape, Work, make_rows
+from training_timing import Request, Timed
+from training_worker import Measurement, measure, speed
 
 OURS = "viaduct"
-THEIRS = ("trainer_default", "dynamic_padding", "length_grouped")
-ABLATION = "viaduct_without_onednn"
+PADDED = "trainer_default"
+THEIRS = (PADDED, "dynamic_padding", "length_grouped")
+ABLATIONS = ("viaduct_without_onednn", "viaduct_bf16", "viaduct_compiled")
 TITLES = {
-    "trainer_default": "Trainer, padded to 128",
+    "trainer_default": "Trainer, padded to longest",
     "dynamic_padding": "Trainer, dynamic padding",
     "length_grouped": "Trainer, length-grouped",
     OURS: "Viaduct",
-    ABLATION: "Viaduct without oneDNN",
+    "viaduct_without_onednn": "Viaduct without oneDNN",
+    "viaduct_bf16": "Viaduct in bfloat16",
+    "viaduct_compiled": "Viaduct, compiled",
 }
-FULL_ROWS = {"12x768": 640, "6x384": 1600, "2x32": 64}
-QUICK_ROWS = {"12x768": 192, "6x384": 640, "2x32": 64}
-QUICK_SECONDS = {"12x768": 370.0, "6x384": 130.0, "2x32": 20.0}
-"""What a quick run may take for a shape's first repetition, by an estimate before it; else it has fewer rows."""
+FULL_STEPS = {"12x768": 20, "6x384": 50, "2x32": 2}
+QUICK_STEPS = {"12x768": 6, "6x384": 20, "2x32": 2}
+"""Timed steps of the Trainer, fewer in a quick run where an estimate says that it would not end in time."""
+QUICK_ONLY = {"12x768": ("pairs",)}
+"""Kinds of work that a quick run has at this shape; all at others."""
+QUICK_SECONDS = {"12x768": 300.0, "6x384": 70.0, "2x32": 20.0}
+"""What a quick run may take for the first repetition of a shape and a kind of work, by an estimate before it."""
 QUICK_LIMIT = 480.0
 """Seconds after which a quick run starts no further repetition."""
+LEAST_STEPS = 3
+BARS = {
+    "pairs_12x768": {PADDED: 4.0, "dynamic_padding": 3.5, "length_grouped": 1.15},
+    "pairs_6x384": {PADDED: 4.0, "dynamic_padding": 3.5, "length_grouped": 1.5},
+}
+PRODUCTS_BAR = {"pairs_12x768": 0.65, "windows_12x768": 0.65, "tagging_12x768": 0.65}
+"""Least share of the rate of float32 matrix products, counting the operations of real tokens only."""
+Found = dict[str, list[Measurement]]
 
 
 def main() -> None:
     options = _options()
     started = time.monotonic()
     about = _run({"threads": options.threads}, options)
-    limit = QUICK_LIMIT if options.quick else float("inf")
-    report: dict[str, Any] = {"ratios": {}, "spread": {}, "cpu_ratios": {}, "samples": {}, "cpu_samples": {}}
-    report |= {"padding": {}, "peak_mib": {}, "rows": {}, "steps": {}, "embedding_rows": {}}
-    for name in options.shapes:
-        timed_rows = _timed_rows(name, options, about["flops_per_second"])
-        found = _repetitions(name, timed_rows, options, started + limit)
-        _print_table(name, found)
-        _add(report, name, found)
-    rows = make_rows(SHAPES[options.shapes[0]], options.seed)
-    data = {"lengths": "log-normal", "mean": MEAN_TOKENS, "sigma": LENGTH_SIGMA, "longest": LONGEST}
-    report |= {
-        **about,
-        "threads": options.threads,
-        "quick": options.quick,
-        "seed": options.seed,
-        "trainer_rows_per_step": BATCH_ROWS,
-        "viaduct_tokens_per_step": batch_tokens(rows),
-        "data": data,
-        "total_seconds": time.monotonic() - started,
-    }
-    print(json.dumps(report))
+    deadline = started + (QUICK_LIMIT if options.quick else float("inf"))
+    report: dict[str, Any] = {"ratios": {}, "spread": {}, "cpu_ratios": {}, "bars": {}, "samples": {}}
+    report |= {"cpu_samples": {}, "products": {}, "padding": {}, "peak_mib": {}, "rows": {}, "steps": {}}
+    report |= {"embedding_rows": {}, "data": {}}
+    pending = [
+        (work, shape)
+        for shape in options.shapes
+        for work in options.works
+        if not options.quick or work in QUICK_ONLY.get(shape, WORKS)
+    ]
+    while pending:
+        (work, shape), *pending = pending
+        rows = make_rows(SHAPES[shape], options.seed, WORKS[work])
+        timed_rows = _timed_rows(work, shape, rows, options, about["flops_per_second"])
+        reserved = sum(QUICK_SECONDS[later] for _, later in pending) if options.quick else 0.0
+        found = _repetitions(work, shape, timed_rows, options, deadline - reserved)
+        _print_table(f"{work} {shape}", found)
+        _add(report, work, shape, found)
+        report["data"][work] = asdict(WORKS[work]) | {"our_tokens_per_step": rows.tokens_per_step(WORKS[work])}
+    _print_bars(report["bars"])
+    total = time.monotonic() - started
+    report |= {**about, "threads": options.threads, "quick": options.quick, "seed": options.seed}
+    print(json.dumps({**report, "total_seconds": total}))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows and repetitions: under 10 minutes on 2 cores")
     parser.add_argument("--threads", type=int, default=1, help="threads of every measurement (default 1)")
+    parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["6x384", "12x768"])
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 1, more if time)")
-    parser.add_argument("--rows", type=int, help="timed rows, a multiple of 32 (default by shape)")
-    parser.add_argument("--ablations", action="store_true", help="also time our loop without oneDNN's products")
+    parser.add_argument("--steps", type=int, help="timed steps of the Trainer (default by shape)")
+    parser.add_argument("--ablations", action="store_true", help="also our loop without oneDNN, in bfloat16, compiled")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--same-process", action="store_true", help="no process per measurement: peak memory is wrong")
     options = parser.parse_args()
-    if options.rows is not None and (options.rows <= 0 or options.rows % BATCH_ROWS):
-        parser.error(f"--rows must be a multiple of {BATCH_ROWS}, so that every step of the Trainer is full")
+    if options.steps is not None and options.steps < 1:
+        parser.error("--steps must be 1 or more")
     return options
 
 
@@ -86,91 +106,108 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]
     return answer("training_worker.py", request, options.threads)
 
 
-def _timed_rows(name: str, options: argparse.Namespace, flops_per_second: float) -> int:
-    if options.rows is not None:
-        return int(options.rows)
-    if not options.quick:
-        return FULL_ROWS[name]
-    rows = QUICK_ROWS[name]
-    while rows > 3 * BATCH_ROWS and _estimate(SHAPES[name], rows, flops_per_second) > QUICK_SECONDS[name]:
-        rows -= BATCH_ROWS
-    return rows
+def _timed_rows(work: str, shape: str, rows: Rows, options: argparse.Namespace, flops_per_second: float) -> int:
+    """Whole steps of the Trainer."""
+    steps = options.steps or (QUICK_STEPS if options.quick else FULL_STEPS)[shape]
+    while (
+        options.quick
+        and steps > LEAST_STEPS
+        and _estimate(SHAPES[shape], WORKS[work], rows, steps, flops_per_second) > QUICK_SECONDS[shape]
+    ):
+        steps -= 1
+    return int(steps * WORKS[work].batch_rows)
 
 
-def _estimate(shape: Shape, rows: int, flops_per_second: float) -> float:
+def _estimate(shape: Shape, work: Work, rows: Rows, steps: int, flops_per_second: float) -> float:
     """About how many seconds one repetition of all variants takes."""
     weights = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.feed_forward)
-    padded = (1 + _default_steps(rows)) * BATCH_ROWS * LONGEST
-    others = (rows * (2.6 + 1.2 + 1.1) + BATCH_ROWS * (2 * 2.6 + 1)) * MEAN_TOKENS
+    whole = len(rows.lengths) // work.batch_rows * work.batch_rows
+    in_order = float(rows.lengths[:whole].reshape(-1, work.batch_rows).max(axis=1).mean())
+    padded = (1 + _padded_steps(steps)) * work.longest
+    others = (1 + steps) * in_order + in_order + (steps + 1) * 2.3 * work.mean
     starting = 4 * (8 + shape.vocabulary * shape.width / 4e7)
-    return 6 * weights * (padded + others) / (0.7 * flops_per_second) + starting
+    return 6 * weights * work.batch_rows * (padded + others) / (0.7 * flops_per_second) + starting
 
 
-def _default_steps(timed_rows: int) -> int:
+def _padded_steps(steps: int) -> int:
     """Timed steps of the padded Trainer: all its steps cost the same, whatever their rows, so a few are enough."""
-    return min(timed_rows // BATCH_ROWS, 1 if timed_rows <= 320 else 2 if timed_rows <= 640 else 4)
+    return min(steps, 1 if steps <= 10 else 2 if steps <= 20 else 4)
 
 
-def _repetitions(
-    name: str, timed_rows: int, options: argparse.Namespace, deadline: float
-) -> dict[str, list[Measurement]]:
+def _repetitions(work: str, shape: str, timed_rows: int, options: argparse.Namespace, deadline: float) -> Found:
     """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
     the deadline."""
-    variants = (*THEIRS, OURS, *((ABLATION,) if options.ablations else ()))
-    found: dict[str, list[Measurement]] = {variant: [] for variant in variants}
+    variants = (*THEIRS, OURS, *(ABLATIONS if options.ablations else ()))
+    found: Found = {variant: [] for variant in variants}
     wanted = options.repetitions or (2 if options.quick else 3)
+    per_step = WORKS[work].batch_rows
     for repetition in range(wanted):
         began = time.monotonic()
         for variant in variants:
-            rows = _default_steps(timed_rows) * BATCH_ROWS if variant == "trainer_default" else timed_rows
-            request = Request(variant, name, rows, options.threads, options.seed)
-            found[variant].append(Measurement(**_run(asdict(request), options)))
-            last = found[variant][-1]
-            _note(f"{name} {repetition + 1}/{wanted} {variant}: {last.rows} rows in {last.seconds:.1f} s")
+            rows = _padded_steps(timed_rows // per_step) * per_step if variant == PADDED else timed_rows
+            request = Request(variant, work, shape, rows, options.threads, options.seed)
+            answered = _run(asdict(request), options)
+            last = Measurement(**answered | {"timed": Timed(**answered["timed"])})
+            found[variant].append(last)
+            seconds = f"{last.timed.rows} rows in {last.timed.seconds:.1f} s"
+            _note(f"{work} {shape} {repetition + 1}/{wanted} {variant}: {seconds}")
         now = time.monotonic()
-        if now + (now - began) > deadline - _left_for_others(name, options):
+        if now + (now - began) > deadline:
             break
     return found
 
 
-def _left_for_others(name: str, options: argparse.Namespace) -> float:
-    later = options.shapes[options.shapes.index(name) + 1 :]
-    return sum(QUICK_SECONDS[other] for other in later) if options.quick else 0.0
-
-
-def _rates(name: str, found: dict[str, list[Measurement]], *, cpu: bool = False) -> dict[str, list[float]]:
+def _rates(found: Found, *, cpu: bool = False) -> dict[str, list[float]]:
     """Real tokens per second of every repetition. The padded Trainer's few rows count with the mean length of all the
     timed rows: its time per row does not depend on their lengths."""
-    tokens_per_row = found[OURS][0].tokens / found[OURS][0].rows
+    ours = found[OURS][0].timed
     return {
-        variant: [one.rows * tokens_per_row / (one.cpu_seconds if cpu else one.seconds) for one in measurements]
+        variant: [
+            one.timed.rows * ours.tokens / ours.rows / (one.timed.cpu_seconds if cpu else one.timed.seconds)
+            for one in measurements
+        ]
         for variant, measurements in found.items()
     }
 
 
-def _print_table(name: str, found: dict[str, list[Measurement]]) -> None:
-    rates, cpu_rates = _rates(name, found), _rates(name, found, cpu=True)
-    ours = found[OURS][0]
-    print(f"\npairs {name}: {ours.rows} rows, {ours.tokens} tokens, {len(found[OURS])} repetition(s)")
-    print(f"{'':26}{'tokens/s':>9}{'min-max':>15}{'per CPU s':>11}{'padding':>9}{'peak MiB':>10}{'Viaduct is':>12}")
+def _products(shape: Shape, one: Measurement) -> float:
+    """Operations of real tokens per CPU second (three times those of the forward pass), over the rate of matrix
+    products in the same process."""
+    weights = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.feed_forward)
+    operations = 3 * (2 * weights * one.timed.tokens + 4 * shape.width * shape.layers * one.timed.squares)
+    return operations / one.timed.cpu_seconds / one.products_per_second
+
+
+def _print_table(title: str, found: Found) -> None:
+    shape = title.split()[1]
+    rates, cpu_rates = _rates(found), _rates(found, cpu=True)
+    ours = found[OURS][0].timed
+    print(f"\n{title}: {ours.rows} rows, {ours.tokens} tokens, {len(found[OURS])} repetition(s)")
+    columns = ("tokens/s", "min-max", "per CPU s", "products", "padding", "peak MiB", "Viaduct is")
+    print(
+        f"{'':28}"
+        + "".join(f"{name:>{width}}" for name, width in zip(columns, (9, 15, 11, 10, 9, 10, 12), strict=True))
+    )
     for variant, measurements in found.items():
-        samples, first = rates[variant], measurements[0]
-        padding = 1 - first.tokens / first.slots
+        samples, first = rates[variant], measurements[0].timed
         peak = max(one.peak_mib for one in measurements)
+        products = median(_products(SHAPES[shape], one) for one in measurements)
         spread = f"{min(samples):,.0f}-{max(samples):,.0f}"
         faster = f"{median(rates[OURS]) / median(samples):.2f}x"
         print(
-            f"{TITLES[variant]:26}{median(samples):>9,.0f}{spread:>15}{median(cpu_rates[variant]):>11,.0f}"
-            f"{padding:>9.1%}{peak:>10,.0f}{faster:>12}"
+            f"{TITLES[variant]:28}{median(samples):>9,.0f}{spread:>15}{median(cpu_rates[variant]):>11,.0f}"
+            f"{products:>10.0%}{1 - first.tokens / first.slots:>9.1%}{peak:>10,.0f}{faster:>12}"
         )
 
 
-def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]]) -> None:
-    """This shape's numbers, into the report."""
-    rates, cpu_rates = _rates(name, found), _rates(name, found, cpu=True)
+def _add(report: dict[str, Any], work: str, shape: str, found: Found) -> None:
+    """These numbers, into the report."""
+    rates, cpu_rates = _rates(found), _rates(found, cpu=True)
+    place = f"{work}_{shape}"
     for variant, measurements in found.items():
-        key, first = f"pairs_{name}/{variant}", measurements[0]
+        key, first = f"{place}/{variant}", measurements[0].timed
         report["samples"][key], report["cpu_samples"][key] = rates[variant], cpu_rates[variant]
+        report["products"][key] = [_products(SHAPES[shape], one) for one in measurements]
         report["padding"][key] = 1 - first.tokens / first.slots
         report["peak_mib"][key] = max(one.peak_mib for one in measurements)
         report["rows"][key], report["steps"][key] = first.rows, first.steps
@@ -180,6 +217,22 @@ def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]])
             report["ratios"][key] = median(rates[OURS]) / median(rates[variant])
             report["cpu_ratios"][key] = median(cpu_rates[OURS]) / median(cpu_rates[variant])
             report["spread"][key] = [min(pairs), max(pairs)]
+    for variant, bar in BARS.get(place, {}).items():
+        key = f"{place}/{variant}"
+        value, cpu_value = report["ratios"][key], report["cpu_ratios"][key]
+        report["bars"][key] = {"value": value, "cpu_value": cpu_value, "bar": bar}
+    if place in PRODUCTS_BAR:
+        share = float(np.median(report["products"][f"{place}/{OURS}"]))
+        report["bars"][f"{place}/products"] = {"value": share, "cpu_value": share, "bar": PRODUCTS_BAR[place]}
+
+
+def _print_bars(bars: dict[str, dict[str, float]]) -> None:
+    if bars:
+        print(f"\n{'':32}{'clock':>9}{'CPU':>9}{'bar':>9}")
+    for name, one in bars.items():
+        met, cpu_met = one["value"] >= one["bar"], one["cpu_value"] >= one["bar"]
+        words = "met" if met else "missed; met by CPU seconds" if cpu_met else "missed"
+        print(f"{name:32}{one['value']:>9.3f}{one['cpu_value']:>9.3f}{one['bar']:>9}  {words}")
 
 
 def _note(text: str) -> None:

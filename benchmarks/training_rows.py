@@ -6,15 +6,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MEAN_TOKENS, LENGTH_SIGMA, SHORTEST, LONGEST = 37.0, 0.5, 8, 128
-"""Row lengths: log-normal with this mean and this standard deviation of the logarithm, clipped. (The words of MNLI's
-training pairs have 0.52.)"""
+from viaduct.tasks.card import Kind
+
+LONGEST = 128
+"""Longest row of pairs, and what a naive loop pads them to."""
 
 ZIPF_EXPONENT, ZIPF_SHIFT = 1.35, 2.7
 """A token's probability is in proportion to (rank + shift) ** -exponent, ranks shuffled over the vocabulary."""
 
 PAD, FIRST, LAST, UNKNOWN = 1, 0, 2, 3
-BATCH_ROWS = 32
+NO_TAG = -100
+"""Of tokens that begin no word: torch's losses leave it out."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of training data. Row lengths in tokens are log-normal with this mean and this standard deviation of
+    the logarithm, clipped."""
+
+    kind: Kind
+    mean: float
+    sigma: float
+    shortest: int
+    longest: int
+    batch_rows: int
+    """Of the Trainer's steps."""
+    share: float
+    """Rows of the whole set, as a share of the shape's `set_rows`."""
+    labels: tuple[str, ...] = ()
+
+
+WORKS = {
+    "pairs": Work("pair", 37.0, 0.5, 8, LONGEST, 32, 1.0, ("a", "b", "c")),
+    "windows": Work("span", 223.0, 0.38, 40, 384, 8, 1 / 6),
+    "tagging": Work("tagged", 24.0, 0.7, 4, LONGEST, 32, 1.0, tuple(f"T{number}" for number in range(17))),
+}
+"""Spreads as of the words of MNLI's training pairs (0.52), SQuAD's questions with their paragraphs (0.38) and UD
+English's sentences (0.87, of which many are of one or two words). SQuAD asks several questions of each paragraph, so
+that its windows have fewer different tokens than rows drawn one by one: hence fewer of them."""
+PIECES_PER_WORD = 1.25
 
 
 @dataclass(frozen=True)
@@ -27,7 +57,7 @@ class Shape:
     feed_forward: int
     vocabulary: int = 250_002
     set_rows: int = 15_000
-    """Rows of the whole training set: it decides which embedding rows trimming keeps, not only the rows timed."""
+    """Pairs in the whole training set: it decides which embedding rows trimming keeps, not only the rows timed."""
 
 
 SHAPES = {
@@ -39,26 +69,44 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Token ids and a label of every row of the set, in a random order."""
+    """Token ids and targets of every row of the set, in a random order. A target is (1,) a label's number, (2,) the
+    first and the last token of an answer, or (tokens,) tags, `NO_TAG` where no word begins."""
 
     ids: list[np.ndarray]
-    labels: list[int]
+    targets: list[np.ndarray]
 
     @property
     def lengths(self) -> np.ndarray:
         return np.array([len(row) for row in self.ids])
 
+    def tokens_per_step(self, work: Work) -> int:
+        """Our token budget: the mean number of real tokens in the rows of the Trainer's step."""
+        return round(work.batch_rows * float(self.lengths.mean()))
 
-def make_rows(shape: Shape, seed: int) -> Rows:
+
+def make_rows(shape: Shape, seed: int, work: Work = WORKS["pairs"]) -> Rows:
     """The whole training set."""
     generator = np.random.default_rng(seed)
-    drawn = generator.lognormal(np.log(MEAN_TOKENS) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, shape.set_rows)
-    lengths = np.clip(np.round(drawn), SHORTEST, LONGEST).astype(int)
+    count = round(shape.set_rows * work.share)
+    drawn = generator.lognormal(np.log(work.mean) - work.sigma**2 / 2, work.sigma, count)
+    lengths = np.clip(np.round(drawn), work.shortest, work.longest).astype(int)
     flat = draw_pieces(shape, generator, int(lengths.sum()))
     ids = np.split(flat, np.cumsum(lengths)[:-1])
     for row in ids:
         row[0], row[-1] = FIRST, LAST
-    return Rows(ids, generator.integers(0, 3, shape.set_rows).tolist())
+    if work.kind == "pair":
+        return Rows(ids, list(generator.integers(0, len(work.labels), (count, 1))))
+    return Rows(ids, [_target(work, generator, length) for length in lengths.tolist()])
+
+
+def _target(work: Work, generator: np.random.Generator, length: int) -> np.ndarray:
+    if work.kind == "span":
+        return np.sort(generator.integers(1, length - 1, 2))
+    tags = generator.integers(0, len(work.labels), length)
+    inside = generator.random(length) > 1 / PIECES_PER_WORD
+    inside[1] = False
+    tags[inside] = tags[0] = tags[-1] = NO_TAG
+    return tags
 
 
 def draw_pieces(shape: Shape, generator: np.random.Generator, count: int) -> np.ndarray:

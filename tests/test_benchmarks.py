@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+WORKS = ("pairs", "windows", "tagging")
 VARIANTS = ("trainer_default", "dynamic_padding", "length_grouped")
 
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    options = ["--shapes", "2x32", "--rows", "64", "--repetitions", "1", "--same-process"]
+    options = ["--shapes", "2x32", "--repetitions", "1", "--same-process"]
     command = [sys.executable, str(BENCHMARKS / "training.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -27,43 +28,73 @@ def report() -> dict[str, Any]:
     return last
 
 
-def test_the_last_line_has_a_ratio_and_samples_for_every_variant(report: dict[str, Any]) -> None:
-    assert set(report["ratios"]) == {f"pairs_2x32/{variant}" for variant in VARIANTS}
-    for variant in VARIANTS:
-        theirs = report["samples"][f"pairs_2x32/{variant}"]
-        ours = report["samples"]["pairs_2x32/viaduct"]
-        assert report["ratios"][f"pairs_2x32/{variant}"] == pytest.approx(ours[0] / theirs[0])
+def test_the_last_line_has_a_ratio_and_samples_for_every_kind_of_work_and_variant(report: dict[str, Any]) -> None:
+    assert set(report["ratios"]) == {f"{work}_2x32/{variant}" for work in WORKS for variant in VARIANTS}
+    for place in report["ratios"]:
+        theirs = report["samples"][place]
+        ours = report["samples"][f"{place.split('/')[0]}/viaduct"]
+        assert report["ratios"][place] == pytest.approx(ours[0] / theirs[0])
     assert report["threads"] == 1 and report["versions"]["torch"] and report["device"]
+    assert all(0 < share < 1 for shares in report["products"].values() for share in shares)
 
 
-def test_all_variants_are_timed_on_the_same_rows_with_their_own_padding(report: dict[str, Any]) -> None:
-    assert report["rows"].pop("pairs_2x32/trainer_default") == 32  # every one of its steps costs the same
-    assert set(report["rows"].values()) == {64}
-    padding = [report["padding"][f"pairs_2x32/{variant}"] for variant in (*VARIANTS, "viaduct")]
+@pytest.mark.parametrize(("work", "rows", "padded_rows"), [("pairs", 64, 32), ("windows", 16, 8), ("tagging", 64, 32)])
+def test_all_variants_are_timed_on_the_same_rows_with_their_own_padding(
+    report: dict[str, Any], work: str, rows: int, padded_rows: int
+) -> None:
+    counts = {variant: report["rows"][f"{work}_2x32/{variant}"] for variant in (*VARIANTS, "viaduct")}
+    assert counts.pop("trainer_default") == padded_rows  # every one of its steps costs the same
+    assert set(counts.values()) == {rows}
+    padding = [report["padding"][f"{work}_2x32/{variant}"] for variant in (*VARIANTS, "viaduct")]
     assert padding == sorted(padding, reverse=True) and 0 < padding[-1] < padding[0] < 1
-    assert report["embedding_rows"]["pairs_2x32/viaduct"] < report["embedding_rows"]["pairs_2x32/dynamic_padding"]
+    assert report["embedding_rows"][f"{work}_2x32/viaduct"] < report["embedding_rows"][f"{work}_2x32/dynamic_padding"]
 
 
+@pytest.mark.parametrize("name", WORKS)
 def test_rows_have_the_lengths_that_are_stated_and_a_realistic_share_of_the_vocabulary(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import training_rows
 
-    rows = training_rows.make_rows(training_rows.SHAPES["6x384"], seed=1)
-    assert len(rows.ids) == 15_000
-    assert rows.lengths.mean() == pytest.approx(training_rows.MEAN_TOKENS, abs=0.5)
-    assert rows.lengths.max() == training_rows.LONGEST
+    shape, work = training_rows.SHAPES["6x384"], training_rows.WORKS[name]
+    rows = training_rows.make_rows(shape, seed=1, work=work)
+    assert len(rows.ids) == round(15_000 * work.share)
+    assert rows.lengths.mean() == pytest.approx(work.mean, rel=0.03)  # clipping takes a little
+    assert work.shortest <= rows.lengths.min() and rows.lengths.max() == work.longest
     distinct = np.unique(np.concatenate(rows.ids))
-    assert 20_000 < len(distinct) < 30_000 and distinct.max() < 250_002
-    again = training_rows.make_rows(training_rows.SHAPES["6x384"], seed=1)
+    assert 15_000 < len(distinct) < 30_000 and distinct.max() < 250_002
+    again = training_rows.make_rows(shape, seed=1, work=work)
     assert all(np.array_equal(one, other) for one, other in zip(rows.ids, again.ids, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(rows.targets, again.targets, strict=True))
 
 
-def test_rows_that_leave_a_step_half_full_are_refused() -> None:
-    command = [sys.executable, str(BENCHMARKS / "training.py"), "--rows", "33"]
+def test_the_trainer_and_we_are_given_the_same_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import training_ours
+    import training_rows
+    import training_stock
+
+    shape = training_rows.SHAPES["2x32"]
+    for work in training_rows.WORKS.values():
+        rows = training_rows.make_rows(shape, seed=1, work=work)
+        ours = training_ours._encoded(work, rows, range(5))
+        theirs = training_stock.Features(work, rows, 5, None)
+        assert [len(one["input_ids"]) for one in theirs] == ours.lengths.tolist()
+        if work.kind == "pair":
+            assert [one["labels"] for one in theirs] == ours.fields["label"].tolist()
+        elif work.kind == "span":
+            assert [one["start_positions"] for one in theirs] == ours.fields["start"].tolist()
+            assert [one["end_positions"] for one in theirs] == ours.fields["end"].tolist()
+        else:
+            tags = [tag for one in theirs for tag in one["labels"] if tag != training_rows.NO_TAG]
+            assert tags == ours.fields["tag"].tolist()
+
+
+def test_a_number_of_steps_that_cannot_be_is_refused() -> None:
+    command = [sys.executable, str(BENCHMARKS / "training.py"), "--steps", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "multiple of 32" in done.stderr
+    assert done.returncode == 2 and "1 or more" in done.stderr
 
 
 def test_features_are_compared_and_timed() -> None:

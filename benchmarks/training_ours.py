@@ -1,0 +1,109 @@
+"""Our loop on the rows of the training benchmark, put together as `viaduct.training.train` does."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Work
+from training_timing import LEARNING_RATE, Clock, Request, Timed
+
+
+def run(request: Request, rows: Rows) -> Timed:
+    """Our steps, as one of the variants."""
+    from viaduct.encode.batch import Batch, collate
+    from viaduct.models import linear
+    from viaduct.models.encoder import build_encoder, dropout, width
+    from viaduct.models.heads import HeadSpec, TaskModel, build_head
+    from viaduct.models.numerics import prepare, seed_all
+    from viaduct.models.vocabulary import trim, used_ids
+    from viaduct.runs.spec import Architecture, Training
+    from viaduct.training.loop import Job, fit
+    from viaduct.training.objectives import task_loss, units
+    from viaduct.training.order import Order, count_steps
+
+    shape, work = SHAPES[request.shape], WORKS[request.work]
+    if request.variant == "viaduct_without_onednn":
+        linear._AVAILABLE = False
+    device = prepare("cpu", request.threads)
+    timed = _encoded(work, rows, range(request.timed_rows))
+    warm_up = _encoded(work, rows, range(request.timed_rows, request.timed_rows + work.batch_rows))
+    architecture = Architecture(
+        layers=shape.layers, hidden=shape.width, heads=shape.heads, feed_forward=shape.feed_forward
+    )
+    seed_all("model", request.seed)
+    encoder = build_encoder(architecture, shape.vocabulary, PAD)
+    head = build_head(HeadSpec(work.kind, work.labels), width(encoder), dropout(encoder))
+    trimmed = trim(encoder, used_ids(rows.ids, (FIRST, PAD, LAST, UNKNOWN, shape.vocabulary - 1)))
+    model = TaskModel(encoder, head, trimmed)
+    if request.variant == "viaduct_compiled":
+        encoder.compile(dynamic=True)
+    budget = rows.tokens_per_step(work)
+    training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget)
+    order = Order.of(timed, budget, request.seed)
+    steps = count_steps(order, training)
+    scale = steps / units(work.kind, timed)
+    first = np.arange(max(1, min(work.batch_rows, budget // int(warm_up.lengths.max()))))
+    clock, batches, slots = Clock(steps + 1), [], []
+
+    def batch_at(step: int) -> Batch:
+        source, examples = (timed, order.batch(step - 1)) if step else (warm_up, first)
+        batch = collate(source, examples, PAD)
+        batches.append(source.lengths[examples])
+        slots.append(batch.ids_BL.numel())
+        return batch
+
+    def loss(module: Any, batch: Batch) -> Any:
+        with _precision(request.variant):
+            logits = module(batch)
+        return task_loss(work.kind, logits, timed if len(batches) > 1 else warm_up, batch) * scale
+
+    with TemporaryDirectory() as scratch:
+        fit(
+            Job(
+                model=model,
+                steps=steps + 1,
+                batch_at=batch_at,
+                loss=loss,
+                evaluate=None,
+                training=training,
+                seed=request.seed,
+                device=device,
+                scratch=Path(scratch) / "scratch",
+                checkpoint_seconds=float("inf"),
+                progress=lambda done, total, note: clock.step_done(round(done)),
+            )
+        )
+    return clock.timed(batches, slots, len(trimmed.kept_K))
+
+
+def _precision(variant: str) -> AbstractContextManager[Any]:
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16) if variant == "viaduct_bf16" else nullcontext()
+
+
+def _encoded(work: Work, rows: Rows, chosen: range) -> Any:
+    from viaduct.encode.tokens import Builder
+
+    builder = Builder()
+    for at in chosen:
+        builder.example(at, [rows.ids[at]], **_fields(work, rows.targets[at]))
+    return builder.build()
+
+
+def _fields(work: Work, target: np.ndarray) -> dict[str, list[int]]:
+    if work.kind == "pair":
+        return {"label": [int(target[0])]}
+    if work.kind == "span":
+        return {"start": [int(target[0])], "end": [int(target[1])]}
+    firsts = np.flatnonzero(target != NO_TAG)
+    return {
+        "first": firsts.tolist(),
+        "word": list(range(len(firsts))),
+        "words": [len(firsts)],
+        "tag": target[firsts].tolist(),
+    }

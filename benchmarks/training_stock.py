@@ -1,0 +1,178 @@
+"""transformers' `Trainer` on the rows of the training benchmark, with its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Shape, Work
+from training_timing import LEARNING_RATE, Clock, Request, Timed
+
+WINDOW = 50
+"""Batches that the Trainer's length-grouped sampler sorts at once in a set of 200 batches or more."""
+
+
+def run(request: Request, rows: Rows) -> Timed:
+    """Its steps, as one of the variants."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    torch.set_num_threads(request.threads)
+    torch.manual_seed(request.seed)
+    shape, work = SHAPES[request.shape], WORKS[request.work]
+    padded = request.variant == "trainer_default"
+    dataset = Features(work, rows, request.timed_rows + work.batch_rows, work.longest if padded else None)
+    plain = _collator(work, padded)
+    batches: list[np.ndarray] = []
+    slots: list[int] = []
+
+    def collate(features: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = plain(features)
+        mask = batch["attention_mask"]
+        batches.append(mask.sum(dim=1).numpy())
+        slots.append(mask.numel())
+        return batch
+
+    order = _order(request, work, [len(row) for row in rows.ids[: request.timed_rows]])
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return order
+
+    clock = Clock(1 + -(-request.timed_rows // work.batch_rows))
+
+    class Timing(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            clock.step_done(state.global_step)
+
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=work.batch_rows,
+            num_train_epochs=1,
+            learning_rate=LEARNING_RATE,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            use_cpu=True,
+            dataloader_num_workers=0,
+            dataloader_pin_memory=False,
+            disable_tqdm=True,
+            seed=request.seed,
+            train_sampling_strategy="group_by_length" if request.variant == "length_grouped" else "random",
+        )
+        model = _model(work, shape)
+        trainer = InOrder(
+            model=model, args=arguments, train_dataset=dataset, data_collator=collate, callbacks=[Timing()]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return clock.timed(batches, slots, shape.vocabulary)
+
+
+def _model(work: Work, shape: Shape) -> Any:
+    """transformers' own model for this kind of work, with random weights."""
+    import transformers
+
+    config = model_config(shape, len(work.labels) or 2)
+    if work.kind == "pair":
+        return transformers.XLMRobertaForSequenceClassification(config)
+    if work.kind == "tagged":
+        return transformers.XLMRobertaForTokenClassification(config)
+    return transformers.XLMRobertaForQuestionAnswering(config)
+
+
+def _collator(work: Work, padded: bool) -> Any:
+    from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding, default_data_collator
+
+    if padded:
+        return default_data_collator
+    if work.kind == "tagged":
+        return DataCollatorForTokenClassification(_padding_tokenizer(), label_pad_token_id=NO_TAG)
+    return DataCollatorWithPadding(_padding_tokenizer())
+
+
+def _order(request: Request, work: Work, lengths: list[int]) -> list[int]:
+    """Row indices: the warm-up batch, then the timed rows as the stock sampler of this variant orders them.
+
+    The length-grouped sampler sorts within windows of 50 batches in a large set but within far fewer in a small one;
+    here it always has its 50, because the timed rows stand for a large set.
+    """
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    generator = torch.Generator().manual_seed(request.seed)
+    if request.variant == "length_grouped":
+        timed = get_length_grouped_indices(lengths, work.batch_rows, mega_batch_mult=WINDOW, generator=generator)
+    else:
+        timed = torch.randperm(len(lengths), generator=generator).tolist()
+    return [*range(len(lengths), len(lengths) + work.batch_rows), *timed]
+
+
+class Features:
+    """The rows as the Trainer wants them, padded beforehand to `longest` where that is given."""
+
+    def __init__(self, work: Work, rows: Rows, count: int, longest: int | None) -> None:
+        self.features = [
+            _feature(work, ids, target, len(ids) if longest is None else longest)
+            for ids, target in zip(rows.ids[:count], rows.targets[:count], strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return self.features[at]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.features)
+
+
+def _feature(work: Work, ids: np.ndarray, target: np.ndarray, longest: int) -> dict[str, Any]:
+    padding = longest - len(ids)
+    feature: dict[str, Any] = {
+        "input_ids": ids.tolist() + [PAD] * padding,
+        "attention_mask": [1] * len(ids) + [0] * padding,
+    }
+    if work.kind == "pair":
+        return {**feature, "labels": int(target[0])}
+    if work.kind == "tagged":
+        return {**feature, "labels": target.tolist() + [NO_TAG] * padding}
+    return {**feature, "start_positions": int(target[0]), "end_positions": int(target[1])}
+
+
+def model_config(shape: Shape, labels: int = 3) -> Any:
+    """The configuration that viaduct.models.encoder.build_encoder makes of the same numbers, with a head for
+    so many labels."""
+    from transformers import XLMRobertaConfig
+
+    return XLMRobertaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=512 + PAD + 1,
+        pad_token_id=PAD,
+        bos_token_id=FIRST,
+        eos_token_id=LAST,
+        layer_norm_eps=1e-5,
+        type_vocab_size=1,
+        num_labels=labels,
+    )
+
+
+def _padding_tokenizer() -> Any:
+    """A tokenizer that is used for padding only."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<s>": FIRST, "<pad>": PAD, "</s>": LAST, "<unk>": UNKNOWN}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<unk>")), pad_token="<pad>", unk_token="<unk>"
+    )
