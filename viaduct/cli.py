@@ -34,7 +34,7 @@ StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [all cores].")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [measured].")]
 Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
 Memory = Annotated[
     float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")

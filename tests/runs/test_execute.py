@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -306,3 +307,52 @@ def test_killed_at_any_moment_the_finished_store_is_the_same(world: Path, tmp_pa
     assert kills == 4
     assert finished(store) == finished(tmp_path / "alone")
     assert not list(store.rglob("*.partial"))
+
+
+@plain
+def test_a_stage_goes_on_with_the_threads_it_began_with(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, used = small_world.run, []
+
+    def note(context: Context) -> Spent:
+        used.append(context.threads)
+        if len(used) == 1:
+            raise KeyboardInterrupt
+        return original(context)
+
+    def attempt(found: int) -> None:
+        monkeypatch.setattr("viaduct.measure.threads.fastest", lambda most: min(most, found))
+        options = Options(device="cpu", poll_seconds=0.01)
+        api.run(SMALL, data=world, store=tmp_path / "store", options=options, console=Console(quiet=True), command="")
+
+    replace(monkeypatch, note)
+    monkeypatch.setattr("viaduct.runs.execute.usable_cores", lambda: 8)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(found=3)
+    attempt(found=2)  # other programs run now
+    assert used[:2] == [3, 3] and set(used[2:]) == {2}
+
+
+@plain
+def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_the_option(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, used, asked = small_world.run, set(), []
+
+    def note(context: Context) -> Spent:
+        used.add(context.threads)
+        return original(context)
+
+    replace(monkeypatch, note)
+    monkeypatch.setattr("viaduct.runs.execute.usable_cores", lambda: 8)
+    monkeypatch.setattr("viaduct.measure.threads.fastest", lambda most: asked.append(most) or most)
+    quiet = Console(quiet=True)
+    api.run(
+        SMALL, data=world, store=tmp_path / "a", options=Options(device="cpu", threads=5), console=quiet, command=""
+    )
+    assert used == {5} and asked == []
+    one_of_two = Options(device="cpu", processes=2, poll_seconds=0.01)
+    monkeypatch.setattr("viaduct.api.beside", lambda count, work: contextlib.nullcontext())
+    api.run(SMALL, data=world, store=tmp_path / "b", options=one_of_two, console=quiet, command="")
+    assert used == {5, 4} and asked == [4]  # once for all stages

@@ -41,6 +41,7 @@ FUNCTIONS = {
 }
 """Kind of stage -> module whose `run(context) -> Spent` does it."""
 
+THREADS = "viaduct.measure.threads"
 DEVICES = ("auto", "cpu", "cuda")
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
@@ -54,7 +55,8 @@ class Options:
 
     device: str = "auto"
     threads: int | None = None
-    """CPU threads of a process; None: every core it may use, divided by `processes`."""
+    """CPU threads of a process; None: as many as a measurement finds worth having, of the cores that it may use
+    divided by `processes`."""
     processes: int = 1
     """Processes at work on the plan; each holds its own models in memory."""
     checkpoint_seconds: float = 300.0
@@ -147,6 +149,8 @@ class Worker:
     display: Display
     device: str | None = None
     """Resolved when the first stage that needs it is about to run."""
+    threads: int | None = None
+    """Found by measurement, once, likewise."""
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
@@ -242,16 +246,26 @@ class Worker:
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
-            threads=self._threads(work),
+            threads=self._threads(work, claim),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
         )
 
-    def _threads(self, work: Work) -> int:
+    def _threads(self, work: Work, claim: Claim) -> int:
         if isinstance(work, MeasureWork):
             return work.settings.threads
-        return self.options.threads or max(1, usable_cores() // self.options.processes)
+        most = max(1, usable_cores() // self.options.processes)
+        if self.options.threads or most == 1 or work.kind == "score":
+            return self.options.threads or most
+        # A stage goes on with the threads that it began with: other sums in another order would be another result.
+        noted = claim.scratch / "threads"
+        if noted.is_file():
+            return min(most, int(noted.read_text(encoding="ascii")))
+        if self.threads is None:
+            self.threads = int(importlib.import_module(THREADS).fastest(most))
+        noted.write_text(f"{self.threads}\n", encoding="ascii")
+        return self.threads
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
         place = self.plan.places[stage.path]

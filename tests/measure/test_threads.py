@@ -1,0 +1,34 @@
+"""The number of threads comes from a measurement, and a stage keeps the one that it began with."""
+
+from __future__ import annotations
+
+import pytest
+
+from viaduct.measure.threads import candidates, fastest
+
+
+@pytest.mark.parametrize(("most", "tried"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (16, (1, 2, 4, 8, 16))])
+def test_threads_that_are_tried(most: int, tried: tuple[int, ...]) -> None:
+    assert candidates(most) == tried
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({1: 4.0, 2: 2.1, 4: 1.2, 8: 0.7}, 8),  # an idle machine
+        ({1: 1.0, 2: 4.0, 4: 9.0, 8: 20.0}, 1),  # another program keeps the other cores busy
+        ({1: 4.0, 2: 2.0, 4: 1.96, 8: 1.95}, 2),  # two share one unit: no more than noise is won
+        ({1: 4.0, 2: 5.0, 4: 2.0, 8: 3.0}, 4),
+    ],
+)
+def test_the_fewest_threads_that_no_more_are_worth_it_beside(seconds: dict[int, float], best: int) -> None:
+    assert fastest(8, seconds.__getitem__) == best
+
+
+def test_a_disturbance_now_and_then_does_not_decide() -> None:
+    disturbed = iter(range(100))
+    assert fastest(2, lambda count: 1.0 / count + 9.0 * (next(disturbed) % 5 == 1)) == 2
+
+
+def test_a_real_step_is_measured() -> None:
+    assert fastest(2) in (1, 2)

@@ -1,0 +1,58 @@
+"""How many CPU threads are worth having: measured, because cores that other programs use, or that share one unit for
+products, make more threads slower than fewer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch import nn
+
+from viaduct.models.linear import use_onednn
+
+TOKENS, WIDTH, FEED_FORWARD, HEADS = 512, 384, 1536, 6
+ROUNDS = 5
+WORTH_IT = 0.95
+"""Of the time with fewer threads, at most, to take more."""
+
+
+def candidates(most: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and `most` itself."""
+    doubling = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return (*doubling, most)
+
+
+def fastest(most: int, seconds: Callable[[int], float] | None = None) -> int:
+    """The least number of threads, of those between 1 and `most` that were tried in turn, beside which no larger one
+    is worth it.
+
+    seconds: what a step takes with so many threads; a training step of one encoder layer when not given. Takes a second
+    or two; torch's threads are left at another number.
+    """
+    step = seconds or _layer_step()
+    tried = candidates(most)
+    samples: dict[int, list[float]] = {count: [] for count in tried}
+    for _ in range(ROUNDS):
+        for count in tried:
+            samples[count].append(step(count))
+    best = tried[0]
+    for count in tried[1:]:
+        if median(samples[count]) <= WORTH_IT * median(samples[best]):
+            best = count
+    return best
+
+
+def _layer_step() -> Callable[[int], float]:
+    layer = use_onednn(nn.TransformerEncoderLayer(WIDTH, HEADS, FEED_FORWARD, batch_first=True))
+    hidden_BLD = torch.randn(TOKENS // 32, 32, WIDTH)
+
+    def step(count: int) -> float:
+        torch.set_num_threads(count)
+        started = time.perf_counter()
+        layer(hidden_BLD).sum().backward()
+        return time.perf_counter() - started
+
+    step(1)
+    return step
