@@ -36,7 +36,7 @@ TITLES = {
 }
 FULL_STEPS = {"12x768": 20, "6x384": 50, "2x32": 2}
 QUICK_STEPS = {"12x768": 6, "6x384": 20}
-"""Timed steps of the Trainer, fewer in a quick run where an estimate says that it would not end in time."""
+"""Timed steps, fewer in a quick run where an estimate says that it would not end in time."""
 QUICK_SECONDS = {"12x768": {"pairs": 290.0}, "6x384": {"pairs": 100.0, "windows": 45.0, "tagging": 45.0}}
 """What a quick run may take for the first repetition of a shape's kinds of work, by an estimate before it; others it
 leaves out."""
@@ -69,11 +69,12 @@ def main() -> None:
     while pending:
         (work, shape), *pending = pending
         rows = make_rows(SHAPES[shape], options.seed, WORKS[work])
-        timed_rows = _timed_rows(work, shape, rows, options, about["flops_per_second"])
+        steps = _timed_steps(work, shape, rows, options, about["flops_per_second"])
         reserved = sum(QUICK_SECONDS[later][other] for other, later in pending) if options.quick else 0.0
-        found = _repetitions(work, shape, timed_rows, options, deadline - reserved)
-        _print_table(f"{work} {shape}", found)
-        _add(report, work, shape, found)
+        found = _repetitions(work, shape, steps, options, deadline - reserved)
+        per_padded_row = float(rows.lengths.mean())
+        _print_table(f"{work} {shape}", found, per_padded_row)
+        _add(report, f"{work}_{shape}", found, per_padded_row)
         report["data"][work] = asdict(WORKS[work]) | {"our_tokens_per_step": rows.tokens_per_step(WORKS[work])}
     _print_bars(report["bars"])
     total = time.monotonic() - started
@@ -88,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["6x384", "12x768"])
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 1, more if time)")
-    parser.add_argument("--steps", type=int, help="timed steps of the Trainer (default by shape)")
+    parser.add_argument("--steps", type=int, help="timed steps (default by shape)")
     parser.add_argument("--ablations", action="store_true", help="also our loop without oneDNN, in bfloat16, compiled")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--same-process", action="store_true", help="no process per measurement: peak memory is wrong")
@@ -107,16 +108,15 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]
     return answer("training_worker.py", request, options.threads)
 
 
-def _timed_rows(work: str, shape: str, rows: Rows, options: argparse.Namespace, flops_per_second: float) -> int:
-    """Whole steps of the Trainer."""
-    steps = options.steps or (QUICK_STEPS if options.quick else FULL_STEPS)[shape]
+def _timed_steps(work: str, shape: str, rows: Rows, options: argparse.Namespace, flops_per_second: float) -> int:
+    steps: int = options.steps or (QUICK_STEPS if options.quick else FULL_STEPS)[shape]
     while (
         options.quick
         and steps > LEAST_STEPS
         and _estimate(SHAPES[shape], WORKS[work], rows, steps, flops_per_second) > QUICK_SECONDS[shape][work]
     ):
         steps -= 1
-    return int(steps * WORKS[work].batch_rows)
+    return steps
 
 
 def _estimate(shape: Shape, work: Work, rows: Rows, steps: int, flops_per_second: float) -> float:
@@ -135,18 +135,17 @@ def _padded_steps(steps: int) -> int:
     return min(steps, 1 if steps <= 10 else 2 if steps <= 20 else 4)
 
 
-def _repetitions(work: str, shape: str, timed_rows: int, options: argparse.Namespace, deadline: float) -> Found:
+def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace, deadline: float) -> Found:
     """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
     the deadline."""
     variants = (*THEIRS, OURS, *(ABLATIONS if options.ablations else ()))
     found: Found = {variant: [] for variant in variants}
     wanted = options.repetitions or (2 if options.quick else 3)
-    per_step = WORKS[work].batch_rows
     for repetition in range(wanted):
         began = time.monotonic()
         for variant in variants:
-            rows = _padded_steps(timed_rows // per_step) * per_step if variant == PADDED else timed_rows
-            request = Request(variant, work, shape, rows, options.threads, options.seed)
+            few = _padded_steps(steps) if variant == PADDED else steps
+            request = Request(variant, work, shape, few, options.threads, options.seed)
             answered = _run(asdict(request), options)
             last = Measurement(**answered | {"timed": Timed(**answered["timed"])})
             found[variant].append(last)
@@ -158,13 +157,13 @@ def _repetitions(work: str, shape: str, timed_rows: int, options: argparse.Names
     return found
 
 
-def _rates(found: Found, *, cpu: bool = False) -> dict[str, list[float]]:
-    """Real tokens per second of every repetition. The padded Trainer's few rows count with the mean length of all the
-    timed rows: its time per row does not depend on their lengths."""
-    ours = found[OURS][0].timed
+def _rates(found: Found, per_padded_row: float, *, cpu: bool = False) -> dict[str, list[float]]:
+    """Real tokens per second of every repetition. The padded Trainer's few rows count with the mean length of the whole
+    set: its time per row does not depend on their lengths."""
     return {
         variant: [
-            one.timed.rows * ours.tokens / ours.rows / (one.timed.cpu_seconds if cpu else one.timed.seconds)
+            (one.timed.rows * per_padded_row if variant == PADDED else one.timed.tokens)
+            / (one.timed.cpu_seconds if cpu else one.timed.seconds)
             for one in measurements
         ]
         for variant, measurements in found.items()
@@ -179,11 +178,11 @@ def _products(shape: Shape, one: Measurement) -> float:
     return operations / one.timed.cpu_seconds / one.products_per_second
 
 
-def _print_table(title: str, found: Found) -> None:
+def _print_table(title: str, found: Found, per_padded_row: float) -> None:
     shape = title.split()[1]
-    rates, cpu_rates = _rates(found), _rates(found, cpu=True)
+    rates, cpu_rates = (_rates(found, per_padded_row, cpu=cpu) for cpu in (False, True))
     ours = found[OURS][0].timed
-    print(f"\n{title}: {ours.rows} rows, {ours.tokens} tokens, {len(found[OURS])} repetition(s)")
+    print(f"\n{title}: {ours.steps} steps, {ours.tokens} tokens, {len(found[OURS])} repetition(s)")
     columns = ("tokens/s", "min-max", "per CPU s", "products", "padding", "peak MiB", "Viaduct is")
     print(
         f"{'':28}"
@@ -201,14 +200,14 @@ def _print_table(title: str, found: Found) -> None:
         )
 
 
-def _add(report: dict[str, Any], work: str, shape: str, found: Found) -> None:
+def _add(report: dict[str, Any], place: str, found: Found, per_padded_row: float) -> None:
     """These numbers, into the report."""
-    rates, cpu_rates = _rates(found), _rates(found, cpu=True)
-    place = f"{work}_{shape}"
+    rates, cpu_rates = (_rates(found, per_padded_row, cpu=cpu) for cpu in (False, True))
+    shape = SHAPES[place.split("_")[1]]
     for variant, measurements in found.items():
         key, first = f"{place}/{variant}", measurements[0].timed
         report["samples"][key], report["cpu_samples"][key] = rates[variant], cpu_rates[variant]
-        report["products"][key] = [_products(SHAPES[shape], one) for one in measurements]
+        report["products"][key] = [_products(shape, one) for one in measurements]
         report["padding"][key] = 1 - first.tokens / first.slots
         report["peak_mib"][key] = max(one.peak_mib for one in measurements)
         report["rows"][key], report["steps"][key] = first.rows, first.steps

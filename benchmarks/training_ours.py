@@ -29,8 +29,7 @@ def run(request: Request, rows: Rows) -> Timed:
     if request.variant == "viaduct_without_onednn":
         linear._AVAILABLE = False
     device = prepare("cpu", request.threads)
-    timed = _encoded(work, rows, range(request.timed_rows))
-    warm_up = _encoded(work, rows, range(request.timed_rows, request.timed_rows + work.batch_rows))
+    encoded = _encoded(work, rows)
     architecture = Architecture(
         layers=shape.layers, hidden=shape.width, heads=shape.heads, feed_forward=shape.feed_forward
     )
@@ -43,29 +42,26 @@ def run(request: Request, rows: Rows) -> Timed:
         encoder.compile(dynamic=True)
     budget = rows.tokens_per_step(work)
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget)
-    order = Order.of(timed, budget, request.seed)
-    steps = count_steps(order, training)
-    scale = steps / units(work.kind, timed)
-    first = np.arange(max(1, min(work.batch_rows, budget // int(warm_up.lengths.max()))))
-    clock, batches, slots = Clock(steps + 1), [], []
+    order = Order.of(encoded, budget, request.seed)
+    scale = count_steps(order, training) / units(work.kind, encoded)
+    clock, batches, slots = Clock(request.steps + 1), [], []
 
     def batch_at(step: int) -> Batch:
-        source, examples = (timed, order.batch(step - 1)) if step else (warm_up, first)
-        batch = collate(source, examples, PAD)
-        batches.append(source.lengths[examples])
+        batch = collate(encoded, order.batch(step), PAD)
+        batches.append(encoded.lengths[batch.examples])
         slots.append(batch.ids_BL.numel())
         return batch
 
     def loss(module: Any, batch: Batch) -> Any:
         with _precision(request.variant):
             logits = module(batch)
-        return task_loss(work.kind, logits, timed if len(batches) > 1 else warm_up, batch) * scale
+        return task_loss(work.kind, logits, encoded, batch) * scale
 
     with TemporaryDirectory() as scratch:
         fit(
             Job(
                 model=model,
-                steps=steps + 1,
+                steps=request.steps + 1,
                 batch_at=batch_at,
                 loss=loss,
                 evaluate=None,
@@ -86,12 +82,12 @@ def _precision(variant: str) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if variant == "viaduct_bf16" else nullcontext()
 
 
-def _encoded(work: Work, rows: Rows, chosen: range) -> Any:
+def _encoded(work: Work, rows: Rows) -> Any:
     from viaduct.encode.tokens import Builder
 
     builder = Builder()
-    for at in chosen:
-        builder.example(at, [rows.ids[at]], **_fields(work, rows.targets[at]))
+    for at, (ids, target) in enumerate(zip(rows.ids, rows.targets, strict=True)):
+        builder.example(at, [ids], **_fields(work, target))
     return builder.build()
 
 

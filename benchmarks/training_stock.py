@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Shape, Work
 from training_timing import LEARNING_RATE, Clock, Request, Timed
-
-WINDOW = 50
-"""Batches that the Trainer's length-grouped sampler sorts at once in a set of 200 batches or more."""
 
 
 def run(request: Request, rows: Rows) -> Timed:
@@ -25,7 +21,7 @@ def run(request: Request, rows: Rows) -> Timed:
     torch.manual_seed(request.seed)
     shape, work = SHAPES[request.shape], WORKS[request.work]
     padded = request.variant == "trainer_default"
-    dataset = Features(work, rows, request.timed_rows + work.batch_rows, work.longest if padded else None)
+    dataset = Features(work, rows, work.longest if padded else None)
     plain = _collator(work, padded)
     batches: list[np.ndarray] = []
     slots: list[int] = []
@@ -37,13 +33,13 @@ def run(request: Request, rows: Rows) -> Timed:
         slots.append(mask.numel())
         return batch
 
-    order = _order(request, work, [len(row) for row in rows.ids[: request.timed_rows]])
+    order = _order(request, work, rows.lengths.tolist())
 
     class InOrder(Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return order
 
-    clock = Clock(1 + -(-request.timed_rows // work.batch_rows))
+    clock = Clock(request.steps + 1)
 
     class Timing(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
@@ -97,39 +93,32 @@ def _collator(work: Work, padded: bool) -> Any:
 
 
 def _order(request: Request, work: Work, lengths: list[int]) -> list[int]:
-    """Row indices: the warm-up batch, then the timed rows as the stock sampler of this variant orders them.
-
-    The length-grouped sampler sorts within windows of 50 batches in a large set but within far fewer in a small one;
-    here it always has its 50, because the timed rows stand for a large set.
-    """
+    """Row indices of as many batches as are asked for, drawn from those of one epoch over the whole set, which the
+    stock sampler of this variant orders: sorted batches come in order of their length there, hence drawn."""
     import torch
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
     generator = torch.Generator().manual_seed(request.seed)
     if request.variant == "length_grouped":
-        timed = get_length_grouped_indices(lengths, work.batch_rows, mega_batch_mult=WINDOW, generator=generator)
+        epoch = get_length_grouped_indices(lengths, work.batch_rows, generator=generator)
     else:
-        timed = torch.randperm(len(lengths), generator=generator).tolist()
-    return [*range(len(lengths), len(lengths) + work.batch_rows), *timed]
+        epoch = torch.randperm(len(lengths), generator=generator).tolist()
+    drawn = torch.randperm(len(lengths) // work.batch_rows, generator=generator)[: request.steps + 1].tolist()
+    return [index for batch in drawn for index in epoch[batch * work.batch_rows : (batch + 1) * work.batch_rows]]
 
 
 class Features:
     """The rows as the Trainer wants them, padded beforehand to `longest` where that is given."""
 
-    def __init__(self, work: Work, rows: Rows, count: int, longest: int | None) -> None:
-        self.features = [
-            _feature(work, ids, target, len(ids) if longest is None else longest)
-            for ids, target in zip(rows.ids[:count], rows.targets[:count], strict=True)
-        ]
+    def __init__(self, work: Work, rows: Rows, longest: int | None) -> None:
+        self.work, self.rows, self.longest = work, rows, longest
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.rows.ids)
 
     def __getitem__(self, at: int) -> dict[str, Any]:
-        return self.features[at]
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.features)
+        ids, target = self.rows.ids[at], self.rows.targets[at]
+        return _feature(self.work, ids, target, self.longest or len(ids))
 
 
 def _feature(work: Work, ids: np.ndarray, target: np.ndarray, longest: int) -> dict[str, Any]:

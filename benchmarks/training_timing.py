@@ -18,7 +18,8 @@ class Request:
     variant: str
     work: str
     shape: str
-    timed_rows: int
+    steps: int
+    """Timed ones; one more, the first, warms up."""
     threads: int
     seed: int
 

@@ -35,8 +35,7 @@ class Measurement:
 
 
 def measure(request: Request) -> Measurement:
-    """Run one variant; the timed rows are the first `timed_rows` of the set, the warm-up rows those of one step after
-    them."""
+    """Run one variant for its steps."""
     from viaduct.measure.probe import matrix_rate, peak_bytes
 
     rows = make_rows(SHAPES[request.shape], request.seed, WORKS[request.work])
