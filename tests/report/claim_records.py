@@ -118,3 +118,13 @@ def said(run: About, rows: Sequence[ResultRow] = (), **options: object) -> dict[
     """Id -> claim with its verdict, with the made-up cards unless others are given."""
     given: dict[str, object] = {"cards": cards(), **options}
     return {line.claim.id: line for line in section(run, rows, **given)}  # type: ignore[arg-type]
+
+
+def verdict_of(claim: str, run: About, rows: Sequence[ResultRow] = (), **options: object) -> ClaimLine:
+    """This claim's line."""
+    return said(run, rows, **options)[claim]
+
+
+def verdict(claim: str, run: About, rows: Sequence[ResultRow] = (), **options: object) -> str:
+    """This claim's verdict."""
+    return verdict_of(claim, run, rows, **options).verdict
