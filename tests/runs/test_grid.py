@@ -287,7 +287,7 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),
         ({"intermediates": (Intermediate(name="a", tasks=("twins",)),)}, "kind 'retrieval'"),
         ({"encoder": Pretrain(name="runs", text=("prose",))}, "cannot be a folder's name"),
-        ({"encoder": Pretrain(name="mini", text=("fruit",))}, "not 'text'"),
+        ({"encoder": Pretrain(name="mini", text=("fruit",))}, "of kind 'pair'"),
         (
             {"substitutions": (Substitution(task="fruit", split="dev", use_task="quiz", use_split="dev", why="x"),)},
             "cannot stand in",

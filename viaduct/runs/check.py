@@ -279,10 +279,7 @@ def pretrain_needs(pretrain: Pretrain, census: Census, missing: list[Gap]) -> li
     needs: list[Need] = []
     for name, kind in [(name, "text") for name in pretrain.text] + [(name, "parallel") for name in pretrain.parallel]:
         card = card_of(name)
-        if card.kind != kind:
-            raise UsageError(
-                f"encoder {pretrain.name}: {name} is of kind '{card.kind}', not '{kind}'", fix="name another card"
-            )
+        check_kind(card, kind, f"encoder {pretrain.name}")
         wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
         found = [code for code in wanted if census.problem(name, "train", code, labelled=False) is None]
         if not found:
