@@ -124,16 +124,11 @@ def run(
     """
     check_store(store, plan, identities)
     worker = Worker(plan, identities, data, store, options, display)
-    pending = [stage for stage in plan.stages if not worker.skip(stage)]
-    while pending:
-        worked = False
-        for stage in list(pending):
-            if worker.skip(stage) or (worker.is_ready(stage) and worker.work_on(stage)):
-                pending.remove(stage)
-                worked = True
-        if pending and not worked:
-            busy = [stage.path for stage in pending if worker.is_ready(stage)]
-            display.waiting(busy)
+    pending = list(plan.stages)
+    # All are looked at after each one that is done here, so that what others did meanwhile is known.
+    while pending := [stage for stage in pending if not worker.skip(stage)]:
+        if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
+            display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(options.poll_seconds)
 
 
