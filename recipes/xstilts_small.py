@@ -7,7 +7,7 @@ outside English, so with two seeds most differences cannot be told from noise; w
 Command:   cp -r STORE/small-4x256/pretrain/encoder small-4x256      (of a finished real_small.py, in its --store)
            viaduct run recipes/xstilts_small.py --data FOLDER --store OTHER --processes 2 --set encoder=small-4x256
            (without --set it pretrains: 50 minutes more)
-Cost:      about two hours on two cores, under 3 GB of disk
+Cost:      about two hours on two cores, 6 GB of disk
 Data:      that of real_small.py, and anli/ snli/ qqp/ hellaswag/ commonsenseqa/ cosmosqa/ ccg_pmb/ squad/
 
 Of most intermediate tasks only evaluation files are freely at hand: every stand-in is declared below and shown in the

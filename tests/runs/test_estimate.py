@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from small_world import recipe
@@ -39,6 +40,22 @@ def test_pace_and_disk_come_from_what_is_done_and_what_is_not(world: Path) -> No
     assert need_one is not None and need_two is not None and 0 < need_one < need_two
     ready = plan.recipe.model_copy(update={"encoder": "owner/name", "revision": "abc"})
     assert disk_need(expand(ready, world), [TRAIN]) is None
+
+
+def test_models_are_saved_in_full_precision_whatever_the_encoder_came_in(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"0" * 100)
+    asked = recipe(
+        encoder=str(folder), intermediates=NONE, targets=(Target(task="fruit"),), seeds=(1,), compare=(), revision=None
+    )
+    path = "half/none/fruit/seed-1/train"
+    without_sizes = disk_need(expand(asked, world), [path])
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 16, "vocab_size": 50}
+    (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    with_sizes = disk_need(expand(asked, world), [path])
+    assert without_sizes is not None and with_sizes is not None
+    assert with_sizes / without_sizes == 4 * (2 * (4 * 8**2 + 2 * 8 * 16) + 50 * 8) / 100
 
 
 def test_counts_are_remembered_by_content(world: Path, tmp_path: Path) -> None:
