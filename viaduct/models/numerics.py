@@ -90,8 +90,8 @@ def resident_bytes() -> int:
 
 
 def mixed_precision(device: torch.device) -> str:
-    """ "bf16" on GPUs that have it, "no" elsewhere: some CPUs are quicker in it, but what it does to scores there has not
-    been measured."""
+    """ "bf16" on GPUs that have it, "no" elsewhere: some CPUs are quicker in it, but what it does to scores there has
+    not been measured."""
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
 
 
