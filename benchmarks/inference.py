@@ -204,12 +204,8 @@ def _best(found: dict[str, list[Measurement]], variants: tuple[str, ...]) -> str
 def _share_of_products(name: str, found: dict[str, list[Measurement]], variant: str) -> float:
     """Operations of real tokens per CPU second, tokenising included, over the rate of matrix products that the same
     process measured before and after (the better one); the median over repetitions."""
-    shape = SHAPES[name]
-    weights = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.feed_forward)
     return median(
-        (2 * weights * one.tokens + 4 * shape.width * shape.layers * one.squares)
-        / one.cpu_seconds
-        / one.products_per_second
+        SHAPES[name].forward_flops(one.tokens, one.squares) / one.cpu_seconds / one.products_per_second
         for one in found[variant]
     )
 

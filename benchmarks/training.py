@@ -15,7 +15,6 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-import numpy as np
 from fresh_process import answer
 from training_rows import SHAPES, WORKS, Rows, Shape, Work, make_rows
 from training_timing import Request, Timed
@@ -121,13 +120,12 @@ def _timed_steps(work: str, shape: str, rows: Rows, options: argparse.Namespace,
 
 def _estimate(shape: Shape, work: Work, rows: Rows, steps: int, flops_per_second: float) -> float:
     """About how many seconds one repetition of all variants takes."""
-    weights = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.feed_forward)
     whole = len(rows.lengths) // work.batch_rows * work.batch_rows
     in_order = float(rows.lengths[:whole].reshape(-1, work.batch_rows).max(axis=1).mean())
     padded = (1 + _padded_steps(steps)) * work.longest
     others = (1 + steps) * in_order + in_order + (steps + 1) * 2.3 * work.mean
     starting = 4 * (8 + shape.vocabulary * shape.width / 4e7)
-    return 6 * weights * work.batch_rows * (padded + others) / (0.7 * flops_per_second) + starting
+    return 3 * shape.forward_flops(work.batch_rows * (padded + others), 0.0) / (0.7 * flops_per_second) + starting
 
 
 def _padded_steps(steps: int) -> int:
@@ -173,8 +171,7 @@ def _rates(found: Found, per_padded_row: float, *, cpu: bool = False) -> dict[st
 def _products(shape: Shape, one: Measurement) -> float:
     """Operations of real tokens per CPU second (three times those of the forward pass), over the rate of matrix
     products in the same process."""
-    weights = shape.layers * (4 * shape.width**2 + 2 * shape.width * shape.feed_forward)
-    operations = 3 * (2 * weights * one.timed.tokens + 4 * shape.width * shape.layers * one.timed.squares)
+    operations = 3 * shape.forward_flops(one.timed.tokens, one.timed.squares)
     return operations / one.timed.cpu_seconds / one.products_per_second
 
 
@@ -222,7 +219,7 @@ def _add(report: dict[str, Any], place: str, found: Found, per_padded_row: float
         value, cpu_value = report["ratios"][key], report["cpu_ratios"][key]
         report["bars"][key] = {"value": value, "cpu_value": cpu_value, "bar": bar}
     if place in PRODUCTS_BAR:
-        share = float(np.median(report["products"][f"{place}/{OURS}"]))
+        share = median(report["products"][f"{place}/{OURS}"])
         report["bars"][f"{place}/products"] = {"value": share, "cpu_value": share, "bar": PRODUCTS_BAR[place]}
 
 

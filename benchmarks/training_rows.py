@@ -59,6 +59,12 @@ class Shape:
     set_rows: int = 15_000
     """Pairs in the whole training set: it decides which embedding rows trimming keeps, not only the rows timed."""
 
+    def forward_flops(self, tokens: float, squares: float) -> float:
+        """Operations of a forward pass: two per weight of the layers and token, and attention's own, which grow with
+        the `squares` of the rows' lengths, summed. Embeddings are not counted."""
+        weights = self.layers * (4 * self.width**2 + 2 * self.width * self.feed_forward)
+        return 2.0 * weights * tokens + 4.0 * self.width * self.layers * squares
+
 
 SHAPES = {
     "12x768": Shape(12, 768, 12, 3072),

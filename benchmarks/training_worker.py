@@ -1,22 +1,19 @@
 """One measurement of the training benchmark: one variant, one kind of work, one shape, in a process of its own.
 
-`python training_worker.py '{...}'` prints one JSON object as its last line. The first optimiser step is a warm-up on
-rows of its own; the clock runs from its end to the end of the last step, and everything a loop does in between counts:
-choosing, padding and moving a batch, seeding, forward, backward, clipping, optimiser, bookkeeping. Making rows, models
-and samplers does not.
+`python training_worker.py '{...}'` prints one JSON object as its last line. The first optimiser step is a warm-up; the
+clock runs from its end to the end of the last step, and everything a loop does in between counts: choosing, padding and
+moving a batch, seeding, forward, backward, clipping, optimiser, bookkeeping. Making rows, models and samplers does not.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import platform
 import sys
-import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import training_ours
 import training_stock
 from training_rows import SHAPES, WORKS, make_rows
@@ -47,38 +44,16 @@ def measure(request: Request) -> Measurement:
 
 def speed(threads: int) -> dict[str, Any]:
     """This machine's float32 matrix-product rate (as torch does them) and the versions that go with every number."""
-    import platform
+    from viaduct.measure.probe import device, matrix_rate
 
-    import numpy
-    import torch
-    import transformers
-
-    torch.set_num_threads(threads)
-    left, right = torch.randn(1184, 768), torch.randn(768, 768)
-    rates = []
-    for _ in range(8):
-        start = time.perf_counter()
-        left @ right
-        rates.append(2 * 1184 * 768 * 768 / (time.perf_counter() - start))
     return {
-        "flops_per_second": float(np.median(rates)),
-        "device": _processor(),
+        "flops_per_second": matrix_rate(threads)["torch"],
+        "device": device(),
         "versions": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "numpy": numpy.__version__,
+            **{name: version(name) for name in ("torch", "transformers", "numpy")},
         },
     }
-
-
-def _processor() -> str:
-    import platform
-
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
 
 
 if __name__ == "__main__":

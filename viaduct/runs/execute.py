@@ -22,7 +22,7 @@ from viaduct.errors import StoreError, TransientError, UsageError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.record import DataNote, StageCost
-from viaduct.results.store import Claim, Store
+from viaduct.results.store import Claim, Store, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.fingerprint import Identity, difference
 from viaduct.runs.grid import Plan
@@ -259,7 +259,7 @@ class Worker:
             return min(most, int(noted.read_text(encoding="ascii")))
         if self.threads is None:
             self.threads = int(importlib.import_module(THREADS).fastest(most))
-        noted.write_text(f"{self.threads}\n", encoding="ascii")
+        write_atomic(noted, f"{self.threads}\n")
         return self.threads
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
