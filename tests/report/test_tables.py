@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from report_records import make_run
 
 from viaduct.metrics.summary import Difference
 from viaduct.report import number, spending, table, words
+from viaduct.report.contrasts import ON, OVERALL, contrasts
 
 
 def read_csv(path):
@@ -108,10 +111,29 @@ def test_many_arms_are_grouped_by_verdict():
     run = make_run(
         arms=("none", "caption-contrast", "text-only", "a", "b", "c"), tasks=("xnli", "pawsx"), substituted=()
     )
-    said = words.summary(run.about, table.build(run.about, run.rows)).verdicts
+    tested = contrasts(run.about, run.rows)
+    said = words.summary(run.about, table.build(run.about, run.rows), tested).verdicts
     assert len(said) < 5
-    everyone = " ".join(verdict.words for verdict in said)
-    assert all(arm in everyone for arm in run.about.arms if arm != "none")
+    for whole in tested:
+        if whole.task == OVERALL:
+            (place,) = [verdict.arm for verdict in said if re.search(rf"\b{whole.arm} \(", verdict.words)]
+            assert place == f"The mean over tasks, {ON[whole.verdict].removesuffix(' on')}"
+
+
+def test_the_first_lines_claim_no_more_than_the_tests():
+    """One arm of twelve whose seeds agree by chance: its t interval excludes 0, its p-value after Holm is not small."""
+    arms = ("none", *(f"arm-{letter}" for letter in "abcdefghijkl"))
+    run = make_run(arms=arms, tasks=("xnli",), seeds=(1, 2, 3), substituted=())
+    generator = np.random.default_rng(3)
+    rows = tuple(
+        row.model_copy(update={"value": 0.5 + float(generator.normal(0, 0.01)) - 0.012 * (row.arm == "arm-a")})
+        for row in run.rows
+    )
+    tested = contrasts(run.about, rows)
+    found = next(one for one in tested if one.arm == "arm-a" and one.task == OVERALL)
+    assert found.estimate is not None and found.estimate.high < 0 and found.verdict != "lower"
+    said = words.summary(run.about, table.build(run.about, rows), tested).verdicts
+    assert not [verdict for verdict in said if "lower" in verdict.arm]
 
 
 @given(st.floats(-1, 1))

@@ -286,7 +286,7 @@ def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
     groups: dict[str, list[str]] = {}
     for one in single:
         groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
-    by_task = [f"{_ON[verdict]} {', '.join(groups[verdict])}" for verdict in _ON if verdict in groups]
+    by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_overall(whole)}."]
     parts += [f"By task: {'; '.join(by_task)}."] if by_task and whole.verdict != "no claim" else []
     parts += (
@@ -295,7 +295,7 @@ def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
     return " ".join(parts)
 
 
-_ON = {
+ON = {
     "higher": "higher on",
     "lower": "lower on",
     "equivalent": "equivalent within half a point on",
@@ -303,6 +303,7 @@ _ON = {
     "cannot tell": "with so few seeds one cannot tell on",
     "no claim": "one seed and so no claim on",
 }
+"""Verdict -> how it is said, strongest first."""
 
 
 def _overall(one: Contrast) -> str:

@@ -206,7 +206,7 @@ def _paid(costs: Sequence[StageCost]) -> str:
     stages = {cost.path: cost for cost in costs if "/intermediate" in cost.path}.values()
     if not stages:
         return ""
-    devices = sorted({f"{cost.device}, {cost.threads} thread{'s' * (cost.threads != 1)}" for cost in stages})
+    devices = sorted({cost.computed for cost in stages})
     return f", here {duration(sum(cost.seconds for cost in stages))} of training ({'; '.join(devices)}) for all arms"
 
 

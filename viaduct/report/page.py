@@ -102,7 +102,7 @@ def write(
         about=about,
         tables=tables,
         spent=spent,
-        summary=words.summary(about, tables),
+        summary=words.summary(about, tables, differences),
         heat_maps=heat_maps,
         drawings=drawings,
         tested=_tested(differences),

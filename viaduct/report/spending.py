@@ -82,7 +82,7 @@ def build(about: About, costs: Sequence[StageCost]) -> Spending:
             members = [cost for cost in once if (cost.arm, cost.stage) == (arm, stage)]
             if members:
                 lines.append(together(arm, stage, [_line(cost) for cost in members]))
-    devices = sorted({f"{cost.device}, {cost.threads} thread{'s' * (cost.threads != 1)}" for cost in once})
+    devices = sorted({cost.computed for cost in once})
     return Spending(tuple(lines), arms, kinds, tuple(devices))
 
 

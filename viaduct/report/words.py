@@ -1,8 +1,7 @@
 """The report's verdict in plain words, by rules that do not depend on what one hopes to find.
 
-The rules: with one seed no difference is claimed. With two or more, an arm's difference from the baseline is called
-higher or lower only when the 95 % t interval of the paired differences over seeds excludes 0; otherwise it is "no
-measurable difference". Only results of the same seed are compared. What is missing is said first.
+What is missing is said first. With one seed no difference is claimed; with more, the verdicts are those of the tested
+differences (`viaduct.report.contrasts`), so that the page's first lines and its tests cannot disagree.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from viaduct.metrics.summary import BASELINE, Difference
+from viaduct.report.contrasts import ON, OVERALL, Contrast, sentence
 from viaduct.report.number import points
-from viaduct.report.table import Cell, Tables
+from viaduct.report.table import Tables
 from viaduct.results.record import About
 
 _T = (
@@ -24,16 +24,11 @@ _T = (
 """97.5 % quantiles of Student's t for 1 to 30 degrees of freedom (standard table); beyond, the last one (wider)."""
 
 RULE = (
-    "A difference is called higher or lower only when the 95 % t interval of the differences, paired by seed, "
-    "excludes 0. Nothing is corrected for the number of comparisons, and the interval knows only the variation between "
-    "seeds, not that between languages or examples; the section “Differences, tested” does better on both."
+    "In the languages other than English. An arm is called higher or lower only where its p-value is below 0.05 after "
+    "Holm's correction for the number of arms; the section “Differences, tested” says how, and has single tasks, "
+    "families and languages."
 )
 _MANY_ARMS = 4
-_PLACES = {
-    1: "Average over tasks higher than the baseline's",
-    -1: "Average over tasks lower than the baseline's",
-    0: "No measurable difference in the average over tasks",
-}
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
 
@@ -78,8 +73,8 @@ class Summary:
     """The rule that the verdicts follow."""
 
 
-def summary(about: About, tables: Tables) -> Summary:
-    """The page's opening words."""
+def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary:
+    """The page's opening words. tested: the differences, those from the baseline among them."""
     opening = [_what_was_run(about, tables), *_left_out(about), *_holes(tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
     verdicts: list[Verdict] = []
@@ -91,7 +86,7 @@ def summary(about: About, tables: Tables) -> Summary:
         only = "There is one seed" if len(about.seeds) == 1 else "Only one seed can be compared"
         opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables, arms)}")
     else:
-        verdicts = _verdicts(tables, arms)
+        verdicts = _verdicts(tested, arms)
     return Summary(tuple(opening), tuple(verdicts), RULE if tables.repeated else ONE_SEED_RULE)
 
 
@@ -144,71 +139,25 @@ def _averages(tables: Tables, arms: Sequence[str]) -> str:
     return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
 
 
-def _verdicts(tables: Tables, arms: Sequence[str]) -> list[Verdict]:
-    """One verdict for each arm; where there are many arms, one for each direction of the average over tasks."""
-    alone = [verdict for arm in arms if (verdict := _verdict(tables, arm)) is not None]
-    if len(alone) <= _MANY_ARMS:
-        return alone
+def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Verdict]:
+    """One verdict for each arm; where there are many arms, one for each that several of them share."""
+    own = [one for one in tested if one.against == BASELINE]
+    wholes = {one.arm: one for one in own if one.task == OVERALL}
+    if len(arms) <= _MANY_ARMS:
+        return [
+            Verdict(arm, sentence(whole, [one for one in own if one.task and one.arm == arm]))
+            for arm, whole in wholes.items()
+        ]
     groups: dict[str, list[str]] = {}
-    for verdict in alone:
-        average = tables.average(verdict.arm)
-        difference = average.difference if average is not None else None
-        place = (
-            _PLACES[direction(difference)] if difference is not None else "Results missing, so no average to compare"
-        )
-        groups.setdefault(place, []).append(
-            f"{verdict.arm} ({points(difference.mean)})" if difference is not None else verdict.arm
-        )
-    return [Verdict(place, f"{_listed(names)}.") for place, names in sorted(groups.items())]
-
-
-def _verdict(tables: Tables, arm: str) -> Verdict | None:
-    """The arm's verdict, None when the baseline has nothing that this arm has."""
-    cells = [cell for cell in tables.cells if cell.arm == arm and cell.headline and cell.difference is not None]
-    if not cells:
-        return None
-    average = tables.average(arm)
-    start = ""
-    if average is not None and average.difference is not None:
-        what = "the average over tasks" if tables.complete else "the partial average over tasks"
-        start = f"{_judged(average.difference, what)}. By task, "
-    groups = (
-        ("higher on", [cell for cell in cells if _direction(cell) == 1]),
-        ("lower on", [cell for cell in cells if _direction(cell) == -1]),
-        ("no measurable difference on", [cell for cell in cells if _direction(cell) == 0]),
-        ("one seed and so no claim on", [cell for cell in cells if _direction(cell) is None]),
-    )
-    parts = [_grouped(words, members, len(cells)) for words, members in groups if members]
-    return Verdict(arm, f"{start}{'; '.join(parts)}.")
-
-
-def _direction(cell: Cell) -> int | None:
-    """As `direction`, but None where there is one pair only."""
-    known = cell.difference is not None and interval(cell.difference) is not None
-    return direction(cell.difference) if known and cell.difference is not None else None
-
-
-def _grouped(words: str, cells: Sequence[Cell], total: int) -> str:
-    """The tasks of one kind with their differences; where there are many, the smallest and the largest."""
-    means = {cell.task: cell.difference.mean for cell in cells if cell.difference is not None}
-    if len(means) <= 3:
-        return f"{words} {_listed([f'{task} ({points(mean)})' for task, mean in means.items()])}"
-    low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-    share = f"all {total} tasks" if len(means) == total else f"{len(means)} of {total} tasks"
-    return f"{words} {share} ({points(means[low])} {low} to {points(means[high])} {high})"
-
-
-def _judged(difference: Difference, what: str) -> str:
-    found = interval(difference)
-    if found is None:
-        return f"{what} differs by {points(difference.mean)} points in the one seed that both have, so no claim"
-    spread = (
-        f"{points(difference.mean)} points, 95 % interval {points(found.low)} to {points(found.high)}, "
-        f"{len(difference.seeds)} seeds"
-    )
-    if not found.excludes_zero:
-        return f"no measurable difference from the baseline in {what} ({spread})"
-    return f"{what} is {'higher' if difference.mean > 0 else 'lower'} than the baseline's ({spread})"
+    for whole in wholes.values():
+        groups.setdefault(ON[whole.verdict], []).append(f"{whole.arm} ({points(whole.mean)})")
+    named = [
+        Verdict(f"The mean over tasks, {verdict.removesuffix(' on')}", f"{_listed(groups[verdict])}.")
+        for verdict in ON.values()
+        if verdict in groups
+    ]
+    without = [arm for arm in arms if arm not in wholes]
+    return [*named, *([Verdict("Nothing that the baseline has too", f"{_listed(without)}.")] if without else [])]
 
 
 def direction(difference: Difference) -> int:
