@@ -15,6 +15,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import forget_truncation
 from viaduct.errors import UsageError
+from viaduct.models.dropout import use_fast_dropout
 from viaduct.models.linear import use_onednn
 from viaduct.runs.spec import Architecture
 
@@ -46,7 +47,7 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
         )
     if hasattr(model, "pooler"):
         model.pooler = None  # type: ignore[assignment]  # not part of any head here; heads make their own
-    return use_onednn(model)
+    return use_fast_dropout(use_onednn(model))
 
 
 def _quieten() -> None:
@@ -97,7 +98,7 @@ def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> n
         type_vocab_size=1,
     )
     model: nn.Module = XLMRobertaModel(config, add_pooling_layer=False)
-    return use_onednn(model)
+    return use_fast_dropout(use_onednn(model))
 
 
 def encode_batch(encoder: nn.Module, batch: Batch) -> torch.Tensor:

@@ -54,10 +54,10 @@ from viaduct.runs.spec import (
 )
 
 CODE_VERSION = {
-    "pretrain": 3,
-    "train": 1,
-    "joint": 5,
-    "distil": 1,
+    "pretrain": 4,
+    "train": 2,
+    "joint": 6,
+    "distil": 2,
     "compress": 1,
     "predict": 3,
     "score": 1,
@@ -214,6 +214,8 @@ class Spent:
     padding_fraction: float | None = None
     flops: float | None = None
     examples: int = 0
+    precision: str | None = None
+    """Of the products in training; None for stages that train nothing."""
 
 
 @dataclass(frozen=True)
