@@ -23,13 +23,14 @@ from training_worker import Measurement, measure, speed
 OURS = "viaduct"
 PADDED = "trainer_default"
 THEIRS = (PADDED, "dynamic_padding", "length_grouped")
-ABLATIONS = ("viaduct_without_onednn", "viaduct_bf16", "viaduct_compiled")
+ABLATIONS = ("viaduct_without_onednn", "viaduct_torch_dropout", "viaduct_bf16", "viaduct_compiled")
 TITLES = {
     "trainer_default": "Trainer, padded to longest",
     "dynamic_padding": "Trainer, dynamic padding",
     "length_grouped": "Trainer, length-grouped",
     OURS: "Viaduct",
     "viaduct_without_onednn": "Viaduct without oneDNN",
+    "viaduct_torch_dropout": "Viaduct with torch's dropout",
     "viaduct_bf16": "Viaduct in bfloat16",
     "viaduct_compiled": "Viaduct, compiled",
 }
@@ -89,7 +90,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["6x384", "12x768"])
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 1, more if time)")
     parser.add_argument("--steps", type=int, help="timed steps (default by shape)")
-    parser.add_argument("--ablations", action="store_true", help="also our loop without oneDNN, in bfloat16, compiled")
+    parser.add_argument(
+        "--ablations",
+        action="store_true",
+        help="also our loop without oneDNN, with torch's dropout, in bfloat16, compiled",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--same-process", action="store_true", help="no process per measurement: peak memory is wrong")
     options = parser.parse_args()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Work
@@ -15,6 +14,7 @@ from training_timing import LEARNING_RATE, Clock, Request, Timed
 def run(request: Request, rows: Rows) -> Timed:
     """Our steps, as one of the variants."""
     from viaduct.encode.batch import Batch, collate
+    from viaduct.models import dropout as dropout_module
     from viaduct.models import linear
     from viaduct.models.encoder import build_encoder, dropout, width
     from viaduct.models.heads import HeadSpec, TaskModel, build_head
@@ -28,6 +28,8 @@ def run(request: Request, rows: Rows) -> Timed:
     shape, work = SHAPES[request.shape], WORKS[request.work]
     if request.variant == "viaduct_without_onednn":
         linear._AVAILABLE = False
+    if request.variant == "viaduct_torch_dropout":
+        dropout_module._applies = lambda input: False
     device = prepare("cpu", request.threads)
     encoded = _encoded(work, rows)
     architecture = Architecture(
@@ -41,7 +43,8 @@ def run(request: Request, rows: Rows) -> Timed:
     if request.variant == "viaduct_compiled":
         encoder.compile(dynamic=True)
     budget = rows.tokens_per_step(work)
-    training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget)
+    precision: Literal["fp32", "bf16"] = "bf16" if request.variant == "viaduct_bf16" else "fp32"
+    training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
     order = Order.of(encoded, budget, request.seed)
     scale = count_steps(order, training) / units(work.kind, encoded)
     clock, batches, slots = Clock(request.steps + 1), [], []
@@ -53,9 +56,7 @@ def run(request: Request, rows: Rows) -> Timed:
         return batch
 
     def loss(module: Any, batch: Batch) -> Any:
-        with _precision(request.variant):
-            logits = module(batch)
-        return task_loss(work.kind, logits, encoded, batch) * scale
+        return task_loss(work.kind, module(batch), encoded, batch) * scale
 
     with TemporaryDirectory() as scratch:
         fit(
@@ -74,12 +75,6 @@ def run(request: Request, rows: Rows) -> Timed:
             )
         )
     return clock.timed(batches, slots, len(trimmed.kept_K))
-
-
-def _precision(variant: str) -> AbstractContextManager[Any]:
-    import torch
-
-    return torch.autocast("cpu", torch.bfloat16) if variant == "viaduct_bf16" else nullcontext()
 
 
 def _encoded(work: Work, rows: Rows) -> Any:

@@ -245,3 +245,27 @@ def test_a_fresh_folder_is_a_fresh_start(tmp_path: Path) -> None:
 
     model = network()
     assert resume(tmp_path / "none", model, build_optimizer(model, Training())) == State()
+
+
+def test_products_in_bfloat16_are_rounded_and_weights_are_not(tmp_path: Path) -> None:
+    exact, rounded = job(tmp_path / "exact"), job(tmp_path / "rounded")
+    rounded = replace(rounded, training=rounded.training.model_copy(update={"precision": "bf16"}))
+    assert fit(exact).precision == "fp32"
+    assert fit(rounded).precision == "bf16"
+    pairs = zip(exact.model.state_dict().values(), rounded.model.state_dict().values(), strict=True)
+    for one, other in pairs:
+        assert other.dtype == torch.float32 and not torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=0, atol=0.2)
+
+
+def test_a_training_ends_in_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a stage that began on a machine with instructions for bfloat16 goes on where there are none."""
+    half = Training(learning_rate=0.05, evaluations=4, precision="bf16")
+    whole = job(tmp_path / "whole", training=half)
+    fit(whole)
+    with pytest.raises(StoppedError):
+        fit(job(tmp_path / "parts", training=half, progress=stop_after(5)))
+    monkeypatch.setattr("viaduct.training.loop.training_precision", lambda *_: "fp32")
+    resumed = job(tmp_path / "parts", training=half)
+    assert fit(resumed).precision == "bf16"
+    assert same(resumed.model, whole.model)

@@ -27,7 +27,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 from viaduct.errors import UsageError
 from viaduct.models import tower_files
 from viaduct.models.linear import use_onednn
-from viaduct.models.numerics import mixed_precision
+from viaduct.models.numerics import gpu_has_bfloat16, products_in
 from viaduct.tasks.card import file_sha256
 
 CODE = 1
@@ -198,9 +198,13 @@ class _Model:
         return pooled
 
     @cached_property
+    def precision(self) -> str:
+        return "bf16" if gpu_has_bfloat16(self.device) else "fp32"
+
+    @cached_property
     def dtype(self) -> str:
         """What the matrix products are computed in."""
-        return "bfloat16" if mixed_precision(self.device) == "bf16" else "float32"
+        return "bfloat16" if self.precision == "bf16" else "float32"
 
     @cached_property
     def module(self) -> Any:
@@ -239,8 +243,7 @@ class _Model:
         batch: dict[str, Any] = {name: torch.cat([one[name] for one in inputs]).to(self.device) for name in inputs[0]}
         if self.family.resizes:
             batch["interpolate_pos_encoding"] = batch["pixel_values"].shape[-1] != self.module.config.image_size
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
-        with torch.inference_mode(), half:
+        with torch.inference_mode(), products_in(self.precision, self.device):
             output = self.module(**batch)
         hidden_NLD = output.last_hidden_state.float()
         if "spatial_shapes" in batch:  # images that keep their proportions, padded to the same number of patches

@@ -69,9 +69,17 @@ class StageCost(Record):
     """Highest resident memory of the process during the stage."""
     device: str
     threads: int
+    precision: str | None = None
+    """Of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
     versions: dict[str, str]
     finished: str
     """UTC, ISO 8601."""
+
+    @property
+    def computed(self) -> str:
+        """On what, in words."""
+        products = "" if self.precision in (None, "fp32") else f", products in {self.precision}"
+        return f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}{products}"
 
 
 class CaptionLoss(Record):

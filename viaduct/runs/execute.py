@@ -278,6 +278,7 @@ class Worker:
             peak_memory_bytes=peak_bytes(),
             device=context.device,
             threads=context.threads,
+            precision=spent.precision,
             versions=versions(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )

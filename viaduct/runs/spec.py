@@ -61,6 +61,9 @@ class Training(Spec):
     """Evaluations without improvement before stopping early; None: never."""
     train_rows: int | None = None
     """Training rows used (a seeded sample); None: all."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of products while training; weights and the optimiser are float32. "auto": bf16 where the device has instructions
+    for it (see `models.numerics.training_precision`)."""
 
 
 class Architecture(Spec):

@@ -188,7 +188,7 @@ class Distillation:
         if self.head is not None:
             words = len(self.tokenizer) * width(self.teacher)
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
-        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.encoded))
+        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.encoded), state.precision)
 
     def _save(self, state: State, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory

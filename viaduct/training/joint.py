@@ -302,7 +302,7 @@ class Joint:
         flops = 3 * forward_flops(encoder, state.tokens, state.squares)
         rows = sum(member.rows for member in self.tasks.values())
         rows += 0 if self.illustrated is None else len(self.illustrated.train.data.captions)
-        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, rows)
+        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, rows, state.precision)
 
     def _save(self, encoder: nn.Module, state: State, retained: Retained) -> None:
         directory = self.context.directory

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from viaduct.errors import ViaductError
-from viaduct.models.numerics import FreedMemory, mixed_precision, seed_all
+from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Progress
 from viaduct.training import state as checkpointing
@@ -73,10 +73,11 @@ def fit(job: Job[BatchT]) -> checkpointing.State:
 
     Raises ViaductError when the loss stops being a number, with the step and what to change.
     """
-    accelerator = Accelerator(cpu=job.device.type == "cpu", mixed_precision=mixed_precision(job.device))
+    accelerator = Accelerator(cpu=job.device.type == "cpu")
     job.model.to(job.device)
     optimizer = build_optimizer(job.model, job.training)
     state = checkpointing.resume(job.scratch, job.model, optimizer)
+    state.precision = state.precision or training_precision(job.training.precision, job.device, job.model)
     model, optimizer = accelerator.prepare(job.model, optimizer)
     evaluate_at = _evaluation_steps(job)
     saved = time.monotonic()
@@ -111,7 +112,7 @@ def _step(
     set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
     seed_all("step", job.seed, state.step)
-    with accelerator.autocast():
+    with products_in(state.precision, job.device):
         loss = job.loss(model, batch)
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)

@@ -107,7 +107,7 @@ def run(context: Context) -> Spent:
     write_log(context.directory, state, sequences=len(encoded), vocabulary=len(tokenizer))
     flops = 3 * forward_flops(encoder, state.tokens, state.squares)
     flops += 6.0 * pretrain.mask_fraction * state.tokens * len(tokenizer) * pretrain.architecture.hidden
-    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(encoded))
+    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(encoded), state.precision)
 
 
 def _text(context: Context, pretrain: Pretrain, language: str) -> list[Row]:

@@ -18,6 +18,8 @@ class State:
     """Where a training is: steps done, what it has seen, and the best checkpoint so far."""
 
     step: int = 0
+    precision: str = ""
+    """Of products, "fp32" or "bf16"; a training ends in the one that it began with."""
     tokens: int = 0
     slots: int = 0
     squares: int = 0

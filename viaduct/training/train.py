@@ -95,7 +95,7 @@ def run(context: Context) -> Spent:
     save_head(head, spec, context.directory)
     write_log(context.directory, state, rows=len(train_rows), examples=len(encoded), cut_tokens=encoded.cut_tokens)
     flops = 3 * forward_flops(encoder, state.tokens, state.squares)
-    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(train_rows))
+    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(train_rows), state.precision)
 
 
 def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
@@ -133,6 +133,7 @@ def write_log(directory: Path, state: State, **facts: Any) -> None:
         "best_step": state.best_step or state.step,
         "tokens": state.tokens,
         "padding_fraction": 1 - state.tokens / state.slots,
+        "precision": state.precision,
         "evaluations": state.evaluations,
         **facts,
     }
