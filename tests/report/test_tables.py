@@ -98,6 +98,14 @@ def test_padding_is_weighted_by_slots_and_none_where_there_are_no_batches():
     assert next(line for line in spent.lines if line.stage == "score").padding_fraction is None
 
 
+def test_what_was_computed_in_bfloat16_is_said():
+    run = make_run(arms=("none",), tasks=("xnli",), seeds=(1,))
+    costs = [cost.model_copy(update={"precision": "bf16" if cost.stage == "train" else None}) for cost in run.costs]
+    devices = spending.build(run.about, costs).devices
+    (half,) = [device for device in devices if "bf16" in device]
+    assert half.endswith(", products in bf16") and half.removesuffix(", products in bf16") in devices
+
+
 def test_interval_is_students():
     found = words.interval(Difference(0.02, 0.01, (1, 2, 3), ()))
     assert found is not None

@@ -6,12 +6,9 @@ import ctypes
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from viaduct.errors import UsageError
 from viaduct.memory import trimmer
@@ -21,10 +18,6 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 GROWTH_BYTES = 2**30
 """How much a training may grow before holes in its memory are given back."""
-
-BFLOAT16_WIDTH = 384
-"""Of the narrowest encoder whose training gains by bfloat16 on a CPU: in narrower ones converting takes what it saves
-(docs/log.md)."""
 
 SOON_STEPS = 2
 """Steps in which holes do not pile up."""
@@ -96,29 +89,16 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def training_precision(asked: str, device: torch.device, model: nn.Module) -> str:
+def training_precision(asked: str, device: torch.device) -> str:
     """ "fp32" or "bf16", the format of products in training: the one that is asked for; with "auto" bf16 on GPUs that
-    have it, and on CPUs that have it for models of at least `BFLOAT16_WIDTH`.
+    have it.
 
-    It follows from processor and model, never from a timing, so that the same stage gives the same again.
+    Not on CPUs: in bfloat16 they train wide encoders 1.5 times as fast, but the comparison of scores (docs/log.md,
+    `benchmarks/precision.py`) is too coarse to say that none is half a point worse.
     """
     if asked != "auto":
         return asked
-    if device.type == "cpu":
-        return "bf16" if cpu_has_bfloat16() and products_width(model) >= BFLOAT16_WIDTH else "fp32"
     return "bf16" if gpu_has_bfloat16(device) else "fp32"
-
-
-def products_width(model: nn.Module) -> int:
-    """The smaller side of the model's widest matrix: D of an encoder; 0 where there is none."""
-    return max((min(weight.shape) for weight in model.parameters() if weight.ndim == 2), default=0)
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU has instructions for products in bfloat16, without which they are slower than in float32; False
-    where torch is too old to say."""
-    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
 
 
 def gpu_has_bfloat16(device: torch.device) -> bool:

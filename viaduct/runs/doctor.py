@@ -38,6 +38,7 @@ found = [torch.cuda.get_device_properties(at) for at in range(torch.cuda.device_
 print(json.dumps({
     "devices": [f"{one.name}, {one.total_memory / 2**30:.0f} GiB" for one in found],
     "bf16": bool(found) and torch.cuda.is_bf16_supported(),
+    "cpu_bf16": any(getattr(torch.cpu, "get_capabilities", dict)().get(name) for name in ("avx512_bf16", "amx_bf16")),
     "cuda": torch.version.cuda,
     "threads": torch.get_num_threads(),
 }))
@@ -122,7 +123,8 @@ def _devices(torch: Tried) -> Iterator[Finding]:
         )
         return
     found = json.loads(torch.text)
-    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads")
+    half = "; with bfloat16, which training takes where a recipe says `precision`" if found["cpu_bf16"] else ""
+    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads{half}")
     for at, name in enumerate(found["devices"]):
         yield Finding(f"device {at}", "ok", f"{name}, {'with' if found['bf16'] else 'without'} bfloat16")
     if not found["devices"] and found["cuda"]:

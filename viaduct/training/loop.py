@@ -77,7 +77,7 @@ def fit(job: Job[BatchT]) -> checkpointing.State:
     job.model.to(job.device)
     optimizer = build_optimizer(job.model, job.training)
     state = checkpointing.resume(job.scratch, job.model, optimizer)
-    state.precision = state.precision or training_precision(job.training.precision, job.device, job.model)
+    state.precision = state.precision or training_precision(job.training.precision, job.device)
     model, optimizer = accelerator.prepare(job.model, optimizer)
     evaluate_at = _evaluation_steps(job)
     saved = time.monotonic()
