@@ -163,3 +163,8 @@ def test_a_saved_encoder_says_nothing_of_it(tmp_path: Any) -> None:
     encoder: Any = build_encoder(SMALL, 50, 1)
     encoder.save_pretrained(tmp_path)
     assert dropout.ATTENTION not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_nothing_and_everything_can_be_dropped(probability: float) -> None:
+    assert torch.equal(dropped(torch.ones(20), probability), torch.full((20,), 1 - probability))

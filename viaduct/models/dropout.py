@@ -50,7 +50,7 @@ def use_fast_dropout(model: nn.Module) -> nn.Module:
 
 def dropped(input: torch.Tensor, probability: float) -> torch.Tensor:
     """`torch.nn.functional.dropout` in training, from torch's global generator."""
-    if probability == 0 or not _applies(input):
+    if not 0 < probability < 1 or not _applies(input):
         return nn.functional.dropout(input, probability, training=True)
     output: torch.Tensor = _Dropped.apply(input, round(probability * LEVELS))  # type: ignore[no-untyped-call]
     return output
@@ -88,7 +88,8 @@ def attention(
                 ~attention_mask, hidden
             )
         scores_BHLL = scores_BHLL + attention_mask
-    weights_BHLL = dropped(scores_BHLL.softmax(-1), dropout)
+    at_least_float32 = torch.promote_types(scores_BHLL.dtype, torch.float32)
+    weights_BHLL = dropped(scores_BHLL.softmax(-1, dtype=at_least_float32), dropout).to(value_BHLK.dtype)
     return (weights_BHLL @ value_BHLK).transpose(1, 2).contiguous(), None
 
 
