@@ -8,7 +8,6 @@ warm-up step to the end of the last step.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -30,6 +29,8 @@ from stage_world import write_encoder
 from training_rows import SHAPES
 from training_timing import Clock
 from training_worker import speed
+
+from viaduct.memory import peak_bytes
 
 CLOSE = 1e-4
 """Nats by which the two losses may differ: ours reads features that were rounded to float16."""
@@ -74,7 +75,7 @@ def measure(request: Request) -> Measurement:
     clock = Clock(request.steps + 1)
     captions, embedding_rows, loss = variants[request.variant](request, clock)
     seconds, cpu_seconds = clock.passed()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_bytes() / 2**20
     return Measurement(request.variant, captions, request.steps, seconds, cpu_seconds, peak, embedding_rows, loss)
 
 

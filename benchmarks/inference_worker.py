@@ -59,7 +59,8 @@ class Measurement:
 
 def measure(request: Request) -> Measurement:
     """Open, warm up, single rows, all rows; and how fast matrix products are right before and after."""
-    from viaduct.measure.probe import matrix_rate, peak_bytes
+    from viaduct.measure.probe import matrix_rate
+    from viaduct.memory import peak_bytes
     from viaduct.models.numerics import prepare
 
     prepare("cpu", request.threads)
@@ -79,7 +80,7 @@ def measure(request: Request) -> Measurement:
     began, cpu_began = time.perf_counter(), time.process_time()
     predictions = predict(timed.first, timed.second)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    peak = (peak_bytes() or 0) / 2**20
+    peak = peak_bytes() / 2**20
     return Measurement(
         variant=request.variant,
         rows=request.rows,

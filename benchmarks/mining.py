@@ -18,7 +18,6 @@ import importlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
+from viaduct.memory import peak_bytes
 
 K = 4
 OURS, THEIRS = "viaduct", "faiss"
@@ -113,7 +114,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     found = search(query, candidate, request["threads"])
     seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu_started
     np.savez(request["out"], *found)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_bytes() / 2**20
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak}
 
 

@@ -8,7 +8,6 @@ because its stage has the seed that the mixture derives for it.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from stage_world import Pieces, card, context, lengths, write_encoder
 from training_rows import SHAPES, Shape
 from training_worker import speed
 
+from viaduct.memory import peak_bytes
 from viaduct.rows import Answer, Choice, Pair, Row, Span, Tagged
 from viaduct.runs.spec import Mixture, Training
 from viaduct.runs.stage import JointWork, TrainWork
@@ -176,7 +176,7 @@ def measure(request: Request) -> Measurement:
         Step(member, own, tokens, wall, cpu)
         for (member, own, tokens), (wall, cpu) in zip(batches, clock.passed(), strict=True)
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_bytes() / 2**20
     return Measurement(request.variant, steps, peak, embedding_rows)
 
 

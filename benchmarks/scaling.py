@@ -95,18 +95,18 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> Measurement:
 def _measure(request: dict[str, Any]) -> Measurement:
     import torch
 
-    from viaduct.measure.probe import peak_bytes
+    from viaduct.memory import peak_bytes
     from viaduct.models.numerics import prepare
 
     prepare("cpu", request["threads"])
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory(dir=request["scratch"]) as folder:
         work = WORK[request["kind"]](request["rows"], Path(request["scratch"]) / "encoder", Path(folder))
-        before = peak_bytes() or 0
+        before = peak_bytes()
         started, cpu_started = time.perf_counter(), time.process_time()
         work()
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    return Measurement(seconds, cpu_seconds, (peak_bytes() or 0) / 2**20, before / 2**20)
+    return Measurement(seconds, cpu_seconds, peak_bytes() / 2**20, before / 2**20)
 
 
 def _rows(count: int) -> tuple[Any, ...]:

@@ -33,12 +33,13 @@ class Measurement:
 
 def measure(request: Request) -> Measurement:
     """Run one variant for its steps."""
-    from viaduct.measure.probe import matrix_rate, peak_bytes
+    from viaduct.measure.probe import matrix_rate
+    from viaduct.memory import peak_bytes
 
     rows = make_rows(SHAPES[request.shape], request.seed, WORKS[request.work])
     before = max(matrix_rate(request.threads).values())
     timed = (training_ours if request.variant.startswith("viaduct") else training_stock).run(request, rows)
-    peak = (peak_bytes() or 0) / 2**20
+    peak = peak_bytes() / 2**20
     return Measurement(request.variant, timed, peak, max(before, *matrix_rate(request.threads).values()))
 
 

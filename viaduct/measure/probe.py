@@ -26,6 +26,7 @@ from viaduct.encode.tokens import Encoded
 from viaduct.errors import UsageError
 from viaduct.inference.engines import Engine, open_engine
 from viaduct.measure.workload import load
+from viaduct.memory import peak_bytes
 from viaduct.models.linear import product
 from viaduct.models.numerics import keep_freed_memory
 
@@ -136,18 +137,6 @@ def matrix_rate(threads: int) -> dict[str, float]:
                 multiply(left, right, None)
                 best[name] = min(best[name], time.perf_counter() - started)
     return {name: 2.0 * PRODUCT**3 / seconds for name, seconds in best.items()}
-
-
-def peak_bytes() -> int | None:
-    """The most memory this process ever held; None where the system does not say.
-
-    Not `getrusage`: its number is that of the parent process when that was larger at the time of the start.
-    """
-    about = Path("/proc/self/status")
-    if not about.is_file():
-        return None
-    lines = about.read_text(encoding="utf-8").splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def energy() -> dict[str, tuple[float, float]] | None:
