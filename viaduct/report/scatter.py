@@ -9,11 +9,15 @@ from matplotlib.axes import Axes
 
 from viaduct.languages import CC100_GIB
 from viaduct.report.contrasts import OVERALL, Contrast
-from viaduct.report.drawing import Drawing, finish, sheet, shortened, stroke, write_text
+from viaduct.report.drawing import Drawing, dot, finish, sheet, shortened, stroke, write_text
 
 _ACROSS = 3
 _WIDTH, _HEIGHT = 330.0, 230.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 34.0, 40.0
+_LABEL = (12.0, 7.5)
+"""Width and height of a code, so that two of them do not touch."""
+_SHIFTS = tuple(shift for step in range(10) for shift in (-4.0 - 8 * step, 11.0 + 8 * step))
+"""From a point down to its code's baseline, the nearest first."""
 GIB = (0.25, 1, 4, 16, 64, 256)
 """Ticks."""
 
@@ -56,7 +60,24 @@ def _panel(axes: Axes, corner: tuple[float, float], one: Contrast, most: float, 
     for gib in GIB:
         write_text(axes, (place(gib, 0)[0], bottom + 16), f"{gib:g}", size=10, colour="soft", align="center")
     write_text(axes, ((left + right) / 2, bottom + 30), "GiB of text", size=10, colour="soft", align="center")
-    for code, value in _points(one).items():
-        x, y = place(CC100_GIB[code], value)
+    points = {code: place(CC100_GIB[code], value) for code, value in _points(one).items()}
+    labels = _labels(points)
+    for code, point in points.items():
+        x, y = labels[code]
+        stroke(axes, point, (x, y if y < point[1] else y - _LABEL[1]), width=0.5)
+    for code, point in points.items():
         colour = "ink" if not seen else "series-1" if code in seen else "series-2"
-        write_text(axes, (x, y + 3), code, size=9, colour=colour, align="center")
+        dot(axes, point, colour=colour, size=2)
+        write_text(axes, labels[code], code, size=9, colour=colour, align="center")
+
+
+def _labels(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Where each point's code stands: above or below it, as near as the ones before it and all points let it."""
+    taken = [(x, y + _LABEL[1] / 2) for x, y in points.values()]
+    found = {}
+    for code, (x, y) in sorted(points.items(), key=lambda item: item[1]):
+        tried = [(x, y + shift) for shift in _SHIFTS]
+        free = [at for at in tried if all(abs(at[0] - a) > _LABEL[0] or abs(at[1] - b) > _LABEL[1] for a, b in taken)]
+        found[code] = (free or tried)[0]
+        taken.append(found[code])
+    return found
