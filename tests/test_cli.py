@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -40,17 +43,22 @@ def test_wrong_usage_has_status_2(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, list(arguments)).exit_code == 2
 
 
-def test_an_interruption_has_status_130_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_has_status_130_and_says_how_to_go_on(
+    sent: signal.Signals, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from viaduct import api
 
     def interrupt(*_: object, **__: object) -> Path:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), sent)
+        time.sleep(10)
+        raise AssertionError("not interrupted")
 
     monkeypatch.setattr(api, "run", interrupt)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("{name: a, hypothesis: b, encoder: {name: c}, targets: [{task: xnli}]}", encoding="utf-8")
     done = CliRunner().invoke(cli.app, ["run", str(recipe)])
-    assert done.exit_code == 130
+    assert done.exit_code == 130 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert "run the same command again" in done.output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -348,11 +349,14 @@ def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options
     from viaduct import api
 
     command = _command()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what clusters send before they kill
     try:
         path = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
     except KeyboardInterrupt as error:
         typer.echo("stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     typer.echo(f"report: {path}")
 
 
