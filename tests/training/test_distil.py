@@ -105,6 +105,17 @@ def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_in_bfloat16_the_losses_are_about_the_same(make: Make) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        context = make(precision, training=TRAINING.model_copy(update={"precision": precision}))
+        assert distil.run(context).precision == precision
+        log = json.loads((context.directory / "training.json").read_text())
+        losses[precision] = [one["loss"] for one in log["evaluations"]]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
 def test_a_student_comes_nearer_and_its_teacher_stays(make: Make, tmp_path: Path) -> None:
     before = weights(tmp_path / "with" / "encoder")
     context = make("a", training=TRAINING.model_copy(update={"max_steps": 30}))

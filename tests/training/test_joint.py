@@ -100,23 +100,36 @@ def steps(context: Context) -> list[joint.JointBatch]:
     return [stage.batch_at(step) for step in range(stage.mixed.steps)]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"tasks": BOTH},
-        {"tasks": ("tiny-pair",), **REPLAYED},
-        {"training": TRAINING, **REPLAYED, "retention": Retention(kl=0.5, l2_sp=0.01)},
-        seen(),
-        {**seen(objectives=asked("mlm_caption")), **REPLAYED},
-        seen(objectives=asked("contrastive", "itm", "imagine")),
-        seen(objectives=asked("contrastive"), contrast="softmax", negatives=5),
-        seen(objectives=asked("contrastive", "itm"), contrast="softmax", tower_layers=1),
-        {**seen(image="none"), "tasks": ("tiny-pair",)},
-        seen(objectives=asked("contrastive"), image="text"),
-        {**seen(), "retention": Retention(lora_rank=4, interpolate=0.5, freeze_embeddings=True)},
-    ],
-    ids=["tasks", "replay", "kl", "captions", "mlm", "apart", "softmax", "trained", "without", "text", "lora"],
-)
+EVERY = {
+    "tasks": {"tasks": BOTH},
+    "replay": {"tasks": ("tiny-pair",), **REPLAYED},
+    "kl": {"training": TRAINING, **REPLAYED, "retention": Retention(kl=0.5, l2_sp=0.01)},
+    "captions": seen(),
+    "mlm": {**seen(objectives=asked("mlm_caption")), **REPLAYED},
+    "apart": seen(objectives=asked("contrastive", "itm", "imagine")),
+    "softmax": seen(objectives=asked("contrastive"), contrast="softmax", negatives=5),
+    "trained": seen(objectives=asked("contrastive", "itm"), contrast="softmax", tower_layers=1),
+    "without": {**seen(image="none"), "tasks": ("tiny-pair",)},
+    "text": seen(objectives=asked("contrastive"), image="text"),
+    "lora": {**seen(), "retention": Retention(lora_rank=4, interpolate=0.5, freeze_embeddings=True)},
+}
+
+
+@pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY.keys())
+def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: dict[str, Any]) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        training = settings.get("training", TRAINING).model_copy(update={"precision": precision})
+        context = make(precision, **{**settings, "training": training})
+        assert joint.run(context).precision == precision
+        log = json.loads((context.directory / "training.json").read_text())
+        losses[precision] = [one["loss"] for one in log["evaluations"]]
+        assert all(weight.dtype == torch.float32 for weight in weights(context).values())
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05, abs=0.02)
+
+
+@pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY.keys())
 def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
     context = make("a", **settings)
     spent = joint.run(context)

@@ -53,8 +53,9 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
-def test_every_head_learns_eight_rows_by_heart(kind: str, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_every_head_learns_eight_rows_by_heart(kind: str, precision: str, tiny_encoder: Path, tmp_path: Path) -> None:
     context = stage(
         kind,
         tmp_path,
@@ -65,6 +66,7 @@ def test_every_head_learns_eight_rows_by_heart(kind: str, tiny_encoder: Path, tm
         batch_tokens=2000,
         evaluations=6,
         max_length=64,
+        precision=precision,
     )
     spent = train.run(context)
     log = json.loads((context.directory / "training.json").read_text())
@@ -74,6 +76,7 @@ def test_every_head_learns_eight_rows_by_heart(kind: str, tiny_encoder: Path, tm
     assert spent.tokens == log["tokens"] > 0
     assert spent.flops is not None and spent.flops > 0
     assert log["rows"] == spent.examples == 8
+    assert log["precision"] == spent.precision == precision
 
 
 def test_a_head_learns_which_questions_have_no_answer(

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid
 
 from viaduct.models.joint import IMAGINE, MATCH, JointModel
+from viaduct.models.numerics import products_in
 from viaduct.runs.spec import Captions
 from viaduct.training.captioning import CaptionBatch
 from viaduct.training.masking import Masking
@@ -93,16 +94,22 @@ def contrastive(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch
     texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
     images_BE = _image_side(asking, model, batch)
     same_BB = batch.image_B[:, None] == batch.image_B[None, :]
-    logits_BB = model.space.scale * texts_BE @ images_BE.T
+    logits_BB = _likeness(model, texts_BE, images_BE)
     if asking.captions.contrast == "sigmoid":
         signs_BB = torch.where(same_BB, 1.0, -1.0)
         return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
     to_text = _several_right(logits_BB.T, same_BB)
     if batch.bank_KV is not None:
-        further_BK = model.space.scale * texts_BE @ model.space.of_image(batch.bank_KV).T
+        further_BK = _likeness(model, texts_BE, model.space.of_image(batch.bank_KV))
         logits_BB = torch.cat([logits_BB, further_BK], dim=1)
         same_BB = torch.nn.functional.pad(same_BB, (0, further_BK.shape[1]), value=False)
     return (_several_right(logits_BB, same_BB) + to_text) / 2
+
+
+def _likeness(model: JointModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
+    """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
+    with products_in("fp32", texts_BE.device):
+        return model.space.scale * texts_BE.float() @ others_NE.float().T
 
 
 def _several_right(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:
@@ -154,7 +161,7 @@ def _hard(asking: Asking, model: JointModel, batch: CaptionBatch) -> tuple[torch
     if "contrastive" in (one.name for one in asking.captions.objectives):
         with torch.no_grad():
             texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
-            logits_BB = model.space.scale * texts_BE @ _image_side(asking, model, batch).T
+            logits_BB = _likeness(model, texts_BE, _image_side(asking, model, batch))
     logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
     alone_B = same_BB.all(1)
     logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
