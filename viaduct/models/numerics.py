@@ -93,7 +93,7 @@ def training_precision(asked: str, device: torch.device) -> str:
     """ "fp32" or "bf16", the format of products in training: the one that is asked for; with "auto" bf16 on GPUs that
     have it.
 
-    Not on CPUs: in bfloat16 they train wide encoders 1.5 times as fast, but the comparison of scores (docs/log.md,
+    Not on CPUs: in bfloat16 some train wide encoders up to twice as fast, but the comparison of scores (docs/log.md,
     `benchmarks/precision.py`) is too coarse to say that none is half a point worse.
     """
     if asked != "auto":
