@@ -152,7 +152,6 @@ def _train(encoder: Any, head: Any, shape: Shape, seed: int, seconds: float) -> 
     from viaduct.encode.batch import collate, plan_batches
     from viaduct.encode.tokens import Builder
     from viaduct.models.heads import TaskModel
-    from viaduct.models.numerics import products_in
     from viaduct.models.vocabulary import restore, trim, used_ids
 
     ids, labels = _make_ids(shape, seed, shape.set_rows)
@@ -165,8 +164,6 @@ def _train(encoder: Any, head: Any, shape: Shape, seed: int, seconds: float) -> 
     model = TaskModel(encoder, head, trimmed).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / 30, total_iters=30)
-    told = getattr(torch.cpu, "get_capabilities", dict)()
-    precision = "bf16" if told.get("avx512_bf16") or told.get("amx_bf16") else "fp32"  # half the time, where it is
     right, plan, started = 0.0, iter(()), time.monotonic()
     while time.monotonic() - started < seconds and right < ENOUGH:
         examples = next(plan, None)
@@ -174,8 +171,7 @@ def _train(encoder: Any, head: Any, shape: Shape, seed: int, seconds: float) -> 
             plan = iter(plan_batches(encoded.lengths, encoded.widths, TRAIN_TOKENS, seed))
             continue
         wanted = torch.from_numpy(encoded.fields["label"][examples].astype(np.int64))
-        with products_in(precision, wanted.device):
-            logits = model(collate(encoded, examples, PAD)).float()
+        logits = model(collate(encoded, examples, PAD))
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits, wanted).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
