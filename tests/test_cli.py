@@ -44,6 +44,8 @@ INTERRUPTED = """
 import os, signal, time
 from viaduct import api, cli
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 def interrupt(*_, **__):
     os.kill(os.getpid(), signal.{})
     time.sleep(10)
