@@ -87,18 +87,11 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
 def _literals(work: dict[str, Any]) -> dict[str, Any]:
     """The work without the reasons given for its substitutions (rewording one changes no number), and without the
     cards whose rows they leave out where there are none, as it was before that was possible; so with `LATER`."""
-    work = {name: _before(value) for name, value in work.items() if name not in LATER or value != LATER[name]}
+    work = {name: value for name, value in work.items() if name not in LATER or value != LATER[name]}
     if "substitutions" not in work:
         return work
     declared = [{k: v for k, v in one.items() if k != "why" and v != []} for one in work["substitutions"]]
     return {**work, "substitutions": declared}
-
-
-def _before(value: Any) -> Any:
-    """The same without `precision` "auto", in training settings at any depth: all that there was before it."""
-    if not isinstance(value, dict):
-        return value
-    return {name: _before(part) for name, part in value.items() if (name, part) != ("precision", "auto")}
 
 
 def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
