@@ -14,6 +14,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
@@ -52,12 +53,14 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two encoders: under 10 minutes on 2 cores")
+    parser.add_argument("--quick", action="store_true", help="two encoders: about 12 minutes on 2 cores")
     parser.add_argument("--seeds", type=int, help="encoders (default 5; quick: 2)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, a thread each (default 2)")
     parser.add_argument("--store", help="folder in which what is done is kept, so that it can go on")
     options = parser.parse_args()
     options.seeds = options.seeds or (2 if options.quick else 5)
+    if options.seeds < 2:
+        parser.error("--seeds must be 2 or more: one encoder has no interval")
     return options
 
 
@@ -122,8 +125,8 @@ def _with(spec: Any, name: str, **changes: Any) -> Any:
 
 
 def _differences(arm: Mapping[int, Any], base: Mapping[int, Any]) -> dict[str, dict[str, float]]:
-    """Task, "mean" over tasks and the pretraining's loss -> mean difference with the half-width of its 95 % interval
-    (Student's t over encoders)."""
+    """Task, "mean" over tasks and the pretraining's loss -> mean difference with its 95 % interval (Student's t over
+    two or more encoders)."""
     seeds = sorted(arm)
     tasks = list(base[seeds[0]]["scores"])
     samples = {task: [arm[one]["scores"][task] - base[one]["scores"][task] for one in seeds] for task in tasks}
@@ -134,7 +137,7 @@ def _differences(arm: Mapping[int, Any], base: Mapping[int, Any]) -> dict[str, d
 
 
 def _interval(values: list[float]) -> dict[str, float]:
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
     return {"mean": fmean(values), "low": fmean(values) - half, "high": fmean(values) + half}
 
 
@@ -157,16 +160,15 @@ def _show(differences: Mapping[str, Mapping[str, Mapping[str, float]]], times: M
 
 
 def _report(options: argparse.Namespace, differences: Any, times: dict[str, list[float]], found: Any) -> dict[str, Any]:
-    import torch
+    from viaduct.measure.probe import device
 
     return {
         "ratios": {f"{kind}/fp32": median(ratios) for kind, ratios in times.items()},
         "ratio_samples": times,
         "differences": differences,
         "samples": found,
-        "device": platform.processor() or platform.machine(),
-        "bfloat16_instructions": torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "device": device(),
+        "versions": {"torch": version("torch"), "python": platform.python_version()},
         "threads": 1,
         "processes": options.processes,
     }
