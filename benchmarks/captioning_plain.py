@@ -21,7 +21,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy, logsigmoid
 from training_rows import FIRST, LAST, PAD
 from transformers import ViTImageProcessorPil, ViTModel, XLMRobertaForMaskedLM
 
-from viaduct.models.vision import CommonSpace, VisualPrefix
+from viaduct.vision.prefix import CommonSpace, VisualPrefix
 
 MOST_TOKENS = 64
 SMOOTHING = 0.1

@@ -83,11 +83,11 @@ def prepare(shape: str, folder: Path, threads: int, seed: int) -> dict[str, floa
     """Write what all measurements of a shape start from; seconds that a picture takes through the tower, once."""
     import torch
 
-    from viaduct.encode.features import build_features
-    from viaduct.encode.images import open_picture
     from viaduct.models.numerics import prepare as prepare_torch
-    from viaduct.models.towers import load_tower
     from viaduct.rows import Picture
+    from viaduct.vision.features import build_features
+    from viaduct.vision.images import open_picture
+    from viaduct.vision.towers import load_tower
 
     prepare_torch("cpu", threads)
     write_encoder(SHAPES[shape], seed, folder / "encoder")

@@ -32,11 +32,11 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from viaduct.encode.features import Features, build_features
-from viaduct.encode.shards import Shards
-from viaduct.measure.probe import device
-from viaduct.models.towers import load_tower
 from viaduct.rows import Picture
+from viaduct.serving.probe import device
+from viaduct.vision.features import Features, build_features
+from viaduct.vision.shards import Shards
+from viaduct.vision.towers import load_tower
 
 OURS, TRANSFORMERS, SAFETENSORS = "viaduct", "transformers", "safetensors"
 Seconds = tuple[float, float]

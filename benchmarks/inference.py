@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
 
 def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | None:
     """Make the model and its exports unless they are there; the share that it labels right, None when untrained."""
-    from viaduct.inference.export import Wanted, export
+    from viaduct.serving.export import Wanted, export
 
     seconds = options.train_seconds
     if seconds is None:
@@ -147,7 +147,7 @@ def _variants(options: argparse.Namespace) -> list[str]:
 
 
 def _has_bfloat16() -> bool:
-    from viaduct.inference.engines import package
+    from viaduct.serving.engines import package
 
     return "BF16" in package("openvino", of="openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -305,7 +305,7 @@ def _padding(seed: int) -> float:
 
 
 def _device() -> str:
-    from viaduct.measure.probe import device
+    from viaduct.serving.probe import device
 
     return device()
 

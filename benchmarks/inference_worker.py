@@ -59,9 +59,9 @@ class Measurement:
 
 def measure(request: Request) -> Measurement:
     """Open, warm up, single rows, all rows; and how fast matrix products are right before and after."""
-    from viaduct.measure.probe import matrix_rate
     from viaduct.memory import peak_bytes
     from viaduct.models.numerics import prepare
+    from viaduct.serving.probe import matrix_rate
 
     prepare("cpu", request.threads)
     pairs = make_pairs(SHAPES[request.shape], request.seed, request.rows + WARM_UP_ROWS)
@@ -108,10 +108,10 @@ def _cut(pairs: Pairs, start: int, stop: int | None) -> Pairs:
 
 def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
     from viaduct.encode.tokens import Limits, encode
-    from viaduct.inference.engines import open_engine
     from viaduct.inference.predict import predict_all
     from viaduct.models.encoder import load_tokenizer
     from viaduct.rows import Pair
+    from viaduct.serving.engines import open_engine
 
     _, name, precision = request.variant.split("_")
     folder = Path(request.folder)

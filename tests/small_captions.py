@@ -14,11 +14,11 @@ from viaduct.encode.batch import Batch
 from viaduct.models.encoder import build_encoder
 from viaduct.models.joint import IMAGINE, LANGUAGE, MATCH, PREFIX, SPACE, JointModel
 from viaduct.models.language import MaskedLanguageHead
-from viaduct.models.vision import CommonSpace, VisualPrefix
 from viaduct.runs.spec import Captions, Objective
-from viaduct.training.caption_objectives import Asking
-from viaduct.training.captioning import CaptionBatch
 from viaduct.training.masking import Masking
+from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.objectives import Asking
+from viaduct.vision.prefix import CommonSpace, VisualPrefix
 
 BEGIN, PAD, END, UNKNOWN, MASK = range(5)
 SPECIAL = 5

@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 
 from viaduct import api
 from viaduct.cli import app
-from viaduct.encode.images import examine
 from viaduct.models.encoder import save_encoder
 from viaduct.rows import Captioned
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
 from viaduct.tasks.card import read
 from viaduct.tasks.mapping import METRICS, Columns, Labels, MappingFile
+from viaduct.vision.images import examine
 
 ROOT = Path(__file__).parents[1]
 

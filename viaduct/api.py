@@ -254,7 +254,7 @@ def export(  # noqa: PLR0913  what the command line offers, one argument each
     int8 and for the comparison with torch are taken from the data folder, where there is one. Raises UsageError for
     what cannot be done, and then leaves nothing behind.
     """
-    exporting = importlib.import_module("viaduct.inference.export")  # here, because it imports torch
+    exporting = importlib.import_module("viaduct.serving.export")  # here, because it imports torch
     wanted = exporting.Wanted(engine, precision, tuple(languages), tuple(text), layers)
     made: dict[str, Any] = exporting.export(model, directory, wanted, _data_if_any(data))
     return made
@@ -275,11 +275,11 @@ def profile(
     rows: int = 200,
     announce: Callable[[Mapping[str, Any]], None] = lambda _cost: None,
 ) -> dict[str, Any]:
-    """What a model costs to run, with the conditions and every raw sample; see `viaduct.measure.profile`.
+    """What a model costs to run, with the conditions and every raw sample; see `viaduct.serving.profile`.
 
     `announce` gets what the architecture implies, before anything is measured.
     """
-    measuring = importlib.import_module("viaduct.measure.profile")  # here, because it imports torch
+    measuring = importlib.import_module("viaduct.serving.profile")  # here, because it imports torch
     found: dict[str, Any] = measuring.profile(
         model, engine, precision, threads=threads, data=_data_if_any(data), rows=rows, announce=announce
     )

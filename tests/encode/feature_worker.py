@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from viaduct.encode import features as features_module
-from viaduct.encode.features import Features, build_features
 from viaduct.errors import DataError
 from viaduct.rows import Picture
+from viaduct.vision import features as features_module
+from viaduct.vision.features import Features, build_features
 
 ROW_BYTES = 16 * 12 * 2
 

@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from viaduct.encode import features as features_module
-from viaduct.encode import shards as shards_module
-from viaduct.encode.features import Features, digest
 from viaduct.errors import DataError, UsageError
-from viaduct.models.towers import load_tower
 from viaduct.rows import Picture
+from viaduct.vision import features as features_module
+from viaduct.vision import shards as shards_module
+from viaduct.vision.features import Features, digest
+from viaduct.vision.towers import load_tower
 
 
 @pytest.fixture

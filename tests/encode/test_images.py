@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from viaduct.encode.images import PictureError, examine, open_picture, picture_bytes
 from viaduct.errors import DataError
 from viaduct.rows import Captioned, Picture
 from viaduct.tasks.card import read
 from viaduct.tasks.registry import task
+from viaduct.vision.images import PictureError, examine, open_picture, picture_bytes
 
 RED, BLUE = (204, 51, 51), (51, 51, 204)
 
@@ -362,7 +362,7 @@ def test_an_examination_counts_and_names_the_bad_images_and_refuses_none(tmp_pat
 def test_torch_is_not_needed() -> None:
     import subprocess
 
-    code = "import sys, viaduct.encode.images; sys.exit('torch' in sys.modules)"
+    code = "import sys, viaduct.vision.images; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

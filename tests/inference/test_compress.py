@@ -11,10 +11,11 @@ import tiny
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from viaduct.inference import compress, predict
+from viaduct.inference import predict
 from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import CompressWork, Context, PredictWork, TrainWork
+from viaduct.serving import compress
 from viaduct.tasks import registry
 from viaduct.training import train
 

@@ -15,14 +15,14 @@ from transformers import AutoConfig, AutoModel
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Limits, encode
 from viaduct.errors import StoreError, UsageError
-from viaduct.inference.engines import Engine, open_engine
-from viaduct.inference.export import Wanted, export
 from viaduct.inference.predict import predict_all
 from viaduct.models.encoder import save_encoder
 from viaduct.models.heads import HeadSpec
-from viaduct.models.reduced import RowQuantised
 from viaduct.rows import Row
 from viaduct.runs.spec import ENGINES
+from viaduct.serving.engines import Engine, open_engine
+from viaduct.serving.export import Wanted, export
+from viaduct.serving.reduced import RowQuantised
 
 EVERY = [(engine, precision) for engine, precisions in ENGINES.items() for precision in precisions]
 SPEC = HeadSpec("pair", ("no", "yes"))

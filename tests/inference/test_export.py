@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 from viaduct import cli
 from viaduct.encode.tokens import Limits, encode
 from viaduct.errors import DataError, UsageError
-from viaduct.inference import trimming
-from viaduct.inference.engines import open_engine
-from viaduct.inference.export import Wanted, export
-from viaduct.inference.trial import batches, spread
 from viaduct.models.heads import build_head, head_spec, save_head
-from viaduct.models.trained import open_trained
 from viaduct.rows import Pair
+from viaduct.serving import trimming
+from viaduct.serving.engines import open_engine
+from viaduct.serving.export import Wanted, export
+from viaduct.serving.trained import open_trained
+from viaduct.serving.trial import batches, spread
 from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 from viaduct import cli
 from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
-from viaduct.inference.export import Wanted, export
-from viaduct.measure import probe, workload
-from viaduct.measure.cost import cost, parameters, skeleton, weight_bytes
-from viaduct.measure.profile import profile
 from viaduct.models.encoder import forward_flops, load_encoder
 from viaduct.models.heads import build_head, head_spec, save_head
-from viaduct.models.trained import open_trained
-from viaduct.results.conditions import CONDITIONS, comparable
+from viaduct.serving import probe, workload
+from viaduct.serving.conditions import CONDITIONS, comparable
+from viaduct.serving.cost import cost, parameters, skeleton, weight_bytes
+from viaduct.serving.export import Wanted, export
+from viaduct.serving.profile import profile
+from viaduct.serving.trained import open_trained
 from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 
@@ -116,7 +116,7 @@ def test_rows_are_the_targets_then_text_then_made_up(
     card = replace(
         tiny.CARDS["pair"], name="tiny-target", trained_on="tiny-pair", sources=(source,), languages=("en", "de")
     )
-    monkeypatch.setattr("viaduct.inference.trial.TASKS", (card,))
+    monkeypatch.setattr("viaduct.serving.trial.TASKS", (card,))
     monkeypatch.setitem(registry._BY_NAME, card.name, card)
     (tmp_path / "pairs.txt").write_text("made\n")
     limits = Limits(64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from viaduct.measure.threads import candidates, fastest
+from viaduct.models.threads import candidates, fastest
 
 
 @pytest.mark.parametrize(("most", "tried"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (16, (1, 2, 4, 8, 16))])

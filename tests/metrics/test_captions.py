@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError, UsageError
-from viaduct.metrics.captions import (
+from viaduct.metrics.score import Prediction
+from viaduct.rows import Captioned, Pair
+from viaduct.vision.caption_metrics import (
     bleu_tokenizer,
     caption_retrieval,
     caption_scores,
@@ -19,8 +21,6 @@ from viaduct.metrics.captions import (
     document_frequency,
     tokens,
 )
-from viaduct.metrics.score import Prediction
-from viaduct.rows import Captioned, Pair
 
 NOUNS = ("dog", "cat", "bird", "boat", "tree", "car", "child", "cup")
 VERBS = ("runs", "sleeps", "waits", "turns", "falls")

@@ -21,7 +21,7 @@ from PIL import Image
 
 from viaduct.errors import UsageError
 from viaduct.models import linear
-from viaduct.models.towers import load_tower, pool_cells, pool_halves
+from viaduct.vision.towers import load_tower, pool_cells, pool_halves
 
 PIL = {
     "clip": "CLIPImageProcessorPil",

@@ -16,7 +16,7 @@ from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
 from viaduct.models.encoder import encode_batch
 from viaduct.models.joint import PREFIX, JointModel
-from viaduct.models.vision import VisualPrefix, both_ways, encode_prefixed, pseudo_masked
+from viaduct.vision.prefix import VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
 PAD, MASK = 1, 4
 FEATURES, TOKENS = 12, 4

@@ -13,7 +13,7 @@ from viaduct.errors import UsageError
 from viaduct.report import claims
 from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS
 from viaduct.report.page import write
-from viaduct.report.speed import MeasuredInference
+from viaduct.serving.speed import MeasuredInference
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
 CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from report_records import make_run
 
-from viaduct.report import images, page
+from viaduct.report import page
 from viaduct.results.record import CaptionLoss, CaptionSample, ImageUse, Retained, StageImages, StageRetained
+from viaduct.vision import section as images
 
 
 def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, **fields: Any) -> StageImages:

@@ -322,7 +322,7 @@ def test_a_stage_goes_on_with_the_threads_it_began_with(
         return original(context)
 
     def attempt(found: int) -> None:
-        monkeypatch.setattr("viaduct.measure.threads.fastest", lambda most: min(most, found))
+        monkeypatch.setattr("viaduct.models.threads.fastest", lambda most: min(most, found))
         options = Options(device="cpu", poll_seconds=0.01)
         api.run(SMALL, data=world, store=tmp_path / "store", options=options, console=Console(quiet=True), command="")
 
@@ -346,7 +346,7 @@ def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_
 
     replace(monkeypatch, note)
     monkeypatch.setattr("viaduct.runs.execute.usable_cores", lambda: 8)
-    monkeypatch.setattr("viaduct.measure.threads.fastest", lambda most: asked.append(most) or most)
+    monkeypatch.setattr("viaduct.models.threads.fastest", lambda most: asked.append(most) or most)
     quiet = Console(quiet=True)
     api.run(
         SMALL, data=world, store=tmp_path / "a", options=Options(device="cpu", threads=5), console=quiet, command=""

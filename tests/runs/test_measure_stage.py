@@ -17,17 +17,18 @@ from small_world import recipe
 
 from viaduct import api, plans
 from viaduct.errors import UsageError
-from viaduct.measure import rounds, stage, worker
-from viaduct.measure.probe import Request
 from viaduct.models.encoder import save_encoder
 from viaduct.models.heads import build_head, head_spec, save_head
-from viaduct.report.inference import build
 from viaduct.results.record import MeasuredArms
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
 from viaduct.runs.grid import Plan, expand
 from viaduct.runs.spec import Intermediate, Measure, Target
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent, Stage
+from viaduct.serving import measure as stage
+from viaduct.serving import rounds, worker
+from viaduct.serving.probe import Request
+from viaduct.serving.section import build
 
 ARMS = (Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="none"))
 QUICK = Options(device="cpu", threads=2, poll_seconds=0.01)

@@ -9,11 +9,11 @@ import pytest
 
 from viaduct.report.contrast import TEXT_TASKS
 from viaduct.runs.check import check_arms, check_substitutions
-from viaduct.runs.compression import check_compressions
 from viaduct.runs.evaluation import XTREME
 from viaduct.runs.grid import outline
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.roles import roles
+from viaduct.serving.compression import check_compressions
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 FILES = sorted(FOLDER.glob("*.py"))

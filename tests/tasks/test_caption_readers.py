@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError
 from viaduct.rows import Captioned, Picture
-from viaduct.tasks.captions import (
+from viaduct.vision.caption_files import (
     FLICKR30K,
     aligned_photos,
     find_photo,

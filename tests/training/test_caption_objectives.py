@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import log_softmax
 
 from viaduct.models.joint import JointModel
-from viaduct.models.vision import encode_prefixed
-from viaduct.training.caption_objectives import contrastive, written
 from viaduct.training.masking import Masking, rarity
+from viaduct.vision.objectives import contrastive, written
+from viaduct.vision.prefix import encode_prefixed
 
 IMAGES = (0, 1, 0, 2, 1, 3)
 """Several captions of one image."""

@@ -19,7 +19,8 @@ from viaduct.models.language import FILE, MaskedLanguageHead, save_language_head
 from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Distil, Training
 from viaduct.runs.stage import Context, DistilWork
-from viaduct.training import distil, replayed
+from viaduct.serving import distil
+from viaduct.training import replayed
 
 LANGUAGES = ("en", "de")
 TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=200, max_length=32, evaluations=2)

@@ -12,10 +12,10 @@ from torch.nn.functional import log_softmax
 
 from viaduct.encode.batch import Batch
 from viaduct.models.joint import JointModel
-from viaduct.training import image_use
-from viaduct.training.caption_objectives import written
-from viaduct.training.captioning import CaptionBatch
-from viaduct.training.image_use import LENGTH_PENALTY, beam_search
+from viaduct.vision import image_use
+from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.image_use import LENGTH_PENALTY, beam_search
+from viaduct.vision.objectives import written
 
 VOCABULARY = small.SPECIAL + 4
 """Four words and the special tokens."""

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from viaduct.errors import UsageError
-from viaduct.models import vision
 from viaduct.models.encoder import save_encoder
 from viaduct.models.vocabulary import trim
 from viaduct.results.record import ImageUse, Retained
@@ -24,6 +23,7 @@ from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, T
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training import joint, replayed
 from viaduct.training.replayed import linear_cka
+from viaduct.vision import prefix as vision
 
 BOTH = ("tiny-pair", "tiny-tagged")
 CAPTIONED = ("en", "de", "ru")

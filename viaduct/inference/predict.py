@@ -20,14 +20,14 @@ from viaduct.encode.batch import Batch, collate, padding_fraction, plan_batches,
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded, Limits
 from viaduct.inference import retrieve, spans
-from viaduct.inference.convert import planned_engine
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
 from viaduct.models.heads import HeadSpec, TaskModel, load_head
 from viaduct.models.numerics import prepare
-from viaduct.models.trained import Trained, Whole
 from viaduct.rows import Row, Span
 from viaduct.runs.stage import Context, PredictWork, Spent
+from viaduct.serving.convert import planned_engine
+from viaduct.serving.trained import Trained, Whole
 from viaduct.tasks.registry import task
 
 BATCH_TOKENS = 8192

@@ -18,7 +18,6 @@ import torch
 from viaduct.encode.batch import padding_fraction, plan_batches
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
-from viaduct.inference.convert import planned_engine
 from viaduct.inference.embed import BATCH_TOKENS, Embedding, centre, checked_layers, embed
 from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.inference.neighbours import Saving
@@ -31,10 +30,11 @@ from viaduct.models.encoder import (
     pick_layers,
 )
 from viaduct.models.numerics import prepare
-from viaduct.models.trained import Trained, Whole
 from viaduct.rows import Pair, Sentence
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context, PredictWork, Spent
+from viaduct.serving.convert import planned_engine
+from viaduct.serving.trained import Trained, Whole
 from viaduct.tasks.card import Task
 
 

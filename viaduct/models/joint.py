@@ -14,8 +14,8 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.models.encoder import encode_batch
 from viaduct.models.language import MaskedLanguageHead
-from viaduct.models.vision import CommonSpace, VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 from viaduct.models.vocabulary import Trimmed
+from viaduct.vision.prefix import CommonSpace, VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
 LANGUAGE, PREFIX, SPACE, MATCH, IMAGINE = "language", "prefix", "space", "match", "imagine"
 """Names of the parts that are not a task's head."""

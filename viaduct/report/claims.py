@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from viaduct.report import effect_claims, image_claims, setup_claims
+from viaduct.report import effect_claims, setup_claims
 from viaduct.report.contrast import Evidence, Finding, UndecidedError, Verdict, check_roles
-from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import About, ResultRow
+from viaduct.serving.speed import MeasuredInference
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import TASKS
+from viaduct.vision import claims as image_claims
 
 Provenance = Literal["read", "confirmed", "from memory", "open"]
 """How sure we are that the source says so: read in a public copy; remembered and confirmed by arithmetic or another

@@ -17,9 +17,9 @@ from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
 from viaduct.metrics.summary import ENGLISH
 from viaduct.report.number import points
-from viaduct.report.speed import MeasuredInference
 from viaduct.results.record import About, ResultRow
 from viaduct.results.submission import FOLDERS
+from viaduct.serving.speed import MeasuredInference
 from viaduct.tasks.card import Task
 
 NINE = tuple(folder.card for folder in FOLDERS)

@@ -20,9 +20,6 @@ from viaduct.metrics.summary import BASELINE, Difference
 from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
-from viaduct.report import frontier as tradeoffs
-from viaduct.report import images as image_evidence
-from viaduct.report import inference as inference_costs
 from viaduct.report.associations import Association, associations
 from viaduct.report.claims import ClaimLine
 from viaduct.report.contrast import ROLES
@@ -45,6 +42,9 @@ from viaduct.report.scatter import language_scatter
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
 from viaduct.results.record import About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
+from viaduct.serving import frontier as tradeoffs
+from viaduct.serving import section as inference_costs
+from viaduct.vision import section as image_evidence
 
 _FOLDER = Path(__file__).parent
 _EVERY_TASK = "mean over tasks"
@@ -195,7 +195,7 @@ def _judged(line: ClaimLine) -> dict[str, str]:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader([_FOLDER, _FOLDER.parent / "vision", _FOLDER.parent / "serving"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -33,15 +33,15 @@ FUNCTIONS = {
     "pretrain": "viaduct.training.pretrain",
     "train": "viaduct.training.train",
     "joint": "viaduct.training.joint",
-    "distil": "viaduct.training.distil",
-    "compress": "viaduct.inference.compress",
+    "distil": "viaduct.serving.distil",
+    "compress": "viaduct.serving.compress",
     "predict": "viaduct.inference.predict",
     "score": "viaduct.runs.score",
-    "measure": "viaduct.measure.stage",
+    "measure": "viaduct.serving.measure",
 }
 """Kind of stage -> module whose `run(context) -> Spent` does it."""
 
-THREADS = "viaduct.measure.threads"
+THREADS = "viaduct.models.threads"
 DEVICES = ("auto", "cpu", "cuda")
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)

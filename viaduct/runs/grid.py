@@ -25,12 +25,12 @@ from viaduct.runs.check import (
     target_gaps,
     target_languages,
 )
-from viaduct.runs.compression import calibration, check_compressions, compress_work, compression_gaps, distil_work
-from viaduct.runs.measuring import measured_target, measuring
 from viaduct.runs.rows import Need, concerning
 from viaduct.runs.spec import Compression, Intermediate, Pretrain, Recipe, Target
 from viaduct.runs.stage import PredictWork, PretrainWork, ScoreWork, Stage, TrainWork, Work
 from viaduct.runs.together import joint_work
+from viaduct.serving.compression import calibration, check_compressions, compress_work, compression_gaps, distil_work
+from viaduct.serving.measuring import measured_target, measuring
 from viaduct.tasks.registry import task as card_of
 
 

@@ -16,20 +16,13 @@ from viaduct.tasks.bucc import CARD as BUCC
 from viaduct.tasks.card import Task
 from viaduct.tasks.ccg import CARD as CCG
 from viaduct.tasks.ccg_pmb import CARD as CCG_PMB
-from viaduct.tasks.coco import CARD as COCO
-from viaduct.tasks.coco import KARPATHY as COCO_KARPATHY
 from viaduct.tasks.commonsenseqa import CARD as COMMONSENSEQA
 from viaduct.tasks.cosmosqa import CARD as COSMOSQA
-from viaduct.tasks.emoji import CARD as EMOJI
-from viaduct.tasks.flickr8k import CARD as FLICKR8K
-from viaduct.tasks.flickr30k import CARD as FLICKR30K
 from viaduct.tasks.hellaswag import CARD as HELLASWAG
 from viaduct.tasks.mapping import SUFFIXES, load_mapping
 from viaduct.tasks.mlqa import CARD as MLQA
 from viaduct.tasks.mnli import CARD as MNLI
 from viaduct.tasks.mnli import MISMATCHED as MNLI_MISMATCHED
-from viaduct.tasks.multi30k import CARD as MULTI30K
-from viaduct.tasks.multi30k import TASK2 as MULTI30K_TASK2
 from viaduct.tasks.ntrex import CARD as NTREX
 from viaduct.tasks.panx import CARD as PANX
 from viaduct.tasks.pawsx import CARD as PAWSX
@@ -38,17 +31,24 @@ from viaduct.tasks.qqp import CARD as QQP
 from viaduct.tasks.snli import CARD as SNLI
 from viaduct.tasks.squad import CARD as SQUAD
 from viaduct.tasks.squad2 import CARD as SQUAD2
-from viaduct.tasks.storybooks import CARD as STORYBOOKS
 from viaduct.tasks.tatoeba import CARD as TATOEBA
 from viaduct.tasks.text import CARD as TEXT
 from viaduct.tasks.tydiqa import CARD as TYDIQA
 from viaduct.tasks.udpos import CARD as UDPOS
 from viaduct.tasks.xcopa import CARD as XCOPA
 from viaduct.tasks.xcopa import COPA
-from viaduct.tasks.xflickrco import CARD as XFLICKRCO
-from viaduct.tasks.xm3600 import CARD as XM3600
 from viaduct.tasks.xnli import CARD as XNLI
 from viaduct.tasks.xquad import CARD as XQUAD
+from viaduct.vision.cards.coco import CARD as COCO
+from viaduct.vision.cards.coco import KARPATHY as COCO_KARPATHY
+from viaduct.vision.cards.emoji import CARD as EMOJI
+from viaduct.vision.cards.flickr8k import CARD as FLICKR8K
+from viaduct.vision.cards.flickr30k import CARD as FLICKR30K
+from viaduct.vision.cards.multi30k import CARD as MULTI30K
+from viaduct.vision.cards.multi30k import TASK2 as MULTI30K_TASK2
+from viaduct.vision.cards.storybooks import CARD as STORYBOOKS
+from viaduct.vision.cards.xflickrco import CARD as XFLICKRCO
+from viaduct.vision.cards.xm3600 import CARD as XM3600
 
 TASKS: tuple[Task, ...] = (
     XNLI,

@@ -41,14 +41,14 @@ from viaduct.runs.stage import Context, JointWork, Spent
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task
 from viaduct.training import retention
-from viaduct.training.captioning import CaptionBatch
-from viaduct.training.illustrated import Illustrated
 from viaduct.training.loop import Job, fit
 from viaduct.training.objectives import task_loss, units
 from viaduct.training.order import Order, count_steps
 from viaduct.training.replayed import Replayed
 from viaduct.training.state import State
 from viaduct.training.train import dev_score, require_labels, sample, write_log
+from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.member import Illustrated
 
 CAPTIONS = "captions"
 """Name of the captions among the members."""

@@ -1,0 +1,1 @@
+"""What a trained model costs to run, and how to make it smaller: engines, export, compression, measuring."""

@@ -1,0 +1,241 @@
+"""Captions as training data: which captions make the batch of a step, and what stands for their images.
+
+The plan of batches, the objective of each step and the masks depend on the captions, the seed and the step alone, so
+that arms which differ in the image only are trained on the same captions, in the same order, with the same masks.
+
+Shape letters: B captions, P visual tokens, L text tokens, V width of the features, N images, K further images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from viaduct.encode.batch import Batch, collate
+from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import DataError
+from viaduct.models.numerics import derived_seed
+from viaduct.rows import Captioned, Picture, Sentence
+from viaduct.runs.spec import Captions
+from viaduct.training.order import Order
+from viaduct.vision.features import Features
+
+NOISE_IMAGES = 2000
+"""Images from which the mean and covariance of noise are computed, at most."""
+
+
+@dataclass(frozen=True)
+class CaptionSet:
+    """Captions one by one, and the images they are of."""
+
+    captions: list[Sentence]
+    image_of: Array
+    """(captions,) number of the image."""
+    language_of: Array
+    """(captions,) number of the language."""
+    pictures: list[tuple[str, Picture]]
+    languages: tuple[str, ...]
+
+
+def caption_set(rows: Sequence[Captioned], languages: Sequence[str], asked: Captions, seed: int) -> CaptionSet:
+    """The captions of these rows, images in the order of their first row.
+
+    With `train_images` a seeded sample of the images; with `one_language_per_image` each keeps one of its languages.
+    Rows without an image are left out. Raises DataError when nothing is left.
+    """
+    pictures = {row.id: row.image for row in rows if row.image is not None}
+    ids = sorted(pictures)
+    generator = np.random.default_rng(derived_seed("images", seed))
+    if asked.train_images is not None and asked.train_images < len(ids):
+        ids = [ids[at] for at in sorted(generator.choice(len(ids), asked.train_images, replace=False))]
+    kept = {id: number for number, id in enumerate(ids)}
+    numbers = {code: number for number, code in enumerate(languages)}
+    chosen = [row for row in rows if row.id in kept and row.captions]
+    if asked.one_language_per_image:
+        own: dict[str, list[Captioned]] = {}
+        for row in chosen:
+            own.setdefault(row.id, []).append(row)
+        chosen = [members[int(generator.integers(len(members)))] for _, members in sorted(own.items())]
+    flat = [(row, at) for row in chosen for at in range(len(row.captions))]
+    if not flat:
+        raise DataError(f"{asked.card}: no image with a caption is left", fix="check `viaduct check` for this card")
+    return CaptionSet(
+        captions=[Sentence(f"{row.id}/{at}", row.language, row.captions[at]) for row, at in flat],
+        image_of=np.array([kept[row.id] for row, _ in flat]),
+        language_of=np.array([numbers[row.language] for row, _ in flat]),
+        pictures=[(id, picture) for id in ids if (picture := pictures[id]) is not None],
+        languages=tuple(languages),
+    )
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Captions of one step with what stands for their images; `patches` or `pooled` is None where it is not needed."""
+
+    objective: str
+    text: Batch
+    image_B: torch.Tensor
+    """Number of each caption's own image, whatever is shown instead."""
+    language_B: torch.Tensor
+    patches_BPV: torch.Tensor | None
+    pooled_BV: torch.Tensor | None
+    other: Batch | None
+    """Another caption of each caption's image, where captions stand for images."""
+    bank_KV: torch.Tensor | None
+    visual: int
+    """Tokens before each text."""
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """(tokens that are not text, copies of the text's tokens) in each sequence."""
+        return self.visual, 2 if self.objective == "ar_caption" else 1
+
+    @property
+    def tokens(self) -> int:
+        """Through the encoder, visual ones and pseudo-masks included, padding not."""
+        visual, copies = self.lengths
+        others = 0 if self.other is None else self.other.tokens
+        return visual * len(self.text.ids_BL) + copies * self.text.tokens + others
+
+    @property
+    def slots(self) -> int:
+        """Tokens with padding."""
+        visual, copies = self.lengths
+        others = 0 if self.other is None else self.other.slots
+        return visual * len(self.text.ids_BL) + copies * self.text.slots + others
+
+    @property
+    def squares(self) -> int:
+        """Sum over sequences of the padded length squared."""
+        visual, copies = self.lengths
+        others = 0 if self.other is None else self.other.squares
+        count, length = self.text.ids_BL.shape
+        return count * (visual + copies * length) ** 2 + others
+
+    def to(self, device: torch.device) -> CaptionBatch:
+        """The same on a device."""
+
+        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            text=self.text.to(device),
+            image_B=self.image_B.to(device),
+            language_B=self.language_B.to(device),
+            patches_BPV=move(self.patches_BPV),
+            pooled_BV=move(self.pooled_BV),
+            other=None if self.other is None else self.other.to(device),
+            bank_KV=move(self.bank_KV),
+        )
+
+
+PREFIXED = ("ar_caption", "mlm_caption", "itm")
+"""Objectives for which the image stands before the text."""
+
+
+class CaptionOrder:
+    """The batch of every step."""
+
+    def __init__(self, data: CaptionSet, encoded: Encoded, features: Features, asked: Captions, order: Order) -> None:
+        self.data, self.encoded, self.features, self.asked, self.order = data, encoded, features, asked, order
+        self.ids = [id for id, _ in data.pictures]
+        names = [one.name for one in asked.objectives]
+        self.names, shares = names, np.array([one.share for one in asked.objectives])
+        self.shares = shares / shares.sum()
+        self._noise: tuple[Array, Array] | None = None
+        self._by_image = np.argsort(data.image_of, kind="stable")
+        self._starts = np.searchsorted(data.image_of[self._by_image], np.arange(len(self.ids) + 1))
+
+    def batch(self, step: int, pad_id: int) -> CaptionBatch:
+        """The captions of this step, and what stands for their images."""
+        seed = self.order.seed
+        generator = np.random.default_rng(derived_seed("captions", seed, step))
+        objective = self.names[int(generator.choice(len(self.names), p=self.shares))]
+        examples = self.order.batch(step)
+        image_B = self.data.image_of[examples]
+        source = self.asked.image
+        absent = source in ("none", "null", "text")
+        shown_B = self._shown(image_B, examples, self.order.epoch_of(step))
+        before = objective in PREFIXED
+        compared, trained = objective in ("contrastive", "itm"), self.asked.tower_layers > 0
+        wants_patches = before or (compared and trained)
+        wants_pooled = objective == "imagine" or (compared and not trained)
+        bank = self.asked.negatives if objective == "contrastive" and self.asked.contrast == "softmax" else 0
+        return CaptionBatch(
+            objective=objective,
+            text=collate(self.encoded, examples, pad_id),
+            image_B=torch.from_numpy(image_B),
+            language_B=torch.from_numpy(self.data.language_of[examples]),
+            patches_BPV=None if absent or not wants_patches else self._patches(shown_B, generator),
+            pooled_BV=None if absent or not wants_pooled else self._pooled(shown_B, generator),
+            other=collate(self.encoded, self._others(examples, generator), pad_id) if source == "text" else None,
+            bank_KV=self._bank(image_B, bank, generator) if bank and not absent else None,
+            visual=0 if source == "none" or not before else self.features.num_tokens,
+        )
+
+    def _shown(self, image_B: Array, examples: Array, epoch: int) -> Array:
+        """The image that is shown for each caption."""
+        count = len(self.ids)
+        if self.asked.image == "shuffled_caption" and count > 1:
+            generator = np.random.default_rng(derived_seed("shuffled", self.order.seed, epoch))
+            away = generator.integers(1, count, len(self.data.captions))
+            shown_B: Array = (image_B + away[examples]) % count
+            return shown_B
+        return deranged(count, self.order.seed)[image_B] if self.asked.image == "shuffled_image" else image_B
+
+    def _patches(self, shown_B: Array, generator: np.random.Generator) -> torch.Tensor:
+        if self.asked.image == "noise":
+            shape = (len(shown_B), self.features.num_tokens, self.features.width)
+            return torch.from_numpy(self._drawn(shape, generator))
+        return torch.from_numpy(self.features.tokens([self.ids[at] for at in shown_B]))
+
+    def _pooled(self, shown_B: Array, generator: np.random.Generator) -> torch.Tensor:
+        if self.asked.image == "noise":
+            return torch.from_numpy(self._drawn((len(shown_B), self.features.width), generator))
+        return torch.from_numpy(self.features.pooled([self.ids[at] for at in shown_B]))
+
+    def _drawn(self, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+        if self._noise is None:
+            sample = self.ids[:: max(1, len(self.ids) // NOISE_IMAGES)]
+            known = self.features.tokens(sample).reshape(-1, self.features.width).astype(np.float64)
+            values, vectors = np.linalg.eigh(np.cov(known, rowvar=False).reshape(known.shape[1], known.shape[1]))
+            self._noise = known.mean(0), vectors * np.sqrt(values.clip(min=0))
+        mean, root = self._noise
+        return (mean + generator.standard_normal(shape) @ root.T).astype(np.float32)
+
+    def _others(self, examples: Array, generator: np.random.Generator) -> Array:
+        """Another caption of the same image for each (itself where there is no other)."""
+        return np.array([self._another(int(example), generator) for example in examples])
+
+    def _another(self, example: int, generator: np.random.Generator) -> int:
+        image = int(self.data.image_of[example])
+        siblings = self._by_image[self._starts[image] : self._starts[image + 1]]
+        siblings = siblings[siblings != example]
+        return int(siblings[int(generator.integers(len(siblings)))]) if len(siblings) else example
+
+    def _bank(self, image_B: Array, count: int, generator: np.random.Generator) -> torch.Tensor:
+        others = np.setdiff1d(np.arange(len(self.ids)), image_B)
+        drawn = generator.choice(others, min(count, len(others)), replace=False)
+        return torch.from_numpy(self.features.pooled([self.ids[at] for at in drawn]))
+
+
+def deranged(count: int, seed: int) -> Array:
+    """A fixed wrong image for every image: the next one in a seeded order."""
+    order = np.random.default_rng(derived_seed("wrong image", seed)).permutation(count)
+    wrong = np.empty(count, dtype=np.int64)
+    wrong[order] = np.roll(order, 1)
+    return wrong
+
+
+def held_out(data: CaptionSet, count: int) -> Array:
+    """A fixed sample of `count` captions, as evenly over the languages as they go."""
+    generator: Any = np.random.default_rng(derived_seed("held out", len(data.captions)))
+    queues = [generator.permutation(np.flatnonzero(data.language_of == code)) for code in range(len(data.languages))]
+    longest = max(len(queue) for queue in queues)
+    taken = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return np.sort(np.array(taken[:count]))

@@ -1,0 +1,93 @@
+"""Multi30k: Flickr30k's photographs described in English, German and French.
+
+    multi30k/data/task1/image_splits/val.txt    1018148011.jpg
+    multi30k/data/task1/raw/val.de.gz           Zwei Kinder tragen einen Drachen.
+    flickr30k/flickr30k-images/1018148011.jpg   (or multi30k/images/; for test_coco COCO's folders)
+
+Task 1: one English description of each photograph and its translations by people. Task 2: five English and five German
+descriptions of each, written independently of one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viaduct.rows import Captioned
+from viaduct.tasks.card import Files, Source, Task
+from viaduct.vision.caption_files import FLICKR30K, aligned_photos
+
+FOLDERS = ("multi30k/images", *FLICKR30K)
+"""Where the images are looked for: those of 2017 and 2018 are not Flickr30k's."""
+
+_SPLITS = {"train": 29_000, "dev": 1_014, "test": 1_000, "test_2017": 1_000, "test_2018": 1_071, "test_coco": 461}
+_WORDS = {
+    "train": "train",
+    "dev": "val",
+    "test": "test_2016_flickr",
+    "test_2017": "test_2017_flickr",
+    "test_2018": "test_2018_flickr",
+    "test_coco": "test_2017_mscoco",
+}
+_LICENCE = "non-commercial research use; images under Flickr's terms of use"
+
+
+def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
+    """Line i of the caption file, or of each of them, describes line i of the list of images."""
+    images = files["images"][0]
+    yield from aligned_photos(images, files["rows"], language, images.parents[4], FOLDERS)
+
+
+CARD = Task(
+    name="multi30k",
+    version=1,
+    title="Multi30k, translations",
+    kind="captioned",
+    languages=("en", "de", "fr"),
+    sources=(
+        Source(
+            "official",
+            {
+                "rows": "multi30k/data/task1/raw/{split}.{language}.gz",
+                "images": "multi30k/data/task1/image_splits/{split}.txt",
+            },
+            read,
+            _WORDS,
+        ),
+    ),
+    metric=None,
+    metrics=(),
+    trained_on=None,
+    expected={(language, split): rows for language in ("en", "de", "fr") for split, rows in _SPLITS.items()},
+    licence=_LICENCE,
+    citation="Elliott et al. 2016: Multi30K: Multilingual English-German Image Descriptions",
+    differs=(
+        "Czech is left out: it is not among our languages. test is the Flickr test set of 2016; the others are of 2017 "
+        "and 2018. Ids are Flickr's photo numbers, in test_coco COCO's."
+    ),
+)
+
+TASK2 = Task(
+    name="multi30k_task2",
+    version=1,
+    title="Multi30k, five descriptions each",
+    kind="captioned",
+    languages=("en", "de"),
+    sources=(
+        Source(
+            "official",
+            {
+                "rows": "multi30k/data/task2/raw/{split}.[1-5].{language}.gz",
+                "images": "multi30k/data/task2/image_splits/{split}_images.txt",
+            },
+            read,
+            {"train": "train", "dev": "val", "test": "test_2016"},
+        ),
+    ),
+    metric=None,
+    metrics=(),
+    trained_on=None,
+    expected={(language, split): _SPLITS[split] for language in ("en", "de") for split in ("train", "dev", "test")},
+    licence=_LICENCE,
+    citation="Elliott et al. 2016: Multi30K: Multilingual English-German Image Descriptions",
+    differs="Ids are Flickr's photo numbers, the same as in `multi30k`.",
+)

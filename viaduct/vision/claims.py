@@ -1,0 +1,163 @@
+"""Rules of the open questions about image stages, fixed before any run; every number comes from result rows.
+
+The primary contrast is the mean over the nine tasks of the mean over their languages without English. A run needs the
+controls beside the stage, and nine seeds: each seed draws both the stage and the fine-tuning anew, so nine are no less
+than three stage seeds with three fine-tuning seeds each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from viaduct.metrics.bootstrap import Estimate
+from viaduct.metrics.significance import MARGIN, equivalence, holm
+from viaduct.report.contrast import (
+    CONTROLS,
+    IMAGE_STAGES,
+    NONE,
+    TEXT_TASKS,
+    Evidence,
+    Finding,
+    UndecidedError,
+    basis,
+    difference,
+    everywhere,
+    require_real,
+    said,
+)
+from viaduct.serving.speed import FEWEST_ROUNDS, time_ratio, too_wide
+
+SEEDS = 9
+ALPHA = 0.05
+
+
+def raises_scores(evidence: Evidence) -> Finding:
+    """Q1: supported when a stage's difference from none is above 0 (after Holm over the kinds of stage); contradicted
+    when each is below 0 or within half a point of it."""
+    found = {role: _contrast(evidence, role, NONE) for role in _stages(evidence)}
+    why = f"{'; '.join(f'{role} less none: {said(one)}' for role, one in found.items())}; {basis(evidence)}"
+    if _above_zero(found):
+        return Finding("supported", why)
+    if all(_no_gain(one) for one in found.values()):
+        return Finding("contradicted", why)
+    raise UndecidedError(why)
+
+
+def because_of_images(evidence: Evidence) -> Finding:
+    """Q2: supported when a stage that raises the score (as in Q1) is above each of its three controls; contradicted
+    when every such stage is below one of them, or within half a point of one. Nothing is said of a stage that is not
+    shown to use its images, nor where a control of it is."""
+    risen = _above_zero({role: _contrast(evidence, role, NONE) for role in _stages(evidence)})
+    if not risen:
+        raise UndecidedError("no image stage is shown to raise the score, so there is no rise to explain")
+    words, explained, refuted = [], False, True
+    for role in risen:
+        found = {control: _contrast(evidence, role, f"{role}_{control}") for control in CONTROLS}
+        words += [f"{role} less {control.replace('_', ' ')}: {said(one)}" for control, one in found.items()]
+        explained = explained or all(one.low > 0 for one in found.values())
+        refuted = refuted and any(_no_gain(one) for one in found.values())
+    why = f"{'; '.join(words)}; {basis(evidence)}"
+    if doubt := _doubts(evidence, risen):
+        raise UndecidedError(f"{doubt}; {why}")
+    if explained:
+        return Finding("supported", why)
+    if refuted:
+        return Finding("contradicted", why)
+    raise UndecidedError(why)
+
+
+def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
+    """Why these stages' scores say nothing about images, in words; "" where they may."""
+    for role in stages:
+        arm = evidence.need(role)
+        if not evidence.image_used.get(arm, True):
+            return f"{arm} is not shown to use its images"
+        for control in CONTROLS:
+            other = evidence.need(f"{role}_{control}")
+            if evidence.image_used.get(other, False):
+                return f"{other} uses images that it should know nothing of"
+    return ""
+
+
+def unchanged_inference(evidence: Evidence) -> Finding:
+    """Q3: same weights' names and shapes, parameters and operations, and a ratio of times whose 95 % interval holds 1
+    and reaches no further than 5 % from it."""
+    require_real(evidence)
+    measured = {one.arm: one for one in evidence.inference}
+    none = evidence.need(NONE)
+    arms = [arm for role in IMAGE_STAGES if (arm := evidence.arm(role)) is not None]
+    lacking = [arm for arm in (none, *arms) if arm not in measured]
+    if not arms or lacking:
+        raise UndecidedError(f"inference was not measured for {lacking[0] if lacking else 'any image stage'}")
+    plain = measured[none]
+    words, differs, wide = [], False, False
+    for arm in arms:
+        one = measured[arm]
+        if (one.keys, one.parameters, one.flops) != (plain.keys, plain.parameters, plain.flops):
+            what = f"{one.parameters:,} parameters and {one.flops:.4g} operations, {plain.parameters:,} and "
+            other = " and other weights" if one.keys != plain.keys else ""
+            return Finding("contradicted", f"{arm} has {what}{plain.flops:.4g} without it{other}")
+        ratio = time_ratio(one, len(arms))
+        if ratio is None:
+            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds: {FEWEST_ROUNDS} paired ones are due")
+        between = f"{ratio.low:.3f} to {ratio.high:.3f}"
+        words.append(f"{arm}: the same weights' names, shapes and operations, {between} times the time")
+        differs = differs or not ratio.low <= 1 <= ratio.high
+        wide = wide or too_wide(ratio)
+    why = "; ".join(words)
+    if differs:
+        return Finding("contradicted", why)
+    if wide:
+        raise UndecidedError(f"{why}: too wide to tell")
+    return Finding("supported", why)
+
+
+def with_text(evidence: Evidence) -> Finding:
+    """Q4: supported when a stage with text training is above the text training alone (adds), or the stage alone is
+    shown to be less than half a point below it (replaces), each after Holm; contradicted when nothing adds and every
+    stage alone is below."""
+    _stages(evidence)
+    adds, replaces = {}, {}
+    for stage in IMAGE_STAGES:
+        for text in TEXT_TASKS:
+            if evidence.arm(text) is not None and evidence.arm(f"{stage}+{text}") is not None:
+                adds[f"{stage}+{text} less {text}"] = _contrast(evidence, f"{stage}+{text}", text)
+                if evidence.arm(stage) is not None:
+                    replaces[f"{stage} less {text}"] = _contrast(evidence, stage, text)
+    if not adds:
+        raise UndecidedError("no arm joins an image stage and a text task that also has an arm of its own")
+    why = f"{'; '.join(f'{name}: {said(one)}' for name, one in (adds | replaces).items())}; {basis(evidence)}"
+    replaced = holm({name: one.p_above(-MARGIN) for name, one in replaces.items()})
+    ways = ["adds"] if _above_zero(adds) else []
+    ways += ["replaces"] if any(p_value < ALPHA for p_value in replaced.values()) else []
+    if ways:
+        return Finding("supported", f"it {' and '.join(ways)}: {why}")
+    if all(_no_gain(one) for one in adds.values()) and all(one.high < 0 for one in replaces.values()):
+        return Finding("contradicted", why)
+    raise UndecidedError(why)
+
+
+def _stages(evidence: Evidence) -> list[str]:
+    """Roles of the image stages that have an arm and all their controls."""
+    stages = [role for role in IMAGE_STAGES if evidence.arm(role) is not None]
+    if not stages:
+        raise UndecidedError("no arm trains on captions with their images")
+    for role in stages:
+        for control in CONTROLS:
+            evidence.need(f"{role}_{control}")
+    return stages
+
+
+def _contrast(evidence: Evidence, role: str, other: str) -> Estimate:
+    pair = (everywhere(evidence.need(role)), everywhere(evidence.need(other)))
+    return difference(evidence, [pair], seeds=SEEDS, english=False)
+
+
+def _above_zero(found: Mapping[str, Estimate]) -> list[str]:
+    """Names of the differences above 0, after Holm."""
+    corrected = holm({name: one.p_value for name, one in found.items()})
+    return [name for name, one in found.items() if one.mean > 0 and corrected[name] < ALPHA]
+
+
+def _no_gain(found: Estimate) -> bool:
+    return found.high < 0 or equivalence(found).equivalent

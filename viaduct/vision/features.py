@@ -1,0 +1,287 @@
+"""Features of pictures, computed once by a frozen tower and memory-mapped afterwards.
+
+A picture is known by its pixels: the same one in two datasets or under two names is computed once. Finished shards
+stay when a process is killed (see `viaduct.vision.shards`), and another tower, or the same with other settings, has
+another key and so another folder.
+
+Shape letters: N pictures asked for, P tokens, D width of the tower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from viaduct.errors import DataError, UsageError
+from viaduct.rows import Picture
+from viaduct.runs.stage import Progress
+from viaduct.vision.shards import Array, Shards
+
+SHARD_BYTES = 2**28
+"""A shard is finished when its tokens take so much, or after `SHARD_SECONDS`: at most that is lost by a kill."""
+SHARD_SECONDS = 300.0
+NARROWEST = 100
+"""Images more than so many times as long as wide are damaged: scaling their short side would need any memory."""
+NAMED = 5
+"""Damaged images that an error names."""
+
+_Opened = tuple[Picture, Image.Image | DataError]
+
+Opener = Callable[[Picture], Image.Image]
+"""The RGB image of a picture; raises DataError when it cannot be had. Called from one thread at a time."""
+
+
+class ImageTower(Protocol):
+    """What is needed of `viaduct.vision.towers.Tower`."""
+
+    @property
+    def key(self) -> str:
+        """Names everything that decides the features."""
+
+    @property
+    def tokens(self) -> int:
+        """P."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+
+    def encode(self, images: Sequence[Image.Image]) -> tuple[Array, Array]:
+        """tokens_NPD float16 and vector_ND float32."""
+
+
+class Features:
+    """The features of some pictures, in the order in which they were given; see `build_features`."""
+
+    def __init__(self, shards: Shards, at: Mapping[str, tuple[int, int]], missing: Mapping[str, str]) -> None:
+        self.ids = tuple(at)
+        self.missing = dict(missing)
+        """Id -> why it has no features; empty unless damaged images were skipped."""
+        self.num_tokens, self.width = shards.num_tokens, shards.width
+        self._shards = shards
+        self._index = {picture: position for position, picture in enumerate(at)}
+        self._where = np.array(list(at.values()), dtype=np.int64).reshape(len(at), 2)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, picture: object) -> bool:
+        return picture in self._index
+
+    def index(self, ids: Iterable[str]) -> Array:
+        """(N,) int64: the positions of these pictures in `ids`. Raises DataError for one that has no features."""
+        try:
+            return np.fromiter((self._index[picture] for picture in ids), dtype=np.int64)
+        except KeyError as error:
+            picture = str(error.args[0])
+            why = self.missing.get(picture, "it is not among the pictures that were asked for")
+            raise DataError(f"the picture '{picture}' has no features: {why}") from error
+
+    def tokens(self, wanted: Sequence[str] | Array) -> Array:
+        """tokens_NPD float16 of these ids, or of these positions in `ids`, in this order; repeats are fine."""
+        return self._gather(self._shards.tokens, wanted, (self.num_tokens, self.width), np.float16)
+
+    def pooled(self, wanted: Sequence[str] | Array) -> Array:
+        """vector_ND float32 of these ids or positions, as `tokens`."""
+        return self._gather(self._shards.vectors, wanted, (self.width,), np.float32)
+
+    def _gather(
+        self, parts: Mapping[int, Array], wanted: Sequence[str] | Array, shape: tuple[int, ...], dtype: type
+    ) -> Array:
+        at = wanted if isinstance(wanted, np.ndarray) else self.index(wanted)
+        found: Array = np.empty((len(at), *shape), dtype)
+        where = self._where[at]
+        order = np.lexsort((where[:, 1], where[:, 0]))  # a disk reads forward
+        for position, number, row in zip(order.tolist(), *where[order].T.tolist(), strict=True):
+            found[position] = parts[number][row]
+        return found
+
+    def verify(self) -> None:
+        """Nothing. Raises DataError, with what to remove, when a file is not what was written. Reads all of it."""
+        self._shards.verify(set(self._where[:, 0].tolist()))
+
+
+def build_features(
+    pictures: Sequence[tuple[str, Picture]],
+    tower: ImageTower,
+    cache: Path,
+    *,
+    opener: Opener,
+    batch: int,
+    progress: Progress,
+    skip_damaged: bool,
+) -> Features:
+    """The features of these pictures (id, where its image is), computed unless they are in `cache`.
+
+    An id may come twice with the same picture. Several processes may build at once: one computes a shard while the
+    others wait, and none computes what another has. Raises DataError that counts and names the images that cannot be
+    read, after all others are computed; with `skip_damaged` they are in `missing` instead. Raises UsageError for an id
+    with two pictures, and DataError for a damaged shard.
+    """
+    wanted: dict[str, Picture] = {}
+    for name, picture in pictures:
+        if wanted.setdefault(name, picture) != picture:
+            raise UsageError(f"the id '{name}' has two pictures: {wanted[name].path} and {picture.path}")
+    build = _Build(
+        Shards(cache / "features" / tower.key, tower.key, tower.tokens, tower.width), tower, opener, progress
+    )
+    build.run(dict.fromkeys(wanted.values()), batch)
+    missing = {name: build.damaged[picture] for name, picture in wanted.items() if picture in build.damaged}
+    if missing and not skip_damaged:
+        raise _unreadable(missing, len(wanted))
+    at = {name: build.where(picture) for name, picture in wanted.items() if name not in missing}
+    return Features(build.shards, at, missing)
+
+
+def _unreadable(missing: Mapping[str, str], total: int) -> DataError:
+    named = "".join(f"\n    {name}: {why}" for name, why in list(missing.items())[:NAMED])
+    more = f"\n    and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
+    return DataError(
+        f"{len(missing):,} of {total:,} images cannot be read:{named}{more}",
+        fix="mend or replace these files, or leave the images out (skip_damaged); the others are not computed again",
+    )
+
+
+class _Build:
+    """One run over pictures: opens what is not known, computes what is new, and shelves it."""
+
+    def __init__(self, shards: Shards, tower: ImageTower, opener: Opener, progress: Progress) -> None:
+        self.shards, self.tower, self.opener, self.progress = shards, tower, opener, progress
+        self.places: dict[Picture, bytes] = {}
+        self.contents: dict[Picture, bytes] = {}
+        """Of the pictures opened here."""
+        self.damaged: dict[Picture, str] = {}
+        self.done = self.total = 0
+
+    def run(self, pictures: Collection[Picture], batch: int) -> None:
+        """Afterwards every picture has features or is in `damaged`."""
+        self.places, self.total = _places(pictures), len(pictures)
+        todo = [picture for picture in pictures if not self._is_known(picture)]
+        self.done = self.total - len(todo)
+        opened = self._opened(todo, batch)
+        more = bool(todo)
+        while more:
+            with self.shards.locked(lambda: self._tell("waiting for another process that computes features")):
+                more = self._shard(opened)
+        self._tell("features")
+
+    def where(self, picture: Picture) -> tuple[int, int]:
+        """(shard, row) of a picture that is not damaged."""
+        return self.shards.rows[self._content(picture)]
+
+    def _content(self, picture: Picture) -> bytes:
+        """b"" while it is not known."""
+        return self.contents.get(picture) or self.shards.places.get(self.places[picture], b"")
+
+    def _is_known(self, picture: Picture) -> bool:
+        return self._content(picture) in self.shards.rows
+
+    def _tell(self, what: str) -> None:
+        self.progress(self.done, self.total, f"{what}, {self.done:,} of {self.total:,} images")
+
+    def _shard(self, opened: Iterator[list[_Opened]]) -> bool:
+        """Whether more is to come after one shard has been computed and written."""
+        started, row_bytes = time.monotonic(), 2 * self.tower.tokens * self.tower.width
+        new: dict[bytes, None] = {}
+        tokens, vectors = [], []
+        places: dict[bytes, bytes] = {}
+        more = False
+        for group in opened:
+            fresh = {content: image for content, image in self._sort(group, places) if content not in new}
+            if fresh:
+                tokens_NPD, vector_ND = self.tower.encode(list(fresh.values()))
+                tokens.append(tokens_NPD)
+                vectors.append(vector_ND)
+                new.update(dict.fromkeys(fresh))
+            self.done += len(group)
+            self._tell("features")
+            more = len(new) * row_bytes >= SHARD_BYTES or time.monotonic() - started >= SHARD_SECONDS
+            if more:
+                break
+        if new:
+            self.shards.add(list(new), np.concatenate(tokens), np.concatenate(vectors))
+        self.shards.remember(places)
+        return more
+
+    def _sort(self, group: Iterable[_Opened], places: dict[bytes, bytes]) -> Iterator[tuple[bytes, Image.Image]]:
+        """(content, image) of those without features; notes the damaged ones, and in `places` where the others are."""
+        for picture, image in group:
+            if isinstance(image, DataError):
+                self.damaged[picture] = str(image).partition("\n")[0]
+                continue
+            content = self.contents[picture] = digest(image)
+            place = self.places[picture]
+            if place and self.shards.places.get(place) != content:
+                places[place] = content
+            if content not in self.shards.rows:
+                yield content, image
+
+    def _opened(self, pictures: Iterable[Picture], batch: int) -> Iterator[list[_Opened]]:
+        """The images of pictures in groups of `batch`; the next group is opened while the last one is computed."""
+        with ThreadPoolExecutor(1) as ahead:
+            coming: Future[list[_Opened]] | None = None
+            for group in self._groups(pictures, batch):
+                following = ahead.submit(self._open, group)
+                if coming is not None:
+                    yield coming.result()
+                coming = following
+            if coming is not None:
+                yield coming.result()
+
+    def _groups(self, pictures: Iterable[Picture], batch: int) -> Iterator[list[Picture]]:
+        """Leaves out what another process has computed meanwhile."""
+        group: list[Picture] = []
+        for picture in pictures:
+            if self._is_known(picture):
+                self.done += 1
+                continue
+            group.append(picture)
+            if len(group) == batch:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _open(self, group: Iterable[Picture]) -> list[_Opened]:
+        found: list[_Opened] = []
+        for picture in group:
+            try:
+                image = self.opener(picture)
+                if max(image.size) > NARROWEST * min(image.size):
+                    raise DataError(f"{image.width} x {image.height} pixels are too narrow", path=Path(picture.path))
+                found.append((picture, image))
+            except DataError as error:
+                found.append((picture, error))
+        return found
+
+
+def digest(image: Image.Image) -> bytes:
+    """SHA-256 of the pixels and their arrangement."""
+    return hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode() + image.tobytes()).digest()
+
+
+def _places(pictures: Iterable[Picture]) -> dict[Picture, bytes]:
+    """SHA-256 of where each picture is and of its file's size and time; b"" when there is no such file."""
+    files: dict[str, str] = {}
+    places: dict[Picture, bytes] = {}
+    for picture in pictures:
+        if picture.path not in files:
+            files[picture.path] = _state(Path(picture.path))
+        state = files[picture.path]
+        places[picture] = hashlib.sha256(repr((state, picture.member)).encode()).digest() if state else b""
+    return places
+
+
+def _state(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}"

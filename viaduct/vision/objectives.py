@@ -1,0 +1,177 @@
+"""Losses of images and captions, in nats, each a mean over what it predicts.
+
+Shape letters: B captions, P visual tokens, L text tokens, M predicted tokens, D, V, E widths of the encoder, of the
+features and of the common space, N images of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid
+
+from viaduct.models.joint import IMAGINE, MATCH, JointModel
+from viaduct.models.numerics import products_in
+from viaduct.runs.spec import Captions
+from viaduct.training.masking import Masking
+from viaduct.vision.captioning import CaptionBatch
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the losses need to know beside model and batch."""
+
+    captions: Captions
+    masking: Masking
+    special_V: torch.Tensor
+    """(vocabulary,) bool: tokens that are not pooled."""
+
+    def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """The mean loss of the batch's objective. Masks are drawn first, so that arms with other images share them."""
+        return _LOSSES[batch.objective](self, model, batch)
+
+
+def prefix(asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
+    """(B, P, D): what stands before the texts; P is 0 in arms without images.
+
+    A batch that should have images and has none gets the null image; in training some captions lose theirs.
+    """
+    captions = len(batch.image_B)
+    if asking.captions.image in ("none", "text"):
+        return model.words_VD.new_zeros(captions, 0, model.words_VD.shape[1])
+    if batch.patches_BPV is None:
+        return model.visual.nothing(captions)
+    dropped_B = None
+    if train and asking.captions.null_share:
+        dropped_B = torch.rand(captions).to(batch.image_B.device) < asking.captions.null_share
+    prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
+    return prefix_BPD
+
+
+def ar_caption(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """Every token of the caption, its end included, from the image, the language and the tokens before it."""
+    hidden_BLD, targets_BL, real_BL = written(asking, model, batch, train=True)
+    summed = model.language(
+        hidden_BLD[real_BL], model.words_VD, targets_BL[real_BL], smoothing=asking.captions.label_smoothing
+    )
+    loss: torch.Tensor = summed / real_BL.sum()
+    return loss
+
+
+def written(
+    asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(states that predict tokens 1 .. L - 1, those tokens, which of them are real): the language slot comes first."""
+    slot_B1D = model.visual.slot(batch.language_B)[:, None]
+    before_BPD = torch.cat([slot_B1D, prefix(asking, model, batch, train=train)], dim=1)
+    targets_BL = batch.text.ids_BL[:, 1:]
+    real_BL = torch.ones_like(targets_BL, dtype=torch.bool) if batch.text.mask_BL is None else batch.text.mask_BL[:, 1:]
+    return model.foreseen(batch.text, before_BPD), targets_BL, real_BL
+
+
+def mlm_caption(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """Masked words from the image and the other words."""
+    hidden_MD, targets_M, _ = filled(asking, model, batch, train=True)
+    loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, len(targets_M))
+    return loss
+
+
+def filled(
+    asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
+    text, place = batch.text, batch.image_B.device
+    masked_BL, chosen_BL = asking.masking(text.ids_BL.cpu(), None if text.mask_BL is None else text.mask_BL.cpu())
+    chosen_BL = chosen_BL.to(place)
+    hidden_BLD = model.states(replace(text, ids_BL=masked_BL.to(place)), prefix(asking, model, batch, train=train))
+    return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
+
+
+def contrastive(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all right."""
+    texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
+    images_BE = _image_side(asking, model, batch)
+    same_BB = batch.image_B[:, None] == batch.image_B[None, :]
+    logits_BB = _likeness(model, texts_BE, images_BE)
+    if asking.captions.contrast == "sigmoid":
+        signs_BB = torch.where(same_BB, 1.0, -1.0)
+        return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
+    to_text = _several_right(logits_BB.T, same_BB)
+    if batch.bank_KV is not None:
+        further_BK = _likeness(model, texts_BE, model.space.of_image(batch.bank_KV))
+        logits_BB = torch.cat([logits_BB, further_BK], dim=1)
+        same_BB = torch.nn.functional.pad(same_BB, (0, further_BK.shape[1]), value=False)
+    return (_several_right(logits_BB, same_BB) + to_text) / 2
+
+
+def _likeness(model: JointModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
+    """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
+    with products_in("fp32", texts_BE.device):
+        return model.space.scale * texts_BE.float() @ others_NE.float().T
+
+
+def _several_right(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy where several answers are right, each with the same share."""
+    shares_BN = right_BN.float() / right_BN.sum(1, keepdim=True)
+    return cross_entropy(logits_BN, shares_BN)
+
+
+def _image_side(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where captions
+    stand for images; one for all without. Of a trained tower's tokens the largest values count: what is anywhere in
+    the image is then in its vector, where a mean would drown it in background."""
+    if batch.other is not None:
+        return model.space.of_text(model.pooled(batch.other, asking.special_V))
+    if asking.captions.tower_layers:
+        return model.space.of_image(prefix(asking, model, batch, train=False).amax(1))
+    if batch.pooled_BV is not None:
+        return model.space.of_image(batch.pooled_BV)
+    return model.space.of_image(model.space.image.weight.new_ones(len(batch.image_B), model.space.image.in_features))
+
+
+def imagine(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """1 - cosine of the image's vector and the one predicted from the caption (Imagination, arXiv 1705.04350)."""
+    guessed_BV = model.head[IMAGINE](model.pooled(batch.text, asking.special_V))
+    wanted_BV = torch.ones_like(guessed_BV) if batch.pooled_BV is None else batch.pooled_BV.float()
+    return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
+
+
+def itm(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
+    arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all alike."""
+    images_BPD = prefix(asking, model, batch, train=True)
+    wrong_image_B, wrong_text_B = _hard(asking, model, batch)
+    own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
+    pairs = ((own_B, own_B, 1), (own_B, wrong_image_B, 0), (wrong_text_B, own_B, 0))
+    losses = []
+    for text_B, image_B, answer in pairs:
+        mask_BL = None if batch.text.mask_BL is None else batch.text.mask_BL[text_B]
+        text = replace(batch.text, ids_BL=batch.text.ids_BL[text_B], mask_BL=mask_BL)
+        logits_B2 = model.head[MATCH](model.states(text, images_BPD[image_B])[:, 0])
+        losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
+    return torch.stack(losses).mean()
+
+
+def _hard(asking: Asking, model: JointModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no other."""
+    same_BB = batch.image_B[:, None] == batch.image_B[None, :]
+    logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
+    if "contrastive" in (one.name for one in asking.captions.objectives):
+        with torch.no_grad():
+            texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
+            logits_BB = _likeness(model, texts_BE, _image_side(asking, model, batch))
+    logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
+    alone_B = same_BB.all(1)
+    logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
+    return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
+
+
+_LOSSES: dict[str, Callable[[Asking, JointModel, CaptionBatch], torch.Tensor]] = {
+    "ar_caption": ar_caption,
+    "mlm_caption": mlm_caption,
+    "contrastive": contrastive,
+    "itm": itm,
+    "imagine": imagine,
+}
