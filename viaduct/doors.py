@@ -1,0 +1,112 @@
+"""The six doors through which rooms, and other people's packages, plug into the core; the one list of rooms is here.
+
+A room is a module with a `ROOM`. What it offers is named as "module:NAME" and imported when its door is first asked,
+so that `viaduct --help` loads no room's code. An installed package offers a `Room` of its own through an entry point
+of the group `viaduct.plugins`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, Protocol, TypeVar
+
+from viaduct.errors import UsageError
+
+ROOMS = (
+    "viaduct.training.room",
+    "viaduct.inference.room",
+    "viaduct.vision.room",
+    "viaduct.serving.room",
+    "viaduct.miniature.room",
+)
+"""Modules with a `ROOM`, in the order in which what they offer is listed."""
+
+ENTRY_POINTS = "viaduct.plugins"
+
+Door = Literal["row_kinds", "cards", "stage_kinds", "sections", "fields", "commands"]
+
+
+class Named(Protocol):
+    """Anything that comes through a door."""
+
+    @property
+    def name(self) -> str:
+        """Unique among what the door offers."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one room or package adds, each as the object itself or as "module:NAME"."""
+
+    name: str
+    row_kinds: tuple[str | Named, ...] = ()
+    """`viaduct.tasks.kind.RowKind`"""
+    cards: tuple[str | Named, ...] = ()
+    """`viaduct.tasks.card.Task`"""
+    stage_kinds: tuple[str | Named, ...] = ()
+    """`viaduct.runs.stage.StageKind`"""
+    sections: tuple[str | Named, ...] = ()
+    """`viaduct.report.section.Section`"""
+    fields: tuple[str | Named, ...] = ()
+    """`viaduct.runs.field.RecipeField`"""
+    commands: tuple[str | Named, ...] = ()
+    """`viaduct.command.Command`"""
+
+
+Offered = TypeVar("Offered")
+
+
+@cache
+def rooms() -> tuple[Room, ...]:
+    """The built-in rooms, then those of installed packages in the order of their entry points' names.
+
+    Raises UsageError for a package whose entry point cannot be loaded or is no `Room`.
+    """
+    found = [_loaded(f"{module}:ROOM", "viaduct") for module in ROOMS]
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        found.append(_loaded(point.value, point.name))
+    for room in found:
+        if not isinstance(room, Room):
+            raise UsageError(f"a plug-in gives a {type(room).__name__}, not a viaduct.doors.Room")
+    return tuple(room for room in found if isinstance(room, Room))
+
+
+@cache
+def _offered(door: Door) -> Mapping[str, object]:
+    found: dict[str, object] = {}
+    owner: dict[str, str] = {}
+    for room in rooms():
+        for given in getattr(room, door):
+            one = _loaded(given, room.name) if isinstance(given, str) else given
+            if one.name in found:
+                raise UsageError(
+                    f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",
+                    fix="uninstall one of the two packages, or rename what it offers",
+                )
+            found[one.name], owner[one.name] = one, room.name
+    return found
+
+
+def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
+    """Name -> what all rooms offer through this door, in the order of the rooms.
+
+    Raises UsageError for a name that is offered twice, and for an object that is no `kind`.
+    """
+    found: dict[str, Offered] = {}
+    for name, one in _offered(door).items():
+        if not isinstance(one, kind):
+            raise UsageError(f"'{name}' comes through the door {door} and is a {type(one).__name__}, no {kind.__name__}")
+        found[name] = one
+    return found
+
+
+def _loaded(reference: str, room: str) -> object:
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it") from error
