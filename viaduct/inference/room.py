@@ -1,0 +1,5 @@
+"""What inference plugs into the core."""
+
+from viaduct.doors import Room
+
+ROOM = Room("inference")

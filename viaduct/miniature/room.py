@@ -1,0 +1,5 @@
+"""What the generated world plugs into the core."""
+
+from viaduct.doors import Room
+
+ROOM = Room("miniature")

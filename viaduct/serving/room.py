@@ -1,0 +1,5 @@
+"""Serving: engines, export, smaller models, and what a model costs."""
+
+from viaduct.doors import Room
+
+ROOM = Room("serving")

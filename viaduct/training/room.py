@@ -1,0 +1,5 @@
+"""What training plugs into the core."""
+
+from viaduct.doors import Room
+
+ROOM = Room("training")
