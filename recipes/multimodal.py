@@ -20,7 +20,8 @@ left out where they are not there. Stage settings: 10,000 steps of about 256 cap
 16,000 replayed tokens beside each.
 """
 
-from viaduct.runs.evaluation import XTREME, target
+from viaduct.results.xtreme import TARGETS
+from viaduct.runs.evaluation import target
 from viaduct.runs.spec import Captions, ImageSource, Intermediate, Measure, Objective, Recipe, Replay, Training
 
 SIGLIP = "towers/siglip2-base-patch16-256"
@@ -98,7 +99,7 @@ def recipe() -> Recipe:
             text_task("mnli", ("mnli",), 256),
             text_task("squad", ("squad",), 384),
         ),
-        targets=tuple(target(task, width=1024, layers=24) for task in XTREME),
+        targets=tuple(target(task, width=1024, layers=24) for task in TARGETS),
         seeds=tuple(range(1, 10)),
         measure=Measure(rows=100, round_rows=8),
     )

@@ -23,7 +23,8 @@ From memory, and so not for certain the paper's: tasks are drawn in proportion t
 most; every step has one of masked LM beside it; the translations are German, Russian and Swahili.
 """
 
-from viaduct.runs.evaluation import XTREME, target
+from viaduct.results.xtreme import TARGETS
+from viaduct.runs.evaluation import target
 from viaduct.runs.spec import Intermediate, Measure, Mixture, Recipe, Replay, Training
 
 REVISION = "c23d21b0620b635a76227c604d44e43a9f0ee389"
@@ -105,7 +106,7 @@ def recipe() -> Recipe:
             # as many steps as in English: one epoch over three languages
             Intermediate(name="mnli_translated", tasks=("mnli",), training=training("mnli", 1.0), languages=TRANSLATED),
         ),
-        targets=tuple(_strict(name) for name in XTREME),
+        targets=tuple(_strict(name) for name in TARGETS),
         seeds=(1, 2, 3),
         measure=Measure(rows=100, round_rows=8),
         compare=(

@@ -134,12 +134,13 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
     """Train an encoder on each English training set with published settings, and evaluate it in every language."""
-    from viaduct.runs.evaluation import XTREME, evaluation
+    from viaduct.results.xtreme import TARGETS
+    from viaduct.runs.evaluation import evaluation
     from viaduct.runs.recipes import apply, load_recipe
 
     recipe = evaluation(
         encoder,
-        tasks=XTREME if tasks == "xtreme" else tuple(tasks.split(",")),
+        tasks=TARGETS if tasks == "xtreme" else tuple(tasks.split(",")),
         revision=revision,
         seeds=_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,

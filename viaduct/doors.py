@@ -99,7 +99,9 @@ def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
     found: dict[str, Offered] = {}
     for name, one in _offered(door).items():
         if not isinstance(one, kind):
-            raise UsageError(f"'{name}' comes through the door {door} and is a {type(one).__name__}, no {kind.__name__}")
+            raise UsageError(
+                f"'{name}' comes through the door {door} and is a {type(one).__name__}, no {kind.__name__}"
+            )
         found[name] = one
     return found
 
@@ -109,4 +111,6 @@ def _loaded(reference: str, room: str) -> object:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it") from error
+        raise UsageError(
+            f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it"
+        ) from error

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from viaduct.errors import unknown
 
+ENGLISH = "en"
+
 
 @dataclass(frozen=True, slots=True)
 class Language:

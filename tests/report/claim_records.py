@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from viaduct.languages import LANGUAGES
 from viaduct.report.claims import ClaimLine, section
-from viaduct.report.contrast import NINE, TEXT_TASKS
 from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
 
@@ -22,9 +22,9 @@ def cards() -> tuple[Task, ...]:
     words = {"squad2": "questions about Wikipedia", "hellaswag": "video captions and WikiHow"}
     made = (
         replace(card_of("xnli"), name=name, kind=kind, languages=("en",), title=words.get(name, name), differs="")
-        for name, kind in zip(TEXT_TASKS, KINDS, strict=True)
+        for name, kind in zip(INTERMEDIATES, KINDS, strict=True)
     )
-    return (*map(card_of, NINE), *made)
+    return (*map(card_of, TARGETS), *made)
 
 
 def about(
@@ -34,7 +34,7 @@ def about(
     encoder: str = "FacebookAI--xlm-roberta-large",
     details: Mapping[str, str] | None = None,
     miniature: bool = False,
-    tasks: Sequence[str] = NINE,
+    tasks: Sequence[str] = TARGETS,
     data: Mapping[str, int] | None = None,
     settings: Mapping[str, str] | None = None,
     substituted: str | None = None,

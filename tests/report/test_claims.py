@@ -11,8 +11,9 @@ from report_records import make_run
 
 from viaduct.errors import UsageError
 from viaduct.report import claims
-from viaduct.report.contrast import CONTROLS, NINE, ROLES, TEXT_TASKS
+from viaduct.report.evidence import CONTROLS, ROLES
 from viaduct.report.page import write
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.serving.speed import MeasuredInference
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
@@ -85,7 +86,7 @@ def test_a_question_counts_the_mean_of_f1_and_exact_match_and_a_task_counts_once
         ({"encoder": "xlmr-base", "details": {"layers": "12"}}, "this run is of xlmr-base"),
         ({"miniature": True}, "generated"),
         ({"substituted": "xnli"}, "stand in for xnli test"),
-        ({"tasks": NINE[:-1]}, "none has no result on tatoeba|mnli has no result on tatoeba"),
+        ({"tasks": TARGETS[:-1]}, "none has no result on tatoeba|mnli has no result on tatoeba"),
     ],
 )
 def test_parts_of_a_run_decide_nothing(change, words):
@@ -163,7 +164,7 @@ def best_run(gains, *, english_dev=None):
     """A run of two arms on all targets, and their dev scores."""
     run = about(["none", "mnli", "squad2"])
     rows = results(run, gains)
-    trained = {card.trained_on or card.name for card in cards() if card.name in NINE} - {"tatoeba"}
+    trained = {card.trained_on or card.name for card in cards() if card.name in TARGETS} - {"tatoeba"}
     dev = [
         row.model_copy(
             update={"task": task, "split": "dev", "value": 0.5 + (english_dev or {}).get((row.arm, task), 0)}
@@ -177,7 +178,7 @@ def best_run(gains, *, english_dev=None):
 
 def test_c12_best_per_target():
     pairs = ("xnli", "pawsx", "udpos", "panx")
-    gains = {"mnli": dict.fromkeys(pairs, 0.054), "squad2": {task: 0.054 for task in NINE if task not in pairs}}
+    gains = {"mnli": dict.fromkeys(pairs, 0.054), "squad2": {task: 0.054 for task in TARGETS if task not in pairs}}
     better = {("mnli", name): 0.1 for name in ("mnli", "pawsx", "udpos", "panx")}
     better |= {("squad2", name): 0.1 for name in ("squad", "tydiqa", "bucc")}
     run, rows, dev = best_run(gains, english_dev=better)
@@ -315,7 +316,7 @@ def test_roles_are_checked():
 
 def test_every_role_is_described():
     assert {"none", "replay", "all_nine", "caption_null_image", "contrastive+squad", "mnli_translated"} <= ROLES.keys()
-    assert set(TEXT_TASKS) <= ROLES.keys() and all(ROLES.values())
+    assert set(INTERMEDIATES) <= ROLES.keys() and all(ROLES.values())
 
 
 # the page

@@ -13,8 +13,8 @@ import pytest
 
 from viaduct import cli, tables
 from viaduct.errors import ViaductError
-from viaduct.results import submission
-from viaduct.results.submission import FOLDERS, score_file, score_folder
+from viaduct.results.submission import score_file, score_folder
+from viaduct.results.xtreme import FOLDERS
 
 BY_NAME = {folder.name: folder for folder in FOLDERS}
 
@@ -295,7 +295,7 @@ def test_folders_and_files_of_no_task_are_named(small: Path) -> None:
 
 
 def test_the_nine_tasks_have_the_languages_of_xtreme() -> None:
-    assert {folder.name: len(folder.languages) for folder in submission.FOLDERS} == {
+    assert {folder.name: len(folder.languages) for folder in FOLDERS} == {
         "xnli": 15,
         "pawsx": 7,
         "udpos": 33,

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from viaduct import cli
 from viaduct.errors import UsageError
 from viaduct.miniature import world
-from viaduct.runs.evaluation import XTREME, evaluation
+from viaduct.results.xtreme import TARGETS
+from viaduct.runs.evaluation import evaluation
 from viaduct.runs.spec import Substitution
 
 
@@ -23,7 +24,7 @@ def model(folder: Path, **config: int) -> str:
 def test_settings_follow_the_size_of_the_encoder(tmp_path: Path) -> None:
     base = evaluation(model(tmp_path / "base", hidden_size=768, num_hidden_layers=12))
     large = evaluation(model(tmp_path / "large", hidden_size=1024, num_hidden_layers=24))
-    assert [target.task for target in base.targets] == list(XTREME)
+    assert [target.task for target in base.targets] == list(TARGETS)
     by_task = {name: {one.task: one for one in recipe.targets} for name, recipe in (("b", base), ("l", large))}
     assert (by_task["b"]["xnli"].training.learning_rate, by_task["b"]["xnli"].training.epochs) == (2e-5, 5.0)
     assert by_task["b"]["xquad"].training.learning_rate == 3e-5

@@ -17,7 +17,7 @@ from viaduct import api
 from viaduct.errors import DataError, UsageError
 from viaduct.miniature import world
 from viaduct.results.store import Store
-from viaduct.results.submission import FOLDERS
+from viaduct.results.xtreme import FOLDERS
 from viaduct.rows import Pair, Sentence, Span, Tagged
 from viaduct.runs import execute, submission
 from viaduct.runs.execute import Options

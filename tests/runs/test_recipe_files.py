@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from viaduct.report.contrast import TEXT_TASKS
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.runs.check import check_arms, check_substitutions
-from viaduct.runs.evaluation import XTREME
 from viaduct.runs.grid import outline
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.roles import roles
@@ -33,11 +32,18 @@ def test_a_recipe_says_what_it_asks_and_how_to_run_it(path: Path) -> None:
 def test_the_papers_grid_is_whole() -> None:
     made = load_recipe(FOLDER / "xstilts.py")
     found = roles(made)
-    wanted = {"none", "all_nine", "replay", "mnli_translated", *TEXT_TASKS, *(f"{name}+replay" for name in TEXT_TASKS)}
+    wanted = {
+        "none",
+        "all_nine",
+        "replay",
+        "mnli_translated",
+        *INTERMEDIATES,
+        *(f"{name}+replay" for name in INTERMEDIATES),
+    }
     assert set(found.values()) == wanted
     assert {arm.name for arm in made.intermediates} - found.keys() == {"all_but_ccg"}
     assert {arm.name for arm in made.intermediates if arm.optional} == {"ccg", "ccg+replay", "all_nine"}
-    assert tuple(target.task for target in made.targets) == XTREME
+    assert tuple(target.task for target in made.targets) == TARGETS
     assert all(target.languages == "all" for target in made.targets)
     assert {target.retrieval.layers for target in made.targets if target.task in ("bucc", "tatoeba")} == {(14,)}
     trained = [arm.training for arm in made.intermediates[1:]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from viaduct.report.contrast import ROLES, TEXT_TASKS
-from viaduct.runs.roles import NINE, role_of, roles
+from viaduct.report.evidence import ROLES
+from viaduct.results.xtreme import INTERMEDIATES
+from viaduct.runs.roles import role_of, roles
 from viaduct.runs.spec import Captions, Intermediate, Mixture, Objective, Recipe, Replay, Retention, Target
 
 CONTRASTIVE = (Objective(name="contrastive"),)
@@ -22,7 +23,7 @@ def captions(**changes: object) -> Captions:
         ({"tasks": ("mnli",)}, "mnli"),
         ({"tasks": ("mnli",), "replay": Replay()}, "mnli+replay"),
         ({"tasks": ("mnli",), "languages": ("de", "ru", "sw")}, "mnli_translated"),
-        ({"tasks": NINE, "together": Mixture()}, "all_nine"),
+        ({"tasks": INTERMEDIATES, "together": Mixture()}, "all_nine"),
         ({"tasks": ("anli", "mnli", "snli"), "together": Mixture(cap=None)}, "anli_plus"),
         ({"replay": Replay()}, "replay"),
         ({"captions": captions()}, "caption"),
@@ -45,9 +46,9 @@ def test_an_arm_is_what_it_trains_on(fields: dict[str, object], role: str) -> No
     [
         {"tasks": ("ccg_pmb",)},
         {"tasks": ("mnli", "squad")},
-        {"tasks": NINE},
-        {"tasks": NINE[:8], "together": Mixture()},
-        {"tasks": NINE, "together": Mixture(), "replay": Replay()},
+        {"tasks": INTERMEDIATES},
+        {"tasks": INTERMEDIATES[:8], "together": Mixture()},
+        {"tasks": INTERMEDIATES, "together": Mixture(), "replay": Replay()},
         {"tasks": ("anli", "mnli", "snli"), "together": Mixture(sampling="uniform")},
         {"tasks": ("mnli",), "languages": ("en", "de")},
         {"tasks": ("mnli",), "languages": ("de",), "replay": Replay()},
@@ -66,7 +67,3 @@ def test_a_role_is_the_first_arms_that_has_it() -> None:
     arms = (Intermediate(name="none"), Intermediate(name="a", tasks=("mnli",)), Intermediate(name="b", tasks=("mnli",)))
     recipe = Recipe(name="r", hypothesis="", encoder="x", intermediates=arms, targets=(Target(task="xnli"),))
     assert roles(recipe) == {"none": "none", "a": "mnli"}
-
-
-def test_both_sides_mean_the_same_nine_tasks() -> None:
-    assert NINE == TEXT_TASKS

@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from viaduct.errors import DataError
-from viaduct.results.record import ResultRow
-
-BASELINE = "none"
-"""Name of the arm without intermediate training, which the others are compared with."""
-
-ENGLISH = "en"
+from viaduct.languages import ENGLISH
+from viaduct.results.record import BASELINE, ResultRow
 
 BySeed: TypeAlias = Mapping[int, Mapping[str, float]]
 """Seed -> language -> value."""
@@ -190,7 +186,7 @@ def benchmark_averages(
     the average is over what is there, and `missing` and `label` say what is not.
     """
     rows = [row for row in rows if row.task in languages]
-    metrics = counted_metrics(rows)
+    metrics = counted_by_task(rows)
     cells = _cells([row for row in rows if row.metric in metrics[row.task]])
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     missing: dict[tuple[str, str], list[str]] = {}
@@ -233,17 +229,18 @@ def _average_by_seed(by_task: Mapping[str, Mapping[int, float]]) -> dict[int, fl
     return {seed: _mean(values[seed] for values in by_task.values() if seed in values) for seed in sorted(seeds)}
 
 
-def counted_metrics(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
-    """Task -> the metrics whose mean is its score: F1 and exact match for question answering, else the headline."""
+def counted_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics whose mean is the task's score in XTREME: F1 and exact match of questions, else the headline metric,
+    which is the first of these."""
+    return ("exact_match", "f1") if "exact_match" in metrics else tuple(metrics[:1])
+
+
+def counted_by_task(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
+    """Task -> the `counted_metrics` of these rows."""
     found: dict[str, dict[str, bool]] = {}
     for row in rows:
         found.setdefault(row.task, {})[row.metric] = row.headline
-    return {
-        task: ("exact_match", "f1")
-        if "exact_match" in metrics
-        else tuple(metric for metric, headline in metrics.items() if headline)
-        for task, metrics in found.items()
-    }
+    return {task: counted_metrics(sorted(own, key=lambda name: not own[name])) for task, own in found.items()}
 
 
 def _task_values(halves: Sequence[BySeed]) -> dict[int, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from viaduct.report import effect_claims, setup_claims
-from viaduct.report.contrast import Evidence, Finding, UndecidedError, Verdict, check_roles
+from viaduct.report.evidence import Evidence, Finding, UndecidedError, Verdict, check_roles
 from viaduct.results.record import About, ResultRow
 from viaduct.serving.speed import MeasuredInference
 from viaduct.tasks.card import Task
@@ -216,7 +216,7 @@ def section(
 ) -> tuple[ClaimLine, ...]:
     """Every claim with this run's verdict and the numbers behind it, in the order of the table.
 
-    `roles`: arm -> role (see `viaduct.report.contrast.ROLES`); None: the arms whose names are roles. `choosing`: result
+    `roles`: arm -> role (see `viaduct.report.evidence.ROLES`); None: the arms whose names are roles. `choosing`: result
     rows of the same arms on dev splits (C12). `inference`: what Measure stages found (Q3). `image_used`: arm -> whether
     its stage is shown to use the image (Q2), of those that can show it. Raises UsageError for arms and roles that do
     not exist and for a role given twice.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from viaduct.errors import unknown
-from viaduct.languages import LANGUAGES
+from viaduct.languages import ENGLISH, LANGUAGES
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Outcomes, Run, language_differences
 from viaduct.metrics.significance import (
@@ -29,10 +29,10 @@ from viaduct.metrics.significance import (
     minimal_detectable_effect,
     sign_flip,
 )
-from viaduct.metrics.summary import BASELINE, ENGLISH, counted_metrics
+from viaduct.metrics.summary import counted_by_task
 from viaduct.report.number import points
 from viaduct.report.table import comparable
-from viaduct.results.record import About, ResultRow
+from viaduct.results.record import BASELINE, About, ResultRow
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3
@@ -167,7 +167,7 @@ def _family_of_tests(one: Contrast, over_arms: bool) -> tuple[str, ...]:
 
 def _scores(rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
     """Arm -> task -> seed -> language -> score; English and languages without all of its metrics are left out."""
-    metrics = counted_metrics(rows)
+    metrics = counted_by_task(rows)
     halves: dict[tuple[str, str, int, str], dict[str, float]] = {}
     for row in rows:
         if row.metric in metrics[row.task] and row.language != ENGLISH:

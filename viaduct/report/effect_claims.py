@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from viaduct.languages import ENGLISH
 from viaduct.metrics.bootstrap import Estimate
 from viaduct.metrics.significance import MARGIN, equivalence, holm
-from viaduct.metrics.summary import ENGLISH
-from viaduct.report.contrast import (
-    NINE,
-    NONE,
-    TEXT_TASKS,
+from viaduct.report.evidence import (
     Evidence,
     Finding,
     UndecidedError,
@@ -25,6 +22,8 @@ from viaduct.report.contrast import (
 )
 from viaduct.report.number import points
 from viaduct.report.setup_claims import is_xlmr_large
+from viaduct.results.record import BASELINE
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 
 DRAMATIC = 0.05
 ALMOST_EVERY = 0.8
@@ -54,7 +53,7 @@ def all_nine(evidence: Evidence) -> Finding:
 
 def _gains(evidence: Evidence, role: str, claimed: float) -> Finding:
     _require_xlmr_large(evidence)
-    pair = (everywhere(evidence.need(role)), everywhere(evidence.need(NONE)))
+    pair = (everywhere(evidence.need(role)), everywhere(evidence.need(BASELINE)))
     return _as_claimed(difference(evidence, [pair]), claimed, f"{role}: ", basis(evidence))
 
 
@@ -79,7 +78,7 @@ def _per_arm(evidence: Evidence, task: str) -> dict[str, Estimate]:
     arms = evidence.text_arms()
     if len(arms) < FEWEST_ARMS:
         raise UndecidedError(f"{len(arms)} of at least {FEWEST_ARMS} intermediate tasks")
-    none = everywhere(evidence.need(NONE), [task])
+    none = everywhere(evidence.need(BASELINE), [task])
     return {role: difference(evidence, [(everywhere(arm, [task]), none)]) for role, arm in arms.items()}
 
 
@@ -146,11 +145,11 @@ def best_per_target(evidence: Evidence) -> Finding:
     arms = [*evidence.text_arms().values(), *([arm] if (arm := evidence.arm("all_nine")) is not None else [])]
     if not arms:
         raise UndecidedError("no arm trains on an intermediate task")
-    other = sorted({row.split for row in evidence.rows if row.task in NINE} - {"test"})
+    other = sorted({row.split for row in evidence.rows if row.task in TARGETS} - {"test"})
     if other:
         raise UndecidedError(f"the claim is about test sets, and these are results on {', '.join(other)}")
-    best = {task: _best_on_dev(evidence, task, arms) for task in NINE}
-    found = difference(evidence, [(best, everywhere(evidence.need(NONE)))])
+    best = {task: _best_on_dev(evidence, task, arms) for task in TARGETS}
+    found = difference(evidence, [(best, everywhere(evidence.need(BASELINE)))])
     chosen = ", ".join(f"{task} {arm}" for task, arm in best.items())
     return _as_claimed(found, 0.054, f"best on dev ({chosen}): ", basis(evidence))
 
@@ -183,7 +182,7 @@ def english_against_translated(evidence: Evidence) -> Finding:
 
 def _beats(evidence: Evidence, other: str, words: str) -> Finding:
     """Plain English training against its variant, in the mean over the intermediate tasks that have both."""
-    roles = [r for r in TEXT_TASKS if evidence.arm(r) is not None and evidence.arm(other.format(r)) is not None]
+    roles = [r for r in INTERMEDIATES if evidence.arm(r) is not None and evidence.arm(other.format(r)) is not None]
     if not roles:
         raise UndecidedError(f"no intermediate task has both an arm of its own and one {words}")
     pairs = [(everywhere(evidence.need(role)), everywhere(evidence.need(other.format(role)))) for role in roles]

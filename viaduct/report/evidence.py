@@ -1,117 +1,241 @@
-"""What stands behind the numbers: rows found against rows published, how checkpoints were chosen, fingerprints.
+"""Arms by their role, and their paired differences from result rows: what the rules of `viaduct.report.claims` use.
 
-Only groups and counts records; judges nothing but whether two counts are equal.
+A difference is only given where nothing is missing: every language of every task, every declared seed, both arms, one
+split and signature, no substitution. Otherwise `UndecidedError` says what is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-from viaduct.report.table import family_order
-from viaduct.results.record import About, DataNote, ResultRow
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import ENGLISH, LANGUAGES
+from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
+from viaduct.metrics.outcomes import Run
+from viaduct.metrics.summary import counted_metrics
+from viaduct.report.number import points
+from viaduct.results.record import BASELINE, About, ResultRow
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
+from viaduct.serving.speed import MeasuredInference
+from viaduct.tasks.card import Task
 
+IMAGE_STAGES = ("caption", "contrastive")
+"""Roles of arms that train on captions with their images: writing or filling in captions, or telling them apart."""
+CONTROLS = ("text_only", "shuffled_caption", "shuffled_image")
+"""What every image stage needs beside it: the same captions without images, with another image for every caption, and
+with one wrong image for all captions of an image."""
 
-@dataclass(frozen=True)
-class DataGroup:
-    """One task and split."""
-
-    task: str
-    split: str
-    notes: tuple[DataNote, ...]
-    """One per language, by family."""
-
-    @property
-    def found(self) -> int:
-        """Rows found, over all languages."""
-        return sum(note.found for note in self.notes)
-
-    @property
-    def published(self) -> int | None:
-        """Rows published, over all languages; None when the count of some language is not published."""
-        counts = [note.published for note in self.notes if note.published is not None]
-        return sum(counts) if len(counts) == len(self.notes) else None
-
-    @property
-    def layouts(self) -> tuple[str, ...]:
-        """The published forms that were read."""
-        return tuple(sorted({note.layout for note in self.notes if note.found}))
-
-    @property
-    def absent(self) -> tuple[DataNote, ...]:
-        """Those of which nothing was found."""
-        return tuple(note for note in self.notes if not note.found)
-
-    @property
-    def differing(self) -> tuple[DataNote, ...]:
-        """Those of which some rows were found, and not as many as published."""
-        return tuple(note for note in self.notes if note.found and note.published not in (None, note.found))
-
-    @property
-    def verdict(self) -> str:
-        """In words: how the counts compare with the published ones."""
-        found = [note for note in self.notes if note.found]
-        unknown = sum(note.published is None for note in found)
-        equal = len(found) - unknown - len(self.differing)
-        parts = (
-            (len(self.absent), "not found"),
-            (len(self.differing), "differ from the published count"),
-            (equal, "as published"),
-            (unknown, "without a published count"),
+SHOWN = 3
+"""Substitutions that a reason names; the report lists all of them elsewhere."""
+ROLES: dict[str, str] = {
+    BASELINE: "no intermediate training",
+    **{name: f"trained on {name} in English" for name in INTERMEDIATES},
+    "all_nine": "trained on all nine intermediate tasks together",
+    "replay": "trained on replayed multilingual text only",
+    **{f"{name}+replay": f"trained on {name} with multilingual masked LM beside it" for name in INTERMEDIATES},
+    **{f"{name}_translated": f"trained on {name}, machine-translated" for name in INTERMEDIATES},
+    "caption": "trained to write or fill in captions of images",
+    "contrastive": "trained to tell which caption belongs to which image",
+    **{
+        f"{stage}_{control}": f"as {stage}, {words}"
+        for stage in IMAGE_STAGES
+        for control, words in (
+            *zip(CONTROLS, ("without images", "another image for every caption", "one wrong image each"), strict=True),
+            ("null_image", "one constant image"),
         )
-        return ", ".join(f"{number} {words}" for number, words in parts if number)
+    },
+    **{f"{stage}+{name}": f"as {stage}, and trained on {name}" for stage in IMAGE_STAGES for name in INTERMEDIATES},
+}
+"""Role -> what an arm with it does. Arms' names are free; a report is told which arm has which role."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+Verdict: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
+
+
+class Finding(NamedTuple):
+    """What a run says about a claim."""
+
+    verdict: Verdict
+    why: str
+    """The numbers behind it, in words."""
+
+
+class UndecidedError(Exception):
+    """What a run would need to decide a claim; `str()` says it in words."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where the scores of one task come from."""
+class Evidence:
+    """What a report has."""
 
-    task: str
-    version: int
-    split: str
-    selections: tuple[str, ...]
-    """How checkpoints were chosen."""
-    signatures: tuple[str, ...]
-    examples: int
-    """Scored per arm and seed (headline metric), over all languages; of the fullest one."""
-    missing: int
-    """Predictions that were missing and counted as wrong, over all arms and seeds."""
-    fingerprints: tuple[tuple[str, int, str], ...]
-    """(arm, seed, fingerprint of its score stage)."""
+    about: About
+    rows: tuple[ResultRow, ...]
+    roles: Mapping[str, str]
+    """Arm -> role; arms that are not here take no part."""
+    cards: Mapping[str, Task]
+    choosing: tuple[ResultRow, ...] = ()
+    """Scores of the same arms on dev splits, for choosing an arm per task."""
+    inference: tuple[MeasuredInference, ...] = ()
+    image_used: Mapping[str, bool] = field(default_factory=dict)
+    """Arm -> whether held-out captions cost more with a wrong image than with the true one; arms that cannot show it
+    are not here."""
+
+    @cached_property
+    def by_task(self) -> Mapping[str, tuple[ResultRow, ...]]:
+        """Task -> its rows."""
+        return _grouped(self.rows, lambda row: row.task)
+
+    @cached_property
+    def by_cell(self) -> Mapping[tuple[str, str], tuple[ResultRow, ...]]:
+        """(arm, task) -> its rows."""
+        return _grouped(self.rows, lambda row: (row.arm, row.task))
+
+    def arm(self, role: str) -> str | None:
+        """The arm with this role, None when there is none."""
+        return next((arm for arm, given in self.roles.items() if given == role), None)
+
+    def need(self, role: str) -> str:
+        """The arm with this role; UndecidedError when there is none."""
+        arm = self.arm(role)
+        if arm is None:
+            raise UndecidedError(f"no arm is {ROLES[role]} (role '{role}')")
+        return arm
+
+    def card(self, name: str) -> Task:
+        """The card of this name; UndecidedError when there is none."""
+        if name not in self.cards:
+            raise UndecidedError(f"there is no card '{name}'")
+        return self.cards[name]
+
+    def text_arms(self) -> dict[str, str]:
+        """Role -> arm, of those that train on one of the nine intermediate tasks."""
+        return {role: arm for role in INTERMEDIATES if (arm := self.arm(role)) is not None}
 
 
-def data_groups(about: About) -> tuple[DataGroup, ...]:
-    """The data notes by task and split, in the order in which they were recorded."""
-    groups: dict[tuple[str, str], dict[str, DataNote]] = {}
-    for note in about.data:
-        groups.setdefault((note.task, note.split), {})[note.language] = note
-    return tuple(
-        DataGroup(task, split, tuple(notes[code] for code in family_order(tuple(notes))))
-        for (task, split), notes in groups.items()
-    )
-
-
-def provenance(rows: Sequence[ResultRow]) -> tuple[Origin, ...]:
-    """One entry per task and split."""
-    groups: dict[tuple[str, int, str], list[ResultRow]] = {}
+def _grouped(rows: Sequence[ResultRow], key: Callable[[ResultRow], Key]) -> dict[Key, tuple[ResultRow, ...]]:
+    found: dict[Key, list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault((row.task, row.task_version, row.split), []).append(row)
-    origins = []
-    for (task, version, split), members in groups.items():
-        scored: dict[tuple[str, int], int] = {}
-        for row in members:
-            if row.headline:
-                scored[row.arm, row.seed] = scored.get((row.arm, row.seed), 0) + row.n
-        origins.append(
-            Origin(
-                task=task,
-                version=version,
-                split=split,
-                selections=tuple(dict.fromkeys(row.selection for row in members)),
-                signatures=tuple(dict.fromkeys(row.signature for row in members)),
-                examples=max(scored.values(), default=0),
-                missing=sum(row.n_missing for row in members if row.headline),
-                fingerprints=tuple(dict.fromkeys((row.arm, row.seed, row.fingerprint) for row in members)),
-            )
-        )
-    return tuple(origins)
+        found.setdefault(key(row), []).append(row)
+    return {name: tuple(members) for name, members in found.items()}
+
+
+def require_real(evidence: Evidence) -> None:
+    """Return when the data are not generated; UndecidedError otherwise."""
+    if evidence.about.miniature:
+        raise UndecidedError("the data are generated: a demonstration is no evidence")
+
+
+def check_roles(about: About, roles: Mapping[str, str] | None) -> dict[str, str]:
+    """Arm -> role; None: the arms whose names are roles. Raises UsageError for unknown arms and roles, and for a role
+    that two arms have."""
+    if roles is None:
+        return {arm: arm for arm in about.arms if arm in ROLES}
+    for arm, role in roles.items():
+        if arm not in about.arms:
+            raise unknown("arm", arm, about.arms)
+        if role not in ROLES:
+            raise unknown("role", role, ROLES)
+    doubled = sorted(role for role in set(roles.values()) if list(roles.values()).count(role) > 1)
+    if doubled:
+        arms = ", ".join(arm for arm, role in roles.items() if role == doubled[0])
+        raise UsageError(f"{arms} all have the role '{doubled[0]}'", fix="give each role to one arm")
+    return dict(roles)
+
+
+Side: TypeAlias = Mapping[str, str]
+"""Task -> the arm whose score counts."""
+
+
+def everywhere(arm: str, tasks: Sequence[str] = TARGETS) -> Side:
+    """The same arm for all of these tasks."""
+    return dict.fromkeys(tasks, arm)
+
+
+def difference(
+    evidence: Evidence, pairs: Sequence[tuple[Side, Side]], *, seeds: int = 3, english: bool = True
+) -> Estimate:
+    """First minus second, in the mean over pairs, their tasks, and each task's languages (without English unless
+    `english`), with the interval of `hierarchical_bootstrap`: seeds and language families vary, tasks are fixed.
+
+    Both sides of a pair have the same tasks. UndecidedError when anything is missing, or with fewer than `seeds` seeds.
+    """
+    _require_evidence(evidence, seeds)
+    weights: dict[str, float] = {}
+    families: dict[str, str] = {}
+    first: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
+    second: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
+    for number, (arms, others) in enumerate(pairs):
+        for task in arms:
+            codes = [code for code in evidence.card(task).languages if english or code != ENGLISH]
+            _require_one_definition(evidence, task)
+            for code in codes:
+                unit = f"{number} {task} {code}"
+                weights[unit] = 1 / (len(pairs) * len(arms) * len(codes))
+                families[unit] = LANGUAGES[code].family
+            for side, name in ((first, arms[task]), (second, others[task])):
+                for seed, values in _values(evidence, name, task, codes).items():
+                    side[Run(seed)].update({f"{number} {task} {code}": value for code, value in values.items()})
+    return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
+
+
+def said(estimate: Estimate) -> str:
+    """The estimate in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
+    return f"{points(estimate.mean)} points (95 % interval {points(estimate.low)} to {points(estimate.high)})"
+
+
+def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:
+    """What the numbers are of: encoder, seeds and splits, in words."""
+    splits: dict[str, list[str]] = {}
+    for task in tasks:
+        for split in sorted({row.split for row in evidence.by_task.get(task, ())}):
+            splits.setdefault(split, []).append(task)
+    where = "; ".join(f"{split} of {', '.join(names)}" for split, names in splits.items())
+    return f"{evidence.about.encoder}, {len(evidence.about.seeds)} seeds, {where}"
+
+
+def _require_evidence(evidence: Evidence, seeds: int) -> None:
+    about = evidence.about
+    require_real(evidence)
+    if about.substitutions:
+        named = [f"{one.task} {one.split}" for one in about.substitutions]
+        more = f" and {len(named) - SHOWN} more splits" if len(named) > SHOWN else ""
+        raise UndecidedError(f"other data stand in for {', '.join(named[:SHOWN])}{more}")
+    if len(about.seeds) < seeds:
+        raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
+
+
+def _require_one_definition(evidence: Evidence, task: str) -> None:
+    metrics = counted_metrics(evidence.card(task).metrics)
+    for metric in metrics:
+        members = [row for row in evidence.by_task.get(task, ()) if row.metric == metric]
+        if len({(row.split, row.task_version, row.signature) for row in members}) > 1:
+            raise UndecidedError(f"the results of {task} are not of one split and definition")
+        if any(row.substitution for row in members):
+            raise UndecidedError(f"another split stands in for that of {task}")
+
+
+def _values(evidence: Evidence, arm: str, task: str, codes: Sequence[str]) -> dict[int, dict[str, float]]:
+    """Seed -> language -> score, for every declared seed."""
+    metrics = counted_metrics(evidence.card(task).metrics)
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    untrained = False
+    for row in evidence.by_cell.get((arm, task), ()):
+        if row.metric in metrics and row.language in codes:
+            found.setdefault((row.seed, row.language), {})[row.metric] = row.value
+            untrained = row.selection == "untrained"
+    given = sorted({seed for seed, _ in found})
+    if not given:
+        raise UndecidedError(f"{arm} has no result on {task}")
+    values: dict[int, dict[str, float]] = {}
+    for seed in evidence.about.seeds:
+        # where nothing is trained there is one result, and every seed would give the same
+        source = given[0] if untrained and evidence.roles.get(arm) == BASELINE and len(given) == 1 else seed
+        lacking = [code for code in codes if found.get((source, code), {}).keys() != set(metrics)]
+        if lacking:
+            raise UndecidedError(f"{arm} has no result on {task} in {', '.join(lacking)}, seed {seed}")
+        values[seed] = {code: sum(found[source, code].values()) / len(metrics) for code in codes}
+    return values

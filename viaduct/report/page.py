@@ -16,16 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.languages import FAMILY_ORDER, LANGUAGES
-from viaduct.metrics.summary import BASELINE, Difference
+from viaduct.metrics.summary import Difference
 from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import Association, associations
 from viaduct.report.claims import ClaimLine
-from viaduct.report.contrast import ROLES
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
-from viaduct.report.evidence import data_groups, provenance
+from viaduct.report.evidence import ROLES
 from viaduct.report.figure import (
     DifferencePoint,
     GapPoint,
@@ -38,10 +37,11 @@ from viaduct.report.figure import (
     transfer_matrix,
     transfer_plot,
 )
+from viaduct.report.provenance import data_groups, provenance
 from viaduct.report.scatter import language_scatter
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
-from viaduct.results.record import About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
+from viaduct.results.record import BASELINE, About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
 from viaduct.serving import frontier as tradeoffs
 from viaduct.serving import section as inference_costs
 from viaduct.vision import section as image_evidence

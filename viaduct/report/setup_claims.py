@@ -7,8 +7,9 @@ experiment.
 from __future__ import annotations
 
 from viaduct.languages import XTREME
-from viaduct.report.contrast import NINE, TEXT_TASKS, Evidence, Finding, UndecidedError, require_real
+from viaduct.report.evidence import Evidence, Finding, UndecidedError, require_real
 from viaduct.results.record import About, DataNote
+from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
 
 XLMR_LARGE = "xlm-roberta-large"
@@ -39,17 +40,17 @@ def encoder(evidence: Evidence) -> Finding:
 
 def targets(evidence: Evidence) -> Finding:
     """C02."""
-    cards = [evidence.card(name) for name in NINE]
+    cards = [evidence.card(name) for name in TARGETS]
     lacking = [card.name for card in cards if card.name not in evidence.about.tasks]
     if lacking:
-        count = len(NINE) - len(lacking)
+        count = len(TARGETS) - len(lacking)
         return Finding("contradicted", f"this recipe has {count} of the nine targets, not {', '.join(lacking)}")
     return Finding("supported", f"the recipe's targets are {', '.join(evidence.about.tasks)}")
 
 
 def languages(evidence: Evidence) -> Finding:
     """C03."""
-    by_task = {name: evidence.card(name).languages for name in NINE}
+    by_task = {name: evidence.card(name).languages for name in TARGETS}
     union = {code for codes in by_task.values() for code in codes}
     counts = ", ".join(f"{name} {len(codes)}" for name, codes in by_task.items())
     words = f"{len(union)} languages over the nine cards ({counts})"
@@ -75,7 +76,7 @@ def untrained_retrieval(evidence: Evidence) -> Finding:
 def kinds(evidence: Evidence) -> Finding:
     """C15."""
     found: dict[str, list[str]] = {}
-    for name in TEXT_TASKS:
+    for name in INTERMEDIATES:
         found.setdefault(evidence.card(name).kind, []).append(name)
     words = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in sorted(found.items()))
     whole = {"span", "tagged", "pair", "choice"} <= found.keys()

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from viaduct.errors import DataError
-from viaduct.languages import FAMILY_ORDER, LANGUAGES
+from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import (
-    BASELINE,
-    ENGLISH,
     BenchmarkAverage,
     Difference,
     Spread,
@@ -22,7 +20,7 @@ from viaduct.metrics.summary import (
     paired_difference,
     summarise,
 )
-from viaduct.results.record import About, ResultRow
+from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.tasks.registry import TASKS
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from viaduct.metrics.summary import BASELINE, Difference
+from viaduct.metrics.summary import Difference
 from viaduct.report.contrasts import ON, OVERALL, Contrast, sentence
 from viaduct.report.number import points
 from viaduct.report.table import Tables
-from viaduct.results.record import About
+from viaduct.results.record import BASELINE, About
 
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,

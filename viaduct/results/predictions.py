@@ -15,7 +15,7 @@ from viaduct.results.prediction_file import read_predictions
 from viaduct.results.problems import Problems
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.scores import Member, Scores, TaskScores, unanswered
-from viaduct.results.submission import FOLDERS
+from viaduct.results.xtreme import FOLDERS
 from viaduct.tasks.card import Dataset, Task, locate, read
 from viaduct.tasks.registry import TASKS, known
 from viaduct.tasks.registry import task as card_of

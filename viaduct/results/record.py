@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+BASELINE = "none"
+"""Name of the arm without intermediate training, which the others are compared with."""
+
 
 class Record(BaseModel):
     """A frozen JSON record; unknown keys are refused."""
@@ -23,7 +26,7 @@ class ResultRow(Record):
     recipe: str
     encoder: str
     arm: str
-    """Name of the intermediate arm; the baseline arm without intermediate training is "none"."""
+    """Name of the intermediate arm; the one without intermediate training is `BASELINE`."""
     task: str
     task_version: int
     language: str
@@ -238,7 +241,7 @@ class About(Record):
     encoder_details: dict[str, str]
     """Shown as is: parameters, layers, vocabulary, training text, ..."""
     arms: tuple[str, ...]
-    """In table order; "none" is the baseline when present."""
+    """In table order; `BASELINE` among them where the recipe has it."""
     tasks: tuple[str, ...]
     """In column order."""
     seeds: tuple[int, ...]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from viaduct.metrics.official import FileScore
-from viaduct.metrics.summary import LanguageMeans, language_means, transfer_gap
+from viaduct.metrics.summary import LanguageMeans, counted_metrics, language_means, transfer_gap
 from viaduct.tasks.registry import task as card_of
 
 TASK_SCORE = "task_score"
@@ -55,7 +55,7 @@ class TaskScores:
     @property
     def counted(self) -> tuple[str, ...]:
         """The metrics whose mean is the task's score: F1 and exact match for questions, else the headline metric."""
-        return ("f1", "exact_match") if "exact_match" in self.metrics else self.metrics[:1]
+        return counted_metrics(self.metrics)
 
     def series(self) -> dict[str, dict[str, float]]:
         """Metric -> language -> value; then token accuracy where there is one, and the task score of questions."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from viaduct.errors import DataError, UsageError, ViaductError, nearest
 from viaduct.metrics.official import (
@@ -26,34 +26,9 @@ from viaduct.metrics.official import (
     tag_scores,
 )
 from viaduct.results.problems import Problems
-from viaduct.results.scores import Member, Scores, TaskScores, by_language, unanswered
+from viaduct.results.scores import Scores, TaskScores, by_language, unanswered
+from viaduct.results.xtreme import FOLDERS, Folder
 from viaduct.tasks.registry import task as card_of
-
-Shape: TypeAlias = Literal["lines", "tags", "pairs", "answers"]
-
-
-@dataclass(frozen=True, slots=True)
-class Folder(Member):
-    """One task of a submission; the card has the folder's name, but for BUCC."""
-
-    shape: Shape
-
-    def path(self, root: Path, language: str) -> Path:
-        """The file of one language below a folder of labels or predictions."""
-        return root / self.name / f"test-{language}.{'json' if self.shape == 'answers' else 'tsv'}"
-
-
-FOLDERS = (
-    Folder("xnli", "xnli", "classification", "lines"),
-    Folder("pawsx", "pawsx", "classification", "lines"),
-    Folder("udpos", "udpos", "tagging", "tags"),
-    Folder("panx", "panx", "tagging", "tags"),
-    Folder("xquad", "xquad", "qa", "answers"),
-    Folder("mlqa", "mlqa", "qa", "answers"),
-    Folder("tydiqa", "tydiqa", "qa", "answers"),
-    Folder("bucc2018", "bucc", "retrieval", "pairs"),
-    Folder("tatoeba", "tatoeba", "retrieval", "lines"),
-)
 
 
 def score_folder(predictions: Path, labels: Path, *, official: bool = False, partial: bool = False) -> Scores:

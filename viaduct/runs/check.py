@@ -9,13 +9,13 @@ from typing import NamedTuple
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.languages import language as language_of
+from viaduct.results.record import BASELINE
 from viaduct.runs.census import Census
 from viaduct.runs.rows import Need, source_of, substitution_for
 from viaduct.runs.spec import Captions, Intermediate, Pretrain, Recipe
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task as card_of
 
-BASELINE = "none"
 SCORED = ("pair", "choice", "tagged", "span", "retrieval", "mining")
 """Kinds that can be targets."""
 

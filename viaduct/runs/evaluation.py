@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
-from viaduct.results.submission import FOLDERS
+from viaduct.results.xtreme import TARGETS
 from viaduct.runs.fingerprint import encoder_identity
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 from viaduct.tasks.registry import task as card_of
-
-XTREME = tuple(folder.card for folder in FOLDERS)
 
 LARGE_WIDTH = 1024
 """Encoders at least this wide get the settings for large ones."""
@@ -43,7 +41,7 @@ thirds up. XLM-R large's published Tatoeba number (57.3) belongs to layer 10 (go
 def evaluation(
     encoder: str,
     *,
-    tasks: Sequence[str] = XTREME,
+    tasks: Sequence[str] = TARGETS,
     revision: str | None = None,
     seeds: tuple[int, ...] = (1,),
     substitutions: Sequence[Substitution] = (),
@@ -54,8 +52,8 @@ def evaluation(
     and when the encoder's configuration cannot be read.
     """
     for task in tasks:
-        if task not in XTREME:
-            raise unknown("task of XTREME", task, XTREME)
+        if task not in TARGETS:
+            raise unknown("task of XTREME", task, TARGETS)
     width, layers = shape(encoder, revision)
     name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]
     return Recipe(

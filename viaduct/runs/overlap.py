@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from viaduct.errors import DataError
+from viaduct.languages import ENGLISH
 from viaduct.results.record import Record
 from viaduct.results.store import canonical, write_atomic
 from viaduct.rows import Row
@@ -26,7 +27,6 @@ from viaduct.runs.spec import Recipe
 from viaduct.runs.texts import text_key
 from viaduct.tasks.registry import task as card_of
 
-ENGLISH = "en"
 EXAMPLES = 5
 """Pairs of ids that are given per overlap."""
 COMPARISON = 3

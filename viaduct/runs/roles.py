@@ -1,4 +1,4 @@
-"""What an arm does, in the words of the claims under test (`viaduct.report.contrast.ROLES`), from what it trains on.
+"""What an arm does, in the words of the claims under test (`viaduct.report.evidence.ROLES`), from what it trains on.
 
 A role is given to the first arm of a recipe that does just that. Arms that do something else have none, and decide no
 claim: an arm of eight tasks is not the one of all nine.
@@ -6,10 +6,10 @@ claim: an arm of eight tasks is not the one of all nine.
 
 from __future__ import annotations
 
+from viaduct.results.record import BASELINE
+from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.runs.spec import Captions, Intermediate, Recipe, Retention
 
-NINE = ("anli_plus", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
-"""The intermediate tasks of arXiv 2005.13013."""
 PARTS = ("anli", "mnli", "snli")
 """Of ANLI+, where they are drawn in proportion to their size: so does the paper's code."""
 
@@ -43,7 +43,7 @@ def role_of(arm: Intermediate) -> str | None:
     if arm.retention != Retention():
         return None
     if not arm.tasks:
-        return "replay" if arm.replay is not None else "none"
+        return "replay" if arm.replay is not None else BASELINE
     name = _tasks(arm)
     if name is None or (name == "all_nine" and (arm.replay is not None or arm.languages != ("en",))):
         return None
@@ -55,10 +55,10 @@ def role_of(arm: Intermediate) -> str | None:
 def _tasks(arm: Intermediate) -> str | None:
     """The one task's name, or what several trained together are."""
     if len(arm.tasks) == 1:
-        return arm.tasks[0] if arm.tasks[0] in NINE else None
+        return arm.tasks[0] if arm.tasks[0] in INTERMEDIATES else None
     if arm.together is None:
         return None
-    if sorted(arm.tasks) == sorted(NINE):
+    if sorted(arm.tasks) == sorted(INTERMEDIATES):
         return "all_nine"
     in_proportion = arm.together.sampling == "proportional" and arm.together.cap is None
     return "anli_plus" if sorted(arm.tasks) == sorted(PARTS) and in_proportion else None
@@ -77,5 +77,5 @@ def _with_captions(arm: Intermediate, captions: Captions) -> str | None:
         return None
     if not arm.tasks:
         return stage + _CONTROLS[captions.image]
-    alone = len(arm.tasks) == 1 and arm.tasks[0] in NINE and captions.image == "true"
+    alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and captions.image == "true"
     return f"{stage}+{arm.tasks[0]}" if alone else None

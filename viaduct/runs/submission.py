@@ -17,7 +17,7 @@ from viaduct.errors import DataError, StoreError, UsageError, unknown
 from viaduct.metrics.score import Predictions
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
-from viaduct.results.submission import FOLDERS, Folder, Shape
+from viaduct.results.xtreme import FOLDERS, Folder, Shape
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.grid import Cell, Plan
 from viaduct.runs.rows import load, substitution_for

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from viaduct.results.record import BASELINE
 from viaduct.results.store import canonical
-from viaduct.runs.check import BASELINE
 from viaduct.runs.rows import Need, concerning
 from viaduct.runs.spec import Compression, Intermediate, Measure, Recipe, Target
 from viaduct.runs.stage import MeasureWork, Runner, Stage

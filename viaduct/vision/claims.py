@@ -11,11 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.bootstrap import Estimate
 from viaduct.metrics.significance import MARGIN, equivalence, holm
-from viaduct.report.contrast import (
+from viaduct.report.evidence import (
     CONTROLS,
     IMAGE_STAGES,
-    NONE,
-    TEXT_TASKS,
     Evidence,
     Finding,
     UndecidedError,
@@ -25,6 +23,8 @@ from viaduct.report.contrast import (
     require_real,
     said,
 )
+from viaduct.results.record import BASELINE
+from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.serving.speed import FEWEST_ROUNDS, time_ratio, too_wide
 
 SEEDS = 9
@@ -34,7 +34,7 @@ ALPHA = 0.05
 def raises_scores(evidence: Evidence) -> Finding:
     """Q1: supported when a stage's difference from none is above 0 (after Holm over the kinds of stage); contradicted
     when each is below 0 or within half a point of it."""
-    found = {role: _contrast(evidence, role, NONE) for role in _stages(evidence)}
+    found = {role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)}
     why = f"{'; '.join(f'{role} less none: {said(one)}' for role, one in found.items())}; {basis(evidence)}"
     if _above_zero(found):
         return Finding("supported", why)
@@ -47,7 +47,7 @@ def because_of_images(evidence: Evidence) -> Finding:
     """Q2: supported when a stage that raises the score (as in Q1) is above each of its three controls; contradicted
     when every such stage is below one of them, or within half a point of one. Nothing is said of a stage that is not
     shown to use its images, nor where a control of it is."""
-    risen = _above_zero({role: _contrast(evidence, role, NONE) for role in _stages(evidence)})
+    risen = _above_zero({role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)})
     if not risen:
         raise UndecidedError("no image stage is shown to raise the score, so there is no rise to explain")
     words, explained, refuted = [], False, True
@@ -84,7 +84,7 @@ def unchanged_inference(evidence: Evidence) -> Finding:
     and reaches no further than 5 % from it."""
     require_real(evidence)
     measured = {one.arm: one for one in evidence.inference}
-    none = evidence.need(NONE)
+    none = evidence.need(BASELINE)
     arms = [arm for role in IMAGE_STAGES if (arm := evidence.arm(role)) is not None]
     lacking = [arm for arm in (none, *arms) if arm not in measured]
     if not arms or lacking:
@@ -119,7 +119,7 @@ def with_text(evidence: Evidence) -> Finding:
     _stages(evidence)
     adds, replaces = {}, {}
     for stage in IMAGE_STAGES:
-        for text in TEXT_TASKS:
+        for text in INTERMEDIATES:
             if evidence.arm(text) is not None and evidence.arm(f"{stage}+{text}") is not None:
                 adds[f"{stage}+{text} less {text}"] = _contrast(evidence, f"{stage}+{text}", text)
                 if evidence.arm(stage) is not None:
