@@ -11,9 +11,10 @@ import numpy as np
 from stage_world import Pieces, card, context, lengths
 from training_rows import SHAPES, Shape
 
-from viaduct.rows import Captioned, Picture, Row, Sentence
+from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Captions, Objective, Replay, Training
 from viaduct.runs.stage import Context, JointWork, Progress
+from viaduct.vision.rows import Captioned, Picture
 
 LANGUAGES = ("en", "de")
 CAPTIONS_EACH = 5

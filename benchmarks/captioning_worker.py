@@ -84,9 +84,9 @@ def prepare(shape: str, folder: Path, threads: int, seed: int) -> dict[str, floa
     import torch
 
     from viaduct.models.numerics import prepare as prepare_torch
-    from viaduct.rows import Picture
     from viaduct.vision.features import build_features
     from viaduct.vision.images import open_picture
+    from viaduct.vision.rows import Picture
     from viaduct.vision.towers import load_tower
 
     prepare_torch("cpu", threads)

@@ -32,9 +32,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from viaduct.rows import Picture
 from viaduct.serving.probe import device
 from viaduct.vision.features import Features, build_features
+from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards
 from viaduct.vision.towers import load_tower
 

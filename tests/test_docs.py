@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 from viaduct import api
 from viaduct.cli import app
 from viaduct.models.encoder import save_encoder
-from viaduct.rows import Captioned
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
 from viaduct.tasks.card import read
 from viaduct.tasks.mapping import METRICS, Columns, Labels, MappingFile
 from viaduct.vision.images import examine
+from viaduct.vision.rows import Captioned, Images
 
 ROOT = Path(__file__).parents[1]
 
@@ -166,7 +166,10 @@ def test_ones_own_pictures_in_each_form(
     checked = CliRunner().invoke(app, ["check", "my_pictures.py", "--data", "data"])
     assert checked.exit_code == 0, checked.output
     (found,) = api.check("my_pictures.py", data=Path("data"))
-    assert [(one.language, one.rows, one.images and one.images.captions) for one in found.holdings] == [
+    assert [
+        (one.language, one.rows, isinstance(one.inspection, Images) and one.inspection.captions)
+        for one in found.holdings
+    ] == [
         ("en", 1, 1),
         ("sw", 1, 2),
     ]

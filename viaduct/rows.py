@@ -1,47 +1,164 @@
-"""The row types: one example of any dataset, in one of a few frozen shapes.
+"""The row types: one example of any dataset, in one of a few frozen shapes, and what every row knows of itself.
 
 Every row has an `id` that is unique within its task, split and language, and a `language` (our code, see `languages`).
 A gold value of None means that the file has no label for this row (a stripped test file); it never means "unknown
-label".
+label". A room may add types of its own (see `tasks.kind`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two texts and the label of their relation; in parallel text the label is None and `first` is English."""
+class Row:
+    """One example; its properties are all that code which works on rows of any kind asks."""
 
     id: str
     language: str
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All its texts in reading order."""
+        raise NotImplementedError
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What must not be in both training and evaluation rows: all texts, unless the type says otherwise."""
+        return self.texts
+
+    @property
+    def group(self) -> str:
+        """The text that stands for its group: rows of one group are never parted by a substitution's `part`."""
+        return self.texts[0]
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Ids of other rows of the same group."""
+        return ()
+
+    @property
+    def gold(self) -> object:
+        """The gold value (label, tags, answers or match), None where the file has none."""
+        return None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the gold value is there."""
+        return self.gold is not None
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """What of the gold value is counted: labels, tags, or whether there is an answer or a match."""
+        return ()
+
+    @property
+    def characters(self) -> int:
+        """About as many as an encoder reads of it."""
+        return sum(map(len, self.texts))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Characters of each of its parts that are read alone; most rows are read as a whole."""
+        return (sum(map(len, self.texts)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Row):
+    """Two texts and the label of their relation; in parallel text the label is None and `first` is English."""
+
     first: str
     second: str
     label: str | None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Both texts."""
+        return (self.first, self.second)
+
+    @property
+    def gold(self) -> str | None:
+        """The label."""
+        return self.label
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """The label."""
+        return () if self.label is None else (self.label,)
+
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Row):
     """A context, a question (may be empty) and candidate endings; `label` is the index of the right one."""
 
-    id: str
-    language: str
     context: str
     question: str
     choices: tuple[str, ...]
     label: int | None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Context, question and choices."""
+        return (self.context, self.question, *self.choices)
+
+    @property
+    def group(self) -> str:
+        """Context and question."""
+        return f"{self.context}\n{self.question}"
+
+    @property
+    def gold(self) -> int | None:
+        """The index."""
+        return self.label
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """The index."""
+        return () if self.label is None else (str(self.label),)
+
+    @property
+    def characters(self) -> int:
+        """Each choice is read with context and question."""
+        return sum(len(self.context) + len(self.question) + len(choice) for choice in self.choices)
+
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Row):
     """A sentence as words with one tag each."""
 
-    id: str
-    language: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...] | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The words."""
+        return self.tokens
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The sentence, its words parted by blanks."""
+        return (self.group,)
+
+    @property
+    def group(self) -> str:
+        """The sentence."""
+        return " ".join(self.tokens)
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The tags."""
+        return self.tags
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """The tags."""
+        return self.tags or ()
+
+    @property
+    def characters(self) -> int:
+        """With a blank after each word."""
+        return sum(len(token) + 1 for token in self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +170,36 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Span(Row):
     """A question about a context whose answer is a span of it; `answers` may hold several, () means unanswerable."""
 
-    id: str
-    language: str
     context: str
     question: str
     answers: tuple[Answer, ...] | None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Context and question."""
+        return (self.context, self.question)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The context, since one paragraph has many questions."""
+        return (self.context,)
+
+    @property
+    def gold(self) -> tuple[Answer, ...] | None:
+        """The answers."""
+        return self.answers
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """Whether there is an answer."""
+        return () if self.answers is None else ("answer" if self.answers else "no answer",)
+
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(Row):
     """One text: a line of monolingual text, or one side of a retrieval task.
 
     In retrieval, `language` names the language pair's other language for both sides; `side` says whether the text is in
@@ -72,34 +207,28 @@ class Sentence:
     (() when it has none, None when the gold file is absent).
     """
 
-    id: str
-    language: str
     text: str
     side: Literal["source", "target"] = "source"
     match: tuple[str, ...] | None = None
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text."""
+        return (self.text,)
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """Where the bytes of an image file are: a file of its own, a member of a tar file, or a row of a Parquet file."""
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Its translations."""
+        return self.match or ()
 
-    path: str
-    member: str | None = None
-    """Name in the tar file, or number of the Parquet row; None: `path` is the image file itself."""
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The ids of its translations."""
+        return self.match
 
-
-@dataclass(frozen=True, slots=True)
-class Captioned:
-    """An image and its captions in one language; `id` is the image's: the same image has the same id in every
-    language."""
-
-    id: str
-    language: str
-    image: Picture | None
-    """None where captions are published without their images."""
-    captions: tuple[str, ...]
-    origin: str
-    """Who made the captions: "people", "machine" (translation), "names" (CLDR's names of emoji) or "rules"."""
-
-
-Row: TypeAlias = Pair | Choice | Tagged | Span | Sentence | Captioned
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """Whether a sentence of the other language has a translation."""
+        if self.match is None or self.side == "target":
+            return ()
+        return ("pair" if self.match else "no pair",)

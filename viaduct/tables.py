@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from viaduct.api import StageStatus
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
@@ -56,7 +56,7 @@ def card(one: Task) -> str:
         ("name", f"{one.name} (version {one.version})"),
         ("title", one.title),
         ("kind", one.kind),
-        ("labels", ", ".join(one.labels) or ("those of the training rows" if one.kind == "tagged" else "-")),
+        ("labels", ", ".join(one.labels) or ("those of the training rows" if one.open_labels else "-")),
         ("languages", " ".join(one.languages)),
         ("trained on", one.trained_on or "nothing"),
         ("metrics", ", ".join(one.metrics) or "-"),
@@ -74,12 +74,16 @@ def card(one: Task) -> str:
 
 def survey(one: Survey) -> str:
     """A line per split and language, then what is absent and what is damaged."""
-    captioned = any(held.images is not None for held in one.holdings)
-    kind = ("images", "captions", "per image") if captioned else ("rows", "labels")
-    last = ("no image", "not on disk", "in training rows") if captioned else ("in training rows",)
-    header = ("split", "lang", "layout", kind[0], "published", *kind[1:], "median", "longest", "twice", *last)
+    first = next((held.inspection for held in one.holdings if held.inspection is not None), None)
+    counted, contents, state = (
+        ("rows", ["labels"], []) if first is None else (first.counted, first.contents, first.state)
+    )
+    header = (
+        *("split", "lang", "layout", counted, "published", *contents),
+        *("median", "longest", "twice", *state, "in training rows"),
+    )
     lines = [_held(held) for held in one.holdings]
-    right = frozenset(range(3, len(header) - 1)) - (frozenset() if captioned else {5})
+    right = frozenset(range(3, len(header) - 1)) - (frozenset({5}) if first is None else frozenset())
     parts = [f"{one.task} (lengths in characters)", table(header, lines, right)] if lines else []
     if one.absent:
         splits: dict[tuple[str, ...], list[str]] = {}
@@ -87,44 +91,38 @@ def survey(one: Survey) -> str:
             splits.setdefault(languages, []).append(split)
         words = "; ".join(f"{', '.join(names)}: {' '.join(languages)}" for languages, names in splits.items())
         parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
-    notes = [*_named(one.holdings, "missing", "not on disk"), *_named(one.holdings, "shared", "in training rows too")]
+    notes = [] if first is None else [line for what in first.named for line in _named(one.holdings, what)]
     return "\n".join([*parts, *notes, *(f"damaged: {line}" for line in one.damaged)])
 
 
 def _held(held: Holding) -> tuple[str, ...]:
-    images = held.images
-    shown: tuple[str, ...] = (_labels(held),)
-    state: tuple[str, ...] = ()
-    if images is not None:
-        each = f"{images.fewest}" if images.fewest == images.most else f"{images.fewest}-{images.most}"
-        shown = (f"{images.captions:,}", each)
-        state = (f"{images.absent:,}", f"{len(images.missing):,}")
+    seen = held.inspection
     return (
         held.split,
         held.language,
         held.layout,
         f"{held.rows:,}",
         "?" if held.published is None else f"{held.published:,}",
-        *shown,
+        *((_labels(held),) if seen is None else seen.contents.values()),
         f"{held.median_length:,}",
         f"{held.longest:,}",
         f"{held.duplicates:,}",
-        *state,
+        *(() if seen is None else seen.state.values()),
         "-" if held.overlap is None else f"{held.overlap:,} of {held.trained_on}",
     )
 
 
-def _named(holdings: Sequence[Holding], what: Literal["missing", "shared"], words: str) -> list[str]:
-    """A line for every split that has such images, with the first names; languages with the same ones together."""
-    languages: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
+def _named(holdings: Sequence[Holding], what: str) -> list[str]:
+    """A line for every split where this is wrong, with the first names; languages with the same ones together."""
+    languages: dict[tuple[str, str, int, tuple[str, ...]], list[str]] = {}
     for held in holdings:
-        names: tuple[str, ...] = () if held.images is None else getattr(held.images, what)
-        if names:
-            languages.setdefault((held.split, held.rows, names), []).append(held.language)
+        names = () if held.inspection is None else held.inspection.named[what]
+        if held.inspection is not None and names:
+            languages.setdefault((held.split, held.inspection.counted, held.rows, names), []).append(held.language)
     return [
-        f"{words}: {len(names):,} of {rows:,} images of {split} {' '.join(codes)}: {', '.join(names[:3])}"
+        f"{what}: {len(names):,} of {rows:,} {counted} of {split} {' '.join(codes)}: {', '.join(names[:3])}"
         + (", ..." if len(names) > 3 else "")
-        for (split, rows, names), codes in languages.items()
+        for (split, counted, rows, names), codes in languages.items()
     ]
 
 
@@ -187,9 +185,7 @@ def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
 def _metric(one: TaskScores, name: str) -> str:
     """What a score is called here: XTREME's F1 of tags is one of spans."""
     named = {"token_accuracy": "token accuracy", TASK_SCORE: "(f1 + exact_match) / 2"}
-    if name == "f1" and card_of(one.card).kind == "tagged":
-        return "span F1"
-    return named.get(name, name)
+    return named.get(name) or card_of(one.card).row_kind.metric_words.get(name, name)
 
 
 def _average(one: Average, sizes: Mapping[str, int]) -> tuple[str, str, str]:

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from viaduct.errors import DataError
-from viaduct.rows import Picture
 from viaduct.vision import features as features_module
 from viaduct.vision.features import Features, build_features
+from viaduct.vision.rows import Picture
 
 ROW_BYTES = 16 * 12 * 2
 

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from viaduct.errors import DataError, UsageError
-from viaduct.rows import Picture
 from viaduct.vision import features as features_module
 from viaduct.vision import shards as shards_module
 from viaduct.vision.features import Features, digest
+from viaduct.vision.rows import Picture
 from viaduct.vision.towers import load_tower
 
 

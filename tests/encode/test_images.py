@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from viaduct.errors import DataError
-from viaduct.rows import Captioned, Picture
 from viaduct.tasks.card import read
 from viaduct.tasks.registry import task
 from viaduct.vision.images import PictureError, examine, open_picture, picture_bytes
+from viaduct.vision.rows import Captioned, Picture
 
 RED, BLUE = (204, 51, 51), (51, 51, 204)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError, UsageError
 from viaduct.metrics.score import Prediction
-from viaduct.rows import Captioned, Pair
+from viaduct.rows import Pair
 from viaduct.vision.caption_metrics import (
     bleu_tokenizer,
     caption_retrieval,
@@ -21,6 +21,7 @@ from viaduct.vision.caption_metrics import (
     document_frequency,
     tokens,
 )
+from viaduct.vision.rows import Captioned
 
 NOUNS = ("dog", "cat", "bird", "boat", "tree", "car", "child", "cup")
 VERBS = ("runs", "sleeps", "waits", "turns", "falls")

@@ -16,6 +16,6 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.setitem(registry._BY_NAME, one.name, one)
     for kind, module in small_world.FAKES.items():
         monkeypatch.setitem(execute.FUNCTIONS, kind, module)
-    for cached in (card._remembered, card.file_sha256, rows._groups, rows._contexts, rows._test_keys):
+    for cached in (card._remembered, rows._groups, rows._contexts, rows._test_keys):
         cached.cache_clear()
     return small_world.write_data(tmp_path / "data")

@@ -12,7 +12,6 @@ from viaduct.runs.fingerprint import difference, encoder_identity, identities
 from viaduct.runs.grid import expand
 from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target, Training
 from viaduct.tasks import registry
-from viaduct.tasks.card import file_sha256
 
 QUIZ_HALF = Substitution(task="fruit", split="dev", use_split="test", part=(0.0, 0.5), why="first words")
 
@@ -40,7 +39,6 @@ def test_data_change_what_reads_them_and_all_that_follow(world: Path) -> None:
     before = fingerprints(world, recipe())
     path = world / "berry" / "test-de.tsv"
     path.write_text(path.read_text(encoding="utf-8").replace("second 7", "second seven"), encoding="utf-8")
-    file_sha256.cache_clear()
     after = fingerprints(world, recipe())
     assert {path for path in before if before[path] != after[path]} == {path for path in before if "/berry/" in path}
 
@@ -76,7 +74,6 @@ def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:
         (tmp_path / name / "model.safetensors").write_bytes(b"weights")
         (tmp_path / name / "notes.md").write_text(name)
     assert encoder_identity(str(tmp_path / "one"), None) == encoder_identity(str(tmp_path / "two"), None)
-    file_sha256.cache_clear()
     (tmp_path / "two" / "model.safetensors").write_bytes(b"other")
     assert encoder_identity(str(tmp_path / "one"), None) != encoder_identity(str(tmp_path / "two"), None)
     targets = (Target(task="twins"),)

@@ -38,7 +38,7 @@ def change(world: Path, name: str, lines: dict[int, str]) -> None:
     for number, line in lines.items():
         content[number] = line
     path.write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
-    for cached in (card._remembered, card.file_sha256, runs_rows._groups):
+    for cached in (card._remembered, runs_rows._groups):
         cached.cache_clear()
 
 

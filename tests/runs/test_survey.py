@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from viaduct import api, cli
 from viaduct.miniature import world
+from viaduct.vision.rows import Images
 
 SENTENCES = {
     ("train", "en"): "Ann\tB-PER\ncame\tO\n\nParis\tB-LOC\n\nParis\tB-LOC\n\n",
@@ -87,14 +88,14 @@ def test_images_are_counted_and_those_missing_or_shared_are_named(pictures: Path
     (found,) = api.check("coco", data=pictures)
     held = {(one.split, one.language): one for one in found.holdings}
     assert set(held) == {("train", "en"), ("dev", "en"), ("dev", "sw")}
-    train, dev, swahili = held["train", "en"].images, held["dev", "en"].images, held["dev", "sw"]
-    assert train is not None and dev is not None and swahili.images is not None
+    train, dev, swahili = held["train", "en"].inspection, held["dev", "en"].inspection, held["dev", "sw"]
+    assert isinstance(train, Images) and isinstance(dev, Images) and isinstance(swahili.inspection, Images)
     assert (train.captions, train.fewest, train.most, train.absent, dev.missing) == (4, 1, 2, 0, ())
     assert [Path(path).name for path in train.missing] == ["2.jpg"]
     english = held["train", "en"]
     assert (english.median_length, english.longest, english.duplicates) == (7, 16, 1)
     assert (train.shared, dev.shared, held["dev", "en"].overlap) == ((), ("3",), 1)
-    assert (swahili.images.shared, swahili.trained_on) == (("3",), "coco train")  # though training is English only
+    assert (swahili.inspection.shared, swahili.trained_on) == (("3",), "coco train")  # though training is English only
 
 
 def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
     for split in COCO:
         (pictures / "coco" / f"{split}2017").rmdir()
     (found,) = api.check("coco", data=pictures)
-    assert [one.images and one.images.absent for one in found.holdings] == [3, 2, 2]
+    assert [isinstance(one.inspection, Images) and one.inspection.absent for one in found.holdings] == [3, 2, 2]
 
 
 def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:

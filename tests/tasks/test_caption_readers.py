@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError
-from viaduct.rows import Captioned, Picture
 from viaduct.vision.caption_files import (
     FLICKR30K,
     aligned_photos,
@@ -25,6 +24,7 @@ from viaduct.vision.caption_files import (
     read_pipes,
     read_tokens,
 )
+from viaduct.vision.rows import Captioned, Picture
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).map(str.strip).filter(bool)
 names = st.from_regex(r"[0-9]{4,9}(_[0-9a-f]{4})?\.jpg", fullmatch=True)

@@ -12,10 +12,10 @@ import pytest
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.languages import XTREME
-from viaduct.rows import Captioned, Picture
 from viaduct.tasks.card import Task, available, read, require_layout_languages
 from viaduct.tasks.registry import TASKS
 from viaduct.vision.cards import coco, emoji, flickr8k, flickr30k, multi30k, storybooks, xflickrco, xm3600
+from viaduct.vision.rows import Captioned, Picture
 
 CARDS = [card for card in TASKS if card.kind == "captioned"]
 SPLITS = ("train", "dev", "test")

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError, NoRowsError, UsageError
-from viaduct.rows import Captioned, Picture
 from viaduct.tasks.card import Reader
 from viaduct.vision.archives import imagefolder, parquet_pictures, tar_bytes, tar_members, webdataset
+from viaduct.vision.rows import Captioned, Picture
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\ufeff"), min_size=1).map(str.strip).filter(bool)
 stems = st.from_regex(r"[a-z0-9]{1,6}(/[a-z0-9]{1,4})?", fullmatch=True)

@@ -18,12 +18,13 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import save_encoder
 from viaduct.models.vocabulary import trim
 from viaduct.results.record import ImageUse, Retained
-from viaduct.rows import Captioned, Picture, Row, Sentence
+from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training import joint, replayed
 from viaduct.training.replayed import linear_cka
 from viaduct.vision import prefix as vision
+from viaduct.vision.rows import Captioned, Picture
 
 BOTH = ("tiny-pair", "tiny-tagged")
 CAPTIONED = ("en", "de", "ru")

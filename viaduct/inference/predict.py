@@ -165,7 +165,7 @@ class TagCollector:
 
     def __init__(self, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded) -> None:
         self.labels, self.rows, self.encoded = spec.labels, rows, encoded
-        self.tags: list[list[str]] = [[""] * len(row.tokens) for row in rows]  # type: ignore[union-attr]
+        self.tags: list[list[str]] = [[""] * len(row.tokens) for row in rows]  # type: ignore[attr-defined]
 
     def add(self, batch: Batch, logits_BLC: torch.Tensor) -> None:
         """Take the logits of a batch, at each word's first piece."""

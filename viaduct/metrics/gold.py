@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from viaduct.errors import DataError, nearest
 from viaduct.metrics.score import Predictions
-from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Row
 
-RowType = TypeVar("RowType", Pair, Choice, Tagged, Span, Sentence, Captioned)
+RowType = TypeVar("RowType", bound=Row)
 
 _NEIGHBOURS = 200
 

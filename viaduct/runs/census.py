@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.results.record import DataNote, Record
-from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
 from viaduct.tasks.card import Located, file_sha256, locate, read
 from viaduct.tasks.registry import task as card_of
 
@@ -73,7 +72,7 @@ class Census:
                 published=dataset.expected,
                 layout=dataset.layout,
                 labelled=dataset.labelled,
-                characters=sum(_characters(row) for row in dataset.rows),
+                characters=sum(row.characters for row in dataset.rows),
             )
         return self._counts[key]
 
@@ -107,17 +106,3 @@ def _key(task: str, split: str, language: str, located: Located) -> str:
     files = [located.source.layout, *(file_sha256(path) for path in located.paths)]
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:32]
     return f"{task} {card_of(task).version} {split} {language} {digest}"
-
-
-def _characters(row: Row) -> int:
-    if isinstance(row, Pair):
-        return len(row.first) + len(row.second)
-    if isinstance(row, Choice):
-        return sum(len(row.context) + len(row.question) + len(choice) for choice in row.choices)
-    if isinstance(row, Tagged):
-        return sum(len(token) + 1 for token in row.tokens)
-    if isinstance(row, Span):
-        return len(row.context) + len(row.question)
-    if isinstance(row, Captioned):
-        return sum(len(caption) for caption in row.captions)
-    return len(row.text)

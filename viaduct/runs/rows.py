@@ -14,7 +14,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
 from viaduct.results.record import DataNote
-from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Row, Span
 from viaduct.runs.spec import Substitution
 from viaduct.runs.stage import Loaded
 from viaduct.runs.texts import text_key
@@ -159,25 +159,11 @@ def _groups(name: str, data: Path, language: str, split: str) -> dict[str, str]:
     """Row id -> the text that stands for its group; rows of one group are never parted."""
     rows = read_by_name(name, data, language, split).rows
     links = _linked(rows)
-    return {row.id: links.get(row.id) or _group(row) for row in rows}
-
-
-def _group(row: Row) -> str:
-    if isinstance(row, Pair):
-        return row.first
-    if isinstance(row, Span):
-        return row.context
-    if isinstance(row, Choice):
-        return f"{row.context}\n{row.question}"
-    if isinstance(row, Tagged):
-        return " ".join(row.tokens)
-    if isinstance(row, Captioned):
-        return row.id
-    return row.text
+    return {row.id: links.get(row.id) or row.group for row in rows}
 
 
 def _linked(rows: Iterable[Row]) -> dict[str, str]:
-    """Sentence id -> smallest id of the sentences it is a translation of, through any number of steps."""
+    """Id of a row that has links -> smallest id of the rows it is linked to, through any number of steps."""
     parent: dict[str, str] = {}
 
     def root(id: str) -> str:
@@ -187,10 +173,9 @@ def _linked(rows: Iterable[Row]) -> dict[str, str]:
         return id
 
     for row in rows:
-        if isinstance(row, Sentence):
-            for other in row.match or ():
-                low, high = sorted((root(row.id), root(other)))
-                parent[high] = low
+        for other in row.links:
+            low, high = sorted((root(row.id), root(other)))
+            parent[high] = low
     return {id: root(id) for id in list(parent)}
 
 

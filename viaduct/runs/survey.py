@@ -5,34 +5,18 @@ Reads what is there and judges nothing; a split that is damaged is told and the 
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
-from viaduct.rows import Captioned, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Row
 from viaduct.runs.texts import text_key
-from viaduct.tasks.card import UNLABELLED, Dataset, Task, is_labelled, locate, read, splits_of
+from viaduct.tasks.card import Dataset, Task, locate, read, splits_of
+from viaduct.tasks.kind import Inspection
 from viaduct.tasks.registry import task as card_of
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """The images of one split of one language."""
-
-    captions: int
-    fewest: int
-    """Captions of an image."""
-    most: int
-    absent: int
-    """Rows without an image: the folder of images is not there, or they are not published."""
-    missing: tuple[str, ...]
-    """Files that are not there, though their folder is."""
-    shared: tuple[str, ...]
-    """Ids that the training rows of any language have too; () for those themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +43,8 @@ class Holding:
     None for those themselves, and where there are none."""
     trained_on: str
     """Which rows those are, in words."""
-    images: Images | None
-    """None for kinds without images."""
+    inspection: Inspection | None
+    """What a kind counts that has no labels, such as images; None for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +108,9 @@ class _Training:
     def texts(self, language: str) -> tuple[str, frozenset[int]]:
         """(whose texts, the texts): of the language's own training rows where there are any, else of the English ones.
 
-        Images are the same in every language: their ids are those of all languages' training rows.
+        Where rows are the same in all languages, as images are, those of all languages' training rows.
         """
-        if self.card.kind == "captioned":
+        if self.card.row_kind.same_in_all_languages:
             ids = frozenset[int]().union(*(self._of(code) for code in self.card.languages))
             return (f"{self.card.name} train", ids) if ids else ("", ids)
         for code in dict.fromkeys((language, "en")):
@@ -145,11 +129,12 @@ class _Training:
 
 
 def _holding(found: Dataset, training: _Training) -> Holding:
-    lengths = [length for row in found.rows for length in _lengths(row)]
-    texts = Counter((getattr(row, "side", ""), _texts(row)) for row in found.rows)
-    plain = card_of(found.task).kind in UNLABELLED
+    lengths = [length for row in found.rows for length in row.lengths]
+    texts = Counter((getattr(row, "side", ""), row.texts) for row in found.rows)
+    kind = card_of(found.task).row_kind
     own = found.split == "train" and training.card.name == found.task
     where, known = ("", frozenset[int]()) if own else training.texts(found.language)
+    trained = {row.id for row in found.rows if text_key(row) in known} if known else set[str]()
     return Holding(
         split=found.split,
         language=found.language,
@@ -157,72 +142,16 @@ def _holding(found: Dataset, training: _Training) -> Holding:
         rows=len(found.rows),
         published=found.expected,
         labels=_shares(found.rows),
-        unlabelled=0 if plain else sum(not is_labelled(row) for row in found.rows),
+        unlabelled=sum(not row.is_labelled for row in found.rows) if kind.has_gold else 0,
         median_length=round(statistics.median(lengths)),
         longest=max(lengths),
         duplicates=len(found.rows) - len(texts),
-        overlap=sum(text_key(row) in known for row in found.rows) if known else None,
+        overlap=len(trained) if known else None,
         trained_on=where,
-        images=_images(found.rows, known),
-    )
-
-
-def _images(rows: Iterable[Row], known: frozenset[int]) -> Images | None:
-    captioned = [row for row in rows if isinstance(row, Captioned)]
-    if not captioned:
-        return None
-    counts = [len(row.captions) for row in captioned]
-    paths = dict.fromkeys(row.image.path for row in captioned if row.image is not None)
-    names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than asking for each file
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in names:
-            names[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()  # noqa: PTH112, PTH208
-        if name not in names[folder]:
-            missing.append(path)
-    return Images(
-        captions=sum(counts),
-        fewest=min(counts),
-        most=max(counts),
-        absent=sum(row.image is None for row in captioned),
-        missing=tuple(missing),
-        shared=tuple(row.id for row in captioned if text_key(row) in known),
+        inspection=None if kind.inspect is None else kind.inspect(found.rows, trained),
     )
 
 
 def _shares(rows: Iterable[Row]) -> tuple[tuple[str, float], ...]:
-    count = Counter(label for row in rows for label in _labels(row))
+    count = Counter(label for row in rows for label in row.label_words)
     return tuple((label, number / count.total()) for label, number in count.most_common())
-
-
-def _labels(row: Row) -> Iterator[str]:
-    if isinstance(row, Pair | Choice) and row.label is not None:
-        yield str(row.label)
-    elif isinstance(row, Tagged):
-        yield from row.tags or ()
-    elif isinstance(row, Span) and row.answers is not None:
-        yield "answer" if row.answers else "no answer"
-    elif isinstance(row, Sentence) and row.match is not None and row.side == "source":
-        yield "pair" if row.match else "no pair"
-
-
-def _lengths(row: Row) -> Iterator[int]:
-    if isinstance(row, Captioned):
-        yield from map(len, row.captions)
-    else:
-        yield sum(map(len, _texts(row)))
-
-
-def _texts(row: Row) -> tuple[str, ...]:
-    if isinstance(row, Pair):
-        return (row.first, row.second)
-    if isinstance(row, Choice):
-        return (row.context, row.question, *row.choices)
-    if isinstance(row, Tagged):
-        return row.tokens
-    if isinstance(row, Span):
-        return (row.context, row.question)
-    if isinstance(row, Captioned):
-        return row.captions
-    return (row.text,)

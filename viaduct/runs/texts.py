@@ -11,29 +11,15 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from viaduct.rows import Captioned, Choice, Pair, Row, Span, Tagged
+from viaduct.rows import Row
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
 def text_key(row: Row) -> int:
-    """A number of 64 bits for what must not be in both training and evaluation rows, the context of a question, the id
-    of an image or all texts of another row: equal for equal letters, digits and signs."""
-    return _key(_texts(row))
-
-
-def _texts(row: Row) -> tuple[str, ...]:
-    if isinstance(row, Pair):
-        return (row.first, row.second)
-    if isinstance(row, Choice):
-        return (row.context, row.question, *row.choices)
-    if isinstance(row, Tagged):
-        return (" ".join(row.tokens),)
-    if isinstance(row, Span):
-        return (row.context,)
-    if isinstance(row, Captioned):
-        return (row.id,)
-    return (row.text,)
+    """A number of 64 bits for what must not be in both training and evaluation rows (`Row.compared`): equal for equal
+    letters, digits and signs."""
+    return _key(row.compared)
 
 
 @lru_cache(maxsize=256)  # the questions of a paragraph follow one another

@@ -56,7 +56,7 @@ def gather(languages: Sequence[str], files: Sequence[Path], data: Path | None) -
     for code in languages:
         language_of(code)
         rows = read_by_name("text", data or Path(), code, "train").rows
-        texts[code] = [row.text for row in rows]  # type: ignore[union-attr]  # the text card's rows are sentences
+        texts[code] = [row.text for row in rows]  # type: ignore[attr-defined]  # the text card's rows are sentences
     for path in files:
         if not path.is_file():
             raise DataError("there is no such text file", path=path, fix="name a file with one text per line")

@@ -9,24 +9,19 @@ parts: other cards, whose rows one after the other are its own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
 from viaduct.errors import DataError, NoRowsError, UsageError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.metrics.score import MetricFunction
-from viaduct.rows import Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Row
+from viaduct.tasks.kind import RowKind, row_kind
 
-Kind = Literal["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel", "captioned"]
-"""The shape of a task: it decides row type, head and prediction. Retrieval has one match per query; mining finds
-pairs."""
-
-UNLABELLED: tuple[Kind, ...] = ("text", "parallel", "captioned")
-"""Kinds whose rows have no gold to be missing."""
+Kind: TypeAlias = str
 
 Files = Mapping[str, tuple[Path, ...]]
 """Role (as the source names it) -> the files found for it, never empty."""
@@ -86,7 +81,8 @@ class Task:
     version: int
     """Raised with every change that can change a score; `history` says what changed."""
     title: str
-    kind: Kind
+    kind: str
+    """Name of a `viaduct.tasks.kind.RowKind`."""
     languages: tuple[str, ...]
     sources: tuple[Source, ...]
     """() for a card with `parts`."""
@@ -111,6 +107,16 @@ class Task:
     differs: str = ""
     """Where our reading differs from the paper or from the reference code, and why."""
     history: tuple[str, ...] = ("1: first version",)
+
+    @property
+    def row_kind(self) -> RowKind:
+        """What its rows are, how they are trained and predicted."""
+        return row_kind(self.kind)
+
+    @property
+    def open_labels(self) -> bool:
+        """Whether its labels are those of the training rows."""
+        return self.row_kind.label_set == "open" and not self.labels
 
 
 @dataclass(frozen=True)
@@ -149,20 +155,7 @@ class Dataset:
     @property
     def labelled(self) -> bool:
         """Whether the rows carry gold labels (False for stripped test files)."""
-        return bool(self.rows) and any(is_labelled(row) for row in self.rows)
-
-
-def is_labelled(row: Row) -> bool:
-    """Whether this row carries a gold label; plain text counts as labelled."""
-    if isinstance(row, Pair):
-        return row.label is not None
-    if isinstance(row, Tagged):
-        return row.tags is not None
-    if isinstance(row, Span):
-        return row.answers is not None
-    if isinstance(row, Sentence):
-        return row.match is not None
-    return getattr(row, "label", True) is not None
+        return bool(self.rows) and any(row.is_labelled for row in self.rows)
 
 
 def locate(task: Task, data: Path, language: str, split: str) -> Located:
@@ -239,12 +232,16 @@ def _roots(source: Source, data: Path) -> tuple[Path, ...]:
 
 
 def read(task: Task, data: Path, language: str, split: str) -> Dataset:
+    """All rows of one language and split, as `read_located`, of the files that `locate` finds."""
+    return read_located(task, locate(task, data, language, split), language, split)
+
+
+def read_located(task: Task, located: Located, language: str, split: str) -> Dataset:
     """All rows of one language and split, checked: not empty, ids unique, labels within the card's set.
 
     Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
     is not an error here: see `Dataset.count_note`.
     """
-    located = locate(task, data, language, split)
     rows = tuple(located.source.read(located.files, language, split))
     first = located.paths[0]
     if not rows:
@@ -265,21 +262,14 @@ def _check_ids(rows: Iterable[Row], path: Path) -> None:
 
 
 def _check_labels(task: Task, rows: Iterable[Row], path: Path) -> None:
-    allowed = set(task.labels)
-    if not allowed:
+    if not task.labels or task.row_kind.label_set == "none":
         return
+    allowed = set(task.labels)
     for row in rows:
-        for label in _labels_of(row):
+        for label in row.label_words:
             if label not in allowed:
                 error = unknown(f"label of {task.name}", label, allowed)
                 raise DataError(f"row {row.id}: {error}", path=path)
-
-
-def _labels_of(row: Row) -> Iterator[str]:
-    if isinstance(row, Pair) and row.label is not None:
-        yield row.label
-    elif isinstance(row, Tagged) and row.tags is not None:
-        yield from row.tags
 
 
 def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
@@ -291,7 +281,7 @@ def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
         except DataError:
             continue
         try:
-            labelled = task.kind in UNLABELLED or _remembered(task.name, data, language, split).labelled
+            labelled = not task.row_kind.has_gold or _remembered(task.name, data, language, split).labelled
         except NoRowsError:  # a file that several languages share, without this one
             continue
         if labelled:
@@ -303,7 +293,7 @@ def read_by_name(name: str, data: Path, language: str, split: str) -> Dataset:
     """`read` by task name; labelled rows are remembered within the process, plain text (large, read once) is not."""
     from viaduct.tasks.registry import task  # the registry imports the cards, which import this file
 
-    if task(name).kind in UNLABELLED:
+    if not task(name).row_kind.has_gold:
         return read(task(name), data, language, split)
     return _remembered(name, data, language, split)
 
@@ -315,14 +305,11 @@ def _remembered(name: str, data: Path, language: str, split: str) -> Dataset:
     return read(task(name), data, language, split)
 
 
-@lru_cache(maxsize=4096)
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered within the process."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """See `folder.file_sha256`."""
+    from viaduct.tasks import folder
+
+    return folder.file_sha256(path)
 
 
 def require_layout_languages(task: Task) -> None:

@@ -34,7 +34,7 @@ from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Spent, TrainWork
-from viaduct.tasks.card import Task, is_labelled
+from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
 from viaduct.training.objectives import task_loss, units
@@ -100,7 +100,7 @@ def run(context: Context) -> Spent:
 
 def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
     """Nothing. Raises DataError when a row has no gold label: it could be neither learned from nor scored."""
-    bare = [row.id for row in rows if not is_labelled(row)]
+    bare = [row.id for row in rows if not row.is_labelled]
     if bare:
         raise DataError(
             f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",

@@ -19,10 +19,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, NoRowsError, unknown
-from viaduct.rows import Captioned, Picture, Row
+from viaduct.rows import Row
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import json_lines, numbered_lines, parquet
 from viaduct.vision.caption_files import ORIGINS, Place, caption_text, failure, inside
+from viaduct.vision.rows import Captioned, Picture
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 """Endings of image files in a tar file, in any case."""

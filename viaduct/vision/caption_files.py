@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from viaduct.errors import DataError, nearest, unknown
-from viaduct.rows import Captioned, Picture
 from viaduct.tasks.formats import aligned_lines, json_file, member, numbered_lines, text_lines, without_end
+from viaduct.vision.rows import Captioned, Picture
 
 ORIGINS = ("people", "machine", "names", "rules")
 """Who made captions, see `rows.Captioned`."""

@@ -21,7 +21,8 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
 from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
 from viaduct.metrics.score import Predictions, Score
-from viaduct.rows import Captioned, Row
+from viaduct.rows import Row
+from viaduct.vision.rows import Captioned
 
 UNSPACED = ("ja", "km", "lo", "my", "th", "zh")
 """Languages written without spaces between words: their tokens are characters."""

@@ -19,10 +19,11 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
-from viaduct.rows import Captioned, Picture, Sentence
+from viaduct.rows import Sentence
 from viaduct.runs.spec import Captions
 from viaduct.training.order import Order
 from viaduct.vision.features import Features
+from viaduct.vision.rows import Captioned, Picture
 
 NOISE_IMAGES = 2000
 """Images from which the mean and covariance of noise are computed, at most."""

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from viaduct.errors import DataError, UsageError
-from viaduct.rows import Picture
 from viaduct.runs.stage import Progress
+from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Array, Shards
 
 SHARD_BYTES = 2**28

@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from viaduct.errors import DataError
-from viaduct.rows import Captioned, Picture
 from viaduct.runs.stage import Progress
 from viaduct.vision.archives import image_column, parquet_file, tar_bytes, tar_members
+from viaduct.vision.rows import Captioned, Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Of a JPEG with more images behind the first (MPO: telephones write it) the first is taken."""

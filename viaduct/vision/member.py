@@ -17,7 +17,6 @@ from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
 from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
 from viaduct.results.record import CaptionSample, CaptionScore, ImageUse
-from viaduct.rows import Captioned, Picture
 from viaduct.runs.spec import Captions
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training.masking import Masking, rarity
@@ -29,6 +28,7 @@ from viaduct.vision.image_use import Held, losses, measured_objective, similarit
 from viaduct.vision.images import open_picture
 from viaduct.vision.objectives import Asking
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
+from viaduct.vision.rows import Captioned, Picture
 from viaduct.vision.towers import load_tower
 
 TOWER_BATCH = 32

@@ -2,4 +2,19 @@
 
 from viaduct.doors import Room
 
-ROOM = Room("vision")
+ROOM = Room(
+    "vision",
+    row_kinds=("viaduct.vision.rows:CAPTIONED",),
+    cards=(
+        "viaduct.vision.cards.coco:CARD",
+        "viaduct.vision.cards.coco:KARPATHY",
+        "viaduct.vision.cards.flickr30k:CARD",
+        "viaduct.vision.cards.flickr8k:CARD",
+        "viaduct.vision.cards.multi30k:CARD",
+        "viaduct.vision.cards.multi30k:TASK2",
+        "viaduct.vision.cards.xm3600:CARD",
+        "viaduct.vision.cards.xflickrco:CARD",
+        "viaduct.vision.cards.emoji:CARD",
+        "viaduct.vision.cards.storybooks:CARD",
+    ),
+)

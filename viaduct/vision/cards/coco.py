@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.languages import LANGUAGES
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.vision.caption_files import read_coco, read_karpathy
+from viaduct.vision.rows import Captioned
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:

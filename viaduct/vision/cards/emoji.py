@@ -17,10 +17,10 @@ from collections.abc import Iterator
 
 from viaduct.errors import NoRowsError
 from viaduct.languages import XTREME
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import columns
 from viaduct.vision.caption_files import caption_text, find_picture, inside, part_of
+from viaduct.vision.rows import Captioned
 
 _PERSON = {"1f468", "1f469", "1f9d1", "2640", "2642", "200d", "fe0f"}
 """Man, woman, adult, the signs of gender, and what joins them."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.vision.caption_files import FLICKR30K, listed_photos, read_karpathy, read_pipes, read_tokens
+from viaduct.vision.rows import Captioned
 
 UNPARTED = (("2199200615.jpg", 4),)
 """The caption of results.csv whose line lacks the bar after its number."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.vision.caption_files import FLICKR8K, listed_photos, read_karpathy, read_tokens
+from viaduct.vision.rows import Captioned
 
 _LISTS = "flickr8k/Flickr8k_text/Flickr_8k.{split}Images.txt"
 

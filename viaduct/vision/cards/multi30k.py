@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.vision.caption_files import FLICKR30K, aligned_photos
+from viaduct.vision.rows import Captioned
 
 FOLDERS = ("multi30k/images", *FLICKR30K)
 """Where the images are looked for: those of 2017 and 2018 are not Flickr30k's."""

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.languages import LANGUAGES
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import numbered_lines, without_end
 from viaduct.vision.caption_files import caption_text, find_picture, part_of
+from viaduct.vision.rows import Captioned
 
 _NAME = re.compile(r"(\d{4})_.*\.md")
 _CREDITS = "* License:"

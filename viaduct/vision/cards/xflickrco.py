@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.errors import DataError
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import json_lines
 from viaduct.vision.caption_files import FLICKR30K, caption_text, find_photo, inside, photo_id
+from viaduct.vision.rows import Captioned
 
 LANGUAGES = ("de", "en", "es", "id", "ja", "ru", "tr", "zh")
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES as TABLE
-from viaduct.rows import Captioned
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.formats import json_lines
 from viaduct.vision.caption_files import caption_text, find_picture, inside
+from viaduct.vision.rows import Captioned
 
 _CODES = "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
 _OURS = {"fil": "tl", "quz": "qu"}

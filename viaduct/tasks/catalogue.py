@@ -1,0 +1,155 @@
+"""The cards that one recipe or session knows: Viaduct's own, those of the rooms, and the user's files.
+
+Adding a dataset is one file and one line here, or a file of your own that a recipe names: a Python file with a card, or
+a TOML or YAML file that `mapping` makes one of.
+"""
+
+from __future__ import annotations
+
+import runpy
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from viaduct.doors import offered
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import language
+from viaduct.tasks import (
+    anli,
+    bucc,
+    ccg,
+    ccg_pmb,
+    commonsenseqa,
+    cosmosqa,
+    hellaswag,
+    mlqa,
+    mnli,
+    ntrex,
+    panx,
+    pawsx,
+    qqp,
+    snli,
+    squad,
+    squad2,
+    tatoeba,
+    text,
+    tydiqa,
+    udpos,
+    xcopa,
+    xnli,
+    xquad,
+)
+from viaduct.tasks.card import Task
+from viaduct.tasks.kind import row_kind
+from viaduct.tasks.mapping import SUFFIXES, load_mapping
+
+CARDS = (
+    xnli.CARD,
+    pawsx.CARD,
+    udpos.CARD,
+    panx.CARD,
+    xquad.CARD,
+    mlqa.CARD,
+    tydiqa.CARD,
+    bucc.CARD,
+    tatoeba.CARD,
+    xcopa.CARD,
+    mnli.CARD,
+    mnli.MISMATCHED,
+    snli.CARD,
+    anli.CARD,
+    anli.PLUS,
+    qqp.CARD,
+    qqp.BIMPM,
+    squad.CARD,
+    squad2.CARD,
+    hellaswag.CARD,
+    cosmosqa.CARD,
+    commonsenseqa.CARD,
+    ccg.CARD,
+    ccg_pmb.CARD,
+    xcopa.COPA,
+    text.CARD,
+    ntrex.CARD,
+)
+"""Of text; rooms bring theirs through the door `cards`."""
+
+CARD_FILES = (".py", *SUFFIXES)
+"""How the names of files with a card of one's own end."""
+
+
+class Catalogue:
+    """Cards by name, in a fixed order; never changed once made."""
+
+    def __init__(self, cards: Iterable[Task], files: Mapping[str, Path] | None = None) -> None:
+        """`files` says which card comes from which file of the user's. Raises UsageError for two cards of one name."""
+        self._cards: dict[str, Task] = {}
+        self._files = dict(files or {})
+        for card in cards:
+            if card.name in self._cards:
+                raise UsageError(f"two cards have the name '{card.name}'", fix="rename one of them")
+            self._cards[card.name] = card
+
+    @classmethod
+    def builtin(cls) -> Catalogue:
+        """Viaduct's own cards and those of the rooms."""
+        return cls((*CARDS, *offered("cards", Task).values()))
+
+    def with_files(self, paths: Iterable[str | Path]) -> Catalogue:
+        """These cards and those in the files (a Python file has a `CARD`); a file may be given again.
+
+        Raises UsageError for a file that is missing, fails, has no CARD or is no such file, and for a name that is
+        taken.
+        """
+        cards, files = dict(self._cards), dict(self._files)
+        for path in (Path(given).resolve() for given in paths):
+            card = card_of_file(path)
+            if card.name in cards and files.get(card.name) != path:
+                where = files.get(card.name, "Viaduct's own cards")
+                raise UsageError(
+                    f"{path}: the name '{card.name}' is taken by {where}", fix="give your card another name"
+                )
+            cards[card.name], files[card.name] = card, path
+        return Catalogue(cards.values(), files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The user's files, from which another process makes the same catalogue."""
+        return tuple(self._files.values())
+
+    def task(self, name: str) -> Task:
+        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        if name not in self._cards:
+            raise unknown("task", name, self._cards)
+        return self._cards[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cards
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self._cards.values())
+
+    def __len__(self) -> int:
+        return len(self._cards)
+
+
+def card_of_file(path: Path) -> Task:
+    """The card in a file of the user's. Raises UsageError."""
+    if not path.is_file():
+        raise UsageError(f"there is no card file {path}", fix="write its path relative to the recipe's own folder")
+    if path.suffix in SUFFIXES:
+        return load_mapping(path)
+    if path.suffix != ".py":
+        raise UsageError(f"{path} is no card file", fix=f"its name ends in {', '.join(CARD_FILES)}")
+    try:
+        card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise UsageError(f"{where}: {type(error).__name__}: {error}", fix="correct the card file") from error
+    if not isinstance(card, Task):
+        raise UsageError(f"{path}: the file has no CARD", fix="end it with CARD = Task(...)")
+    for code in card.languages:
+        language(code)
+    row_kind(card.kind)
+    return card

@@ -1,0 +1,115 @@
+"""A data folder as one run or session sees it: files are found once, rows are read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+from viaduct.errors import DataError
+from viaduct.tasks.card import Dataset, Located, Task, locate, read_located
+from viaduct.tasks.catalogue import Catalogue
+
+REMEMBERED = 64
+"""Labelled datasets whose rows are kept in memory."""
+
+Stamp = tuple[int, int, int, int]
+"""Size, times of change of contents and of inode, and inode of a file: another one means another content."""
+
+
+def stamp(path: Path) -> Stamp:
+    """The file's stamp. Raises OSError for a file that is not there."""
+    state = path.stat()
+    return (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed."""
+    return _sha256(path, stamp(path))
+
+
+def _stamps(located: Located) -> tuple[Stamp, ...]:
+    found = []
+    for path in located.paths:
+        try:
+            found.append(stamp(path))
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, _stamp: Stamp) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class DataFolder:
+    """The files below one folder, by the names of a catalogue's cards."""
+
+    def __init__(self, root: Path, catalogue: Catalogue) -> None:
+        self.root = root
+        self.catalogue = catalogue
+        self._located: dict[tuple[str, str, str], Located | str] = {}
+        self._datasets: OrderedDict[tuple[str, str, str], tuple[tuple[Stamp, ...], Dataset]] = OrderedDict()
+
+    def task(self, name: str) -> Task:
+        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        return self.catalogue.task(name)
+
+    def locate(self, task: str, split: str, language: str) -> Located:
+        """The files of this split and language, looked for once.
+
+        Raises UsageError for a name that is unknown, DataError that lists every place looked at where there are none.
+        """
+        key = (task, split, language)
+        if key not in self._located:
+            try:
+                self._located[key] = locate(self.task(task), self.root, language, split)
+            except DataError as error:
+                self._located[key] = str(error)
+        found = self._located[key]
+        if isinstance(found, str):
+            raise DataError(found)
+        return found
+
+    def has(self, task: str, split: str, language: str) -> bool:
+        """Whether files of this split and language are there. Raises UsageError for a name that is unknown."""
+        try:
+            self.locate(task, split, language)
+        except DataError:
+            return False
+        return True
+
+    def read(self, task: str, split: str, language: str) -> Dataset:
+        """The checked rows of this split and language, see `card.read_located`.
+
+        Labelled rows are remembered, the `REMEMBERED` datasets used last, until their files change; plain text, which
+        is large and read once, is not. Raises as `locate` does, and DataError for damaged files.
+        """
+        card, located = self.task(task), self.locate(task, split, language)
+        if not card.row_kind.has_gold:
+            return read_located(card, located, language, split)
+        key, stamps = (task, split, language), _stamps(located)
+        if key in self._datasets and self._datasets[key][0] == stamps:
+            self._datasets.move_to_end(key)
+            return self._datasets[key][1]
+        dataset = read_located(card, located, language, split)
+        self._datasets[key] = (stamps, dataset)
+        self._datasets.move_to_end(key)
+        if len(self._datasets) > REMEMBERED:
+            self._datasets.popitem(last=False)
+        return dataset
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, see `file_sha256`."""
+        return file_sha256(path)
+
+    def digest(self, task: str, split: str, language: str) -> tuple[str, ...]:
+        """The layout and the SHA-256 of every file of this split and language; file names are not part of it."""
+        located = self.locate(task, split, language)
+        return (located.source.layout, *map(file_sha256, located.paths))
