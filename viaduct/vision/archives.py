@@ -1,7 +1,7 @@
 """Images of one's own with captions: a WebDataset tar, a folder with metadata, or Parquet with the images inside.
 
 `webdataset`, `imagefolder` and `parquet_pictures` make readers for a card (docs/adding_a_task.md). Nothing is unpacked:
-a row says in which member of the tar file, or row of the Parquet file, its image is; `encode.images` reads it there.
+a row says in which member of the tar file, or row of the Parquet file, its image is; `images` reads it there.
 
 A caption field holds one caption, a list of captions, or an object with either of these per language: then the rows
 that have the language are read. Images that have the same id are one row with all their captions.
@@ -9,26 +9,29 @@ that have the language are read. Images that have the same id are one row with a
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, NoRowsError, unknown
-from viaduct.rows import Row
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import json_lines, numbered_lines, parquet
+from viaduct.tasks.formats import csv_columns, json_lines, parquet
 from viaduct.vision.caption_files import ORIGINS, Place, caption_text, failure, inside
 from viaduct.vision.rows import Captioned, Picture
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 """Endings of image files in a tar file, in any case."""
 
+Samples = Iterator[tuple[str, Picture, tuple[str, ...] | None]]
+"""(id, image, captions, None where it has none in the language)."""
+
 _DOWNLOAD = "download the file again: it may be cut off"
+_NAMES = "give every image a name of its own"
 
 
 class Extent(NamedTuple):
@@ -57,7 +60,8 @@ def _tar_members(path: Path, _size: int, _changed: int) -> Mapping[str, Extent]:
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
-                _check_member(path, member, members)
+                if (fault := _fault(member, members)) is not None:
+                    raise DataError(f"the member '{member.name}' {fault[0]}", path=path, fix=fault[1])
                 if member.isfile():
                     members[member.name] = Extent(member.offset_data, member.size)
             end = archive.offset
@@ -71,16 +75,14 @@ def _tar_members(path: Path, _size: int, _changed: int) -> Mapping[str, Extent]:
     return members
 
 
-def _check_member(path: Path, member: tarfile.TarInfo, members: Mapping[str, Extent]) -> None:
+def _fault(member: tarfile.TarInfo, members: Mapping[str, Extent]) -> tuple[str, str] | None:
+    """What is wrong with a member, and how to put it right."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise DataError(
-            f"the member '{member.name}' leads out of the archive", path=path, fix="write the tar file anew"
-        )
+        return "leads out of the archive", "write the tar file anew"
     if not (member.isfile() or member.isdir()) or member.issparse():
-        raise DataError(f"the member '{member.name}' is a link, a device or sparse", path=path, fix="add plain files")
-    if member.name in members:
-        raise DataError(f"the member '{member.name}' occurs twice", path=path, fix="remove one of them")
+        return "is a link, a device or sparse", "add plain files"
+    return ("occurs twice", "remove one of them") if member.name in members else None
 
 
 def tar_bytes(path: Path, extent: Extent) -> bytes:
@@ -88,186 +90,6 @@ def tar_bytes(path: Path, extent: Extent) -> bytes:
     with path.open("rb") as file:
         file.seek(extent.offset)
         return file.read(extent.size)
-
-
-def webdataset(*, origin: str) -> Reader:
-    """A reader of WebDataset tar files: the name up to its first dot joins an image with its captions.
-
-    `NAME.json` has the field "caption" or "captions" (see the module); without it `NAME.txt` has one caption per line.
-    Other members are ignored. Ids are the names. Raises DataError for an image without captions, captions without an
-    image, two images of one name, a name that two of the tar files have, and what `tar_members` refuses.
-    """
-    _check_origin(origin)
-
-    def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-        found: dict[str, Path] = {}
-        for path in files["rows"]:
-            for name, members in _samples(path).items():
-                if name in found:
-                    message = f"the sample '{name}' is also in {found[name].name}"
-                    raise DataError(message, path=path, fix="give every image a name of its own")
-                found[name] = path
-                picture = Picture(str(path), _image_of(path, name, members))
-                captions = _sample_captions(path, name, members, language)
-                if captions is not None:
-                    yield Captioned(name, language, picture, captions, origin)
-
-    return _with_rows(read)
-
-
-def _samples(path: Path) -> dict[str, dict[str, str]]:
-    """Name -> {ending: member}, in the order of the tar file."""
-    samples: dict[str, dict[str, str]] = {}
-    for member in tar_members(path):
-        folder, slash, file = member.removeprefix("./").rpartition("/")
-        stem, _, ending = file.partition(".")
-        endings = samples.setdefault(folder + slash + stem, {})
-        if endings.setdefault(ending.lower(), member) != member:
-            message = f"the members '{endings[ending.lower()]}' and '{member}' differ in case only"
-            raise DataError(message, path=path, fix="give every image a name of its own")
-    used = {*PICTURES, "json", "txt"}
-    return {name: endings for name, endings in samples.items() if used & set(endings)}
-
-
-def _image_of(path: Path, name: str, members: Mapping[str, str]) -> str:
-    images = [member for ending, member in members.items() if ending in PICTURES]
-    if len(images) != 1:
-        raise DataError(
-            f"the sample '{name}' has {len(images)} images (its members: {', '.join(members.values())})",
-            path=path,
-            fix="one image per name; the name ends at the first dot",
-        )
-    return images[0]
-
-
-def _sample_captions(path: Path, name: str, members: Mapping[str, str], language: str) -> tuple[str, ...] | None:
-    """The sample's captions, None where it has none in this language."""
-    extents = tar_members(path)
-    if "json" in members:
-        member = members["json"]
-        try:
-            fields = json.loads(tar_bytes(path, extents[member]))
-        except ValueError as error:
-            raise DataError(f"member {member}: not JSON: {error}", path=path) from error
-        for key in ("caption", "captions"):
-            if isinstance(fields, Mapping) and fields.get(key) is not None:
-                return _captions(fields[key], language, path, f"member {member}")
-    if "txt" in members:
-        member = members["txt"]
-        try:
-            text = tar_bytes(path, extents[member]).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(f"member {member}: not UTF-8: {error.reason}", path=path) from error
-        return _captions(text.removesuffix("\n").split("\n"), language, path, f"member {member}")
-    raise DataError(
-        f"the image '{name}' has no captions", path=path, fix=f"add {name}.txt, or {name}.json with a 'caption'"
-    )
-
-
-def imagefolder(*, caption: str, origin: str) -> Reader:
-    """A reader of a folder of images with a metadata.jsonl or metadata.csv (the Hub's "imagefolder").
-
-    The metadata has the columns file_name (relative to its own folder) and `caption`, in which "{language}" stands for
-    the language. Ids are the file names; a file name on several lines has several captions. Raises DataError with the
-    line for missing columns, a file name that leads out of the folder, and captions that are no text.
-    """
-    _check_origin(origin)
-
-    def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-        names = ("file_name", caption.format(language=language))
-        for path in files["rows"]:
-            rows: dict[str, list[str]] = {}
-            for line, (name, value) in csv_lines(path, names) if path.suffix == ".csv" else json_lines(path, names):
-                inside(path.parent, name, path, line)
-                found = _captions(value, language, path, line)
-                if found is not None:
-                    rows.setdefault(name, []).extend(found)
-            for name, captions in rows.items():
-                yield Captioned(name, language, Picture(str(path.parent / name)), tuple(captions), origin)
-
-    return _with_rows(read)
-
-
-def csv_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(line number, the values of these columns) of a comma-separated file with a header, quoted as by Python's csv.
-
-    Raises DataError with the line for a missing column (with the nearest one), and rows with more or fewer fields.
-    """
-    text = "".join(line for _, line in numbered_lines(path))
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    places: list[int] | None = None
-    width = 0
-    try:
-        for fields in reader:
-            if places is None:
-                for name in names:
-                    if name not in fields:
-                        raise DataError(str(unknown("column", name, fields)), path=path, line=line)
-                places, width = [fields.index(name) for name in names], len(fields)
-            elif len(fields) != width:
-                message = f"{len(fields)} comma-separated fields, but the header has {width}"
-                raise DataError(message, path=path, line=line, fix="put quotation marks around fields with commas")
-            else:
-                yield line, tuple(fields[place] for place in places)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"the quoting of this line is broken ({error})", path=path, line=line) from error
-
-
-def parquet_pictures(*, caption: str, origin: str, id: str | None = None) -> Reader:
-    """A reader of Parquet files with the images inside, as the Hub stores them: a column of {bytes, path} objects.
-
-    `caption` names the captions' column, "{language}" in it stands for the language; `id` the column of ids (else an
-    id is the number of the row from 0). Raises DataError for missing columns and values, captions that are no text, and
-    what `image_column` refuses.
-    """
-    _check_origin(origin)
-
-    def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-        paths = files["rows"]
-        column = caption.format(language=language)
-        pictures: dict[str, Picture] = {}
-        captions: dict[str, list[str]] = {}
-        rows = parquet(paths, (column,) if id is None else (column, id))
-        for number, (picture, (value, *given)) in enumerate(zip(_row_places(paths), rows, strict=True)):
-            name = str(given[0]) if given else str(number)
-            found = _captions(value, language, Path(picture.path), f"row {picture.member}")
-            if found is not None:
-                pictures.setdefault(name, picture)
-                captions.setdefault(name, []).extend(found)
-        for name, picture in pictures.items():
-            yield Captioned(name, language, picture, tuple(captions[name]), origin)
-
-    return _with_rows(read)
-
-
-def _row_places(paths: Sequence[Path]) -> Iterator[Picture]:
-    for path in paths:
-        image_column(path)
-        for row in range(parquet_file(path).metadata.num_rows):
-            yield Picture(str(path), str(row))
-
-
-def image_column(path: Path) -> str:
-    """The Parquet file's column of {bytes, path} objects. Raises DataError when there is none, or several."""
-    import pyarrow  # slow to load, and only Parquet files need it
-
-    schema = parquet_file(path).schema_arrow
-    kinds: list[tuple[str, Any]] = [(field.name, field.type) for field in schema]
-    found = [
-        name
-        for name, kind in kinds
-        if pyarrow.types.is_struct(kind) and {"bytes", "path"} <= {kind.field(at).name for at in range(kind.num_fields)}
-    ]
-    if len(found) != 1:
-        there = ", ".join(f"{name} ({kind})" for name, kind in kinds)
-        raise DataError(
-            f"{len(found)} columns of images where one is due (objects with `bytes` and `path`); its columns: {there}",
-            path=path,
-            fix="keep one such column, as `datasets` writes it with the feature Image",
-        )
-    return found[0]
 
 
 def parquet_file(path: Path) -> Any:
@@ -279,6 +101,79 @@ def parquet_file(path: Path) -> Any:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+
+
+def image_column(path: Path) -> str:
+    """The Parquet file's column of {bytes, path} objects. Raises DataError when there is none, or several."""
+    import pyarrow
+
+    schema = parquet_file(path).schema_arrow
+    found = [
+        column.name
+        for column in schema
+        if pyarrow.types.is_struct(column.type) and {"bytes", "path"} <= {field.name for field in column.type}
+    ]
+    if len(found) != 1:
+        there = ", ".join(f"{column.name} ({column.type})" for column in schema)
+        raise DataError(
+            f"{len(found)} columns of images (objects with `bytes` and `path`), not one; its columns: {there}",
+            path=path,
+            fix="keep one such column, as `datasets` writes it with the feature Image",
+        )
+    return str(found[0])
+
+
+def parquet_bytes(path: Path, row: int) -> tuple[bytes | None, int]:
+    """(the image's bytes in this row, None where it has none; number of rows). Raises DataError for a damaged file.
+
+    Rows are mostly asked for in order, and a row group is the least that is read, so the last groups are remembered.
+    """
+    state = path.stat()
+    starts = _row_groups(path, state.st_size, state.st_mtime_ns)
+    if row >= starts[-1]:
+        return None, starts[-1]
+    group = bisect_right(starts, row) - 1
+    content = _row_group(path, state.st_size, state.st_mtime_ns, group)[row - starts[group]].as_py()
+    return content, starts[-1]
+
+
+@lru_cache(maxsize=16)
+def _row_groups(path: Path, _size: int, _changed: int) -> tuple[int, ...]:
+    """The number of each row group's first row, and of all rows."""
+    metadata = parquet_file(path).metadata
+    return tuple(accumulate((metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)), initial=0))
+
+
+@lru_cache(maxsize=2)
+def _row_group(path: Path, _size: int, _changed: int, group: int) -> Any:
+    """The images' bytes in one row group."""
+    import pyarrow
+
+    try:
+        table = parquet_file(path).read_row_group(group, columns=[f"{image_column(path)}.bytes"])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"row group {group} cannot be read: {error}", path=path, fix="copy the file again") from error
+    return table.flatten().column(0)
+
+
+def _reader(origin: str, samples_of: Callable[[Sequence[Path], str], Samples]) -> Reader:
+    """A reader that joins the captions of each id. Raises NoRowsError when there are none in the language."""
+    if origin not in ORIGINS:
+        raise unknown("origin of captions", origin, ORIGINS)
+
+    def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
+        pictures: dict[str, Picture] = {}
+        captions: dict[str, tuple[str, ...]] = {}
+        for name, picture, found in samples_of(files["rows"], language):
+            if found is not None:
+                pictures.setdefault(name, picture)
+                captions[name] = captions.get(name, ()) + found
+        if not captions:
+            raise NoRowsError(f"no image has captions in '{language}'", path=files["rows"][0])
+        for name, picture in pictures.items():
+            yield Captioned(name, language, picture, captions[name], origin)
+
+    return read
 
 
 def _captions(value: object, language: str, path: Path, place: Place) -> tuple[str, ...] | None:
@@ -293,20 +188,108 @@ def _captions(value: object, language: str, path: Path, place: Place) -> tuple[s
     return tuple(caption_text(one, path, place) for one in given)
 
 
-def _check_origin(origin: str) -> None:
-    if origin not in ORIGINS:
-        raise unknown("origin of captions", origin, ORIGINS)
+def webdataset(*, origin: str) -> Reader:
+    """A reader of WebDataset tar files: the name up to its first dot joins an image with its captions.
+
+    `NAME.json` has the field "caption" or "captions" (see the module); without it `NAME.txt` has one caption per line.
+    Other members are ignored. Ids are the names. Raises DataError for an image without captions, captions without an
+    image, two images of one name, a name that two of the tar files have, and what `tar_members` refuses.
+    """
+
+    def samples_of(paths: Sequence[Path], language: str) -> Samples:
+        found: dict[str, Path] = {}
+        for path in paths:
+            for name, members in _tar_samples(path).items():
+                if found.setdefault(name, path) != path:
+                    raise DataError(f"the sample '{name}' is also in {found[name].name}", path=path, fix=_NAMES)
+                images = [member for ending, member in members.items() if ending in PICTURES]
+                if len(images) != 1:
+                    raise DataError(
+                        f"the sample '{name}' has {len(images)} images (its members: {', '.join(members.values())})",
+                        path=path,
+                        fix="one image per name; the name ends at the first dot",
+                    )
+                yield name, Picture(str(path), images[0]), _tar_captions(path, name, members, language)
+
+    return _reader(origin, samples_of)
 
 
-def _with_rows(read: Reader) -> Reader:
-    """The reader, which raises NoRowsError when the files have no row of the language."""
+def _tar_samples(path: Path) -> dict[str, dict[str, str]]:
+    """Name -> {ending: member}, in the order of the tar file."""
+    samples: dict[str, dict[str, str]] = {}
+    for member in tar_members(path):
+        folder, slash, file = member.removeprefix("./").rpartition("/")
+        stem, _, ending = file.partition(".")
+        endings = samples.setdefault(folder + slash + stem, {})
+        if endings.setdefault(ending.lower(), member) != member:
+            message = f"the members '{endings[ending.lower()]}' and '{member}' differ in case only"
+            raise DataError(message, path=path, fix=_NAMES)
+    used = {*PICTURES, "json", "txt"}
+    return {name: endings for name, endings in samples.items() if used & set(endings)}
 
-    def checked(files: Files, language: str, split: str) -> Iterator[Row]:
-        empty = True
-        for row in read(files, language, split):
-            empty = False
-            yield row
-        if empty:
-            raise NoRowsError(f"no image has captions in '{language}'", path=files["rows"][0])
 
-    return checked
+def _tar_captions(path: Path, name: str, members: Mapping[str, str], language: str) -> tuple[str, ...] | None:
+    """The sample's captions, None where it has none in this language."""
+    contents = {ending: tar_bytes(path, tar_members(path)[members[ending]]) for ending in {"json", "txt"} & {*members}}
+    try:
+        fields = json.loads(contents.get("json", b"null"))
+    except ValueError as error:
+        raise DataError(f"member {members['json']}: not JSON: {error}", path=path) from error
+    for key in ("caption", "captions"):
+        if isinstance(fields, Mapping) and fields.get(key) is not None:
+            return _captions(fields[key], language, path, f"member {members['json']}")
+    if "txt" not in contents:
+        fix = f"add {name}.txt, or {name}.json with a 'caption'"
+        raise DataError(f"the image '{name}' has no captions", path=path, fix=fix)
+    try:
+        lines = contents["txt"].decode("utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"member {members['txt']}: not UTF-8: {error.reason}", path=path) from error
+    return _captions(lines, language, path, f"member {members['txt']}")
+
+
+def imagefolder(*, caption: str, origin: str) -> Reader:
+    """A reader of a folder of images with a metadata.jsonl or metadata.csv (the Hub's "imagefolder").
+
+    The metadata has the columns file_name (relative to its own folder) and `caption`, in which "{language}" stands for
+    the language. Ids are the file names; a file name on several lines has several captions. Raises DataError with the
+    line for missing columns, a file name that leads out of the folder or is in two folders, and captions that are no
+    text.
+    """
+
+    def samples_of(paths: Sequence[Path], language: str) -> Samples:
+        names = ("file_name", caption.format(language=language))
+        found: dict[str, Path] = {}
+        for path in paths:
+            for line, (name, value) in (csv_columns if path.suffix == ".csv" else json_lines)(path, names):
+                image = inside(path.parent, name, path, line)
+                if found.setdefault(name, path) != path:
+                    raise failure(f"the image '{name}' is also in {found[name]}", path, line, _NAMES)
+                yield name, Picture(str(image)), _captions(value, language, path, line)
+
+    return _reader(origin, samples_of)
+
+
+def parquet_pictures(*, caption: str, origin: str, id: str | None = None) -> Reader:
+    """A reader of Parquet files with the images inside, as the Hub stores them: a column of {bytes, path} objects.
+
+    `caption` names the captions' column, "{language}" in it stands for the language; `id` the column of ids (else an
+    id is the number of the row from 0). Raises DataError for missing columns and values, captions that are no text, and
+    what `image_column` refuses.
+    """
+
+    def samples_of(paths: Sequence[Path], language: str) -> Samples:
+        column = caption.format(language=language)
+        rows = parquet(paths, (column,) if id is None else (column, id))
+        for number, (picture, (value, *given)) in enumerate(zip(_parquet_places(paths), rows, strict=True)):
+            found = _captions(value, language, Path(picture.path), f"row {picture.member}")
+            yield str(given[0]) if given else str(number), picture, found
+
+    return _reader(origin, samples_of)
+
+
+def _parquet_places(paths: Sequence[Path]) -> Iterator[Picture]:
+    for path in paths:
+        image_column(path)
+        for row in range(parquet_file(path).metadata.num_rows):
+            yield Picture(str(path), str(row))

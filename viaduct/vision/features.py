@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,9 @@ from viaduct.runs.stage import Progress
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Array, Shards
 
+if TYPE_CHECKING:  # a process that only reads or shelves features starts without torch
+    from viaduct.vision.towers import Tower
+
 SHARD_BYTES = 2**28
 """A shard is finished when its tokens take so much, or after `SHARD_SECONDS`: at most that is lost by a kill."""
 SHARD_SECONDS = 300.0
@@ -32,29 +36,11 @@ NARROWEST = 100
 NAMED = 5
 """Damaged images that an error names."""
 
-_Opened = tuple[Picture, Image.Image | DataError]
+_Opened = tuple[Picture, Image.Image | DataError | None]
+"""None: the picture's features are known already."""
 
 Opener = Callable[[Picture], Image.Image]
-"""The RGB image of a picture; raises DataError when it cannot be had. Called from one thread at a time."""
-
-
-class ImageTower(Protocol):
-    """What is needed of `viaduct.vision.towers.Tower`."""
-
-    @property
-    def key(self) -> str:
-        """Names everything that decides the features."""
-
-    @property
-    def tokens(self) -> int:
-        """P."""
-
-    @property
-    def width(self) -> int:
-        """D."""
-
-    def encode(self, images: Sequence[Image.Image]) -> tuple[Array, Array]:
-        """tokens_NPD float16 and vector_ND float32."""
+"""The RGB image of a picture; raises DataError for one that cannot be read. Called from one thread at a time."""
 
 
 class Features:
@@ -104,13 +90,13 @@ class Features:
         return found
 
     def verify(self) -> None:
-        """Nothing. Raises DataError, with what to remove, when a file is not what was written. Reads all of it."""
+        """Raise DataError, with what to remove, when a file is not what was written. Reads all of it."""
         self._shards.verify(set(self._where[:, 0].tolist()))
 
 
 def build_features(
     pictures: Sequence[tuple[str, Picture]],
-    tower: ImageTower,
+    tower: Tower,
     cache: Path,
     *,
     opener: Opener,
@@ -129,47 +115,46 @@ def build_features(
     for name, picture in pictures:
         if wanted.setdefault(name, picture) != picture:
             raise UsageError(f"the id '{name}' has two pictures: {wanted[name].path} and {picture.path}")
-    build = _Build(
-        Shards(cache / "features" / tower.key, tower.key, tower.tokens, tower.width), tower, opener, progress
-    )
-    build.run(dict.fromkeys(wanted.values()), batch)
+    shards = Shards(cache / "features" / tower.key, tower.key, tower.tokens, tower.width)
+    build = _Build(shards, tower, opener, progress, tuple(dict.fromkeys(wanted.values())))
+    build.run(batch)
     missing = {name: build.damaged[picture] for name, picture in wanted.items() if picture in build.damaged}
     if missing and not skip_damaged:
         raise _unreadable(missing, len(wanted))
-    at = {name: build.where(picture) for name, picture in wanted.items() if name not in missing}
-    return Features(build.shards, at, missing)
+    return Features(shards, {name: build.where(one) for name, one in wanted.items() if name not in missing}, missing)
 
 
-def _unreadable(missing: Mapping[str, str], total: int) -> DataError:
-    named = "".join(f"\n    {name}: {why}" for name, why in list(missing.items())[:NAMED])
+def _unreadable(missing: Mapping[str, str], asked: int) -> DataError:
+    named = [f"\n    {name}: {why}" for name, why in list(missing.items())[:NAMED]]
     more = f"\n    and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
     return DataError(
-        f"{len(missing):,} of {total:,} images cannot be read:{named}{more}",
-        fix="mend or replace these files, or leave the images out (skip_damaged); the others are not computed again",
+        f"{len(missing):,} of {asked:,} images cannot be read:{''.join(named)}{more}",
+        fix="repair or replace the files, or leave the images out (skip_damaged); the others are not computed again",
     )
 
 
 class _Build:
     """One run over pictures: opens what is not known, computes what is new, and shelves it."""
 
-    def __init__(self, shards: Shards, tower: ImageTower, opener: Opener, progress: Progress) -> None:
-        self.shards, self.tower, self.opener, self.progress = shards, tower, opener, progress
-        self.places: dict[Picture, bytes] = {}
+    def __init__(
+        self, shards: Shards, tower: Tower, opener: Opener, progress: Progress, pictures: Sequence[Picture]
+    ) -> None:
+        self.shards, self.tower, self.opener, self.progress, self.pictures = shards, tower, opener, progress, pictures
+        self.places = _places(pictures)
         self.contents: dict[Picture, bytes] = {}
         """Of the pictures opened here."""
         self.damaged: dict[Picture, str] = {}
-        self.done = self.total = 0
+        self.done, self.total = 0, len(pictures)
 
-    def run(self, pictures: Collection[Picture], batch: int) -> None:
+    def run(self, batch: int) -> None:
         """Afterwards every picture has features or is in `damaged`."""
-        self.places, self.total = _places(pictures), len(pictures)
-        todo = [picture for picture in pictures if not self._is_known(picture)]
+        todo = [picture for picture in self.pictures if not self._is_known(picture)]
         self.done = self.total - len(todo)
-        opened = self._opened(todo, batch)
+        opened = self._opened(iter(todo), batch)
         more = bool(todo)
         while more:
             with self.shards.locked(lambda: self._tell("waiting for another process that computes features")):
-                more = self._shard(opened)
+                more = self._compute_shard(opened)
         self._tell("features")
 
     def where(self, picture: Picture) -> tuple[int, int]:
@@ -186,19 +171,17 @@ class _Build:
     def _tell(self, what: str) -> None:
         self.progress(self.done, self.total, f"{what}, {self.done:,} of {self.total:,} images")
 
-    def _shard(self, opened: Iterator[list[_Opened]]) -> bool:
-        """Whether more is to come after one shard has been computed and written."""
+    def _compute_shard(self, opened: Iterator[list[_Opened]]) -> bool:
+        """Compute and write one shard; whether more is to come."""
         started, row_bytes = time.monotonic(), 2 * self.tower.tokens * self.tower.width
         new: dict[bytes, None] = {}
-        tokens, vectors = [], []
+        computed: list[tuple[Array, Array]] = []
         places: dict[bytes, bytes] = {}
         more = False
         for group in opened:
-            fresh = {content: image for content, image in self._sort(group, places) if content not in new}
+            fresh = {content: image for content, image in self._fresh(group, places) if content not in new}
             if fresh:
-                tokens_NPD, vector_ND = self.tower.encode(list(fresh.values()))
-                tokens.append(tokens_NPD)
-                vectors.append(vector_ND)
+                computed.append(self.tower.encode(list(fresh.values())))
                 new.update(dict.fromkeys(fresh))
             self.done += len(group)
             self._tell("features")
@@ -206,55 +189,39 @@ class _Build:
             if more:
                 break
         if new:
+            tokens, vectors = zip(*computed, strict=True)
             self.shards.add(list(new), np.concatenate(tokens), np.concatenate(vectors))
         self.shards.remember(places)
         return more
 
-    def _sort(self, group: Iterable[_Opened], places: dict[bytes, bytes]) -> Iterator[tuple[bytes, Image.Image]]:
+    def _fresh(self, group: Iterable[_Opened], places: dict[bytes, bytes]) -> Iterator[tuple[bytes, Image.Image]]:
         """(content, image) of those without features; notes the damaged ones, and in `places` where the others are."""
         for picture, image in group:
             if isinstance(image, DataError):
                 self.damaged[picture] = str(image).partition("\n")[0]
-                continue
-            content = self.contents[picture] = digest(image)
-            place = self.places[picture]
-            if place and self.shards.places.get(place) != content:
-                places[place] = content
-            if content not in self.shards.rows:
-                yield content, image
+            elif image is not None:
+                content = self.contents[picture] = digest(image)
+                place = self.places[picture]
+                if place and self.shards.places.get(place) != content:
+                    places[place] = content
+                if content not in self.shards.rows:
+                    yield content, image
 
-    def _opened(self, pictures: Iterable[Picture], batch: int) -> Iterator[list[_Opened]]:
-        """The images of pictures in groups of `batch`; the next group is opened while the last one is computed."""
+    def _opened(self, left: Iterator[Picture], batch: int) -> Iterator[list[_Opened]]:
+        """Pictures in groups of `batch`, opened; the next group is opened while the last one is computed."""
         with ThreadPoolExecutor(1) as ahead:
-            coming: Future[list[_Opened]] | None = None
-            for group in self._groups(pictures, batch):
-                following = ahead.submit(self._open, group)
-                if coming is not None:
-                    yield coming.result()
-                coming = following
-            if coming is not None:
-                yield coming.result()
-
-    def _groups(self, pictures: Iterable[Picture], batch: int) -> Iterator[list[Picture]]:
-        """Leaves out what another process has computed meanwhile."""
-        group: list[Picture] = []
-        for picture in pictures:
-            if self._is_known(picture):
-                self.done += 1
-                continue
-            group.append(picture)
-            if len(group) == batch:
+            coming = ahead.submit(self._open, left, batch)
+            while group := coming.result():
+                coming = ahead.submit(self._open, left, batch)
                 yield group
-                group = []
-        if group:
-            yield group
 
-    def _open(self, group: Iterable[Picture]) -> list[_Opened]:
+    def _open(self, left: Iterator[Picture], batch: int) -> list[_Opened]:
+        """The next pictures with their images; None for those that another process has computed meanwhile."""
         found: list[_Opened] = []
-        for picture in group:
+        for picture in islice(left, batch):
             try:
-                image = self.opener(picture)
-                if max(image.size) > NARROWEST * min(image.size):
+                image = None if self._is_known(picture) else self.opener(picture)
+                if image is not None and max(image.size) > NARROWEST * min(image.size):
                     raise DataError(f"{image.width} x {image.height} pixels are too narrow", path=Path(picture.path))
                 found.append((picture, image))
             except DataError as error:
@@ -267,16 +234,14 @@ def digest(image: Image.Image) -> bytes:
     return hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode() + image.tobytes()).digest()
 
 
-def _places(pictures: Iterable[Picture]) -> dict[Picture, bytes]:
+def _places(pictures: Sequence[Picture]) -> dict[Picture, bytes]:
     """SHA-256 of where each picture is and of its file's size and time; b"" when there is no such file."""
-    files: dict[str, str] = {}
-    places: dict[Picture, bytes] = {}
-    for picture in pictures:
-        if picture.path not in files:
-            files[picture.path] = _state(Path(picture.path))
-        state = files[picture.path]
-        places[picture] = hashlib.sha256(repr((state, picture.member)).encode()).digest() if state else b""
-    return places
+    states = {path: _state(Path(path)) for path in {picture.path for picture in pictures}}
+    return {
+        picture: hashlib.sha256(repr((state, picture.member)).encode()).digest() if state else b""
+        for picture in pictures
+        for state in (states[picture.path],)
+    }
 
 
 def _state(path: Path) -> str:

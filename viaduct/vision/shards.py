@@ -48,33 +48,25 @@ class Shards:
         self.tokens: dict[int, Array] = {}
         """Shard -> tokens_NPD, memory-mapped."""
         self.vectors: dict[int, Array] = {}
-        self._read_places: set[str] = set()
-        self._check_meta()
+        self._read_places: set[Path] = set()
+        meta = root / "meta.json"
+        if meta.exists() and (found := _json_object(meta)) != self.meta:
+            raise DataError(f"describes other features ({found})", path=meta, fix=f"remove the folder {root}")
         self.refresh()
 
     def refresh(self) -> None:
         """Look for what other processes have finished since. Raises DataError for a damaged shard."""
         for path in sorted(self.root.glob("shard-*.json")):
-            number = _number(path)
-            if number not in self.tokens:
-                self._open(number, _marker(path))
-        for path in sorted(self.root.glob("places-*.npy")):
-            if path.name not in self._read_places:
-                self._read_places.add(path.name)
-                pairs = _readable(path)
-                if pairs is not None:
-                    self.places.update((place.tobytes(), content.tobytes()) for place, content in pairs)
+            if _number(path) not in self.tokens:
+                self._open(_number(path), int(_json_object(path)["rows"]))
+        for path in sorted({*self.root.glob("places-*.npy")} - self._read_places):
+            self._read_places.add(path)
+            try:
+                self.places.update((place.tobytes(), content.tobytes()) for place, content in np.load(path))
+            except (OSError, ValueError, TypeError, EOFError):  # damaged: then the pictures are opened again
+                continue
 
-    def _check_meta(self) -> None:
-        path = self.root / "meta.json"
-        if not path.exists():
-            return
-        found = _marker(path)
-        if found != self.meta:
-            raise DataError(f"describes other features ({found})", path=path, fix=f"remove the folder {self.root}")
-
-    def _open(self, number: int, marker: Mapping[str, Any]) -> None:
-        rows = int(marker["rows"])
+    def _open(self, number: int, rows: int) -> None:
         tokens = self._map("features", number, (rows, self.num_tokens, self.width), np.float16)
         vectors = self._map("pooled", number, (rows, self.width), np.float32)
         contents = self._map("pictures", number, (rows, DIGEST_BYTES), np.uint8)
@@ -95,21 +87,21 @@ class Shards:
     def _path(self, what: str, number: int) -> Path:
         return self.root / f"{what}-{number:05d}.npy"
 
+    def _marker(self, number: int) -> Path:
+        return self.root / f"shard-{number:05d}.json"
+
     def _damaged(self, number: int, path: Path, why: str) -> DataError:
-        marker = self.root / f"shard-{number:05d}.json"
-        return DataError(
-            f"damaged: {why}", path=path, fix=f"remove {marker} and start again: only its pictures are computed anew"
-        )
+        fix = f"remove {self._marker(number)} and start again: only its pictures are computed anew"
+        return DataError(f"damaged: {why}", path=path, fix=fix)
 
     @contextmanager
     def locked(self, waiting: Callable[[], None]) -> Iterator[None]:
         """The right to add; `waiting` is called every second until another process gives it up."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "lock")
-        while True:
+        while not lock.is_locked:
             try:
                 lock.acquire(timeout=1.0)
-                break
             except Timeout:
                 waiting()
         try:
@@ -129,24 +121,20 @@ class Shards:
         number = next(one for one in range(len(taken) + 1) if one not in taken)
         arrays = {"features": tokens_NPD, "pooled": vector_ND, "pictures": _bytes(contents)}
         hashes = {what: _save(self._path(what, number), array) for what, array in arrays.items()}
-        marker = {"rows": len(contents), "sha256": hashes}
-        write_atomic(self.root / f"shard-{number:05d}.json", canonical(marker))
-        self._open(number, marker)
+        write_atomic(self._marker(number), canonical({"rows": len(contents), "sha256": hashes}))
+        self._open(number, len(contents))
 
     def remember(self, places: Mapping[bytes, bytes]) -> None:
         """Write down where pictures of this content were found; only inside `locked`."""
-        if not places:
-            return
-        number = 1 + max((_number(path) for path in self.root.glob("places-*.npy")), default=-1)
-        pairs = np.stack([_bytes(places.keys()), _bytes(places.values())], axis=1)
-        _save(self._path("places", number), pairs)
-        self.places.update(places)
+        if places:
+            number = 1 + max((_number(path) for path in self.root.glob("places-*.npy")), default=-1)
+            _save(self._path("places", number), np.stack([_bytes(places.keys()), _bytes(places.values())], axis=1))
+            self.places.update(places)
 
     def verify(self, numbers: Collection[int]) -> None:
-        """Nothing. Raises DataError when a file of these shards is not what was written."""
+        """Raise DataError when a file of these shards is not what was written."""
         for number in sorted(numbers):
-            marker = _marker(self.root / f"shard-{number:05d}.json")
-            for what, expected in marker["sha256"].items():
+            for what, expected in _json_object(self._marker(number))["sha256"].items():
                 path = self._path(what, number)
                 if not path.is_file() or _sha256(path) != expected:
                     raise self._damaged(number, path, "its SHA-256 is not the one that was written down")
@@ -156,23 +144,15 @@ def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _marker(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
+    fix = f"remove {path} and start again"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"damaged: {error}", path=path, fix=f"remove {path} and start again") from error
+        raise DataError(f"damaged: {error}", path=path, fix=fix) from error
     if not isinstance(found, dict):
-        raise DataError("damaged: not a JSON object", path=path, fix=f"remove {path} and start again")
+        raise DataError("damaged: not a JSON object", path=path, fix=fix)
     return found
-
-
-def _readable(path: Path) -> Array | None:
-    """A file of places, None when it is damaged: then the pictures are opened again."""
-    try:
-        pairs: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return pairs if pairs.shape[1:] == (2, DIGEST_BYTES) and pairs.dtype == np.uint8 else None
 
 
 def _bytes(digests: Collection[bytes]) -> Array:

@@ -5,37 +5,88 @@
     coco/val2017/000000000042.jpg
 
 Translations are files of the same form, one per language, beside the English one: `captions_val2017.de.json`. Their
-`info.origin` must say who made them ("people", "machine"; see `captions.ORIGINS`).
+`info.origin` must say who made them ("people", "machine"; see `caption_files.ORIGINS`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES
-from viaduct.tasks.card import Files, Source, Task
-from viaduct.vision.caption_files import read_coco, read_karpathy
+from viaduct.tasks.card import Files, Source
+from viaduct.tasks.formats import json_file, member
+from viaduct.vision.caption_files import (
+    ORIGINS,
+    caption_text,
+    captioned_task,
+    failure,
+    find_picture,
+    inside,
+    karpathy_split,
+)
 from viaduct.vision.rows import Captioned
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The rows of one annotation file; the images are in the folder of its split. See `captions.read_coco`."""
+    """The images of an annotation file that have captions, in its order; ids are COCO's.
+
+    The file's `info.origin` says who made the captions, else people did if it is English. Raises DataError when neither
+    holds, for an image or annotation id that occurs twice, an annotation of an image that is not listed, and captions
+    that are not text.
+    """
     path = files["rows"][0]
-    folder = path.name.removeprefix("captions_").partition(".")[0]
-    yield from read_coco(path, language, path.parents[1] / folder, "people" if language == "en" else None)
+    content = json_file(path)
+    info = content.get("info") if isinstance(content, Mapping) else None
+    usual = "people" if language == "en" else None
+    origin = info.get("origin", usual) if isinstance(info, Mapping) else usual
+    if origin not in ORIGINS:
+        raise DataError(
+            f"it does not say who made the captions: info.origin is {origin!r}",
+            path=path,
+            fix=f"""add "origin": "machine" to its "info", or another one of {", ".join(ORIGINS)}""",
+        )
+    folder = path.parents[1] / path.name.removeprefix("captions_").partition(".")[0]
+    images: dict[str, Path] = {}
+    captions: dict[str, list[str]] = {}
+    for place, id, image in _with_ids(path, content, "images", "image id"):
+        images[id] = inside(folder, member(path, image, place, "file_name", str), path, place)
+    for place, _, annotation in _with_ids(path, content, "annotations", "annotation id"):
+        id = _id(path, annotation, place, "image_id")
+        if id not in images:
+            raise failure(f"no image has the id {id}", path, place, "list the image under `images`")
+        captions.setdefault(id, []).append(caption_text(annotation.get("caption"), path, place))
+    for id, file in images.items():
+        if id in captions:
+            yield Captioned(id, language, find_picture(file), tuple(captions[id]), origin)
 
 
-def read_split(files: Files, language: str, split: str) -> Iterator[Captioned]:
-    """The rows of one of Karpathy's splits; the images are looked for in COCO's folders of 2014 and of 2017."""
-    path = files["rows"][0]
-    yield from read_karpathy(path, language, split, path.parents[1], ())
+def _with_ids(path: Path, content: object, key: str, word: str) -> Iterator[tuple[str, str, Any]]:
+    """(place, id, object) of each object in this list of the file."""
+    seen: set[str] = set()
+    for at, one in enumerate(member(path, content, "the file", key, list)):
+        place = f"{key}[{at}]"
+        id = _id(path, one, place, "id")
+        if id in seen:
+            raise failure(f"the {word} {id} occurs twice", path, place, "download the file again")
+        seen.add(id)
+        yield place, id, one
 
 
-CARD = Task(
+def _id(path: Path, given: object, place: str, key: str) -> str:
+    if not isinstance(given, Mapping) or key not in given:
+        raise failure(f"it has no '{key}'", path, place, "give a captions file of COCO's form")
+    value = given[key]
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise failure(f"'{key}' is {value!r}, but must be a number or text", path, place)
+    return str(value)
+
+
+CARD = captioned_task(
     name="coco",
-    version=1,
     title="COCO captions 2017",
-    kind="captioned",
     languages=tuple(LANGUAGES),
     sources=(
         Source(
@@ -46,9 +97,6 @@ CARD = Task(
             {code: "" if code == "en" else f".{code}" for code in LANGUAGES},
         ),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={("en", "train"): 118_287, ("en", "dev"): 5_000},
     licence="captions CC BY 4.0; images under Flickr's terms of use",
     citation="Chen et al. 2015: Microsoft COCO Captions: Data Collection and Evaluation Server",
@@ -58,16 +106,11 @@ CARD = Task(
     ),
 )
 
-KARPATHY = Task(
+KARPATHY = captioned_task(
     name="coco_karpathy",
-    version=1,
     title="COCO captions, Karpathy's splits",
-    kind="captioned",
     languages=("en",),
-    sources=(Source("official", {"rows": "coco/dataset_coco.json"}, read_split),),
-    metric=None,
-    metrics=(),
-    trained_on=None,
+    sources=(Source("official", {"rows": "coco/dataset_coco.json"}, karpathy_split()),),
     expected={("en", "train"): 113_287, ("en", "dev"): 5_000, ("en", "test"): 5_000},
     licence="captions CC BY 4.0; images under Flickr's terms of use",
     citation="Karpathy, Fei-Fei 2015: Deep Visual-Semantic Alignments for Generating Image Descriptions",

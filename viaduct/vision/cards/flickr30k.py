@@ -9,51 +9,74 @@ have no splits: those of Multi30k's image lists are taken, `multi30k/data/task1/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection
+from pathlib import Path
 
-from viaduct.tasks.card import Files, Source, Task
-from viaduct.vision.caption_files import FLICKR30K, listed_photos, read_karpathy, read_pipes, read_tokens
-from viaduct.vision.rows import Captioned
+from viaduct.errors import DataError
+from viaduct.tasks.card import Source
+from viaduct.tasks.formats import numbered_lines, without_end
+from viaduct.vision.caption_files import (
+    FLICKR30K,
+    Numbered,
+    add_caption,
+    captioned_task,
+    karpathy_split,
+    listed_photos,
+    read_tokens,
+)
 
 UNPARTED = (("2199200615.jpg", 4),)
 """The caption of results.csv whose line lacks the bar after its number."""
 
 _LISTS = "multi30k/data/task1/image_splits/{split}.txt"
 _WORDS = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
+_UNPARTED = re.compile(r"(\d+)\s+(\S.*)")
 
 
-def read_json(files: Files, language: str, split: str) -> Iterator[Captioned]:
-    """The rows of one split of dataset_flickr30k.json."""
-    path = files["rows"][0]
-    yield from read_karpathy(path, language, split, path.parents[1], FLICKR30K)
+def read_bars(path: Path, unparted: Collection[tuple[str, int]] = UNPARTED) -> Numbered:
+    """The captions of a file with the header `image_name| comment_number| comment`.
+
+    `unparted` names the (image, number) whose line is known to lack the second bar: there the first white space after
+    the number parts it from the caption. Raises DataError with the line for any other line without two bars, another
+    header, a number that is none, and an image that has a number twice.
+    """
+    captions: Numbered = {}
+    for line, text in numbered_lines(path):
+        fields = [field.strip() for field in without_end(text).split("|", 2)]
+        if line == 1:
+            if fields != ["image_name", "comment_number", "comment"]:
+                message = f"the header is '{without_end(text)}', not 'image_name| comment_number| comment'"
+                raise DataError(message, path=path, line=1)
+            continue
+        if len(fields) == 2 and (match := _UNPARTED.fullmatch(fields[1])) and (fields[0], int(match[1])) in unparted:
+            fields = [fields[0], match[1], match[2]]
+        if len(fields) != 3 or not fields[1].isdecimal():
+            message = f"not `image| number| caption`: '{without_end(text)[:60]}'"
+            raise DataError(message, path=path, line=line, fix="part name, number and caption by bars")
+        add_caption(captions, fields[0], int(fields[1]), fields[2], path, line)
+    return captions
 
 
-def read_token(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The listed images of results_20130124.token."""
-    path = files["rows"][0]
-    yield from listed_photos(files["images"][0], read_tokens(path), language, path.parents[1], FLICKR30K)
-
-
-def read_csv(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The listed images of results.csv."""
-    path = files["rows"][0]
-    yield from listed_photos(files["images"][0], read_pipes(path, UNPARTED), language, path.parents[1], FLICKR30K)
-
-
-CARD = Task(
+CARD = captioned_task(
     name="flickr30k",
-    version=1,
     title="Flickr30k",
-    kind="captioned",
     languages=("en",),
     sources=(
-        Source("official", {"rows": "flickr30k/dataset_flickr30k.json"}, read_json),
-        Source("official", {"rows": "flickr30k/results_20130124.token", "images": _LISTS}, read_token, _WORDS),
-        Source("official", {"rows": "flickr30k/results.csv", "images": _LISTS}, read_csv, _WORDS),
+        Source("official", {"rows": "flickr30k/dataset_flickr30k.json"}, karpathy_split(*FLICKR30K)),
+        Source(
+            "official",
+            {"rows": "flickr30k/results_20130124.token", "images": _LISTS},
+            listed_photos(lambda path, _: read_tokens(path), 1, *FLICKR30K),
+            _WORDS,
+        ),
+        Source(
+            "official",
+            {"rows": "flickr30k/results.csv", "images": _LISTS},
+            listed_photos(lambda path, _: read_bars(path), 1, *FLICKR30K),
+            _WORDS,
+        ),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={("en", "train"): 29_000, ("en", "dev"): 1_014, ("en", "test"): 1_000},
     licence="non-commercial research use; images under Flickr's terms of use",
     citation="Young et al. 2014: From Image Descriptions to Visual Denotations",

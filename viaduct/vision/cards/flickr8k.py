@@ -7,53 +7,40 @@ flickr8k/Flicker8k_Dataset/1000268201_693b08cb0e.jpg   (its published name is sp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from viaduct.tasks.card import Source
+from viaduct.vision.caption_files import captioned_task, karpathy_split, listed_photos, read_tokens
 
-from viaduct.tasks.card import Files, Source, Task
-from viaduct.vision.caption_files import FLICKR8K, listed_photos, read_karpathy, read_tokens
-from viaduct.vision.rows import Captioned
-
+_FOLDERS = ("flickr8k/Flicker8k_Dataset", "flickr8k/Images")
 _LISTS = "flickr8k/Flickr8k_text/Flickr_8k.{split}Images.txt"
 
+# In the Chinese file a space, not a tab, ends the key.
+_read = listed_photos(lambda path, language: read_tokens(path, " " if language == "zh" else "\t"), 2, *_FOLDERS)
 
-def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The listed images with their captions; in the Chinese file a space, not a tab, ends the key."""
-    path = files["rows"][0]
-    captions = read_tokens(path, " " if language == "zh" else "\t")
-    yield from listed_photos(files["images"][0], captions, language, path.parents[2], FLICKR8K)
-
-
-def read_json(files: Files, language: str, split: str) -> Iterator[Captioned]:
-    """The rows of one split of Karpathy's dataset_flickr8k.json."""
-    path = files["rows"][0]
-    yield from read_karpathy(path, language, split, path.parents[1], FLICKR8K)
-
-
-CARD = Task(
+CARD = captioned_task(
     name="flickr8k",
-    version=1,
     title="Flickr8k",
-    kind="captioned",
     languages=("en", "zh"),
     sources=(
         Source(
             "official",
             {"rows": "flickr8k/Flickr8k_text/Flickr8k.token.txt", "images": _LISTS},
-            read,
+            _read,
             languages={"en": "en"},
         ),
         Source(
             "official",
             {"rows": "flickr8k/flickr8kcn/flickr8kzhmtest.captions.txt", "images": _LISTS},
-            read,
+            _read,
             {"test": "test"},
             {"zh": "zh"},
         ),
-        Source("official", {"rows": "flickr8k/dataset_flickr8k.json"}, read_json, languages={"en": "en"}),
+        Source(
+            "official",
+            {"rows": "flickr8k/dataset_flickr8k.json"},
+            karpathy_split(*_FOLDERS),
+            languages={"en": "en"},
+        ),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={("en", "train"): 6_000, ("en", "dev"): 1_000, ("en", "test"): 1_000, ("zh", "test"): 1_000},
     licence="non-commercial research use; images under Flickr's terms of use",
     citation=(

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.tasks.card import Files, Source, Task
-from viaduct.vision.caption_files import FLICKR30K, aligned_photos
+from viaduct.tasks.card import Files, Source
+from viaduct.tasks.formats import aligned_lines
+from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, captioned_task, once
 from viaduct.vision.rows import Captioned
 
 FOLDERS = ("multi30k/images", *FLICKR30K)
@@ -32,16 +33,22 @@ _LICENCE = "non-commercial research use; images under Flickr's terms of use"
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """Line i of the caption file, or of each of them, describes line i of the list of images."""
+    """Line i of the caption file, or of each of them, describes line i of the list (`name.jpg`, or `name.jpg#number`).
+
+    Raises DataError when the numbers of lines differ, for blank lines, and for an image that occurs twice.
+    """
     images = files["images"][0]
-    yield from aligned_photos(images, files["rows"], language, images.parents[4], FOLDERS)
+    photos = Photos(images.parents[4], FOLDERS)
+    columns = [aligned_lines(images, path) for path in files["rows"]]
+    names = (name.partition("#")[0] for name, _ in columns[0])
+    for (line, name), pairs in zip(once(names, images), zip(*columns, strict=True), strict=True):
+        texts = [caption_text(text, path, line) for (_, text), path in zip(pairs, files["rows"], strict=True)]
+        yield photos.row(name, texts, language, images, line)
 
 
-CARD = Task(
+CARD = captioned_task(
     name="multi30k",
-    version=1,
     title="Multi30k, translations",
-    kind="captioned",
     languages=("en", "de", "fr"),
     sources=(
         Source(
@@ -54,9 +61,6 @@ CARD = Task(
             _WORDS,
         ),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={(language, split): rows for language in ("en", "de", "fr") for split, rows in _SPLITS.items()},
     licence=_LICENCE,
     citation="Elliott et al. 2016: Multi30K: Multilingual English-German Image Descriptions",
@@ -66,11 +70,9 @@ CARD = Task(
     ),
 )
 
-TASK2 = Task(
+TASK2 = captioned_task(
     name="multi30k_task2",
-    version=1,
     title="Multi30k, five descriptions each",
-    kind="captioned",
     languages=("en", "de"),
     sources=(
         Source(
@@ -83,9 +85,6 @@ TASK2 = Task(
             {"train": "train", "dev": "val", "test": "test_2016"},
         ),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={(language, split): _SPLITS[split] for language in ("en", "de") for split in ("train", "dev", "test")},
     licence=_LICENCE,
     citation="Elliott et al. 2016: Multi30K: Multilingual English-German Image Descriptions",

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.languages import LANGUAGES
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Source
 from viaduct.tasks.formats import numbered_lines, without_end
-from viaduct.vision.caption_files import caption_text, find_picture, part_of
+from viaduct.vision.caption_files import caption_text, captioned_task, find_picture, part_of
 from viaduct.vision.rows import Captioned
 
 _NAME = re.compile(r"(\d{4})_.*\.md")
@@ -65,7 +65,7 @@ def _story(path: Path, story: str, language: str) -> Iterator[Captioned]:
         )
     for number, (line, text) in enumerate(texts, start=2):
         if text:
-            picture = find_picture((folder / f"{number:02d}.jpg",))
+            picture = find_picture(folder / f"{number:02d}.jpg")
             caption = caption_text(text, path, line)
             yield Captioned(f"{story}/{number:02d}", language, picture, (caption,), "people")
 
@@ -88,19 +88,14 @@ def pages(path: Path) -> list[tuple[int, str]]:
     return texts[:-1]
 
 
-CARD = Task(
+CARD = captioned_task(
     name="storybooks",
-    version=1,
     title="Global Storybooks",
-    kind="captioned",
     languages=tuple(LANGUAGES),
     sources=(
         Source("official", {"rows": "storybooks/asp-source/{language}/*.md"}, read),
         Source("official", {"rows": "storybooks/global-asp/{language}/*.md"}, read),
     ),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     licence="CC BY 3.0 or 4.0, story by story (some stories upstream are CC BY-NC: see gsn-imagebank's list)",
     citation="African Storybook (africanstorybook.org); Global Storybooks (globalstorybooks.net)",
     differs="The division into splits is ours: there is no published one. Covers and back covers have no text.",

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.errors import DataError
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Source
 from viaduct.tasks.formats import json_lines
-from viaduct.vision.caption_files import FLICKR30K, caption_text, find_photo, inside, photo_id
+from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, captioned_task
 from viaduct.vision.rows import Captioned
 
 LANGUAGES = ("de", "en", "es", "id", "ja", "ru", "tr", "zh")
@@ -22,27 +22,20 @@ LANGUAGES = ("de", "en", "es", "id", "ja", "ru", "tr", "zh")
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
     """The rows of a file, without those whose only caption is blank (see `differs`)."""
     path = files["rows"][0]
-    data = path.parents[3]
+    photos = Photos(path.parents[3], FLICKR30K)
     for line, (sentences, name) in json_lines(path, ("sentences", "img_path")):
         if not isinstance(sentences, list) or not sentences:
             raise DataError("'sentences' is not a list of captions", path=path, line=line)
         if len(sentences) == 1 and isinstance(sentences[0], str) and not sentences[0].strip():
             continue
-        inside(data, name, path, line)
-        texts = tuple(caption_text(one, path, line) for one in sentences)
-        yield Captioned(photo_id(name), language, find_photo(data, name, FLICKR30K), texts, "people")
+        yield photos.row(name, [caption_text(one, path, line) for one in sentences], language, path, line)
 
 
-CARD = Task(
+CARD = captioned_task(
     name="xflickrco",
-    version=1,
     title="xFlickrCO",
-    kind="captioned",
     languages=LANGUAGES,
     sources=(Source("official", {"rows": "xFlickrCO/annotations/{language}/test.jsonl"}, read, {"test": "test"}),),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={(language, "test"): 2_000 for language in LANGUAGES},
     licence="annotations MIT; images under Flickr's terms of use",
     citation="Bugliarello et al. 2022: IGLUE: A Benchmark for Transfer Learning across Modalities, Tasks, Languages",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES as TABLE
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Source
 from viaduct.tasks.formats import json_lines
-from viaduct.vision.caption_files import caption_text, find_picture, inside
+from viaduct.vision.caption_files import caption_text, captioned_task, find_picture, inside
 from viaduct.vision.rows import Captioned
 
 _CODES = "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
@@ -34,19 +34,14 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
             raise DataError(f"'{code}' has no list of captions", path=path, line=line, fix="download the file again")
         image = inside(path.parent / "images", f"{key}.jpg", path, line)
         texts = tuple(caption_text(one, path, line) for one in captions)
-        yield Captioned(str(key), language, find_picture((image,)), texts, "people")
+        yield Captioned(str(key), language, find_picture(image), texts, "people")
 
 
-CARD = Task(
+CARD = captioned_task(
     name="xm3600",
-    version=1,
     title="Crossmodal-3600",
-    kind="captioned",
     languages=tuple(CODES),
     sources=(Source("official", {"rows": "xm3600/captions.jsonl"}, read, {"test": "test"}),),
-    metric=None,
-    metrics=(),
-    trained_on=None,
     expected={(language, "test"): 3_600 for language in CODES},
     licence="captions CC BY 4.0; images CC BY 2.0 (Open Images)",
     citation="Thapliyal et al. 2022: Crossmodal-3600: A Massively Multilingual Multimodal Evaluation Dataset",

@@ -169,7 +169,7 @@ def test_damaged_images_are_counted_and_named(files: Any, tmp_path: Path) -> Non
         build(files, tower, tmp_path)
     message = str(caught.value)
     assert "p5" in message and "p6" not in message and "and 4 more" in message
-    assert "download it again" not in message and "how to fix: mend or replace" in message
+    assert "download it again" not in message and "how to fix: repair or replace" in message
     found = build(files, tower, tmp_path, skip_damaged=True)
     assert found.ids == ("p0",) and list(found.missing) == [f"p{number}" for number in range(1, 10)]
     assert "500 x 3 pixels are too narrow" in found.missing["p9"] and "No such file" in found.missing["p8"]

@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from viaduct.errors import DataError
 from viaduct.vision.caption_files import (
     FLICKR30K,
-    aligned_photos,
-    find_photo,
+    Numbered,
+    Photos,
+    karpathy_split,
     listed_photos,
     part_of,
     photo_id,
-    read_coco,
-    read_karpathy,
-    read_pipes,
     read_tokens,
 )
+from viaduct.vision.cards import coco as coco_card
+from viaduct.vision.cards import multi30k
+from viaduct.vision.cards.flickr30k import read_bars
 from viaduct.vision.rows import Captioned, Picture
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).map(str.strip).filter(bool)
@@ -48,35 +49,51 @@ def coco(*captions: tuple[int, object], images: tuple[int, ...] = (1, 2), **more
     }
 
 
-def rows_of(path: Path, language: str = "en", origin: str | None = "people") -> list[Captioned]:
-    return list(read_coco(path, language, path.parent / "images", origin))
+def rows_of(path: Path, language: str = "en") -> list[Captioned]:
+    return list(coco_card.read({"rows": (path,)}, language, "dev"))
+
+
+def annotations(folder: Path, content: object) -> Path:
+    """The annotation file of val2017 below this folder; its images are in `val2017/`."""
+    return write(folder / "annotations" / "captions_val2017.json", content)
+
+
+def karpathy(path: Path, split: str) -> list[Captioned]:
+    return list(karpathy_split()({"rows": (path,)}, "en", split))
+
+
+def listed(chosen: Path, captions: Numbered, *folders: str, language: str = "en") -> list[Captioned]:
+    """The rows of listed photos; the list is in the data folder."""
+    reader = listed_photos(lambda _path, _language: captions, 0, *folders)
+    return list(reader({"images": (chosen,), "rows": (chosen,)}, language, "train"))
 
 
 def test_coco_gathers_the_captions_of_an_image(tmp_path: Path) -> None:
-    path = write(tmp_path / "c.json", coco((2, "Two kites.\n"), (1, " A kite "), (2, "Kites\nfly. "), images=(1, 2, 3)))
+    path = annotations(tmp_path, coco((2, "Two kites.\n"), (1, " A kite "), (2, "Kites\nfly. "), images=(1, 2, 3)))
     assert rows_of(path) == [
         Captioned("1", "en", None, ("A kite",), "people"),
         Captioned("2", "en", None, ("Two kites.", "Kites fly."), "people"),
     ]
-    write(tmp_path / "images" / "000000000002.jpg", b"")
+    write(tmp_path / "val2017" / "000000000002.jpg", b"")
     pictures = [row.image for row in rows_of(path)]  # that of 1 is not there, and whoever looks will find out
-    assert pictures == [Picture(str(tmp_path / "images" / f"00000000000{id}.jpg")) for id in (1, 2)]
+    assert pictures == [Picture(str(tmp_path / "val2017" / f"00000000000{id}.jpg")) for id in (1, 2)]
 
 
 def test_coco_with_a_byte_order_mark_or_compressed_is_the_same(tmp_path: Path) -> None:
     text = json.dumps(coco((1, "Eine Brücke"))).encode()
-    plain = rows_of(write(tmp_path / "a.json", text))
-    assert rows_of(write(tmp_path / "b.json", b"\xef\xbb\xbf" + text)) == plain
-    assert rows_of(write(tmp_path / "c.json", gzip.compress(text))) == plain
+    plain = rows_of(annotations(tmp_path, text))
+    assert rows_of(annotations(tmp_path, b"\xef\xbb\xbf" + text)) == plain
+    assert rows_of(annotations(tmp_path, gzip.compress(text))) == plain
 
 
 def test_a_file_says_who_made_its_captions_unless_that_is_known(tmp_path: Path) -> None:
-    made = write(tmp_path / "made.json", coco((1, "Eine Brücke"), info={"origin": "machine"}))
-    assert [row.origin for row in rows_of(made, "de", None)] == ["machine"]
-    assert [row.origin for row in rows_of(made, "en", "people")] == ["machine"]
+    made = annotations(tmp_path, coco((1, "Eine Brücke"), info={"origin": "machine"}))
+    assert [row.origin for row in rows_of(made, "de")] == ["machine"]
+    assert [row.origin for row in rows_of(made, "en")] == ["machine"]
+    assert [row.origin for row in rows_of(annotations(tmp_path, coco((1, "A bridge"))))] == ["people"]
     for info in ({}, {"origin": "robots"}):
         with pytest.raises(DataError, match=r"""info.origin is .*\n.*add "origin": "machine" to its "info\""""):
-            rows_of(write(tmp_path / "none.json", coco((1, "Eine Brücke"), info=info)), "de", None)
+            rows_of(annotations(tmp_path, coco((1, "Eine Brücke"), info=info)), "de")
 
 
 @pytest.mark.parametrize(
@@ -110,14 +127,14 @@ def test_a_file_says_who_made_its_captions_unless_that_is_known(tmp_path: Path) 
 )
 def test_a_damaged_coco_file_names_the_place(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        rows_of(write(tmp_path / "c.json", content))
-    assert str(tmp_path / "c.json") in str(caught.value)
+        rows_of(annotations(tmp_path, content))
+    assert str(tmp_path / "annotations" / "captions_val2017.json") in str(caught.value)
 
 
 @given(st.dictionaries(st.integers(0, 10**12), st.lists(texts, min_size=1, max_size=4), min_size=1, max_size=5))
 def test_coco_round_trip(tmp_path_factory: pytest.TempPathFactory, captions: dict[int, list[str]]) -> None:
     pairs = [(id, text) for id, made in captions.items() for text in made]
-    path = write(tmp_path_factory.mktemp("coco") / "c.json", coco(*pairs, images=tuple(captions)))
+    path = annotations(tmp_path_factory.mktemp("coco"), coco(*pairs, images=tuple(captions)))
     assert {row.id: row.captions for row in rows_of(path)} == {str(id): tuple(made) for id, made in captions.items()}
 
 
@@ -139,7 +156,7 @@ def split_file(**changes: object) -> dict[str, Any]:
 
 def test_karpathys_restval_is_training(tmp_path: Path) -> None:
     path = write(tmp_path / "d.json", split_file())
-    found = {split: list(read_karpathy(path, "en", split, tmp_path, ())) for split in ("train", "dev", "test")}
+    found = {split: karpathy(path, split) for split in ("train", "dev", "test")}
     assert {split: [row.id for row in rows] for split, rows in found.items()} == {
         "train": ["7", "8"],
         "dev": ["9"],
@@ -161,7 +178,7 @@ def test_karpathys_restval_is_training(tmp_path: Path) -> None:
 )
 def test_a_damaged_karpathy_file_names_the_place(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(read_karpathy(write(tmp_path / "d.json", split_file(**changes)), "en", "train", tmp_path, ()))
+        karpathy(write(tmp_path / "d.json", split_file(**changes)), "train")
 
 
 def test_photos_have_the_same_id_in_every_dataset() -> None:
@@ -172,11 +189,11 @@ def test_photos_have_the_same_id_in_every_dataset() -> None:
 
 def test_a_photo_of_coco_is_found_in_the_folders_of_2014_and_2017(tmp_path: Path) -> None:
     name = "COCO_val2014_000000000007.jpg"
-    assert find_photo(tmp_path, name, ()) is None
+    assert Photos(tmp_path).find(name) is None
     later = write(tmp_path / "coco" / "train2017" / "000000000007.jpg", b"")
-    assert find_photo(tmp_path, name, ()) == Picture(str(later))
+    assert Photos(tmp_path).find(name) == Picture(str(later))
     first = write(tmp_path / "coco" / "val2014" / name, b"")
-    assert find_photo(tmp_path, name, ()) == Picture(str(first))
+    assert Photos(tmp_path).find(name) == Picture(str(first))
 
 
 TOKENS = "7_ab.jpg#0\tA kite .\n7_ab.jpg#1\tTwo\tkites .\n8_cd.jpg#0\tA bridge .\n"
@@ -186,16 +203,16 @@ def test_a_token_file_and_a_list_of_images(tmp_path: Path) -> None:
     captions = read_tokens(write(tmp_path / "t.txt", TOKENS))
     assert captions == {"7_ab.jpg": {0: "A kite .", 1: "Two\tkites ."}, "8_cd.jpg": {0: "A bridge ."}}
     chosen = write(tmp_path / "list.txt", "8_cd.jpg\n7_ab.jpg\n")
-    rows = list(listed_photos(chosen, captions, "en", tmp_path, ()))
+    rows = listed(chosen, captions)
     assert [(row.id, row.captions) for row in rows] == [("8", ("A bridge .",)), ("7", ("A kite .", "Two\tkites ."))]
     image = write(tmp_path / FLICKR30K[1] / "7_ab.jpg", b"")
-    found = [row.image for row in listed_photos(chosen, captions, "en", tmp_path, FLICKR30K)]
+    found = [row.image for row in listed(chosen, captions, *FLICKR30K)]
     assert found == [Picture(str(image.with_name("8_cd.jpg"))), Picture(str(image))]
 
 
 def test_captions_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     captions = read_tokens(write(tmp_path / "t.txt", "a.jpg#zhm#10 桥\na.jpg#zhm#2 风筝\n"), " ")
-    (row,) = listed_photos(write(tmp_path / "list.txt", "a.jpg\n"), captions, "zh", tmp_path, ())
+    (row,) = listed(write(tmp_path / "list.txt", "a.jpg\n"), captions, language="zh")
     assert row.captions == ("风筝", "桥")
 
 
@@ -238,7 +255,7 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path: Path) -> N
 )
 def test_a_damaged_list_of_images_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(listed_photos(write(tmp_path / "list.txt", content), {"a.jpg": {0: "A kite"}}, "en", tmp_path, ()))
+        listed(write(tmp_path / "list.txt", content), {"a.jpg": {0: "A kite"}})
 
 
 @given(st.dictionaries(names, st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=4))
@@ -248,42 +265,46 @@ def test_token_round_trip(tmp_path_factory: pytest.TempPathFactory, made: dict[s
     assert read_tokens(path) == {name: dict(enumerate(captions)) for name, captions in made.items()}
 
 
-PIPES = "image_name| comment_number| comment\na.jpg| 0| A kite | a bridge .\na.jpg| 1   Two kites .\n"
+BARS = "image_name| comment_number| comment\na.jpg| 0| A kite | a bridge .\na.jpg| 1   Two kites .\n"
 
 
 def test_the_one_line_without_a_bar_is_read_only_where_it_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "results.csv", PIPES)
-    assert read_pipes(path, (("a.jpg", 1),)) == {"a.jpg": {0: "A kite | a bridge .", 1: "Two kites ."}}
+    path = write(tmp_path / "results.csv", BARS)
+    assert read_bars(path, (("a.jpg", 1),)) == {"a.jpg": {0: "A kite | a bridge .", 1: "Two kites ."}}
     for others in ((), (("a.jpg", 2),), (("b.jpg", 1),)):
         with pytest.raises(DataError, match=r"line 3: not `image\| number\| caption`: 'a.jpg\| 1   Two kites .'"):
-            read_pipes(path, others)
+            read_bars(path, others)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("a.jpg| 0| A kite\n", "line 1: the header is 'a.jpg"),
-        (PIPES[:36] + "a.jpg| zero| A kite\n", "line 2: not `image"),
-        (PIPES[:36] + "a.jpg| 0| \n", "line 2: the caption is empty"),
-        (PIPES[:36] + "a.jpg| 0| a\r\na.jpg| 0| b\r\n", "line 3: caption 0 of 'a.jpg' occurs twice"),
+        (BARS[:36] + "a.jpg| zero| A kite\n", "line 2: not `image"),
+        (BARS[:36] + "a.jpg| 0| \n", "line 2: the caption is empty"),
+        (BARS[:36] + "a.jpg| 0| a\r\na.jpg| 0| b\r\n", "line 3: caption 0 of 'a.jpg' occurs twice"),
     ],
 )
 def test_a_damaged_file_with_bars_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_pipes(write(tmp_path / "results.csv", content))
+        read_bars(write(tmp_path / "results.csv", content))
 
 
 def test_aligned_files_give_each_image_a_caption_of_each(tmp_path: Path) -> None:
-    images = write(tmp_path / "i.txt", "7.jpg\nCOCO_val2014_000000000008.jpg#99\n")
+    images = write(tmp_path / "data/task2/image_splits/i.txt", "7.jpg\nCOCO_val2014_000000000008.jpg#99\n")
     files = [write(tmp_path / f"{at}.de.gz", gzip.compress(f"eins {at}\nzwei {at}\n".encode())) for at in (1, 2)]
-    rows = list(aligned_photos(images, files, "de", tmp_path, ()))
+
+    def aligned(*captions: Path) -> list[Captioned]:
+        return list(multi30k.read({"images": (images,), "rows": captions}, "de", "dev"))
+
+    rows = aligned(*files)
     assert [(row.id, row.captions) for row in rows] == [("7", ("eins 1", "eins 2")), ("8", ("zwei 1", "zwei 2"))]
     write(files[1], "eins\n")
     with pytest.raises(DataError, match=r"2.de.gz: 1 lines, but i.txt has 2"):
-        list(aligned_photos(images, files, "de", tmp_path, ()))
+        aligned(*files)
     write(images, "7.jpg\n7.jpg\n")
     with pytest.raises(DataError, match=r"i.txt, line 2: the image '7.jpg' occurs twice"):
-        list(aligned_photos(images, files[:1], "de", tmp_path, ()))
+        aligned(files[0])
 
 
 def test_the_part_of_a_group_is_that_of_its_sha256() -> None:

@@ -258,6 +258,12 @@ def test_damaged_metadata_name_the_line(tmp_path: Path, name: str, content: str,
         rows(FOLDER, path)
 
 
+def test_an_image_that_two_folders_name_is_refused(tmp_path: Path) -> None:
+    paths = [metadata(tmp_path / part, "metadata.jsonl", [{"file_name": "a.jpg", "text": "A kite."}]) for part in "xy"]
+    with pytest.raises(DataError, match=r"y/metadata.jsonl, line 1: the image 'a.jpg' is also in .*x/metadata.jsonl"):
+        rows(FOLDER, *paths)
+
+
 def test_metadata_with_a_byte_order_mark_and_crlf_are_the_same(tmp_path: Path) -> None:
     content = "file_name,text\na.jpg,A kite\n"
     plain = tmp_path / "metadata.csv"
@@ -320,8 +326,8 @@ def test_parquet_captions_may_be_lists_and_columns_per_language(tmp_path: Path) 
     ("columns", "message"),
     [
         ({"text": ["A kite."], "image": [b"x"]}, "unknown column 'caption'"),
-        ({"caption": ["A kite."]}, r"0 columns of images where one is due .*its columns: caption \(string\)"),
-        ({"caption": ["A kite."], "image": [b"x"], "image2": [b"x"]}, "2 columns of images where one is due"),
+        ({"caption": ["A kite."]}, r"0 columns of images .*, not one; its columns: caption \(string\)"),
+        ({"caption": ["A kite."], "image": [b"x"], "image2": [b"x"]}, r"2 columns of images .*, not one"),
         ({"caption": ["A kite.", None], "image": [b"x", b"y"]}, "a row has no 'caption'"),
         ({"caption": ["A kite.", " "], "image": [b"x", b"y"]}, "row 1: the caption is empty"),
         ({"caption": [7], "image": [b"x"]}, "row 0: the caption is int"),
