@@ -157,13 +157,12 @@ def report(
     collected = collect.collect(kept, record)
     collect.save_collected(directory, collected)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
-    evidence = page.Evidence(collected.images, collected.retained, collected.inference)
     written: Path = page.write(
         collected.about,
         collected.rows,
         collected.costs,
         directory,
-        evidence=evidence,
+        records=collected.records,
         published=published,
         compare=compare,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from viaduct.languages import LANGUAGES
-from viaduct.report.claims import ClaimLine, section
+from viaduct.report.claims import ClaimLine, judge
 from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -117,7 +117,8 @@ def results(
 def said(run: About, rows: Sequence[ResultRow] = (), **options: object) -> dict[str, ClaimLine]:
     """Id -> claim with its verdict, with the made-up cards unless others are given."""
     given: dict[str, object] = {"cards": cards(), **options}
-    return {line.claim.id: line for line in section(run, rows, **given)}  # type: ignore[arg-type]
+    roles = given.pop("roles", None)
+    return {line.claim.id: line for line in judge(run, rows, roles, **given)}  # type: ignore[arg-type]
 
 
 def verdict_of(claim: str, run: About, rows: Sequence[ResultRow] = (), **options: object) -> ClaimLine:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from viaduct.results.record import ArmInference, MeasuredArms
+from viaduct.serving.records import ArmInference, MeasuredArms
 
 
 def profile(**changes: Any) -> dict[str, Any]:

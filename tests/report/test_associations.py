@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from report_records import make_run
 
 from viaduct.languages import CC100_GIB, LANGUAGES, XTREME
-from viaduct.report.associations import SEEN, associations
+from viaduct.report.associations import associations
 from viaduct.report.contrasts import contrasts
 from viaduct.report.scatter import language_scatter
+from viaduct.report.section import SeenLanguages
 
 
 def contrast(**by_code):
@@ -24,7 +25,8 @@ def contrast(**by_code):
 
 
 def found(by_code, seen=None):
-    return {one.trait: one for one in associations([contrast(**by_code)], seen or {})}
+    seen = None if seen is None else SeenLanguages("captions", seen)
+    return {one.trait: one for one in associations([contrast(**by_code)], seen)}
 
 
 def ranks(values):
@@ -50,9 +52,9 @@ def test_what_grows_with_the_amount_of_text_is_found():
 
 def test_captions_in_training_are_a_trait_of_the_arm():
     by_code = {code: 1.0 + (code in ("de", "fr", "sw")) for code in ("de", "fr", "sw", "zh", "th", "ur", "vi")}
-    assert found(by_code, {"snli-mnli": ("de", "fr", "sw")})[SEEN].rho == pytest.approx(1)
-    assert SEEN not in found(by_code, {"other": ("de",)})
-    assert SEEN not in found(by_code, {"snli-mnli": tuple(by_code)}), "all the same"
+    assert found(by_code, {"snli-mnli": ("de", "fr", "sw")})["captions in training"].rho == pytest.approx(1)
+    assert "captions in training" not in found(by_code, {"other": ("de",)})
+    assert "captions in training" not in found(by_code, {"snli-mnli": tuple(by_code)}), "all the same"
 
 
 def test_few_languages_are_not_correlated():

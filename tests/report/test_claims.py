@@ -11,10 +11,10 @@ from report_records import make_run
 
 from viaduct.errors import UsageError
 from viaduct.report import claims
-from viaduct.report.evidence import CONTROLS, ROLES
 from viaduct.report.page import write
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.serving.speed import MeasuredInference
+from viaduct.vision.claims import CONTROLS
 
 SIX = ("mnli", "squad2", "hellaswag", "qqp", "cosmosqa", "commonsenseqa")
 CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))
@@ -25,8 +25,8 @@ CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))
 
 def test_the_table_has_every_claim_once_in_order_and_in_full():
     ids = [f"C{number:02d}" for number in range(1, 21)] + ["Q1", "Q2", "Q3", "Q4"]
-    assert [claim.id for claim in claims.CLAIMS] == ids
-    for claim in claims.CLAIMS:
+    assert [claim.id for claim in claims.claims()] == ids
+    for claim in claims.claims():
         assert all((claim.text, claim.source, claim.decided_by, claim.needs)), claim.id
         assert (claim.provenance == "open") == claim.id.startswith("Q")
         assert claim.rule.__doc__ is not None and claim.id in claim.rule.__doc__
@@ -252,7 +252,7 @@ def test_q2_because_of_images():
     ],
 )
 def test_q2_says_nothing_of_a_stage_that_is_not_shown_to_use_its_images(used, verdict_then, words):
-    found = verdict_of("Q2", *captions({"caption": 0.03}), image_used=used)
+    found = verdict_of("Q2", *captions({"caption": 0.03}), facts={"images": used})
     assert found.verdict == verdict_then and words in found.why
 
 
@@ -268,7 +268,7 @@ def test_q3_inference():
     none = timed("none")
 
     def asked(*measured):
-        return verdict("Q3", run, inference=measured)
+        return verdict("Q3", run, facts={"inference": measured})
 
     assert asked(none, timed("caption")) == "supported"
     assert asked(none, timed("caption", factor=1.2)) == "contradicted"
@@ -277,9 +277,8 @@ def test_q3_inference():
     assert asked(none, timed("caption", spread=0.4)) == "cannot tell"
     assert asked(timed("none", rounds=5), timed("caption", rounds=5)) == "cannot tell"
     assert asked(none) == asked() == "cannot tell"
-    assert (
-        verdict("Q3", about(["none", "caption"], miniature=True), inference=(none, timed("caption"))) == "cannot tell"
-    )
+    generated = about(["none", "caption"], miniature=True)
+    assert verdict("Q3", generated, facts={"inference": (none, timed("caption"))}) == "cannot tell"
 
 
 def test_q4_with_text():
@@ -315,8 +314,9 @@ def test_roles_are_checked():
 
 
 def test_every_role_is_described():
-    assert {"none", "replay", "all_nine", "caption_null_image", "contrastive+squad", "mnli_translated"} <= ROLES.keys()
-    assert set(INTERMEDIATES) <= ROLES.keys() and all(ROLES.values())
+    roles = claims.roles()
+    assert {"none", "replay", "all_nine", "caption_null_image", "contrastive+squad", "mnli_translated"} <= roles.keys()
+    assert set(INTERMEDIATES) <= roles.keys() and all(roles.values())
 
 
 # the page
@@ -329,7 +329,7 @@ def test_the_page_shows_every_claim_where_arms_have_roles(tmp_path):
     section = html[html.index('<h2 id="claims">') : html.index('<h2 id="cost">')]
     assert '<a href="#claims">' in html and "first (trained on mnli in English)" in section
     written = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
-    assert list(written) == [claim.id for claim in claims.CLAIMS]
+    assert list(written) == [claim.id for claim in claims.claims()]
     assert written["C02"]["verdict"] == "contradicted" and "2 of the nine targets" in written["C02"]["why"]
     assert all(f'<th scope="row">{name}</th>' in section for name in written)
     plain = write(run.about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from viaduct.errors import UsageError
 from viaduct.metrics.significance import holm
 from viaduct.report.contrasts import Contrast, contrasts, lines, sentence
 from viaduct.report.page import write
+from viaduct.report.section import SeenLanguages
 
 SMALL = ("xnli", "xquad", "bucc")
 
@@ -176,11 +177,12 @@ def test_languages_with_and_without_captions_are_told_apart():
         row.model_copy(update={"value": 0.4 + level[row.language] * (row.arm == "snli-mnli") + row.seed / 1e4})
         for row in run.rows
     ]
-    found = overall(contrasts(run.about, rows, seen={"snli-mnli": ("de", "fr", "zh")}), "snli-mnli")
-    assert set(found.captioned) == {"with captions", "without captions"}
-    assert found.captioned["with captions"].mean == pytest.approx(0.3)
-    assert found.captioned["without captions"].mean == pytest.approx(0.1)
-    assert sorted(found.captioned["with captions"].languages) == ["de", "fr", "zh"]
-    assert overall(contrasts(run.about, rows), "snli-mnli").captioned == {}
+    seen = SeenLanguages("captions", {"snli-mnli": ("de", "fr", "zh")})
+    found = overall(contrasts(run.about, rows, seen=seen), "snli-mnli")
+    assert set(found.seen) == {"with captions", "without captions"}
+    assert found.seen["with captions"].mean == pytest.approx(0.3)
+    assert found.seen["without captions"].mean == pytest.approx(0.1)
+    assert sorted(found.seen["with captions"].languages) == ["de", "fr", "zh"]
+    assert overall(contrasts(run.about, rows), "snli-mnli").seen == {}
     csv_lines = [line["family"] for line in lines([found])]
     assert "with captions" in csv_lines and "without captions" in csv_lines

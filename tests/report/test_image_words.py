@@ -12,8 +12,9 @@ import pytest
 from report_records import make_run
 
 from viaduct.report import page
-from viaduct.results.record import CaptionLoss, CaptionSample, ImageUse, Retained, StageImages, StageRetained
+from viaduct.results.record import Retained, StageRetained
 from viaduct.vision import section as images
+from viaduct.vision.records import CaptionLoss, CaptionSample, ImageUse, StageImages
 
 
 def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, **fields: Any) -> StageImages:
@@ -48,7 +49,7 @@ def several(arm: str, image: str, gain: float, **fields: Any) -> list[StageImage
 
 
 def test_an_arm_that_uses_images_and_controls_that_do_not() -> None:
-    found = images.build([*several("caption", "true", 0.3), *several("wrong", "shuffled_image", 0.0)], ())
+    found = images.images_of([*several("caption", "true", 0.3), *several("wrong", "shuffled_image", 0.0)])
     assert found is not None
     assert not found.broken
     assert [line.used for line in found.lines] == [True, False]
@@ -62,14 +63,14 @@ def test_an_arm_that_uses_images_and_controls_that_do_not() -> None:
 
 
 def test_an_arm_that_does_not_use_its_images_is_said_not_to() -> None:
-    found = images.build(several("caption", "true", 0.0), ())
+    found = images.images_of(several("caption", "true", 0.0))
     assert found is not None
     assert found.broken
     assert "caption did not use the image" in found.verdict[0]
 
 
 def test_a_control_with_a_gain_is_broken() -> None:
-    found = images.build([*several("caption", "true", 0.3), *several("wrong", "shuffled_caption", 0.2)], ())
+    found = images.images_of([*several("caption", "true", 0.3), *several("wrong", "shuffled_caption", 0.2)])
     assert found is not None
     assert found.broken
     assert "this control is broken" in found.verdict[1]
@@ -92,21 +93,21 @@ def test_images_are_the_unit_not_captions() -> None:
 
 
 def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> None:
-    plain = images.build(several("text", "none", 0.0), ())
+    plain = images.images_of(several("text", "none", 0.0))
     assert plain is not None
     assert plain.lines[0].gain is None
-    contrast = images.build(several("contrast", "true", 0.0, measured=None, losses=()), ())
+    contrast = images.images_of(several("contrast", "true", 0.0, measured=None, losses=()))
     assert contrast is not None
     assert contrast.verdict == ()
     assert images.gains(contrast) == {}
-    assert images.build((), ()) is None
+    assert images.images_of(()) is None
 
 
 def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_path: Path) -> None:
     sample = CaptionSample(image="data:image/png;base64,AAAA", language="en", reference="a <b>", written="<script>")
-    evidence = page.Evidence(
-        images=several("caption", "true", 0.3, samples=(sample,)),
-        retained=[
+    records = {
+        "images": several("caption", "true", 0.3, samples=(sample,)),
+        "retained": [
             StageRetained(
                 arm="caption",
                 seed=seed,
@@ -120,9 +121,9 @@ def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_pa
             )
             for seed in (1, 2, 3)
         ],
-    )
+    }
     run = make_run(arms=("none", "caption"), tasks=("xnli",), seeds=(1, 2, 3))
-    path = page.write(*run, tmp_path, evidence=evidence)
+    path = page.write(*run, tmp_path, records=records)
     text = path.read_text(encoding="utf-8")
     assert "caption used the image" in text
     assert "&lt;script&gt;" in text

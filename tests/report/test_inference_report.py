@@ -17,7 +17,7 @@ from report_records import make_run
 from viaduct.report import page
 from viaduct.report.table import build as build_tables
 from viaduct.results.record import StageCost
-from viaduct.serving import section as inference
+from viaduct.serving import comparison as inference
 from viaduct.serving.frontier import DISK, LATENCY, MEMORY, Point, dominated, frontier
 from viaduct.serving.speed import MeasuredInference, speed, time_ratio
 
@@ -76,7 +76,7 @@ def test_models_of_one_shape_share_what_they_cost_unless_their_rounds_differ() -
     small = {"disk_bytes": 2**20, "latency_ms": {"p50": 5.0, "p95": 6.0, "p99": 7.0, "n": 200}}
     arms = (arm("none"), arm("caption-contrast", **slow), arm("snli-mnli", factor=0.4, keys="few", **small))
     run = make_run(tasks=("xnli",), substituted=())
-    said = inference.build([stage(arms)], run.costs)
+    said = inference.compare([stage(arms)], run.costs)
     assert said is not None
     found = frontier(said, build_tables(run.about, run.rows))
     assert found is not None
@@ -85,7 +85,7 @@ def test_models_of_one_shape_share_what_they_cost_unless_their_rounds_differ() -
     assert costs["snli-mnli"][LATENCY] == 5.0
     assert found.useless == ("none",), "the captioning arm costs the same and scores more"
     assert "snli-mnli is faster than “none”." in said.words
-    alone = inference.build([stage([arm("none"), arm("caption-contrast", factor=1.3, **slow)])], run.costs)
+    alone = inference.compare([stage([arm("none"), arm("caption-contrast", factor=1.3, **slow)])], run.costs)
     assert alone is not None
     apart = frontier(alone, build_tables(run.about, run.rows))
     assert apart is not None
@@ -99,23 +99,23 @@ def test_the_stage_is_paid_once_where_nothing_changes_at_inference() -> None:
         padding_fraction=None, flops=None, peak_memory_bytes=1, device="cuda", threads=8, versions={}, finished="",
     )  # fmt: skip
     later = cost.model_copy(update={"path": "m/caption/xnli/seed-1/train", "seconds": 1e6})
-    found = inference.build([stage([arm("none"), arm("caption")])], (cost, later))
+    found = inference.compare([stage([arm("none"), arm("caption")])], (cost, later))
     assert found is not None
     assert found.words[0].startswith("Two copies of “none” took 0.99")
     assert (
         "cannot make inference cheaper; its cost is paid once, here 2.0 h of training (cuda, 8 threads)"
         in (found.words[1])
     )
-    other = inference.build([stage([arm("none"), arm("caption", keys="other")])], ())
+    other = inference.compare([stage([arm("none"), arm("caption", keys="other")])], ())
     assert other is not None and "paid once" not in " ".join(other.words)
-    assert inference.build([], ()) is None
+    assert inference.compare([], ()) is None
 
 
 def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> None:
     run = make_run(arms=("none", "caption"), tasks=("xnli",), substituted=())
     about = run.about.model_copy(update={"roles": {"none": "none", "caption": "caption"}})
-    evidence = page.Evidence(inference=(stage([arm("none"), arm("caption")]),))
-    path = page.write(about, run.rows, run.costs, tmp_path, evidence=evidence)
+    records = {"measured": (stage([arm("none"), arm("caption")]),)}
+    path = page.write(about, run.rows, run.costs, tmp_path, records=records)
     text = path.read_text(encoding="utf-8")
     assert 'id="inference"' in text and "load average of the machine before: 0.3" in text
     assert "21 (English) to 39 (Thai)" in text and "torch 2.13.0" in text
@@ -127,10 +127,10 @@ def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> N
     points = json.loads((tmp_path / "frontier.json").read_text())["points"]
     assert [point["latency_ms"] for point in points] == [12.5, 12.5]
     assert (tmp_path / "frontier.svg").read_text().startswith("<svg")
-    again = page.write(about, run.rows, run.costs, tmp_path / "again", evidence=evidence)
+    again = page.write(about, run.rows, run.costs, tmp_path / "again", records=records)
     assert again.read_text(encoding="utf-8") == text
-    slower = page.Evidence(inference=(stage([arm("none"), arm("caption", factor=1.2)]),))
-    page.write(about, run.rows, run.costs, tmp_path, evidence=slower)
+    slower = {"measured": (stage([arm("none"), arm("caption", factor=1.2)]),)}
+    page.write(about, run.rows, run.costs, tmp_path, records=slower)
     assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "contradicted"
 
 
@@ -139,8 +139,8 @@ def test_arms_measured_under_different_conditions_are_not_compared(tmp_path: Pat
     other["conditions"] |= {"threads": 4}
     measured_apart = (stage([arm("none"), arm("caption", conditions=other["conditions"])]),)
     run = make_run(arms=("none", "caption"), tasks=("xnli",), substituted=())
-    page.write(*run, tmp_path, evidence=page.Evidence(inference=(stage([arm("none"), arm("caption")]),)))
-    text = page.write(*run, tmp_path, evidence=page.Evidence(inference=measured_apart)).read_text(encoding="utf-8")
+    page.write(*run, tmp_path, records={"measured": (stage([arm("none"), arm("caption")]),)})
+    text = page.write(*run, tmp_path, records={"measured": measured_apart}).read_text(encoding="utf-8")
     assert "Nothing is compared:" in text and "threads: 1 against 4" in text
     assert not any((tmp_path / name).exists() for name in ("inference.csv", "frontier.json", "frontier.svg"))
     assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "cannot tell"
@@ -154,7 +154,7 @@ def test_what_was_not_said_is_shown_as_missing(missing: str, tmp_path: Path) -> 
     changes = {"peak_bytes": made["peak_bytes"], "cost": made["cost"]}
     run = make_run(arms=("none", "caption"), tasks=("xnli",), seeds=(1,), substituted=())
     found = (stage([arm("none", rounds=3, **changes), arm("caption", rounds=3, **changes)]),)
-    text = page.write(*run, tmp_path, evidence=page.Evidence(inference=found)).read_text(encoding="utf-8")
+    text = page.write(*run, tmp_path, records={"measured": found}).read_text(encoding="utf-8")
     assert "With 3 rounds nothing is said" in text and "too few rounds" in text
     assert ("the system does not say" in text) == (missing == "peak_bytes")
     assert ("(English)" in text) == (missing != "by_language")

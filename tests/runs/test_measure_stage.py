@@ -19,7 +19,6 @@ from viaduct import api, plans
 from viaduct.errors import UsageError
 from viaduct.models.encoder import save_encoder
 from viaduct.models.heads import build_head, head_spec, save_head
-from viaduct.results.record import MeasuredArms
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
 from viaduct.runs.grid import Plan, expand
@@ -27,8 +26,9 @@ from viaduct.runs.spec import Intermediate, Measure, Target
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent, Stage
 from viaduct.serving import measure as stage
 from viaduct.serving import rounds, worker
+from viaduct.serving.comparison import compare
 from viaduct.serving.probe import Request
-from viaduct.serving.section import build
+from viaduct.serving.records import MeasuredArms
 
 ARMS = (Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="none"))
 QUICK = Options(device="cpu", threads=2, poll_seconds=0.01)
@@ -157,7 +157,7 @@ def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path) -> 
     assert none.profile["conditions"]["rows"] == "12 examples: tiny-pair test, en"
     slower = statistics.median(own / other for own, other in zip(deep.seconds, deep.against, strict=True))
     assert slower > 1.3
-    said = build([found], ())
+    said = compare([found], ())
     assert said is not None and not said.refusal
     assert [line.arm for line in said.lines] == ["none", "same", "deep"]
 

@@ -17,13 +17,14 @@ from transformers import AutoModel
 from viaduct.errors import UsageError
 from viaduct.models.encoder import save_encoder
 from viaduct.models.vocabulary import trim
-from viaduct.results.record import ImageUse, Retained
+from viaduct.results.record import Retained
 from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training import joint, replayed
 from viaduct.training.replayed import linear_cka
 from viaduct.vision import prefix as vision
+from viaduct.vision.records import ImageUse
 from viaduct.vision.rows import Captioned, Picture
 
 BOTH = ("tiny-pair", "tiny-tagged")

@@ -1,4 +1,4 @@
-"""What goes with a larger difference in a language: captions in training, script, kinship to English, amount of text.
+"""What goes with a larger difference in a language: data in it, script, kinship to English, amount of text.
 
 Spearman's rank correlation over the languages of a contrast, with a 95 % percentile interval from resampling languages.
 Trained models are taken as they are, traits go together (a language far from English also tends to have less text), and
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from viaduct.languages import CC100_GIB, LANGUAGES
 from viaduct.report.contrasts import OVERALL, Contrast
+from viaduct.report.section import SeenLanguages
 
 FEWEST = 6
 """Languages below which no correlation is shown."""
@@ -55,21 +56,20 @@ TRAITS: Mapping[str, Callable[[str], float | None]] = {
     "text in CC-100": CC100_GIB.get,
 }
 """Trait -> its value in a language, larger for more of it; None where it is not known."""
-SEEN = "captions in training"
 
 
-def associations(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]]) -> tuple[Association, ...]:
+def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -> tuple[Association, ...]:
     """For each arm's mean over tasks, each trait that is not the same in all languages.
 
-    `seen`: arm -> languages with captions in its training. () with one seed, and with fewer than six languages.
+    `seen`: the languages of the arms' own data. () with one seed, and with fewer than six languages.
     """
     listed = []
     for one in found:
         if one.task != OVERALL or one.estimate is None:
             continue
         traits = dict(TRAITS)
-        if one.arm in seen:
-            traits[SEEN] = frozenset(seen[one.arm]).__contains__
+        if seen is not None and one.arm in seen.by_arm:
+            traits[f"{seen.what} in training"] = frozenset(seen.by_arm[one.arm]).__contains__
         for trait, value in traits.items():
             known = {code: number for code in one.by_code if (number := value(code)) is not None}
             if len(known) < FEWEST or len(set(known.values())) == 1:

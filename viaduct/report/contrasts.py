@@ -31,6 +31,7 @@ from viaduct.metrics.significance import (
 )
 from viaduct.metrics.summary import counted_by_task
 from viaduct.report.number import points
+from viaduct.report.section import SeenLanguages
 from viaduct.report.table import comparable
 from viaduct.results.record import BASELINE, About, ResultRow
 
@@ -39,8 +40,6 @@ FEWEST_SEEDS = 3
 """Below which a difference that is not shown may well be there: one cannot tell."""
 FLIPS = 20_000
 """Sign flips that are drawn where there are too many to count."""
-SEEN, UNSEEN = "with captions", "without captions"
-"""Languages that did and did not have captions in an arm's training."""
 OVERALL = ""
 """The task of a contrast that is over all tasks."""
 
@@ -85,8 +84,8 @@ class Contrast:
     by_family: SignFlip
     families: Mapping[str, Group]
     """Of the mean over tasks; {} for single tasks."""
-    captioned: Mapping[str, Group]
-    """The same for `SEEN` and `UNSEEN` languages, {} where the arm was not shown captions."""
+    seen: Mapping[str, Group]
+    """The same with and without the languages of the arm's own data (`SeenLanguages`), {} where these are not known."""
     by_code: Mapping[str, float]
     """Language -> mean difference over seeds and tasks."""
     missing: tuple[str, ...]
@@ -115,12 +114,12 @@ def contrasts(
     asked: Sequence[tuple[str, str]] = (),
     *,
     over_arms: bool = False,
-    seen: Mapping[str, Sequence[str]] | None = None,
+    seen: SeenLanguages | None = None,
 ) -> tuple[Contrast, ...]:
     """Each arm against the baseline and each pair of arms `asked` for: first the mean over tasks, then every task.
 
     Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
-    tasks are corrected for the number of arms too. `seen`: arm -> languages with captions in its training. Raises
+    tasks are corrected for the number of arms too. `seen`: the languages of the arms' own data. Raises
     UsageError for arms that do not exist, and as `viaduct.report.table.build` for rows that cannot be compared.
     """
     scores = _scores(comparable(about, rows))
@@ -130,17 +129,17 @@ def contrasts(
     plain = [(arm, BASELINE) for arm in about.arms if arm != BASELINE and BASELINE in about.arms]
     others = [pair for pair in dict.fromkeys(asked) if pair not in plain]
     return tuple(
-        one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen or {}), over_arms)
+        one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen), over_arms)
     )
 
 
 def _of_pairs(
-    pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About, seen: Mapping[str, Sequence[str]]
+    pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About, seen: SeenLanguages | None
 ) -> list[Contrast]:
     found = []
     for arm, against in pairs:
         mine, theirs = scores.get(arm, {}), scores.get(against, {})
-        whole = _contrast((arm, against), OVERALL, mine, theirs, seen.get(arm))
+        whole = _contrast((arm, against), OVERALL, mine, theirs, seen)
         single = [
             _contrast((arm, against), task, {task: mine[task]}, {task: theirs[task]})
             for task in about.tasks
@@ -181,7 +180,7 @@ def _scores(rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str
 
 
 def _contrast(
-    pair: tuple[str, str], task: str, mine: Scores, theirs: Scores, seen: Sequence[str] | None = None
+    pair: tuple[str, str], task: str, mine: Scores, theirs: Scores, seen: SeenLanguages | None = None
 ) -> Contrast | None:
     """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
     codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
@@ -214,9 +213,7 @@ def _contrast(
         by_language=sign_flip(differences, draws=FLIPS),
         by_family=sign_flip(differences, by_family=True, families=families, draws=FLIPS),
         families=_groups(sides, weights, differences, families) if task == OVERALL else {},
-        captioned=_groups(sides, weights, differences, {code: SEEN if code in seen else UNSEEN for code in weights})
-        if seen
-        else {},
+        seen={} if seen is None else _groups(sides, weights, differences, seen.groups(pair[0], weights)),
         by_code=differences,
         missing=(
             *(name for name in dict.fromkeys((*mine, *theirs)) if name not in codes),
@@ -351,7 +348,7 @@ def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
         )
         if one.task == OVERALL:
             empty = dict.fromkeys(listed[-1])
-            for name, group in (*one.families.items(), *one.captioned.items()):
+            for name, group in (*one.families.items(), *one.seen.items()):
                 low, high = group.interval or (None, None)
                 numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
                 listed.append({**empty, **common, "family": name, **numbers})

@@ -1,4 +1,4 @@
-"""Arms by their role, and their paired differences from result rows: what the rules of `viaduct.report.claims` use.
+"""A claim under test, and what its rule sees: arms by their role, and their paired differences from result rows.
 
 A difference is only given where nothing is missing: every language of every task, every declared seed, both arms, one
 split and signature, no substitution. Otherwise `UndecidedError` says what is not there.
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from viaduct.errors import UsageError, unknown
 from viaduct.languages import ENGLISH, LANGUAGES
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
@@ -19,14 +18,7 @@ from viaduct.metrics.summary import counted_metrics
 from viaduct.report.number import points
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
-from viaduct.serving.speed import MeasuredInference
 from viaduct.tasks.card import Task
-
-IMAGE_STAGES = ("caption", "contrastive")
-"""Roles of arms that train on captions with their images: writing or filling in captions, or telling them apart."""
-CONTROLS = ("text_only", "shuffled_caption", "shuffled_image")
-"""What every image stage needs beside it: the same captions without images, with another image for every caption, and
-with one wrong image for all captions of an image."""
 
 SHOWN = 3
 """Substitutions that a reason names; the report lists all of them elsewhere."""
@@ -37,19 +29,13 @@ ROLES: dict[str, str] = {
     "replay": "trained on replayed multilingual text only",
     **{f"{name}+replay": f"trained on {name} with multilingual masked LM beside it" for name in INTERMEDIATES},
     **{f"{name}_translated": f"trained on {name}, machine-translated" for name in INTERMEDIATES},
-    "caption": "trained to write or fill in captions of images",
-    "contrastive": "trained to tell which caption belongs to which image",
-    **{
-        f"{stage}_{control}": f"as {stage}, {words}"
-        for stage in IMAGE_STAGES
-        for control, words in (
-            *zip(CONTROLS, ("without images", "another image for every caption", "one wrong image each"), strict=True),
-            ("null_image", "one constant image"),
-        )
-    },
-    **{f"{stage}+{name}": f"as {stage}, and trained on {name}" for stage in IMAGE_STAGES for name in INTERMEDIATES},
 }
-"""Role -> what an arm with it does. Arms' names are free; a report is told which arm has which role."""
+"""Role -> what an arm with it does; sections add theirs (`viaduct.report.claims.roles`). Arms' names are free; a report
+is told which arm has which role."""
+
+Provenance: TypeAlias = Literal["read", "confirmed", "from memory", "open"]
+"""How sure we are that the source says so: read in a public copy; remembered and confirmed by arithmetic or another
+copy; remembered only (never to be cited); or nobody's claim."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -68,9 +54,28 @@ class UndecidedError(Exception):
     """What a run would need to decide a claim; `str()` says it in words."""
 
 
+Rule: TypeAlias = Callable[["Evidence"], Finding]
+"""Raises UndecidedError where the evidence does not decide."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the table of claims."""
+
+    id: str
+    text: str
+    source: str
+    provenance: Provenance
+    kind: Literal["setup", "effect"]
+    decided_by: str
+    needs: str
+    """What a run must have before it may say anything but "cannot tell"."""
+    rule: Rule
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What a report has."""
+    """What the rules of claims see of a run."""
 
     about: About
     rows: tuple[ResultRow, ...]
@@ -79,10 +84,10 @@ class Evidence:
     cards: Mapping[str, Task]
     choosing: tuple[ResultRow, ...] = ()
     """Scores of the same arms on dev splits, for choosing an arm per task."""
-    inference: tuple[MeasuredInference, ...] = ()
-    image_used: Mapping[str, bool] = field(default_factory=dict)
-    """Arm -> whether held-out captions cost more with a wrong image than with the true one; arms that cannot show it
-    are not here."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Section -> what it found that is no score (`viaduct.report.section.Content.facts`)."""
+    known_roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
+    """Role -> what an arm with it does."""
 
     @cached_property
     def by_task(self) -> Mapping[str, tuple[ResultRow, ...]]:
@@ -102,7 +107,7 @@ class Evidence:
         """The arm with this role; UndecidedError when there is none."""
         arm = self.arm(role)
         if arm is None:
-            raise UndecidedError(f"no arm is {ROLES[role]} (role '{role}')")
+            raise UndecidedError(f"no arm is {self.known_roles[role]} (role '{role}')")
         return arm
 
     def card(self, name: str) -> Task:
@@ -127,23 +132,6 @@ def require_real(evidence: Evidence) -> None:
     """Return when the data are not generated; UndecidedError otherwise."""
     if evidence.about.miniature:
         raise UndecidedError("the data are generated: a demonstration is no evidence")
-
-
-def check_roles(about: About, roles: Mapping[str, str] | None) -> dict[str, str]:
-    """Arm -> role; None: the arms whose names are roles. Raises UsageError for unknown arms and roles, and for a role
-    that two arms have."""
-    if roles is None:
-        return {arm: arm for arm in about.arms if arm in ROLES}
-    for arm, role in roles.items():
-        if arm not in about.arms:
-            raise unknown("arm", arm, about.arms)
-        if role not in ROLES:
-            raise unknown("role", role, ROLES)
-    doubled = sorted(role for role in set(roles.values()) if list(roles.values()).count(role) > 1)
-    if doubled:
-        arms = ", ".join(arm for arm, role in roles.items() if role == doubled[0])
-        raise UsageError(f"{arms} all have the role '{doubled[0]}'", fix="give each role to one arm")
-    return dict(roles)
 
 
 Side: TypeAlias = Mapping[str, str]

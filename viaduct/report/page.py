@@ -1,7 +1,8 @@
 """The report: one self-contained HTML page, with its tables as CSV and JSON and its figures as SVG beside it.
 
-It reads result rows, stage costs and what the run was about, and nothing else: no predictions, no models, no network.
-The words and numbers come from the other files of this folder; this one chooses the figures and fills the template.
+It reads result rows, stage costs, what the run was about, and the records that rooms' sections ask for: no predictions,
+no models, no network. The words and numbers come from the other files of this folder and from the sections; this one
+chooses the figures and fills the templates.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,10 +22,8 @@ from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import Association, associations
-from viaduct.report.claims import ClaimLine
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
-from viaduct.report.evidence import ROLES
 from viaduct.report.figure import (
     DifferencePoint,
     GapPoint,
@@ -39,12 +38,10 @@ from viaduct.report.figure import (
 )
 from viaduct.report.provenance import data_groups, provenance
 from viaduct.report.scatter import language_scatter
+from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import LanguageCell, Tables
-from viaduct.results.record import BASELINE, About, MeasuredArms, ResultRow, StageCost, StageImages, StageRetained
-from viaduct.serving import frontier as tradeoffs
-from viaduct.serving import section as inference_costs
-from viaduct.vision import section as image_evidence
+from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 
 _FOLDER = Path(__file__).parent
 _EVERY_TASK = "mean over tasks"
@@ -52,13 +49,13 @@ _TINT = 0.28
 """Opacity of a table cell's background at the largest difference."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What stages say beside scores and costs."""
+class Part(NamedTuple):
+    """One part of the page, rendered."""
 
-    images: Sequence[StageImages] = ()
-    retained: Sequence[StageRetained] = ()
-    inference: Sequence[MeasuredArms] = ()
+    place: int
+    name: str
+    title: str
+    html: Markup
 
 
 def write(
@@ -67,135 +64,140 @@ def write(
     costs: Sequence[StageCost],
     directory: Path,
     *,
-    evidence: Evidence = Evidence(),
+    records: Mapping[str, Sequence[Record]] | None = None,
     published: bool = False,
     compare: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
 
-    `published`: with a section of published numbers on the same tasks. `compare`: pairs of arms to test against each
-    other, besides those of the recipe and each arm against the baseline.
-    The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table.
+    `records`: what sections read, by `StageFile.name`. `published`: with a section of published numbers on the same
+    tasks. `compare`: pairs of arms to test against each other, besides those of the recipe and each arm against the
+    baseline. The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one
+    table.
     """
     tables = table.build(about, rows)
     spent = spending.build(about, costs)
-    directory.mkdir(parents=True, exist_ok=True)
-    heat_maps = _heat_maps(tables)
-    seen = {one.arm: one.use.seen_languages for one in evidence.images}
+    found = RunResults(about, tables, costs, records or {})
+    told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
+    seen = next((content.seen for _, content in told if content.seen is not None), None)
     differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
     associated = associations(differences, seen)
-    matrices = _matrices(differences)
-    drawings = {
-        "differences": _differences(tables),
-        "transfer": _transfer(tables),
-        "cost": _cost(spent),
-        "languages": language_scatter([one for one in differences if one.against == BASELINE], seen),
+    facts = {section.name: content.facts for section, content in told}
+    judged = claims.judge(about, rows, about.roles or None, facts=facts)
+    values = _values(about, tables, spent, differences, associated)
+    values |= {
+        "seen": seen,
+        "drawings": _drawings(tables, spent, differences, seen),
+        "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
+        "published": baselines.published(tables, miniature=about.miniature) if published else None,
+        "provenance": provenance(rows),
     }
-    use = _use(inference_costs.build(evidence.inference, costs), tables, directory)
-    _write_figures(directory, (*heat_maps, *matrices, *filter(None, (*drawings.values(), use.figure))))
-    more = {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]}
-    export.write_all(directory, about, (rows, costs), tables, spent, more)
-    images = _images(evidence, directory)
-    page = _environment().get_template("page.html.j2")
-    text = page.render(
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
-        about=about,
-        tables=tables,
-        spent=spent,
-        summary=words.summary(about, tables, differences),
-        heat_maps=heat_maps,
-        drawings=drawings,
-        tested=_tested(differences),
-        contrasts=differences,
-        matrices=matrices,
-        captioned=[one for one in differences if one.captioned],
-        associations=_by_pair(associated),
-        traits=tuple(dict.fromkeys(one.trait for one in associated)),
-        repeated=any(one.estimate is not None for one in differences),
-        claims=_claims(about, rows, images, use.inference, directory),
-        roles=ROLES,
-        languages=_language_tables(tables),
-        unshown=sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
-        published=baselines.published(tables, miniature=about.miniature) if published else None,
-        images=images,
-        use=use,
-        image_metrics=_image_metrics(images),
-        shown=image_evidence.SHOWN,
-        data=data_groups(about),
-        provenance=provenance(rows),
-        largest=_largest(tables),
-        baseline=BASELINE,
-        shared=SHARED,
+
+    directory.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(directory)
+    export.write_all(
+        directory,
+        about,
+        (rows, costs),
+        tables,
+        spent,
+        {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]},
     )
+    export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
+    files = {name: held for _, content in told for name, held in content.files.items()}
+    for name, held in files.items():
+        (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
+    own = (*values["heat_maps"], *values["matrices"], *filter(None, values["drawings"].values()))
+    for drawing in (*own, *(figure for _, content in told for figure in content.figures)):
+        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+
     path = directory / "report.html"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(_page(values, told, files), encoding="utf-8")
     return path
 
 
-def _image_metrics(images: image_evidence.Images | None) -> list[str]:
-    """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
-    names = dict.fromkeys(name for line in images.lines for name in line.scores) if images is not None else {}
-    return [name for name in names if "recall" not in name or name.endswith("_1")]
+def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
+    """The whole page: its own parts and those of sections, in the order of their places."""
+    environment = _environment()
+    parts = []
+    for name, (title, template, shown) in _PARTS.items():
+        if not shown or values[shown]:
+            html = environment.get_template(f"{template}.html.j2").render(values)
+            parts.append(Part(PLACES[name], name, title, Markup(html)))  # noqa: S704  autoescaped
+    for section, content in told:
+        html = environment.from_string(section.template.read_text(encoding="utf-8")).render(content.values)
+        parts.append(Part(section.place, section.name, section.title, Markup(html)))  # noqa: S704  autoescaped
+    style = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
+    page = environment.get_template("page.html.j2")
+    return page.render(values, style=style, parts=sorted(parts, key=lambda part: part.place), files=files)
 
 
-def _images(evidence: Evidence, directory: Path) -> image_evidence.Images | None:
-    """What there is to say about images, with its file written."""
-    (directory / "image_gain.json").unlink(missing_ok=True)  # of an earlier report
-    images = image_evidence.build(evidence.images, evidence.retained)
-    if images is not None and images.lines:
-        export.write_json(directory / "image_gain.json", image_evidence.gains(images))
-    return images
+_PARTS = {
+    "scores": ("Scores", "scores", ""),
+    "tested": ("Differences, tested", "contrasts", "tested"),
+    "languages": ("Languages", "languages", ""),
+    "transfer": ("Transfer gap", "transfer", ""),
+    "claims": ("Claims", "claims", "claims"),
+    "cost": ("Cost", "cost", ""),
+    "data": ("Data", "data", ""),
+    "provenance": ("Provenance", "provenance", ""),
+}
+"""The report's own parts -> title, template, and the value without which the part is left out ("": never)."""
 
 
-class _Use(NamedTuple):
-    """What the page says about the cost of using the models."""
-
-    inference: inference_costs.Inference | None
-    frontier: tradeoffs.Frontier | None = None
-    figure: Drawing | None = None
-
-
-def _use(inference: inference_costs.Inference | None, tables: Tables, directory: Path) -> _Use:
-    """The section's parts, with its two files written."""
-    for name in ("inference.csv", "frontier.json"):
-        (directory / name).unlink(missing_ok=True)  # of an earlier report
-    if inference is None or inference.refusal:
-        return _Use(inference)
-    export.write_csv(directory / "inference.csv", inference_costs.lines(inference))
-    frontier = tradeoffs.frontier(inference, tables)
-    if frontier is None:
-        return _Use(inference)
-    export.write_json(directory / "frontier.json", tradeoffs.content(frontier))
-    return _Use(inference, frontier, tradeoffs.frontier_plot(frontier))
-
-
-def _claims(
+def _values(
     about: About,
-    rows: Sequence[ResultRow],
-    images: image_evidence.Images | None,
-    inference: inference_costs.Inference | None,
-    directory: Path,
-) -> tuple[ClaimLine, ...]:
-    """Every claim with its verdict, written as `claims.json`; () for the page where no arm but the baseline has a
-    role."""
-    lines = images.lines if images is not None else ()
-    used = {line.arm: line.used for line in lines if line.used is not None}
-    compared = inference is not None and about.roles.get(inference.first, inference.first) == BASELINE
-    timed = inference.evidence if inference is not None and compared else ()
-    judged = claims.section(about, rows, about.roles or None, inference=timed, image_used=used)
-    export.write_json(directory / "claims.json", {line.claim.id: _judged(line) for line in judged})
-    return judged if any(role != BASELINE for role in about.roles.values()) else ()
+    tables: Tables,
+    spent: Spending,
+    differences: Sequence[Contrast],
+    associated: Sequence[Association],
+) -> dict[str, Any]:
+    """What the report's own templates know."""
+    return {
+        "about": about,
+        "tables": tables,
+        "spent": spent,
+        "summary": words.summary(about, tables, differences),
+        "heat_maps": _heat_maps(tables),
+        "matrices": _matrices(differences),
+        "tested": _tested(differences),
+        "contrasts": differences,
+        "associations": _by_pair(associated),
+        "traits": tuple(dict.fromkeys(one.trait for one in associated)),
+        "repeated": any(one.estimate is not None for one in differences),
+        "known_roles": claims.roles(),
+        "languages": _language_tables(tables),
+        "unshown": sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
+        "data": data_groups(about),
+        "largest": _largest(tables),
+        "baseline": BASELINE,
+        "shared": SHARED,
+    }
 
 
-def _judged(line: ClaimLine) -> dict[str, str]:
-    one = line.claim
-    said = {"claim": one.text, "source": one.source, "provenance": one.provenance, "kind": one.kind}
-    return {**said, "verdict": line.verdict, "why": line.why, "decided_by": one.decided_by, "needs": one.needs}
+def _drawings(
+    tables: Tables, spent: Spending, differences: Sequence[Contrast], seen: SeenLanguages | None
+) -> dict[str, Drawing | None]:
+    against_baseline = [one for one in differences if one.against == BASELINE]
+    return {
+        "differences": _differences(tables),
+        "transfer": _transfer(tables),
+        "cost": _cost(spent),
+        "languages": language_scatter(against_baseline, {} if seen is None else seen.by_arm),
+    }
+
+
+def _remove_earlier(directory: Path) -> None:
+    """Remove the figures and the sections' files of an earlier report: it may have had some that this one has not."""
+    own = ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
+    for pattern in (*own, *(name for section in sections() for name in section.writes)):
+        for path in directory.glob(pattern):
+            path.unlink()
 
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader([_FOLDER, _FOLDER.parent / "vision", _FOLDER.parent / "serving"]),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -213,7 +215,6 @@ def _environment() -> Environment:
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
         "direction": words.direction,
-        "token_range": inference_costs.range_words,
         "tint": _tint,
     }
     return environment
@@ -365,11 +366,3 @@ def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
         codes = table.family_order(tuple({language for language, _ in cells}))
         grouped.setdefault(task, []).append(LanguageTable(metric, codes, cells))
     return grouped
-
-
-def _write_figures(directory: Path, drawings: Iterable[Drawing]) -> None:
-    for pattern in ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg", "frontier.svg"):
-        for earlier in directory.glob(pattern):
-            earlier.unlink()  # of an earlier report, which may have had figures that this one has not
-    for drawing in drawings:
-        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")

@@ -6,7 +6,6 @@ These are the only things the report reads. All are plain JSON on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -85,70 +84,6 @@ class StageCost(Record):
         return f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}{products}"
 
 
-class CaptionLoss(Record):
-    """Nats that one held-out caption costs, summed over its predicted tokens, by what is shown."""
-
-    id: str
-    image: str
-    language: str
-    tokens: int
-    true: float
-    wrong: float
-    """Another image's features, always the same one for an image."""
-    null: float
-    """The learned null image."""
-    right_true: int
-    """Tokens that were guessed with the true image, as the likeliest of the vocabulary."""
-    right_wrong: int
-
-
-class CaptionSample(Record):
-    """One held-out image with what was written about it."""
-
-    image: str
-    """A small PNG as a data URI."""
-    language: str
-    reference: str
-    written: str
-
-
-class CaptionScore(Record):
-    """How good captions written in one language are, or how well images are found by captions."""
-
-    language: str
-    """"all" for captions of all languages together."""
-    metric: str
-    value: float
-    n: int
-    signature: str
-
-
-class ImageUse(Record):
-    """What use an encoder makes of images after its stage, on held-out captions."""
-
-    card: str
-    split: str
-    image: str
-    """What stood for the image in training (`runs.spec.Captions.image`)."""
-    tower: str
-    objectives: tuple[str, ...]
-    measured: str | None
-    """The objective whose losses these are; None: the stage neither writes nor fills in captions."""
-    losses: tuple[CaptionLoss, ...]
-    scores: tuple[CaptionScore, ...]
-    samples: tuple[CaptionSample, ...]
-    seen_languages: tuple[str, ...]
-    """With captions in training."""
-
-
-class StageImages(Record):
-    """The use that one arm and seed makes of images."""
-
-    arm: str
-    seed: int
-    use: ImageUse
-
-
 class Retained(Record):
     """How far a stage moved the encoder, and what it forgot of text."""
 
@@ -169,35 +104,6 @@ class StageRetained(Record):
     arm: str
     seed: int
     retained: Retained
-
-
-class ArmInference(Record):
-    """What one arm's model costs at inference."""
-
-    arm: str
-    engine: str
-    precision: str
-    keys: str
-    """Digest of the names and shapes of the encoder's weights."""
-    profile: dict[str, Any]
-    """As `viaduct profile` writes it, raw samples and conditions included."""
-    seconds: tuple[float, ...]
-    """Of the round's rows, one per round."""
-    against: tuple[float, ...]
-    """Of the same rows in the same rounds, the first arm's model."""
-
-
-class MeasuredArms(Record):
-    """What a Measure stage found."""
-
-    task: str
-    seed: int
-    first: str
-    """The arm that the others are compared with; its own rounds are of two copies of its model."""
-    round_rows: int
-    load_average_before: float
-    """Of the last minute, before anything was measured."""
-    arms: tuple[ArmInference, ...]
 
 
 class DataNote(Record):

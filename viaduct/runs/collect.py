@@ -10,23 +10,19 @@ import datetime
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from viaduct.errors import StoreError
 from viaduct.paths import run_directory
+from viaduct.report.section import StageFile, sections
 from viaduct.results.record import (
     About,
     DataNote,
-    ImageUse,
-    MeasuredArms,
     Record,
     ResultRow,
-    Retained,
     StageCost,
-    StageImages,
-    StageRetained,
     SubstitutionNote,
 )
 from viaduct.results.store import State, Store, canonical, write_atomic
@@ -88,9 +84,8 @@ class Collected(NamedTuple):
     about: About
     rows: tuple[ResultRow, ...]
     costs: tuple[StageCost, ...]
-    images: tuple[StageImages, ...]
-    retained: tuple[StageRetained, ...]
-    inference: tuple[MeasuredArms, ...]
+    records: Mapping[str, tuple[Record, ...]]
+    """What sections of the report read beside scores and costs, by `StageFile.name`."""
 
 
 def run_record(
@@ -215,32 +210,16 @@ def collect(store: Store, record: RunRecord) -> Collected:
         )
         for path, stage in done.items()
     )
-    joint = [stage for stage in done.values() if stage.kind == "joint"]
-    return Collected(
-        about(store, record),
-        rows,
-        costs,
-        images=tuple(
-            StageImages(arm=stage.arm, seed=stage.seed, use=ImageUse.model_validate_json(text))
-            for stage in joint
-            if (text := _text(store.directory(stage.path) / "images.json")) is not None
-        ),
-        retained=tuple(
-            StageRetained(arm=stage.arm, seed=stage.seed, retained=Retained.model_validate_json(text))
-            for stage in joint
-            if (text := _text(store.directory(stage.path) / "retention.json")) is not None
-        ),
-        inference=tuple(
-            MeasuredArms.model_validate_json((store.directory(path) / "inference.json").read_text(encoding="utf-8"))
-            for path, stage in done.items()
-            if stage.kind == "measure"
-        ),
-    )
+    read = {file.name: tuple(_read(store, done.values(), file)) for section in sections() for file in section.reads}
+    return Collected(about(store, record), rows, costs, read)
 
 
-def _text(path: Path) -> str | None:
-    """The file's text, None where the stage had nothing of the kind."""
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
+    """The records that these stages left in such a file."""
+    for stage in stages:
+        path = store.directory(stage.path) / file.file
+        if stage.kind == file.kind and path.is_file():
+            yield file.read(path.read_text(encoding="utf-8"), stage.arm, stage.seed)
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
@@ -300,9 +279,8 @@ def save_collected(directory: Path, collected: Collected) -> None:
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
     write_atomic(directory / "rows.jsonl", _lines(collected.rows))
     write_atomic(directory / "costs.jsonl", _lines(collected.costs))
-    write_atomic(directory / "images.jsonl", _lines(collected.images))
-    write_atomic(directory / "retained.jsonl", _lines(collected.retained))
-    write_atomic(directory / "measured.jsonl", _lines(collected.inference))
+    for name, records in collected.records.items():
+        write_atomic(directory / f"{name}.jsonl", _lines(records))
 
 
 def _lines(records: Sequence[Record]) -> str:

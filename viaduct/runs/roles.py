@@ -1,4 +1,4 @@
-"""What an arm does, in the words of the claims under test (`viaduct.report.evidence.ROLES`), from what it trains on.
+"""What an arm does, in the words of the claims under test (`viaduct.report.claims.roles`), from what it trains on.
 
 A role is given to the first arm of a recipe that does just that. Arms that do something else have none, and decide no
 claim: an arm of eight tasks is not the one of all nine.

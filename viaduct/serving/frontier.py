@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from viaduct.report.drawing import Drawing, dot, finish, sheet, shortened, stroke, write_text
 from viaduct.report.number import percent
 from viaduct.report.table import Tables
-from viaduct.serving.section import Inference, InferenceLine
+from viaduct.serving.comparison import Inference, InferenceLine
 
 LATENCY, MEMORY, DISK = "latency_ms", "peak_bytes", "disk_bytes"
 AXES = {

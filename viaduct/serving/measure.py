@@ -18,12 +18,12 @@ from safetensors import safe_open
 
 from viaduct.encode.tokens import Limits
 from viaduct.models.encoder import load_tokenizer
-from viaduct.results.record import ArmInference, MeasuredArms
 from viaduct.results.store import canonical
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent
 from viaduct.serving import rounds
 from viaduct.serving.cost import skeleton
 from viaduct.serving.profile import Subject, asked, described, runnable, within
+from viaduct.serving.records import ArmInference, MeasuredArms
 from viaduct.serving.trained import encoder_folder
 from viaduct.serving.trial import Trial, spread
 from viaduct.serving.worker import results

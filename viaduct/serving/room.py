@@ -2,4 +2,4 @@
 
 from viaduct.doors import Room
 
-ROOM = Room("serving")
+ROOM = Room("serving", sections=("viaduct.serving.section:SECTION",))

@@ -1,249 +1,46 @@
-"""What the arms' models cost at inference, from a Measure stage: a line per arm, how they compare, and in words.
-
-Nothing is compared that was measured under different conditions: then there are no lines, and `refusal` says why.
-"""
+"""The section on what the arms' models cost at inference, from a Measure stage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from viaduct.errors import UsageError
-from viaduct.languages import LANGUAGES
-from viaduct.report.number import count, duration
-from viaduct.results.record import ArmInference, MeasuredArms, StageCost
-from viaduct.serving.conditions import comparable
-from viaduct.serving.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
+from viaduct.report.section import Content, RunResults, Section, StageFile
+from viaduct.results.record import BASELINE
+from viaduct.serving import comparison, frontier
+from viaduct.serving.records import MeasuredArms
 
-PLAIN = ("torch", "fp32")
-"""Engine and precision that go without saying."""
+MEASURED = StageFile("measured", "measure", "inference.json", MeasuredArms, None)
 
 
-@dataclass(frozen=True)
-class InferenceLine:
-    """One arm's model."""
-
-    arm: str
-    engine: str
-    precision: str
-    measured: MeasuredInference
-    embedding: int
-    """Parameters of the token embedding."""
-    rest: int
-    """All others."""
-    flops: float
-    """Per sentence, as the next ones."""
-    tokens: float
-    fewest: tuple[str, float] | None
-    """Language with the fewest tokens per sentence, and how many; None where the rows have no language."""
-    most: tuple[str, float] | None
-    p50: float
-    """Milliseconds for one sentence alone."""
-    p95: float
-    p99: float
-    per_second: float
-    """Sentences, in batches of the best size."""
-    peak_bytes: int | None
-    """Of the process, Python and libraries included; None where the system does not say."""
-    disk_bytes: int
-    load_seconds: float
-    joules: float | None
-    """Per sentence; None where the machine does not say."""
-    ratio: Ratio | None
-    """Of its time to the first arm's; None with too few rounds."""
-    speed: Speed
-
-    @property
-    def name(self) -> str:
-        """The arm, with its engine and precision unless they are the usual ones."""
-        how = (self.engine, self.precision)
-        return self.arm if how == PLAIN else f"{self.arm} ({' '.join(how)})"
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """What two models have in common when they are the same but for the values of their weights."""
-        one = self.measured
-        return one.keys, one.parameters, one.flops, self.engine, self.precision
-
-
-@dataclass(frozen=True)
-class Inference:
-    """Everything that the page says about inference."""
-
-    task: str
-    first: str
-    """The arm that the others are compared with."""
-    lines: tuple[InferenceLine, ...]
-    conditions: tuple[str, ...]
-    """In words."""
-    words: tuple[str, ...]
-    """What was found, in sentences."""
-    refusal: str
-    """Why nothing is compared; "" where it is."""
-
-    @property
-    def evidence(self) -> tuple[MeasuredInference, ...]:
-        """For the claims."""
-        return tuple(line.measured for line in self.lines)
-
-
-def build(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Inference | None:
-    """What there is to say of the stage's findings; None when nothing was measured."""
-    if not found:
+def _build(found: RunResults) -> Content | None:
+    inference = comparison.compare(found.of(MEASURED), found.costs)
+    if inference is None:
         return None
-    stage = found[0]
-    first = stage.arms[0]
-    try:
-        for other in stage.arms[1:]:
-            comparable(first.profile, other.profile)
-    except UsageError as error:
-        return Inference(stage.task, stage.first, (), conditions(stage), (), str(error))
-    lines = tuple(_line(one, len(stage.arms) - 1) for one in stage.arms)
-    return Inference(stage.task, stage.first, lines, conditions(stage), _words(lines, costs), "")
-
-
-def _line(one: ArmInference, compared: int) -> InferenceLine:
-    profile = one.profile
-    cost, latency = profile["cost"], profile["latency_ms"]
-    parameters = cost["parameters"]
-    flops = cost["flops_per_sentence"]
-    measured = MeasuredInference(one.arm, one.keys, parameters["total"], flops, one.seconds, one.against)
-    tokens = {code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()}
-    by_length = sorted(tokens, key=lambda code: (tokens[code], code))
-    ratio = time_ratio(measured, compared)
-    joules = profile["energy_joules_per_example"]
-    return InferenceLine(
-        arm=one.arm,
-        engine=one.engine,
-        precision=one.precision,
-        measured=measured,
-        embedding=parameters["token_embedding"],
-        rest=parameters["rest"],
-        flops=flops,
-        tokens=cost["tokens_per_sentence"],
-        fewest=(by_length[0], tokens[by_length[0]]) if by_length else None,
-        most=(by_length[-1], tokens[by_length[-1]]) if by_length else None,
-        p50=latency["p50"],
-        p95=latency["p95"],
-        p99=latency["p99"],
-        per_second=profile["throughput"]["examples_per_second"],
-        peak_bytes=profile["peak_bytes"]["in_all"],
-        disk_bytes=profile["disk_bytes"],
-        load_seconds=profile["load_seconds"],
-        joules=None if isinstance(joules, str) else joules,
-        ratio=ratio,
-        speed=speed(ratio),
+    if inference.refusal:
+        return Content({"inference": inference, "frontier": None})
+    files: dict[str, object] = {"inference.csv": comparison.lines(inference)}
+    figures = []
+    front = frontier.frontier(inference, found.tables)
+    if front is not None:
+        files["frontier.json"] = frontier.content(front)
+        figures.append(frontier.frontier_plot(front))
+    # what the claims ask is how an arm compares with the model that had no intermediate training
+    roles = found.about.roles
+    against_baseline = roles.get(inference.first, inference.first) == BASELINE
+    return Content(
+        {"inference": inference, "frontier": front, "figures": figures},
+        figures=figures,
+        files=files,
+        facts=inference.evidence if against_baseline else (),
     )
 
 
-def conditions(stage: MeasuredArms) -> tuple[str, ...]:
-    """Under which the first arm was measured, in words; those of the others are equal where they are compared."""
-    about: Mapping[str, Any] = stage.arms[0].profile["conditions"]
-    versions: dict[str, str] = {}
-    for one in stage.arms:
-        versions |= one.profile["versions"]
-    threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
-    return (
-        f"On the CPU ({about['device']}), {threads}; load average of the machine before: "
-        f"{stage.load_average_before:.1f}.",
-        f"{about['rows']}; {about['tokenising']}: turning text into tokens. Models of seed {stage.seed}.",
-        f"Latency is of one sentence at a time, throughput of batches sorted by length, the best of several sizes; "
-        f"{about['warm_up']} warm-up sentences or batches before each.",
-        f"Ratios are of {len(stage.arms[0].seconds)} paired rounds of {stage.round_rows} sentences, in each of which "
-        f"the arm's model and that of “{stage.first}” took turns in one process.",
-        f"Versions: {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}.",
-    )
-
-
-def _words(lines: Sequence[InferenceLine], costs: Sequence[StageCost]) -> tuple[str, ...]:
-    first, others = lines[0], lines[1:]
-    sentences = [_control(first)]
-    same = all(line.shape == first.shape and line.speed == "unchanged" for line in others)
-    if others and same and first.speed == "unchanged":
-        sentences.append(
-            f"Every arm costs at inference what “{first.arm}” costs: the same weights' names and shapes, as many "
-            "parameters and operations, and a time that is unchanged. An intermediate stage cannot make inference "
-            f"cheaper; its cost is paid once{_paid(costs)}."
-        )
-    elif others:
-        sentences += _by_speed(first, others)
-    return tuple(sentences)
-
-
-def _control(first: InferenceLine) -> str:
-    """What two copies of one model say about the method."""
-    if first.ratio is None:
-        rounds = len(first.measured.seconds)
-        return f"With {rounds} rounds nothing is said about the ratio of times: 20 are due."
-    between = f"{first.ratio.low:.3f} to {first.ratio.high:.3f}"
-    told = {
-        "unchanged": "as they should be",
-        "cannot tell": "so the machine was too busy to tell less than 5 % apart",
-    }.get(first.speed, "which they should not: the ratios below are off by as much")
-    return f"Two copies of “{first.arm}” took {between} times each other's time, {told}."
-
-
-def _by_speed(first: InferenceLine, others: Sequence[InferenceLine]) -> list[str]:
-    found = {verdict: [line.name for line in others if line.speed == verdict] for verdict in _SAID}
-    return [
-        f"{said[len(found[verdict]) > 1].format(', '.join(found[verdict]), first.arm)}."
-        for verdict, said in _SAID.items()
-        if found[verdict]
-    ]
-
-
-_SAID: Mapping[Speed, tuple[str, str]] = {
-    "faster": ("{} is faster than “{}”", "{} are faster than “{}”"),
-    "slower": ("{} is slower than “{}”", "{} are slower than “{}”"),
-    "unchanged": ("{} takes as long as “{}”", "{} take as long as “{}”"),
-    "cannot tell": ("Of {} against “{}” nothing can be said",) * 2,
-}
-
-
-def _paid(costs: Sequence[StageCost]) -> str:
-    """What the intermediate stages took, in words."""
-    stages = {cost.path: cost for cost in costs if "/intermediate" in cost.path}.values()
-    if not stages:
-        return ""
-    devices = sorted({cost.computed for cost in stages})
-    return f", here {duration(sum(cost.seconds for cost in stages))} of training ({'; '.join(devices)}) for all arms"
-
-
-def lines(found: Inference) -> list[dict[str, Any]]:
-    """One line per arm for the table's file."""
-    return [
-        {
-            "arm": line.arm,
-            "engine": line.engine,
-            "precision": line.precision,
-            "parameters_embedding": line.embedding,
-            "parameters_rest": line.rest,
-            "flops_per_sentence": line.flops,
-            "tokens_per_sentence": line.tokens,
-            "latency_ms_p50": line.p50,
-            "latency_ms_p95": line.p95,
-            "latency_ms_p99": line.p99,
-            "sentences_per_second": line.per_second,
-            "peak_bytes": line.peak_bytes,
-            "disk_bytes": line.disk_bytes,
-            "load_seconds": line.load_seconds,
-            "joules_per_sentence": line.joules,
-            "time_ratio": line.ratio.mean if line.ratio else None,
-            "time_ratio_low": line.ratio.low if line.ratio else None,
-            "time_ratio_high": line.ratio.high if line.ratio else None,
-            "verdict": line.speed,
-        }
-        for line in found.lines
-    ]
-
-
-def range_words(line: InferenceLine) -> str:
-    """The tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"."""
-    if line.fewest is None or line.most is None:
-        return ""
-    named = [
-        f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})"
-        for code, value in (line.fewest, line.most)
-    ]
-    return " to ".join(named)
+SECTION = Section(
+    name="inference",
+    title="Cost at inference",
+    place=600,
+    template=Path(__file__).with_name("inference.html.j2"),
+    build=_build,
+    reads=(MEASURED,),
+    writes=("inference.csv", "frontier.json", "frontier.svg"),
+)

@@ -2,4 +2,4 @@
 
 from viaduct.doors import Room
 
-ROOM = Room("training")
+ROOM = Room("training", sections=("viaduct.report.forgetting:SECTION",))

@@ -1,4 +1,4 @@
-"""Rules of the open questions about image stages, fixed before any run; every number comes from result rows.
+"""The open questions about image stages with their rules, fixed before any run; every number comes from result rows.
 
 The primary contrast is the mean over the nine tasks of the mean over their languages without English. A run needs the
 controls beside the stage, and nine seeds: each seed draws both the stage and the fine-tuning anew, so nine are no less
@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from viaduct.metrics.bootstrap import Estimate
 from viaduct.metrics.significance import MARGIN, equivalence, holm
 from viaduct.report.evidence import (
-    CONTROLS,
-    IMAGE_STAGES,
+    Claim,
     Evidence,
     Finding,
+    Rule,
     UndecidedError,
     basis,
     difference,
@@ -25,10 +25,29 @@ from viaduct.report.evidence import (
 )
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.serving.speed import FEWEST_ROUNDS, time_ratio, too_wide
+from viaduct.serving.speed import FEWEST_ROUNDS, MeasuredInference, time_ratio, too_wide
 
 SEEDS = 9
 ALPHA = 0.05
+STAGES = ("caption", "contrastive")
+"""Roles of arms that train on captions with their images: writing or filling in captions, or telling them apart."""
+CONTROLS = {
+    "text_only": "without images",
+    "shuffled_caption": "another image for every caption",
+    "shuffled_image": "one wrong image each",
+}
+"""What every image stage needs beside it -> what stands for the image."""
+ROLES = {
+    "caption": "trained to write or fill in captions of images",
+    "contrastive": "trained to tell which caption belongs to which image",
+    **{
+        f"{stage}_{control}": f"as {stage}, {words}"
+        for stage in STAGES
+        for control, words in {**CONTROLS, "null_image": "one constant image"}.items()
+    },
+    **{f"{stage}+{name}": f"as {stage}, and trained on {name}" for stage in STAGES for name in INTERMEDIATES},
+}
+"""Role -> what an arm with it does."""
 
 
 def raises_scores(evidence: Evidence) -> Finding:
@@ -68,13 +87,14 @@ def because_of_images(evidence: Evidence) -> Finding:
 
 def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
     """Why these stages' scores say nothing about images, in words; "" where they may."""
+    used: Mapping[str, bool] = evidence.facts.get("images") or {}
     for role in stages:
         arm = evidence.need(role)
-        if not evidence.image_used.get(arm, True):
+        if not used.get(arm, True):
             return f"{arm} is not shown to use its images"
         for control in CONTROLS:
             other = evidence.need(f"{role}_{control}")
-            if evidence.image_used.get(other, False):
+            if used.get(other, False):
                 return f"{other} uses images that it should know nothing of"
     return ""
 
@@ -83,9 +103,10 @@ def unchanged_inference(evidence: Evidence) -> Finding:
     """Q3: same weights' names and shapes, parameters and operations, and a ratio of times whose 95 % interval holds 1
     and reaches no further than 5 % from it."""
     require_real(evidence)
-    measured = {one.arm: one for one in evidence.inference}
+    found: Sequence[MeasuredInference] = evidence.facts.get("inference") or ()
+    measured = {one.arm: one for one in found}
     none = evidence.need(BASELINE)
-    arms = [arm for role in IMAGE_STAGES if (arm := evidence.arm(role)) is not None]
+    arms = [arm for role in STAGES if (arm := evidence.arm(role)) is not None]
     lacking = [arm for arm in (none, *arms) if arm not in measured]
     if not arms or lacking:
         raise UndecidedError(f"inference was not measured for {lacking[0] if lacking else 'any image stage'}")
@@ -99,7 +120,7 @@ def unchanged_inference(evidence: Evidence) -> Finding:
             return Finding("contradicted", f"{arm} has {what}{plain.flops:.4g} without it{other}")
         ratio = time_ratio(one, len(arms))
         if ratio is None:
-            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds: {FEWEST_ROUNDS} paired ones are due")
+            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds, and {FEWEST_ROUNDS} paired ones are needed")
         between = f"{ratio.low:.3f} to {ratio.high:.3f}"
         words.append(f"{arm}: the same weights' names, shapes and operations, {between} times the time")
         differs = differs or not ratio.low <= 1 <= ratio.high
@@ -118,7 +139,7 @@ def with_text(evidence: Evidence) -> Finding:
     stage alone is below."""
     _stages(evidence)
     adds, replaces = {}, {}
-    for stage in IMAGE_STAGES:
+    for stage in STAGES:
         for text in INTERMEDIATES:
             if evidence.arm(text) is not None and evidence.arm(f"{stage}+{text}") is not None:
                 adds[f"{stage}+{text} less {text}"] = _contrast(evidence, f"{stage}+{text}", text)
@@ -139,7 +160,7 @@ def with_text(evidence: Evidence) -> Finding:
 
 def _stages(evidence: Evidence) -> list[str]:
     """Roles of the image stages that have an arm and all their controls."""
-    stages = [role for role in IMAGE_STAGES if evidence.arm(role) is not None]
+    stages = [role for role in STAGES if evidence.arm(role) is not None]
     if not stages:
         raise UndecidedError("no arm trains on captions with their images")
     for role in stages:
@@ -161,3 +182,39 @@ def _above_zero(found: Mapping[str, Estimate]) -> list[str]:
 
 def _no_gain(found: Estimate) -> bool:
     return found.high < 0 or equivalence(found).equivalent
+
+
+_RUNS = "all nine targets, the controls, 9 seeds"
+
+
+def _question(id: str, text: str, decided_by: str, rule: Rule, needs: str = _RUNS) -> Claim:
+    return Claim(id, text, "open", "open", "effect", decided_by, needs, rule)
+
+
+CLAIMS = (
+    _question(
+        "Q1",
+        "Training on captioned images first raises the XTREME average over no intermediate training",
+        "primary contrast: macro average over tasks without English",
+        raises_scores,
+    ),
+    _question(
+        "Q2",
+        "It does so because of what is in the images",
+        "contrasts with text only, shuffled and permuted images",
+        because_of_images,
+    ),
+    _question(
+        "Q3",
+        "It leaves the cost of inference unchanged",
+        "equal weights, parameters and operations; interval of the ratio of times holds 1",
+        unchanged_inference,
+        "20 paired rounds of measured inference",
+    ),
+    _question(
+        "Q4",
+        "It adds to intermediate training on text, or replaces it",
+        "both together against text alone; images alone against text alone",
+        with_text,
+    ),
+)

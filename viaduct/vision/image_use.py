@@ -24,9 +24,9 @@ from viaduct.encode.tokens import Array
 from viaduct.models.joint import SPACE, JointModel
 from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import seed_all
-from viaduct.results.record import CaptionLoss
 from viaduct.vision.captioning import CaptionBatch, CaptionOrder, deranged
 from viaduct.vision.objectives import Asking, filled, written
+from viaduct.vision.records import CaptionLoss
 
 BATCH_CAPTIONS = 32
 LONGEST = 32

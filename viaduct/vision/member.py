@@ -16,7 +16,6 @@ from viaduct.encode.tokens import Array, Limits
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
 from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
-from viaduct.results.record import CaptionSample, CaptionScore, ImageUse
 from viaduct.runs.spec import Captions
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training.masking import Masking, rarity
@@ -28,6 +27,7 @@ from viaduct.vision.image_use import Held, losses, measured_objective, similarit
 from viaduct.vision.images import open_picture
 from viaduct.vision.objectives import Asking
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
+from viaduct.vision.records import CaptionSample, CaptionScore, ImageUse
 from viaduct.vision.rows import Captioned, Picture
 from viaduct.vision.towers import load_tower
 

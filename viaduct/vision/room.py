@@ -17,4 +17,5 @@ ROOM = Room(
         "viaduct.vision.cards.emoji:CARD",
         "viaduct.vision.cards.storybooks:CARD",
     ),
+    sections=("viaduct.vision.section:SECTION",),
 )

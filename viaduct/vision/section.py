@@ -1,4 +1,4 @@
-"""Whether image stages used their images: gain on held-out captions, captions written, images found, text forgotten.
+"""Whether image stages used their images: gain on held-out captions, captions written, images found.
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
 true one, in nats per caption token) has a 95 % interval above 0, over images and seeds. A stage that was shown wrong
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
 from viaduct.metrics.bootstrap import FAMILY, LANGUAGE, Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Examples, Run
-from viaduct.results.record import CaptionLoss, CaptionSample, StageImages, StageRetained
+from viaduct.report.section import Content, RunResults, Section, SeenLanguages, StageFile
+from viaduct.vision import claims
+from viaduct.vision.records import CaptionLoss, CaptionSample, StageImages
 
+IMAGES = StageFile("images", "joint", "images.json", StageImages, "use")
 TRUE = "true"
-WRONG = ("shuffled_caption", "shuffled_image", "null", "noise", "none")
-"""What stands for images in arms that must show no gain."""
 
 SHOWN = {
     "true": "its own image",
@@ -56,24 +58,14 @@ class ImageLine:
     """Languages with captions in training."""
 
     @property
+    def shown(self) -> str:
+        """What stood for the image in training, in words."""
+        return SHOWN[self.image]
+
+    @property
     def used(self) -> bool | None:
         """Whether the gain's interval is above 0; None when there is no gain to look at."""
         return None if self.gain is None else self.gain.low > 0
-
-
-@dataclass(frozen=True)
-class ForgettingLine:
-    """How far an arm's stage moved the encoder, means over seeds."""
-
-    arm: str
-    distance: float
-    before: float | None
-    """Masked-LM loss, mean over languages, in nats; None without replayed text."""
-    after: float | None
-    worst: str
-    """Language whose loss rose most; "" without replayed text."""
-    similarity: tuple[float, ...]
-    """By layer, embeddings first: linear CKA of states before and after; () without replayed text."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,6 @@ class Images:
     """Everything that the page says about images."""
 
     lines: tuple[ImageLine, ...]
-    forgetting: tuple[ForgettingLine, ...]
     samples: tuple[CaptionSample, ...]
     """Of the first arm that was shown true images and writes captions."""
     sample_arm: str
@@ -89,10 +80,16 @@ class Images:
     broken: bool
     """Whether a stage that should have used images did not, or one that could not did."""
 
+    @property
+    def metrics(self) -> list[str]:
+        """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
+        names = dict.fromkeys(name for line in self.lines for name in line.scores)
+        return [name for name in names if "recall" not in name or name.endswith("_1")]
 
-def build(uses: Sequence[StageImages], retained: Sequence[StageRetained]) -> Images | None:
-    """What there is to say, None when no stage had images or replayed text."""
-    if not uses and not retained:
+
+def images_of(uses: Sequence[StageImages]) -> Images | None:
+    """What there is to say, None when no stage had images."""
+    if not uses:
         return None
     arms: dict[str, list[StageImages]] = {}
     for one in uses:
@@ -102,7 +99,6 @@ def build(uses: Sequence[StageImages], retained: Sequence[StageRetained]) -> Ima
     verdict, broken = _verdict(lines)
     return Images(
         lines=lines,
-        forgetting=_forgetting(retained),
         samples=written[0].use.samples if written else (),
         sample_arm=written[0].arm if written else "",
         verdict=verdict,
@@ -168,27 +164,6 @@ def gains(images: Images) -> dict[str, dict[str, float]]:
     return found
 
 
-def _forgetting(retained: Sequence[StageRetained]) -> tuple[ForgettingLine, ...]:
-    arms: dict[str, list[StageRetained]] = {}
-    for one in retained:
-        arms.setdefault(one.arm, []).append(one)
-    lines = []
-    for arm, members in arms.items():
-        codes = sorted(members[0].retained.before)
-        rise = {code: fmean(one.retained.after[code] - one.retained.before[code] for one in members) for code in codes}
-        lines.append(
-            ForgettingLine(
-                arm=arm,
-                distance=fmean(one.retained.distance for one in members),
-                before=fmean(fmean(one.retained.before.values()) for one in members) if codes else None,
-                after=fmean(fmean(one.retained.after.values()) for one in members) if codes else None,
-                worst=max(codes, key=rise.__getitem__) if codes else "",
-                similarity=tuple(map(fmean, zip(*(one.retained.similarity for one in members), strict=True))),
-            )
-        )
-    return tuple(lines)
-
-
 def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
     """(sentences, whether something is wrong)."""
     sentences, broken = [], False
@@ -200,13 +175,39 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
             sentences.append(f"{line.arm} used the image: a wrong one costs {interval}.")
         elif line.image == TRUE:
             sentences.append(
-                f"{line.arm} did not use the image ({interval}): whatever it changed is not owed to what is in images."
+                f"{line.arm} did not use the image ({interval}): what it changed does not come from what is in images."
             )
             broken = True
         elif line.used:
             sentences.append(
-                f"{line.arm} was shown {SHOWN[line.image]} and still loses by a wrong one ({interval}): this control is"
+                f"{line.arm} was shown {line.shown} and still loses by a wrong one ({interval}): this control is"
                 " broken, so nothing is concluded from the images."
             )
             broken = True
     return tuple(sentences), broken
+
+
+def _build(found: RunResults) -> Content | None:
+    uses = found.of(IMAGES)
+    images = images_of(uses)
+    if images is None:
+        return None
+    return Content(
+        {"images": images},
+        files={"image_gain.json": gains(images)},
+        facts={line.arm: line.used for line in images.lines if line.used is not None},
+        seen=SeenLanguages("captions", {one.arm: one.use.seen_languages for one in uses}),
+    )
+
+
+SECTION = Section(
+    name="images",
+    title="Images",
+    place=500,
+    template=Path(__file__).with_name("images.html.j2"),
+    build=_build,
+    reads=(IMAGES,),
+    writes=("image_gain.json",),
+    claims=claims.CLAIMS,
+    roles=claims.ROLES,
+)

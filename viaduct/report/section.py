@@ -1,0 +1,129 @@
+"""What a room adds to the report: the records it reads, its part of the page, its files and figures, its claims.
+
+A `Section` comes through the door "sections". `viaduct report` collects what its stages left, asks it what there is to
+say, writes its files and figures beside the page, and renders its template at its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from viaduct.doors import offered
+from viaduct.results.record import About, Record, StageCost
+
+if TYPE_CHECKING:
+    from viaduct.report.drawing import Drawing
+    from viaduct.report.evidence import Claim
+    from viaduct.report.table import Tables
+
+PLACES = {
+    "scores": 100,
+    "tested": 200,
+    "languages": 300,
+    "transfer": 400,
+    "claims": 700,
+    "cost": 800,
+    "data": 900,
+    "provenance": 1000,
+}
+"""The report's own parts -> where on the page they stand; sections stand between them."""
+
+OneRecord = TypeVar("OneRecord", bound=Record)
+
+
+@dataclass(frozen=True)
+class StageFile(Generic[OneRecord]):
+    """A file that some stages leave, and the record that the report reads from it."""
+
+    name: str
+    """Of the run's own file with all of these records, `<name>.jsonl`."""
+    kind: str
+    """Of the stages."""
+    file: str
+    """In a stage's directory; stages that had nothing of the kind have none."""
+    record: type[OneRecord]
+    content: str | None
+    """The record's field for what the file holds, beside `arm` and `seed`; None: the file holds the record itself."""
+
+    def read(self, text: str, arm: str, seed: int) -> OneRecord:
+        """The record of one stage. Raises pydantic's ValidationError for a file of another version."""
+        found = json.loads(text)
+        return self.record.model_validate(
+            found if self.content is None else {"arm": arm, "seed": seed, self.content: found}
+        )
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a section is made from."""
+
+    about: About
+    tables: Tables
+    costs: Sequence[StageCost]
+    records: Mapping[str, Sequence[Record]]
+    """`StageFile.name` -> records of all sections' files."""
+
+    def of(self, file: StageFile[OneRecord]) -> list[OneRecord]:
+        """The records of one kind."""
+        return [one for one in self.records.get(file.name, ()) if isinstance(one, file.record)]
+
+
+@dataclass(frozen=True)
+class SeenLanguages:
+    """In which languages the data of some arms are, so that differences can be shown with and without them."""
+
+    what: str
+    """The data, in the plural: "captions"."""
+    by_arm: Mapping[str, Sequence[str]]
+
+    def groups(self, arm: str, codes: Iterable[str]) -> dict[str, str]:
+        """Language -> "with captions" or "without captions", {} for an arm without such data."""
+        own = self.by_arm.get(arm, ())
+        return {code: f"{'with' if code in own else 'without'} {self.what}" for code in codes} if own else {}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a section has to say of one run."""
+
+    values: Mapping[str, Any]
+    """What its template knows, by name."""
+    figures: Sequence[Drawing] = ()
+    """Written as `<name>.svg`; the template decides where they are shown."""
+    files: Mapping[str, Any] = field(default_factory=dict)
+    """Name of a file beside the page -> the lines of a table (.csv), or what it holds (.json)."""
+    facts: Any = None
+    """For the rules of claims: `Evidence.facts` under the section's name."""
+    seen: SeenLanguages | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One room's part of the report."""
+
+    name: str
+    """Of its heading's id."""
+    title: str
+    """In the page's list of sections."""
+    place: int
+    """Sections and the report's own parts (`PLACES`) stand in ascending order."""
+    template: Path
+    """Of Jinja; it takes what it needs from `macros.html.j2`."""
+    build: Callable[[RunResults], Content | None]
+    """None where there is nothing to say: the page then has no such section."""
+    reads: Sequence[StageFile[Any]] = ()
+    writes: Sequence[str] = ()
+    """Names of all files and figures that it may write, so that those of an earlier report do not stay."""
+    claims: Sequence[Claim] = ()
+    """Listed after the report's own."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Role of an arm that its claims are about -> what an arm with it does, in words."""
+
+
+def sections() -> tuple[Section, ...]:
+    """All rooms' sections, in the order of the page."""
+    return tuple(sorted(offered("sections", Section).values(), key=lambda section: section.place))

@@ -1,0 +1,69 @@
+"""What a stage with captioned images leaves about their use, in `images.json`, and the report's record of it."""
+
+from __future__ import annotations
+
+from viaduct.results.record import Record
+
+
+class CaptionLoss(Record):
+    """Nats that one held-out caption costs, summed over its predicted tokens, by what is shown."""
+
+    id: str
+    image: str
+    language: str
+    tokens: int
+    true: float
+    wrong: float
+    """Another image's features, always the same one for an image."""
+    null: float
+    """The learned null image."""
+    right_true: int
+    """Tokens that were guessed with the true image, as the likeliest of the vocabulary."""
+    right_wrong: int
+
+
+class CaptionSample(Record):
+    """One held-out image with what was written about it."""
+
+    image: str
+    """A small PNG as a data URI."""
+    language: str
+    reference: str
+    written: str
+
+
+class CaptionScore(Record):
+    """How good captions written in one language are, or how well images are found by captions."""
+
+    language: str
+    """"all" for captions of all languages together."""
+    metric: str
+    value: float
+    n: int
+    signature: str
+
+
+class ImageUse(Record):
+    """What use an encoder makes of images after its stage, on held-out captions."""
+
+    card: str
+    split: str
+    image: str
+    """What stood for the image in training (`Captions.image`)."""
+    tower: str
+    objectives: tuple[str, ...]
+    measured: str | None
+    """The objective whose losses these are; None: the stage neither writes nor fills in captions."""
+    losses: tuple[CaptionLoss, ...]
+    scores: tuple[CaptionScore, ...]
+    samples: tuple[CaptionSample, ...]
+    seen_languages: tuple[str, ...]
+    """With captions in training."""
+
+
+class StageImages(Record):
+    """The use that one arm and seed makes of images."""
+
+    arm: str
+    seed: int
+    use: ImageUse
