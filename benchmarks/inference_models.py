@@ -123,8 +123,8 @@ def make_model(name: str, folder: Path, seed: int, train_seconds: float) -> floa
 
     With no seconds to train the weights stay random.
     """
+    from viaduct.heads.head import HeadSpec, build_head, save_head
     from viaduct.models.encoder import build_encoder, save_encoder, width
-    from viaduct.models.heads import HeadSpec, build_head, save_head
     from viaduct.models.numerics import prepare, seed_all
     from viaduct.runs.spec import Architecture
 
@@ -151,7 +151,7 @@ def _train(encoder: Any, head: Any, shape: Shape, seed: int, seconds: float) -> 
 
     from viaduct.encode.batch import collate, plan_batches
     from viaduct.encode.tokens import Builder
-    from viaduct.models.heads import TaskModel
+    from viaduct.heads.head import TaskModel
     from viaduct.models.vocabulary import restore, trim, used_ids
 
     ids, labels = _make_ids(shape, seed, shape.set_rows)

@@ -108,6 +108,7 @@ def _cut(pairs: Pairs, start: int, stop: int | None) -> Pairs:
 
 def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
     from viaduct.encode.tokens import Limits, encode
+    from viaduct.heads.pair import encode_pairs
     from viaduct.inference.predict import predict_all
     from viaduct.models.encoder import load_tokenizer
     from viaduct.rows import Pair
@@ -124,7 +125,7 @@ def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
         rows = [
             Pair(str(at), "en", one, other, None) for at, (one, other) in enumerate(zip(first, second, strict=True))
         ]
-        encoded = encode(rows, tokenizer, (), Limits(LONGEST))
+        encoded = encode(rows, encode_pairs, tokenizer, (), Limits(LONGEST))
         found = predict_all(engine, engine.spec, rows, encoded, tokenizer.pad_token_id, lambda *_: None)
         return [LABELS.index(one.prediction) for one in found]
 

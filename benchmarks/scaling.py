@@ -123,11 +123,12 @@ def _rows(count: int) -> tuple[Any, ...]:
 def _tokenise(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
     from viaduct.encode.cache import cached
     from viaduct.encode.tokens import Limits
+    from viaduct.heads.pair import encode_pairs
     from viaduct.models.encoder import load_tokenizer
 
     rows, tokenizer = _rows(count), load_tokenizer(str(encoder), None)
     tokenizer(["warm up"])
-    return lambda: cached(rows, tokenizer, LABELS, Limits(128), folder)
+    return lambda: cached(rows, encode_pairs, tokenizer, LABELS, Limits(128), folder)
 
 
 def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> Any:
@@ -215,8 +216,8 @@ WORK: dict[str, Callable[[int, Path, Path], Callable[[], object]]] = {
 
 def _make_encoder(folder: Path) -> None:
     """A small encoder with random weights, its tokenizer, and a head beside it."""
+    from viaduct.heads.head import HeadSpec, build_head, save_head
     from viaduct.models.encoder import build_encoder, save_encoder
-    from viaduct.models.heads import HeadSpec, build_head, save_head
     from viaduct.runs.spec import Architecture
 
     architecture = Architecture(

@@ -14,15 +14,14 @@ from training_timing import LEARNING_RATE, Clock, Request, Timed
 def run(request: Request, rows: Rows) -> Timed:
     """Our steps, as one of the variants."""
     from viaduct.encode.batch import Batch, collate
+    from viaduct.heads.head import HeadSpec, TaskModel, build_head, trained_head
     from viaduct.models import dropout as dropout_module
     from viaduct.models import linear
     from viaduct.models.encoder import build_encoder, dropout, width
-    from viaduct.models.heads import HeadSpec, TaskModel, build_head
     from viaduct.models.numerics import prepare, seed_all
     from viaduct.models.vocabulary import trim, used_ids
     from viaduct.runs.spec import Architecture, Training
     from viaduct.training.loop import Job, fit
-    from viaduct.training.objectives import task_loss, units
     from viaduct.training.order import Order, count_steps
 
     shape, work = SHAPES[request.shape], WORKS[request.work]
@@ -37,16 +36,17 @@ def run(request: Request, rows: Rows) -> Timed:
     )
     seed_all("model", request.seed)
     encoder = build_encoder(architecture, shape.vocabulary, PAD)
-    head = build_head(HeadSpec(work.kind, work.labels), width(encoder), dropout(encoder))
+    spec = HeadSpec(work.kind, work.labels)
+    head, module = trained_head(spec), build_head(spec, width(encoder), dropout(encoder))
     trimmed = trim(encoder, used_ids(rows.ids, (FIRST, PAD, LAST, UNKNOWN, shape.vocabulary - 1)))
-    model = TaskModel(encoder, head, trimmed)
+    model = TaskModel(encoder, module, trimmed)
     if request.variant == "viaduct_compiled":
         encoder.compile(dynamic=True)
     budget = rows.tokens_per_step(work)
     precision: Literal["fp32", "bf16"] = "bf16" if request.variant == "viaduct_bf16" else "fp32"
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
     order = Order.of(encoded, budget, request.seed)
-    scale = count_steps(order, training) / units(work.kind, encoded)
+    scale = count_steps(order, training) / head.units(encoded)
     clock, batches, slots = Clock(request.steps + 1), [], []
 
     def batch_at(step: int) -> Batch:
@@ -55,8 +55,8 @@ def run(request: Request, rows: Rows) -> Timed:
         slots.append(batch.ids_BL.numel())
         return batch
 
-    def loss(module: Any, batch: Batch) -> Any:
-        return task_loss(work.kind, module(batch), encoded, batch) * scale
+    def loss(model: Any, batch: Batch) -> Any:
+        return head.loss(model(batch), encoded, batch) * scale
 
     with TemporaryDirectory() as scratch:
         fit(

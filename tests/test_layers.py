@@ -28,10 +28,13 @@ RECORDS = "results.record"
 """Plain records that use nothing themselves; any part may read them."""
 CONTRACT = {"runs.spec", "runs.stage"}
 """What the stage functions below the torch line know of runs."""
-TORCH = {name: set(BELOW) - {"runs", "report"} for name in ("encode", "models", "training", "inference", "measure")}
+TORCH = {
+    name: set(BELOW) - {"runs", "report"} for name in ("encode", "models", "heads", "training", "inference", "measure")
+}
 TORCH["models"] |= {"encode"}
-TORCH["inference"] |= {"encode", "models", "viaduct"}
-TORCH["training"] |= {"encode", "models", "inference"}
+TORCH["heads"] |= {"encode", "models"}
+TORCH["inference"] |= {"encode", "models", "heads", "viaduct"}
+TORCH["training"] |= {"encode", "models", "heads", "inference"}
 TORCH["measure"] |= {"encode", "models", "inference"}
 TOP = ("api", "tables", "plans", "cli", "__main__", "miniature")
 """May use anything above the torch line."""

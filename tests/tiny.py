@@ -10,11 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from viaduct.encode import tokens
+from viaduct.encode.tokens import Encoded, Encoding, Limits, encode_sentences
+from viaduct.heads.choice import encode_choices
+from viaduct.heads.pair import encode_pairs
+from viaduct.heads.span import encode_spans
+from viaduct.heads.tagged import encode_tagged
 from viaduct.metrics.score import Predictions, Score
 from viaduct.models.encoder import build_encoder
 from viaduct.models.tokenizer import train_tokenizer
 from viaduct.results.record import DataNote
-from viaduct.rows import Answer, Choice, Pair, Row, Span, Tagged
+from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.spec import Architecture, Training
 from viaduct.runs.stage import Context, Loaded, Work
 from viaduct.tasks.card import Kind, Task
@@ -33,6 +39,14 @@ LANGUAGES = {
     }.items()
 }
 """Twelve words per language, in the same order: index i means the same everywhere."""
+
+ENCODINGS: Mapping[type, Encoding] = {
+    Pair: encode_pairs,
+    Choice: encode_choices,
+    Tagged: encode_tagged,
+    Span: encode_spans,
+    Sentence: encode_sentences,
+}
 
 ARCHITECTURE = Architecture(layers=2, hidden=32, heads=2, feed_forward=64, vocabulary=700, max_length=128)
 
@@ -140,6 +154,11 @@ def _choice(number: int) -> Choice:
 
 
 _ROWS: Mapping[str, Callable[[int], Row]] = {"pair": _pair, "tagged": _tagged, "span": _span, "choice": _choice}
+
+
+def encode(rows: Sequence[Row], words: Any, labels: Sequence[str], limits: Limits) -> Encoded:
+    """The token sequences of rows of one type."""
+    return tokens.encode(rows, ENCODINGS[type(rows[0])] if rows else encode_pairs, words, labels, limits)
 
 
 def loader(parts: Mapping[tuple[str, str, str], Sequence[Row]]) -> Callable[[str, str, str], Loaded]:

@@ -8,8 +8,9 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viaduct.encode.batch import collate, padding_fraction, plan_batches, word_positions
-from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.encode.batch import collate, padding_fraction, plan_batches
+from viaduct.encode.tokens import Encoded, Limits
+from viaduct.heads.tagged import word_positions
 from viaduct.inference.predict import BATCH_TOKENS
 
 
@@ -78,7 +79,7 @@ def sequence(encoded: Encoded, at: int) -> list[int]:
 
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
 def test_a_batch_holds_the_examples_it_was_made_of(tiny_tokenizer: Any, kind: str) -> None:
-    encoded = encode(tiny.rows(kind, 9), tiny_tokenizer, tiny.CARDS[kind].labels, Limits(40, 8))
+    encoded = tiny.encode(tiny.rows(kind, 9), tiny_tokenizer, tiny.CARDS[kind].labels, Limits(40, 8))
     examples = np.array([5, 0, 3])
     batch = collate(encoded, examples, tiny_tokenizer.pad_token_id)
     wanted = [sequence(encoded, at) for one in examples for at in range(encoded.groups[one], encoded.groups[one + 1])]
@@ -92,7 +93,7 @@ def test_a_batch_holds_the_examples_it_was_made_of(tiny_tokenizer: Any, kind: st
 
 def test_a_batch_without_padding_has_no_mask_and_types_are_padded_with_zeros(tiny_tokenizer: Any) -> None:
     typed = tiny.typed_tokenizer(tiny_tokenizer)
-    encoded = encode(tiny.rows("pair", 5), typed, (), Limits(40))
+    encoded = tiny.encode(tiny.rows("pair", 5), typed, (), Limits(40))
     assert collate(encoded, np.array([2]), 1).mask_BL is None
     batch = collate(encoded, np.array([0, 4]), 1)
     flat = np.concatenate([np.arange(encoded.offsets[at], encoded.offsets[at + 1]) for at in (0, 4)])
@@ -102,7 +103,7 @@ def test_a_batch_without_padding_has_no_mask_and_types_are_padded_with_zeros(tin
 
 def test_word_positions_point_at_first_pieces(tiny_tokenizer: Any) -> None:
     rows = tiny.rows("tagged", 6)
-    encoded = encode(rows, tiny_tokenizer, ("NOUN", "ADJ", "NUM"), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, ("NOUN", "ADJ", "NUM"), Limits(64))
     batch = collate(encoded, np.array([4, 1]), 1)
     rows_W, columns_W, tags_W = word_positions(encoded, batch, "tag")
     words = [word for at in (4, 1) for word in rows[at].tokens]

@@ -11,6 +11,8 @@ import tiny
 from viaduct.encode import cache as cache_module
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.heads.pair import encode_pairs
+from viaduct.heads.tagged import encode_tagged
 from viaduct.rows import Span, Tagged
 
 LIMITS = Limits(40, 8)
@@ -25,6 +27,11 @@ def entries(folder: Path) -> set[str]:
     return {path.name for path in (folder / "tokens").iterdir()}
 
 
+def words_reversed(rows: Any, *others: Any) -> None:
+    """Another encoding of the same rows."""
+    encode_tagged([replace(row, tokens=row.tokens[::-1], tags=row.tags[::-1]) for row in rows], *others)
+
+
 def never(*_: Any) -> Encoded:
     raise AssertionError("the rows are tokenised again")
 
@@ -34,12 +41,13 @@ def test_the_second_read_is_the_first_and_tokenises_nothing(
     tiny_tokenizer: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, labels = tiny.rows(kind), tiny.CARDS[kind].labels
-    made = encode(rows, tiny_tokenizer, labels, LIMITS)
-    first = cached(rows, tiny_tokenizer, labels, LIMITS, tmp_path)
+    made = tiny.encode(rows, tiny_tokenizer, labels, LIMITS)
+    encoding = tiny.ENCODINGS[type(rows[0])]
+    first = cached(rows, encoding, tiny_tokenizer, labels, LIMITS, tmp_path)
     # A call in between leaves truncation set in the tokenizer; the key must not see it.
     tiny_tokenizer(["green house " * 9], truncation=True, max_length=7)
     monkeypatch.setattr(cache_module, "encode", never)
-    second = cached(rows, tiny_tokenizer, labels, LIMITS, tmp_path)
+    second = cached(rows, encoding, tiny_tokenizer, labels, LIMITS, tmp_path)
     assert arrays(made) == arrays(first) == arrays(second)
     assert made.cut_tokens == first.cut_tokens == second.cut_tokens
     assert isinstance(second.ids, np.memmap)
@@ -51,12 +59,13 @@ def test_anything_that_changes_the_tokens_gives_another_entry(tiny_tokenizer: An
     labels = tiny.CARDS["tagged"].labels
     other = replace(rows[3], tokens=("winter", *rows[3].tokens[1:]))
     calls = [
-        (rows, tiny_tokenizer, labels, LIMITS),
-        ([*rows[:3], other, *rows[4:]], tiny_tokenizer, labels, LIMITS),
-        (rows[:-1], tiny_tokenizer, labels, LIMITS),
-        (rows, tiny.tokenizer(300), labels, LIMITS),
-        (rows, tiny_tokenizer, labels[::-1], LIMITS),
-        (rows, tiny_tokenizer, labels, Limits(39, 8)),
+        (rows, encode_tagged, tiny_tokenizer, labels, LIMITS),
+        ([*rows[:3], other, *rows[4:]], encode_tagged, tiny_tokenizer, labels, LIMITS),
+        (rows[:-1], encode_tagged, tiny_tokenizer, labels, LIMITS),
+        (rows, encode_tagged, tiny.tokenizer(300), labels, LIMITS),
+        (rows, encode_tagged, tiny_tokenizer, labels[::-1], LIMITS),
+        (rows, encode_tagged, tiny_tokenizer, labels, Limits(39, 8)),
+        (rows, words_reversed, tiny_tokenizer, labels, LIMITS),
     ]
     for number, call in enumerate(calls, start=1):
         cached(*call, tmp_path)
@@ -81,10 +90,10 @@ def test_an_interrupted_write_is_never_read(
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", failing)
         with pytest.raises(KeyboardInterrupt):
-            cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+            cached(rows, encode_pairs, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
     assert all(name.startswith("unfinished-") for name in entries(tmp_path))
-    found = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
-    assert arrays(found) == arrays(encode(rows, tiny_tokenizer, ("no", "yes"), LIMITS))
+    found = cached(rows, encode_pairs, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+    assert arrays(found) == arrays(tiny.encode(rows, tiny_tokenizer, ("no", "yes"), LIMITS))
 
 
 def test_two_that_write_at_once_both_read_a_complete_entry(
@@ -96,11 +105,11 @@ def test_two_that_write_at_once_both_read_a_complete_entry(
     def meanwhile(*call: Any) -> Encoded:
         if not other:
             other.append(None)
-            other[0] = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+            other[0] = cached(rows, encode_pairs, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
         return encode(*call)
 
     monkeypatch.setattr(cache_module, "encode", meanwhile)
-    found = cached(rows, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
+    found = cached(rows, encode_pairs, tiny_tokenizer, ("no", "yes"), LIMITS, tmp_path)
     assert arrays(found) == arrays(other[0])
     assert len(entries(tmp_path)) == 1
 
@@ -108,6 +117,8 @@ def test_two_that_write_at_once_both_read_a_complete_entry(
 @pytest.mark.parametrize("rows", [[], [Span("1", "en", "", "why?", ())], [Tagged("1", "en", (), ())]])
 def test_nothing_to_read_is_read_back(tiny_tokenizer: Any, tmp_path: Path, rows: list[Any]) -> None:
     for _ in range(2):
-        found = cached(rows, tiny_tokenizer, ("x",), LIMITS, tmp_path)
+        found = cached(
+            rows, tiny.ENCODINGS[type(rows[0])] if rows else encode_pairs, tiny_tokenizer, ("x",), LIMITS, tmp_path
+        )
         assert len(found) == len(rows)
-        assert arrays(found) == arrays(encode(rows, tiny_tokenizer, ("x",), LIMITS))
+        assert arrays(found) == arrays(tiny.encode(rows, tiny_tokenizer, ("x",), LIMITS))

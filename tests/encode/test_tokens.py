@@ -9,8 +9,9 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from viaduct.encode.tokens import CHUNK, SHORTEST_WINDOW, Encoded, Limits, encode, frame
+from viaduct.encode.tokens import CHUNK, Encoded, Limits, frame
 from viaduct.errors import UsageError
+from viaduct.heads.span import SHORTEST_WINDOW
 from viaduct.rows import Answer, Choice, Pair, Sentence, Span, Tagged
 
 BEGIN, END = 0, 2
@@ -28,7 +29,7 @@ def bare(tokenizer: Any, text: str) -> list[int]:
 
 def test_a_pair_is_first_then_second(tiny_tokenizer: Any) -> None:
     rows = [Pair("1", "en", "green river", "small house", "yes"), Pair("2", "zh", "石头", "面包", "no")]
-    encoded = encode(rows, tiny_tokenizer, ("no", "yes"), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, ("no", "yes"), Limits(64))
     for number, row in enumerate(rows):
         first, second = bare(tiny_tokenizer, row.first), bare(tiny_tokenizer, row.second)
         assert ids_of(encoded, number) == [BEGIN, *first, END, END, *second, END]
@@ -46,7 +47,7 @@ def test_a_pair_is_first_then_second(tiny_tokenizer: Any) -> None:
 def test_long_pairs_are_cut_and_the_cut_tokens_counted(
     tiny_tokenizer: Any, first: str, second: str, max_length: int
 ) -> None:
-    encoded = encode([Pair("1", "en", first, second, None)], tiny_tokenizer, (), Limits(max_length))
+    encoded = tiny.encode([Pair("1", "en", first, second, None)], tiny_tokenizer, (), Limits(max_length))
     whole = len(bare(tiny_tokenizer, first)) + len(bare(tiny_tokenizer, second)) + 4
     assert len(encoded.ids) == min(whole, max_length)
     assert encoded.cut_tokens == whole - len(encoded.ids)
@@ -55,7 +56,7 @@ def test_long_pairs_are_cut_and_the_cut_tokens_counted(
 
 def test_long_sentences_are_cut_and_counted(tiny_tokenizer: Any) -> None:
     text = " ".join(tiny.sentences("de"))
-    encoded = encode([Sentence("1", "de", text)], tiny_tokenizer, (), Limits(16))
+    encoded = tiny.encode([Sentence("1", "de", text)], tiny_tokenizer, (), Limits(16))
     whole = bare(tiny_tokenizer, text)
     assert ids_of(encoded, 0) == [BEGIN, *whole[:14], END]
     assert encoded.cut_tokens == len(whole) - 14
@@ -63,17 +64,17 @@ def test_long_sentences_are_cut_and_counted(tiny_tokenizer: Any) -> None:
 
 def test_rows_beyond_one_chunk_keep_their_numbers(tiny_tokenizer: Any) -> None:
     rows = [Sentence(str(number), "en", f"green {number}") for number in range(CHUNK + 3)]
-    encoded = encode(rows, tiny_tokenizer, (), Limits(16))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(16))
     assert encoded.rows.tolist() == list(range(CHUNK + 3))
     assert ids_of(encoded, CHUNK + 1) == [BEGIN, *bare(tiny_tokenizer, f"green {CHUNK + 1}"), END]
 
 
 def test_a_model_that_tells_segments_apart_gets_types(tiny_tokenizer: Any) -> None:
     typed = tiny.typed_tokenizer(tiny_tokenizer)
-    encoded = encode([Pair("1", "en", "green", "small house", None)], typed, (), Limits(64))
+    encoded = tiny.encode([Pair("1", "en", "green", "small house", None)], typed, (), Limits(64))
     first, second = len(bare(typed, "green")), len(bare(typed, "small house"))
     assert encoded.fields["types"].tolist() == [0] * (first + 2) + [1] * (second + 1)
-    choice = encode([Choice("1", "en", "green", "", ("house", "boat"), 1)], typed, (), Limits(64))
+    choice = tiny.encode([Choice("1", "en", "green", "", ("house", "boat"), 1)], typed, (), Limits(64))
     assert len(choice.fields["types"]) == len(choice.ids)
 
 
@@ -82,7 +83,7 @@ def test_endings_of_a_choice_stay_together(tiny_tokenizer: Any) -> None:
         Choice("1", "en", "green river", "which?", ("boat", "small house", "stone"), 2),
         Choice("2", "en", "winter", "", ("bread", "garden"), 0),
     ]
-    encoded = encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
     assert encoded.widths.tolist() == [3, 2]
     assert encoded.fields["label"].tolist() == [2, 0]
     context = bare(tiny_tokenizer, "green river")
@@ -114,7 +115,7 @@ def test_every_word_is_tagged_at_its_first_piece_and_nothing_is_lost(
         Tagged(str(at), "en", tuple(tokens), tuple("ab"[len(token) % 2] for token in tokens))
         for at, tokens in enumerate(sentences)
     ]
-    encoded = encode(rows, tiny_tokenizer, ("a", "b"), Limits(max_length))
+    encoded = tiny.encode(rows, tiny_tokenizer, ("a", "b"), Limits(max_length))
     assert [(row, word) for row, word, _ in words_of(encoded)] == [
         (at, word) for at, tokens in enumerate(sentences) for word in range(len(tokens))
     ]
@@ -135,13 +136,13 @@ def test_a_word_longer_than_the_limit_is_cut_and_counted(tiny_tokenizer: Any) ->
     word = "bread" * 30
     pieces = tiny_tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
     row = Tagged("1", "en", ("green", word, "house"), ("a", "b", "a"))
-    encoded = encode([row], tiny_tokenizer, ("a", "b"), Limits(12))
+    encoded = tiny.encode([row], tiny_tokenizer, ("a", "b"), Limits(12))
     assert [word for _, word, _ in words_of(encoded)] == [0, 1, 2]
     assert encoded.cut_tokens == len(pieces) - 10
 
 
 def test_labelled_tags_are_no_trouble_when_predicting(tiny_tokenizer: Any) -> None:
-    encoded = encode(tiny.rows("tagged"), tiny_tokenizer, (), Limits(32))
+    encoded = tiny.encode(tiny.rows("tagged"), tiny_tokenizer, (), Limits(32))
     assert "tag" not in encoded.fields
     assert len(encoded.fields["word"]) == sum(len(row.tokens) for row in tiny.rows("tagged"))
 
@@ -170,7 +171,7 @@ def questions(draw: st.DrawFn) -> Span:
 def test_windows_cover_the_context_and_answers_map_back(
     tiny_tokenizer: Any, row: Span, max_length: int, stride: int
 ) -> None:
-    encoded = encode([row], tiny_tokenizer, (), Limits(max_length, stride))
+    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(max_length, stride))
     assert encoded.lengths.max() <= max_length
     windows = windows_of(encoded)
     covered = {place for ranges in windows for left, right in ranges for place in range(left, right)}
@@ -193,7 +194,7 @@ def test_windows_cover_the_context_and_answers_map_back(
 
 def test_answers_of_whole_words_map_back_to_themselves(tiny_tokenizer: Any) -> None:
     rows = tiny.rows("span", 12)
-    encoded = encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
     for window, ranges in enumerate(windows_of(encoded)):
         row = rows[encoded.rows[window]]
         start, end = (encoded.fields[name][window] - encoded.fields["begin"][window] for name in ("start", "end"))
@@ -202,7 +203,7 @@ def test_answers_of_whole_words_map_back_to_themselves(tiny_tokenizer: Any) -> N
 
 def test_unanswerable_questions_and_empty_contexts_point_at_the_first_token(tiny_tokenizer: Any) -> None:
     rows = [Span("1", "en", "green house", "why?", ()), Span("2", "en", "", "why?", (Answer("x", 0),))]
-    encoded = encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
     assert encoded.fields["start"].tolist() == encoded.fields["end"].tolist() == [0, 0]
     assert encoded.fields["contexts"].tolist()[1] == 0
     assert len(encoded) == 2
@@ -210,18 +211,18 @@ def test_unanswerable_questions_and_empty_contexts_point_at_the_first_token(tiny
 
 def test_a_very_long_question_leaves_room_for_the_context(tiny_tokenizer: Any) -> None:
     row = Span("1", "en", " ".join(tiny.sentences("en")), " ".join(tiny.sentences("ru") * 5), ())
-    encoded = encode([row], tiny_tokenizer, (), Limits(SHORTEST_WINDOW, 1000))
+    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(SHORTEST_WINDOW, 1000))
     assert (encoded.fields["contexts"] >= SHORTEST_WINDOW // 4).all()
     assert windows_of(encoded)[-1][-1][1] == len(row.context)
 
 
 def test_windows_without_room_are_refused(tiny_tokenizer: Any) -> None:
     with pytest.raises(UsageError, match="no room"):
-        encode([Span("1", "en", "green", "why?", ())], tiny_tokenizer, (), Limits(SHORTEST_WINDOW - 1))
+        tiny.encode([Span("1", "en", "green", "why?", ())], tiny_tokenizer, (), Limits(SHORTEST_WINDOW - 1))
 
 
 def test_no_rows_give_no_examples(tiny_tokenizer: Any) -> None:
-    encoded = encode([], tiny_tokenizer, (), Limits(16))
+    encoded = tiny.encode([], tiny_tokenizer, (), Limits(16))
     assert len(encoded) == 0
     assert encoded.lengths.tolist() == []
 

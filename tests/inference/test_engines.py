@@ -13,11 +13,11 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from viaduct.encode.batch import Batch, collate
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
+from viaduct.heads.head import HeadSpec
 from viaduct.inference.predict import predict_all
 from viaduct.models.encoder import save_encoder
-from viaduct.models.heads import HeadSpec
 from viaduct.rows import Row
 from viaduct.runs.spec import ENGINES
 from viaduct.serving.engines import Engine, open_engine
@@ -58,7 +58,7 @@ def made(
 
 
 def batch_of(words: Any, rows: list[Row], examples: list[int]) -> Batch:
-    return collate(encode(rows, words, (), Limits(64)), np.array(examples), words.pad_token_id)
+    return collate(tiny.encode(rows, words, (), Limits(64)), np.array(examples), words.pad_token_id)
 
 
 @pytest.mark.parametrize(("engine", "precision"), EVERY)
@@ -74,7 +74,7 @@ def test_logits_are_torchs(engine: str, precision: str, made: Any, tiny_tokenize
 @pytest.mark.parametrize(("engine", "precision"), EVERY)
 def test_a_trained_models_predictions_stay(engine: str, precision: str, made: Any, tiny_tokenizer: Any) -> None:
     rows = tiny.rows("pair", 300, offset=1000)
-    encoded = encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
     predictions = [
         [one.prediction for one in predict_all(made[which], SPEC, rows, encoded, 1, lambda *_: None)]
         for which in (("torch", "fp32"), (engine, precision))

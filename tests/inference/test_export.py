@@ -18,9 +18,9 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from viaduct import cli
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
-from viaduct.models.heads import build_head, head_spec, save_head
+from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.rows import Pair
 from viaduct.serving import trimming
 from viaduct.serving.engines import open_engine
@@ -161,7 +161,7 @@ def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
     outputs = []
     for name, words in (("whole", whole), ("part", part)):
         engine = open_engine(tmp_path / name, "openvino", "fp32", 1)
-        made = batches(encode(rows, words, (), Limits(64)), words.pad_token_id)
+        made = batches(tiny.encode(rows, words, (), Limits(64)), words.pad_token_id)
         outputs.append(torch.cat([engine(batch) for batch in made]))
     torch.testing.assert_close(outputs[1], outputs[0], atol=1e-6, rtol=0)
 

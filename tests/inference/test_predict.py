@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
+from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, save_head
 from viaduct.inference import predict
 from viaduct.models.encoder import load_encoder
-from viaduct.models.heads import HeadSpec, TaskModel, build_head, head_spec, save_head
 from viaduct.rows import Pair, Row, Tagged
 from viaduct.runs.stage import Context, PredictWork
 from viaduct.tasks import registry
@@ -170,7 +170,7 @@ def test_tags_of_a_split_sentence_are_put_together_again(tiny_tokenizer: Any, ma
         Tagged("empty", "en", (), None),
         Tagged("one", "en", ("boat",), None),
     ]
-    encoded = encode(rows, tiny_tokenizer, (), Limits(max_length))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(max_length))
     assert (len(encoded) > 3) == (max_length < 64)
     labels = ("A", "B", "C", "D", "E")
     found = predict.predict_rows(EchoTagger(5), HeadSpec("tagged", labels), rows, encoded, 1)
@@ -184,7 +184,7 @@ def test_tags_of_a_split_sentence_are_put_together_again(tiny_tokenizer: Any, ma
 
 def test_predictions_are_the_models_own(tiny_encoder: Path, trained: Path, tiny_tokenizer: Any, tmp_path: Path) -> None:
     """Against a plain call of the model, one row at a time."""
-    from viaduct.models.heads import load_head
+    from viaduct.heads.head import load_head
 
     rows = tiny.rows("pair", 5)
     context = stage("pair", trained, tmp_path, {"en": rows})

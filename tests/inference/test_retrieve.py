@@ -11,7 +11,7 @@ import tiny
 import torch
 from torch.nn.functional import normalize
 
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.inference import embed as embedding
 from viaduct.inference import neighbours, predict
@@ -210,7 +210,9 @@ def test_vectors_are_the_pooled_states_of_the_layers(
     tmp_path: Path,
 ) -> None:
     texts = [*tiny.sentences("en"), *tiny.sentences("th")]
-    encoded = encode([Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(
+        [Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64)
+    )
     model = load_encoder(str(tiny_encoder), None).eval()
     expected: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
     for text in texts:
@@ -231,7 +233,9 @@ def test_embedding_that_was_broken_off_goes_on_where_it_was(
     tiny_tokenizer: Any, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     texts = [*tiny.sentences("en"), *tiny.sentences("th"), *tiny.sentences("de")]
-    encoded = encode([Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(
+        [Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64)
+    )
     monkeypatch.setattr(embedding, "BATCH_TOKENS", 64)
 
     def attempt(folder: Path, stop_after: int | None) -> tuple[dict[int, torch.Tensor], int]:
@@ -351,7 +355,7 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         # The texts of both splits are the same here, so the dev threshold is also the best one for the test pairs.
         encoder = load_encoder(str(tiny_encoder), None).eval()
         dev = parts[language, "dev"]
-        encoded = encode(dev, predict.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
+        encoded = tiny.encode(dev, predict.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
         (tmp_path / language).mkdir()  # a folder belongs to one set of sentences
         vectors = embed(encoder, encoded, 1, Embedding((1,), "mean", tmp_path / language, 1e9), lambda *_: None)[1]
         gold = {(row.id, row.match[0]) for row in dev if row.side == "source"}

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from viaduct import cli
 from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
+from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import forward_flops, load_encoder
-from viaduct.models.heads import build_head, head_spec, save_head
 from viaduct.serving import probe, workload
 from viaduct.serving.conditions import CONDITIONS, comparable
 from viaduct.serving.cost import cost, parameters, skeleton, weight_bytes

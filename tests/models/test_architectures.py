@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from viaduct.encode.batch import collate
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.models import vocabulary
 from viaduct.models.encoder import (
     encode_batch,
@@ -85,7 +85,7 @@ def test_it_is_called_trimmed_and_cut_like_any_other(folder: Path, tiny_tokenize
     assert (width(encoder), num_layers(encoder)) == (32, 2)
     assert longest_input(encoder) in (138, 140)
     assert forward_flops(encoder, 100, 1000) > 1e6
-    encoded = encode(tiny.rows("pair", 6), tiny_tokenizer, tiny.CARDS["pair"].labels, Limits(64, 8))
+    encoded = tiny.encode(tiny.rows("pair", 6), tiny_tokenizer, tiny.CARDS["pair"].labels, Limits(64, 8))
     batch = collate(encoded, np.arange(6), tiny_tokenizer.pad_token_id)
     alone = collate(encoded, np.array([0]), tiny_tokenizer.pad_token_id)
     with torch.no_grad():

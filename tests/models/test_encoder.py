@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from viaduct.encode.batch import Batch, collate
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
 from viaduct.models.encoder import (
     describe,
@@ -43,7 +43,7 @@ def bert() -> Any:
 
 
 def batch_of(tokenizer: Any, *, padded: bool = True) -> Batch:
-    encoded = encode(tiny.rows("pair", 6), tokenizer, (), Limits(40))
+    encoded = tiny.encode(tiny.rows("pair", 6), tokenizer, (), Limits(40))
     return collate(encoded, np.arange(6) if padded else np.array([2]), tokenizer.pad_token_id)
 
 
@@ -80,7 +80,7 @@ def test_bert_is_called_with_its_segments(tiny_tokenizer: Any, padded: bool) -> 
 
 
 def test_padding_does_not_change_a_sequence(tiny_tokenizer: Any) -> None:
-    model, encoded = tiny.encoder(tiny_tokenizer), encode(tiny.rows("pair", 6), tiny_tokenizer, (), Limits(40))
+    model, encoded = tiny.encoder(tiny_tokenizer), tiny.encode(tiny.rows("pair", 6), tiny_tokenizer, (), Limits(40))
     together = collate(encoded, np.arange(6), tiny_tokenizer.pad_token_id)
     with torch.inference_mode():
         hidden_BLD = encode_batch(model, together)

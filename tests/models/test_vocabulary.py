@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from viaduct.encode.batch import collate
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
+from viaduct.heads.head import HeadSpec, TaskModel, build_head
 from viaduct.models.encoder import load_encoder
-from viaduct.models.heads import HeadSpec, TaskModel, build_head
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.runs.stage import TrainWork
 from viaduct.tasks import registry
@@ -25,7 +25,7 @@ def test_used_ids_are_distinct_sorted_and_hold_the_special_ones() -> None:
 
 
 def test_a_trimmed_model_computes_the_same(tiny_tokenizer: Any) -> None:
-    encoded = encode(tiny.rows("pair", 6), tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(tiny.rows("pair", 6), tiny_tokenizer, (), Limits(64))
     batch = collate(encoded, np.arange(6), tiny_tokenizer.pad_token_id)
     encoder, head = tiny.encoder(tiny_tokenizer), build_head(HeadSpec("pair", ("no", "yes")), 32, 0.0).eval()
     with torch.inference_mode():

@@ -17,8 +17,8 @@ from small_world import recipe
 
 from viaduct import api, plans
 from viaduct.errors import UsageError
+from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import save_encoder
-from viaduct.models.heads import build_head, head_spec, save_head
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
 from viaduct.runs.grid import Plan, expand

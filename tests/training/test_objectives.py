@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate, plan_batches
-from viaduct.encode.tokens import Encoded, Limits, encode
+from viaduct.encode.tokens import Encoded, Limits
+from viaduct.heads.head import Head, TaskModel, build_head, head_of, head_spec
 from viaduct.models import language
-from viaduct.models.heads import TaskModel, build_head, head_spec
 from viaduct.models.language import MaskedLanguageHead
 from viaduct.training.masking import LONGEST_WORD, Masking, first_pieces
-from viaduct.training.objectives import task_loss, units
 
 MASK, VOCABULARY = 4, 1000
 SPECIAL = torch.arange(VOCABULARY) < 5
@@ -126,7 +125,13 @@ def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, c
 
 
 def encoded_of(tokenizer: Any, kind: str, count: int = 10) -> Encoded:
-    return encode(tiny.rows(kind, count), tokenizer, tiny.CARDS[kind].labels, Limits(64, 8))
+    return tiny.encode(tiny.rows(kind, count), tokenizer, tiny.CARDS[kind].labels, Limits(64, 8))
+
+
+def head(kind: str) -> Head:
+    found = head_of(kind)
+    assert found is not None
+    return found
 
 
 def whole_batch(encoded: Encoded) -> Batch:
@@ -140,13 +145,13 @@ def test_losses_by_hand(tiny_tokenizer: Any) -> None:
     logits = torch.randn(10, 2)
     labels = encoded.fields["label"]
     expected = -sum(log_softmax(logits[at], 0)[labels[at]] for at in range(10))
-    torch.testing.assert_close(task_loss("pair", logits, encoded, whole_batch(encoded)), expected)
+    torch.testing.assert_close(head("pair").loss(logits, encoded, whole_batch(encoded)), expected)
 
     encoded = encoded_of(tiny_tokenizer, "choice")
     logits = torch.randn(int(encoded.groups[-1]), 1)
     parts = [logits[encoded.groups[at] : encoded.groups[at + 1], 0] for at in range(10)]
     expected = -sum(log_softmax(part, 0)[encoded.fields["label"][at]] for at, part in enumerate(parts))
-    torch.testing.assert_close(task_loss("choice", logits, encoded, whole_batch(encoded)), expected)
+    torch.testing.assert_close(head("choice").loss(logits, encoded, whole_batch(encoded)), expected)
 
     encoded = encoded_of(tiny_tokenizer, "tagged")
     batch = whole_batch(encoded)
@@ -156,7 +161,7 @@ def test_losses_by_hand(tiny_tokenizer: Any) -> None:
         for example in range(10)
         for word in range(encoded.word_ends[example], encoded.word_ends[example + 1])
     )
-    torch.testing.assert_close(task_loss("tagged", logits, encoded, batch), expected)
+    torch.testing.assert_close(head("tagged").loss(logits, encoded, batch), expected)
 
     encoded = encoded_of(tiny_tokenizer, "span")
     batch = whole_batch(encoded)
@@ -165,7 +170,7 @@ def test_losses_by_hand(tiny_tokenizer: Any) -> None:
     for example, length in enumerate(encoded.lengths):
         for side, name in enumerate(("start", "end")):
             expected -= log_softmax(logits[example, :length, side], 0)[encoded.fields[name][example]] / 2
-    torch.testing.assert_close(task_loss("span", logits, encoded, batch), expected)
+    torch.testing.assert_close(head("span").loss(logits, encoded, batch), expected)
 
 
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
@@ -182,7 +187,7 @@ def test_the_batches_of_an_epoch_sum_to_the_full_batch(tiny_tokenizer: Any, kind
         value = 0.0
         for examples in parts:
             batch = collate(encoded, examples, 1)
-            loss = task_loss(kind, model(batch), encoded, batch)
+            loss = head(kind).loss(model(batch), encoded, batch)
             loss.backward()
             value += loss.item()
         return value, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
@@ -196,7 +201,7 @@ def test_the_batches_of_an_epoch_sum_to_the_full_batch(tiny_tokenizer: Any, kind
 
 
 def test_units_count_words_in_tagging_and_examples_elsewhere(tiny_tokenizer: Any) -> None:
-    assert units("pair", encoded_of(tiny_tokenizer, "pair")) == 10
-    assert units("tagged", encoded_of(tiny_tokenizer, "tagged")) == sum(
+    assert head("pair").units(encoded_of(tiny_tokenizer, "pair")) == 10
+    assert head("tagged").units(encoded_of(tiny_tokenizer, "tagged")) == sum(
         len(row.tokens) for row in tiny.rows("tagged", 10)
     )

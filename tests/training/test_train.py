@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError
 from viaduct.metrics.tagging import tag_accuracy
 from viaduct.models.encoder import load_encoder
@@ -221,7 +221,7 @@ def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
 def test_epochs_pass_over_all_rows_each_in_another_order(
     tiny_tokenizer: Any, epochs: float, max_steps: int | None
 ) -> None:
-    encoded = encode(tiny.rows("pair", 30), tiny_tokenizer, ("no", "yes"), Limits(64))
+    encoded = tiny.encode(tiny.rows("pair", 30), tiny_tokenizer, ("no", "yes"), Limits(64))
     plan = Order.of(encoded, 128, seed=1)
     steps = count_steps(plan, Training(epochs=epochs, max_steps=max_steps))
     batches = [plan.batch(step).tolist() for step in range(steps)]
@@ -260,7 +260,7 @@ def test_dev_scores_use_the_first_dev_rows_and_the_cards_metric(
 def test_what_is_spent_is_counted_over_all_steps(tiny_encoder: Path, tmp_path: Path) -> None:
     context = stage("pair", tmp_path, tiny_encoder, epochs=2.0)
     spent = train.run(context)
-    tokenizer_ids = encode(
+    tokenizer_ids = tiny.encode(
         tiny.rows("pair", 16), train.load_tokenizer(str(tiny_encoder), None), ("no", "yes"), Limits(64)
     ).ids
     assert spent.tokens == 2 * len(tokenizer_ids)

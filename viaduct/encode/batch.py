@@ -125,13 +125,3 @@ def _padded(values: Array, flat: Array, inside_BL: Array, fill: int) -> torch.Te
     padded_BL: np.ndarray[Any, np.dtype[np.int64]] = np.full(inside_BL.shape, fill, dtype=np.int64)
     padded_BL[inside_BL] = values[flat]
     return torch.from_numpy(padded_BL)
-
-
-def word_positions(encoded: Encoded, batch: Batch, field: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(sequence, position of the first piece, value of `field`) of every word of a tagging batch, each (W,) int64."""
-    ends = encoded.word_ends
-    counts = ends[batch.examples + 1] - ends[batch.examples]
-    flat = np.concatenate([np.arange(ends[example], ends[example + 1]) for example in batch.examples])
-    rows = np.repeat(np.arange(len(batch.examples)), counts)
-    columns, values = encoded.fields["first"][flat], encoded.fields[field][flat]
-    return torch.from_numpy(rows), torch.from_numpy(columns.astype(np.int64)), torch.from_numpy(values.astype(np.int64))

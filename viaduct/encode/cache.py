@@ -1,7 +1,7 @@
 """Tokenised rows, computed once and memory-mapped afterwards.
 
-The key is the content: rows, tokenizer, labels and limits. An entry is complete or absent: it is written beside its
-place and renamed.
+The key is the content: rows, their encoding, tokenizer, labels and limits. An entry is complete or absent: it is
+written beside its place and renamed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from viaduct.encode.tokens import Encoded, Limits, encode, forget_truncation
+from viaduct.encode.tokens import Encoded, Encoding, Limits, encode, forget_truncation
 from viaduct.rows import Row
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the arrays' meaning changes, so that older entries are not read."""
 
 
@@ -40,13 +40,16 @@ def rows_key(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def cached(rows: Sequence[Row], tokenizer: Any, labels: Sequence[str], limits: Limits, cache: Path) -> Encoded:
+def cached(
+    rows: Sequence[Row], encoding: Encoding, tokenizer: Any, labels: Sequence[str], limits: Limits, cache: Path
+) -> Encoded:
     """`encode(...)`, read from `cache` when it is there and left there when it is not."""
-    identity = [FORMAT, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
+    way = f"{encoding.__module__}.{encoding.__qualname__}"
+    identity = [FORMAT, way, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     place = cache / "tokens" / key
     if not place.is_dir():
-        _write(encode(rows, tokenizer, labels, limits), place)
+        _write(encode(rows, encoding, tokenizer, labels, limits), place)
     return _read(place)
 
 

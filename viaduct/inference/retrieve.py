@@ -17,7 +17,7 @@ import torch
 
 from viaduct.encode.batch import padding_fraction, plan_batches
 from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Encoded, Limits
+from viaduct.encode.tokens import Encoded, Limits, encode_sentences
 from viaduct.inference.embed import BATCH_TOKENS, Embedding, centre, checked_layers, embed
 from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.inference.neighbours import Saving
@@ -69,7 +69,7 @@ def run(context: Context, card: Task) -> Spent:
     limits = Limits(min(work.max_length, longest_input(encoder)))
     places, rows = _sides(context, card, work, how)
     context.progress(0, 1, "tokenising")
-    encoded = cached(rows, tokenizer, (), limits, context.cache)
+    encoded = cached(rows, encode_sentences, tokenizer, (), limits, context.cache)
     engine = None
     if work.reduced:
         if layers[0] != num_layers(encoder):

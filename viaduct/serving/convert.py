@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.rows import Sentence
 from viaduct.runs.stage import Context, PredictWork
@@ -36,7 +36,7 @@ from viaduct.serving.engines import (
 )
 from viaduct.serving.reduced import with_int8_embedding
 from viaduct.serving.trained import Trained, Whole
-from viaduct.serving.trial import TRIAL_ROWS, batches, text_rows
+from viaduct.serving.trial import TRIAL_ROWS, batches, encoded_rows, text_rows
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights that an ONNX file holds at most (protobuf's limit is 2 GiB); more lie beside it."""
@@ -82,7 +82,7 @@ def planned_engine(source: Trained, context: Context, work: PredictWork, limits:
         if trial is None:
             raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
         pad_id = source.tokenizer.pad_token_id
-        calibration = batches(encode(trial.rows, source.tokenizer, (), limits), pad_id)
+        calibration = batches(encoded_rows(trial, source.tokenizer, limits), pad_id)
     write_model(source, work.engine, work.precision, folder, calibration)
     exported = Exported(
         folder=folder,

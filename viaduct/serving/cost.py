@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from viaduct.heads.head import HeadSpec, build_head
 from viaduct.models.encoder import forward_flops, num_layers, width
-from viaduct.models.heads import HeadSpec, build_head
 from viaduct.serving.engines import is_exported, read_exported
 from viaduct.serving.trained import Whole, encoder_folder
 from viaduct.serving.workload import Workload

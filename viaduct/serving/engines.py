@@ -24,7 +24,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError, unknown
-from viaduct.models.heads import HeadSpec
+from viaduct.heads.head import HeadSpec
 from viaduct.runs.spec import ENGINES
 from viaduct.serving.reduced import in_bfloat16, in_int8
 from viaduct.serving.trained import Trained, open_trained

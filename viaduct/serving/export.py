@@ -18,7 +18,7 @@ import torch
 
 from viaduct import __version__
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Encoded, Limits, encode, forget_truncation
+from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import UsageError, unknown
 from viaduct.inference.predict import predict_all
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
@@ -27,7 +27,16 @@ from viaduct.serving.convert import input_names, output_name, write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, TorchEngine, open_engine, require
 from viaduct.serving.origin import Origin, origin
 from viaduct.serving.trained import Trained, open_trained
-from viaduct.serving.trial import TRIAL_ROWS, Trial, batches, card_rows, made_up, text_card_rows, text_rows
+from viaduct.serving.trial import (
+    TRIAL_ROWS,
+    Trial,
+    batches,
+    card_rows,
+    encoded_rows,
+    made_up,
+    text_card_rows,
+    text_rows,
+)
 from viaduct.serving.trimming import Part, Texts, gather, renumber, trimmed
 
 LONGEST = 512
@@ -131,7 +140,7 @@ def _limits(source: Trained, known: Origin) -> Limits:
 
 
 def _encoded(source: Trained, known: Origin, trial: Trial) -> Encoded:
-    return encode(trial.rows, source.tokenizer, (), _limits(source, known))
+    return encoded_rows(trial, source.tokenizer, _limits(source, known))
 
 
 def _convert(source: Trained, wanted: Wanted, folder: Path, known: Origin, trials: Sequence[Trial]) -> str:

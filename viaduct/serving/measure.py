@@ -94,7 +94,7 @@ def _subject(one: Runner, context: Context, trial: Trial, stack: contextlib.Exit
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     limits = within(Limits(work.max_length, work.stride), skeleton(folder))
     place = stack.enter_context(runnable(folder, one.engine, one.precision, None, trial))
-    examples = of_rows(tokenizer, trial.name, trial.rows, limits)
+    examples = of_rows(tokenizer, trial, limits)
     return Subject(one.arm, place, one.engine, one.precision, tokenizer.pad_token_id, examples)
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
+from viaduct.heads.head import HeadSpec, load_head
 from viaduct.models.encoder import OFFSET_POSITIONS, encode_batch, load_encoder, load_tokenizer, width
-from viaduct.models.heads import HeadSpec, load_head
 
 NO_EXAMPLES = np.zeros(0, dtype=np.int64)
 

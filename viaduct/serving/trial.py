@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from viaduct.encode.batch import Batch, collate, plan_batches
-from viaduct.encode.tokens import Builder, Encoded, frame
+from viaduct.encode.tokens import Builder, Encoded, Limits, encode, encode_sentences, frame
 from viaduct.errors import DataError
+from viaduct.heads.head import encoding_of
 from viaduct.rows import Row, Sentence
 from viaduct.serving.trimming import Texts
 from viaduct.tasks.card import Task, read_by_name
@@ -35,6 +36,12 @@ class Trial:
     task: str
     """The card that they are rows of; "" for lines of text."""
     rows: tuple[Row, ...]
+
+
+def encoded_rows(trial: Trial, tokenizer: Any, limits: Limits) -> Encoded:
+    """The token sequences of these rows, without their gold."""
+    encoding = encoding_of(card_of(trial.task).kind) if trial.task else encode_sentences
+    return encode(trial.rows, encoding, tokenizer, (), limits)
 
 
 def card_rows(task: str | None, data: Path | None, splits: Sequence[str], count: int) -> Trial | None:

@@ -7,7 +7,6 @@ made-up rows of natural lengths. Which it was is part of the result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from viaduct.encode.cache import rows_key
-from viaduct.encode.tokens import Array, Encoded, Limits, encode
+from viaduct.encode.tokens import Array, Encoded, Limits
 from viaduct.errors import UsageError
-from viaduct.rows import Row
-from viaduct.serving.trial import made_up, target_rows, text_card_rows
+from viaduct.serving.trial import Trial, encoded_rows, made_up, target_rows, text_card_rows
 
 MEAN_TOKENS, LENGTH_SIGMA, SHORTEST = 37.0, 0.5, 5
 """Made-up rows: log-normal lengths with this mean and standard deviation of the logarithm, as MultiNLI's pairs have,
@@ -64,14 +62,14 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: Path | None
     trial = target_rows(task, data, count) or text_card_rows(data, count)
     if trial is None:
         return _made(tokenizer, limits, count)
-    return of_rows(tokenizer, trial.name, trial.rows, limits)
+    return of_rows(tokenizer, trial, limits)
 
 
-def of_rows(tokenizer: Any, name: str, rows: Sequence[Row], limits: Limits) -> Workload:
-    """These rows, under this name."""
-    encoded = encode(rows, tokenizer, (), limits)
-    languages = tuple(rows[row].language for row in encoded.rows)
-    return Workload(name, encoded, languages, rows_key(rows))
+def of_rows(tokenizer: Any, trial: Trial, limits: Limits) -> Workload:
+    """These rows, under their name."""
+    encoded = encoded_rows(trial, tokenizer, limits)
+    languages = tuple(trial.rows[row].language for row in encoded.rows)
+    return Workload(trial.name, encoded, languages, rows_key(trial.rows))
 
 
 def _made(tokenizer: Any, limits: Limits, count: int) -> Workload:

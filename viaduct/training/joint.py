@@ -21,6 +21,7 @@ from torch import nn
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded, Limits
+from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
 from viaduct.models.encoder import (
     dropout,
     forward_flops,
@@ -30,7 +31,6 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.heads import HeadSpec, TaskModel, build_head, head_spec, save_head
 from viaduct.models.joint import IMAGE_PARTS, LANGUAGE, JointModel
 from viaduct.models.language import load_language_head, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
@@ -42,7 +42,6 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task
 from viaduct.training import retention
 from viaduct.training.loop import Job, fit
-from viaduct.training.objectives import task_loss, units
 from viaduct.training.order import Order, count_steps
 from viaduct.training.replayed import Replayed
 from viaduct.training.state import State
@@ -200,8 +199,9 @@ class Joint:
         require_labels(card.name, "train", rows)
         require_labels(card.name, "dev", dev_rows)
         spec = head_spec(card, rows)
-        encoded = cached(rows, self.tokenizer, spec.labels, limits, context.cache)
-        dev = cached(dev_rows, self.tokenizer, (), limits, context.cache)
+        encode = trained_head(spec).encode
+        encoded = cached(rows, encode, self.tokenizer, spec.labels, limits, context.cache)
+        dev = cached(dev_rows, encode, self.tokenizer, (), limits, context.cache)
         seed = derived_seed(card.name, work.seed)
         order = Order.of(encoded, work.training.batch_tokens, seed)
         return Labelled(card, spec, len(rows), encoded, dev_rows, dev, order)
@@ -251,9 +251,10 @@ class Joint:
             total = total + self.illustrated.asking.loss(self.model, batch.main)
         elif isinstance(batch.main, Batch):
             member = self.tasks[batch.member]
-            scale = len(member.order.plan(0)) / units(member.card.kind, member.encoded)
+            head = trained_head(member.spec)
+            scale = len(member.order.plan(0)) / head.units(member.encoded)
             logits = self.views[batch.member](batch.main)
-            total = total + scale * task_loss(member.card.kind, logits, member.encoded, batch.main)
+            total = total + scale * head.loss(logits, member.encoded, batch.main)
         if batch.replay is not None and self.replayed is not None:
             total = total + self.replayed.loss(self.model, batch.replay)
         if self.work.retention.l2_sp:

@@ -21,6 +21,7 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
+from viaduct.heads.pair import encode_pairs
 from viaduct.models.encoder import build_encoder, encode_batch, forward_flops, load_tokenizer, save_encoder
 from viaduct.models.language import MaskedLanguageHead, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
@@ -160,7 +161,9 @@ def sequences(
     members = packed(texts, tokenizer, max_length, cache)
     if not members:
         raise DataError("there is no text to pretrain on", fix="check --data and the recipe's languages")
-    paired = {language: cached(rows, tokenizer, (), limits, cache) for language, rows in pairs.items() if rows}
+    paired = {
+        language: cached(rows, encode_pairs, tokenizer, (), limits, cache) for language, rows in pairs.items() if rows
+    }
     generator = np.random.default_rng(derived_seed("languages", pretrain.seed))
     parts = draw(members, pretrain.sampling_exponent, 1.0, generator)
     tokens = sum(int(part.offsets[-1]) for part in members.values())

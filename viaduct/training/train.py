@@ -19,6 +19,7 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
+from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
 from viaduct.inference.predict import predict_rows
 from viaduct.models.encoder import (
     dropout,
@@ -29,7 +30,6 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.heads import HeadSpec, TaskModel, build_head, head_spec, save_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
@@ -37,7 +37,6 @@ from viaduct.runs.stage import Context, Spent, TrainWork
 from viaduct.tasks.card import Task
 from viaduct.tasks.registry import task
 from viaduct.training.loop import Job, fit
-from viaduct.training.objectives import task_loss, units
 from viaduct.training.order import Order, count_steps
 from viaduct.training.state import State
 
@@ -58,18 +57,19 @@ def run(context: Context) -> Spent:
     require_labels(card.name, "dev", dev_rows)
     context.progress(0, 1, "tokenising")
     spec = head_spec(card, train_rows)
-    encoded = cached(train_rows, tokenizer, spec.labels, limits, context.cache)
-    dev = cached(dev_rows, tokenizer, (), limits, context.cache)
+    head = trained_head(spec)
+    encoded = cached(train_rows, head.encode, tokenizer, spec.labels, limits, context.cache)
+    dev = cached(dev_rows, head.encode, tokenizer, (), limits, context.cache)
 
     seed_all("head", work.seed)
-    head = build_head(spec, width(encoder), dropout(encoder))
+    module = build_head(spec, width(encoder), dropout(encoder))
     trimmed = trim(encoder, used_ids([encoded.ids, dev.ids], tokenizer.all_special_ids))
-    model = TaskModel(encoder, head, trimmed)
+    model = TaskModel(encoder, module, trimmed)
     order = Order.of(encoded, training.batch_tokens, work.seed)
-    scale = 1.0 / (units(card.kind, encoded) / len(order.plan(0)))
+    scale = 1.0 / (head.units(encoded) / len(order.plan(0)))
 
-    def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
-        return task_loss(card.kind, module(batch), encoded, batch) * scale
+    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+        return head.loss(model(batch), encoded, batch) * scale
 
     def evaluate(module: nn.Module) -> float:
         return dev_score(module, card, spec, dev_rows, dev, tokenizer.pad_token_id)
@@ -90,9 +90,9 @@ def run(context: Context) -> Spent:
         )
     )
     restore(encoder.cpu(), trimmed)
-    head.cpu()
+    module.cpu()
     save_encoder(encoder, tokenizer, context.directory / "encoder")
-    save_head(head, spec, context.directory)
+    save_head(module, spec, context.directory)
     write_log(context.directory, state, rows=len(train_rows), examples=len(encoded), cut_tokens=encoded.cut_tokens)
     flops = 3 * forward_flops(encoder, state.tokens, state.squares)
     return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(train_rows), state.precision)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Array, Limits
+from viaduct.encode.tokens import Array, Limits, encode_sentences
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
 from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
@@ -73,7 +73,7 @@ class Illustrated:
             rows = [row for row in rows if row.id not in features.missing]
             data = caption_set(rows, self.languages, asked, work.seed)
             features = self._features(data.pictures)
-        encoded = cached(data.captions, self.tokenizer, (), limits, self.context.cache)
+        encoded = cached(data.captions, encode_sentences, self.tokenizer, (), limits, self.context.cache)
         visual = self.tower.tokens if any(name in PREFIXED for name in self.names) else 0
         order = Order(encoded.lengths + visual, encoded.widths, work.training.batch_tokens, work.seed)
         return CaptionOrder(data, encoded, features, asked, order)

@@ -11,10 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viaduct.encode.batch import collate
-from viaduct.encode.tokens import Limits, encode
-from viaduct.inference.predict import SpanCollector
-from viaduct.inference.spans import BEST, LONGEST_ANSWER, Candidate, Window, candidates, no_answer, window
-from viaduct.models.heads import HeadSpec
+from viaduct.encode.tokens import Limits
+from viaduct.heads.head import HeadSpec
+from viaduct.heads.span import (
+    BEST,
+    LONGEST_ANSWER,
+    Candidate,
+    SpanCollector,
+    Window,
+    candidates,
+    no_answer,
+    window,
+)
 from viaduct.rows import Span
 
 SPEC = HeadSpec("span", ())
@@ -74,7 +82,7 @@ def collected(
 ) -> Any:
     """Predictions from logits that are `value` at the pieces of these words, in every window of the row, and those in
     `none` at the first token of the windows, in turn."""
-    encoded = encode(rows, tokenizer, (), limits)
+    encoded = tiny.encode(rows, tokenizer, (), limits)
     collector = SpanCollector(spec, rows, encoded)
     for examples in np.array_split(np.arange(len(encoded))[::-1], 2):
         if not len(examples):
@@ -107,7 +115,7 @@ def test_the_best_answer_over_all_windows_wins(tiny_tokenizer: Any) -> None:
     ]
     chosen = {0: [("garden 1", 3.0), ("boat 6", 5.0), ("river 0", 1.0)], 1: [("камень", 2.0)], 2: []}
     limits = Limits(40, 8)
-    assert len(encode(rows, tiny_tokenizer, (), limits)) > 6
+    assert len(tiny.encode(rows, tiny_tokenizer, (), limits)) > 6
     found = collected(tiny_tokenizer, rows, chosen, limits)
     assert [(one.id, one.language, one.prediction) for one in found] == [
         ("a", "en", "boat 6"),
@@ -138,7 +146,7 @@ def test_no_answer_is_predicted_where_every_window_scores_it_higher(
 
 def test_no_answer_is_scored_where_training_puts_it(tiny_tokenizer: Any) -> None:
     """Start and end of a question without an answer are the first token, whose logits `no_answer` adds."""
-    encoded = encode([Span("a", "en", "river stone", "which?", ())], tiny_tokenizer, (), Limits(40, 8))
+    encoded = tiny.encode([Span("a", "en", "river stone", "which?", ())], tiny_tokenizer, (), Limits(40, 8))
     place = int(encoded.fields["start"][0])
     assert place == int(encoded.fields["end"][0])
     logits = np.arange(20.0).reshape(10, 2)

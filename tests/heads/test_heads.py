@@ -9,9 +9,9 @@ import tiny
 import torch
 
 from viaduct.encode.batch import collate
-from viaduct.encode.tokens import Limits, encode
+from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
-from viaduct.models.heads import HeadKind, HeadSpec, TaskModel, build_head, head_spec, load_head, save_head
+from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, load_head, save_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 
 SPECS = [
@@ -26,7 +26,7 @@ SPECS = [
     ("spec", "last"), list(zip(SPECS, [(3,), (2,), (2,), (1,)], strict=True)), ids=[spec.kind for spec in SPECS]
 )
 def test_logits_have_the_shape_of_their_task(tiny_tokenizer: Any, spec: HeadSpec, last: tuple[int, ...]) -> None:
-    encoded = encode(tiny.rows(spec.kind, 4), tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(tiny.rows(spec.kind, 4), tiny_tokenizer, (), Limits(64))
     batch = collate(encoded, np.arange(len(encoded)), tiny_tokenizer.pad_token_id)
     model = TaskModel(tiny.encoder(tiny_tokenizer), build_head(spec, 32, 0.1))
     sequences, longest = batch.ids_BL.shape
@@ -61,8 +61,7 @@ def test_new_heads_come_from_the_seed() -> None:
 
 
 def test_cards_name_their_head_and_text_has_none() -> None:
-    kinds: tuple[HeadKind, ...] = ("pair", "tagged", "span", "choice")
-    for kind in kinds:
+    for kind in ("pair", "tagged", "span", "choice"):
         assert head_spec(tiny.CARDS[kind]) == HeadSpec(kind, tiny.CARDS[kind].labels)
     with pytest.raises(UsageError, match="no head to train"):
         head_spec(tiny.card("retrieval"))

@@ -1,0 +1,69 @@
+"""The head of multiple choice: context and ending in one sequence each, the ending with the highest logit.
+
+Shape letters: B sequences, G examples (several sequences each), E endings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, pad
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Builder, Encoded, Limits, tokens_cut
+from viaduct.heads.head import Head
+from viaduct.heads.pair import LabelCollector, SequenceHead, gold_labels
+from viaduct.rows import Choice
+
+
+def encode_choices(
+    rows: Sequence[Choice], at: int, tokenizer: Any, _labels: Sequence[str], limits: Limits, out: Builder
+) -> None:
+    """A sequence per ending, all of one example; field `label` (examples,) is the index of the right one."""
+    for number, row in enumerate(rows):
+        endings = [f"{row.question} {choice}".strip() for choice in row.choices]
+        encoding = tokenizer(
+            [row.context] * len(endings), endings, truncation="longest_first", max_length=limits.max_length
+        )
+        fields: dict[str, list[int]] = {}
+        if encoding.get("token_type_ids") is not None:
+            fields["types"] = [kind for types in encoding["token_type_ids"] for kind in types]
+        if row.label is not None:
+            fields["label"] = [row.label]
+        out.cut_tokens += sum(
+            tokens_cut(encoding, index, tokenizer, row.context, ending) for index, ending in enumerate(endings)
+        )
+        out.example(at + number, encoding["input_ids"], **fields)
+
+
+def _module(width: int, _labels: int, dropout: float) -> nn.Module:
+    return SequenceHead(width, 1, dropout)
+
+
+def _loss(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
+    """Over each example's own endings: absent ones get a logit so low that their probability is 0 in float32."""
+    widths = encoded.widths[batch.examples].tolist()
+    longest = max(widths)
+    parts = torch.split(logits_B1, widths)
+    logits_GE = torch.stack([pad(part[:, 0].float(), (0, longest - len(part)), value=-1e4) for part in parts])
+    return cross_entropy(logits_GE, gold_labels(encoded, batch, logits_B1), reduction="sum")
+
+
+class ChoiceCollector(LabelCollector):
+    """Index of the best ending; `scores` are the endings' logits."""
+
+    def add(self, batch: Batch, logits_B1: torch.Tensor) -> None:
+        """Take the logits of a batch, one per ending."""
+        parts = torch.split(logits_B1[:, 0], self.encoded.widths[batch.examples].tolist())
+        for example, logits in zip(batch.examples, parts, strict=True):
+            self.logits[self.encoded.rows[example]] = logits.numpy()
+
+    def answer(self, best: int) -> int:
+        """The ending's index."""
+        return best
+
+
+CHOICE = Head(encode=encode_choices, module=_module, loss=_loss, units=len, collector=ChoiceCollector)

@@ -1,0 +1,165 @@
+"""What a head is: from a kind's rows to token sequences, from the encoder's states to logits, and from logits to a
+loss or to predictions. A row kind names its head as "module:NAME"; everything else asks the head.
+
+Shape letters: B sequences, L tokens, D width.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Encoded, Encoding, encode_sentences
+from viaduct.errors import StoreError, UsageError
+from viaduct.metrics.score import Prediction
+from viaduct.models.encoder import encode_batch
+from viaduct.models.vocabulary import Trimmed
+from viaduct.rows import Row
+from viaduct.tasks.card import Task
+
+INITIAL_RANGE = 0.02
+"""Standard deviation of a new head's weights, as the BERT family has it."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a head is for: the kind of its rows and its labels in index order (() for spans and choices)."""
+
+    kind: str
+    labels: tuple[str, ...]
+    unanswerable: bool = False
+    """Spans: "" may be predicted. Not saved: it is a property of the questions that are asked."""
+
+
+class Collector(Protocol):
+    """Takes the logits of batches in any order, and gives one prediction per row in the rows' order."""
+
+    def add(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Take a batch's logits, float32 on the CPU."""
+
+    def finish(self) -> list[Prediction]:
+        """All rows' predictions."""
+
+
+def card_labels(card: Task, _rows: Sequence[Row]) -> tuple[str, ...]:
+    """The labels that the card lists."""
+    return card.labels
+
+
+@dataclass(frozen=True)
+class Head:
+    """Everything that training and prediction need to know of a kind of row.
+
+    A stage or package that changes one thing of it makes another with `dataclasses.replace`.
+    """
+
+    encode: Encoding
+    """Rows -> token sequences with the fields that loss and collector read."""
+    module: Callable[[int, int, float], nn.Module]
+    """(width, number of labels, dropout) -> hidden_BLD to logits, with torch's own initial weights."""
+    loss: Callable[[torch.Tensor, Encoded, Batch], torch.Tensor]
+    """(logits, encoded, batch) -> nats summed over the batch's units."""
+    units: Callable[[Encoded], int]
+    """How many things `loss` sums over in a whole data set, so that each can weigh the same."""
+    collector: Callable[[HeadSpec, Sequence[Any], Encoded], Collector]
+    labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = card_labels
+    """(card, its train rows) -> the labels in index order."""
+
+
+class TaskModel(nn.Module):
+    """An encoder and a head's module. `trimmed` maps token ids when the encoder holds a part of its vocabulary."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, trimmed: Trimmed | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.trimmed = trimmed
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The logits of the head."""
+        if self.trimmed is not None:
+            batch = replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
+        logits: torch.Tensor = self.head(encode_batch(self.encoder, batch))
+        return logits
+
+
+_HEADS = {
+    "pair": "viaduct.heads.pair:PAIR",
+    "choice": "viaduct.heads.choice:CHOICE",
+    "tagged": "viaduct.heads.tagged:TAGGED",
+    "span": "viaduct.heads.span:SPAN",
+}
+
+
+def head_of(kind: str) -> Head | None:
+    """The head of this kind of row; None where such rows are never trained with a head."""
+    if kind not in _HEADS:
+        return None
+    module, _, name = _HEADS[kind].partition(":")
+    head: Head = getattr(importlib.import_module(module), name)
+    return head
+
+
+def encoding_of(kind: str) -> Encoding:
+    """How rows of this kind become sequences: as their head has it, or as single texts."""
+    head = head_of(kind)
+    return encode_sentences if head is None else head.encode
+
+
+def trained_head(spec: HeadSpec) -> Head:
+    """The head of this spec. Raises UsageError where no installed room or package has one."""
+    head = head_of(spec.kind)
+    if head is None:
+        raise UsageError(f"no head is known for rows of kind '{spec.kind}'", fix="install the package that brings it")
+    return head
+
+
+def head_spec(card: Task, rows: Sequence[Row] = ()) -> HeadSpec:
+    """The head that a card asks for, which may take its labels from the training `rows` where the card lists none.
+
+    Raises UsageError for kinds that have no head.
+    """
+    head = head_of(card.kind)
+    if head is None:
+        raise UsageError(
+            f"{card.name} is of kind {card.kind}, which has no head to train", fix="train on a labelled task"
+        )
+    return HeadSpec(card.kind, head.labels(card, rows), card.unanswerable)
+
+
+def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float = INITIAL_RANGE) -> nn.Module:
+    """A new module with random weights (from torch's global seed)."""
+    module = trained_head(spec).module(width, len(spec.labels), dropout)
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=initial_range)
+            nn.init.zeros_(part.bias)
+    return module
+
+
+def save_head(module: nn.Module, spec: HeadSpec, folder: Path) -> None:
+    """Write head.safetensors and head.json."""
+    save_file(module.state_dict(), folder / "head.safetensors")
+    about = {"kind": spec.kind, "labels": spec.labels}
+    (folder / "head.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, HeadSpec]:
+    """The trained module in this folder and its spec. Raises StoreError when it is not there."""
+    path = folder / "head.json"
+    if not path.is_file():
+        raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")
+    about = json.loads(path.read_text(encoding="utf-8"))
+    spec = HeadSpec(about["kind"], tuple(about["labels"]))
+    module = build_head(spec, width, dropout)
+    module.load_state_dict(load_file(folder / "head.safetensors"))
+    return module, spec

@@ -1,0 +1,93 @@
+"""The head of pairs: two texts in one sequence, a label from its first token.
+
+Shape letters: B sequences, L tokens, D width, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types, tokens_cut
+from viaduct.heads.head import Head, HeadSpec
+from viaduct.metrics.score import Prediction
+from viaduct.rows import Pair, Row
+
+
+class SequenceHead(nn.Module):
+    """(B, L, D) -> (B, C) from the first token: dropout, dense, tanh, dropout, linear (RoBERTa's classification
+    head)."""
+
+    def __init__(self, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(width, width)
+        self.out = nn.Linear(width, classes)
+
+    def forward(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
+        """logits_BC."""
+        first_BD = self.dropout(hidden_BLD[:, 0])
+        logits_BC: torch.Tensor = self.out(self.dropout(torch.tanh(self.dense(first_BD))))
+        return logits_BC
+
+
+def encode_pairs(
+    rows: Sequence[Pair], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
+) -> None:
+    """One sequence per row, cut from the end of the longer text; field `label` (examples,)."""
+    encoding = tokenizer(
+        [row.first for row in rows],
+        [row.second for row in rows],
+        truncation="longest_first",
+        max_length=limits.max_length,
+    )
+    index = {label: number for number, label in enumerate(labels)}
+    for number, row in enumerate(rows):
+        fields = segment_types(encoding, number)
+        if row.label is not None and labels:
+            fields["label"] = [index[row.label]]
+        out.cut_tokens += tokens_cut(encoding, number, tokenizer, row.first, row.second)
+        out.example(at + number, [encoding["input_ids"][number]], **fields)
+
+
+def gold_labels(encoded: Encoded, batch: Batch, like: torch.Tensor) -> torch.Tensor:
+    """The batch's gold labels (examples,), on the device of `like`."""
+    return torch.from_numpy(encoded.fields["label"][batch.examples].astype(np.int64)).to(like.device)
+
+
+def _loss(logits_BC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
+    return cross_entropy(logits_BC.float(), gold_labels(encoded, batch, logits_BC), reduction="sum")
+
+
+class LabelCollector:
+    """Labels by highest logit; `scores` are the logits in label order."""
+
+    def __init__(self, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded) -> None:
+        self.labels, self.rows, self.encoded = spec.labels, rows, encoded
+        self.logits: list[Array | None] = [None] * len(rows)
+
+    def add(self, batch: Batch, logits_BC: torch.Tensor) -> None:
+        """Take the logits of a batch."""
+        for example, logits in zip(batch.examples, logits_BC.numpy(), strict=True):
+            self.logits[self.encoded.rows[example]] = logits
+
+    def finish(self) -> list[Prediction]:
+        """All rows' predictions."""
+        return [
+            Prediction(row.id, row.language, self.answer(int(logits.argmax())), tuple(logits.tolist()))
+            for row, logits in zip(self.rows, self.logits, strict=True)
+            if logits is not None
+        ]
+
+    def answer(self, best: int) -> str | int:
+        """What is predicted where this logit is the highest."""
+        return self.labels[best]
+
+
+PAIR = Head(encode=encode_pairs, module=SequenceHead, loss=_loss, units=len, collector=LabelCollector)

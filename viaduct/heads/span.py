@@ -1,0 +1,190 @@
+"""The head of extractive questions: question and a window of the context in one sequence, start and end of the answer.
+
+Long contexts are several windows, each an example. Shape letters: B windows, L tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types
+from viaduct.errors import UsageError
+from viaduct.heads.head import Head, HeadSpec
+from viaduct.heads.tagged import TokenHead
+from viaduct.metrics.score import Prediction
+from viaduct.rows import Span
+
+SHORTEST_WINDOW = 32
+"""Tokens of a window at least: half for the question, the rest for special tokens, context and overlap."""
+
+BEST = 20
+"""Candidates kept per question, and starts and ends looked at per window (as the reference SQuAD scripts do)."""
+
+LONGEST_ANSWER = 30
+"""Tokens of an answer at most (as the reference SQuAD scripts do)."""
+
+
+def encode_spans(
+    rows: Sequence[Span], at: int, tokenizer: Any, _labels: Sequence[str], limits: Limits, out: Builder
+) -> None:
+    """A sequence for every window of every context.
+
+    Fields: `start`, `end` (examples,) token positions of the answer, 0 when it is not in this window; `begin`
+    (examples,) position of the first context token; `contexts` (examples,) how many there are; `spans`, their
+    character ranges as flat pairs. Raises UsageError for windows too short for a question and its context.
+    """
+    if limits.max_length < SHORTEST_WINDOW:
+        raise UsageError(
+            f"windows of {limits.max_length} tokens have no room for a question and its context",
+            fix=f"set max_length to {SHORTEST_WINDOW} or more",
+        )
+    # A question may take at most half of a window, so that there is room for context and stride to advance.
+    questions = _shorten([row.question.strip() for row in rows], tokenizer, limits.max_length // 2)
+    encoding = tokenizer(
+        questions,
+        [row.context for row in rows],
+        truncation="only_second",
+        max_length=limits.max_length,
+        stride=min(limits.stride, limits.max_length // 4),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    for window, number in enumerate(encoding["overflow_to_sample_mapping"]):
+        row = rows[number]
+        sides = encoding.sequence_ids(window)
+        context = [token for token, side in enumerate(sides) if side == 1]
+        begin = context[0] if context else 0
+        ranges = [encoding["offset_mapping"][window][token] for token in context]
+        fields: dict[str, Sequence[int]] = {
+            **segment_types(encoding, window),
+            "begin": [begin],
+            "contexts": [len(context)],
+            "spans": [edge for span in ranges for edge in span],
+        }
+        if row.answers is not None:
+            start, end = _answer_tokens(row, ranges, begin)
+            fields["start"], fields["end"] = [start], [end]
+        out.example(at + number, [encoding["input_ids"][window]], **fields)
+
+
+def _shorten(texts: list[str], tokenizer: Any, most: int) -> list[str]:
+    encoding = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    return [
+        text if len(offsets) <= most else text[: offsets[most - 1][1]]
+        for text, offsets in zip(texts, encoding["offset_mapping"], strict=True)
+    ]
+
+
+def _answer_tokens(row: Span, ranges: Sequence[tuple[int, int]], begin: int) -> tuple[int, int]:
+    """Token positions of the first gold answer, (0, 0) when this window does not hold all of it."""
+    answer = row.answers[0] if row.answers else None
+    if answer is None or not answer.text:
+        return 0, 0
+    stop = answer.start + len(answer.text)
+    inside = [at for at, (left, right) in enumerate(ranges) if left < stop and right > answer.start and right > left]
+    if not inside or ranges[inside[0]][0] > answer.start or ranges[inside[-1]][1] < stop:
+        return 0, 0
+    return begin + inside[0], begin + inside[-1]
+
+
+def _module(width: int, _labels: int, dropout: float) -> nn.Module:
+    return TokenHead(width, 2, dropout)
+
+
+def _loss(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
+    """The mean of the start's and the end's; padding cannot be either."""
+    start, end = (torch.from_numpy(encoded.fields[name][batch.examples].astype(np.int64)) for name in ("start", "end"))
+    device = logits_BL2.device
+    blocked = torch.zeros((), device=device) if batch.mask_BL is None else (~batch.mask_BL) * -1e4
+    start_loss = cross_entropy(logits_BL2[..., 0].float() + blocked, start.to(device), reduction="sum")
+    end_loss = cross_entropy(logits_BL2[..., 1].float() + blocked, end.to(device), reduction="sum")
+    return (start_loss + end_loss) / 2
+
+
+class Candidate(NamedTuple):
+    """An answer: start + end logit, and its character range in the context."""
+
+    score: float
+    start: int
+    stop: int
+
+
+class Window(NamedTuple):
+    """Where a window's context tokens are: position of the first, and their character ranges (tokens, 2)."""
+
+    begin: int
+    ranges: Array
+
+
+def window(encoded: Encoded, example: int) -> Window:
+    """The context tokens of this window."""
+    first, last = encoded.context_ends[example], encoded.context_ends[example + 1]
+    return Window(int(encoded.fields["begin"][example]), encoded.fields["spans"][2 * first : 2 * last].reshape(-1, 2))
+
+
+def no_answer(logits_L2: Array) -> float:
+    """The score of "no answer in this window": start + end logit of the first token, where training puts both."""
+    return float(logits_L2[0].sum())
+
+
+def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
+    """The best spans of one window, best first; only spans inside the context, in order, of at most LONGEST_ANSWER
+    tokens."""
+    count = len(where.ranges)
+    if count == 0:
+        return []
+    inside = logits_L2[where.begin : where.begin + count]
+    starts = np.argsort(-inside[:, 0], kind="stable")[:BEST]
+    ends = np.argsort(-inside[:, 1], kind="stable")[:BEST]
+    found = [
+        Candidate(float(inside[start, 0] + inside[end, 1]), int(where.ranges[start, 0]), int(where.ranges[end, 1]))
+        for start in starts
+        for end in ends
+        if start <= end < start + LONGEST_ANSWER and where.ranges[end, 1] > where.ranges[start, 0]
+    ]
+    return sorted(found, reverse=True)[:BEST]
+
+
+class SpanCollector:
+    """The best answer over all of a question's windows; `scores` is its (start + end) logit.
+
+    Where questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is
+    predicted where it is higher than the best answer's: the reference SQuAD 2.0 scripts with their threshold 0.
+    """
+
+    def __init__(self, spec: HeadSpec, rows: Sequence[Span], encoded: Encoded) -> None:
+        self.rows, self.encoded, self.unanswerable = rows, encoded, spec.unanswerable
+        self.best: list[list[Candidate]] = [[] for _ in rows]
+        self.none = [math.inf] * len(rows)
+
+    def add(self, batch: Batch, logits_BL2: torch.Tensor) -> None:
+        """Keep the best candidates of every window."""
+        for example, logits_L2 in zip(batch.examples, logits_BL2.numpy(), strict=True):
+            row = self.encoded.rows[example]
+            found = candidates(logits_L2, window(self.encoded, int(example)))
+            self.best[row] = sorted([*self.best[row], *found], reverse=True)[:BEST]
+            self.none[row] = min(self.none[row], no_answer(logits_L2))
+
+    def finish(self) -> list[Prediction]:
+        """All rows' predictions; a context without tokens gives the empty answer."""
+        predictions = []
+        for row, best, none in zip(self.rows, self.best, self.none, strict=True):
+            # The piece that begins a word may cover the blank before it.
+            text = row.context[best[0].start : best[0].stop].strip() if best else ""
+            scores: tuple[float, ...] | None = (best[0].score,) if best else None
+            if best and self.unanswerable:
+                scores = (best[0].score, none)
+                text = "" if none > best[0].score else text
+            predictions.append(Prediction(row.id, row.language, text, scores))
+        return predictions
+
+
+SPAN = Head(encode=encode_spans, module=_module, loss=_loss, units=len, collector=SpanCollector)

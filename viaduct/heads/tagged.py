@@ -1,0 +1,128 @@
+"""The head of tagged sentences: a tag for every word, from the word's first piece.
+
+Shape letters: B sequences, L tokens, D width, C tags, W words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Builder, Encoded, Limits, frame
+from viaduct.heads.head import Head, HeadSpec
+from viaduct.metrics.score import Prediction
+from viaduct.rows import Row, Tagged
+from viaduct.tasks.card import Task
+
+
+class TokenHead(nn.Module):
+    """(B, L, D) -> (B, L, C): dropout and linear. Tagging has a class per tag; spans have two (start, end)."""
+
+    def __init__(self, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, classes)
+
+    def forward(self, hidden_BLD: torch.Tensor) -> torch.Tensor:
+        """logits_BLC."""
+        logits_BLC: torch.Tensor = self.out(self.dropout(hidden_BLD))
+        return logits_BLC
+
+
+def encode_tagged(
+    rows: Sequence[Tagged], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
+) -> None:
+    """Sentences, cut between words into several examples where they are too long.
+
+    Fields: `words` (examples,) how many; and flat by word `first`, position of the first piece within its sequence,
+    `word`, its index in the sentence, `tag`.
+    """
+    prefix, suffix = frame(tokenizer)
+    room = limits.max_length - len(prefix) - len(suffix)
+    index = {label: number for number, label in enumerate(labels)}
+    encoding = tokenizer([list(row.tokens) for row in rows], is_split_into_words=True, add_special_tokens=False)
+    for number, row in enumerate(rows):
+        pieces: list[list[int]] = [[] for _ in row.tokens]
+        for piece, word in zip(encoding["input_ids"][number], encoding.word_ids(number), strict=True):
+            if word is not None:
+                pieces[word].append(piece)
+        out.cut_tokens += sum(max(0, len(word) - room) for word in pieces)
+        # A word whose characters the tokenizer drops altogether still needs a place to be tagged at.
+        pieces = [word[:room] or [tokenizer.unk_token_id] for word in pieces]
+        tags = None if row.tags is None or not labels else [index[tag] for tag in row.tags]
+        for first, last in _pieces_that_fit(pieces, room):
+            ids = [*prefix]
+            starts = []
+            for word in range(first, last):
+                starts.append(len(ids))
+                ids.extend(pieces[word])
+            fields = {"first": starts, "word": range(first, last), "words": [last - first]}
+            if tags is not None:
+                fields["tag"] = tags[first:last]
+            out.example(at + number, [ids + suffix], **fields)
+
+
+def _pieces_that_fit(pieces: Sequence[Sequence[int]], room: int) -> list[tuple[int, int]]:
+    """Ranges of words such that each range's pieces fit in `room`; every word is in exactly one."""
+    ranges = []
+    first = used = 0
+    for word, ids in enumerate(pieces):
+        if used + len(ids) > room and word > first:
+            ranges.append((first, word))
+            first, used = word, 0
+        used += len(ids)
+    ranges.append((first, len(pieces)))
+    return ranges
+
+
+def word_positions(encoded: Encoded, batch: Batch, field: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(sequence, position of the first piece, value of `field`) of every word of a batch, each (W,) int64."""
+    ends = encoded.word_ends
+    counts = ends[batch.examples + 1] - ends[batch.examples]
+    flat = np.concatenate([np.arange(ends[example], ends[example + 1]) for example in batch.examples])
+    rows = np.repeat(np.arange(len(batch.examples)), counts)
+    columns, values = encoded.fields["first"][flat], encoded.fields[field][flat]
+    return torch.from_numpy(rows), torch.from_numpy(columns.astype(np.int64)), torch.from_numpy(values.astype(np.int64))
+
+
+def _loss(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
+    rows_W, columns_W, tags_W = word_positions(encoded, batch, "tag")
+    return cross_entropy(logits_BLC[rows_W, columns_W].float(), tags_W.to(logits_BLC.device), reduction="sum")
+
+
+def _words(encoded: Encoded) -> int:
+    return len(encoded.fields["tag"])
+
+
+def _labels(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The card's, or where its set is open the tags of the training rows."""
+    return card.labels or tuple(sorted({tag for row in rows if isinstance(row, Tagged) for tag in row.tags or ()}))
+
+
+class TagCollector:
+    """A tag per word, put together again where a long sentence was split."""
+
+    def __init__(self, spec: HeadSpec, rows: Sequence[Tagged], encoded: Encoded) -> None:
+        self.labels, self.rows, self.encoded = spec.labels, rows, encoded
+        self.tags: list[list[str]] = [[""] * len(row.tokens) for row in rows]
+
+    def add(self, batch: Batch, logits_BLC: torch.Tensor) -> None:
+        """Take the logits of a batch, at each word's first piece."""
+        sequences_W, columns_W, words_W = word_positions(self.encoded, batch, "word")
+        best_W = logits_BLC[sequences_W, columns_W].argmax(-1)
+        rows = self.encoded.rows[batch.examples]
+        for sequence, word, best in zip(sequences_W.tolist(), words_W.tolist(), best_W.tolist(), strict=True):
+            self.tags[rows[sequence]][word] = self.labels[best]
+
+    def finish(self) -> list[Prediction]:
+        """All rows' predictions."""
+        return [Prediction(row.id, row.language, tags) for row, tags in zip(self.rows, self.tags, strict=True)]
+
+
+TAGGED = Head(encode=encode_tagged, module=TokenHead, loss=_loss, units=_words, collector=TagCollector, labels=_labels)
