@@ -1,0 +1,57 @@
+"""What a joint stage is trained on: members, of which each step has one, drawn by the mixture.
+
+Labelled tasks are members (`training.joint_training`); a room brings another through a recipe field whose `member` is
+"module:NAME", called with (context, work, tokenizer, limits) and giving a `Member`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from viaduct.encode.tokens import Array
+from viaduct.models.joint import JointModel
+from viaduct.training.order import Order
+
+
+class Member:
+    """One thing that a joint stage is trained on. A subclass sets the attributes, and gives at least `batch` and
+    `loss`."""
+
+    name: str
+    """Unique in the stage; it stands in training.json."""
+    rows: int
+    """What the mixture's rule counts."""
+    order: Order
+    """Its batches: their number in an epoch decides how many steps it gets."""
+    ids: Sequence[Array] = ()
+    """All token ids that it ever gives the encoder; other rows of the embedding need not be held while training."""
+    needs_vocabulary = False
+    """Whether its loss scores words, by the masked-LM head: then the whole vocabulary is held."""
+
+    def parts(self, encoder: nn.Module) -> Mapping[str, nn.Module]:
+        """New modules by name, with weights from torch's global seed; the model has them as `model.head[name]`. Members
+        that give a part of one name share it. Called before the vocabulary is trimmed, always in the same order."""
+        return {}
+
+    def batch(self, own: int) -> Any:
+        """The member's own batch number `own` (0-based), a `training.loop.StepBatch`; it depends on the number
+        alone."""
+        raise NotImplementedError
+
+    def loss(self, model: JointModel, batch: Any) -> torch.Tensor:
+        """The loss of one of its batches on the device, in nats, scaled so that each step weighs the same."""
+        raise NotImplementedError
+
+    def score(self, model: JointModel) -> float | None:
+        """The English-dev score by which a checkpoint is chosen; None where there is none. The model is in evaluation
+        mode."""
+        return None
+
+    def finish(self, model: JointModel, directory: Path) -> None:
+        """Measure, and write what is to be kept besides the encoder. The model holds its last weights, is in evaluation
+        mode and on its device; its vocabulary is still the trimmed one."""
