@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_records import make_run
 
-from viaduct.metrics.summary import Difference
+from viaduct.metrics.summary import Spread
 from viaduct.report import number, spending, table, words
 from viaduct.report.contrasts import ON, OVERALL, contrasts
 
@@ -57,7 +57,7 @@ def test_untrained_baseline_is_paired_with_every_seed():
     cell = tables.cell("none", "bucc")
     assert cell.seedless and tables.complete
     other = tables.cell("caption-contrast", "bucc").difference
-    assert other is not None and other.seeds == (1, 2, 3) and other.unpaired == ()
+    assert other is not None and other.seeds == (1, 2, 3)
     trained = [row for row in run.rows if not (row.arm == "none" and row.task == "xnli" and row.seed > 1)]
     partial = table.build(run.about, trained).cell("caption-contrast", "xnli").difference
     assert partial is not None and partial.seeds == (1,), "a trained baseline is never repeated"
@@ -107,12 +107,12 @@ def test_what_was_computed_in_bfloat16_is_said():
 
 
 def test_interval_is_students():
-    found = words.interval(Difference(0.02, 0.01, (1, 2, 3), ()))
+    found = words.interval(Spread(0.02, 0.01, (1, 2, 3)))
     assert found is not None
     assert found.high == pytest.approx(0.02 + 4.302653 * 0.01 / 3**0.5, abs=1e-5)
-    assert words.direction(Difference(0.02, 0.01, (1, 2, 3), ())) == 0
-    assert words.direction(Difference(-0.03, 0.01, (1, 2, 3), ())) == -1
-    assert words.interval(Difference(0.02, None, (1,), ())) is None
+    assert words.direction(Spread(0.02, 0.01, (1, 2, 3))) == 0
+    assert words.direction(Spread(-0.03, 0.01, (1, 2, 3))) == -1
+    assert words.interval(Spread(0.02, None, (1,))) is None
 
 
 def test_many_arms_are_grouped_by_verdict():

@@ -29,10 +29,10 @@ from viaduct.metrics.significance import (
     minimal_detectable_effect,
     sign_flip,
 )
-from viaduct.metrics.summary import counted_by_task
+from viaduct.report.export import joined
 from viaduct.report.number import points
 from viaduct.report.section import SeenLanguages
-from viaduct.report.table import comparable
+from viaduct.report.table import counted_by_task, task_scores, tidy
 from viaduct.results.record import BASELINE, About, ResultRow
 
 ALPHA = 0.05
@@ -122,7 +122,7 @@ def contrasts(
     tasks are corrected for the number of arms too. `seen`: the languages of the arms' own data. Raises
     UsageError for arms that do not exist, and as `viaduct.report.table.build` for rows that cannot be compared.
     """
-    scores = _scores(comparable(about, rows))
+    scores = _scores(about, rows)
     for name in (name for pair in asked for name in pair):
         if name not in about.arms:
             raise unknown("arm", name, about.arms)
@@ -164,18 +164,14 @@ def _family_of_tests(one: Contrast, over_arms: bool) -> tuple[str, ...]:
     return ("tasks",) if over_arms else ("tasks", one.arm, one.against)
 
 
-def _scores(rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
+def _scores(about: About, rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
     """Arm -> task -> seed -> language -> score; English and languages without all of its metrics are left out."""
-    metrics = counted_by_task(rows)
-    halves: dict[tuple[str, str, int, str], dict[str, float]] = {}
-    for row in rows:
-        if row.metric in metrics[row.task] and row.language != ENGLISH:
-            halves.setdefault((row.arm, row.task, row.seed, row.language), {})[row.metric] = row.value
+    frame = tidy(about, rows)
+    values = frame[frame["language"] != ENGLISH].set_index(["arm", "task", "metric", "seed", "language"])["value"]
     found: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
-    for (arm, task, seed, code), values in halves.items():
-        if len(values) == len(metrics[task]):
-            by_seed = found.setdefault(arm, {}).setdefault(task, {})
-            by_seed.setdefault(seed, {})[code] = statistics.fmean(values.values())
+    scores = task_scores(values, counted_by_task(frame))
+    for (arm, task, seed, code), value in zip(scores.index.tolist(), scores.tolist(), strict=True):
+        found.setdefault(arm, {}).setdefault(task, {}).setdefault(seed, {})[code] = value
     return found
 
 
@@ -326,7 +322,7 @@ def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
     listed = []
     for one in found:
         estimate, same = one.estimate, one.same
-        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": _joined(one.seeds)}
+        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": joined(one.seeds)}
         listed.append(
             {
                 **common,
@@ -353,7 +349,3 @@ def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
                 numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
                 listed.append({**empty, **common, "family": name, **numbers})
     return listed
-
-
-def _joined(seeds: Sequence[int]) -> str:
-    return " ".join(map(str, seeds))

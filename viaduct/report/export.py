@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from viaduct.languages import LANGUAGES
-from viaduct.metrics.summary import Difference, Spread
-from viaduct.report.spending import CostLine, Spending
+from viaduct.metrics.summary import Spread
+from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
 from viaduct.results.record import About, ResultRow, StageCost
 
@@ -33,28 +33,16 @@ def main_lines(tables: Tables) -> list[Line]:
             "headline": cell.headline,
             "split": columns[cell.task].split or None,
             "substitution": columns[cell.task].substitution,
-            **_spread(cell.score),
-            **_difference(cell.difference),
+            **_numbers(cell.score, cell.difference),
             "languages": cell.languages,
             "missing": "; ".join((*columns[cell.task].absent, *cell.missing) if cell.score else [cell.reason]) or None,
         }
         for cell in tables.cells
     ]
-    lines += [
-        {
-            "arm": average.arm,
-            "task": "average",
-            "metric": "mean over tasks",
-            "headline": False,
-            "split": None,
-            "substitution": None,
-            **_spread(average.value),
-            **_difference(average.difference),
-            "languages": None,
-            "missing": "; ".join(average.missing) or None,
-        }
-        for average in tables.averages
-    ]
+    for average in tables.averages:
+        named = {"arm": average.arm, "task": "average", "metric": "mean over tasks", "headline": False}
+        numbers = _numbers(average.value, average.difference)
+        lines.append({**dict.fromkeys(lines[0]), **named, **numbers, "missing": "; ".join(average.missing) or None})
     return lines
 
 
@@ -68,8 +56,7 @@ def language_lines(tables: Tables) -> list[Line]:
             "language": cell.language,
             "family": LANGUAGES[cell.language].family if cell.language in LANGUAGES else None,
             "arm": cell.arm,
-            **_spread(cell.score),
-            **_difference(cell.difference),
+            **_numbers(cell.score, cell.difference),
         }
         for cell in tables.per_language
     ]
@@ -85,7 +72,7 @@ def gap_lines(tables: Tables) -> list[Line]:
             "mean_of_others": cell.others.mean,
             "gap": cell.gap.mean,
             "gap_standard_deviation": cell.gap.standard_deviation,
-            "seeds": " ".join(map(str, cell.gap.seeds)),
+            "seeds": joined(cell.gap.seeds),
         }
         for cell in tables.gaps
     ]
@@ -93,27 +80,22 @@ def gap_lines(tables: Tables) -> list[Line]:
 
 def cost_lines(spending: Spending) -> list[Line]:
     """Arm x stage, then one line for everything; an empty arm is work that several arms share."""
-    total = spending.total
-    return [_cost(line) for line in (*spending.lines, *([total] if total else []))]
+    return [asdict(line) for line in (*spending.lines, *([spending.total] if spending.total else []))]
 
 
-def _cost(line: CostLine) -> Line:
-    return asdict(line)
+def joined(seeds: Sequence[int]) -> str:
+    """The seeds with blanks between."""
+    return " ".join(map(str, seeds))
 
 
-def _spread(spread: Spread | None) -> Line:
+def _numbers(score: Spread | None, difference: Spread | None) -> Line:
     return {
-        "value": spread.mean if spread else None,
-        "standard_deviation": spread.standard_deviation if spread else None,
-        "seeds": " ".join(map(str, spread.seeds)) if spread else None,
-    }
-
-
-def _difference(difference: Difference | None) -> Line:
-    return {
+        "value": score.mean if score else None,
+        "standard_deviation": score.standard_deviation if score else None,
+        "seeds": joined(score.seeds) if score else None,
         "difference": difference.mean if difference else None,
         "difference_standard_deviation": difference.standard_deviation if difference else None,
-        "paired_seeds": " ".join(map(str, difference.seeds)) if difference else None,
+        "paired_seeds": joined(difference.seeds) if difference else None,
     }
 
 
@@ -124,6 +106,11 @@ def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
         if lines:
             writer.writeheader()
         writer.writerows(lines)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that people read too; values that are no numbers are an error."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_all(
@@ -143,23 +130,12 @@ def write_all(
         "cost": cost_lines(spending),
         **more,
     }
-    paths = []
+    paths = {name: directory / f"{name}.csv" for name in named}
     for name, lines in named.items():
-        paths.append(directory / f"{name}.csv")
-        write_csv(paths[-1], lines)
-    content = {"about": about.model_dump(mode="json"), "tables": named, "records": _dumped(*records)}
-    paths.append(directory / "report.json")
-    write_json(paths[-1], content)
-    return tuple(paths)
-
-
-def _dumped(rows: Iterable[ResultRow], costs: Iterable[StageCost]) -> dict[str, list[Line]]:
-    return {
-        "results": [row.model_dump(mode="json") for row in rows],
-        "costs": [cost.model_dump(mode="json") for cost in costs],
+        write_csv(paths[name], lines)
+    dumped = {
+        name: [record.model_dump(mode="json") for record in own]
+        for name, own in zip(("results", "costs"), records, strict=True)
     }
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that people read too; values that are no numbers are an error."""
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": named, "records": dumped})
+    return (*paths.values(), directory / "report.json")

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.languages import FAMILY_ORDER, LANGUAGES
-from viaduct.metrics.summary import Difference
+from viaduct.metrics.summary import Spread
 from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
@@ -224,7 +224,7 @@ def _metric(name: str) -> str:
     return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
 
 
-def _tint(difference: Difference | None, largest: float) -> str:
+def _tint(difference: Spread | None, largest: float) -> str:
     """A style attribute's value that colours a cell by sign and size of its difference; "" for none."""
     if difference is None or largest <= 0:
         return ""

@@ -192,7 +192,7 @@ CLAIMS = (
         "the data",
         provenance="confirmed",
     ),
-    _claim("C17", "MNLI has 392,702 training examples", "rows", mnli, "the data"),
+    _claim("C17", "MNLI has 392,702 training examples", "rows", mnli, "the data", provenance="confirmed"),
     _claim("C18", "SQuAD v2.0 asks for spans of Wikipedia text", "the card", squad2, _CARDS),
     _claim("C19", "HellaSwag asks how video captions and WikiHow texts go on", "the card", hellaswag, _CARDS),
     _claim(

@@ -1,27 +1,26 @@
 """The report's tables as typed records, from result rows: main table, per language, transfer gap.
 
-Means, spreads, differences and averages come from viaduct.metrics.summary; this file decides what stands in which row
-and column, and says in words why a cell is empty. Values are fractions. Nothing here knows about HTML.
+This file decides what stands in which row and column, and says in words why a cell is empty. No average hides a hole:
+what is missing is named. Values are fractions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from viaduct.errors import DataError
 from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
-from viaduct.metrics.summary import (
-    BenchmarkAverage,
-    Difference,
-    Spread,
-    TaskSummary,
-    benchmark_averages,
-    paired_difference,
-    summarise,
-)
+from viaduct.metrics.summary import Spread, counted_metrics, mean, over_seeds
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.tasks.registry import TASKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORE = ["arm", "task", "metric"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Column:
     absent: tuple[str, ...]
     """Those without a result in any arm."""
 
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Those with a result in some arm."""
+        return tuple(code for code in self.languages if code not in self.absent)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -51,12 +55,12 @@ class Cell:
     headline: bool
     score: Spread | None
     """Of the mean over languages, English included; None when there is no result."""
-    difference: Difference | None
-    """From the baseline, over the languages that both have."""
+    difference: Spread | None
+    """From the baseline, paired by seed, over the languages that both have."""
     languages: int
     """Languages with a result."""
     missing: tuple[str, ...]
-    """Languages (or languages of one seed) without one, beyond those that no arm has."""
+    """Languages (or languages of one seed: "sw seed 2") without one, beyond those that no arm has."""
     seedless: bool
     """Whether nothing was trained, so that every seed gives the same score."""
     reason: str
@@ -74,7 +78,7 @@ class LanguageCell:
     language: str
     score: Spread | None
     """None when the task has the language and no result was found."""
-    difference: Difference | None
+    difference: Spread | None
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,26 @@ class GapCell:
 
 
 @dataclass(frozen=True)
+class Average:
+    """One arm's unweighted mean over tasks, each the mean over its languages, English included; a question answering
+    task counts (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b)."""
+
+    arm: str
+    value: Spread
+    difference: Spread | None
+    """From the baseline, paired by seed; None for itself, when there is none, or when either has holes."""
+    missing: tuple[str, ...]
+    """"task", "task language", "task seed 2" or "task language seed 2"; () when complete."""
+
+
+@dataclass(frozen=True)
 class Tables:
     """Everything the page shows about scores."""
 
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
     cells: tuple[Cell, ...]
-    averages: tuple[BenchmarkAverage, ...]
+    averages: tuple[Average, ...]
     """Over the tasks and languages in which at least one arm has a result, in the order of `arms`; an arm without any
     result has none."""
     per_language: tuple[LanguageCell, ...]
@@ -107,7 +124,7 @@ class Tables:
         """The main table's cell."""
         return next(cell for cell in self.cells if (cell.arm, cell.task) == (arm, task) and cell.headline)
 
-    def average(self, arm: str) -> BenchmarkAverage | None:
+    def average(self, arm: str) -> Average | None:
         """The arm's average over tasks, None without any result."""
         return next((average for average in self.averages if average.arm == arm), None)
 
@@ -138,158 +155,219 @@ def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Se
     """All tables. Arms and tasks stand in the order of `about`.
 
     `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card
-    those that have a result or a data note. Raises DataError for no rows, and for rows that cannot be compared (see
-    `viaduct.metrics.summary`).
+    those that have a result or a data note. Raises DataError as `tidy`.
     """
-    seedless = _seedless(about, _of_one_encoder(about, rows))
-    rows = comparable(about, rows)
-    tasks = tuple(dict.fromkeys((*about.tasks, *(row.task for row in rows))))
-    arms = tuple(dict.fromkeys((*about.arms, *(row.arm for row in rows))))
-    expected = {task: _expected(task, about, rows, languages) for task in tasks}
-    summaries = {(one.arm, one.task, one.metric): one for one in summarise(rows, languages=expected)}
-    columns = tuple(_column(task, rows, expected[task]) for task in tasks)
-    present = {
-        column.task: tuple(code for code in column.languages if code not in column.absent)
-        for column in columns
-        if column.metric
-    }
-    averages = {one.arm: one for one in benchmark_averages(rows, languages=present, allow_partial=True)}
+    frame = tidy(about, rows)
+    if languages is None:
+        languages = {card.name: card.languages for card in TASKS}
+    arms = tuple(dict.fromkeys((*about.arms, *frame["arm"])))
+    tasks = dict.fromkeys((*about.tasks, *frame["task"]))
+    columns = tuple(_column(task, about, frame[frame["task"] == task], languages.get(task, ())) for task in tasks)
+    results = _Results(frame)
+    metrics = [(column, metric) for column in columns for metric in results.metrics(column)]
     return Tables(
         arms=arms,
         columns=columns,
-        cells=tuple(
-            _cell(arm, column, metric, summaries.get((arm, column.task, metric)), (arm, column.task) in seedless)
-            for column in columns
-            for metric in _metrics(column, summaries)
+        cells=tuple(results.cell(arm, column, metric) for column, metric in metrics for arm in arms),
+        averages=results.averages(arms, [column for column in columns if column.metric]),
+        per_language=tuple(
+            results.language_cell(arm, column, metric, code)
+            for column, metric in metrics
+            for code in (column.languages if column.metric else ())
             for arm in arms
         ),
-        averages=tuple(averages[arm] for arm in arms if arm in averages),
-        per_language=tuple(_language_cells(arms, columns, summaries, rows)),
-        gaps=tuple(_gaps(arms, columns, summaries)),
+        gaps=tuple(gap for column in columns for arm in arms if (gap := results.gap(arm, column)) is not None),
         seeds=about.seeds,
     )
 
 
-def comparable(about: About, rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
-    """The rows of the report's encoder, with those that no seed enters repeated for each seed, so that differences can
-    be paired. Raises DataError for no rows."""
-    own = _of_one_encoder(about, rows)
-    return _for_every_seed(about, own, _seedless(about, own))
+def tidy(about: About, rows: Sequence[ResultRow]) -> pd.DataFrame:
+    """The rows of the report's encoder, a line each with the fields of `ResultRow`, in their order.
 
+    Those of the untrained baseline, which no seed enters, are there once for each seed and marked in the column
+    "seedless", so that differences can be paired. Raises DataError for no rows, the same result twice, and rows of one
+    task and metric that cannot be compared (split, task version or signature differ).
+    """
+    import pandas as pd
 
-def _of_one_encoder(about: About, rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
     encoders = sorted({row.encoder for row in rows})
-    kept = tuple(row for row in rows if len(encoders) == 1 or row.encoder == about.encoder)
-    if not kept:
+    own = [row for row in rows if len(encoders) == 1 or row.encoder == about.encoder]
+    if not own:
         found = f"results of {', '.join(encoders)}" if encoders else "no results"
         raise DataError(
             f"recipe {about.recipe}: {found}, and the report is about encoder {about.encoder}",
             fix="run at least one target to its score before asking for a report",
         )
-    return kept
+    _require_one_definition(own)
+    frame = pd.DataFrame([dict(row) for row in own])
+    untrained = frame[(frame["arm"] == BASELINE) & (frame["selection"] == "untrained")]
+    count = untrained.groupby("task")["seed"].nunique()
+    once = set(count.index[count == 1]) if len(about.seeds) > 1 else set()
+    frame["seedless"] = (frame["arm"] == BASELINE) & frame["task"].isin(once)
+    frame["seed"] = [about.seeds if row.arm == BASELINE and row.task in once else (row.seed,) for row in own]
+    frame = frame.explode("seed", ignore_index=True).astype({"seed": int})
+    for row in frame[frame.duplicated([*SCORE, "language", "seed"])].itertuples():
+        raise DataError(
+            f"two results for encoder {row.encoder}, arm '{row.arm}', {row.task} {row.metric} in {row.language}, "
+            f"seed {row.seed}",
+            fix="summarise one recipe at a time",
+        )
+    return frame
 
 
-def _seedless(about: About, rows: Sequence[ResultRow]) -> set[tuple[str, str]]:
-    """(arm, task) that saw no training with a seed: there is one result, and every seed would give the same."""
-    seeds: dict[tuple[str, str], set[int]] = {}
+def _require_one_definition(rows: Sequence[ResultRow]) -> None:
+    """Raise DataError where rows of one task and metric differ in split, task version or signature."""
+    definitions: dict[tuple[str, str], tuple[str, int, str]] = {}
     for row in rows:
-        if row.selection == "untrained":
-            seeds.setdefault((row.arm, row.task), set()).add(row.seed)
-    return {key for key, found in seeds.items() if len(found) == 1 < len(about.seeds) and key[0] == BASELINE}
+        definition = (row.split, row.task_version, row.signature)
+        known = definitions.setdefault((row.task, row.metric), definition)
+        if known != definition:
+            raise DataError(
+                f"{row.task} {row.metric}: results that cannot be compared (split, task version, signature): "
+                f"{known} and {definition}",
+                fix="summarise them apart, or run the older ones again",
+            )
 
 
-def _for_every_seed(about: About, rows: Sequence[ResultRow], seedless: set[tuple[str, str]]) -> tuple[ResultRow, ...]:
-    """The rows, with those that no seed enters repeated for each seed, so that differences can be paired."""
-    repeated = []
-    for row in rows:
-        seeds = about.seeds if (row.arm, row.task) in seedless else (row.seed,)
-        repeated += [row if seed == row.seed else row.model_copy(update={"seed": seed}) for seed in seeds]
-    return tuple(repeated)
+def counted_by_task(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Task -> those of its metrics whose mean is its score (`counted_metrics`)."""
+    headline_first = frame.sort_values("headline", ascending=False, kind="stable")
+    return {str(task): counted_metrics(own.tolist()) for task, own in headline_first.groupby("task")["metric"]}
 
 
-def _expected(
-    task: str, about: About, rows: Sequence[ResultRow], languages: Mapping[str, Sequence[str]] | None
-) -> tuple[str, ...]:
-    codes = {row.language for row in rows if row.task == task}
-    splits = {row.split for row in rows if row.task == task}
-    codes |= {note.language for note in about.data if note.task == task and note.split in splits}
-    if languages is not None:
-        codes |= set(languages.get(task, ()))
-    else:
-        codes |= {code for card in TASKS if card.name == task for code in card.languages}
-    return family_order(tuple(codes))
+def task_scores(values: pd.Series[float], counted: Mapping[str, Sequence[str]]) -> pd.Series[float]:
+    """The means over the metrics that count for a task, where all are there; the index loses its level "metric"."""
+    levels = [name for name in values.index.names if name != "metric"]
+    pairs = zip(values.index.get_level_values("task"), values.index.get_level_values("metric"), strict=True)
+    own = values[[metric in counted[task] for task, metric in pairs]].groupby(levels, sort=False)
+    there = own.size()
+    return own.agg(mean)[there == [len(counted[task]) for task in there.index.get_level_values("task")]]
 
 
-def _column(task: str, rows: Sequence[ResultRow], expected: tuple[str, ...]) -> Column:
-    members = [row for row in rows if row.task == task and row.headline]
-    found = {row.language for row in members}
+class _Results:
+    """A run's results over seeds. Keys are (arm, task, metric), with the language where a value is of one language."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        place = [*SCORE, "language", "seed"]
+        values = frame.set_index(place)["value"]
+        is_english = values.index.get_level_values("language") == ENGLISH
+        self._by_seed = _over_languages(values)
+        others = _over_languages(values[~is_english]).reindex(self._by_seed.index)
+        english = values[is_english].droplevel("language").reindex(self._by_seed.index)
+        baseline = frame[frame["arm"] == BASELINE].set_index(place[1:])["value"].rename("baseline")
+        pairs = frame[frame["arm"] != BASELINE].join(baseline, on=place[1:], how="inner").set_index(place)
+        differences = pairs["value"] - pairs["baseline"]
+        self._frame = frame
+        self._means, self._others, self._gaps, self._differences, self._scores, self._language_differences = map(
+            _over_seeds,
+            (self._by_seed, others, english - others, _over_languages(differences), values, differences),
+        )
+        self._seedless = set(zip(frame["arm"][frame["seedless"]], frame["task"][frame["seedless"]], strict=True))
+
+    def metrics(self, column: Column) -> tuple[str, ...]:
+        """The task's metrics, headline first; ("",) without results: the task still has its row of empty cells."""
+        own = self._frame["metric"][self._frame["task"] == column.task]
+        return (column.metric, *sorted({*own} - {column.metric}))
+
+    def cell(self, arm: str, column: Column, metric: str) -> Cell:
+        """Of the main table."""
+        key = (arm, column.task, metric)
+        headline = metric == column.metric
+        if key not in self._means:
+            reason = "this arm has no" if column.metric else "no arm has a"
+            return Cell(arm, column.task, metric, headline, None, None, 0, (), False, f"{reason} result for this task")
+        return Cell(
+            arm=arm,
+            task=column.task,
+            metric=metric,
+            headline=headline,
+            score=self._means[key],
+            difference=self._differences.get(key),
+            languages=sum((*key, code) in self._scores for code in column.languages),
+            missing=tuple(hole for hole in self._holes(key, column.languages) if hole not in column.absent),
+            seedless=(arm, column.task) in self._seedless,
+            reason="",
+        )
+
+    def language_cell(self, arm: str, column: Column, metric: str, code: str) -> LanguageCell:
+        """Of the tables by language."""
+        key = (arm, column.task, metric, code)
+        score, difference = self._scores.get(key), self._language_differences.get(key)
+        return LanguageCell(arm, column.task, metric, metric == column.metric, code, score, difference)
+
+    def gap(self, arm: str, column: Column) -> GapCell | None:
+        """None where a seed has no English score, or nothing else (retrieval has no English)."""
+        key = (arm, column.task, column.metric)
+        if key not in self._gaps:
+            return None
+        return GapCell(arm, column.task, self._scores[*key, ENGLISH], self._others[key], self._gaps[key])
+
+    def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[Average, ...]:
+        """Of the arms that have any, over these columns."""
+        counted = counted_by_task(self._frame)
+        totals = task_scores(self._by_seed, counted).groupby(["arm", "seed"]).agg(mean)
+        baseline = totals[totals.index.get_level_values("arm") == BASELINE].droplevel("arm")
+        values = _over_seeds(totals)
+        differences = _over_seeds((totals - baseline.reindex(totals.index, level="seed")).dropna())
+        found = []
+        missing = {
+            arm: tuple(hole for column in columns for hole in self._task_holes(arm, column, counted[column.task]))
+            for arm in arms
+            if (arm,) in values
+        }
+        for arm, holes in missing.items():
+            comparable = arm != BASELINE and not holes and not missing.get(BASELINE)
+            found.append(Average(arm, values[arm,], differences.get((arm,)) if comparable else None, holes))
+        return tuple(found)
+
+    def _task_holes(self, arm: str, column: Column, metrics: Sequence[str]) -> list[str]:
+        """What one arm's score of a task lacks: all of it, seeds, languages, or languages of single seeds."""
+        keys = [(arm, column.task, metric) for metric in metrics]
+        if any(key not in self._means for key in keys):
+            return [column.task]
+        seeds = sorted(set(self._frame["seed"][self._frame["arm"] == arm]))
+        holes: dict[str, None] = {}
+        for key in keys:
+            holes |= {f"seed {seed}": None for seed in seeds if seed not in self._means[key].seeds}
+            holes |= dict.fromkeys(self._holes(key, column.present))
+        return [f"{column.task} {hole}" for hole in holes]
+
+    def _holes(self, key: tuple[str, ...], languages: Sequence[str]) -> list[str]:
+        """Those of the languages without a result, "sw seed 2" where only some seeds have none."""
+        holes = []
+        for code in languages:
+            own = self._scores.get((*key, code))
+            absent = [seed for seed in self._means[key].seeds if own and seed not in own.seeds]
+            holes += [f"{code} seed {seed}" for seed in absent] if own else [code]
+        return holes
+
+
+def _over_languages(values: pd.Series[float]) -> pd.Series[float]:
+    """Means by (arm, task, metric, seed)."""
+    return values.groupby([*SCORE, "seed"], sort=False).agg(mean)
+
+
+def _over_seeds(values: pd.Series[float]) -> dict[tuple[str, ...], Spread]:
+    """Key -> spread over seeds, of values by (*key, seed); not there where the value of any seed is no number."""
+    found: dict[tuple[str, ...], dict[int, float]] = {}
+    for (*key, seed), value in zip(values.index.tolist(), values.tolist(), strict=True):
+        found.setdefault(tuple(key), {})[seed] = value
+    return {key: over_seeds(own) for key, own in found.items() if not any(map(math.isnan, own.values()))}
+
+
+def _column(task: str, about: About, own: pd.DataFrame, languages: Sequence[str]) -> Column:
+    splits = set(own["split"])
+    noted = {note.language for note in about.data if note.task == task and note.split in splits}
+    expected = family_order((*own["language"], *noted, *languages))
+    shown = own[own["headline"]]
+    if shown.empty:
+        return Column(task, "", "", None, expected, expected)
+    found = set(shown["language"])
     return Column(
         task=task,
-        metric=members[0].metric if members else "",
-        split=members[0].split if members else "",
-        substitution=next((row.substitution for row in members if row.substitution), None),
+        metric=shown["metric"].iloc[0],
+        split=shown["split"].iloc[0],
+        substitution=next(iter(shown["substitution"].dropna()), None),
         languages=expected,
-        absent=tuple(code for code in expected if code not in found) if members else expected,
+        absent=tuple(code for code in expected if code not in found),
     )
-
-
-def _metrics(column: Column, summaries: Mapping[tuple[str, str, str], TaskSummary]) -> tuple[str, ...]:
-    """The task's metrics, headline first; ("",) for a task without results, which still has its row of empty cells."""
-    found = {metric for _, task, metric in summaries if task == column.task}
-    return (column.metric, *sorted(found - {column.metric}))
-
-
-def _cell(arm: str, column: Column, metric: str, summary: TaskSummary | None, seedless: bool) -> Cell:
-    headline = metric == column.metric
-    if summary is None:
-        reason = "no arm has a result for this task" if not column.metric else "this arm has no result for this task"
-        return Cell(arm, column.task, metric, headline, None, None, 0, (), False, reason)
-    return Cell(
-        arm=arm,
-        task=column.task,
-        metric=metric,
-        headline=headline,
-        score=summary.including_english,
-        difference=summary.difference,
-        languages=len(summary.by_language),
-        missing=tuple(hole for hole in summary.missing if hole not in column.absent),
-        seedless=seedless,
-        reason="",
-    )
-
-
-def _language_cells(
-    arms: Sequence[str],
-    columns: Sequence[Column],
-    summaries: Mapping[tuple[str, str, str], TaskSummary],
-    rows: Sequence[ResultRow],
-) -> list[LanguageCell]:
-    values: dict[tuple[str, str, str, str], dict[int, float]] = {}
-    for row in rows:
-        values.setdefault((row.arm, row.task, row.metric, row.language), {})[row.seed] = row.value
-    cells = []
-    for column in columns:
-        for metric in _metrics(column, summaries):
-            for language in column.languages if column.metric else ():
-                baseline = values.get((BASELINE, column.task, metric, language))
-                for arm in arms:
-                    summary = summaries.get((arm, column.task, metric))
-                    own = values.get((arm, column.task, metric, language))
-                    difference = paired_difference(own, baseline) if own and baseline and arm != BASELINE else None
-                    score = summary.by_language.get(language) if summary else None
-                    headline = metric == column.metric
-                    cells.append(LanguageCell(arm, column.task, metric, headline, language, score, difference))
-    return cells
-
-
-def _gaps(
-    arms: Sequence[str], columns: Sequence[Column], summaries: Mapping[tuple[str, str, str], TaskSummary]
-) -> list[GapCell]:
-    cells = []
-    for column in columns:
-        for arm in arms:
-            summary = summaries.get((arm, column.task, column.metric))
-            if summary is not None and summary.transfer_gap is not None and summary.excluding_english is not None:
-                english = summary.by_language[ENGLISH]
-                cells.append(GapCell(arm, column.task, english, summary.excluding_english, summary.transfer_gap))
-    return cells

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from viaduct.metrics.summary import Difference
+from viaduct.metrics.summary import Spread
 from viaduct.report.contrasts import ON, OVERALL, Contrast, sentence
 from viaduct.report.number import points
 from viaduct.report.table import Tables
@@ -44,7 +44,7 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def interval(difference: Difference) -> Interval | None:
+def interval(difference: Spread) -> Interval | None:
     """The 95 % t interval of a paired difference over seeds; None with fewer than two pairs."""
     count = len(difference.seeds)
     if difference.standard_deviation is None or count < 2:
@@ -160,7 +160,7 @@ def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Verdict]:
     return [*named, *([Verdict("Nothing that the baseline has too", f"{_listed(without)}.")] if without else [])]
 
 
-def direction(difference: Difference) -> int:
+def direction(difference: Spread) -> int:
     """1 or -1 where the 95 % t interval lies on one side of zero, 0 otherwise and with one pair."""
     found = interval(difference)
     if found is None or not found.excludes_zero:
