@@ -32,7 +32,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from viaduct.serving.probe import device
+from viaduct.serving.machine import device
 from viaduct.vision.features import Features, build_features
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards

@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
 
 def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | None:
     """Make the model and its exports unless they are there; the share that it labels right, None when untrained."""
-    from viaduct.serving.export import Wanted, export
+    from viaduct.serving.export import ExportSettings, export
 
     seconds = options.train_seconds
     if seconds is None:
@@ -102,7 +102,7 @@ def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | No
         data = folder / "data"
         _write_text(data, name, options.seed)
         for engine, precision in EXPORTS:
-            export(folder, folder / f"{engine}-{precision}", Wanted(engine, precision), data)
+            export(folder, folder / f"{engine}-{precision}", ExportSettings(engine, precision), data)
             _note(f"{name}: exported for {engine} in {precision}")
         _link_bfloat16(folder)
         (folder / "made.json").write_text(json.dumps({"right": right if seconds else None}))
@@ -305,7 +305,7 @@ def _padding(seed: int) -> float:
 
 
 def _device() -> str:
-    from viaduct.serving.probe import device
+    from viaduct.serving.machine import device
 
     return device()
 

@@ -61,7 +61,7 @@ def measure(request: Request) -> Measurement:
     """Open, warm up, single rows, all rows; and how fast matrix products are right before and after."""
     from viaduct.memory import peak_bytes
     from viaduct.models.numerics import prepare
-    from viaduct.serving.probe import matrix_rate
+    from viaduct.serving.machine import matrix_rate
 
     prepare("cpu", request.threads)
     pairs = make_pairs(SHAPES[request.shape], request.seed, request.rows + WARM_UP_ROWS)

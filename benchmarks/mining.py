@@ -176,7 +176,7 @@ def _print(
     different: dict[str, float],
     seconds: float,
 ) -> None:
-    from viaduct.serving.probe import device  # here, so that a measurement's memory has none of it
+    from viaduct.serving.machine import device  # here, so that a measurement's memory has none of it
 
     shape = f"{options.sentences}x{options.sentences}x{options.width}"
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")

@@ -160,7 +160,7 @@ def _show(differences: Mapping[str, Mapping[str, Mapping[str, float]]], times: M
 
 
 def _report(options: argparse.Namespace, differences: Any, times: dict[str, list[float]], found: Any) -> dict[str, Any]:
-    from viaduct.serving.probe import device
+    from viaduct.serving.machine import device
 
     return {
         "ratios": {f"{kind}/fp32": median(ratios) for kind, ratios in times.items()},

@@ -234,7 +234,7 @@ def _make_encoder(folder: Path) -> None:
 def _report(
     base: dict[str, int], found: dict[str, dict[int, list[Measurement]]], options: argparse.Namespace
 ) -> dict[str, Any]:
-    from viaduct.serving.probe import device
+    from viaduct.serving.machine import device
 
     print(f"\n{'':10}{'rows':>9}{'seconds':>10}{'CPU s':>9}{'us a row':>10}{'peak MiB':>10}{'before MiB':>12}")
     report: dict[str, Any] = {"ratios": {}, "samples": {}, "cpu_samples": {}, "peak_mib": {}, "before_mib": {}}

@@ -34,7 +34,7 @@ class Measurement:
 def measure(request: Request) -> Measurement:
     """Run one variant for its steps."""
     from viaduct.memory import peak_bytes
-    from viaduct.serving.probe import matrix_rate
+    from viaduct.serving.machine import matrix_rate
 
     rows = make_rows(SHAPES[request.shape], request.seed, WORKS[request.work])
     before = max(matrix_rate(request.threads).values())
@@ -45,7 +45,7 @@ def measure(request: Request) -> Measurement:
 
 def speed(threads: int) -> dict[str, Any]:
     """This machine's float32 matrix-product rate (as torch does them) and the versions that go with every number."""
-    from viaduct.serving.probe import device, matrix_rate
+    from viaduct.serving.machine import device, matrix_rate
 
     return {
         "flops_per_second": matrix_rate(threads)["torch"],

@@ -254,8 +254,8 @@ def export(  # noqa: PLR0913  what the command line offers, one argument each
     what cannot be done, and then leaves nothing behind.
     """
     exporting = importlib.import_module("viaduct.serving.export")  # here, because it imports torch
-    wanted = exporting.Wanted(engine, precision, tuple(languages), tuple(text), layers)
-    made: dict[str, Any] = exporting.export(model, directory, wanted, _data_if_any(data))
+    settings = exporting.ExportSettings(engine, precision, tuple(languages), tuple(text), layers)
+    made: dict[str, Any] = exporting.export(model, directory, settings, _data_if_any(data))
     return made
 
 

@@ -25,10 +25,11 @@ from viaduct.runs.grid import Plan, expand
 from viaduct.runs.spec import Intermediate, Measure, Target
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent, Stage
 from viaduct.serving import measure as stage
-from viaduct.serving import rounds, worker
+from viaduct.serving import timing, worker
 from viaduct.serving.comparison import compare
-from viaduct.serving.probe import Request
 from viaduct.serving.records import MeasuredArms
+from viaduct.serving.timing import PairedRounds, TimedModel
+from viaduct.tasks import registry
 
 ARMS = (Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="none"))
 QUICK = Options(device="cpu", threads=2, poll_seconds=0.01)
@@ -131,7 +132,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path) -> None:
+def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._BY_NAME, "tiny-pair", tiny.CARDS["pair"])
     work = MeasureWork(
         arms=tuple(Runner(arm=name) for name in models),
         task="tiny-pair",
@@ -180,19 +182,23 @@ def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) 
         def __call__(self, _batch: object) -> None:
             clock[0] += self.cost * (1 + clock[0] / 1e4)
 
-    monkeypatch.setattr(rounds, "open_engine", lambda folder, *_: Model(str(folder)))
-    monkeypatch.setattr(rounds, "_batches", lambda *_: [object()] * 4)
-    monkeypatch.setattr(rounds, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
-    first, other = (Request(name, "torch", "fp32", 1, "", 1) for name in ("first", "other"))
-    found = rounds.run(rounds.Pair(first, other, rounds=20, rows=4))
+    monkeypatch.setattr(timing, "open_engine", lambda folder, *_: Model(str(folder)))
+    monkeypatch.setattr(timing, "load", lambda _path: None)
+    monkeypatch.setattr(TimedModel, "singles", lambda *_: [object()] * 4)
+    monkeypatch.setattr(timing, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    first, other = (TimedModel(name, "torch", "fp32", 1, "", 1) for name in ("first", "other"))
+    found = PairedRounds(first, other, rounds=20, rows=4).run()
     assert opened == ["other", "first", "first", "other"] * 2
     ratios = [own / against for own, against in zip(found["seconds"], found["against"], strict=True)]
     assert statistics.geometric_mean(ratios) == pytest.approx(1.0, abs=0.01)
     assert min(ratios) < 0.95 and max(ratios) > 1.05, "what one opening decides is not the same in all rounds"
 
 
-def test_a_measuring_process_that_fails_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["torch fp32", "onnx int8 against torch fp32"])
+def test_a_measuring_process_that_fails_says_why(words: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
-    jobs = [Request(str(tmp_path), "torch", "fp32", 1, str(tmp_path / "rows.npz"), 1)]
-    with pytest.raises(UsageError, match=r"measures models failed: .*rows\.npz"):
-        list(worker.results(jobs, threads=1))
+    rows = str(tmp_path / "rows.npz")
+    one, other = (TimedModel(str(tmp_path), *how, 1, rows, 1) for how in (("torch", "fp32"), ("onnx", "int8")))
+    job = PairedRounds(one, other, rounds=1, rows=1) if "against" in words else one
+    with pytest.raises(UsageError, match=rf"the process that measures {words} failed: .*rows\.npz"):
+        list(worker.results([job], threads=1))

@@ -26,7 +26,7 @@ from viaduct.models.numerics import prepare
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, PredictWork, Spent
 from viaduct.serving.convert import planned_engine
-from viaduct.serving.trained import Trained, Whole
+from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.tasks.registry import task
 
 BATCH_TOKENS = 8192
@@ -48,7 +48,7 @@ def run(context: Context) -> Spent:
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
     model: nn.Module = TaskModel(encoder, head).to(device).eval()
     if work.reduced:
-        source = Trained(context.inputs["encoder"], Whole(encoder, head).eval(), spec, tokenizer)
+        source = LoadedModel(InferenceModel(encoder, head).eval(), spec, tokenizer)
         model = planned_engine(source, context, work, limits)
 
     rows: list[Row] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ from viaduct.rows import Pair, Sentence
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context, PredictWork, Spent
 from viaduct.serving.convert import planned_engine
-from viaduct.serving.trained import Trained, Whole
+from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.tasks.card import Task
 
 
@@ -74,7 +73,7 @@ def run(context: Context, card: Task) -> Spent:
     if work.reduced:
         if layers[0] != num_layers(encoder):
             pick_layers(encoder, range(1, layers[0] + 1))
-        source = Trained(Path(context.encoder), Whole(encoder, None).eval(), None, tokenizer)
+        source = LoadedModel(InferenceModel(encoder, None).eval(), None, tokenizer)
         engine = planned_engine(source, context, work, limits)
     embedding = Embedding(layers, how.pooling, context.scratch, context.checkpoint_seconds)
     vectors = embed(encoder, encoded, tokenizer.pad_token_id, embedding, context.progress, engine)

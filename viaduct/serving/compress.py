@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from viaduct.errors import UsageError
@@ -23,7 +22,7 @@ from viaduct.models.encoder import (
 from viaduct.models.numerics import prepare
 from viaduct.rows import Sentence
 from viaduct.runs.stage import CompressWork, Context, Spent
-from viaduct.serving.trained import Trained, Whole
+from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.serving.trimming import renumber, trimmed
 from viaduct.tasks.registry import task
 
@@ -35,7 +34,7 @@ def run(context: Context) -> Spent:
     prepare("cpu", context.threads)
     encoder = load_encoder(context.encoder, context.revision)
     tokenizer = load_tokenizer(context.encoder, context.revision)
-    source = Trained(Path(context.encoder), Whole(encoder, None).eval(), None, tokenizer)
+    source = LoadedModel(InferenceModel(encoder, None).eval(), None, tokenizer)
     about: dict[str, Any] = {"layers_before": num_layers(encoder), "vocabulary": None}
     if work.layers is not None:
         pick_layers(encoder, range(1, work.layers + 1))
@@ -61,7 +60,7 @@ def _texts(context: Context, work: CompressWork) -> dict[str, Sequence[str]]:
     return found
 
 
-def _set_special(source: Trained) -> None:
+def _set_special(source: LoadedModel) -> None:
     """Nothing; the encoder's configuration names the special tokens by their new ids.
 
     Raises UsageError where a new padding id would move the positions: RoBERTa's kin number them from it.

@@ -47,9 +47,9 @@ from viaduct.training.text import draw, join, packed
 from viaduct.training.train import write_log
 
 
-class Pupil(nn.Module):
-    """What is trained: the student, and its masked-LM head where the teacher has one. `trimmed` maps token ids when the
-    student holds a part of its vocabulary."""
+class Student(nn.Module):
+    """What is trained: the smaller encoder, and its masked-LM head where the teacher has one. `trimmed` maps token ids
+    when the encoder holds a part of its vocabulary."""
 
     def __init__(self, encoder: nn.Module, head: MaskedLanguageHead | None, trimmed: Trimmed | None) -> None:
         super().__init__()
@@ -87,8 +87,8 @@ class Distillation:
         self.pad_id = self.tokenizer.pad_token_id
         self.teacher = load_encoder(context.encoder, context.revision).eval().requires_grad_(False)
         self.layers = matched(self.distil.layers, num_layers(self.teacher))
-        student = copy.deepcopy(self.teacher)
-        pick_layers(student, self.layers)
+        encoder = copy.deepcopy(self.teacher)
+        pick_layers(encoder, self.layers)
         context.progress(0, 1, "reading and tokenising")
         self.encoded, self.held = self._text()
         self.order = Order.of(self.encoded, self.distil.training.batch_tokens, derived_seed("distil", work.seed))
@@ -97,8 +97,8 @@ class Distillation:
         trimmed = None
         if self.head is None:  # nothing then looks at words that the text does not have
             ids = [self.encoded.ids, *(one.ids for one in self.held.values())]
-            trimmed = trim(student, used_ids(ids, self.tokenizer.all_special_ids))
-        self.pupil = Pupil(student, copy.deepcopy(self.head), trimmed).requires_grad_(True).to(self.device)
+            trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
+        self.student = Student(encoder, copy.deepcopy(self.head), trimmed).requires_grad_(True).to(self.device)
         self.teacher.to(self.device)
 
     def _text(self) -> tuple[Encoded, Mapping[str, Encoded]]:
@@ -130,12 +130,12 @@ class Distillation:
 
     def loss(self, _module: nn.Module, batch: Batch) -> torch.Tensor:
         """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
-        if self.head is None or self.pupil.head is None:
+        if self.head is None or self.student.head is None:
             return self.distil.hidden * self._distances(batch)[0]
         masked, chosen_BL = self.masking.of_batch(batch)
         apart, own_BLD, its_BLD = self._distances(masked)
-        own, its = self.pupil.head, self.head
-        own_VD, its_VD = (_words(encoder) for encoder in (self.pupil.encoder, self.teacher))
+        own, its = self.student.head, self.head
+        own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
         temperature = self.distil.temperature
         guesses = divergence(
             (lambda states_MD: own.logits(states_MD, own_VD), own_BLD[chosen_BL]),
@@ -149,13 +149,13 @@ class Distillation:
         """(the distance of the states, the student's and the teacher's last ones)."""
         with torch.no_grad():
             its = encode_layers(self.teacher, batch, self.layers)
-        own = self.pupil.states(batch)
+        own = self.student.states(batch)
         return distance(own, its, inside(batch)), own[-1], its[-1]
 
     @torch.inference_mode()
     def distances(self) -> dict[str, float]:
         """Language -> distance of the states on text that is not learned from."""
-        self.pupil.eval()
+        self.student.eval()
         found = {}
         for code, encoded in self.held.items():
             batch = collate(encoded, np.arange(len(encoded)), self.pad_id).to(self.device)
@@ -168,7 +168,7 @@ class Distillation:
         before = self.distances()
         state = fit(
             Job(
-                model=self.pupil,
+                model=self.student,
                 steps=count_steps(self.order, training),
                 batch_at=self.batch_at,
                 loss=self.loss,
@@ -184,7 +184,7 @@ class Distillation:
         after = self.distances()
         self._save(state, before, after)
         sums = (state.tokens, state.squares)
-        flops = 3 * forward_flops(self.pupil.encoder, *sums) + forward_flops(self.teacher, *sums)
+        flops = 3 * forward_flops(self.student.encoder, *sums) + forward_flops(self.teacher, *sums)
         if self.head is not None:
             words = len(self.tokenizer) * width(self.teacher)
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
@@ -192,12 +192,12 @@ class Distillation:
 
     def _save(self, state: State, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory
-        self.pupil.cpu()
-        if self.pupil.trimmed is not None:
-            restore(self.pupil.encoder, self.pupil.trimmed)
-        save_encoder(self.pupil.encoder, self.tokenizer, directory / "encoder")
-        if self.pupil.head is not None:
-            save_language_head(self.pupil.head, directory)
+        self.student.cpu()
+        if self.student.trimmed is not None:
+            restore(self.student.encoder, self.student.trimmed)
+        save_encoder(self.student.encoder, self.tokenizer, directory / "encoder")
+        if self.student.head is not None:
+            save_language_head(self.student.head, directory)
         held_out = {"before": before, "after": after}
         facts = {"teacher_layers": self.layers, "masked_language_head": self.head_origin, "held_out": held_out}
         write_log(directory, state, sequences=len(self.encoded), **facts)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from viaduct import __version__
 from viaduct.encode.batch import Batch
@@ -22,24 +24,15 @@ from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import UsageError, unknown
 from viaduct.inference.predict import predict_all
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
-from viaduct.serving import model_card
-from viaduct.serving.convert import input_names, output_name, write_model
-from viaduct.serving.engines import FILES, PACKAGES, Engine, TorchEngine, open_engine, require
-from viaduct.serving.origin import Origin, origin
-from viaduct.serving.trained import Trained, open_trained
-from viaduct.serving.trial import (
-    TRIAL_ROWS,
-    Trial,
-    batches,
-    card_rows,
-    encoded_rows,
-    made_up,
-    text_card_rows,
-    text_rows,
-)
-from viaduct.serving.trimming import Part, Texts, gather, renumber, trimmed
+from viaduct.serving.convert import is_calibrated, write_model
+from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require
+from viaduct.serving.history import History, history
+from viaduct.serving.model import LoadedModel, open_model
+from viaduct.serving.samples import SAMPLE_ROWS, Sample, batches, card_sample, made_up, text_card_sample, text_sample
+from viaduct.serving.trimming import Texts, gather, renumber, trimmed
 
 LONGEST = 512
+"""Tokens of an input at most that the model card's script gives to the model."""
 UNKNOWN_LIMITS = Limits(128)
 """How rows are cut where the training did not say."""
 MADE_LENGTHS = (5, 9, 16, 30, 60)
@@ -47,7 +40,7 @@ MADE_LENGTHS = (5, 9, 16, 30, 60)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExportSettings:
     """What to make of a model."""
 
     engine: str
@@ -82,132 +75,129 @@ class Comparison:
 
 
 def export(
-    folder: Path, directory: Path, wanted: Wanted, data: Path | None = None, trial: Trial | None = None
+    folder: Path,
+    directory: Path,
+    settings: ExportSettings,
+    data: Path | None = None,
+    sample: Sample | None = None,
 ) -> dict[str, Any]:
     """Write the exported model into a new directory; what was made, as plain values (also in its `export.json`).
 
-    `data` is where text and rows are looked for: to trim, to calibrate int8, to compare; `trial`: rows for the last two
-    that need not be looked for. Raises UsageError for what cannot be done as asked, and leaves nothing behind then.
+    `data` is where text and rows are looked for: to trim, to calibrate int8, to compare; `sample`: rows for the last
+    two that need not be looked for. Raises UsageError for what cannot be done as asked, and leaves nothing behind then.
     """
-    if wanted.engine not in FILES:
-        raise unknown("engine to export for", wanted.engine, FILES)
-    require(wanted.engine, wanted.precision)
+    if settings.engine not in FILES:
+        raise unknown("engine to export for", settings.engine, FILES)
+    require(settings.engine, settings.precision)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
-    source = open_trained(folder)
-    known = origin(folder)
-    texts = gather(wanted.languages, wanted.text, data)
+    source, known = open_model(folder), history(folder)
+    texts = gather(settings.languages, settings.text, data)
     layers_before = num_layers(source.model.encoder)
-    if wanted.layers is not None:
-        pick_layers(source.model.encoder, range(1, wanted.layers + 1))
-    source, part = trimmed(source, texts) if texts else (source, None)
-    trials = _trials(source, known, texts, data) if trial is None else [trial]
+    if settings.layers is not None:
+        pick_layers(source.model.encoder, range(1, settings.layers + 1))
+    source, kept = trimmed(source, texts) if texts else (source, None)
+    limits = source.model.within(known.limits or UNKNOWN_LIMITS)
+    samples = _samples(source, known, texts, data) if sample is None else [sample]
+    encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
+    with _new_folder(directory) as unfinished:
+        calibrated = _write_files(source, settings, unfinished, encoded)
+        compared = _compared(source, settings, unfinished, known.task, encoded)
+        about = {
+            "engine": settings.engine,
+            "precision": settings.precision,
+            "inputs": list(source.inputs),
+            "output": source.output,
+            "head": None if source.spec is None else {"kind": source.spec.kind, "labels": list(source.spec.labels)},
+            "pad_id": source.tokenizer.pad_token_id,
+            "task": known.task,
+            **asdict(limits),
+            "source": known.name,
+            "layers": num_layers(source.model.encoder),
+            "layers_before": layers_before,
+            "vocabulary": None if kept is None else asdict(kept),
+            "comparison": asdict(compared),
+            "num_bytes": sum(path.stat().st_size for path in unfinished.iterdir()),
+            "viaduct": __version__,
+        }
+        text = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
+        (unfinished / "export.json").write_text(text, encoding="utf-8")
+        card = _model_card(source, known, about, compared.words(), _precision(settings, calibrated))
+        (unfinished / "README.md").write_text(card, encoding="utf-8")
+    return about
+
+
+@contextmanager
+def _new_folder(directory: Path) -> Iterator[Path]:
+    """A folder that becomes this one in the end, and is gone if anything fails."""
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        calibrated = _convert(source, wanted, unfinished, known, trials)
-        about = _about(source, wanted, known)
-        _write_json(unfinished / "export.json", about)
-        compared = _compare(source, wanted, unfinished, known, trials)
-        about |= {
-            "layers_before": layers_before,
-            "vocabulary": None if part is None else asdict(part),
-            "comparison": asdict(compared),
-            "num_bytes": sum(path.stat().st_size for path in unfinished.iterdir()),
-        }
-        _write_json(unfinished / "export.json", about)
-        _write_card(unfinished / "README.md", source, known, part, about, calibrated, compared)
-        directory.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
         unfinished.replace(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return about
 
 
-def _trials(source: Trained, known: Origin, texts: Texts, data: Path | None) -> list[Trial]:
+def _samples(source: LoadedModel, known: History, texts: Texts, data: Path | None) -> list[Sample]:
     """Rows of the task that the head was trained on, and lines of the texts, or of any text card there is."""
-    of_task = card_rows(known.task, data, ("dev", "train"), TRIAL_ROWS) if source.spec is not None else None
-    of_text = text_rows(texts, TRIAL_ROWS)
-    found = [trial for trial in (of_task, of_text) if trial is not None]
-    anything = [] if found else [text_card_rows(data, TRIAL_ROWS)]
-    return found + [trial for trial in anything if trial is not None]
+    of_task = card_sample(known.task, data, ("dev", "train"), SAMPLE_ROWS) if source.spec is not None else None
+    found = [of_task, text_sample(texts, SAMPLE_ROWS)]
+    if found == [None, None]:
+        found = [text_card_sample(data, SAMPLE_ROWS)]
+    return [one for one in found if one is not None]
 
 
-def _limits(source: Trained, known: Origin) -> Limits:
-    limits = known.limits or UNKNOWN_LIMITS
-    return Limits(min(limits.max_length, longest_input(source.model.encoder)), limits.stride)
-
-
-def _encoded(source: Trained, known: Origin, trial: Trial) -> Encoded:
-    return encoded_rows(trial, source.tokenizer, _limits(source, known))
-
-
-def _convert(source: Trained, wanted: Wanted, folder: Path, known: Origin, trials: Sequence[Trial]) -> str:
-    """Write model and tokenizer; what int8 was calibrated on, in words ("" where it was not)."""
-    calibration: list[Batch] | None = None
-    if (wanted.engine, wanted.precision) == ("openvino", "int8"):
-        calibration = [
-            batch
-            for trial in trials
-            for batch in batches(_encoded(source, known, trial), source.tokenizer.pad_token_id)
-        ]
+def _write_files(
+    source: LoadedModel, settings: ExportSettings, folder: Path, encoded: Sequence[tuple[Sample, Encoded]]
+) -> str:
+    """Write model, configuration and tokenizer; what int8 was calibrated on, in words ("" where it was not)."""
+    calibration: list[Batch] = []
+    if is_calibrated(settings.engine, settings.precision):
+        calibration = [batch for _, one in encoded for batch in batches(one, source.tokenizer.pad_token_id)]
         if not calibration:
             raise UsageError(
                 "OpenVINO's int8 is calibrated on real text, and there is none",
                 fix="name a data folder with --data, or files with --text, or use --engine onnx",
             )
-    write_model(source, wanted.engine, wanted.precision, folder, calibration)
-    _config(source).save_pretrained(folder)
-    forget_truncation(source.tokenizer)
-    source.tokenizer.save_pretrained(folder)
-    if calibration is None:
-        return ""
-    return "; ".join(f"{len(trial.rows):,} rows of {trial.name}" for trial in trials)
-
-
-def _config(source: Trained) -> Any:
-    """The encoder's configuration with the labels, and the special tokens' ids as they are now."""
+    write_model(source, settings.engine, settings.precision, folder, calibration)
     config = copy.deepcopy(source.config)
     renumber(config, source.tokenizer)
     if source.spec is not None and source.spec.labels:
         config.id2label = dict(enumerate(source.spec.labels))
         config.label2id = {label: number for number, label in enumerate(source.spec.labels)}
-    return config
+    config.save_pretrained(folder)
+    forget_truncation(source.tokenizer)
+    source.tokenizer.save_pretrained(folder)
+    return "; ".join(f"{len(sample.rows):,} rows of {sample.name}" for sample, _ in encoded) if calibration else ""
 
 
-def _about(source: Trained, wanted: Wanted, known: Origin) -> dict[str, Any]:
-    return {
-        "engine": wanted.engine,
-        "precision": wanted.precision,
-        "inputs": list(input_names(source)),
-        "output": output_name(source.model),
-        "head": None if source.spec is None else {"kind": source.spec.kind, "labels": list(source.spec.labels)},
-        "pad_id": source.tokenizer.pad_token_id,
-        "task": known.task,
-        **asdict(_limits(source, known)),
-        "source": known.name,
-        "layers": num_layers(source.model.encoder),
-        "viaduct": __version__,
-    }
-
-
-def _compare(source: Trained, wanted: Wanted, folder: Path, known: Origin, trials: Sequence[Trial]) -> Comparison:
-    torch_engine = TorchEngine(source, "fp32", wanted.threads)
-    exported = open_engine(folder, wanted.engine, wanted.precision, wanted.threads)
+def _compared(
+    source: LoadedModel,
+    settings: ExportSettings,
+    folder: Path,
+    task: str | None,
+    encoded: Sequence[tuple[Sample, Encoded]],
+) -> Comparison:
+    whole = TorchEngine(source, "fp32", settings.threads)
+    exported = ExportedEngine(folder, settings.engine, settings.precision, source, settings.threads)
     pad_id = source.tokenizer.pad_token_id
-    lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
-    encoded = [_encoded(source, known, trial) for trial in trials] or [made_up(source.tokenizer, lengths)]
-    names = [trial.name for trial in trials] or [f"{len(lengths)} made-up sequences"]
-    largest = max(_difference(torch_engine, exported, batch) for part in encoded for batch in batches(part, pad_id))
+    names, parts = [sample.name for sample, _ in encoded], [one for _, one in encoded]
+    if not parts:
+        lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
+        names, parts = [f"{len(lengths)} made-up sequences"], [made_up(source.tokenizer, lengths)]
+    largest = max(_difference(whole, exported, batch) for part in parts for batch in batches(part, pad_id))
     agreement, count = None, 0
-    if trials and source.spec is not None and trials[0].task == known.task:
-        pair = [
-            [one.prediction for one in predict_all(engine, source.spec, trials[0].rows, encoded[0], pad_id, _silent)]
-            for engine in (torch_engine, exported)
-        ]
-        count = len(trials[0].rows)
-        agreement = sum(one == other for one, other in zip(*pair, strict=True)) / count
+    card = encoded[0][0].card if encoded else None
+    if card is not None and card.name == task and source.spec is not None:
+        rows = encoded[0][0].rows
+        one, other = (
+            [found.prediction for found in predict_all(engine, source.spec, rows, parts[0], pad_id, _no_progress)]
+            for engine in (whole, exported)
+        )
+        count = len(rows)
+        agreement = sum(mine == its for mine, its in zip(one, other, strict=True)) / count
     return Comparison("; ".join(names), largest, agreement, count)
 
 
@@ -219,55 +209,43 @@ def _difference(one: Engine, other: Engine, batch: Batch) -> float:
     return float(gap.max())
 
 
-def _silent(_done: float, _total: float, _note: str) -> None:
-    """No progress bar."""
+def _no_progress(_done: float, _total: float, _note: str) -> None:
+    """No bar."""
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def _write_card(
-    path: Path,
-    source: Trained,
-    known: Origin,
-    part: Part | None,
-    about: dict[str, Any],
-    calibrated: str,
-    compared: Comparison,
-) -> None:
-    spec = source.spec
-    model_card.write(
-        path,
-        about["engine"],
-        None if spec is None else spec.kind,
-        {
-            **{name: about[name] for name in ("inputs", "output", "precision", "viaduct", "layers", "layers_before")},
-            "name": known.name,
-            "steps": known.steps,
-            "scores": known.scores,
-            "labels": () if spec is None else spec.labels,
-            "package": PACKAGES[about["engine"]],
-            "architecture": source.config.model_type,
-            "width": width(source.model.encoder),
-            "precision_words": _precision(about["engine"], about["precision"], calibrated),
-            "pieces": len(source.tokenizer),
-            "part": part,
-            "unknown": source.tokenizer.unk_token,
-            "longest": min(LONGEST, longest_input(source.model.encoder)),
-            "pad_id": source.tokenizer.pad_token_id,
-            "pad_token": source.tokenizer.pad_token,
-            "num_bytes": about["num_bytes"],
-            "compared": compared.words(),
-        },
-    )
-
-
-def _precision(engine: str, precision: str, calibrated: str) -> str:
-    if precision == "fp32":
+def _precision(settings: ExportSettings, calibrated: str) -> str:
+    """In words."""
+    if settings.precision == "fp32":
         return "float32"
-    if precision == "bf16":
+    if settings.precision == "bf16":
         return "stored in float32, calculated in bfloat16"
-    if engine == "onnx":
+    if settings.engine == "onnx":
         return "int8 weights and token embedding; inputs of products are quantised as they come (dynamic)"
     return f"int8, static; ranges measured on {calibrated}"
+
+
+def _model_card(source: LoadedModel, known: History, about: dict[str, Any], compared: str, precision_words: str) -> str:
+    """README.md: what the model is, where it comes from, what was measured, and a script that runs it without Viaduct;
+    what is not known is said to be not known."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # noqa: S701  Markdown, read as text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("model_card.md.j2").render(
+        about=about,
+        history=known,
+        kind=None if source.spec is None else source.spec.kind,
+        labels=() if source.spec is None else source.spec.labels,
+        tokenizer=source.tokenizer,
+        pieces=len(source.tokenizer),
+        config=source.config,
+        width=width(source.model.encoder),
+        longest=min(LONGEST, longest_input(source.model.encoder)),
+        package=PACKAGES[about["engine"]],
+        precision_words=precision_words,
+        compared=compared,
+    )

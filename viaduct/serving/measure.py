@@ -1,6 +1,6 @@
 """The Measure stage: what every arm's model costs at inference, each against the first arm's.
 
-Each model gets its profile from a fresh process; then each is compared with the first one in paired rounds. All of it
+Each model gets its profile in a fresh process; then each is compared with the first one in paired rounds. All of it
 is on the CPU, whatever trained the models. Timings are no function of the inputs: made anew, the numbers are others.
 """
 
@@ -17,17 +17,17 @@ from typing import Any
 from safetensors import safe_open
 
 from viaduct.encode.tokens import Limits
+from viaduct.errors import DataError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.results.store import canonical
 from viaduct.runs.stage import Context, MeasureWork, Runner, Spent
-from viaduct.serving import rounds
-from viaduct.serving.cost import skeleton
-from viaduct.serving.profile import Subject, asked, described, runnable, within
+from viaduct.serving.model import encoder_folder, skeleton
+from viaduct.serving.profile import Subject, runnable
 from viaduct.serving.records import ArmInference, MeasuredArms
-from viaduct.serving.trained import encoder_folder
-from viaduct.serving.trial import Trial, spread
+from viaduct.serving.samples import Sample, row_sample, workload_of
+from viaduct.serving.timing import PASSES, PairedRounds
 from viaduct.serving.worker import results
-from viaduct.serving.workload import of_rows
+from viaduct.tasks.registry import task
 
 
 def run(context: Context) -> Spent:
@@ -36,23 +36,20 @@ def run(context: Context) -> Spent:
     assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
     load_average = os.getloadavg()[0]
     settings = work.settings
-    trial = _trial(context, work)
+    sample = _sample(context, work)
+    notes = [f"profile of {one.arm}" for one in work.arms]
+    notes += [f"{one.arm} against {work.arms[0].arm}" for one in work.arms]
+    found: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        subjects = [_subject(one, context, trial, stack) for one in work.arms]
-        requests = [
-            asked(subject, scratch / f"{number}.npz", settings.threads) for number, subject in enumerate(subjects)
-        ]
-        pairs = [rounds.Pair(requests[0], one, settings.rounds, settings.round_rows) for one in requests]
-        notes = [f"profile of {one.arm}" for one in work.arms]
-        notes += [f"{one.arm} against {work.arms[0].arm}" for one in work.arms]
-        found: list[dict[str, Any]] = []
+        subjects = [_subject(one, context, sample, stack) for one in work.arms]
+        timed = [one.timed(scratch / f"{number}.npz", settings.threads) for number, one in enumerate(subjects)]
+        pairs = [PairedRounds(timed[0], one, settings.rounds, settings.round_rows) for one in timed]
         context.progress(0, len(notes), notes[0])
-        for one in results([*requests, *pairs], settings.threads):
+        for one in results([*timed, *pairs], settings.threads):
             found.append(one)
             context.progress(len(found), len(notes), (*notes, "")[len(found)])
-        profiles = [described(*parts) for parts in zip(subjects, requests, found[: len(subjects)], strict=True)]
-    ratios = found[len(subjects) :]
+        profiles = [subject.profile(one, settings.threads) for subject, one in zip(subjects, found, strict=False)]
     measured = MeasuredArms(
         task=work.task,
         seed=work.seed,
@@ -69,33 +66,33 @@ def run(context: Context) -> Spent:
                 seconds=tuple(ratio["seconds"]),
                 against=tuple(ratio["against"]),
             )
-            for one, profile, ratio in zip(work.arms, profiles, ratios, strict=True)
+            for one, profile, ratio in zip(work.arms, profiles, found[len(subjects) :], strict=True)
         ),
     )
     (context.directory / "inference.json").write_text(canonical(measured.model_dump(mode="json")), encoding="utf-8")
     return _spent(measured)
 
 
-def _trial(context: Context, work: MeasureWork) -> Trial:
+def _sample(context: Context, work: MeasureWork) -> Sample:
     """The rows that are measured on, spread over languages."""
-    found = [context.load(work.task, work.split, code) for code in work.languages]
-    there = [one for one in found if one.rows]
-    rows = [row for one in there for row in spread(one.rows, work.settings.rows, there)]
-    where = work.languages[0] if len(there) == 1 else f"{len(there)} languages"
-    name = there[0].substitution or f"{work.task} {work.split}"
-    return Trial(f"{name}, {where}", work.task, tuple(rows[: work.settings.rows]))
+    found = {code: context.load(work.task, work.split, code) for code in work.languages}
+    substitution = next((one.substitution for one in found.values() if one.rows), None)
+    name = substitution or f"{work.task} {work.split}"
+    sample = row_sample(name, task(work.task), {code: one.rows for code, one in found.items()}, work.settings.rows)
+    if sample is None:
+        raise DataError(f"{name} has no rows to measure on", fix="check --data")
+    return sample
 
 
-def _subject(one: Runner, context: Context, trial: Trial, stack: contextlib.ExitStack) -> Subject:
+def _subject(one: Runner, context: Context, sample: Sample, stack: contextlib.ExitStack) -> Subject:
     """The arm's model, ready for its engine until the stack is closed."""
     work = context.work
     assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
     folder = context.inputs[one.arm]
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
-    limits = within(Limits(work.max_length, work.stride), skeleton(folder))
-    place = stack.enter_context(runnable(folder, one.engine, one.precision, None, trial))
-    examples = of_rows(tokenizer, trial, limits)
-    return Subject(one.arm, place, one.engine, one.precision, tokenizer.pad_token_id, examples)
+    limits = skeleton(folder).within(Limits(work.max_length, work.stride))
+    place = stack.enter_context(runnable(folder, one.engine, one.precision, sample=sample))
+    return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits))
 
 
 def weights_digest(folder: Path) -> str:
@@ -113,7 +110,7 @@ def _spent(found: MeasuredArms) -> Spent:
     examples = 0
     for one in found.arms:
         samples, cost = one.profile["samples"], one.profile["cost"]
-        in_rounds = 2 * rounds.PASSES * len(one.seconds) * found.round_rows
+        in_rounds = 2 * PASSES * len(one.seconds) * found.round_rows
         batched = sum(batches["examples"] for batches in samples["throughput"])
         timed = len(samples["latency_ms"]) + batched + in_rounds
         examples += timed

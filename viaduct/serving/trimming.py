@@ -18,7 +18,7 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
 from viaduct.models.pieces import keep_pieces
 from viaduct.models.vocabulary import trim
-from viaduct.serving.trained import Trained
+from viaduct.serving.model import LoadedModel
 from viaduct.tasks.card import read_by_name
 from viaduct.tasks.formats import text_lines
 
@@ -30,7 +30,7 @@ Texts = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Part:
+class KeptVocabulary:
     """Which pieces were kept, and why."""
 
     pieces: int
@@ -64,32 +64,32 @@ def gather(languages: Sequence[str], files: Sequence[Path], data: Path | None) -
     return texts
 
 
-def trimmed(trained: Trained, texts: Texts) -> tuple[Trained, Part]:
+def trimmed(source: LoadedModel, texts: Texts) -> tuple[LoadedModel, KeptVocabulary]:
     """The model with the pieces that these texts use (changed in place), and what was kept.
 
     Its outputs are the same for every text whose pieces were kept; that all of the given texts become the same tokens
     is checked here. Raises UsageError for a tokenizer that cannot be trimmed exactly.
     """
-    tokenizer = trained.tokenizer
+    tokenizer = source.tokenizer
     seen = {name: _seen(lines, tokenizer) for name, lines in texts.items()}
     used_V = np.any([counts_2V.any(axis=0) for counts_2V in seen.values()], axis=0)
     kept = keep_pieces(tokenizer, np.flatnonzero(used_V))
     for name, lines in texts.items():
         _check(name, lines, tokenizer, kept.tokenizer, kept.ids_K)
-    encoder = trained.model.encoder
+    encoder = source.model.encoder
     trim(encoder, kept.ids_K)
     encoder.config.vocab_size = len(kept.ids_K)  # type: ignore[union-attr]
-    part = Part(
+    part = KeptVocabulary(
         pieces=len(kept.ids_K),
         of=len(tokenizer),
         lines={name: len(lines) for name, lines in texts.items()},
         coverage=_coverage(seen),
     )
-    return replace(trained, tokenizer=kept.tokenizer), part
+    return replace(source, tokenizer=kept.tokenizer), part
 
 
 def renumber(config: Any, tokenizer: Any) -> None:
-    """Nothing; the configuration's special tokens get the ids that they have in the tokenizer."""
+    """Give the configuration's special tokens the ids that they have in the tokenizer."""
     for role in ("pad", "bos", "eos", "cls", "sep", "mask"):
         name = f"{role}_token_id"
         if getattr(config, name, None) is not None and getattr(tokenizer, name, None) is not None:
@@ -115,7 +115,7 @@ def _coverage(seen: Mapping[str, Array]) -> dict[str, float | None]:
 
 
 def _check(name: str, lines: Sequence[str], whole: Any, part: Any, ids_K: Array) -> None:
-    """Nothing. The promise itself, on every line: the same tokens."""
+    """Raise ValueError for a line that the trimmed tokenizer does not cut into the same tokens."""
     for at in range(0, len(lines), CHUNK):
         chunk = list(lines[at : at + CHUNK])
         expected, found = whole(chunk, verbose=False)["input_ids"], part(chunk, verbose=False)["input_ids"]

@@ -14,7 +14,7 @@ import warnings
 import torch
 from torch import nn
 
-from viaduct.serving.trained import Whole
+from viaduct.serving.model import InferenceModel
 
 HIGHEST = 127
 ROWS_AT_ONCE = 16384
@@ -25,6 +25,9 @@ NO_ZERO = 1e-30
 class RowQuantised(nn.Module):
     """An embedding in int8, one scale per row: a quarter of the memory, each number off by 0.4 % of the row's largest
     at most."""
+
+    scale_V1: torch.Tensor
+    rows_VD: torch.Tensor
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
@@ -37,22 +40,19 @@ class RowQuantised(nn.Module):
             self.scale_V1[at : at + ROWS_AT_ONCE] = scale_V1
             self.rows_VD[at : at + ROWS_AT_ONCE] = torch.round(part_VD / scale_V1).to(torch.int8)
 
-    scale_V1: torch.Tensor
-    rows_VD: torch.Tensor
-
     def forward(self, ids_BL: torch.Tensor) -> torch.Tensor:
         """(B, L) -> (B, L, D) float32."""
         return self.rows_VD[ids_BL].to(self.scale_V1.dtype) * self.scale_V1[ids_BL]
 
 
-def with_int8_embedding(model: Whole) -> Whole:
+def with_int8_embedding(model: InferenceModel) -> InferenceModel:
     """A copy of the model whose token embedding is in int8; everything else is shared with it."""
     encoder = _copied(model.encoder)
     encoder.set_input_embeddings(RowQuantised(encoder.get_input_embeddings()))  # type: ignore[operator]
-    return Whole(encoder, model.head).eval()
+    return InferenceModel(encoder, model.head).eval()
 
 
-def in_int8(model: Whole) -> nn.Module:
+def in_int8(model: InferenceModel) -> nn.Module:
     """A copy of the model with int8 embedding and linear layers. Callable like the model itself."""
     reduced = with_int8_embedding(model)
     reduced.head = _copied(model.head) if model.head is not None else None
@@ -66,7 +66,7 @@ def in_int8(model: Whole) -> nn.Module:
     return quantised.eval()
 
 
-def in_bfloat16(model: Whole) -> nn.Module:
+def in_bfloat16(model: InferenceModel) -> nn.Module:
     """A copy of the model in bfloat16. Callable like the model itself; what it gives is bfloat16."""
     return copy.deepcopy(model).to(torch.bfloat16).eval()
 

@@ -76,17 +76,17 @@ def test_the_students_layers_are_spaced_evenly_and_end_with_the_last() -> None:
 
 def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer: Any) -> None:
     stage = distil.Distillation(make("a", hidden=0.7, logits=0.4, temperature=3.0))
-    stage.pupil.eval()
+    stage.student.eval()
     with torch.no_grad():
-        for parameter in stage.pupil.parameters():
+        for parameter in stage.student.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     batch = stage.batch_at(0)
     torch.manual_seed(3)
-    found = float(stage.loss(stage.pupil, batch).detach())
+    found = float(stage.loss(stage.student, batch).detach())
     torch.manual_seed(3)
     masked, chosen_BL = stage.masking.of_batch(batch)
     mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
-    save_encoder(stage.pupil.encoder, tiny_tokenizer, tmp_path / "student")
+    save_encoder(stage.student.encoder, tiny_tokenizer, tmp_path / "student")
     own = states(tmp_path / "student", masked.ids_BL, mask_BL)
     its = states(tmp_path / "with" / "encoder", masked.ids_BL, mask_BL)
     apart, guesses = [], []
@@ -95,11 +95,11 @@ def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer
             one, other = own[layer][row, column], its[teacher_layer][row, column]
             apart.append(float(((one / one.norm() - other / other.norm()) ** 2).sum()))
     bias = load_file(tmp_path / "with" / FILE)["bias"]
-    own_words = stage.pupil.encoder.get_input_embeddings().weight.detach()
+    own_words = stage.student.encoder.get_input_embeddings().weight.detach()
     its_words = weights(tmp_path / "with" / "encoder")["embeddings.word_embeddings.weight"]
     for row, column in chosen_BL.nonzero().tolist():
         p = torch.softmax((its[-1][row, column] @ its_words.T + bias) / 3.0, 0)
-        q = torch.softmax((own[-1][row, column] @ own_words.T + stage.pupil.head.bias.detach()) / 3.0, 0)
+        q = torch.softmax((own[-1][row, column] @ own_words.T + stage.student.head.bias.detach()) / 3.0, 0)
         guesses.append(float((p * (p / q).log()).sum()))
     expected = 0.7 * sum(apart) / len(apart) + 0.4 * 9.0 * sum(guesses) / len(guesses)
     assert min(apart) > 0 and min(guesses) > 0
@@ -149,7 +149,7 @@ def test_a_student_of_all_layers_that_does_not_move_is_its_teacher(make: Make, t
 def test_without_a_head_the_guesses_are_left_out_and_that_is_said(make: Make, tmp_path: Path) -> None:
     context = make("a", teacher="without")
     stage = distil.Distillation(context)
-    assert stage.pupil.trimmed is not None
+    assert stage.student.trimmed is not None
     stage.run()
     log = json.loads((context.directory / "training.json").read_text())
     assert log["masked_language_head"] == "left out: the encoder has no masked-LM head"
@@ -158,7 +158,7 @@ def test_without_a_head_the_guesses_are_left_out_and_that_is_said(make: Make, tm
     before, after = weights(tmp_path / "without" / "encoder")[name], weights(context.directory / "encoder")[name]
     moved = (before != after).any(1)
     assert before.shape == after.shape and moved.any()
-    assert set(moved.nonzero().flatten().tolist()) <= set(stage.pupil.trimmed.kept_K.tolist())
+    assert set(moved.nonzero().flatten().tolist()) <= set(stage.student.trimmed.kept_K.tolist())
 
 
 @pytest.mark.parametrize("settings", [{}, {"teacher": "without"}], ids=["head", "none"])

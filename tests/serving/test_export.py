@@ -24,9 +24,9 @@ from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.rows import Pair
 from viaduct.serving import trimming
 from viaduct.serving.engines import open_engine
-from viaduct.serving.export import Wanted, export
-from viaduct.serving.trained import open_trained
-from viaduct.serving.trial import batches, spread
+from viaduct.serving.export import ExportSettings, export
+from viaduct.serving.model import open_model
+from viaduct.serving.samples import batches, spread
 from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 
@@ -84,9 +84,9 @@ def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(
     kind: str | None, engine: str, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     source = with_head(kind, tiny_encoder, tmp_path / "stage")
-    export(source, tmp_path / "made", Wanted(engine))
+    export(source, tmp_path / "made", ExportSettings(engine))
     found, printed = run_card(tmp_path / "made", OUTPUTS[kind])
-    trained = open_trained(source)
+    trained = open_model(source)
     inputs = trained.tokenizer(EXAMPLES[kind], padding=True, is_split_into_words=kind == "tagged", return_tensors="pt")
     with torch.inference_mode():
         expected = trained.model(inputs["input_ids"], inputs["attention_mask"])
@@ -106,7 +106,7 @@ def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(
 def test_the_card_says_where_the_model_is_from_and_what_it_scored(
     trained_pairs: Path, text_data: Path, tmp_path: Path
 ) -> None:
-    about = export(trained_pairs, tmp_path / "made", Wanted("openvino", "int8"), text_data)
+    about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), text_data)
     card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
     assert "Source: `tiny/none/tiny-pair/seed-1/train`." in card
     assert (
@@ -127,7 +127,7 @@ def test_the_card_says_where_the_model_is_from_and_what_it_scored(
 
 
 def test_what_is_not_known_is_not_made_up(tiny_encoder: Path, tmp_path: Path) -> None:
-    export(tiny_encoder, tmp_path / "made", Wanted("openvino"))
+    export(tiny_encoder, tmp_path / "made", ExportSettings("openvino"))
     card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
     assert "What it was trained on is not known" in card
     assert "## Scores\n\nNot measured.\n" in card
@@ -141,7 +141,7 @@ def test_predictions_are_compared_where_there_are_rows_of_the_task(
     monkeypatch.setitem(registry._BY_NAME, card.name, replace(card, sources=(source,), languages=("en",)))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pairs.txt").write_text("made\n")
-    about = export(trained_pairs, tmp_path / "made", Wanted("openvino", "int8"), tmp_path / "data")
+    about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), tmp_path / "data")
     assert about["comparison"]["agreement"] >= 0.99 and about["comparison"]["count"] == 40
     assert "of 40 predictions are the same" in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
 
@@ -150,7 +150,7 @@ def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
     trained_pairs: Path, text_data: Path, tmp_path: Path
 ) -> None:
     for name, languages in (("whole", ()), ("part", ("en", "de"))):
-        export(trained_pairs, tmp_path / name, Wanted("openvino", languages=languages), text_data)
+        export(trained_pairs, tmp_path / name, ExportSettings("openvino", languages=languages), text_data)
     whole, part = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("whole", "part"))
     assert len(part) < 0.6 * len(whole)
     assert json.loads((tmp_path / "part" / "config.json").read_text())["vocab_size"] == len(part)
@@ -167,11 +167,11 @@ def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
 
 
 def test_coverage_is_of_lines_that_were_held_out(tiny_encoder: Path) -> None:
-    trained = open_trained(tiny_encoder)
+    trained = open_model(tiny_encoder)
     texts = {"same": ["green house"] * 20, "new": ["boat"] * 9 + ["река"] + ["boat"], "short": ["bread"] * 9}
     _, part = trimming.trimmed(trained, texts)
     assert part.coverage["same"] == 1.0
-    ids = len(open_trained(tiny_encoder).tokenizer("река")["input_ids"])
+    ids = len(open_model(tiny_encoder).tokenizer("река")["input_ids"])
     assert part.coverage["new"] == pytest.approx(2 / ids)  # both ends of the sequence, none of the word
     assert part.coverage["short"] is None
     assert part.lines == {"same": 20, "new": 11, "short": 9}
@@ -179,9 +179,9 @@ def test_coverage_is_of_lines_that_were_held_out(tiny_encoder: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    export(tiny_encoder, tmp_path / "made", Wanted(engine, layers=1))
+    export(tiny_encoder, tmp_path / "made", ExportSettings(engine, layers=1))
     found, _ = run_card(tmp_path / "made", "hidden")
-    trained = open_trained(tiny_encoder)
+    trained = open_model(tiny_encoder)
     inputs = trained.tokenizer(EXAMPLES[None], padding=True, return_tensors="pt")
     with torch.inference_mode():
         states = trained.model.encoder(**inputs, output_hidden_states=True).hidden_states
@@ -192,29 +192,31 @@ def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("asked", "words"),
     [
-        (Wanted("openvino", layers=3), "3 layers were asked for: the encoder has 2"),
-        (Wanted("openvino", languages=("de",)), "--languages needs the folder"),
-        (Wanted("openvino", "int8"), "calibrated on real text, and there is none"),
-        (Wanted("torch"), "unknown engine to export for 'torch'"),
+        (ExportSettings("openvino", layers=3), "3 layers were asked for: the encoder has 2"),
+        (ExportSettings("openvino", languages=("de",)), "--languages needs the folder"),
+        (ExportSettings("openvino", "int8"), "calibrated on real text, and there is none"),
+        (ExportSettings("torch"), "unknown engine to export for 'torch'"),
     ],
 )
-def test_what_cannot_be_done_leaves_nothing(wanted: Wanted, words: str, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_done_leaves_nothing(
+    asked: ExportSettings, words: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=words):
-        export(tiny_encoder, tmp_path / "made", wanted)
+        export(tiny_encoder, tmp_path / "made", asked)
     assert not list(tmp_path.iterdir())
 
 
 def test_files_and_folders_that_are_not_there_are_named(tiny_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no-such\.txt: there is no such text file"):
-        export(tiny_encoder, tmp_path / "made", Wanted("openvino", text=(tmp_path / "no-such.txt",)))
+        export(tiny_encoder, tmp_path / "made", ExportSettings("openvino", text=(tmp_path / "no-such.txt",)))
     with pytest.raises(UsageError, match="holds no model"):
-        export(tmp_path, tmp_path / "made", Wanted("openvino"))
+        export(tmp_path, tmp_path / "made", ExportSettings("openvino"))
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "precious").write_text("")
     with pytest.raises(UsageError, match="is there already"):
-        export(tiny_encoder, tmp_path / "made", Wanted("openvino"))
+        export(tiny_encoder, tmp_path / "made", ExportSettings("openvino"))
 
 
 def test_the_command_says_what_it_made_and_what_it_cannot_make(

@@ -21,8 +21,8 @@ from viaduct.models.encoder import save_encoder
 from viaduct.rows import Row
 from viaduct.runs.spec import ENGINES
 from viaduct.serving.engines import Engine, open_engine
-from viaduct.serving.export import Wanted, export
-from viaduct.serving.reduced import RowQuantised
+from viaduct.serving.export import ExportSettings, export
+from viaduct.serving.low_precision import RowQuantised
 
 EVERY = [(engine, precision) for engine, precisions in ENGINES.items() for precision in precisions]
 SPEC = HeadSpec("pair", ("no", "yes"))
@@ -52,7 +52,7 @@ def made(
         place = trained_pairs
         if engine != "torch":
             place = folder / f"{engine}-{precision}"
-            export(trained_pairs, place, Wanted(engine, precision), text_data)
+            export(trained_pairs, place, ExportSettings(engine, precision), text_data)
         found[engine, precision] = open_engine(place, engine, precision, 1)
     return found
 
@@ -102,7 +102,7 @@ def test_architectures_are_exported_whole(architecture: str, engine: str, tiny_t
         architecture, vocab_size=len(words), max_position_embeddings=140, pad_token_id=1, **SHAPES[architecture]
     )
     save_encoder(AutoModel.from_config(config), words, source)
-    export(source, tmp_path / "made", Wanted(engine))
+    export(source, tmp_path / "made", ExportSettings(engine))
     runs = open_engine(tmp_path / "made", engine, "fp32", 1)
     assert runs.spec is None
     whole = open_engine(source, "torch", "fp32", 1)
@@ -117,7 +117,7 @@ def test_an_architecture_that_openvino_cannot_convert_is_named(tiny_tokenizer: A
     config = AutoConfig.for_model("xlm", vocab_size=len(tiny_tokenizer), pad_token_id=1, **SHAPES["xlm"])
     save_encoder(AutoModel.from_config(config), tiny_tokenizer, tmp_path / "xlm")
     with pytest.raises(UsageError, match="openvino cannot convert an encoder of type xlm"):
-        export(tmp_path / "xlm", tmp_path / "made", Wanted("openvino"))
+        export(tmp_path / "xlm", tmp_path / "made", ExportSettings("openvino"))
     assert [path.name for path in tmp_path.iterdir()] == ["xlm"]
 
 
@@ -149,7 +149,7 @@ def test_what_does_not_exist_is_named(engine: str, precision: str, words: str, t
 def test_a_folder_for_another_engine_is_refused(trained_pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"is not an exported model[\s\S]*viaduct export"):
         open_engine(trained_pairs, "onnx", "fp32", 1)
-    export(trained_pairs, tmp_path / "made", Wanted("openvino"))
+    export(trained_pairs, tmp_path / "made", ExportSettings("openvino"))
     with pytest.raises(UsageError, match="exported for openvino in fp32, not for onnx in int8"):
         open_engine(tmp_path / "made", "onnx", "int8", 1)
     with pytest.raises(UsageError, match="which has no weights that torch reads"):
@@ -162,5 +162,5 @@ def test_a_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UsageError, match=rf"needs the package {package}[\s\S]*pip install 'viaduct\[engines\]'"):
-        export(trained_pairs, tmp_path / "made", Wanted(engine))
+        export(trained_pairs, tmp_path / "made", ExportSettings(engine))
     assert not list(tmp_path.iterdir())

@@ -18,12 +18,14 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import forward_flops, load_encoder
-from viaduct.serving import probe, workload
+from viaduct.serving import machine, samples
 from viaduct.serving.conditions import CONDITIONS, comparable
-from viaduct.serving.cost import cost, parameters, skeleton, weight_bytes
-from viaduct.serving.export import Wanted, export
+from viaduct.serving.cost import cost, parameters, weight_bytes
+from viaduct.serving.export import ExportSettings, export
+from viaduct.serving.model import open_model, skeleton
 from viaduct.serving.profile import profile
-from viaduct.serving.trained import open_trained
+from viaduct.serving.samples import workload
+from viaduct.serving.timing import BUDGETS
 from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 
@@ -53,13 +55,13 @@ def found(stage: Path, data: Path) -> dict[str, Any]:
 
 
 def test_the_architectures_numbers_are_those_of_the_model_itself(stage: Path, data: Path) -> None:
-    model, trained = skeleton(stage), open_trained(stage)
+    model, trained = skeleton(stage), open_model(stage)
     assert all(parameter.is_meta for parameter in model.parameters())
     counted = parameters(model)
     assert counted["total"] == sum(parameter.numel() for parameter in trained.model.parameters())
     assert counted["token_embedding"] == 32 * len(trained.tokenizer)
     assert counted["rest"] == counted["total"] - counted["token_embedding"]
-    work = workload.workload(trained.tokenizer, None, Limits(64), data, 24)
+    work = workload(trained.tokenizer, None, Limits(64), data, 24)
     implied = cost(model, work, "fp32", 1e9)
     lengths = {
         code: [len(ids) for ids in trained.tokenizer(tiny.sentences(code))["input_ids"]] for code in ("en", "zh")
@@ -87,7 +89,7 @@ def test_bytes_in_each_precision_by_hand(stage: Path) -> None:
 
 
 def implied_bytes(stage: Path) -> int:
-    return sum(4 * parameter.numel() for parameter in open_trained(stage).model.parameters())
+    return sum(4 * parameter.numel() for parameter in open_model(stage).model.parameters())
 
 
 def test_a_profile_is_plain_and_holds_every_sample(found: dict[str, Any]) -> None:
@@ -98,7 +100,7 @@ def test_a_profile_is_plain_and_holds_every_sample(found: dict[str, Any]) -> Non
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"] <= max(samples)
     fastest = min(sum(one["seconds"]) for one in found["samples"]["throughput"])
     assert found["throughput"]["examples_per_second"] == pytest.approx(20 / fastest)
-    assert [one["batch_tokens"] for one in found["samples"]["throughput"]] == list(probe.BUDGETS)
+    assert [one["batch_tokens"] for one in found["samples"]["throughput"]] == list(BUDGETS)
     peak = found["peak_bytes"]
     assert 0 < peak["before_loading"] <= peak["after_loading"] <= peak["in_all"]
     assert found["load_seconds"] > 0 and found["disk_bytes"] > found["cost"]["weight_bytes"]
@@ -111,39 +113,42 @@ def test_a_profile_is_plain_and_holds_every_sample(found: dict[str, Any]) -> Non
 def test_rows_are_the_targets_then_text_then_made_up(
     stage: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = open_trained(stage).tokenizer
+    words = open_model(stage).tokenizer
     source = Source("official", {"rows": "pairs.txt"}, lambda *_: tiny.rows("pair", 40), {"test": "test"})
     card = replace(
         tiny.CARDS["pair"], name="tiny-target", trained_on="tiny-pair", sources=(source,), languages=("en", "de")
     )
-    monkeypatch.setattr("viaduct.serving.trial.TASKS", (card,))
+    monkeypatch.setattr("viaduct.serving.samples.TASKS", (card,))
     monkeypatch.setitem(registry._BY_NAME, card.name, card)
     (tmp_path / "pairs.txt").write_text("made\n")
     limits = Limits(64)
-    assert workload.workload(words, "tiny-pair", limits, tmp_path, 10).name == "tiny-target test, 2 languages"
-    assert workload.workload(words, "tiny-pair", limits, data, 10).name == "text train, 2 languages"
-    made = workload.workload(words, None, limits, None, 500)
+    assert workload(words, "tiny-pair", limits, tmp_path, 10).name == "tiny-target test, 2 languages"
+    assert workload(words, "tiny-pair", limits, data, 10).name == "text train, 2 languages"
+    made = workload(words, None, limits, None, 500)
     assert made.name.startswith("made-up rows") and set(made.languages) == {""}
     assert made.lengths.mean() == pytest.approx(36, abs=2) and made.lengths.max() == 64
-    assert made.digest == workload.workload(words, None, limits, None, 500).digest
-    assert made.digest != workload.workload(words, None, Limits(32), None, 500).digest
+    assert made.digest == workload(words, None, limits, None, 500).digest
+    assert made.digest != workload(words, None, Limits(32), None, 500).digest
     with pytest.raises(UsageError, match="nothing to measure"):
-        workload.workload(words, None, limits, None, 0)
+        workload(words, None, limits, None, 0)
 
 
 def test_saved_rows_are_read_back(stage: Path, tmp_path: Path) -> None:
-    work = workload.workload(open_trained(stage).tokenizer, None, Limits(64), None, 7)
-    workload.save(work, tmp_path / "rows.npz")
-    again = workload.load(tmp_path / "rows.npz")
-    for name in workload.ARRAYS:
-        assert np.array_equal(getattr(again, name), getattr(work.encoded, name))
+    encoded = workload(open_model(stage).tokenizer, None, Limits(64), None, 7).encoded
+    samples.save(encoded, tmp_path / "rows.npz")
+    again = samples.load(tmp_path / "rows.npz")
+    for name in ("ids", "offsets", "groups", "rows"):
+        assert np.array_equal(getattr(again, name), getattr(encoded, name))
+    typed = replace(encoded, fields={"types": np.arange(len(encoded.ids))})
+    samples.save(typed, tmp_path / "typed.npz")
+    assert np.array_equal(samples.load(tmp_path / "typed.npz").fields["types"], typed.fields["types"])
 
 
 def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(
     found: dict[str, Any], stage: Path, data: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
-    export(stage, tmp_path / "made", Wanted("openvino", languages=("en", "zh")), data)
+    export(stage, tmp_path / "made", ExportSettings("openvino", languages=("en", "zh")), data)
     other = profile(tmp_path / "made", data=data, rows=20)
     assert (other["engine"], other["precision"]) == ("openvino", "fp32")
     assert other["cost"]["parameters"]["token_embedding"] < found["cost"]["parameters"]["token_embedding"]
@@ -169,25 +174,19 @@ def test_unlike_profiles_are_not_compared_without_saying_so(found: dict[str, Any
 def test_energy_is_counted_over_the_counters_end_and_never_guessed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "ENERGY", tmp_path)
-    assert probe.energy() is None
+    monkeypatch.setattr(machine, "ENERGY", tmp_path)
+    assert machine.energy() is None
     for name, now in (("intel-rapl:0", 9_000_000), ("intel-rapl:0:1", 5), ("intel-rapl:1", 1_000_000)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "energy_uj").write_text(f"{now}\n")
         (tmp_path / name / "max_energy_range_uj").write_text("10000000\n")
-    before = probe.energy()
+    before = machine.energy()
     assert before is not None and set(before) == {"intel-rapl:0", "intel-rapl:1"}
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("2000000\n")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1500000\n")
-    assert probe.difference(before, probe.energy()) == pytest.approx(3.0 + 0.5)
+    assert machine.joules_between(before, machine.energy()) == pytest.approx(3.0 + 0.5)
     (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
-    assert probe.energy() is None and probe.difference(before, None) is None
-
-
-def test_a_failing_measurement_says_why(tmp_path: Path) -> None:
-    request = probe.Request(str(tmp_path), "torch", "fp32", 1, str(tmp_path / "rows.npz"), 1)
-    with pytest.raises(UsageError, match=r"measures torch fp32 failed: .*rows\.npz"):
-        probe.measure(request)
+    assert machine.energy() is None and machine.joules_between(before, None) is None
 
 
 def test_the_command_prints_the_architecture_before_the_clock(stage: Path, tmp_path: Path) -> None:

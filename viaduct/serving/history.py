@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.encode.tokens import Limits
+from viaduct.serving.model import export_record
 
 
 @dataclass(frozen=True)
-class Measured:
+class StageScore:
     """One score as the Score stage left it."""
 
     task: str
@@ -30,65 +31,68 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """A model's history."""
+class History:
+    """What a store says of a model."""
 
     name: str
     """The stage's path in its store, or the folder's name."""
-    steps: tuple[str, ...]
+    steps: tuple[str, ...] = ()
     """What was done to the encoder, oldest first; () when it is not known."""
-    task: str | None
+    task: str | None = None
     """The card that the head was trained on."""
-    limits: Limits | None
+    limits: Limits | None = None
     """How its training cut its rows."""
-    scores: tuple[Measured, ...]
+    scores: tuple[StageScore, ...] = ()
 
 
-def origin(folder: Path) -> Origin:
-    """The history of the model in this folder."""
+Record = dict[str, Any]
+"""What a `stage.json` holds, and "folder": where it lies."""
+
+
+def history(folder: Path) -> History:
+    """The history of the model in this folder; of an exported one, what its `export.json` says."""
     folder = folder.resolve()
+    exported = export_record(folder)
+    if exported is not None:
+        return History(folder.name, task=exported.task, limits=exported.limits)
     record = _record(folder)
     if record is None:
-        return Origin(folder.name, (), None, None, ())
-    every = {found["fingerprint"]: (path, found) for path, found in _records(_encoder_root(folder, record))}
-    steps: list[str] = []
-    at: dict[str, Any] | None = record
-    while at is not None:
-        steps.append(_step(at["identity"]))
-        source = at["identity"]["inputs"].get("encoder")
-        at = every[source][1] if source in every else None
+        return History(folder.name)
+    # All stages of the same encoder lie below the folder of the encoder in the store.
+    depth = len(Path(record["path"]).parts)
+    root = folder.parents[depth - 2] if depth > 1 else folder
+    every = {found["fingerprint"]: found for found in _records(root)}
+    chain, source = [record], record["identity"]["inputs"].get("encoder")
+    while source in every:
+        chain.append(every[source])
+        source = every[source]["identity"]["inputs"].get("encoder")
     work = record["identity"]["work"]
     trained = work.get("training")
-    return Origin(
+    return History(
         name=record["path"],
-        steps=tuple(reversed(steps)),
+        steps=tuple(_step(one["identity"]) for one in reversed(chain)),
         task=work.get("task"),
         limits=None if trained is None else Limits(trained["max_length"], trained["stride"]),
         scores=tuple(_scores(record["fingerprint"], every)),
     )
 
 
-def _encoder_root(folder: Path, record: Mapping[str, Any]) -> Path:
-    """The folder of the encoder in the store, below which all stages of the same encoder lie."""
-    depth = len(Path(record["path"]).parts)
-    return folder.parents[depth - 2] if depth > 1 else folder
-
-
-def _records(root: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
+def _records(root: Path) -> Iterable[Record]:
     for path in sorted(root.rglob("stage.json")):
         found = _record(path.parent)
         if found is not None and not any(part.endswith(".partial") for part in path.parts):
-            yield path.parent, found
+            yield found
 
 
-def _record(folder: Path) -> dict[str, Any] | None:
+def _record(folder: Path) -> Record | None:
     """The stage.json of a folder; None where there is none with a fingerprint, an identity and a path."""
     try:
         found = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    wanted = ("fingerprint", "identity", "path")
-    return found if isinstance(found, dict) and all(name in found for name in wanted) else None
+    if not isinstance(found, dict) or not {"fingerprint", "identity", "path"} <= found.keys():
+        return None
+    return {**found, "folder": folder}
 
 
 def _step(identity: Mapping[str, Any]) -> str:
@@ -127,20 +131,15 @@ def _encoder(start: Mapping[str, Any]) -> str:
     return "an encoder's folder (" + ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(start.items())) + ")"
 
 
-def _scores(trained: str, every: Mapping[str, tuple[Path, dict[str, Any]]]) -> Iterable[Measured]:
+def _scores(trained: str, every: Mapping[str, Record]) -> Iterable[StageScore]:
     """What the Score stages say of the predictions that were made with this training."""
-    predicted = {
-        fingerprint
-        for fingerprint, (_, record) in every.items()
-        if record["identity"]["kind"] == "predict" and record["identity"]["inputs"].get("encoder") == trained
-    }
-    for path, record in every.values():
-        identity = record["identity"]
-        if identity["kind"] != "score" or identity["inputs"].get("predictions") not in predicted:
+    for record in every.values():
+        predicted = every.get(record["identity"]["inputs"].get("predictions", ""))
+        if predicted is None or predicted["identity"]["inputs"].get("encoder") != trained:
             continue
-        work = identity["work"]
-        for score in json.loads((path / "scores.json").read_text(encoding="utf-8")):
-            yield Measured(work["task"], _split(work), score["language"], score["metric"], score["value"], score["n"])
+        work = record["identity"]["work"]
+        for score in json.loads((record["folder"] / "scores.json").read_text(encoding="utf-8")):
+            yield StageScore(work["task"], _split(work), score["language"], score["metric"], score["value"], score["n"])
 
 
 def _split(work: Mapping[str, Any]) -> str:

@@ -1,0 +1,182 @@
+"""The model in a trained stage's, an encoder's or an exported folder, and what the folder says of it.
+
+Shape letters: B sequences, L tokens, D width, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Limits
+from viaduct.errors import StoreError, UsageError
+from viaduct.heads.head import HeadSpec, build_head, load_head
+from viaduct.models.encoder import (
+    OFFSET_POSITIONS,
+    encode_batch,
+    load_encoder,
+    load_tokenizer,
+    longest_input,
+    width,
+)
+
+NO_EXAMPLES = np.zeros(0, dtype=np.int64)
+
+
+class InferenceModel(nn.Module):
+    """An encoder with its head, called with plain tensors; without a head its states are the output."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module | None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """logits_BC, logits_BLC (tagging, spans), or hidden_BLD where there is no head.
+
+        input_ids (B, L) int64, padded on the right; attention_mask (B, L), 1 or True for real tokens.
+        """
+        batch = Batch(input_ids, attention_mask, token_type_ids, NO_EXAMPLES, tokens=0)
+        hidden_BLD = encode_batch(self.encoder, batch)
+        if self.head is None:
+            return hidden_BLD
+        logits: torch.Tensor = self.head(hidden_BLD)
+        return logits
+
+    def within(self, limits: Limits) -> Limits:
+        """These limits, cut at the longest input that the model takes."""
+        return Limits(min(limits.max_length, longest_input(self.encoder)), limits.stride)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode, its head's spec (None: an encoder alone) and its tokenizer."""
+
+    model: InferenceModel
+    spec: HeadSpec | None
+    tokenizer: Any
+
+    @property
+    def config(self) -> Any:
+        """The encoder's configuration, as transformers has it."""
+        return self.model.encoder.config
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the model is given; token_type_ids where it is told which of two texts a token belongs to."""
+        segments = "token_type_ids" in self.tokenizer.model_input_names
+        segments = segments and self.config.model_type not in OFFSET_POSITIONS
+        return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
+
+    @property
+    def output(self) -> str:
+        """ "logits", or "last_hidden_state" where there is no head."""
+        return "last_hidden_state" if self.spec is None else "logits"
+
+
+class ExportRecord(BaseModel):
+    """What an exported folder says of itself in its `export.json`, as far as running it needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: str
+    precision: str
+    inputs: tuple[str, ...]
+    head: dict[str, Any] | None
+    pad_id: int
+    task: str | None
+    """The card that the head was trained on, where it is known."""
+    max_length: int
+    stride: int
+
+    @property
+    def spec(self) -> HeadSpec | None:
+        """Of the head; None for an encoder alone."""
+        return None if self.head is None else HeadSpec(self.head["kind"], tuple(self.head["labels"]))
+
+    @property
+    def limits(self) -> Limits:
+        """How rows are cut for it."""
+        return Limits(self.max_length, self.stride)
+
+
+def export_record(folder: Path) -> ExportRecord | None:
+    """The record of a folder that `viaduct export` made, None for any other. Raises StoreError for a damaged one."""
+    path = folder / "export.json"
+    if not path.is_file():
+        return None
+    try:
+        return ExportRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise not_exported(folder, str(error.errors()[0]["msg"])) from error
+
+
+def not_exported(folder: Path, why: str) -> StoreError:
+    """The error for a folder that no engine but torch can open."""
+    fix = "make it with `viaduct export MODEL DIR --engine onnx`"
+    return StoreError(f"{folder} is not an exported model ({why})", fix=fix)
+
+
+def encoder_folder(folder: Path) -> Path:
+    """The folder with config.json: `encoder/` of a stage, or the folder itself. Raises UsageError when neither is."""
+    for place in (folder / "encoder", folder):
+        if (place / "config.json").is_file():
+            return place
+    raise UsageError(
+        f"{folder} holds no model: neither it nor its encoder/ has a config.json",
+        fix="name the `train` folder of a run in the store, or a folder that AutoModel.from_pretrained opens",
+    )
+
+
+def open_model(folder: Path) -> LoadedModel:
+    """The model in a trained stage's folder or an encoder's folder, in float32 on the CPU.
+
+    Raises UsageError when the folder holds no model, or an exported one, whose weights torch does not read.
+    """
+    place = encoder_folder(folder)
+    if export_record(folder) is not None:
+        raise UsageError(
+            f"{folder} holds an exported model, which has no weights that torch reads",
+            fix="name the folder that it was exported from",
+        )
+    encoder = load_encoder(str(place), None)
+    head, spec = load_head(folder, width(encoder), 0.0) if (folder / "head.json").is_file() else (None, None)
+    return LoadedModel(InferenceModel(encoder, head).eval(), spec, load_tokenizer(str(place), None))
+
+
+def skeleton(folder: Path) -> InferenceModel:
+    """The model of any of the three kinds of folders, with shapes and no numbers."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(encoder_folder(folder))
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(config)
+        if hasattr(encoder, "pooler"):
+            encoder.pooler = None
+        spec = _head_spec(folder)
+        head = None if spec is None else build_head(spec, width(encoder), 0.0)
+    return InferenceModel(encoder, head).eval()
+
+
+def _head_spec(folder: Path) -> HeadSpec | None:
+    record = export_record(folder)
+    if record is not None:
+        return record.spec
+    path = folder / "head.json"
+    if not path.is_file():
+        return None
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return HeadSpec(about["kind"], tuple(about["labels"]))

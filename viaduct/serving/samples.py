@@ -1,0 +1,202 @@
+"""Rows to try a model on: to calibrate int8, to compare an export with its source, to measure what it costs.
+
+What is measured is tokenised once, so that every engine is given the same. In order of preference: test rows of a task
+that the head is for, lines of the text card, and, without a data folder, made-up rows of natural lengths. Which it was
+is part of the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from viaduct.encode.batch import Batch, collate, plan_batches
+from viaduct.encode.cache import rows_key
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits, encode, frame
+from viaduct.errors import DataError, UsageError
+from viaduct.heads.head import encoding_of
+from viaduct.rows import Row, Sentence
+from viaduct.serving.trimming import Texts
+from viaduct.tasks.card import Task, read_by_name
+from viaduct.tasks.registry import TASKS, known
+from viaduct.tasks.registry import task as card_of
+
+Item = TypeVar("Item")
+
+SAMPLE_ROWS = 300
+"""Rows that int8 is calibrated on and that an export is compared on, of each source."""
+
+BATCH_TOKENS = 2048
+"""Slots of a batch: as fast as larger ones on one core, with less memory."""
+
+MEAN_TOKENS, LENGTH_SIGMA, SHORTEST = 37.0, 0.5, 5
+"""Made-up rows: log-normal lengths with this mean and standard deviation of the logarithm, as MultiNLI's pairs have,
+cut at the limit."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of one type, and where they are from in words."""
+
+    name: str
+    rows: tuple[Row, ...]
+    card: Task | None = None
+    """Whose rows they are; None for lines of text."""
+
+    def encoded(self, tokenizer: Any, limits: Limits) -> Encoded:
+        """The rows' token sequences, without labels."""
+        return encode(self.rows, encoding_of("text" if self.card is None else self.card.kind), tokenizer, (), limits)
+
+
+def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count: int) -> Sample | None:
+    """At most `count` rows, spread over the languages that have any (language -> rows); None where none has."""
+    there = {code: rows for code, rows in parts.items() if rows}
+    if not there:
+        return None
+    rows = [row for one in there.values() for row in spread(one, count, there)]
+    where = f"{len(there)} languages" if len(there) > 1 else next(iter(there))
+    return Sample(f"{name}, {where}", tuple(rows[:count]), card)
+
+
+def card_sample(task: str | None, data: Path | None, splits: Sequence[str], count: int) -> Sample | None:
+    """Rows of the first of these splits of a card whose files are there; None when there are none, or the card is not
+    known."""
+    if task is None or data is None or not known(task):
+        return None
+    card = card_of(task)
+    found = (row_sample(f"{task} {split}", card, _rows(card, data, split), count) for split in splits)
+    return next((sample for sample in found if sample is not None), None)
+
+
+def target_sample(task: str | None, data: Path | None, count: int) -> Sample | None:
+    """Test rows of the first card that a head trained on this one is evaluated on and whose files are there; else its
+    own dev or train rows; None when there are none."""
+    wanted = [(card.name, ("test", "dev")) for card in TASKS if task is not None and card.trained_on == task]
+    found = (card_sample(name, data, splits, count) for name, splits in [*wanted, (task, ("dev", "train"))])
+    return next((sample for sample in found if sample is not None), None)
+
+
+def text_sample(texts: Texts, count: int) -> Sample | None:
+    """At most `count` of these lines, spread over languages and files; None when there are none."""
+    rows = [
+        Sentence(f"{name}-{number}", name, line, match=())
+        for name, lines in texts.items()
+        for number, line in enumerate(spread(lines, count, texts))
+    ]
+    return Sample(f"plain text, {' '.join(texts)}", tuple(rows[:count])) if texts else None
+
+
+def text_card_sample(data: Path | None, count: int) -> Sample | None:
+    """Lines of the text card in the languages whose files are there; None when there are none."""
+    return card_sample("text", data, ("train",), count)
+
+
+def spread(items: Sequence[Item], count: int, shares: Collection[object]) -> Sequence[Item]:
+    """Every n-th item, so many that as many such samples as there are shares give `count` in all or a few more."""
+    wanted = -(-count // max(1, len(shares)))
+    return items[:: max(1, len(items) // wanted)][:wanted]
+
+
+def _rows(card: Task, data: Path, split: str) -> dict[str, Sequence[Row]]:
+    """Language -> rows, of the languages whose files are there."""
+    found: dict[str, Sequence[Row]] = {}
+    for code in card.languages:
+        try:
+            found[code] = read_by_name(card.name, data, code, split).rows
+        except DataError:
+            continue
+    return found
+
+
+def batches(encoded: Encoded, pad_id: int) -> list[Batch]:
+    """The examples as padded batches, longest first."""
+    plan = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    return [collate(encoded, examples, pad_id) for examples in plan]
+
+
+def made_up(tokenizer: Any, lengths: Sequence[int]) -> Encoded:
+    """Sequences of these lengths (tokens, special ones included) of random pieces, always the same."""
+    generator = np.random.default_rng(0)
+    special = set(tokenizer.all_special_ids)
+    pieces = np.array(sorted(set(tokenizer.get_vocab().values()) - special))
+    prefix, suffix = frame(tokenizer)
+    builder = Builder()
+    for row, length in enumerate(lengths):
+        inside = generator.choice(pieces, max(1, length - len(prefix) - len(suffix)))
+        builder.example(row, [[*prefix, *inside.tolist(), *suffix]])
+    return builder.build()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Rows to measure on, as one model's tokens."""
+
+    name: str
+    encoded: Encoded
+    pad_id: int
+    languages: tuple[str, ...]
+    """Language of each example ("" for made-up rows)."""
+    content: str
+    """SHA-256 of the rows' texts ("" for made-up rows)."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the texts and of the sequences' lengths. A trimmed vocabulary, whose ids are others, has the same
+        work to do, and the same digest."""
+        digest = hashlib.sha256(self.content.encode())
+        for ends in (self.encoded.offsets, self.encoded.groups):
+            digest.update(np.ascontiguousarray(ends).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def lengths(self) -> Array:
+        """(sequences,) tokens of each sequence."""
+        lengths: Array = np.diff(self.encoded.offsets)
+        return lengths
+
+
+def workload(tokenizer: Any, task: str | None, limits: Limits, data: Path | None, count: int) -> Workload:
+    """At most `count` rows for a model with this tokenizer whose head was trained on this card (None: not known).
+
+    Raises UsageError for a count below 1.
+    """
+    if count < 1:
+        raise UsageError(f"--rows {count}: there is nothing to measure", fix="a number from 1 on; 200 or more is good")
+    sample = target_sample(task, data, count) or text_card_sample(data, count)
+    return _made_up_workload(tokenizer, limits, count) if sample is None else workload_of(sample, tokenizer, limits)
+
+
+def workload_of(sample: Sample, tokenizer: Any, limits: Limits) -> Workload:
+    """The rows of a sample."""
+    encoded = sample.encoded(tokenizer, limits)
+    languages = tuple(sample.rows[row].language for row in encoded.rows)
+    return Workload(sample.name, encoded, tokenizer.pad_token_id, languages, rows_key(sample.rows))
+
+
+def _made_up_workload(tokenizer: Any, limits: Limits, count: int) -> Workload:
+    generator = np.random.default_rng(0)
+    drawn = generator.lognormal(np.log(MEAN_TOKENS) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, count)
+    lengths = np.clip(np.rint(drawn), min(SHORTEST, limits.max_length), limits.max_length).astype(int)
+    encoded = made_up(tokenizer, lengths.tolist())
+    name = "made-up rows (random pieces, lengths as in MultiNLI)"
+    return Workload(name, encoded, tokenizer.pad_token_id, ("",) * len(encoded), "")
+
+
+def save(encoded: Encoded, path: Path) -> None:
+    """Write the token arrays, which is what a measurement needs of rows, as an .npz file."""
+    arrays: dict[str, Any] = {name: getattr(encoded, name) for name in ("ids", "offsets", "groups", "rows")}
+    arrays |= {name: values for name, values in encoded.fields.items() if name == "types"}
+    np.savez(path, **arrays)
+
+
+def load(path: Path) -> Encoded:
+    """The token arrays that `save` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    fields = {name: arrays.pop(name) for name in ("types",) if name in arrays}
+    return Encoded(**arrays, fields=fields, cut_tokens=0)
