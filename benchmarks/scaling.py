@@ -186,11 +186,11 @@ def _mine(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
     """Both directions, all vectors in files."""
     import torch
 
-    from viaduct.inference.neighbours import nearest_both_ways
+    from viaduct.inference.neighbours import Search, nearest_both_ways
 
     query, candidate = (_vectors(folder / name, size) for name, size in (("query", QUERIES), ("candidate", count)))
     return lambda: nearest_both_ways(
-        torch.from_numpy(query), torch.from_numpy(candidate), NEIGHBOURS, memory_bytes=MEMORY_BYTES
+        torch.from_numpy(query), torch.from_numpy(candidate), NEIGHBOURS, Search(MEMORY_BYTES)
     )
 
 

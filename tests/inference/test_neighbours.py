@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from viaduct.errors import UsageError
 from viaduct.inference import neighbours
-from viaduct.inference.neighbours import Saving, block_size, nearest_both_ways
+from viaduct.inference.neighbours import Search, block_size, nearest_both_ways
 
 
 def brute_force(query: np.ndarray, candidate: np.ndarray, k: int) -> tuple[list[list[float]], list[list[int]]]:
@@ -64,21 +64,21 @@ def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path, monke
     generator = torch.Generator().manual_seed(1)
     query, candidate = torch.randn(50, 4, generator=generator), torch.randn(41, 4, generator=generator)
     whole = nearest_both_ways(query, candidate, 3)
-    saving = Saving(tmp_path / "search.safetensors", 0.0)
+    path = tmp_path / "search.safetensors"
     steps: list[float] = []
 
-    def stop(done: float, total: float) -> None:
+    def stop(done: float, total: float, note: str) -> None:
+        assert note == "comparing 50 x 41 sentences"
         steps.append(done / total)
         if done >= total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        nearest_both_ways(query, candidate, 3, saving=saving, progress=stop)
+        nearest_both_ways(query, candidate, 3, Search(path=path, seconds=0.0, progress=stop))
     assert steps == [8 / 50, 16 / 50, 24 / 50, 32 / 50]
     rest: list[float] = []
-    resumed = nearest_both_ways(
-        query, candidate, 3, saving=saving, progress=lambda done, total: rest.append(done / total)
-    )
+    going_on = Search(path=path, progress=lambda done, total, note: rest.append(done / total))
+    resumed = nearest_both_ways(query, candidate, 3, going_on)
     assert rest == [32 / 50, 40 / 50, 48 / 50, 1.0], "only the rows after the last saved ones are done again"
     for one, other in zip(whole, resumed, strict=True):
         assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)
@@ -93,4 +93,6 @@ def test_the_block_fits_the_memory_that_is_left() -> None:
     small = block_size(1000, 1000, 64, 4, 2_000_000)
     assert neighbours.SMALLEST_BLOCK <= small < 400
     with pytest.raises(UsageError, match=r"needs 3\.\d\d GB at least; the limit is 1\.00 GB"):
-        block_size(400_000, 400_000, 1024, 4, 10**9)
+        zeros = torch.zeros(1, 1024).expand(400_000, 1024)
+        nearest_both_ways(zeros, zeros, 4, Search(10**9))
+    assert block_size(400_000, 400_000, 1024, 4, 10**9) == 0

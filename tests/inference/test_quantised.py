@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from viaduct.inference import neighbours, quantised
-from viaduct.inference.neighbours import Saving, block_size, nearest_both_ways, sieved_block_size
+from viaduct.inference.neighbours import Search, block_size, nearest_both_ways
 from viaduct.inference.quantised import Pairs, Sieve, pairs_left, sieve_bytes, usable
 
 UNIT = 2.0**-24
@@ -205,16 +205,17 @@ def test_a_sieved_search_that_was_broken_off_goes_on_where_it_was(small: pytest.
     random = np.random.default_rng(1)
     query, candidate = (torch.from_numpy(sentence_like(random, size, 64).astype(np.float32)) for size in (130, 150))
     whole = nearest_both_ways(query, candidate, 3)
-    saving = Saving(tmp_path / "search.safetensors", 0.0)
+    path = tmp_path / "search.safetensors"
 
-    def stop(done: float, total: float) -> None:
+    def stop(done: float, total: float, _note: str) -> None:
         if done >= total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        nearest_both_ways(query, candidate, 3, saving=saving, progress=stop)
+        nearest_both_ways(query, candidate, 3, Search(path=path, seconds=0.0, progress=stop))
     rest: list[float] = []
-    resumed = nearest_both_ways(query, candidate, 3, saving=saving, progress=lambda done, _: rest.append(done / 150))
+    going_on = Search(path=path, progress=lambda done, *_: rest.append(done / 150))
+    resumed = nearest_both_ways(query, candidate, 3, going_on)
     assert rest == [80, 120, 130]
     for one, other in zip(whole, resumed, strict=True):
         assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)
@@ -253,9 +254,9 @@ def test_products_that_overflow_are_found_out(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_candidates_in_8_bits_fit_the_memory_that_is_left() -> None:
     limit = 4 * 10**9
-    size = sieved_block_size(400_000, 400_000, 1024, 4, limit)
+    size = block_size(400_000, 400_000, 1024, 4, limit, sieved=True)
     assert size == neighbours.LARGEST_BLOCK
     vectors, lists = 4 * 800_000 * 1024, 12 * 2 * 800_000 * 4
     assert vectors + lists + sieve_bytes(400_000 + size, 1024) + 4 * neighbours.COPIES * size**2 <= limit
-    assert sieved_block_size(400_000, 400_000, 1024, 4, 3_500_000_000) is None
+    assert block_size(400_000, 400_000, 1024, 4, 3_500_000_000, sieved=True) == 0
     assert block_size(400_000, 400_000, 1024, 4, 3_500_000_000) == neighbours.LARGEST_BLOCK

@@ -16,7 +16,8 @@ from viaduct.errors import DataError, UsageError
 from viaduct.inference import embed as embedding
 from viaduct.inference import neighbours, predict
 from viaduct.inference.embed import Embedding, checked_layers, embed
-from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
+from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
+from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder
@@ -145,7 +146,7 @@ def test_matches_are_the_official_ones(
         for at in range(len(part))
     ]
     source_ND, target_ND = (normalize(torch.from_numpy(part), dim=1) for part in sides)
-    found, _ = SEARCH.nearest(target_ND, source_ND, 1)
+    found, _ = nearest_both_ways(target_ND, source_ND, 1, SEARCH)
     lines = match_lines(rows[len(source_ND) :], rows[: len(source_ND)], found)
     official_ones = [int(line) for line in (folder / f"expected.{expected}.txt").read_text().split()]
     assert [line["id"] for line in lines] == [f"t{at}" for at in range(len(sides[1]))]

@@ -15,35 +15,13 @@ from typing import Any
 import torch
 
 from viaduct.errors import DataError
-from viaduct.inference.neighbours import Neighbours, Saving, nearest_both_ways
+from viaduct.inference.neighbours import Neighbours, Search, nearest_both_ways
 from viaduct.metrics.retrieval import bucc_threshold
 from viaduct.rows import Sentence
 from viaduct.runs.spec import Retrieval
-from viaduct.runs.stage import Progress
 
 Candidate = tuple[float, str, str]
 """(margin, source id, target id)."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How much memory a search may take, where it is saved, and who hears of it."""
-
-    memory_bytes: int
-    saving: Saving | None = None
-    progress: Progress = lambda done, total, note: None
-
-    def nearest(self, query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int) -> tuple[Neighbours, Neighbours]:
-        """`nearest_both_ways` within these bounds."""
-        size = f"{len(query_ND):,} x {len(candidate_MD):,}"
-        return nearest_both_ways(
-            query_ND,
-            candidate_MD,
-            k,
-            memory_bytes=self.memory_bytes,
-            saving=self.saving,
-            progress=lambda done, total: self.progress(done, total, f"comparing {size} sentences"),
-        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +68,7 @@ def mine(source: Side, target: Side, how: Retrieval, search: Search) -> list[Can
     """
     if not len(source.vectors_ND) or not len(target.vectors_ND):
         return []
-    forward, backward = search.nearest(source.vectors_ND, target.vectors_ND, how.neighbours)
+    forward, backward = nearest_both_ways(source.vectors_ND, target.vectors_ND, how.neighbours, search)
     mean_forward, mean_backward = forward.values_NK.mean(dim=1), backward.values_NK.mean(dim=1)
     ahead = _best(forward, mean_forward, mean_backward, how.margin)
     back = [(margin, theirs, ours) for margin, ours, theirs in _best(backward, mean_backward, mean_forward, how.margin)]

@@ -1,18 +1,20 @@
 """Exact nearest neighbours in both directions from one pass over blocks of the similarity matrix.
 
 Each block is multiplied once and read in both directions. Once a row has met k candidates, a block can only concern it
-when the block's largest value beats its k-th best, so that most rows of most blocks are done with one maximum. Where
-8-bit products are quicker they decide first which pairs need be multiplied in float32 (`quantised`); neighbours are the
-same, and inner products up to float32 rounding. Memory is the vectors, the candidates in 8 bits if there is room, two
-running lists of k, and one block; the block's size follows from what is left of the limit.
+when the block's largest value beats its k-th best, so that most rows of most blocks are done with one maximum. That is
+all on any device. On CPUs whose 8-bit products are quicker these decide first which pairs need be multiplied in float32
+(`quantised`); neighbours are the same, and inner products up to float32 rounding. Memory is the vectors, the candidates
+in 8 bits if there is room, two running lists of k, and one block; the block's size follows from what is left.
 
 Shape letters: N queries, M candidates, D width, K neighbours, R and C rows and columns of a block.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from viaduct.errors import UsageError
-from viaduct.inference.quantised import Pairs, Sieve, pairs_left, sieve_bytes, usable
+from viaduct.inference.quantised import Pairs, Quantised, Sieve, pairs_left, sieve_bytes, usable
 from viaduct.models.linear import product
 
 LARGEST_BLOCK = 1024
 """Rows and columns at most: 4 MiB of float32, which stay near the processor; larger ones are slower."""
+
+LARGEST_BLOCK_ELSEWHERE = 8192
+"""The same on other devices, which a small block does not fill."""
 
 SMALLEST_BLOCK = 64
 
@@ -35,7 +40,7 @@ COPIES = 6
 """Block-sized tensors that exist at once, at the most: the block, its selected rows, those of them with ties, and these
 sorted, with indices that take twice the room."""
 
-NO_LIMIT = 2**62
+CPU = torch.device("cpu")
 
 PATIENCE = 3
 """Blocks of the same queries in which too many pairs are left, before the others are multiplied in float32 at once."""
@@ -43,82 +48,50 @@ PATIENCE = 3
 
 class Neighbours(NamedTuple):
     """The k most similar: values (N, K) descending, and their indices (N, K); of equal values the lower index comes
-    first."""
+    first. Both on the CPU."""
 
     values_NK: torch.Tensor
     indices_NK: torch.Tensor
 
 
-class Saving(NamedTuple):
-    """Where and how often an unfinished search is saved; a search that finds the file goes on from there."""
+@dataclass(frozen=True)
+class Search:
+    """What bounds a search, where it computes, and where it is saved."""
 
-    path: Path
-    seconds: float
-
-
-def block_size(queries: int, candidates: int, width: int, k: int, memory_bytes: int) -> int:
-    """Rows and columns of a block that keep the whole search below `memory_bytes`.
-
-    Raises UsageError, with what is needed, when the vectors alone take more.
-    """
-    needed = _vectors_and_lists(queries, candidates, width, k)
-    size = _largest_block(memory_bytes - needed)
-    if size < min(SMALLEST_BLOCK, LARGEST_BLOCK):
-        need = needed + 4 * COPIES * SMALLEST_BLOCK**2
-        raise UsageError(
-            f"comparing {queries:,} with {candidates:,} vectors of {width:,} dimensions needs"
-            f" {need / 1e9:.2f} GB at least; the limit is {memory_bytes / 1e9:.2f} GB",
-            fix="allow more memory, or mine in parts",
-        )
-    return size
-
-
-def sieved_block_size(queries: int, candidates: int, width: int, k: int, memory_bytes: int) -> int | None:
-    """The same with the candidates in 8 bits beside; None when only small blocks would fit, or none."""
-    needed = _vectors_and_lists(queries, candidates, width, k) + sieve_bytes(candidates + LARGEST_BLOCK, width)
-    size = _largest_block(memory_bytes - needed)
-    return size if size >= min(SMALLEST_SIEVED, LARGEST_BLOCK) else None
-
-
-def _vectors_and_lists(queries: int, candidates: int, width: int, k: int) -> int:
-    # Values and indices, and once more while they are merged.
-    return (queries + candidates) * (4 * width + 12 * 2 * k)
-
-
-def _largest_block(left_bytes: int) -> int:
-    return min(LARGEST_BLOCK, int((max(0, left_bytes) / (4 * COPIES)) ** 0.5))
+    memory_bytes: int = 2**62
+    device: torch.device = CPU
+    path: Path | None = None
+    """Where an unfinished search is kept; one that finds the file goes on from there."""
+    seconds: float = math.inf
+    """How often it is saved, about."""
+    progress: Callable[[float, float, str], None] = lambda done, total, note: None
+    """Gets (products done, all products, what is compared)."""
 
 
 def nearest_both_ways(
-    query_ND: torch.Tensor,
-    candidate_MD: torch.Tensor,
-    k: int,
-    *,
-    memory_bytes: int | None = None,
-    saving: Saving | None = None,
-    progress: Callable[[float, float], None] | None = None,
+    query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Search | None = None
 ) -> tuple[Neighbours, Neighbours]:
     """(neighbours of every query among the candidates, neighbours of every candidate among the queries), by inner
     product.
 
-    k is reduced to the number there is to choose from. `progress` gets (products done, all products). Vectors may be
-    memory-mapped; they are float32. Neighbours whose inner products differ by no more than float32 rounding may change
-    places. Raises UsageError when `memory_bytes` (None: no limit) is too little.
+    k is reduced to the number there is to choose from. Vectors are float32 and may be memory-mapped. Neighbours whose
+    inner products differ by no more than float32 rounding may change places. Raises UsageError when the memory is too
+    little.
     """
+    search = search or Search()
     queries, candidates = len(query_ND), len(candidate_MD)
     _keep_freed_memory()
-    size, sieve = _plan(query_ND, candidate_MD, k, memory_bytes)
-    forward = _Best(queries, min(k, candidates))
-    backward = _Best(candidates, min(k, queries))
-    at = _resume(saving, forward, backward)
-    saved = time.monotonic()
-    for row in range(at, queries, size):
+    size, sieve = _plan(query_ND, candidate_MD, k, search)
+    forward = _Best(queries, min(k, candidates), search.device)
+    backward = _Best(candidates, min(k, queries), search.device)
+    first, saved = _resume(search, forward, backward), time.monotonic()
+    for row in range(first, queries, size):
         _compare(row, query_ND[row : row + size], candidate_MD, size, sieve, (forward, backward))
         done = min(row + size, queries)
-        if progress is not None:
-            progress(float(done) * candidates, float(queries) * candidates)
-        if saving is not None and time.monotonic() - saved >= saving.seconds and done < queries:
-            _save(saving, forward, backward, done)
+        note = f"comparing {queries:,} x {candidates:,} sentences"
+        search.progress(float(done) * candidates, float(queries) * candidates, note)
+        if search.path is not None and time.monotonic() - saved >= search.seconds and done < queries:
+            _save(search.path, forward, backward, done)
             saved = time.monotonic()
     return forward.result(), backward.result()
 
@@ -129,16 +102,48 @@ def _keep_freed_memory() -> None:
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
-def _plan(
-    query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, memory_bytes: int | None
-) -> tuple[int, Sieve | None]:
+def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Search) -> tuple[int, Sieve | None]:
     """The size of blocks, and a sieve where it can be used and there is room."""
-    limit = NO_LIMIT if memory_bytes is None else memory_bytes
-    sizes = len(query_ND), len(candidate_MD), query_ND.shape[1], k, limit
-    plain, sieved = block_size(*sizes), sieved_block_size(*sizes)
-    if sieved is not None and usable(query_ND, candidate_MD):
+    sizes = (len(query_ND), len(candidate_MD), query_ND.shape[1], k)
+    on_cpu = search.device.type == "cpu"
+    sieved = block_size(*sizes, search.memory_bytes, sieved=True) if on_cpu else 0
+    if sieved and usable(query_ND, candidate_MD):
         return sieved, Sieve(query_ND, candidate_MD)
+    plain = block_size(*sizes, search.memory_bytes, largest=LARGEST_BLOCK if on_cpu else LARGEST_BLOCK_ELSEWHERE)
+    if not plain:
+        queries, candidates, width, _ = sizes
+        need = _vectors_and_lists(*sizes) + 4 * COPIES * SMALLEST_BLOCK**2
+        raise UsageError(
+            f"comparing {queries:,} with {candidates:,} vectors of {width:,} dimensions needs"
+            f" {need / 1e9:.2f} GB at least; the limit is {search.memory_bytes / 1e9:.2f} GB",
+            fix="allow more memory, or mine in parts",
+        )
     return plain, None
+
+
+def block_size(
+    queries: int,
+    candidates: int,
+    width: int,
+    k: int,
+    memory_bytes: int,
+    *,
+    sieved: bool = False,
+    largest: int | None = None,
+) -> int:
+    """Rows and columns of a block that keep the whole search below `memory_bytes`, with `sieved` that of 8 bits; 0
+    where not even a block of the smallest useful size has room."""
+    largest = LARGEST_BLOCK if largest is None else largest
+    left = memory_bytes - _vectors_and_lists(queries, candidates, width, k)
+    if sieved:
+        left -= sieve_bytes(candidates + largest, width)
+    size = min(largest, int((max(0, left) / (4 * COPIES)) ** 0.5))
+    return size if size >= min(SMALLEST_SIEVED if sieved else SMALLEST_BLOCK, largest) else 0
+
+
+def _vectors_and_lists(queries: int, candidates: int, width: int, k: int) -> int:
+    # Values and indices, and once more while they are merged.
+    return (queries + candidates) * (4 * width + 12 * 2 * k)
 
 
 def _compare(
@@ -151,10 +156,11 @@ def _compare(
 ) -> None:
     """Compare a block of queries, of which this is the first, with every candidate."""
     forward, backward = best
-    rows = None if sieve is None else sieve.queries(block_RD)
+    rows: Quantised | None = None if sieve is None else sieve.queries(block_RD)
+    block_RD = block_RD.to(forward.device)
     in_vain = 0
     for column in range(0, len(candidate_MD), size):
-        block_CD = candidate_MD[column : column + size]
+        block_CD = candidate_MD[column : column + size].to(forward.device)
         found = None
         if sieve is not None and rows is not None and in_vain < PATIENCE:
             columns = sieve.candidates.part(column, column + size)
@@ -162,7 +168,7 @@ def _compare(
             found = pairs_left(rows, columns, *known, max(forward.k, backward.k))
             in_vain += found is None
         if found is None:
-            similarity_RC = product(block_RD, block_CD, None).float().cpu()
+            similarity_RC = product(block_RD, block_CD, None).float()
             forward.merge(row, column, similarity_RC)
             backward.merge(column, row, similarity_RC.T)
         else:
@@ -173,10 +179,10 @@ def _compare(
 class _Best:
     """The running k best of every row."""
 
-    def __init__(self, rows: int, k: int) -> None:
-        self.k = k
-        self.values = torch.full((rows, k), float("-inf"))
-        self.indices = torch.full((rows, k), torch.iinfo(torch.int64).max)
+    def __init__(self, rows: int, k: int, device: torch.device) -> None:
+        self.k, self.device = k, device
+        self.values = torch.full((rows, k), float("-inf"), device=device)
+        self.indices = torch.full((rows, k), torch.iinfo(torch.int64).max, device=device)
 
     def known(self, row: int, count: int) -> torch.Tensor:
         """(count,): the k-th best of these rows, -inf before there are k."""
@@ -213,7 +219,7 @@ class _Best:
 
     def result(self) -> Neighbours:
         """The k best of all blocks seen."""
-        return Neighbours(self.values, self.indices)
+        return Neighbours(self.values.cpu(), self.indices.cpu())
 
 
 def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -233,20 +239,20 @@ def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
     return values[:, :k], found[:, :k]
 
 
-def _save(saving: Saving, forward: _Best, backward: _Best, row: int) -> None:
-    unfinished = saving.path.with_suffix(".unfinished")
+def _save(path: Path, forward: _Best, backward: _Best, row: int) -> None:
+    unfinished = path.with_suffix(".unfinished")
     state = {"row": torch.tensor(row)}
     for name, best in (("forward", forward), ("backward", backward)):
         state |= {f"{name}_values": best.values, f"{name}_indices": best.indices}
     save_file(state, unfinished)
-    unfinished.replace(saving.path)
+    unfinished.replace(path)
 
 
-def _resume(saving: Saving | None, forward: _Best, backward: _Best) -> int:
+def _resume(search: Search, forward: _Best, backward: _Best) -> int:
     """The first row that is still to do; the lists are filled with what was found before."""
-    if saving is None or not saving.path.is_file():
+    if search.path is None or not search.path.is_file():
         return 0
-    state = load_file(saving.path)
+    state = load_file(search.path, device=str(search.device))
     for name, best in (("forward", forward), ("backward", backward)):
         best.values, best.indices = state[f"{name}_values"], state[f"{name}_indices"]
     return int(state["row"])

@@ -18,8 +18,8 @@ from viaduct.encode.batch import padding_fraction, plan_batches
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits, encode_sentences
 from viaduct.inference.embed import BATCH_TOKENS, Embedding, centre, checked_layers, embed
-from viaduct.inference.mine import Candidate, Search, distinct, match_lines, mine, mined_lines, side_of, tune
-from viaduct.inference.neighbours import Saving
+from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
+from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.models.encoder import (
     forward_flops,
     load_encoder,
@@ -83,7 +83,7 @@ def run(context: Context, card: Task) -> Spent:
                 centre(vectors_ND[one.source_vectors])
                 centre(vectors_ND[one.target_vectors])
 
-    searching = _Searching(context, places, vectors, how)
+    searching = _Searching(context, places, vectors, how, device)
     folder = context.directory / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     choices, lines_of = (_mined if card.kind == "mining" else _matched)(searching, work)
@@ -138,6 +138,7 @@ class _Searching:
     places: Mapping[Place, Sides]
     vectors: Mapping[int, torch.Tensor]
     how: Retrieval
+    device: torch.device
 
     @property
     def layers(self) -> list[int]:
@@ -152,8 +153,8 @@ class _Searching:
     def search(self, place: Place, layer: int) -> Search:
         """Bounded and saved as the stage is."""
         path = self.context.scratch / f"search-{'-'.join(place)}-{layer}.safetensors"
-        saving = Saving(path, self.context.checkpoint_seconds)
-        return Search(self.context.memory_bytes, saving, self.context.progress)
+        context = self.context
+        return Search(context.memory_bytes, self.device, path, context.checkpoint_seconds, context.progress)
 
     def mined(self, place: Place, layer: int) -> list[Candidate]:
         """Candidate pairs, best first."""
@@ -163,7 +164,7 @@ class _Searching:
     def matched(self, place: Place, layer: int) -> list[dict[str, Any]]:
         """The nearest sentence of the other side for every English one, then for every one of the other language."""
         one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
-        of_target, of_source = self.search(place, layer).nearest(target_MD, source_ND, 1)
+        of_target, of_source = nearest_both_ways(target_MD, source_ND, 1, self.search(place, layer))
         return match_lines(one.target, one.source, of_target) + match_lines(one.source, one.target, of_source)
 
 
