@@ -11,14 +11,12 @@ import xtreme_files
 
 from viaduct.metrics.classification import accuracy
 from viaduct.metrics.qa import (
-    mlqa_exact,
-    mlqa_f1,
+    MLQA,
+    SQUAD,
     mlqa_scores,
     normalise_mlqa,
     normalise_squad,
     squad2_scores,
-    squad_exact,
-    squad_f1,
     squad_scores,
 )
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold, tatoeba_accuracy
@@ -111,12 +109,13 @@ def test_single_questions_score_as_in_the_official_scripts(shared_oracles: Path)
         prediction, answers, language = probe["prediction"], probe["answers"], probe["language"]
         if probe["scorer"] == "mlqa":
             normalised = [normalise_mlqa(text, language) for text in (prediction, *answers)]
-            values = (mlqa_exact(prediction, answers, language), mlqa_f1(prediction, answers, language))
+            definition = MLQA
         else:
             normalised = [normalise_squad(text) for text in (prediction, *answers)]
-            values = (squad_exact(prediction, answers), squad_f1(prediction, answers))
+            definition = SQUAD
         assert normalised == [probe["normalised_prediction"], *probe["normalised_answers"]], probe
-        expected = (probe["exact_match"], probe["f1"])
+        values = definition.score(prediction, answers, language)
+        expected = (probe["f1"], probe["exact_match"])
         assert [100 * value for value in values] == pytest.approx(expected, abs=1e-9, rel=0), probe
     assert Counter(probe["scorer"] for probe in probes).keys() == {"mlqa", "xquad"}
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from viaduct.errors import DataError
-from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
 from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Choice, Pair, Row
 
@@ -25,19 +24,16 @@ def accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]
     without gold labels, unknown ids, and predictions that are not of the label's type. As XTREME's `accuracy`
     (evaluate.py at 838c13b), but by id.
     """
-    gold = _labels(rows)
+    kind = Choice if rows and isinstance(rows[0], Choice) else Pair
+    gold = {row.id: row.gold for row in labelled(rows_of(rows, kind, "accuracy"), "accuracy").values()}
     require_known_ids(gold, predictions)
-    correct = missing = 0
-    for row_id, label in gold.items():
-        if row_id not in predictions:
-            missing += 1
-            continue
-        given = predictions[row_id].prediction
-        if type(given) is not type(label):
-            wanted = "the label as text" if isinstance(label, str) else "the index of the choice as a whole number"
-            raise not_a_prediction(row_id, given, wanted)
-        correct += given == label
-    return (Score("accuracy", correct / len(gold), len(gold), missing, SIGNATURE),)
+    given = {row_id: predictions[row_id].prediction for row_id in gold if row_id in predictions}
+    for row_id, label in given.items():
+        if type(label) is not type(gold[row_id]):
+            wanted = "the label as text" if kind is Pair else "the index of the choice as a whole number"
+            raise not_a_prediction(row_id, label, wanted)
+    correct = sum(label == gold[row_id] for row_id, label in given.items())
+    return (Score("accuracy", correct / len(gold), len(gold), len(gold) - len(given), SIGNATURE),)
 
 
 def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
@@ -48,27 +44,11 @@ def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Sc
     """
     (score,) = accuracy(rows, predictions)
     found = right = 0
-    gold = _labels(rows)
-    for row_id, label in gold.items():
-        given = predictions[row_id].prediction if row_id in predictions else None
-        called = given == PARAPHRASE or (given is None and label != PARAPHRASE)
+    for row in rows:
+        given = predictions[row.id].prediction if row.id in predictions else None
+        called = given == PARAPHRASE or (given is None and row.gold != PARAPHRASE)
         found += called
-        right += called and label == PARAPHRASE
-    there = sum(label == PARAPHRASE for label in gold.values())
+        right += called and row.gold == PARAPHRASE
+    there = sum(row.gold == PARAPHRASE for row in rows)
     f1 = 2 * right / (found + there) if right else 0.0
     return score, Score("f1", f1, score.n, score.n_missing, f"f1|of label {PARAPHRASE}|v1")
-
-
-def _labels(rows: Sequence[Row]) -> dict[str, str | int]:
-    if rows and isinstance(rows[0], Choice):
-        found: list[tuple[str, str | int | None]] = [(row.id, row.label) for row in rows_of(rows, Choice, "accuracy")]
-    else:
-        found = [(row.id, row.label) for row in rows_of(rows, Pair, "accuracy")]
-    gold: dict[str, str | int] = {}
-    for row_id, label in found:
-        if label is None:
-            raise unlabelled(row_id, "accuracy")
-        if row_id in gold:
-            raise DataError(f"accuracy: the gold id '{row_id}' occurs twice", fix="remove the duplicate row")
-        gold[row_id] = label
-    return gold

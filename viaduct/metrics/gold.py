@@ -35,8 +35,20 @@ def rows_of(rows: Sequence[Row], kind: type[RowType], metric: str) -> list[RowTy
     return typed
 
 
+def labelled(rows: Sequence[RowType], metric: str) -> dict[str, RowType]:
+    """Id -> row. Raises DataError for a row without gold value, and for an id that occurs twice."""
+    gold: dict[str, RowType] = {}
+    for row in rows:
+        if not row.is_labelled:
+            raise unlabelled(row.id, metric)
+        if row.id in gold:
+            raise DataError(f"{metric}: the gold id '{row.id}' occurs twice", fix="remove the duplicate row")
+        gold[row.id] = row
+    return gold
+
+
 def unlabelled(row_id: str, metric: str) -> DataError:
-    """The error for a gold row without a label: nothing is scored as wrong because its label is absent."""
+    """The error for a gold row without a label, which would otherwise make every prediction wrong."""
     return DataError(
         f"{metric}: row '{row_id}' has no gold label, so it cannot be scored",
         fix="use the labelled file of this split, or declare a substitution in the recipe",
@@ -44,7 +56,7 @@ def unlabelled(row_id: str, metric: str) -> DataError:
 
 
 def not_a_prediction(row_id: str, given: object, wanted: str) -> DataError:
-    """The error for a prediction of the wrong JSON type, such as a number where a label is due."""
+    """The error for a prediction of the wrong JSON type, such as a number in place of a label."""
     shown = "" if given is None else f": {reprlib.repr(given)}"
     return DataError(
         f"the prediction for row '{row_id}' is {json_type(given)}{shown}",

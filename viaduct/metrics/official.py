@@ -8,12 +8,12 @@ comes out, whatever it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
 from viaduct.metrics.gold import not_a_prediction
-from viaduct.metrics.qa import mlqa_exact, mlqa_f1, squad_exact, squad_f1
+from viaduct.metrics.qa import METRICS, Definition
 from viaduct.metrics.retrieval import pair_f1
 from viaduct.metrics.tagging import span_f1
 
@@ -94,18 +94,16 @@ def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, 
 
 
 def answer_scores(
-    questions: Sequence[Question], given: Mapping[str, object], *, language: str, mlqa: bool
+    questions: Sequence[Question], given: Mapping[str, object], *, language: str, definition: Definition
 ) -> FileScore:
-    """f1 and exact_match over questions, by SQuAD 1.1's definition or MLQA's for the language.
+    """f1 and exact_match over questions, by this definition for the language.
 
     A missing id scores 0 and is counted; ids that no question has are ignored; an id that two questions share counts
     twice. Raises DataError for no questions, an answered question without gold answers, and answers that are not text.
     """
     if not questions:
         raise LabelsError("there are no questions", fix="use the labelled file of this split")
-    exact = _by_language(mlqa_exact, language) if mlqa else squad_exact
-    f1 = _by_language(mlqa_f1, language) if mlqa else squad_f1
-    scored: list[tuple[float, float]] = []
+    scored = []
     for question in questions:
         if question.id not in given:
             continue
@@ -114,20 +112,11 @@ def answer_scores(
             raise not_a_prediction(question.id, answer, "the answer as text")
         if not question.answers:
             raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
-        scored.append((f1(answer, question.answers), exact(answer, question.answers)))
+        scored.append(definition.score(answer, question.answers, language))
     count = len(questions)
-    values = {
-        "f1": math.fsum(one for one, _ in scored) / count,
-        "exact_match": math.fsum(one for _, one in scored) / count,
-    }
+    values = {name: math.fsum(score[place] for score in scored) / count for place, name in enumerate(METRICS)}
     unknown = len(given.keys() - {question.id for question in questions})
     return FileScore(values, count, count - len(scored), unknown)
-
-
-def _by_language(
-    score: Callable[[str, Sequence[str], str], float], language: str
-) -> Callable[[str, Sequence[str]], float]:
-    return lambda prediction, answers: score(prediction, answers, language)
 
 
 def _same_number(gold: Collection[object], given: Collection[object], what: str) -> None:

@@ -12,11 +12,12 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from viaduct.errors import DataError, unknown
-from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
 from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Row, Span
 
@@ -31,35 +32,34 @@ MLQA_ARTICLES: dict[str, str] = {
 }
 """Language -> pattern of its articles (mlqa_evaluation_v1.py); the Arabic one goes inside words too, as there."""
 
+METRICS = ("f1", "exact_match")
+
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _CHINESE = re.compile("([\u4e00-\u9fa5])")
 
 
-def squad_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
-    """f1 and exact_match in SQuAD 1.1's definition: means over questions of the best over gold answers.
+class Definition(NamedTuple):
+    """How an answer is compared with the gold answers."""
 
-    Used by SQuAD 1.1, XQuAD and TyDiQA (evaluate-v1.1.py of SQuAD-explorer). A prediction is the answer text; "" is an
-    answer too (it scores 0 in F1, and 1 in exact match where a gold answer normalises to nothing). Raises DataError for
-    no rows, a question without gold answers (use `squad2_scores`), unknown ids, and predictions that are not text.
-    """
-    return _scores(rows, predictions, lambda row: normalise_squad, definition="SQuAD 1.1", unanswerable=False)
+    name: str
+    normalise: Callable[[str, str], str]
+    """(text, language) -> what is compared."""
+    unanswerable: bool = False
+    """Whether a question may have no answer; "" is then right, and anything else wrong."""
 
-
-def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
-    """f1 and exact_match in SQuAD 2.0's definition (evaluate-v2.0.py at eee5fdb), without a no-answer threshold.
-
-    As `squad_scores`, but a question may have no answer: then "" is right (both scores 1) and anything else wrong.
-    """
-    return _scores(rows, predictions, lambda row: normalise_squad, definition="SQuAD 2.0", unanswerable=True)
-
-
-def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
-    """f1 and exact_match in MLQA's definition (mlqa_evaluation_v1.py), normalised by each row's language.
-
-    As `squad_scores` otherwise. Raises UsageError for rows in a language that MLQA does not have.
-    """
-    return _scores(rows, predictions, _mlqa_normaliser, definition="MLQA by language", unanswerable=False)
+    def score(self, prediction: str, answers: Iterable[str], language: str) -> tuple[float, float]:
+        """(F1, exact match) of one question: the best over its gold answers, of which there must be one unless it may
+        have none."""
+        given = self.normalise(prediction, language)
+        gold = {self.normalise(answer, language) for answer in answers}
+        if (
+            self.unanswerable
+        ):  # SQuAD 2.0 drops gold answers that normalise to nothing, and calls empty against empty right
+            gold = gold - {""} or {""}
+        if self.unanswerable and given == "":
+            return float("" in gold), float("" in gold)
+        return max(token_f1(given, answer) for answer in gold), float(given in gold)
 
 
 def normalise_squad(text: str) -> str:
@@ -96,78 +96,61 @@ def token_f1(prediction: str, answer: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def squad_f1(prediction: str, answers: Sequence[str]) -> float:
-    """SQuAD 1.1 F1 of one question: the best over its gold answers, of which there must be one."""
-    return max(token_f1(normalise_squad(prediction), normalise_squad(answer)) for answer in answers)
-
-
-def squad_exact(prediction: str, answers: Sequence[str]) -> float:
-    """SQuAD 1.1 exact match of one question: 1.0 when the normalised prediction equals a gold answer, else 0.0."""
-    return float(normalise_squad(prediction) in {normalise_squad(answer) for answer in answers})
-
-
-def mlqa_f1(prediction: str, answers: Sequence[str], language: str) -> float:
-    """MLQA F1 of one question: the best over its gold answers, of which there must be one."""
-    given = normalise_mlqa(prediction, language)
-    return max(token_f1(given, normalise_mlqa(answer, language)) for answer in answers)
-
-
-def mlqa_exact(prediction: str, answers: Sequence[str], language: str) -> float:
-    """MLQA exact match of one question: 1.0 when the normalised prediction equals a gold answer, else 0.0."""
-    return float(normalise_mlqa(prediction, language) in {normalise_mlqa(answer, language) for answer in answers})
-
-
-def _mlqa_normaliser(row: Span) -> Callable[[str], str]:
-    return lambda text: normalise_mlqa(text, row.language)
-
-
 @lru_cache(maxsize=1 << 16)
 def _is_punctuation(character: str) -> bool:
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
-def _scores(
-    rows: Sequence[Row],
-    predictions: Predictions,
-    normaliser: Callable[[Span], Callable[[str], str]],
-    *,
-    definition: str,
-    unanswerable: bool,
-) -> tuple[Score, ...]:
-    gold = _gold_answers(rows, definition, unanswerable)
+SQUAD = Definition("SQuAD 1.1", lambda text, language: normalise_squad(text))
+SQUAD2 = Definition("SQuAD 2.0", lambda text, language: normalise_squad(text), unanswerable=True)
+MLQA = Definition("MLQA by language", normalise_mlqa)
+
+
+def squad_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """f1 and exact_match in SQuAD 1.1's definition: means over questions of the best over gold answers.
+
+    Used by SQuAD 1.1, XQuAD and TyDiQA (evaluate-v1.1.py of SQuAD-explorer). A prediction is the answer text; "" is an
+    answer too (it scores 0 in F1, and 1 in exact match where a gold answer normalises to nothing). Raises DataError for
+    no rows, a question without gold answers (use `squad2_scores`), unknown ids, and predictions that are not text.
+    """
+    return _scores(rows, predictions, SQUAD)
+
+
+def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """f1 and exact_match in SQuAD 2.0's definition (evaluate-v2.0.py at eee5fdb), without a no-answer threshold.
+
+    As `squad_scores`, but a question may have no answer: then "" is right (both scores 1) and anything else wrong.
+    """
+    return _scores(rows, predictions, SQUAD2)
+
+
+def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+    """f1 and exact_match in MLQA's definition (mlqa_evaluation_v1.py), normalised by each row's language.
+
+    As `squad_scores` otherwise. Raises UsageError for rows in a language that MLQA does not have.
+    """
+    return _scores(rows, predictions, MLQA)
+
+
+def _scores(rows: Sequence[Row], predictions: Predictions, definition: Definition) -> tuple[Score, ...]:
+    gold = labelled(rows_of(rows, Span, definition.name), definition.name)
+    empty = next((row.id for row in gold.values() if not row.answers), None)
+    if empty is not None and not definition.unanswerable:
+        raise DataError(
+            f"{definition.name}: question '{empty}' has no gold answer",
+            fix="questions without an answer are scored by SQuAD 2.0's definition",
+        )
     require_known_ids(gold, predictions)
-    f1_values: list[float] = []
-    num_exact = missing = 0
-    for row_id, (row, texts) in gold.items():
-        if row_id not in predictions:
-            missing += 1
+    scored = []
+    for row in gold.values():
+        if row.id not in predictions:
             continue
-        given = predictions[row_id].prediction
+        given = predictions[row.id].prediction
         if not isinstance(given, str):
-            raise not_a_prediction(row_id, given, "the answer as text ('' for no answer)")
-        normalise = normaliser(row)
-        prediction = normalise(given)
-        answers = {normalise(text) for text in texts}
-        if unanswerable:  # SQuAD 2.0 drops gold answers that normalise to nothing, and calls empty against empty right
-            answers = answers - {""} or {""}
-        num_exact += prediction in answers
-        best = max(token_f1(prediction, answer) for answer in answers)
-        f1_values.append(1.0 if unanswerable and prediction == "" and "" in answers else best)
-    values = {"f1": math.fsum(f1_values) / len(gold), "exact_match": num_exact / len(gold)}
-    return tuple(Score(name, value, len(gold), missing, f"{name}|{definition}|v1") for name, value in values.items())
-
-
-def _gold_answers(rows: Sequence[Row], definition: str, unanswerable: bool) -> dict[str, tuple[Span, list[str]]]:
-    gold: dict[str, tuple[Span, list[str]]] = {}
-    for row in rows_of(rows, Span, definition):
-        if row.answers is None:
-            raise unlabelled(row.id, definition)
-        if not row.answers and not unanswerable:
-            raise DataError(
-                f"{definition}: question '{row.id}' has no gold answer",
-                fix="questions without an answer are scored by SQuAD 2.0's definition",
-            )
-        if row.id in gold:
-            raise DataError(f"{definition}: the gold id '{row.id}' occurs twice", fix="remove the duplicate row")
-        gold[row.id] = (row, [answer.text for answer in row.answers])
-    return gold
+            raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
+        scored.append(definition.score(given, [answer.text for answer in row.answers or ()], row.language))
+    values = {name: math.fsum(score[place] for score in scored) / len(gold) for place, name in enumerate(METRICS)}
+    return tuple(
+        Score(name, value, len(gold), len(gold) - len(scored), f"{name}|{definition.name}|v1")
+        for name, value in values.items()
+    )

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.errors import DataError
-from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
 from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Row, Sentence
 
@@ -39,7 +39,7 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
     """
     sentences = rows_of(rows, Sentence, "retrieval accuracy")
     english, other = (
-        {row.id: row.match for row in _gold_side(sentences, side, "retrieval accuracy") if row.match}
+        {row.id: row.match for row in _side(sentences, side, "retrieval accuracy") if row.match}
         for side in ("target", "source")
     )
     if not english:
@@ -84,7 +84,7 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
     pairs, predictions for other ids, predictions that are no ids, and when not one predicted id names a target row.
     """
     sentences = rows_of(rows, Sentence, "mining F1")
-    sources = {row.id: row.match or () for row in _gold_side(sentences, "source", "mining F1")}
+    sources = {row.id: row.match or () for row in _side(sentences, "source", "mining F1")}
     require_known_ids(sources, predictions)
     gold = {(source, target) for source, matches in sources.items() for target in matches}
     if not gold:
@@ -145,14 +145,8 @@ def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Col
     return best
 
 
-def _gold_side(sentences: Sequence[Sentence], side: str, metric: str) -> list[Sentence]:
-    chosen = [row for row in sentences if row.side == side]
-    for row in chosen:
-        if row.match is None:
-            raise unlabelled(row.id, metric)
-    if len({row.id for row in chosen}) < len(chosen):
-        raise DataError(f"{metric}: an id of the {side} side occurs twice", fix="remove the duplicate row")
-    return chosen
+def _side(sentences: Sequence[Sentence], side: str, metric: str) -> Iterable[Sentence]:
+    return labelled([row for row in sentences if row.side == side], metric).values()
 
 
 def _targets(row_id: str, given: object) -> list[str]:

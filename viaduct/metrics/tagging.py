@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from viaduct.errors import DataError
-from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
+from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
 from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Row, Tagged
 
@@ -157,15 +157,11 @@ def _starts(previous: str, prefix: str, type_changes: bool) -> bool:
 
 
 def _gold_tags(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
-    gold: dict[str, tuple[str, ...]] = {}
-    for row in rows_of(rows, Tagged, "tagging F1"):
-        if row.tags is None:
-            raise unlabelled(row.id, "tagging F1")
-        if len(row.tags) != len(row.tokens):
-            raise DataError(f"gold row '{row.id}' has {len(row.tokens)} tokens but {len(row.tags)} tags")
-        if row.id in gold:
-            raise DataError(f"tagging F1: the gold id '{row.id}' occurs twice", fix="remove the duplicate row")
-        gold[row.id] = row.tags
+    rows_by_id = labelled(rows_of(rows, Tagged, "tagging F1"), "tagging F1")
+    gold = {row.id: row.tags or () for row in rows_by_id.values()}
+    for row_id, tags in gold.items():
+        if len(tags) != len(rows_by_id[row_id].tokens):
+            raise DataError(f"gold row '{row_id}' has {len(rows_by_id[row_id].tokens)} tokens but {len(tags)} tags")
     if not any(gold.values()):
         raise DataError("tagging F1: the gold rows have no tokens", fix="check that the split's file was read")
     return gold

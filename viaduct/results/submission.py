@@ -25,6 +25,7 @@ from viaduct.metrics.official import (
     pair_scores,
     tag_scores,
 )
+from viaduct.metrics.qa import MLQA, SQUAD
 from viaduct.results.problems import Problems
 from viaduct.results.scores import Scores, TaskScores, by_language, unanswered
 from viaduct.results.xtreme import FOLDERS, Folder
@@ -105,8 +106,8 @@ def score_file(folder: Folder, language: str, predictions: Path, labels: Path, *
     gold, given = folder.path(labels, language), folder.path(predictions, language)
     if folder.shape == "answers":
         questions, answers = read_questions(gold), read_answers(given, unique=not official)
-        mlqa = folder.name == "mlqa"
-        return _named(gold, given, lambda: answer_scores(questions, answers, language=language, mlqa=mlqa))
+        definition = MLQA if folder.card == "mlqa" else SQUAD
+        return _named(gold, given, lambda: answer_scores(questions, answers, language=language, definition=definition))
     wanted, found = read_lines(gold), read_lines(given)
     if not official:
         _check_labels(folder, gold, wanted)
