@@ -57,9 +57,9 @@ def first_line(error: Exception) -> str:
 
 
 def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
-    """The folder of a tower, downloaded first when it is a Hub name. Raises UsageError when it cannot be had.
+    """The folder of a tower, downloaded first when it is a Hub name; `others` are names to suggest that are no folders.
 
-    `others` are names to suggest that are no folders.
+    Raises UsageError for an unknown name, a folder that is not there, and a download that fails.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -82,7 +82,7 @@ def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
         close = nearest(name, KNOWN)
         hint = f" Did you mean '{close}'?" if close and close != name else ""
         raise UsageError(
-            f"the image tower '{name}' at revision {revision} cannot be had from the Hub: {first_line(error)}.{hint}",
+            f"the Hub does not give the image tower '{name}' at revision {revision}: {first_line(error)}.{hint}",
             fix="connect to the network, accept the model's licence on its page if it has one, or name a local folder",
         ) from error
 
@@ -115,13 +115,9 @@ def weights(folder: Path) -> list[Path]:
     return paths
 
 
-def processor(folder: Path, side: int | None, patch: int) -> Any:
-    """The folder's image processor in its Pillow form; with a side, scaled to that many pixels.
-
-    Raises UsageError when there is none, or none that works with Pillow.
-    """
-    fix = "copy preprocessor_config.json from where the weights come from"
-    stated = _stated(folder, fix)
+def processor(folder: Path) -> Any:
+    """The folder's image processor in its Pillow form. Raises UsageError when there is none, or none in that form."""
+    stated = _stated(folder)
     base = stated.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
     try:
         form = from_transformers(f"{PIL_FORM.get(base, base)}Pil")
@@ -130,14 +126,12 @@ def processor(folder: Path, side: int | None, patch: int) -> Any:
             f"the image processor in {folder}, {stated}, has no Pillow form in this version of transformers",
             fix="take a tower with the image processor of CLIP, SigLIP, ViT or DINO",
         ) from error
-    made = form.from_pretrained(folder, local_files_only=True)
-    if side is None:
-        return made
-    return form.from_pretrained(folder, local_files_only=True, **_scaled(made, side, patch))
+    return form.from_pretrained(folder, local_files_only=True)
 
 
-def _stated(folder: Path, fix: str) -> str:
+def _stated(folder: Path) -> str:
     """The name of the image processor, from the file that transformers prefers."""
+    fix = "copy preprocessor_config.json from where the weights come from"
     nested = "processor_config.json"
     settings = read_json(folder, nested, fix=fix).get("image_processor") if (folder / nested).is_file() else None
     settings = settings or read_json(folder, "preprocessor_config.json", fix=fix)
@@ -145,21 +139,6 @@ def _stated(folder: Path, fix: str) -> str:
     if not isinstance(stated, str):
         raise UsageError(f"the image processor in {folder} does not say its image_processor_type", fix=fix)
     return stated
-
-
-def _scaled(made: Any, side: int, patch: int) -> dict[str, Any]:
-    """Settings for another side; where the processor crops, it then crops the same share of the image."""
-    if hasattr(made, "max_num_patches"):
-        return {"max_num_patches": (side // patch) ** 2}
-    square = {"height": side, "width": side}
-    if not (getattr(made, "do_center_crop", None) and made.crop_size):
-        return {"size": square}
-    if made.size.shortest_edge:
-        return {"size": {"shortest_edge": round(made.size.shortest_edge * side / made.crop_size.height)}} | {
-            "crop_size": square
-        }
-    scaled = {axis: round(made.size[axis] * side / made.crop_size[axis]) for axis in square}
-    return {"size": scaled, "crop_size": square}
 
 
 def grid(made: Any, patch: int) -> int:
@@ -175,6 +154,6 @@ def grid(made: Any, patch: int) -> int:
         raise UsageError(
             f"the image processor makes images of {height} x {width} pixels here, not squares of whole patches"
             f" of {patch} pixels",
-            fix=f"set a side, a multiple of {patch}",
+            fix="copy the preprocessor_config.json that was published with the weights",
         )
     return int(height) // patch

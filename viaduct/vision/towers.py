@@ -54,23 +54,18 @@ class Family:
     options: tuple[tuple[str, Any], ...] = ()
 
 
-_CLIP = Family("CLIPVisionModel", resizes=True)
-_SIGLIP = Family("SiglipVisionModel", resizes=True)
-_NAFLEX = Family("Siglip2VisionModel")
 FAMILIES: Mapping[str, Family] = {
-    "clip": _CLIP,
-    "clip_vision_model": _CLIP,
-    "siglip": _SIGLIP,
-    "siglip_vision_model": _SIGLIP,
-    "siglip2": _NAFLEX,
-    "siglip2_vision_model": _NAFLEX,
+    "clip": Family("CLIPVisionModel", resizes=True),
+    "siglip": Family("SiglipVisionModel", resizes=True),
+    "siglip2": Family("Siglip2VisionModel"),
     "dinov2": Family("Dinov2Model"),
     "dinov2_with_registers": Family("Dinov2WithRegistersModel"),
     "dinov3_vit": Family("DINOv3ViTModel"),
     # Many published ViTs lack the pooler's weights: it would be random.
     "vit": Family("ViTModel", resizes=True, options=(("add_pooling_layer", False),)),
 }
-"""model_type of config.json -> its family. SigLIP 2 of fixed resolution says "siglip", only NaFlex says "siglip2"."""
+"""model_type of config.json, without "_vision_model" -> its family. SigLIP 2 of fixed resolution says "siglip", only
+NaFlex says "siglip2"."""
 
 
 @dataclass(frozen=True)
@@ -107,73 +102,61 @@ class Tower:
 
 
 def load_tower(
-    name: str,
-    revision: str | None,
-    side: int | None = None,
-    *,
-    max_tokens: int = MAX_TOKENS,
-    device: torch.device | None = None,
+    name: str, revision: str | None, *, max_tokens: int = MAX_TOKENS, device: torch.device | None = None
 ) -> Tower:
     """The tower of this name: "patches", "patches-64", a local folder, or a Hub name at a revision (its commit).
 
-    `side`: images are scaled to so many pixels a side, instead of what the processor says (raw patches: 64). Patch
-    tokens are averaged two by two until at most `max_tokens` are left. The weights are hashed here, and loaded for
-    `device` (None: the CPU) when the first image comes. Raises UsageError for an unknown name and for a folder that
+    Patch tokens are averaged two by two until at most `max_tokens` are left. The weights are hashed here, and loaded
+    for `device` (None: the CPU) when the first image comes. Raises UsageError for an unknown name and for a folder that
     holds no image tower, no weights or no image processor.
     """
     if max_tokens < 1:
         raise UsageError(f"at most {max_tokens} tokens of an image are asked for", fix="allow at least 1; 64 is usual")
     if name in GRIDS:
-        return _raw_patches(name, RAW_SIDE if side is None else side, max_tokens)
+        return _raw_patches(name, max_tokens)
     folder = tower_files.locate(name, revision, GRIDS)
     settings = tower_files.read_json(folder, "config.json", fix="name a folder that AutoModel.from_pretrained opens")
     kind = str(settings.get("model_type"))
-    if kind not in FAMILIES:
+    family = FAMILIES.get(kind.removesuffix("_vision_model"))
+    if family is None:
         raise UsageError(
             f"'{name}' is not an image tower that can be used: its config.json has the model_type '{kind}'",
             fix=f"give a model of one of these types: {', '.join(sorted(FAMILIES))}",
         )
-    family, weights = FAMILIES[kind], tower_files.weights(folder)
+    weights = tower_files.weights(folder)
     config = tower_files.from_transformers(family.model).config_class.from_pretrained(folder, local_files_only=True)
-    patch = int(config.patch_size)
-    if side is not None and (side < patch or side % patch):
-        fitting = max(1, round(side / patch)) * patch
-        raise UsageError(f"{side} pixels cannot be cut into patches of {patch}", fix=f"use a side of {fitting}")
-    processor = tower_files.processor(folder, side, patch)
-    grid = tower_files.grid(processor, patch)
-    model = _Model(folder, family, processor, device or torch.device("cpu"), grid, max_tokens)
+    processor = tower_files.processor(folder)
+    grid = pooled = tower_files.grid(processor, int(config.patch_size))
+    while pooled**2 > max_tokens:
+        pooled = (pooled + 1) // 2
+    model = _Model(folder, family, processor, device or torch.device("cpu"), grid, pooled)
     about = {
         "code": CODE,
         "config": {field: value for field, value in settings.items() if field not in NOT_FEATURES},
         "weights": {path.name: file_sha256(path) for path in weights},
         "processor": {"class": type(processor).__name__, **processor.to_dict()},
         "backend": "pil",
-        "pooling": [model.grid, model.pooled],
-        "dtype": model.dtype,
+        "pooling": [grid, pooled],
+        "dtype": "bfloat16" if model.precision == "bf16" else "float32",
     }
-    plain = json.loads(json.dumps(about, default=str))
-    return Tower(name, int(config.hidden_size), model.pooled**2, plain, model)
+    return Tower(name, int(config.hidden_size), pooled**2, json.loads(json.dumps(about, default=str)), model)
 
 
-def _raw_patches(name: str, side: int, max_tokens: int) -> Tower:
-    grid = GRIDS[name]
-    if side < grid or side % grid:
-        fitting = max(1, round(side / grid)) * grid
-        raise UsageError(f"'{name}': {side} pixels cannot be cut into {grid} patches", fix=f"use a side of {fitting}")
+def _raw_patches(name: str, max_tokens: int) -> Tower:
+    grid, patch = GRIDS[name], RAW_SIDE // GRIDS[name]
     if grid * grid > max_tokens:
         raise UsageError(f"'{name}' has {grid * grid} tokens, and {max_tokens} are allowed", fix="allow more")
-    patch = side // grid
 
     def compute(images: Sequence[Image.Image]) -> tuple[Array, Array]:
         tokens_NPD = np.empty((len(images), grid * grid, patch * patch * 3), np.float32)
         for at, image in enumerate(images):
-            scaled = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+            scaled = image.convert("RGB").resize((RAW_SIDE, RAW_SIDE), Image.Resampling.BILINEAR)
             pixels = np.asarray(scaled, dtype=np.float32) / 127.5 - 1.0
             cut = pixels.reshape(grid, patch, grid, patch, 3).transpose(0, 2, 1, 3, 4)
             tokens_NPD[at] = cut.reshape(tokens_NPD.shape[1:])
         return tokens_NPD, tokens_NPD.mean(axis=1)
 
-    about = {"code": CODE, "tower": "patches", "grid": grid, "side": side, "resample": "bilinear", "backend": "pil"}
+    about = {"code": CODE, "tower": "patches", "grid": grid, "side": RAW_SIDE, "resample": "bilinear", "backend": "pil"}
     return Tower(name, patch * patch * 3, grid * grid, about, compute)
 
 
@@ -187,24 +170,13 @@ class _Model:
     device: torch.device
     grid: int
     """Rows (= columns) of patches of a square image."""
-    max_tokens: int
-
-    @cached_property
-    def pooled(self) -> int:
-        """Rows (= columns) of tokens: the grid, halved until it has at most `max_tokens`."""
-        pooled = self.grid
-        while pooled**2 > self.max_tokens:
-            pooled = (pooled + 1) // 2
-        return pooled
+    pooled: int
+    """Rows (= columns) of tokens."""
 
     @cached_property
     def precision(self) -> str:
+        """Of the matrix products."""
         return "bf16" if gpu_has_bfloat16(self.device) else "fp32"
-
-    @cached_property
-    def dtype(self) -> str:
-        """What the matrix products are computed in."""
-        return "bfloat16" if self.precision == "bf16" else "float32"
 
     @cached_property
     def module(self) -> Any:
@@ -245,17 +217,15 @@ class _Model:
             batch["interpolate_pos_encoding"] = batch["pixel_values"].shape[-1] != self.module.config.image_size
         with torch.inference_mode(), products_in(self.precision, self.device):
             output = self.module(**batch)
-        hidden_NLD = output.last_hidden_state.float()
+        hidden_NLD, vector_ND = output.last_hidden_state.float(), output.pooler_output
         if "spatial_shapes" in batch:  # images that keep their proportions, padded to the same number of patches
             shapes = batch["spatial_shapes"].tolist()
-            cut = [hidden_LD[: h * w] for hidden_LD, (h, w) in zip(hidden_NLD, shapes, strict=True)]
-            tokens = [pool_cells(one, (h, w), self.pooled) for one, (h, w) in zip(cut, shapes, strict=True)]
-            tokens_NPD = torch.stack(tokens)
+            cells = [pool_cells(one_LD, (h, w), self.pooled) for one_LD, (h, w) in zip(hidden_NLD, shapes, strict=True)]
+            tokens_NPD, has_class = torch.stack(cells), False
         else:
             tokens_NPD = pool_halves(hidden_NLD[:, -(self.grid**2) :], self.grid, self.pooled)
-        vector_ND = output.pooler_output
+            has_class = hidden_NLD.shape[1] > self.grid**2
         if vector_ND is None:
-            has_class = "spatial_shapes" not in batch and hidden_NLD.shape[1] > self.grid**2
             vector_ND = hidden_NLD[:, 0] if has_class else tokens_NPD.mean(1)
         return tokens_NPD.cpu().numpy(), vector_ND.float().cpu().numpy()
 
@@ -273,9 +243,11 @@ def pool_halves(tokens_NLD: torch.Tensor, grid: int, pooled: int) -> torch.Tenso
 
 
 def pool_cells(tokens_LD: torch.Tensor, shape: tuple[int, int], pooled: int) -> torch.Tensor:
-    """(H * W, D) -> (pooled * pooled, D): the mean of the patches that each cell of a square grid touches.
+    """(L, D) -> (pooled * pooled, D): the mean of the patches that each cell of a square grid touches.
 
-    For images that keep their proportions. On square grids of `pooled` times a power of two it is `pool_halves`.
+    For images that keep their proportions, of which the first H * W tokens are patches. On square grids of `pooled`
+    times a power of two it is `pool_halves`.
     """
-    cells_DHW: torch.Tensor = adaptive_avg_pool2d(tokens_LD.T.reshape(-1, *shape), pooled)
+    height, width = shape
+    cells_DHW: torch.Tensor = adaptive_avg_pool2d(tokens_LD[: height * width].T.reshape(-1, height, width), pooled)
     return cells_DHW.flatten(1).T
