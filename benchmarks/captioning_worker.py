@@ -186,7 +186,7 @@ def _drawn(stage: Any, batch: Any) -> dict[str, Any]:
     """A caption batch, with the masks and null images that the stage draws for it from the same seed."""
     import torch
 
-    asking, pictures = stage.illustrated.asking, stage.illustrated.train.data.pictures
+    asked, pictures = stage.illustrated.objectives, stage.illustrated.train.data.pictures
     numbers = [int(Path(pictures[at][1].path).stem) for at in batch.image_B.tolist()]
     found = {
         "ids": batch.text.ids_BL,
@@ -195,9 +195,9 @@ def _drawn(stage: Any, batch: Any) -> dict[str, Any]:
         "file": torch.tensor(numbers),
     }
     if batch.objective == "mlm_caption":
-        found["masked"], found["chosen"] = asking.masking(batch.text.ids_BL, batch.text.mask_BL)
+        found["masked"], found["chosen"] = asked.masking(batch.text.ids_BL, batch.text.mask_BL)
     if batch.objective != "contrastive":
-        found["dropped"] = torch.rand(len(batch.image_B)) < asking.captions.null_share
+        found["dropped"] = torch.rand(len(batch.image_B)) < asked.captions.null_share
     return found
 
 

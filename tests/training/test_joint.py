@@ -201,7 +201,7 @@ def test_arms_that_differ_in_the_image_share_captions_order_objectives_and_masks
         stage = joint.Joint(context)
         batch = stage.batch_at(0).main
         torch.manual_seed(5)
-        masks[image] = stage.illustrated.asking.masking(batch.text.ids_BL, batch.text.mask_BL)[0]
+        masks[image] = stage.illustrated.objectives.masking(batch.text.ids_BL, batch.text.mask_BL)[0]
     assert torch.equal(masks["true"], masks["none"])
 
 

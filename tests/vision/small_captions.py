@@ -17,7 +17,7 @@ from viaduct.models.language import MaskedLanguageHead
 from viaduct.runs.spec import Captions, Objective
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
-from viaduct.vision.objectives import Asking
+from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 
 BEGIN, PAD, END, UNKNOWN, MASK = range(5)
@@ -49,12 +49,14 @@ def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> Joint
     return JointModel(encoder, parts, None, MASK).eval()
 
 
-def asking(*objectives: str, vocabulary: int = 60, **settings: Any) -> Asking:
+def objectives_of(*objectives: str, vocabulary: int = 60, **settings: Any) -> CaptionObjectives:
     """No caption loses its image and nothing is smoothed, unless the settings say so."""
     asked = tuple(Objective(name=name) for name in objectives)  # type: ignore[arg-type]
     settings = {"null_share": 0.0, "label_smoothing": 0.0, **settings}
     special_V = torch.arange(vocabulary) < SPECIAL
-    return Asking(Captions(card="made", objectives=asked, **settings), Masking(0.4, MASK, special_V), special_V)
+    return CaptionObjectives(
+        Captions(card="made", objectives=asked, **settings), Masking(0.4, MASK, special_V), special_V
+    )
 
 
 def texts(lengths: Sequence[int], vocabulary: int = 60, seed: int = 0) -> Batch:

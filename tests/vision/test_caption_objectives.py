@@ -16,7 +16,6 @@ from torch.nn.functional import log_softmax
 
 from viaduct.models.joint import JointModel
 from viaduct.training.masking import Masking, rarity
-from viaduct.vision.objectives import contrastive, written
 from viaduct.vision.prefix import encode_prefixed
 
 IMAGES = (0, 1, 0, 2, 1, 3)
@@ -35,7 +34,7 @@ def vectors(model: JointModel, batch: Any, special_V: torch.Tensor) -> tuple[np.
 
 @torch.no_grad()
 def test_the_sigmoid_loss_is_siglips() -> None:
-    model, asked = small.model(), small.asking("contrastive")
+    model, asked = small.model(), small.objectives_of("contrastive")
     model.space.shift.fill_(-1.3)
     batch = small.batch("contrastive", LENGTHS, IMAGES)
     texts, images, _ = vectors(model, batch, asked.special_V)
@@ -45,7 +44,7 @@ def test_the_sigmoid_loss_is_siglips() -> None:
         for other, other_image in enumerate(IMAGES):
             sign = 1 if image == other_image else -1
             expected += math.log1p(math.exp(-sign * (scale * float(texts[at] @ images[other]) + shift)))
-    assert float(contrastive(asked, model, batch)) == pytest.approx(expected / len(IMAGES), rel=1e-5)
+    assert float(asked.contrastive(model, batch)) == pytest.approx(expected / len(IMAGES), rel=1e-5)
 
 
 def cross_entropy_of(logits: Sequence[float], right: Sequence[bool]) -> float:
@@ -57,7 +56,7 @@ def cross_entropy_of(logits: Sequence[float], right: Sequence[bool]) -> float:
 @pytest.mark.parametrize("bank", [0, 5])
 @torch.no_grad()
 def test_the_softmax_loss_goes_both_ways_with_several_right_answers_and_a_bank(bank: int) -> None:
-    model, asked = small.model(sigmoid=False), small.asking("contrastive", contrast="softmax", negatives=bank)
+    model, asked = small.model(sigmoid=False), small.objectives_of("contrastive", contrast="softmax", negatives=bank)
     batch = small.batch("contrastive", LENGTHS, IMAGES, bank=bank)
     texts, images, further = vectors(model, batch, asked.special_V)
     scale, count = float(model.space.scale), len(IMAGES)
@@ -76,7 +75,7 @@ def test_the_softmax_loss_goes_both_ways_with_several_right_answers_and_a_bank(b
         for at in range(count)
     ]
     expected = (sum(to_images) / count + sum(to_texts) / count) / 2
-    assert float(contrastive(asked, model, batch)) == pytest.approx(expected, rel=1e-5)
+    assert float(asked.contrastive(model, batch)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("objectives", [("itm",), ("itm", "contrastive")])
@@ -84,7 +83,7 @@ def test_the_softmax_loss_goes_both_ways_with_several_right_answers_and_a_bank(b
 def test_wrong_images_and_captions_are_never_of_the_same_image(
     objectives: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, asked = small.model(), small.asking(*objectives)
+    model, asked = small.model(), small.objectives_of(*objectives)
     model.space.log_scale.fill_(math.log(50.0))  # near images are much more likely than far ones
     batch = small.batch("itm", LENGTHS, IMAGES)
     prefixes_BPD = model.visual(batch.patches_BPV)
@@ -113,7 +112,7 @@ def test_wrong_images_and_captions_are_never_of_the_same_image(
 
 @torch.no_grad()
 def test_one_pass_over_a_caption_costs_what_its_tokens_cost_step_by_step() -> None:
-    model, asked = small.model(), small.asking("ar_caption")
+    model, asked = small.model(), small.objectives_of("ar_caption")
     torch.nn.init.normal_(model.language.bias)
     batch = small.batch("ar_caption", LENGTHS, IMAGES)
     nats = count = 0.0
@@ -133,15 +132,15 @@ def test_one_pass_over_a_caption_costs_what_its_tokens_cost_step_by_step() -> No
             count += 1
     assert count == sum(LENGTHS) - len(LENGTHS)
     assert float(asked.loss(model, batch)) == pytest.approx(nats / count, rel=1e-5)
-    hidden_BLD, targets_BL, real_BL = written(asked, model, batch, train=False)
-    assert int(real_BL.sum()) == count
-    assert small.END in targets_BL[real_BL] and small.PAD not in targets_BL[real_BL]
-    assert hidden_BLD.shape[:2] == targets_BL.shape
+    hidden_MD, targets_M, caption_M = asked.written(model, batch, train=False)
+    assert len(hidden_MD) == len(targets_M) == count
+    assert small.END in targets_M and small.PAD not in targets_M
+    assert torch.bincount(caption_M).tolist() == [length - 1 for length in LENGTHS]
 
 
 @torch.no_grad()
 def test_a_pooled_text_is_the_mean_of_its_words_whatever_stands_beside_it() -> None:
-    model, special_V = small.model(), small.asking("contrastive").special_V
+    model, special_V = small.model(), small.objectives_of("contrastive").special_V
     batch = small.texts(LENGTHS)
     pooled_BD = model.pooled(batch, special_V)
     hidden_BLD = model.states(batch)

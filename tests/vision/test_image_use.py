@@ -15,11 +15,10 @@ from viaduct.models.joint import JointModel
 from viaduct.vision import image_use
 from viaduct.vision.captioning import CaptionBatch
 from viaduct.vision.image_use import LENGTH_PENALTY, beam_search
-from viaduct.vision.objectives import written
 
 VOCABULARY = small.SPECIAL + 4
 """Four words and the special tokens."""
-ASKED = small.asking("ar_caption", vocabulary=VOCABULARY)
+ASKED = small.objectives_of("ar_caption", vocabulary=VOCABULARY)
 
 
 def guessing(seed: int) -> JointModel:
@@ -38,10 +37,8 @@ def scores_of(model: JointModel, batch: CaptionBatch, ids: tuple[int, ...]) -> t
     """(len(ids), V): log-probabilities of each token after those before it; only words and the end may come."""
     ids_1L = torch.tensor([[small.BEGIN, *ids]])
     text = Batch(ids_1L, None, None, batch.text.examples, ids_1L.numel())
-    hidden_1LD, _, _ = written(
-        small.asking("ar_caption", vocabulary=VOCABULARY), model, replace(batch, text=text), train=False
-    )
-    logits_LV = model.language.logits(hidden_1LD[0], model.words_VD)
+    hidden_LD, _, _ = ASKED.written(model, replace(batch, text=text), train=False)
+    logits_LV = model.language.logits(hidden_LD, model.words_VD)
     logits_LV[:, [one for one in range(small.SPECIAL) if one != small.END]] = -torch.inf
     return log_softmax(logits_LV, dim=1)
 

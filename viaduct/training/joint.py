@@ -248,7 +248,7 @@ class Joint:
         """The sum of the step's losses; captions first, whose masks all arms must share."""
         total = torch.zeros((), device=self.device)
         if isinstance(batch.main, CaptionBatch) and self.illustrated is not None:
-            total = total + self.illustrated.asking.loss(self.model, batch.main)
+            total = total + self.illustrated.objectives.loss(self.model, batch.main)
         elif isinstance(batch.main, Batch):
             member = self.tasks[batch.member]
             head = trained_head(member.spec)

@@ -8,8 +8,9 @@ Shape letters: B captions, P visual tokens, L text tokens, V width of the featur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -91,48 +92,33 @@ class CaptionBatch:
     """Tokens before each text."""
 
     @property
-    def lengths(self) -> tuple[int, int]:
-        """(tokens that are not text, copies of the text's tokens) in each sequence."""
-        return self.visual, 2 if self.objective == "ar_caption" else 1
+    def copies(self) -> int:
+        """How often the encoder reads the text: once more as masks where every token is predicted at once."""
+        return 2 if self.objective == "ar_caption" else 1
 
     @property
     def tokens(self) -> int:
         """Through the encoder, visual ones and pseudo-masks included, padding not."""
-        visual, copies = self.lengths
         others = 0 if self.other is None else self.other.tokens
-        return visual * len(self.text.ids_BL) + copies * self.text.tokens + others
+        return self.visual * len(self.text.ids_BL) + self.copies * self.text.tokens + others
 
     @property
     def slots(self) -> int:
         """Tokens with padding."""
-        visual, copies = self.lengths
         others = 0 if self.other is None else self.other.slots
-        return visual * len(self.text.ids_BL) + copies * self.text.slots + others
+        return self.visual * len(self.text.ids_BL) + self.copies * self.text.slots + others
 
     @property
     def squares(self) -> int:
         """Sum over sequences of the padded length squared."""
-        visual, copies = self.lengths
         others = 0 if self.other is None else self.other.squares
         count, length = self.text.ids_BL.shape
-        return count * (visual + copies * length) ** 2 + others
+        return count * (self.visual + self.copies * length) ** 2 + others
 
     def to(self, device: torch.device) -> CaptionBatch:
         """The same on a device."""
-
-        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return replace(
-            self,
-            text=self.text.to(device),
-            image_B=self.image_B.to(device),
-            language_B=self.language_B.to(device),
-            patches_BPV=move(self.patches_BPV),
-            pooled_BV=move(self.pooled_BV),
-            other=None if self.other is None else self.other.to(device),
-            bank_KV=move(self.bank_KV),
-        )
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return replace(self, **{name: part.to(device) for name, part in parts.items() if hasattr(part, "to")})
 
 
 PREFIXED = ("ar_caption", "mlm_caption", "itm")
@@ -145,69 +131,62 @@ class CaptionOrder:
     def __init__(self, data: CaptionSet, encoded: Encoded, features: Features, asked: Captions, order: Order) -> None:
         self.data, self.encoded, self.features, self.asked, self.order = data, encoded, features, asked, order
         self.ids = [id for id, _ in data.pictures]
-        names = [one.name for one in asked.objectives]
-        self.names, shares = names, np.array([one.share for one in asked.objectives])
+        self.names = [one.name for one in asked.objectives]
+        shares = np.array([one.share for one in asked.objectives])
         self.shares = shares / shares.sum()
-        self._noise: tuple[Array, Array] | None = None
         self._by_image = np.argsort(data.image_of, kind="stable")
         self._starts = np.searchsorted(data.image_of[self._by_image], np.arange(len(self.ids) + 1))
 
     def batch(self, step: int, pad_id: int) -> CaptionBatch:
         """The captions of this step, and what stands for their images."""
-        seed = self.order.seed
+        asked, seed = self.asked, self.order.seed
         generator = np.random.default_rng(derived_seed("captions", seed, step))
         objective = self.names[int(generator.choice(len(self.names), p=self.shares))]
         examples = self.order.batch(step)
         image_B = self.data.image_of[examples]
-        source = self.asked.image
-        absent = source in ("none", "null", "text")
         shown_B = self._shown(image_B, examples, self.order.epoch_of(step))
-        before = objective in PREFIXED
-        compared, trained = objective in ("contrastive", "itm"), self.asked.tower_layers > 0
-        wants_patches = before or (compared and trained)
-        wants_pooled = objective == "imagine" or (compared and not trained)
-        bank = self.asked.negatives if objective == "contrastive" and self.asked.contrast == "softmax" else 0
+        has_images = asked.image not in ("none", "null", "text")
+        before, compared = objective in PREFIXED, objective in ("contrastive", "itm")
+        patches = has_images and (before or (compared and asked.tower_layers > 0))
+        pooled = has_images and (objective == "imagine" or (compared and not asked.tower_layers))
+        bank = has_images and objective == "contrastive" and asked.contrast == "softmax" and asked.negatives > 0
+        # What is drawn is drawn in this order: arms that draw less share with the others what comes before.
         return CaptionBatch(
             objective=objective,
             text=collate(self.encoded, examples, pad_id),
             image_B=torch.from_numpy(image_B),
             language_B=torch.from_numpy(self.data.language_of[examples]),
-            patches_BPV=None if absent or not wants_patches else self._patches(shown_B, generator),
-            pooled_BV=None if absent or not wants_pooled else self._pooled(shown_B, generator),
-            other=collate(self.encoded, self._others(examples, generator), pad_id) if source == "text" else None,
-            bank_KV=self._bank(image_B, bank, generator) if bank and not absent else None,
-            visual=0 if source == "none" or not before else self.features.num_tokens,
+            patches_BPV=self._seen(shown_B, generator, self.features.tokens) if patches else None,
+            pooled_BV=self._seen(shown_B, generator, self.features.pooled) if pooled else None,
+            other=collate(self.encoded, self._others(examples, generator), pad_id) if asked.image == "text" else None,
+            bank_KV=self._bank(image_B, generator) if bank else None,
+            visual=0 if asked.image == "none" or not before else self.features.num_tokens,
         )
 
     def _shown(self, image_B: Array, examples: Array, epoch: int) -> Array:
         """The image that is shown for each caption."""
-        count = len(self.ids)
+        count, seed = len(self.ids), self.order.seed
         if self.asked.image == "shuffled_caption" and count > 1:
-            generator = np.random.default_rng(derived_seed("shuffled", self.order.seed, epoch))
-            away = generator.integers(1, count, len(self.data.captions))
-            shown_B: Array = (image_B + away[examples]) % count
+            generator = np.random.default_rng(derived_seed("shuffled", seed, epoch))
+            shown_B: Array = (image_B + generator.integers(1, count, len(self.data.captions))[examples]) % count
             return shown_B
-        return deranged(count, self.order.seed)[image_B] if self.asked.image == "shuffled_image" else image_B
+        return deranged(count, seed)[image_B] if self.asked.image == "shuffled_image" else image_B
 
-    def _patches(self, shown_B: Array, generator: np.random.Generator) -> torch.Tensor:
-        if self.asked.image == "noise":
-            shape = (len(shown_B), self.features.num_tokens, self.features.width)
-            return torch.from_numpy(self._drawn(shape, generator))
-        return torch.from_numpy(self.features.tokens([self.ids[at] for at in shown_B]))
-
-    def _pooled(self, shown_B: Array, generator: np.random.Generator) -> torch.Tensor:
-        if self.asked.image == "noise":
-            return torch.from_numpy(self._drawn((len(shown_B), self.features.width), generator))
-        return torch.from_numpy(self.features.pooled([self.ids[at] for at in shown_B]))
-
-    def _drawn(self, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-        if self._noise is None:
-            sample = self.ids[:: max(1, len(self.ids) // NOISE_IMAGES)]
-            known = self.features.tokens(sample).reshape(-1, self.features.width).astype(np.float64)
-            values, vectors = np.linalg.eigh(np.cov(known, rowvar=False).reshape(known.shape[1], known.shape[1]))
-            self._noise = known.mean(0), vectors * np.sqrt(values.clip(min=0))
+    def _seen(self, shown_B: Array, generator: np.random.Generator, read: Callable[[Array], Array]) -> torch.Tensor:
+        """Features of the images that are shown, or noise of the same shape."""
+        if self.asked.image != "noise":
+            return torch.from_numpy(read(shown_B))
         mean, root = self._noise
-        return (mean + generator.standard_normal(shape) @ root.T).astype(np.float32)
+        shape = (len(shown_B), *read(shown_B[:1]).shape[1:])
+        return torch.from_numpy((mean + generator.standard_normal(shape) @ root.T).astype(np.float32))
+
+    @cached_property
+    def _noise(self) -> tuple[Array, Array]:
+        """(mean, root of the covariance) of the patches of some images."""
+        sample = np.arange(len(self.ids))[:: max(1, len(self.ids) // NOISE_IMAGES)]
+        known = self.features.tokens(sample).reshape(-1, self.features.width).astype(np.float64)
+        values, vectors = np.linalg.eigh(np.cov(known, rowvar=False).reshape(known.shape[1], known.shape[1]))
+        return known.mean(0), vectors * np.sqrt(values.clip(min=0))
 
     def _others(self, examples: Array, generator: np.random.Generator) -> Array:
         """Another caption of the same image for each (itself where there is no other)."""
@@ -219,10 +198,11 @@ class CaptionOrder:
         siblings = siblings[siblings != example]
         return int(siblings[int(generator.integers(len(siblings)))]) if len(siblings) else example
 
-    def _bank(self, image_B: Array, count: int, generator: np.random.Generator) -> torch.Tensor:
+    def _bank(self, image_B: Array, generator: np.random.Generator) -> torch.Tensor:
+        """Features of further images, to which no caption of the step belongs."""
         others = np.setdiff1d(np.arange(len(self.ids)), image_B)
-        drawn = generator.choice(others, min(count, len(others)), replace=False)
-        return torch.from_numpy(self.features.pooled([self.ids[at] for at in drawn]))
+        drawn = generator.choice(others, min(self.asked.negatives, len(others)), replace=False)
+        return torch.from_numpy(self.features.pooled(drawn))
 
 
 def deranged(count: int, seed: int) -> Array:

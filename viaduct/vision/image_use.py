@@ -2,7 +2,7 @@
 captions written, images found.
 
 A stage that was shown the images and makes no use of them costs the same with a wrong one: the *image gain*, loss with
-a wrong image less loss with the true one, is then 0, and whatever the stage changed is not owed to what is in images.
+a wrong image less loss with the true one, is then 0, and what is in the images cannot be why the encoder changed.
 
 Shape letters: B captions, K beams or a part of the predicted tokens, L text tokens, M predicted tokens, V vocabulary,
 N images, E common width.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from viaduct.models.joint import SPACE, JointModel
 from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import seed_all
 from viaduct.vision.captioning import CaptionBatch, CaptionOrder, deranged
-from viaduct.vision.objectives import Asking, filled, written
+from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.records import CaptionLoss
 
 BATCH_CAPTIONS = 32
@@ -39,13 +40,25 @@ MEASURED = ("ar_caption", "mlm_caption")
 """Objectives with a loss per caption token, in order of preference."""
 
 
-@dataclass(frozen=True)
-class Held:
-    """Held-out captions: `chosen` are the ones measured."""
+def measured_objective(names: Sequence[str]) -> str | None:
+    """The objective whose loss per token is measured, None where there is none."""
+    return next((name for name in MEASURED if name in names), None)
 
+
+@dataclass(frozen=True)
+class HeldOutCaptions:
+    """Captions that were not trained on, and the model that is asked about them; `chosen` are the ones measured."""
+
+    objectives: CaptionObjectives
+    model: JointModel
     order: CaptionOrder
     chosen: Array
     pad_id: int
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The model's."""
+        return next(self.model.parameters()).device
 
     def batches(self, shown_of: Array | None) -> Iterator[tuple[Array, CaptionBatch]]:
         """(captions, batch) over the chosen ones; `shown_of` (images,) is what is shown for each, None the null image.
@@ -56,95 +69,88 @@ class Held:
         for at in range(0, len(self.chosen), BATCH_CAPTIONS):
             examples = self.chosen[at : at + BATCH_CAPTIONS]
             image_B = data.image_of[examples]
-            ids = [] if shown_of is None else [self.order.ids[one] for one in shown_of[image_B]]
-            yield (
-                examples,
-                CaptionBatch(
-                    objective="",
-                    text=collate(self.order.encoded, examples, self.pad_id),
-                    image_B=torch.from_numpy(image_B),
-                    language_B=torch.from_numpy(data.language_of[examples]),
-                    patches_BPV=torch.from_numpy(features.tokens(ids)) if ids else None,
-                    pooled_BV=torch.from_numpy(features.pooled(ids)) if ids else None,
-                    other=None,
-                    bank_KV=None,
-                    visual=features.num_tokens,
-                ),
+            batch = CaptionBatch(
+                objective="",
+                text=collate(self.order.encoded, examples, self.pad_id),
+                image_B=torch.from_numpy(image_B),
+                language_B=torch.from_numpy(data.language_of[examples]),
+                patches_BPV=None if shown_of is None else torch.from_numpy(features.tokens(shown_of[image_B])),
+                pooled_BV=None if shown_of is None else torch.from_numpy(features.pooled(shown_of[image_B])),
+                other=None,
+                bank_KV=None,
+                visual=features.num_tokens,
             )
+            yield examples, batch.to(self.device)
 
+    @torch.inference_mode()
+    def losses(self, objective: str) -> list[CaptionLoss]:
+        """One entry per chosen caption; the same masks whatever is shown. In arms without images all three are
+        equal."""
+        count = len(self.order.ids)
+        shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
+        found: dict[str, list[tuple[float, int, int]]] = {name: [] for name in shown}
+        for name, shown_of in shown.items():
+            for examples, batch in self.batches(shown_of):
+                seed_all("held out", int(examples[0]))
+                found[name] += self._per_caption(batch, objective)
+        data = self.order.data
+        return [
+            CaptionLoss(
+                id=data.captions[at].id,
+                image=self.order.ids[int(data.image_of[at])],
+                language=data.captions[at].language,
+                tokens=true[2],
+                true=true[0],
+                wrong=wrong[0],
+                null=null[0],
+                right_true=true[1],
+                right_wrong=wrong[1],
+            )
+            for at, true, wrong, null in zip(self.chosen.tolist(), *found.values(), strict=True)
+        ]
 
-def measured_objective(names: Sequence[str]) -> str | None:
-    """The objective whose loss per token is measured, None where there is none."""
-    return next((name for name in MEASURED if name in names), None)
+    def _per_caption(self, batch: CaptionBatch, objective: str) -> list[tuple[float, int, int]]:
+        """By caption: nats, tokens guessed right, tokens."""
+        states = self.objectives.written if objective == "ar_caption" else self.objectives.filled
+        hidden_MD, targets_M, caption_M = states(self.model, batch, train=False)
+        count = len(batch.image_B)
+        nats_B = torch.zeros(count, device=hidden_MD.device)
+        right_B, tokens_B = torch.zeros_like(nats_B, dtype=torch.long), torch.bincount(caption_M, minlength=count)
+        parts = (torch.split(one, CHUNK_ROWS) for one in (hidden_MD, targets_M, caption_M))
+        for hidden_KD, targets_K, caption_K in zip(*parts, strict=True):
+            logits_KV = self.model.language.logits(hidden_KD, self.model.words_VD)
+            nats_B.index_add_(0, caption_K, cross_entropy(logits_KV, targets_K, reduction="none"))
+            right_B += torch.bincount(caption_K[logits_KV.argmax(1) == targets_K], minlength=count)
+        return list(zip(nats_B.tolist(), right_B.tolist(), tokens_B.tolist(), strict=True))
 
+    @torch.inference_mode()
+    def write(self, tokenizer: Any, progress: Callable[[float, float, str], None]) -> list[str]:
+        """A caption for each chosen caption's image, in its language, by beam search with the true image."""
+        texts: list[str] = []
+        for _, batch in self.batches(np.arange(len(self.order.ids))):
+            for row in range(len(batch.image_B)):
+                ids = beam_search(self.objectives, self.model, _row(batch, row), tokenizer)
+                texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
+                progress(len(texts), len(self.chosen), f"writing captions, {len(texts):,} of {len(self.chosen):,}")
+        return texts
 
-@torch.inference_mode()
-def losses(asking: Asking, model: JointModel, held: Held, objective: str) -> list[CaptionLoss]:
-    """One entry per chosen caption; the same masks whatever is shown. In arms without images all three are equal."""
-    count = len(held.order.ids)
-    shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
-    sums: dict[str, list[float]] = {name: [] for name in shown}
-    right: dict[str, list[int]] = {name: [] for name in shown}
-    tokens: list[int] = []
-    for name, shown_of in shown.items():
-        for examples, batch in held.batches(shown_of):
-            seed_all("held out", int(examples[0]))
-            nats, guessed, counts = _per_caption(asking, model, batch, objective)
-            sums[name] += nats
-            right[name] += guessed
-            tokens += counts if name == "true" else []
-    captions = held.order.data.captions
-    return [
-        CaptionLoss(
-            id=captions[at].id,
-            image=held.order.ids[int(held.order.data.image_of[at])],
-            language=captions[at].language,
-            tokens=tokens[number],
-            true=sums["true"][number],
-            wrong=sums["wrong"][number],
-            null=sums["null"][number],
-            right_true=right["true"][number],
-            right_wrong=right["wrong"][number],
-        )
-        for number, at in enumerate(held.chosen.tolist())
-    ]
-
-
-def _per_caption(
-    asking: Asking, model: JointModel, batch: CaptionBatch, objective: str
-) -> tuple[list[float], list[int], list[int]]:
-    """By caption: nats, tokens guessed right, tokens."""
-    batch = batch.to(next(model.parameters()).device)
-    if objective == "ar_caption":
-        hidden_BLD, targets_BL, real_BL = written(asking, model, batch, train=False)
-        hidden_MD, targets_M, caption_M = hidden_BLD[real_BL], targets_BL[real_BL], real_BL.nonzero()[:, 0]
-    else:
-        hidden_MD, targets_M, caption_M = filled(asking, model, batch, train=False)
-    count = len(batch.image_B)
-    nats_B = torch.zeros(count, device=hidden_MD.device)
-    right_B, tokens_B = torch.zeros_like(nats_B, dtype=torch.long), torch.bincount(caption_M, minlength=count)
-    parts = (torch.split(one, CHUNK_ROWS) for one in (hidden_MD, targets_M, caption_M))
-    for hidden_KD, targets_K, caption_K in zip(*parts, strict=True):
-        logits_KV = model.language.logits(hidden_KD, model.words_VD)
-        nats_B.index_add_(0, caption_K, cross_entropy(logits_KV, targets_K, reduction="none"))
-        right_B += torch.bincount(caption_K[logits_KV.argmax(1) == targets_K], minlength=count)
-    return nats_B.tolist(), right_B.tolist(), tokens_B.tolist()
-
-
-@torch.inference_mode()
-def write(
-    asking: Asking, model: JointModel, held: Held, tokenizer: Any, progress: Callable[[float, float, str], None]
-) -> list[str]:
-    """A caption for each chosen caption's image, in its language, by beam search with the true image."""
-    texts: list[str] = []
-    device = next(model.parameters()).device
-    for _, batch in held.batches(np.arange(len(held.order.ids))):
-        for row in range(len(batch.image_B)):
-            one = _row(batch, row).to(device)
-            ids = beam_search(asking, model, one, tokenizer)
-            texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
-            progress(len(texts), len(held.chosen), f"writing captions, {len(texts):,} of {len(held.chosen):,}")
-    return texts
+    @torch.inference_mode()
+    def similarities(self) -> Array | None:
+        """(chosen captions, all held-out images) cosines in the common space; None where the stage has none."""
+        captions, model, features = self.objectives.captions, self.model, self.order.features
+        if SPACE not in model.head or captions.image == "text":
+            return None
+        texts = [self.objectives.text_vectors(model, batch).cpu() for _, batch in self.batches(None)]
+        images = []
+        for at in range(0, len(self.order.ids), BATCH_CAPTIONS):
+            part = np.arange(at, min(at + BATCH_CAPTIONS, len(self.order.ids)))
+            if captions.tower_layers:
+                seen_BPV = torch.from_numpy(features.tokens(part)).to(self.device)
+                images.append(model.space.of_tokens(model.visual(seen_BPV)).cpu())
+            else:
+                images.append(model.space.of_image(torch.from_numpy(features.pooled(part)).to(self.device)).cpu())
+        found: Array = (torch.cat(texts) @ torch.cat(images).T).numpy()
+        return found
 
 
 def _row(batch: CaptionBatch, row: int) -> CaptionBatch:
@@ -159,7 +165,7 @@ def _row(batch: CaptionBatch, row: int) -> CaptionBatch:
 
 
 def beam_search(
-    asking: Asking, model: JointModel, image: CaptionBatch, tokenizer: Any, beams: int = BEAMS
+    objectives: CaptionObjectives, model: JointModel, image: CaptionBatch, tokenizer: Any, beams: int = BEAMS
 ) -> list[int]:
     """Ids of the best caption of one image, without its first special token: each next token is what a mask token in
     its place predicts, exactly as in training. One beam is greedy decoding."""
@@ -170,7 +176,7 @@ def beam_search(
     scores_K = torch.zeros(1, device=device)
     finished: list[tuple[float, list[int]]] = []
     for length in range(1, LONGEST + 1):
-        hidden_KD = _next_states(asking, model, image, ids_KL)
+        hidden_KD = _next_states(objectives, model, image, ids_KL)
         logits_KV = model.language.logits(hidden_KD, model.words_VD)
         logits_KV[:, blocked] = -torch.inf
         total_KV = scores_K[:, None] + log_softmax(logits_KV, dim=1)
@@ -193,40 +199,19 @@ def beam_search(
     return max(finished, key=lambda one: one[0])[1]
 
 
-def _next_states(asking: Asking, model: JointModel, image: CaptionBatch, ids_KL: torch.Tensor) -> torch.Tensor:
+def _next_states(
+    objectives: CaptionObjectives, model: JointModel, image: CaptionBatch, ids_KL: torch.Tensor
+) -> torch.Tensor:
     """(K, D): the states that predict the token after these."""
     count = len(ids_KL)
-    extended = torch.cat([ids_KL, ids_KL[:, -1:]], dim=1)  # the last one is seen by nobody: only its mask token counts
-    text = Batch(extended, None, None, np.arange(count), extended.numel())
+    extended = torch.cat([ids_KL, ids_KL[:, -1:]], dim=1)  # nobody sees the last one: only its mask token counts
     patches = image.patches_BPV
     one = replace(
         image,
-        text=text,
+        text=Batch(extended, None, None, np.arange(count), extended.numel()),
         image_B=image.image_B.expand(count),
         language_B=image.language_B.expand(count),
         patches_BPV=None if patches is None else patches.expand(count, *patches.shape[1:]),
     )
-    hidden_KLD, _, _ = written(asking, model, one, train=False)
-    return hidden_KLD[:, -1]
-
-
-@torch.inference_mode()
-def similarities(asking: Asking, model: JointModel, held: Held) -> Array | None:
-    """(chosen captions, all held-out images) cosines in the common space; None where the stage has none."""
-    if SPACE not in model.head or asking.captions.image == "text":
-        return None
-    texts = []
-    for _, batch in held.batches(None):
-        pooled_BD = model.pooled(batch.text.to(next(model.parameters()).device), asking.special_V)
-        texts.append(model.space.of_text(pooled_BD).cpu())
-    device, features, ids = next(model.parameters()).device, held.order.features, held.order.ids
-    images = []
-    for at in range(0, len(ids), BATCH_CAPTIONS):
-        part = ids[at : at + BATCH_CAPTIONS]
-        if asking.captions.tower_layers:
-            seen_BV = model.visual(torch.from_numpy(features.tokens(part)).to(device)).amax(1)
-        else:
-            seen_BV = torch.from_numpy(features.pooled(part)).to(device)
-        images.append(model.space.of_image(seen_BV).cpu())
-    found: Array = (torch.cat(texts) @ torch.cat(images).T).numpy()
-    return found
+    hidden_MD, _, _ = objectives.written(model, one, train=False)
+    return hidden_MD.view(count, -1, hidden_MD.shape[1])[:, -1]

@@ -23,9 +23,9 @@ from viaduct.training.order import Order
 from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
 from viaduct.vision.captioning import PREFIXED, CaptionOrder, caption_set, held_out
 from viaduct.vision.features import Features, build_features
-from viaduct.vision.image_use import Held, losses, measured_objective, similarities, write
+from viaduct.vision.image_use import HeldOutCaptions, measured_objective
 from viaduct.vision.images import open_picture
-from viaduct.vision.objectives import Asking
+from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 from viaduct.vision.records import CaptionSample, CaptionScore, ImageUse
 from viaduct.vision.rows import Captioned, Picture
@@ -53,7 +53,7 @@ class Illustrated:
         special_V[tokenizer.all_special_ids] = True
         weights_V = rarity(self.train.encoded.ids, len(tokenizer), tokenizer.all_special_ids)
         masking = Masking.of(tokenizer, asked.mask_fraction, whole_words=True, weights_V=weights_V, every_row=True)
-        self.asking = Asking(asked, masking, special_V)
+        self.objectives = CaptionObjectives(asked, masking, special_V)
 
     @property
     def speaks(self) -> bool:
@@ -112,21 +112,18 @@ class Illustrated:
 
     def use(self, model: JointModel, progress: Callable[[float, float, str], None]) -> ImageUse:
         """What the trained model makes of the held-out images."""
-        chosen = held_out(self.held.data, self.asked.dev_captions)
-        held = Held(self.held, chosen, self.tokenizer.pad_token_id)
+        held = self._held_out(model, self.asked.dev_captions)
         objective = measured_objective(self.names)
         scores: list[CaptionScore] = []
         samples: tuple[CaptionSample, ...] = ()
         if "ar_caption" in self.names and self.asked.written:
-            few = Held(
-                self.held, held_out(self.held.data, min(self.asked.written, len(chosen))), self.tokenizer.pad_token_id
-            )
-            texts = write(self.asking, model, few, self.tokenizer, progress)
+            few = self._held_out(model, min(self.asked.written, len(held.chosen)))
+            texts = few.write(self.tokenizer, progress)
             scores += self._written_scores(few.chosen, texts)
             samples = self._samples(few.chosen, texts)
-        found = similarities(self.asking, model, held)
+        found = held.similarities()
         if found is not None:
-            scores += self._recall(chosen, found)
+            scores += self._recall(held.chosen, found)
         return ImageUse(
             card=self.asked.card,
             split="dev",
@@ -134,11 +131,15 @@ class Illustrated:
             tower=self.tower.name,
             objectives=self.names,
             measured=objective,
-            losses=() if objective is None else tuple(losses(self.asking, model, held, objective)),
+            losses=() if objective is None else tuple(held.losses(objective)),
             scores=tuple(scores),
             samples=samples,
             seen_languages=self.languages,
         )
+
+    def _held_out(self, model: JointModel, count: int) -> HeldOutCaptions:
+        chosen = held_out(self.held.data, count)
+        return HeldOutCaptions(self.objectives, model, self.held, chosen, self.tokenizer.pad_token_id)
 
     def _written_scores(self, chosen: Array, texts: Sequence[str]) -> list[CaptionScore]:
         """chrF, BLEU and CIDEr-D by language; CIDEr-D only where 100 images tell rare words from frequent ones."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid
+from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pad
 
 from viaduct.models.joint import IMAGINE, MATCH, JointModel
 from viaduct.models.numerics import products_in
@@ -20,8 +20,8 @@ from viaduct.vision.captioning import CaptionBatch
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What the losses need to know beside model and batch."""
+class CaptionObjectives:
+    """The objectives of a stage, and what they need to know beside model and batch."""
 
     captions: Captions
     masking: Masking
@@ -30,80 +30,132 @@ class Asking:
 
     def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
         """The mean loss of the batch's objective. Masks are drawn first, so that arms with other images share them."""
-        return _LOSSES[batch.objective](self, model, batch)
+        losses: dict[str, Callable[[JointModel, CaptionBatch], torch.Tensor]] = {
+            "ar_caption": self.ar_caption,
+            "mlm_caption": self.mlm_caption,
+            "contrastive": self.contrastive,
+            "itm": self.itm,
+            "imagine": self.imagine,
+        }
+        return losses[batch.objective](model, batch)
 
+    def prefix(self, model: JointModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
+        """(B, P, D): what stands before the texts; P is 0 in arms without images.
 
-def prefix(asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
-    """(B, P, D): what stands before the texts; P is 0 in arms without images.
+        A batch that should have images and has none gets the null image; in training some captions lose theirs.
+        """
+        captions = len(batch.image_B)
+        if self.captions.image in ("none", "text"):
+            return model.words_VD.new_zeros(captions, 0, model.words_VD.shape[1])
+        if batch.patches_BPV is None:
+            return model.visual.nothing(captions)
+        dropped_B = None
+        if train and self.captions.null_share:
+            dropped_B = torch.rand(captions).to(batch.image_B.device) < self.captions.null_share
+        prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
+        return prefix_BPD
 
-    A batch that should have images and has none gets the null image; in training some captions lose theirs.
-    """
-    captions = len(batch.image_B)
-    if asking.captions.image in ("none", "text"):
-        return model.words_VD.new_zeros(captions, 0, model.words_VD.shape[1])
-    if batch.patches_BPV is None:
-        return model.visual.nothing(captions)
-    dropped_B = None
-    if train and asking.captions.null_share:
-        dropped_B = torch.rand(captions).to(batch.image_B.device) < asking.captions.null_share
-    prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
-    return prefix_BPD
+    def ar_caption(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """Every token of the caption, its end included, from the image, the language and the tokens before it."""
+        hidden_MD, targets_M, _ = self.written(model, batch, train=True)
+        summed = model.language(hidden_MD, model.words_VD, targets_M, smoothing=self.captions.label_smoothing)
+        loss: torch.Tensor = summed / len(targets_M)
+        return loss
 
+    def written(
+        self, model: JointModel, batch: CaptionBatch, *, train: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(states that predict tokens 1 .. L - 1, those tokens, number of their caption), without padding, caption by
+        caption; the language slot comes first."""
+        slot_B1D = model.visual.slot(batch.language_B)[:, None]
+        before_BPD = torch.cat([slot_B1D, self.prefix(model, batch, train=train)], dim=1)
+        targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.mask_BL
+        real_BL = torch.ones_like(targets_BL, dtype=torch.bool) if mask_BL is None else mask_BL[:, 1:]
+        hidden_BLD = model.foreseen(batch.text, before_BPD)
+        return hidden_BLD[real_BL], targets_BL[real_BL], real_BL.nonzero()[:, 0]
 
-def ar_caption(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """Every token of the caption, its end included, from the image, the language and the tokens before it."""
-    hidden_BLD, targets_BL, real_BL = written(asking, model, batch, train=True)
-    summed = model.language(
-        hidden_BLD[real_BL], model.words_VD, targets_BL[real_BL], smoothing=asking.captions.label_smoothing
-    )
-    loss: torch.Tensor = summed / real_BL.sum()
-    return loss
+    def mlm_caption(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """Masked words from the image and the other words."""
+        hidden_MD, targets_M, _ = self.filled(model, batch, train=True)
+        loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, len(targets_M))
+        return loss
 
+    def filled(
+        self, model: JointModel, batch: CaptionBatch, *, train: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
+        text, place = batch.text, batch.image_B.device
+        masked_BL, chosen_BL = self.masking(text.ids_BL.cpu(), None if text.mask_BL is None else text.mask_BL.cpu())
+        chosen_BL = chosen_BL.to(place)
+        masked = replace(text, ids_BL=masked_BL.to(place))
+        hidden_BLD = model.states(masked, self.prefix(model, batch, train=train))
+        return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
 
-def written(
-    asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(states that predict tokens 1 .. L - 1, those tokens, which of them are real): the language slot comes first."""
-    slot_B1D = model.visual.slot(batch.language_B)[:, None]
-    before_BPD = torch.cat([slot_B1D, prefix(asking, model, batch, train=train)], dim=1)
-    targets_BL = batch.text.ids_BL[:, 1:]
-    real_BL = torch.ones_like(targets_BL, dtype=torch.bool) if batch.text.mask_BL is None else batch.text.mask_BL[:, 1:]
-    return model.foreseen(batch.text, before_BPD), targets_BL, real_BL
+    def contrastive(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
+        right."""
+        texts_BE, images_BE = self.text_vectors(model, batch), self._image_side(model, batch)
+        same_BB = batch.image_B[:, None] == batch.image_B[None, :]
+        logits_BB = _likeness(model, texts_BE, images_BE)
+        if self.captions.contrast == "sigmoid":
+            signs_BB = torch.where(same_BB, 1.0, -1.0)
+            return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
+        to_text = _several_right(logits_BB.T, same_BB)
+        if batch.bank_KV is not None:
+            further_BK = _likeness(model, texts_BE, model.space.of_image(batch.bank_KV))
+            logits_BB = torch.cat([logits_BB, further_BK], dim=1)
+            same_BB = pad(same_BB, (0, further_BK.shape[1]), value=False)
+        return (_several_right(logits_BB, same_BB) + to_text) / 2
 
+    def text_vectors(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """(B, E): the captions in the common space."""
+        return model.space.of_text(model.pooled(batch.text, self.special_V))
 
-def mlm_caption(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """Masked words from the image and the other words."""
-    hidden_MD, targets_M, _ = filled(asking, model, batch, train=True)
-    loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, len(targets_M))
-    return loss
+    def _image_side(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where
+        captions stand for images; one for all without."""
+        if batch.other is not None:
+            return model.space.of_text(model.pooled(batch.other, self.special_V))
+        if self.captions.tower_layers:
+            return model.space.of_tokens(self.prefix(model, batch, train=False))
+        if batch.pooled_BV is not None:
+            return model.space.of_image(batch.pooled_BV)
+        weight_EV = model.space.image.weight
+        return model.space.of_image(weight_EV.new_ones(len(batch.image_B), weight_EV.shape[1]))
 
+    def imagine(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """1 - cosine of the image's vector and the one predicted from the caption (Imagination, arXiv 1705.04350)."""
+        guessed_BV = model.head[IMAGINE](model.pooled(batch.text, self.special_V))
+        wanted_BV = torch.ones_like(guessed_BV) if batch.pooled_BV is None else batch.pooled_BV.float()
+        return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
 
-def filled(
-    asking: Asking, model: JointModel, batch: CaptionBatch, *, train: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
-    text, place = batch.text, batch.image_B.device
-    masked_BL, chosen_BL = asking.masking(text.ids_BL.cpu(), None if text.mask_BL is None else text.mask_BL.cpu())
-    chosen_BL = chosen_BL.to(place)
-    hidden_BLD = model.states(replace(text, ids_BL=masked_BL.to(place)), prefix(asking, model, batch, train=train))
-    return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
+    def itm(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
+        arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
+        alike."""
+        images_BPD = self.prefix(model, batch, train=True)
+        wrong_image_B, wrong_text_B = self._hard(model, batch)
+        own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
+        losses = []
+        for text_B, image_B, answer in ((own_B, own_B, 1), (own_B, wrong_image_B, 0), (wrong_text_B, own_B, 0)):
+            mask_BL = None if batch.text.mask_BL is None else batch.text.mask_BL[text_B]
+            text = replace(batch.text, ids_BL=batch.text.ids_BL[text_B], mask_BL=mask_BL)
+            logits_B2 = model.head[MATCH](model.states(text, images_BPD[image_B])[:, 0])
+            losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
+        return torch.stack(losses).mean()
 
-
-def contrastive(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all right."""
-    texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
-    images_BE = _image_side(asking, model, batch)
-    same_BB = batch.image_B[:, None] == batch.image_B[None, :]
-    logits_BB = _likeness(model, texts_BE, images_BE)
-    if asking.captions.contrast == "sigmoid":
-        signs_BB = torch.where(same_BB, 1.0, -1.0)
-        return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
-    to_text = _several_right(logits_BB.T, same_BB)
-    if batch.bank_KV is not None:
-        further_BK = _likeness(model, texts_BE, model.space.of_image(batch.bank_KV))
-        logits_BB = torch.cat([logits_BB, further_BK], dim=1)
-        same_BB = torch.nn.functional.pad(same_BB, (0, further_BK.shape[1]), value=False)
-    return (_several_right(logits_BB, same_BB) + to_text) / 2
+    def _hard(self, model: JointModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no
+        other."""
+        same_BB = batch.image_B[:, None] == batch.image_B[None, :]
+        logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
+        if "contrastive" in (one.name for one in self.captions.objectives):
+            with torch.no_grad():
+                logits_BB = _likeness(model, self.text_vectors(model, batch), self._image_side(model, batch))
+        logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
+        alone_B = same_BB.all(1)
+        logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
+        return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
 
 
 def _likeness(model: JointModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
@@ -116,62 +168,3 @@ def _several_right(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Ten
     """Mean cross-entropy where several answers are right, each with the same share."""
     shares_BN = right_BN.float() / right_BN.sum(1, keepdim=True)
     return cross_entropy(logits_BN, shares_BN)
-
-
-def _image_side(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where captions
-    stand for images; one for all without. Of a trained tower's tokens the largest values count: what is anywhere in
-    the image is then in its vector, where a mean would drown it in background."""
-    if batch.other is not None:
-        return model.space.of_text(model.pooled(batch.other, asking.special_V))
-    if asking.captions.tower_layers:
-        return model.space.of_image(prefix(asking, model, batch, train=False).amax(1))
-    if batch.pooled_BV is not None:
-        return model.space.of_image(batch.pooled_BV)
-    return model.space.of_image(model.space.image.weight.new_ones(len(batch.image_B), model.space.image.in_features))
-
-
-def imagine(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """1 - cosine of the image's vector and the one predicted from the caption (Imagination, arXiv 1705.04350)."""
-    guessed_BV = model.head[IMAGINE](model.pooled(batch.text, asking.special_V))
-    wanted_BV = torch.ones_like(guessed_BV) if batch.pooled_BV is None else batch.pooled_BV.float()
-    return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
-
-
-def itm(asking: Asking, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-    """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
-    arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all alike."""
-    images_BPD = prefix(asking, model, batch, train=True)
-    wrong_image_B, wrong_text_B = _hard(asking, model, batch)
-    own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
-    pairs = ((own_B, own_B, 1), (own_B, wrong_image_B, 0), (wrong_text_B, own_B, 0))
-    losses = []
-    for text_B, image_B, answer in pairs:
-        mask_BL = None if batch.text.mask_BL is None else batch.text.mask_BL[text_B]
-        text = replace(batch.text, ids_BL=batch.text.ids_BL[text_B], mask_BL=mask_BL)
-        logits_B2 = model.head[MATCH](model.states(text, images_BPD[image_B])[:, 0])
-        losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
-    return torch.stack(losses).mean()
-
-
-def _hard(asking: Asking, model: JointModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no other."""
-    same_BB = batch.image_B[:, None] == batch.image_B[None, :]
-    logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
-    if "contrastive" in (one.name for one in asking.captions.objectives):
-        with torch.no_grad():
-            texts_BE = model.space.of_text(model.pooled(batch.text, asking.special_V))
-            logits_BB = _likeness(model, texts_BE, _image_side(asking, model, batch))
-    logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
-    alone_B = same_BB.all(1)
-    logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
-    return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
-
-
-_LOSSES: dict[str, Callable[[Asking, JointModel, CaptionBatch], torch.Tensor]] = {
-    "ar_caption": ar_caption,
-    "mlm_caption": mlm_caption,
-    "contrastive": contrastive,
-    "itm": itm,
-    "imagine": imagine,
-}

@@ -123,6 +123,11 @@ class CommonSpace(nn.Module):
         """(B, E) of unit length."""
         return normalize(self.image(normalize(pooled_BV.float(), dim=1)), dim=1)
 
+    def of_tokens(self, seen_BPV: torch.Tensor) -> torch.Tensor:
+        """(B, E) of the tokens of a trained tower, of which the largest values count: what is anywhere in the image is
+        then in its vector, where a mean would drown it in background."""
+        return self.of_image(seen_BPV.amax(1))
+
     @property
     def scale(self) -> torch.Tensor:
         """What cosines are multiplied with, at most 100."""
