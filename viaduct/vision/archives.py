@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, NoRowsError, unknown
 from viaduct.tasks.card import Files, Reader
+from viaduct.tasks.folder import Stamp, stamp
 from viaduct.tasks.formats import csv_columns, json_lines, parquet
 from viaduct.vision.caption_files import ORIGINS, Place, caption_text, failure, inside
 from viaduct.vision.rows import Captioned, Picture
@@ -48,14 +49,13 @@ def tar_members(path: Path) -> Mapping[str, Extent]:
     devices, that occur twice, or whose names are absolute or hold "..".
     """
     try:
-        state = path.stat()
+        return _tar_members(path, stamp(path))
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
-    return _tar_members(path, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _tar_members(path: Path, _size: int, _changed: int) -> Mapping[str, Extent]:
+def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
     members: dict[str, Extent] = {}
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -128,24 +128,24 @@ def parquet_bytes(path: Path, row: int) -> tuple[bytes | None, int]:
 
     Rows are mostly asked for in order, and a row group is the least that is read, so the last groups are remembered.
     """
-    state = path.stat()
-    starts = _row_groups(path, state.st_size, state.st_mtime_ns)
+    known = stamp(path)
+    starts = _row_groups(path, known)
     if row >= starts[-1]:
         return None, starts[-1]
     group = bisect_right(starts, row) - 1
-    content = _row_group(path, state.st_size, state.st_mtime_ns, group)[row - starts[group]].as_py()
+    content = _row_group(path, known, group)[row - starts[group]].as_py()
     return content, starts[-1]
 
 
 @lru_cache(maxsize=16)
-def _row_groups(path: Path, _size: int, _changed: int) -> tuple[int, ...]:
+def _row_groups(path: Path, _stamp: Stamp) -> tuple[int, ...]:
     """The number of each row group's first row, and of all rows."""
     metadata = parquet_file(path).metadata
     return tuple(accumulate((metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)), initial=0))
 
 
 @lru_cache(maxsize=2)
-def _row_group(path: Path, _size: int, _changed: int, group: int) -> Any:
+def _row_group(path: Path, _stamp: Stamp, group: int) -> Any:
     """The images' bytes in one row group."""
     import pyarrow
 

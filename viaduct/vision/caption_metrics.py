@@ -2,7 +2,7 @@
 
 CIDEr-D is the definition of pycocoevalcap (arXiv 1411.5726, section 4 with the changes of its appendix), and equals it
 on the same tokens; COCO's published numbers are on PTB tokens of English, ours are not, so the two are not comparable.
-chrF2 and BLEU are sacrebleu's. Everything is scored on texts in NFKC and lower case. Nothing here sees images.
+chrF2 and BLEU are sacrebleu's. Everything is scored on texts in NFKC and lower case; images are not looked at.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -63,30 +64,25 @@ def caption_scores(
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    gold = _captions(rows)
-    code = rows[0].language
+    gold, code = _captions(rows), rows[0].language
     require_known_ids(gold, predictions)
     given = {id: _text_of(id, predictions) for id in gold}
     known = gold if documents is None else _captions(documents)
     frequency = document_frequency(known, code, few_images=few_images)
     ciders = [cider_d(given[id], captions, frequency) for id, captions in gold.items()]
-    candidates = [normalise(given[id]) for id in gold]
-    most = max(len(captions) for captions in gold.values())
-    # one stream per reference; sacrebleu takes None where an image has fewer, though its types do not say so
-    streams: Any = [
-        [normalise(captions[place]) if place < len(captions) else None for captions in gold.values()]
-        for place in range(most)
-    ]
-    bleu = BLEU(tokenize=bleu_tokenizer(code)).corpus_score(candidates, streams).score / 100
-    chrf = CHRF().corpus_score(candidates, streams).score / 100
-    missing = sum(id not in predictions for id in gold)
+    candidates = [normalise(text) for text in given.values()]
+    # One stream per reference; sacrebleu takes None where an image has fewer, though its types do not say so.
+    streams: Any = list(map(list, zip_longest(*(map(normalise, captions) for captions in gold.values()))))
+    values = {
+        "chrf": CHRF().corpus_score(candidates, streams).score / 100,
+        "cider_d": math.fsum(ciders) / len(ciders),
+        "bleu": BLEU(tokenize=bleu_tokenizer(code)).corpus_score(candidates, streams).score / 100,
+    }
+    signed = {name: signature.format(version=sacrebleu.__version__) for name, signature in _SIGNATURES.items()}
+    missing, units = sum(id not in predictions for id in gold), {"cider_d": "CIDEr-D"}
     return tuple(
-        Score(name, value, len(gold), missing, _SIGNATURES[name].format(version=sacrebleu.__version__), unit)
-        for name, value, unit in (
-            ("chrf", chrf, "fraction"),
-            ("cider_d", math.fsum(ciders) / len(ciders), "CIDEr-D"),
-            ("bleu", bleu, "fraction"),
-        )
+        Score(name, value, len(gold), missing, signed[name], units.get(name, "fraction"))
+        for name, value in values.items()
     )
 
 
@@ -215,9 +211,8 @@ def caption_retrieval(
     better = (similarity_IC >= own).sum(axis=0)  # the right image is among them
     best = np.full(images, -np.inf)
     np.maximum.at(best, owner, own)
-    ahead = np.empty(images, dtype=np.intp)
-    for image in range(images):
-        ahead[image] = np.count_nonzero((similarity_IC[image] >= best[image]) & (owner != image))
+    wrong_IC = owner != np.arange(images)[:, None]
+    ahead = ((similarity_IC >= best[:, None]) & wrong_IC).sum(axis=1)
     return tuple(
         Score(name, float(np.mean(places <= k)), len(places), 0, f"{name}|{_RETRIEVAL}|v1")
         for direction, places in (("image_to_text", ahead + 1), ("text_to_image", better))

@@ -9,19 +9,15 @@ programs.
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from viaduct.errors import DataError
-from viaduct.runs.stage import Progress
 from viaduct.vision.archives import parquet_bytes, tar_bytes, tar_members
-from viaduct.vision.rows import Captioned, Picture
+from viaduct.vision.rows import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Of a JPEG with more images behind the first (MPO: telephones write it) the first is taken."""
@@ -139,53 +135,3 @@ def picture_bytes(picture: Picture, *, max_bytes: int | None = None) -> bytes:
 def _check_bytes(size: int, picture: Picture, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
         raise PictureError("too large", f"{size:,} bytes, and {max_bytes:,} are allowed", picture)
-
-
-class BadPicture(NamedTuple):
-    """An image that `open_picture` refuses."""
-
-    id: str
-    picture: Picture
-    fault: Fault
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """Which images of some rows cannot be used."""
-
-    examined: int
-    """Different images."""
-    absent: int
-    """Rows without an image."""
-    bad: tuple[BadPicture, ...]
-
-    def words(self, named: int = 5) -> str:
-        """How many images are bad, by fault, with the messages of the first `named` ones."""
-        if not self.bad:
-            return f"images: {self.examined:,}, none of them bad"
-        counts = Counter(one.fault for one in self.bad).most_common()
-        parts = ", ".join(f"{count:,} {fault}" for fault, count in counts)
-        lines = [f"images: {self.examined:,}, bad: {len(self.bad):,} ({parts})"]
-        lines += [one.message for one in self.bad[:named]]
-        return "\n".join(lines + ([f"and {len(self.bad) - named:,} more"] if len(self.bad) > named else []))
-
-
-def examine(rows: Iterable[Captioned], *, progress: Progress = lambda done, total, note: None) -> Examination:
-    """Opens and decodes every image of the rows once; refuses none, so that the caller decides what to do."""
-    ids: dict[Picture, str] = {}
-    absent = 0
-    for row in rows:
-        if row.image is None:
-            absent += 1
-        else:
-            ids.setdefault(row.image, row.id)
-    bad = []
-    for at, (picture, id) in enumerate(ids.items(), start=1):
-        try:
-            open_picture(picture)
-        except DataError as error:
-            fault: Fault = error.fault if isinstance(error, PictureError) else "damaged"
-            bad.append(BadPicture(id, picture, fault, str(error).partition("\n")[0]))
-        progress(at, len(ids), "examining images")
-    return Examination(len(ids), absent, tuple(bad))
