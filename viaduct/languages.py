@@ -113,3 +113,8 @@ def language(code: str) -> Language:
     if code not in LANGUAGES:
         raise unknown("language", code, LANGUAGES)
     return LANGUAGES[code]
+
+
+def family_of(code: str) -> str:
+    """The language's family, "other" for a code that the table does not have."""
+    return LANGUAGES[code].family if code in LANGUAGES else "other"

@@ -11,9 +11,10 @@ from report_records import TASKS, make_run
 
 from viaduct.errors import UsageError
 from viaduct.metrics.significance import holm
-from viaduct.report.contrasts import Contrast, contrasts, lines, sentence
+from viaduct.report.contrasts import Contrast, contrast_lines, contrasts
 from viaduct.report.page import write
 from viaduct.report.section import SeenLanguages
+from viaduct.report.words import sentence
 
 SMALL = ("xnli", "xquad", "bucc")
 
@@ -156,7 +157,7 @@ def test_the_page_has_sentences_figures_and_the_file(tmp_path):
     with (tmp_path / "contrasts.csv").open(encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     found = contrasts(run.about, run.rows, [("caption-contrast", "snli-mnli")])
-    assert len(written) == len(lines(found))
+    assert len(written) == len(contrast_lines(found))
     first = next(line for line in written if (line["arm"], line["task"], line["family"]) == ("snli-mnli", "all", "all"))
     assert float(first["difference"]) == overall(found, "snli-mnli").mean and first["verdict"] == "higher"
     families = {line["family"] for line in written if line["task"] == "all"} - {"all"}
@@ -184,5 +185,5 @@ def test_languages_with_and_without_captions_are_told_apart():
     assert found.seen["without captions"].mean == pytest.approx(0.1)
     assert sorted(found.seen["with captions"].languages) == ["de", "fr", "zh"]
     assert overall(contrasts(run.about, rows), "snli-mnli").seen == {}
-    csv_lines = [line["family"] for line in lines([found])]
+    csv_lines = [line["family"] for line in contrast_lines([found])]
     assert "with captions" in csv_lines and "without captions" in csv_lines

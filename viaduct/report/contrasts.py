@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from viaduct.errors import unknown
-from viaduct.languages import ENGLISH, LANGUAGES
+from viaduct.languages import ENGLISH, family_of
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Outcomes, Run, language_differences
+from viaduct.metrics.outcomes import Run, language_differences
 from viaduct.metrics.significance import (
     Equivalence,
     SignFlip,
@@ -30,7 +30,6 @@ from viaduct.metrics.significance import (
     sign_flip,
 )
 from viaduct.report.export import joined
-from viaduct.report.number import points
 from viaduct.report.section import SeenLanguages
 from viaduct.report.table import counted_by_task, task_scores, tidy
 from viaduct.results.record import BASELINE, About, ResultRow
@@ -44,12 +43,12 @@ OVERALL = ""
 """The task of a contrast that is over all tasks."""
 
 Verdict: TypeAlias = Literal["higher", "lower", "equivalent", "no measurable difference", "cannot tell", "no claim"]
-Scores: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
+ScoresBySeed: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Task -> seed -> language -> score of one arm."""
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupDifference:
     """A difference in the languages of one family."""
 
     mean: float
@@ -82,9 +81,9 @@ class Contrast:
     by_language: SignFlip
     """Of the means over seeds, which it takes as they are; each language counts the same."""
     by_family: SignFlip
-    families: Mapping[str, Group]
+    families: Mapping[str, GroupDifference]
     """Of the mean over tasks; {} for single tasks."""
-    seen: Mapping[str, Group]
+    seen: Mapping[str, GroupDifference]
     """The same with and without the languages of the arm's own data (`SeenLanguages`), {} where these are not known."""
     by_code: Mapping[str, float]
     """Language -> mean difference over seeds and tasks."""
@@ -134,7 +133,7 @@ def contrasts(
 
 
 def _of_pairs(
-    pairs: Sequence[tuple[str, str]], scores: Mapping[str, Scores], about: About, seen: SeenLanguages | None
+    pairs: Sequence[tuple[str, str]], scores: Mapping[str, ScoresBySeed], about: About, seen: SeenLanguages | None
 ) -> list[Contrast]:
     found = []
     for arm, against in pairs:
@@ -176,7 +175,7 @@ def _scores(about: About, rows: Sequence[ResultRow]) -> dict[str, dict[str, dict
 
 
 def _contrast(
-    pair: tuple[str, str], task: str, mine: Scores, theirs: Scores, seen: SeenLanguages | None = None
+    pair: tuple[str, str], task: str, mine: ScoresBySeed, theirs: ScoresBySeed, seen: SeenLanguages | None = None
 ) -> Contrast | None:
     """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
     codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
@@ -191,7 +190,7 @@ def _contrast(
             weights[code] = weights.get(code, 0.0) + 1 / (len(codes) * len(found))
     sides = tuple({Run(seed): _by_language(side, codes, seed, weights) for seed in seeds} for side in (mine, theirs))
     differences = language_differences(*sides)
-    families = {code: _family(code) for code in weights}
+    families = {code: family_of(code) for code in weights}
     by_seed = [sum(weights[code] * (sides[0][run][code] - sides[1][run][code]) for code in weights) for run in sides[0]]
     estimate = _estimate(sides, weights, families)
     return Contrast(
@@ -223,12 +222,12 @@ def _common(mine: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mappin
     return tuple(code for code in sides[0] if code in sides[1])
 
 
-def _whole(side: Scores, codes: Mapping[str, Sequence[str]], seed: int) -> bool:
+def _whole(side: ScoresBySeed, codes: Mapping[str, Sequence[str]], seed: int) -> bool:
     return all(code in side[name].get(seed, {}) for name in codes for code in codes[name])
 
 
 def _by_language(
-    side: Scores, codes: Mapping[str, Sequence[str]], seed: int, weights: Mapping[str, float]
+    side: ScoresBySeed, codes: Mapping[str, Sequence[str]], seed: int, weights: Mapping[str, float]
 ) -> dict[str, float]:
     """A language's mean over its tasks, each weighing as in the mean over tasks, so that `weights` give that mean."""
     found = dict.fromkeys(weights, 0.0)
@@ -238,35 +237,28 @@ def _by_language(
     return found
 
 
-def _family(code: str) -> str:
-    return LANGUAGES[code].family if code in LANGUAGES else "other"
-
-
 def _estimate(
-    sides: tuple[Mapping[Run, Mapping[str, float]], ...], weights: Mapping[str, float], families: Mapping[str, str]
+    sides: Sequence[Mapping[Run, Mapping[str, float]]], weights: Mapping[str, float], families: Mapping[str, str]
 ) -> Estimate | None:
+    """With its interval, over the languages that have a weight; None with one seed."""
     if len(sides[0]) < 2:
         return None
-    first, second = (_only(side, weights) for side in sides)
+    first, second = ({run: {code: values[code] for code in weights} for run, values in side.items()} for side in sides)
     return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
 
 
-def _only(side: Mapping[Run, Mapping[str, float]], codes: Mapping[str, float]) -> Outcomes:
-    return {run: {code: values[code] for code in codes} for run, values in side.items()}
-
-
 def _groups(
-    sides: tuple[Mapping[Run, Mapping[str, float]], ...],
+    sides: Sequence[Mapping[Run, Mapping[str, float]]],
     weights: Mapping[str, float],
     differences: Mapping[str, float],
     group_of: Mapping[str, str],
-) -> dict[str, Group]:
+) -> dict[str, GroupDifference]:
     """Group -> the difference in its languages, weighing as in the whole."""
     found = {}
     for group in dict.fromkeys(group_of.values()):
         own = {code: weight for code, weight in weights.items() if group_of[code] == group}
-        estimate = _estimate(sides, own, {code: _family(code) for code in own})
-        found[group] = Group(
+        estimate = _estimate(sides, own, {code: family_of(code) for code in own})
+        found[group] = GroupDifference(
             mean=sum(weight * differences[code] for code, weight in own.items()) / sum(own.values()),
             interval=None if estimate is None else (estimate.low, estimate.high),
             languages=tuple(own),
@@ -274,78 +266,32 @@ def _groups(
     return found
 
 
-def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
-    """What is shown of one arm against another, over all tasks and then by task."""
-    groups: dict[str, list[str]] = {}
-    for one in single:
-        groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
-    by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
-    parts = [f"{_overall(whole)}."]
-    parts += [f"By task: {'; '.join(by_task)}."] if by_task and whole.verdict != "no claim" else []
-    parts += (
-        [f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}."] if whole.missing else []
-    )
-    return " ".join(parts)
-
-
-ON = {
-    "higher": "higher on",
-    "lower": "lower on",
-    "equivalent": "equivalent within half a point on",
-    "no measurable difference": "no measurable difference on",
-    "cannot tell": "with so few seeds one cannot tell on",
-    "no claim": "one seed and so no claim on",
-}
-"""Verdict -> how it is said, strongest first."""
-
-
-def _overall(one: Contrast) -> str:
-    what = f"the mean over {len(one.tasks)} task{'s' * (len(one.tasks) != 1)}"
-    if one.estimate is None or one.same is None or one.corrected is None or one.detectable is None:
-        return f"{points(one.mean)} points in {what}, one seed, so no claim"
-    numbers = f"{points(one.mean)} points, 95 % interval {points(one.estimate.low)} to {points(one.estimate.high)}"
-    p_value = "p < 0.001" if one.corrected < 0.001 else f"p = {one.corrected:.3f}"
-    seeds = f"{len(one.seeds)} seeds"
-    if one.verdict in ("higher", "lower"):
-        return f"{one.verdict} in {what} ({numbers}, {p_value} after Holm, {seeds})"
-    if one.verdict == "equivalent":
-        within = f"90 % interval {points(one.same.low)} to {points(one.same.high)}"
-        return f"equivalent within half a point in {what} ({points(one.mean)} points, {within}, {seeds})"
-    if one.verdict == "cannot tell":
-        return f"with {seeds} one cannot tell in {what} ({numbers}, {p_value})"
-    found = f"a difference of {points(one.detectable).lstrip('+')} would be found in four of five such experiments"
-    return f"no measurable difference in {what} ({numbers}, {p_value}, {seeds}; {found})"
-
-
-def lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
+def contrast_lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
     """One line per contrast and, for the means over tasks, one per language family, as fractions."""
     listed = []
     for one in found:
         estimate, same = one.estimate, one.same
         common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": joined(one.seeds)}
-        listed.append(
-            {
-                **common,
-                "family": "all",
-                "languages": len(one.languages),
-                "difference": one.mean,
-                "low": None if estimate is None else estimate.low,
-                "high": None if estimate is None else estimate.high,
-                "standard_error": None if estimate is None else estimate.standard_error,
-                "p": None if estimate is None else estimate.p_value,
-                "p_after_holm": one.corrected,
-                "p_sign_flip_languages": one.by_language.p_value,
-                "p_sign_flip_families": one.by_family.p_value,
-                "p_equivalence": None if same is None else same.p_value,
-                "detectable": one.detectable,
-                "verdict": one.verdict,
-                "left_out": "; ".join(one.missing) or None,
-            }
-        )
-        if one.task == OVERALL:
-            empty = dict.fromkeys(listed[-1])
-            for name, group in (*one.families.items(), *one.seen.items()):
-                low, high = group.interval or (None, None)
-                numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
-                listed.append({**empty, **common, "family": name, **numbers})
+        whole = {
+            **common,
+            "family": "all",
+            "languages": len(one.languages),
+            "difference": one.mean,
+            "low": estimate and estimate.low,
+            "high": estimate and estimate.high,
+            "standard_error": estimate and estimate.standard_error,
+            "p": estimate and estimate.p_value,
+            "p_after_holm": one.corrected,
+            "p_sign_flip_languages": one.by_language.p_value,
+            "p_sign_flip_families": one.by_family.p_value,
+            "p_equivalence": same and same.p_value,
+            "detectable": one.detectable,
+            "verdict": one.verdict,
+            "left_out": "; ".join(one.missing) or None,
+        }
+        listed.append(whole)
+        for name, group in (*one.families.items(), *one.seen.items()) if one.task == OVERALL else ():
+            low, high = group.interval or (None, None)
+            numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
+            listed.append({**dict.fromkeys(whole), **common, "family": name, **numbers})
     return listed

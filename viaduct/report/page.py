@@ -101,7 +101,7 @@ def write(
         (rows, costs),
         tables,
         spent,
-        {"contrasts": tested.lines(differences), "associations": [asdict(one) for one in associated]},
+        {"contrasts": tested.contrast_lines(differences), "associations": [asdict(one) for one in associated]},
     )
     export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
     files = {name: held for _, content in told for name, held in content.files.items()}
@@ -275,7 +275,7 @@ def _shown(cell: LanguageCell, signed: bool) -> float | None:
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
     """Each pair of arms with what is shown of it."""
     return [
-        (whole, tested.sentence(whole, [one for one in found if _pair(one) == _pair(whole) and one.task]))
+        (whole, words.sentence(whole, [one for one in found if _pair(one) == _pair(whole) and one.task]))
         for whole in found
         if whole.task == tested.OVERALL
     ]

@@ -12,48 +12,31 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from viaduct.metrics.summary import Spread
-from viaduct.report.contrasts import ON, OVERALL, Contrast, sentence
+from viaduct.report.contrasts import OVERALL, Contrast
 from viaduct.report.number import points
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
-
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom (standard table); beyond, the last one (wider)."""
 
 RULE = (
     "In the languages other than English. An arm is called higher or lower only where its p-value is below 0.05 after "
     "Holm's correction for the number of arms; the section “Differences, tested” says how, and has single tasks, "
     "families and languages."
 )
+ON = {
+    "higher": "higher on",
+    "lower": "lower on",
+    "equivalent": "equivalent within half a point on",
+    "no measurable difference": "no measurable difference on",
+    "cannot tell": "with so few seeds one cannot tell on",
+    "no claim": "one seed and so no claim on",
+}
+"""Verdict -> how it is said, strongest first."""
+
 _MANY_ARMS = 4
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
 
-class Interval(NamedTuple):
-    """A 95 % confidence interval, as fractions."""
-
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside."""
-        return self.low > 0 or self.high < 0
-
-
-def interval(difference: Spread) -> Interval | None:
-    """The 95 % t interval of a paired difference over seeds; None with fewer than two pairs."""
-    count = len(difference.seeds)
-    if difference.standard_deviation is None or count < 2:
-        return None
-    reach = _T[min(count - 2, len(_T) - 1)] * difference.standard_deviation / math.sqrt(count)
-    return Interval(difference.mean - reach, difference.mean + reach)
-
-
-class Verdict(NamedTuple):
+class Statement(NamedTuple):
     """What can be said of one arm against the baseline."""
 
     arm: str
@@ -67,7 +50,7 @@ class Summary:
 
     opening: tuple[str, ...]
     """Sentences of one paragraph: what was run, what is missing, whether anything can be compared."""
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Statement, ...]
     """One for each arm that can be compared with the baseline."""
     rule: str
     """The rule that the verdicts follow."""
@@ -77,7 +60,7 @@ def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary
     """The page's opening words. tested: the differences, those from the baseline among them."""
     opening = [_what_was_run(about, tables), *_left_out(about), *_holes(tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
-    verdicts: list[Verdict] = []
+    verdicts: list[Statement] = []
     if not arms:
         opening.append("There is only the baseline, so there is nothing to compare.")
     elif not tables.has_baseline:
@@ -139,33 +122,74 @@ def _averages(tables: Tables, arms: Sequence[str]) -> str:
     return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
 
 
-def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Verdict]:
+def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Statement]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in tested if one.against == BASELINE]
     wholes = {one.arm: one for one in own if one.task == OVERALL}
     if len(arms) <= _MANY_ARMS:
         return [
-            Verdict(arm, sentence(whole, [one for one in own if one.task and one.arm == arm]))
+            Statement(arm, sentence(whole, [one for one in own if one.task and one.arm == arm]))
             for arm, whole in wholes.items()
         ]
     groups: dict[str, list[str]] = {}
     for whole in wholes.values():
         groups.setdefault(ON[whole.verdict], []).append(f"{whole.arm} ({points(whole.mean)})")
     named = [
-        Verdict(f"The mean over tasks, {verdict.removesuffix(' on')}", f"{_listed(groups[verdict])}.")
+        Statement(f"The mean over tasks, {verdict.removesuffix(' on')}", f"{_listed(groups[verdict])}.")
         for verdict in ON.values()
         if verdict in groups
     ]
     without = [arm for arm in arms if arm not in wholes]
-    return [*named, *([Verdict("Nothing that the baseline has too", f"{_listed(without)}.")] if without else [])]
+    return [*named, *([Statement("Nothing that the baseline has too", f"{_listed(without)}.")] if without else [])]
+
+
+def interval(difference: Spread) -> tuple[float, float] | None:
+    """The 95 % t interval of a paired difference over seeds, as fractions; None with fewer than two pairs."""
+    from scipy.special import stdtrit
+
+    if difference.standard_deviation is None:
+        return None
+    count = len(difference.seeds)
+    reach = float(stdtrit(count - 1, 0.975)) * difference.standard_deviation / math.sqrt(count)
+    return difference.mean - reach, difference.mean + reach
 
 
 def direction(difference: Spread) -> int:
     """1 or -1 where the 95 % t interval lies on one side of zero, 0 otherwise and with one pair."""
-    found = interval(difference)
-    if found is None or not found.excludes_zero:
-        return 0
-    return 1 if difference.mean > 0 else -1
+    low, high = interval(difference) or (0.0, 0.0)
+    return int(low > 0) - int(high < 0)
+
+
+def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
+    """What is shown of one arm against another, over all tasks and then by task."""
+    groups: dict[str, list[str]] = {}
+    for one in single:
+        groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
+    by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
+    parts = [f"{_overall(whole)}."]
+    parts += [f"By task: {'; '.join(by_task)}."] if by_task and whole.verdict != "no claim" else []
+    parts += (
+        [f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}."] if whole.missing else []
+    )
+    return " ".join(parts)
+
+
+def _overall(one: Contrast) -> str:
+    what = f"the mean over {len(one.tasks)} task{'s' * (len(one.tasks) != 1)}"
+    if one.estimate is None or one.same is None or one.corrected is None or one.detectable is None:
+        return f"{points(one.mean)} points in {what}, one seed, so no claim"
+    numbers = f"{points(one.mean)} points, 95 % interval {points(one.estimate.low)} to {points(one.estimate.high)}"
+    p_value = "p < 0.001" if one.corrected < 0.001 else f"p = {one.corrected:.3f}"
+    seeds = f"{len(one.seeds)} seeds"
+    if one.verdict in ("higher", "lower"):
+        return f"{one.verdict} in {what} ({numbers}, {p_value} after Holm, {seeds})"
+    if one.verdict == "equivalent":
+        within = f"90 % interval {points(one.same.low)} to {points(one.same.high)}"
+        return f"equivalent within half a point in {what} ({points(one.mean)} points, {within}, {seeds})"
+    if one.verdict == "cannot tell":
+        return f"with {seeds} one cannot tell in {what} ({numbers}, {p_value})"
+    found = f"a difference of {points(one.detectable).lstrip('+')} would be found in four of five such experiments"
+    return f"no measurable difference in {what} ({numbers}, {p_value}, {seeds}; {found})"
 
 
 def _listed(names: Sequence[str]) -> str:
