@@ -84,21 +84,16 @@ def _with_interval(x_N: NDArray[np.float64], y_N: NDArray[np.float64]) -> tuple[
     """(rho, low, high); draws in which either is constant say nothing and are left out."""
     rng = np.random.default_rng(0)
     drawn_SN = rng.integers(0, len(x_N), (DRAWS, len(x_N)))
-    rhos = _correlation(_ranks(x_N[drawn_SN]), _ranks(y_N[drawn_SN]))
-    low, high = np.nanquantile(rhos, (0.025, 0.975))
-    return float(_correlation(_ranks(x_N[None]), _ranks(y_N[None]))[0]), float(low), float(high)
+    low, high = np.nanquantile(_rank_correlation(x_N[drawn_SN], y_N[drawn_SN]), (0.025, 0.975))
+    return float(_rank_correlation(x_N[None], y_N[None])[0]), float(low), float(high)
 
 
-def _ranks(values_SN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks in each row; equal values share the mean of theirs."""
-    below = (values_SN[:, :, None] > values_SN[:, None, :]).sum(2)
-    equal = (values_SN[:, :, None] == values_SN[:, None, :]).sum(2)
-    ranks: NDArray[np.float64] = below + (equal + 1) / 2
-    return ranks
+def _rank_correlation(x_SN: NDArray[np.float64], y_SN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's of each row; not a number where either side is constant."""
+    from scipy.stats import rankdata
 
-
-def _correlation(x_SN: NDArray[np.float64], y_SN: NDArray[np.float64]) -> NDArray[np.float64]:
-    x_SN, y_SN = (one - one.mean(1, keepdims=True) for one in (x_SN, y_SN))
+    ranks = [rankdata(one, axis=1) for one in (x_SN, y_SN)]
+    x_SN, y_SN = (one - one.mean(1, keepdims=True) for one in ranks)
     spread = np.sqrt((x_SN**2).sum(1) * (y_SN**2).sum(1))
     with np.errstate(invalid="ignore"):
         rho: NDArray[np.float64] = np.where(spread > 0, (x_SN * y_SN).sum(1) / spread, np.nan)

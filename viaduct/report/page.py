@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from viaduct.languages import FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import Spread
-from viaduct.report import baseline as baselines
 from viaduct.report import claims, export, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import Association, associations
@@ -37,6 +36,7 @@ from viaduct.report.figure import (
     transfer_plot,
 )
 from viaduct.report.provenance import data_groups, provenance
+from viaduct.report.provenance import published as published_scores
 from viaduct.report.scatter import language_scatter
 from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
@@ -89,7 +89,7 @@ def write(
         "seen": seen,
         "drawings": _drawings(tables, spent, differences, seen),
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
-        "published": baselines.published(tables, miniature=about.miniature) if published else None,
+        "published": published_scores(tables, miniature=about.miniature) if published else None,
         "provenance": provenance(rows),
     }
 

@@ -1,11 +1,11 @@
 """What a run cost, from its stage costs: seconds, tokens, padding and memory by arm and stage.
 
-A stage that several arms or targets use was run once and is counted once. Nothing is estimated here.
+A stage that several arms or targets use was run once and is counted once. All of it was measured, but for FLOPs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from viaduct.results.record import About, StageCost
@@ -13,7 +13,8 @@ from viaduct.results.record import About, StageCost
 SHARED = ""
 """The arm of stages that several arms use."""
 
-STAGES = ("pretrain", "train", "distil", "compress", "predict", "score")
+ORDER = ("pretrain", "train", "distil", "compress", "predict", "score")
+"""Of the stages in the table; others follow."""
 
 
 @dataclass(frozen=True)
@@ -65,46 +66,31 @@ class Spending:
 
 def build(about: About, costs: Sequence[StageCost]) -> Spending:
     """The costs by arm and stage; a path that is there twice counts once, as its last record says."""
-    once = tuple({cost.path: cost for cost in costs}.values())
-    arms = tuple(
-        arm
-        for arm in dict.fromkeys((SHARED, *about.arms, *(cost.arm for cost in once)))
-        if any(cost.arm == arm for cost in once)
-    )
-    kinds = tuple(
-        stage
-        for stage in dict.fromkeys((*STAGES, *(cost.stage for cost in once)))
-        if any(cost.stage == stage for cost in once)
-    )
-    lines = []
-    for arm in arms:
-        for stage in kinds:
-            members = [cost for cost in once if (cost.arm, cost.stage) == (arm, stage)]
-            if members:
-                lines.append(together(arm, stage, [_line(cost) for cost in members]))
-    devices = sorted({cost.computed for cost in once})
-    return Spending(tuple(lines), arms, kinds, tuple(devices))
+    once = {cost.path: cost for cost in costs}.values()
+    arms = _in_order((SHARED, *about.arms), [cost.arm for cost in once])
+    kinds = _in_order(ORDER, [cost.stage for cost in once])
+    groups = {
+        (arm, kind): [one for one in once if (one.arm, one.stage) == (arm, kind)] for arm in arms for kind in kinds
+    }
+    lines = tuple(together(*key, [_line(cost) for cost in members]) for key, members in groups.items() if members)
+    return Spending(lines, arms, kinds, tuple(sorted({cost.computed for cost in once})))
+
+
+def _in_order(first: Iterable[str], found: Collection[str]) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys((*first, *found)) if name in found)
 
 
 def _line(cost: StageCost) -> CostLine:
-    return CostLine(
-        arm=cost.arm,
-        stage=cost.stage,
-        stages=1,
-        seconds=cost.seconds,
-        tokens=cost.tokens,
-        padding_fraction=cost.padding_fraction,
-        flops=cost.flops,
-        peak_memory_bytes=cost.peak_memory_bytes,
-        shared_seconds=cost.seconds if SHARED in (cost.arm, cost.task) else 0.0,
-    )
+    shared = cost.seconds if SHARED in (cost.arm, cost.task) else 0.0
+    numbers = (cost.seconds, cost.tokens, cost.padding_fraction, cost.flops, cost.peak_memory_bytes)
+    return CostLine(cost.arm, cost.stage, 1, *numbers, shared)
 
 
 def together(arm: str, stage: str, lines: Sequence[CostLine]) -> CostLine:
     """The sum of these lines; padding is weighted by slots, memory is the highest."""
-    padded = [line for line in lines if line.padding_fraction is not None and line.padding_fraction < 1]
-    slots = sum(line.tokens / (1 - (line.padding_fraction or 0.0)) for line in padded)
-    real = sum(line.tokens for line in padded)
+    padded = [(line.tokens, line.padding_fraction) for line in lines if line.padding_fraction is not None]
+    padded = [(tokens, padding) for tokens, padding in padded if padding < 1]
+    slots = sum(tokens / (1 - padding) for tokens, padding in padded)
     estimates = [line.flops for line in lines if line.flops is not None]
     return CostLine(
         arm=arm,
@@ -112,7 +98,7 @@ def together(arm: str, stage: str, lines: Sequence[CostLine]) -> CostLine:
         stages=sum(line.stages for line in lines),
         seconds=sum(line.seconds for line in lines),
         tokens=sum(line.tokens for line in lines),
-        padding_fraction=1 - real / slots if slots else None,
+        padding_fraction=1 - sum(tokens for tokens, _ in padded) / slots if slots else None,
         flops=sum(estimates) if estimates else None,
         peak_memory_bytes=max((line.peak_memory_bytes for line in lines), default=0),
         shared_seconds=sum(line.shared_seconds for line in lines),

@@ -15,7 +15,7 @@ from viaduct.errors import DataError
 from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import Spread, counted_metrics, mean, over_seeds
 from viaduct.results.record import BASELINE, About, ResultRow
-from viaduct.tasks.registry import TASKS
+from viaduct.tasks.catalogue import Catalogue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Se
     """
     frame = tidy(about, rows)
     if languages is None:
-        languages = {card.name: card.languages for card in TASKS}
+        languages = {card.name: card.languages for card in Catalogue.builtin()}
     arms = tuple(dict.fromkeys((*about.arms, *frame["arm"])))
     tasks = dict.fromkeys((*about.tasks, *frame["task"]))
     columns = tuple(_column(task, about, frame[frame["task"] == task], languages.get(task, ())) for task in tasks)
