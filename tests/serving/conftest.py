@@ -1,15 +1,19 @@
-"""A trained stage, small enough to make for a test session."""
+"""A trained stage, small enough to make for a test session, and what was exported of it; each is made once."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 
 from viaduct.rows import Row
 from viaduct.runs.stage import TrainWork
+from viaduct.serving.export import ExportSettings, export
 from viaduct.tasks import registry
 from viaduct.training import train
 
@@ -59,3 +63,28 @@ def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = "".join(f"{text}\n" for text in tiny.sentences(code))
         (folder / "text" / f"{code}.txt.gz").write_text(lines, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def engines_installed() -> None:
+    """The test is skipped where the extra with the engines is not installed."""
+    for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
+        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct[engines]'")
+
+
+Exported = Callable[[str, str], tuple[Path, dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def exported(
+    engines_installed: None, trained_pairs: Path, text_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """(engine, precision) -> the folder that `trained_pairs` was exported to, and what `export` said of it."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def made(engine: str, precision: str) -> tuple[Path, dict[str, Any]]:
+        place = folder / f"{engine}-{precision}"
+        return place, export(trained_pairs, place, ExportSettings(engine, precision), text_data)
+
+    return made

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,25 +87,34 @@ def lines_of(context: Context, language: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("engine", "precision"), [("torch", "bf16"), ("torch", "int8"), ("onnx", "int8"), ("openvino", "int8")]
-)
-def test_other_engines_predict_nearly_the_same(
-    engine: str, precision: str, trained_pairs: Path, tmp_path: Path
-) -> None:
-    if engine != "torch":
-        pytest.importorskip("onnxruntime" if engine == "onnx" else "nncf", reason="needs the extra engines")
+Predict = Callable[..., list[Any]]
+
+
+@pytest.fixture(scope="module")
+def predict_by(trained_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Predict:
+    """What a stage with these settings of its work predicts; of equal settings once."""
     parts = {
         (PAIRS.name, "test", "en"): tiny.rows("pair", 40, offset=150),
         ("text", "train", "de"): prose("de", tiny.sentences("de")),
     }
 
-    def by(name: str, **settings: Any) -> list[Any]:
+    @cache
+    def by(**settings: Any) -> list[Any]:
         work = PredictWork(task=PAIRS.name, languages=("en",), split="test", max_length=64, stride=8, **settings)
-        return lines_of(tiny.context(work, tmp_path / name, parts, encoder=trained_pairs / "encoder"), "en")
+        folder = tmp_path_factory.mktemp("predicted")
+        return lines_of(tiny.context(work, folder, parts, encoder=trained_pairs / "encoder"), "en")
 
+    return by
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision"), [("torch", "bf16"), ("torch", "int8"), ("onnx", "int8"), ("openvino", "int8")]
+)
+def test_other_engines_predict_nearly_the_same(engine: str, precision: str, predict_by: Predict) -> None:
+    if engine != "torch":
+        pytest.importorskip("onnxruntime" if engine == "onnx" else "nncf", reason="needs the extra engines")
     calibration = (("text", "de"),) if engine == "openvino" else ()
-    whole, reduced = by("whole"), by("reduced", engine=engine, precision=precision, calibration=calibration)
+    whole, reduced = predict_by(), predict_by(engine=engine, precision=precision, calibration=calibration)
     same = sum(one["prediction"] == other["prediction"] for one, other in zip(whole, reduced, strict=True))
     assert same >= 0.9 * len(whole)
     assert [line["scores"] for line in whole] != [line["scores"] for line in reduced]

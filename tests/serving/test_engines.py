@@ -35,24 +35,15 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
-    for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
-        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct[engines]'")
+pytestmark = pytest.mark.usefixtures("engines_installed")
 
 
 @pytest.fixture(scope="module")
-def made(
-    trained_pairs: Path, text_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, str], Engine]:
+def made(trained_pairs: Path, exported: Any) -> dict[tuple[str, str], Engine]:
     """Every engine in every precision, with the same trained model."""
-    folder = tmp_path_factory.mktemp("exported")
     found = {}
     for engine, precision in EVERY:
-        place = trained_pairs
-        if engine != "torch":
-            place = folder / f"{engine}-{precision}"
-            export(trained_pairs, place, ExportSettings(engine, precision), text_data)
+        place = trained_pairs if engine == "torch" else exported(engine, precision)[0]
         found[engine, precision] = open_engine(place, engine, precision, 1)
     return found
 
@@ -146,14 +137,17 @@ def test_what_does_not_exist_is_named(engine: str, precision: str, words: str, t
         open_engine(trained_pairs, engine, precision, 1)
 
 
-def test_a_folder_for_another_engine_is_refused(trained_pairs: Path, tmp_path: Path) -> None:
+def test_a_folder_for_another_engine_is_refused(trained_pairs: Path, exported: Any, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"is not an exported model[\s\S]*viaduct export"):
         open_engine(trained_pairs, "onnx", "fp32", 1)
-    export(trained_pairs, tmp_path / "made", ExportSettings("openvino"))
+    folder, _ = exported("openvino", "fp32")
     with pytest.raises(UsageError, match="exported for openvino in fp32, not for onnx in int8"):
-        open_engine(tmp_path / "made", "onnx", "int8", 1)
+        open_engine(folder, "onnx", "int8", 1)
     with pytest.raises(UsageError, match="which has no weights that torch reads"):
-        open_engine(tmp_path / "made", "torch", "fp32", 1)
+        open_engine(folder, "torch", "fp32", 1)
+    (tmp_path / "export.json").write_text('{"engine": "onnx"}', encoding="utf-8")
+    with pytest.raises(StoreError, match=r"is not an exported model \(precision: Field required"):
+        open_engine(tmp_path, "onnx", "fp32", 1)
 
 
 @pytest.mark.parametrize(("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,31 +33,86 @@ from viaduct.tasks.card import Source
 OUTPUTS = {"pair": "logits", "choice": "logits", "tagged": "logits", "span": "logits", None: "hidden"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
-    for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
-        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct[engines]'")
+pytestmark = pytest.mark.usefixtures("engines_installed")
+
+CARD_RUNNER = """
+import json, os, sys, traceback
+for name in ("viaduct", "torch", "transformers"):
+    sys.modules[name] = None
+sys.modules["openvino_telemetry"] = None  # else OpenVINO would report its use over the network
+import numpy, onnxruntime, openvino, tokenizers  # here, so that the forks need not
+for folder, block, output in json.load(sys.stdin):
+    if os.fork() == 0:
+        os.chdir(folder)
+        sys.stdout = open("printed.txt", "w")
+        try:
+            names = {"__name__": "__main__"}
+            exec(block, names)
+            numpy.save("output.npy", names[output])
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+"""Runs the code blocks of model cards, each in its folder in a process of its own that cannot import Viaduct, torch or
+transformers."""
+
+Key = tuple[str | None, str, int | None]
+CASES: list[Key] = [
+    *((kind, "openvino", None) for kind in OUTPUTS),
+    ("pair", "onnx", None),
+    (None, "onnx", None),
+    (None, "onnx", 1),
+    (None, "openvino", 1),
+]
+"""(kind of head, engine, layers that are kept)."""
 
 
-def run_card(folder: Path, output: str) -> tuple[np.ndarray, str]:
-    """The output of the code block of a model card, run in its folder by a fresh process that cannot import Viaduct,
-    torch or transformers."""
-    text = (folder / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    barred = "import sys\nfor name in ('viaduct', 'torch', 'transformers'):\n    sys.modules[name] = None\n"
-    # Else OpenVINO would report its use over the network.
-    barred += "sys.modules['openvino_telemetry'] = None\n"
-    kept = folder.parent / f"{folder.name}.npy"
-    script = f"{barred}{block}\nnp.save({str(kept)!r}, {output})\n"
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return np.load(kept), done.stdout
+@dataclass(frozen=True)
+class Case:
+    """A model, what was exported of it, and what its card's code gave."""
+
+    source: Path
+    folder: Path
+    printed: str
+
+    @property
+    def output(self) -> torch.Tensor:
+        path = self.folder / "output.npy"
+        assert path.is_file(), self.printed
+        return torch.from_numpy(np.load(path))
+
+
+@pytest.fixture(scope="module")
+def cases(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Case]:
+    """Every case, exported and run."""
+    root = tmp_path_factory.mktemp("cards")
+    made = {}
+    for kind, engine, layers in CASES:
+        folder = root / f"{kind}-{engine}-{layers}"
+        source = with_head(kind, tiny_encoder, root / f"{kind}")
+        export(source, folder, ExportSettings(engine, layers=layers))
+        made[kind, engine, layers] = (source, folder)
+    jobs = []
+    for (kind, _, _), (_, folder) in made.items():
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+        jobs.append((str(folder), block, OUTPUTS[kind]))
+    done = subprocess.run([sys.executable, "-c", CARD_RUNNER], input=json.dumps(jobs), text=True, check=False)
+    assert done.returncode == 0
+    return {
+        case: Case(source, folder, (folder / "printed.txt").read_text(encoding="utf-8"))
+        for case, (source, folder) in made.items()
+    }
 
 
 def with_head(kind: str | None, tiny_encoder: Path, folder: Path) -> Path:
     """A stage's folder with a head of this kind, or the encoder's own."""
     if kind is None:
         return tiny_encoder
+    if folder.is_dir():
+        return folder
     folder.mkdir()
     (folder / "encoder").symlink_to(tiny_encoder)
     torch.manual_seed(7)
@@ -77,37 +132,29 @@ EXAMPLES: dict[str | None, list[Any]] = {
 """What the model cards run on."""
 
 
-@pytest.mark.parametrize(
-    ("kind", "engine"), [(kind, "openvino") for kind in EXAMPLES] + [("pair", "onnx"), (None, "onnx")]
-)
-def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(
-    kind: str | None, engine: str, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    source = with_head(kind, tiny_encoder, tmp_path / "stage")
-    export(source, tmp_path / "made", ExportSettings(engine))
-    found, printed = run_card(tmp_path / "made", OUTPUTS[kind])
-    trained = open_model(source)
+@pytest.mark.parametrize(("kind", "engine"), [(kind, engine) for kind, engine, layers in CASES if layers is None])
+def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(kind: str | None, engine: str, cases: Any) -> None:
+    case = cases[kind, engine, None]
+    trained = open_model(case.source)
     inputs = trained.tokenizer(EXAMPLES[kind], padding=True, is_split_into_words=kind == "tagged", return_tensors="pt")
     with torch.inference_mode():
         expected = trained.model(inputs["input_ids"], inputs["attention_mask"])
     real = inputs["attention_mask"].bool() if expected.ndim == 3 else torch.ones(len(expected), dtype=torch.bool)
-    torch.testing.assert_close(torch.from_numpy(found)[real], expected[real], atol=1e-4, rtol=0)
+    torch.testing.assert_close(case.output[real], expected[real], atol=1e-4, rtol=0)
     if kind == "pair":
         labels = [("no", "yes")[at] for at in expected.argmax(1)]
-        assert printed.strip() == repr(labels)
+        assert case.printed.strip() == repr(labels)
     if kind == "choice":
-        assert printed.strip() == ("It was winter.", "The boat was yellow.")[expected[:, 0].argmax()]
+        assert case.printed.strip() == ("It was winter.", "The boat was yellow.")[expected[:, 0].argmax()]
     if kind == "tagged":
-        assert len(eval(printed)) == 6
+        assert len(eval(case.printed)) == 6
     if kind == "span":
-        assert printed.strip() in EXAMPLES["span"][0][1]
+        assert case.printed.strip() in EXAMPLES["span"][0][1]
 
 
-def test_the_card_says_where_the_model_is_from_and_what_it_scored(
-    trained_pairs: Path, text_data: Path, tmp_path: Path
-) -> None:
-    about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), text_data)
-    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+def test_the_card_says_where_the_model_is_from_and_what_it_scored(exported: Any) -> None:
+    folder, about = exported("openvino", "int8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
     assert "Source: `tiny/none/tiny-pair/seed-1/train`." in card
     assert (
         "trained on tiny-pair, from an encoder's folder (config.json 000000000000), seed 1: learning_rate 0.003" in card
@@ -116,19 +163,18 @@ def test_the_card_says_where_the_model_is_from_and_what_it_scored(
     assert "float32 and whole, as its run measured them; not measured again for this export" in card
     assert "int8, static; ranges measured on 96 rows of text train, 8 languages" in card
     assert "| labels | no, yes |" in card
-    files = {path.name for path in (tmp_path / "made").iterdir()}
+    files = {path.name for path in folder.iterdir()}
     assert files == {
         "README.md", "config.json", "export.json", "openvino_model.bin", "openvino_model.xml",
         "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
-    config = json.loads((tmp_path / "made" / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
     assert config["id2label"] == {"0": "no", "1": "yes"} and config["model_type"] == "xlm-roberta"
     assert about["comparison"]["largest_difference"] > 0 and about["comparison"]["agreement"] is None
 
 
-def test_what_is_not_known_is_not_made_up(tiny_encoder: Path, tmp_path: Path) -> None:
-    export(tiny_encoder, tmp_path / "made", ExportSettings("openvino"))
-    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+def test_what_is_not_known_is_not_made_up(cases: Any) -> None:
+    card = (cases[None, "openvino", None].folder / "README.md").read_text(encoding="utf-8")
     assert "What it was trained on is not known" in card
     assert "## Scores\n\nNot measured.\n" in card
 
@@ -147,20 +193,20 @@ def test_predictions_are_compared_where_there_are_rows_of_the_task(
 
 
 def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
-    trained_pairs: Path, text_data: Path, tmp_path: Path
+    trained_pairs: Path, text_data: Path, exported: Any, tmp_path: Path
 ) -> None:
-    for name, languages in (("whole", ()), ("part", ("en", "de"))):
-        export(trained_pairs, tmp_path / name, ExportSettings("openvino", languages=languages), text_data)
-    whole, part = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("whole", "part"))
+    folders = (exported("openvino", "fp32")[0], tmp_path / "part")
+    export(trained_pairs, folders[1], ExportSettings("openvino", languages=("en", "de")), text_data)
+    whole, part = (AutoTokenizer.from_pretrained(folder) for folder in folders)
     assert len(part) < 0.6 * len(whole)
-    assert json.loads((tmp_path / "part" / "config.json").read_text())["vocab_size"] == len(part)
-    script = (tmp_path / "part" / "README.md").read_text(encoding="utf-8")
+    assert json.loads((folders[1] / "config.json").read_text())["vocab_size"] == len(part)
+    script = (folders[1] / "README.md").read_text(encoding="utf-8")
     assert f"| vocabulary | {len(part):,} pieces of {len(whole):,} |" in script and "| de | 12 |" in script
     texts = [*tiny.sentences("en"), *tiny.sentences("de")]
     rows = [Pair(str(at), "en", text, texts[at - 1], None) for at, text in enumerate(texts)]
     outputs = []
-    for name, words in (("whole", whole), ("part", part)):
-        engine = open_engine(tmp_path / name, "openvino", "fp32", 1)
+    for folder, words in zip(folders, (whole, part), strict=True):
+        engine = open_engine(folder, "openvino", "fp32", 1)
         made = batches(tiny.encode(rows, words, (), Limits(64)), words.pad_token_id)
         outputs.append(torch.cat([engine(batch) for batch in made]))
     torch.testing.assert_close(outputs[1], outputs[0], atol=1e-6, rtol=0)
@@ -178,17 +224,16 @@ def test_coverage_is_of_lines_that_were_held_out(tiny_encoder: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    export(tiny_encoder, tmp_path / "made", ExportSettings(engine, layers=1))
-    found, _ = run_card(tmp_path / "made", "hidden")
+def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, cases: Any) -> None:
+    case = cases[None, engine, 1]
     trained = open_model(tiny_encoder)
     inputs = trained.tokenizer(EXAMPLES[None], padding=True, return_tensors="pt")
     with torch.inference_mode():
         states = trained.model.encoder(**inputs, output_hidden_states=True).hidden_states
     real = inputs["attention_mask"].bool()
-    torch.testing.assert_close(torch.from_numpy(found)[real], states[1][real], atol=1e-4, rtol=0)
-    assert json.loads((tmp_path / "made" / "config.json").read_text())["num_hidden_layers"] == 1
-    assert "| layers | 1 of 2: the upper ones were taken away" in (tmp_path / "made" / "README.md").read_text()
+    torch.testing.assert_close(case.output[real], states[1][real], atol=1e-4, rtol=0)
+    assert json.loads((case.folder / "config.json").read_text())["num_hidden_layers"] == 1
+    assert "| layers | 1 of 2: the upper ones were taken away" in (case.folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,9 @@ def export_record(folder: Path) -> ExportRecord | None:
     try:
         return ExportRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise not_exported(folder, str(error.errors()[0]["msg"])) from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise not_exported(folder, f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
 def not_exported(folder: Path, why: str) -> StoreError:
