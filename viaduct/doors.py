@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeVar
 from viaduct.errors import UsageError
 
 ROOMS = (
+    "viaduct.tasks.room",
     "viaduct.training.room",
     "viaduct.inference.room",
     "viaduct.vision.room",

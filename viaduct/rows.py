@@ -168,6 +168,15 @@ class Answer:
     text: str
     start: int
 
+    def misplaced(self, context: str) -> str | None:
+        """What is wrong with its place in this context, with the nearest right one; None when nothing is."""
+        if self.start >= 0 and context.startswith(self.text, self.start):
+            return None
+        places = [place for place in range(len(context)) if context.startswith(self.text, place)]
+        closest = min(places, key=lambda place: abs(place - self.start)) if places else None
+        where = "; it does not occur there" if closest is None else f", but at {closest}"
+        return f"is not at character {self.start} of its context{where}"
+
 
 @dataclass(frozen=True, slots=True)
 class Span(Row):

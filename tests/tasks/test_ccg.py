@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from holdings import languages_there
 from hypothesis import given
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError
-from viaduct.tasks.card import available, read
+from viaduct.tasks.card import read
 from viaduct.tasks.ccg import CARD, is_category
 from viaduct.tasks.ccg_pmb import CARD as PMB
 
@@ -154,7 +155,7 @@ def test_real_categories_and_how_many_of_them_training_has(shared_data: Path) ->
     known = {tag for row in read(PMB, shared_data, "en", "train").rows for tag in row.tags}
     assert len(known) == 294
     unseen = {}
-    for language in available(PMB, shared_data, "dev"):
+    for language in languages_there(PMB, shared_data, "dev"):
         tags = [tag for row in read(PMB, shared_data, language, "dev").rows for tag in row.tags]
         unseen[language] = round(100 * sum(tag not in known for tag in tags) / len(tags), 1)
     assert unseen == {"en": 0.2, "de": 4.0, "it": 3.5, "nl": 2.5}

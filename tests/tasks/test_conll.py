@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError
+from viaduct.rows import Tagged
 from viaduct.tasks.conll import (
-    Sentence,
-    hub_sentences,
-    number,
+    Words,
+    hub_tags,
     read_conllu,
     read_token_tags,
     treebank_files,
+    treebanks,
 )
 from viaduct.tasks.udpos import LABELS
 
@@ -39,7 +40,7 @@ def write(folder: Path, *lines: str, end: str = "\n\n") -> Path:
     return path
 
 
-def flat(path: Path, language: str = "xx") -> list[Sentence]:
+def flat(path: Path, language: str = "xx") -> list[Words]:
     return list(read_conllu(path, language, TAGS))
 
 
@@ -55,7 +56,7 @@ def test_contraction_keeps_its_form_and_its_highest_words_tag(tmp_path: Path) ->
         word(4, "mar", "NOUN", 1),
         word(5, ".", "PUNCT", 1),
     )
-    assert flat(path) == [Sentence(("Fui", "al", "mar", "."), ("VERB", "ADP", "NOUN", "PUNCT"))]
+    assert flat(path) == [Words(("Fui", "al", "mar", "."), ("VERB", "ADP", "NOUN", "PUNCT"))]
 
 
 @pytest.mark.parametrize(("language", "tag"), [("xx", "NOUN"), ("es", "ADP")])
@@ -76,7 +77,7 @@ def test_enhanced_dependencies_count_as_edges(tmp_path: Path) -> None:
 
 def test_cyclic_enhanced_graph_ends(tmp_path: Path) -> None:
     path = write(tmp_path, span(1, 2, "ab"), word(1, "a", "NOUN", 0, "2:x"), word(2, "b", "VERB", 1, "1:x"))
-    assert flat(path) == [Sentence(("ab",), ("VERB",))]
+    assert flat(path) == [Words(("ab",), ("VERB",))]
 
 
 def test_empty_nodes_blanks_and_joiners_go(tmp_path: Path) -> None:
@@ -146,13 +147,13 @@ def test_treebanks_are_joined_in_the_order_of_their_names() -> None:
     ]
 
 
-def tagged(folder: Path, text: str, prefix: str = "") -> list[Sentence]:
+def tagged(folder: Path, text: str, prefix: str = "") -> list[Words]:
     path = folder / "test-xx.tsv"
     path.write_bytes(text.encode())
     return list(read_token_tags(path, ("O", "B-PER", "I-PER"), prefix=prefix))
 
 
-ADA = [Sentence(("Ada", "New York"), ("B-PER", "O")), Sentence(("", "#"), ("O", "I-PER"))]
+ADA = [Words(("Ada", "New York"), ("B-PER", "O")), Words(("", "#"), ("O", "I-PER"))]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_shapes_of_one_tagged_file(tmp_path: Path, text: str) -> None:
 
 
 def test_tokens_alone_have_no_tags(tmp_path: Path) -> None:
-    assert tagged(tmp_path, "Ada\nLovelace\n\nO\n") == [Sentence(("Ada", "Lovelace"), None), Sentence(("O",), None)]
+    assert tagged(tmp_path, "Ada\nLovelace\n\nO\n") == [Words(("Ada", "Lovelace"), None), Words(("O",), None)]
 
 
 def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_what_is_written_is_read(
 ) -> None:
     text = ("\n" * (blanks + 1)).join("\n".join(f"{token}\t{tag}" for token, tag in pairs) for pairs in sentences)
     read = tagged(tmp_path_factory.mktemp("tags"), text + "\n" * ended)
-    assert read == [Sentence(*zip(*pairs, strict=True)) for pairs in sentences]
+    assert read == [Words(*zip(*pairs, strict=True)) for pairs in sentences]
 
 
 @given(st.data())
@@ -239,18 +240,25 @@ def hub(folder: Path, **columns: list[list[object]]) -> Path:
 
 def test_hub_numbers_become_tags(tmp_path: Path) -> None:
     path = hub(tmp_path, tokens=[["a", "b"], ["c"]], tags=[[0, 2], [1]])
-    assert list(hub_sentences([path], "tags", ("O", "B", "I"))) == [
-        Sentence(("a", "b"), ("O", "I")),
-        Sentence(("c",), ("B",)),
+    assert list(hub_tags("tags", ("O", "B", "I"))({"rows": (path,)}, "en", "test")) == [
+        Tagged("0", "en", ("a", "b"), ("O", "I")),
+        Tagged("1", "en", ("c",), ("B",)),
     ]
+    read = hub_tags("tags", ("O", "B"))
     with pytest.raises(DataError, match="row 0: tags holds other numbers than 0 to 1"):
-        list(hub_sentences([path], "tags", ("O", "B")))
+        list(read({"rows": (path,)}, "en", "test"))
     with pytest.raises(DataError, match="row 0: 1 tokens, but 2 tags"):
-        list(hub_sentences([hub(tmp_path, tokens=[["a"]], tags=[[0, 1]])], "tags", ("O", "B")))
+        list(read({"rows": (hub(tmp_path, tokens=[["a"]], tags=[[0, 1]]),)}, "en", "test"))
 
 
-def test_rows_are_numbered_from_zero() -> None:
-    assert [row.id for row in number([Sentence(("a",), None)] * 3, "en")] == ["0", "1", "2"]
+def test_rows_are_numbered_from_zero_over_all_treebanks(tmp_path: Path) -> None:
+    paths = [tmp_path / f"xx_{name}-ud-test.conllu" for name in ("b", "a")]
+    for path in paths:
+        lines = [word(1, path.name), "", word(1, "more")]
+        path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    rows = list(treebanks(TAGS)({"rows": tuple(paths)}, "en", "test"))
+    assert [row.id for row in rows] == ["0", "1", "2", "3"]
+    assert [row.texts[0] for row in rows] == ["xx_a-ud-test.conllu", "more", "xx_b-ud-test.conllu", "more"]
 
 
 @pytest.mark.parametrize("treebank", ["es_gsd", "fa_seraji", "fi_tdt", "fr_gsd", "mr_ufal", "vi_vtb"])

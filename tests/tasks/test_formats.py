@@ -18,13 +18,12 @@ from viaduct.tasks.formats import (
     Record,
     aligned_lines,
     columns,
-    hub_pairs,
     is_csv_quoted,
     parquet,
     table,
     text_lines,
-    xtreme_pairs,
 )
+from viaduct.tasks.pairs import hub_pairs, xtreme_pairs
 
 YES_NO = {"yes": "yes", "no": "no"}
 
@@ -118,7 +117,7 @@ def test_a_quoted_field_may_hold_a_line_end_and_the_next_line_number_is_right(tm
 def test_a_quoted_table_cut_off_inside_a_quoted_field_names_the_line(tmp_path: Path) -> None:
     path = write(tmp_path / "q.tsv", '"a ""b"""\tc\r\nd\t"e ""f')
     with pytest.raises(DataError, match="line 2: the quoting of this line is broken"):
-        list(xtreme_pairs(path, "de", YES_NO))
+        list(xtreme_pairs(YES_NO)({"rows": (path,)}, "de", "test"))
 
 
 texts = st.text(st.characters(exclude_characters="\t\r\n", codec="utf-8"), min_size=1).filter(str.strip)
@@ -178,11 +177,11 @@ def test_text_without_quotation_marks_is_not_quoted() -> None:
 )
 def test_a_damaged_pair_table_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(xtreme_pairs(write(tmp_path / "t.tsv", content), "de", YES_NO))
+        list(xtreme_pairs(YES_NO)({"rows": (write(tmp_path / "t.tsv", content),)}, "de", "test"))
 
 
 def test_a_labelled_table_needs_no_last_line_end(tmp_path: Path) -> None:
-    rows = list(xtreme_pairs(write(tmp_path / "t.tsv", "a\tb\tyes\nc\td\tno"), "de", YES_NO))
+    rows = list(xtreme_pairs(YES_NO)({"rows": (write(tmp_path / "t.tsv", "a\tb\tyes\nc\td\tno"),)}, "de", "test"))
     assert [(row.id, row.second, row.label) for row in rows] == [("0", "b", "yes"), ("1", "d", "no")]
 
 
@@ -202,16 +201,16 @@ def shard(path: Path, **values: list[object]) -> Path:
 
 
 def test_hub_label_ids_become_names_over_several_shards(tmp_path: Path) -> None:
-    paths = [
+    paths = (
         shard(tmp_path / "test-00000-of-00002.parquet", a=["x", "y"], b=["1", "2"], label=[1, 0]),
         shard(tmp_path / "test-00001-of-00002.parquet", a=["z"], b=["3"], label=[-1]),
-    ]
-    rows = list(hub_pairs(paths, "fr", ("a", "b", "label"), ("no", "yes")))
+    )
+    rows = list(hub_pairs(("a", "b", "label"), ("no", "yes"))({"rows": paths}, "fr", "test"))
     assert [(row.id, row.first, row.label) for row in rows] == [("0", "x", "yes"), ("1", "y", "no"), ("2", "z", None)]
     with pytest.raises(DataError, match="row 0: label id 1, but there are only 1 labels"):
-        list(hub_pairs(paths, "fr", ("a", "b", "label"), ("no",)))
+        list(hub_pairs(("a", "b", "label"), ("no",))({"rows": paths}, "fr", "test"))
     with pytest.raises(DataError, match="1 files, but their names say otherwise"):
-        list(hub_pairs(paths[:1], "fr", ("a", "b", "label"), ("no", "yes")))
+        list(hub_pairs(("a", "b", "label"), ("no", "yes"))({"rows": paths[:1]}, "fr", "test"))
 
 
 def test_damaged_parquet_is_a_data_error(tmp_path: Path) -> None:

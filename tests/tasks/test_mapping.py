@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Answer, Choice, Pair, Sentence, Span, Tagged
-from viaduct.tasks import registry
 from viaduct.tasks.card import read
+from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.mapping import load_mapping
 
 PAIR: dict[str, Any] = {
@@ -136,6 +136,16 @@ def test_what_can_change_a_row_changes_the_version_and_nothing_else_does(tmp_pat
         assert card(tmp_path, **changes).version == plain
 
 
+def test_the_version_of_an_unchanged_mapping_is_the_same_in_every_release(tmp_path: Path) -> None:
+    assert card(tmp_path).version == 32932152
+    columns = {"context": "c", "choices": ["a0", "a1"], "label": "gold", "language": "l", "id": "i"}
+    words = {"languages": ["en", "de"], "language_words": {"de": "german"}}
+    other = card(
+        tmp_path, kind="choice", path="f/{split}.csv", columns=columns, labels=None, unlabelled=["test"], **words
+    )
+    assert other.version == 96568974
+
+
 def as_csv(path: Path, rows: list[dict[str, str]], delimiter: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
@@ -218,9 +228,9 @@ WRONG_ROWS = [
     ({}, {**ROW, "gold": 1}, r"line 2: column 'gold': '1' \(int\) here, but text in line 1"),
     ({}, {**ROW, "gold": None}, "line 2: column 'gold': there is no label"),
     ({}, {**ROW, "gold": ["yes"]}, "line 2: column 'gold': .* where a label"),
-    ({}, {**ROW, "premise": 5}, r"line 2: column 'premise': '5' \(int\) where text is due"),
+    ({}, {**ROW, "premise": 5}, r"line 2: column 'premise': '5' \(int\) where text is expected"),
     ({}, {**ROW, "premise": " "}, "line 2: column 'premise': the text is blank"),
-    ({}, {**ROW, "premise": None}, "line 2: column 'premise': nothing where text is due"),
+    ({}, {**ROW, "premise": None}, "line 2: column 'premise': nothing where text is expected"),
     ({}, {"premises": "a", "hypothesis": "b", "gold": "no"}, r"line 2: unknown column 'premise'. Did you mean 'pre"),
     ({}, ["no object"], "line 2: not a JSON object"),
     (
@@ -243,11 +253,11 @@ ONE = {**SPAN, "columns": {"context": "c", "question": "q", "answer": "a", "star
 BARE = {**SPAN, "columns": {"context": "c", "question": "q", "answer": "a"}}
 WRONG_KINDS = [
     (CHOICE, {"c": "It", "a0": "x", "a1": "y", "gold": 2}, "there is no choice '2' among 2"),
-    (CHOICE, {"c": "It", "a0": "x", "a1": "y", "gold": "B"}, "'B' .* where a whole number is due"),
+    (CHOICE, {"c": "It", "a0": "x", "a1": "y", "gold": "B"}, "'B' .* where a whole number is expected"),
     (CHOICE, {"c": "It", "a0": "x", "a1": "", "gold": 0}, "column 'a0' and 'a1': the text is blank"),
     (TAGGED, {"words": ["It"], "tags": ["A", "B"]}, "column 'tags': 2 tags for 1 tokens"),
     (TAGGED, {"words": ["It"], "tags": ["C"]}, "column 'tags': unknown label 'C'"),
-    (TAGGED, {"words": [], "tags": []}, "column 'words': .* where a list of texts is due"),
+    (TAGGED, {"words": [], "tags": []}, "column 'words': .* where a list of texts is expected"),
     (ONE, {**WET, "a": "rains", "s": 4}, "the answer 'rains' is not at character 4 of its context, but at 3"),
     (ONE, {**WET, "a": "snows", "s": 4}, "it does not occur there"),
     (ONE, {**WET, "a": ["it", "It"], "s": [10]}, "column 's': 1 places for 2 answers"),
@@ -326,15 +336,15 @@ def test_files_that_are_neither_toml_nor_yaml_nor_a_mapping(tmp_path: Path) -> N
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
         with pytest.raises(UsageError, match=message):
-            registry.add_cards([str(tmp_path / name)])
+            Catalogue.builtin().with_files([str(tmp_path / name)])
     with pytest.raises(UsageError, match="there is no card file"):
-        registry.add_cards([str(tmp_path / "none.toml")])
+        Catalogue.builtin().with_files([str(tmp_path / "none.toml")])
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     card(tmp_path, name="xnli")
     with pytest.raises(UsageError, match="the name 'xnli' is taken"):
-        registry.add_cards([str(tmp_path / "mine.yaml")])
+        Catalogue.builtin().with_files([str(tmp_path / "mine.yaml")])
 
 
 def test_real_files_of_several_shapes(shared_data: Path, tmp_path: Path) -> None:
@@ -356,4 +366,4 @@ def test_real_files_of_several_shapes(shared_data: Path, tmp_path: Path) -> None
         if same is None:
             assert len(found) == 1_000
         else:
-            assert found == read(registry.task(same), shared_data, "en", "dev").rows
+            assert found == read(Catalogue.builtin().task(same), shared_data, "en", "dev").rows

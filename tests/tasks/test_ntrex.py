@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from holdings import languages_there
 
 from viaduct.errors import DataError, UsageError
 from viaduct.rows import Pair
-from viaduct.tasks.card import available, read
+from viaduct.tasks.card import read
 from viaduct.tasks.ntrex import CARD
 
 
@@ -25,7 +26,7 @@ def test_english_is_first_and_lines_belong_together(tmp_path: Path, folder: str)
     dataset = read(CARD, tmp_path, "tl", "train")
     assert dataset.rows == (Pair("0", "tl", "Tea.", "Tsaa.", None), Pair("1", "tl", "Rain.", "Ulan.", None))
     assert read(CARD, tmp_path, "zh", "train").rows[1].second == "雨。"
-    assert available(CARD, tmp_path, "train") == ("tl", "zh")
+    assert languages_there(CARD, tmp_path, "train") == ("tl", "zh")
     assert dataset.count_note == "ntrex train tl: 2 rows found, 1,997 published"
 
 

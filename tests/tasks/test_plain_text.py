@@ -6,10 +6,11 @@ import gzip
 from pathlib import Path
 
 import pytest
+from holdings import languages_there
 
 from viaduct.errors import DataError
 from viaduct.languages import XTREME
-from viaduct.tasks.card import available, read
+from viaduct.tasks.card import read
 from viaduct.tasks.text import CARD
 
 
@@ -25,7 +26,7 @@ def test_lines_become_rows_and_languages_without_files_are_left_out(tmp_path: Pa
     rows = read(CARD, tmp_path, "yo", "train").rows
     assert [(row.id, row.text) for row in rows] == [("0", "Tíì náà ti tutù."), ("1", "Ẹ kú àárọ̀.")]
     assert CARD.languages == tuple(XTREME)
-    assert available(CARD, tmp_path, "train") == ("yo",)
+    assert languages_there(CARD, tmp_path, "train") == ("yo",)
 
 
 def test_a_cut_off_archive_is_one_message(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from holdings import languages_there
 
 from viaduct.tasks import (
     bucc,
@@ -22,7 +23,7 @@ from viaduct.tasks import (
     text,
     xnli,
 )
-from viaduct.tasks.card import Task, available, read
+from viaduct.tasks.card import Task, read
 
 STRIPPED_XNLI = ("ar", "de", "en", "hi", "sw", "th", "ur", "zh")
 
@@ -81,5 +82,5 @@ def test_bucc_gold_pairs(shared_data: Path) -> None:
 
 
 def test_text_is_there_in_every_language(shared_data: Path) -> None:
-    assert available(text.CARD, shared_data, "train") == text.CARD.languages
+    assert languages_there(text.CARD, shared_data, "train") == text.CARD.languages
     assert len(read(text.CARD, shared_data, "af", "train").rows) == 9_040

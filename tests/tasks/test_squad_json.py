@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError
 from viaduct.rows import Answer, Span
-from viaduct.tasks.squad_json import hub_spans, read_squad
+from viaduct.tasks.squad_json import read_squad, squad_table
 
 CONTEXT = "Perth lies on the Tay. 𝔓erth is old."
 
@@ -150,9 +150,9 @@ def hub(folder: Path, texts: list[str], starts: list[int]) -> Path:
 
 
 def test_hub_table(tmp_path: Path) -> None:
-    (row,) = hub_spans([hub(tmp_path, ["Tay", "Perth"], [18, 0])], "en")
+    (row,) = squad_table({"rows": (hub(tmp_path, ["Tay", "Perth"], [18, 0]),)}, "en", "dev")
     assert row == Span("q", "en", CONTEXT, "Where?", (Answer("Tay", 18), Answer("Perth", 0)))
     with pytest.raises(DataError, match=r"row 0: the answer 'Tay'.*but at 18"):
-        hub_spans([hub(tmp_path, ["Tay"], [1])], "en")
+        squad_table({"rows": (hub(tmp_path, ["Tay"], [1]),)}, "en", "dev")
     with pytest.raises(DataError, match="row 0: 1 answer texts, but 2 starts"):
-        hub_spans([hub(tmp_path, ["Tay"], [18, 18])], "en")
+        squad_table({"rows": (hub(tmp_path, ["Tay"], [18, 18]),)}, "en", "dev")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from holdings import languages_there
 
 from viaduct.errors import DataError
-from viaduct.tasks.card import available, read
+from viaduct.tasks.card import read
 from viaduct.tasks.xnli import CARD
 
 HEADER = [
@@ -90,7 +91,7 @@ def test_the_labelled_official_test_file_comes_before_the_stripped_one(tmp_path:
     put(tmp_path, "xnli/test-de.tsv", '"""Ja"\tEr sprach.\r\nEs regnet.\tEs ist trocken.\r\n')
     stripped = read(CARD, tmp_path, "de", "test")
     assert not stripped.labelled
-    assert available(CARD, tmp_path, "test") == ()
+    assert languages_there(CARD, tmp_path, "test") == ()
     put(tmp_path, "XNLI-1.0/xnli.test.tsv", OFFICIAL)
     labelled = read(CARD, tmp_path, "de", "test")
     assert labelled.layout == "official"

@@ -19,7 +19,7 @@ from PIL import Image
 
 from viaduct.errors import DataError
 from viaduct.tasks.card import read
-from viaduct.tasks.registry import task
+from viaduct.tasks.catalogue import Catalogue
 from viaduct.vision.images import PictureError, open_picture, picture_bytes
 from viaduct.vision.rows import Captioned, Picture
 
@@ -343,7 +343,8 @@ def test_torch_is_not_needed() -> None:
 
 @pytest.mark.parametrize("name", ["emoji", "storybooks"])
 def test_real_images_open(shared_data: Path, name: str) -> None:
-    rows = [row for split in ("dev", "test") for row in read(task(name), shared_data, "en", split).rows]
+    card = Catalogue.builtin().task(name)
+    rows = [row for split in ("dev", "test") for row in read(card, shared_data, "en", split).rows]
     images = {row.image for row in rows if isinstance(row, Captioned)}
     assert len(images) == len(rows)
     assert {open_picture(image).mode for image in images if image is not None} == {"RGB"}

@@ -10,18 +10,20 @@ under one head.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from viaduct.metrics.classification import accuracy
-from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import hub_pairs, json_lines, label_of
-from viaduct.tasks.mnli import CARD as MNLI
-from viaduct.tasks.mnli import HUB_LABELS, LABELS
-from viaduct.tasks.snli import CARD as SNLI
+from viaduct.rows import Pair, Row
+from viaduct.tasks import mnli, snli
+from viaduct.tasks.card import Files, Hub, Source, Task, sources
+from viaduct.tasks.formats import json_lines
+from viaduct.tasks.mnli import LABELS
+from viaduct.tasks.pairs import label_of
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
 ROUNDS = ("R1", "R2", "R3")
 NAMES = {**{label: label for label in LABELS}, **{label[0]: label for label in LABELS}}
+HUB = Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9")
 
 
 def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -32,42 +34,39 @@ def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
             yield Pair(f"{number}-{uid}", language, first, second, label_of(label, NAMES, path, line))
 
 
-def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
+def read_hub(files: Files, language: str, split: str) -> Iterator[Row]:
     """The same from the Hub's Parquet files; the id is the round and the number of the row from 0."""
     for number in ROUNDS:
-        for row in hub_pairs(files[number], language, ("premise", "hypothesis", "label"), HUB_LABELS):
-            yield Pair(f"{number}-{row.id}", language, row.first, row.second, row.label)
+        for row in mnli.read_hub({"rows": files[number]}, language, split):
+            yield replace(row, id=f"{number}-{row.id}")
 
 
-def _rounds(folder: str) -> Source:
-    return Source("official", {number: f"{folder}/{number}/{{split}}.jsonl" for number in ROUNDS}, read_rounds)
+def rounds(pattern: str) -> dict[str, str]:
+    """Role -> pattern of the three rounds' files; X in the pattern is the round."""
+    return {number: pattern.replace("X", number) for number in ROUNDS}
 
 
 CARD = Task(
     name="anli",
-    version=1,
     title="Adversarial NLI",
     kind="pair",
-    languages=LANGUAGES,
+    languages=("en",),
     labels=LABELS,
     sources=(
-        _rounds("anli_v1.0"),
-        _rounds("anli/anli_v1.0"),
+        *sources(
+            "official", read_rounds, rounds("anli_v1.0/X/{split}.jsonl"), rounds("anli/anli_v1.0/X/{split}.jsonl")
+        ),
         Source(
             "hub",
             {number: f"plain_text/{{split}}_{number.lower()}-*.parquet" for number in ROUNDS},
             read_hub,
-            hub=Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9"),
+            hub=HUB,
         ),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="anli",
-    expected={
-        ("en", "train"): 16_946 + 45_460 + 100_459,
-        ("en", "dev"): 1_000 + 1_000 + 1_200,
-        ("en", "test"): 1_000 + 1_000 + 1_200,
-    },
+    expected=counts(("en",), train=16_946 + 45_460 + 100_459, dev=1_000 + 1_000 + 1_200, test=1_000 + 1_000 + 1_200),
     licence="CC BY-NC 4.0",
     citation="Nie et al. 2020: Adversarial NLI: A New Benchmark for Natural Language Understanding (arXiv 1910.14599)",
     differs=(
@@ -78,17 +77,15 @@ CARD = Task(
 
 PLUS = Task(
     name="anli_plus",
-    version=1,
     title="ANLI+ (ANLI, MNLI and SNLI)",
     kind="pair",
-    languages=LANGUAGES,
+    languages=("en",),
     labels=LABELS,
-    sources=(),
-    parts=(CARD, MNLI, SNLI),
+    parts=(CARD, mnli.CARD, snli.CARD),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="anli_plus",
-    expected={("en", "train"): 1_104_934, ("en", "dev"): 22_857},
+    expected=counts(("en",), train=1_104_934, dev=22_857),
     licence="CC BY-NC 4.0 (ANLI), MultiNLI's terms, CC BY-SA 4.0 (SNLI)",
     citation="Phang et al. 2020: English Intermediate-Task Training Improves Zero-Shot Transfer Too (arXiv 2005.13013)",
     differs=(

@@ -16,8 +16,9 @@ from typing import Literal
 from viaduct.errors import DataError, nearest
 from viaduct.metrics.retrieval import bucc_f1
 from viaduct.rows import Sentence
-from viaduct.tasks.card import Files, Published, Source, Task
+from viaduct.tasks.card import Files, Source, Task, sources
 from viaduct.tasks.formats import text_lines
+from viaduct.tasks.published import published_scores
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 
@@ -71,41 +72,29 @@ def _partners(path: Path, source: Mapping[str, str], target: Mapping[str, str]) 
     return partners
 
 
-_SOURCE = "arXiv 2003.11080, average over the 4 languages"
-
-
-def _roles(stem: str) -> dict[str, str]:
+def roles(stem: str) -> dict[str, str]:
+    """Role -> pattern of the three files."""
     return {"source": f"{stem}.{{language}}", "target": f"{stem}.en", "gold": f"{stem}.gold"}
 
 
+OFFICIAL = roles("bucc2018/{language}-en/{language}-en.{split}")
+
 CARD = Task(
     name="bucc",
-    version=1,
     title="BUCC 2018",
     kind="mining",
     languages=LANGUAGES,
     sources=(
+        *sources("official", read, OFFICIAL, splits={"dev": "sample", "test": "training"}),
         Source(
-            "official",
-            _roles("bucc2018/{language}-en/{language}-en.{split}"),
-            read,
-            {"dev": "sample", "test": "training"},
-        ),
-        Source(
-            "xtreme",
-            _roles("bucc2018/{language}-en.{split}"),
-            read,
-            {"dev": "dev", "test": "test"},
-            optional=("gold",),
+            "xtreme", roles("bucc2018/{language}-en.{split}"), read, {"dev": "dev", "test": "test"}, optional=("gold",)
         ),
     ),
     metric=bucc_f1,
     metrics=("f1", "precision", "recall"),
-    trained_on=None,
     expected={("zh", "dev"): 8_624 + 13_589},
-    published=(
-        Published("XLM-R large", "f1", 0.660, _SOURCE),
-        Published("mBERT", "f1", 0.567, _SOURCE),
+    published=published_scores(
+        "arXiv 2003.11080, average over the 4 languages", ("f1",), {"XLM-R large": (0.660,), "mBERT": (0.567,)}
     ),
     licence="research use only",
     citation="Zweigenbaum, Sharoff, Rapp 2018: Overview of the Third BUCC Shared Task",

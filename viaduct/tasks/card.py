@@ -20,6 +20,7 @@ from viaduct.languages import LANGUAGES
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
 from viaduct.tasks.kind import RowKind, row_kind
+from viaduct.tasks.published import Published
 
 Kind: TypeAlias = str
 
@@ -33,6 +34,10 @@ ROOTS = ("", "download", "xtreme_download")
 """Folders below the data folder in which a source's patterns are tried."""
 
 
+SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+
+
 @dataclass(frozen=True)
 class Hub:
     """A dataset repository on the Hugging Face Hub, at the one revision (a commit) that was checked."""
@@ -40,6 +45,10 @@ class Hub:
     repository: str
     revision: str | None
     """None: none is pinned, so files that are there are read, and downloading needs a revision from the user."""
+
+
+XTREME_HUB = Hub("google/xtreme", "ec5f1f46e9af79639a90684a7a70a956c4998f04")
+"""Named as the head of `main` by the Hub's page of the folder PAN-X.af ("Convert dataset to Parquet (#9)")."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Source:
     files: Mapping[str, str]
     """Role -> path pattern below the data folder, e.g. {"rows": "xnli/{split}-{language}.tsv"}."""
     read: Reader
-    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "dev", "test": "test"})
+    splits: Mapping[str, str] = field(default_factory=SPLITS.copy)
     """Our split -> the word used in the file names; a split that is absent here is not in this source."""
     languages: Mapping[str, str] | None = None
     """Our code -> the word used for `{language}` in the file names; None: the code itself, for all of the card's
@@ -63,14 +72,34 @@ class Source:
     revision."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """A number from a paper, as a fraction, with where it stands."""
+def sources(
+    layout: str,
+    read: Reader,
+    *places: str | Mapping[str, str],
+    splits: str | Mapping[str, str] = SPLITS,
+    languages: Iterable[str] | Mapping[str, str] | None = None,
+    hub: Hub | None = None,
+) -> tuple[Source, ...]:
+    """A source for each of the places where files of one form may lie.
 
-    model: str
-    metric: str
-    value: float
-    source: str
+    A place is a pattern, that of the role "rows", or patterns by role. Splits that are called in file names as here are
+    given as text ("dev test"), languages as their codes.
+    """
+    words = {split: split for split in splits.split()} if isinstance(splits, str) else splits
+    codes = languages if languages is None or isinstance(languages, Mapping) else {code: code for code in languages}
+    roles = [{"rows": place} if isinstance(place, str) else place for place in places]
+    return tuple(Source(layout, one, read, words, codes, hub=hub) for one in roles)
+
+
+def parquet_source(
+    hub: Hub,
+    pattern: str,
+    read: Reader,
+    splits: Mapping[str, str] = HUB_SPLITS,
+    languages: Mapping[str, str] | None = None,
+) -> Source:
+    """The Parquet files of a Hub dataset."""
+    return Source("hub", {"rows": pattern}, read, splits, languages, hub=hub)
 
 
 @dataclass(frozen=True)
@@ -78,35 +107,34 @@ class Task:
     """One card."""
 
     name: str
-    version: int
-    """Raised with every change that can change a score; `history` says what changed."""
     title: str
     kind: str
     """Name of a `viaduct.tasks.kind.RowKind`."""
     languages: tuple[str, ...]
-    sources: tuple[Source, ...]
-    """() for a card with `parts`."""
-    metric: MetricFunction | None
-    """None for cards that are only trained on, such as plain text."""
-    metrics: tuple[str, ...]
-    """Names of the scores that `metric` returns, the headline first."""
-    trained_on: str | None
-    """Name of the card whose English train split trains this task; None when nothing is trained (retrieval)."""
     licence: str
     citation: str
+    version: int = 1
+    """Raised with every change that can change a score; `history` says what changed."""
+    history: tuple[str, ...] = ("1: first version",)
+    sources: tuple[Source, ...] = ()
+    parts: tuple[Task, ...] = ()
+    """Instead of sources: the cards whose rows, in this order, are the rows of this one; ids begin with their name."""
     labels: tuple[str, ...] = ()
     """The label set in index order (pair, tagged); () where the kind has none, and for tagged cards with an open set
     (supertags): their tags are those of the training rows, and any other tag is one that no model can get right."""
     unanswerable: bool = False
     """Kind span: a question may have no answer (SQuAD 2.0), so "" can be predicted."""
-    parts: tuple[Task, ...] = ()
-    """Instead of sources: the cards whose rows, in this order, are the rows of this one; ids begin with their name."""
+    metric: MetricFunction | None = None
+    """None for cards that are only trained on, such as plain text."""
+    metrics: tuple[str, ...] = ()
+    """Names of the scores that `metric` returns, the headline first."""
+    trained_on: str | None = None
+    """Name of the card whose English train split trains this task; None when nothing is trained (retrieval)."""
     expected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(language, split) -> number of rows as published; for retrieval the sum of both sides."""
     published: tuple[Published, ...] = ()
     differs: str = ""
     """Where our reading differs from the paper or from the reference code, and why."""
-    history: tuple[str, ...] = ("1: first version",)
 
     @property
     def row_kind(self) -> RowKind:

@@ -1,7 +1,7 @@
 """The cards that one recipe or session knows: Viaduct's own, those of the rooms, and the user's files.
 
-Adding a dataset is one file and one line here, or a file of your own that a recipe names: a Python file with a card, or
-a TOML or YAML file that `mapping` makes one of.
+Adding a dataset is one file and its name in `room.py`, or a file of your own that a recipe names: a Python file with a
+card, or a TOML or YAML file that `mapping` makes one of.
 """
 
 from __future__ import annotations
@@ -14,65 +14,9 @@ from pathlib import Path
 from viaduct.doors import offered
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import language
-from viaduct.tasks import (
-    anli,
-    bucc,
-    ccg,
-    ccg_pmb,
-    commonsenseqa,
-    cosmosqa,
-    hellaswag,
-    mlqa,
-    mnli,
-    ntrex,
-    panx,
-    pawsx,
-    qqp,
-    snli,
-    squad,
-    squad2,
-    tatoeba,
-    text,
-    tydiqa,
-    udpos,
-    xcopa,
-    xnli,
-    xquad,
-)
 from viaduct.tasks.card import Task
 from viaduct.tasks.kind import row_kind
 from viaduct.tasks.mapping import SUFFIXES, load_mapping
-
-CARDS = (
-    xnli.CARD,
-    pawsx.CARD,
-    udpos.CARD,
-    panx.CARD,
-    xquad.CARD,
-    mlqa.CARD,
-    tydiqa.CARD,
-    bucc.CARD,
-    tatoeba.CARD,
-    xcopa.CARD,
-    mnli.CARD,
-    mnli.MISMATCHED,
-    snli.CARD,
-    anli.CARD,
-    anli.PLUS,
-    qqp.CARD,
-    qqp.BIMPM,
-    squad.CARD,
-    squad2.CARD,
-    hellaswag.CARD,
-    cosmosqa.CARD,
-    commonsenseqa.CARD,
-    ccg.CARD,
-    ccg_pmb.CARD,
-    xcopa.COPA,
-    text.CARD,
-    ntrex.CARD,
-)
-"""Of text; rooms bring theirs through the door `cards`."""
 
 CARD_FILES = (".py", *SUFFIXES)
 """How the names of files with a card of one's own end."""
@@ -93,7 +37,7 @@ class Catalogue:
     @classmethod
     def builtin(cls) -> Catalogue:
         """Viaduct's own cards and those of the rooms."""
-        return cls((*CARDS, *offered("cards", Task).values()))
+        return cls(offered("cards", Task).values())
 
     def with_files(self, paths: Iterable[str | Path]) -> Catalogue:
         """These cards and those in the files (a Python file has a `CARD`); a file may be given again.

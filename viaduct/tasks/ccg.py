@@ -11,17 +11,16 @@ them, so the tags are those of the user's own training rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from viaduct.errors import DataError
 from viaduct.metrics.tagging import tag_accuracy
 from viaduct.rows import Tagged
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Source, Task, sources
 from viaduct.tasks.formats import numbered_lines, without_end
 
-LANGUAGES = ("en",)
 SECTIONS = {"train": tuple(f"{number:02}" for number in range(2, 22)), "dev": ("00",), "test": ("23",)}
 
 _ATOM = r"(?:(?:S|NP|N|PP|PR|conj|LRB|RRB)(?::\w+|\[\w+\])*|[^\w\s()\[\]/\\]+)"
@@ -101,27 +100,29 @@ def _word(given: str) -> str:
     return ESCAPES.get(given) or given.replace(r"\/", "/").replace(r"\*", "*")
 
 
-def _auto(folder: str) -> list[Source]:
-    def source(split: str, sections: tuple[str, ...]) -> Source:
-        roles: Mapping[str, str] = {section: f"{folder}/{section}/wsj_*.auto" for section in sections}
-        return Source("official", roles, read_auto, {split: split})
+def auto(folder: str) -> list[Source]:
+    """A source for each split, which has its own sections."""
+    return [
+        Source("official", {one: f"{folder}/{one}/wsj_*.auto" for one in sections}, read_auto, {split: split})
+        for split, sections in SECTIONS.items()
+    ]
 
-    return [source(split, sections) for split, sections in SECTIONS.items()]
-
-
-_WORDS = {"train": "02-21", "dev": "00", "test": "23"}
 
 CARD = Task(
     name="ccg",
-    version=1,
     title="CCG supertagging (CCGbank)",
     kind="tagged",
-    languages=LANGUAGES,
+    languages=("en",),
     sources=(
-        *_auto("ccgbank_1_1/data/AUTO"),
-        *_auto("ccgbank/data/AUTO"),
-        Source("official", {"rows": "ccgbank/wsj{split}.stagged"}, read_lines, _WORDS),
-        Source("official", {"rows": "ccgbank/gold/wsj{split}.stagged"}, read_lines, _WORDS),
+        *auto("ccgbank_1_1/data/AUTO"),
+        *auto("ccgbank/data/AUTO"),
+        *sources(
+            "official",
+            read_lines,
+            "ccgbank/wsj{split}.stagged",
+            "ccgbank/gold/wsj{split}.stagged",
+            splits={"train": "02-21", "dev": "00", "test": "23"},
+        ),
     ),
     metric=tag_accuracy,
     metrics=("token_accuracy",),

@@ -18,15 +18,16 @@ from collections.abc import Iterator
 from viaduct.errors import DataError
 from viaduct.metrics.tagging import tag_accuracy
 from viaduct.rows import Tagged
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.ccg import category
 from viaduct.tasks.formats import numbered_lines, without_end
+from viaduct.tasks.published import counts_of
 
 LANGUAGES = ("en", "de", "it", "nl")
 COLUMNS = 7
 CATEGORY = 4
 
-_COUNTS = {"en": (7_745, 1_174, 1_053), "de": (0, 559, 547), "it": (0, 540, 461), "nl": (0, 438, 491)}
+COUNTS = {"en": (7_745, 1_174, 1_053), "de": (0, 559, 547), "it": (0, 540, 461), "nl": (0, 438, 491)}
 """Sentences in train, dev and test."""
 
 
@@ -60,23 +61,19 @@ def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
 
 CARD = Task(
     name="ccg_pmb",
-    version=1,
     title="CCG supertagging (Parallel Meaning Bank 4.0.0)",
     kind="tagged",
     languages=LANGUAGES,
-    sources=(
-        Source("official", {"rows": "ccg_pmb/4.0.0/{language}/gold/{split}.conll"}, read),
-        Source("official", {"rows": "DRS_parsing/parsing/layer_data/4.0.0/{language}/gold/{split}.conll"}, read),
+    sources=sources(
+        "official",
+        read,
+        "ccg_pmb/4.0.0/{language}/gold/{split}.conll",
+        "DRS_parsing/parsing/layer_data/4.0.0/{language}/gold/{split}.conll",
     ),
     metric=tag_accuracy,
     metrics=("token_accuracy",),
     trained_on="ccg_pmb",
-    expected={
-        (language, split): count
-        for language, counts in _COUNTS.items()
-        for split, count in zip(("train", "dev", "test"), counts, strict=True)
-        if count
-    },
+    expected=counts_of(("train", "dev", "test"), COUNTS),
     licence="ODC-BY (Parallel Meaning Bank); files as distributed with DRS_parsing (MIT)",
     citation="Abzianidze et al. 2017: The Parallel Meaning Bank (EACL); files: github.com/RikVN/DRS_parsing",
     differs=(

@@ -14,11 +14,12 @@ from typing import Any
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Source, Task
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
 from viaduct.tasks.formats import json_objects, parquet
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
 LETTERS = ("A", "B", "C", "D", "E")
+HUB = Hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155")
 
 
 def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
@@ -54,29 +55,22 @@ def _choice(fields: tuple[Any, ...], key: str | None, language: str, path: Path,
 
 CARD = Task(
     name="commonsenseqa",
-    version=1,
     title="CommonsenseQA",
     kind="choice",
-    languages=LANGUAGES,
+    languages=("en",),
     sources=(
-        Source(
+        *sources(
             "official",
-            {"rows": "commonsenseqa/{split}.jsonl"},
             read_json_lines,
-            {"train": "train_rand_split", "dev": "dev_rand_split", "test": "test_rand_split_no_answers"},
+            "commonsenseqa/{split}.jsonl",
+            splits={"train": "train_rand_split", "dev": "dev_rand_split", "test": "test_rand_split_no_answers"},
         ),
-        Source(
-            "hub",
-            {"rows": "data/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155"),
-        ),
+        parquet_source(HUB, "data/{split}-*.parquet", read_hub),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="commonsenseqa",
-    expected={("en", "train"): 9_741, ("en", "dev"): 1_221, ("en", "test"): 1_140},
+    expected=counts(("en",), train=9_741, dev=1_221, test=1_140),
     licence="MIT",
     citation="Talmor et al. 2019: CommonsenseQA: A Question Answering Challenge Targeting Commonsense Knowledge",
     differs=(

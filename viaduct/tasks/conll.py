@@ -1,20 +1,21 @@
-"""Readers for tagged text: CoNLL-U treebanks, and files with one `token TAB tag` per line.
+"""Readers of tagged text: CoNLL-U treebanks, files with one `token TAB tag` per line, and the Hub's tables.
 
 CoNLL-U trees become XTREME's flat sentences: one surface token with one tag, contractions whole. Which files belong to
-a task, and which tags it has, is the card's business; nothing here knows a data set.
+a task, and which tags it has, is the card's business. Ids of rows are the sentences' positions, counted from 0 over all
+files of the language and split.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from viaduct.errors import DataError, nearest
 from viaduct.rows import Tagged
+from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import numbered_lines, parquet, without_end
 
 COLUMNS = 10
@@ -37,15 +38,14 @@ From ud-conversion-tools' conllu_to_conll.py, which XTREME runs. A tag that is a
 """
 
 
-class Sentence(NamedTuple):
+class Words(NamedTuple):
     """The tokens of one sentence and their tags, None where the file has no tags."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(NamedTuple):
     form: str
     tag: str
     heads: tuple[int, ...]
@@ -58,22 +58,62 @@ class _Range(NamedTuple):
     form: str
 
 
-@dataclass
-class _Tree:
+class _Tree(NamedTuple):
     """A sentence while its lines are read."""
 
-    line: int = 0
-    words: list[_Word] = field(default_factory=list)
-    ranges: list[_Range] = field(default_factory=list)
+    line: int
+    words: list[_Word]
+    ranges: list[_Range]
 
 
-def number(sentences: Iterable[Sentence], language: str) -> Iterator[Tagged]:
-    """Rows whose ids are the sentences' positions, counted from 0 over all files of the language and split."""
-    for position, sentence in enumerate(sentences):
-        yield Tagged(str(position), language, sentence.tokens, sentence.tags)
+def token_tags(tags: Collection[str], *, prefix: str = "") -> Reader:
+    """A reader of files as `read_token_tags` reads them; `{language}` is filled into the prefix."""
+
+    def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
+        return _rows(read_token_tags(files["rows"][0], tags, prefix=prefix.format(language=language)), language)
+
+    return read
 
 
-def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> Iterator[Sentence]:
+def treebanks(tags: Collection[str]) -> Reader:
+    """A reader of all treebanks of a language, joined as XTREME does: in the order of their names (en_esl, en_ewt)."""
+
+    def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
+        paths = treebank_files(files["rows"])
+        if not paths:
+            raise DataError("neither a .conllu nor a .conllu.gz file", path=files["rows"][0], fix="unpack the release")
+        return _rows(chain.from_iterable(read_conllu(path, language, tags) for path in paths), language)
+
+    return read
+
+
+def hub_tags(column: str, tags: Sequence[str]) -> Reader:
+    """A reader of Hub Parquet files with the columns `tokens` and `column`, whose numbers index `tags`.
+
+    Raises DataError with the row for other lengths and for other numbers, and as `formats.parquet` does.
+    """
+
+    def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
+        return _rows(_hub_sentences(files["rows"], column, tags), language)
+
+    return read
+
+
+def _rows(sentences: Iterable[Words], language: str) -> Iterator[Tagged]:
+    for position, (tokens, tags) in enumerate(sentences):
+        yield Tagged(str(position), language, tokens, tags)
+
+
+def _hub_sentences(paths: Sequence[Path], column: str, tags: Sequence[str]) -> Iterator[Words]:
+    for position, (tokens, numbers) in enumerate(parquet(paths, ("tokens", column))):
+        if len(tokens) != len(numbers):
+            raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=paths[0])
+        if not all(isinstance(given, int) and 0 <= given < len(tags) for given in numbers):
+            raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(tags) - 1}", path=paths[0])
+        yield Words(tuple(tokens), tuple(tags[given] for given in numbers))
+
+
+def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> Iterator[Words]:
     """Sentences of a file with `token TAB tag` per line, or only tokens (then the tags are None).
 
     Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
@@ -86,55 +126,35 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
     """
     tokens: list[str] = []
     found: list[str] = []
-    first_tagged: tuple[int, bool] | None = None
-    for line_number, ended in numbered_lines(path):
+    first: tuple[int, bool] | None = None
+    for number, ended in chain(numbered_lines(path), [(0, "")]):  # a blank line more, which ends the last sentence
         line = without_end(ended)
         if not line.strip(" \t"):
             if tokens:
-                yield Sentence(tuple(tokens), tuple(found) if found else None)
+                yield Words(tuple(tokens), tuple(found) if found else None)
             tokens, found = [], []
             continue
-        token, tag = _token_and_tag(path, line_number, line)
-        if prefix:
-            token = _without_prefix(path, line_number, token, prefix)
-        if first_tagged is None:
-            first_tagged = (line_number, tag is not None)
-        elif first_tagged[1] != (tag is not None):
-            raise DataError(
-                f"{'a tag' if tag else 'no tag'} here, but {'a tag' if first_tagged[1] else 'no tag'} in line"
-                f" {first_tagged[0]}; every line has one, or none has",
-                path=path,
-                line=line_number,
-                fix="download the file again, or restore the tab between token and tag",
-            )
+        token, tag = _token_and_tag(path, number, line, prefix)
+        first = first or (number, tag is not None)
+        if first[1] != (tag is not None):
+            here, there = ("a tag" if tagged else "no tag" for tagged in (tag is not None, first[1]))
+            message = f"{here} here, but {there} in line {first[0]}; every line has one, or none has"
+            fix = "download the file again, or restore the tab between token and tag"
+            raise DataError(message, path=path, line=number, fix=fix)
         tokens.append(token)
         if tag is not None:
-            found.append(_known_tag(path, line_number, tag, tags))
-    if tokens:
-        yield Sentence(tuple(tokens), tuple(found) if found else None)
+            found.append(_known_tag(path, number, tag, tags))
 
 
-def _token_and_tag(path: Path, line_number: int, line: str) -> tuple[str, str | None]:
-    columns = line.split("\t")
-    if len(columns) > 2:
-        raise DataError(
-            f"{len(columns)} columns separated by tabs, but 'token TAB tag' has 2",
-            path=path,
-            line=line_number,
-            fix="keep the token and its tag only",
-        )
-    return columns[0], (columns[1].strip() or None) if len(columns) == 2 else None
-
-
-def _without_prefix(path: Path, line_number: int, token: str, prefix: str) -> str:
+def _token_and_tag(path: Path, number: int, line: str, prefix: str) -> tuple[str, str | None]:
+    token, *rest = line.split("\t")
+    if len(rest) > 1:
+        message = f"{len(rest) + 1} columns separated by tabs, but 'token TAB tag' has 2"
+        raise DataError(message, path=path, line=number, fix="keep the token and its tag only")
     if not token.startswith(prefix):
-        raise DataError(
-            f"the token '{token}' does not begin with '{prefix}'",
-            path=path,
-            line=line_number,
-            fix="check that this is the original file, and of this language",
-        )
-    return token.removeprefix(prefix).strip()
+        fix = "check that this is the original file, and of this language"
+        raise DataError(f"the token '{token}' does not begin with '{prefix}'", path=path, line=number, fix=fix)
+    return token.removeprefix(prefix).strip() if prefix else token, (rest[0].strip() or None) if rest else None
 
 
 def _known_tag(path: Path, line_number: int, tag: str, tags: Collection[str]) -> str:
@@ -149,10 +169,7 @@ def _known_tag(path: Path, line_number: int, tag: str, tags: Collection[str]) ->
 
 
 def treebank_files(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The CoNLL-U files among these, in the order of their names; a `.gz` beside the plain file is left out.
-
-    XTREME joins a language's treebanks in this order (en_esl, en_ewt, en_gum, ...).
-    """
+    """The CoNLL-U files among these, in the order of their names; a `.gz` beside the plain file is left out."""
     chosen: dict[str, Path] = {}
     for path in sorted(paths, key=lambda path: path.name):  # the plain name sorts before its .gz
         name = path.name.removesuffix(".gz")
@@ -161,7 +178,7 @@ def treebank_files(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(chosen.values())
 
 
-def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Sentence]:
+def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Words]:
     """Sentences of a CoNLL-U file as XTREME flattens them.
 
     A contraction (range `6-7`) keeps its surface form and takes the tag of its highest word: the one with the fewest
@@ -172,14 +189,14 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Se
     Raises DataError with the line for a wrong number of columns, ids out of order, ranges that do not fit the sentence,
     unreadable heads, and unknown tags.
     """
-    tree = _Tree()
+    tree = _Tree(0, [], [])
     for line_number, line in chain(numbered_lines(path), [(0, "")]):
         if not line.strip():
             if tree.words or tree.ranges:
                 sentence = _flatten(path, tree, language, tags)
                 if sentence is not None:
                     yield sentence
-            tree = _Tree(line_number)
+            tree = _Tree(line_number, [], [])
         elif not line.startswith("#"):
             _add_line(path, line_number, without_end(line), tree)
 
@@ -187,19 +204,14 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Se
 def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:
     columns = line.split("\t")
     if len(columns) != COLUMNS:
-        raise DataError(
-            f"{len(columns)} columns separated by tabs, but CoNLL-U has {COLUMNS}",
-            path=path,
-            line=line_number,
-            fix="download the treebank again",
-        )
+        message = f"{len(columns)} columns separated by tabs, but CoNLL-U has {COLUMNS}"
+        raise DataError(message, path=path, line=line_number, fix="download the treebank again")
     word_id = columns[0]
     if word_id.isascii() and word_id.isdigit():
         if int(word_id) != len(tree.words) + 1:
             raise DataError(f"word {word_id} follows word {len(tree.words)}", path=path, line=line_number)
-        tree.words.append(
-            _Word(columns[1].strip(), columns[3].strip(), _heads(path, line_number, columns), line_number)
-        )
+        heads = _heads(path, line_number, columns)
+        tree.words.append(_Word(columns[1].strip(), columns[3].strip(), heads, line_number))
     elif (span := re.fullmatch(r"(\d+)-(\d+)", word_id)) is not None:
         tree.ranges.append(_Range(int(span[1]), int(span[2]), columns[1].strip()))
     elif re.fullmatch(r"\d+\.\d+", word_id) is None:
@@ -217,16 +229,13 @@ def _heads(path: Path, line_number: int, columns: Sequence[str]) -> tuple[int, .
     return tuple(heads)
 
 
-def _flatten(path: Path, tree: _Tree, language: str, tags: Collection[str]) -> Sentence | None:
+def _flatten(path: Path, tree: _Tree, language: str, tags: Collection[str]) -> Words | None:
     tokens: list[tuple[str, _Word]] = []
     position = 1
     for span in sorted(tree.ranges):
         if not position <= span.first < span.last <= len(tree.words):
-            raise DataError(
-                f"the range {span.first}-{span.last} does not fit the sentence that begins here",
-                path=path,
-                line=tree.line + 1,
-            )
+            message = f"the range {span.first}-{span.last} does not fit the sentence that begins here"
+            raise DataError(message, path=path, line=tree.line + 1)
         tokens += [(word.form, word) for word in tree.words[position - 1 : span.first - 1]]
         tokens.append((span.form, tree.words[_highest(tree.words, span, language) - 1]))
         position = span.last + 1
@@ -234,7 +243,7 @@ def _flatten(path: Path, tree: _Tree, language: str, tags: Collection[str]) -> S
     num_blank = sum(form == "_" for form, _ in tokens)
     if num_blank and num_blank >= len(tokens) - 1:
         return None
-    return Sentence(
+    return Words(
         tuple(form.replace(ZERO_WIDTH_NON_JOINER, "").replace(" ", "") for form, _ in tokens),
         tuple(_known_tag(path, word.line, word.tag, tags) for _, word in tokens),
     )
@@ -259,16 +268,3 @@ def _num_ancestors(words: Sequence[_Word], position: int) -> int:
                 seen.add(head)
                 waiting.append(head)
     return len(seen - {position})
-
-
-def hub_sentences(paths: Sequence[Path], column: str, names: Sequence[str]) -> Iterator[Sentence]:
-    """Sentences of Hub Parquet files with the columns `tokens` and `column`, whose numbers index `names`.
-
-    Raises DataError with the row for other lengths and for numbers outside `names`, and as `formats.parquet` does.
-    """
-    for position, (tokens, numbers) in enumerate(parquet(paths, ("tokens", column))):
-        if len(tokens) != len(numbers):
-            raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=paths[0])
-        if not all(isinstance(given, int) and 0 <= given < len(names) for given in numbers):
-            raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(names) - 1}", path=paths[0])
-        yield Sentence(tuple(tokens), tuple(names[given] for given in numbers))

@@ -6,72 +6,66 @@ A row of train.csv, whose fields are csv-quoted (test.jsonl has the same fields 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import csv_columns, json_lines, parquet
+from viaduct.tasks.card import Files, Hub, Reader, Task, parquet_source, sources
+from viaduct.tasks.formats import csv_columns, index_of, json_lines, parquet
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
-ANSWERS = ("answer0", "answer1", "answer2", "answer3")
-FIELDS = ("id", "context", "question", *ANSWERS)
-
-
-def read_csv(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of a csv file, whose quoted fields may hold line ends; ids are the file's."""
-    path = files["rows"][0]
-    for line, (given, context, question, *answers, label) in csv_columns(path, (*FIELDS, "label")):
-        yield Choice(given, language, context, question, tuple(answers), _label(label, path, line))
+FIELDS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3")
+LABELLED = (*FIELDS, "label")
+ANSWERS = 4
 
 
-def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of the test file, which has no labels."""
-    for _, (given, context, question, *answers) in json_lines(files["rows"][0], FIELDS):
-        yield Choice(given, language, context, question, tuple(answers), None)
+def choices(
+    records: Callable[[Path, Sequence[str]], Iterable[tuple[int, Sequence[Any]]]], names: Sequence[str]
+) -> Reader:
+    """A reader of these fields of every record, whose last is the label if there is one; ids are the file's."""
+
+    def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
+        path = files["rows"][0]
+        for line, (given, context, question, *rest) in records(path, names):
+            label = index_of(rest[ANSWERS], ANSWERS, path, line) if len(rest) > ANSWERS else None
+            yield Choice(given, language, context, question, tuple(rest[:ANSWERS]), label)
+
+    return read
 
 
 def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
     """The rows of the Hub's Parquet files; label -1 means that it was stripped."""
     path = files["rows"][0]
-    for given, context, question, *answers, label in parquet(files["rows"], (*FIELDS, "label")):
-        choice = None if label == -1 else _label(str(label), path, None)
-        yield Choice(given, language, context, question, tuple(answers), choice)
+    for given, context, question, *answers, label in parquet(files["rows"], LABELLED):
+        index = None if label == -1 else index_of(str(label), ANSWERS, path, None)
+        yield Choice(given, language, context, question, tuple(answers), index)
 
 
-def _label(given: str, path: Path, line: int | None) -> int:
-    if given not in {str(number) for number in range(len(ANSWERS))}:
-        raise DataError(f"unknown label {given!r}", path=path, line=line, fix=f"use 0 to {len(ANSWERS) - 1}")
-    return int(given)
-
-
-_LABELLED = {"train": "train", "dev": "valid"}
+read_csv = choices(csv_columns, LABELLED)
+read_test = choices(json_lines, FIELDS)
 
 CARD = Task(
     name="cosmosqa",
-    version=1,
     title="Cosmos QA",
     kind="choice",
-    languages=LANGUAGES,
+    languages=("en",),
     sources=(
-        Source("official", {"rows": "cosmosqa/{split}.csv"}, read_csv, _LABELLED),
-        Source("official", {"rows": "cosmosqa/data/{split}.csv"}, read_csv, _LABELLED),
-        Source("official", {"rows": "cosmosqa/{split}.jsonl"}, read_json_lines, {"test": "test"}),
-        Source("official", {"rows": "cosmosqa/data/{split}.jsonl"}, read_json_lines, {"test": "test"}),
-        Source(
-            "hub",
-            {"rows": "default/{split}/*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("allenai/cosmos_qa", None),
+        *sources(
+            "official",
+            read_csv,
+            "cosmosqa/{split}.csv",
+            "cosmosqa/data/{split}.csv",
+            splits={"train": "train", "dev": "valid"},
         ),
+        *sources("official", read_test, "cosmosqa/{split}.jsonl", "cosmosqa/data/{split}.jsonl", splits="test"),
+        parquet_source(Hub("allenai/cosmos_qa", None), "default/{split}/*.parquet", read_hub),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="cosmosqa",
-    expected={("en", "train"): 25_262, ("en", "dev"): 2_985, ("en", "test"): 6_963},
+    expected=counts(("en",), train=25_262, dev=2_985, test=6_963),
     licence="CC BY 4.0",
     citation="Huang et al. 2019: Cosmos QA: Machine Reading Comprehension with Contextual Commonsense Reasoning",
     differs=(

@@ -1,4 +1,4 @@
-"""Readers that two or more cards share: text files, tables, line-aligned files, Parquet, and the pair layouts.
+"""Files that two or more cards read: text, tables, line-aligned files, JSON and Parquet.
 
 Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
 UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from viaduct.errors import DataError, unknown
-from viaduct.rows import Pair
 
 Quoting = Literal["never", "detect"]
 """Whether quotation marks in a table are always characters, or quoting is looked for (see the module's rule)."""
@@ -275,24 +274,6 @@ def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[An
         yield number, tuple(record[name] for name in names)
 
 
-def label_of(given: object, names: Mapping[str, str], path: Path, line: int) -> str:
-    """Our name for the label in the file. Raises DataError with line and nearest label when `names` has not got it."""
-    if not isinstance(given, str) or given not in names:
-        raise DataError(str(unknown("label", str(given), names)), path=path, line=line)
-    return names[given]
-
-
-def xtreme_pairs(path: Path, language: str, names: Mapping[str, str]) -> Iterator[Pair]:
-    """The pairs of a file in XTREME's layout: two texts and a label, or two texts (label None) in a stripped test file.
-
-    No header; quoting is detected. The id is the number of the row from 0, its place in the official file too.
-    """
-    for index, record in enumerate(table(path, widths=(2, 3), quoting="detect")):
-        first, second, *rest = record.fields
-        label = label_of(rest[0], names, path, record.line) if rest else None
-        yield Pair(str(index), language, first, second, label)
-
-
 def all_shards(paths: Sequence[Path]) -> bool:
     """Whether files named `...-00000-of-00002.parquet` are all there (False for no files)."""
     totals = {int(match[1]) for path in paths if (match := _SHARD.search(path.name))}
@@ -325,12 +306,8 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
             raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
 
 
-def hub_pairs(paths: Sequence[Path], language: str, names: Sequence[str], labels: Sequence[str]) -> Iterator[Pair]:
-    """The pairs of Hub Parquet files with the columns `names` (first, second, label id); label id i is `labels[i]`.
-
-    Label id -1, the Hub's mark for a stripped label, becomes None. The id is the number of the row from 0.
-    """
-    for index, (first, second, label) in enumerate(parquet(paths, names)):
-        if not -1 <= label < len(labels):
-            raise DataError(f"row {index}: label id {label}, but there are only {len(labels)} labels", path=paths[0])
-        yield Pair(str(index), language, first, second, None if label == -1 else labels[label])
+def index_of(given: object, count: int, path: Path, line: int | None) -> int:
+    """The index of a choice that the text says. Raises DataError for what is not a number from 0 to count - 1."""
+    if given not in {str(number) for number in range(count)}:
+        raise DataError(f"unknown label {given!r}", path=path, line=line, fix=f"use 0 to {count - 1}")
+    return int(str(given))

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import json_objects, numbered_lines, parquet, without_end
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import index_of, json_objects, numbered_lines, parquet, without_end
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
 ENDINGS = 4
+SPLITS = {"train": "train", "dev": "val", "test": "test"}
+HUB = Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76")
 
 _TITLE = re.compile(r"(?<=\S)\s*\[title\]")
 _MARK = re.compile(r"\[(?:header|title|step|substeps)\]")
@@ -42,7 +43,7 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice
         endings, label = record["endings"], record.get("label")
         if not isinstance(endings, list) or len(endings) != ENDINGS:
             raise DataError(f"'endings' is not a list of {ENDINGS} texts", path=path, line=line)
-        label = None if label is None else _label(str(label), path, line)
+        label = None if label is None else index_of(str(label), ENDINGS, path, line)
         yield _choice(line - 1, language, record["ctx_a"], record["ctx_b"], endings, label)
 
 
@@ -60,7 +61,7 @@ def read_text(files: Files, language: str, _split: str) -> Iterator[Choice]:
             raise DataError("the line is blank", path=path, line=number, fix="download the file again")
         if len(row) == 2 + ENDINGS:
             context, label, *endings = row
-            yield _choice(index, language, context, "", endings, _label(label, path, number - ENDINGS))
+            yield _choice(index, language, context, "", endings, index_of(label, ENDINGS, path, number - ENDINGS))
             row, index = [], index + 1
     if row:
         message = f"the last row has {len(row)} lines where {2 + ENDINGS} are due"
@@ -70,48 +71,38 @@ def read_text(files: Files, language: str, _split: str) -> Iterator[Choice]:
 def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
     """The rows of the Hub's Parquet files; label "" means that it was stripped."""
     path = files["rows"][0]
-    for index, (first, second, endings, label) in enumerate(
-        parquet(files["rows"], ("ctx_a", "ctx_b", "endings", "label"))
-    ):
+    rows = parquet(files["rows"], ("ctx_a", "ctx_b", "endings", "label"))
+    for index, (first, second, endings, given) in enumerate(rows):
         if len(endings) != ENDINGS:
             raise DataError(f"row {index} has {len(endings)} endings", path=path)
-        yield _choice(index, language, first, second, endings, _label(label, path, None) if label else None)
+        label = index_of(given, ENDINGS, path, None) if given else None
+        yield _choice(index, language, first, second, endings, label)
 
 
 def _choice(index: int, language: str, context: str, start: str, endings: list[str], label: int | None) -> Choice:
     return Choice(str(index), language, plain(context), plain(start), tuple(plain(ending) for ending in endings), label)
 
 
-def _label(given: str, path: Path, line: int | None) -> int:
-    if given not in {str(number) for number in range(ENDINGS)}:
-        raise DataError(f"unknown label {given!r}", path=path, line=line, fix=f"use 0 to {ENDINGS - 1}")
-    return int(given)
-
-
-_SPLITS = {"train": "train", "dev": "val", "test": "test"}
-
 CARD = Task(
     name="hellaswag",
-    version=1,
     title="How video captions and WikiHow articles go on (HellaSwag)",
     kind="choice",
-    languages=LANGUAGES,
+    languages=("en",),
     sources=(
-        Source("official", {"rows": "hellaswag/hellaswag_{split}.jsonl"}, read_json_lines, _SPLITS),
-        Source("official", {"rows": "hellaswag/data/hellaswag_{split}.jsonl"}, read_json_lines, _SPLITS),
-        Source("official", {"rows": "hellaswag/hellaswag_{split}_full.txt*"}, read_text, _SPLITS),
-        Source(
-            "hub",
-            {"rows": "data/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76"),
+        *sources(
+            "official",
+            read_json_lines,
+            "hellaswag/hellaswag_{split}.jsonl",
+            "hellaswag/data/hellaswag_{split}.jsonl",
+            splits=SPLITS,
         ),
+        *sources("official", read_text, "hellaswag/hellaswag_{split}_full.txt*", splits=SPLITS),
+        parquet_source(HUB, "data/{split}-*.parquet", read_hub),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="hellaswag",
-    expected={("en", "train"): 39_905, ("en", "dev"): 10_042, ("en", "test"): 10_003},
+    expected=counts(("en",), train=39_905, dev=10_042, test=10_003),
     licence="MIT",
     citation="Zellers et al. 2019: HellaSwag: Can a Machine Really Finish Your Sentence? (arXiv 1905.07830)",
     differs=(

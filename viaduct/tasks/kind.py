@@ -1,6 +1,6 @@
 """The kinds of rows: what a card's `kind` means, in one object that the rest of the program asks.
 
-The core's kinds are here; rooms add theirs through the door `row_kinds`. What trains and predicts a kind is named as
+The core's kinds are here; all come through the door `row_kinds`. What trains and predicts a kind is named as
 "module:NAME", because it lies below the torch line.
 """
 
@@ -11,12 +11,21 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from viaduct.doors import offered
-from viaduct.errors import UsageError, unknown
+from viaduct.errors import unknown
 from viaduct.metrics.classification import accuracy, paraphrase_scores
 from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
 from viaduct.metrics.score import MetricFunction
 from viaduct.metrics.tagging import panx_scores, tag_accuracy
 from viaduct.rows import Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.tasks.mapped import (
+    Mapped,
+    MappedChoice,
+    MappedPair,
+    MappedParallel,
+    MappedSpan,
+    MappedTagged,
+    MappedText,
+)
 
 
 class Inspection(Protocol):
@@ -60,6 +69,8 @@ class RowKind:
     """The `Head` that is trained and predicts ("module:NAME"); None: no head is ever trained."""
     predict: str | None = None
     """The function that predicts rows of the kind ("module:function")."""
+    mapped: type[Mapped] | None = None
+    """Its rows in a mapping file; None: there are none."""
     metrics: Mapping[str, tuple[MetricFunction, tuple[str, ...]]] = field(default_factory=dict)
     """What a mapping file may name -> metric and the scores that it gives, the default first."""
     metric_words: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +97,7 @@ KINDS = (
         is_target=True,
         head="viaduct.heads.pair:PAIR",
         predict="viaduct.inference.predict:run",
+        mapped=MappedPair,
         metrics={
             "accuracy": (accuracy, ("accuracy",)),
             "paraphrase": (paraphrase_scores, ("accuracy", "f1")),
@@ -98,6 +110,7 @@ KINDS = (
         is_target=True,
         head="viaduct.heads.choice:CHOICE",
         predict="viaduct.inference.predict:run",
+        mapped=MappedChoice,
         metrics={"accuracy": (accuracy, ("accuracy",))},
     ),
     RowKind(
@@ -108,6 +121,7 @@ KINDS = (
         is_target=True,
         head="viaduct.heads.tagged:TAGGED",
         predict="viaduct.inference.predict:run",
+        mapped=MappedTagged,
         metrics={
             "accuracy": (tag_accuracy, ("token_accuracy",)),
             "entities": (panx_scores, ("f1", "precision", "recall", "token_accuracy")),
@@ -121,6 +135,7 @@ KINDS = (
         is_target=True,
         head="viaduct.heads.span:SPAN",
         predict="viaduct.inference.predict:run",
+        mapped=MappedSpan,
         metrics={
             "squad": (squad_scores, _SPAN_SCORES),
             "squad2": (squad2_scores, _SPAN_SCORES),
@@ -136,20 +151,16 @@ KINDS = (
         tuned_on=("dev",),
         predict="viaduct.inference.retrieve:run",
     ),
-    RowKind("text", Sentence, tokens_per_row=30, has_gold=False),
-    RowKind("parallel", Pair, tokens_per_row=60, has_gold=False),
+    RowKind("text", Sentence, tokens_per_row=30, has_gold=False, mapped=MappedText),
+    RowKind("parallel", Pair, tokens_per_row=60, has_gold=False, mapped=MappedParallel),
 )
 """The core's. Retrieval has one match per query; mining finds pairs in two sets of sentences, most of which have
 none."""
 
 
 def row_kinds() -> Mapping[str, RowKind]:
-    """Name -> kind: the core's, then those of the rooms. Raises UsageError for a name that both have."""
-    kinds = {kind.name: kind for kind in KINDS}
-    for name, kind in offered("row_kinds", RowKind).items():
-        if kinds.setdefault(name, kind) is not kind:
-            raise UsageError(f"a plug-in gives rows of kind '{name}', which Viaduct has itself", fix="rename its kind")
-    return kinds
+    """Name -> kind, the core's first. Raises UsageError for a name that two rooms have."""
+    return offered("row_kinds", RowKind)
 
 
 def row_kind(name: str) -> RowKind:

@@ -13,7 +13,7 @@
     [labels]
     order = ["no", "yes"]
 
-This module reads such a file and says what is wrong with it; `mapped_rows.py` reads the rows.
+This module reads such a file, says what is wrong with it, and reads the records; `mapped.py` makes rows of them.
 """
 
 from __future__ import annotations
@@ -22,66 +22,44 @@ import hashlib
 import json
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from viaduct.errors import UsageError, ViaductError, nearest
+from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, nearest, unknown
 from viaduct.languages import language
-from viaduct.metrics.classification import accuracy, paraphrase_scores
-from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
 from viaduct.metrics.score import MetricFunction
-from viaduct.metrics.tagging import panx_scores, tag_accuracy
-from viaduct.tasks.card import Hub, Source, Task
-from viaduct.tasks.mapped_rows import Format, Layout, reader
+from viaduct.rows import Row
+from viaduct.tasks.card import Files, Hub, Reader, Task, sources
+from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
+from viaduct.tasks.kind import RowKind, row_kinds
+from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, shown
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 """Of mapping files."""
 
 READING = 1
-"""Raised with every change here or in `mapped_rows.py` that can change a row."""
+"""Raised with every change here or in `mapped.py` that can change a row."""
 
-Kind = Literal["pair", "choice", "tagged", "span", "text", "parallel"]
 Split = Literal["train", "dev", "test"]
+Format = Literal["jsonl", "csv", "tsv", "parquet"]
 
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    "pair": ("first", "second", "label"),
-    "choice": ("context", "choices", "label"),
-    "tagged": ("tokens", "tags"),
-    "span": ("context", "question", "answer"),
-    "text": ("text",),
-    "parallel": ("first", "second"),
-}
-"""Kind -> the columns that it must name."""
-
-OPTIONAL: Mapping[str, tuple[str, ...]] = {"choice": ("question",), "span": ("start",)}
-"""Kind -> those that it may name; every kind may name `id` and `language`."""
-
-_SPAN = ("f1", "exact_match")
-METRICS: Mapping[str, Mapping[str, tuple[MetricFunction, tuple[str, ...]]]] = {
-    "pair": {
-        "accuracy": (accuracy, ("accuracy",)),
-        "paraphrase": (paraphrase_scores, ("accuracy", "f1")),
-    },
-    "choice": {"accuracy": (accuracy, ("accuracy",))},
-    "tagged": {
-        "accuracy": (tag_accuracy, ("token_accuracy",)),
-        "entities": (panx_scores, ("f1", "precision", "recall", "token_accuracy")),
-    },
-    "span": {"squad": (squad_scores, _SPAN), "squad2": (squad2_scores, _SPAN), "mlqa": (mlqa_scores, _SPAN)},
-}
-"""Kind -> name -> metric and the scores that it gives, the default first."""
-
-_FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+
+EARLIER_ROLES = (
+    "id", "language", "first", "second", "label", "context", "question", "choices", "tokens", "tags", "answer", "start",
+    "text",
+)  # fmt: skip
+"""Those that version numbers were made from before kinds named their own: None where a mapping lacks one."""
 
 
 class _Strict(BaseModel):
@@ -93,30 +71,6 @@ def _listed(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-
-
-class Columns(_Strict):
-    """Role -> column in the file; "a.b" is the field `b` of the object (or of each object of the list) `a`."""
-
-    id: str | None = None
-    """None: the number of the record in its file, from 0."""
-    language: str | None = None
-    """Where one file holds several languages: the column that says which."""
-    first: str | None = None
-    second: str | None = None
-    label: str | None = None
-    context: str | None = None
-    question: str | None = None
-    choices: Names | None = None
-    """One column that holds a list, or a list of columns with one choice each."""
-    tokens: str | None = None
-    """A list, or words between blanks; `tags` alike."""
-    tags: str | None = None
-    answer: str | None = None
-    """One text or a list of texts."""
-    start: str | None = None
-    """Where the answers begin in the context, in characters from 0."""
-    text: str | None = None
 
 
 class Labels(_Strict):
@@ -132,7 +86,7 @@ class MappingFile(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     title: str = ""
-    kind: Kind
+    kind: str
     path: str
     """Below the data folder (with `hub`: below that repository); {split}, {language} and {iso3} are filled in, * is a
     glob."""
@@ -148,7 +102,9 @@ class MappingFile(_Strict):
     splits: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test"}
     """Split -> the word for it in file names; a split that is absent here does not exist."""
     unlabelled: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
-    columns: Columns
+    columns: Any
+    """Role -> column in the file; "a.b" is the field `b` of the object (or of each object of the list) `a`. Without
+    `id` rows are numbered from 0; `language` is for files that hold several."""
     labels: Labels = Labels()
     no_answer: bool = False
     """Span: a question may have no answer (then its answer is empty)."""
@@ -163,7 +119,15 @@ class MappingFile(_Strict):
     citation: str = ""
 
 
-_PARTS: Mapping[str, type[BaseModel]] = {"columns": Columns, "labels": Labels}
+def file_model() -> type[MappingFile]:
+    """The model of a mapping file, with the kinds that can be mapped and their roles."""
+    kinds = {name: kind.mapped for name, kind in row_kinds().items() if kind.mapped is not None}
+    roles = dict.fromkeys(("id", "language", *(role for model in kinds.values() for role in model.roles())))
+    several = {role for model in kinds.values() for role in model.several}
+    kind: Any = Literal[tuple(kinds)]
+    fields: dict[str, Any] = {role: ((Names if role in several else str) | None, None) for role in roles}
+    columns = create_model("Columns", __base__=_Strict, **fields)
+    return create_model("MappingFile", __base__=MappingFile, kind=(kind, ...), columns=(columns, ...))
 
 
 def load_mapping(path: Path) -> Task:
@@ -172,11 +136,11 @@ def load_mapping(path: Path) -> Task:
     Raises UsageError that names every wrong field, with the nearest right one. Its version follows from the content, so
     a changed mapping is never taken for the old one.
     """
-    raw = _parsed(path)
+    raw, model = _parsed(path), file_model()
     try:
-        mapping = MappingFile.model_validate(raw)
+        mapping = model.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error)}") from error
+        raise UsageError(f"{path}: {_explain(error, model)}") from error
     try:
         return _card(mapping, path)
     except ViaductError as error:
@@ -198,16 +162,17 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     return raw
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, whole: type[MappingFile]) -> str:
     """All problems, one line each: the field, what was given, what is allowed."""
     lines = []
     for problem in error.errors(include_url=False):
         names = [str(part) for part in problem["loc"]]
         where = ".".join(names)
         if problem["type"] == "extra_forbidden":
-            model: type[BaseModel] = _PARTS.get(names[0], MappingFile)
-            close = nearest(names[-1], model.model_fields)
-            hint = f"did you mean '{close}'?" if close else f"known: {', '.join(model.model_fields)}"
+            inner: Any = whole.model_fields[names[0]].annotation if len(names) > 1 else whole
+            known = inner.model_fields  # only models have fields that are unknown
+            close = nearest(names[-1], known)
+            hint = f"did you mean '{close}'?" if close else f"known: {', '.join(known)}"
             lines.append(f"unknown field '{where}'; {hint}")
         elif problem["type"] == "missing":
             lines.append(f"the field '{where}' is missing")
@@ -220,44 +185,34 @@ def _explain(error: ValidationError) -> str:
 def _card(mapping: MappingFile, path: Path) -> Task:
     for code in (*mapping.languages, *mapping.language_words):
         language(code)
-    columns = _columns(mapping)
+    kind = row_kinds()[mapping.kind]
+    assert kind.mapped is not None  # noqa: S101  the file's model allows no other kind
+    named = _columns(mapping, kind.mapped)
     _check_path(mapping)
-    _check_labels(mapping)
+    _check_labels(mapping, kind)
     words = {code: mapping.language_words.get(code, code) for code in mapping.languages}
-    layout = Layout(
-        kind=mapping.kind,
-        format=mapping.format or _format(mapping.path),
-        columns=columns,
-        labels=mapping.labels.order,
-        rename=mapping.labels.rename,
-        words=words,
-        unlabelled=mapping.unlabelled,
-        no_answer=mapping.no_answer,
-        first_occurrence=mapping.first_occurrence,
+    found = sources(
+        "official" if mapping.hub is None else "hub",
+        _reader(mapping, kind.mapped, named, words),
+        mapping.path,
+        splits={str(split): word for split, word in mapping.splits.items()},
+        languages=words,
+        hub=None if mapping.hub is None else Hub(mapping.hub, mapping.revision),
     )
-    hub = None if mapping.hub is None else Hub(mapping.hub, mapping.revision)
-    source = Source(
-        "official" if hub is None else "hub",
-        {"rows": mapping.path},
-        reader(layout),
-        {str(split): word for split, word in mapping.splits.items()},
-        words,
-        hub=hub,
-    )
-    metric, scores = _metric(mapping)
+    metric, scores = _metric(mapping, kind)
     return Task(
         name=mapping.name,
         version=_version(mapping),
         title=mapping.title or mapping.name,
         kind=mapping.kind,
         languages=mapping.languages,
-        sources=(source,),
+        sources=found,
         metric=metric,
         metrics=scores,
         trained_on=None if metric is None else mapping.trained_on or mapping.name,
         licence=mapping.licence,
         citation=mapping.citation,
-        labels=mapping.labels.order if mapping.kind in ("pair", "tagged") else (),
+        labels=() if kind.label_set == "none" else mapping.labels.order,
         unanswerable=mapping.no_answer,
         expected={(code, split): count for split, counts in mapping.expected.items() for code, count in counts.items()},
         history=(f"made from {path.name}; the version number is that of its content",),
@@ -266,15 +221,17 @@ def _card(mapping: MappingFile, path: Path) -> Task:
 
 def _version(mapping: MappingFile) -> int:
     about = mapping.model_dump(exclude={"name", "title", "licence", "citation", "expected"})
+    given = {role: names for role, names in about["columns"].items() if names is not None}
+    about["columns"] = {**dict.fromkeys(EARLIER_ROLES), **given}
     digest = hashlib.sha256(json.dumps([READING, about], sort_keys=True).encode()).hexdigest()
     return int(digest[:7], 16)
 
 
-def _columns(mapping: MappingFile) -> dict[str, tuple[str, ...]]:
+def _columns(mapping: MappingFile, model: type[Mapped]) -> dict[str, tuple[str, ...]]:
     """Role -> columns, complete for the kind and without a useless one."""
     given: dict[str, Any] = mapping.columns.model_dump(exclude_none=True)
-    needed = NEEDED[mapping.kind]
-    allowed = (*needed, *OPTIONAL.get(mapping.kind, ()), "id", "language")
+    needed = [role for role in model.roles() if role not in model.optional]
+    allowed = (*needed, *model.optional, "id", "language")
     for role in needed:
         if role not in given:
             raise UsageError(f"kind '{mapping.kind}' needs {role} under [columns]", fix=f"it has {', '.join(allowed)}")
@@ -302,13 +259,13 @@ def _check_path(mapping: MappingFile) -> None:
         raise UsageError(message, fix="write {language} in `path`, or give the column `language`")
 
 
-def _check_labels(mapping: MappingFile) -> None:
+def _check_labels(mapping: MappingFile, kind: RowKind) -> None:
     order = mapping.labels.order
     doubled = sorted({label for label in order if order.count(label) > 1})
     if doubled:
         raise UsageError(f"label '{doubled[0]}' is twice in labels.order")
-    if mapping.kind == "pair" and not order:
-        raise UsageError("kind 'pair' needs labels.order, all labels in a fixed order")
+    if kind.label_set == "closed" and not order:
+        raise UsageError(f"kind '{kind.name}' needs labels.order, all labels in a fixed order")
     for given, ours in mapping.labels.rename.items():
         if order and ours not in order:
             raise UsageError(f"labels.rename: '{given}' becomes '{ours}', which is not in labels.order")
@@ -317,14 +274,14 @@ def _check_labels(mapping: MappingFile) -> None:
 def _format(path: str) -> Format:
     name = PurePosixPath(path).name.removesuffix(".gz").removesuffix(".bz2").rstrip("*")
     suffix = PurePosixPath(name).suffix
-    if suffix not in _FORMATS:
+    if suffix not in FORMATS:
         message = f"path '{path}' does not end like a known format"
-        raise UsageError(message, fix=f"give format: {', '.join(dict.fromkeys(_FORMATS.values()))}")
-    return _FORMATS[suffix]
+        raise UsageError(message, fix=f"give format: {', '.join(dict.fromkeys(FORMATS.values()))}")
+    return FORMATS[suffix]
 
 
-def _metric(mapping: MappingFile) -> tuple[MetricFunction | None, tuple[str, ...]]:
-    known = METRICS.get(mapping.kind, {})
+def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None, tuple[str, ...]]:
+    known = kind.metrics
     if mapping.metric is not None and mapping.metric not in known:
         message = f"kind '{mapping.kind}' has no metric '{mapping.metric}'"
         raise UsageError(message, fix=f"use {', '.join(known)}" if known else "leave `metric` out")
@@ -332,3 +289,87 @@ def _metric(mapping: MappingFile) -> tuple[MetricFunction | None, tuple[str, ...
         return None, ()
     default = "squad2" if mapping.no_answer else next(iter(known))
     return known[mapping.metric or default]
+
+
+class _Record(NamedTuple):
+    """The values of one record by role, and where it is."""
+
+    path: Path
+    line: int | None
+    where: str
+    values: dict[str, Any]
+
+
+def _reader(
+    mapping: MappingFile, model: type[Mapped], named: Mapping[str, tuple[str, ...]], words: Mapping[str, str]
+) -> Reader:
+    """The card's read function."""
+    form = mapping.format or _format(mapping.path)
+
+    def read(files: Files, language: str, split: str) -> Iterator[Row]:
+        bare = model.gold if split in mapping.unlabelled else ()
+        wanted = {role: names for role, names in named.items() if role not in bare}
+        reading = Reading(mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence)
+        languages = set()
+        for index, record in enumerate(_records(files["rows"], form, wanted)):
+            languages.add(given := str(record.values.get("language", words[language])))
+            if given != words[language]:
+                continue
+            reading.where = record.where
+            try:
+                yield made(model, {"id": str(index), **record.values, "language": language}, reading)
+            except RefusedError as error:
+                column = " and ".join(f"'{name}'" for name in named[error.role])
+                row = f"{record.where}: " if record.line is None else ""
+                message = f"{row}column {column}: {error.message}"
+                raise DataError(message, path=record.path, line=record.line, fix=error.fix) from error
+        if words[language] not in languages:
+            there = ", ".join(sorted(languages))
+            raise NoRowsError(
+                f"no row is in '{words[language]}'" + (f"; the languages there are {there}" if there else ""),
+                path=files["rows"][0],
+                fix="give the word that the column has for it under [language_words]",
+            )
+
+    return read
+
+
+def _records(paths: Sequence[Path], form: Format, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[_Record]:
+    names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
+    for row, (path, line, fields) in enumerate(_fields(paths, form, names)):
+        picked = {name: _pick(fields, name, path, line) for name in names}
+        values = {
+            role: picked[one[0]] if len(one) == 1 else [picked[name] for name in one] for role, one in wanted.items()
+        }
+        yield _Record(path, line, f"row {row}" if line is None else f"line {line}", values)
+
+
+def _fields(
+    paths: Sequence[Path], form: Format, names: tuple[str, ...]
+) -> Iterator[tuple[Path, int | None, Mapping[str, Any]]]:
+    """(file, line, top-level column -> value) of every record of all files."""
+    if form == "parquet":
+        tops = tuple(dict.fromkeys(name.partition(".")[0] for name in names))
+        for values in parquet(paths, tops, holes=True):
+            yield paths[0], None, dict(zip(tops, values, strict=True))
+        return
+    for path in paths:
+        if form == "jsonl":
+            yield from ((path, line, record) for line, record in json_objects(path))
+        else:
+            rows = csv_columns(path, names) if form == "csv" else columns(path, names, quoting="detect")
+            yield from ((path, line, dict(zip(names, given, strict=True))) for line, given in rows)
+
+
+def _pick(value: Any, name: str, path: Path, line: int | None) -> Any:
+    """The value of the column; "a.b" looks into objects, and into the objects of a list one by one."""
+    if isinstance(value, Mapping) and name in value:
+        return value[name]
+    if isinstance(value, list):
+        return [_pick(one, name, path, line) for one in value]
+    top, dot, rest = name.partition(".")
+    if isinstance(value, Mapping) and dot and top in value:
+        return _pick(value[top], rest, path, line)
+    if not isinstance(value, Mapping):
+        raise DataError(f"there is no '{name}' in {shown(value)}, which has no fields", path=path, line=line)
+    raise DataError(str(unknown("column", name, value)), path=path, line=line)

@@ -8,16 +8,15 @@ Context and question are in the same language, as in XTREME; MLQA's mixed pairs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from viaduct.metrics.qa import mlqa_scores
-from viaduct.rows import Span
-from viaduct.tasks.card import Files, Hub, Published, Source, Task
-from viaduct.tasks.squad_json import hub_spans, read_squad
+from viaduct.tasks.card import XTREME_HUB, Task, parquet_source, sources
+from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
+from viaduct.tasks.squad_json import squad_file, squad_table
 
 LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
+SCORES = ("f1", "exact_match")
 
-_COUNTS = {
+COUNTS = {
     "ar": (517, 5_335),
     "de": (512, 4_517),
     "en": (1_148, 11_590),
@@ -28,57 +27,29 @@ _COUNTS = {
 }
 """(dev, test) questions by language, from the dataset card of google/xtreme."""
 
-_FILE = "MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"
-
-
-def read_official(files: Files, language: str, split: str) -> Iterable[Span]:
-    """Rows of the released JSON file; without answers where they were blanked."""
-    return read_squad(files["rows"][0], language)
-
-
-def read_hub(files: Files, language: str, split: str) -> Iterable[Span]:
-    """Rows of the Hub's table."""
-    return hub_spans(files["rows"], language)
-
+FILE = "MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"
+# google/xtreme and not facebook/mlqa, whose known revision holds a loading script, not Parquet
+TABLE = "MLQA.{language}.{language}/{split}-*.parquet"
 
 CARD = Task(
     name="mlqa",
-    version=1,
     title="Question answering (MLQA)",
     kind="span",
     languages=LANGUAGES,
     sources=(
-        Source(layout="official", files={"rows": _FILE}, read=read_official, splits={"dev": "dev", "test": "test"}),
+        *sources("official", squad_file, FILE, splits="dev test"),
         # before XTREME's files, whose test sets are stripped
-        Source(
-            layout="hub",
-            files={"rows": "MLQA.{language}.{language}/{split}-*.parquet"},
-            read=read_hub,
-            splits={"dev": "validation", "test": "test"},
-            # google/xtreme and not facebook/mlqa, whose known revision holds a loading script, not Parquet. Named as
-            # the head of `main` by the Hub's page of the folder PAN-X.af ("Convert dataset to Parquet (#9)").
-            hub=Hub("google/xtreme", "ec5f1f46e9af79639a90684a7a70a956c4998f04"),
-        ),
-        Source(
-            layout="xtreme", files={"rows": f"mlqa/{_FILE}"}, read=read_official, splits={"dev": "dev", "test": "test"}
-        ),
+        parquet_source(XTREME_HUB, TABLE, squad_table, {"dev": "validation", "test": "test"}),
+        *sources("xtreme", squad_file, f"mlqa/{FILE}", splits="dev test"),
     ),
     metric=mlqa_scores,
-    metrics=("f1", "exact_match"),
+    metrics=SCORES,
     trained_on="squad",
+    expected=counts_of(("dev", "test"), COUNTS),
+    published=(
+        *published_scores(XTREME, SCORES, {"mBERT": (0.614, 0.442), "XLM-R large": (0.716, 0.532)}),
+        *published_scores(REMBERT, SCORES, {"RemBERT": (0.731, 0.550)}),
+    ),
     licence="CC BY-SA 3.0",
     citation="Lewis et al. 2020, MLQA (ACL, arXiv 1910.07475); task: Hu et al. 2020, XTREME (arXiv 2003.11080)",
-    expected={
-        (language, split): count
-        for language, counts in _COUNTS.items()
-        for split, count in zip(("dev", "test"), counts, strict=True)
-    },
-    published=(
-        Published("mBERT", "f1", 0.614, "XTREME, arXiv 2003.11080"),
-        Published("mBERT", "exact_match", 0.442, "XTREME, arXiv 2003.11080"),
-        Published("XLM-R large", "f1", 0.716, "XTREME, arXiv 2003.11080"),
-        Published("XLM-R large", "exact_match", 0.532, "XTREME, arXiv 2003.11080"),
-        Published("RemBERT", "f1", 0.731, "Chung et al. 2021, arXiv 2010.12821"),
-        Published("RemBERT", "exact_match", 0.550, "Chung et al. 2021, arXiv 2010.12821"),
-    ),
 )

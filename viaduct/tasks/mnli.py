@@ -9,16 +9,16 @@ set of genres that training has not got.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 from viaduct.metrics.classification import accuracy
-from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import columns, hub_pairs, json_lines, label_of, table, xtreme_pairs
+from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import columns, json_lines, table
+from viaduct.tasks.pairs import hub_pairs, pairs, xtreme_pairs
+from viaduct.tasks.published import counts
 
 LANGUAGES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-ENGLISH = {"en": "en"}
-TRANSLATED = {language: language for language in LANGUAGES if language not in ENGLISH}
+TRANSLATED = LANGUAGES[1:]
 LABELS = ("contradiction", "entailment", "neutral")
 NAMES = {**{label: label for label in LABELS}, "contradictory": "contradiction"}
 """Label in any of the files -> ours; `contradictory` is how XNLI-MT-1.0 writes it."""
@@ -26,79 +26,48 @@ HUB_LABELS = ("entailment", "neutral", "contradiction")
 """By label id, as in huggingface/datasets datasets/xnli/xnli.py@2db2749 and the Hub's multi_nli."""
 
 NO_MAJORITY = "-"
+HUB = Hub("nyu-mll/multi_nli", "da70db2af9d09693783c3320c4249840212ee221")
+FOLDERS = ("multinli_1.0/multinli_1.0_{split}.jsonl", "mnli/multinli_1.0_{split}.jsonl")
+TRANSLATIONS = ("XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", "mnli/multinli.{split}.{language}.tsv")
 
-
-def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of multinli_1.0_*.jsonl; those whose annotators found no majority are left out, as in the paper.
-
-    The id is the number of the line from 0, so it stays the same whichever lines are left out.
-    """
-    path = files["rows"][0]
-    for number, (label, first, second) in json_lines(path, ("gold_label", "sentence1", "sentence2")):
-        if label != NO_MAJORITY:
-            yield Pair(str(number - 1), language, first, second, label_of(label, NAMES, path, number))
-
-
-def read_translated(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of XNLI-MT-1.0's multinli.train.*.tsv (columns premise, hypo, label; tokenised text, no quoting)."""
-    path = files["rows"][0]
-    for index, (line, (first, second, label)) in enumerate(columns(path, ("premise", "hypo", "label"))):
-        yield Pair(str(index), language, first, second, label_of(label, NAMES, path, line))
-
-
-def read_translate_train(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label; no header,
-    no quoting. The id is the row's number from 0."""
-    path = files["rows"][0]
-    for index, (line, (_, _, first, second, label)) in enumerate(table(path, widths=(5,))):
-        yield Pair(str(index), language, first, second, label_of(label, NAMES, path, line))
-
-
-def read_xtreme(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of XTREME's xnli/train-*.tsv."""
-    return xtreme_pairs(files["rows"][0], language, NAMES)
-
-
-def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of the Hub's Parquet files."""
-    return hub_pairs(files["rows"], language, ("premise", "hypothesis", "label"), HUB_LABELS)
-
-
-_JSON_SPLITS = {"train": "train", "dev": "dev_matched"}
-_MISMATCHED = {"dev": "dev_mismatched"}
-_TRAIN_ONLY = {"train": "train"}
-_TRANSLATE_TRAIN = "xtreme_translations/XNLI/translate-train/en-{language}-translated.tsv"
-_HUB = Hub("nyu-mll/multi_nli", "da70db2af9d09693783c3320c4249840212ee221")
+FIELDS = ("gold_label", "sentence1", "sentence2")
+read_json = pairs(partial(json_lines, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
+"""multinli_1.0_*.jsonl; pairs whose annotators found no majority are left out, as in the paper."""
+read_translated = pairs(partial(columns, names=("premise", "hypo", "label")), NAMES)
+"""XNLI-MT-1.0's multinli.train.*.tsv (tokenised text, no quoting)."""
+read_translate_train = pairs(partial(table, widths=(5,)), NAMES, at=(2, 3, 4))
+"""XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label; no header, no quoting."""
+read_hub = hub_pairs(("premise", "hypothesis", "label"), HUB_LABELS)
 
 CARD = Task(
     name="mnli",
-    version=1,
     title="MultiNLI",
     kind="pair",
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "multinli_1.0/multinli_1.0_{split}.jsonl"}, read_json_lines, _JSON_SPLITS, ENGLISH),
-        Source("official", {"rows": "mnli/multinli_1.0_{split}.jsonl"}, read_json_lines, _JSON_SPLITS, ENGLISH),
-        Source(
-            "official", {"rows": "XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv"}, read_translated, _TRAIN_ONLY
+        *sources("official", read_json, *FOLDERS, splits={"train": "train", "dev": "dev_matched"}, languages=("en",)),
+        *sources("official", read_translated, *TRANSLATIONS, splits="train"),
+        *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv", splits="train"),
+        *sources(
+            "xtreme",
+            read_translate_train,
+            "xtreme_translations/XNLI/translate-train/en-{language}-translated.tsv",
+            splits="train",
+            languages=TRANSLATED,
         ),
-        Source("official", {"rows": "mnli/multinli.{split}.{language}.tsv"}, read_translated, _TRAIN_ONLY),
-        Source("xtreme", {"rows": "xnli/{split}-{language}.tsv"}, read_xtreme, _TRAIN_ONLY),
-        Source("xtreme", {"rows": _TRANSLATE_TRAIN}, read_translate_train, _TRAIN_ONLY, TRANSLATED),
-        Source(
-            "hub",
-            {"rows": "data/{split}-*.parquet"},
+        parquet_source(
+            HUB,
+            "data/{split}-*.parquet",
             read_hub,
             {"train": "train", "dev": "validation_matched"},
-            ENGLISH,
-            hub=_HUB,
+            {"en": "en"},
         ),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="mnli",
-    expected={**{(language, "train"): 392_702 for language in LANGUAGES}, ("en", "dev"): 9_815},
+    expected={**counts(LANGUAGES, train=392_702), ("en", "dev"): 9_815},
     licence="MultiNLI terms: mostly OANC's licence, with parts under CC BY 3.0, CC BY-SA 3.0 and in the public domain",
     citation="Williams et al. 2018: A Broad-Coverage Challenge Corpus for Sentence Understanding through Inference",
     differs=(
@@ -112,15 +81,13 @@ CARD = Task(
 
 MISMATCHED = Task(
     name="mnli_mismatched",
-    version=1,
     title="MultiNLI, mismatched",
     kind="pair",
     languages=("en",),
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "multinli_1.0/multinli_1.0_{split}.jsonl"}, read_json_lines, _MISMATCHED),
-        Source("official", {"rows": "mnli/multinli_1.0_{split}.jsonl"}, read_json_lines, _MISMATCHED),
-        Source("hub", {"rows": "data/{split}-*.parquet"}, read_hub, {"dev": "validation_mismatched"}, hub=_HUB),
+        *sources("official", read_json, *FOLDERS, splits={"dev": "dev_mismatched"}),
+        parquet_source(HUB, "data/{split}-*.parquet", read_hub, {"dev": "validation_mismatched"}),
     ),
     metric=accuracy,
     metrics=("accuracy",),

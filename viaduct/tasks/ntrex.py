@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from viaduct.languages import LANGUAGES as TABLE
 from viaduct.languages import XTREME
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import aligned_lines
+from viaduct.tasks.published import counts
 
 _OTHER_CODES = {"ar": "arb", "fa": "fas", "ms": "msa", "sw": "swa", "tl": "fil", "zh": "zho-CN"}
 CODES = {code: _OTHER_CODES.get(code, TABLE[code].iso3) for code in XTREME if code not in ("en", "jv")}
@@ -27,22 +28,18 @@ def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
         yield Pair(str(index), language, english, other, None)
 
 
-def _source(folder: str) -> Source:
-    roles = {"english": f"{folder}/newstest2019-src.eng.txt", "other": f"{folder}/newstest2019-ref.{{language}}.txt"}
-    return Source("official", roles, read, {"train": "train"}, CODES)
+def roles(folder: str) -> dict[str, str]:
+    """Role -> pattern of the two files."""
+    return {"english": f"{folder}/newstest2019-src.eng.txt", "other": f"{folder}/newstest2019-ref.{{language}}.txt"}
 
 
 CARD = Task(
     name="ntrex",
-    version=1,
     title="NTREX-128",
     kind="parallel",
     languages=tuple(CODES),
-    sources=(_source("NTREX-128"), _source("ntrex/NTREX-128")),
-    metric=None,
-    metrics=(),
-    trained_on=None,
-    expected={(language, "train"): 1_997 for language in CODES},
+    sources=sources("official", read, roles("NTREX-128"), roles("ntrex/NTREX-128"), splits="train", languages=CODES),
+    expected=counts(CODES, train=1_997),
     licence="CC BY-SA 4.0",
     citation="Federmann, Kocmi, Xin 2022: NTREX-128 - News Test References for MT Evaluation of 128 Languages",
     differs="NTREX is published as a test set for translation; using it for training rules it out for evaluation.",

@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Published, Source, Task
-from viaduct.tasks.formats import columns, hub_pairs, label_of, xtreme_pairs
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import columns
+from viaduct.tasks.pairs import hub_pairs, label_of, xtreme_pairs
+from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 LABELS = ("0", "1")
 NAMES = {label: label for label in LABELS}
+OTHERS = tuple(language for language in LANGUAGES if language != "en")
+HUB = Hub("google-research-datasets/paws-x", "4cd8187c404bda33cb1f62b49b001115862acf37")
+FILE = "x-final/{language}/{split}.tsv"
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -33,57 +38,27 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
         seen.add(given)
 
 
-def read_xtreme(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of XTREME's pawsx/*.tsv."""
-    return xtreme_pairs(files["rows"][0], language, NAMES)
-
-
-def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of the Hub's Parquet files; label id 1 is "1"."""
-    return hub_pairs(files["rows"], language, ("sentence1", "sentence2", "label"), LABELS)
-
-
-_SOURCE = "arXiv 2003.11080, average over the 7 languages"
-
 CARD = Task(
     name="pawsx",
-    version=1,
     title="PAWS-X",
     kind="pair",
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        Source(
-            "official", {"rows": "x-final/{language}/{split}.tsv"}, read_official, {"dev": "dev_2k", "test": "test_2k"}
-        ),
-        Source("official", {"rows": "x-final/{language}/{split}.tsv"}, read_official, {"train": "train"}, {"en": "en"}),
-        Source(
-            "official",
-            {"rows": "x-final/{language}/{split}.tsv"},
-            read_official,
-            {"train": "translated_train"},
-            {language: language for language in LANGUAGES if language != "en"},
-        ),
-        Source(
-            "hub",
-            {"rows": "{language}/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("google-research-datasets/paws-x", "4cd8187c404bda33cb1f62b49b001115862acf37"),
-        ),
-        Source("xtreme", {"rows": "pawsx/{split}-{language}.tsv"}, read_xtreme),
+        *sources("official", read_official, FILE, splits={"dev": "dev_2k", "test": "test_2k"}),
+        *sources("official", read_official, FILE, splits="train", languages=("en",)),
+        *sources("official", read_official, FILE, splits={"train": "translated_train"}, languages=OTHERS),
+        parquet_source(HUB, "{language}/{split}-*.parquet", hub_pairs(("sentence1", "sentence2", "label"), LABELS)),
+        *sources("xtreme", xtreme_pairs(NAMES), "pawsx/{split}-{language}.tsv"),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="pawsx",
-    expected={
-        (language, split): rows
-        for language in LANGUAGES
-        for split, rows in (("train", 49_401), ("dev", 2_000), ("test", 2_000))
-    },
-    published=(
-        Published("XLM-R large", "accuracy", 0.864, _SOURCE),
-        Published("mBERT", "accuracy", 0.819, _SOURCE),
+    expected=counts(LANGUAGES, train=49_401, dev=2_000, test=2_000),
+    published=published_scores(
+        "arXiv 2003.11080, average over the 7 languages",
+        ("accuracy",),
+        {"XLM-R large": (0.864,), "mBERT": (0.819,)},
     ),
     licence="free for any purpose, with attribution to Google LLC",
     citation="Yang et al. 2019: PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification",

@@ -10,17 +10,20 @@ so the two are two cards.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from viaduct.errors import DataError, unknown
 from viaduct.metrics.classification import paraphrase_scores
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import hub_pairs, label_of, numbered_lines, table, without_end
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import numbered_lines, table, without_end
+from viaduct.tasks.pairs import hub_pairs, label_of, pairs
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
 LABELS = ("0", "1")
 NAMES = {label: label for label in LABELS}
 COLUMNS = ("question1", "question2", "is_duplicate")
+HUB = Hub("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
 
 
 def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
@@ -53,47 +56,26 @@ def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
         raise DataError("the last row is cut off", path=path, line=number, fix="download the file again")
 
 
-def read_three_columns(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of files with question, question, label; no header, no quoting. The id is the row's number from 0."""
-    path = files["rows"][0]
-    for index, (line, (first, second, label)) in enumerate(table(path, widths=(3,))):
-        yield Pair(str(index), language, first, second, label_of(label, NAMES, path, line))
-
-
-def read_partition(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The same of the original files, with label, question, question, number of the pair."""
-    path = files["rows"][0]
-    for index, (line, (label, first, second, _)) in enumerate(table(path, widths=(4,))):
-        yield Pair(str(index), language, first, second, label_of(label, NAMES, path, line))
-
-
-def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of the Hub's Parquet files; label id 1 is "1"."""
-    return hub_pairs(files["rows"], language, ("question1", "question2", "label"), LABELS)
-
+read_three_columns = pairs(partial(table, widths=(3,)), NAMES)
+"""Question, question, label; no header, no quoting."""
+read_partition = pairs(partial(table, widths=(4,)), NAMES, at=(1, 2, 0))
+"""The original files: label, question, question, number of the pair."""
+read_hub = hub_pairs(("question1", "question2", "label"), LABELS)
 
 CARD = Task(
     name="qqp",
-    version=1,
     title="Quora Question Pairs (GLUE)",
     kind="pair",
-    languages=LANGUAGES,
+    languages=("en",),
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "QQP/{split}.tsv"}, read_glue),
-        Source("official", {"rows": "qqp/{split}.tsv"}, read_glue),
-        Source(
-            "hub",
-            {"rows": "qqp/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"),
-        ),
+        *sources("official", read_glue, "QQP/{split}.tsv", "qqp/{split}.tsv"),
+        parquet_source(HUB, "qqp/{split}-*.parquet", read_hub),
     ),
     metric=paraphrase_scores,
     metrics=("accuracy", "f1"),
     trained_on="qqp",
-    expected={("en", "train"): 363_846, ("en", "dev"): 40_430, ("en", "test"): 390_965},
+    expected=counts(("en",), train=363_846, dev=40_430, test=390_965),
     licence="Quora's terms of service: non-commercial use",
     citation="Wang et al. 2019: GLUE (arXiv 1804.07461); data: Iyer, Dandekar, Csernai 2017 (Quora)",
     differs=(
@@ -104,21 +86,19 @@ CARD = Task(
 
 BIMPM = Task(
     name="qqp_bimpm",
-    version=1,
     title="Quora Question Pairs (split of BiMPM)",
     kind="pair",
-    languages=LANGUAGES,
+    languages=("en",),
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "Quora_question_pair_partition/{split}.tsv"}, read_partition),
-        Source("official", {"rows": "quora/{split}.txt"}, read_three_columns),
-        Source("official", {"rows": "qqp/bimpm_split_tokenised/{split}.txt"}, read_three_columns),
+        *sources("official", read_partition, "Quora_question_pair_partition/{split}.tsv"),
+        *sources("official", read_three_columns, "quora/{split}.txt", "qqp/bimpm_split_tokenised/{split}.txt"),
     ),
     metric=paraphrase_scores,
     metrics=("accuracy", "f1"),
     trained_on="qqp_bimpm",
-    expected={("en", "train"): 384_348, ("en", "dev"): 10_000, ("en", "test"): 10_000},
-    licence="Quora's terms of service: non-commercial use",
+    expected=counts(("en",), train=384_348, dev=10_000, test=10_000),
+    licence=CARD.licence,
     citation="Wang, Hamza, Florian 2017: Bilateral Multi-Perspective Matching (arXiv 1702.03814)",
     differs=(
         "The text is tokenised (blanks around punctuation). Dev and test are balanced. The three-column files are "

@@ -6,25 +6,22 @@ A row, in its original layout (JSON lines):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
-from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Source, Task
-from viaduct.tasks.formats import aligned_lines, columns, hub_pairs, label_of, text_lines
-from viaduct.tasks.mnli import HUB_LABELS, LABELS, NAMES, NO_MAJORITY, read_json_lines
+from viaduct.rows import Pair, Row
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import aligned_lines, columns, text_lines
+from viaduct.tasks.mnli import FIELDS, LABELS, NAMES, NO_MAJORITY, read_json
+from viaduct.tasks.mnli import read_hub as read_all
+from viaduct.tasks.pairs import label_of, pairs
+from viaduct.tasks.published import counts
 
-LANGUAGES = ("en",)
-
-
-def read_table(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of snli_1.0_*.txt, the same rows as the JSON lines; pairs without a majority are left out."""
-    path = files["rows"][0]
-    rows = columns(path, ("gold_label", "sentence1", "sentence2"))
-    for index, (line, (label, first, second)) in enumerate(rows):
-        if label != NO_MAJORITY:
-            yield Pair(str(index), language, first, second, label_of(label, NAMES, path, line))
+HUB = Hub("stanfordnlp/snli", "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b")
+read_table = pairs(partial(columns, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
+"""snli_1.0_*.txt, the same rows as the JSON lines."""
 
 
 def read_three_files(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -42,43 +39,34 @@ def read_three_files(files: Files, language: str, _split: str) -> Iterator[Pair]
         yield Pair(str(index), language, first.strip(), second.strip(), label_of(label, NAMES, path, index + 1))
 
 
-def read_hub(files: Files, language: str, _split: str) -> Iterator[Pair]:
+def read_hub(files: Files, language: str, split: str) -> Iterable[Row]:
     """The pairs of the Hub's Parquet files; label id -1 means no majority here, and such pairs are left out."""
-    for row in hub_pairs(files["rows"], language, ("premise", "hypothesis", "label"), HUB_LABELS):
-        if row.label is not None:
-            yield row
+    return (row for row in read_all(files, language, split) if row.is_labelled)
 
 
-def _three_files(folder: str) -> Source:
-    roles = {role: f"{folder}/{name}.{{split}}" for role, name in (("first", "s1"), ("second", "s2"))}
-    return Source("official", {**roles, "labels": f"{folder}/labels.{{split}}"}, read_three_files)
+def three_files(folder: str) -> dict[str, str]:
+    """Role -> pattern of InferSent's files."""
+    return {
+        role: f"{folder}/{name}.{{split}}" for role, name in (("first", "s1"), ("second", "s2"), ("labels", "labels"))
+    }
 
 
 CARD = Task(
     name="snli",
-    version=1,
     title="SNLI",
     kind="pair",
-    languages=LANGUAGES,
+    languages=("en",),
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "snli_1.0/snli_1.0_{split}.jsonl"}, read_json_lines),
-        Source("official", {"rows": "snli/snli_1.0_{split}.jsonl"}, read_json_lines),
-        Source("official", {"rows": "snli_1.0/snli_1.0_{split}.txt"}, read_table),
-        _three_files("snli"),
-        _three_files("snli/infersent_format"),
-        Source(
-            "hub",
-            {"rows": "plain_text/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("stanfordnlp/snli", "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b"),
-        ),
+        *sources("official", read_json, "snli_1.0/snli_1.0_{split}.jsonl", "snli/snli_1.0_{split}.jsonl"),
+        *sources("official", read_table, "snli_1.0/snli_1.0_{split}.txt"),
+        *sources("official", read_three_files, three_files("snli"), three_files("snli/infersent_format")),
+        parquet_source(HUB, "plain_text/{split}-*.parquet", read_hub),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="snli",
-    expected={("en", "train"): 549_367, ("en", "dev"): 9_842, ("en", "test"): 9_824},
+    expected=counts(("en",), train=549_367, dev=9_842, test=9_824),
     licence="CC BY-SA 4.0",
     citation="Bowman et al. 2015: A large annotated corpus for learning natural language inference (arXiv 1508.05326)",
     differs=(

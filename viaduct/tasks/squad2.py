@@ -8,32 +8,26 @@ The v1.1 questions and half as many again that look answerable and are not.
 from __future__ import annotations
 
 from viaduct.metrics.qa import squad2_scores
-from viaduct.tasks.card import Hub, Source, Task
-from viaduct.tasks.squad import read_hub, read_official
+from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.published import counts
+from viaduct.tasks.squad_json import squad_file, squad_table
+
+HUB = Hub("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412")
 
 CARD = Task(
     name="squad2",
-    version=1,
     title="English questions about Wikipedia, some without an answer (SQuAD v2.0)",
     kind="span",
     languages=("en",),
     sources=(
-        Source(
-            "official", {"rows": "squad/{split}-v2.0.json"}, read_official, {split: split for split in ("train", "dev")}
-        ),
-        Source(
-            "hub",
-            {"rows": "squad_v2/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation"},
-            hub=Hub("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412"),
-        ),
+        *sources("official", squad_file, "squad/{split}-v2.0.json", splits="train dev"),
+        parquet_source(HUB, "squad_v2/{split}-*.parquet", squad_table, {"train": "train", "dev": "validation"}),
     ),
     unanswerable=True,
     metric=squad2_scores,
     metrics=("f1", "exact_match"),
     trained_on="squad2",
-    expected={("en", "train"): 130_319, ("en", "dev"): 11_873},
+    expected=counts(("en",), train=130_319, dev=11_873),
     licence="CC BY-SA 4.0",
     citation="Rajpurkar, Jia, Liang 2018: Know What You Don't Know (SQuAD 2.0, arXiv 1806.03822)",
     differs=(

@@ -10,12 +10,13 @@ real ones (damage: DataError).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from viaduct.errors import DataError
 from viaduct.rows import Answer, Span
+from viaduct.tasks.card import Files
 from viaduct.tasks.formats import json_file, member, parquet
 
 _HUB_COLUMNS = ("id", "context", "question", "answers")
@@ -42,14 +43,19 @@ def read_squad(path: Path, language: str, *, repeated_ids: bool = False) -> tupl
     return _spans(tuple(_questions(path, json_file(path))), path, language, repeated_ids)
 
 
-def hub_spans(paths: Sequence[Path], language: str) -> tuple[Span, ...]:
+def squad_file(files: Files, language: str, _split: str) -> tuple[Span, ...]:
+    """A card's reader of one such file; rows have no answers where they were blanked."""
+    return read_squad(files["rows"][0], language)
+
+
+def squad_table(files: Files, language: str, _split: str) -> tuple[Span, ...]:
     """The same from Hub Parquet files with the columns id, context, question and answers.
 
     A row's answers are {text: [...], answer_start: [...]}.
     """
-    path = paths[0]
+    path = files["rows"][0]
     questions = []
-    for position, (question_id, context, question, given) in enumerate(parquet(paths, _HUB_COLUMNS)):
+    for position, (question_id, context, question, given) in enumerate(parquet(files["rows"], _HUB_COLUMNS)):
         where = f"row {position}"
         texts, starts = (member(path, given, f"{where}.answers", key, list) for key in ("text", "answer_start"))
         if len(texts) != len(starts):
@@ -117,21 +123,10 @@ def _require_found(path: Path, question: _Question, answer: Answer) -> None:
             path=path,
             fix="download it again; answers are stripped from the whole file or not at all",
         )
-    problem = misplaced(question.context, answer)
+    problem = answer.misplaced(question.context)
     if problem is not None:
         raise DataError(
             f"{question.where}: the answer '{answer.text}' to question '{question.id}' {problem}",
             path=path,
             fix="use the original file; offsets are counted in characters, not bytes",
         )
-
-
-def misplaced(context: str, answer: Answer) -> str | None:
-    """What is wrong with the answer's place in its context, with the nearest right one; None when nothing is."""
-    text, start = answer.text, answer.start
-    if start >= 0 and context.startswith(text, start):
-        return None
-    places = [place for place in range(len(context)) if context.startswith(text, place)]
-    closest = min(places, key=lambda place: abs(place - start)) if places else None
-    where = "; it does not occur there" if closest is None else f", but at {closest}"
-    return f"is not at character {start} of its context{where}"

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from viaduct.languages import XTREME
 from viaduct.metrics.retrieval import tatoeba_accuracy
 from viaduct.rows import Sentence
-from viaduct.tasks.card import Files, Hub, Published, Source, Task
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
 from viaduct.tasks.formats import aligned_lines, parquet
+from viaduct.tasks.published import published_scores
 
 LANGUAGES = tuple(code for code in XTREME if code not in ("en", "ms", "my", "yo"))
 
@@ -51,46 +52,35 @@ def _matched(pairs: Iterable[tuple[str, str]], language: str) -> Iterator[Senten
         yield Sentence(f"en-{index}", language, target, "target", (f"{language}-{index}",))
 
 
-_TEST = {"test": "test"}
-_SOURCE = "arXiv 2003.11080, average over the languages"
-_FEWER_PAIRS = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548}
+FEWER_PAIRS = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548}
+STEM = "tatoeba/v1/tatoeba.{iso3}-eng"
+XTREME_STEM = "tatoeba/{language}-en"
 
 CARD = Task(
     name="tatoeba",
     version=2,
+    history=("1: first version", "2: the other direction is scored too"),
     title="Tatoeba",
     kind="retrieval",
     languages=LANGUAGES,
     sources=(
-        Source(
-            "official",
-            {"source": "tatoeba/v1/tatoeba.{iso3}-eng.{iso3}", "target": "tatoeba/v1/tatoeba.{iso3}-eng.eng"},
-            read_official,
-            _TEST,
+        *sources("official", read_official, {"source": f"{STEM}.{{iso3}}", "target": f"{STEM}.eng"}, splits="test"),
+        parquet_source(
+            Hub("google/xtreme", None), "tatoeba.{iso3}/{split}-*.parquet", read_hub, {"test": "validation"}
         ),
-        Source(
-            "hub",
-            {"rows": "tatoeba.{iso3}/{split}-*.parquet"},
-            read_hub,
-            {"test": "validation"},
-            hub=Hub("google/xtreme", None),
-        ),
-        Source(
+        *sources(
             "xtreme",
-            {"source": "tatoeba/{language}-en.{language}", "target": "tatoeba/{language}-en.en"},
             read_xtreme,
-            _TEST,
+            {"source": f"{XTREME_STEM}.{{language}}", "target": f"{XTREME_STEM}.en"},
+            splits="test",
         ),
     ),
     metric=tatoeba_accuracy,
     metrics=("accuracy", "accuracy_into_english"),
-    trained_on=None,
-    expected={(language, "test"): 2 * _FEWER_PAIRS.get(language, 1_000) for language in LANGUAGES},
-    published=(
-        Published("XLM-R large", "accuracy", 0.573, _SOURCE),
-        Published("mBERT", "accuracy", 0.387, _SOURCE),
+    expected={(language, "test"): 2 * FEWER_PAIRS.get(language, 1_000) for language in LANGUAGES},
+    published=published_scores(
+        "arXiv 2003.11080, average over the languages", ("accuracy",), {"XLM-R large": (0.573,), "mBERT": (0.387,)}
     ),
-    history=("1: first version", "2: the other direction is scored too"),
     licence="CC BY 2.0 FR",
     citation=(
         "Artetxe, Schwenk 2019: Massively Multilingual Sentence Embeddings for Zero-Shot Cross-Lingual Transfer "

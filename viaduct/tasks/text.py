@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from viaduct.languages import XTREME
 from viaduct.rows import Sentence
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import text_lines
 
 
@@ -22,14 +22,10 @@ def read(files: Files, language: str, _split: str) -> Iterator[Sentence]:
 
 CARD = Task(
     name="text",
-    version=1,
     title="Plain text",
     kind="text",
     languages=XTREME,
-    sources=(Source("official", {"rows": "text/{language}.txt.gz"}, read, {"train": "train"}),),
-    metric=None,
-    metrics=(),
-    trained_on=None,
+    sources=sources("official", read, "text/{language}.txt.gz", splits="train"),
     licence="that of the text the user brings",
     citation="",
     differs="There is no published text to compare with: results from it say which files (by checksum) they used.",

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Published, Source, Task
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import json_lines
+from viaduct.tasks.published import Published, counts
 
 LANGUAGES = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
 QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
@@ -34,22 +35,16 @@ def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
 
 CARD = Task(
     name="xcopa",
-    version=1,
     title="XCOPA",
     kind="choice",
     languages=LANGUAGES,
-    sources=(
-        Source(
-            "official",
-            {"rows": "xcopa/data/{language}/{split}.{language}.jsonl"},
-            read,
-            {"dev": "val", "test": "test"},
-        ),
+    sources=sources(
+        "official", read, "xcopa/data/{language}/{split}.{language}.jsonl", splits={"dev": "val", "test": "test"}
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="copa",
-    expected={(language, split): rows for language in LANGUAGES for split, rows in (("dev", 100), ("test", 500))},
+    expected=counts(LANGUAGES, dev=100, test=500),
     published=(Published("human", "accuracy", 0.976, "arXiv 2005.00333, average over the languages"),),
     licence="CC BY 4.0",
     citation="Ponti et al. 2020: XCOPA: A Multilingual Dataset for Causal Commonsense Reasoning",
@@ -58,22 +53,16 @@ CARD = Task(
 
 COPA = Task(
     name="copa",
-    version=1,
     title="COPA",
     kind="choice",
     languages=("en",),
-    sources=(
-        Source(
-            "official",
-            {"rows": "xcopa/copa_en/{split}-{language}.jsonl"},
-            read,
-            {"train": "train", "dev": "val"},
-        ),
+    sources=sources(
+        "official", read, "xcopa/copa_en/{split}-{language}.jsonl", splits={"train": "train", "dev": "val"}
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="copa",
-    expected={("en", "train"): 400, ("en", "dev"): 100},
+    expected=counts(("en",), train=400, dev=100),
     licence="BSD 2-Clause",
     citation="Roemmele, Bejan, Gordon 2011: Choice of Plausible Alternatives",
     differs="Read as SuperGLUE splits it; its test labels are not public, so dev is the only split to evaluate on.",

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from viaduct.errors import DataError, NoRowsError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Published, Source, Task
-from viaduct.tasks.formats import columns, label_of
-from viaduct.tasks.mnli import LABELS, NAMES, read_hub, read_translated, read_xtreme
+from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.formats import columns
+from viaduct.tasks.mnli import LABELS, NAMES, read_hub, read_translated
+from viaduct.tasks.pairs import label_of, xtreme_pairs
+from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+HUB = Hub("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -39,43 +42,26 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
         raise NoRowsError(f"the file has no rows of language '{language}'", path=path, fix="download the file again")
 
 
-_SOURCE = "arXiv 2003.11080, average over the 15 languages"
-
 CARD = Task(
     name="xnli",
-    version=1,
     title="XNLI",
     kind="pair",
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        Source("official", {"rows": "XNLI-1.0/xnli.{split}.tsv"}, read_official, {"dev": "dev", "test": "test"}),
-        Source(
-            "official",
-            {"rows": "XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv"},
-            read_translated,
-            {"train": "train"},
-        ),
-        Source(
-            "hub",
-            {"rows": "{language}/{split}-*.parquet"},
-            read_hub,
-            {"train": "train", "dev": "validation", "test": "test"},
-            hub=Hub("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e"),
-        ),
-        Source("xtreme", {"rows": "xnli/{split}-{language}.tsv"}, read_xtreme),
+        *sources("official", read_official, "XNLI-1.0/xnli.{split}.tsv", splits="dev test"),
+        *sources("official", read_translated, "XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", splits="train"),
+        parquet_source(HUB, "{language}/{split}-*.parquet", read_hub),
+        *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv"),
     ),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="mnli",
-    expected={
-        (language, split): rows
-        for language in LANGUAGES
-        for split, rows in (("train", 392_702), ("dev", 2_490), ("test", 5_010))
-    },
-    published=(
-        Published("XLM-R large", "accuracy", 0.792, _SOURCE),
-        Published("mBERT", "accuracy", 0.654, _SOURCE),
+    expected=counts(LANGUAGES, train=392_702, dev=2_490, test=5_010),
+    published=published_scores(
+        "arXiv 2003.11080, average over the 15 languages",
+        ("accuracy",),
+        {"XLM-R large": (0.792,), "mBERT": (0.654,)},
     ),
     licence="CC BY-NC 4.0",
     citation="Conneau et al. 2018: XNLI: Evaluating Cross-lingual Sentence Representations",

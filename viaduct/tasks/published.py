@@ -1,0 +1,45 @@
+"""What papers and dataset cards state, in the short forms that cards use: numbers of rows, and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+XTREME = "XTREME, arXiv 2003.11080"
+REMBERT = "Chung et al. 2021, arXiv 2010.12821"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from a paper, as a fraction, with where it stands."""
+
+    model: str
+    metric: str
+    value: float
+    source: str
+
+
+def published_scores(
+    source: str, metrics: Sequence[str], models: Mapping[str, Sequence[float]]
+) -> tuple[Published, ...]:
+    """The numbers of one paper: for each model one for each of the metrics."""
+    return tuple(
+        Published(model, metric, value, source)
+        for model, values in models.items()
+        for metric, value in zip(metrics, values, strict=True)
+    )
+
+
+def counts(languages: Iterable[str], **splits: int) -> dict[tuple[str, str], int]:
+    """(language, split) -> number of rows, where all languages have the same."""
+    return {(language, split): rows for language in languages for split, rows in splits.items()}
+
+
+def counts_of(splits: Sequence[str], languages: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], int]:
+    """(language, split) -> number of rows, from the numbers of each language's splits; 0 stands for no such split."""
+    return {
+        (language, split): rows
+        for language, numbers in languages.items()
+        for split, rows in zip(splits, numbers, strict=True)
+        if rows
+    }

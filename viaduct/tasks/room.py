@@ -1,0 +1,14 @@
+"""What the core itself offers through the doors: kinds of rows, and the cards of text data."""
+
+from viaduct.doors import Room
+from viaduct.tasks.kind import KINDS
+
+CARDS = (
+    "xnli:CARD", "pawsx:CARD", "udpos:CARD", "panx:CARD", "xquad:CARD", "mlqa:CARD", "tydiqa:CARD", "bucc:CARD",
+    "tatoeba:CARD", "xcopa:CARD", "mnli:CARD", "mnli:MISMATCHED", "snli:CARD", "anli:CARD", "anli:PLUS", "qqp:CARD",
+    "qqp:BIMPM", "squad:CARD", "squad2:CARD", "hellaswag:CARD", "cosmosqa:CARD", "commonsenseqa:CARD", "ccg:CARD",
+    "ccg_pmb:CARD", "xcopa:COPA", "text:CARD", "ntrex:CARD",
+)  # fmt: skip
+"""Every card of text data, in the order in which they are listed: adding one is one file and one name here."""
+
+ROOM = Room("tasks", row_kinds=KINDS, cards=tuple(f"viaduct.tasks.{card}" for card in CARDS))
