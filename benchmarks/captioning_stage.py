@@ -147,13 +147,13 @@ def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int)
 
 def stage_context(asked: JointWork, shape: str, folder: Path, threads: int, progress: Progress) -> Context:
     """The context of this work; the cards are known to the stage from now on."""
-    from viaduct.training import joint, replayed
+    from viaduct.training import joint_training, replay
 
     cards = {
         "pictures": card("pictures", "captioned", LANGUAGES),
         "text": card("text", "text", LANGUAGES),
     }
-    modules: tuple[Any, ...] = (joint, replayed)
+    modules: tuple[Any, ...] = (joint_training, replay)
     for module in modules:
         module.task = cards.__getitem__
     rows = make_rows(SHAPES[shape], asked.seed, folder / "pictures")

@@ -122,7 +122,7 @@ class EnoughError(Exception):
 
 
 def _viaduct(request: Request, clock: Clock) -> tuple[int, int, float]:
-    from viaduct.training import joint
+    from viaduct.training.joint_training import JointTraining
 
     def progress(done: float, total: float, note: str) -> None:
         if note.startswith("step"):
@@ -132,7 +132,7 @@ def _viaduct(request: Request, clock: Clock) -> tuple[int, int, float]:
 
     folder = Path(request.folder)
     asked = work(request.objective, folder, request.batch_tokens, request.steps + WARM_UP, request.seed)
-    stage = joint.Joint(stage_context(asked, request.shape, folder, request.threads, progress))
+    stage = JointTraining(stage_context(asked, request.shape, folder, request.threads, progress), asked)
     loss = _leave_for_others(stage, request)
     batches = [stage.batch_at(step).main for step in _timed(request)]
     embedding_rows = len(stage.model.words_VD)
@@ -157,7 +157,7 @@ def _leave_for_others(stage: Any, request: Request) -> float:
         found = _drawn(stage, batch.main)
         if batch.replay is not None:
             found["replay/ids"] = batch.replay.ids_BL
-            found["replay/masked"], found["replay/chosen"] = stage.replayed.masking(
+            found["replay/masked"], found["replay/chosen"] = stage.replay.masking(
                 batch.replay.ids_BL, batch.replay.mask_BL
             )
         arrays |= {f"{step}/{name}": tensor.numpy() for name, tensor in found.items()}
@@ -186,7 +186,8 @@ def _drawn(stage: Any, batch: Any) -> dict[str, Any]:
     """A caption batch, with the masks and null images that the stage draws for it from the same seed."""
     import torch
 
-    asked, pictures = stage.illustrated.objectives, stage.illustrated.train.data.pictures
+    (captions,) = stage.added
+    asked, pictures = captions.objectives, captions.train.data.pictures
     numbers = [int(Path(pictures[at][1].path).stem) for at in batch.image_B.tolist()]
     found = {
         "ids": batch.text.ids_BL,

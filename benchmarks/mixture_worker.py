@@ -181,17 +181,21 @@ def measure(request: Request) -> Measurement:
 
 
 def _mixture(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]], int]:
-    from viaduct.training import joint
+    from viaduct.training import joint_training
 
     asked = JointWork(
         tasks=tuple(MEMBERS), mixture=Mixture(sampling="uniform"), training=training(request), seed=request.seed
     )
     rows = make_rows(SHAPES[request.shape], request.seed)
-    with patch.object(joint, "task", cards().__getitem__):
-        stage = joint.Joint(context(asked, Path(request.folder), rows, request.threads, clock))
+    with patch.object(joint_training, "task", cards().__getitem__):
+        stage = joint_training.JointTraining(context(asked, Path(request.folder), rows, request.threads, clock), asked)
     assert stage.model.trimmed is not None
     np.save(_union(request), stage.model.trimmed.kept_K.numpy())
-    batches = [(*stage.mixed.at(step), stage.batch_at(step).tokens) for step in range(request.steps)]
+    batches = []
+    for step in range(request.steps):
+        member, own = stage.schedule.at(step)
+        assert member is not None
+        batches.append((member.name, own, stage.batch_at(step).tokens))
     try:
         stage.run()
     except EnoughError:
@@ -208,7 +212,7 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
     from viaduct.encode.batch import collate
     from viaduct.models.numerics import derived_seed
     from viaduct.models.vocabulary import trim
-    from viaduct.training import train
+    from viaduct.training import finetuning
 
     name, union, _ = request.variant.partition(UNION)
     batches: list[tuple[str, int, int]] = []
@@ -229,8 +233,8 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
     rows = make_rows(SHAPES[request.shape], request.seed)
     replaced = {"task": cards().__getitem__, "trim": trim_and_count, "collate": collate_and_count}
     try:
-        with patch.multiple(train, **replaced):
-            train.run(context(asked, Path(request.folder), rows, request.threads, clock))
+        with patch.multiple(finetuning, **replaced):
+            finetuning.run(context(asked, Path(request.folder), rows, request.threads, clock))
     except EnoughError:
         return batches, rows_held[0]
     raise AssertionError("the stage ended before its steps were done")

@@ -166,11 +166,11 @@ def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> A
 def _train(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
     from viaduct.runs.spec import Training
     from viaduct.runs.stage import TrainWork
-    from viaduct.training import train
+    from viaduct.training import finetuning
 
     training = Training(epochs=1.0, batch_tokens=1024, evaluations=1)
     context = _context(TrainWork(task="scaling-pairs", training=training, seed=1), _rows(count), encoder, folder)
-    return lambda: train.run(context)
+    return lambda: finetuning.run(context)
 
 
 def _predict(count: int, encoder: Path, folder: Path) -> Callable[[], object]:

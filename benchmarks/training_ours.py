@@ -1,4 +1,4 @@
-"""Our loop on the rows of the training benchmark, put together as `viaduct.training.train` does."""
+"""Our loop on the rows of the training benchmark, put together as `viaduct.training.finetuning` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(request: Request, rows: Rows) -> Timed:
     from viaduct.models.numerics import prepare, seed_all
     from viaduct.models.vocabulary import trim, used_ids
     from viaduct.runs.spec import Architecture, Training
-    from viaduct.training.loop import Job, fit
+    from viaduct.training.loop import TrainingJob, fit
     from viaduct.training.order import Order, count_steps
 
     shape, work = SHAPES[request.shape], WORKS[request.work]
@@ -60,7 +60,7 @@ def run(request: Request, rows: Rows) -> Timed:
 
     with TemporaryDirectory() as scratch:
         fit(
-            Job(
+            TrainingJob(
                 model=model,
                 steps=request.steps + 1,
                 batch_at=batch_at,

@@ -16,7 +16,7 @@ from viaduct.models.encoder import load_encoder
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.runs.stage import TrainWork
 from viaduct.tasks import registry
-from viaduct.training import train
+from viaduct.training import finetuning
 
 
 def test_used_ids_are_distinct_sorted_and_hold_the_special_ones() -> None:
@@ -74,8 +74,8 @@ def test_training_with_a_part_of_the_vocabulary_is_bit_identical(
             rows_held.append(encoder.get_input_embeddings().num_embeddings)
             return trimmed
 
-        monkeypatch.setattr(train, "trim", keep)
-        train.run(context)
+        monkeypatch.setattr(finetuning, "trim", keep)
+        finetuning.run(context)
         encoder = load_file(context.directory / "encoder" / "model.safetensors")
         weights.append({**encoder, **load_file(context.directory / "head.safetensors")})
     assert rows_held[0] < rows_held[1] / 2

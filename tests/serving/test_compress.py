@@ -19,7 +19,7 @@ from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import CompressWork, Context, PredictWork, TrainWork
 from viaduct.serving import compress
 from viaduct.tasks import registry
-from viaduct.training import train
+from viaduct.training import finetuning
 
 PAIRS = tiny.CARDS["pair"]
 TWINS = tiny.card("retrieval", name="tiny-retrieval")
@@ -53,7 +53,7 @@ def predicted(encoder: Path, folder: Path) -> bytes:
     }
     training = TrainWork(task=PAIRS.name, training=tiny.training(), seed=1)
     learned = tiny.context(training, folder / "train", parts, encoder=encoder)
-    train.run(learned)
+    finetuning.run(learned)
     work = PredictWork(task=PAIRS.name, languages=("en",), split="test", max_length=64, stride=8)
     done = tiny.context(work, folder / "predict", parts, encoder=learned.directory / "encoder")
     predict.run(done)

@@ -20,7 +20,7 @@ from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Distil, Training
 from viaduct.runs.stage import Context, DistilWork
 from viaduct.serving import distil
-from viaduct.training import replayed
+from viaduct.training import replay
 
 LANGUAGES = ("en", "de")
 TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=200, max_length=32, evaluations=2)
@@ -43,7 +43,7 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
     for code in LANGUAGES:
         lines = [f"{text} {at}" for at, text in enumerate(tiny.sentences(code) * 8)]
         known["text", "train", code] = [Sentence(str(at), code, text) for at, text in enumerate(lines)]
-    monkeypatch.setattr(replayed, "task", {"text": tiny.card("text")}.__getitem__)
+    monkeypatch.setattr(replay, "task", {"text": tiny.card("text")}.__getitem__)
 
     def context(name: str, teacher: str = "with", **settings: Any) -> Context:
         asked = Distil(**{"layers": 2, "lines": 40, "mask_fraction": 0.3, "training": TRAINING, **settings})

@@ -21,9 +21,11 @@ from viaduct.results.record import Retained
 from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
 from viaduct.runs.stage import Context, JointWork
-from viaduct.training import joint, replayed
-from viaduct.training.replayed import linear_cka
+from viaduct.training import joint_training, replay
+from viaduct.training.joint_training import JointBatch, JointTraining
+from viaduct.training.replay import linear_cka
 from viaduct.vision import prefix as vision
+from viaduct.vision.member import CaptionMember
 from viaduct.vision.records import ImageUse
 from viaduct.vision.rows import Captioned, Picture
 
@@ -70,7 +72,7 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
         "text": tiny.card("text"),
         "pictures": tiny.card("captioned"),
     }
-    for module in (joint, replayed):
+    for module in (joint_training, replay):
         monkeypatch.setattr(module, "task", cards.__getitem__)
 
     def context(name: str, **settings: Any) -> Context:
@@ -97,9 +99,15 @@ def weights(context: Context) -> dict[str, torch.Tensor]:
     return load_file(context.directory / "encoder" / "model.safetensors")
 
 
-def steps(context: Context) -> list[joint.JointBatch]:
-    stage = joint.Joint(context)
-    return [stage.batch_at(step) for step in range(stage.mixed.steps)]
+def steps(context: Context) -> list[JointBatch]:
+    stage = JointTraining(context, context.work)
+    return [stage.batch_at(step) for step in range(stage.schedule.steps)]
+
+
+def captions_of(stage: JointTraining) -> CaptionMember:
+    (member,) = stage.added
+    assert isinstance(member, CaptionMember)
+    return member
 
 
 EVERY = {
@@ -123,7 +131,7 @@ def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: 
     for precision in ("fp32", "bf16"):
         training = settings.get("training", TRAINING).model_copy(update={"precision": precision})
         context = make(precision, **{**settings, "training": training})
-        assert joint.run(context).precision == precision
+        assert joint_training.run(context).precision == precision
         log = json.loads((context.directory / "training.json").read_text())
         losses[precision] = [one["loss"] for one in log["evaluations"]]
         assert all(weight.dtype == torch.float32 for weight in weights(context).values())
@@ -134,7 +142,7 @@ def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: 
 @pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY.keys())
 def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
     context = make("a", **settings)
-    spent = joint.run(context)
+    spent = joint_training.run(context)
     before, after = load_file(Path(context.encoder) / "model.safetensors"), weights(context)
     assert {name: tensor.shape for name, tensor in before.items()} == {n: t.shape for n, t in after.items()}
     assert any(not torch.equal(before[name], after[name]) for name in before)
@@ -166,7 +174,7 @@ def test_linear_cka_is_the_correlation_of_similarities_and_knows_no_rotation() -
 )
 def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settings: dict[str, Any]) -> None:
     once, broken = make("a", **settings), make("b", **settings)
-    joint.run(once)
+    joint_training.run(once)
     calls = 0
 
     class BrokenOffError(Exception):
@@ -179,8 +187,8 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settin
             raise BrokenOffError
 
     with pytest.raises(BrokenOffError):
-        joint.run(tiny.with_progress(broken, progress))
-    joint.run(broken)
+        joint_training.run(tiny.with_progress(broken, progress))
+    joint_training.run(broken)
     one, other = weights(once), weights(broken)
     assert all(torch.equal(one[name], other[name]) for name in one)
     for name in ("images.json", "retention.json"):
@@ -198,18 +206,19 @@ def test_arms_that_differ_in_the_image_share_captions_order_objectives_and_masks
     masks = {}
     for image in ("true", "none"):
         context = make(f"masks-{image}", **seen(image=image, objectives=asked("mlm_caption")))
-        stage = joint.Joint(context)
+        stage = JointTraining(context, context.work)
         batch = stage.batch_at(0).main
         torch.manual_seed(5)
-        masks[image] = stage.illustrated.objectives.masking(batch.text.ids_BL, batch.text.mask_BL)[0]
+        masks[image] = captions_of(stage).objectives.masking(batch.text.ids_BL, batch.text.mask_BL)[0]
     assert torch.equal(masks["true"], masks["none"])
 
 
 def test_controls_show_what_they_say(make: Any) -> None:
     shown = {}
     for image in ("true", "shuffled_caption", "shuffled_image", "noise"):
-        stage = joint.Joint(make(image, **seen(image=image)))
-        order, features = stage.illustrated.train, stage.illustrated.train.features
+        context = make(image, **seen(image=image))
+        stage = JointTraining(context, context.work)
+        order, features = captions_of(stage).train, captions_of(stage).train.features
         for step in range(12):
             batch = order.batch(step, 1)
             for image_at, patches_PV in zip(batch.image_B.tolist(), batch.patches_BPV.numpy(), strict=True):
@@ -235,7 +244,7 @@ def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(mak
     gains, right, texts = {}, {}, []
     for image in ("true", "shuffled_image"):
         context = make(image, training=training, **seen(image=image, null_share=0.0, label_smoothing=0.0))
-        joint.run(context)
+        joint_training.run(context)
         use = ImageUse.model_validate_json((context.directory / "images.json").read_text())
         gains[image] = np.mean([(loss.wrong - loss.true) / loss.tokens for loss in use.losses])
         right[image] = [sum(getattr(loss, name) for loss in use.losses) for name in ("right_true", "right_wrong")]
@@ -251,25 +260,25 @@ def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(mak
 
 def test_members_are_drawn_by_the_mixture(make: Any) -> None:
     work = JointWork(tasks=BOTH, training=TRAINING, seed=1)
-    rows = {"a": 100, "b": 400}
-    assert joint.shares(rows, work).tolist() == pytest.approx([0.2, 0.8])
+    rows = (100, 400)
+    assert joint_training.shares(rows, work).tolist() == pytest.approx([0.2, 0.8])
     capped = work.model_copy(update={"mixture": Mixture(cap=100)})
-    assert joint.shares(rows, capped).tolist() == [0.5, 0.5]
+    assert joint_training.shares(rows, capped).tolist() == [0.5, 0.5]
     warm = work.model_copy(update={"mixture": Mixture(sampling="temperature", cap=None, temperature=2.0)})
-    assert joint.shares(rows, warm).tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert joint_training.shares(rows, warm).tolist() == pytest.approx([1 / 3, 2 / 3])
     alike = work.model_copy(update={"mixture": Mixture(sampling="uniform")})
-    assert joint.shares(rows, alike).tolist() == [0.5, 0.5]
+    assert joint_training.shares(rows, alike).tolist() == [0.5, 0.5]
     batches = steps(make("a", tasks=BOTH, training=TRAINING.model_copy(update={"max_steps": 40})))
-    names = [batch.member for batch in batches]
+    names = [batch.member.name for batch in batches]
     assert set(names) == set(BOTH)
-    firsts = [batch.main.examples.tolist() for batch in batches if batch.member == "tiny-pair"]
+    firsts = [batch.main.examples.tolist() for batch in batches if batch.member.name == "tiny-pair"]
     assert firsts != sorted(firsts)
 
 
 def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make: Any, tmp_path: Path) -> None:
     """The same rows in batches of the same plan reach the same loss; only the order of epochs differs by its seed."""
     context = make("a", tasks=("tiny-pair",), training=TRAINING.model_copy(update={"max_steps": 30}))
-    joint.run(context)
+    joint_training.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"]
     assert (context.directory / "heads" / "pair-no-yes" / "head.safetensors").is_file()
@@ -277,13 +286,13 @@ def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make
 
 def test_interpolation_and_lora_end_where_they_say(make: Any) -> None:
     plain, half = make("a", tasks=("tiny-pair",)), make("b", tasks=("tiny-pair",), retention=Retention(interpolate=0.5))
-    joint.run(plain)
-    joint.run(half)
+    joint_training.run(plain)
+    joint_training.run(half)
     before, after, between = load_file(Path(plain.encoder) / "model.safetensors"), weights(plain), weights(half)
     for name, tensor in before.items():
         torch.testing.assert_close(between[name], (tensor + after[name]) / 2, atol=1e-6, rtol=0)
     low = make("c", tasks=("tiny-pair",), retention=Retention(lora_rank=2))
-    joint.run(low)
+    joint_training.run(low)
     for name, tensor in weights(low).items():
         change = tensor - before[name]
         if tensor.ndim == 2 and "embeddings" not in name:
@@ -318,9 +327,9 @@ def test_a_stage_with_a_part_of_the_vocabulary_is_bit_identical(
             rows_held.append(encoder.get_input_embeddings().num_embeddings)
             return trimmed
 
-        monkeypatch.setattr(joint, "trim", keep)
+        monkeypatch.setattr(joint_training, "trim", keep)
         context = make(name, training=training, **settings)
-        joint.run(context)
+        joint_training.run(context)
         files = sorted(context.directory.rglob("*.safetensors"))
         found.append(
             {
@@ -335,16 +344,17 @@ def test_a_stage_with_a_part_of_the_vocabulary_is_bit_identical(
         assert torch.equal(tensor, found[1][key]), key
 
 
-def test_being_held_to_the_former_encoder_costs_nothing_until_it_moves(make: Any) -> None:
-    """KL(former || present) is 0 at first; later its slope along its gradient is that of differences."""
-    stage = joint.Joint(make("a", **REPLAYED, retention=Retention(kl=1.0)))
-    model, replayed_text = stage.model.eval(), stage.replayed
-    former, batch = replayed_text.former, stage.batch_at(0).replay
+def test_being_held_to_the_original_encoder_costs_nothing_until_it_moves(make: Any) -> None:
+    """KL(original || present) is 0 at first; later its slope along its gradient is that of differences."""
+    context = make("a", **REPLAYED, retention=Retention(kl=1.0))
+    stage = JointTraining(context, context.work)
+    model, replayed_text = stage.model.eval(), stage.replay
+    original, batch = replayed_text.original, stage.batch_at(0).replay
 
     def divergence() -> torch.Tensor:
         losses = []
-        for held_to in (former, None):
-            replayed_text.former = held_to
+        for held_to in (original, None):
+            replayed_text.original = held_to
             torch.manual_seed(1)  # the same masks
             losses.append(replayed_text.loss(model, batch))
         return losses[0] - losses[1]
@@ -374,4 +384,4 @@ def test_being_held_to_the_former_encoder_costs_nothing_until_it_moves(make: Any
 def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vision, "ABSOLUTE_POSITIONS", set())
     with pytest.raises(UsageError, match="no absolute positions"):
-        joint.run(make("a", **seen()))
+        joint_training.run(make("a", **seen()))

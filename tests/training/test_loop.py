@@ -17,8 +17,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.errors import ViaductError
 from viaduct.runs.spec import Training
-from viaduct.training.loop import Job, fit
-from viaduct.training.optim import build_optimizer, set_rate
+from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
 from viaduct.training.state import State, checkpoints
 
 STEPS = 12
@@ -42,8 +41,8 @@ def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
     return (model(batch.ids_BL)[:, 0] - batch.ids_BL.sum(dim=1) / 20).pow(2).mean()
 
 
-def job(scratch: Path, **changes: Any) -> Job:
-    made = Job(
+def job(scratch: Path, **changes: Any) -> TrainingJob:
+    made = TrainingJob(
         model=network(),
         steps=STEPS,
         batch_at=batch_at,

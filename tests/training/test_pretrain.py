@@ -18,7 +18,7 @@ from viaduct.errors import DataError
 from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Pretrain
 from viaduct.runs.stage import Context, PretrainWork
-from viaduct.training import pretrain
+from viaduct.training import pretraining
 from viaduct.training.text import pack
 
 BEGIN, END = 0, 2
@@ -109,7 +109,7 @@ def test_a_pretrained_encoder_opens_and_has_learned(tmp_path: Path) -> None:
         learning_rate=5e-3, max_steps=120, epochs=1e3, batch_tokens=256, evaluations=4, max_length=32
     )
     context = stage(tmp_path, training=training)
-    spent = pretrain.run(context)
+    spent = pretraining.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     losses = [one["loss"] for one in log["evaluations"]]
     assert losses[-1] < losses[0] - 0.5
@@ -126,11 +126,11 @@ def test_a_pretrained_encoder_opens_and_has_learned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [1, 4, 8])
 def test_a_resumed_pretraining_leaves_the_same_bytes(tmp_path: Path, stop: int) -> None:
     whole = stage(tmp_path / "whole")
-    spent = pretrain.run(whole)
+    spent = pretraining.run(whole)
     with pytest.raises(StoppedError):
-        pretrain.run(tiny.with_progress(stage(tmp_path / "parts"), stop_after(stop)))
+        pretraining.run(tiny.with_progress(stage(tmp_path / "parts"), stop_after(stop)))
     resumed = stage(tmp_path / "parts")
-    assert pretrain.run(resumed) == spent
+    assert pretraining.run(resumed) == spent
     assert outputs(resumed.directory) == outputs(whole.directory)
 
 
@@ -138,7 +138,7 @@ def test_a_stage_that_dies_while_training_the_tokenizer_starts_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = stage(tmp_path / "whole"), stage(tmp_path / "parts")
-    pretrain.run(whole)
+    pretraining.run(whole)
 
     def dying(*_: Any) -> Any:
         made = tiny.tokenizer()
@@ -151,11 +151,11 @@ def test_a_stage_that_dies_while_training_the_tokenizer_starts_it_again(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "train_tokenizer", dying)
+        patch.setattr(pretraining, "train_tokenizer", dying)
         with pytest.raises(StoppedError):
-            pretrain.run(parts)
+            pretraining.run(parts)
     monkeypatch.undo()
-    pretrain.run(parts)
+    pretraining.run(parts)
     assert outputs(parts.directory) == outputs(whole.directory)
 
 
@@ -163,7 +163,7 @@ def test_half_precision_is_the_same_encoder_rounded(tmp_path: Path) -> None:
     states = []
     for half in (False, True):
         context = stage(tmp_path / str(half), half_precision=half)
-        pretrain.run(context)
+        pretraining.run(context)
         states.append(load_file(context.directory / "encoder" / "model.safetensors"))
     assert {tensor.dtype for tensor in states[1].values()} == {torch.float16}
     for name, tensor in states[0].items():
@@ -176,7 +176,7 @@ def drawn(tokenizer: Any, folder: Path, **changes: Any) -> Encoded:
     texts = {language: parts["text", "train", language] for language in LANGUAGES}
     texts["en"] = texts["en"] * 6
     pairs = {language: parts["ntrex", "train", language] if made.parallel else [] for language in LANGUAGES}
-    return pretrain.sequences(texts, pairs, tokenizer, made, 32, folder)
+    return pretraining.sequences(texts, pairs, tokenizer, made, 32, folder)
 
 
 def test_languages_are_drawn_by_the_exponent_and_pairs_by_their_share(tiny_tokenizer: Any, tmp_path: Path) -> None:
@@ -194,12 +194,12 @@ def test_languages_are_drawn_by_the_exponent_and_pairs_by_their_share(tiny_token
 
 def test_no_text_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text to pretrain on"):
-        pretrain.run(stage(tmp_path, parts={key: [] for key in parts_of()}))
+        pretraining.run(stage(tmp_path, parts={key: [] for key in parts_of()}))
 
 
 def test_a_language_without_parallel_text_is_no_trouble(tmp_path: Path) -> None:
     parts = parts_of()
     parts["ntrex", "train", "th"] = []
     context = stage(tmp_path, parts=parts)
-    pretrain.run(context)
+    pretraining.run(context)
     assert (context.directory / "encoder" / "model.safetensors").is_file()

@@ -12,11 +12,12 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.models.encoder import build_encoder
-from viaduct.models.joint import IMAGINE, LANGUAGE, MATCH, PREFIX, SPACE, JointModel
+from viaduct.models.joint import LANGUAGE
 from viaduct.models.language import MaskedLanguageHead
 from viaduct.runs.spec import Captions, Objective
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.model import IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 
@@ -32,7 +33,7 @@ class Words:
     all_special_ids = tuple(range(SPECIAL))
 
 
-def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> JointModel:
+def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> CaptionModel:
     """In evaluation mode, without dropout; its weights are so large that every state depends on all it sees."""
     torch.manual_seed(seed)
     encoder: Any = build_encoder(tiny.ARCHITECTURE.model_copy(update={"dropout": 0.0}), vocabulary, PAD)
@@ -46,7 +47,7 @@ def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> Joint
         MATCH: nn.Linear(WIDTH, 2),
         IMAGINE: nn.Linear(WIDTH, FEATURES),
     }
-    return JointModel(encoder, parts, None, MASK).eval()
+    return CaptionModel(encoder, parts, None, MASK).eval()
 
 
 def objectives_of(*objectives: str, vocabulary: int = 60, **settings: Any) -> CaptionObjectives:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import log_softmax
 
-from viaduct.models.joint import JointModel
 from viaduct.training.masking import Masking, rarity
+from viaduct.vision.model import CaptionModel
 from viaduct.vision.prefix import encode_prefixed
 
 IMAGES = (0, 1, 0, 2, 1, 3)
@@ -23,7 +23,7 @@ IMAGES = (0, 1, 0, 2, 1, 3)
 LENGTHS = (6, 4, 9, 5, 3, 7)
 
 
-def vectors(model: JointModel, batch: Any, special_V: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def vectors(model: CaptionModel, batch: Any, special_V: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Texts, images and further images in the common space, in float64."""
     texts_BE = model.space.of_text(model.pooled(batch.text, special_V))
     images_BE = model.space.of_image(batch.pooled_BV)
@@ -88,9 +88,9 @@ def test_wrong_images_and_captions_are_never_of_the_same_image(
     batch = small.batch("itm", LENGTHS, IMAGES)
     prefixes_BPD = model.visual(batch.patches_BPV)
     seen: list[tuple[int, int]] = []
-    states = JointModel.states
+    states = CaptionModel.states
 
-    def spy(self: JointModel, text: Any, prefix_BPD: torch.Tensor | None = None) -> torch.Tensor:
+    def spy(self: CaptionModel, text: Any, prefix_BPD: torch.Tensor | None = None) -> torch.Tensor:
         if prefix_BPD is not None:
             for ids_L, own_PD in zip(text.ids_BL, prefix_BPD, strict=True):
                 caption = next(at for at, known in enumerate(batch.text.ids_BL) if torch.equal(known, ids_L))
@@ -98,7 +98,7 @@ def test_wrong_images_and_captions_are_never_of_the_same_image(
                 seen.append((IMAGES[caption], IMAGES[shown]))
         return states(self, text, prefix_BPD)
 
-    monkeypatch.setattr(JointModel, "states", spy)
+    monkeypatch.setattr(CaptionModel, "states", spy)
     torch.manual_seed(3)
     for _ in range(20):
         asked.loss(model, batch)

@@ -11,17 +11,17 @@ import torch
 from torch.nn.functional import log_softmax
 
 from viaduct.encode.batch import Batch
-from viaduct.models.joint import JointModel
 from viaduct.vision import image_use
 from viaduct.vision.captioning import CaptionBatch
 from viaduct.vision.image_use import LENGTH_PENALTY, beam_search
+from viaduct.vision.model import CaptionModel
 
 VOCABULARY = small.SPECIAL + 4
 """Four words and the special tokens."""
 ASKED = small.objectives_of("ar_caption", vocabulary=VOCABULARY)
 
 
-def guessing(seed: int) -> JointModel:
+def guessing(seed: int) -> CaptionModel:
     """A model of which no guess is sure."""
     model = small.model(VOCABULARY, seed=seed)
     with torch.no_grad():
@@ -33,7 +33,7 @@ def image(number: int) -> CaptionBatch:
     return small.batch("", (3,), (number,))
 
 
-def scores_of(model: JointModel, batch: CaptionBatch, ids: tuple[int, ...]) -> torch.Tensor:
+def scores_of(model: CaptionModel, batch: CaptionBatch, ids: tuple[int, ...]) -> torch.Tensor:
     """(len(ids), V): log-probabilities of each token after those before it; only words and the end may come."""
     ids_1L = torch.tensor([[small.BEGIN, *ids]])
     text = Batch(ids_1L, None, None, batch.text.examples, ids_1L.numel())
@@ -43,7 +43,7 @@ def scores_of(model: JointModel, batch: CaptionBatch, ids: tuple[int, ...]) -> t
     return log_softmax(logits_LV, dim=1)
 
 
-def found(model: JointModel, batch: CaptionBatch, beams: int) -> list[int]:
+def found(model: CaptionModel, batch: CaptionBatch, beams: int) -> list[int]:
     return beam_search(ASKED, model, batch, small.Words(), beams)
 
 

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
 from viaduct.models.encoder import encode_batch
-from viaduct.models.joint import PREFIX, JointModel
+from viaduct.vision.model import PREFIX, CaptionModel
 from viaduct.vision.prefix import VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
 PAD, MASK = 1, 4
@@ -34,11 +34,11 @@ def batch_of(*lengths: int, seed: int = 0) -> Batch:
 
 
 @pytest.fixture
-def model(tiny_tokenizer: Any) -> JointModel:
+def model(tiny_tokenizer: Any) -> CaptionModel:
     encoder = tiny.encoder(tiny_tokenizer)
     torch.manual_seed(1)
     prefix = VisualPrefix(FEATURES, TOKENS, encoder, layers=0, languages=3)
-    return JointModel(encoder, {PREFIX: prefix}, None, MASK).eval()
+    return CaptionModel(encoder, {PREFIX: prefix}, None, MASK).eval()
 
 
 def images(count: int, seed: int = 3) -> torch.Tensor:
@@ -51,7 +51,7 @@ def attention(encoder: nn.Module, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sdpa", "eager"])
 @torch.inference_mode()
-def test_a_text_that_does_not_see_the_image_has_the_states_it_has_alone(model: JointModel, kind: str) -> None:
+def test_a_text_that_does_not_see_the_image_has_the_states_it_has_alone(model: CaptionModel, kind: str) -> None:
     attention(model.encoder, kind)
     batch = batch_of(7, 7)
     prefix_BPD = model.visual(images(2))
@@ -64,7 +64,7 @@ def test_a_text_that_does_not_see_the_image_has_the_states_it_has_alone(model: J
 
 @pytest.mark.parametrize("kind", ["sdpa", "eager"])
 @torch.inference_mode()
-def test_one_pass_over_pseudo_masks_is_step_by_step_decoding(model: JointModel, kind: str) -> None:
+def test_one_pass_over_pseudo_masks_is_step_by_step_decoding(model: CaptionModel, kind: str) -> None:
     attention(model.encoder, kind)
     batch = batch_of(8, 5, 3)
     prefix_BPD = model.visual(images(3))
@@ -84,7 +84,7 @@ def test_one_pass_over_pseudo_masks_is_step_by_step_decoding(model: JointModel, 
 
 @pytest.mark.parametrize("kind", ["sdpa", "eager"])
 @torch.inference_mode()
-def test_no_prediction_knows_its_own_token_or_a_later_one(model: JointModel, kind: str) -> None:
+def test_no_prediction_knows_its_own_token_or_a_later_one(model: CaptionModel, kind: str) -> None:
     attention(model.encoder, kind)
     batch = batch_of(9, 6)
     prefix_BPD = model.visual(images(2))
@@ -101,7 +101,7 @@ def test_no_prediction_knows_its_own_token_or_a_later_one(model: JointModel, kin
 
 
 @torch.inference_mode()
-def test_padding_changes_nothing_and_the_image_does(model: JointModel) -> None:
+def test_padding_changes_nothing_and_the_image_does(model: CaptionModel) -> None:
     short, padded = batch_of(5), batch_of(5, 9)
     padded = replace(padded, ids_BL=torch.cat([nn.functional.pad(short.ids_BL, (0, 4), value=PAD), padded.ids_BL[1:]]))
     prefix_BPD = model.visual(images(2))
@@ -113,7 +113,7 @@ def test_padding_changes_nothing_and_the_image_does(model: JointModel) -> None:
 
 
 @torch.inference_mode()
-def test_the_prefix_enters_at_the_scale_of_words_and_can_be_left_out(model: JointModel) -> None:
+def test_the_prefix_enters_at_the_scale_of_words_and_can_be_left_out(model: CaptionModel) -> None:
     prefix_BPD = model.visual(100 * images(3), torch.tensor([False, True, False]))
     scale = model.words_VD.pow(2).mean().sqrt()
     assert 0.5 * scale < prefix_BPD[0].pow(2).mean().sqrt() < 2 * scale
@@ -141,8 +141,8 @@ def test_bert_takes_images_and_deberta_says_why_it_does_not() -> None:
     bert = BertModel(BertConfig(**small, intermediate_size=64, pad_token_id=PAD), add_pooling_layer=False).eval()
     batch = batch_of(6)
     prefix = VisualPrefix(FEATURES, TOKENS, bert, layers=0, languages=1)
-    model = JointModel(bert, {PREFIX: prefix}, None, MASK).eval()
+    model = CaptionModel(bert, {PREFIX: prefix}, None, MASK).eval()
     assert model.states(batch, model.visual(images(1))).shape == (1, 6, 32)
     deberta = DebertaV2Model(DebertaV2Config(**small, intermediate_size=64)).eval()
     with pytest.raises(UsageError, match="no absolute positions"):
-        JointModel(deberta, {PREFIX: prefix}, None, MASK).states(batch, model.visual(images(1)))
+        CaptionModel(deberta, {PREFIX: prefix}, None, MASK).states(batch, model.visual(images(1)))

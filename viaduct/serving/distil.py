@@ -38,13 +38,12 @@ from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_la
 from viaduct.models.numerics import derived_seed, prepare
 from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
 from viaduct.runs.stage import Context, DistilWork, Spent
-from viaduct.training.loop import Job, fit
+from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.masking import Masking
 from viaduct.training.order import Order, count_steps
-from viaduct.training.replayed import read_text
-from viaduct.training.state import State
+from viaduct.training.replay import read_text
+from viaduct.training.state import State, write_log
 from viaduct.training.text import draw, join, packed
-from viaduct.training.train import write_log
 
 
 class Student(nn.Module):
@@ -167,7 +166,7 @@ class Distillation:
         context, training = self.context, self.distil.training
         before = self.distances()
         state = fit(
-            Job(
+            TrainingJob(
                 model=self.student,
                 steps=count_steps(self.order, training),
                 batch_at=self.batch_at,

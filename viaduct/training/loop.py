@@ -23,7 +23,6 @@ from viaduct.models.numerics import FreedMemory, products_in, seed_all, training
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Progress
 from viaduct.training import state as checkpointing
-from viaduct.training.optim import build_optimizer, set_rate
 
 
 class StepBatch(Protocol):
@@ -49,7 +48,7 @@ BatchT = TypeVar("BatchT", bound=StepBatch)
 
 
 @dataclass(frozen=True)
-class Job(Generic[BatchT]):
+class TrainingJob(Generic[BatchT]):
     """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
 
     model: nn.Module
@@ -68,7 +67,7 @@ class Job(Generic[BatchT]):
     progress: Progress
 
 
-def fit(job: Job[BatchT]) -> checkpointing.State:
+def fit(job: TrainingJob[BatchT]) -> checkpointing.State:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
     Raises ViaductError when the loss stops being a number, with the step and what to change.
@@ -103,7 +102,7 @@ def fit(job: Job[BatchT]) -> checkpointing.State:
 
 
 def _step(
-    job: Job[BatchT],
+    job: TrainingJob[BatchT],
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -132,12 +131,12 @@ def _step(
     state.loss_steps += 1
 
 
-def _evaluation_steps(job: Job[BatchT]) -> set[int]:
+def _evaluation_steps(job: TrainingJob[BatchT]) -> set[int]:
     count = max(1, min(job.training.evaluations, job.steps))
     return {round(job.steps * (at + 1) / count) for at in range(count)}
 
 
-def _evaluate(job: Job[BatchT], state: checkpointing.State) -> bool:
+def _evaluate(job: TrainingJob[BatchT], state: checkpointing.State) -> bool:
     """Record loss and dev score, keep the weights if they are the best; whether patience has run out."""
     record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
     state.loss_sum, state.loss_steps = 0.0, 0
@@ -156,10 +155,40 @@ def _evaluate(job: Job[BatchT], state: checkpointing.State) -> bool:
     return since_best >= job.training.patience
 
 
-def _report(job: Job[BatchT], state: checkpointing.State) -> None:
+def _report(job: TrainingJob[BatchT], state: checkpointing.State) -> None:
     note = f"step {state.step:,} of {job.steps:,}"
     if state.loss_steps:
         note += f", loss {state.loss_sum / state.loss_steps:.3f}"
     if state.evaluations and "score" in state.evaluations[-1]:
         note += f", dev {state.evaluations[-1]['score']:.3f}"
     job.progress(state.step, job.steps, note)
+
+
+def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
+    """AdamW (betas 0.9, 0.999, eps 1e-8 as the BERT family uses) over groups encoder/head x decay/none.
+
+    Only weight matrices outside embeddings decay; parameters whose name begins with "head." have the head's rate.
+    """
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    head_rate = training.head_learning_rate or training.learning_rate
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim > 1 and id(parameter) not in embeddings
+        rate = head_rate if name.startswith("head.") else training.learning_rate
+        groups.setdefault((rate, training.weight_decay if decays else 0.0), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+        ],
+        fused=True,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup_fraction: float) -> None:
+    """Set the learning rates of optimiser step `step` (0-based) of `steps`: linear warm-up, then linear decay to
+    zero."""
+    warmup = max(1, round(steps * warmup_fraction))
+    factor = min((step + 1) / warmup, (steps - step) / max(1, steps - warmup + 1))
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

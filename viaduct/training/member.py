@@ -33,6 +33,9 @@ class Member:
     needs_vocabulary = False
     """Whether its loss scores words, by the masked-LM head: then the whole vocabulary is held."""
 
+    is_scored = False
+    """Whether it has a dev score; the mean of the members' scores chooses the checkpoint."""
+
     def parts(self, encoder: nn.Module) -> Mapping[str, nn.Module]:
         """New modules by name, with weights from torch's global seed; the model has them as `model.head[name]`. Members
         that give a part of one name share it. Called before the vocabulary is trimmed, always in the same order."""
@@ -47,10 +50,9 @@ class Member:
         """The loss of one of its batches on the device, in nats, scaled so that each step weighs the same."""
         raise NotImplementedError
 
-    def score(self, model: JointModel) -> float | None:
-        """The English-dev score by which a checkpoint is chosen; None where there is none. The model is in evaluation
-        mode."""
-        return None
+    def score(self, model: JointModel) -> float:
+        """The English-dev score of the model, which is in evaluation mode, where `is_scored` says that there is one."""
+        raise NotImplementedError
 
     def finish(self, model: JointModel, directory: Path) -> None:
         """Measure, and write what is to be kept besides the encoder. The model holds its last weights, is in evaluation

@@ -5,15 +5,12 @@ Shape letters: R rank, O and I sizes of a layer.
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from viaduct.models.language import MaskedLanguageHead
 from viaduct.models.vocabulary import Trimmed
 from viaduct.runs.spec import Retention
 
@@ -36,7 +33,7 @@ class LowRank(nn.Module):
 
 
 def begin(encoder: nn.Module, retention: Retention) -> None:
-    """Nothing; the encoder then trains what `retention` leaves to be trained."""
+    """Leave to be trained what `retention` says, with low-rank changes in place of weights where it asks for them."""
     if retention.lora_rank is not None:
         layers = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
         encoder.requires_grad_(False)
@@ -57,7 +54,7 @@ def kept_rows(encoder: nn.Module, before: dict[str, torch.Tensor], trimmed: Trim
 
 
 def end(encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retention) -> None:
-    """Nothing; low-rank changes are added to the weights, and those averaged with the ones before (`kept_rows`)."""
+    """Add low-rank changes to the weights, and average these with the ones before (`kept_rows`)."""
     for module in list(encoder.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -80,16 +77,3 @@ def distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tenso
             if isinstance(current, torch.Tensor) and current.requires_grad and known is not None:
                 total = total + (current - known.to(current.device)).pow(2).sum() / 2
     return total
-
-
-@dataclass(frozen=True)
-class Former:
-    """The encoder and its masked-LM head as they were, frozen."""
-
-    encoder: nn.Module
-    head: MaskedLanguageHead
-
-    @classmethod
-    def of(cls, encoder: nn.Module, head: MaskedLanguageHead) -> Former:
-        """Frozen copies, on the same device."""
-        return cls(copy.deepcopy(encoder).eval().requires_grad_(False), copy.deepcopy(head).requires_grad_(False))

@@ -1,4 +1,5 @@
-"""Mid-training checkpoints: model, optimiser and progress, as safetensors and JSON, complete or absent."""
+"""Where a training is, and what it leaves of it: checkpoints (model, optimiser and progress, complete or absent), and
+the log of a finished one."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from viaduct.runs.stage import Spent
 
 
 @dataclass
@@ -30,6 +34,25 @@ class State:
     loss_sum: float = 0.0
     """Training loss since the last evaluation."""
     loss_steps: int = 0
+
+
+def spent(state: State, flops: float, examples: int) -> Spent:
+    """What a training used."""
+    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, examples, state.precision)
+
+
+def write_log(directory: Path, state: State, **facts: Any) -> None:
+    """training.json: what the training saw and how it was chosen; the same bytes for the same training."""
+    log = {
+        "steps": state.step,
+        "best_step": state.best_step or state.step,
+        "tokens": state.tokens,
+        "padding_fraction": 1 - state.tokens / state.slots,
+        "precision": state.precision,
+        "evaluations": state.evaluations,
+        **facts,
+    }
+    (directory / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -22,10 +22,10 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
-from viaduct.models.joint import SPACE, JointModel
 from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import seed_all
 from viaduct.vision.captioning import CaptionBatch, CaptionOrder, deranged
+from viaduct.vision.model import SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.records import CaptionLoss
 
@@ -50,7 +50,7 @@ class HeldOutCaptions:
     """Captions that were not trained on, and the model that is asked about them; `chosen` are the ones measured."""
 
     objectives: CaptionObjectives
-    model: JointModel
+    model: CaptionModel
     order: CaptionOrder
     chosen: Array
     pad_id: int
@@ -165,7 +165,7 @@ def _row(batch: CaptionBatch, row: int) -> CaptionBatch:
 
 
 def beam_search(
-    objectives: CaptionObjectives, model: JointModel, image: CaptionBatch, tokenizer: Any, beams: int = BEAMS
+    objectives: CaptionObjectives, model: CaptionModel, image: CaptionBatch, tokenizer: Any, beams: int = BEAMS
 ) -> list[int]:
     """Ids of the best caption of one image, without its first special token: each next token is what a mask token in
     its place predicts, exactly as in training. One beam is greedy decoding."""
@@ -200,7 +200,7 @@ def beam_search(
 
 
 def _next_states(
-    objectives: CaptionObjectives, model: JointModel, image: CaptionBatch, ids_KL: torch.Tensor
+    objectives: CaptionObjectives, model: CaptionModel, image: CaptionBatch, ids_KL: torch.Tensor
 ) -> torch.Tensor:
     """(K, D): the states that predict the token after these."""
     count = len(ids_KL)

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Limits, encode_sentences
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
-from viaduct.models.joint import IMAGINE, MATCH, PREFIX, SPACE, JointModel
+from viaduct.models.joint import JointModel
 from viaduct.runs.spec import Captions
 from viaduct.runs.stage import Context, JointWork
 from viaduct.training.masking import Masking, rarity
+from viaduct.training.member import Member
 from viaduct.training.order import Order
 from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
-from viaduct.vision.captioning import PREFIXED, CaptionOrder, caption_set, held_out
+from viaduct.vision.captioning import PREFIXED, CaptionBatch, CaptionOrder, caption_set, held_out
 from viaduct.vision.features import Features, build_features
 from viaduct.vision.image_use import HeldOutCaptions, measured_objective
 from viaduct.vision.images import open_picture
+from viaduct.vision.model import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 from viaduct.vision.records import CaptionSample, CaptionScore, ImageUse
@@ -39,14 +44,18 @@ THUMBNAIL = 96
 """Pixels on the longer side of a sample."""
 
 
-class Illustrated:
+class CaptionMember(Member):
     """The captions of a stage, their features and their losses."""
 
-    def __init__(self, context: Context, work: JointWork, asked: Captions, tokenizer: Any, limits: Limits) -> None:
+    name = "captions"
+
+    def __init__(self, context: Context, work: JointWork, tokenizer: Any, limits: Limits) -> None:
+        asked = work.captions
+        assert asked is not None  # noqa: S101  else this member is not asked for
         self.context, self.asked, self.tokenizer, self.languages = context, asked, tokenizer, work.caption_languages
         self.names = tuple(one.name for one in asked.objectives)
         self.tower = load_tower(asked.tower, asked.tower_revision, max_tokens=asked.tower_tokens)
-        self.rows = {split: self._rows(split) for split in ("train", "dev")}
+        self.captioned = {split: self._rows(split) for split in ("train", "dev")}
         self.train = self._order("train", asked, limits, work)
         self.held = self._order("dev", Captions(card=asked.card, skip_damaged=asked.skip_damaged), limits, work)
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
@@ -54,19 +63,37 @@ class Illustrated:
         weights_V = rarity(self.train.encoded.ids, len(tokenizer), tokenizer.all_special_ids)
         masking = Masking.of(tokenizer, asked.mask_fraction, whole_words=True, weights_V=weights_V, every_row=True)
         self.objectives = CaptionObjectives(asked, masking, special_V)
+        self.rows, self.order = len(self.train.data.captions), self.train.order
+        self.ids = (self.train.encoded.ids, self.held.encoded.ids)
+        self.needs_vocabulary = bool({"ar_caption", "mlm_caption"} & set(self.names))
+        self.view: CaptionModel | None = None
 
-    @property
-    def speaks(self) -> bool:
-        """Whether any objective scores words."""
-        return bool({"ar_caption", "mlm_caption"} & set(self.names))
+    def batch(self, own: int) -> CaptionBatch:
+        """Captions, and what stands for their images."""
+        return self.train.batch(own, self.tokenizer.pad_token_id)
 
-    @property
-    def ids(self) -> list[Array]:
-        """Token ids of all captions."""
-        return [self.train.encoded.ids, self.held.encoded.ids]
+    def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+        """That of the batch's objective."""
+        if self.view is None:
+            self.view = CaptionModel.of(model)
+        return self.objectives.loss(self.view, batch)
+
+    def finish(self, model: JointModel, directory: Path) -> None:
+        """What use the encoder makes of images (images.json), and the image side, which nothing needs any more."""
+        use = self.use(CaptionModel.of(model).eval(), self.context.progress)
+        text = json.dumps(use.model_dump(mode="json"), indent=1, ensure_ascii=False)
+        (directory / "images.json").write_text(text + "\n", encoding="utf-8")
+        image_side = {
+            f"{part}.{name}": tensor.contiguous()
+            for part in IMAGE_PARTS
+            if part in model.head
+            for name, tensor in model.head[part].state_dict().items()
+        }
+        if image_side:
+            save_file(image_side, directory / "visual.safetensors")
 
     def _order(self, split: str, asked: Captions, limits: Limits, work: JointWork) -> CaptionOrder:
-        rows = self.rows[split]
+        rows = self.captioned[split]
         data = caption_set(rows, self.languages, asked, work.seed)
         features = self._features(data.pictures)
         if features.missing:
@@ -110,7 +137,7 @@ class Illustrated:
             made[IMAGINE] = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, self.tower.width))
         return made
 
-    def use(self, model: JointModel, progress: Callable[[float, float, str], None]) -> ImageUse:
+    def use(self, model: CaptionModel, progress: Callable[[float, float, str], None]) -> ImageUse:
         """What the trained model makes of the held-out images."""
         held = self._held_out(model, self.asked.dev_captions)
         objective = measured_objective(self.names)
@@ -137,7 +164,7 @@ class Illustrated:
             seen_languages=self.languages,
         )
 
-    def _held_out(self, model: JointModel, count: int) -> HeldOutCaptions:
+    def _held_out(self, model: CaptionModel, count: int) -> HeldOutCaptions:
         chosen = held_out(self.held.data, count)
         return HeldOutCaptions(self.objectives, model, self.held, chosen, self.tokenizer.pad_token_id)
 
@@ -150,10 +177,10 @@ class Illustrated:
                 for at, text in zip(chosen.tolist(), texts, strict=True)
                 if data.captions[at].language == code
             }
-            gold = [row for row in self.rows["dev"] if row.language == code and row.id in given]
+            gold = [row for row in self.captioned["dev"] if row.language == code and row.id in given]
             if not gold:
                 continue
-            known = [row for split in ("dev", "train") for row in self.rows[split] if row.language == code]
+            known = [row for split in ("dev", "train") for row in self.captioned[split] if row.language == code]
             few = len({row.id for row in known}) < FEWEST_IMAGES
             predictions = {id: Prediction(id, code, text) for id, text in given.items()}
             scores = caption_scores(gold, predictions, documents=known, few_images=few)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pad
 
-from viaduct.models.joint import IMAGINE, MATCH, JointModel
 from viaduct.models.numerics import products_in
 from viaduct.runs.spec import Captions
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.model import IMAGINE, MATCH, CaptionModel
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class CaptionObjectives:
     special_V: torch.Tensor
     """(vocabulary,) bool: tokens that are not pooled."""
 
-    def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def loss(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """The mean loss of the batch's objective. Masks are drawn first, so that arms with other images share them."""
-        losses: dict[str, Callable[[JointModel, CaptionBatch], torch.Tensor]] = {
+        losses: dict[str, Callable[[CaptionModel, CaptionBatch], torch.Tensor]] = {
             "ar_caption": self.ar_caption,
             "mlm_caption": self.mlm_caption,
             "contrastive": self.contrastive,
@@ -39,7 +39,7 @@ class CaptionObjectives:
         }
         return losses[batch.objective](model, batch)
 
-    def prefix(self, model: JointModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
+    def prefix(self, model: CaptionModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
         """(B, P, D): what stands before the texts; P is 0 in arms without images.
 
         A batch that should have images and has none gets the null image; in training some captions lose theirs.
@@ -55,7 +55,7 @@ class CaptionObjectives:
         prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
         return prefix_BPD
 
-    def ar_caption(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def ar_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Every token of the caption, its end included, from the image, the language and the tokens before it."""
         hidden_MD, targets_M, _ = self.written(model, batch, train=True)
         summed = model.language(hidden_MD, model.words_VD, targets_M, smoothing=self.captions.label_smoothing)
@@ -63,7 +63,7 @@ class CaptionObjectives:
         return loss
 
     def written(
-        self, model: JointModel, batch: CaptionBatch, *, train: bool
+        self, model: CaptionModel, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(states that predict tokens 1 .. L - 1, those tokens, number of their caption), without padding, caption by
         caption; the language slot comes first."""
@@ -74,14 +74,14 @@ class CaptionObjectives:
         hidden_BLD = model.foreseen(batch.text, before_BPD)
         return hidden_BLD[real_BL], targets_BL[real_BL], real_BL.nonzero()[:, 0]
 
-    def mlm_caption(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Masked words from the image and the other words."""
         hidden_MD, targets_M, _ = self.filled(model, batch, train=True)
         loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, len(targets_M))
         return loss
 
     def filled(
-        self, model: JointModel, batch: CaptionBatch, *, train: bool
+        self, model: CaptionModel, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
         text, place = batch.text, batch.image_B.device
@@ -91,7 +91,7 @@ class CaptionObjectives:
         hidden_BLD = model.states(masked, self.prefix(model, batch, train=train))
         return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
 
-    def contrastive(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
         right."""
         texts_BE, images_BE = self.text_vectors(model, batch), self._image_side(model, batch)
@@ -107,11 +107,11 @@ class CaptionObjectives:
             same_BB = pad(same_BB, (0, further_BK.shape[1]), value=False)
         return (_several_right(logits_BB, same_BB) + to_text) / 2
 
-    def text_vectors(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def text_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the captions in the common space."""
         return model.space.of_text(model.pooled(batch.text, self.special_V))
 
-    def _image_side(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def _image_side(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where
         captions stand for images; one for all without."""
         if batch.other is not None:
@@ -123,13 +123,13 @@ class CaptionObjectives:
         weight_EV = model.space.image.weight
         return model.space.of_image(weight_EV.new_ones(len(batch.image_B), weight_EV.shape[1]))
 
-    def imagine(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def imagine(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """1 - cosine of the image's vector and the one predicted from the caption (Imagination, arXiv 1705.04350)."""
         guessed_BV = model.head[IMAGINE](model.pooled(batch.text, self.special_V))
         wanted_BV = torch.ones_like(guessed_BV) if batch.pooled_BV is None else batch.pooled_BV.float()
         return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
 
-    def itm(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
+    def itm(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
         arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
         alike."""
@@ -144,7 +144,7 @@ class CaptionObjectives:
             losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
         return torch.stack(losses).mean()
 
-    def _hard(self, model: JointModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hard(self, model: CaptionModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no
         other."""
         same_BB = batch.image_B[:, None] == batch.image_B[None, :]
@@ -158,7 +158,7 @@ class CaptionObjectives:
         return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
 
 
-def _likeness(model: JointModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
+def _likeness(model: CaptionModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
     """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
     with products_in("fp32", texts_BE.device):
         return model.space.scale * texts_BE.float() @ others_NE.float().T

@@ -5,18 +5,21 @@ Shape letters: N compared tokens, B sequences, L tokens, M masked positions, V v
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.encoder import encode_batch, encode_layers, num_layers
 from viaduct.models.joint import JointModel, inside
-from viaduct.models.language import divergence
+from viaduct.models.language import MaskedLanguageHead, divergence
 from viaduct.models.numerics import derived_seed, seed_all
 from viaduct.rows import Row
 from viaduct.runs.spec import Replay, Retention
@@ -24,7 +27,6 @@ from viaduct.runs.stage import Context, JointWork
 from viaduct.tasks.registry import task
 from viaduct.training.masking import Masking
 from viaduct.training.order import Order
-from viaduct.training.retention import Former
 from viaduct.training.text import draw, join, packed
 
 COMPARED_TOKENS = 50
@@ -49,7 +51,7 @@ def read_text(
     return texts, held
 
 
-class Replayed:
+class ReplayedText:
     """The text, its batches and its losses."""
 
     def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
@@ -63,39 +65,41 @@ class Replayed:
         self.held = packed(held, tokenizer, replay.max_length, context.cache)
         self.order = Order.of(self.encoded, replay.batch_tokens, derived_seed("replay", work.seed))
         self.masking = Masking.of(tokenizer, replay.mask_fraction, whole_words=replay.whole_words)
-        self.retention = Retention()
-        self.former: Former | None = None
+        self.kl = 0.0
+        self.original: Original | None = None
         self.before: dict[str, float] = {}
         self.states_before: list[torch.Tensor] = []
 
-    def begin(self, model: JointModel, retention: Retention, former: Former | None) -> None:
-        """Nothing; notes losses and states before the stage and what the encoder is held to."""
-        self.retention, self.former = retention, former
+    def begin(self, model: JointModel, retention: Retention) -> None:
+        """Note losses and states before the stage, and what the guesses are held to."""
+        self.kl = retention.kl
+        if self.kl:
+            self.original = Original.of(model)
         self.before = self.losses(model.eval())
         self.states_before = self.states(model)
 
-    def batch(self, step: int, pad_id: int) -> Batch:
+    def batch(self, step: int) -> Batch:
         """The text beside this step."""
-        return collate(self.encoded, self.order.batch(step), pad_id)
+        return collate(self.encoded, self.order.batch(step), self.pad_id)
 
     def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
-        """weight x masked-LM loss + kl x KL(former || present), each a mean over the masked tokens, in nats."""
+        """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
         masked, chosen_BL = self.masking.of_batch(batch)
         hidden_MD = model.states(masked)[chosen_BL]
         count = max(1, len(hidden_MD))
         summed: torch.Tensor = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
         loss = self.replay.weight * summed / count
-        former = self.former
-        if former is None:
+        original = self.original
+        if original is None:
             return loss
         with torch.no_grad():
-            former_MD = encode_batch(former.encoder, masked)[chosen_BL]
-        words_VD, former_VD = model.words_VD, former.encoder.get_input_embeddings().weight  # type: ignore[operator]
+            original_MD = encode_batch(original.encoder, masked)[chosen_BL]
+        words_VD, original_VD = model.words_VD, original.encoder.get_input_embeddings().weight  # type: ignore[operator]
         kept = divergence(
             (lambda states_MD: model.language.logits(states_MD, words_VD), hidden_MD),
-            (lambda states_MD: former.head.logits(states_MD, former_VD), former_MD),
+            (lambda states_MD: original.head.logits(states_MD, original_VD), original_MD),
         )
-        return loss + self.retention.kl * kept / count
+        return loss + self.kl * kept / count
 
     @torch.inference_mode()
     def losses(self, model: JointModel) -> dict[str, float]:
@@ -125,9 +129,26 @@ class Replayed:
                 own.append(hidden_BLD[inside(batch)][:COMPARED_TOKENS].float().cpu())
         return [torch.cat(own) for own in found]
 
-    def similarity(self, model: JointModel) -> tuple[float, ...]:
-        """Linear CKA of the states before the stage and now, by layer, embeddings first."""
-        return tuple(map(linear_cka, self.states_before, self.states(model.eval())))
+    def forgotten(self, model: JointModel) -> dict[str, Any]:
+        """What `results.record.Retained` says of the text: losses before and after, and linear CKA of the states before
+        the stage and now, by layer, embeddings first."""
+        after = self.losses(model.eval())
+        similarity = tuple(map(linear_cka, self.states_before, self.states(model.eval())))
+        return {"before": self.before, "after": after, "similarity": similarity}
+
+
+@dataclass(frozen=True)
+class Original:
+    """The encoder and its masked-LM head as they were before the stage, frozen."""
+
+    encoder: nn.Module
+    head: MaskedLanguageHead
+
+    @classmethod
+    def of(cls, model: JointModel) -> Original:
+        """Frozen copies, on the same device."""
+        encoder, head = copy.deepcopy(model.encoder), copy.deepcopy(model.language)
+        return cls(encoder.eval().requires_grad_(False), head.requires_grad_(False))
 
 
 def linear_cka(x_ND: torch.Tensor, y_ND: torch.Tensor) -> float:

@@ -1,0 +1,181 @@
+"""What the Train stage does: train an encoder and a new head on one card, choosing the checkpoint on English dev.
+
+Used for intermediate and target tasks alike. Only the embedding rows that train and dev rows use are held while
+training (`models.vocabulary`): the result is the same as with all of them. A stage that trains in another way is a
+subclass of `FineTuning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from viaduct.encode.batch import Batch, collate
+from viaduct.encode.cache import cached
+from viaduct.encode.tokens import Encoded, Limits
+from viaduct.errors import DataError
+from viaduct.heads.head import Head, HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
+from viaduct.inference.predict import predict_rows
+from viaduct.languages import ENGLISH
+from viaduct.models.encoder import (
+    dropout,
+    forward_flops,
+    load_encoder,
+    load_tokenizer,
+    longest_input,
+    save_encoder,
+    width,
+)
+from viaduct.models.numerics import derived_seed, prepare, seed_all
+from viaduct.models.vocabulary import restore, trim, used_ids
+from viaduct.rows import Row
+from viaduct.runs.spec import Training
+from viaduct.runs.stage import Context, Spent, TrainWork
+from viaduct.tasks.card import Task
+from viaduct.tasks.registry import task
+from viaduct.training.loop import TrainingJob, fit
+from viaduct.training.order import Order, count_steps
+from viaduct.training.state import spent, write_log
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What one labelled task is trained and chosen on: its train and dev rows as token sequences."""
+
+    card: Task
+    spec: HeadSpec
+    head: Head
+    rows: int
+    """Of the training rows."""
+    encoded: Encoded
+    dev_rows: Sequence[Row]
+    dev: Encoded
+    order: Order
+    pad_id: int
+
+    def batch(self, step: int) -> Batch:
+        """The batch of this step of its own."""
+        return collate(self.encoded, self.order.batch(step), self.pad_id)
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The batch's loss, scaled so that every unit weighs the same and a mean batch has a weight of 1."""
+        scale = len(self.order.plan(0)) / self.head.units(self.encoded)
+        return self.head.loss(logits, self.encoded, batch) * scale
+
+    def score(self, model: nn.Module) -> float:
+        """The card's headline metric on the dev rows. Raises DataError for a card that has no metric."""
+        if self.card.metric is None:
+            raise DataError(f"the card {self.card.name} has no metric to choose a checkpoint by")
+        found = predict_rows(model, self.spec, self.dev_rows, self.dev, self.pad_id)
+        return self.card.metric(self.dev_rows, found)[0].value
+
+
+@dataclass(frozen=True)
+class TaskReader:
+    """Reads labelled tasks for one training."""
+
+    context: Context
+    training: Training
+    seed: int
+    """Of the sample of training rows."""
+    tokenizer: Any
+    limits: Limits
+
+    def read(self, card: Task, languages: Sequence[str], order_seed: int) -> TaskData:
+        """Train rows of these languages and English dev rows. Raises DataError where rows have no gold."""
+        context, training = self.context, self.training
+        rows = [row for code in languages for row in context.load(card.name, "train", code).rows]
+        rows = list(sample(rows, training.train_rows, self.seed))
+        dev_rows = context.load(card.name, "dev", ENGLISH).rows[: training.dev_rows]
+        require_labels(card.name, "train", rows)
+        require_labels(card.name, "dev", dev_rows)
+        spec = head_spec(card, rows)
+        head = trained_head(spec)
+        encoded = cached(rows, head.encode, self.tokenizer, spec.labels, self.limits, context.cache)
+        dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, context.cache)
+        order = Order.of(encoded, training.batch_tokens, order_seed)
+        return TaskData(card, spec, head, len(rows), encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
+
+
+def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
+    """Raise DataError when a row has no gold label: it could be neither learned from nor scored."""
+    bare = [row.id for row in rows if not row.is_labelled]
+    if bare:
+        raise DataError(
+            f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",
+            fix="use files with labels, or declare a substitution in the recipe",
+        )
+
+
+def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
+    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
+    if count is None or count >= len(rows):
+        return tuple(rows)
+    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
+    return tuple(rows[at] for at in sorted(chosen))
+
+
+def run(context: Context) -> Spent:
+    """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
+    work = context.work
+    assert isinstance(work, TrainWork)  # noqa: S101  the executor's contract
+    return FineTuning(context, work).run()
+
+
+class FineTuning:
+    """A Train stage while it runs. A subclass may do more in `begin`, or have another `loss`."""
+
+    def __init__(self, context: Context, work: TrainWork) -> None:
+        assert context.encoder is not None  # noqa: S101  the executor's contract
+        self.context, self.work = context, work
+        self.device = prepare(context.device, context.threads)
+        self.tokenizer = load_tokenizer(context.encoder, context.revision)
+        encoder = load_encoder(context.encoder, context.revision)
+        context.progress(0, 1, "reading and tokenising")
+        limits = Limits(min(work.training.max_length, longest_input(encoder)), work.training.stride)
+        reader = TaskReader(context, work.training, work.seed, self.tokenizer, limits)
+        self.data = reader.read(task(work.task), (ENGLISH,), work.seed)
+        seed_all("head", work.seed)
+        module = build_head(self.data.spec, width(encoder), dropout(encoder))
+        ids = (self.data.encoded.ids, self.data.dev.ids)
+        self.trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
+        self.model = TaskModel(encoder, module, self.trimmed)
+
+    def begin(self) -> None:
+        """Called before the first step, with the model's new weights in place: to freeze some of them, say."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """The loss of a batch, scaled as that of `data` is."""
+        return self.data.loss(model(batch), batch)
+
+    def run(self) -> Spent:
+        """Train and save."""
+        context, work, data = self.context, self.work, self.data
+        self.begin()
+        state = fit(
+            TrainingJob(
+                model=self.model,
+                steps=count_steps(data.order, work.training),
+                batch_at=data.batch,
+                loss=self.loss,
+                evaluate=data.score,
+                training=work.training,
+                seed=work.seed,
+                device=self.device,
+                scratch=context.scratch,
+                checkpoint_seconds=context.checkpoint_seconds,
+                progress=context.progress,
+            )
+        )
+        encoder = self.model.encoder.cpu()
+        restore(encoder, self.trimmed)
+        save_encoder(encoder, self.tokenizer, context.directory / "encoder")
+        save_head(self.model.head.cpu(), data.spec, context.directory)
+        counts = {"rows": data.rows, "examples": len(data.encoded), "cut_tokens": data.encoded.cut_tokens}
+        write_log(context.directory, state, **counts)
+        return spent(state, 3 * forward_flops(encoder, state.tokens, state.squares), data.rows)
