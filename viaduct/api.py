@@ -14,10 +14,10 @@ from rich.console import Console
 
 from viaduct.errors import StoreError, UsageError
 from viaduct.paths import default_data, default_store, run_directory
-from viaduct.results.predictions import holds_predictions, score_predictions
+from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.scores import Scores
 from viaduct.results.store import State, Store
-from viaduct.results.submission import score_folder
+from viaduct.results.submission import Submission
 from viaduct.runs import collect, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
@@ -32,6 +32,8 @@ from viaduct.runs.spec import Recipe
 from viaduct.runs.survey import Survey, survey
 from viaduct.tasks import registry
 from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import CARD_FILES, Catalogue
+from viaduct.tasks.folder import DataFolder
 
 if TYPE_CHECKING:
     from viaduct.miniature.world import Manifest
@@ -206,8 +208,8 @@ def score(
 ) -> Scores:
     """The scores of anybody's predictions: an XTREME submission folder, or JSON Lines by task and language.
 
-    A submission is scored against the folder `labels`, as the benchmark's script does it (see `score_folder`). JSON
-    Lines are scored against the gold of the cards in the `data` folder (see `score_predictions`); `task`: only this one
+    A submission is scored against the folder `labels`, as the benchmark's script does it (see `Submission`). JSON
+    Lines are scored against the gold of the cards in the `data` folder (see `JsonLines`); `task`: only this one
     (a name, or a card's Python file). Raises what the two raise, and UsageError for options of the other form.
     """
     if not predictions.is_dir():
@@ -215,14 +217,18 @@ def score(
         raise UsageError(
             f"{predictions} {what}", fix="name the folder that holds the tasks' folders, or one task's files"
         )
-    if holds_predictions(predictions):
+    if holds_json_lines(predictions):
         if labels is not None or official:
             raise UsageError(
                 f"{predictions} holds JSON Lines: their gold is in the data sets; --gold and --official do not apply",
                 fix="name the folder of the data sets with --data",
             )
-        card = None if task is None else tasks(task)[0]
-        return score_predictions(predictions, _data_folder(data), card=card, split=split or "test", partial=partial)
+        catalogue = Catalogue.builtin()
+        if task is not None and task.endswith(CARD_FILES):
+            catalogue = catalogue.with_files([task])
+            task = tuple(catalogue)[-1].name
+        folder = DataFolder(_data_folder(data), catalogue)
+        return JsonLines(predictions, folder, task=task, split=split or "test").scores(partial=partial)
     if labels is None:
         raise UsageError(
             f"{predictions} holds no JSON Lines, and a submission needs its gold labels",
@@ -233,7 +239,7 @@ def score(
             f"--data, --task and --split are for JSON Lines, and {predictions} holds none",
             fix="leave them out for a submission, or write <task>/<language>.jsonl",
         )
-    return score_folder(predictions, labels, official=official, partial=partial)
+    return Submission(predictions, labels, official=official).scores(partial=partial)
 
 
 def export(  # noqa: PLR0913  what the command line offers, one argument each

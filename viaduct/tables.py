@@ -12,7 +12,6 @@ from viaduct.runs.display import in_words
 from viaduct.runs.doctor import Finding
 from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
-from viaduct.tasks.registry import task as card_of
 
 EXAMPLE = 100
 """Characters of a field that are shown of an example."""
@@ -167,7 +166,7 @@ def scores(found: Scores) -> str:
 
 
 def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
-    every = len(card_of(one.card).languages)
+    every = len(one.card.languages)
     for metric, values in one.series().items():
         means = one.means(metric)
         yield (
@@ -185,7 +184,7 @@ def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
 def _metric(one: TaskScores, name: str) -> str:
     """What a score is called here: XTREME's F1 of tags is one of spans."""
     named = {"token_accuracy": "token accuracy", TASK_SCORE: "(f1 + exact_match) / 2"}
-    return named.get(name) or card_of(one.card).row_kind.metric_words.get(name, name)
+    return named.get(name) or one.card.row_kind.metric_words.get(name, name)
 
 
 def _average(one: Average, sizes: Mapping[str, int]) -> tuple[str, str, str]:

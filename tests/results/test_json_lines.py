@@ -11,7 +11,7 @@ from predicted_world import GOLD, RIGHT, command, line, scored
 from viaduct import api
 from viaduct.errors import DataError, UsageError
 from viaduct.results.scores import Scores, TaskScores
-from viaduct.results.submission import read_lines
+from viaduct.results.xtreme_formats import read_lines
 from viaduct.tasks.registry import task
 
 
@@ -89,6 +89,19 @@ def test_one_task_may_lie_in_the_folder_itself_or_below(world: Path) -> None:
     assert [one.name for one in below.tasks] == ["xnli"]
     with pytest.raises(UsageError, match=r"of which task\?(?s:.*)--task"):
         api.score(world / "mine" / "xnli", data=world / "data", partial=True)
+
+
+def test_a_card_of_ones_own_whose_headline_is_token_accuracy_is_scored(tmp_path: Path) -> None:
+    card = tmp_path / "chunks.yaml"
+    card.write_text(
+        "{name: chunks, kind: tagged, path: 'chunks.{split}.jsonl', languages: [de],"
+        " columns: {tokens: words, tags: tags}, labels: {order: [A, B]}}",
+        encoding="utf-8",
+    )
+    write(tmp_path / "data" / "chunks.test.jsonl", '{"words": ["ein", "Tee"], "tags": ["A", "B"]}\n')
+    write(tmp_path / "mine" / "de.jsonl", line("chunks/de", "0", ["A", "A"]))
+    (found,) = api.score(tmp_path / "mine", data=tmp_path / "data", task=str(card)).tasks
+    assert (found.name, found.task_score, found.metrics) == ("chunks", 0.5, ("token_accuracy",))
 
 
 def test_a_language_without_file_or_gold_is_refused_or_left_out_and_named(world: Path) -> None:

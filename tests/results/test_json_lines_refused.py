@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
         "no \"prediction\". Did you mean 'predicton'?",
     ),
     "invalid JSON": ("xnli/de", line("xnli/de", "0", "neutral") + '{"id": "1"\n', "line 2: not JSON: Expecting ','"),
-    "no object": ("xnli/de", '["0", "neutral"]\n', "a list where an object is due"),
+    "no object": ("xnli/de", '["0", "neutral"]\n', "a list where an object belongs"),
     "endless brackets": ("xnli/de", "[" * 100_000 + "\n", "line 1: not JSON that can be read"),
     "a blank line": ("xnli/de", line("xnli/de", "0", "neutral") + "\n", "line 2: the line is blank"),
     "invalid UTF-8": ("xnli/de", b'{"id": "0\xff"}\n', "line 1: the file is not UTF-8: byte 10 of the line is 0xff"),

@@ -27,13 +27,15 @@ class FileScore:
     """The scores of one prediction file."""
 
     values: Mapping[str, float]
-    """Metric -> fraction; the headline metric first."""
+    """Metric -> fraction; the headline metric first.
+
+    Of tag files, where every sentence has as many tags as tokens, the last is "token_accuracy": the share of right
+    tags, which is not the F1.
+    """
     n: int
     n_missing: int = 0
     n_unknown: int = 0
     """Answers to questions that the labels do not have; ignored."""
-    token_accuracy: float | None = None
-    """Of tag files, where every sentence has as many tags as tokens: the share of right tags, which is not the F1."""
     other_counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Metric -> (n, n_missing) where they are of other examples (the second direction of retrieval)."""
     n_strange: int = 0
@@ -65,7 +67,7 @@ def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
 
 
 def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *, strict: bool) -> FileScore:
-    """f1, precision and recall of spans as seqeval 0.0.12 has them, and token accuracy beside them.
+    """f1, precision and recall of spans as seqeval 0.0.12 has them, and token_accuracy beside them.
 
     Raises DataError for another number of sentences. Sentences of another length shift everything behind them there;
     `strict` refuses them (and gold without a single tag).
@@ -83,8 +85,10 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
             fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
         )
     values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
-    correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=False))
-    return FileScore(values, len(gold), token_accuracy=None if uneven or not tokens else correct / tokens)
+    if tokens and not uneven:
+        correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=True))
+        values["token_accuracy"] = correct / tokens
+    return FileScore(values, len(gold))
 
 
 def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, ...]]) -> FileScore:

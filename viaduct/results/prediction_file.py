@@ -4,25 +4,27 @@
 
 `prediction` is a label (pair), an index (choice), a list of tags (tagged), an answer text (span), the id of the match
 (retrieval), or the id, a list of ids or null (mining). `scores`, a list of numbers, may be left out; other keys are
-ignored. Whatever could not be right for its row is refused with its line, never scored as wrong in silence.
+ignored. Whatever could not be right for its row (see `tasks.predicted`) is refused with its line.
 """
 
 from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from viaduct.errors import DataError, ViaductError, nearest, unknown
-from viaduct.metrics.gold import json_type, nearest_id, not_a_prediction
+from viaduct.errors import DataError, ViaductError, nearest
+from viaduct.metrics.gold import json_type
 from viaduct.metrics.score import Prediction
-from viaduct.rows import Choice, Row, Sentence, Tagged
-from viaduct.tasks.card import Kind, Task
+from viaduct.rows import Row
+from viaduct.tasks.card import Task
 from viaduct.tasks.formats import numbered_lines
+from viaduct.tasks.predicted import short
 
 KEYS = ("id", "language", "prediction")
+_LARGEST = 1.7e308
 SHAPE = 'write {"id": ..., "language": ..., "prediction": ...} on each line'
 
 
@@ -36,7 +38,7 @@ def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row])
         raise DataError("the file is missing", path=path, fix="predict this language, or run the predict stage again")
     if path.stat().st_size == 0:
         return {}
-    asked = _Asked(card, language, rows)
+    expected = card.row_kind.predicted(card.name, language, card.labels, rows)
     found: dict[str, Prediction] = {}
     lines: dict[str, int] = {}
     for number, line in numbered_lines(path):
@@ -44,10 +46,10 @@ def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row])
             prediction = _prediction(_object(line), language)
             if prediction.id in found:
                 raise DataError(
-                    f"the id {_short(prediction.id)} occurs twice, first on line {lines[prediction.id]:,}",
+                    f"the id {short(prediction.id)} occurs twice, first on line {lines[prediction.id]:,}",
                     fix="keep one prediction for each row",
                 )
-            asked.check(prediction)
+            expected.check(prediction.id, prediction.prediction)
         except ViaductError as error:
             raise DataError(str(error), path=path, line=number) from error
         found[prediction.id] = prediction
@@ -66,11 +68,11 @@ def _object(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
         raise DataError(f"not JSON that can be read: {error}", fix=SHAPE) from error
     if not isinstance(raw, dict):
-        raise DataError(f"{json_type(raw)} where an object is due", fix=SHAPE)
+        raise DataError(f"{json_type(raw)} where an object belongs", fix=SHAPE)
     for key in KEYS:
         if key not in raw:
             close = nearest(key, raw)
-            hint = f" Did you mean {_short(close)}?" if close else ""
+            hint = f" Did you mean {short(close)}?" if close else ""
             raise DataError(f'the object has no "{key}".{hint}', fix=SHAPE)
     return raw
 
@@ -83,7 +85,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise DataError(f"the key {_short(max(names, key=names.count))} occurs twice in the object", fix=SHAPE)
+        raise DataError(f"the key {short(max(names, key=names.count))} occurs twice in the object", fix=SHAPE)
     return made
 
 
@@ -94,7 +96,7 @@ def _prediction(raw: Mapping[str, Any], language: str) -> Prediction:
             raise DataError(f'"{key}" is {json_type(raw[key])}: {reprlib.repr(raw[key])}', fix=fix)
     if raw["language"] != language:
         raise DataError(
-            f"a row of language {_short(raw['language'])} in the file of '{language}'",
+            f"a row of language {short(raw['language'])} in the file of '{language}'",
             fix="write one file per language, named like it",
         )
     return Prediction(raw["id"], language, raw["prediction"], _scores(raw.get("scores")))
@@ -111,107 +113,3 @@ def _scores(given: object) -> tuple[float, ...] | None:
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST:
             raise DataError(f'"scores" holds {reprlib.repr(number)}', fix=fix)
     return tuple(map(float, given))
-
-
-class _Asked:
-    """What may be predicted for the rows of one language."""
-
-    def __init__(self, card: Task, language: str, rows: Sequence[Row]) -> None:
-        self.card, self.language = card, language
-        # In mining only the source side is asked; its predictions name the other side.
-        mining = card.kind == "mining"
-        self.rows = {row.id: row for row in rows if not (mining and isinstance(row, Sentence) and row.side == "target")}
-        self.labels = frozenset(card.labels)
-        self.sides: dict[str, set[str]] = {"source": set(), "target": set()}
-        for row in rows:
-            if isinstance(row, Sentence):
-                self.sides[row.side].add(row.id)
-
-    def check(self, prediction: Prediction) -> None:
-        """Raises DataError or UsageError for a prediction that cannot be right."""
-        row = self.rows.get(prediction.id)
-        if row is None:
-            self._unknown_id(prediction.id, self.rows, f"no row of {self.card.name} in '{self.language}' to predict")
-        _CHECKS[self.card.kind](self, row, prediction.prediction)
-
-    def label(self, row: Row, given: object) -> None:
-        """A label of the card."""
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, "the label as text")
-        self._known_label(given)
-
-    def index(self, row: Row, given: object) -> None:
-        """The index of a choice, from 0."""
-        assert isinstance(row, Choice)  # noqa: S101  the card's kind says so
-        last = len(row.choices) - 1
-        if isinstance(given, bool) or not isinstance(given, int):
-            raise not_a_prediction(row.id, given, f"the index of the choice as a whole number, 0 to {last}")
-        if not 0 <= given <= last:
-            raise DataError(f"the prediction for row '{row.id}' is {given}", fix=f"write an index, 0 to {last}")
-
-    def tags(self, row: Row, given: object) -> None:
-        """A tag of the card per token."""
-        assert isinstance(row, Tagged)  # noqa: S101  the card's kind says so
-        if not isinstance(given, list):
-            raise not_a_prediction(row.id, given, "a list with one tag per token")
-        for tag in given:
-            if not isinstance(tag, str):
-                raise not_a_prediction(row.id, tag, "tags as text")
-            self._known_label(tag)
-        if len(given) != len(row.tokens):
-            raise DataError(
-                f"the prediction for row '{row.id}' has {len(given)} tags, the sentence {len(row.tokens)} tokens",
-                fix="write one tag per token ('O' where the model was cut off), or leave the row out (all wrong)",
-            )
-
-    def answer(self, row: Row, given: object) -> None:
-        """Any text."""
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
-
-    def match(self, row: Row, given: object) -> None:
-        """The id of a sentence of the other side."""
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, "the id of the chosen sentence as text")
-        self._known_sentence(row, given)
-
-    def mined(self, row: Row, given: object) -> None:
-        """The ids of sentences of the other side: one, several or none."""
-        for one in given if isinstance(given, list) else [] if given is None else [given]:
-            if not isinstance(one, str):
-                raise not_a_prediction(row.id, one, "the id of the paired sentence as text, a list of ids, or null")
-            self._known_sentence(row, one)
-
-    def _known_label(self, given: str) -> None:
-        if self.labels and given not in self.labels:
-            raise unknown(f"label of {self.card.name}", _short(given)[1:-1], self.labels)
-
-    def _known_sentence(self, row: Row, given: str) -> None:
-        assert isinstance(row, Sentence)  # noqa: S101  the card's kind says so
-        others = self.sides["target" if row.side == "source" else "source"]
-        if given not in others:
-            self._unknown_id(given, others, f"the match of row '{row.id}' is no sentence of the other side")
-
-    def _unknown_id(self, given: str, known: Mapping[str, Row] | set[str], what: str) -> NoReturn:
-        close = nearest_id(given[:_LONGEST], known)
-        hint = f" Did you mean '{close}'?" if close else ""
-        fix = f"use the ids of the gold rows, such as '{min(known, default='')}', of the same task and split"
-        raise DataError(f"{what}: {_short(given)}.{hint}", fix=fix)
-
-
-_CHECKS: dict[Kind, Callable[[_Asked, Any, object], None]] = {
-    "pair": _Asked.label,
-    "choice": _Asked.index,
-    "tagged": _Asked.tags,
-    "span": _Asked.answer,
-    "retrieval": _Asked.match,
-    "mining": _Asked.mined,
-}
-_LARGEST = 1.7e308
-_LONGEST = 60
-"""Characters of a given text that are shown and compared."""
-
-
-def _short(text: str) -> str:
-    """The text in quotation marks, cut and with what cannot be printed escaped."""
-    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")

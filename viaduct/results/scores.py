@@ -1,56 +1,63 @@
 """Scores of many files, and what is computed from them: means over languages, transfer gaps, averages over tasks.
 
-Knows nothing of files: `submission` and `predictions` read them. Values are fractions; what goes into a JSON file is in
-percent, as XTREME's evaluate.py has it.
+Values are fractions; what goes into a JSON file is in percent, as XTREME's evaluate.py has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from viaduct.metrics.official import FileScore
 from viaduct.metrics.summary import LanguageMeans, counted_metrics, language_means, transfer_gap
-from viaduct.tasks.registry import task as card_of
+from viaduct.tasks.card import Task
 
 TASK_SCORE = "task_score"
 """Name of a question answering task's score: the mean of F1 and exact match."""
+
+TOKEN_ACCURACY = "token_accuracy"  # noqa: S105  no password
+"""Name of what stands beside the F1 of tags, which evaluate.py does not compute."""
 
 ALL_TASKS = "all_task"
 """Name of the average over the benchmark, as in evaluate.py."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Member:
     """A task of a benchmark."""
 
     name: str
     """Of its folder of predictions."""
-    card: str
+    card: Task
     group: str
+    """Of tasks that are averaged first; "" outside a benchmark."""
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Those that the benchmark averages over."""
-        return card_of(self.card).languages
+        return self.card.languages
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskScores:
-    """The scores of one task's files; there is at least one."""
+    """The scores of one task's files."""
 
     name: str
     """Of the folder."""
-    card: str
+    card: Task
     by_language: Mapping[str, FileScore]
-    missing: tuple[str, ...]
-    """Languages of the card without predictions or gold; () when complete."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Languages of the card without predictions or gold; () when complete."""
+        return tuple(language for language in self.card.languages if language not in self.by_language)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Their names, the headline metric first."""
-        return tuple(dict.fromkeys(metric for score in self.by_language.values() for metric in score.values))
+        """Their names, the headline metric first; token accuracy only where it is the headline."""
+        first, *others = dict.fromkeys(metric for score in self.by_language.values() for metric in score.values)
+        return (first, *(metric for metric in others if metric != TOKEN_ACCURACY))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -59,19 +66,10 @@ class TaskScores:
 
     def series(self) -> dict[str, dict[str, float]]:
         """Metric -> language -> value; then token accuracy where there is one, and the task score of questions."""
-        found = {
-            metric: {
-                language: score.values[metric] for language, score in self.by_language.items() if metric in score.values
-            }
-            for metric in self.metrics
-        }
-        tokens = {
-            language: score.token_accuracy
-            for language, score in self.by_language.items()
-            if score.token_accuracy is not None
-        }
-        if tokens:
-            found["token_accuracy"] = tokens
+        found: dict[str, dict[str, float]] = {metric: {} for metric in self.metrics}
+        for language, score in self.by_language.items():
+            for metric, value in score.values.items():
+                found.setdefault(metric, {})[language] = value
         if len(self.counted) > 1:
             halves = [found[metric] for metric in self.counted]
             found[TASK_SCORE] = {
@@ -90,7 +88,7 @@ class TaskScores:
     def without(self, metric: str) -> tuple[str, ...]:
         """The card's languages that have no value of one of the `series`."""
         there = self.series()[metric]
-        return tuple(language for language in card_of(self.card).languages if language not in there)
+        return tuple(language for language in self.card.languages if language not in there)
 
     @property
     def task_score(self) -> float:
@@ -98,7 +96,7 @@ class TaskScores:
         return self.means(TASK_SCORE if len(self.counted) > 1 else self.metrics[0]).including_english
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Average:
     """The unweighted mean of task scores over a group of tasks."""
 
@@ -109,7 +107,7 @@ class Average:
     """Task -> the languages that it lacks; {} when complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scores:
     """The scores of a whole folder, and what a person should know about it."""
 
@@ -191,20 +189,3 @@ def _percent(values: Mapping[str, float]) -> dict[str, float]:
 
 def _times_100(value: float | None) -> float | None:
     return None if value is None else 100 * value
-
-
-def unanswered(task: TaskScores) -> Iterator[str]:
-    """A note for the examples without a prediction, and for those of a metric that counts other examples."""
-    others = {metric for score in task.by_language.values() for metric in score.other_counts}
-    for metric in (task.metrics[0], *sorted(others)):
-        counts = {language: task.by_language[language].counts(metric) for language in task.series()[metric]}
-        missing = {language: count for language, (_, count) in counts.items() if count}
-        if missing:
-            name = f"{task.name} {metric}" if metric in others else task.name
-            share = f"{sum(missing.values()):,} of {sum(n for n, _ in counts.values()):,}"
-            yield f"{name}: no prediction for {share} examples, which count as wrong ({by_language(missing)})"
-
-
-def by_language(counts: Mapping[str, int]) -> str:
-    """ "de 5, sw 1,200"."""
-    return ", ".join(f"{language} {count:,}" for language, count in counts.items())

@@ -1,4 +1,4 @@
-"""The experiment of arXiv 2005.13013 by names: XTREME's nine target tasks, and nine intermediate tasks before them.
+"""The experiment of arXiv 2005.13013: XTREME's nine target tasks, and nine intermediate tasks before them.
 
 XTREME's folders and averages are those of google-research/xtreme at 838c13b (evaluate.py).
 """
@@ -7,38 +7,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from viaduct.metrics.official import FileScore
+from viaduct.metrics.qa import MLQA
 from viaduct.results.scores import Member
+from viaduct.results.xtreme_formats import INDICES, LABELS, PAIRS, TAGS, Answers, FilePair, Format
+from viaduct.tasks import bucc, mlqa, panx, pawsx, tatoeba, tydiqa, udpos, xnli, xquad
 
-Shape: TypeAlias = Literal["lines", "tags", "pairs", "answers"]
-"""Of a submission's files: a label or an index per line, a tag per line, two ids per line, JSON."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Folder(Member):
-    """One task of a submission; the card has the folder's name, but for BUCC."""
+    """One task of a submission; the folder has the card's name, but for BUCC."""
 
-    shape: Shape
+    format: Format
 
     def path(self, root: Path, language: str) -> Path:
         """The file of one language below a folder of labels or predictions."""
-        return root / self.name / f"test-{language}.{'json' if self.shape == 'answers' else 'tsv'}"
+        return root / self.name / f"test-{language}.{self.format.suffix}"
+
+    def score(self, predictions: Path, labels: Path, language: str, *, official: bool) -> FileScore:
+        """The scores of one language below these folders, see `xtreme_formats`."""
+        given, gold = (self.path(root, language) for root in (predictions, labels))
+        return self.format.score(FilePair(self.card, language, given, gold, official))
 
 
 FOLDERS = (
-    Folder("xnli", "xnli", "classification", "lines"),
-    Folder("pawsx", "pawsx", "classification", "lines"),
-    Folder("udpos", "udpos", "tagging", "tags"),
-    Folder("panx", "panx", "tagging", "tags"),
-    Folder("xquad", "xquad", "qa", "answers"),
-    Folder("mlqa", "mlqa", "qa", "answers"),
-    Folder("tydiqa", "tydiqa", "qa", "answers"),
-    Folder("bucc2018", "bucc", "retrieval", "pairs"),
-    Folder("tatoeba", "tatoeba", "retrieval", "lines"),
+    Folder("xnli", xnli.CARD, "classification", LABELS),
+    Folder("pawsx", pawsx.CARD, "classification", LABELS),
+    Folder("udpos", udpos.CARD, "tagging", TAGS),
+    Folder("panx", panx.CARD, "tagging", TAGS),
+    Folder("xquad", xquad.CARD, "qa", Answers()),
+    Folder("mlqa", mlqa.CARD, "qa", Answers(MLQA)),
+    Folder("tydiqa", tydiqa.CARD, "qa", Answers()),
+    Folder("bucc2018", bucc.CARD, "retrieval", PAIRS),
+    Folder("tatoeba", tatoeba.CARD, "retrieval", INDICES),
 )
 
-TARGETS = tuple(folder.card for folder in FOLDERS)
+TARGETS = tuple(folder.card.name for folder in FOLDERS)
 """Cards of the nine tasks, in XTREME's order."""
 
 INTERMEDIATES = ("anli_plus", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")

@@ -6,25 +6,19 @@ sentence with nothing above the mining threshold.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from viaduct.errors import DataError, StoreError, UsageError, unknown
-from viaduct.metrics.score import Predictions
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
-from viaduct.results.xtreme import FOLDERS, Folder, Shape
-from viaduct.rows import Pair, Row, Sentence, Span, Tagged
+from viaduct.results.xtreme import FOLDERS, Folder
 from viaduct.runs.grid import Cell, Plan
 from viaduct.runs.rows import load, substitution_for
 from viaduct.runs.stage import ScoreWork
 from viaduct.tasks.registry import task as card_of
-
-Gold = TypeVar("Gold")
 
 
 def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
@@ -39,7 +33,7 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
     number = int(_one("seed", seeds, None if seed is None else str(seed)))
     found: dict[Folder, Cell] = {}
     for folder in FOLDERS:
-        mine = [cell for cell in cells if cell.target.task == folder.card]
+        mine = [cell for cell in cells if cell.target.task == folder.card.name]
         at_seed = [cell for cell in mine if cell.seed == number]
         if at_seed or len(mine) == 1:
             found[folder] = (at_seed or mine)[0]
@@ -111,9 +105,9 @@ def _fill(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
             rows = load(data, work.task, work.split, language, work.substitutions).rows
             given = read_predictions(made / f"{language}.jsonl", card_of(work.task), language, rows)
             try:
-                _write(folder.path(directory, language), PREDICTED[folder.shape](rows, given))
+                _write(folder.path(directory, language), folder.format.predictions(rows, given))
                 if labels is not None:
-                    _write(folder.path(labels, language), LABELS[folder.shape](rows))
+                    _write(folder.path(labels, language), folder.format.labels(rows))
             except DataError as error:
                 raise DataError(f"{work.task} {language}: {error}") from error
             count += 1
@@ -123,110 +117,3 @@ def _fill(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def predicted_lines(rows: Sequence[Row], given: Predictions) -> str:
-    """A label per pair of texts; for retrieval the index of each English sentence's translation."""
-    if isinstance(rows[0], Sentence):
-        place = _places(rows)
-        return _lines(str(place[_of(given, row)]) for row in _queries(rows))
-    return _lines(str(_of(given, row)) for row in rows)
-
-
-def label_lines(rows: Sequence[Row]) -> str:
-    """As `predicted_lines`, of the gold rows."""
-    if isinstance(rows[0], Sentence):
-        place = _places(rows)
-        return _lines(str(place[_known(row, row.match)[0]]) for row in _queries(rows))
-    return _lines(_known(row, row.label) for row in rows if isinstance(row, Pair))
-
-
-def predicted_tags(rows: Sequence[Row], given: Predictions) -> str:
-    """A tag per line, a blank line after each sentence."""
-    return "".join(_lines([*_of(given, row), ""]) for row in rows)
-
-
-def label_tags(rows: Sequence[Row]) -> str:
-    """As `predicted_tags`, of the gold rows."""
-    return "".join(_lines([*_known(row, row.tags), ""]) for row in rows if isinstance(row, Tagged))
-
-
-def predicted_pairs(rows: Sequence[Row], given: Predictions) -> str:
-    """The two ids of each pair found, in the order of the sentences."""
-    found = [(row.id, given[row.id].prediction) for row in rows if row.id in given]
-    several = [(source, target if isinstance(target, list) else [target]) for source, target in found]
-    return _lines(f"{source}\t{one}" for source, targets in several for one in targets if one is not None)
-
-
-def label_pairs(rows: Sequence[Row]) -> str:
-    """As `predicted_pairs`, of the gold rows."""
-    sources = [row for row in rows if isinstance(row, Sentence) and row.side == "source"]
-    return _lines(f"{row.id}\t{target}" for row in sources for target in _known(row, row.match))
-
-
-def predicted_answers(rows: Sequence[Row], given: Predictions) -> str:
-    """JSON: question id to answer."""
-    return json.dumps({row.id: given[row.id].prediction for row in rows if row.id in given}, ensure_ascii=False) + "\n"
-
-
-def label_answers(rows: Sequence[Row]) -> str:
-    """SQuAD's JSON, a paragraph per question."""
-    paragraphs = [
-        {
-            "context": row.context,
-            "qas": [
-                {
-                    "id": row.id,
-                    "question": row.question,
-                    "answers": [{"text": one.text, "answer_start": one.start} for one in _known(row, row.answers)],
-                }
-            ],
-        }
-        for row in rows
-        if isinstance(row, Span)
-    ]
-    return json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}, ensure_ascii=False) + "\n"
-
-
-def _queries(rows: Sequence[Row]) -> list[Sentence]:
-    """The English sentences in XTREME's order: by code points, equal ones as in the file (utils_preprocess.py)."""
-    english = [row for row in rows if isinstance(row, Sentence) and row.side == "target"]
-    return sorted(english, key=lambda row: row.text)
-
-
-def _places(rows: Sequence[Row]) -> dict[str, int]:
-    """Id of each sentence of the other language -> its line, from 0."""
-    sources = [row for row in rows if isinstance(row, Sentence) and row.side == "source"]
-    return {row.id: place for place, row in enumerate(sources)}
-
-
-def _of(given: Predictions, row: Row) -> Any:
-    """The row's prediction."""
-    if row.id not in given:
-        raise DataError(f"row '{row.id}' has no prediction, and the format has no way to say so")
-    return given[row.id].prediction
-
-
-def _known(row: Row, gold: Gold | None) -> Gold:
-    """The row's gold, which must be there."""
-    if gold is None:
-        raise DataError(f"row '{row.id}' has no gold label", fix="write the submission without --labels")
-    return gold
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-PREDICTED: dict[Shape, Callable[[Sequence[Row], Predictions], str]] = {
-    "lines": predicted_lines,
-    "tags": predicted_tags,
-    "pairs": predicted_pairs,
-    "answers": predicted_answers,
-}
-LABELS: dict[Shape, Callable[[Sequence[Row]], str]] = {
-    "lines": label_lines,
-    "tags": label_tags,
-    "pairs": label_pairs,
-    "answers": label_answers,
-}

@@ -26,6 +26,15 @@ from viaduct.tasks.mapped import (
     MappedTagged,
     MappedText,
 )
+from viaduct.tasks.predicted import (
+    Predicted,
+    PredictedAnswer,
+    PredictedIndex,
+    PredictedLabel,
+    PredictedMatch,
+    PredictedPairs,
+    PredictedTags,
+)
 
 
 class Inspection(Protocol):
@@ -71,6 +80,8 @@ class RowKind:
     """The function that predicts rows of the kind ("module:function")."""
     mapped: type[Mapped] | None = None
     """Its rows in a mapping file; None: there are none."""
+    predicted: type[Predicted] = Predicted
+    """What a prediction may be; by default anything."""
     metrics: Mapping[str, tuple[MetricFunction, tuple[str, ...]]] = field(default_factory=dict)
     """What a mapping file may name -> metric and the scores that it gives, the default first."""
     metric_words: Mapping[str, str] = field(default_factory=dict)
@@ -98,6 +109,7 @@ KINDS = (
         head="viaduct.heads.pair:PAIR",
         predict="viaduct.inference.predict:run",
         mapped=MappedPair,
+        predicted=PredictedLabel,
         metrics={
             "accuracy": (accuracy, ("accuracy",)),
             "paraphrase": (paraphrase_scores, ("accuracy", "f1")),
@@ -111,6 +123,7 @@ KINDS = (
         head="viaduct.heads.choice:CHOICE",
         predict="viaduct.inference.predict:run",
         mapped=MappedChoice,
+        predicted=PredictedIndex,
         metrics={"accuracy": (accuracy, ("accuracy",))},
     ),
     RowKind(
@@ -122,6 +135,7 @@ KINDS = (
         head="viaduct.heads.tagged:TAGGED",
         predict="viaduct.inference.predict:run",
         mapped=MappedTagged,
+        predicted=PredictedTags,
         metrics={
             "accuracy": (tag_accuracy, ("token_accuracy",)),
             "entities": (panx_scores, ("f1", "precision", "recall", "token_accuracy")),
@@ -136,13 +150,21 @@ KINDS = (
         head="viaduct.heads.span:SPAN",
         predict="viaduct.inference.predict:run",
         mapped=MappedSpan,
+        predicted=PredictedAnswer,
         metrics={
             "squad": (squad_scores, _SPAN_SCORES),
             "squad2": (squad2_scores, _SPAN_SCORES),
             "mlqa": (mlqa_scores, _SPAN_SCORES),
         },
     ),
-    RowKind("retrieval", Sentence, tokens_per_row=20, is_target=True, predict="viaduct.inference.retrieve:run"),
+    RowKind(
+        "retrieval",
+        Sentence,
+        tokens_per_row=20,
+        is_target=True,
+        predict="viaduct.inference.retrieve:run",
+        predicted=PredictedMatch,
+    ),
     RowKind(
         "mining",
         Sentence,
@@ -150,6 +172,7 @@ KINDS = (
         is_target=True,
         tuned_on=("dev",),
         predict="viaduct.inference.retrieve:run",
+        predicted=PredictedPairs,
     ),
     RowKind("text", Sentence, tokens_per_row=30, has_gold=False, mapped=MappedText),
     RowKind("parallel", Pair, tokens_per_row=60, has_gold=False, mapped=MappedParallel),

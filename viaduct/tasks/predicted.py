@@ -1,0 +1,131 @@
+"""What may be predicted for the rows of one language: one class for each kind of prediction that a row kind names.
+
+Whatever could not be right for its row is refused, so that it is never scored as wrong without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+from viaduct.errors import DataError, unknown
+from viaduct.metrics.gold import nearest_id, not_a_prediction
+from viaduct.rows import Choice, Row, Sentence, Tagged
+
+_LONGEST = 60
+"""Characters of a given text that are shown and compared."""
+
+
+class Predicted:
+    """Any JSON value, for each of the rows."""
+
+    def __init__(self, task: str, language: str, labels: Sequence[str], rows: Sequence[Any]) -> None:
+        """`labels`: those of the card, () for any."""
+        self.task, self.language, self.labels = task, language, frozenset(labels)
+        self.rows = {row.id: row for row in self._asked(rows)}
+
+    def _asked(self, rows: Sequence[Any]) -> Sequence[Any]:
+        return rows
+
+    def check(self, row_id: str, given: object) -> None:
+        """Raise DataError or UsageError for a prediction that cannot be right for the row with this id."""
+        if row_id not in self.rows:
+            _unknown_id(row_id, self.rows, f"no row of {self.task} in '{self.language}' to predict")
+        self._check_value(self.rows[row_id], given)
+
+    def _check_value(self, row: Any, given: object) -> None:
+        """The same for a row that is there."""
+
+    def _check_label(self, given: str) -> None:
+        if self.labels and given not in self.labels:
+            raise unknown(f"label of {self.task}", short(given)[1:-1], self.labels)
+
+
+class PredictedLabel(Predicted):
+    """A label of the card."""
+
+    def _check_value(self, row: Row, given: object) -> None:
+        if not isinstance(given, str):
+            raise not_a_prediction(row.id, given, "the label as text")
+        self._check_label(given)
+
+
+class PredictedIndex(Predicted):
+    """The index of a choice, from 0."""
+
+    def _check_value(self, row: Choice, given: object) -> None:
+        last = len(row.choices) - 1
+        if isinstance(given, bool) or not isinstance(given, int):
+            raise not_a_prediction(row.id, given, f"the index of the choice as a whole number, 0 to {last}")
+        if not 0 <= given <= last:
+            raise DataError(f"the prediction for row '{row.id}' is {given}", fix=f"write an index, 0 to {last}")
+
+
+class PredictedTags(Predicted):
+    """A tag of the card per token."""
+
+    def _check_value(self, row: Tagged, given: object) -> None:
+        if not isinstance(given, list):
+            raise not_a_prediction(row.id, given, "a list with one tag per token")
+        for tag in given:
+            if not isinstance(tag, str):
+                raise not_a_prediction(row.id, tag, "tags as text")
+            self._check_label(tag)
+        if len(given) != len(row.tokens):
+            raise DataError(
+                f"the prediction for row '{row.id}' has {len(given)} tags, the sentence {len(row.tokens)} tokens",
+                fix="write one tag per token ('O' where the model was cut off), or leave the row out (all wrong)",
+            )
+
+
+class PredictedAnswer(Predicted):
+    """Any text."""
+
+    def _check_value(self, row: Row, given: object) -> None:
+        if not isinstance(given, str):
+            raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
+
+
+class PredictedMatch(Predicted):
+    """The id of a sentence of the other side."""
+
+    wanted = "the id of the chosen sentence as text"
+
+    def __init__(self, task: str, language: str, labels: Sequence[str], rows: Sequence[Sentence]) -> None:
+        super().__init__(task, language, labels, rows)
+        self.others = {
+            side: {row.id for row in rows if row.side == other}
+            for side, other in (("source", "target"), ("target", "source"))
+        }
+
+    def _check_value(self, row: Sentence, given: object) -> None:
+        if not isinstance(given, str):
+            raise not_a_prediction(row.id, given, self.wanted)
+        if given not in self.others[row.side]:
+            what = f"the match of row '{row.id}' is no sentence of the other side"
+            _unknown_id(given, self.others[row.side], what)
+
+
+class PredictedPairs(PredictedMatch):
+    """The ids of sentences of the other side: one, several or none; the English sentences are not asked."""
+
+    wanted = "the id of the paired sentence as text, a list of ids, or null"
+
+    def _asked(self, rows: Sequence[Sentence]) -> Sequence[Sentence]:
+        return [row for row in rows if row.side == "source"]
+
+    def _check_value(self, row: Sentence, given: object) -> None:
+        for one in given if isinstance(given, list) else [] if given is None else [given]:
+            super()._check_value(row, one)
+
+
+def short(text: str) -> str:
+    """The text in quotation marks, cut and with what cannot be printed escaped."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def _unknown_id(given: str, known: Collection[str], what: str) -> NoReturn:
+    close = nearest_id(given[:_LONGEST], known)
+    hint = f" Did you mean '{close}'?" if close else ""
+    fix = f"use the ids of the gold rows, such as '{min(known, default='')}', of the same task and split"
+    raise DataError(f"{what}: {short(given)}.{hint}", fix=fix)
