@@ -235,7 +235,7 @@ def test_outcomes_without_any_variation_have_an_interval_of_one_point():
     ("arm", "baseline", "message"),
     [
         ({}, None, "no run"),
-        ({Run(1): {}}, None, "examples are due"),
+        ({Run(1): {}}, None, "give examples in every"),
         ({Run(1): {"de": 0.5}}, None, "nothing to resample"),
         ({Run(1): {"de": 0.5, "fr": 0.4}}, {Run(2): {"de": 0.5, "fr": 0.4}}, "no partner"),
         ({Run(1): {"de": 0.5}}, {Run(1): {"de": 0.4}, Run(2): {"de": 0.4}}, "no partner of the baseline's"),

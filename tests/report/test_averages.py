@@ -12,7 +12,7 @@ from report_records import make_run
 
 from viaduct.errors import DataError
 from viaduct.metrics.summary import Spread
-from viaduct.report.table import Average, Cell, Tables, build
+from viaduct.report.table import ArmAverage, ScoreCell, Tables, build
 from viaduct.results.record import ResultRow
 
 
@@ -52,12 +52,12 @@ def tables(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None =
     return build(about.model_copy(update={"arms": (), "encoder": "mini"}), rows, languages=languages or {})
 
 
-def cells(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, Cell]:
+def cells(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, ScoreCell]:
     """Arm -> its only cell."""
     return {cell.arm: cell for cell in tables(rows, languages).cells}
 
 
-def averages(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, Average]:
+def averages(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, ArmAverage]:
     return {average.arm: average for average in tables(rows, languages).averages}
 
 
@@ -147,7 +147,7 @@ def test_no_rows_are_refused() -> None:
 
 def test_a_question_answering_task_counts_the_mean_of_its_two_scores() -> None:
     rows = [_row("xnli", "en", 0.8), _row("xnli", "sw", 0.4), *_question_answering("en", 0.7, 0.5)]
-    assert averages(rows)["none"] == Average("none", Spread(pytest.approx(0.6), None, (1,)), None, ())
+    assert averages(rows)["none"] == ArmAverage("none", Spread(pytest.approx(0.6), None, (1,)), None, ())
     assert averages(rows[2:])["none"].value.mean == pytest.approx(0.6)
 
 

@@ -7,7 +7,7 @@ a language's own effect as often as there are seeds. A level inside another one 
 languages of a test set that is not parallel) is not resampled again: its variation is already in the units above it,
 and a second draw would count it twice (Davison and Hinkley 1997, section 3.8).
 
-Three to nine seeds are few, and percentiles of the draws alone would be far too narrow. Three things mend that, and the
+Three to nine seeds are few, and percentiles of the draws alone would be far too narrow. Three things correct that; the
 coverage is checked by simulation in tests/metrics/test_coverage.py:
 
 - each level's draws get the spread of an unbiased estimate (n / (n - 1), for units of unequal size 1 / (1 - share));
@@ -16,7 +16,7 @@ coverage is checked by simulation in tests/metrics/test_coverage.py:
 - every draw is divided by a draw of sqrt(chi-square / df), df by Welch and Satterthwaite (units of unequal size: Bell
   and McCaffrey 2002), which turns a normal distribution of few units into Student's t.
 
-Tests that use these draws are in `viaduct.metrics.significance`. Nothing here reads predictions.
+Tests that use these draws are in `viaduct.metrics.significance`. They do not read predictions.
 """
 
 from __future__ import annotations
@@ -127,13 +127,10 @@ class Estimate:
         return (1 + int(np.count_nonzero(self.mean + self.deviations >= value))) / (1 + self.draws)
 
 
-PLAIN = Design()
-
-
 def hierarchical_bootstrap(
     arm: Outcomes,
     baseline: Outcomes | None = None,
-    design: Design = PLAIN,
+    design: Design | None = None,
     *,
     draws: int = 10_000,
     seed: int = 0,
@@ -146,6 +143,7 @@ def hierarchical_bootstrap(
     Raises DataError for outcomes that cannot be paired (see `viaduct.metrics.outcomes.pair`) and when no level has two
     units; UsageError for an unknown level, weights that are not above 0, and fewer than 1,000 draws.
     """
+    design = design or Design()
     for name in design.fixed:
         if name not in LEVELS:
             raise unknown("level", name, LEVELS)

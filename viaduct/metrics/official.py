@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
 from viaduct.metrics.gold import not_a_prediction
-from viaduct.metrics.qa import METRICS, Definition
+from viaduct.metrics.qa import ANSWER_METRICS, Definition
 from viaduct.metrics.retrieval import pair_f1
 from viaduct.metrics.tagging import span_f1
 
@@ -118,7 +118,7 @@ def answer_scores(
             raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
         scored.append(definition.score(answer, question.answers, language))
     count = len(questions)
-    values = {name: math.fsum(score[place] for score in scored) / count for place, name in enumerate(METRICS)}
+    values = {name: math.fsum(score[place] for score in scored) / count for place, name in enumerate(ANSWER_METRICS)}
     unknown = len(given.keys() - {question.id for question in questions})
     return FileScore(values, count, count - len(scored), unknown)
 

@@ -1,7 +1,4 @@
-"""What statistics are made of: the outcomes of runs by language and example, and two arms' outcomes paired.
-
-Nothing here is random, and nothing here reads predictions.
-"""
+"""What statistics are made of: the outcomes of runs by language and example, and two arms' outcomes paired."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class Examples:
     def __post_init__(self) -> None:
         if not self.ids or self.values.shape != (len(self.ids),):
             raise DataError(
-                f"{len(self.ids):,} ids and outcomes of shape {self.values.shape}: one outcome per id is due"
+                f"{len(self.ids):,} ids, but outcomes of shape {self.values.shape}: give one outcome per id"
             )
         if len(set(self.ids)) < len(self.ids):
             raise DataError("an id occurs twice among the examples of one language")
@@ -73,7 +70,7 @@ def pair(arm: Outcomes, baseline: Outcomes | None) -> Paired:
     first = [arm[runs[0]][code] for code in languages]
     found = tuple(outcome.ids for outcome in first if isinstance(outcome, Examples))
     if not languages or len(found) not in (0, len(languages)):
-        raise DataError(f"{runs[0]}: examples are due in every language, or one value in every language")
+        raise DataError(f"{runs[0]}: give examples in every language, or one value in every language")
     ids = found or None
     values = _values(arm, runs, languages, ids)
     if baseline is not None:
@@ -116,7 +113,7 @@ def _values(
 def _column(outcome: Examples | float, ids: tuple[str, ...] | None, run: Run, code: str) -> Numbers:
     """The outcomes in the order of these ids; one number where there are no ids."""
     if isinstance(outcome, Examples) != (ids is not None):
-        raise DataError(f"{run}, language '{code}': examples are due in all runs, or in none")
+        raise DataError(f"{run}, language '{code}': give examples in all runs, or in none")
     values = outcome.values if isinstance(outcome, Examples) else np.array([outcome])
     if isinstance(outcome, Examples) and ids is not None and outcome.ids != ids:
         place = {given: number for number, given in enumerate(outcome.ids)}

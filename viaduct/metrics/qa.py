@@ -32,7 +32,7 @@ MLQA_ARTICLES: dict[str, str] = {
 }
 """Language -> pattern of its articles (mlqa_evaluation_v1.py); the Arabic one goes inside words too, as there."""
 
-METRICS = ("f1", "exact_match")
+ANSWER_METRICS = ("f1", "exact_match")
 
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -149,7 +149,9 @@ def _scores(rows: Sequence[Row], predictions: Predictions, definition: Definitio
         if not isinstance(given, str):
             raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
         scored.append(definition.score(given, [answer.text for answer in row.answers or ()], row.language))
-    values = {name: math.fsum(score[place] for score in scored) / len(gold) for place, name in enumerate(METRICS)}
+    values = {
+        name: math.fsum(score[place] for score in scored) / len(gold) for place, name in enumerate(ANSWER_METRICS)
+    }
     return tuple(
         Score(name, value, len(gold), len(gold) - len(scored), f"{name}|{definition.name}|v1")
         for name, value in values.items()

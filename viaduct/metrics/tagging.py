@@ -43,7 +43,7 @@ def tag_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, 
     For tags that mark no spans, such as supertags; a tag that the model does not know is wrong like any other. Missing
     sentences and what is raised: as `span_scores`.
     """
-    return (_token_accuracy(_compare(rows, predictions)),)
+    return (_token_accuracy(*_tags(rows, predictions)),)
 
 
 def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: str) -> tuple[Score, ...]:
@@ -56,47 +56,30 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
     Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length is not the
     number of tokens.
     """
-    found = _compare(rows, predictions)
-    f1, precision, recall = span_f1(found.gold, found.predicted, wrong=found.missing_tokens)
-    values = {"f1": f1, "precision": precision, "recall": recall}
-    scores = [
-        Score(name, value, len(found.gold), found.missing, f"{name}|{definition}|v1") for name, value in values.items()
-    ]
-    return (*scores, _token_accuracy(found))
+    gold, given = _tags(rows, predictions)
+    missing = [len(tags) for tags, own in zip(gold, given, strict=True) if own is None]
+    predicted = [[OUTSIDE] * len(tags) if own is None else own for tags, own in zip(gold, given, strict=True)]
+    values = dict(zip(("f1", "precision", "recall"), span_f1(gold, predicted, wrong=sum(missing)), strict=True))
+    scores = [Score(name, value, len(gold), len(missing), f"{name}|{definition}|v1") for name, value in values.items()]
+    return (*scores, _token_accuracy(gold, given))
 
 
-class _Compared(NamedTuple):
-    """The tags of every sentence, gold and predicted (OUTSIDE everywhere where there is no prediction)."""
-
-    gold: list[tuple[str, ...]]
-    predicted: list[Sequence[str]]
-    missing: int
-    missing_tokens: int
-    correct_tokens: int
-
-
-def _compare(rows: Sequence[Row], predictions: Predictions) -> _Compared:
+def _tags(rows: Sequence[Row], predictions: Predictions) -> tuple[list[tuple[str, ...]], list[list[str] | None]]:
+    """The tags of every sentence, gold and predicted (None where there is no prediction)."""
     gold = _gold_tags(rows)
     require_known_ids(gold, predictions)
-    predicted: list[Sequence[str]] = []
-    missing = missing_tokens = correct_tokens = 0
-    for row_id, tags in gold.items():
-        if row_id in predictions:
-            given = _predicted_tags(row_id, predictions[row_id].prediction, len(tags))
-            correct_tokens += sum(one == other for one, other in zip(tags, given, strict=True))
-        else:
-            given = [OUTSIDE] * len(tags)
-            missing += 1
-            missing_tokens += len(tags)
-        predicted.append(given)
-    return _Compared(list(gold.values()), predicted, missing, missing_tokens, correct_tokens)
+    given = [
+        _predicted_tags(row_id, predictions[row_id].prediction, len(tags)) if row_id in predictions else None
+        for row_id, tags in gold.items()
+    ]
+    return list(gold.values()), given
 
 
-def _token_accuracy(found: _Compared) -> Score:
-    num_tokens = sum(len(tags) for tags in found.gold)
-    return Score(
-        "token_accuracy", found.correct_tokens / num_tokens, len(found.gold), found.missing, "token_accuracy|plain|v1"
-    )
+def _token_accuracy(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str] | None]) -> Score:
+    pairs = [pair for tags, own in zip(gold, given, strict=True) if own for pair in zip(tags, own, strict=True)]
+    correct = sum(tag == other for tag, other in pairs)
+    share = correct / sum(map(len, gold))
+    return Score("token_accuracy", share, len(gold), sum(own is None for own in given), "token_accuracy|plain|v1")
 
 
 def span_f1(

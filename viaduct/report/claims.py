@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError, unknown
 from viaduct.report import effect_claims, setup_claims
-from viaduct.report.evidence import ROLES, Claim, Evidence, UndecidedError, Verdict
+from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, UndecidedError
 from viaduct.report.section import sections
 from viaduct.results.record import About, ResultRow
 from viaduct.tasks.card import Task
@@ -23,7 +23,7 @@ class ClaimLine(NamedTuple):
     """One claim and what this run says about it."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: Judgement
     why: str
     """The numbers behind the verdict, or what is missing."""
 

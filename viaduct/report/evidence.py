@@ -39,13 +39,13 @@ copy; remembered only (never to be cited); or nobody's claim."""
 
 Key = TypeVar("Key", bound=Hashable)
 
-Verdict: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
+Judgement: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
 
 
 class Finding(NamedTuple):
     """What a run says about a claim."""
 
-    verdict: Verdict
+    verdict: Judgement
     why: str
     """The numbers behind it, in words."""
 

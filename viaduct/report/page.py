@@ -40,7 +40,7 @@ from viaduct.report.provenance import published as published_scores
 from viaduct.report.scatter import language_scatter
 from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
-from viaduct.report.table import LanguageCell, Tables
+from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 
 _FOLDER = Path(__file__).parent
@@ -267,7 +267,7 @@ def _heat_maps(tables: Tables) -> tuple[Drawing, ...]:
     return tuple(drawings)
 
 
-def _shown(cell: LanguageCell, signed: bool) -> float | None:
+def _shown(cell: ScoreCell, signed: bool) -> float | None:
     source = cell.difference if signed else cell.score
     return None if source is None else source.mean
 
@@ -347,18 +347,18 @@ class LanguageTable:
 
     metric: str
     languages: tuple[str, ...]
-    cells: Mapping[tuple[str, str], LanguageCell]
+    cells: Mapping[tuple[str, str], ScoreCell]
     """(language, arm) -> cell."""
 
 
-def _on_page(cell: LanguageCell) -> bool:
+def _on_page(cell: ScoreCell) -> bool:
     """Whether the page has room for it: headline metrics, and the other half of what a QA task counts in averages."""
     return cell.headline or cell.metric == "exact_match"
 
 
 def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
     """Task -> one table per metric, the headline first; without what is not on the page."""
-    found: dict[tuple[str, str], dict[tuple[str, str], LanguageCell]] = {}
+    found: dict[tuple[str, str], dict[tuple[str, str], ScoreCell]] = {}
     for cell in filter(_on_page, tables.per_language):
         found.setdefault((cell.task, cell.metric), {})[cell.language, cell.arm] = cell
     grouped: dict[str, list[LanguageTable]] = {}

@@ -46,8 +46,9 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One arm and task; all metrics have a cell, `headline` marks the one that the main table shows."""
+class ScoreCell:
+    """One arm, task and metric, over the task's languages or in one of them; `headline` marks the metric that the main
+    table shows."""
 
     arm: str
     task: str
@@ -57,28 +58,16 @@ class Cell:
     """Of the mean over languages, English included; None when there is no result."""
     difference: Spread | None
     """From the baseline, paired by seed, over the languages that both have."""
-    languages: int
+    language: str = ""
+    """"" for the mean over languages, of which alone the following speak."""
+    languages: int = 0
     """Languages with a result."""
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     """Languages (or languages of one seed: "sw seed 2") without one, beyond those that no arm has."""
-    seedless: bool
+    seedless: bool = False
     """Whether nothing was trained, so that every seed gives the same score."""
-    reason: str
+    reason: str = ""
     """Why there is no score; "" when there is."""
-
-
-@dataclass(frozen=True)
-class LanguageCell:
-    """One arm, task, metric and language."""
-
-    arm: str
-    task: str
-    metric: str
-    headline: bool
-    language: str
-    score: Spread | None
-    """None when the task has the language and no result was found."""
-    difference: Spread | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ class GapCell:
 
 
 @dataclass(frozen=True)
-class Average:
+class ArmAverage:
     """One arm's unweighted mean over tasks, each the mean over its languages, English included; a question answering
     task counts (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b)."""
 
@@ -111,20 +100,20 @@ class Tables:
 
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
-    cells: tuple[Cell, ...]
-    averages: tuple[Average, ...]
+    cells: tuple[ScoreCell, ...]
+    averages: tuple[ArmAverage, ...]
     """Over the tasks and languages in which at least one arm has a result, in the order of `arms`; an arm without any
     result has none."""
-    per_language: tuple[LanguageCell, ...]
+    per_language: tuple[ScoreCell, ...]
     gaps: tuple[GapCell, ...]
     seeds: tuple[int, ...]
     """As declared; a cell's score says which of them it has."""
 
-    def cell(self, arm: str, task: str) -> Cell:
+    def cell(self, arm: str, task: str) -> ScoreCell:
         """The main table's cell."""
         return next(cell for cell in self.cells if (cell.arm, cell.task) == (arm, task) and cell.headline)
 
-    def average(self, arm: str) -> Average | None:
+    def average(self, arm: str) -> ArmAverage | None:
         """The arm's average over tasks, None without any result."""
         return next((average for average in self.averages if average.arm == arm), None)
 
@@ -269,31 +258,29 @@ class _Results:
         own = self._frame["metric"][self._frame["task"] == column.task]
         return (column.metric, *sorted({*own} - {column.metric}))
 
-    def cell(self, arm: str, column: Column, metric: str) -> Cell:
+    def cell(self, arm: str, column: Column, metric: str) -> ScoreCell:
         """Of the main table."""
         key = (arm, column.task, metric)
-        headline = metric == column.metric
         if key not in self._means:
-            reason = "this arm has no" if column.metric else "no arm has a"
-            return Cell(arm, column.task, metric, headline, None, None, 0, (), False, f"{reason} result for this task")
-        return Cell(
+            reason = f"{'this arm has no' if column.metric else 'no arm has a'} result for this task"
+            return ScoreCell(arm, column.task, metric, metric == column.metric, None, None, reason=reason)
+        return ScoreCell(
             arm=arm,
             task=column.task,
             metric=metric,
-            headline=headline,
+            headline=metric == column.metric,
             score=self._means[key],
             difference=self._differences.get(key),
             languages=sum((*key, code) in self._scores for code in column.languages),
             missing=tuple(hole for hole in self._holes(key, column.languages) if hole not in column.absent),
             seedless=(arm, column.task) in self._seedless,
-            reason="",
         )
 
-    def language_cell(self, arm: str, column: Column, metric: str, code: str) -> LanguageCell:
+    def language_cell(self, arm: str, column: Column, metric: str, code: str) -> ScoreCell:
         """Of the tables by language."""
         key = (arm, column.task, metric, code)
         score, difference = self._scores.get(key), self._language_differences.get(key)
-        return LanguageCell(arm, column.task, metric, metric == column.metric, code, score, difference)
+        return ScoreCell(arm, column.task, metric, metric == column.metric, score, difference, code)
 
     def gap(self, arm: str, column: Column) -> GapCell | None:
         """None where a seed has no English score, or nothing else (retrieval has no English)."""
@@ -302,7 +289,7 @@ class _Results:
             return None
         return GapCell(arm, column.task, self._scores[*key, ENGLISH], self._others[key], self._gaps[key])
 
-    def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[Average, ...]:
+    def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[ArmAverage, ...]:
         """Of the arms that have any, over these columns."""
         counted = counted_by_task(self._frame)
         totals = task_scores(self._by_seed, counted).groupby(["arm", "seed"]).agg(mean)
@@ -317,7 +304,7 @@ class _Results:
         }
         for arm, holes in missing.items():
             comparable = arm != BASELINE and not holes and not missing.get(BASELINE)
-            found.append(Average(arm, values[arm,], differences.get((arm,)) if comparable else None, holes))
+            found.append(ArmAverage(arm, values[arm,], differences.get((arm,)) if comparable else None, holes))
         return tuple(found)
 
     def _task_holes(self, arm: str, column: Column, metrics: Sequence[str]) -> list[str]:
