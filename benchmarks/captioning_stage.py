@@ -12,8 +12,10 @@ from stage_world import Pieces, card, context, lengths
 from training_rows import SHAPES, Shape
 
 from viaduct.rows import Row, Sentence
-from viaduct.runs.spec import Captions, Objective, Replay, Training
-from viaduct.runs.stage import Context, JointWork, Progress
+from viaduct.runs.field import make_work
+from viaduct.runs.spec import Replay, Training
+from viaduct.runs.stage import Context, Progress, Work
+from viaduct.vision.fields import Captions, Objective
 from viaduct.vision.rows import Captioned, Picture
 
 LANGUAGES = ("en", "de")
@@ -125,11 +127,12 @@ def make_rows(shape: Shape, seed: int, pictures: Path) -> dict[tuple[str, str, s
     return dict(rows)
 
 
-def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int) -> JointWork:
+def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int) -> Work:
     """A stage of this objective alone, with XLM-R's usual settings."""
     asked, replays = OBJECTIVES[objective]
     replay = Replay(batch_tokens=batch_tokens, lines=LINES) if replays else None
-    return JointWork(
+    return make_work(
+        "joint",
         captions=Captions(
             card="pictures",
             objectives=(Objective(name=asked),),  # type: ignore[arg-type]
@@ -145,16 +148,8 @@ def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int)
     )
 
 
-def stage_context(asked: JointWork, shape: str, folder: Path, threads: int, progress: Progress) -> Context:
-    """The context of this work; the cards are known to the stage from now on."""
-    from viaduct.training import joint_training, replay
-
-    cards = {
-        "pictures": card("pictures", "captioned", LANGUAGES),
-        "text": card("text", "text", LANGUAGES),
-    }
-    modules: tuple[Any, ...] = (joint_training, replay)
-    for module in modules:
-        module.task = cards.__getitem__
+def stage_context(asked: Any, shape: str, folder: Path, threads: int, progress: Progress) -> Context:
+    """The context of this work."""
+    cards = (card("pictures", "captioned", LANGUAGES), card("text", "text", LANGUAGES))
     rows = make_rows(SHAPES[shape], asked.seed, folder / "pictures")
-    return context(asked, folder, rows, threads, progress)
+    return context(asked, folder, rows, threads, progress, cards)

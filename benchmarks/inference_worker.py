@@ -109,7 +109,7 @@ def _cut(pairs: Pairs, start: int, stop: int | None) -> Pairs:
 def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
     from viaduct.encode.tokens import Limits, encode
     from viaduct.heads.pair import encode_pairs
-    from viaduct.inference.predict import predict_all
+    from viaduct.inference.prediction import predict_all
     from viaduct.models.encoder import load_tokenizer
     from viaduct.rows import Pair
     from viaduct.serving.engines import open_engine

@@ -24,8 +24,9 @@ from training_worker import speed
 from viaduct.memory import peak_bytes
 from viaduct.rows import Answer, Choice, Pair, Row, Span, Tagged
 from viaduct.runs.spec import Mixture, Training
-from viaduct.runs.stage import JointWork, TrainWork
 from viaduct.tasks.card import Kind, Task
+from viaduct.training.joint import JointWork
+from viaduct.training.train import TrainWork
 
 ALL = "mixture"
 UNION = "+union"
@@ -115,9 +116,9 @@ class Clock:
         return [(float(wall), float(cpu)) for wall, cpu in ends]
 
 
-def cards() -> dict[str, Task]:
+def cards() -> list[Task]:
     """A card for each member."""
-    return {name: card(name, member.kind, labels=member.labels) for name, member in MEMBERS.items()}
+    return [card(name, member.kind, labels=member.labels) for name, member in MEMBERS.items()]
 
 
 def make_rows(shape: Shape, seed: int) -> dict[tuple[str, str, str], Sequence[Row]]:
@@ -181,14 +182,13 @@ def measure(request: Request) -> Measurement:
 
 
 def _mixture(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]], int]:
-    from viaduct.training import joint_training
+    from viaduct.training.joint_training import JointTraining
 
     asked = JointWork(
         tasks=tuple(MEMBERS), mixture=Mixture(sampling="uniform"), training=training(request), seed=request.seed
     )
     rows = make_rows(SHAPES[request.shape], request.seed)
-    with patch.object(joint_training, "task", cards().__getitem__):
-        stage = joint_training.JointTraining(context(asked, Path(request.folder), rows, request.threads, clock), asked)
+    stage = JointTraining(context(asked, Path(request.folder), rows, request.threads, clock, cards()), asked)
     assert stage.model.trimmed is not None
     np.save(_union(request), stage.model.trimmed.kept_K.numpy())
     batches = []
@@ -231,10 +231,10 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
     # With this seed the member's batches are those that it has in the mixture.
     asked = TrainWork(task=name, training=training(request), seed=derived_seed(name, request.seed))
     rows = make_rows(SHAPES[request.shape], request.seed)
-    replaced = {"task": cards().__getitem__, "trim": trim_and_count, "collate": collate_and_count}
+    replaced = {"trim": trim_and_count, "collate": collate_and_count}
     try:
         with patch.multiple(finetuning, **replaced):
-            finetuning.run(context(asked, Path(request.folder), rows, request.threads, clock))
+            finetuning.run(context(asked, Path(request.folder), rows, request.threads, clock, cards()), asked)
     except EnoughError:
         return batches, rows_held[0]
     raise AssertionError("the stage ended before its steps were done")

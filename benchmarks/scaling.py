@@ -134,10 +134,10 @@ def _tokenise(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
 def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> Any:
     """What a stage is given; its output and cache lie below `folder`."""
     from viaduct.results.record import DataNote
-    from viaduct.runs.stage import Context, Loaded
-    from viaduct.tasks.registry import add_cards
+    from viaduct.runs.rows import Loaded
+    from viaduct.runs.stage import Context
+    from viaduct.tasks.catalogue import Catalogue
 
-    add_cards([str(Path(__file__).with_name("scaling_card.py"))])
     for name in ("output", "scratch", "cache"):
         (folder / name).mkdir()
 
@@ -154,6 +154,7 @@ def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> A
         encoder=str(encoder),
         revision=None,
         load=load,
+        catalogue=Catalogue.builtin().with_files([Path(__file__).with_name("scaling_card.py")]),
         cache=folder / "cache",
         device="cpu",
         threads=1,
@@ -165,21 +166,21 @@ def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> A
 
 def _train(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
     from viaduct.runs.spec import Training
-    from viaduct.runs.stage import TrainWork
-    from viaduct.training import finetuning
+    from viaduct.runs.stage import kind_of
+    from viaduct.training.train import TrainWork
 
     training = Training(epochs=1.0, batch_tokens=1024, evaluations=1)
     context = _context(TrainWork(task="scaling-pairs", training=training, seed=1), _rows(count), encoder, folder)
-    return lambda: finetuning.run(context)
+    return lambda: kind_of(context.work.kind).run(context, context.work)
 
 
 def _predict(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
-    from viaduct.inference import predict
-    from viaduct.runs.stage import PredictWork
+    from viaduct.inference.predict import PredictWork
+    from viaduct.runs.stage import kind_of
 
     work = PredictWork(task="scaling-pairs", languages=("en",), split="test", max_length=128, stride=64)
     context = _context(work, _rows(count), encoder, folder)
-    return lambda: predict.run(context)
+    return lambda: kind_of(context.work.kind).run(context, context.work)
 
 
 def _mine(count: int, encoder: Path, folder: Path) -> Callable[[], object]:

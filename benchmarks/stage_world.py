@@ -7,7 +7,7 @@ drawn from a stated law. Nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from training_rows import FIRST, LAST, PAD, UNKNOWN, Shape, draw_pieces
 
 from viaduct.results.record import DataNote
 from viaduct.rows import Row
-from viaduct.runs.stage import Context, Loaded, Progress, Work
+from viaduct.runs.rows import Loaded
+from viaduct.runs.stage import Context, Progress, Work
 from viaduct.tasks.card import Kind, Task
+from viaduct.tasks.catalogue import Catalogue
 
 SPECIAL = {"<s>": FIRST, "<pad>": PAD, "</s>": LAST, "<unk>": UNKNOWN}
 INSIDE_WORDS = 3
@@ -116,6 +118,7 @@ def context(
     rows: Mapping[tuple[str, str, str], Sequence[Row]],
     threads: int,
     progress: Progress,
+    cards: Iterable[Task],
 ) -> Context:
     """A stage's context: these rows by (card, split, language), the encoder in `folder`, outputs below it too."""
 
@@ -132,6 +135,7 @@ def context(
         encoder=str(folder / "encoder"),
         revision=None,
         load=load,
+        catalogue=Catalogue(cards),
         cache=folder / "cache",
         device="cpu",
         threads=threads,

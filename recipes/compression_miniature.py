@@ -14,7 +14,9 @@ Cost:      minutes on one core after the pretraining, which it shares with recip
 
 from demo import ENCODER, training
 
-from viaduct.runs.spec import Compression, Distil, Intermediate, Recipe, Retrieval, Target, Training
+from viaduct.runs.spec import Intermediate, Recipe, Retrieval, Target, Training
+from viaduct.serving.compression import Compression
+from viaduct.serving.distil import Distil
 
 LANGUAGES = ("en", "de", "es", "fr", "ru")
 OTHERS = LANGUAGES[1:]

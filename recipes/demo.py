@@ -9,17 +9,8 @@ Command:   make demo
 Cost:      see docs/log.md
 """
 
-from viaduct.runs.spec import (
-    Architecture,
-    Captions,
-    Intermediate,
-    Objective,
-    Pretrain,
-    Recipe,
-    Retrieval,
-    Target,
-    Training,
-)
+from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Recipe, Retrieval, Target, Training
+from viaduct.vision.fields import Captions, Objective
 
 ENCODER = Pretrain(
     name="mini-2x128",

@@ -22,7 +22,9 @@ left out where they are not there. Stage settings: 10,000 steps of about 256 cap
 
 from viaduct.results.xtreme import TARGETS
 from viaduct.runs.evaluation import target
-from viaduct.runs.spec import Captions, ImageSource, Intermediate, Measure, Objective, Recipe, Replay, Training
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Training
+from viaduct.serving.measure import Measure
+from viaduct.vision.fields import Captions, ImageSource, Objective
 
 SIGLIP = "towers/siglip2-base-patch16-256"
 DINO = "towers/dinov3-vitb16"

@@ -17,17 +17,8 @@ language only, so that no parallel text is hidden in the captions.
 
 from demo import ENCODER, training
 
-from viaduct.runs.spec import (
-    Captions,
-    ImageSource,
-    Intermediate,
-    Objective,
-    Recipe,
-    Replay,
-    Retrieval,
-    Target,
-    Training,
-)
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Retrieval, Target, Training
+from viaduct.vision.fields import Captions, ImageSource, Objective
 
 STAGE = Training(
     learning_rate=1e-3,

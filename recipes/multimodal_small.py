@@ -14,17 +14,8 @@ the same steps and replayed text; the captioning arms share captions, order and 
 
 from real_small import ENCODER, SUBSTITUTIONS, TAGS
 
-from viaduct.runs.spec import (
-    Captions,
-    ImageSource,
-    Intermediate,
-    Objective,
-    Recipe,
-    Replay,
-    Retrieval,
-    Target,
-    Training,
-)
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Retrieval, Target, Training
+from viaduct.vision.fields import Captions, ImageSource, Objective
 
 STAGE = Training(
     learning_rate=3e-4,

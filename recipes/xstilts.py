@@ -25,7 +25,8 @@ most; every step has one of masked LM beside it; the translations are German, Ru
 
 from viaduct.results.xtreme import TARGETS
 from viaduct.runs.evaluation import target
-from viaduct.runs.spec import Intermediate, Measure, Mixture, Recipe, Replay, Training
+from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Training
+from viaduct.serving.measure import Measure
 
 REVISION = "c23d21b0620b635a76227c604d44e43a9f0ee389"
 """Of FacebookAI/xlm-roberta-large on the Hub, as pinned in a dozen public repositories."""

@@ -3,15 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from viaduct import cli
-from viaduct.runs import execute
-from viaduct.runs.stage import Context, Spent
+from viaduct.runs.stage import Context, Spent, Work, kind_of
 
 HEAVY = ("torch", "transformers", "matplotlib", "pyarrow")
 SEEN = f"""
@@ -81,7 +79,7 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(next(line for line in done.stderr.splitlines() if line.startswith("LOADED")).split()[1:])
 
 
-def predict_nothing(context: Context) -> Spent:
+def predict_nothing(context: Context, _work: Work) -> Spent:
     for folder in ("encoder", "predictions"):
         (context.directory / folder).mkdir()
     for language in getattr(context.work, "languages", ()):
@@ -102,11 +100,8 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ...]:
         "{name: tiny, hypothesis: none, encoder: {name: mini}, targets: [{task: tatoeba, languages: [de]}]}",
         encoding="utf-8",
     )
-    stand_in = types.ModuleType("stand_in")
-    stand_in.run = predict_nothing  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "stand_in", stand_in)
     for kind in ("pretrain", "train", "predict"):
-        monkeypatch.setitem(execute.FUNCTIONS, kind, "stand_in")
+        monkeypatch.setattr(kind_of(kind), "run", predict_nothing)
     options = ["--data", str(data), "--store", str(store), "--device", "cpu", "--threads", "1"]
     done = CliRunner().invoke(cli.app, ["run", str(recipe), *options])
     assert done.exit_code == 0, done.output

@@ -44,7 +44,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.p
 
 
 def part_of(module: str) -> str:
-    """ "viaduct.runs.grid" -> "runs"; the package itself -> "viaduct"."""
+    """ "viaduct.runs.plan" -> "runs"; the package itself -> "viaduct"."""
     return module.split(".")[1] if "." in module else "viaduct"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,12 @@ from viaduct.models.encoder import build_encoder
 from viaduct.models.tokenizer import train_tokenizer
 from viaduct.results.record import DataNote
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.runs.rows import Loaded
 from viaduct.runs.spec import Architecture, Training
-from viaduct.runs.stage import Context, Loaded, Work
+from viaduct.runs.stage import Context, Spent, Work, kind_of
+from viaduct.tasks import registry
 from viaduct.tasks.card import Kind, Task
+from viaduct.tasks.catalogue import Catalogue
 
 LANGUAGES = {
     language: tuple(words.split())
@@ -172,10 +175,21 @@ def loader(parts: Mapping[tuple[str, str, str], Sequence[Row]]) -> Callable[[str
     return load
 
 
+def run(made: Context) -> Spent:
+    """Do the stage's work, as the executor does."""
+    return kind_of(made.work.kind).run(made, made.work)
+
+
 def context(
-    work: Work, folder: Path, parts: Mapping[tuple[str, str, str], Sequence[Row]], *, encoder: Path | None = None
+    work: Work,
+    folder: Path,
+    parts: Mapping[tuple[str, str, str], Sequence[Row]],
+    *,
+    encoder: Path | None = None,
+    cards: Sequence[Task] = (),
 ) -> Context:
-    """A stage's context below `folder`; nothing is checkpointed unless `checkpoint_seconds` is changed."""
+    """A stage's context below `folder`, which knows these cards and the tiny ones besides the built-in ones; nothing is
+    checkpointed unless `checkpoint_seconds` is changed."""
     made = Context(
         work=work,
         directory=folder / "output",
@@ -184,6 +198,7 @@ def context(
         encoder=None if encoder is None else str(encoder),
         revision=None,
         load=loader(parts),
+        catalogue=Catalogue({**_by_name(CARDS.values()), **registry._BY_NAME, **_by_name(cards)}.values()),
         cache=folder / "cache",
         device="cpu",
         threads=1,
@@ -194,6 +209,10 @@ def context(
     for place in (made.directory, made.scratch, made.cache):
         place.mkdir(parents=True, exist_ok=True)
     return made
+
+
+def _by_name(cards: Iterable[Task]) -> dict[str, Task]:
+    return {card.name: card for card in cards}
 
 
 def with_progress(made: Context, progress: Callable[[float, float, str], None]) -> Context:

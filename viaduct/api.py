@@ -21,16 +21,15 @@ from viaduct.results.submission import Submission
 from viaduct.runs import collect, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
+from viaduct.runs.check import Survey, survey
 from viaduct.runs.display import BarDisplay, Display, PlainDisplay
 from viaduct.runs.execute import Options
-from viaduct.runs.grid import require_data
+from viaduct.runs.gaps import require
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
 from viaduct.runs.processes import Silent, beside
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe
-from viaduct.runs.survey import Survey, survey
-from viaduct.tasks import registry
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
 from viaduct.tasks.folder import DataFolder
@@ -51,15 +50,25 @@ class StageStatus:
 
 def tasks(name: str | None = None) -> tuple[Task, ...]:
     """All cards, or the one of this name or in this file. Raises UsageError with the nearest name if there is none."""
-    if name is not None and name.endswith(registry.CARD_FILES):
-        return registry.add_cards([name])
-    return registry.TASKS if name is None else (registry.task(name),)
+    return _cards(name)[0]
+
+
+def _cards(name: str | None) -> tuple[tuple[Task, ...], Catalogue]:
+    """(as `tasks`, the catalogue that they are from)."""
+    catalogue = Catalogue.builtin()
+    if name is None:
+        return tuple(catalogue), catalogue
+    if name.endswith(CARD_FILES):
+        catalogue = catalogue.with_files([name])
+        return tuple(catalogue)[-1:], catalogue
+    return (catalogue.task(name),), catalogue
 
 
 def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey, ...]:
     """What the data folder holds of one task, or of every task: counts, labels, lengths, duplicates, overlap."""
-    data = _data_folder(data)
-    return tuple(survey(card, data) for card in tasks(name))
+    cards, catalogue = _cards(name)
+    folder = DataFolder(_data_folder(data), catalogue)
+    return tuple(survey(card, folder) for card in cards)
 
 
 def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None = None) -> Planned:
@@ -94,9 +103,9 @@ def run(
     except OSError as error:
         raise StoreError(f"the store {store} cannot be made: {error.strerror}", fix="name another --store") from error
     planned = plan(recipe, data=data, store=store)
-    require_data(planned.plan, planned.data_folder)
+    require(planned.plan.missing, planned.plan.recipe, planned.census)
     if not allow_overlap:
-        require_none(planned.overlaps, planned.plan.recipe)
+        require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned)
     record = collect.run_record(
         planned.plan,
@@ -117,7 +126,7 @@ def run(
         execute.run(
             planned.plan,
             planned.identities,
-            data=planned.data_folder,
+            data=planned.census.data,
             store=planned.store,
             options=options,
             display=display,
@@ -188,11 +197,10 @@ def submission(
     """
     run_folder, kept = _run_of(run, store)
     recipe = collect.load_run(run_folder).recipe
-    registry.add_cards(recipe.cards)
     planned = plan(recipe, data=data, store=kept.root)
-    require_data(planned.plan, planned.data_folder)
+    require(planned.plan.missing, planned.plan.recipe, planned.census)
     cells = hand_in.choose(planned.plan, arm, seed)
-    count = hand_in.write(cells, kept, planned.data_folder, directory, labels)
+    count = hand_in.write(cells, kept, planned.census.data, directory, labels)
     return count, hand_in.holes(cells)
 
 

@@ -12,7 +12,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from viaduct.errors import UsageError
 
@@ -20,6 +20,7 @@ ROOMS = (
     "viaduct.tasks.room",
     "viaduct.training.room",
     "viaduct.inference.room",
+    "viaduct.runs.room",
     "viaduct.vision.room",
     "viaduct.serving.room",
     "viaduct.miniature.room",
@@ -82,7 +83,7 @@ def _offered(door: Door) -> Mapping[str, object]:
     owner: dict[str, str] = {}
     for room in rooms():
         for given in getattr(room, door):
-            one = _loaded(given, room.name) if isinstance(given, str) else given
+            one: Any = _loaded(given, room.name) if isinstance(given, str) else given
             if one.name in found:
                 raise UsageError(
                     f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",

@@ -16,29 +16,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from viaduct.results.record import DataNote
-from viaduct.runs.check import listed
 from viaduct.runs.display import in_words
 from viaduct.runs.forecast import DEVICES
+from viaduct.runs.gaps import listed
 from viaduct.runs.planned import Planned, warnings
 from viaduct.runs.rows import source_of
-from viaduct.runs.stage import (
-    CompressWork,
-    DistilWork,
-    JointWork,
-    MeasureWork,
-    PredictWork,
-    PretrainWork,
-    ScoreWork,
-    Stage,
-    TrainWork,
-    Work,
-)
+from viaduct.runs.stage import Stage, Work, kind_of
 from viaduct.tables import table
 
 ALIKE = 3
 """From so many kinds of stages on a part of the tree is not printed again below another arm."""
-MOST_NAMED = 4
-"""Languages that are named in the tree; the table of the data names all."""
 WIDTH = 240
 
 
@@ -82,40 +69,43 @@ def text(planned: Planned) -> str:
 def tree(planned: Planned) -> Tree:
     """The stages below the encoder, each below the one whose output it takes."""
     roots = groups(planned)
-    arms = frozenset(arm.name for arm in planned.plan.recipe.intermediates)
+    arms, arms_of = frozenset(arm.name for arm in planned.plan.recipe.intermediates), users(planned)
     found = Tree(Text(_encoder(planned)))
     _Branches(planned).add(found, roots, arms, "")
     for stage in planned.plan.stages:
-        if isinstance(stage.work, MeasureWork):
+        if stage.path not in arms_of:
             state = "done" if planned.states[stage.path] == "done" else "to do"
-            found.add(Text(f"{_label(stage.work)}: {state}"))
+            found.add(Text(f"{label(stage.work)}: {state}"))
+    return found
+
+
+def users(planned: Planned) -> dict[str, set[str]]:
+    """Stage -> the arms whose results come from it; stages that come after all results are not in it."""
+    found: dict[str, set[str]] = {}
+    for cell in planned.plan.cells:
+        stage: Stage | None = cell.score
+        while stage is not None:
+            found.setdefault(stage.path, set()).add(cell.arm)
+            stage = next(iter(stage.inputs.values()), None)
     return found
 
 
 def groups(planned: Planned) -> list[Group]:
-    """The stages without input, with what follows from each, in the order of the plan; not the one that measures, which
-    has an input from every arm."""
-    expanded = planned.plan
-    arms: dict[str, set[str]] = {}
-    for cell in expanded.cells:
-        stage: Stage | None = cell.score
-        while stage is not None:
-            arms.setdefault(stage.path, set()).add(cell.arm)
-            stage = next(iter(stage.inputs.values()), None)
+    """The stages without input, with what follows from each, in the order of the plan; not those that come after all
+    results."""
+    arms = users(planned)
     roots: list[Group] = []
     known: dict[tuple[int, str], Group] = {}
     of: dict[str, Group] = {}
-    for stage in expanded.stages:
-        if isinstance(stage.work, MeasureWork):
-            continue
+    for stage in (stage for stage in planned.plan.stages if stage.path in arms):
         source = next(iter(stage.inputs.values()), None)
         parent = None if source is None else of[source.path]
-        users = frozenset(arms.get(stage.path, ()))
-        seeded = isinstance(stage.work, TrainWork | JointWork | DistilWork)
+        own = frozenset(arms[stage.path])
+        seeded = kind_of(stage.work.kind).seeded
         work = stage.work.model_copy(update={"seed": 0}) if seeded else stage.work
-        key = (id(parent), f"{sorted(users)} {work.model_dump_json()}")
+        key = (id(parent), f"{sorted(own)} {work.model_dump_json()}")
         if key not in known:
-            known[key] = Group(work, users)
+            known[key] = Group(work, own)
             (roots if parent is None else parent.below).append(known[key])
         known[key].stages.append(stage)
         of[stage.path] = known[key]
@@ -149,9 +139,9 @@ class _Branches:
             self.add(branch, [group for group in members if group.arms == users], users, title)
 
     def _one(self, node: Tree, group: Group, heading: str) -> None:
-        scored = len(group.below) == 1 and isinstance(group.below[0].work, ScoreWork)
+        scored = len(group.below) == 1 and group.below[0].work.kind == "score"
         stages = group.everything() if scored else group.stages
-        words = f"{_label(group.work)} and score it" if scored else _label(group.work)
+        words = f"{label(group.work)} and score it" if scored else label(group.work)
         branch = node.add(Text(f"{words}: {self._state(stages)}"))
         if not scored:
             self.add(branch, group.below, group.arms, heading)
@@ -174,48 +164,16 @@ _BEGUN = {"running": "running", "interrupted": "to go on"}
 
 def _outline(members: Iterable[Group]) -> str:
     """The names of these stages and of all below them, which tell whether two parts of the tree are alike."""
-    return ";".join(f"{_label(group.work)} ({_outline(group.below)})" for group in members)
+    return ";".join(f"{label(group.work)} ({_outline(group.below)})" for group in members)
+
+
+def label(work: Work) -> str:
+    """A stage's work in a few words."""
+    return kind_of(work.kind).label(work)
 
 
 def _seeded(stage: Stage) -> bool:
     return "/seed-" in stage.path
-
-
-def _label(work: Work) -> str:
-    if isinstance(work, PretrainWork):
-        return f"pretrain {work.pretrain.name} {_languages(work.languages)}"
-    if isinstance(work, TrainWork):
-        return f"train {work.task}"
-    if isinstance(work, PredictWork):
-        by = f" by {work.engine} in {work.precision}" if work.reduced else ""
-        return f"predict {work.task} {work.split} {_languages(work.languages)}{by}"
-    if isinstance(work, ScoreWork):
-        return f"score {work.task}"
-    if isinstance(work, DistilWork):
-        return f"distil into {_layers(work.distil.layers)}, text {_languages(work.languages)}"
-    if isinstance(work, CompressWork):
-        return f"keep {' and '.join(_kept(work))}"
-    if isinstance(work, MeasureWork):
-        threads = f"{work.settings.threads} thread{'s' * (work.settings.threads > 1)}"
-        return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on the CPU with {threads}"
-    parts = list(work.tasks)
-    parts += [f"captions of {work.captions.card}"] if work.captions is not None else []
-    parts += [f"text replayed {_languages(work.replay_languages)}"] if work.replay is not None else []
-    where = "" if work.languages == ("en",) else f" {_languages(work.languages)}"
-    return f"train {' + '.join(parts)}{where}"
-
-
-def _kept(work: CompressWork) -> list[str]:
-    parts = [] if work.layers is None else [_layers(work.layers)]
-    return parts + ([f"the pieces of text {_languages(work.vocabulary)}"] if work.vocabulary else [])
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'s' * (count > 1)}"
-
-
-def _languages(codes: Sequence[str]) -> str:
-    return f"in {' '.join(codes)}" if len(codes) <= MOST_NAMED else f"in {len(codes)} languages"
 
 
 def _encoder(planned: Planned) -> str:

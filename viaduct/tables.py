@@ -8,9 +8,9 @@ from typing import Any
 
 from viaduct.api import StageStatus
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
+from viaduct.runs.check import Holding, Survey
 from viaduct.runs.display import in_words
 from viaduct.runs.doctor import Finding
-from viaduct.runs.survey import Holding, Survey
 from viaduct.tasks.card import Task
 
 EXAMPLE = 100

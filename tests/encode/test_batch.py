@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from viaduct.encode.batch import collate, padding_fraction, plan_batches
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.heads.tagged import word_positions
-from viaduct.inference.predict import BATCH_TOKENS
+from viaduct.inference.prediction import BATCH_TOKENS
 
 
 def premises(count: int = 12_000) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,11 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Limits
 from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, save_head
-from viaduct.inference import predict
+from viaduct.inference import prediction
+from viaduct.inference.predict import PredictWork
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Pair, Row, Tagged
-from viaduct.runs.stage import Context, PredictWork
+from viaduct.runs.stage import Context
 from viaduct.tasks import registry
 
 
@@ -65,9 +66,9 @@ def test_the_card_that_is_predicted_says_whether_there_may_be_no_answer(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: dict[str, list[Row]] = {"en": tiny.rows("span", 3)}
-    predict.run(answered := stage("span", trained, tmp_path / "a", rows))
+    tiny.run(answered := stage("span", trained, tmp_path / "a", rows))
     monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
-    predict.run(open_ended := stage("span", trained, tmp_path / "b", rows))
+    tiny.run(open_ended := stage("span", trained, tmp_path / "b", rows))
     assert [len(line["scores"]) for line in lines_of(answered, "en")] == [1, 1, 1]
     for line in lines_of(open_ended, "en"):
         best, none = line["scores"]
@@ -78,7 +79,7 @@ def test_the_card_that_is_predicted_says_whether_there_may_be_no_answer(
 def test_every_row_of_every_language_is_predicted_in_order(kind: str, trained: Path, tmp_path: Path) -> None:
     rows = {"en": tiny.rows(kind, 7), "de": in_german(tiny.rows(kind, 9, offset=3))}
     context = stage(kind, trained, tmp_path, rows)
-    spent = predict.run(context)
+    spent = tiny.run(context)
     assert spent.examples == 16
     for language, part in rows.items():
         found = lines_of(context, language)
@@ -106,7 +107,7 @@ def test_labels_in_the_rows_change_no_prediction(kind: str, trained: Path, tmp_p
         stage(kind, trained, tmp_path / "bare", {"en": [replace(row, **{field: None}) for row in rows]}),
     ]
     for context in contexts:
-        predict.run(context)
+        tiny.run(context)
     assert lines_of(contexts[0], "en") == lines_of(contexts[1], "en")
 
 
@@ -117,9 +118,9 @@ def test_a_prediction_does_not_depend_on_its_batch(
     rows = tiny.rows(kind, 12)
     found = []
     for tokens in (1, 10_000):
-        monkeypatch.setattr(predict, "BATCH_TOKENS", tokens)
+        monkeypatch.setattr(prediction, "BATCH_TOKENS", tokens)
         context = stage(kind, trained, tmp_path / str(tokens), {"en": rows})
-        predict.run(context)
+        tiny.run(context)
         found.append(lines_of(context, "en"))
     for one, other in zip(*found, strict=True):
         assert one["prediction"] == other["prediction"]
@@ -132,7 +133,7 @@ def test_ids_and_words_of_any_script_are_written_as_they_are(trained: Path, tmp_
         Pair('quote"\\', "en", "", "", None),
     ]
     context = stage("pair", trained, tmp_path, {"en": rows})
-    predict.run(context)
+    tiny.run(context)
     assert [one["id"] for one in lines_of(context, "en")] == ["наука-①", 'quote"\\']
     assert "наука-①" in (context.directory / "predictions" / "en.jsonl").read_text(encoding="utf-8")
 
@@ -141,13 +142,13 @@ def test_a_language_of_one_row(trained: Path, tmp_path: Path) -> None:
     context = stage(
         "tagged", trained, tmp_path, {"en": tiny.rows("tagged", 1), "de": in_german(tiny.rows("tagged", 5))}
     )
-    predict.run(context)
+    tiny.run(context)
     assert len(lines_of(context, "en")) == 1
 
 
 def test_a_row_in_another_languages_file_stops_the_stage(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="row p0 of de says it is en"):
-        predict.run(stage("pair", trained, tmp_path, {"de": tiny.rows("pair", 2)}))
+        tiny.run(stage("pair", trained, tmp_path, {"de": tiny.rows("pair", 2)}))
 
 
 class EchoTagger(nn.Module):
@@ -173,7 +174,7 @@ def test_tags_of_a_split_sentence_are_put_together_again(tiny_tokenizer: Any, ma
     encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(max_length))
     assert (len(encoded) > 3) == (max_length < 64)
     labels = ("A", "B", "C", "D", "E")
-    found = predict.predict_rows(EchoTagger(5), HeadSpec("tagged", labels), rows, encoded, 1)
+    found = prediction.predict_rows(EchoTagger(5), HeadSpec("tagged", labels), rows, encoded, 1)
     for row in rows:
         expected = []
         for word in row.tokens:
@@ -188,7 +189,7 @@ def test_predictions_are_the_models_own(tiny_encoder: Path, trained: Path, tiny_
 
     rows = tiny.rows("pair", 5)
     context = stage("pair", trained, tmp_path, {"en": rows})
-    predict.run(context)
+    tiny.run(context)
     head, _ = load_head(trained / "pair", 32, 0.0)
     model = TaskModel(load_encoder(str(tiny_encoder), None), head).eval()
     for row, one in zip(rows, lines_of(context, "en"), strict=True):

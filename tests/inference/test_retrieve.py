@@ -14,16 +14,17 @@ from torch.nn.functional import normalize
 from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.inference import embed as embedding
-from viaduct.inference import neighbours, predict
+from viaduct.inference import neighbours, prediction
 from viaduct.inference.embed import Embedding, checked_layers, embed
 from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
+from viaduct.inference.predict import PredictWork
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Retrieval
-from viaduct.runs.stage import Context, PredictWork
+from viaduct.runs.stage import Context
 from viaduct.tasks import registry
 
 SIDES = (("source", "zh"), ("target", "en"))
@@ -323,7 +324,7 @@ def test_each_language_is_searched_among_its_own_sentences(tiny_encoder: Path, t
     """Also with a language of one sentence; a sentence that is on both sides finds itself."""
     parts = {("de", "test"): sides("de", 12), ("ru", "test"): sides("ru", 1), ("zh", "test"): sides("zh", 7)}
     context = stage("retrieval", tmp_path, tiny_encoder, parts)
-    spent = predict.run(context)
+    spent = tiny.run(context)
     assert spent.examples == 2 * (12 + 1 + 7)
     for (language, _), rows in parts.items():
         found = lines_of(context, language)
@@ -343,7 +344,7 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         (language, split): sides(language, 12, prefix=split) for language in ("de", "ru") for split in ("test", "dev")
     }
     context = stage("mining", tmp_path, tiny_encoder, parts)
-    predict.run(context)
+    tiny.run(context)
     choices = json.loads((context.directory / "choices.json").read_text())
     assert set(choices) == {"chosen_on", "thresholds"} and set(choices["thresholds"]) == {"de", "ru"}
     for language in ("de", "ru"):
@@ -356,7 +357,7 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         # The texts of both splits are the same here, so the dev threshold is also the best one for the test pairs.
         encoder = load_encoder(str(tiny_encoder), None).eval()
         dev = parts[language, "dev"]
-        encoded = tiny.encode(dev, predict.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
+        encoded = tiny.encode(dev, prediction.load_tokenizer(str(tiny_encoder), None), (), Limits(64))
         (tmp_path / language).mkdir()  # a folder belongs to one set of sentences
         vectors = embed(encoder, encoded, 1, Embedding((1,), "mean", tmp_path / language, 1e9), lambda *_: None)[1]
         gold = {(row.id, row.match[0]) for row in dev if row.side == "source"}
@@ -369,13 +370,13 @@ def test_mining_chooses_the_layer_that_is_best_on_dev(tiny_encoder: Path, tmp_pa
         (language, split): sides(language, 12, prefix=split) for language in ("de", "ru") for split in ("test", "dev")
     }
     context = stage("mining", tmp_path, tiny_encoder, parts, layers=(0, 1, 2))
-    predict.run(context)
+    tiny.run(context)
     choices = json.loads((context.directory / "choices.json").read_text())
     by_layer = choices["mean_f1_by_layer"]
     assert set(by_layer) == {"0", "1", "2"}
     assert choices["layer"] == max((0, 1, 2), key=lambda layer: (by_layer[str(layer)], -layer))
     alone = stage("mining", tmp_path / "alone", tiny_encoder, parts, layers=(choices["layer"],))
-    predict.run(alone)
+    tiny.run(alone)
     for language in ("de", "ru"):
         assert lines_of(context, language) == lines_of(alone, language)
 
@@ -386,7 +387,7 @@ def test_retrieval_chooses_its_layer_on_parallel_text(tiny_encoder: Path, tmp_pa
     pairs: list[Row] = [Pair(str(at), "de", english[at], words[at], None) for at in range(12)]
     parts = {("de", "test"): sides("de", 12), ("de", "train"): pairs}
     context = stage("retrieval", tmp_path, tiny_encoder, parts, layers=(0, 2), centre=True)
-    predict.run(context)
+    tiny.run(context)
     choices = json.loads((context.directory / "choices.json").read_text())
     assert choices["chosen_on"] == "tiny-parallel train"
     # The parallel text is the test text here, so the accuracy of the chosen layer is that of the predictions.

@@ -14,9 +14,9 @@ from viaduct.encode.tokens import Limits
 from viaduct.heads.head import HeadSpec, TaskModel, build_head
 from viaduct.models.encoder import load_encoder
 from viaduct.models.vocabulary import restore, trim, used_ids
-from viaduct.runs.stage import TrainWork
 from viaduct.tasks import registry
 from viaduct.training import finetuning
+from viaduct.training.train import TrainWork
 
 
 def test_used_ids_are_distinct_sorted_and_hold_the_special_ones() -> None:
@@ -75,7 +75,7 @@ def test_training_with_a_part_of_the_vocabulary_is_bit_identical(
             return trimmed
 
         monkeypatch.setattr(finetuning, "trim", keep)
-        finetuning.run(context)
+        tiny.run(context)
         encoder = load_file(context.directory / "encoder" / "model.safetensors")
         weights.append({**encoder, **load_file(context.directory / "head.safetensors")})
     assert rows_held[0] < rows_held[1] / 2

@@ -10,16 +10,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Answer, Pair, Row, Sentence, Span
 from viaduct.runs import execute
+from viaduct.runs.census import Census
+from viaduct.runs.rows import RecipeData
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Target, Training
-from viaduct.runs.stage import Context, Spent
-from viaduct.tasks import registry
+from viaduct.runs.stage import Context, Spent, kind_of
 from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 PAUSE = 0.0
 """Seconds per step of a fake stage; set by the program's last argument."""
@@ -98,9 +102,15 @@ CARDS = (
 )
 
 
-def register(by_name: dict[str, Task]) -> None:
-    """Add the cards to the registry's table."""
-    by_name.update({card.name: card for card in CARDS})
+def add_cards(set: Callable[[type, str, Any], None], cards: Iterable[Task]) -> None:
+    """The cards are among the built-in ones, in place of those of the same names; `set` is `setattr`, or a test's."""
+    known = {card.name: card for card in (*Catalogue.builtin(), *cards)}
+    set(Catalogue, "builtin", classmethod(lambda cls: cls(known.values())))
+
+
+def census(data: Path) -> Census:
+    """The data folder, with the cards that are known now."""
+    return Census(RecipeData(DataFolder(data, Catalogue.builtin())))
 
 
 def write_data(folder: Path, *, languages: Sequence[str] = ("en", "de", "sw")) -> Path:
@@ -191,7 +201,8 @@ def _predict(context: Context, language: str, digest: str) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-FAKES = dict.fromkeys(("pretrain", "train", "predict"), "small_world")
+FAKES = ("pretrain", "train", "predict")
+"""Kinds of stages whose work `run` does."""
 
 
 def write_no_report(about: object, rows: object, costs: object, directory: Path, **others: object) -> Path:
@@ -207,11 +218,11 @@ def main() -> None:
     from viaduct.report import page
 
     recipe_file, data, store, pause = sys.argv[1:]
-    sys.modules["small_world"] = sys.modules["__main__"]
     global PAUSE
     PAUSE = float(pause)
-    register(registry._BY_NAME)
-    execute.FUNCTIONS.update(FAKES)
+    add_cards(setattr, CARDS)
+    for kind in FAKES:
+        kind_of(kind).run = lambda context, _work: run(context)
     page.write = write_no_report
     processes = int(os.environ.get("SMALL_WORLD_PROCESSES", "1"))
     options = execute.Options(device="cpu", threads=1, processes=processes, poll_seconds=0.05)

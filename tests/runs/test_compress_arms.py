@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_world import recipe
+from small_world import census, recipe
 
 from viaduct import api, plans
 from viaduct.errors import DataError, UsageError
-from viaduct.runs.census import Census
-from viaduct.runs.collect import settings
-from viaduct.runs.estimate import estimates
-from viaduct.runs.fingerprint import identities
-from viaduct.runs.grid import Plan, expand
-from viaduct.runs.roles import roles
-from viaduct.runs.spec import Compression, Distil, Intermediate, Pretrain, Recipe, Retrieval, Target, Training
+from viaduct.runs.description import roles, settings
+from viaduct.runs.forecast import estimates
+from viaduct.runs.identity import identities
+from viaduct.runs.plan import Plan, expand
+from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Target, Training
+from viaduct.serving.compression import Compression
+from viaduct.serving.distil import Distil
+from viaduct.tasks.catalogue import Catalogue
 
 NONE = Intermediate(name="none")
 PROSE = ("prose",)
@@ -41,7 +42,7 @@ def made(*arms: Intermediate, targets: tuple[str, ...] = ("fruit", "twins"), see
 
 def added(world: Path, one: Intermediate, *others: Intermediate, **changes: Any) -> dict[str, str]:
     """The stages of one arm -> the stage whose output they take."""
-    plan = expand(made(*others, one, **changes), world)
+    plan = expand(made(*others, one, **changes), census(world))
     return {
         stage.path.removeprefix(f"mini/{one.name}/"): next(iter(stage.inputs.values())).path
         for stage in plan.stages
@@ -85,7 +86,7 @@ def test_a_compressed_arm_shares_the_intermediate_stage_of_the_arm_that_it_stand
 
 
 def test_a_student_depends_on_the_seed_and_its_vocabulary_is_cut_afterwards(world: Path) -> None:
-    plan = expand(made(SMALL, BOTH, seeds=(3,)), world)
+    plan = expand(made(SMALL, BOTH, seeds=(3,)), census(world))
     assert stage(plan, "mini/small/distil/seed-3/distil").inputs["encoder"].path == "mini/pretrain"
     assert stage(plan, "mini/small/twins/seed-3/predict").inputs["encoder"].path == "mini/small/distil/seed-3/distil"
     cut = stage(plan, "mini/both/seed-3/compress")
@@ -95,7 +96,7 @@ def test_a_student_depends_on_the_seed_and_its_vocabulary_is_cut_afterwards(worl
 
 
 def test_stages_need_the_text_that_they_read_and_no_other(world: Path) -> None:
-    plan = expand(made(CUT, PART, SMALL, QUICK, CALIBRATED, seeds=(1,)), world)
+    plan = expand(made(CUT, PART, SMALL, QUICK, CALIBRATED, seeds=(1,)), census(world))
     assert plan.needs["mini/cut/compress"] == ()
     assert plan.needs["mini/part/compress"] == (("prose", "train", "en"), ("prose", "train", "de"))
     assert plan.needs["mini/small/distil/seed-1/distil"] == (("prose", "train", "en"), ("prose", "train", "de"))
@@ -109,16 +110,16 @@ def test_text_that_is_not_there_is_named_for_the_arm(world: Path) -> None:
     (world / "prose" / "train-de.tsv").unlink()
     ready = {"encoder": "none/at-all", "revision": "x", "intermediates": (NONE, PART)}
     with pytest.raises(DataError, match=r"prose/train-de\.tsv"):
-        expand(recipe(**ready), world)
+        expand(recipe(**ready), census(world))
     shutil.rmtree(world / "prose")
     optional = CALIBRATED.model_copy(update={"optional": True})
-    plan = expand(recipe(**{**ready, "intermediates": (NONE, optional)}), world)
+    plan = expand(recipe(**{**ready, "intermediates": (NONE, optional)}), census(world))
     assert plan.left_out == {"calibrated": ("prose: no files in any language",)}
 
 
 def test_what_was_predicted_before_there_were_engines_is_the_same_stage(world: Path) -> None:
-    plan = expand(made(QUICK), world)
-    found = identities(plan, world)
+    plan = expand(made(QUICK), census(world))
+    found = identities(plan, census(world).data)
     plain, quick = (found[f"mini/{name}/twins/predict"].content["work"] for name in ("none", "quick"))
     assert not {"engine", "precision", "calibration"} & plain.keys()
     assert (quick["engine"], quick["precision"]) == ("onnx", "int8")
@@ -134,7 +135,7 @@ def test_the_plan_and_the_report_say_what_is_made_smaller(world: Path) -> None:
         "predict fruit test in en de sw by onnx in int8 and score it",
     ):
         assert words in text
-    said = settings(made(CUT, PART, SMALL, QUICK))
+    said = settings(made(CUT, PART, SMALL, QUICK), Catalogue.builtin())
     assert said["compression of cut"] == "lowest 1 layers of the encoder"
     assert said["compression of part"] == "pieces of text in en de"
     assert said["compression of quick"] == "predictions by onnx in int8"
@@ -143,7 +144,7 @@ def test_the_plan_and_the_report_say_what_is_made_smaller(world: Path) -> None:
 
 
 def test_fewer_layers_are_forecast_to_cost_less(world: Path) -> None:
-    found = estimates(expand(made(CUT, SMALL), world), Census(world))
+    found = estimates(expand(made(CUT, SMALL), census(world)), census(world))
     whole, cut = (found[f"mini/{name}/fruit/seed-1/train"].weight for name in ("none", "cut"))
     assert cut == whole / 4
     student = found["mini/small/distil/seed-1/distil"]
@@ -169,13 +170,13 @@ def test_fewer_layers_are_forecast_to_cost_less(world: Path) -> None:
 )
 def test_what_cannot_be_meant_is_refused(world: Path, asked: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        expand(made(arm("a", **asked)), world)
+        expand(made(arm("a", **asked)), census(world))
 
 
 def test_retrieval_must_be_possible(world: Path) -> None:
     def plan(one: Intermediate, *layers: int) -> Plan:
         target = Target(task="twins", retrieval=Retrieval(layers=layers or None, choose_on="twins"))
-        return expand(recipe(intermediates=(NONE, one), targets=(target,)), world)
+        return expand(recipe(intermediates=(NONE, one), targets=(target,)), census(world))
 
     with pytest.raises(UsageError, match="pools layer 3, the arm keeps 1"):
         plan(CUT, 3)
@@ -188,8 +189,8 @@ def test_retrieval_must_be_possible(world: Path) -> None:
 
 def test_the_baseline_is_whole_and_a_compression_is_enough_for_an_arm(world: Path) -> None:
     with pytest.raises(UsageError, match="the baseline"):
-        expand(recipe(intermediates=(arm("none", layers=1),)), world)
-    with pytest.raises(UsageError, match="has nothing to train on or to compress"):
-        expand(recipe(intermediates=(NONE, Intermediate(name="idle"))), world)
+        expand(recipe(intermediates=(arm("none", layers=1),)), census(world))
+    with pytest.raises(UsageError, match="has nothing to train on or to change"):
+        expand(recipe(intermediates=(NONE, Intermediate(name="idle"))), census(world))
     alone = recipe(intermediates=(CUT,), encoder=Pretrain(name="mini", text=PROSE, training=Training(max_steps=1)))
-    assert {cell.arm for cell in expand(alone, world).cells} == {"cut"}
+    assert {cell.arm for cell in expand(alone, census(world)).cells} == {"cut"}

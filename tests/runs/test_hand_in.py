@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +18,9 @@ from viaduct.results.store import Store
 from viaduct.results.xtreme import FOLDERS
 from viaduct.results.xtreme_formats import LABELS, Answers
 from viaduct.rows import Pair, Sentence, Span, Tagged
-from viaduct.runs import execute
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Target
-from viaduct.runs.stage import Context, Spent
+from viaduct.runs.stage import Context, Spent, Work, kind_of
 
 RECIPE = Recipe(
     measure=None,
@@ -36,7 +33,7 @@ RECIPE = Recipe(
 )
 
 
-def stage(context: Context) -> Spent:
+def stage(context: Context, _work: Work) -> Spent:
     """Predicts the gold for two rows of three, from the seed's and arm's own random numbers, and trains nothing."""
     work = context.work
     if work.kind != "predict":
@@ -81,9 +78,8 @@ def _run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("whole")
     world.write(folder / "data", scale=0.05)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "stage_of_this_test", SimpleNamespace(run=stage))
         for kind in ("pretrain", "train", "predict"):
-            patch.setitem(execute.FUNCTIONS, kind, "stage_of_this_test")
+            patch.setattr(kind_of(kind), "run", stage)
         api.run(
             RECIPE,
             data=folder / "data",

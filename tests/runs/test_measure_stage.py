@@ -13,7 +13,7 @@ import pytest
 import small_world
 import tiny
 from rich.console import Console
-from small_world import recipe
+from small_world import census, recipe
 
 from viaduct import api, plans
 from viaduct.errors import UsageError
@@ -21,12 +21,12 @@ from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import save_encoder
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
-from viaduct.runs.grid import Plan, expand
-from viaduct.runs.spec import Intermediate, Measure, Target
-from viaduct.runs.stage import Context, MeasureWork, Runner, Spent, Stage
-from viaduct.serving import measure as stage
+from viaduct.runs.plan import Plan, expand
+from viaduct.runs.spec import Intermediate, Target
+from viaduct.runs.stage import Context, Spent, Stage
 from viaduct.serving import timing, worker
 from viaduct.serving.comparison import compare
+from viaduct.serving.measure import MEASURING, Measure, MeasureWork, Runner
 from viaduct.serving.records import MeasuredArms
 from viaduct.serving.timing import PairedRounds, TimedModel
 from viaduct.tasks import registry
@@ -41,7 +41,7 @@ def measures(plan: Plan) -> list[Stage]:
 
 def test_a_plan_measures_all_arms_of_the_first_trained_target_once_and_last(world: Path) -> None:
     targets = (Target(task="twins"), Target(task="berry"), Target(task="quiz"))
-    plan = expand(recipe(intermediates=ARMS, targets=targets, seeds=(3, 4), measure=Measure()), world)
+    plan = expand(recipe(intermediates=ARMS, targets=targets, seeds=(3, 4), measure=Measure()), census(world))
     (one,) = measures(plan)
     assert plan.stages[-1] is one
     assert isinstance(one.work, MeasureWork)
@@ -53,25 +53,25 @@ def test_a_plan_measures_all_arms_of_the_first_trained_target_once_and_last(worl
     }
     assert plan.needs[one.path] == (("berry", "test", "en"), ("berry", "test", "de"))
     assert (plan.places[one.path].arm, plan.places[one.path].task) == ("", "berry")
-    named = expand(recipe(intermediates=ARMS, targets=targets, measure=Measure(task="quiz")), world)
+    named = expand(recipe(intermediates=ARMS, targets=targets, measure=Measure(task="quiz")), census(world))
     assert isinstance(measures(named)[0].work, MeasureWork) and measures(named)[0].work.task == "quiz"
 
 
 def test_nothing_is_measured_where_nothing_is_trained_or_asked(world: Path) -> None:
-    assert not measures(expand(recipe(measure=None), world))
-    assert not measures(expand(recipe(targets=(Target(task="twins"),), measure=Measure()), world))
+    assert not measures(expand(recipe(measure=None), census(world)))
+    assert not measures(expand(recipe(targets=(Target(task="twins"),), measure=Measure()), census(world)))
     with pytest.raises(UsageError, match="trained target in `measure`: 'twins'"):
-        expand(recipe(measure=Measure(task="twins")), world)
+        expand(recipe(measure=Measure(task="twins")), census(world))
 
 
 def test_another_arm_is_another_measurement_and_one_that_is_left_out_none(world: Path) -> None:
     few = recipe(intermediates=(Intermediate(name="none"),), measure=Measure())
     more = recipe(intermediates=ARMS, measure=Measure())
-    paths = [measures(expand(one, world))[0].path for one in (few, more)]
+    paths = [measures(expand(one, census(world)))[0].path for one in (few, more)]
     assert len(set(paths)) == 2 and all(path.startswith("mini/measure/fruit-") for path in paths)
     (world / "quiz" / "train-en.tsv").unlink()
     optional = (ARMS[0].model_copy(update={"optional": True}), ARMS[1])
-    plan = expand(recipe(intermediates=optional, measure=Measure()), world)
+    plan = expand(recipe(intermediates=optional, measure=Measure()), census(world))
     assert plan.left_out and measures(plan)[0].path == paths[0]
 
 
@@ -87,18 +87,15 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Context]]:
     """A stage that measures nothing; the contexts that it was given."""
     given: list[Context] = []
 
-    def run(context: Context) -> Spent:
+    def run(context: Context, _work: MeasureWork) -> Spent:
         given.append(context)
         found = MeasuredArms(task="fruit", seed=1, first="none", round_rows=1, load_average_before=0.0, arms=())
         (context.directory / "inference.json").write_text(found.model_dump_json(), encoding="utf-8")
         return Spent()
 
-    monkeypatch.setattr(execute, "stage_function", lambda kind: run if kind == "measure" else _original(kind))
+    monkeypatch.setattr(MEASURING, "run", run)
     monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
     yield given
-
-
-_original = execute.stage_function
 
 
 def test_a_run_measures_on_the_cpu_with_the_threads_asked_for(
@@ -147,7 +144,7 @@ def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, mon
     notes: list[str] = []
     made = tiny.context(work, tmp_path, {("tiny-pair", "test", "en"): tiny.rows("pair", 30)})
     made = replace(made, inputs=models, progress=lambda done, total, note: notes.append(f"{done:g}/{total:g} {note}"))
-    spent = stage.run(made)
+    spent = tiny.run(made)
     assert spent.tokens > 0 and spent.flops
     assert notes[0] == "0/6 profile of none" and notes[3] == "3/6 none against none" and notes[-1] == "6/6 "
     found = MeasuredArms.model_validate_json((tmp_path / "output" / "inference.json").read_text(encoding="utf-8"))

@@ -10,19 +10,19 @@ import pytest
 import small_world
 from hypothesis import given
 from hypothesis import strategies as st
+from small_world import census
 
 from viaduct import api
 from viaduct.errors import DataError
 from viaduct.results.store import Store
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs import collect, overlap
-from viaduct.runs import rows as runs_rows
-from viaduct.runs.check import repeated
 from viaduct.runs.collect import load_run
 from viaduct.runs.execute import Options
 from viaduct.runs.overlap import Overlap, blocking, overlaps, said, text_key
 from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target
-from viaduct.tasks import card
+from viaduct.runs.validate import repeated
+from viaduct.tasks.catalogue import Catalogue
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -38,18 +38,16 @@ def change(world: Path, name: str, lines: dict[int, str]) -> None:
     for number, line in lines.items():
         content[number] = line
     path.write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
-    for cached in (card._remembered, runs_rows._groups):
-        cached.cache_clear()
 
 
 def test_a_clean_recipe_has_no_overlap(world: Path) -> None:
-    assert overlaps(recipe(), world) == ()
+    assert overlaps(recipe(), census(world)) == ()
 
 
 def test_rows_are_found_in_every_language_that_is_evaluated(world: Path) -> None:
     change(world, "fruit/test-de.tsv", {5: "5\tEN train, 3 !\tSecond 7\tno", 6: "6\ten train 3\tsecond 8\tno"})
     change(world, "fruit/dev-en.tsv", {0: "0\tde test 10\tsecond 20\tyes", 1: "1\tde test 10\tsecond 20\tno"})
-    dev, train = sorted(overlaps(recipe(), world), key=lambda one: one.split)
+    dev, train = sorted(overlaps(recipe(), census(world)), key=lambda one: one.split)
     assert (train.task, train.split, train.target, train.target_split, train.language) == (
         "fruit", "train", "fruit", "test", "de",
     )  # fmt: skip
@@ -64,12 +62,12 @@ def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: 
     change(world, "berry/test-en.tsv", {0: "0\ten train 0\tsecond 1\tno"})
     targets = (Target(task="berry"), Target(task="quiz"))
     arms = (Intermediate(name="none"), Intermediate(name="fruit-first", tasks=("fruit",)))
-    (found,) = overlaps(recipe(targets=targets, intermediates=arms), world)
+    (found,) = overlaps(recipe(targets=targets, intermediates=arms), census(world))
     assert (found.task, found.target, found.arms) == ("fruit", "berry", ("none", "fruit-first"))
     change(world, "quiz/test-en.tsv", {0: "0\ten train 0 second 1\twhich?\ttrain"})
-    assert overlaps(recipe(targets=(Target(task="quiz"),), intermediates=arms), world) == ()
+    assert overlaps(recipe(targets=(Target(task="quiz"),), intermediates=arms), census(world)) == ()
     change(world, "quiz/test-en.tsv", {0: "0\ten  context 3 of TRAIN\tother?\tcontext"})
-    (found,) = overlaps(recipe(targets=(Target(task="quiz"), Target(task="fruit"))), world)
+    (found,) = overlaps(recipe(targets=(Target(task="quiz"), Target(task="fruit"))), census(world))
     assert (found.task, found.target, found.rows, found.evaluated) == ("quiz", "quiz", 4, 1)
     assert [one for one, _ in found.examples] == ["12", "13", "14", "15"]
 
@@ -85,14 +83,14 @@ def test_rows_of_every_training_language_are_compared_with_their_own_language(wo
     change(world, "fruit/test-de.tsv", {5: "5\tDE context 1\tof train\tno", 6: "6\ten context 1 of train\t.\tno"})
     change(world, "fruit/test-sw.tsv", {5: "5\tde context 1\tof train\tno"})
     change(world, "quiz/train-de.tsv", {4: "4\tde context 1\twhich?\tcontext", 9: "9\tof train\twhich?\ttrain"})
-    assert overlaps(asked, world) == ()
+    assert overlaps(asked, census(world)) == ()
     pairs = recipe(
         intermediates=tuple(arm.model_copy(update={"tasks": ("berry",)} if arm.tasks else {}) for arm in arms),
         targets=(Target(task="fruit"),),
     )
     change(world, "berry/train-de.tsv", {4: "4\tde context 1\tof train\tyes", 9: "9\tx\ty\tno"})
     change(world, "berry/train-en.tsv", {7: "7\ten context 1 of train\t.\tyes"})
-    english, german = overlaps(pairs, world)
+    english, german = overlaps(pairs, census(world))
     assert (english.spoken, english.language, english.arms) == ("en", "de", ("english", "both"))
     assert (german.spoken, german.language, german.arms) == ("de", "de", ("both", "german"))
     assert (german.rows, german.of_rows, german.evaluated, german.examples) == (1, 40, 1, (("4", "5"),))
@@ -101,40 +99,40 @@ def test_rows_of_every_training_language_are_compared_with_their_own_language(wo
         "rows of berry train are evaluated in fruit test: de 1 of 40",
         "rows of berry train de are evaluated in fruit test: de 1 of 40",
     )
-    assert blocking((english, german), pairs) == (english, german)
+    assert blocking((english, german), pairs, Catalogue.builtin()) == (english, german)
 
 
 def test_an_arm_without_english_is_not_said_to_train_on_english_rows(world: Path) -> None:
     arms = (Intermediate(name="none"), Intermediate(name="german", tasks=("fruit",), languages=("de",)))
     change(world, "berry/test-de.tsv", {0: "0\ten train 0\tsecond 1\tno", 1: "1\ten dev 0\tsecond 1\tno"})
     berry = recipe(intermediates=arms, targets=(Target(task="twins"), Target(task="berry", languages=("de",))))
-    found = overlaps(berry, world)
+    found = overlaps(berry, census(world))
     assert {(one.split, one.spoken) for one in found} == {("train", "en"), ("dev", "en")}, "berry is trained on fruit"
     change(world, "twins/test-de.tsv", {5: "5\tde 5\ten train 3second 6"})
-    assert [one.target for one in overlaps(berry, world)] == ["berry", "berry"]
+    assert [one.target for one in overlaps(berry, census(world))] == ["berry", "berry"]
 
 
 def test_retrieval_has_intermediate_tasks_only(world: Path) -> None:
-    assert overlaps(recipe(targets=(Target(task="twins"),)), world) == ()
+    assert overlaps(recipe(targets=(Target(task="twins"),)), census(world)) == ()
 
 
 def test_a_substitution_is_applied_first(world: Path) -> None:
     swapped = Substitution(task="fruit", split="train", use_task="berry", use_split="test", why="no train")
     targets = (Target(task="berry", languages=("en",)),)
-    (found,) = overlaps(recipe(targets=targets, substitutions=(swapped,)), world)
+    (found,) = overlaps(recipe(targets=targets, substitutions=(swapped,)), census(world))
     assert (found.rows, found.of_rows, found.evaluated) == (40, 40, 40)
     halves = (
         swapped.model_copy(update={"part": (0.0, 0.5)}),
         Substitution(task="berry", split="test", use_split="test", part=(0.5, 1.0), why="the other half"),
     )
-    assert overlaps(recipe(targets=targets, substitutions=halves), world) == ()
+    assert overlaps(recipe(targets=targets, substitutions=halves), census(world)) == ()
 
 
 def test_what_publishers_left_in_both_files_is_said_and_does_not_block(world: Path) -> None:
     change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno", 6: "6\ten dev 3\tsecond 7\tno"})
     change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 7\tno"})
-    found = overlaps(recipe(), world)
-    assert blocking(found, recipe()) == ()
+    found = overlaps(recipe(), census(world))
+    assert blocking(found, recipe(), Catalogue.builtin()) == ()
     assert said(found) == (
         "rows of fruit train are evaluated in fruit test: de 1 of 40, sw 1 of 40",
         "rows of fruit dev are evaluated in fruit test: de 1 of 40",
@@ -146,11 +144,12 @@ def test_an_intermediate_task_and_an_overlapping_division_block(world: Path) -> 
     change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 6\tno"})
     both = recipe(intermediates=arms, targets=(Target(task="fruit"),))
     change(world, "berry/train-en.tsv", {0: "0\ten train 3\tsecond 6\tno"})
-    (found,) = blocking(overlaps(both, world), both)
+    (found,) = blocking(overlaps(both, census(world)), both, Catalogue.builtin())
     assert (found.task, found.target, found.language) == ("berry", "fruit", "sw")
     same = Substitution(task="fruit", split="train", use_split="test", part=(0.0, 0.6), why="no train")
     divided = recipe(substitutions=(same,))
-    assert {(one.task, one.split) for one in blocking(overlaps(divided, world), divided)} == {("fruit", "train")}
+    found = blocking(overlaps(divided, census(world)), divided, Catalogue.builtin())
+    assert {(one.task, one.split) for one in found} == {("fruit", "train")}
 
 
 def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told_to(world: Path) -> None:
@@ -173,11 +172,11 @@ def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told
 def test_a_task_that_is_also_a_targets_is_said(world: Path) -> None:
     arms = (Intermediate(name="none"), Intermediate(name="first", tasks=("fruit", "quiz")))
     both = recipe(intermediates=arms, targets=(Target(task="fruit"), Target(task="berry"), Target(task="twins")))
-    assert repeated(both) == (
+    assert repeated(both, census(world)) == (
         "fruit is an intermediate task (first) and what fruit, berry are trained on: "
         "more of the same there, not another task",
     )
-    assert repeated(recipe()) == ()
+    assert repeated(recipe(), census(world)) == ()
 
 
 def test_what_was_compared_is_remembered_until_a_file_changes(
@@ -185,16 +184,16 @@ def test_what_was_compared_is_remembered_until_a_file_changes(
 ) -> None:
     memory = tmp_path / "cache" / "overlap.json"
     change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno"})
-    first = overlaps(recipe(), world, memory=memory)
+    first = overlaps(recipe(), census(world), memory=memory)
     looked_at: list[Row] = []
     monkeypatch.setattr(overlap, "text_key", lambda row: looked_at.append(row) or text_key(row))
-    assert overlaps(recipe(), world, memory=memory) == first
+    assert overlaps(recipe(), census(world), memory=memory) == first
     assert not looked_at
     change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 7\tno"})
-    assert [one.language for one in overlaps(recipe(), world, memory=memory)] == ["de", "sw"]
+    assert [one.language for one in overlaps(recipe(), census(world), memory=memory)] == ["de", "sw"]
     assert {row.language for row in looked_at} == {"en", "sw"}
     memory.write_text("[damaged", encoding="utf-8")
-    assert len(overlaps(recipe(), world, memory=memory)) == 2
+    assert len(overlaps(recipe(), census(world), memory=memory)) == 2
 
 
 SAME: list[tuple[Row, Row]] = [
@@ -234,7 +233,7 @@ def test_counts_are_those_of_every_pair_of_rows(ours: list[str], theirs: list[st
 
     trained: tuple[Row, ...] = tuple(Sentence(f"t{at}", "en", text) for at, text in enumerate(ours))
     evaluated: tuple[Row, ...] = tuple(Sentence(f"e{at}", "en", text) for at, text in enumerate(theirs))
-    comparison = overlap._Comparison(recipe(), Path(), None)
+    comparison = overlap._Comparison(recipe(), census(Path()), None)
     comparison._rows = lambda need: trained  # type: ignore[method-assign]
     found = comparison._compare(("a", "train", "en"), ("b", "test", "en"), evaluated)
     hits = [one for one in ours if any(plain(one) == plain(other) for other in theirs)]
@@ -259,6 +258,8 @@ def test_real_squad_dev_holds_the_paragraphs_of_xquad(shared_data: Path) -> None
     ]
     arms = (Intermediate(name="none"), Intermediate(name="squad2", tasks=("squad2",)))
     targets = (Target(task="xquad", languages=("en", "de")),)
-    found = overlaps(recipe(intermediates=arms, targets=targets, substitutions=(*stand_in, *without)), shared_data)
+    found = overlaps(
+        recipe(intermediates=arms, targets=targets, substitutions=(*stand_in, *without)), census(shared_data)
+    )
     assert {(one.task, one.language, one.arms) for one in found} == {("squad2", "en", ("squad2",))}
     assert sum(one.rows for one in found) > 1_000

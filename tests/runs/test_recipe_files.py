@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from small_world import census
 
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
-from viaduct.runs.check import check_arms, check_substitutions
-from viaduct.runs.grid import outline
+from viaduct.runs.description import roles
+from viaduct.runs.plan import outline
 from viaduct.runs.recipes import load_recipe
-from viaduct.runs.roles import roles
-from viaduct.serving.compression import check_compressions
+from viaduct.runs.validate import validate
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 FILES = sorted(FOLDER.glob("*.py"))
@@ -21,9 +21,7 @@ FILES = sorted(FOLDER.glob("*.py"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_recipe_says_what_it_asks_and_how_to_run_it(path: Path) -> None:
     made = load_recipe(path)
-    check_arms(made)
-    check_substitutions(made)
-    check_compressions(made)
+    validate(made, census(path.parent))
     words = path.read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
     assert made.name == path.stem and made.hypothesis
     assert "Hypothesis" in words and "Command:" in words and "Cost:" in words
@@ -54,7 +52,7 @@ def test_the_papers_grid_is_whole() -> None:
 
 def test_without_licensed_data_only_its_arms_go(tmp_path: Path) -> None:
     made = load_recipe(FOLDER / "xstilts.py", seeds=(1,), overrides=["targets=[{task: tatoeba}, {task: xnli}]"])
-    plan = outline(made, tmp_path)
+    plan = outline(made, census(tmp_path))
     assert set(plan.left_out) == {"ccg", "ccg+replay", "all_nine"}
     assert "all_but_ccg" in {cell.arm for cell in plan.cells}
     assert ("ccg+replay", "ccg") not in plan.recipe.compare and ("mnli+replay", "mnli") in plan.recipe.compare

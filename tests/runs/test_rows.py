@@ -5,11 +5,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_world import census
 
 from viaduct.errors import DataError, UsageError
 from viaduct.rows import Sentence
-from viaduct.runs.rows import data_fingerprint, fraction, load
+from viaduct.runs.rows import Loaded, Need, fraction
 from viaduct.runs.spec import Substitution
+
+
+def load(data: Path, task: str, split: str, language: str, declared: tuple[Substitution, ...] = ()) -> Loaded:
+    return census(data).data.load(task, split, language, declared)
+
+
+def data_fingerprint(data: Path, needs: list[Need], declared: tuple[Substitution, ...]) -> dict[str, str]:
+    return census(data).data.fingerprint(needs, declared)
 
 
 def half(task: str, low: float, high: float, **more: object) -> tuple[Substitution, ...]:

@@ -12,10 +12,9 @@ import pytest
 import tiny
 
 from viaduct.rows import Row
-from viaduct.runs.stage import TrainWork
 from viaduct.serving.export import ExportSettings, export
 from viaduct.tasks import registry
-from viaduct.training import finetuning
+from viaduct.training.train import TrainWork
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +31,7 @@ def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) 
         (card.name, "dev", "en"): tiny.rows("pair", 24, offset=120),
     }
     context = tiny.context(work, folder / "made", parts, encoder=tiny_encoder)
-    finetuning.run(context)
+    tiny.run(context)
     patch.undo()
     place = folder / "tiny" / "none" / card.name / "seed-1"
     place.mkdir(parents=True)

@@ -13,13 +13,14 @@ import tiny
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from viaduct.inference import predict
+from viaduct.inference.predict import PredictWork
 from viaduct.rows import Pair, Row, Sentence
+from viaduct.runs.field import make_work
 from viaduct.runs.spec import Retrieval
-from viaduct.runs.stage import CompressWork, Context, PredictWork, TrainWork
-from viaduct.serving import compress
+from viaduct.runs.stage import Context
+from viaduct.serving.compress import CompressWork
 from viaduct.tasks import registry
-from viaduct.training import finetuning
+from viaduct.training.train import TrainWork
 
 PAIRS = tiny.CARDS["pair"]
 TWINS = tiny.card("retrieval", name="tiny-retrieval")
@@ -40,7 +41,7 @@ def compressed(encoder: Path, folder: Path, texts: dict[str, list[str]], **asked
     parts = {("text", "train", code): prose(code, lines) for code, lines in texts.items()}
     work = CompressWork(vocabulary=tuple(texts), text=("text",) if texts else (), **asked)
     context = tiny.context(work, folder, parts, encoder=encoder)
-    compress.run(context)
+    tiny.run(context)
     return context.directory
 
 
@@ -53,10 +54,10 @@ def predicted(encoder: Path, folder: Path) -> bytes:
     }
     training = TrainWork(task=PAIRS.name, training=tiny.training(), seed=1)
     learned = tiny.context(training, folder / "train", parts, encoder=encoder)
-    finetuning.run(learned)
+    tiny.run(learned)
     work = PredictWork(task=PAIRS.name, languages=("en",), split="test", max_length=64, stride=8)
     done = tiny.context(work, folder / "predict", parts, encoder=learned.directory / "encoder")
-    predict.run(done)
+    tiny.run(done)
     return (done.directory / "predictions" / "en.jsonl").read_bytes()
 
 
@@ -82,7 +83,7 @@ def test_the_lowest_layers_give_what_they_gave(tiny_encoder: Path, tmp_path: Pat
 
 
 def lines_of(context: Context, language: str) -> list[Any]:
-    predict.run(context)
+    tiny.run(context)
     text = (context.directory / "predictions" / f"{language}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
@@ -100,7 +101,8 @@ def predict_by(trained_pairs: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
     @cache
     def by(**settings: Any) -> list[Any]:
-        work = PredictWork(task=PAIRS.name, languages=("en",), split="test", max_length=64, stride=8, **settings)
+        where = {"task": PAIRS.name, "languages": ("en",), "split": "test", "max_length": 64, "stride": 8}
+        work = make_work("predict", **where, **settings)
         folder = tmp_path_factory.mktemp("predicted")
         return lines_of(tiny.context(work, folder, parts, encoder=trained_pairs / "encoder"), "en")
 
@@ -132,9 +134,8 @@ def test_another_engine_finds_the_same_sentences(engine: str, layer: int, tiny_e
 
     def by(name: str, **settings: Any) -> list[Any]:
         how = Retrieval(layers=(layer,))
-        work = PredictWork(
-            task=TWINS.name, languages=("de",), split="test", max_length=64, stride=8, retrieval=how, **settings
-        )
+        where = {"task": TWINS.name, "languages": ("de",), "split": "test", "max_length": 64, "stride": 8}
+        work = make_work("predict", retrieval=how, **where, **settings)
         return lines_of(tiny.context(work, tmp_path / name, parts, encoder=tiny_encoder), "de")
 
     whole, other = by("whole"), by("other", engine=engine, precision="bf16" if engine == "torch" else "fp32")

@@ -17,10 +17,10 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import pick_layers, save_encoder
 from viaduct.models.language import FILE, MaskedLanguageHead, save_language_head
 from viaduct.rows import Row, Sentence
-from viaduct.runs.spec import Distil, Training
-from viaduct.runs.stage import Context, DistilWork
-from viaduct.serving import distil
-from viaduct.training import replay
+from viaduct.runs.spec import Training
+from viaduct.runs.stage import Context
+from viaduct.serving import distillation
+from viaduct.serving.distil import Distil, DistilWork
 
 LANGUAGES = ("en", "de")
 TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=200, max_length=32, evaluations=2)
@@ -43,14 +43,23 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
     for code in LANGUAGES:
         lines = [f"{text} {at}" for at, text in enumerate(tiny.sentences(code) * 8)]
         known["text", "train", code] = [Sentence(str(at), code, text) for at, text in enumerate(lines)]
-    monkeypatch.setattr(replay, "task", {"text": tiny.card("text")}.__getitem__)
 
     def context(name: str, teacher: str = "with", **settings: Any) -> Context:
         asked = Distil(**{"layers": 2, "lines": 40, "mask_fraction": 0.3, "training": TRAINING, **settings})
         work = DistilWork(distil=asked, languages=LANGUAGES, seed=1)
-        return tiny.context(work, tmp_path / name, known, encoder=tmp_path / teacher / "encoder")
+        return tiny.context(
+            work,
+            tmp_path / name,
+            known,
+            encoder=tmp_path / teacher / "encoder",
+            cards=(tiny.card("text", name="text"),),
+        )
 
     return context
+
+
+def started(context: Context) -> distillation.Distillation:
+    return distillation.Distillation(context, context.work)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -65,17 +74,17 @@ def states(folder: Path, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[to
 
 
 def test_the_students_layers_are_spaced_evenly_and_end_with_the_last() -> None:
-    assert distil.matched(1, 12) == [12]
-    assert distil.matched(6, 12) == [2, 4, 6, 8, 10, 12]
-    assert distil.matched(2, 3) == [2, 3]
-    assert distil.matched(5, 5) == [1, 2, 3, 4, 5]
+    assert distillation.matched(1, 12) == [12]
+    assert distillation.matched(6, 12) == [2, 4, 6, 8, 10, 12]
+    assert distillation.matched(2, 3) == [2, 3]
+    assert distillation.matched(5, 5) == [1, 2, 3, 4, 5]
     for of in range(1, 25):
         for layers in range(1, of + 1):
-            assert len(set(distil.matched(layers, of))) == layers and distil.matched(layers, of)[-1] == of
+            assert len(set(distillation.matched(layers, of))) == layers and distillation.matched(layers, of)[-1] == of
 
 
 def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer: Any) -> None:
-    stage = distil.Distillation(make("a", hidden=0.7, logits=0.4, temperature=3.0))
+    stage = started(make("a", hidden=0.7, logits=0.4, temperature=3.0))
     stage.student.eval()
     with torch.no_grad():
         for parameter in stage.student.parameters():
@@ -110,7 +119,7 @@ def test_in_bfloat16_the_losses_are_about_the_same(make: Make) -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
         context = make(precision, training=TRAINING.model_copy(update={"precision": precision}))
-        assert distil.run(context).precision == precision
+        assert tiny.run(context).precision == precision
         log = json.loads((context.directory / "training.json").read_text())
         losses[precision] = [one["loss"] for one in log["evaluations"]]
     assert losses["bf16"] != losses["fp32"]
@@ -120,7 +129,7 @@ def test_in_bfloat16_the_losses_are_about_the_same(make: Make) -> None:
 def test_a_student_comes_nearer_and_its_teacher_stays(make: Make, tmp_path: Path) -> None:
     before = weights(tmp_path / "with" / "encoder")
     context = make("a", training=TRAINING.model_copy(update={"max_steps": 30}))
-    stage = distil.Distillation(context)
+    stage = started(context)
     spent = stage.run()
     after = stage.teacher.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
@@ -138,7 +147,7 @@ def test_a_student_comes_nearer_and_its_teacher_stays(make: Make, tmp_path: Path
 def test_a_student_of_all_layers_that_does_not_move_is_its_teacher(make: Make, tmp_path: Path) -> None:
     still = Training(learning_rate=0.0, max_steps=1, epochs=9.0, batch_tokens=64, max_length=32)
     context = make("a", layers=3, training=still)
-    distil.run(context)
+    tiny.run(context)
     teacher, student = weights(tmp_path / "with" / "encoder"), weights(context.directory / "encoder")
     assert teacher.keys() == student.keys()
     assert all(torch.equal(teacher[name], student[name]) for name in teacher)
@@ -148,7 +157,7 @@ def test_a_student_of_all_layers_that_does_not_move_is_its_teacher(make: Make, t
 
 def test_without_a_head_the_guesses_are_left_out_and_that_is_said(make: Make, tmp_path: Path) -> None:
     context = make("a", teacher="without")
-    stage = distil.Distillation(context)
+    stage = started(context)
     assert stage.student.trimmed is not None
     stage.run()
     log = json.loads((context.directory / "training.json").read_text())
@@ -164,7 +173,7 @@ def test_without_a_head_the_guesses_are_left_out_and_that_is_said(make: Make, tm
 @pytest.mark.parametrize("settings", [{}, {"teacher": "without"}], ids=["head", "none"])
 def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Make, settings: dict[str, Any]) -> None:
     once, broken = make("a", **settings), make("b", **settings)
-    distil.run(once)
+    tiny.run(once)
     calls = 0
 
     class BrokenOffError(Exception):
@@ -177,8 +186,8 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Make, setti
             raise BrokenOffError
 
     with pytest.raises(BrokenOffError):
-        distil.run(tiny.with_progress(broken, progress))
-    distil.run(broken)
+        tiny.run(tiny.with_progress(broken, progress))
+    tiny.run(broken)
     for path in sorted(once.directory.rglob("*")):
         if path.is_file():
             assert path.read_bytes() == (broken.directory / path.relative_to(once.directory)).read_bytes(), path.name
@@ -186,6 +195,6 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Make, setti
 
 def test_more_layers_than_there_are_cannot_be_kept(make: Make, tiny_tokenizer: Any) -> None:
     with pytest.raises(UsageError, match="4 layers were asked for: the encoder has 3"):
-        distil.run(make("a", layers=4))
+        tiny.run(make("a", layers=4))
     with pytest.raises(UsageError, match="the encoder has 2"):
         pick_layers(tiny.encoder(tiny_tokenizer), [])

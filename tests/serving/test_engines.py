@@ -16,10 +16,10 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
 from viaduct.heads.head import HeadSpec
-from viaduct.inference.predict import predict_all
+from viaduct.inference.prediction import predict_all
 from viaduct.models.encoder import save_encoder
 from viaduct.rows import Row
-from viaduct.runs.spec import ENGINES
+from viaduct.serving.compression import ENGINES
 from viaduct.serving.engines import Engine, open_engine
 from viaduct.serving.export import ExportSettings, export
 from viaduct.serving.low_precision import RowQuantised

@@ -19,12 +19,15 @@ from viaduct.models.encoder import save_encoder
 from viaduct.models.vocabulary import trim
 from viaduct.results.record import Retained
 from viaduct.rows import Row, Sentence
-from viaduct.runs.spec import Captions, Mixture, Objective, Replay, Retention, Training
-from viaduct.runs.stage import Context, JointWork
-from viaduct.training import joint_training, replay
+from viaduct.runs.field import make_work
+from viaduct.runs.spec import Mixture, Replay, Retention, Training
+from viaduct.runs.stage import Context
+from viaduct.training import joint_training
+from viaduct.training.joint import JointWork
 from viaduct.training.joint_training import JointBatch, JointTraining
 from viaduct.training.replay import linear_cka
 from viaduct.vision import prefix as vision
+from viaduct.vision.fields import Captions, Objective
 from viaduct.vision.member import CaptionMember
 from viaduct.vision.records import ImageUse
 from viaduct.vision.rows import Captioned, Picture
@@ -67,17 +70,11 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
     for kind in tiny.CARDS:
         known[f"tiny-{kind}", "train", "en"] = tiny.rows(kind, 24)
         known[f"tiny-{kind}", "dev", "en"] = tiny.rows(kind, 12, offset=50)
-    cards = {
-        **{card.name: card for card in tiny.CARDS.values()},
-        "text": tiny.card("text"),
-        "pictures": tiny.card("captioned"),
-    }
-    for module in (joint_training, replay):
-        monkeypatch.setattr(module, "task", cards.__getitem__)
+    cards = (tiny.card("text", name="text"), tiny.card("captioned", name="pictures"))
 
     def context(name: str, **settings: Any) -> Context:
-        work = JointWork(**{"training": TRAINING, "seed": 1, **settings})
-        return tiny.context(work, tmp_path / name, known, encoder=encoder)
+        work = make_work("joint", **{"training": TRAINING, "seed": 1, **settings})
+        return tiny.context(work, tmp_path / name, known, encoder=encoder, cards=cards)
 
     return context
 
@@ -131,7 +128,7 @@ def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: 
     for precision in ("fp32", "bf16"):
         training = settings.get("training", TRAINING).model_copy(update={"precision": precision})
         context = make(precision, **{**settings, "training": training})
-        assert joint_training.run(context).precision == precision
+        assert tiny.run(context).precision == precision
         log = json.loads((context.directory / "training.json").read_text())
         losses[precision] = [one["loss"] for one in log["evaluations"]]
         assert all(weight.dtype == torch.float32 for weight in weights(context).values())
@@ -142,7 +139,7 @@ def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: 
 @pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY.keys())
 def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
     context = make("a", **settings)
-    spent = joint_training.run(context)
+    spent = tiny.run(context)
     before, after = load_file(Path(context.encoder) / "model.safetensors"), weights(context)
     assert {name: tensor.shape for name, tensor in before.items()} == {n: t.shape for n, t in after.items()}
     assert any(not torch.equal(before[name], after[name]) for name in before)
@@ -174,7 +171,7 @@ def test_linear_cka_is_the_correlation_of_similarities_and_knows_no_rotation() -
 )
 def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settings: dict[str, Any]) -> None:
     once, broken = make("a", **settings), make("b", **settings)
-    joint_training.run(once)
+    tiny.run(once)
     calls = 0
 
     class BrokenOffError(Exception):
@@ -187,8 +184,8 @@ def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any, settin
             raise BrokenOffError
 
     with pytest.raises(BrokenOffError):
-        joint_training.run(tiny.with_progress(broken, progress))
-    joint_training.run(broken)
+        tiny.run(tiny.with_progress(broken, progress))
+    tiny.run(broken)
     one, other = weights(once), weights(broken)
     assert all(torch.equal(one[name], other[name]) for name in one)
     for name in ("images.json", "retention.json"):
@@ -244,7 +241,7 @@ def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(mak
     gains, right, texts = {}, {}, []
     for image in ("true", "shuffled_image"):
         context = make(image, training=training, **seen(image=image, null_share=0.0, label_smoothing=0.0))
-        joint_training.run(context)
+        tiny.run(context)
         use = ImageUse.model_validate_json((context.directory / "images.json").read_text())
         gains[image] = np.mean([(loss.wrong - loss.true) / loss.tokens for loss in use.losses])
         right[image] = [sum(getattr(loss, name) for loss in use.losses) for name in ("right_true", "right_wrong")]
@@ -278,7 +275,7 @@ def test_members_are_drawn_by_the_mixture(make: Any) -> None:
 def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make: Any, tmp_path: Path) -> None:
     """The same rows in batches of the same plan reach the same loss; only the order of epochs differs by its seed."""
     context = make("a", tasks=("tiny-pair",), training=TRAINING.model_copy(update={"max_steps": 30}))
-    joint_training.run(context)
+    tiny.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"]
     assert (context.directory / "heads" / "pair-no-yes" / "head.safetensors").is_file()
@@ -286,13 +283,13 @@ def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make
 
 def test_interpolation_and_lora_end_where_they_say(make: Any) -> None:
     plain, half = make("a", tasks=("tiny-pair",)), make("b", tasks=("tiny-pair",), retention=Retention(interpolate=0.5))
-    joint_training.run(plain)
-    joint_training.run(half)
+    tiny.run(plain)
+    tiny.run(half)
     before, after, between = load_file(Path(plain.encoder) / "model.safetensors"), weights(plain), weights(half)
     for name, tensor in before.items():
         torch.testing.assert_close(between[name], (tensor + after[name]) / 2, atol=1e-6, rtol=0)
     low = make("c", tasks=("tiny-pair",), retention=Retention(lora_rank=2))
-    joint_training.run(low)
+    tiny.run(low)
     for name, tensor in weights(low).items():
         change = tensor - before[name]
         if tensor.ndim == 2 and "embeddings" not in name:
@@ -329,7 +326,7 @@ def test_a_stage_with_a_part_of_the_vocabulary_is_bit_identical(
 
         monkeypatch.setattr(joint_training, "trim", keep)
         context = make(name, training=training, **settings)
-        joint_training.run(context)
+        tiny.run(context)
         files = sorted(context.directory.rglob("*.safetensors"))
         found.append(
             {
@@ -384,4 +381,4 @@ def test_being_held_to_the_original_encoder_costs_nothing_until_it_moves(make: A
 def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vision, "ABSOLUTE_POSITIONS", set())
     with pytest.raises(UsageError, match="no absolute positions"):
-        joint_training.run(make("a", **seen()))
+        tiny.run(make("a", **seen()))

@@ -17,8 +17,9 @@ from viaduct.encode.tokens import Builder, Encoded
 from viaduct.errors import DataError
 from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Pretrain
-from viaduct.runs.stage import Context, PretrainWork
+from viaduct.runs.stage import Context
 from viaduct.training import pretraining
+from viaduct.training.pretrain import PretrainWork
 from viaduct.training.text import pack
 
 BEGIN, END = 0, 2
@@ -109,7 +110,7 @@ def test_a_pretrained_encoder_opens_and_has_learned(tmp_path: Path) -> None:
         learning_rate=5e-3, max_steps=120, epochs=1e3, batch_tokens=256, evaluations=4, max_length=32
     )
     context = stage(tmp_path, training=training)
-    spent = pretraining.run(context)
+    spent = tiny.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     losses = [one["loss"] for one in log["evaluations"]]
     assert losses[-1] < losses[0] - 0.5
@@ -126,11 +127,11 @@ def test_a_pretrained_encoder_opens_and_has_learned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [1, 4, 8])
 def test_a_resumed_pretraining_leaves_the_same_bytes(tmp_path: Path, stop: int) -> None:
     whole = stage(tmp_path / "whole")
-    spent = pretraining.run(whole)
+    spent = tiny.run(whole)
     with pytest.raises(StoppedError):
-        pretraining.run(tiny.with_progress(stage(tmp_path / "parts"), stop_after(stop)))
+        tiny.run(tiny.with_progress(stage(tmp_path / "parts"), stop_after(stop)))
     resumed = stage(tmp_path / "parts")
-    assert pretraining.run(resumed) == spent
+    assert tiny.run(resumed) == spent
     assert outputs(resumed.directory) == outputs(whole.directory)
 
 
@@ -138,7 +139,7 @@ def test_a_stage_that_dies_while_training_the_tokenizer_starts_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = stage(tmp_path / "whole"), stage(tmp_path / "parts")
-    pretraining.run(whole)
+    tiny.run(whole)
 
     def dying(*_: Any) -> Any:
         made = tiny.tokenizer()
@@ -153,9 +154,9 @@ def test_a_stage_that_dies_while_training_the_tokenizer_starts_it_again(
     with monkeypatch.context() as patch:
         patch.setattr(pretraining, "train_tokenizer", dying)
         with pytest.raises(StoppedError):
-            pretraining.run(parts)
+            tiny.run(parts)
     monkeypatch.undo()
-    pretraining.run(parts)
+    tiny.run(parts)
     assert outputs(parts.directory) == outputs(whole.directory)
 
 
@@ -163,7 +164,7 @@ def test_half_precision_is_the_same_encoder_rounded(tmp_path: Path) -> None:
     states = []
     for half in (False, True):
         context = stage(tmp_path / str(half), half_precision=half)
-        pretraining.run(context)
+        tiny.run(context)
         states.append(load_file(context.directory / "encoder" / "model.safetensors"))
     assert {tensor.dtype for tensor in states[1].values()} == {torch.float16}
     for name, tensor in states[0].items():
@@ -194,12 +195,12 @@ def test_languages_are_drawn_by_the_exponent_and_pairs_by_their_share(tiny_token
 
 def test_no_text_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text to pretrain on"):
-        pretraining.run(stage(tmp_path, parts={key: [] for key in parts_of()}))
+        tiny.run(stage(tmp_path, parts={key: [] for key in parts_of()}))
 
 
 def test_a_language_without_parallel_text_is_no_trouble(tmp_path: Path) -> None:
     parts = parts_of()
     parts["ntrex", "train", "th"] = []
     context = stage(tmp_path, parts=parts)
-    pretraining.run(context)
+    tiny.run(context)
     assert (context.directory / "encoder" / "model.safetensors").is_file()

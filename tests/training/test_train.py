@@ -20,11 +20,12 @@ from viaduct.metrics.tagging import tag_accuracy
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Row
 from viaduct.runs.spec import Training
-from viaduct.runs.stage import Context, Spent, TrainWork
+from viaduct.runs.stage import Context, Spent
 from viaduct.tasks import registry
 from viaduct.training import finetuning
 from viaduct.training.loop import TrainingJob
 from viaduct.training.order import Order, count_steps
+from viaduct.training.train import TrainWork
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def test_every_head_learns_eight_rows_by_heart(kind: str, precision: str, tiny_e
         max_length=64,
         precision=precision,
     )
-    spent = finetuning.run(context)
+    spent = tiny.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     best = {one["step"]: one["score"] for one in log["evaluations"]}[log["best_step"]]
     assert best == 1.0
@@ -85,7 +86,7 @@ def test_a_head_learns_which_questions_have_no_answer(
     monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
     rows = [replace(row, answers=() if at % 2 else row.answers) for at, row in enumerate(tiny.rows("span", 8))]
     context = stage("span", tmp_path, tiny_encoder, rows=rows, learning_rate=4e-3, epochs=60.0, batch_tokens=2000)
-    finetuning.run(context)
+    tiny.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     assert max(one["score"] for one in log["evaluations"]) == 1.0
 
@@ -100,7 +101,7 @@ def test_an_open_tag_set_is_that_of_the_training_rows_and_other_tags_are_wrong(
     context = stage(
         "tagged", tmp_path, tiny_encoder, rows=rows, dev=[unseen], learning_rate=4e-3, epochs=60.0, batch_tokens=2000
     )
-    finetuning.run(context)
+    tiny.run(context)
     assert json.loads((context.directory / "head.json").read_text())["labels"] == ["ADJ", "NOUN", "NUM"]
     log = json.loads((context.directory / "training.json").read_text())
     assert {one["score"] for one in log["evaluations"]} == {0.0}
@@ -109,7 +110,7 @@ def test_an_open_tag_set_is_that_of_the_training_rows_and_other_tags_are_wrong(
 
 def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: Path, tmp_path: Path) -> None:
     context = stage("pair", tmp_path, tiny_encoder)
-    finetuning.run(context)
+    tiny.run(context)
     before, after = (
         load_file(folder / "model.safetensors") for folder in (tiny_encoder, context.directory / "encoder")
     )
@@ -149,13 +150,13 @@ def test_a_resumed_stage_leaves_the_same_bytes(
 ) -> None:
     changes = {"max_steps": 9, "evaluations": 3, "epochs": 9.0}
     whole = stage(kind, tmp_path_factory.mktemp("whole"), tiny_encoder, **changes)
-    spent = finetuning.run(whole)
+    spent = tiny.run(whole)
     parts = tmp_path_factory.mktemp("parts")
     for stop in stops:
         with pytest.raises(StoppedError):
-            finetuning.run(tiny.with_progress(stage(kind, parts, tiny_encoder, **changes), stop_after(stop)))
+            tiny.run(tiny.with_progress(stage(kind, parts, tiny_encoder, **changes), stop_after(stop)))
     resumed = stage(kind, parts, tiny_encoder, **changes)
-    assert finetuning.run(resumed) == spent
+    assert tiny.run(resumed) == spent
     assert outputs(resumed.directory) == outputs(whole.directory)
 
 
@@ -169,7 +170,7 @@ def captured(context: Context, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
 
     monkeypatch.setattr(finetuning, "fit", catch)
     with pytest.raises(StoppedError):
-        finetuning.run(context)
+        tiny.run(context)
     return jobs[0]
 
 
@@ -197,14 +198,14 @@ def test_rows_without_labels_are_refused(kind: str, bare: dict[str, None], tiny_
     rows = tiny.rows(kind)
     mixed = [*rows[:5], replace(rows[5], **bare), *rows[6:]]
     with pytest.raises(DataError, match=rf"tiny-{kind} train: 1 of 8 rows have no label, the first is '{rows[5].id}'"):
-        finetuning.run(stage(kind, tmp_path, tiny_encoder, rows=mixed, dev=rows))
+        tiny.run(stage(kind, tmp_path, tiny_encoder, rows=mixed, dev=rows))
     with pytest.raises(DataError, match=rf"tiny-{kind} dev: 1 of 8 rows"):
-        finetuning.run(stage(kind, tmp_path, tiny_encoder, rows=rows, dev=mixed))
+        tiny.run(stage(kind, tmp_path, tiny_encoder, rows=rows, dev=mixed))
 
 
 def test_no_rows_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no training rows"):
-        finetuning.run(stage("pair", tmp_path, tiny_encoder, rows=[], dev=tiny.rows("pair")))
+        tiny.run(stage("pair", tmp_path, tiny_encoder, rows=[], dev=tiny.rows("pair")))
 
 
 def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
@@ -258,13 +259,13 @@ def test_dev_scores_use_the_first_dev_rows_and_the_cards_metric(
 
     card = replace(tiny.CARDS["pair"], metric=counting)
     monkeypatch.setitem(registry._BY_NAME, card.name, card)
-    finetuning.run(stage("pair", tmp_path, tiny_encoder, dev=tiny.rows("pair", 8), dev_rows=5, evaluations=2))
+    tiny.run(stage("pair", tmp_path, tiny_encoder, dev=tiny.rows("pair", 8), dev_rows=5, evaluations=2))
     assert seen == [["p0", "p1", "p2", "p3", "p4"]] * 2
 
 
 def test_what_is_spent_is_counted_over_all_steps(tiny_encoder: Path, tmp_path: Path) -> None:
     context = stage("pair", tmp_path, tiny_encoder, epochs=2.0)
-    spent = finetuning.run(context)
+    spent = tiny.run(context)
     tokenizer_ids = tiny.encode(
         tiny.rows("pair", 16), finetuning.load_tokenizer(str(tiny_encoder), None), ("no", "yes"), Limits(64)
     ).ids
@@ -284,7 +285,7 @@ def test_a_stage_that_trains_in_another_way_changes_what_it_wants(tiny_encoder: 
             return super().loss(model, batch) + 1.0
 
     plain, other = stage("pair", tmp_path / "plain", tiny_encoder), stage("pair", tmp_path / "other", tiny_encoder)
-    finetuning.run(plain)
+    tiny.run(plain)
     HeadOnly(other, other.work).run()
     assert set(outputs(other.directory)) == set(outputs(plain.directory))
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_encoder, other.directory / "encoder"))

@@ -14,9 +14,9 @@ from viaduct.encode.batch import Batch
 from viaduct.models.encoder import build_encoder
 from viaduct.models.joint import LANGUAGE
 from viaduct.models.language import MaskedLanguageHead
-from viaduct.runs.spec import Captions, Objective
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.fields import Captions, Objective
 from viaduct.vision.model import IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix

@@ -18,7 +18,7 @@ from viaduct.errors import DataError
 from viaduct.inference.neighbours import Neighbours, Search, nearest_both_ways
 from viaduct.metrics.retrieval import bucc_threshold
 from viaduct.rows import Sentence
-from viaduct.runs.spec import Retrieval
+from viaduct.runs.parts import Retrieval
 
 Candidate = tuple[float, str, str]
 """(margin, source id, target id)."""

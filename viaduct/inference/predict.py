@@ -1,120 +1,79 @@
-"""The Predict stage for tasks with a head, and the prediction of rows that training uses for dev scores.
+"""The Predict stage: a target task's rows in every language; without a head (retrieval, mining) the encoder is used as
+it is.
 
-All languages' rows are sorted together by length into token-budget batches, so there is next to no padding.
-Shape letters: B sequences, L tokens, C classes.
+It leaves `predictions/LL.jsonl`, one JSON line per example (id, language, prediction, scores), and `choices.json` where
+anything was tuned on dev, such as a mining threshold.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import torch
-from torch import nn
-
-from viaduct.encode.batch import collate, padding_fraction, plan_batches
-from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Encoded, Limits
-from viaduct.heads.head import HeadSpec, TaskModel, load_head, trained_head
-from viaduct.inference import retrieve
-from viaduct.metrics.score import Prediction
-from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
-from viaduct.models.numerics import prepare
-from viaduct.rows import Row
-from viaduct.runs.stage import Context, PredictWork, Spent
-from viaduct.serving.convert import planned_engine
-from viaduct.serving.model import InferenceModel, LoadedModel
-from viaduct.tasks.registry import task
-
-BATCH_TOKENS = 8192
-"""Slots of a prediction batch; does not change predictions beyond the last bits of a float."""
+from viaduct.runs.census import Census
+from viaduct.runs.field import added_labels, added_needs, fields, loaded
+from viaduct.runs.parts import Retrieval, Substitution
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
+from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
 
 
-def run(context: Context) -> Spent:
-    """Predict every language and leave `predictions/LL.jsonl` (and `choices.json`) in the stage's directory."""
-    work = context.work
-    assert isinstance(work, PredictWork) and context.encoder is not None  # noqa: S101  the executor's contract
-    card = task(work.task)
-    if card.kind in ("retrieval", "mining"):
-        return retrieve.run(context, card)
-    device = prepare(context.device, context.threads)
-    tokenizer = load_tokenizer(context.encoder, context.revision)
-    encoder = load_encoder(context.encoder, context.revision)
-    head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
-    spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
-    limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
-    model: nn.Module = TaskModel(encoder, head).to(device).eval()
-    if work.reduced:
-        source = LoadedModel(InferenceModel(encoder, head).eval(), spec, tokenizer)
-        model = planned_engine(source, context, work, limits)
+class PredictWork(Work):
+    """Predict a target task in each language; rooms may add what is to predict in the model's place."""
 
-    rows: list[Row] = []
-    for language in work.languages:
-        rows.extend(_named(row, language) for row in context.load(card.name, work.split, language).rows)
-    context.progress(0, 1, "tokenising")
-    encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
-    with torch.inference_mode():
-        found = predict_all(model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
-    write(context.directory / "predictions", work.languages, rows, found)
-    lengths = np.diff(encoded.offsets)
-    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
-    return Spent(
-        tokens=int(lengths.sum()),
-        padding_fraction=padding_fraction(encoded.lengths, encoded.widths, batches),
-        flops=forward_flops(encoder, int(lengths.sum()), int((lengths.astype(np.int64) ** 2).sum())),
-        examples=len(rows),
-    )
+    kind: Literal["predict"] = "predict"
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    max_length: int
+    stride: int
+    retrieval: Retrieval | None = None
+    """None for tasks that have a head."""
+    chosen_in: tuple[str, ...] = ()
+    """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
+    substitutions: tuple[Substitution, ...] = ()
 
 
-def _named(row: Row, language: str) -> Row:
-    """The row itself; a row of another language in this language's file would be scored in the wrong place."""
-    if row.language != language:
-        raise ValueError(f"row {row.id} of {language} says it is {row.language}")
-    return row
+class PredictKind(StageKind[PredictWork]):
+    """The kind."""
+
+    name = "predict"
+    work = PredictWork
+    version = 3
+    starts_from_encoder = True
+
+    def needs(self, work: PredictWork, census: Census) -> list[Need]:
+        """The rows to predict, those that something is tuned or chosen on, and what rooms add."""
+        return self._own_needs(work, census) + added_needs(work, census)
+
+    @staticmethod
+    def _own_needs(work: PredictWork, census: Census) -> list[Need]:
+        tuned_on = census.task(work.task).row_kind.tuned_on
+        needs = [(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages]
+        if work.retrieval is not None:
+            needs += [(work.retrieval.choose_on, "train", code) for code in work.chosen_in]
+        return needs
+
+    def label(self, work: PredictWork) -> str:
+        """The task, its split and languages."""
+        words = f"predict {work.task} {work.split} {in_languages(work.languages)}"
+        return " ".join((words, *added_labels(work)))
+
+    def forecast(self, work: PredictWork, sizes: Sizes) -> Estimate:
+        """One pass."""
+        _, tokens = sizes.of(dict.fromkeys(self._own_needs(work, sizes.census)))
+        return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
+
+    def on_cpu(self, work: PredictWork) -> bool:
+        """Where what predicts runs there only."""
+        return any(field.on_cpu(work) for field in fields())
+
+    def run(self, context: Context, work: PredictWork) -> Spent:
+        """Predict as the kind of the task's rows is predicted."""
+        kind = context.task(work.task).row_kind
+        if kind.predict is None:
+            raise TypeError(f"rows of kind '{kind.name}' are not predicted")
+        spent: Spent = loaded(kind.predict)(context, work)  # imports torch
+        return spent
 
 
-def predict_rows(
-    model: nn.Module, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded, pad_id: int
-) -> dict[str, Prediction]:
-    """Predictions by row id, for rows of one language."""
-    return {found.id: found for found in predict_all(model, spec, rows, encoded, pad_id, lambda *_: None)}
-
-
-def predict_all(
-    model: nn.Module,
-    spec: HeadSpec,
-    rows: Sequence[Row],
-    encoded: Encoded,
-    pad_id: int,
-    progress: Callable[[float, float, str], None],
-) -> list[Prediction]:
-    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
-    `viaduct.serving` may stand in its place."""
-    parameter = next(model.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    collector = trained_head(spec).collector(spec, rows, encoded)
-    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
-    tokens = int(encoded.offsets[-1])
-    done = 0
-    for examples in batches:
-        batch = collate(encoded, examples, pad_id)
-        collector.add(batch, model(batch.to(device)).float().cpu())
-        done += batch.tokens
-        progress(done, tokens, f"predicting, {done:,} of {tokens:,} tokens")
-    return collector.finish()
-
-
-def write(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:
-    """One file per language: a JSON line per row, in the rows' order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines: dict[str, list[str]] = {language: [] for language in languages}
-    for row, one in zip(rows, found, strict=True):
-        record = {"id": one.id, "language": one.language, "prediction": one.prediction}
-        if one.scores is not None:
-            record["scores"] = [float(f"{score:.6g}") for score in one.scores]
-        lines[row.language].append(json.dumps(record, ensure_ascii=False))
-    for language, texts in lines.items():
-        (folder / f"{language}.jsonl").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+PREDICT = PredictKind()

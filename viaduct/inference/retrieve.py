@@ -1,4 +1,4 @@
-"""The Predict stage for retrieval (Tatoeba) and mining (BUCC): sentence vectors, a layer, neighbours, margins.
+"""What the Predict stage does for retrieval (Tatoeba) and mining (BUCC): vectors, a layer, neighbours, margins.
 
 No head and no training: the encoder's states are pooled. A sentence is embedded once per side and split.
 """
@@ -20,6 +20,7 @@ from viaduct.encode.tokens import Encoded, Limits, encode_sentences
 from viaduct.inference.embed import BATCH_TOKENS, Embedding, centre, checked_layers, embed
 from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
+from viaduct.inference.predict import PredictWork
 from viaduct.models.encoder import (
     forward_flops,
     load_encoder,
@@ -30,9 +31,9 @@ from viaduct.models.encoder import (
 )
 from viaduct.models.numerics import prepare
 from viaduct.rows import Pair, Sentence
-from viaduct.runs.spec import Retrieval
-from viaduct.runs.stage import Context, PredictWork, Spent
-from viaduct.serving.convert import planned_engine
+from viaduct.runs.field import predictor
+from viaduct.runs.parts import Retrieval
+from viaduct.runs.stage import Context, Spent
 from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.tasks.card import Task
 
@@ -55,26 +56,24 @@ class Sides:
     target_vectors: slice
 
 
-def run(context: Context, card: Task) -> Spent:
+def run(context: Context, work: PredictWork) -> Spent:
     """Predict every language and leave `predictions/LL.jsonl`; what was chosen on dev is left in `choices.json`."""
-    work = context.work
-    assert isinstance(work, PredictWork) and context.encoder is not None  # noqa: S101  the executor's contract
-    assert work.retrieval is not None  # noqa: S101  the grid's contract
-    how = work.retrieval
+    card, how = context.task(work.task), work.retrieval or Retrieval()
     device = prepare(context.device, context.threads)
-    tokenizer = load_tokenizer(context.encoder, context.revision)
-    encoder = load_encoder(context.encoder, context.revision).to(device).eval()
+    tokenizer = load_tokenizer(context.start, context.revision)
+    encoder = load_encoder(context.start, context.revision).to(device).eval()
     layers = checked_layers(encoder, how.layers)
     limits = Limits(min(work.max_length, longest_input(encoder)))
     places, rows = _sides(context, card, work, how)
     context.progress(0, 1, "tokenising")
     encoded = cached(rows, encode_sentences, tokenizer, (), limits, context.cache)
     engine = None
-    if work.reduced:
+    in_its_place = predictor(work)
+    if in_its_place is not None:
         if layers[0] != num_layers(encoder):
             pick_layers(encoder, range(1, layers[0] + 1))
         source = LoadedModel(InferenceModel(encoder, None).eval(), None, tokenizer)
-        engine = planned_engine(source, context, work, limits)
+        engine = in_its_place(source, context, work, limits)
     embedding = Embedding(layers, how.pooling, context.scratch, context.checkpoint_seconds)
     vectors = embed(encoder, encoded, tokenizer.pad_token_id, embedding, context.progress, engine)
     if how.centre:

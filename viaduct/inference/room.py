@@ -1,5 +1,5 @@
-"""What inference plugs into the core."""
+"""What inference plugs into the core: the stage that predicts."""
 
 from viaduct.doors import Room
 
-ROOM = Room("inference")
+ROOM = Room("inference", stage_kinds=("viaduct.inference.predict:PREDICT",))

@@ -17,7 +17,7 @@ from viaduct.encode.tokens import forget_truncation
 from viaduct.errors import UsageError
 from viaduct.models.dropout import use_fast_dropout
 from viaduct.models.linear import use_onednn
-from viaduct.runs.spec import Architecture
+from viaduct.runs.parts import Architecture
 
 OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
 """Model types that number positions from the padding id + 1 and would derive them from the token ids."""

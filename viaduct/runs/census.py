@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.results.record import DataNote, Record
-from viaduct.tasks.card import Located, file_sha256, locate, read
-from viaduct.tasks.registry import task as card_of
+from viaduct.results.store import canonical, write_atomic
+from viaduct.runs.rows import RecipeData
+from viaduct.tasks.card import Task
 
 
 class Count(Record):
@@ -33,7 +33,7 @@ class Count(Record):
 class Census:
     """Counts for one data folder; `memory` is a JSON file that it keeps, None to remember within the process only."""
 
-    def __init__(self, data: Path, memory: Path | None = None) -> None:
+    def __init__(self, data: RecipeData, memory: Path | None = None) -> None:
         self.data = data
         self._memory = memory
         self._counts: dict[str, Count] = {}
@@ -44,15 +44,18 @@ class Census:
             except (ValueError, ValidationError):
                 self._counts = {}  # only a cache: a damaged one is written anew
 
+    def task(self, name: str) -> Task:
+        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        return self.data.task(name)
+
     def problem(self, task: str, split: str, language: str, *, labelled: bool) -> str | None:
         """Why this split cannot be used, None when it can. Damaged files raise DataError."""
-        card = card_of(task)
-        if language not in card.languages:
+        if language not in self.task(task).languages:
             return f"{task} has no {language}"
         try:
-            located = locate(card, self.data, language, split)
+            located = self.data.folder.locate(task, split, language)
         except DataError as error:
-            return _short(str(error).partition("\n")[0].removeprefix(f"{self.data}: "))
+            return _short(str(error).partition("\n")[0].removeprefix(f"{self.data.root}: "))
         try:
             without = labelled and not self.count(task, split, language).labelled
         except NoRowsError:
@@ -63,10 +66,9 @@ class Census:
 
     def count(self, task: str, split: str, language: str) -> Count:
         """The counts of one split of one language. Raises DataError when its files are missing or damaged."""
-        located = locate(card_of(task), self.data, language, split)
-        key = _key(task, split, language, located)
+        key = self._key(task, split, language)
         if key not in self._counts:
-            dataset = read(card_of(task), self.data, language, split)
+            dataset = self.data.folder.read(task, split, language)
             self._counts[key] = Count(
                 found=len(dataset.rows),
                 published=dataset.expected,
@@ -75,6 +77,12 @@ class Census:
                 characters=sum(row.characters for row in dataset.rows),
             )
         return self._counts[key]
+
+    def _key(self, task: str, split: str, language: str) -> str:
+        """What a count is remembered by: the files' content and the card's version."""
+        files = json.dumps(list(self.data.folder.digest(task, split, language)))
+        digest = hashlib.sha256(files.encode()).hexdigest()[:32]
+        return f"{task} {self.task(task).version} {split} {language} {digest}"
 
     def note(self, task: str, split: str, language: str) -> DataNote:
         """The counts as a note for the report."""
@@ -87,11 +95,7 @@ class Census:
         """Write the memory file, if there is one."""
         if self._memory is None:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._memory.with_suffix(f".{os.getpid()}.tmp")
-        text = json.dumps({key: count.model_dump() for key, count in sorted(self._counts.items())}, indent=0)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self._memory)
+        write_atomic(self._memory, canonical({key: count.model_dump() for key, count in self._counts.items()}))
 
 
 def _short(text: str) -> str:
@@ -100,9 +104,3 @@ def _short(text: str) -> str:
     first, *others = places.split(", ")
     more = f" and {len(others)} other places" if others else ""
     return f"{what}{found}{first}{more}"
-
-
-def _key(task: str, split: str, language: str, located: Located) -> str:
-    files = [located.source.layout, *(file_sha256(path) for path in located.paths)]
-    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:32]
-    return f"{task} {card_of(task).version} {split} {language} {digest}"

@@ -27,15 +27,13 @@ from viaduct.results.record import (
 )
 from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
-from viaduct.runs.encoder_facts import encoder_details
-from viaduct.runs.fingerprint import Identity
-from viaduct.runs.grid import Plan
-from viaduct.runs.roles import roles
+from viaduct.runs.description import roles, settings
+from viaduct.runs.encoder import encoder_details
+from viaduct.runs.identity import Identity
+from viaduct.runs.plan import Plan
 from viaduct.runs.rows import source_of, substitution_for
-from viaduct.runs.settings import settings
 from viaduct.runs.spec import Recipe
-from viaduct.runs.stage import PretrainWork
-from viaduct.tasks.registry import task as card_of
+from viaduct.tasks.catalogue import Catalogue
 
 
 class StageEntry(Record):
@@ -110,23 +108,23 @@ def run_record(
         for stage in plan.stages
     )
     return RunRecord(
-        recipe=plan.recipe,
+        recipe=Recipe.model_validate(plan.recipe),
         encoder=plan.encoder,
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions,
         stages=stages,
-        cells=_cells(plan),
+        cells=_cells(plan, census),
         data=data_notes(plan, census),
         left_out=dict(plan.left_out),
         remarks=remarks,
     )
 
 
-def _cells(plan: Plan) -> tuple[CellEntry, ...]:
+def _cells(plan: Plan, census: Census) -> tuple[CellEntry, ...]:
     found = []
     for cell in plan.cells:
-        card = card_of(cell.target.task)
+        card = census.task(cell.target.task)
         substitution = substitution_for(card.name, cell.target.split, plan.recipe.substitutions)
         trained = "english dev" if cell.target.training.evaluations else "last step"
         found.append(
@@ -149,21 +147,23 @@ def data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
     """How many rows were found of everything the plan reads; what is not there has layout "missing" and 0 rows."""
     notes: dict[tuple[str, str, str], DataNote] = {}
     for stage in plan.stages:
-        substitutions = () if isinstance(stage.work, PretrainWork) else stage.work.substitutions
+        substitutions = stage.work.declared
         for task, split, language in plan.needs[stage.path]:
             source, used = source_of(task, split, substitutions)
             if (source, used, language) not in notes:
                 there = census.problem(source, used, language, labelled=False) is None
-                notes[source, used, language] = (census.note if there else _absent)(source, used, language)
+                note = census.note(source, used, language) if there else _absent(census, source, used, language)
+                notes[source, used, language] = note
     for target in plan.recipe.targets:
         source, used = source_of(target.task, target.split, plan.recipe.substitutions)
         for language in plan.absent.get(target.task, ()):
-            notes[source, used, language] = _absent(source, used, language)
+            notes[source, used, language] = _absent(census, source, used, language)
     return tuple(notes.values())
 
 
-def _absent(task: str, split: str, language: str) -> DataNote:
-    published = card_of(task).expected.get((language, split)) if language in card_of(task).languages else None
+def _absent(census: Census, task: str, split: str, language: str) -> DataNote:
+    card = census.task(task)
+    published = card.expected.get((language, split)) if language in card.languages else None
     return DataNote(task=task, split=split, language=language, layout="missing", found=0, published=published)
 
 
@@ -264,7 +264,7 @@ def about(store: Store, record: RunRecord) -> About:
             for one in recipe.substitutions
         ),
         data=record.data,
-        settings=settings(recipe),
+        settings=settings(recipe, Catalogue.builtin().with_files(recipe.cards)),
         versions=record.versions,
         created=record.created,
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
-from viaduct.results.xtreme import TARGETS
-from viaduct.runs.fingerprint import encoder_identity
+from viaduct.results.xtreme import FOLDERS, TARGETS
+from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
-from viaduct.tasks.registry import task as card_of
 
+QUESTIONS = tuple(folder.card.name for folder in FOLDERS if folder.group == "qa")
 LARGE_WIDTH = 1024
 """Encoders at least this wide get the settings for large ones."""
 
@@ -68,7 +68,8 @@ def evaluation(
 
 
 def _concerned(tasks: Sequence[str]) -> set[str]:
-    return {*tasks, *(trained for task in tasks if (trained := card_of(task).trained_on) is not None)}
+    cards = [folder.card for folder in FOLDERS if folder.card.name in tasks]
+    return {*tasks, *(card.trained_on for card in cards if card.trained_on is not None)}
 
 
 def target(task: str, width: int, layers: int) -> Target:
@@ -79,7 +80,7 @@ def target(task: str, width: int, layers: int) -> Target:
         return Target(
             task=task, languages="available", retrieval=retrieval, training=Training(max_length=512, evaluations=0)
         )
-    large, question = width >= LARGE_WIDTH, card_of(task).kind == "span"
+    large, question = width >= LARGE_WIDTH, task in QUESTIONS
     rows = 16 if large and question else 32
     training = Training(
         learning_rate=1e-5 if large else 3e-5 if question else 2e-5,

@@ -1,7 +1,7 @@
 """Runs a plan in this process: what is done is skipped, what is locked elsewhere is left, what died is taken up again.
 
-Any number of processes may do this on one store at the same time. The functions that do the work live below the torch
-line; they are imported, by name, when a stage of their kind is about to run, and nowhere else.
+Any number of processes may do this on one store at the same time. What does the work lives below the torch line; a
+stage's kind imports it when a stage is about to run, and nothing else does.
 """
 
 from __future__ import annotations
@@ -24,22 +24,10 @@ from viaduct.paths import cache_directory
 from viaduct.results.record import DataNote, StageCost
 from viaduct.results.store import Claim, Store, write_atomic
 from viaduct.runs.display import Display
-from viaduct.runs.fingerprint import Identity, difference
-from viaduct.runs.grid import Plan
-from viaduct.runs.rows import Need, load
-from viaduct.runs.stage import Context, Loaded, MeasureWork, PredictWork, PretrainWork, Spent, Stage, Work
-
-FUNCTIONS = {
-    "pretrain": "viaduct.training.pretrain",
-    "train": "viaduct.training.train",
-    "joint": "viaduct.training.joint",
-    "distil": "viaduct.serving.distil",
-    "compress": "viaduct.serving.compress",
-    "predict": "viaduct.inference.predict",
-    "score": "viaduct.runs.score",
-    "measure": "viaduct.serving.measure",
-}
-"""Kind of stage -> module whose `run(context) -> Spent` does it."""
+from viaduct.runs.identity import Identity, difference
+from viaduct.runs.plan import Plan
+from viaduct.runs.rows import Loaded, Need, RecipeData, source_of
+from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
 DEVICES = ("auto", "cpu", "cuda")
@@ -87,7 +75,7 @@ def versions() -> dict[str, str]:
 
 
 def check_store(store: Store, plan: Plan, identities: Mapping[str, Identity]) -> None:
-    """Nothing. Raises StoreError when a finished stage of the plan was made from something else than the plan says."""
+    """Raise StoreError when a finished stage of the plan was made from something else than the plan says."""
     for stage in plan.stages:
         _is_done(store, stage, identities[stage.path])
 
@@ -112,12 +100,12 @@ def run(
     plan: Plan,
     identities: Mapping[str, Identity],
     *,
-    data: Path,
+    data: RecipeData,
     store: Store,
     options: Options,
     display: Display,
 ) -> None:
-    """Nothing; afterwards every stage of the plan is done.
+    """Do every stage of the plan.
 
     Raises StoreError before anything starts when the store holds something else, and whatever a stage raises; stages
     that are finished stay finished.
@@ -138,7 +126,7 @@ class Worker:
 
     plan: Plan
     identities: Mapping[str, Identity]
-    data: Path
+    data: RecipeData
     store: Store
     options: Options
     display: Display
@@ -208,7 +196,7 @@ class Worker:
     def _attempt(self, stage: Stage, claim: Claim, context: Context) -> Spent:
         for attempt in range(RETRIES + 1):
             try:
-                return stage_function(stage.work.kind)(context)
+                return kind_of(stage.work.kind).run(context, stage.work)
             except (TransientError, OSError) as error:
                 transient = isinstance(error, TransientError) or error.errno in TRANSIENT
                 if not transient or attempt == RETRIES:
@@ -221,8 +209,7 @@ class Worker:
 
     def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
         work = stage.work
-        # compressed models and those whose cost is measured run in engines for CPUs
-        on_cpu = work.kind in ("compress", "score", "measure") or (isinstance(work, PredictWork) and work.reduced)
+        on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
@@ -239,6 +226,7 @@ class Worker:
             encoder=encoder,
             revision=stage.revision,
             load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
+            catalogue=self.data.folder.catalogue,
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
             threads=self._threads(work, claim),
@@ -248,10 +236,11 @@ class Worker:
         )
 
     def _threads(self, work: Work, claim: Claim) -> int:
-        if isinstance(work, MeasureWork):
-            return work.settings.threads
+        kind = kind_of(work.kind)
+        if (given := kind.threads(work)) is not None:
+            return given
         most = max(1, usable_cores() // self.options.processes)
-        if self.options.threads or most == 1 or work.kind == "score":
+        if self.options.threads or most == 1 or not kind.uses_torch:
             return self.options.threads or most
         # A stage goes on with the threads that it began with: other sums in another order would be another result.
         noted = claim.scratch / "threads"
@@ -290,23 +279,17 @@ class PlannedRows:
 
     stage: Stage
     needs: tuple[Need, ...]
-    data: Path
+    data: RecipeData
 
     def __call__(self, task: str, split: str, language: str) -> Loaded:
-        """The rows after substitution; none when pretraining asks a card for a language whose files were not there."""
-        work = self.stage.work
+        """The rows after substitution; none of files that were not there when the stage was planned."""
+        declared = self.stage.work.declared
         if (task, split, language) in self.needs:
-            return load(self.data, task, split, language, () if isinstance(work, PretrainWork) else work.substitutions)
-        if not isinstance(work, PretrainWork):
+            return self.data.load(task, split, language, declared)
+        if self.data.folder.has(*source_of(task, split, declared), language):
             raise AssertionError(f"{self.stage.path} reads {task} {split} {language}: not part of its fingerprint")
         note = DataNote(task=task, split=split, language=language, layout="missing", found=0, published=None)
         return Loaded((), note, None)
-
-
-def stage_function(kind: str) -> Callable[[Context], Spent]:
-    """The function that does stages of this kind; imports its module, and with it torch where the kind needs it."""
-    function: Callable[[Context], Spent] = importlib.import_module(FUNCTIONS[kind]).run
-    return function
 
 
 def resolve_device(asked: str) -> str:

@@ -1,45 +1,25 @@
-"""What a plan's stages would take on some devices: operations from the encoder's shape, hours from a table of devices.
+"""What a plan's stages would take: their tokens and steps, operations from the encoder's shape, hours from a table of
+devices, room on the disk.
 
-For telling hours from weeks before anything runs; never reported as a measurement. What stages took is in the report.
+For ordering stages by size and telling hours from weeks before anything runs; never reported as a measurement.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from viaduct.runs.spec import Pretrain
+from viaduct.runs.census import Census
+from viaduct.runs.encoder import Shape, shape_of
+from viaduct.runs.parts import RecipeParts
+from viaduct.runs.plan import Plan
+from viaduct.runs.sizes import Estimate, Sizes
+from viaduct.runs.stage import Stage, kind_of
 
-
-class Shape(NamedTuple):
-    """An encoder's sizes."""
-
-    layers: int
-    width: int
-    feed_forward: int
-    vocabulary: int
-
-    @property
-    def weights(self) -> int:
-        """Of the layers; embeddings, biases and LayerNorm are not counted."""
-        return self.layers * (4 * self.width**2 + 2 * self.width * self.feed_forward)
-
-    @property
-    def token_flops(self) -> float:
-        """Operations of one forward pass per token: two per weight. Attention's own products are left out: 3 % in
-        XLM-R large at 200 tokens, 7 % in a narrow encoder (width 256) at 100."""
-        return 2.0 * self.weights
-
-    @property
-    def guess_flops(self) -> float:
-        """Operations of guessing one masked token among the whole vocabulary."""
-        return 2.0 * self.width * self.vocabulary
-
-    @property
-    def num_bytes(self) -> int:
-        """Of its weights in float32, embeddings included."""
-        return 4 * (self.weights + self.vocabulary * self.width)
+CHECKPOINT_COPIES = 5
+"""Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
 
 
 class Device(NamedTuple):
@@ -63,42 +43,47 @@ DEVICES = (
     Device("one H100", 0.4 * 989e12, 0.02, "40 % of 989 TFLOP/s in bfloat16, and 20 ms a step: assumed, at best"),
 )
 
-KNOWN = {
-    "xlm-roberta-base": Shape(12, 768, 3072, 250_002),
-    "xlm-roberta-large": Shape(24, 1024, 4096, 250_002),
-    "bert-base-multilingual-cased": Shape(12, 768, 3072, 119_547),
-}
-"""Of encoders that are planned with before they are downloaded, by the last part of their name."""
+
+def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
+    """Stage path -> estimate."""
+    shape = shape_of(plan.recipe.encoder, plan.recipe.revision)
+    return {stage.path: _estimate(stage, plan, census, shape) for stage in plan.stages}
 
 
-def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
-    """The encoder's shape, from the recipe, its folder, the Hub's local cache or `KNOWN`; None when none of them says.
+def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
+    """Of one stage, with the weight that it has in an encoder whose layers an earlier stage took away."""
+    sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape)
+    whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
+    source = stage.inputs.get("encoder")
+    while source is not None:
+        layers = kind_of(source.work.kind).layers_left(source.work)
+        if layers is not None and shape is not None:
+            return replace(whole, weight=whole.weight * layers / shape.layers)
+        source = source.inputs.get("encoder")
+    return whole
 
-    Nothing is downloaded.
-    """
-    if isinstance(encoder, Pretrain):
-        made = encoder.architecture
-        return Shape(made.layers, made.hidden, made.feed_forward, made.vocabulary)
-    folder = Path(encoder).expanduser()
-    config = folder / "config.json" if folder.is_dir() else _cached(encoder, revision)
-    found = None if config is None or not config.is_file() else _from_config(config)
-    return found or KNOWN.get(encoder.rpartition("/")[2].lower())
+
+def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
+    """Seconds per unit of weight in the finished stages that use the encoder (path -> `seconds`); None without any."""
+    paths = [path for path in seconds if estimates[path].tokens]
+    weight = sum(estimates[path].weight for path in paths)
+    return sum(seconds[path] for path in paths) / weight if weight else None
 
 
-def _cached(encoder: str, revision: str | None) -> Path | None:
-    if encoder.count("/") > 1 or encoder.startswith((".", "/", "~")):
+def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
+    """Bytes on disk that the stages in `waiting` need, about; None when the encoder's size is unknown."""
+    weights = _encoder_bytes(plan.recipe)
+    if weights is None:
         return None
-    import huggingface_hub  # slow to load, and folders do not need it
+    paths = set(waiting)
+    models = sum(1 for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder)
+    return models * weights + (CHECKPOINT_COPIES * weights if models else 0)
 
-    found = huggingface_hub.try_to_load_from_cache(encoder, "config.json", revision=revision)
-    return Path(found) if isinstance(found, str) else None
 
-
-def _from_config(path: Path) -> Shape | None:
-    """The shape by XLM-R's names of its sizes, None where a configuration has others."""
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sizes = (raw[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size"))
-        return Shape(*map(int, sizes))
-    except (ValueError, TypeError, KeyError):
-        return None
+def _encoder_bytes(recipe: RecipeParts) -> int | None:
+    """In float32, as stages save it; of a folder whose sizes are not told, what its files hold."""
+    shape = shape_of(recipe.encoder, recipe.revision)
+    if shape is not None:
+        return shape.num_bytes
+    folder = Path(str(recipe.encoder)).expanduser()
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None

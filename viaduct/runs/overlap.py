@@ -1,7 +1,7 @@
 """Rows that a recipe both trains on and evaluates on: how many of each training split occur in each evaluation set.
 
-`viaduct.runs.texts` says when two rows are the same. Translations are not recognised: where a set is translated from
-rows that are trained on, only its English side shows it. Text for pretraining is not looked at.
+`viaduct.runs.rows.text_key` says when two rows are the same. Translations are not recognised: where a set is translated
+from rows that are trained on, only its English side shows it. Text for pretraining is not looked at.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from viaduct.results.record import Record
 from viaduct.results.store import canonical, write_atomic
 from viaduct.rows import Row
 from viaduct.runs.census import Census
-from viaduct.runs.check import target_languages
-from viaduct.runs.fingerprint import fingerprint_of
-from viaduct.runs.rows import Need, data_fingerprint, load, source_of
-from viaduct.runs.spec import Recipe
-from viaduct.runs.texts import text_key
-from viaduct.tasks.registry import task as card_of
+from viaduct.runs.gaps import target_languages
+from viaduct.runs.identity import fingerprint_of
+from viaduct.runs.parts import RecipeParts
+from viaduct.runs.rows import Need, source_of, text_key
+from viaduct.tasks.catalogue import Catalogue
 
 EXAMPLES = 5
 """Pairs of ids that are given per overlap."""
@@ -72,22 +71,22 @@ class Overlap(Record):
         )
 
 
-def blocking(found: Iterable[Overlap], recipe: Recipe) -> tuple[Overlap, ...]:
+def blocking(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catalogue) -> tuple[Overlap, ...]:
     """Those that no result should rest on: rows that are trained on and evaluated, but for rows that the publishers of
     a benchmark left in both its training and its evaluation files. Choosing checkpoints on such rows does not block."""
-    return tuple(one for one in found if one.split == "train" and not _published_so(one, recipe))
+    return tuple(one for one in found if one.split == "train" and not _published_so(one, recipe, catalogue))
 
 
-def _published_so(one: Overlap, recipe: Recipe) -> bool:
+def _published_so(one: Overlap, recipe: RecipeParts, catalogue: Catalogue) -> bool:
     sources = [
         source_of(*need, recipe.substitutions) for need in ((one.task, one.split), (one.target, one.target_split))
     ]
-    return card_of(one.target).trained_on == one.task and sources[0] != sources[1]
+    return catalogue.task(one.target).trained_on == one.task and sources[0] != sources[1]
 
 
-def require_none(found: Iterable[Overlap], recipe: Recipe) -> None:
-    """Nothing. Raises DataError that lists the overlaps that block, if there are any."""
-    shared = said(blocking(found, recipe))
+def require_none(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catalogue) -> None:
+    """Raise DataError that lists the overlaps that block, if there are any."""
+    shared = said(blocking(found, recipe, catalogue))
     if shared:
         raise DataError(
             f"recipe {recipe.name} trains on rows that it evaluates on:" + "".join(f"\n  - {line}" for line in shared),
@@ -108,9 +107,7 @@ def said(found: Iterable[Overlap]) -> tuple[str, ...]:
     )
 
 
-def overlaps(
-    recipe: Recipe, data: Path, *, census: Census | None = None, memory: Path | None = None
-) -> tuple[Overlap, ...]:
+def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) -> tuple[Overlap, ...]:
     """What the recipe both trains on and evaluates on, in the order of its targets, their languages and its arms.
 
     Compared are, after substitution, the train rows of every intermediate task, in the languages that its arms train
@@ -121,8 +118,8 @@ def overlaps(
 
     Raises DataError for files that are missing or damaged.
     """
-    languages, _ = target_languages(recipe, census or Census(data), [])
-    comparison = _Comparison(recipe, data, memory)
+    languages, _ = target_languages(recipe, census, [])
+    comparison = _Comparison(recipe, census, memory)
     found = [
         one
         for target in recipe.targets
@@ -137,8 +134,8 @@ class _Comparison:
     """Training rows against evaluation rows. Of training rows the numbers are kept, 8 bytes each; evaluation rows are
     read one language at a time, and neither where the result is remembered."""
 
-    def __init__(self, recipe: Recipe, data: Path, memory: Path | None) -> None:
-        self.recipe, self.data, self.memory = recipe, data, memory
+    def __init__(self, recipe: RecipeParts, census: Census, memory: Path | None) -> None:
+        self.recipe, self.data, self.memory = recipe, census.data, memory
         self.known = _remembered(memory)
         self.files: dict[Need, dict[str, str]] = {}
         self.trained: dict[Need, _Keys] = {}
@@ -148,7 +145,7 @@ class _Comparison:
     def of(self, evaluated: Need) -> Iterator[Overlap]:
         """The overlaps with this evaluation set."""
         rows: tuple[Row, ...] = ()
-        for trained, arms in _trained(self.recipe, evaluated[0]).items():
+        for trained, arms in _trained(self.recipe, self.data.task(evaluated[0]).trained_on).items():
             if trained[2] not in (ENGLISH, evaluated[2]):
                 continue
             key = self._identity(trained, evaluated)
@@ -160,8 +157,7 @@ class _Comparison:
                 yield one.model_copy(update={"arms": arms})
 
     def _rows(self, need: Need) -> tuple[Row, ...]:
-        task, split, language = need
-        return load(self.data, task, split, language, self.recipe.substitutions).rows
+        return self.data.load(*need, self.recipe.substitutions).rows
 
     def _identity(self, trained: Need, evaluated: Need) -> str:
         files = [self._files(need) for need in (trained, evaluated)]
@@ -171,12 +167,13 @@ class _Comparison:
             if (one.task, one.split) in (trained[:2], evaluated[:2])
         ]
         names = sorted({source_of(*need[:2], self.recipe.substitutions)[0] for need in (trained, evaluated)})
-        versions = [card_of(part.name).version for name in names for part in (card_of(name), *card_of(name).parts)]
+        cards = [self.data.task(name) for name in names]
+        versions = [part.version for card in cards for part in (card, *card.parts)]
         return fingerprint_of({"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions})
 
     def _files(self, need: Need) -> dict[str, str]:
         if need not in self.files:
-            self.files[need] = data_fingerprint(self.data, (need,), self.recipe.substitutions)
+            self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions)
         return self.files[need]
 
     def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
@@ -223,10 +220,10 @@ def _remembered(memory: Path | None) -> dict[str, Overlap | None]:
         return {}  # only a cache: a damaged one is written anew
 
 
-def _trained(recipe: Recipe, target: str) -> dict[Need, tuple[str, ...]]:
-    """What encoders that predict this target are trained on and chosen by -> the arms that have it."""
+def _trained(recipe: RecipeParts, on: str | None) -> dict[Need, tuple[str, ...]]:
+    """What the encoders are trained on and chosen by that predict a target, itself trained `on` a card -> the arms that
+    have it."""
     found: dict[Need, list[str]] = {}
-    on = card_of(target).trained_on
     for arm in recipe.intermediates:
         needs = {(name, "train", code): None for name in arm.tasks for code in arm.languages}
         needs |= {(name, "dev", ENGLISH): None for name in arm.tasks}

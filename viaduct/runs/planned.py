@@ -11,15 +11,18 @@ from viaduct.errors import StoreError
 from viaduct.paths import cache_directory, free_bytes
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import State, Store
-from viaduct.runs import collect, estimate, execute
+from viaduct.runs import collect, execute, forecast
 from viaduct.runs.census import Census
-from viaduct.runs.check import repeated
-from viaduct.runs.estimate import Estimate
-from viaduct.runs.fingerprint import Identity, identities
-from viaduct.runs.forecast import shape_of
-from viaduct.runs.grid import Plan, outline
+from viaduct.runs.encoder import shape_of
+from viaduct.runs.identity import Identity, identities
 from viaduct.runs.overlap import Overlap, overlaps, said
-from viaduct.runs.spec import Recipe
+from viaduct.runs.parts import RecipeParts
+from viaduct.runs.plan import Plan, outline
+from viaduct.runs.rows import RecipeData
+from viaduct.runs.sizes import Estimate
+from viaduct.runs.validate import repeated
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,6 @@ class Planned:
     states: Mapping[str, State]
     estimates: Mapping[str, Estimate]
     data: tuple[DataNote, ...]
-    data_folder: Path
     store: Store
     free_bytes: int
     """On the store's disk."""
@@ -47,37 +49,37 @@ class Planned:
     """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
 
 
-def plan_recipe(recipe: Recipe, data: Path, store: Path) -> Planned:
+def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     """The recipe's stages, checked against the data (an absolute path) and the store; nothing runs.
 
     Data that are not there are in its plan's `missing`. Raises UsageError, DataError for damaged files, or StoreError
     (a directory holds another experiment).
     """
-    census = Census(data, cache_directory(store) / "census.json" if store.is_dir() else None)
-    expanded = outline(recipe, data, census)
-    found = {} if expanded.missing else identities(expanded, data)
+    folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards))
+    census = Census(RecipeData(folder), cache_directory(store) / "census.json" if store.is_dir() else None)
+    expanded = outline(recipe, census)
+    found = {} if expanded.missing else identities(expanded, census.data)
     kept = Store(store)
     if not expanded.missing:
         execute.check_store(kept, expanded, found)
-    notes, forecast = collect.data_notes(expanded, census), estimate.estimates(expanded, census)
-    shared = _overlaps(expanded, data, store, census)
+    notes, estimates = collect.data_notes(expanded, census), forecast.estimates(expanded, census)
+    shared = _overlaps(expanded, store, census)
     census.save()
     states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
     waiting = [path for path, state in states.items() if state != "done"]
     spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}
-    pace = estimate.pace(expanded, forecast, spent)
-    weight = sum(forecast[path].weight for path in waiting)
+    pace = forecast.pace(estimates, spent)
+    weight = sum(estimates[path].weight for path in waiting)
     shape = shape_of(expanded.recipe.encoder, expanded.recipe.revision)
     return Planned(
         plan=expanded,
         identities=found,
         states=states,
-        estimates=forecast,
+        estimates=estimates,
         data=notes,
-        data_folder=data,
         store=kept,
         free_bytes=free_bytes(store),
-        need_bytes=estimate.disk_need(expanded, waiting),
+        need_bytes=forecast.disk_need(expanded, waiting),
         flops=None if shape is None else weight * shape.token_flops,
         seconds=None if pace is None else pace * weight,
         census=census,
@@ -85,11 +87,11 @@ def plan_recipe(recipe: Recipe, data: Path, store: Path) -> Planned:
     )
 
 
-def _overlaps(expanded: Plan, data: Path, store: Path, census: Census) -> tuple[Overlap, ...]:
+def _overlaps(expanded: Plan, store: Path, census: Census) -> tuple[Overlap, ...]:
     if expanded.missing or expanded.recipe.miniature:
         return ()
     memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
-    return overlaps(expanded.recipe, data, census=census, memory=memory)
+    return overlaps(expanded.recipe, census, memory)
 
 
 def warnings(planned: Planned) -> tuple[str, ...]:
@@ -105,11 +107,11 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 def remarks(planned: Planned) -> tuple[str, ...]:
     """Rows and tasks that are both trained and evaluated on, in words."""
-    return (*repeated(planned.plan.recipe), *said(planned.overlaps))
+    return (*repeated(planned.plan.recipe, planned.census), *said(planned.overlaps))
 
 
 def require_space(planned: Planned) -> None:
-    """Nothing. Raises StoreError when the store's disk has less room than the stages to do need, about."""
+    """Raise StoreError when the store's disk has less room than the stages to do need, about."""
     if planned.need_bytes is not None and planned.need_bytes > planned.free_bytes:
         raise StoreError(
             f"the disk of {planned.store.root} has {planned.free_bytes / 1e9:.1f} GB free,"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from viaduct.errors import UsageError, ViaductError, nearest
 from viaduct.runs.spec import Recipe
-from viaduct.tasks.registry import add_cards
+from viaduct.tasks.catalogue import Catalogue
 
 
 def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
@@ -37,7 +37,7 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, 
     recipe = apply(recipe, overrides)
     if recipe.cards:
         recipe = recipe.model_copy(update={"cards": tuple(str((path.parent / one).resolve()) for one in recipe.cards)})
-        add_cards(recipe.cards)
+        Catalogue.builtin().with_files(recipe.cards)  # which says what is wrong with them
     if seeds is not None:
         recipe = _validated({**recipe.model_dump(), "seeds": seeds}, "--seeds")
     return recipe

@@ -1,30 +1,45 @@
 """Rows as a recipe asks for them: a task, split and language after the recipe's declared substitutions.
 
 This is the only place that applies a substitution, so that plan, training, prediction and scoring see the same rows. It
-reads nothing that was not asked for, and substitutes nothing that was not declared.
+reads nothing that was not asked for, and substitutes nothing that was not declared. It also says when two rows are the
+same for the question whether one is both trained and evaluated on (`text_key`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
+from viaduct.languages import ENGLISH
 from viaduct.results.record import DataNote
 from viaduct.rows import Row, Span
-from viaduct.runs.spec import Substitution
-from viaduct.runs.stage import Loaded
-from viaduct.runs.texts import text_key
-from viaduct.tasks.card import Dataset, file_sha256, locate, read_by_name
-from viaduct.tasks.registry import task as card_of
+from viaduct.runs.parts import Substitution
+from viaduct.tasks.card import Dataset, Task
+from viaduct.tasks.folder import DataFolder
 
 Need = tuple[str, str, str]
 """(task, split, language), before substitution."""
 
 WHOLE = (0.0, 1.0)
+"""The `part` of a substitution that takes all rows."""
+
+_NOT_LETTERS = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows of one task, split and language after substitution, and where they came from."""
+
+    rows: tuple[Row, ...]
+    note: DataNote
+    substitution: str | None
 
 
 def substitution_for(task: str, split: str, substitutions: Iterable[Substitution]) -> Substitution | None:
@@ -38,9 +53,13 @@ def substitution_for(task: str, split: str, substitutions: Iterable[Substitution
     return found[0] if found else None
 
 
-def concerning(substitutions: Iterable[Substitution], task: str, splits: tuple[str, ...]) -> tuple[Substitution, ...]:
-    """The substitutions for these splits of a task."""
-    return tuple(one for one in substitutions if one.task == task and one.split in splits)
+def concerning(substitutions: Iterable[Substitution], needs: Iterable[Need]) -> tuple[Substitution, ...]:
+    """The substitutions for the splits that are read, task by task in the order of the needs."""
+    splits: dict[str, set[str]] = {}
+    for task, split, _ in needs:
+        splits.setdefault(task, set()).add(split)
+    declared = tuple(substitutions)
+    return tuple(one for task, read in splits.items() for one in declared if one.task == task and one.split in read)
 
 
 def source_of(task: str, split: str, substitutions: Iterable[Substitution]) -> tuple[str, str]:
@@ -49,74 +68,120 @@ def source_of(task: str, split: str, substitutions: Iterable[Substitution]) -> t
     return (task, split) if substitution is None else (substitution.use_task or task, substitution.use_split)
 
 
-def load(data: Path, task: str, split: str, language: str, substitutions: Iterable[Substitution] = ()) -> Loaded:
-    """The rows of one split and language, with the substitution applied and in words; the note counts the file's rows.
+class RecipeData:
+    """A data folder as the stages of a recipe read it."""
 
-    Raises DataError when files are missing or damaged, or when a substitution leaves no row.
-    """
-    substitution = substitution_for(task, split, substitutions)
-    name, used_split = source_of(task, split, substitutions)
-    dataset = read_by_name(name, data, language, used_split)
-    note = DataNote(
-        task=name,
-        split=used_split,
-        language=language,
-        layout=dataset.layout,
-        found=len(dataset.rows),
-        published=dataset.expected,
-    )
-    if substitution is None:
-        return Loaded(dataset.rows, note, None)
-    rows = _substituted(data, dataset, substitution)
-    if not rows:
-        raise DataError(
-            f"the substitution '{substitution.words()}' leaves no row in {language}",
-            path=dataset.paths[0],
-            fix="widen its `part`",
+    def __init__(self, folder: DataFolder) -> None:
+        self.folder = folder
+        self._groups: dict[Need, dict[str, str]] = {}
+        self._contexts: dict[str, frozenset[str]] = {}
+        self._test_keys: dict[str, frozenset[int]] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder itself."""
+        return self.folder.root
+
+    def task(self, name: str) -> Task:
+        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        return self.folder.catalogue.task(name)
+
+    def load(self, task: str, split: str, language: str, substitutions: Iterable[Substitution] = ()) -> Loaded:
+        """The rows of one split and language, with the substitution applied and in words; the note counts the file's
+        rows.
+
+        Raises DataError when files are missing or damaged, or when a substitution leaves no row.
+        """
+        declared = tuple(substitutions)
+        substitution = substitution_for(task, split, declared)
+        name, used_split = source_of(task, split, declared)
+        dataset = self.folder.read(name, used_split, language)
+        note = DataNote(
+            task=name,
+            split=used_split,
+            language=language,
+            layout=dataset.layout,
+            found=len(dataset.rows),
+            published=dataset.expected,
         )
-    return Loaded(rows, note, substitution.words())
+        if substitution is None:
+            return Loaded(dataset.rows, note, None)
+        rows = self._substituted(dataset, substitution)
+        if not rows:
+            raise DataError(
+                f"the substitution '{substitution.words()}' leaves no row in {language}",
+                path=dataset.paths[0],
+                fix="widen its `part`",
+            )
+        return Loaded(rows, note, substitution.words())
 
+    def fingerprint(self, needs: Iterable[Need], substitutions: Iterable[Substitution] = ()) -> dict[str, str]:
+        """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of
+        it."""
+        declared = tuple(substitutions)
+        return {f"{task} {split} {code}": self._digest((task, split, code), declared) for task, split, code in needs}
 
-def data_fingerprint(data: Path, needs: Iterable[Need], substitutions: Iterable[Substitution] = ()) -> dict[str, str]:
-    """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of it."""
-    return {
-        f"{task} {split} {language}": _files_digest(data, task, split, language, tuple(substitutions))
-        for task, split, language in needs
-    }
+    def _digest(self, need: Need, substitutions: tuple[Substitution, ...]) -> str:
+        task, split, language = need
+        substitution = substitution_for(task, split, substitutions)
+        name, used_split = source_of(task, split, substitutions)
+        read: list[Need] = [(name, used_split, language)]
+        if substitution is not None:
+            if substitution.part != WHOLE and self._has_english(name, used_split):
+                read.append((name, used_split, ENGLISH))
+            if substitution.without_contexts_of is not None:
+                read.append((substitution.without_contexts_of, "test", ENGLISH))
+            for other in substitution.without_rows_of:
+                read += [(other, "test", code) for code in self._test_languages(other)]
+        digests = [list(self.folder.digest(*one)) for one in read]
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
+    def _substituted(self, dataset: Dataset, substitution: Substitution) -> tuple[Row, ...]:
+        rows = dataset.rows
+        if substitution.without_contexts_of is not None:
+            forbidden = self._contexts_of(substitution.without_contexts_of)
+            rows = tuple(row for row in rows if _plain(_context(row, substitution)) not in forbidden)
+        if substitution.without_rows_of:
+            evaluated = frozenset[int]().union(*map(self._test_keys_of, substitution.without_rows_of))
+            rows = tuple(row for row in rows if text_key(row) not in evaluated)
+        low, high = substitution.part
+        if substitution.part == WHOLE:
+            return rows
+        groups = self._groups_of((dataset.task, dataset.split, dataset.language))
+        if dataset.language != ENGLISH and self._has_english(dataset.task, dataset.split):
+            # a translation goes where its original goes
+            english = self._groups_of((dataset.task, dataset.split, ENGLISH))
+            groups = {**groups, **{id: english[id] for id in groups if id in english}}
+        return tuple(row for row in rows if low <= fraction(groups[row.id]) < high)
 
-def _files_digest(data: Path, task: str, split: str, language: str, substitutions: tuple[Substitution, ...]) -> str:
-    substitution = substitution_for(task, split, substitutions)
-    name, used_split = source_of(task, split, substitutions)
-    read = [(name, language, used_split)]
-    if substitution is not None and substitution.part != WHOLE and _has_english(name, data, used_split):
-        read.append((name, "en", used_split))
-    if substitution is not None and substitution.without_contexts_of is not None:
-        read.append((substitution.without_contexts_of, "en", "test"))
-    for other in () if substitution is None else substitution.without_rows_of:
-        read += [(other, code, "test") for code in _there(other, data)]
-    digests = []
-    for card, code, part in read:
-        located = locate(card_of(card), data, code, part)
-        digests.append([located.source.layout, *(file_sha256(path) for path in located.paths)])
-    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    def _has_english(self, name: str, split: str) -> bool:
+        return ENGLISH in self.task(name).languages and self.folder.has(name, split, ENGLISH)
 
+    def _test_languages(self, name: str) -> tuple[str, ...]:
+        """The languages whose test files are there."""
+        return tuple(code for code in self.task(name).languages if self.folder.has(name, "test", code))
 
-def _substituted(data: Path, dataset: Dataset, substitution: Substitution) -> tuple[Row, ...]:
-    rows = dataset.rows
-    if substitution.without_contexts_of is not None:
-        forbidden = _contexts(data, substitution.without_contexts_of)
-        rows = tuple(row for row in rows if _plain(_context(row, substitution)) not in forbidden)
-    if substitution.without_rows_of:
-        evaluated = frozenset[int]().union(*(_test_keys(data, other) for other in substitution.without_rows_of))
-        rows = tuple(row for row in rows if text_key(row) not in evaluated)
-    low, high = substitution.part
-    if substitution.part == WHOLE:
-        return rows
-    groups = _groups(dataset.task, data, dataset.language, dataset.split)
-    if dataset.language != "en" and _has_english(dataset.task, data, dataset.split):
-        groups = {**groups, **_english_groups(dataset.task, data, dataset.split, groups)}
-    return tuple(row for row in rows if low <= fraction(groups[row.id]) < high)
+    def _test_keys_of(self, name: str) -> frozenset[int]:
+        if name not in self._test_keys:
+            codes = self._test_languages(name)
+            self._test_keys[name] = frozenset(
+                text_key(row) for code in codes for row in self.folder.read(name, "test", code).rows
+            )
+        return self._test_keys[name]
+
+    def _groups_of(self, need: Need) -> dict[str, str]:
+        """Row id -> the text that stands for its group; rows of one group are never parted."""
+        if need not in self._groups:
+            rows = self.folder.read(*need).rows
+            links = _linked(rows)
+            self._groups[need] = {row.id: links.get(row.id) or row.group for row in rows}
+        return self._groups[need]
+
+    def _contexts_of(self, name: str) -> frozenset[str]:
+        if name not in self._contexts:
+            rows = self.folder.read(name, "test", ENGLISH).rows
+            self._contexts[name] = frozenset(_plain(row.context) for row in rows if isinstance(row, Span))
+        return self._contexts[name]
 
 
 def fraction(group: str) -> float:
@@ -124,46 +189,9 @@ def fraction(group: str) -> float:
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:6], "big") / 2**48
 
 
-def _english_groups(name: str, data: Path, split: str, own: Mapping[str, str]) -> dict[str, str]:
-    """Groups of the English rows with the same ids: a translation goes where its original goes."""
-    english = _groups(name, data, "en", split)
-    return {id: english[id] for id in own if id in english}
-
-
-def _has_english(name: str, data: Path, split: str) -> bool:
-    return "en" in card_of(name).languages and _is_there(name, data, "en", split)
-
-
-def _is_there(name: str, data: Path, language: str, split: str) -> bool:
-    try:
-        locate(card_of(name), data, language, split)
-    except DataError:
-        return False
-    return True
-
-
-def _there(name: str, data: Path) -> tuple[str, ...]:
-    """The languages whose test files are there."""
-    return tuple(code for code in card_of(name).languages if _is_there(name, data, code, "test"))
-
-
-@lru_cache(maxsize=8)
-def _test_keys(data: Path, name: str) -> frozenset[int]:
-    return frozenset(
-        text_key(row) for code in _there(name, data) for row in read_by_name(name, data, code, "test").rows
-    )
-
-
-@lru_cache(maxsize=64)
-def _groups(name: str, data: Path, language: str, split: str) -> dict[str, str]:
-    """Row id -> the text that stands for its group; rows of one group are never parted."""
-    rows = read_by_name(name, data, language, split).rows
-    links = _linked(rows)
-    return {row.id: links.get(row.id) or row.group for row in rows}
-
-
-def _linked(rows: Iterable[Row]) -> dict[str, str]:
-    """Id of a row that has links -> smallest id of the rows it is linked to, through any number of steps."""
+def _linked(rows: Iterable[Row]) -> Mapping[str, str]:
+    """Row id -> smallest id of the rows it is linked with (a sentence and its translations), through any number of
+    steps; rows without links are not in it."""
     parent: dict[str, str] = {}
 
     def root(id: str) -> str:
@@ -179,12 +207,6 @@ def _linked(rows: Iterable[Row]) -> dict[str, str]:
     return {id: root(id) for id in list(parent)}
 
 
-@lru_cache(maxsize=8)
-def _contexts(data: Path, name: str) -> frozenset[str]:
-    rows = read_by_name(name, data, "en", "test").rows
-    return frozenset(_plain(row.context) for row in rows if isinstance(row, Span))
-
-
 def _context(row: Row, substitution: Substitution) -> str:
     if not isinstance(row, Span):
         raise UsageError(
@@ -196,3 +218,29 @@ def _context(row: Row, substitution: Substitution) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.split())
+
+
+def text_key(row: Row) -> int:
+    """A number of 64 bits for what must not be in both training and evaluation rows (`row.compared`): equal for equal
+    letters, digits and signs (+, ->, $).
+
+    Case, blanks, punctuation, tokenisation and the order of a pair do not count, nor do labels.
+    """
+    return _key(row.compared)
+
+
+@lru_cache(maxsize=256)  # the questions of a paragraph follow one another
+def _key(texts: tuple[str, ...]) -> int:
+    plain = "\n".join(sorted(map(_letters, texts)))
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+
+
+def _letters(text: str) -> str:
+    """The letters, digits and signs in lower case; a text without any stays as it is."""
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return _NOT_LETTERS.sub(_signs, folded) or text
+
+
+def _signs(match: re.Match[str]) -> str:
+    """What means something of characters that are no letters: arrows, plus, currencies; not quotes or accents."""
+    return "".join(one for one in match.group() if unicodedata.category(one) in ("Sm", "So", "Sc"))

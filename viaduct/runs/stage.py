@@ -1,31 +1,9 @@
-"""One unit of work: what it is (identity), what it needs, and what it is given when it runs.
+"""Stages: what one unit of work is, what its kind knows of it, and what it is given when it runs.
 
-A stage function takes a `Context` and returns what it `Spent`. It writes only below `context.directory`, and leaves
-there:
-
-  pretrain  encoder/            config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and
-  AutoTokenizer
-            training.json       steps, losses per evaluation
-            masked_language_head.safetensors   its head, for stages that go on with masked LM
-  train     encoder/            the trained encoder, same keys as the input's
-            head.safetensors    the task head (+ head.json: kind, labels)
-            training.json       steps, dev score per evaluation, which one was kept, rows and tokens seen
-  joint     encoder/, training.json   as train
-            heads/KIND-LABELS/  the heads, one for each label set
-            masked_language_head.safetensors   where it was trained
-            visual.safetensors  the image side, which nothing needs any more
-            images.json         what use the encoder makes of images, on held-out captions (see `results.record`)
-            retention.json      how far the encoder moved, and masked-LM loss by language before and after
-  distil    encoder/, training.json   as train: the student
-            masked_language_head.safetensors   where the teacher had one
-  compress  encoder/            with fewer layers or a smaller vocabulary; not trained
-            compression.json    what was kept, and how much of more text of the same languages it covers
-  predict   predictions/LL.jsonl   one JSON line per example: id, language, prediction, scores
-            choices.json        what was tuned on dev, such as a mining threshold (only if anything was)
-  score     scores.json         list of {language, metric, value, n, n_missing, signature}
-  measure   inference.json      what each arm's model costs at inference (see `results.record.MeasuredArms`)
-
-`context.scratch` is the stage's own folder for checkpoints: kept when the process dies, gone when the stage is done.
+A kind of stage is one object, in the file of the stage, which imports without torch; kinds come through the door
+`stage_kinds`. Its function is given a `Context` and returns what it `Spent`. It writes only below `context.directory`;
+what it leaves there is said in its own file. `context.scratch` is the stage's folder for checkpoints: kept when the
+process dies, gone when the stage is done.
 """
 
 from __future__ import annotations
@@ -33,163 +11,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, TypeVar
 
-from viaduct.results.record import DataNote
-from viaduct.rows import Row
-from viaduct.runs.spec import (
-    Captions,
-    Distil,
-    EngineName,
-    Measure,
-    Mixture,
-    Precision,
-    Pretrain,
-    Replay,
-    Retention,
-    Retrieval,
-    Spec,
-    Substitution,
-    Training,
-)
+from viaduct.doors import offered
+from viaduct.errors import unknown
+from viaduct.runs.census import Census
+from viaduct.runs.parts import Spec, Substitution
+from viaduct.runs.rows import Loaded, Need
+from viaduct.runs.sizes import Estimate, Sizes
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
 
-CODE_VERSION = {
-    "pretrain": 4,
-    "train": 2,
-    "joint": 6,
-    "distil": 2,
-    "compress": 1,
-    "predict": 3,
-    "score": 1,
-    "measure": 1,
-}
-"""Part of the fingerprint: raise a kind's number with any change that can change its output."""
+MOST_NAMED = 4
+"""Languages that are named in a stage's label; the table of the data names all."""
 
 
-class PretrainWork(Spec):
-    """Train a tokenizer and an encoder on text."""
+class Work(Spec):
+    """What a stage does; its JSON is part of the stage's identity. A subclass adds what its kind needs, and
+    `substitutions: tuple[Substitution, ...] = ()` where it reads what a recipe may replace."""
 
-    kind: Literal["pretrain"] = "pretrain"
-    pretrain: Pretrain
-    languages: tuple[str, ...]
-    """Resolved: the languages whose text is there."""
-
-
-class TrainWork(Spec):
-    """Train an encoder and a head on one card's English train split, choosing the checkpoint on its English dev
-    split."""
-
-    kind: Literal["train"] = "train"
-    task: str
-    training: Training
-    seed: int
-    substitutions: tuple[Substitution, ...] = ()
-    """Those that concern this task's train and dev split."""
-
-
-class JointWork(Spec):
-    """Train an encoder on several things at once: labelled tasks, captioned images, replayed text."""
-
-    kind: Literal["joint"] = "joint"
-    tasks: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ("en",)
-    """Of the tasks' train rows."""
-    mixture: Mixture = Mixture()
-    captions: Captions | None = None
-    caption_languages: tuple[str, ...] = ()
-    """Resolved: those whose captions are there."""
-    replay: Replay | None = None
-    replay_languages: tuple[str, ...] = ()
-    """Resolved: those whose text is there."""
-    retention: Retention = Retention()
-    training: Training
-    seed: int
-    substitutions: tuple[Substitution, ...] = ()
-
-
-class DistilWork(Spec):
-    """Train a student of fewer layers on text, to do what the encoder does."""
-
-    kind: Literal["distil"] = "distil"
-    distil: Distil
-    languages: tuple[str, ...]
-    """Resolved: those whose text is there."""
-    seed: int
-    substitutions: tuple[Substitution, ...] = ()
-
-
-class CompressWork(Spec):
-    """Cut an encoder's upper layers off, or its vocabulary down to what some text uses; nothing is trained."""
-
-    kind: Literal["compress"] = "compress"
-    layers: int | None = None
-    vocabulary: tuple[str, ...] = ()
-    """Languages; () keeps all pieces."""
-    text: tuple[str, ...] = ()
-    """Cards of kind "text" that have them."""
-    substitutions: tuple[Substitution, ...] = ()
-
-
-class PredictWork(Spec):
-    """Predict a target task in each language; with head None (retrieval, mining) the encoder is used as it is."""
-
-    kind: Literal["predict"] = "predict"
-    task: str
-    languages: tuple[str, ...]
-    split: str
-    max_length: int
-    stride: int
-    retrieval: Retrieval | None = None
-    """None for tasks that have a head."""
-    chosen_in: tuple[str, ...] = ()
-    """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
-    engine: EngineName = "torch"
-    precision: Precision = "fp32"
-    calibration: tuple[tuple[str, str], ...] = ()
-    """(card, language) of the text that OpenVINO's int8 is calibrated on; () for anything else."""
-    substitutions: tuple[Substitution, ...] = ()
+    kind: str
 
     @property
-    def reduced(self) -> bool:
-        """Whether anything but torch in float32 predicts; that runs on the CPU."""
-        return (self.engine, self.precision) != ("torch", "fp32")
-
-
-class ScoreWork(Spec):
-    """Score predictions against the gold rows."""
-
-    kind: Literal["score"] = "score"
-    task: str
-    languages: tuple[str, ...]
-    split: str
-    substitutions: tuple[Substitution, ...] = ()
-
-
-class Runner(Spec):
-    """What runs one arm's model."""
-
-    arm: str
-    engine: str = "torch"
-    precision: str = "fp32"
-
-
-class MeasureWork(Spec):
-    """Measure what the arms' models of one target cost at inference, each against the first one's."""
-
-    kind: Literal["measure"] = "measure"
-    arms: tuple[Runner, ...]
-    task: str
-    languages: tuple[str, ...]
-    split: str
-    max_length: int
-    stride: int
-    seed: int
-    """Of the models."""
-    settings: Measure
-    substitutions: tuple[Substitution, ...] = ()
-
-
-Work = PretrainWork | TrainWork | JointWork | DistilWork | CompressWork | PredictWork | ScoreWork | MeasureWork
+    def declared(self) -> tuple[Substitution, ...]:
+        """The substitutions that concern what it reads."""
+        found: tuple[Substitution, ...] = getattr(self, "substitutions", ())
+        return found
 
 
 @dataclass(frozen=True)
@@ -199,8 +46,8 @@ class Stage:
     path: str
     work: Work
     inputs: Mapping[str, Stage] = field(default_factory=dict)
-    """"encoder" (pretrain or train; absent: the recipe's ready-made encoder), "predictions" (for score), the arms'
-    names (for measure)."""
+    """"encoder" (what the stage begins with; absent: the recipe's ready-made encoder), "predictions" (for score), or
+    names that the kind gives."""
     encoder: str | None = None
     """Hub name or folder of the ready-made encoder, when no stage makes it."""
     revision: str | None = None
@@ -216,15 +63,6 @@ class Spent:
     examples: int = 0
     precision: str | None = None
     """Of the products in training; None for stages that train nothing."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Rows of one task, split and language after substitution, and where they came from."""
-
-    rows: tuple[Row, ...]
-    note: DataNote
-    substitution: str | None
 
 
 Progress = Callable[[float, float, str], None]
@@ -247,7 +85,9 @@ class Context:
     scratch."""
     revision: str | None
     load: Callable[[str, str, str], Loaded]
-    """(task, split, language) -> rows, with the work's substitutions applied."""
+    """(task, split, language) -> rows, with the work's substitutions applied; none for files that were not there when
+    the stage was planned."""
+    catalogue: Catalogue
     cache: Path
     """Folder for derived data that any stage may share (tokenised rows), keyed by content."""
     device: str
@@ -257,3 +97,96 @@ class Context:
     memory_bytes: int
     """What the search for neighbours may hold at most."""
     progress: Progress
+
+    def task(self, name: str) -> Task:
+        """The card of this name."""
+        return self.catalogue.task(name)
+
+    @property
+    def start(self) -> str:
+        """The encoder to start from, for kinds of stages that always have one."""
+        if self.encoder is None:
+            raise TypeError(f"a stage of kind '{self.work.kind}' was given no encoder")
+        return self.encoder
+
+
+W = TypeVar("W", bound=Work)
+
+
+class StageKind(Generic[W]):
+    """A kind of stage: what a plan, a forecast, an executor and a report have to know of it."""
+
+    name: str
+    """The `kind` of its work."""
+    work: type[W]
+    version: int
+    """Of the code, part of the fingerprint: raised with any change that can change what the stage leaves."""
+    starts_from_encoder = False
+    """Whether it begins with an encoder: that of its input, or the recipe's ready-made one."""
+    leaves_encoder = False
+    """Whether it leaves a folder `encoder/` that the next stage begins with."""
+    seeded = False
+    """Whether its work has the run's seed, as a field `seed`."""
+    uses_torch = True
+
+    def needs(self, work: W, census: Census) -> list[Need]:
+        """What it reads, before substitution."""
+        raise NotImplementedError
+
+    def label(self, work: W) -> str:
+        """The work in a few words, for the tree of a plan."""
+        raise NotImplementedError
+
+    def forecast(self, work: W, sizes: Sizes) -> Estimate:
+        """What it will cost, about."""
+        raise NotImplementedError
+
+    def run(self, context: Context, work: W) -> Spent:
+        """Do the work; whatever is heavy is imported here."""
+        raise NotImplementedError
+
+    def on_cpu(self, work: W) -> bool:
+        """Whether it runs on the CPU whatever device is asked for."""
+        return not self.uses_torch
+
+    def threads(self, work: W) -> int | None:
+        """The number of threads that is part of the work; None where it is an option of the run."""
+        return None
+
+    def layers_left(self, work: W) -> int | None:
+        """Layers of the encoder that it leaves; None where it takes none away."""
+        return None
+
+    def history(self, work: Mapping[str, Any], begun: str) -> str:
+        """What was done to an encoder, from the JSON of the work, in one line of a model's history; `begun`: what it
+        was before, such as ", from a folder", where that is not another stage's."""
+        return self.name + begun
+
+
+def kind_of(name: str) -> StageKind[Any]:
+    """The kind of this name. Raises UsageError with the nearest name when there is none."""
+    kinds = offered("stage_kinds", StageKind)
+    if name not in kinds:
+        raise unknown("kind of stage", name, kinds)
+    return kinds[name]
+
+
+def is_seeded(stage: Stage) -> bool:
+    """Whether a stage, or one before it, depends on the run's seed."""
+    return kind_of(stage.work.kind).seeded or any(map(is_seeded, stage.inputs.values()))
+
+
+def training_history(done: str, begun: str, seed: object, training: Mapping[str, Any]) -> str:
+    """One line of a model's history about a training, from the JSON of its settings."""
+    settings = (f"{name} {training[name]}" for name in ("learning_rate", "epochs", "batch_tokens"))
+    return f"{done}{begun}, seed {seed}: {', '.join(settings)}"
+
+
+def in_languages(codes: tuple[str, ...]) -> str:
+    """Languages in a stage's label."""
+    return f"in {' '.join(codes)}" if len(codes) <= MOST_NAMED else f"in {len(codes)} languages"
+
+
+def layer_words(count: int) -> str:
+    """A number of layers in a stage's label."""
+    return f"{count} layer{'s' * (count > 1)}"

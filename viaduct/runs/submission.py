@@ -15,10 +15,9 @@ from viaduct.errors import DataError, StoreError, UsageError, unknown
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
 from viaduct.results.xtreme import FOLDERS, Folder
-from viaduct.runs.grid import Cell, Plan
-from viaduct.runs.rows import load, substitution_for
-from viaduct.runs.stage import ScoreWork
-from viaduct.tasks.registry import task as card_of
+from viaduct.runs.plan import Cell, Plan
+from viaduct.runs.rows import RecipeData, substitution_for
+from viaduct.runs.score import ScoreWork
 
 
 def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
@@ -68,7 +67,7 @@ def holes(cells: Mapping[Folder, Cell]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def write(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Path, labels: Path | None) -> int:
+def write(cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None) -> int:
     """The number of prediction files written below `directory`; the gold files go below `labels`, unless None.
 
     Both folders appear whole or not at all. Raises StoreError for predictions that are not made yet, UsageError for a
@@ -95,15 +94,15 @@ def write(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Pat
     return count
 
 
-def _fill(cells: Mapping[Folder, Cell], store: Store, data: Path, directory: Path, labels: Path | None) -> int:
+def _fill(cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None) -> int:
     count = 0
     for folder, cell in cells.items():
         work = cell.score.work
         assert isinstance(work, ScoreWork)  # noqa: S101  the grid's contract
         made = store.directory(cell.score.inputs["predictions"].path) / "predictions"
         for language in work.languages:
-            rows = load(data, work.task, work.split, language, work.substitutions).rows
-            given = read_predictions(made / f"{language}.jsonl", card_of(work.task), language, rows)
+            rows = data.load(work.task, work.split, language, work.substitutions).rows
+            given = read_predictions(made / f"{language}.jsonl", data.task(work.task), language, rows)
             try:
                 _write(folder.path(directory, language), folder.format.predictions(rows, given))
                 if labels is not None:

@@ -1,75 +1,78 @@
 """The Compress stage: an encoder with fewer layers, or with the part of its vocabulary that some languages' text uses.
 
-Nothing is trained. What is left opens with AutoModel and AutoTokenizer, and is trained on as any other encoder.
+Nothing is trained. It leaves `encoder/` and `compression.json` (what was kept, and how much of more text of the same
+languages it covers).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from viaduct.errors import UsageError
-from viaduct.models.encoder import (
-    OFFSET_POSITIONS,
-    load_encoder,
-    load_tokenizer,
-    num_layers,
-    pick_layers,
-    save_encoder,
-)
-from viaduct.models.numerics import prepare
-from viaduct.rows import Sentence
-from viaduct.runs.stage import CompressWork, Context, Spent
-from viaduct.serving.model import InferenceModel, LoadedModel
-from viaduct.serving.trimming import renumber, trimmed
-from viaduct.tasks.registry import task
+from viaduct.runs.census import Census
+from viaduct.runs.gaps import text_needs
+from viaduct.runs.parts import Substitution
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import Estimate, Sizes
+from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages, layer_words
+
+WEIGHT = 0.01
+"""Of a token that is looked up, in forward passes, about."""
 
 
-def run(context: Context) -> Spent:
-    """Leave `encoder/` and `compression.json` in the stage's directory."""
-    work = context.work
-    assert isinstance(work, CompressWork) and context.encoder is not None  # noqa: S101  the executor's contract
-    prepare("cpu", context.threads)
-    encoder = load_encoder(context.encoder, context.revision)
-    tokenizer = load_tokenizer(context.encoder, context.revision)
-    source = LoadedModel(InferenceModel(encoder, None).eval(), None, tokenizer)
-    about: dict[str, Any] = {"layers_before": num_layers(encoder), "vocabulary": None}
-    if work.layers is not None:
-        pick_layers(encoder, range(1, work.layers + 1))
-    if work.vocabulary:
-        context.progress(0, 1, "looking for the pieces that are used")
-        source, part = trimmed(source, _texts(context, work))
-        _set_special(source)
-        about["vocabulary"] = asdict(part)
-    about["layers"] = num_layers(encoder)
-    save_encoder(encoder, source.tokenizer, context.directory / "encoder")
-    text = json.dumps(about, indent=1) + "\n"
-    (context.directory / "compression.json").write_text(text, encoding="utf-8")
-    return Spent()
+class CompressWork(Work):
+    """Cut an encoder's upper layers off, or its vocabulary down to what some text uses; nothing is trained."""
+
+    kind: Literal["compress"] = "compress"
+    layers: int | None = None
+    vocabulary: tuple[str, ...] = ()
+    """Languages; () keeps all pieces."""
+    text: tuple[str, ...] = ()
+    """Cards of kind "text" that have them."""
+    substitutions: tuple[Substitution, ...] = ()
 
 
-def _texts(context: Context, work: CompressWork) -> dict[str, Sequence[str]]:
-    """Language -> its lines in all cards that have it."""
-    found: dict[str, Sequence[str]] = {}
-    for code in work.vocabulary:
-        cards = [name for name in work.text if code in task(name).languages]
-        rows = [row for name in cards for row in context.load(name, "train", code).rows]
-        found[code] = [row.text for row in rows if isinstance(row, Sentence)]
-    return found
+class CompressKind(StageKind[CompressWork]):
+    """The kind."""
+
+    name = "compress"
+    work = CompressWork
+    version = 1
+    starts_from_encoder = leaves_encoder = True
+
+    def needs(self, work: CompressWork, census: Census) -> list[Need]:
+        """The text."""
+        return text_needs(work.text, work.vocabulary, census)
+
+    def label(self, work: CompressWork) -> str:
+        """What is kept."""
+        parts = [] if work.layers is None else [layer_words(work.layers)]
+        parts += [f"the pieces of text {in_languages(work.vocabulary)}"] if work.vocabulary else []
+        return f"keep {' and '.join(parts)}"
+
+    def forecast(self, work: CompressWork, sizes: Sizes) -> Estimate:
+        """Text is tokenised, and no encoder is used."""
+        return Estimate(0.0, sizes.of(sizes.needs)[1] * WEIGHT)
+
+    def run(self, context: Context, work: CompressWork) -> Spent:
+        """Cut."""
+        from viaduct.serving.compressing import run  # imports torch
+
+        return run(context, work)
+
+    def on_cpu(self, work: CompressWork) -> bool:
+        """Always."""
+        return True
+
+    def layers_left(self, work: CompressWork) -> int | None:
+        """The lowest ones."""
+        return work.layers
+
+    def history(self, work: Mapping[str, Any], begun: str) -> str:
+        """What was kept."""
+        parts = [f"its lowest {work['layers']} layers kept"] if work["layers"] else []
+        parts += [f"the pieces of text in {' '.join(work['vocabulary'])} kept"] if work["vocabulary"] else []
+        return " and ".join(parts) + begun
 
 
-def _set_special(source: LoadedModel) -> None:
-    """Nothing; the encoder's configuration names the special tokens by their new ids.
-
-    Raises UsageError where a new padding id would move the positions: RoBERTa's kin number them from it.
-    """
-    before = source.config.pad_token_id
-    renumber(source.config, source.tokenizer)
-    if source.config.model_type in OFFSET_POSITIONS and source.config.pad_token_id != before:
-        raise UsageError(
-            f"the padding token would have the id {source.config.pad_token_id} in place of {before}, and positions"
-            " are numbered from it",
-            fix="leave out `vocabulary`",
-        )
+COMPRESS = CompressKind()

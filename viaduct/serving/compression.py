@@ -1,34 +1,189 @@
-"""Compressed arms: whether a compression can be meant, what its stages are, and the text that they read."""
+"""An arm's field `compression`: how its model is made smaller, which stages that takes, and what predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from viaduct.errors import UsageError
+from viaduct.languages import ENGLISH
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
-from viaduct.runs.check import Gap, check_kind, there
-from viaduct.runs.forecast import shape_of
-from viaduct.runs.rows import Need, concerning
-from viaduct.runs.spec import ENGINES, Compression, Distil, Intermediate, Recipe, Retrieval
-from viaduct.runs.stage import CompressWork, DistilWork
-from viaduct.tasks.registry import task as card_of
+from viaduct.runs.chain import Chain
+from viaduct.runs.encoder import shape_of
+from viaduct.runs.field import RecipeField
+from viaduct.runs.gaps import Gap, card_of_kind, text_needs, there
+from viaduct.runs.parts import RecipeParts, Retrieval, Spec, later
+from viaduct.runs.rows import Need
+from viaduct.runs.stage import Work
+from viaduct.serving.compress import CompressWork
+from viaduct.serving.distil import Distil, DistilWork
+
+ENGINES: Mapping[str, tuple[str, ...]] = {
+    "torch": ("fp32", "bf16", "int8"),
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+}
+"""What runs a trained model on a CPU -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
+
+EngineName = Literal["torch", "onnx", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+UNCHANGED = ("torch", "fp32")
+"""The engine and precision that models are trained with."""
 
 
-def check_compressions(recipe: Recipe) -> None:
-    """Nothing. Raises UsageError for compressions that cannot be meant, or cannot be done with these targets."""
-    for arm in recipe.intermediates:
-        if arm.compression is not None:
-            where = f"arm '{arm.name}': compression"
-            _check_alone(arm.compression, where)
-            _check_layers(arm.compression, recipe, where)
-            _check_vocabulary(arm.compression, recipe, where)
-            for target in recipe.targets:
-                if card_of(target.task).kind in ("retrieval", "mining"):
-                    _check_retrieval(arm.compression, target.retrieval, f"{where}, target '{target.task}'")
+class Compression(Spec):
+    """How an arm's model is made smaller: the encoder before the target's training, or the trained model's numbers."""
+
+    layers: int | None = Field(default=None, ge=1)
+    """Keep the lowest layers of the encoder, this many; the target trains what is left."""
+    vocabulary: tuple[str, ...] | None = None
+    """Keep the pieces that these languages' text uses, exactly; text in other languages becomes unknown."""
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text": what `vocabulary` is looked up in, and what OpenVINO's int8 is calibrated on."""
+    distil: Distil | None = None
+    """Put a student in the encoder's place."""
+    engine: EngineName = "torch"
+    """What predicts. Nothing is trained again: only the numbers of the trained model are others."""
+    precision: Precision = "fp32"
+
+    @property
+    def reduced(self) -> bool:
+        """Whether predictions are made in another way than in torch and float32."""
+        return (self.engine, self.precision) != UNCHANGED
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the engine finds the ranges of int8 on text beforehand; ONNX Runtime and torch find them as they
+        go."""
+        return (self.engine, self.precision) == ("openvino", "int8")
+
+    @property
+    def layers_left(self) -> int | None:
+        """Layers of the encoder that targets begin with; None: all."""
+        return self.layers if self.distil is None else self.distil.layers
 
 
-def _check_alone(asked: Compression, where: str) -> None:
+class CompressionField(RecipeField[Compression]):
+    """What is made smaller after the intermediate tasks; the baseline has none. An arm that differs from another in its
+    `compression` alone shares all stages before that with it."""
+
+    name = "compression"
+    owner = "arm"
+    model = Compression
+    predictor = "viaduct.serving.convert:planned_engine"
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for a compression that makes no sense, or cannot be done with these targets."""
+        asked, where = self._of(owner), f"arm '{getattr(owner, 'name', '')}': compression"
+        _check_alone(asked, where, census)
+        shape = None if asked.layers_left is None else shape_of(recipe.encoder, recipe.revision)
+        if asked.layers_left is not None and shape is not None and asked.layers_left > shape.layers:
+            fix = f"a number from 1 to {shape.layers}"
+            raise UsageError(f"{where} keeps {asked.layers_left} layers, the encoder has {shape.layers}", fix=fix)
+        _check_vocabulary(asked, recipe, census, where)
+        for target in recipe.targets:
+            if census.task(target.task).row_kind.is_searched:
+                _check_retrieval(asked, target.retrieval, f"{where}, target '{target.task}'")
+
+    def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
+        """The text that is read."""
+        asked = self._of(owner)
+        gaps: list[Gap] = []
+        if asked.distil is not None:
+            gaps += there(asked.distil.text, asked.distil.languages, ("train",), recipe, census)[1]
+        if asked.vocabulary is not None:
+            gaps += there(asked.text, asked.vocabulary, ("train",), recipe, census)[1]
+        if asked.calibrated:
+            gaps += there(asked.text, None, ("train",), recipe, census)[1]
+        return gaps
+
+    def after_intermediate(self, chain: Chain) -> None:
+        """A student, or fewer layers and pieces."""
+        asked = self._of(chain.arm)
+        if asked.distil is not None:
+            distil = asked.distil
+            languages, _ = there(distil.text, distil.languages, ("train",), chain.recipe, chain.census)
+            chain.add(DistilWork(distil=distil, languages=languages, seed=chain.seed), "distil")
+        if asked.layers is not None or asked.vocabulary is not None:
+            text = asked.text if asked.vocabulary else ()
+            chain.add(CompressWork(layers=asked.layers, vocabulary=asked.vocabulary or (), text=text), "")
+
+    def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
+        """What predicts."""
+        if kind != "predict":
+            return {}
+        return {
+            "engine": (EngineName, later("torch")),
+            "precision": (Precision, later("fp32")),
+            "calibration": (tuple[tuple[str, str], ...], later(())),
+        }
+
+    def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
+        """What predicts, and the text that it is calibrated on: of the languages that are predicted, or of all where
+        none of them has any."""
+        asked = self.of(chain.arm)
+        if kind != "predict" or asked is None:
+            return {}
+        calibration: tuple[tuple[str, str], ...] = ()
+        if asked.calibrated:
+            found, _ = there(asked.text, None, ("train",), chain.recipe, chain.census)
+            wanted = [code for code in found if code in chain.languages] or found
+            calibration = tuple((name, code) for name, _, code in text_needs(asked.text, wanted, chain.census))
+        return {"engine": asked.engine, "precision": asked.precision, "calibration": calibration}
+
+    def needs(self, work: Work, census: Census) -> list[Need]:
+        """The text that it is calibrated on."""
+        return [(name, "train", code) for name, code in calibration_of(work)]
+
+    def label(self, work: Work) -> str:
+        """What predicts, where it is not the model as it was trained."""
+        return f"by {' in '.join(engine_of(work))}" if self.is_at_work(work) else ""
+
+    def is_at_work(self, work: Work) -> bool:
+        """Whether anything but torch in float32 predicts."""
+        return engine_of(work) != UNCHANGED
+
+    def on_cpu(self, work: Work) -> bool:
+        """The engines are for CPUs."""
+        return self.is_at_work(work)
+
+    def words(self, owner: BaseModel) -> str:
+        """What is made smaller."""
+        asked = self._of(owner)
+        parts = []
+        if asked.distil is not None:
+            how = asked.distil
+            parts.append(
+                f"student of {how.layers} layers; states {how.hidden:g}, guesses at masked words {how.logits:g} where"
+                f" the encoder has a head for them (temperature {how.temperature:g}); {how.training.words()}"
+            )
+        parts += [f"lowest {asked.layers} layers of the encoder"] if asked.layers is not None else []
+        parts += [f"pieces of text in {' '.join(asked.vocabulary)}"] if asked.vocabulary is not None else []
+        parts += [f"predictions by {asked.engine} in {asked.precision}"] if asked.reduced else []
+        return "; ".join(parts)
+
+    def _of(self, owner: BaseModel) -> Compression:
+        return self.of(owner) or Compression()
+
+
+COMPRESSION = CompressionField()
+
+
+def engine_of(work: Work) -> tuple[str, str]:
+    """(engine, precision) that predicts."""
+    return getattr(work, "engine", UNCHANGED[0]), getattr(work, "precision", UNCHANGED[1])
+
+
+def calibration_of(work: Work) -> tuple[tuple[str, str], ...]:
+    """(card, language) of the text that the engine is calibrated on; () for anything but OpenVINO's int8."""
+    found: tuple[tuple[str, str], ...] = getattr(work, "calibration", ())
+    return found
+
+
+def _check_alone(asked: Compression, where: str, census: Census) -> None:
     if asked == Compression(text=asked.text):
         fix = "set one of: layers, vocabulary, distil, engine, precision"
         raise UsageError(f"{where} makes nothing smaller", fix=fix)
@@ -42,28 +197,21 @@ def _check_alone(asked: Compression, where: str) -> None:
         if not asked.distil.hidden and not asked.distil.logits:
             raise UsageError(f"{where}: the student learns nothing", fix="give distil.hidden or distil.logits a weight")
         for name in asked.distil.text:
-            check_kind(card_of(name), "text", f"{where}: distil.text")
+            card_of_kind(census, name, "text", f"{where}: distil.text")
     for name in asked.text:
-        check_kind(card_of(name), "text", f"{where}: text")
+        card_of_kind(census, name, "text", f"{where}: text")
 
 
-def _check_layers(asked: Compression, recipe: Recipe, where: str) -> None:
-    wanted = asked.layers if asked.distil is None else asked.distil.layers
-    shape = None if wanted is None else shape_of(recipe.encoder, recipe.revision)
-    if wanted is not None and shape is not None and wanted > shape.layers:
-        fix = f"a number from 1 to {shape.layers}"
-        raise UsageError(f"{where} keeps {wanted} layers, the encoder has {shape.layers}", fix=fix)
-
-
-def _check_vocabulary(asked: Compression, recipe: Recipe, where: str) -> None:
+def _check_vocabulary(asked: Compression, recipe: RecipeParts, census: Census, where: str) -> None:
     if asked.vocabulary is None:
         return
     for code in asked.vocabulary:
         language_of(code)
-        if not any(code in card_of(name).languages for name in asked.text):
+        if not any(code in census.task(name).languages for name in asked.text):
             fix = f"name another language, or other cards in {where.partition(':')[0]}'s compression.text"
             raise UsageError(f"{where}: {', '.join(asked.text)} has no language '{code}'", fix=fix)
-    if "en" not in asked.vocabulary and any(card_of(target.task).trained_on for target in recipe.targets):
+    trained = any(census.task(target.task).trained_on for target in recipe.targets)
+    if ENGLISH not in asked.vocabulary and trained:
         raise UsageError(f"{where}: vocabulary without English, in which targets are trained", fix='add "en"')
 
 
@@ -73,63 +221,7 @@ def _check_retrieval(asked: Compression, how: Retrieval, where: str) -> None:
             f"{where}: {asked.engine} in {asked.precision} gives the states of one layer above the embeddings",
             fix="name one in retrieval.layers, such as the one that another arm's choices.json says",
         )
-    most = asked.layers if asked.distil is None else asked.distil.layers
-    over = [layer for layer in how.layers or () if most is not None and layer > most]
+    over = [layer for layer in how.layers or () if asked.layers_left is not None and layer > asked.layers_left]
     if over:
         fix = "name layers that all arms have, or None for the one two thirds up of each arm's encoder"
-        raise UsageError(f"{where} pools layer {over[0]}, the arm keeps {most}", fix=fix)
-
-
-def compression_gaps(arm: Intermediate, recipe: Recipe, census: Census) -> list[Gap]:
-    """What is not there of the text that an arm's compression reads."""
-    asked = arm.compression
-    if asked is None:
-        return []
-    gaps: list[Gap] = []
-    if asked.distil is not None:
-        gaps += there(asked.distil.text, asked.distil.languages, ("train",), recipe, census)[1]
-    if asked.vocabulary is not None:
-        gaps += there(asked.text, asked.vocabulary, ("train",), recipe, census)[1]
-    if _is_calibrated(asked):
-        gaps += there(asked.text, None, ("train",), recipe, census)[1]
-    return gaps
-
-
-def distil_work(distil: Distil, seed: int, recipe: Recipe, census: Census) -> tuple[DistilWork, list[Need]]:
-    """The stage that trains the student, and the text it reads."""
-    languages, _ = there(distil.text, distil.languages, ("train",), recipe, census)
-    substitutions = tuple(one for name in distil.text for one in concerning(recipe.substitutions, name, ("train",)))
-    work = DistilWork(distil=distil, languages=languages, seed=seed, substitutions=substitutions)
-    return work, _needs(distil.text, languages, census)
-
-
-def compress_work(asked: Compression, recipe: Recipe, census: Census) -> tuple[CompressWork, list[Need]]:
-    """The stage that cuts layers and vocabulary, and the text it reads."""
-    kept = asked.vocabulary or ()
-    text = asked.text if kept else ()
-    substitutions = tuple(one for name in text for one in concerning(recipe.substitutions, name, ("train",)))
-    work = CompressWork(layers=asked.layers, vocabulary=kept, text=text, substitutions=substitutions)
-    return work, _needs(text, kept, census)
-
-
-def calibration(
-    asked: Compression | None, languages: Sequence[str], recipe: Recipe, census: Census
-) -> tuple[tuple[str, str], ...]:
-    """(card, language) of the text that an engine is calibrated on: of these languages, or of all where none of them
-    has any; () for what needs none."""
-    if asked is None or not _is_calibrated(asked):
-        return ()
-    found, _ = there(asked.text, None, ("train",), recipe, census)
-    wanted = [code for code in found if code in languages] or found
-    return tuple((name, code) for name, _, code in _needs(asked.text, wanted, census))
-
-
-def _is_calibrated(asked: Compression) -> bool:
-    """ONNX Runtime and torch find the ranges of int8 as they go."""
-    return (asked.engine, asked.precision) == ("openvino", "int8")
-
-
-def _needs(cards: Sequence[str], languages: Sequence[str], census: Census) -> list[Need]:
-    """The train splits that are there."""
-    wanted = [(name, "train", code) for name in cards for code in languages if code in card_of(name).languages]
-    return [need for need in wanted if census.problem(*need, labelled=False) is None]
+        raise UsageError(f"{where} pools layer {over[0]}, the arm keeps {asked.layers_left}", fix=fix)

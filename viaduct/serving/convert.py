@@ -20,8 +20,10 @@ import torch
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
+from viaduct.inference.predict import PredictWork
 from viaduct.rows import Sentence
-from viaduct.runs.stage import Context, PredictWork
+from viaduct.runs.stage import Context
+from viaduct.serving.compression import calibration_of, engine_of
 from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require
 from viaduct.serving.low_precision import with_int8_embedding
 from viaduct.serving.model import InferenceModel, LoadedModel
@@ -43,22 +45,23 @@ def planned_engine(source: LoadedModel, context: Context, work: PredictWork, lim
 
     Raises UsageError for a package or processor that cannot do it, and an architecture that cannot be converted.
     """
-    require(work.engine, work.precision)
-    if work.engine == "torch":
-        return TorchEngine(source, work.precision, context.threads)
-    context.progress(0, 1, f"converting for {work.engine}")
+    engine, precision = engine_of(work)
+    require(engine, precision)
+    if engine == "torch":
+        return TorchEngine(source, precision, context.threads)
+    context.progress(0, 1, f"converting for {engine}")
     folder = context.scratch / "engine"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     calibration: list[Batch] = []
-    if is_calibrated(work.engine, work.precision):
-        texts = {f"{name} {code}": _lines(context, name, code) for name, code in work.calibration}
+    if is_calibrated(engine, precision):
+        texts = {f"{name} {code}": _lines(context, name, code) for name, code in calibration_of(work)}
         sample = text_sample(texts, SAMPLE_ROWS)
         if sample is None:
             raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
         calibration = batches(sample.encoded(source.tokenizer, limits), source.tokenizer.pad_token_id)
-    write_model(source, work.engine, work.precision, folder, calibration)
-    return ExportedEngine(folder, work.engine, work.precision, source, context.threads)
+    write_model(source, engine, precision, folder, calibration)
+    return ExportedEngine(folder, engine, precision, source, context.threads)
 
 
 def _lines(context: Context, name: str, language: str) -> list[str]:

@@ -1,217 +1,106 @@
-"""The Distil stage: a student of fewer layers learns on text to have its teacher's states and guesses.
+"""The Distil stage: a student of fewer layers learns on text, without labels, to do what its teacher does.
 
-The student's layers begin as some of the teacher's, evenly spaced, and are held to what those give. Nothing is
-labelled. Where the teacher has a masked-LM head, both see masked text and the student's guesses at the masked words are
-held to the teacher's; else both see the text itself. The last step is kept.
-
-Shape letters: B sequences, L tokens, D width, M masked positions, V vocabulary.
+It leaves `encoder/` (the student) and `training.json` as Train does, and `masked_language_head.safetensors` where the
+teacher had one.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import numpy as np
-import torch
-from torch import nn
-from torch.nn.functional import normalize
+from pydantic import Field
 
-from viaduct.encode.batch import Batch, collate
-from viaduct.encode.tokens import Encoded
-from viaduct.errors import DataError
-from viaduct.models.encoder import (
-    encode_layers,
-    forward_flops,
-    load_encoder,
-    load_tokenizer,
-    longest_input,
-    num_layers,
-    pick_layers,
-    save_encoder,
-    width,
-)
-from viaduct.models.joint import inside
-from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
-from viaduct.models.numerics import derived_seed, prepare
-from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
-from viaduct.runs.stage import Context, DistilWork, Spent
-from viaduct.training.loop import TrainingJob, fit
-from viaduct.training.masking import Masking
-from viaduct.training.order import Order, count_steps
-from viaduct.training.replay import read_text
-from viaduct.training.state import State, write_log
-from viaduct.training.text import draw, join, packed
+from viaduct.runs.census import Census
+from viaduct.runs.gaps import text_needs
+from viaduct.runs.parts import Spec, Substitution, Training
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
+from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages, layer_words, training_history
 
 
-class Student(nn.Module):
-    """What is trained: the smaller encoder, and its masked-LM head where the teacher has one. `trimmed` maps token ids
-    when the encoder holds a part of its vocabulary."""
+class Distil(Spec):
+    """A smaller encoder (the student) that learns on text without labels to do what a larger one (the teacher) does.
 
-    def __init__(self, encoder: nn.Module, head: MaskedLanguageHead | None, trimmed: Trimmed | None) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-        self.trimmed = trimmed
+    The teacher is the arm's encoder as it is after its intermediate tasks. Layer j of S of the student begins as the
+    teacher's layer round(j T / S) of T, and is held to that layer's states.
+    """
 
-    def states(self, batch: Batch) -> list[torch.Tensor]:
-        """hidden_BLD of every layer above the embeddings."""
-        if self.trimmed is not None:
-            batch = replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
-        return encode_layers(self.encoder, batch, range(1, num_layers(self.encoder) + 1))
-
-
-def matched(layers: int, of: int) -> list[int]:
-    """The teacher's layer (1 is the lowest) that each of the student's begins as and is held to; the last is the last.
-    Numbers above `of` come out where the student has more layers than the teacher."""
-    return [round(at * max(of, layers) / layers) for at in range(1, layers + 1)]
-
-
-def run(context: Context) -> Spent:
-    """Train, and leave `encoder/`, `training.json` and the masked-LM head in the stage's directory."""
-    return Distillation(context).run()
-
-
-class Distillation:
-    """A distil stage while it runs."""
-
-    def __init__(self, context: Context) -> None:
-        work = context.work
-        assert isinstance(work, DistilWork) and context.encoder is not None  # noqa: S101  the executor's contract
-        self.context, self.work, self.distil = context, work, work.distil
-        self.device = prepare(context.device, context.threads)
-        self.tokenizer = load_tokenizer(context.encoder, context.revision)
-        self.pad_id = self.tokenizer.pad_token_id
-        self.teacher = load_encoder(context.encoder, context.revision).eval().requires_grad_(False)
-        self.layers = matched(self.distil.layers, num_layers(self.teacher))
-        encoder = copy.deepcopy(self.teacher)
-        pick_layers(encoder, self.layers)
-        context.progress(0, 1, "reading and tokenising")
-        self.encoded, self.held = self._text()
-        self.order = Order.of(self.encoded, self.distil.training.batch_tokens, derived_seed("distil", work.seed))
-        self.masking = Masking.of(self.tokenizer, self.distil.mask_fraction, whole_words=self.distil.whole_words)
-        self.head, self.head_origin = self._head()
-        trimmed = None
-        if self.head is None:  # nothing then looks at words that the text does not have
-            ids = [self.encoded.ids, *(one.ids for one in self.held.values())]
-            trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
-        self.student = Student(encoder, copy.deepcopy(self.head), trimmed).requires_grad_(True).to(self.device)
-        self.teacher.to(self.device)
-
-    def _text(self) -> tuple[Encoded, Mapping[str, Encoded]]:
-        """The sequences that are learned from, and by language those on which the result is measured."""
-        distil, cache = self.distil, self.context.cache
-        texts, held = read_text(self.context, distil.text, self.work.languages, distil.lines)
-        longest = min(distil.training.max_length, longest_input(self.teacher))
-        members = packed(texts, self.tokenizer, longest, cache)
-        if not members:
-            raise DataError("there is no text to distil on", fix="check --data and the arm's `distil.languages`")
-        generator = np.random.default_rng(derived_seed("distil", self.work.seed))
-        drawn = join(draw(members, distil.sampling_exponent, 1.0, generator))
-        return drawn, packed(held, self.tokenizer, longest, cache)
-
-    def _head(self) -> tuple[MaskedLanguageHead | None, str]:
-        """The teacher's masked-LM head, frozen, and where it is from."""
-        if not self.distil.logits:
-            return None, "not asked for"
-        assert self.context.encoder is not None  # noqa: S101  checked above
-        stage = self.context.inputs.get("encoder")
-        head, origin = load_language_head(self.context.encoder, self.context.revision, stage, self.teacher)
-        if origin == NEW:
-            return None, "left out: the encoder has no masked-LM head"
-        return head.requires_grad_(False).to(self.device), origin
-
-    def batch_at(self, step: int) -> Batch:
-        """The text of this step."""
-        return collate(self.encoded, self.order.batch(step), self.pad_id)
-
-    def loss(self, _module: nn.Module, batch: Batch) -> torch.Tensor:
-        """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
-        if self.head is None or self.student.head is None:
-            return self.distil.hidden * self._distances(batch)[0]
-        masked, chosen_BL = self.masking.of_batch(batch)
-        apart, own_BLD, its_BLD = self._distances(masked)
-        own, its = self.student.head, self.head
-        own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
-        temperature = self.distil.temperature
-        guesses = divergence(
-            (lambda states_MD: own.logits(states_MD, own_VD), own_BLD[chosen_BL]),
-            (lambda states_MD: its.logits(states_MD, its_VD), its_BLD[chosen_BL]),
-            temperature,
-        )
-        count = max(1, int(chosen_BL.sum()))
-        return self.distil.hidden * apart + self.distil.logits * temperature**2 * guesses / count
-
-    def _distances(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(the distance of the states, the student's and the teacher's last ones)."""
-        with torch.no_grad():
-            its = encode_layers(self.teacher, batch, self.layers)
-        own = self.student.states(batch)
-        return distance(own, its, inside(batch)), own[-1], its[-1]
-
-    @torch.inference_mode()
-    def distances(self) -> dict[str, float]:
-        """Language -> distance of the states on text that is not learned from."""
-        self.student.eval()
-        found = {}
-        for code, encoded in self.held.items():
-            batch = collate(encoded, np.arange(len(encoded)), self.pad_id).to(self.device)
-            found[code] = float(self._distances(batch)[0])
-        return found
-
-    def run(self) -> Spent:
-        """Train and save."""
-        context, training = self.context, self.distil.training
-        before = self.distances()
-        state = fit(
-            TrainingJob(
-                model=self.student,
-                steps=count_steps(self.order, training),
-                batch_at=self.batch_at,
-                loss=self.loss,
-                evaluate=None,
-                training=training,
-                seed=self.work.seed,
-                device=self.device,
-                scratch=context.scratch,
-                checkpoint_seconds=context.checkpoint_seconds,
-                progress=context.progress,
-            )
-        )
-        after = self.distances()
-        self._save(state, before, after)
-        sums = (state.tokens, state.squares)
-        flops = 3 * forward_flops(self.student.encoder, *sums) + forward_flops(self.teacher, *sums)
-        if self.head is not None:
-            words = len(self.tokenizer) * width(self.teacher)
-            flops += 8.0 * self.distil.mask_fraction * state.tokens * words
-        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.encoded), state.precision)
-
-    def _save(self, state: State, before: dict[str, float], after: dict[str, float]) -> None:
-        directory = self.context.directory
-        self.student.cpu()
-        if self.student.trimmed is not None:
-            restore(self.student.encoder, self.student.trimmed)
-        save_encoder(self.student.encoder, self.tokenizer, directory / "encoder")
-        if self.student.head is not None:
-            save_language_head(self.student.head, directory)
-        held_out = {"before": before, "after": after}
-        facts = {"teacher_layers": self.layers, "masked_language_head": self.head_origin, "held_out": held_out}
-        write_log(directory, state, sequences=len(self.encoded), **facts)
+    layers: int = Field(ge=1)
+    """Of the student."""
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose text is there."""
+    lines: int = Field(default=2000, ge=1)
+    """Lines per language at most (the first ones)."""
+    sampling_exponent: float = 0.3
+    """Languages are drawn with probability proportional to size ** this."""
+    hidden: float = Field(default=1.0, ge=0)
+    """Weight of the squared distance of student's and teacher's states, both of length 1 (arXiv 1908.09355)."""
+    logits: float = Field(default=1.0, ge=0)
+    """Weight of KL(teacher || student) of the guesses at masked words, where the teacher has a masked-LM head."""
+    temperature: float = Field(default=2.0, gt=0)
+    """The guesses' logits are divided by it, and their KL multiplied by its square (arXiv 1503.02531)."""
+    mask_fraction: float = Field(default=0.15, gt=0, lt=1)
+    whole_words: bool = True
+    training: Training = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
 
 
-def distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:
-    """The squared distance of two lists of hidden_BLD, each state brought to length 1 before: 0 where they point the
-    same way, 4 where they are opposite. The mean over layers and real tokens (arXiv 1908.09355, equation 7)."""
-    apart = [
-        (normalize(one.float(), dim=-1) - normalize(other.float(), dim=-1)).pow(2).sum(-1)[real_BL].mean()
-        for one, other in zip(own, its, strict=True)
-    ]
-    return torch.stack(apart).mean()
+class DistilWork(Work):
+    """Train a student of fewer layers on text, to do what the encoder does."""
+
+    kind: Literal["distil"] = "distil"
+    distil: Distil
+    languages: tuple[str, ...]
+    """Resolved: those whose text is there."""
+    seed: int
+    substitutions: tuple[Substitution, ...] = ()
 
 
-def _words(encoder: Any) -> torch.Tensor:
-    weight: torch.Tensor = encoder.get_input_embeddings().weight
-    return weight
+class DistilKind(StageKind[DistilWork]):
+    """The kind."""
+
+    name = "distil"
+    work = DistilWork
+    version = 2
+    starts_from_encoder = leaves_encoder = seeded = True
+
+    def needs(self, work: DistilWork, census: Census) -> list[Need]:
+        """The text."""
+        return text_needs(work.distil.text, work.languages, census)
+
+    def label(self, work: DistilWork) -> str:
+        """The student's layers, and the text's languages."""
+        return f"distil into {layer_words(work.distil.layers)}, text {in_languages(work.languages)}"
+
+    def forecast(self, work: DistilWork, sizes: Sizes) -> Estimate:
+        """A forward pass of the teacher for every one of the student's, forward and backward."""
+        distil = work.distil
+        tokens = 0.0
+        for need in sizes.needs:
+            rows, size = sizes.of([need])
+            tokens += size * min(1.0, distil.lines / max(rows, 1))
+        trained = trained_tokens(tokens, 0, distil.training)
+        share = 1.0 if sizes.shape is None else distil.layers / sizes.shape.layers
+        guesses = (sizes.guessing(distil.mask_fraction) - 1) if distil.logits else 0.0
+        weight = trained * (1 + guesses + (share + guesses) * (1 + BACKWARD))
+        return Estimate(trained, weight, trained / distil.training.batch_tokens)
+
+    def run(self, context: Context, work: DistilWork) -> Spent:
+        """Train the student."""
+        from viaduct.serving.distillation import run  # imports torch
+
+        return run(context, work)
+
+    def layers_left(self, work: DistilWork) -> int:
+        """The student's."""
+        return work.distil.layers
+
+    def history(self, work: Mapping[str, Any], begun: str) -> str:
+        """The student's layers, the seed and how long."""
+        done = f"distilled into {work['distil']['layers']} layers"
+        return training_history(done, begun, work["seed"], work["distil"]["training"])
+
+
+DISTIL = DistilKind()

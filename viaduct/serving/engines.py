@@ -23,7 +23,7 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError, unknown
 from viaduct.heads.head import HeadSpec
-from viaduct.runs.spec import ENGINES
+from viaduct.serving.compression import ENGINES
 from viaduct.serving.low_precision import in_bfloat16, in_int8
 from viaduct.serving.model import ExportRecord, LoadedModel, export_record, not_exported, open_model
 

@@ -22,7 +22,7 @@ from viaduct import __version__
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import UsageError, unknown
-from viaduct.inference.predict import predict_all
+from viaduct.inference.prediction import predict_all
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
 from viaduct.serving.convert import is_calibrated, write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require

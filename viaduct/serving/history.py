@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.encode.tokens import Limits
+from viaduct.runs.stage import kind_of
 from viaduct.serving.model import export_record
 
 
@@ -97,32 +98,8 @@ def _record(folder: Path) -> Record | None:
 
 def _step(identity: Mapping[str, Any]) -> str:
     """One line about a stage: "trained on mnli, seed 1: learning_rate 2e-05, epochs 3.0, batch_tokens 2048"."""
-    work = identity["work"]
-    if identity["kind"] == "pretrain":
-        languages = work["languages"]
-        return f"pretrained (masked words) on text in {len(languages)} languages: {' '.join(languages)}"
-    if identity["kind"] == "compress":
-        parts = [f"its lowest {work['layers']} layers kept"] if work["layers"] else []
-        parts += [f"the pieces of text in {' '.join(work['vocabulary'])} kept"] if work["vocabulary"] else []
-        return " and ".join(parts)
-    if identity["kind"] == "distil":
-        return f"distilled into {work['distil']['layers']} layers, seed {work['seed']}: {_settings(work['distil'])}"
     start = identity["encoder"]
-    begun = f", from {_encoder(start)}" if start else ""
-    return f"trained on {_trained_on(work)}{begun}, seed {work['seed']}: {_settings(work)}"
-
-
-def _trained_on(work: Mapping[str, Any]) -> str:
-    """The task, or all that a joint stage trains on."""
-    if "task" in work:
-        return str(work["task"])
-    parts = [*work["tasks"], *(["captions"] if work["captions"] else []), *(["plain text"] if work["replay"] else [])]
-    return " and ".join(parts)
-
-
-def _settings(work: Mapping[str, Any]) -> str:
-    training = work["training"]
-    return ", ".join(f"{name} {training[name]}" for name in ("learning_rate", "epochs", "batch_tokens"))
+    return kind_of(identity["kind"]).history(identity["work"], f", from {_encoder(start)}" if start else "")
 
 
 def _encoder(start: Mapping[str, Any]) -> str:

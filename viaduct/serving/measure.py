@@ -1,119 +1,169 @@
-"""The Measure stage: what every arm's model costs at inference, each against the first arm's.
+"""The Measure stage, and the field `measure` of a recipe: what every arm's model costs at inference.
 
-Each model gets its profile in a fresh process; then each is compared with the first one in paired rounds. All of it
-is on the CPU, whatever trained the models. Timings are no function of the inputs: made anew, the numbers are others.
+One stage measures the models of one target at the first seed, so that all of them run on the same machine one after the
+other. It leaves `inference.json` (see `results.record.MeasuredArms`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
-from safetensors import safe_open
+from pydantic import BaseModel, Field
 
-from viaduct.encode.tokens import Limits
-from viaduct.errors import DataError
-from viaduct.models.encoder import load_tokenizer
+from viaduct.errors import unknown
+from viaduct.results.record import BASELINE
 from viaduct.results.store import canonical
-from viaduct.runs.stage import Context, MeasureWork, Runner, Spent
-from viaduct.serving.model import encoder_folder, skeleton
-from viaduct.serving.profile import Subject, runnable
-from viaduct.serving.records import ArmInference, MeasuredArms
-from viaduct.serving.samples import Sample, row_sample, workload_of
-from viaduct.serving.timing import PASSES, PairedRounds
-from viaduct.serving.worker import results
-from viaduct.tasks.registry import task
+from viaduct.runs.census import Census
+from viaduct.runs.chain import GrowingPlan
+from viaduct.runs.field import RecipeField
+from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import Estimate, Sizes
+from viaduct.runs.stage import Context, Spent, Stage, StageKind, Work
+from viaduct.serving.compression import COMPRESSION, Compression
+
+PROFILE_PASSES = 6
+"""How often a profile runs its rows: once alone, and in batches of five sizes."""
+ROUND_PASSES = 6
+"""How often a paired round runs its rows: three times by either model."""
 
 
-def run(context: Context) -> Spent:
-    """Measure all arms and leave `inference.json`. Raises UsageError when a measuring process fails."""
-    work = context.work
-    assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
-    load_average = os.getloadavg()[0]
-    settings = work.settings
-    sample = _sample(context, work)
-    notes = [f"profile of {one.arm}" for one in work.arms]
-    notes += [f"{one.arm} against {work.arms[0].arm}" for one in work.arms]
-    found: list[dict[str, Any]] = []
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        subjects = [_subject(one, context, sample, stack) for one in work.arms]
-        timed = [one.timed(scratch / f"{number}.npz", settings.threads) for number, one in enumerate(subjects)]
-        pairs = [PairedRounds(timed[0], one, settings.rounds, settings.round_rows) for one in timed]
-        context.progress(0, len(notes), notes[0])
-        for one in results([*timed, *pairs], settings.threads):
-            found.append(one)
-            context.progress(len(found), len(notes), (*notes, "")[len(found)])
-        profiles = [subject.profile(one, settings.threads) for subject, one in zip(subjects, found, strict=False)]
-    measured = MeasuredArms(
-        task=work.task,
-        seed=work.seed,
-        first=work.arms[0].arm,
-        round_rows=min(settings.round_rows, len(subjects[0].work.encoded)),
-        load_average_before=load_average,
-        arms=tuple(
-            ArmInference(
-                arm=one.arm,
-                engine=one.engine,
-                precision=one.precision,
-                keys=weights_digest(context.inputs[one.arm]),
-                profile=profile,
-                seconds=tuple(ratio["seconds"]),
-                against=tuple(ratio["against"]),
-            )
-            for one, profile, ratio in zip(work.arms, profiles, found[len(subjects) :], strict=True)
-        ),
-    )
-    (context.directory / "inference.json").write_text(canonical(measured.model_dump(mode="json")), encoding="utf-8")
-    return _spent(measured)
+class Measure(Spec):
+    """How the cost at inference of the arms' models is measured: on the CPU, all of one target and the first seed, each
+    against the first arm's."""
+
+    task: str | None = None
+    """Target whose models are measured; None: the first one that is trained."""
+    rows: int = Field(default=200, ge=1)
+    """Of the target, over its languages: for latency, throughput and memory."""
+    rounds: int = Field(default=20, ge=1)
+    """Paired ones; in each, two models go through the same rows in turns. With fewer than 20 the report says nothing
+    about speed."""
+    round_rows: int = Field(default=16, ge=1)
+    """Of the `rows`; each is run three times in a round by either model."""
+    threads: int = Field(default=1, ge=1)
 
 
-def _sample(context: Context, work: MeasureWork) -> Sample:
-    """The rows that are measured on, spread over languages."""
-    found = {code: context.load(work.task, work.split, code) for code in work.languages}
-    substitution = next((one.substitution for one in found.values() if one.rows), None)
-    name = substitution or f"{work.task} {work.split}"
-    sample = row_sample(name, task(work.task), {code: one.rows for code, one in found.items()}, work.settings.rows)
-    if sample is None:
-        raise DataError(f"{name} has no rows to measure on", fix="check --data")
-    return sample
+class Runner(Spec):
+    """What runs one arm's model."""
+
+    arm: str
+    engine: str = "torch"
+    precision: str = "fp32"
 
 
-def _subject(one: Runner, context: Context, sample: Sample, stack: contextlib.ExitStack) -> Subject:
-    """The arm's model, ready for its engine until the stack is closed."""
-    work = context.work
-    assert isinstance(work, MeasureWork)  # noqa: S101  the executor's contract
-    folder = context.inputs[one.arm]
-    tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
-    limits = skeleton(folder).within(Limits(work.max_length, work.stride))
-    place = stack.enter_context(runnable(folder, one.engine, one.precision, sample=sample))
-    return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits))
+class MeasureWork(Work):
+    """Measure what the arms' models of one target cost at inference, each against the first one's."""
+
+    kind: Literal["measure"] = "measure"
+    arms: tuple[Runner, ...]
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    max_length: int
+    stride: int
+    seed: int
+    """Of the models."""
+    settings: Measure
+    substitutions: tuple[Substitution, ...] = ()
 
 
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the names and shapes of the encoder's weights in a trained stage's folder."""
-    shapes: dict[str, list[int]] = {}
-    for path in sorted(encoder_folder(folder).glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a mapping
-    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()
+class MeasureKind(StageKind[MeasureWork]):
+    """The kind. Its inputs are the stages that trained the models, by arm."""
+
+    name = "measure"
+    work = MeasureWork
+    version = 1
+
+    def needs(self, work: MeasureWork, census: Census) -> list[Need]:
+        """The target's rows."""
+        return [(work.task, work.split, code) for code in work.languages]
+
+    def label(self, work: MeasureWork) -> str:
+        """How many arms, on what."""
+        threads = f"{work.settings.threads} thread{'s' * (work.settings.threads > 1)}"
+        return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on the CPU with {threads}"
+
+    def forecast(self, work: MeasureWork, sizes: Sizes) -> Estimate:
+        """Each arm's model on the sample, and two models on a part of it in every round."""
+        asked = work.settings
+        rows, tokens = sizes.of(sizes.needs)
+        examples = len(work.arms) * (PROFILE_PASSES * asked.rows + ROUND_PASSES * asked.rounds * asked.round_rows)
+        measured = examples * tokens / max(rows, 1)
+        return Estimate(measured, measured, examples)
+
+    def run(self, context: Context, work: MeasureWork) -> Spent:
+        """Measure."""
+        from viaduct.serving.measurement import run  # imports torch
+
+        return run(context, work)
+
+    def on_cpu(self, work: MeasureWork) -> bool:
+        """Always."""
+        return True
+
+    def threads(self, work: MeasureWork) -> int:
+        """As many as are measured."""
+        return work.settings.threads
 
 
-def _spent(found: MeasuredArms) -> Spent:
-    """What was timed; warm-up is not counted, and a round's rows are taken to be as long as all are."""
-    tokens = flops = 0.0
-    examples = 0
-    for one in found.arms:
-        samples, cost = one.profile["samples"], one.profile["cost"]
-        in_rounds = 2 * PASSES * len(one.seconds) * found.round_rows
-        batched = sum(batches["examples"] for batches in samples["throughput"])
-        timed = len(samples["latency_ms"]) + batched + in_rounds
-        examples += timed
-        tokens += timed * cost["tokens_per_sentence"]
-        flops += timed * cost["flops_per_sentence"]
-    return Spent(tokens=round(tokens), flops=flops, examples=examples)
+MEASURING = MeasureKind()
+
+
+class MeasureField(RecipeField[Measure]):
+    """How the cost at inference of the arms' models is measured. None: not at all. Recipes whose targets are all
+    untrained have nothing to measure."""
+
+    name = "measure"
+    owner = "recipe"
+    model = Measure
+    default = Measure()
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for a task that no target trains."""
+        asked = self.of(recipe)
+        names = [target.task for target in recipe.targets if census.task(target.task).trained_on is not None]
+        if asked is not None and asked.task is not None and asked.task not in names:
+            raise unknown("trained target in `measure`:", asked.task, names)
+
+    def finish(self, plan: GrowingPlan) -> None:
+        """Add the stage, last: on an idle machine, if this process is the only one.
+
+        Its path names what is measured: with another arm, or other settings, it is another stage beside the first one.
+        """
+        recipe, settings = plan.recipe, self.of(plan.recipe)
+        target = None if settings is None else self._target(plan, settings)
+        if settings is None or target is None:
+            return
+        arms = sorted(recipe.intermediates, key=lambda arm: arm.name != BASELINE)  # the baseline first
+        inputs = {arm.name: plan.models[arm.name, target.task] for arm in arms}
+        how = {arm.name: COMPRESSION.of(arm) or Compression() for arm in arms}
+        work = MeasureWork(
+            arms=tuple(Runner(arm=arm, engine=one.engine, precision=one.precision) for arm, one in how.items()),
+            task=target.task,
+            languages=plan.languages[target.task],
+            split=target.split,
+            max_length=target.training.max_length,
+            stride=target.training.stride,
+            seed=recipe.seeds[0],
+            settings=settings,
+        )
+        stage = plan.add(work, inputs, (f"{plan.encoder}/measure/{_folder(work, inputs)}",), recipe.seeds[0])
+        plan.users[stage.path] = {(arm, target.task) for arm in inputs}
+
+    @staticmethod
+    def _target(plan: GrowingPlan, settings: Measure) -> TargetParts | None:
+        """The target whose models are measured; one without any language has none."""
+        trained = [target for target in plan.recipe.targets if any(task == target.task for _, task in plan.models)]
+        return next((target for target in trained if settings.task in (None, target.task)), None)
+
+
+def _folder(work: MeasureWork, inputs: Mapping[str, Stage]) -> str:
+    what = work.model_dump(mode="json", exclude={"substitutions"})
+    named = canonical([what, {arm: stage.path for arm, stage in inputs.items()}])
+    return f"{work.task}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+
+
+MEASURE = MeasureField()

@@ -20,7 +20,7 @@ from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.heads.head import Head, HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
-from viaduct.inference.predict import predict_rows
+from viaduct.inference.prediction import predict_rows
 from viaduct.languages import ENGLISH
 from viaduct.models.encoder import (
     dropout,
@@ -34,13 +34,13 @@ from viaduct.models.encoder import (
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
-from viaduct.runs.spec import Training
-from viaduct.runs.stage import Context, Spent, TrainWork
+from viaduct.runs.parts import Training
+from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
-from viaduct.tasks.registry import task
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import Order, count_steps
 from viaduct.training.state import spent, write_log
+from viaduct.training.train import TrainWork
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,8 @@ def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]
     return tuple(rows[at] for at in sorted(chosen))
 
 
-def run(context: Context) -> Spent:
+def run(context: Context, work: TrainWork) -> Spent:
     """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
-    work = context.work
-    assert isinstance(work, TrainWork)  # noqa: S101  the executor's contract
     return FineTuning(context, work).run()
 
 
@@ -131,15 +129,14 @@ class FineTuning:
     """A Train stage while it runs. A subclass may do more in `begin`, or have another `loss`."""
 
     def __init__(self, context: Context, work: TrainWork) -> None:
-        assert context.encoder is not None  # noqa: S101  the executor's contract
         self.context, self.work = context, work
         self.device = prepare(context.device, context.threads)
-        self.tokenizer = load_tokenizer(context.encoder, context.revision)
-        encoder = load_encoder(context.encoder, context.revision)
+        self.tokenizer = load_tokenizer(context.start, context.revision)
+        encoder = load_encoder(context.start, context.revision)
         context.progress(0, 1, "reading and tokenising")
         limits = Limits(min(work.training.max_length, longest_input(encoder)), work.training.stride)
         reader = TaskReader(context, work.training, work.seed, self.tokenizer, limits)
-        self.data = reader.read(task(work.task), (ENGLISH,), work.seed)
+        self.data = reader.read(context.task(work.task), (ENGLISH,), work.seed)
         seed_all("head", work.seed)
         module = build_head(self.data.spec, width(encoder), dropout(encoder))
         ids = (self.data.encoded.ids, self.data.dev.ids)

@@ -8,9 +8,8 @@ arms stay matched in steps.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +34,11 @@ from viaduct.models.language import load_language_head, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.results.record import Record, Retained
-from viaduct.runs.stage import Context, JointWork, Spent
-from viaduct.tasks.registry import task
+from viaduct.runs.field import added_members
+from viaduct.runs.stage import Context, Spent
 from viaduct.training import retention
 from viaduct.training.finetuning import TaskData, TaskReader
+from viaduct.training.joint import JointWork
 from viaduct.training.loop import StepBatch, TrainingJob, fit
 from viaduct.training.member import Member
 from viaduct.training.order import count_steps
@@ -163,10 +163,8 @@ class Schedule:
         return {one.name: int((self.member == number).sum()) for number, one in enumerate(self.members)}
 
 
-def run(context: Context) -> Spent:
+def run(context: Context, work: JointWork) -> Spent:
     """Train, and leave what the stage's kind says in its directory."""
-    work = context.work
-    assert isinstance(work, JointWork)  # noqa: S101  the executor's contract
     return JointTraining(context, work).run()
 
 
@@ -174,8 +172,7 @@ class JointTraining:
     """A joint stage while it runs."""
 
     def __init__(self, context: Context, work: JointWork) -> None:
-        assert context.encoder is not None  # noqa: S101  the executor's contract
-        self.context, self.work, self.source = context, work, context.encoder
+        self.context, self.work, self.source = context, work, context.start
         self.device = prepare(context.device, context.threads)
         self.tokenizer = load_tokenizer(self.source, context.revision)
         encoder = load_encoder(self.source, context.revision)
@@ -184,7 +181,8 @@ class JointTraining:
         limits = Limits(min(work.training.max_length, longest_input(encoder)), work.training.stride)
         reader = TaskReader(context, work.training, work.seed, self.tokenizer, limits)
         self.tasks = [
-            LabelledTask(reader.read(task(name), work.languages, derived_seed(name, work.seed))) for name in work.tasks
+            LabelledTask(reader.read(context.task(name), work.languages, derived_seed(name, work.seed)))
+            for name in work.tasks
         ]
         self.added: list[Member] = [make(context, work, self.tokenizer, limits) for make in added_members(work)]
         self.members: list[Member] = [*self.tasks, *self.added]
@@ -288,14 +286,6 @@ class JointTraining:
         if LANGUAGE in self.model.head:
             save_language_head(self.model.language, directory)
         write_log(directory, state, steps_by_member=self.schedule.counts())
-
-
-def added_members(work: JointWork) -> list[Callable[..., Member]]:
-    """What makes the members that rooms bring to this stage."""
-    if work.captions is None:
-        return []
-    made: Callable[..., Member] = importlib.import_module("viaduct.vision.member").CaptionMember
-    return [made]
 
 
 def write_record(path: Path, record: Record) -> None:

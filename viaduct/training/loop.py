@@ -20,7 +20,7 @@ from torch import nn
 
 from viaduct.errors import ViaductError
 from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
-from viaduct.runs.spec import Training
+from viaduct.runs.parts import Training
 from viaduct.runs.stage import Progress
 from viaduct.training import state as checkpointing
 

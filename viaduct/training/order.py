@@ -10,7 +10,7 @@ from viaduct.encode.batch import plan_batches
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
-from viaduct.runs.spec import Training
+from viaduct.runs.parts import Training
 
 PLANS_KEPT = 2
 """Epochs whose plans are remembered: steps go forwards, so older ones are not asked for again."""

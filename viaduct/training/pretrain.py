@@ -1,8 +1,71 @@
 """The Pretrain stage: a tokenizer and an XLM-R-shaped encoder, by masked LM on text and translation LM on parallel
-text."""
+text.
+
+It leaves `encoder/` (config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and AutoTokenizer),
+`training.json` (steps, losses), and `masked_language_head.safetensors`, for stages that go on with masked LM.
+"""
 
 from __future__ import annotations
 
-from viaduct.training.pretraining import run
+from collections.abc import Mapping
+from typing import Any, Literal
 
-__all__ = ["run"]
+from viaduct.runs.census import Census
+from viaduct.runs.gaps import text_needs
+from viaduct.runs.parts import Pretrain
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
+from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
+
+
+class PretrainWork(Work):
+    """Train a tokenizer and an encoder on text."""
+
+    kind: Literal["pretrain"] = "pretrain"
+    pretrain: Pretrain
+    languages: tuple[str, ...]
+    """Resolved: the languages whose text is there."""
+
+
+class PretrainKind(StageKind[PretrainWork]):
+    """The kind."""
+
+    name = "pretrain"
+    work = PretrainWork
+    version = 4
+    leaves_encoder = True
+
+    def needs(self, work: PretrainWork, census: Census) -> list[Need]:
+        """Train splits of text and parallel cards that are there, in all languages that are asked for."""
+        asked, found = work.pretrain, []
+        for name in (*asked.text, *asked.parallel):
+            every = census.task(name).languages
+            wanted = [code for code in every if asked.languages is None or code in asked.languages]
+            found += text_needs((name,), wanted, census)
+        return found
+
+    def label(self, work: PretrainWork) -> str:
+        """The encoder's name and languages."""
+        return f"pretrain {work.pretrain.name} {in_languages(work.languages)}"
+
+    def forecast(self, work: PretrainWork, sizes: Sizes) -> Estimate:
+        """Every token is trained on, and some are guessed among the whole vocabulary."""
+        training = work.pretrain.training
+        rows, tokens = sizes.of(sizes.needs, training.max_length)
+        trained = trained_tokens(tokens, rows, training)
+        weight = trained * (1 + BACKWARD) * sizes.guessing(work.pretrain.mask_fraction)
+        return Estimate(trained, weight, trained / training.batch_tokens)
+
+    def run(self, context: Context, work: PretrainWork) -> Spent:
+        """Train."""
+        from viaduct.training.pretraining import run  # imports torch
+
+        return run(context, work)
+
+    def history(self, work: Mapping[str, Any], begun: str) -> str:
+        """The languages."""
+        languages = work["languages"]
+        return f"pretrained (masked words) on text in {len(languages)} languages: {' '.join(languages)}"
+
+
+PRETRAIN = PretrainKind()

@@ -1,5 +1,4 @@
-"""The Pretrain stage: a tokenizer and an XLM-R-shaped encoder, by masked LM on text and translation LM on parallel
-text.
+"""What the Pretrain stage does: a tokenizer and an XLM-R-shaped encoder, by masked LM and translation LM.
 
 Lines of one language are packed into sequences of up to `max_length` tokens; a translation-LM sequence is one pair of
 translations, masked on both sides (arXiv 1901.07291). Languages are drawn by size ** exponent (arXiv 1911.02116,
@@ -27,12 +26,12 @@ from viaduct.models.language import MaskedLanguageHead, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.tokenizer import train_tokenizer
 from viaduct.rows import Pair, Row, Sentence
-from viaduct.runs.spec import Pretrain
-from viaduct.runs.stage import Context, PretrainWork, Spent
-from viaduct.tasks.registry import task
+from viaduct.runs.parts import Pretrain
+from viaduct.runs.stage import Context, Spent
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.masking import Masking
 from viaduct.training.order import Order, count_steps
+from viaduct.training.pretrain import PretrainWork
 from viaduct.training.state import spent, write_log
 from viaduct.training.text import draw, join, packed
 
@@ -56,10 +55,8 @@ class MaskedLanguageModel(nn.Module):
         return loss
 
 
-def run(context: Context) -> Spent:
+def run(context: Context, work: PretrainWork) -> Spent:
     """Pretrain, and leave `encoder/` and `training.json` in the stage's directory."""
-    work = context.work
-    assert isinstance(work, PretrainWork)  # noqa: S101  the executor's contract
     pretrain = work.pretrain
     device = prepare(context.device, context.threads)
     context.progress(0, 1, "reading text")
@@ -112,12 +109,12 @@ def run(context: Context) -> Spent:
 
 
 def _text(context: Context, pretrain: Pretrain, language: str) -> list[Row]:
-    cards = [name for name in pretrain.text if language in task(name).languages]
+    cards = [name for name in pretrain.text if language in context.task(name).languages]
     return [row for name in cards for row in context.load(name, "train", language).rows]
 
 
 def _parallel(context: Context, pretrain: Pretrain, language: str) -> list[Row]:
-    cards = [name for name in pretrain.parallel if language in task(name).languages]
+    cards = [name for name in pretrain.parallel if language in context.task(name).languages]
     return [row for name in cards for row in context.load(name, "train", language).rows]
 
 

@@ -22,9 +22,9 @@ from viaduct.models.joint import JointModel, inside
 from viaduct.models.language import MaskedLanguageHead, divergence
 from viaduct.models.numerics import derived_seed, seed_all
 from viaduct.rows import Row
-from viaduct.runs.spec import Replay, Retention
-from viaduct.runs.stage import Context, JointWork
-from viaduct.tasks.registry import task
+from viaduct.runs.parts import Replay, Retention
+from viaduct.runs.stage import Context
+from viaduct.training.joint import JointWork
 from viaduct.training.masking import Masking
 from viaduct.training.order import Order
 from viaduct.training.text import draw, join, packed
@@ -43,7 +43,7 @@ def read_text(
     held: dict[str, list[Row]] = {code: [] for code in languages}
     for name in cards:
         for code in languages:
-            if code in task(name).languages:
+            if code in context.task(name).languages:
                 rows = context.load(name, "train", code).rows
                 used = min(lines, max(1, len(rows) - HELD_OUT_LINES))
                 texts[code] += rows[:used]

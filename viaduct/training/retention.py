@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from viaduct.models.vocabulary import Trimmed
-from viaduct.runs.spec import Retention
+from viaduct.runs.parts import Retention
 
 LORA_SCALE = 2.0
 """alpha / rank, as is usual (rank 16, alpha 32)."""

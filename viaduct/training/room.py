@@ -1,5 +1,13 @@
-"""What training plugs into the core."""
+"""What training plugs into the core: the stages that train, and what they forget."""
 
 from viaduct.doors import Room
 
-ROOM = Room("training", sections=("viaduct.report.forgetting:SECTION",))
+ROOM = Room(
+    "training",
+    stage_kinds=(
+        "viaduct.training.pretrain:PRETRAIN",
+        "viaduct.training.train:TRAIN",
+        "viaduct.training.joint:JOINT",
+    ),
+    sections=("viaduct.report.forgetting:SECTION",),
+)

@@ -1,7 +1,72 @@
-"""The Train stage: an encoder and a new head on one card's English train split, chosen on its English dev split."""
+"""The Train stage: an encoder and a new head on one card's English train split, chosen on its English dev split.
+
+It leaves `encoder/` (same keys as the input's), `head.safetensors` with `head.json` (kind, labels), and `training.json`
+(steps, dev score per evaluation, which one was kept, rows and tokens seen).
+"""
 
 from __future__ import annotations
 
-from viaduct.training.finetuning import run
+from collections.abc import Mapping
+from typing import Any, Literal
 
-__all__ = ["run"]
+from viaduct.languages import ENGLISH
+from viaduct.runs.census import Census
+from viaduct.runs.field import added_labels, added_needs
+from viaduct.runs.parts import Substitution, Training
+from viaduct.runs.rows import Need
+from viaduct.runs.sizes import BACKWARD, PREDICTED_TOKENS, Estimate, Sizes, trained_tokens
+from viaduct.runs.stage import Context, Spent, StageKind, Work, training_history
+
+
+class TrainWork(Work):
+    """Train an encoder and a head on one card, for an intermediate or a target task."""
+
+    kind: Literal["train"] = "train"
+    task: str
+    training: Training
+    seed: int
+    substitutions: tuple[Substitution, ...] = ()
+
+
+class TrainKind(StageKind[TrainWork]):
+    """The kind."""
+
+    name = "train"
+    work = TrainWork
+    version = 2
+    starts_from_encoder = leaves_encoder = seeded = True
+
+    def needs(self, work: TrainWork, census: Census) -> list[Need]:
+        """English train and dev rows."""
+        return [(work.task, "train", ENGLISH), (work.task, "dev", ENGLISH), *added_needs(work, census)]
+
+    def label(self, work: TrainWork) -> str:
+        """The task."""
+        return " + ".join((f"train {work.task}", *added_labels(work)))
+
+    def forecast(self, work: TrainWork, sizes: Sizes) -> Estimate:
+        """Training, and dev rows at every evaluation."""
+        training = work.training
+        dev = (work.task, "dev", ENGLISH)
+        read = [need for need in sizes.needs if need[1] != "dev"]
+        rows, tokens = sizes.of(read, training.max_length)
+        trained = trained_tokens(tokens, rows, training)
+        dev_rows, dev_tokens = sizes.of((dev,), training.max_length)
+        if training.dev_rows is not None and dev_rows > training.dev_rows:
+            dev_tokens *= training.dev_rows / dev_rows
+        scored = dev_tokens * training.evaluations
+        steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
+        return Estimate(trained + scored, trained * (1 + BACKWARD) + scored, steps)
+
+    def run(self, context: Context, work: TrainWork) -> Spent:
+        """Train."""
+        from viaduct.training.finetuning import run  # imports torch
+
+        return run(context, work)
+
+    def history(self, work: Mapping[str, Any], begun: str) -> str:
+        """The task, the seed and how long."""
+        return training_history(f"trained on {work['task']}", begun, work["seed"], work["training"])
+
+
+TRAIN = TrainKind()

@@ -21,9 +21,9 @@ from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
 from viaduct.rows import Sentence
-from viaduct.runs.spec import Captions
 from viaduct.training.order import Order
 from viaduct.vision.features import Features
+from viaduct.vision.fields import Captions
 from viaduct.vision.rows import Captioned, Picture
 
 NOISE_IMAGES = 2000

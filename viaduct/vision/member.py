@@ -19,14 +19,15 @@ from viaduct.encode.tokens import Array, Limits, encode_sentences
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.encoder import width
 from viaduct.models.joint import JointModel
-from viaduct.runs.spec import Captions
-from viaduct.runs.stage import Context, JointWork
+from viaduct.runs.stage import Context
+from viaduct.training.joint import JointWork
 from viaduct.training.masking import Masking, rarity
 from viaduct.training.member import Member
 from viaduct.training.order import Order
 from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
 from viaduct.vision.captioning import PREFIXED, CaptionBatch, CaptionOrder, caption_set, held_out
 from viaduct.vision.features import Features, build_features
+from viaduct.vision.fields import CAPTIONS, Captions, languages_of
 from viaduct.vision.image_use import HeldOutCaptions, measured_objective
 from viaduct.vision.images import open_picture
 from viaduct.vision.model import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
@@ -50,9 +51,9 @@ class CaptionMember(Member):
     name = "captions"
 
     def __init__(self, context: Context, work: JointWork, tokenizer: Any, limits: Limits) -> None:
-        asked = work.captions
+        asked = CAPTIONS.of(work)
         assert asked is not None  # noqa: S101  else this member is not asked for
-        self.context, self.asked, self.tokenizer, self.languages = context, asked, tokenizer, work.caption_languages
+        self.context, self.asked, self.tokenizer, self.languages = context, asked, tokenizer, languages_of(work)
         self.names = tuple(one.name for one in asked.objectives)
         self.tower = load_tower(asked.tower, asked.tower_revision, max_tokens=asked.tower_tokens)
         self.captioned = {split: self._rows(split) for split in ("train", "dev")}

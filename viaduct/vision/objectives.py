@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pad
 
 from viaduct.models.numerics import products_in
-from viaduct.runs.spec import Captions
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.fields import Captions
 from viaduct.vision.model import IMAGINE, MATCH, CaptionModel
 
 

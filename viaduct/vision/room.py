@@ -18,4 +18,5 @@ ROOM = Room(
         "viaduct.vision.cards.storybooks:CARD",
     ),
     sections=("viaduct.vision.section:SECTION",),
+    fields=("viaduct.vision.fields:CAPTIONS",),
 )

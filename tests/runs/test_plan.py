@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_world import read_pairs, recipe, write_data
+from small_world import add_cards, census, read_pairs, recipe, write_data
 
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Row
-from viaduct.runs.check import Gap, listed
-from viaduct.runs.grid import expand, outline
+from viaduct.runs.gaps import Gap, listed
+from viaduct.runs.plan import expand, outline
 from viaduct.runs.spec import (
-    Captions,
     Intermediate,
     Mixture,
-    Objective,
     Pretrain,
     Replay,
     Retention,
@@ -25,8 +23,9 @@ from viaduct.runs.spec import (
     Target,
     Training,
 )
-from viaduct.tasks import registry
 from viaduct.tasks.card import Files
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.vision.fields import Captions, Objective
 
 NONE = Intermediate(name="none")
 
@@ -44,7 +43,7 @@ def shown(**settings: object) -> Intermediate:
 
 
 def test_paths_are_readable_and_inputs_come_first(world: Path) -> None:
-    plan = expand(recipe(seeds=(1,)), world)
+    plan = expand(recipe(seeds=(1,)), census(world))
     assert paths(plan) == [
         "mini/pretrain",
         "mini/none/fruit/seed-1/train",
@@ -70,14 +69,14 @@ def test_paths_are_readable_and_inputs_come_first(world: Path) -> None:
 
 
 def test_what_needs_no_seed_is_done_once_and_has_one_cell(world: Path) -> None:
-    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="twins"),), seeds=(5, 6, 7)), world)
+    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="twins"),), seeds=(5, 6, 7)), census(world))
     assert paths(plan) == ["mini/pretrain", "mini/none/twins/predict", "mini/none/twins/score"]
     assert [cell.seed for cell in plan.cells] == [5]
 
 
 def test_targets_share_a_training_only_when_settings_are_equal(world: Path) -> None:
     longer = Target(task="berry", training=Training(epochs=9.0))
-    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="fruit"), longer), seeds=(1,)), world)
+    plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="fruit"), longer), seeds=(1,)), census(world))
     assert [path for path in paths(plan) if path.endswith("/train")] == [
         "mini/none/fruit/seed-1/train",
         "mini/none/fruit-for-berry/seed-1/train",
@@ -86,7 +85,7 @@ def test_targets_share_a_training_only_when_settings_are_equal(world: Path) -> N
 
 def test_chains_that_begin_alike_share_their_beginning(world: Path) -> None:
     arms = (Intermediate(name="a", tasks=("quiz",)), Intermediate(name="b", tasks=("quiz", "fruit")))
-    plan = expand(recipe(intermediates=arms, targets=(Target(task="twins"),), seeds=(1,)), world)
+    plan = expand(recipe(intermediates=arms, targets=(Target(task="twins"),), seeds=(1,)), census(world))
     trainings = [stage for stage in plan.stages if stage.work.kind == "train"]
     assert [stage.path for stage in trainings] == [
         "mini/a/intermediate-1-quiz/seed-1/train",
@@ -100,14 +99,14 @@ def test_chains_that_begin_alike_share_their_beginning(world: Path) -> None:
 def test_a_target_training_equal_to_an_intermediate_one_is_shared(world: Path) -> None:
     arms = (NONE, Intermediate(name="fruit", tasks=("fruit",)))
     targets = (Target(task="fruit"), Target(task="twins"))
-    plan = expand(recipe(intermediates=arms, targets=targets, seeds=(1,)), world)
+    plan = expand(recipe(intermediates=arms, targets=targets, seeds=(1,)), census(world))
     twins = next(stage for stage in plan.stages if stage.path == "mini/fruit/twins/seed-1/predict")
     assert twins.inputs["encoder"].path == "mini/none/fruit/seed-1/train"
 
 
 def test_costs_are_put_down_to_whom_they_belong(world: Path) -> None:
     arms = (Intermediate(name="quiz", tasks=("quiz",)),)
-    places = expand(recipe(intermediates=arms, targets=(Target(task="fruit"),), seeds=(3,)), world).places
+    places = expand(recipe(intermediates=arms, targets=(Target(task="fruit"),), seeds=(3,)), census(world)).places
     assert {path.removeprefix("mini/quiz/"): (place.arm, place.task, place.seed) for path, place in places.items()} == {
         "mini/pretrain": ("", "", 1),
         "intermediate-1-quiz/seed-3/train": ("quiz", "", 3),
@@ -121,7 +120,7 @@ def test_all_missing_files_are_named_at_once(world: Path) -> None:
     for name in ("fruit/test-sw.tsv", "fruit/dev-en.tsv", "twins/test-de.tsv"):
         (world / name).unlink()
     with pytest.raises(DataError) as error:
-        expand(recipe(), world)
+        expand(recipe(), census(world))
     for words in ("fruit/test-sw.tsv", "fruit/dev-en.tsv", "twins/test-de.tsv", "how to fix"):
         assert words in str(error.value)
 
@@ -144,32 +143,32 @@ def test_what_is_missing_alike_in_several_languages_is_one_line() -> None:
 
 def test_an_optional_arm_is_left_out_where_its_data_are_not_there(world: Path) -> None:
     arms = (NONE, Intermediate(name="quiz", tasks=("quiz",), optional=True), Intermediate(name="f", tasks=("fruit",)))
-    assert expand(recipe(intermediates=arms), world).left_out == {}
+    assert expand(recipe(intermediates=arms), census(world)).left_out == {}
     (world / "quiz" / "dev-en.tsv").unlink()
-    plan = expand(recipe(intermediates=arms, compare=(("quiz", "f"), ("f", "none"))), world)
+    plan = expand(recipe(intermediates=arms, compare=(("quiz", "f"), ("f", "none"))), census(world))
     assert [arm.name for arm in plan.recipe.intermediates] == ["none", "f"]
     assert plan.recipe.compare == (("f", "none"),)
     assert {cell.arm for cell in plan.cells} == {"none", "f"}
     assert list(plan.left_out) == ["quiz"] and "quiz/dev-en.tsv" in plan.left_out["quiz"][0]
     alone = recipe(intermediates=arms[1:2])
     with pytest.raises(DataError, match=r"quiz/dev-en\.tsv"):
-        expand(alone, world)
+        expand(alone, census(world))
 
 
 def test_an_optional_joint_arm_needs_its_text_and_every_language(world: Path) -> None:
     replay = Intermediate(name="a", tasks=("quiz",), replay=Replay(text=("prose",)), optional=True)
     german = Intermediate(name="b", tasks=("quiz",), languages=("de",), optional=True)
     changes = {"intermediates": (NONE, replay, german), "encoder": "none/at-all", "revision": "x"}
-    assert expand(recipe(**changes), world).left_out == {}
+    assert expand(recipe(**changes), census(world)).left_out == {}
     shutil.rmtree(world / "prose")
     (world / "quiz" / "train-de.tsv").unlink()
-    left_out = expand(recipe(**changes), world).left_out
+    left_out = expand(recipe(**changes), census(world)).left_out
     assert left_out["a"] == ("prose: no files in any language",)
     assert "quiz/train-de.tsv" in left_out["b"][0]
 
 
 def test_a_plan_to_look_at_has_every_stage_whatever_is_missing(world: Path) -> None:
-    whole = paths(expand(recipe(), world))
+    whole = paths(expand(recipe(), census(world)))
     for name in (
         "fruit/test-sw.tsv",
         "fruit/dev-en.tsv",
@@ -178,7 +177,7 @@ def test_a_plan_to_look_at_has_every_stage_whatever_is_missing(world: Path) -> N
         "quiz/train-en.tsv",
     ):
         (world / name).unlink()
-    plan = outline(recipe(), world)
+    plan = outline(recipe(), census(world))
     assert paths(plan) == whole
     assert {(gap.what, gap.language) for gap in plan.missing} == {
         ("fruit test", "sw"), ("fruit dev", "en"), ("twins test", "de"), ("twins test", "sw"), ("quiz train", "en"),
@@ -190,11 +189,11 @@ def test_available_leaves_out_what_is_missing_or_unlabelled_and_says_so(world: P
     (world / "fruit" / "test-sw.tsv").unlink()
     bare = (world / "fruit" / "test-de.tsv").read_text(encoding="utf-8").replace("yes", "").replace("no\n", "\n")
     (world / "fruit" / "test-de.tsv").write_text(bare, encoding="utf-8")
-    plan = expand(recipe(targets=(Target(task="fruit", languages="available"),)), world)
+    plan = expand(recipe(targets=(Target(task="fruit", languages="available"),)), census(world))
     assert plan.absent == {"fruit": ("de", "sw")}
     assert plan.cells[0].score.work.languages == ("en",)
     with pytest.raises(DataError, match="no gold labels"):
-        expand(recipe(), world)
+        expand(recipe(), census(world))
 
 
 def test_a_shared_file_without_a_language_lacks_it_and_is_not_damaged(
@@ -205,40 +204,43 @@ def test_a_shared_file_without_a_language_lacks_it_and_is_not_damaged(
             raise NoRowsError("the file has no rows of language 'sw'", path=files["rows"][0])
         yield from read_pairs(files, language, split)
 
-    source = dataclasses.replace(registry.task("fruit").sources[0], read=read_shared)
-    monkeypatch.setitem(registry._BY_NAME, "fruit", dataclasses.replace(registry.task("fruit"), sources=(source,)))
-    assert expand(recipe(targets=(Target(task="fruit", languages="available"),)), world).absent == {"fruit": ("sw",)}
+    fruit = Catalogue.builtin().task("fruit")
+    source = dataclasses.replace(fruit.sources[0], read=read_shared)
+    add_cards(monkeypatch.setattr, [dataclasses.replace(fruit, sources=(source,))])
+    assert expand(recipe(targets=(Target(task="fruit", languages="available"),)), census(world)).absent == {
+        "fruit": ("sw",)
+    }
     with pytest.raises(DataError, match="has no rows of language sw"):
-        expand(recipe(), world)
+        expand(recipe(), census(world))
 
 
 def test_pretraining_takes_the_languages_that_are_there(tmp_path: Path, world: Path) -> None:
     data = write_data(tmp_path / "two", languages=("en", "de"))
     targets = (Target(task="fruit", languages=("en",)),)
-    plan = expand(recipe(targets=targets), data)
+    plan = expand(recipe(targets=targets), census(data))
     assert plan.stages[0].work.languages == ("en", "de")
     asked = Pretrain(name="mini", text=("prose",), languages=("en", "sw"))
     with pytest.raises(DataError, match="Swahili"):
-        expand(recipe(targets=targets, encoder=asked), data)
+        expand(recipe(targets=targets, encoder=asked), census(data))
 
 
 def test_a_layer_is_chosen_on_the_parallel_text_that_is_there(world: Path) -> None:
     several = Target(task="twins", retrieval=Retrieval(layers=(1, 2)))
     with pytest.raises(DataError, match="ntrex train: no files in a language of twins"):
-        expand(recipe(targets=(several,)), world)
+        expand(recipe(targets=(several,)), census(world))
     folder = world / "ntrex" / "NTREX-128"
     folder.mkdir(parents=True)
     for name in ("src.eng", "ref.deu"):
         (folder / f"newstest2019-{name}.txt").write_text("one\ntwo\n")
-    plan = expand(recipe(targets=(several,)), world)
+    plan = expand(recipe(targets=(several,)), census(world))
     predicted = [stage for stage in plan.stages if stage.work.kind == "predict"]
     assert {stage.work.chosen_in for stage in predicted} == {("de",)}
     assert all(("ntrex", "train", "de") in plan.needs[stage.path] for stage in predicted)
-    one = expand(recipe(targets=(Target(task="twins", retrieval=Retrieval(layers=(1,))),)), world)
+    one = expand(recipe(targets=(Target(task="twins", retrieval=Retrieval(layers=(1,))),)), census(world))
     assert all(stage.work.chosen_in == () for stage in one.stages if stage.work.kind == "predict")
     wrong = Target(task="twins", retrieval=Retrieval(layers=(1, 2), choose_on="prose"))
     with pytest.raises(UsageError, match="choose_on names prose, which is of kind 'text'"):
-        expand(recipe(targets=(wrong,)), world)
+        expand(recipe(targets=(wrong,)), census(world))
 
 
 def test_a_joint_arm_is_one_stage_that_its_targets_share(world: Path) -> None:
@@ -250,7 +252,7 @@ def test_a_joint_arm_is_one_stage_that_its_targets_share(world: Path) -> None:
         training=Training(max_steps=5),
     )
     targets = (Target(task="fruit"), Target(task="twins"))
-    plan = expand(recipe(intermediates=(Intermediate(name="none"), arm), targets=targets, seeds=(1, 2)), world)
+    plan = expand(recipe(intermediates=(Intermediate(name="none"), arm), targets=targets, seeds=(1, 2)), census(world))
     joint = [stage for stage in plan.stages if stage.work.kind == "joint"]
     assert [stage.path for stage in joint] == [f"mini/both/intermediate/seed-{seed}/joint" for seed in (1, 2)]
     needs = plan.needs[joint[0].path]
@@ -269,8 +271,8 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
     )
     (world / "mine" / "dev-de.tsv").unlink()
     with pytest.raises(DataError, match="threshold is tuned"):
-        expand(recipe(targets=(Target(task="mine"),)), world)
-    plan = expand(recipe(targets=(Target(task="mine"),), substitutions=halves), world)
+        expand(recipe(targets=(Target(task="mine"),)), census(world))
+    plan = expand(recipe(targets=(Target(task="mine"),), substitutions=halves), census(world))
     works = {stage.work.kind: stage.work for stage in plan.stages}
     assert works["predict"].substitutions == halves
     assert works["score"].substitutions == halves[1:]
@@ -320,4 +322,4 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
 )
 def test_what_cannot_be_meant_is_refused(world: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        expand(recipe(**changes), world)
+        expand(recipe(**changes), census(world))

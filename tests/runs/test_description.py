@@ -6,8 +6,9 @@ import pytest
 
 from viaduct.report.claims import roles as known_roles
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.runs.roles import role_of, roles
-from viaduct.runs.spec import Captions, Intermediate, Mixture, Objective, Recipe, Replay, Retention, Target
+from viaduct.runs.description import role_of, roles
+from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Retention, Target
+from viaduct.vision.fields import Captions, Objective
 
 CONTRASTIVE = (Objective(name="contrastive"),)
 

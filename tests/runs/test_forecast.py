@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from small_world import recipe
+from small_world import census, recipe
 
 from viaduct.runs.census import Census
-from viaduct.runs.estimate import disk_need, estimates, pace
-from viaduct.runs.grid import expand
+from viaduct.runs.forecast import disk_need, estimates, pace
+from viaduct.runs.plan import expand
 from viaduct.runs.spec import Intermediate, Substitution, Target, Training
 
 NONE = (Intermediate(name="none"),)
@@ -16,8 +16,8 @@ TRAIN = "mini/none/fruit/seed-1/train"
 
 def tokens(world: Path, training: Training, **changes: object) -> float:
     targets = (Target(task="fruit", training=training),)
-    plan = expand(recipe(intermediates=NONE, targets=targets, seeds=(1,), **changes), world)
-    return estimates(plan, Census(world))[TRAIN].tokens
+    plan = expand(recipe(intermediates=NONE, targets=targets, seeds=(1,), **changes), census(world))
+    return estimates(plan, census(world))[TRAIN].tokens
 
 
 def test_training_grows_with_epochs_until_the_steps_run_out(world: Path) -> None:
@@ -31,15 +31,15 @@ def test_training_grows_with_epochs_until_the_steps_run_out(world: Path) -> None
 
 
 def test_pace_and_disk_come_from_what_is_done_and_what_is_not(world: Path) -> None:
-    plan = expand(recipe(intermediates=NONE, targets=(Target(task="fruit"),), seeds=(1,)), world)
-    forecast = estimates(plan, Census(world))
-    assert pace(plan, forecast, {}) is None
-    assert pace(plan, forecast, {TRAIN: 3.0}) == 3.0 / forecast[TRAIN].weight
+    plan = expand(recipe(intermediates=NONE, targets=(Target(task="fruit"),), seeds=(1,)), census(world))
+    forecast = estimates(plan, census(world))
+    assert pace(forecast, {}) is None
+    assert pace(forecast, {TRAIN: 3.0}) == 3.0 / forecast[TRAIN].weight
     assert disk_need(plan, []) == 0
     need_one, need_two = disk_need(plan, [TRAIN]), disk_need(plan, [TRAIN, "mini/pretrain"])
     assert need_one is not None and need_two is not None and 0 < need_one < need_two
     ready = plan.recipe.model_copy(update={"encoder": "owner/name", "revision": "abc"})
-    assert disk_need(expand(ready, world), [TRAIN]) is None
+    assert disk_need(expand(ready, census(world)), [TRAIN]) is None
 
 
 def test_models_are_saved_in_full_precision_whatever_the_encoder_came_in(world: Path, tmp_path: Path) -> None:
@@ -50,20 +50,20 @@ def test_models_are_saved_in_full_precision_whatever_the_encoder_came_in(world: 
         encoder=str(folder), intermediates=NONE, targets=(Target(task="fruit"),), seeds=(1,), compare=(), revision=None
     )
     path = "half/none/fruit/seed-1/train"
-    without_sizes = disk_need(expand(asked, world), [path])
+    without_sizes = disk_need(expand(asked, census(world)), [path])
     sizes = {"num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 16, "vocab_size": 50}
     (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
-    with_sizes = disk_need(expand(asked, world), [path])
+    with_sizes = disk_need(expand(asked, census(world)), [path])
     assert without_sizes is not None and with_sizes is not None
     assert with_sizes / without_sizes == 4 * (2 * (4 * 8**2 + 2 * 8 * 16) + 50 * 8) / 100
 
 
 def test_counts_are_remembered_by_content(world: Path, tmp_path: Path) -> None:
     memory = tmp_path / "census.json"
-    first = Census(world, memory)
+    first = Census(census(world).data, memory)
     count = first.count("fruit", "test", "en")
     first.save()
     assert (count.found, count.published, count.labelled) == (40, 40, True)
-    assert Census(world, memory).count("fruit", "test", "en") == count
+    assert Census(census(world).data, memory).count("fruit", "test", "en") == count
     memory.write_text("{damaged", encoding="utf-8")
-    assert Census(world, memory).count("fruit", "test", "en") == count
+    assert Census(census(world).data, memory).count("fruit", "test", "en") == count

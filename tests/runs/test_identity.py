@@ -4,20 +4,26 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from small_world import recipe
+from small_world import add_cards, census, recipe
 
 from viaduct.errors import UsageError
-from viaduct.runs import fingerprint, stage
-from viaduct.runs.fingerprint import difference, encoder_identity, identities
-from viaduct.runs.grid import expand
+from viaduct.runs.encoder import encoder_identity
+from viaduct.runs.identity import Identity, difference, identities
+from viaduct.runs.plan import expand
+from viaduct.runs.score import SCORE
 from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target, Training
-from viaduct.tasks import registry
+from viaduct.tasks.catalogue import Catalogue
 
 QUIZ_HALF = Substitution(task="fruit", split="dev", use_split="test", part=(0.0, 0.5), why="first words")
 
 
+def known(world: Path, asked: Recipe) -> dict[str, Identity]:
+    found = census(world)
+    return identities(expand(asked, found), found.data)
+
+
 def fingerprints(world: Path, asked: Recipe) -> dict[str, str]:
-    return {path: one.fingerprint for path, one in identities(expand(asked, world), world).items()}
+    return {path: one.fingerprint for path, one in known(world, asked).items()}
 
 
 def changed(world: Path, before: Recipe, after: Recipe) -> set[str]:
@@ -52,17 +58,18 @@ def test_a_reworded_reason_changes_nothing(world: Path) -> None:
 def test_cards_whose_rows_are_left_out_count_where_there_are_any(world: Path) -> None:
     without = QUIZ_HALF.model_copy(update={"without_rows_of": ("twins",)})
     assert changed(world, recipe(substitutions=(QUIZ_HALF,)), recipe(substitutions=(without,)))
-    plain = identities(expand(recipe(substitutions=(QUIZ_HALF,)), world), world)["mini/none/fruit/seed-1/train"]
+    plain = identities(expand(recipe(substitutions=(QUIZ_HALF,)), census(world)), census(world).data)[
+        "mini/none/fruit/seed-1/train"
+    ]
     assert "without_rows_of" not in plain.content["work"]["substitutions"][0]
 
 
 def test_versions_of_code_and_cards_count(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprints(world, recipe())
-    monkeypatch.setitem(stage.CODE_VERSION, "score", 99)
+    monkeypatch.setattr(SCORE, "version", 99)
     scored = fingerprints(world, recipe())
     assert {path for path in before if before[path] != scored[path]} == {p for p in before if p.endswith("/score")}
-    newer = dataclasses.replace(registry.task("twins"), version=2)
-    monkeypatch.setitem(registry._BY_NAME, "twins", newer)
+    add_cards(monkeypatch.setattr, [dataclasses.replace(Catalogue.builtin().task("twins"), version=2)])
     after = fingerprints(world, recipe())
     assert {path for path in before if scored[path] != after[path]} == {p for p in before if "/twins/" in p}
 
@@ -77,7 +84,9 @@ def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:
     (tmp_path / "two" / "model.safetensors").write_bytes(b"other")
     assert encoder_identity(str(tmp_path / "one"), None) != encoder_identity(str(tmp_path / "two"), None)
     targets = (Target(task="twins"),)
-    found = identities(expand(recipe(encoder=str(tmp_path / "one"), targets=targets), world), world)
+    found = identities(
+        expand(recipe(encoder=str(tmp_path / "one"), targets=targets), census(world)), census(world).data
+    )
     assert found["one/none/twins/predict"].content["encoder"]
 
 
@@ -98,4 +107,4 @@ def test_differences_are_told_field_by_field() -> None:
         f"inputs.encoder: {'a' * 12} -> {'b' * 12}",
         "work.training.epochs: 3.0 -> 1.0",
     )
-    assert fingerprint.difference(old, old) == ()
+    assert difference(old, old) == ()

@@ -1,0 +1,116 @@
+"""What the Predict stage does for tasks with a head, and the prediction of rows that training uses for dev scores.
+
+All languages' rows are sorted together by length into token-budget batches, so there is next to no padding.
+Shape letters: B sequences, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from viaduct.encode.batch import collate, padding_fraction, plan_batches
+from viaduct.encode.cache import cached
+from viaduct.encode.tokens import Encoded, Limits
+from viaduct.heads.head import HeadSpec, TaskModel, load_head, trained_head
+from viaduct.inference.predict import PredictWork
+from viaduct.metrics.score import Prediction
+from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
+from viaduct.models.numerics import prepare
+from viaduct.rows import Row
+from viaduct.runs.field import predictor
+from viaduct.runs.stage import Context, Spent
+from viaduct.serving.model import InferenceModel, LoadedModel
+
+BATCH_TOKENS = 8192
+"""Slots of a prediction batch; does not change predictions beyond the last bits of a float."""
+
+
+def run(context: Context, work: PredictWork) -> Spent:
+    """Predict every language and leave `predictions/LL.jsonl` (and `choices.json`) in the stage's directory."""
+    card = context.task(work.task)
+    device = prepare(context.device, context.threads)
+    tokenizer = load_tokenizer(context.start, context.revision)
+    encoder = load_encoder(context.start, context.revision)
+    head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
+    spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
+    limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
+    model: nn.Module = TaskModel(encoder, head).to(device).eval()
+    in_its_place = predictor(work)
+    if in_its_place is not None:
+        source = LoadedModel(InferenceModel(encoder, head).eval(), spec, tokenizer)
+        model = in_its_place(source, context, work, limits)
+
+    rows: list[Row] = []
+    for language in work.languages:
+        rows.extend(_named(row, language) for row in context.load(card.name, work.split, language).rows)
+    context.progress(0, 1, "tokenising")
+    encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
+    with torch.inference_mode():
+        found = predict_all(model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
+    write(context.directory / "predictions", work.languages, rows, found)
+    lengths = np.diff(encoded.offsets)
+    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    return Spent(
+        tokens=int(lengths.sum()),
+        padding_fraction=padding_fraction(encoded.lengths, encoded.widths, batches),
+        flops=forward_flops(encoder, int(lengths.sum()), int((lengths.astype(np.int64) ** 2).sum())),
+        examples=len(rows),
+    )
+
+
+def _named(row: Row, language: str) -> Row:
+    """The row itself; a row of another language in this language's file would be scored in the wrong place."""
+    if row.language != language:
+        raise ValueError(f"row {row.id} of {language} says it is {row.language}")
+    return row
+
+
+def predict_rows(
+    model: nn.Module, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded, pad_id: int
+) -> dict[str, Prediction]:
+    """Predictions by row id, for rows of one language."""
+    return {found.id: found for found in predict_all(model, spec, rows, encoded, pad_id, lambda *_: None)}
+
+
+def predict_all(
+    model: nn.Module,
+    spec: HeadSpec,
+    rows: Sequence[Row],
+    encoded: Encoded,
+    pad_id: int,
+    progress: Callable[[float, float, str], None],
+) -> list[Prediction]:
+    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
+    `viaduct.serving` may stand in its place."""
+    parameter = next(model.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    collector = trained_head(spec).collector(spec, rows, encoded)
+    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    tokens = int(encoded.offsets[-1])
+    done = 0
+    for examples in batches:
+        batch = collate(encoded, examples, pad_id)
+        collector.add(batch, model(batch.to(device)).float().cpu())
+        done += batch.tokens
+        progress(done, tokens, f"predicting, {done:,} of {tokens:,} tokens")
+    return collector.finish()
+
+
+def write(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:
+    """One file per language: a JSON line per row, in the rows' order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[str]] = {language: [] for language in languages}
+    for row, one in zip(rows, found, strict=True):
+        record = {"id": one.id, "language": one.language, "prediction": one.prediction}
+        if one.scores is not None:
+            record["scores"] = [float(f"{score:.6g}") for score in one.scores]
+        lines[row.language].append(json.dumps(record, ensure_ascii=False))
+    for language, texts in lines.items():
+        (folder / f"{language}.jsonl").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""A plan while it grows: stages that are added one after the other, and found again where equal work is asked for.
+
+The core's plan adds the stages of pretraining, intermediate tasks and targets; rooms add theirs through the hooks of
+their recipe fields (`viaduct.runs.field`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from viaduct.runs.census import Census
+from viaduct.runs.parts import ArmParts, RecipeParts, TargetParts
+from viaduct.runs.rows import Need, concerning
+from viaduct.runs.stage import Stage, Work, is_seeded, kind_of
+
+
+@dataclass
+class GrowingPlan:
+    """Collects stages, giving back the one that is already there for equal work on equal inputs."""
+
+    recipe: RecipeParts
+    encoder: str
+    """The encoder's name in paths."""
+    census: Census
+    languages: Mapping[str, tuple[str, ...]]
+    """Target -> languages that are predicted."""
+    stages: dict[str, Stage] = field(default_factory=dict)
+    needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+    users: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """Stage path -> (arm, target) pairs that use it."""
+    models: dict[tuple[str, str], Stage] = field(default_factory=dict)
+    """(arm, target) -> the stage that trained its model, for targets that are trained, with the first seed."""
+    asked: int = 0
+    """Stages there would be if nothing were shared."""
+    _known: dict[tuple[Work, tuple[tuple[str, str], ...]], Stage] = field(default_factory=dict)
+
+    def add(self, work: Work, inputs: Mapping[str, Stage], paths: Sequence[str], seed: int) -> Stage:
+        """The stage for this work on these inputs, new or already known; `paths` are tried in order for a new one.
+
+        The recipe's substitutions that concern what it reads are added to the work.
+        """
+        self.asked += 1
+        kind = kind_of(work.kind)
+        needs = tuple(dict.fromkeys(kind.needs(work, self.census)))
+        if "substitutions" in type(work).model_fields:
+            work = work.model_copy(update={"substitutions": concerning(self.recipe.substitutions, needs)})
+        key = (work, tuple((role, stage.path) for role, stage in sorted(inputs.items())))
+        if key not in self._known:
+            path = next(path for path in paths if path not in self.stages)
+            ready = isinstance(self.recipe.encoder, str) and "encoder" not in inputs and kind.starts_from_encoder
+            stage = Stage(
+                path,
+                work,
+                dict(inputs),
+                encoder=str(self.recipe.encoder) if ready else None,
+                revision=self.recipe.revision if ready else None,
+            )
+            self._known[key] = self.stages[path] = stage
+            self.needs[path] = needs
+            self.seeds[path] = seed
+        return self._known[key]
+
+
+@dataclass
+class Chain:
+    """The stages of one arm, target and seed, in the order in which they are added."""
+
+    plan: GrowingPlan
+    arm: ArmParts
+    target: TargetParts
+    seed: int
+    encoder: Stage | None = None
+    """Whose encoder the next stage begins with; None: the recipe's ready-made one."""
+    stages: list[Stage] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> RecipeParts:
+        """What is planned."""
+        return self.plan.recipe
+
+    @property
+    def census(self) -> Census:
+        """The data that are there."""
+        return self.plan.census
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those in which the target is predicted."""
+        return self.plan.languages[self.target.task]
+
+    def add(self, work: Work, *folders: str, inputs: Mapping[str, Stage] | None = None) -> Stage:
+        """Add a stage that begins with the chain's encoder, unless other `inputs` are given; where it leaves an
+        encoder, the chain goes on with that.
+
+        `folders`: its folder below the arm's, "" for the arm's own; further ones are taken where another stage has the
+        first.
+        """
+        kind = kind_of(work.kind)
+        if inputs is None:
+            inputs = {} if self.encoder is None else {"encoder": self.encoder}
+        seeded = kind.seeded or any(map(is_seeded, inputs.values()))
+        seed = f"seed-{self.seed}" if seeded else ""
+        parts = [(self.plan.encoder, self.arm.name, folder, seed, kind.name) for folder in folders]
+        paths = ["/".join(part for part in one if part) for one in parts]
+        stage = self.plan.add(work, inputs, paths, self.seed)
+        self.stages.append(stage)
+        if kind.leaves_encoder:
+            self.encoder = stage
+        return stage

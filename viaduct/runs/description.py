@@ -1,0 +1,94 @@
+"""What a recipe's arms and targets do, in words for the report: their settings, and their roles in the claims.
+
+A role (`viaduct.report.claims.roles`) is given to the first arm of a recipe that does just that. Arms that do
+something else have none, and decide no claim: an arm of eight tasks is not the one of all nine.
+"""
+
+from __future__ import annotations
+
+from viaduct.languages import ENGLISH
+from viaduct.results.record import BASELINE
+from viaduct.results.xtreme import INTERMEDIATES
+from viaduct.runs.field import is_joint, set_fields
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Retention
+from viaduct.tasks.catalogue import Catalogue
+
+PARTS_OF_ANLI_PLUS = ("anli", "mnli", "snli")
+"""Drawn in proportion to their size: so does the paper's code."""
+
+
+def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
+    """Stage -> its settings in words."""
+    found: dict[str, str] = {}
+    if isinstance(recipe.encoder, Pretrain):
+        found["pretrain"] = recipe.encoder.training.words()
+    for arm in recipe.intermediates:
+        if is_joint(arm):
+            found[arm.name] = _joint_words(arm)
+        else:
+            for name in arm.tasks:
+                found[f"{arm.name}: {name}"] = arm.training.words()
+        for field in set_fields("arm", arm):
+            if not field.makes_joint:
+                found[f"{field.name} of {arm.name}"] = field.words(arm)
+    for target in recipe.targets:
+        card = catalogue.task(target.task)
+        if card.trained_on is not None:
+            found[f"target {target.task} (trained on {card.trained_on})"] = target.training.words()
+        else:
+            searched = target.retrieval.words(tuned=bool(card.row_kind.tuned_on))
+            found[f"target {target.task}"] = f"not trained; {searched}"
+        for field in set_fields("target", target):
+            found[f"{field.name} of {target.task}"] = field.words(target)
+    return found
+
+
+def _joint_words(arm: ArmParts) -> str:
+    """What a joint stage trains on, in one line."""
+    parts = [f"{', '.join(arm.tasks)} ({', '.join(arm.languages)})"] if arm.tasks else []
+    parts += [field.words(arm) for field in set_fields("arm", arm) if field.makes_joint]
+    if arm.together is not None:
+        parts.append(f"{arm.together.sampling} sampling, cap {arm.together.cap}")
+    if arm.replay is not None:
+        parts.append(f"replayed text, weight {arm.replay.weight:g}, {arm.replay.batch_tokens:,} tokens per step")
+    parts += [f"{name} {value}" for name, value in arm.retention.model_dump(exclude_defaults=True).items()]
+    return f"{'; '.join(parts)}; {arm.training.words()}"
+
+
+def roles(recipe: RecipeParts) -> dict[str, str]:
+    """Arm -> role, of the arms that have one."""
+    found: dict[str, str] = {}
+    for arm in recipe.intermediates:
+        role = role_of(arm)
+        if role is not None and role not in found.values():
+            found[arm.name] = role
+    return found
+
+
+def role_of(arm: ArmParts) -> str | None:
+    """The role of an arm, None when it does what no role says."""
+    added = set_fields("arm", arm)
+    if added:
+        return added[0].role(arm) if len(added) == 1 else None
+    if arm.retention != Retention():
+        return None
+    if not arm.tasks:
+        return "replay" if arm.replay is not None else BASELINE
+    name = _task_role(arm)
+    if name is None or (name == "all_nine" and (arm.replay is not None or arm.languages != (ENGLISH,))):
+        return None
+    if arm.languages == (ENGLISH,):
+        return name if arm.replay is None else f"{name}+replay"
+    return f"{name}_translated" if arm.replay is None and ENGLISH not in arm.languages else None
+
+
+def _task_role(arm: ArmParts) -> str | None:
+    """The one task's name, or what several trained together are."""
+    if len(arm.tasks) == 1:
+        return arm.tasks[0] if arm.tasks[0] in INTERMEDIATES else None
+    if arm.together is None:
+        return None
+    if sorted(arm.tasks) == sorted(INTERMEDIATES):
+        return "all_nine"
+    in_proportion = arm.together.sampling == "proportional" and arm.together.cap is None
+    return "anli_plus" if sorted(arm.tasks) == sorted(PARTS_OF_ANLI_PLUS) and in_proportion else None

@@ -1,0 +1,176 @@
+"""Data that a recipe names and that are not there; all of them are found at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from viaduct.errors import DataError, UsageError
+from viaduct.languages import ENGLISH, LANGUAGES
+from viaduct.languages import language as language_of
+from viaduct.runs.census import Census
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, TargetParts
+from viaduct.runs.rows import Need, source_of
+from viaduct.tasks.card import Task
+
+
+class Gap(NamedTuple):
+    """Data that are not there."""
+
+    what: str
+    """Such as "xnli test"."""
+    language: str
+    """"" where it is not one language's."""
+    why: str
+
+
+def listed(gaps: Iterable[Gap]) -> tuple[str, ...]:
+    """One line per gap; languages that lack the same thing share one, with "*" for the language's code in it."""
+    groups: dict[tuple[str, str], list[Gap]] = {}
+    for gap in dict.fromkeys(gaps):
+        groups.setdefault((gap.what, _pattern(gap)), []).append(gap)
+    return tuple(
+        f"{what}: {members[0].why}"
+        if len(members) == 1
+        else f"{what} in {' '.join(gap.language for gap in members)}: {pattern}"
+        for (what, pattern), members in groups.items()
+    )
+
+
+def _pattern(gap: Gap) -> str:
+    if gap.language not in LANGUAGES:
+        return gap.why
+    names = "|".join((gap.language, LANGUAGES[gap.language].iso3))
+    return re.sub(rf"(?<![A-Za-z])(?:{names})(?![A-Za-z])", "*", gap.why)
+
+
+def card_of_kind(census: Census, name: str, kind: str, where: str) -> Task:
+    """The card of this name. Raises UsageError for a card of another kind."""
+    card = census.task(name)
+    if card.kind != kind:
+        raise UsageError(f"{where} names {card.name}, which is of kind '{card.kind}'", fix=f"name one of kind {kind}")
+    return card
+
+
+def there(
+    cards: Sequence[str], wanted: Sequence[str] | None, splits: Sequence[str], recipe: RecipeParts, census: Census
+) -> tuple[tuple[str, ...], list[Gap]]:
+    """(the languages whose files of all these splits are there in any of the cards, or all that are asked for; what
+    is not there of those asked for, and of all where there are none)."""
+    found: dict[str, None] = {}
+    gaps: list[Gap] = []
+    for name in cards:
+        for code in (code for code in census.task(name).languages if wanted is None or code in wanted):
+            used = [source_of(name, split, recipe.substitutions) for split in splits]
+            problems = [text for one in used if (text := census.problem(*one, code, labelled=False)) is not None]
+            if not problems:
+                found[code] = None
+            elif wanted is not None:
+                gaps.extend(Gap(name, code, text) for text in problems)
+    if not found:
+        gaps.append(Gap(", ".join(cards), "", "no files in any language"))
+    return tuple(found), gaps
+
+
+def text_needs(cards: Sequence[str], languages: Sequence[str], census: Census) -> list[Need]:
+    """The train splits of these cards that are there in these languages."""
+    wanted = [(name, "train", code) for name in cards for code in languages if code in census.task(name).languages]
+    return [need for need in wanted if census.problem(*need, labelled=False) is None]
+
+
+def target_languages(
+    recipe: RecipeParts, census: Census, missing: list[Gap]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """(target -> languages to predict, target -> languages left out); what is not there is added to `missing`, and its
+    languages are then among those to predict."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    absent: dict[str, tuple[str, ...]] = {}
+    for target in recipe.targets:
+        card = census.task(target.task)
+        wanted = _wanted(target, card)
+        problems = _problems(target.task, target.split, wanted, recipe, census)
+        what = f"{target.task} {target.split}"
+        chosen[target.task] = wanted
+        if target.languages != "available":
+            missing.extend(Gap(what, code, text) for code, text in problems.items())
+        elif len(problems) < len(wanted):
+            chosen[target.task] = tuple(code for code in wanted if code not in problems)
+            absent[target.task] = tuple(problems)
+        else:
+            missing.append(Gap(what, "", "no language has labelled files"))
+        for split in card.row_kind.tuned_on:
+            texts = _problems(target.task, split, chosen[target.task], recipe, census)
+            what = f"{card.name} {split} (its threshold is tuned on it)"
+            missing.extend(Gap(what, code, text) for code, text in texts.items())
+    return chosen, {name: codes for name, codes in absent.items() if codes}
+
+
+def _wanted(target: TargetParts, card: Task) -> tuple[str, ...]:
+    wanted = card.languages if isinstance(target.languages, str) else target.languages
+    for code in wanted:
+        language_of(code)
+        if code not in card.languages:
+            raise UsageError(f"{card.name} has no language '{code}'", fix=f"use some of: {', '.join(card.languages)}")
+    return tuple(wanted)
+
+
+def _problems(task: str, split: str, languages: Iterable[str], recipe: RecipeParts, census: Census) -> dict[str, str]:
+    """Language -> why labelled rows of this split cannot be used, for those where they cannot."""
+    source = source_of(task, split, recipe.substitutions)
+    texts = {code: census.problem(*source, code, labelled=True) for code in languages}
+    return {code: text for code, text in texts.items() if text is not None}
+
+
+def target_gaps(recipe: RecipeParts, census: Census) -> list[Gap]:
+    """What is not there of the English train and dev splits that targets are trained on."""
+    trained = [on for target in recipe.targets if (on := census.task(target.task).trained_on) is not None]
+    return [gap for name in dict.fromkeys(trained) for gap in _training_gaps(name, (ENGLISH,), recipe, census)]
+
+
+def task_gaps(arm: ArmParts, recipe: RecipeParts, census: Census) -> list[Gap]:
+    """What is not there of the tasks that an arm trains on, and of the text that it replays."""
+    gaps = [gap for name in arm.tasks for gap in _training_gaps(name, arm.languages, recipe, census)]
+    if arm.replay is not None:
+        gaps += there(arm.replay.text, arm.replay.languages, ("train",), recipe, census)[1]
+    return gaps
+
+
+def _training_gaps(name: str, languages: Sequence[str], recipe: RecipeParts, census: Census) -> list[Gap]:
+    return [
+        Gap(f"{name} {split}", code, text)
+        for split, codes in (("train", languages), ("dev", (ENGLISH,)))
+        for code, text in _problems(name, split, codes, recipe, census).items()
+    ]
+
+
+def pretrain_gaps(pretrain: Pretrain, census: Census) -> list[Gap]:
+    """What is not there of the text that an encoder is made from. Raises UsageError for cards of another kind."""
+    gaps: list[Gap] = []
+    found: set[str] = set()
+    for kind, names in (("text", pretrain.text), ("parallel", pretrain.parallel)):
+        for name in names:
+            card = card_of_kind(census, name, kind, f"encoder {pretrain.name}")
+            wanted = [code for code in card.languages if pretrain.languages is None or code in pretrain.languages]
+            there_are = {code for _, _, code in text_needs((name,), wanted, census)}
+            if not there_are:
+                gaps.append(Gap(f"{name} train", "", "no files in any language"))
+            found |= there_are if kind == "text" else set()
+    gaps.extend(
+        Gap(f"{', '.join(pretrain.text)} train", code, f"no files in {language_of(code).name} ({code})")
+        for code in pretrain.languages or ()
+        if code not in found
+    )
+    return gaps
+
+
+def require(gaps: Sequence[Gap], recipe: RecipeParts, census: Census) -> None:
+    """Raise DataError that lists all that is missing, if anything is."""
+    if gaps:
+        lines = "".join(f"\n  - {line}" for line in listed(gaps))
+        raise DataError(
+            f"recipe {recipe.name} needs data that is not there:{lines}",
+            path=census.data.root,
+            fix="point --data at the folder that holds it, declare substitutions in the recipe, set `optional` of an"
+            ' arm, or set `languages` of a target to "available"',
+        )

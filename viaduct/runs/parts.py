@@ -1,0 +1,289 @@
+"""What the core knows of a recipe, as frozen models; `viaduct.runs.spec` adds to them what the rooms bring.
+
+Literals here are identity: changing one changes the fingerprint of the stages that use it. Where to run (device,
+threads, store, data folder) is not here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from viaduct.errors import UsageError
+from viaduct.languages import ENGLISH
+from viaduct.results.record import BASELINE
+
+
+class Spec(BaseModel):
+    """A frozen specification; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def later(before: Any) -> Any:
+    """A field that was added after stages had been run, with what held before as its default: while it has that value
+    it is left out of an identity, so that those stages stay what they were."""
+    return Field(default=before, json_schema_extra={"later": True})
+
+
+def wording() -> Any:
+    """A field that holds words for people; they are no part of an identity."""
+    return Field(json_schema_extra={"wording": True})
+
+
+class Training(Spec):
+    """How one stage is trained: AdamW with linear warm-up and decay, token-budget batches."""
+
+    learning_rate: float = 2e-5
+    """Peak rate of the encoder."""
+    head_learning_rate: float | None = None
+    """Peak rate of the head's own parameters; None: the encoder's."""
+    epochs: float = 3.0
+    """Passes over the training rows."""
+    max_steps: int | None = None
+    """Optimiser steps at most; None: as `epochs` says."""
+    batch_tokens: int = 2048
+    """Non-padding tokens per optimiser step, about."""
+    max_length: int = 128
+    """Tokens per row at most; longer rows are cut (pairs), split (tagging) or windowed (spans)."""
+    stride: int = 64
+    """Spans: tokens by which neighbouring windows overlap."""
+    warmup_fraction: float = 0.1
+    """Share of the steps spent warming up."""
+    weight_decay: float = 0.0
+    """Of weight matrices; embeddings, biases and LayerNorm have none."""
+    clip_norm: float = 1.0
+    """Global gradient norm at most."""
+    evaluations: int = 5
+    """How often English dev is scored, evenly spaced, the last after the last step; the best checkpoint is kept."""
+    dev_rows: int | None = 1000
+    """English dev rows scored at each evaluation (the first ones); None: all."""
+    patience: int | None = None
+    """Evaluations without improvement before stopping early; None: never."""
+    train_rows: int | None = None
+    """Training rows used (a seeded sample); None: all."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of products while training; weights and the optimiser are float32. "auto": bf16 on GPUs that have it. CPUs with
+    instructions for it (`viaduct doctor`) train encoders of width 384 1.5 times as fast in bf16, of width 768 twice."""
+
+    def words(self) -> str:
+        """The settings in one line."""
+        length = f"{self.epochs:g} epochs" if self.max_steps is None else f"at most {self.max_steps:,} steps"
+        rows = "all rows" if self.train_rows is None else f"{self.train_rows:,} rows"
+        return (
+            f"learning rate {self.learning_rate:g}, {length} of {rows}, {self.batch_tokens:,} tokens per step,"
+            f" length {self.max_length}, warm-up {self.warmup_fraction:.0%}, weight decay"
+            f" {self.weight_decay:g}, {self.evaluations} evaluations"
+        )
+
+
+class Architecture(Spec):
+    """Shape of an XLM-R-like encoder that is built from scratch."""
+
+    layers: int = 4
+    hidden: int = 256
+    """Width of the residual stream."""
+    heads: int = 4
+    """Attention heads per layer."""
+    feed_forward: int = 1024
+    """Inner width of the feed-forward layers."""
+    vocabulary: int = 8000
+    """Pieces in the trained unigram vocabulary, special ones included."""
+    max_length: int = 512
+    """Longest input, in tokens."""
+    dropout: float = 0.1
+
+
+class Pretrain(Spec):
+    """An encoder of our own: tokenizer and weights trained on text (masked LM) and parallel text (translation LM)."""
+
+    name: str
+    architecture: Architecture = Architecture()
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    parallel: tuple[str, ...] = ()
+    """Cards of kind "parallel": both sides in one row, masked on both (TLM, arXiv 1901.07291)."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose files are there."""
+    parallel_share: float = 0.3
+    """Share of the training rows drawn from parallel text."""
+    sampling_exponent: float = 0.5
+    """Languages are drawn with probability proportional to size ** this (XLM-R uses 0.3)."""
+    mask_fraction: float = 0.15
+    whole_words: bool = False
+    """Mask all pieces of a word together: where words fall into many pieces, one is guessed from its neighbours."""
+    training: Training = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
+    seed: int = 1
+    half_precision: bool = False
+    """Store the encoder's weights in float16."""
+
+
+class Replay(Spec):
+    """Masked LM on plain text of many languages beside every step, against forgetting."""
+
+    text: tuple[str, ...] = ("text",)
+    """Cards of kind "text"."""
+    languages: tuple[str, ...] | None = None
+    """None: every language whose text is there."""
+    weight: float = 1.0
+    """Of its loss beside the stage's own."""
+    batch_tokens: int = 1024
+    max_length: int = 128
+    lines: int = 2000
+    """Lines per language at most (the first ones)."""
+    sampling_exponent: float = 0.3
+    """Languages are drawn with probability proportional to size ** this."""
+    mask_fraction: float = 0.15
+    whole_words: bool = True
+
+
+class Retention(Spec):
+    """What keeps an encoder close to what it was."""
+
+    kl: float = Field(default=0.0, ge=0)
+    """Weight of KL(before || now) of the masked words of replayed text; needs `replay`."""
+    l2_sp: float = Field(default=0.0, ge=0)
+    """Weight of half the squared distance from the weights before (L2-SP, arXiv 1802.01483)."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Train low-rank changes of the linear layers only, added to them at the end (arXiv 2106.09685), scaled by 2."""
+    freeze_embeddings: bool = False
+    """Leave the word embeddings as they are."""
+    interpolate: float = Field(default=1.0, gt=0, le=1)
+    """Weight of the weights after the stage in their average with those before (arXiv 2109.01903)."""
+
+
+class Mixture(Spec):
+    """How the members of a mixture are drawn, one per step."""
+
+    sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
+    cap: int | None = 2**14
+    """Rows that a member counts with at most when shares are computed; None: all of them."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Shares are proportional to rows ** (1 / temperature)."""
+
+
+class ArmParts(Spec):
+    """One intermediate arm. The baseline has nothing to train on and is named "none".
+
+    Tasks alone are trained one after the other. With any of `together`, `replay`, `retention`, languages beyond English
+    or a room's field that says so, all of it is one stage.
+    """
+
+    name: str
+    tasks: tuple[str, ...] = ()
+    training: Training = Training()
+    together: Mixture | None = None
+    replay: Replay | None = None
+    retention: Retention = Retention()
+    languages: tuple[str, ...] = (ENGLISH,)
+    """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+    optional: bool = False
+    """Left out, and said to be, where data that it trains on are not there; otherwise that is an error."""
+
+
+class Retrieval(Spec):
+    """How sentences become vectors, and pairs of vectors become translations."""
+
+    layers: tuple[int, ...] | None = None
+    """Hidden layers that are pooled, 0 = embeddings; None: the one two thirds up. Of several the best on dev is used:
+    on the task's own dev split (mining), else on the card `choose_on`."""
+    choose_on: str = "ntrex"
+    """Card of kind "parallel" on which a layer is chosen where the task has no dev split."""
+    pooling: Literal["mean", "first"] = "mean"
+    """Over all tokens, or the first one's state (CLS)."""
+    centre: bool = False
+    """Subtract each side's mean vector, which takes away what tells languages apart (published numbers do not)."""
+    neighbours: int = Field(default=4, ge=1)
+    """Mining: k of the margin (XTREME: 4)."""
+    margin: Literal["ratio", "distance", "absolute"] = "ratio"
+    """Mining: the cosine divided by, less, or regardless of the mean over both sides' neighbours (arXiv 1811.01136)."""
+    candidates: Literal["max", "intersection", "forward", "backward"] = "max"
+    """Mining: best pairs of both directions one to one, only those that both directions name, or of one direction."""
+
+    def words(self, *, tuned: bool) -> str:
+        """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split."""
+        if self.layers is None:
+            layer = "layer two thirds up"
+        elif len(self.layers) == 1:
+            layer = f"layer {self.layers[0]}"
+        else:
+            where = "its dev split" if tuned else self.choose_on
+            layer = f"layer chosen among {', '.join(map(str, self.layers))} on {where}"
+        mining = f", {self.margin} margin, k = {self.neighbours}, {self.candidates}" if tuned else ""
+        return f"{layer}, {self.pooling} pooling{', centred' * self.centre}{mining}"
+
+
+class TargetParts(Spec):
+    """One target task: trained in English, predicted in every language."""
+
+    task: str
+    training: Training = Training()
+    languages: tuple[str, ...] | Literal["all", "available"] = "all"
+    """"all": every language of the card must be there; "available": those whose labelled files are there (the report
+    lists the others); or a list."""
+    split: str = "test"
+    retrieval: Retrieval = Retrieval()
+    """Used by retrieval and mining only."""
+
+
+class Substitution(Spec):
+    """A split that is missing, and what stands in for it. Nothing is ever substituted without one of these."""
+
+    task: str
+    split: Literal["train", "dev", "test"]
+    use_task: str | None = None
+    """Card to read instead; None: the same card."""
+    use_split: Literal["train", "dev", "test"]
+    part: tuple[float, float] = (0.0, 1.0)
+    """The share of its groups (rows with the same context or first text stay together) to use, e.g. (0.0, 0.9)."""
+    without_contexts_of: str | None = None
+    """Drop rows whose context occurs in this card's English test split."""
+    without_rows_of: tuple[str, ...] = later(())
+    """Drop rows that occur in these cards' test splits, in any language whose files are there (letters and digits are
+    compared)."""
+    why: str = wording()
+
+    def words(self) -> str:
+        """The substitution in words, for reports."""
+        source = f"{self.use_task or self.task} {self.use_split}"
+        share = "" if self.part == (0.0, 1.0) else f", part {self.part[0]:g}-{self.part[1]:g}"
+        without = f", without the contexts of {self.without_contexts_of}" if self.without_contexts_of else ""
+        without += f", without the rows of {', '.join(self.without_rows_of)}" if self.without_rows_of else ""
+        return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
+
+
+class RecipeParts(Spec):
+    """encoder x intermediates x targets x seeds, with the hypothesis stated before the run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    hypothesis: str
+    encoder: str | Pretrain
+    """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
+    revision: str | None = None
+    """Hub revision (commit) of the encoder; None only for folders and encoders to pretrain."""
+    intermediates: tuple[ArmParts, ...] = (ArmParts(name=BASELINE),)
+    targets: tuple[TargetParts, ...]
+    seeds: tuple[int, ...] = (1,)
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
+    cards: tuple[str, ...] = ()
+    """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
+    built-in ones."""
+    substitutions: tuple[Substitution, ...] = ()
+    miniature: bool = False
+    """The data are the generated world: the report says on its face that it is no evidence."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RecipeParts:
+        for what, names in (
+            ("intermediate", [arm.name for arm in self.intermediates]),
+            ("target", [target.task for target in self.targets]),
+            ("seed", [str(seed) for seed in self.seeds]),
+        ):
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            if doubled:
+                raise UsageError(f"recipe {self.name}: {what} '{doubled[0]}' is there twice")
+            if not names:
+                raise UsageError(f"recipe {self.name}: no {what} given")
+        return self

@@ -1,0 +1,274 @@
+"""From a recipe to its stages: expansion into a DAG in which equal work is done once.
+
+Two stages with the same work and the same inputs are one stage, wherever in the recipe they come from: arms that begin
+alike share their beginning, targets that are trained on the same card with the same settings share the training, and
+what does not depend on a seed is done once. Nothing runs here, and nothing is looked up in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from viaduct.errors import UsageError
+from viaduct.runs.census import Census
+from viaduct.runs.chain import Chain, GrowingPlan
+from viaduct.runs.encoder import encoder_name
+from viaduct.runs.field import added_values, fields, is_joint, make_work, set_fields
+from viaduct.runs.gaps import (
+    Gap,
+    listed,
+    pretrain_gaps,
+    require,
+    target_gaps,
+    target_languages,
+    task_gaps,
+    text_needs,
+    there,
+)
+from viaduct.runs.parts import ArmParts, Mixture, Pretrain, RecipeParts, TargetParts
+from viaduct.runs.rows import Need
+from viaduct.runs.stage import Stage
+from viaduct.runs.validate import validate
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose work a stage is: "" for an arm or task means that it is not one arm's or one target's alone."""
+
+    arm: str
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the result table for one seed: the stage that holds its scores."""
+
+    arm: str
+    target: TargetParts
+    seed: int
+    score: Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe expanded: `stages` in an order in which inputs come first."""
+
+    recipe: RecipeParts
+    """Without the arms that are left out."""
+    encoder: str
+    """Name of the encoder, as in paths and tables."""
+    stages: tuple[Stage, ...]
+    cells: tuple[Cell, ...]
+    places: Mapping[str, Place]
+    """Stage path -> whose work it is."""
+    needs: Mapping[str, tuple[Need, ...]]
+    """Stage path -> the (task, split, language) it reads."""
+    absent: Mapping[str, tuple[str, ...]]
+    """Target -> languages of its card that are left out because their labelled files are not there."""
+    left_out: Mapping[str, tuple[str, ...]]
+    """Optional arm -> what it needs and is not there, in words."""
+    missing: tuple[Gap, ...]
+    """What else is not there: with any of it nothing can run."""
+    unshared: int
+    """Number of stages there would be if nothing were shared."""
+
+
+def expand(recipe: RecipeParts, census: Census) -> Plan:
+    """The recipe's stages, with every name, substitution and file checked.
+
+    Raises UsageError for names and settings that cannot be used, and one DataError that lists every missing file.
+    """
+    plan = outline(recipe, census)
+    require(plan.missing, plan.recipe, census)
+    return plan
+
+
+def outline(recipe: RecipeParts, census: Census) -> Plan:
+    """As `expand`, but what is not there is in the plan's `missing`: a plan to look at, and then not to run."""
+    validate(recipe, census)
+    gaps = {arm.name: _arm_gaps(arm, recipe, census) for arm in recipe.intermediates}
+    left_out = {arm.name: listed(gaps[arm.name]) for arm in recipe.intermediates if arm.optional and gaps[arm.name]}
+    if len(left_out) == len(recipe.intermediates):
+        left_out = {}
+    kept = tuple(arm for arm in recipe.intermediates if arm.name not in left_out)
+    compare = tuple(pair for pair in recipe.compare if not left_out.keys() & set(pair))
+    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare})
+    missing: list[Gap] = []
+    languages, absent = target_languages(recipe, census, missing)
+    missing += [gap for arm in kept for gap in gaps[arm.name]] + target_gaps(recipe, census)
+    for field in set_fields("recipe", recipe):
+        missing += field.gaps(recipe, recipe, census)
+    for target in recipe.targets:
+        missing += [gap for field in set_fields("target", target) for gap in field.gaps(recipe, target, census)]
+    if isinstance(recipe.encoder, Pretrain):
+        missing += pretrain_gaps(recipe.encoder, census)
+    builder = _Builder(GrowingPlan(recipe, encoder_name(recipe), census, languages), missing)
+    builder.build()
+    return builder.plan(absent, left_out)
+
+
+def _arm_gaps(arm: ArmParts, recipe: RecipeParts, census: Census) -> list[Gap]:
+    added = [gap for field in set_fields("arm", arm) for gap in field.gaps(recipe, arm, census)]
+    return task_gaps(arm, recipe, census) + added
+
+
+class _Builder:
+    """Adds all stages of a recipe: chain by chain, one for each arm, target and seed."""
+
+    def __init__(self, growing: GrowingPlan, missing: list[Gap]) -> None:
+        self.growing = growing
+        self.recipe, self.census = growing.recipe, growing.census
+        self.missing = missing
+        self.cells: list[Cell] = []
+        self.shared_by_arms: set[str] = set()
+        """Paths of the stages that come before any arm's own work."""
+        self.shared_by_targets: set[str] = set()
+        """Paths of the stages that come before any target's own work."""
+
+    def build(self) -> None:
+        for arm in self.recipe.intermediates:
+            for target in self.recipe.targets:
+                scored: set[str] = set()
+                for seed in self.recipe.seeds if self.growing.languages[target.task] else ():
+                    score = self._chain(Chain(self.growing, arm, target, seed))
+                    if score.path not in scored:
+                        scored.add(score.path)
+                        self.cells.append(Cell(arm.name, target, seed, score))
+        for field in fields():
+            field.finish(self.growing)
+
+    def _chain(self, chain: Chain) -> Stage:
+        """The stage that scores the target, after all that come before it."""
+        arm, target = chain.arm, chain.target
+        self._pretrain(chain)
+        if is_joint(arm):
+            self._joint(chain)
+        else:
+            for number, name in enumerate(arm.tasks, start=1):
+                work = make_work("train", task=name, training=arm.training, seed=chain.seed)
+                chain.add(work, f"intermediate-{number}-{name}")
+        for field in set_fields("arm", arm):
+            field.after_intermediate(chain)
+        self.shared_by_targets.update(stage.path for stage in chain.stages)
+        if self.census.task(target.task).trained_on is not None:
+            model = _first(field.train_target(chain) for field in fields("arm", "target")) or self._train(chain)
+            self.growing.models.setdefault((arm.name, target.task), model)
+        score = self._score(chain)
+        for stage in chain.stages:
+            self.growing.users.setdefault(stage.path, set()).add((arm.name, target.task))
+        return score
+
+    def _pretrain(self, chain: Chain) -> None:
+        pretrain = self.recipe.encoder
+        if not isinstance(pretrain, Pretrain):
+            return
+        languages: dict[str, None] = {}
+        for name in pretrain.text:
+            every = self.census.task(name).languages
+            wanted = [code for code in every if pretrain.languages is None or code in pretrain.languages]
+            languages |= {code: None for _, _, code in text_needs((name,), wanted, self.census)}
+        work = make_work("pretrain", pretrain=pretrain, languages=tuple(languages))
+        stage = self.growing.add(work, {}, (f"{self.growing.encoder}/pretrain",), pretrain.seed)
+        self.shared_by_arms.add(stage.path)
+        chain.stages.append(stage)
+        chain.encoder = stage
+
+    def _joint(self, chain: Chain) -> None:
+        """Everything that the arm trains on, in one stage."""
+        arm = chain.arm
+        replayed: tuple[str, ...] = ()
+        if arm.replay is not None:
+            replayed, _ = there(arm.replay.text, arm.replay.languages, ("train",), self.recipe, self.census)
+        work = make_work(
+            "joint",
+            tasks=arm.tasks,
+            languages=arm.languages,
+            mixture=arm.together or Mixture(),
+            replay=arm.replay,
+            replay_languages=replayed,
+            retention=arm.retention,
+            training=arm.training,
+            seed=chain.seed,
+            **added_values("joint", chain),
+        )
+        chain.add(work, "intermediate")
+
+    def _train(self, chain: Chain) -> Stage:
+        on = self.census.task(chain.target.task).trained_on
+        added = added_values("train", chain)
+        work = make_work("train", task=on, training=chain.target.training, seed=chain.seed, **added)
+        return chain.add(work, f"{on}", f"{on}-for-{chain.target.task}")
+
+    def _score(self, chain: Chain) -> Stage:
+        target = chain.target
+        predicted = _first(field.predict_target(chain) for field in fields("arm", "target")) or self._predict(chain)
+        work = make_work("score", task=target.task, languages=chain.languages, split=target.split)
+        return chain.add(work, target.task, inputs={"predictions": predicted})
+
+    def _predict(self, chain: Chain) -> Stage:
+        target = chain.target
+        searched = self.census.task(target.task).row_kind.is_searched
+        work = make_work(
+            "predict",
+            task=target.task,
+            languages=chain.languages,
+            split=target.split,
+            max_length=target.training.max_length,
+            stride=target.training.stride,
+            retrieval=target.retrieval if searched else None,
+            chosen_in=self._chosen_in(chain),
+            **added_values("predict", chain),
+        )
+        return chain.add(work, target.task)
+
+    def _chosen_in(self, chain: Chain) -> tuple[str, ...]:
+        """Languages of the parallel text on which one of several layers is chosen, where that is not done on a split of
+        the target itself."""
+        target, how = chain.target, chain.target.retrieval
+        kind = self.census.task(target.task).row_kind
+        if not kind.is_searched or kind.tuned_on or how.layers is None or len(how.layers) == 1:
+            return ()
+        card = self.census.task(how.choose_on)
+        if card.kind != "parallel":
+            raise UsageError(
+                f"target {target.task}: choose_on names {card.name}, which is of kind '{card.kind}'",
+                fix="name a card of kind parallel",
+            )
+        found = tuple(code for _, _, code in text_needs((card.name,), chain.languages, self.census))
+        if not found:
+            why = f"no files in a language of {target.task}, to choose a layer on"
+            self.missing.append(Gap(f"{card.name} train", "", why))
+        return found
+
+    def plan(self, absent: Mapping[str, tuple[str, ...]], left_out: Mapping[str, tuple[str, ...]]) -> Plan:
+        """The finished plan."""
+        growing = self.growing
+        return Plan(
+            recipe=self.recipe,
+            encoder=growing.encoder,
+            stages=tuple(growing.stages.values()),
+            cells=tuple(self.cells),
+            places={path: self._place(path) for path in growing.stages},
+            needs=growing.needs,
+            absent=absent,
+            left_out=left_out,
+            missing=tuple(self.missing),
+            unshared=growing.asked,
+        )
+
+    def _place(self, path: str) -> Place:
+        users = self.growing.users[path]
+        arms = {arm for arm, _ in users} if path not in self.shared_by_arms else set[str]()
+        tasks = {task for _, task in users} if path not in self.shared_by_targets else set[str]()
+        return Place(
+            arm=arms.pop() if len(arms) == 1 else "",
+            task=tasks.pop() if len(tasks) == 1 else "",
+            seed=self.growing.seeds[path],
+        )
+
+
+def _first(made: Iterable[Stage | None]) -> Stage | None:
+    """The stage of the first field that makes one."""
+    return next((stage for stage in made if stage is not None), None)

@@ -1,0 +1,75 @@
+"""How much a stage reads, and how much work that is: a rough forecast, before anything is tokenised.
+
+Good for ordering stages by size and for telling minutes from days; never reported as a measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from viaduct.runs.census import Census
+from viaduct.runs.encoder import Shape
+from viaduct.runs.parts import Substitution, Training
+from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
+
+CHARACTERS_PER_TOKEN = 4.0
+"""Of Latin-script text in a large multilingual vocabulary; fewer in Chinese and Japanese."""
+PREDICTED_TOKENS = 8_192
+"""Of a batch that is only predicted, about."""
+BACKWARD = 2.0
+"""Cost of a backward pass in forward passes."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rough tokens through the encoder, and their weight in forward passes (a trained token counts three times, one
+    that is guessed among the whole vocabulary more)."""
+
+    tokens: float
+    weight: float
+    steps: float = 0.0
+    """Batches that go through the encoder, each in its turn."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What one stage reads, in rows and tokens; of files that are not there, the published numbers of rows times a
+    usual length."""
+
+    needs: Sequence[Need]
+    substitutions: Sequence[Substitution]
+    census: Census
+    shape: Shape | None
+    """Of the recipe's encoder; None where nothing here says it."""
+
+    def of(self, needs: Iterable[Need], cap: int | None = None) -> tuple[int, float]:
+        """(rows, tokens) of these; `cap`: tokens of a row at most."""
+        rows, tokens = 0, 0.0
+        for task, split, language in needs:
+            count, found = self._counted(*source_of(task, split, self.substitutions), language)
+            substitution = substitution_for(task, split, self.substitutions)
+            low, high = WHOLE if substitution is None else substitution.part
+            rows += round(count * (high - low))
+            tokens += (high - low) * (found if cap is None else min(found, float(cap * count)))
+        return rows, tokens
+
+    def _counted(self, task: str, split: str, language: str) -> tuple[int, float]:
+        """(rows, tokens): from the files, or where they are not there from the card (none when it states no number)."""
+        if self.census.problem(task, split, language, labelled=False) is None:
+            count = self.census.count(task, split, language)
+            return count.found, count.characters / CHARACTERS_PER_TOKEN
+        card = self.census.task(task)
+        published = card.expected.get((language, split), 0)
+        return published, float(published * card.row_kind.tokens_per_row)
+
+    def guessing(self, mask_fraction: float) -> float:
+        """What masked LM costs for each token, in passes without its vocabulary."""
+        return 1.0 if self.shape is None else 1.0 + mask_fraction * self.shape.guess_flops / self.shape.token_flops
+
+
+def trained_tokens(tokens: float, rows: int, training: Training) -> float:
+    """Tokens that a training goes through of so many in so many rows."""
+    share = 1.0 if training.train_rows is None or rows == 0 else min(1.0, training.train_rows / rows)
+    wanted = tokens * share * training.epochs
+    return wanted if training.max_steps is None else min(wanted, float(training.max_steps * training.batch_tokens))

@@ -1,0 +1,127 @@
+"""Whether a recipe makes sense, before data are looked at: names, kinds of cards, settings that go together."""
+
+from __future__ import annotations
+
+import re
+
+from viaduct.errors import UsageError, unknown
+from viaduct.languages import ENGLISH
+from viaduct.results.record import BASELINE
+from viaduct.rows import Span
+from viaduct.runs.census import Census
+from viaduct.runs.field import fields, is_joint, set_fields
+from viaduct.runs.gaps import card_of_kind
+from viaduct.runs.parts import ArmParts, RecipeParts
+from viaduct.runs.rows import substitution_for
+from viaduct.tasks.card import Task
+from viaduct.tasks.kind import row_kinds
+
+
+def validate(recipe: RecipeParts, census: Census) -> None:
+    """Raise UsageError for arms, targets and substitutions that make no sense."""
+    for arm in recipe.intermediates:
+        _check_arm(arm, census)
+    for name in (name for pair in recipe.compare for name in pair):
+        names = [arm.name for arm in recipe.intermediates]
+        if name not in names:
+            raise unknown("arm in `compare`:", name, names)
+    for target in recipe.targets:
+        _check_target(census.task(target.task), census)
+    for field in set_fields("recipe", recipe):
+        field.check(recipe, recipe, census)
+    for arm in recipe.intermediates:
+        for field in set_fields("arm", arm):
+            field.check(recipe, arm, census)
+    for target in recipe.targets:
+        for field in set_fields("target", target):
+            field.check(recipe, target, census)
+    _check_substitutions(recipe, census)
+
+
+def _check_arm(arm: ArmParts, census: Census) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
+        raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -")
+    added = fields("arm")
+    idle = not arm.tasks and not is_joint(arm) and not any(field.is_set(arm) for field in added)
+    if (arm.name == BASELINE) != idle:
+        *most, last = ("tasks", "replay", *(field.name for field in added))
+        raise UsageError(
+            f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on or to change",
+            fix=f"the baseline is named '{BASELINE}' and has nothing; others have {', '.join(most)} or {last}",
+        )
+    for name in arm.tasks:
+        _check_trainable(census.task(name), f"arm '{arm.name}'")
+    if is_joint(arm):
+        _check_joint(arm, census)
+
+
+def _check_target(card: Task, census: Census) -> None:
+    if not card.row_kind.is_target or card.metric is None:
+        raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
+    if card.trained_on is not None:
+        _check_trainable(census.task(card.trained_on), f"target '{card.name}'")
+
+
+def _check_joint(arm: ArmParts, census: Census) -> None:
+    where = f"arm '{arm.name}'"
+    if arm.replay is not None:
+        for name in arm.replay.text:
+            card_of_kind(census, name, "text", f"{where}: replay")
+    elif arm.retention.kl:
+        fix = "give the arm a `replay`"
+        raise UsageError(f"{where}: retention.kl needs replayed text to compare guesses on", fix=fix)
+    members = arm.tasks or any(field.makes_joint for field in set_fields("arm", arm))
+    if not members and arm.training.max_steps is None:
+        raise UsageError(
+            f"{where} only replays text, which has no end",
+            fix="set training.max_steps, for a control the number of steps of the arm it stands beside",
+        )
+    if arm.languages != (ENGLISH,) and not arm.tasks:
+        raise UsageError(f"{where}: `languages` are those of the tasks' train rows", fix="name tasks, or leave it out")
+
+
+def _check_trainable(card: Task, where: str) -> None:
+    if card.row_kind.head is None:
+        *most, last = (kind.name for kind in row_kinds().values() if kind.head is not None)
+        raise UsageError(
+            f"{where} trains on {card.name}, which is of kind '{card.kind}'",
+            fix=f"train on a card of kind {', '.join(most)} or {last}",
+        )
+
+
+def _check_substitutions(recipe: RecipeParts, census: Census) -> None:
+    """Raise UsageError for substitutions that cannot stand in for what they replace."""
+    for one in recipe.substitutions:
+        task, source = census.task(one.task), census.task(one.use_task or one.task)
+        substitution_for(one.task, one.split, recipe.substitutions)
+        open_set = task.row_kind.label_set == "open" and not task.labels and source is not task
+        if source.kind != task.kind or not set(source.labels) <= set(task.labels) or open_set:
+            raise UsageError(
+                f"'{one.words()}': {source.name} ({source.kind}, labels {', '.join(source.labels) or 'none'})"
+                f" cannot stand in for {task.name} ({task.kind}, labels {', '.join(task.labels) or 'none'})",
+                fix="use a card of the same kind whose labels are among the task's",
+            )
+        low, high = one.part
+        if not 0.0 <= low < high <= 1.0:
+            raise UsageError(f"'{one.words()}': part ({low:g}, {high:g}) is empty", fix="0 <= low < high <= 1")
+        if one.without_contexts_of is not None and census.task(one.without_contexts_of).row_kind.row is not Span:
+            raise UsageError(
+                f"'{one.words()}': {one.without_contexts_of} has no contexts", fix="name a question-answering card"
+            )
+        for name in one.without_rows_of:
+            census.task(name)
+
+
+def repeated(recipe: RecipeParts, census: Census) -> tuple[str, ...]:
+    """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for arm in recipe.intermediates:
+        for name in arm.tasks:
+            same = [target.task for target in recipe.targets if census.task(target.task).trained_on == name]
+            if same:
+                found.setdefault(name, ([], same))[0].append(arm.name)
+    return tuple(
+        f"{name} is an intermediate task ({', '.join(arms)}) and what {', '.join(same)} "
+        f"{'is' if len(same) == 1 else 'are'} trained on: more of the same there, not another task"
+        for name, (arms, same) in found.items()
+    )

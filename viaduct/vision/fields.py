@@ -1,0 +1,200 @@
+"""An arm's field `captions`: images with captions as training data, and what a plan has to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from viaduct.errors import UsageError
+from viaduct.languages import ENGLISH
+from viaduct.results.xtreme import INTERMEDIATES
+from viaduct.runs.census import Census
+from viaduct.runs.chain import Chain
+from viaduct.runs.encoder import encoder_identity
+from viaduct.runs.field import RecipeField
+from viaduct.runs.gaps import Gap, card_of_kind, there
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec
+from viaduct.runs.rows import Need
+from viaduct.runs.stage import Work
+
+RAW_PIXELS = "patches"
+"""How the names of towers without weights begin."""
+SPLITS = ("train", "dev")
+"""Captions that are trained on, and those on which the use of the image is measured."""
+
+
+class Objective(Spec):
+    """One thing that is asked about images and captions, and the share of the steps that ask it."""
+
+    name: Literal["ar_caption", "mlm_caption", "contrastive", "itm", "imagine"]
+    """Write the caption, fill in its masked words, find the image among others, say whether image and caption belong
+    together, predict the image's vector."""
+    share: float = Field(default=1.0, gt=0)
+
+
+ImageSource = Literal["true", "null", "shuffled_caption", "shuffled_image", "noise", "text", "none"]
+
+
+class Captions(Spec):
+    """Images with captions as training data: which, seen through what, and what is asked."""
+
+    card: str
+    """Of kind "captioned"."""
+    objectives: tuple[Objective, ...] = (
+        Objective(name="ar_caption", share=0.75),
+        Objective(name="mlm_caption", share=0.25),
+    )
+    image: ImageSource = "true"
+    """What stands for the image: its own features; or a control: one learned constant, another image drawn anew for
+    every caption and epoch, always the same wrong image, Gaussian noise with the features' mean and covariance,
+    another caption of the same image (contrastive), or nothing."""
+    tower: str = "patches"
+    """A vision model's Hub name or folder, or "patches" (raw pixels, no weights)."""
+    tower_revision: str | None = None
+    tower_tokens: int = Field(default=64, ge=1)
+    """Visual tokens per image at most; finer patches are averaged."""
+    tower_layers: int = Field(default=0, ge=0)
+    """Convolutions over raw pixels that are trained with the stage, for the tower without weights."""
+    languages: tuple[str, ...] | None = None
+    """Of the captions; None: every language whose captions are there."""
+    one_language_per_image: bool = False
+    """Each image keeps its captions in one language only (drawn by the seed): no parallel text is left."""
+    train_images: int | None = None
+    """Images used (a seeded sample); None: all."""
+    dev_captions: int = 300
+    """Held-out captions on which the use of the image is measured (a fixed sample)."""
+    written: int = 120
+    """ar_caption: held-out captions that are written in the end."""
+    mask_fraction: float = 0.4
+    """mlm_caption: share of the pieces, in whole words, rare words more often; at least one of every caption."""
+    label_smoothing: float = 0.1
+    """ar_caption."""
+    null_share: float = 0.1
+    """Share of the captions whose image is replaced by the learned null image."""
+    contrast: Literal["sigmoid", "softmax"] = "sigmoid"
+    """SigLIP's loss, or InfoNCE in both directions. Captions of one image are positives of each other's images."""
+    negatives: int = Field(default=0, ge=0)
+    """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
+    common_width: int = 256
+    """contrastive: width of the space in which texts and images are compared."""
+    skip_damaged: bool = False
+    """Leave out images that cannot be opened, and say which; else the first one stops the run."""
+
+
+CONTROLS = {
+    "true": "",
+    "none": "_text_only",
+    "text": "_text_only",
+    "shuffled_caption": "_shuffled_caption",
+    "shuffled_image": "_shuffled_image",
+    "null": "_null_image",
+}
+"""What stands for the image -> how the arm's role ends; noise has no role."""
+
+
+class CaptionsField(RecipeField[Captions]):
+    """Images with captions that the arm trains on, in one joint stage with everything else."""
+
+    name = "captions"
+    owner = "arm"
+    model = Captions
+    makes_joint = True
+    member = "viaduct.vision.member:CaptionMember"
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for settings that do not go together."""
+        asked, where = self.of(owner), f"arm '{getattr(owner, 'name', '')}'"
+        if asked is not None:
+            card_of_kind(census, asked.card, "captioned", f"{where}: captions")
+            _check_captions(asked, where)
+
+    def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
+        """Captions that are not there."""
+        asked = self.of(owner)
+        return [] if asked is None else there((asked.card,), asked.languages, SPLITS, recipe, census)[1]
+
+    def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
+        """The captions, and the languages whose captions are there."""
+        if kind != "joint":
+            return {}
+        return {"captions": (Captions | None, None), "caption_languages": (tuple[str, ...], ())}
+
+    def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
+        """The captions, and the languages whose files are there."""
+        asked = self.of(chain.arm)
+        if kind != "joint" or asked is None:
+            return {}
+        languages, _ = there((asked.card,), asked.languages, SPLITS, chain.recipe, chain.census)
+        return {"captions": asked, "caption_languages": languages}
+
+    def needs(self, work: Work, census: Census) -> list[Need]:
+        """Train and dev captions."""
+        asked = self.of(work)
+        return [] if asked is None else [(asked.card, split, code) for split in SPLITS for code in languages_of(work)]
+
+    def label(self, work: Work) -> str:
+        """The card."""
+        asked = self.of(work)
+        return "" if asked is None else f"captions of {asked.card}"
+
+    def identity(self, work: Work) -> Mapping[str, Any]:
+        """What identifies the image tower, where it has weights."""
+        asked = self.of(work)
+        if asked is None or asked.tower.startswith(RAW_PIXELS):
+            return {}
+        return {"tower": encoder_identity(asked.tower, asked.tower_revision)}
+
+    def words(self, owner: BaseModel) -> str:
+        """The card, what is asked, and what is seen."""
+        asked = self.of(owner)
+        if asked is None:
+            return ""
+        objectives = ", ".join(f"{one.name} {one.share:g}" for one in asked.objectives)
+        return f"{asked.card} captions ({objectives}; image: {asked.image}; tower {asked.tower})"
+
+    def role(self, arm: ArmParts) -> str | None:
+        """Replayed text and retention do not matter here: the controls have them too."""
+        asked = self.of(arm)
+        objectives = {one.name for one in asked.objectives} if asked is not None else set()
+        if objectives and objectives <= {"ar_caption", "mlm_caption"}:
+            stage = "caption"
+        elif objectives == {"contrastive"}:
+            stage = "contrastive"
+        else:
+            return None
+        if asked is None or asked.image not in CONTROLS or arm.languages != (ENGLISH,):
+            return None
+        if not arm.tasks:
+            return stage + CONTROLS[asked.image]
+        alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and asked.image == "true"
+        return f"{stage}+{arm.tasks[0]}" if alone else None
+
+
+CAPTIONS = CaptionsField()
+
+
+def languages_of(work: Work) -> tuple[str, ...]:
+    """The languages whose captions a joint stage trains on."""
+    found: tuple[str, ...] = getattr(work, "caption_languages", ())
+    return found
+
+
+def _check_captions(captions: Captions, where: str) -> None:
+    names = [one.name for one in captions.objectives]
+    apart = {"contrastive", "itm", "imagine"} & set(names)
+    if len(set(names)) < len(names) or not names:
+        raise UsageError(f"{where}: objectives {', '.join(names) or 'none'}", fix="name each objective once")
+    if captions.image == "none" and apart:
+        fix = 'use another `image`, such as "null"'
+        raise UsageError(f"{where}: without images there is no {', '.join(sorted(apart))}", fix=fix)
+    if captions.image == "text" and names != ["contrastive"]:
+        fix = "use the objective contrastive alone"
+        raise UsageError(f"{where}: captions can stand for images in contrastive only", fix=fix)
+    if captions.negatives and captions.tower_layers:
+        fix = "set negatives=0, or tower_layers=0"
+        raise UsageError(f"{where}: further negatives need features that are not trained", fix=fix)
+    if captions.negatives and (captions.contrast != "softmax" or "contrastive" not in names):
+        fix = 'set contrast="softmax", or negatives=0'
+        raise UsageError(f"{where}: further negatives belong to contrastive with softmax", fix=fix)
