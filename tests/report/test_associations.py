@@ -14,7 +14,7 @@ from report_records import make_run
 from viaduct.languages import CC100_GIB, LANGUAGES, XTREME
 from viaduct.report.associations import associations
 from viaduct.report.contrasts import contrasts
-from viaduct.report.scatter import language_scatter
+from viaduct.report.figure import language_scatter
 from viaduct.report.section import SeenLanguages
 
 

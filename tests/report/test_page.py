@@ -199,15 +199,67 @@ def test_figures_are_files_and_in_the_page(whole):
         "transfer_by_family.svg",
         "languages.svg",
     }
-    assert whole.html.count("<svg") == len(names)
+    tables = {name for name in names if name.startswith(("heat_map", "transfer_matrix", "transfer_by"))}
+    assert whole.html.count("<svg") == len(names - tables)
+    assert whole.html.count('<table class="heat') == len(tables)
     for path in whole.directory.glob("*.svg"):
         assert "var(--" not in path.read_text(encoding="utf-8")
+
+
+def heat_rows(html: str, title: str) -> dict[str, list[str]]:
+    """First words of each row of the heat map with this title -> its cells, white space collapsed."""
+    start = html.index('<table class="heat', html.index(f"<h3>{title}</h3>"))
+    rows = outline(html[start : html.index("</table>", start) + len("</table>")]).rows
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows[1:]]
+    family, found = "", {}
+    for row in cells:
+        if rows[0][0] == "Family" and len(row) == len(rows[0]):
+            family, row = row[0], row[1:]
+        found[f"{family}: {row[0]}" if family else row[0]] = row[1:]
+    return found
+
+
+def test_heat_maps_are_tables_of_languages_by_family(whole, holed):
+    first = heat_rows(whole.html, "none: score in percent")
+    assert [name for name in first if name.startswith("Germanic")] == [
+        f"Germanic: {name}" for name in ("Afrikaans af", "German de", "English en", "Dutch nl")
+    ]
+    assert len(first) == 40
+    values = [row.value for row in whole.run.rows if (row.arm, row.task, row.language) == ("none", "xnli", "de")]
+    assert first["Germanic: German de"][0] == f"{100 * sum(values) / 3:.1f}"
+    assert first["Germanic: Dutch nl"][0] == "", "XNLI has no Dutch"
+    gained = heat_rows(whole.html, "caption-contrast: difference from none, in points")
+    others = [
+        row.value for row in whole.run.rows if (row.arm, row.task, row.language) == ("caption-contrast", "xnli", "de")
+    ]
+    assert gained["Germanic: German de"][0] == f"{100 * (sum(others) - sum(values)) / 3:+.1f}"
+    lacking = heat_rows(holed.html, "snli-mnli: difference from none, in points")
+    assert lacking["Niger-Congo: Yoruba yo"][3] == "–missing: no result"
+    matrix = heat_rows(whole.html, "Differences from none by intermediate and task, in points")
+    assert re.fullmatch(r"\+\d\.\d\*+\+\d\.\d to \+\d\.\d", matrix["caption-contrast"][0])
+
+
+def test_colours_of_cells_have_a_dark_twin(whole):
+    style = whole.html[whole.html.index("<style>") : whole.html.index("</style>")]
+    light, dark = style.split("@media (prefers-color-scheme: dark)")[:2]
+    used = set(re.findall(r"var\(--([a-z0-9-]+)\)", whole.html))
+    assert {"up", "down", "level", "ink", "paper"} <= used
+    assert all(f"--{name}:" in light and f"--{name}:" in dark for name in used - {"up-text", "down-text"})
 
 
 def test_figures_of_an_earlier_report_do_not_stay(tmp_path):
     write(*make_run(tasks=("bucc",), seeds=(1,)), tmp_path)
     write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path)
     assert {path.name for path in tmp_path.glob("*.svg")} == {"heat_map_1_none.svg", "cost.svg"}
+
+
+def test_no_file_is_empty_and_tables_of_an_earlier_report_do_not_stay(tmp_path):
+    write(*make_run(tasks=("bucc",), seeds=(1, 2)), tmp_path)
+    assert (tmp_path / "contrasts.csv").stat().st_size
+    html = write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path).read_text(encoding="utf-8")
+    assert not [path for path in tmp_path.iterdir() if not path.stat().st_size]
+    assert not (tmp_path / "contrasts.csv").exists() and "contrasts.csv" not in html
+    assert "Beside this page: main_table.csv, per_language.csv, cost.csv, claims.json" in html
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):

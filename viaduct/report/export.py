@@ -100,11 +100,10 @@ def _numbers(score: Spread | None, difference: Spread | None) -> Line:
 
 
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV file (UTF-8, one header line); without lines the file is empty."""
+    """A CSV file (UTF-8, one header line) of one or more lines."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
-        if lines:
-            writer.writeheader()
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
+        writer.writeheader()
         writer.writerows(lines)
 
 
@@ -120,9 +119,9 @@ def write_all(
     tables: Tables,
     spending: Spending,
     more: Mapping[str, Sequence[Line]],
-) -> tuple[Path, ...]:
-    """A CSV file for every table, those named in `more` too, and `report.json`, which holds the same tables and every
-    record; returns their paths."""
+) -> list[str]:
+    """A CSV file for every table that has lines, those named in `more` too, and `report.json`, which holds the same
+    tables and every record; returns the CSV files' names. A file that an earlier report left of an empty table goes."""
     named = {
         "main_table": main_lines(tables),
         "per_language": language_lines(tables),
@@ -130,12 +129,14 @@ def write_all(
         "cost": cost_lines(spending),
         **more,
     }
-    paths = {name: directory / f"{name}.csv" for name in named}
     for name, lines in named.items():
-        write_csv(paths[name], lines)
+        if lines:
+            write_csv(directory / f"{name}.csv", lines)
+        else:
+            (directory / f"{name}.csv").unlink(missing_ok=True)
     dumped = {
         name: [record.model_dump(mode="json") for record in own]
         for name, own in zip(("results", "costs"), records, strict=True)
     }
     write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": named, "records": dumped})
-    return (*paths.values(), directory / "report.json")
+    return [f"{name}.csv" for name, lines in named.items() if lines]

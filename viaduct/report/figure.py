@@ -1,320 +1,245 @@
-"""The report's figures: heat maps of languages by family, transfer, differences and cost.
+"""The report's figures: differences, transfer, cost, languages, and heat maps for files.
 
-Every number in a figure is in a table of the page as well. Values come in as fractions and are drawn in percent. How
-lines become SVG is in viaduct.report.drawing; what the numbers mean is in viaduct.report.table.
+Every number in a figure is in a table of the page as well. Values come in as fractions and are drawn in percent.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-
-from viaduct.languages import LANGUAGES
-from viaduct.report.drawing import (
-    Drawing,
-    box,
-    dot,
-    finish,
-    sheet,
-    shortened,
-    stroke,
-    width_of,
-    write_slanted,
-    write_text,
-)
+from viaduct.languages import CC100_GIB
+from viaduct.report.contrasts import OVERALL, Contrast
+from viaduct.report.drawing import COLOURS, INK, LINE, PAPER, SOFT, Drawing, canvas, finish, settle, shortened
+from viaduct.report.heat_map import HeatCell, HeatMap
 from viaduct.report.number import duration, percent, points
+from viaduct.report.spending import Spending
+from viaduct.report.table import Tables
+from viaduct.report.words import interval
 
-_ROW = 17.0
-_CELL = 37.0
-_LEGEND = 144.0
-_LEGEND_STEPS = 9
-_WIDE = 780.0
-_APART = 10.0
-_HEAVIEST = 0.78
-"""Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Panel:
-    """One heat map."""
-
-    name: str
-    title: str
-    languages: tuple[str, ...]
-    """Row order; families that stand together share one label."""
-    tasks: tuple[str, ...]
-    values: Mapping[tuple[str, str], float | None]
-    """(task, language) -> fraction; None: should be there and is missing; absent: the task has no such language."""
-    signed: bool
-    """True: differences, coloured in both directions from 0; False: scores, coloured upwards from `lowest`."""
-    lowest: float
-    highest: float
-    """The values with no colour (scores only) and with the strongest one."""
+WIDE = 780.0
+GIB = (0.25, 1, 4, 16, 64, 256)
+"""Ticks of the amount of text."""
+_SHIFTS = tuple(shift for step in range(10) for shift in (9.0 + 8 * step, -9.0 - 8 * step))
+"""From a point to the middle of its label in pixels upwards, the nearest first."""
 
 
-@dataclass(frozen=True)
-class GapPoint:
-    """English and the mean of the other languages, for one arm and task, as fractions."""
-
-    arm: str
-    task: str
-    english: float
-    others: float
-
-
-@dataclass(frozen=True)
-class DifferencePoint:
-    """Difference of one arm from the baseline on one task, as fractions."""
-
-    arm: str
-    task: str
-    mean: float
-    interval: tuple[float, float] | None
-    """Its 95 % interval over seeds; None with one seed."""
-
-
-def heat_map(panel: Panel) -> Drawing:
-    """Languages down (families named at the left), tasks across, one number per cell."""
-    names = {code: LANGUAGES[code].name if code in LANGUAGES else code for code in panel.languages}
-    left = 186.0
-    top = 16.0 + max((0.72 * width_of(shortened(task)) for task in panel.tasks), default=0) + 8
-    width = left + max(_CELL * len(panel.tasks), _LEGEND) + 26  # one or two tasks are narrower than the legend
-    height = top + _ROW * len(panel.languages) + 52
-    axes = sheet(width, height)
-    for column, task in enumerate(panel.tasks):
-        write_slanted(axes, (left + _CELL * (column + 0.5) - 2, top - 7), shortened(task))
-    row = 0
-    for family, codes in groupby(panel.languages, key=_family):
-        stroke(axes, (0, top + row * _ROW), (left + _CELL * len(panel.tasks), top + row * _ROW), width=0.75)
-        write_text(axes, (0, top + row * _ROW + 12), family, size=10, colour="soft")
-        for code in codes:
-            y = top + row * _ROW
-            write_text(axes, (90, y + 12), names[code], size=11)
-            write_text(axes, (left - 8, y + 12), code, size=10, colour="soft", align="right")
-            for column, task in enumerate(panel.tasks):
-                if (task, code) in panel.values:
-                    _heat_cell(axes, panel, (left + _CELL * column, y), panel.values[task, code])
-            row += 1
-    _heat_legend(axes, panel, left, top + row * _ROW + 18)
-    return finish(axes, panel.name, panel.title)
-
-
-def _family(code: str) -> str:
-    return LANGUAGES[code].family if code in LANGUAGES else "other"
-
-
-def _heat_cell(axes: Axes, panel: Panel, corner: tuple[float, float], value: float | None) -> None:
-    middle = (corner[0] + _CELL / 2, corner[1] + 12)
-    if value is None:
-        write_text(axes, middle, "–", size=10, colour="soft", align="center")
-        return
-    colour, strength = _shade(panel, value)
-    box(axes, (corner[0] + 0.5, corner[1] + 0.5), (_CELL - 1, _ROW - 1), colour, strength=strength)
-    write_text(axes, middle, points(value) if panel.signed else percent(value), size=10, align="center")
-
-
-def _shade(panel: Panel, value: float) -> tuple[str, float]:
-    if panel.signed:
-        share = min(1.0, abs(value) / panel.highest) if panel.highest else 0.0
-        return ("up" if value >= 0 else "down"), _HEAVIEST * share
-    span = panel.highest - panel.lowest
-    return "level", _HEAVIEST * (min(1.0, max(0.0, (value - panel.lowest) / span)) if span else 0.5)
-
-
-def _heat_legend(axes: Axes, panel: Panel, left: float, y: float) -> None:
-    low = -panel.highest if panel.signed else panel.lowest
-    steps, wide = _LEGEND_STEPS, _LEGEND / _LEGEND_STEPS
-    for step in range(steps):
-        value = low + (panel.highest - low) * step / (steps - 1)
-        colour, strength = _shade(panel, value)
-        box(axes, (left + step * wide, y), (wide, 8), colour, strength=strength)
-    ends = (low, (low + panel.highest) / 2, panel.highest)
-    for place, value in zip((0.0, steps * wide / 2, steps * wide), ends, strict=True):
-        label = points(value) if panel.signed else percent(value)
-        write_text(axes, (left + place, y + 20), label, size=10, colour="soft", align="center")
-    write_text(axes, (left - 20, y + 8), "points" if panel.signed else "percent", size=10, colour="soft", align="right")
-
-
-@dataclass(frozen=True)
-class MatrixCell:
-    """A difference, as fractions."""
-
-    mean: float
-    interval: tuple[float, float] | None
-    stars: str
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Differences of arms by task, or by language family."""
-
-    name: str
-    title: str
-    arms: tuple[str, ...]
-    columns: tuple[str, ...]
-    """The first one stands apart where `apart`: it is the mean of the others."""
-    apart: bool
-    cells: Mapping[tuple[str, str], MatrixCell]
-    """(arm, column) -> difference; absent: there is none."""
-
-
-def transfer_matrix(matrix: Matrix) -> Drawing:
-    """Arms down, columns across: a difference per cell, coloured by its sign and size, its interval in small below it.
-    Without any interval the cells are smaller.
-
-    The strongest colour stands for the fifth of the differences that are largest, so that a column of large ones does
-    not make all others pale.
-    """
-    sizes = sorted(abs(cell.mean) for cell in matrix.cells.values())
-    reach = max(0.01, sizes[int(0.8 * (len(sizes) - 1))])
-    panel = Panel(matrix.name, matrix.title, (), (), {}, signed=True, lowest=0.0, highest=reach)
-    left = 14 + max(width_of(shortened(arm)) for arm in matrix.arms)
-    top = 16.0 + max(0.72 * width_of(shortened(column)) for column in matrix.columns) + 8
-    known = any(cell.interval is not None for cell in matrix.cells.values())
-    wide, tall = (70.0, 34.0) if known else (46.0, 22.0)
-    places = [left + wide * at + (_APART if matrix.apart and at else 0) for at in range(len(matrix.columns))]
-    axes = sheet(places[-1] + wide + 40, top + tall * len(matrix.arms) + 52)
-    for column, x in zip(matrix.columns, places, strict=True):
-        write_slanted(axes, (x + wide / 2 - 2, top - 7), shortened(column))
-    for row, arm in enumerate(matrix.arms):
-        y = top + row * tall
-        write_text(axes, (0, y + tall / 2 + 4), shortened(arm))
-        for column, x in zip(matrix.columns, places, strict=True):
-            _matrix_cell(axes, panel, (x, y), (wide, tall), matrix.cells.get((arm, column)))
-    _heat_legend(axes, panel, left + 60, top + tall * len(matrix.arms) + 18)
-    return finish(axes, matrix.name, matrix.title)
-
-
-def _matrix_cell(
-    axes: Axes, panel: Panel, corner: tuple[float, float], size: tuple[float, float], cell: MatrixCell | None
-) -> None:
-    (x, y), (wide, tall) = corner, size
-    middle = x + wide / 2
-    if cell is None:
-        write_text(axes, (middle, y + tall / 2 + 4), "–", size=10, colour="soft", align="center")
-        return
-    colour, strength = _shade(panel, cell.mean)
-    box(axes, (x + 0.5, y + 0.5), (wide - 1, tall - 1), colour, strength=strength)
-    base = y + tall / 2 + (4 if cell.interval is None else -2)
-    write_text(axes, (middle, base), f"{points(cell.mean)}{cell.stars}", align="center", bold=bool(cell.stars))
-    if cell.interval is not None:
-        between = f"{points(cell.interval[0])} to {points(cell.interval[1])}"
-        write_text(axes, (middle, y + 27), between, size=8.5, align="center")
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """A horizontal axis: values to pixels."""
-
-    ticks: tuple[float, ...]
-    left: float
-    right: float
-
-    def across(self, value: float) -> float:
-        """Where this value stands; beyond the ends it stands at the end."""
-        share = (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
-        return self.left + min(1.0, max(0.0, share)) * (self.right - self.left)
-
-
-def transfer_plot(gap_points: Sequence[GapPoint]) -> Drawing:
-    """For each task and arm a line from the mean of the other languages (ring) to English (dot): the gap."""
-    values = [value for point in gap_points for value in (point.english, point.others)]
-    axes, scale, places = _strips([(point.task, point.arm) for point in gap_points], values, "gap")
-    for tick in scale.ticks:
-        write_text(axes, (scale.across(tick), 13), percent(tick, 0), size=10, colour="soft", align="center")
-    for point, y in zip(gap_points, places, strict=True):
-        others, english = (scale.across(point.others), y), (scale.across(point.english), y)
-        stroke(axes, others, english, colour="series-1", width=2.5)
-        dot(axes, others, colour="series-1", filled=False)
-        dot(axes, english, colour="series-1")
-        write_text(axes, (_WIDE, y + 4), percent(point.english - point.others), align="right")
-    return finish(axes, "transfer_gap", "English score and mean of the other languages, by task and arm")
-
-
-def difference_plot(all_points: Sequence[DifferencePoint]) -> Drawing:
+def difference_plot(tables: Tables) -> Drawing | None:
     """For each task and arm the difference from the baseline with its interval over seeds, around a line at zero.
 
-    Ends of intervals far beyond the differences themselves are cut at the edge of the drawing.
+    Ends of intervals far beyond the differences themselves are cut at the edge of the drawing. None without any
+    difference.
     """
-    reach = 2.5 * max(0.004, *(abs(point.mean) for point in all_points))
-    ends = [end for point in all_points for end in point.interval or ()]
-    values = [0.0, *(point.mean for point in all_points), *(min(reach, max(-reach, end)) for end in ends)]
-    axes, scale, places = _strips([(point.task, point.arm) for point in all_points], values, "points")
-    digits = 0 if scale.ticks[1] - scale.ticks[0] >= 0.0099 else 1
-    for tick in scale.ticks:
-        write_text(axes, (scale.across(tick), 13), points(tick, digits), size=10, colour="soft", align="center")
-    stroke(axes, (scale.across(0), 20), (scale.across(0), places[-1] + 14), colour="soft", width=1.25)
-    for point, y in zip(all_points, places, strict=True):
-        colour = "up" if point.mean >= 0 else "down"
-        at = scale.across(point.mean)
-        if point.interval is not None:
-            low, high = (scale.across(end) for end in point.interval)
-            stroke(axes, (low, y), (high, y), colour=colour, width=2)
-            dot(axes, (at, y), colour=colour, filled=point.interval[0] > 0 or point.interval[1] < 0)
-        else:
-            dot(axes, (at, y), colour=colour, filled=False)
-        write_text(axes, (_WIDE, y + 4), points(point.mean), align="right")
-    return finish(axes, "differences", "Difference from the baseline by task and arm, in points")
+    found = [(cell, cell.difference) for cell in tables.cells if cell.headline and cell.difference is not None]
+    if not found:
+        return None
+    figure, axes, places = _strips([(cell.task, cell.arm) for cell, _ in found], [points(d.mean) for _, d in found])
+    reach = 2.5 * max(0.004, *(abs(difference.mean) for _, difference in found))
+    ends = [0.0]
+    axes.axvline(0, color=SOFT, linewidth=1.25)
+    for (_, difference), y in zip(found, places, strict=True):
+        between = interval(difference)
+        colour = COLOURS["up" if difference.mean >= 0 else "down"]
+        ends += [difference.mean, *(min(reach, max(-reach, end)) for end in between or ())]
+        if between is not None:
+            axes.plot(between, (y, y), color=colour, linewidth=2)
+        _dot(axes, difference.mean, y, colour, between is not None and (between[0] > 0 or between[1] < 0))
+    _scale(axes, ends, signed=True)
+    return finish(figure, "differences", "Difference from the baseline by task and arm, in points")
 
 
-def _strips(
-    keys: Sequence[tuple[str, str]], values: Sequence[float], heading: str
-) -> tuple[Axes, _Scale, tuple[float, ...]]:
-    """Axes with one line per (task, arm), labelled and with grid lines; the scale; the middle of each line."""
-    task_width = max(width_of(shortened(task, 16), 12) for task, _ in keys) + 14
-    left = task_width + max(width_of(shortened(arm)) for _, arm in keys) + 18
-    ticks = _ticks(min(values), max(values))
-    height = 30 + 19.0 * len(keys) + 10.0 * len({task for task, _ in keys})
-    axes = sheet(_WIDE, height)
-    scale = _Scale(tuple(ticks), left, _WIDE - 62)
-    for tick in ticks:
-        stroke(axes, (scale.across(tick), 20), (scale.across(tick), height - 6), width=0.75)
-    write_text(axes, (_WIDE, 13), heading, size=10, colour="soft", align="right")
-    y, places = 26.0, []
+def transfer_plot(tables: Tables) -> Drawing | None:
+    """For each task and arm a line from the mean of the other languages (ring) to English (dot): the gap; None without
+    any gap."""
+    if not tables.gaps:
+        return None
+    gaps = [percent(cell.english.mean - cell.others.mean) for cell in tables.gaps]
+    figure, axes, places = _strips([(cell.task, cell.arm) for cell in tables.gaps], gaps)
+    colour = COLOURS["series-1"]
+    for cell, y in zip(tables.gaps, places, strict=True):
+        axes.plot((cell.others.mean, cell.english.mean), (y, y), color=colour, linewidth=2.5)
+        _dot(axes, cell.others.mean, y, colour, False)
+        _dot(axes, cell.english.mean, y, colour, True)
+    _scale(axes, [value.mean for cell in tables.gaps for value in (cell.english, cell.others)], signed=False)
+    return finish(figure, "transfer_gap", "English score and mean of the other languages, by task and arm")
+
+
+def _strips(keys: Sequence[tuple[str, str]], values: Sequence[str]) -> tuple[Figure, Axes, list[float]]:
+    """Axes with one line per (task, arm), tasks in bold above their arms, numbers at the right; each line's place."""
+    places: list[float] = []
+    heads: list[tuple[float, str]] = []
+    y = 0.0
     for task, members in groupby(keys, key=lambda key: key[0]):
-        write_text(axes, (0, y + 14), shortened(task, 16), size=11, bold=True)
-        for _, arm in members:
-            write_text(axes, (task_width, y + 14), shortened(arm), size=11)
-            places.append(y + 10)
-            y += 19
-        y += 10
-    return axes, scale, tuple(places)
+        heads.append((y, shortened(task)))
+        for _ in members:
+            y += 1
+            places.append(y)
+        y += 1.25
+    figure, (axes,) = canvas(WIDE, 46 + 18 * y)
+    axes.set_ylim(y - 0.5, -0.5)
+    labels = [shortened(arm) for _, arm in keys]
+    axes.set_yticks([*places, *(at for at, _ in heads)], [*labels, *(task for _, task in heads)])
+    for label in axes.get_yticklabels()[len(places) :]:
+        label.set_fontweight("bold")
+    _beside(axes, places, values)
+    axes.tick_params(axis="x", labeltop=True, labelbottom=False)
+    axes.grid(axis="x")
+    return figure, axes, places
 
 
-def cost_bars(bars: Sequence[tuple[str, Mapping[str, float]]], stages: Sequence[str]) -> Drawing:
-    """One bar per arm (and one for shared work) in minutes, cut by stage; `bars` holds seconds."""
-    labels = max(width_of(shortened(label)) for label, _ in bars)
-    left, right, width = labels + 16, 70.0, _WIDE
-    longest = max((sum(parts.values()) for _, parts in bars), default=0.0) or 1.0
-    height = 40 + 28.0 * len(bars)
-    axes = sheet(width, height)
-    x = left
-    for number, stage in enumerate(stages):
-        box(axes, (x, 4), (11, 11), f"series-{number % 4 + 1}")
-        write_text(axes, (x + 16, 14), stage, size=11, colour="soft")
-        x += 16 + width_of(stage) + 24
-    for row, (label, parts) in enumerate(bars):
-        y = 32 + 28.0 * row
-        write_text(axes, (0, y + 14), shortened(label))
-        x = left
-        for number, stage in enumerate(stages):
-            length = parts.get(stage, 0.0) / longest * (width - left - right)
-            if length > 0:
-                box(axes, (x, y), (length, 18), f"series-{number % 4 + 1}")
-            x += length
-        write_text(axes, (x + 7, y + 14), duration(sum(parts.values())), colour="soft")
-    return finish(axes, "cost", "Time spent by arm and stage")
+def _beside(axes: Axes, places: Sequence[float], words: Sequence[str], colour: str = INK) -> None:
+    """Write words at the right of the axes at these heights."""
+    right = axes.secondary_yaxis("right")
+    right.spines["right"].set_visible(False)
+    right.tick_params(length=0)
+    right.set_yticks(places, list(words), color=colour)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values that enclose the range: at most about seven steps of 1, 2 or 5 times a power of ten."""
-    step = next((step for step in _STEPS if (high - low) / step <= 7), _STEPS[-1])
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [step * number for number in range(first, max(last, first + 1) + 1)]
+def _scale(axes: Axes, values: Sequence[float], *, signed: bool) -> None:
+    """Round ticks in percent that enclose the values."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(min(values), max(values))
+    digits = 0 if ticks[1] - ticks[0] >= 0.0099 else 1
+    axes.set_xticks(ticks)
+    axes.set_xlim(ticks[0], ticks[-1])
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: points(value, digits) if signed else percent(value, digits))
+    )
 
 
-_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+def _dot(axes: Axes, x: float, y: float, colour: str, filled: bool) -> None:
+    face = colour if filled else PAPER
+    axes.plot([x], [y], "o", markersize=7, mfc=face, mec=colour, markeredgewidth=1.5, clip_on=False)
+
+
+def cost_bars(spent: Spending) -> Drawing | None:
+    """One bar per arm (and one for shared work), cut by stage; None where no stage left a cost."""
+    if not spent.lines:
+        return None
+    names = [shortened(arm or "shared by several arms") for arm in spent.arms]
+    figure, (axes,) = canvas(WIDE, 44 + 28.0 * len(names))
+    begin = [0.0] * len(names)
+    for number, stage in enumerate(spent.stages):
+        seconds = [spent.seconds(arm, stage) or 0.0 for arm in spent.arms]
+        colour = COLOURS[f"series-{number % 4 + 1}"]
+        axes.barh(range(len(names)), seconds, left=begin, height=0.65, color=colour, label=stage)
+        begin = [start + length for start, length in zip(begin, seconds, strict=True)]
+    for row, total in enumerate(begin):
+        axes.annotate(duration(total), (total, row), (7, 0), textcoords="offset points", va="center", color=SOFT)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    figure.legend(loc="outside upper left", ncols=len(spent.stages), labelcolor=SOFT, handlelength=1, handleheight=1)
+    return finish(figure, "cost", "Time spent by arm and stage")
+
+
+def heat_map(shown: HeatMap) -> Drawing:
+    """The table as a picture for a file."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    rows, (wide, tall) = shown.rows, (74, 32) if shown.with_intervals else (46, 18)
+    size = 250 + wide * len(shown.columns), 120 + tall * len(rows)
+    figure, (axes,) = canvas(*size)
+    axes.set_xlim(0, len(shown.columns))
+    axes.set_ylim(len(rows), 0)
+    places = {
+        (x, y): shown.cells[key, column]
+        for y, (key, _) in enumerate(rows)
+        for x, column in enumerate(shown.columns)
+        if (key, column) in shown.cells
+    }
+    full = {at: cell for at, cell in places.items() if cell is not None}
+    shades = [shown.scale.shade(cell.value) for cell in full.values()]
+    faces = [(COLOURS[colour], strength) for colour, strength in shades]
+    axes.add_collection(PatchCollection([Rectangle(at, 1, 1) for at in full], facecolors=faces, edgecolors=PAPER))
+    for (x, y), cell in places.items():
+        _inside(axes, x + 0.5, y + 0.5, _cell_words(shown, cell), INK if cell else SOFT)
+    columns = [shortened(column) for column in shown.columns]
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], columns, rotation=45, ha="left", rotation_mode="anchor")
+    axes.tick_params(axis="x", labeltop=True, labelbottom=False)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], [shortened(label) for _, label in rows])
+    starts = [sum(len(rows) for _, rows in shown.groups[:at]) for at in range(len(shown.groups))]
+    for start in starts:
+        axes.axhline(start, color=LINE, linewidth=0.75)
+    _beside(axes, [start + 0.5 for start in starts], [name for name, _ in shown.groups], SOFT)
+    axes.set_xlabel(f"{shown.title}: {' … '.join(map(shown.scale.words, shown.scale.ends))}")
+    return finish(figure, shown.name, shown.title)
+
+
+def _inside(axes: Axes, x: float, y: float, words: str, colour: str) -> None:
+    axes.text(x, y, words, ha="center", va="center", fontsize=9, color=colour, in_layout=False)
+
+
+def _cell_words(shown: HeatMap, cell: HeatCell | None) -> str:
+    if cell is None:
+        return "–"
+    text = f"{shown.scale.words(cell.value)}{cell.stars}"
+    return text if cell.interval is None else f"{text}\n{points(cell.interval[0])} to {points(cell.interval[1])}"
+
+
+def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]]) -> Drawing | None:
+    """Difference by language against the amount of text there is in it: a panel per arm, each language by its code;
+    None where there is no difference of two or more languages.
+
+    `seen`: arm -> languages of its own data, which have another colour. Languages without an amount of text (Yoruba, of
+    XTREME's) are left out.
+    """
+    shown = [(one, known) for one in found if one.task == OVERALL and len(known := _known(one)) > 1]
+    if not shown:
+        return None
+    most = max(abs(value) for _, known in shown for value in known.values()) or 0.001
+    across = min(3, len(shown))
+    down = -(-len(shown) // across)
+    figure, panels = canvas(330 * across, 230 * down, down, across, sharex=True, sharey=True)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    for axes, (one, _) in zip(panels, shown, strict=False):
+        axes.set_title(shortened(f"{one.arm} less {one.against}", 40), loc="left", weight="bold")
+        axes.set_xscale("log")
+        axes.set_xlim(0.15, 400)
+        axes.set_ylim(-1.4 * most, 1.4 * most)  # codes stand above and below their dots
+        axes.set_xticks(GIB, [f"{gib:g}" for gib in GIB])
+        axes.set_yticks((-most, 0, most), map(points, (-most, 0, most)))
+        axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10)
+        axes.tick_params(labelbottom=True, labelleft=True)
+        axes.set_xlabel("GiB of text")
+        axes.grid(axis="y")
+    settle(figure)
+    for axes, (one, known) in zip(panels, shown, strict=False):
+        _codes(axes, known, frozenset(seen.get(one.arm, ())))
+    return finish(figure, "languages", "Difference by language, in points, against GiB of text in CC-100")
+
+
+def _known(one: Contrast) -> dict[str, float]:
+    return {code: value for code, value in one.by_code.items() if code in CC100_GIB}
+
+
+def _codes(axes: Axes, known: Mapping[str, float], seen: frozenset[str]) -> None:
+    """Each language's dot and code, the code above or below it, as near as the others let it."""
+    pixels = axes.transData.transform([(CC100_GIB[code], value) for code, value in known.items()])
+    placed = sorted((float(x), float(y), code) for (x, y), code in zip(pixels, known, strict=True))
+    shifts = free_places([(x, y) for x, y, _ in placed], (13.0, 8.0))
+    for (x, y, code), shift in zip(placed, shifts, strict=True):
+        colour = INK if not seen else COLOURS["series-1" if code in seen else "series-2"]
+        gib, label = CC100_GIB[code], float(axes.transData.inverted().transform((x, y + shift))[1])
+        axes.plot([gib, gib], [known[code], label], color=LINE, linewidth=0.5)
+        axes.plot([gib], [known[code]], "o", markersize=2, color=colour)
+        _inside(axes, gib, label, code, colour)
+
+
+def free_places(dots: Sequence[tuple[float, float]], size: tuple[float, float]) -> list[float]:
+    """How far above its point each label stands in pixels: as near as those before it and all points let it."""
+    taken = [(x, y) for x, y in dots]
+    found = []
+    for x, y in dots:
+        free = [s for s in _SHIFTS if all(abs(x - a) > size[0] or abs(y + s - b) > size[1] for a, b in taken)]
+        found.append((free or _SHIFTS)[0])
+        taken.append((x, y + found[-1]))
+    return found

@@ -7,7 +7,6 @@ chooses the figures and fills the templates.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,35 +15,22 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from viaduct.languages import FAMILY_ORDER, LANGUAGES
+from viaduct.languages import LANGUAGES
 from viaduct.metrics.summary import Spread
-from viaduct.report import claims, export, number, spending, table, words
+from viaduct.report import claims, export, figure, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import Association, associations
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
-from viaduct.report.figure import (
-    DifferencePoint,
-    GapPoint,
-    Matrix,
-    MatrixCell,
-    Panel,
-    cost_bars,
-    difference_plot,
-    heat_map,
-    transfer_matrix,
-    transfer_plot,
-)
+from viaduct.report.heat_map import arm_maps, language_maps
 from viaduct.report.provenance import data_groups, provenance
 from viaduct.report.provenance import published as published_scores
-from viaduct.report.scatter import language_scatter
 from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 
 _FOLDER = Path(__file__).parent
-_EVERY_TASK = "mean over tasks"
 _TINT = 0.28
 """Opacity of a table cell's background at the largest difference."""
 
@@ -95,24 +81,19 @@ def write(
 
     directory.mkdir(parents=True, exist_ok=True)
     _remove_earlier(directory)
-    export.write_all(
-        directory,
-        about,
-        (rows, costs),
-        tables,
-        spent,
-        {"contrasts": tested.contrast_lines(differences), "associations": [asdict(one) for one in associated]},
-    )
+    more = {"contrasts": tested.contrast_lines(differences), "associations": [asdict(one) for one in associated]}
+    names = export.write_all(directory, about, (rows, costs), tables, spent, more)
     export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
     files = {name: held for _, content in told for name, held in content.files.items()}
     for name, held in files.items():
         (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
-    own = (*values["heat_maps"], *values["matrices"], *filter(None, values["drawings"].values()))
-    for drawing in (*own, *(figure for _, content in told for figure in content.figures)):
+    drawn = [*map(figure.heat_map, (*values["heat_maps"], *values["matrices"])), *values["drawings"].values()]
+    drawn += [one for _, content in told for one in content.figures]
+    for drawing in filter(None, drawn):
         (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
 
     path = directory / "report.html"
-    path.write_text(_page(values, told, files), encoding="utf-8")
+    path.write_text(_page(values, told, (*names, *files)), encoding="utf-8")
     return path
 
 
@@ -158,8 +139,8 @@ def _values(
         "tables": tables,
         "spent": spent,
         "summary": words.summary(about, tables, differences),
-        "heat_maps": _heat_maps(tables),
-        "matrices": _matrices(differences),
+        "heat_maps": language_maps(tables),
+        "matrices": arm_maps(differences),
         "tested": _tested(differences),
         "contrasts": differences,
         "associations": _by_pair(associated),
@@ -180,10 +161,10 @@ def _drawings(
 ) -> dict[str, Drawing | None]:
     against_baseline = [one for one in differences if one.against == BASELINE]
     return {
-        "differences": _differences(tables),
-        "transfer": _transfer(tables),
-        "cost": _cost(spent),
-        "languages": language_scatter(against_baseline, {} if seen is None else seen.by_arm),
+        "differences": figure.difference_plot(tables),
+        "transfer": figure.transfer_plot(tables),
+        "cost": figure.cost_bars(spent),
+        "languages": figure.language_scatter(against_baseline, {} if seen is None else seen.by_arm),
     }
 
 
@@ -237,41 +218,6 @@ def _largest(tables: Tables) -> float:
     return max((abs(cell.difference.mean) for cell in tables.cells if cell.difference and cell.headline), default=0.0)
 
 
-def _heat_maps(tables: Tables) -> tuple[Drawing, ...]:
-    """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
-    shown = [cell for cell in tables.per_language if cell.headline]
-    codes = table.family_order(tuple({cell.language for cell in shown if cell.score is not None}))
-    tasks = tuple(column.task for column in tables.columns if column.metric)
-    scores = [cell.score.mean for cell in shown if cell.score is not None]
-    lowest, highest = min(scores), max(scores)
-    differences = sorted(abs(cell.difference.mean) for cell in shown if cell.difference is not None)
-    reach = max(0.01, differences[int(0.95 * (len(differences) - 1))]) if differences else 0.01
-    drawings: list[Drawing] = []
-    for arm in tables.arms:
-        cells = [cell for cell in shown if cell.arm == arm]
-        signed = tables.has_baseline and arm != BASELINE
-        if not any(_shown(cell, signed) is not None for cell in cells):
-            continue
-        slug = re.sub(r"[^A-Za-z0-9_.+-]+", "-", arm).strip("-.") or "arm"
-        panel = Panel(
-            name=f"heat_map_{len(drawings) + 1}_{slug}",
-            title=f"{arm}: difference from {BASELINE}, in points" if signed else f"{arm}: score in percent",
-            languages=codes,
-            tasks=tasks,
-            values={(cell.task, cell.language): _shown(cell, signed) for cell in cells if cell.language in codes},
-            signed=signed,
-            lowest=0.0 if signed else lowest,
-            highest=reach if signed else highest,
-        )
-        drawings.append(heat_map(panel))
-    return tuple(drawings)
-
-
-def _shown(cell: ScoreCell, signed: bool) -> float | None:
-    source = cell.difference if signed else cell.score
-    return None if source is None else source.mean
-
-
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
     """Each pair of arms with what is shown of it."""
     return [
@@ -291,54 +237,6 @@ def _by_pair(found: Sequence[Association]) -> list[tuple[tuple[str, str], dict[s
 
 def _pair(one: Contrast) -> tuple[str, str]:
     return one.arm, one.against
-
-
-def _matrices(found: Sequence[Contrast]) -> tuple[Drawing, ...]:
-    """Differences from the baseline by task and by language family; () where there are none."""
-    own = [one for one in found if one.against == BASELINE]
-    if not own:
-        return ()
-    arms = tuple(dict.fromkeys(one.arm for one in own))
-    cells = {(one.arm, one.task or _EVERY_TASK): _cell(one) for one in own}
-    tasks = (_EVERY_TASK, *dict.fromkeys(one.task for one in own if one.task))
-    title = f"Differences from {BASELINE} by intermediate and task, in points"
-    by_task = Matrix("transfer_matrix", title, arms, tasks, True, cells)
-    groups = {
-        (one.arm, family): MatrixCell(group.mean, None, "") for one in own for family, group in one.families.items()
-    }
-    families = tuple(family for family in FAMILY_ORDER if any(family == name for _, name in groups))
-    title = f"Differences from {BASELINE} by intermediate and language family, in points"
-    by_family = Matrix("transfer_by_family", title, arms, families, False, groups)
-    return tuple(transfer_matrix(matrix) for matrix in (by_task, by_family) if matrix.columns)
-
-
-def _cell(one: Contrast) -> MatrixCell:
-    interval = None if one.estimate is None else (one.estimate.low, one.estimate.high)
-    return MatrixCell(one.mean, interval, one.stars)
-
-
-def _differences(tables: Tables) -> Drawing | None:
-    found = [
-        DifferencePoint(cell.arm, cell.task, cell.difference.mean, words.interval(cell.difference))
-        for cell in tables.cells
-        if cell.headline and cell.difference is not None
-    ]
-    return difference_plot(found) if found else None
-
-
-def _transfer(tables: Tables) -> Drawing | None:
-    found = [GapPoint(cell.arm, cell.task, cell.english.mean, cell.others.mean) for cell in tables.gaps]
-    return transfer_plot(found) if found else None
-
-
-def _cost(spent: Spending) -> Drawing | None:
-    if not spent.lines:
-        return None
-    bars = [
-        (arm or "shared by several arms", {stage: spent.seconds(arm, stage) or 0.0 for stage in spent.stages})
-        for arm in spent.arms
-    ]
-    return cost_bars(bars, spent.stages)
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,10 @@ def save_collected(directory: Path, collected: Collected) -> None:
     write_atomic(directory / "rows.jsonl", _lines(collected.rows))
     write_atomic(directory / "costs.jsonl", _lines(collected.costs))
     for name, records in collected.records.items():
-        write_atomic(directory / f"{name}.jsonl", _lines(records))
+        if records:
+            write_atomic(directory / f"{name}.jsonl", _lines(records))
+        else:
+            (directory / f"{name}.jsonl").unlink(missing_ok=True)
 
 
 def _lines(records: Sequence[Record]) -> str:

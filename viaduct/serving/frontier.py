@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
-
-from viaduct.report.drawing import Drawing, dot, finish, sheet, shortened, stroke, write_text
+from viaduct.report.drawing import COLOURS, INK, PAPER, SOFT, Drawing, canvas, finish, settle, shortened
 from viaduct.report.number import percent
 from viaduct.report.table import Tables
 from viaduct.serving.comparison import Inference, InferenceLine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LATENCY, MEMORY, DISK = "latency_ms", "peak_bytes", "disk_bytes"
 AXES = {
@@ -28,7 +28,6 @@ AXES = {
 }
 """Cost -> (its words, how many of its units make one on the axis)."""
 _APART = 14.0
-_TOP = 22.0
 _WIDE, _NARROW = 480.0, 320.0
 
 
@@ -132,85 +131,60 @@ def content(found: Frontier) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """One cost's place on the sheet: its axes from their first tick to their last."""
-
-    cost: str
-    left: float
-    right: float
-    bottom: float
-    across: Sequence[float]
-    upward: Sequence[float]
-
-    def place(self, point: Point) -> tuple[float, float]:
-        """Where a point stands."""
-        cost = point.costs[self.cost] / AXES[self.cost][1]
-        return self.x(cost), self.y(point.score)
-
-    def x(self, cost: float) -> float:
-        """In the axis' units."""
-        return self.left + cost / self.across[-1] * (self.right - self.left)
-
-    def y(self, score: float) -> float:
-        """Of a fraction."""
-        share = (score - self.upward[0]) / (self.upward[-1] - self.upward[0])
-        return self.bottom - share * (self.bottom - _TOP)
-
-
 def frontier_plot(found: Frontier) -> Drawing:
     """A panel per cost: score upwards, cost to the right; dominated points are rings with soft names."""
-    bottom = _TOP + max(240.0, _APART * len(found.points) + 40)
-    scores = [point.score for point in found.points]
-    upward = _ticks(min(scores), max(scores))
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     widths = [_WIDE, *[_NARROW] * (len(found.costs) - 1)]
-    axes = sheet(sum(widths), bottom + 46)
-    for number, (cost, width) in enumerate(zip(found.costs, widths, strict=True)):
-        start = sum(widths[:number])
-        most = max(point.costs[cost] for point in found.points) / AXES[cost][1]
-        panel = _Panel(cost, start + 46, start + width - 24, bottom, _ticks(0.0, 1.02 * most), upward)
-        _ground(axes, panel)
-        _points(axes, panel, found)
-    return finish(axes, "frontier", "Score against latency, memory and size; rings are dominated points")
+    height = max(308.0, _APART * len(found.points) + 108)
+    figure, panels = canvas(sum(widths), height, 1, len(widths), sharey=True, width_ratios=widths)
+    scores = [point.score for point in found.points]
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores), max(scores))
+    digits = 1 if ticks[1] - ticks[0] > 0.00099 else 2
+    for axes, cost in zip(panels, found.costs, strict=True):
+        words, unit = AXES[cost]
+        axes.set_xlim(0, 1.08 * max(point.costs[cost] for point in found.points) / unit)
+        axes.set_ylim(ticks[0], ticks[-1])
+        axes.set_xlabel(words)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.grid()
+        axes.set_yticks(ticks)
+        axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10, labelleft=True)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, digits)))
+    panels[0].set_ylabel("score, percent")
+    settle(figure)
+    for axes, cost in zip(panels, found.costs, strict=True):
+        _name_points(axes, found, cost)
+    return finish(figure, "frontier", "Score against latency, memory and size; rings are dominated points")
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values that enclose the range."""
-    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)]
-
-
-def _ground(axes: Axes, panel: _Panel) -> None:
-    digits = 1 if panel.upward[1] - panel.upward[0] > 0.00099 else 2
-    for tick in panel.upward:
-        stroke(axes, (panel.left, panel.y(tick)), (panel.right, panel.y(tick)), width=0.75)
-        at = (panel.left - 8, panel.y(tick) + 4)
-        write_text(axes, at, percent(tick, digits), size=10, colour="soft", align="right")
-    for tick in panel.across:
-        stroke(axes, (panel.x(tick), _TOP), (panel.x(tick), panel.bottom), width=0.75)
-        write_text(axes, (panel.x(tick), panel.bottom + 16), f"{tick:g}", size=10, colour="soft", align="center")
-    write_text(axes, (panel.left - 40, 12), "score, percent", size=10, colour="soft")
-    middle = (panel.left + panel.right) / 2
-    write_text(axes, (middle, panel.bottom + 36), AXES[panel.cost][0], size=10, colour="soft", align="center")
-
-
-def _points(axes: Axes, panel: _Panel, found: Frontier) -> None:
+def _name_points(axes: Axes, found: Frontier, cost: str) -> None:
     """Dots with their names beside them, towards the middle, at heights where no name covers another."""
-    worse = found.worse(panel.cost)
-    points = sorted(found.points, key=lambda point: (-point.score, point.costs[panel.cost]))
-    for point, base in zip(points, _heights([panel.place(point)[1] for point in points], panel.bottom), strict=True):
-        x, y = panel.place(point)
+    worse = found.worse(cost)
+    points = sorted(found.points, key=lambda point: (-point.score, point.costs[cost]))
+    places = [(point.costs[cost] / AXES[cost][1], point.score) for point in points]
+    down = [-float(axes.transData.transform(place)[1]) for place in places]
+    names = _heights(down, -float(axes.bbox.y0))
+    for point, (x, y), own, name in zip(points, places, down, names, strict=True):
         beaten = point.name in worse
-        side = 1 if x < (panel.left + panel.right) / 2 else -1
-        colour = "soft" if beaten else "ink"
-        if abs(base - y) > 2:
-            stroke(axes, (x, y), (x + 10 * side, base), colour="soft", width=0.75)
-        align = "left" if side == 1 else "right"
-        write_text(axes, (x + 12 * side, base + 4), shortened(point.name), colour=colour, align=align, bold=not beaten)
-        dot(axes, (x, y), colour="soft" if beaten else "series-1", filled=not beaten)
+        side = 1 if x < sum(axes.get_xlim()) / 2 else -1
+        dot = COLOURS["soft" if beaten else "series-1"]
+        axes.plot([x], [y], "o", markersize=7, mfc=PAPER if beaten else dot, mec=dot, markeredgewidth=1.5, zorder=3)
+        axes.annotate(
+            shortened(point.name),
+            (x, y),
+            (12 * side, own - name),
+            textcoords="offset points",
+            ha="left" if side == 1 else "right",
+            va="center",
+            color=SOFT if beaten else INK,
+            fontweight="normal" if beaten else "bold",
+            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75, "shrinkA": 0, "shrinkB": 0},
+        )
 
 
 def _heights(wanted: Sequence[float], lowest: float) -> list[float]:
-    """Heights near these (ascending) that are apart, none below `lowest` unless there are too many."""
+    """Heights, counted downwards, near these (ascending) but apart, none below `lowest` unless there are too many."""
     heights: list[float] = []
     for at in wanted:
         heights.append(max(at, heights[-1] + _APART) if heights else at)

@@ -1,0 +1,171 @@
+"""Heat maps: scores and differences by language and task, and differences by arm. The page shows them as tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from viaduct.languages import FAMILY_ORDER, LANGUAGES
+from viaduct.report.contrasts import Contrast
+from viaduct.report.number import percent, points
+from viaduct.report.table import ScoreCell, Tables, family_order
+from viaduct.results.record import BASELINE
+
+HEAVIEST = 0.78
+"""Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
+EVERY_TASK = "mean over tasks"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of values."""
+
+    signed: bool
+    """True: differences, coloured in both directions from 0; False: scores, coloured upwards from `lowest`."""
+    lowest: float
+    highest: float
+    """The values with no colour (scores only) and with the strongest one."""
+
+    def shade(self, value: float) -> tuple[str, float]:
+        """(name of the colour, its opacity)."""
+        if self.signed:
+            share = min(1.0, abs(value) / self.highest) if self.highest else 0.0
+            return ("up" if value >= 0 else "down"), HEAVIEST * share
+        span = self.highest - self.lowest
+        return "level", HEAVIEST * (min(1.0, max(0.0, (value - self.lowest) / span)) if span else 0.5)
+
+    def style(self, value: float) -> str:
+        """The CSS of a cell."""
+        colour, strength = self.shade(value)
+        return f"background:color-mix(in srgb,var(--{colour}) {100 * strength:.0f}%,transparent)"
+
+    @property
+    def gradient(self) -> str:
+        """The CSS of the legend."""
+        first = f"color-mix(in srgb,var(--down) {100 * HEAVIEST:.0f}%,transparent)," if self.signed else ""
+        last = f"color-mix(in srgb,var(--{'up' if self.signed else 'level'}) {100 * HEAVIEST:.0f}%,transparent)"
+        return f"background:linear-gradient(90deg,{first}transparent,{last})"
+
+    def words(self, value: float) -> str:
+        """The number in a cell."""
+        return points(value) if self.signed else percent(value)
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Values at the ends of the legend and in its middle."""
+        low = -self.highest if self.signed else self.lowest
+        return low, (low + self.highest) / 2, self.highest
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One value."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    stars: str = ""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One table with coloured cells."""
+
+    name: str
+    """Of its file, without the ending."""
+    title: str
+    corner: str
+    """What the rows are."""
+    groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    """(family, its rows' (key, label)); "" where rows have none."""
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[str, str], HeatCell | None]
+    """(row, column) -> value; None: should be there and is missing; absent: there is no such thing."""
+    scale: Scale
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """(key, label), downwards."""
+        return [row for _, rows in self.groups for row in rows]
+
+    @property
+    def with_intervals(self) -> bool:
+        """Whether any cell has one."""
+        return any(cell is not None and cell.interval is not None for cell in self.cells.values())
+
+
+def language_maps(tables: Tables) -> tuple[HeatMap, ...]:
+    """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
+    shown = [cell for cell in tables.per_language if cell.headline]
+    codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
+    groups = tuple((name, tuple((code, _name(code)) for code in own)) for name, own in groupby(codes, key=_family))
+    scores = [cell.score.mean for cell in shown if cell.score is not None]
+    differences = sorted(abs(cell.difference.mean) for cell in shown if cell.difference is not None)
+    reach = max(0.01, differences[int(0.95 * (len(differences) - 1))]) if differences else 0.01
+    found: list[HeatMap] = []
+    for arm in tables.arms:
+        signed = tables.has_baseline and arm != BASELINE
+        cells = {
+            (cell.language, cell.task): _cell(cell, signed)
+            for cell in shown
+            if cell.arm == arm and cell.language in codes
+        }
+        if any(cells.values()):
+            slug = re.sub(r"[^A-Za-z0-9_.+-]+", "-", arm).strip("-.") or "arm"
+            title = f"{arm}: difference from {BASELINE}, in points" if signed else f"{arm}: score in percent"
+            columns = tuple(column.task for column in tables.columns if column.metric)
+            scale = Scale(True, 0.0, reach) if signed else Scale(False, min(scores), max(scores))
+            found.append(HeatMap(f"heat_map_{len(found) + 1}_{slug}", title, "Language", groups, columns, cells, scale))
+    return tuple(found)
+
+
+def _cell(cell: ScoreCell, signed: bool) -> HeatCell | None:
+    source = cell.difference if signed else cell.score
+    return None if source is None else HeatCell(source.mean)
+
+
+def _name(code: str) -> str:
+    return LANGUAGES[code].name if code in LANGUAGES else code
+
+
+def _family(code: str) -> str:
+    return LANGUAGES[code].family if code in LANGUAGES else "other"
+
+
+def arm_maps(found: Sequence[Contrast]) -> tuple[HeatMap, ...]:
+    """Differences from the baseline by task and by language family; () where there are none."""
+    own = [one for one in found if one.against == BASELINE]
+    by_task: dict[tuple[str, str], HeatCell | None] = {
+        (one.arm, one.task or EVERY_TASK): HeatCell(
+            one.mean, None if one.estimate is None else (one.estimate.low, one.estimate.high), one.stars
+        )
+        for one in own
+    }
+    by_family: dict[tuple[str, str], HeatCell | None] = {
+        (one.arm, family): HeatCell(group.mean) for one in own for family, group in one.families.items()
+    }
+    tasks = (EVERY_TASK, *dict.fromkeys(one.task for one in own if one.task))
+    families = tuple(family for family in FAMILY_ORDER if any(family == name for _, name in by_family))
+    title = f"Differences from {BASELINE} by intermediate and"
+    maps = (
+        _arm_map("transfer_matrix", f"{title} task, in points", tasks, by_task),
+        _arm_map("transfer_by_family", f"{title} language family, in points", families, by_family),
+    )
+    return tuple(one for one in maps if one.cells)
+
+
+def _arm_map(
+    name: str, title: str, columns: tuple[str, ...], cells: Mapping[tuple[str, str], HeatCell | None]
+) -> HeatMap:
+    """Every arm has every column, and a dash where there is no difference.
+
+    The strongest colour stands for the fifth of the differences that are largest, so that a column of large ones does
+    not make all others pale.
+    """
+    arms = tuple(dict.fromkeys(arm for arm, _ in cells))
+    sizes = sorted(abs(cell.value) for cell in cells.values() if cell is not None)
+    reach = max(0.01, sizes[int(0.8 * (len(sizes) - 1))]) if sizes else 0.01
+    whole = {(arm, column): cells.get((arm, column)) for arm in arms for column in columns}
+    rows = (("", tuple((arm, arm) for arm in arms)),)
+    return HeatMap(name, title, "Intermediate", rows, columns, whole if cells else {}, Scale(True, 0.0, reach))
