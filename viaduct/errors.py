@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 class ViaductError(Exception):
-    """A mistake that a person can mend; `str()` is the whole message."""
+    """A mistake that a person can correct; `str()` is the whole message."""
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
         super().__init__(message if fix is None else f"{message}\n  how to fix: {fix}")

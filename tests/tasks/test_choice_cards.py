@@ -75,7 +75,7 @@ def test_hellaswag_text_has_six_lines_per_row(tmp_path: Path, pack: Any) -> None
         ("val.jsonl", json.dumps({**SWAG, "endings": ["a"]}), "line 1: 'endings' is not a list of 4"),
         ("val.jsonl", json.dumps({"ctx": "a"}), "line 1: not a JSON object with ctx_a, ctx_b, endings"),
         ("val_full.txt", "a\n1\nb\nc\nd\ne\na\n7\nb\nc\nd\ne\n", "line 8: unknown label '7'"),
-        ("val_full.txt", "a\n1\nb\nc\nd\ne\na\n1\nb\n", "line 9: the last row has 3 lines where 6 are due"),
+        ("val_full.txt", "a\n1\nb\nc\nd\ne\na\n1\nb\n", "line 9: the last row has 3 lines where 6 are expected"),
         ("val_full.txt", "a\n1\nb\n\nd\ne\n", "line 4: the line is blank"),
         ("val_full.txt.bz2", bz2.compress(b"a\n1\n" * 99)[:-9], "the archive is damaged"),
     ],

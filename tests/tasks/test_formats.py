@@ -108,7 +108,7 @@ def test_marks_that_pair_up_across_fields_or_lines_join_nothing(tmp_path: Path, 
 
 def test_a_quoted_field_may_hold_a_line_end_and_the_next_line_number_is_right(tmp_path: Path) -> None:
     path = write(tmp_path / "q.tsv", '"a\nb"\tc\tyes\nd\te\tno\nf\tg\n')
-    with pytest.raises(DataError, match="line 4: 2 tab-separated fields where 3 are due"):
+    with pytest.raises(DataError, match="line 4: 2 tab-separated fields where 3 are expected"):
         table(path, widths=(3,), quoting="detect")
     path.write_text('"a\nb"\tc\tyes\nd\te\tno\n')
     assert table(path, widths=(3,), quoting="detect") == [Record(1, ("a\nb", "c", "yes")), Record(3, ("d", "e", "no"))]
@@ -165,11 +165,11 @@ def test_text_without_quotation_marks_is_not_quoted() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a\tb\tyes\nc\td\n", "line 2: 2 tab-separated fields where 3 are due"),
-        ("a\tb\tyes\tno\n", "line 1: 4 tab-separated fields where 2 or 3 are due"),
-        ("a\tb\tyes\nc\td\tno\tno\n", "line 2: 4 tab-separated fields where 3 are due"),
+        ("a\tb\tyes\nc\td\n", "line 2: 2 tab-separated fields where 3 are expected"),
+        ("a\tb\tyes\tno\n", "line 1: 4 tab-separated fields where 2 or 3 are expected"),
+        ("a\tb\tyes\nc\td\tno\tno\n", "line 2: 4 tab-separated fields where 3 are expected"),
         ("a\tb\tyes\n\nc\td\tno\n", "line 2: the line is blank"),
-        ("just text\n", "line 1: 1 field where 2 or 3 are due"),
+        ("just text\n", "line 1: 1 field where 2 or 3 are expected"),
         ("a\tb\tyess\n", "line 1: unknown label 'yess'. Did you mean 'yes'"),
         ("a\tb\tyes\nc\td\tn", "line 2: unknown label 'n'"),
         ("a\tb\nc\td cut he", "line 2: the last line has no line end"),

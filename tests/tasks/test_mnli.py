@@ -96,7 +96,7 @@ def test_machine_translations_are_languages_of_the_card(tmp_path: Path, name: st
 
 def test_a_translated_line_with_too_few_columns_is_named(tmp_path: Path) -> None:
     put(tmp_path, "xtreme_translations/XNLI/translate-train/en-de-translated.tsv", "x\ty\ta\tb\tneutral\nx\ty\ta\n")
-    with pytest.raises(DataError, match="line 2: 3 tab-separated fields where 5 are due"):
+    with pytest.raises(DataError, match="line 2: 3 tab-separated fields where 5 are expected"):
         read(CARD, tmp_path, "de", "train")
 
 

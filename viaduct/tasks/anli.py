@@ -15,7 +15,7 @@ from dataclasses import replace
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair, Row
 from viaduct.tasks import mnli, snli
-from viaduct.tasks.card import Files, Hub, Source, Task, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import json_lines
 from viaduct.tasks.mnli import LABELS
 from viaduct.tasks.pairs import label_of
@@ -41,11 +41,6 @@ def read_hub(files: Files, language: str, split: str) -> Iterator[Row]:
             yield replace(row, id=f"{number}-{row.id}")
 
 
-def rounds(pattern: str) -> dict[str, str]:
-    """Role -> pattern of the three rounds' files; X in the pattern is the round."""
-    return {number: pattern.replace("X", number) for number in ROUNDS}
-
-
 CARD = Task(
     name="anli",
     title="Adversarial NLI",
@@ -54,13 +49,15 @@ CARD = Task(
     labels=LABELS,
     sources=(
         *sources(
-            "official", read_rounds, rounds("anli_v1.0/X/{split}.jsonl"), rounds("anli/anli_v1.0/X/{split}.jsonl")
+            "official",
+            read_rounds,
+            *({one: f"{folder}/{one}/{{split}}.jsonl" for one in ROUNDS} for folder in ("anli_v1.0", "anli/anli_v1.0")),
         ),
-        Source(
-            "hub",
-            {number: f"plain_text/{{split}}_{number.lower()}-*.parquet" for number in ROUNDS},
+        *sources(
+            HUB,
             read_hub,
-            hub=HUB,
+            {one: f"plain_text/{{split}}_{one.lower()}-*.parquet" for one in ROUNDS},
+            splits="train dev test",
         ),
     ),
     metric=accuracy,

@@ -43,7 +43,7 @@ def _fields(path: Path) -> Iterator[tuple[int, str, str]]:
         fields = line.split("\t")
         if len(fields) != 2 or not all(field.strip() for field in fields):
             found = f"'{line[:60]}'"
-            raise DataError(f"two fields with a tab between are due, not {found}", path=path, line=number)
+            raise DataError(f"two fields with a tab between are expected, not {found}", path=path, line=number)
         yield number, fields[0], fields[1]
 
 
@@ -85,7 +85,7 @@ CARD = Task(
     kind="mining",
     languages=LANGUAGES,
     sources=(
-        *sources("official", read, OFFICIAL, splits={"dev": "sample", "test": "training"}),
+        *sources("official", read, OFFICIAL, splits="dev=sample test=training"),
         Source(
             "xtreme", roles("bucc2018/{language}-en.{split}"), read, {"dev": "dev", "test": "test"}, optional=("gold",)
         ),

@@ -34,10 +34,6 @@ ROOTS = ("", "download", "xtreme_download")
 """Folders below the data folder in which a source's patterns are tried."""
 
 
-SPLITS = {"train": "train", "dev": "dev", "test": "test"}
-HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-
-
 @dataclass(frozen=True)
 class Hub:
     """A dataset repository on the Hugging Face Hub, at the one revision (a commit) that was checked."""
@@ -60,7 +56,7 @@ class Source:
     files: Mapping[str, str]
     """Role -> path pattern below the data folder, e.g. {"rows": "xnli/{split}-{language}.tsv"}."""
     read: Reader
-    splits: Mapping[str, str] = field(default_factory=SPLITS.copy)
+    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "dev", "test": "test"})
     """Our split -> the word used in the file names; a split that is absent here is not in this source."""
     languages: Mapping[str, str] | None = None
     """Our code -> the word used for `{language}` in the file names; None: the code itself, for all of the card's
@@ -73,33 +69,25 @@ class Source:
 
 
 def sources(
-    layout: str,
+    published: str | Hub,
     read: Reader,
     *places: str | Mapping[str, str],
-    splits: str | Mapping[str, str] = SPLITS,
+    splits: str | None = None,
     languages: Iterable[str] | Mapping[str, str] | None = None,
-    hub: Hub | None = None,
 ) -> tuple[Source, ...]:
-    """A source for each of the places where files of one form may lie.
+    """A source for each of the places where files of one form may lie: a layout's, or those of a Hub dataset.
 
-    A place is a pattern, that of the role "rows", or patterns by role. Splits that are called in file names as here are
-    given as text ("dev test"), languages as their codes.
+    A place is a pattern, that of the role "rows", or patterns by role. In `splits` "dev=val" stands for a split that is
+    called otherwise in file names; None: all three, of the Hub with its word for dev. Languages are codes, or codes and
+    their words.
     """
-    words = {split: split for split in splits.split()} if isinstance(splits, str) else splits
+    hub = None if isinstance(published, str) else published
+    layout = "hub" if isinstance(published, Hub) else published
+    named = splits or ("train dev test" if hub is None else "train dev=validation test")
+    words = {split: word or split for split, _, word in (one.partition("=") for one in named.split())}
     codes = languages if languages is None or isinstance(languages, Mapping) else {code: code for code in languages}
     roles = [{"rows": place} if isinstance(place, str) else place for place in places]
     return tuple(Source(layout, one, read, words, codes, hub=hub) for one in roles)
-
-
-def parquet_source(
-    hub: Hub,
-    pattern: str,
-    read: Reader,
-    splits: Mapping[str, str] = HUB_SPLITS,
-    languages: Mapping[str, str] | None = None,
-) -> Source:
-    """The Parquet files of a Hub dataset."""
-    return Source("hub", {"rows": pattern}, read, splits, languages, hub=hub)
 
 
 @dataclass(frozen=True)

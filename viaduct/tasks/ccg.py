@@ -121,7 +121,7 @@ CARD = Task(
             read_lines,
             "ccgbank/wsj{split}.stagged",
             "ccgbank/gold/wsj{split}.stagged",
-            splits={"train": "02-21", "dev": "00", "test": "23"},
+            splits="train=02-21 dev=00 test=23",
         ),
     ),
     metric=tag_accuracy,

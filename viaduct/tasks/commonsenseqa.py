@@ -14,7 +14,7 @@ from typing import Any
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import json_objects, parquet
 from viaduct.tasks.published import counts
 
@@ -63,9 +63,9 @@ CARD = Task(
             "official",
             read_json_lines,
             "commonsenseqa/{split}.jsonl",
-            splits={"train": "train_rand_split", "dev": "dev_rand_split", "test": "test_rand_split_no_answers"},
+            splits="train=train_rand_split dev=dev_rand_split test=test_rand_split_no_answers",
         ),
-        parquet_source(HUB, "data/{split}-*.parquet", read_hub),
+        *sources(HUB, read_hub, "data/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

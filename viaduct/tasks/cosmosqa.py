@@ -12,7 +12,7 @@ from typing import Any
 
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Reader, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Reader, Task, sources
 from viaduct.tasks.formats import csv_columns, index_of, json_lines, parquet
 from viaduct.tasks.published import counts
 
@@ -57,10 +57,10 @@ CARD = Task(
             read_csv,
             "cosmosqa/{split}.csv",
             "cosmosqa/data/{split}.csv",
-            splits={"train": "train", "dev": "valid"},
+            splits="train dev=valid",
         ),
         *sources("official", read_test, "cosmosqa/{split}.jsonl", "cosmosqa/data/{split}.jsonl", splits="test"),
-        parquet_source(Hub("allenai/cosmos_qa", None), "default/{split}/*.parquet", read_hub),
+        *sources(Hub("allenai/cosmos_qa", None), read_hub, "default/{split}/*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -148,7 +148,7 @@ def table(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> l
         if width not in widths or (records and width != len(records[0].fields)):
             wanted = str(len(records[0].fields)) if records else " or ".join(map(str, widths))
             found = "1 field" if width == 1 else f"{width} tab-separated fields"
-            raise DataError(f"{found} where {wanted} are due", path=path, line=record.line, fix=_DOWNLOAD)
+            raise DataError(f"{found} where {wanted} are expected", path=path, line=record.line, fix=_DOWNLOAD)
         records.append(record)
     if not text.endswith("\n") and len(records[0].fields) < max(widths):
         raise _no_line_end(path, records[-1].line)

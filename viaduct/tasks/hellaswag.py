@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Choice
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import index_of, json_objects, numbered_lines, parquet, without_end
 from viaduct.tasks.published import counts
 
 ENDINGS = 4
-SPLITS = {"train": "train", "dev": "val", "test": "test"}
+SPLITS = "train dev=val test"
 HUB = Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76")
 
 _TITLE = re.compile(r"(?<=\S)\s*\[title\]")
@@ -64,7 +64,7 @@ def read_text(files: Files, language: str, _split: str) -> Iterator[Choice]:
             yield _choice(index, language, context, "", endings, index_of(label, ENDINGS, path, number - ENDINGS))
             row, index = [], index + 1
     if row:
-        message = f"the last row has {len(row)} lines where {2 + ENDINGS} are due"
+        message = f"the last row has {len(row)} lines where {2 + ENDINGS} are expected"
         raise DataError(message, path=path, line=number, fix="download the file again: it may be cut off")
 
 
@@ -97,7 +97,7 @@ CARD = Task(
             splits=SPLITS,
         ),
         *sources("official", read_text, "hellaswag/hellaswag_{split}_full.txt*", splits=SPLITS),
-        parquet_source(HUB, "data/{split}-*.parquet", read_hub),
+        *sources(HUB, read_hub, "data/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -33,7 +33,7 @@ from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, nea
 from viaduct.languages import language
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
-from viaduct.tasks.card import Files, Hub, Reader, Task, sources
+from viaduct.tasks.card import Files, Hub, Reader, Source, Task
 from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
 from viaduct.tasks.kind import RowKind, row_kinds
 from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, shown
@@ -191,13 +191,14 @@ def _card(mapping: MappingFile, path: Path) -> Task:
     _check_path(mapping)
     _check_labels(mapping, kind)
     words = {code: mapping.language_words.get(code, code) for code in mapping.languages}
-    found = sources(
-        "official" if mapping.hub is None else "hub",
+    hub = None if mapping.hub is None else Hub(mapping.hub, mapping.revision)
+    source = Source(
+        "official" if hub is None else "hub",
+        {"rows": mapping.path},
         _reader(mapping, kind.mapped, named, words),
-        mapping.path,
-        splits={str(split): word for split, word in mapping.splits.items()},
-        languages=words,
-        hub=None if mapping.hub is None else Hub(mapping.hub, mapping.revision),
+        {str(split): word for split, word in mapping.splits.items()},
+        words,
+        hub=hub,
     )
     metric, scores = _metric(mapping, kind)
     return Task(
@@ -206,7 +207,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
         title=mapping.title or mapping.name,
         kind=mapping.kind,
         languages=mapping.languages,
-        sources=found,
+        sources=(source,),
         metric=metric,
         metrics=scores,
         trained_on=None if metric is None else mapping.trained_on or mapping.name,

@@ -9,7 +9,7 @@ Context and question are in the same language, as in XTREME; MLQA's mixed pairs 
 from __future__ import annotations
 
 from viaduct.metrics.qa import mlqa_scores
-from viaduct.tasks.card import XTREME_HUB, Task, parquet_source, sources
+from viaduct.tasks.card import XTREME_HUB, Task, sources
 from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
 from viaduct.tasks.squad_json import squad_file, squad_table
 
@@ -39,7 +39,7 @@ CARD = Task(
     sources=(
         *sources("official", squad_file, FILE, splits="dev test"),
         # before XTREME's files, whose test sets are stripped
-        parquet_source(XTREME_HUB, TABLE, squad_table, {"dev": "validation", "test": "test"}),
+        *sources(XTREME_HUB, squad_table, TABLE, splits="dev=validation test"),
         *sources("xtreme", squad_file, f"mlqa/{FILE}", splits="dev test"),
     ),
     metric=mlqa_scores,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 
 from viaduct.metrics.classification import accuracy
-from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.formats import columns, json_lines, table
 from viaduct.tasks.pairs import hub_pairs, pairs, xtreme_pairs
 from viaduct.tasks.published import counts
@@ -46,7 +46,7 @@ CARD = Task(
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        *sources("official", read_json, *FOLDERS, splits={"train": "train", "dev": "dev_matched"}, languages=("en",)),
+        *sources("official", read_json, *FOLDERS, splits="train dev=dev_matched", languages=("en",)),
         *sources("official", read_translated, *TRANSLATIONS, splits="train"),
         *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv", splits="train"),
         *sources(
@@ -56,13 +56,7 @@ CARD = Task(
             splits="train",
             languages=TRANSLATED,
         ),
-        parquet_source(
-            HUB,
-            "data/{split}-*.parquet",
-            read_hub,
-            {"train": "train", "dev": "validation_matched"},
-            {"en": "en"},
-        ),
+        *sources(HUB, read_hub, "data/{split}-*.parquet", splits="train dev=validation_matched", languages=("en",)),
     ),
     metric=accuracy,
     metrics=("accuracy",),
@@ -86,8 +80,8 @@ MISMATCHED = Task(
     languages=("en",),
     labels=LABELS,
     sources=(
-        *sources("official", read_json, *FOLDERS, splits={"dev": "dev_mismatched"}),
-        parquet_source(HUB, "data/{split}-*.parquet", read_hub, {"dev": "validation_mismatched"}),
+        *sources("official", read_json, *FOLDERS, splits="dev=dev_mismatched"),
+        *sources(HUB, read_hub, "data/{split}-*.parquet", splits="dev=validation_mismatched"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

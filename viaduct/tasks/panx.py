@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from viaduct.languages import XTREME as LANGUAGES
 from viaduct.metrics.tagging import panx_scores
-from viaduct.tasks.card import XTREME_HUB, Task, parquet_source, sources
+from viaduct.tasks.card import XTREME_HUB, Task, sources
 from viaduct.tasks.conll import hub_tags, token_tags
 from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
 
@@ -45,7 +45,7 @@ CARD = Task(
             "panx_dataset/{language}-{split}",
         ),
         # before XTREME's files, whose test sets are stripped
-        parquet_source(XTREME_HUB, "PAN-X.{language}/{split}-*.parquet", hub_tags("ner_tags", LABELS)),
+        *sources(XTREME_HUB, hub_tags("ner_tags", LABELS), "PAN-X.{language}/{split}-*.parquet"),
         *sources("xtreme", token_tags(LABELS), "panx/{split}-{language}.tsv"),
     ),
     metric=panx_scores,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import columns
 from viaduct.tasks.pairs import hub_pairs, label_of, xtreme_pairs
 from viaduct.tasks.published import counts, published_scores
@@ -45,10 +45,10 @@ CARD = Task(
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        *sources("official", read_official, FILE, splits={"dev": "dev_2k", "test": "test_2k"}),
+        *sources("official", read_official, FILE, splits="dev=dev_2k test=test_2k"),
         *sources("official", read_official, FILE, splits="train", languages=("en",)),
-        *sources("official", read_official, FILE, splits={"train": "translated_train"}, languages=OTHERS),
-        parquet_source(HUB, "{language}/{split}-*.parquet", hub_pairs(("sentence1", "sentence2", "label"), LABELS)),
+        *sources("official", read_official, FILE, splits="train=translated_train", languages=OTHERS),
+        *sources(HUB, hub_pairs(("sentence1", "sentence2", "label"), LABELS), "{language}/{split}-*.parquet"),
         *sources("xtreme", xtreme_pairs(NAMES), "pawsx/{split}-{language}.tsv"),
     ),
     metric=accuracy,

@@ -15,7 +15,7 @@ from functools import partial
 from viaduct.errors import DataError, unknown
 from viaduct.metrics.classification import paraphrase_scores
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import numbered_lines, table, without_end
 from viaduct.tasks.pairs import hub_pairs, label_of, pairs
 from viaduct.tasks.published import counts
@@ -70,7 +70,7 @@ CARD = Task(
     labels=LABELS,
     sources=(
         *sources("official", read_glue, "QQP/{split}.tsv", "qqp/{split}.tsv"),
-        parquet_source(HUB, "qqp/{split}-*.parquet", read_hub),
+        *sources(HUB, read_hub, "qqp/{split}-*.parquet"),
     ),
     metric=paraphrase_scores,
     metrics=("accuracy", "f1"),

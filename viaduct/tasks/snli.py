@@ -12,7 +12,7 @@ from functools import partial
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair, Row
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import aligned_lines, columns, text_lines
 from viaduct.tasks.mnli import FIELDS, LABELS, NAMES, NO_MAJORITY, read_json
 from viaduct.tasks.mnli import read_hub as read_all
@@ -61,7 +61,7 @@ CARD = Task(
         *sources("official", read_json, "snli_1.0/snli_1.0_{split}.jsonl", "snli/snli_1.0_{split}.jsonl"),
         *sources("official", read_table, "snli_1.0/snli_1.0_{split}.txt"),
         *sources("official", read_three_files, three_files("snli"), three_files("snli/infersent_format")),
-        parquet_source(HUB, "plain_text/{split}-*.parquet", read_hub),
+        *sources(HUB, read_hub, "plain_text/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -9,7 +9,7 @@ Dev questions have the answers of several annotators, train questions one.
 from __future__ import annotations
 
 from viaduct.metrics.qa import squad_scores
-from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.published import counts
 from viaduct.tasks.squad_json import squad_file, squad_table
 
@@ -24,7 +24,7 @@ CARD = Task(
     sources=(
         # XTREME's download has the same folder and names
         *sources("official", squad_file, "squad/{split}-v1.1.json", splits="train dev"),
-        parquet_source(HUB, "plain_text/{split}-*.parquet", squad_table, {"train": "train", "dev": "validation"}),
+        *sources(HUB, squad_table, "plain_text/{split}-*.parquet", splits="train dev=validation"),
     ),
     metric=squad_scores,
     metrics=("f1", "exact_match"),

@@ -8,7 +8,7 @@ The v1.1 questions and half as many again that look answerable and are not.
 from __future__ import annotations
 
 from viaduct.metrics.qa import squad2_scores
-from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.published import counts
 from viaduct.tasks.squad_json import squad_file, squad_table
 
@@ -21,7 +21,7 @@ CARD = Task(
     languages=("en",),
     sources=(
         *sources("official", squad_file, "squad/{split}-v2.0.json", splits="train dev"),
-        parquet_source(HUB, "squad_v2/{split}-*.parquet", squad_table, {"train": "train", "dev": "validation"}),
+        *sources(HUB, squad_table, "squad_v2/{split}-*.parquet", splits="train dev=validation"),
     ),
     unanswerable=True,
     metric=squad2_scores,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from viaduct.languages import XTREME
 from viaduct.metrics.retrieval import tatoeba_accuracy
 from viaduct.rows import Sentence
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import aligned_lines, parquet
 from viaduct.tasks.published import published_scores
 
@@ -65,9 +65,7 @@ CARD = Task(
     languages=LANGUAGES,
     sources=(
         *sources("official", read_official, {"source": f"{STEM}.{{iso3}}", "target": f"{STEM}.eng"}, splits="test"),
-        parquet_source(
-            Hub("google/xtreme", None), "tatoeba.{iso3}/{split}-*.parquet", read_hub, {"test": "validation"}
-        ),
+        *sources(Hub("google/xtreme", None), read_hub, "tatoeba.{iso3}/{split}-*.parquet", splits="test=validation"),
         *sources(
             "xtreme",
             read_xtreme,

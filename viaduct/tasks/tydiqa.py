@@ -68,11 +68,11 @@ def read_xtreme(files: Files, language: str, _split: str) -> tuple[Span, ...]:
     )
 
 
-def held_out(layout: str, read: Reader, pattern: str, words: dict[str, str], hub: Hub | None = None) -> list[Source]:
+def held_out(published: str | Hub, read: Reader, pattern: str, words: dict[str, str]) -> list[Source]:
     """The same files as `test` of every language and as `dev` of English."""
-    word = "dev" if hub is None else "validation"
-    test = sources(layout, read, pattern, splits={"test": word}, languages=words, hub=hub)
-    return [*test, *sources(layout, read, pattern, splits={"dev": word}, languages={"en": words["en"]}, hub=hub)]
+    word = "dev" if isinstance(published, str) else "validation"
+    test = sources(published, read, pattern, splits=f"test={word}", languages=words)
+    return [*test, *sources(published, read, pattern, splits=f"dev={word}", languages={"en": words["en"]})]
 
 
 FOLDER = "tydiqa/tydiqa-goldp-v1.1"
@@ -89,8 +89,8 @@ CARD = Task(
         *held_out("official", OFFICIAL, f"{FOLDER}-dev/tydiqa-goldp-dev-{{language}}.json", NAMES),
         *held_out("official", OFFICIAL, f"{FOLDER}-dev.json", CODES),
         # before XTREME's files, whose held-out questions are stripped
-        *sources("hub", PARQUET, "tydiqa/{split}-*.parquet", splits="train", hub=XTREME_HUB),
-        *held_out("hub", PARQUET, "tydiqa/{split}-*.parquet", CODES, XTREME_HUB),
+        *sources(XTREME_HUB, PARQUET, "tydiqa/{split}-*.parquet", splits="train"),
+        *held_out(XTREME_HUB, PARQUET, "tydiqa/{split}-*.parquet", CODES),
         *sources("xtreme", read_xtreme, f"{FOLDER}-train/tydiqa*.{{language}}.train.json", splits="train"),
         *held_out("xtreme", read_xtreme, f"{FOLDER}-dev/tydiqa*.{{language}}.dev.json", CODES),
     ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from viaduct.languages import LANGUAGES as TABLE
 from viaduct.languages import XTREME as ALL
 from viaduct.metrics.tagging import udpos_scores
-from viaduct.tasks.card import XTREME_HUB, Task, parquet_source, sources
+from viaduct.tasks.card import XTREME_HUB, Task, sources
 from viaduct.tasks.conll import hub_tags, token_tags, treebanks
 from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
 
@@ -51,9 +51,7 @@ CARD = Task(
     sources=(
         *sources("official", treebanks(LABELS), "ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}.conllu*"),
         *sources("xtreme", token_tags(LABELS), "udpos/{split}-{language}.tsv"),
-        parquet_source(
-            XTREME_HUB, "udpos.{language}/{split}-*.parquet", hub_tags("pos_tags", LABELS), languages=FROM_HUB
-        ),
+        *sources(XTREME_HUB, hub_tags("pos_tags", LABELS), "udpos.{language}/{split}-*.parquet", languages=FROM_HUB),
     ),
     metric=udpos_scores,
     metrics=("f1", "precision", "recall", "token_accuracy"),

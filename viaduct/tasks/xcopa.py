@@ -38,9 +38,7 @@ CARD = Task(
     title="XCOPA",
     kind="choice",
     languages=LANGUAGES,
-    sources=sources(
-        "official", read, "xcopa/data/{language}/{split}.{language}.jsonl", splits={"dev": "val", "test": "test"}
-    ),
+    sources=sources("official", read, "xcopa/data/{language}/{split}.{language}.jsonl", splits="dev=val test"),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="copa",
@@ -56,9 +54,7 @@ COPA = Task(
     title="COPA",
     kind="choice",
     languages=("en",),
-    sources=sources(
-        "official", read, "xcopa/copa_en/{split}-{language}.jsonl", splits={"train": "train", "dev": "val"}
-    ),
+    sources=sources("official", read, "xcopa/copa_en/{split}-{language}.jsonl", splits="train dev=val"),
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="copa",

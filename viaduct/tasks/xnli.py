@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from viaduct.errors import DataError, NoRowsError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
-from viaduct.tasks.card import Files, Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Files, Hub, Task, sources
 from viaduct.tasks.formats import columns
 from viaduct.tasks.mnli import LABELS, NAMES, read_hub, read_translated
 from viaduct.tasks.pairs import label_of, xtreme_pairs
@@ -51,7 +51,7 @@ CARD = Task(
     sources=(
         *sources("official", read_official, "XNLI-1.0/xnli.{split}.tsv", splits="dev test"),
         *sources("official", read_translated, "XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", splits="train"),
-        parquet_source(HUB, "{language}/{split}-*.parquet", read_hub),
+        *sources(HUB, read_hub, "{language}/{split}-*.parquet"),
         *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv"),
     ),
     metric=accuracy,

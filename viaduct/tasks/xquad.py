@@ -7,7 +7,7 @@ Span(id="q1", language="de", context="Der Tay fließt nach Perth.", question="Wo
 from __future__ import annotations
 
 from viaduct.metrics.qa import squad_scores
-from viaduct.tasks.card import Hub, Task, parquet_source, sources
+from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.published import REMBERT, XTREME, counts, published_scores
 from viaduct.tasks.squad_json import squad_file, squad_table
 
@@ -23,7 +23,7 @@ CARD = Task(
     languages=LANGUAGES,
     sources=(
         # first, because XTREME's stripped files have the folder and names of the official ones
-        parquet_source(HUB, "xquad.{language}/{split}-*.parquet", squad_table, {"test": "validation"}),
+        *sources(HUB, squad_table, "xquad.{language}/{split}-*.parquet", splits="test=validation"),
         *sources("official", squad_file, "xquad/xquad.{language}.json", splits="test"),
     ),
     metric=squad_scores,
