@@ -25,14 +25,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.errors import DataError, UsageError, unknown
 from viaduct.languages import language as language_of
-from viaduct.metrics.outcomes import Numbers, Outcomes, Paired, Run, pair
+from viaduct.metrics.outcomes import Numbers, Outcomes, Paired, pair
 
 Codes: TypeAlias = NDArray[np.intp]
 
@@ -150,78 +150,114 @@ def hierarchical_bootstrap(
     if draws < 1_000:
         raise UsageError(f"{draws} draws are too few for a 95 % interval", fix="ask for 1,000 or more")
     rng = np.random.default_rng(seed)
-    scores = _scores(pair(arm, baseline), design, rng)
-    if not scores.axes:
-        reasons = "; ".join(f"{name}: {why}" for name, why in scores.why_not.items())
+    data = pair(arm, baseline)
+    layout = _Layout(data, design, rng)
+    if not layout.axes:
+        reasons = "; ".join(f"{name}: {why}" for name, why in layout.why_not.items())
         raise DataError(f"there is nothing to resample ({reasons})", fix="add seeds, languages or examples")
+    scores = _scores(data, _weights(data.languages, design), layout)
     deviations, variance, alone = _draw(scores, draws, rng)
-    return Estimate(scores.mean, math.sqrt(variance), _levels(scores, alone), deviations)
+    errors = {name: math.sqrt(alone[axis]) for axis, name in layout.axes.items()}
+    levels = (Level(name, layout.units.get(name, 0), errors.get(name), layout.why_not.get(name, "")) for name in LEVELS)
+    return Estimate(scores.mean, math.sqrt(variance), tuple(levels), deviations)
+
+
+class _Layout:
+    """Where runs, languages and examples stand on the axes of the scores: (stage, seed, place, example).
+
+    Families are the places where there are two, else languages. An axis that is not resampled has length 1.
+    """
+
+    def __init__(self, data: Paired, design: Design, rng: np.random.Generator) -> None:
+        self.axes: dict[int, str] = {}
+        """Axis -> level, of those that are resampled."""
+        self.units: dict[str, int] = {}
+        self.why_not: dict[str, str] = {}
+        self._fixed = design.fixed
+        stages = [run.stage for run in data.runs if run.stage is not None]
+        seeds = [run.seed for run in data.runs]
+        self.stages = self._codes(STAGE, _STAGES, stages, len(seeds))
+        # where every stage seed has the same fine-tuning seeds, the two are crossed; else these lie within those
+        crossed = _STAGES not in self.axes or len(seeds) == len(set(seeds)) * len(set(stages))
+        self.seeds = self._codes(SEED, _SEEDS, seeds, len(seeds), "" if crossed else f"inside its {STAGE}")
+        families = [_family(code, design.families) for code in data.languages]
+        whole = "taken as it is" if LANGUAGE in design.fixed else ""
+        self.places = self._codes(FAMILY, _PLACES, families, len(families), whole)
+        if _PLACES in self.axes:
+            self.units[LANGUAGE], self.why_not[LANGUAGE] = len(families), f"inside its {FAMILY}"
+        else:
+            self.places = self._codes(LANGUAGE, _PLACES, data.languages, len(families))
+        self.examples = self._examples(data, design.parallel, rng)
+        """One array per language."""
+
+    def _codes(self, level: str, axis: int, names: Sequence[object], count: int, reason: str = "") -> Codes:
+        """The place of each name on this axis: zeros where there is a reason not to resample the level, or one unit."""
+        found, codes = np.unique(np.array(names), return_inverse=True)
+        self.units[level] = len(found)
+        reason = "taken as it is" if level in self._fixed else reason
+        reason = reason or ("there is only one" if len(found) == 1 else "" if len(found) else "there is none")
+        if reason:
+            self.why_not[level] = reason
+            return np.zeros(count, dtype=np.intp)
+        self.axes[axis] = level
+        return codes
+
+    def _examples(self, data: Paired, parallel: bool, rng: np.random.Generator) -> list[Codes]:
+        lengths = [values.shape[1] for values in data.values]
+        names: Sequence[object] = range(sum(lengths))
+        reason = f"inside its {LANGUAGE}" if _PLACES in self.axes and not parallel else ""
+        if data.ids is None:
+            names, reason = (), "the values are of whole languages"
+        elif parallel:
+            names = [given for ids in data.ids for given in ids]
+        codes = self._codes(EXAMPLE, _EXAMPLES, names, sum(lengths), reason)
+        if _EXAMPLES in self.axes and self.units[EXAMPLE] > MOST_UNITS:
+            codes = (rng.permutation(self.units[EXAMPLE]).astype(np.intp) % MOST_UNITS)[codes]
+        return np.split(codes, np.cumsum(lengths)[:-1])
+
+
+def _family(code: str, families: Mapping[str, str] | None) -> str:
+    if families is None:
+        return language_of(code).family
+    if code not in families:
+        raise UsageError(f"'{code}' has no family", fix="name the family of every language")
+    return families[code]
 
 
 @dataclass(frozen=True)
 class _Scores:
-    """What every unit adds to (estimated mean - true mean), on axes (stage, seed, place, example).
-
-    An axis that is not resampled has length 1.
-    """
+    """What every unit adds to (estimated mean - true mean), on the axes of `_Layout`."""
 
     mean: float
     between: Numbers
     """From the means of languages; (stages, seeds, places, 1)."""
     within: Numbers
     """From examples around their language's mean, (stages, seeds, places, examples)."""
-    shares: tuple[Numbers, Numbers, Numbers, Numbers]
+    shares: tuple[Numbers, ...]
     """Per axis, each unit's share of the mean."""
     axes: Mapping[int, str]
-    """Axis -> level, of those that are resampled."""
-    units: Mapping[str, int]
-    why_not: Mapping[str, str]
 
 
-def _scores(data: Paired, design: Design, rng: np.random.Generator) -> _Scores:
-    weights = _weights(data.languages, design)
+def _scores(data: Paired, weights: Numbers, layout: _Layout) -> _Scores:
     means = np.array([values.mean() for values in data.values])
     mean = float(weights @ means)
-    levels = _Names({}, {}, {})
-    stages, seeds = _run_codes(data.runs, design, levels)
-    places = _place_codes(data.languages, design, levels)
-    columns, num_columns = _example_codes(data, design, levels, rng)
+    stages, seeds, places = layout.stages, layout.seeds, layout.places
     shape = (int(stages.max()) + 1, int(seeds.max()) + 1, int(places.max()) + 1)
-    between, within = np.zeros((*shape, 1)), np.zeros((*shape, num_columns))
-    examples = np.zeros(num_columns)
-    for number, values in enumerate(data.values):
+    num_examples = 1 + max(int(codes.max()) for codes in layout.examples)
+    between, within = np.zeros((*shape, 1)), np.zeros((*shape, num_examples))
+    examples = np.zeros(num_examples)
+    for number, (values, columns) in enumerate(zip(data.values, layout.examples, strict=True)):
         share = weights[number] / len(data.runs)
         here = np.full_like(stages, places[number])
         np.add.at(between, (stages, seeds, here, np.zeros_like(here)), share * (values.mean(axis=1) - mean))
-        if _EXAMPLES in levels.axes:
-            cells = (stages[:, None], seeds[:, None], here[:, None], columns[number][None, :])
+        if _EXAMPLES in layout.axes:
+            cells = (stages[:, None], seeds[:, None], here[:, None], columns[None, :])
             np.add.at(within, cells, share / values.shape[1] * (values - means[number]))
-            np.add.at(examples, columns[number], weights[number] / values.shape[1])
+            np.add.at(examples, columns, weights[number] / values.shape[1])
     runs = np.full(len(data.runs), 1 / len(data.runs))
-    shares = (_sums(stages, runs), _sums(seeds, runs), _sums(places, weights), examples)
-    return _Scores(mean, between, within, shares, levels.axes, levels.units, levels.why_not)
-
-
-def _sums(codes: Codes, weights: Numbers) -> Numbers:
-    return np.bincount(codes, weights).astype(np.float64)
-
-
-class _Names(NamedTuple):
-    """What is filled in while the axes are made: see `_Scores`."""
-
-    axes: dict[int, str]
-    units: dict[str, int]
-    why_not: dict[str, str]
-
-    def decide(self, level: str, units: int, axis: int, reason: str) -> bool:
-        """Whether this level is an axis: it is unless there is a reason not to, or it has one unit only."""
-        self.units[level] = units
-        reason = reason or ("there is only one" if units == 1 else "" if units else "there is none")
-        if reason:
-            self.why_not[level] = reason
-            return False
-        self.axes[axis] = level
-        return True
+    coded = ((stages, runs), (seeds, runs), (places, weights))
+    shares = (*(np.bincount(codes, own).astype(np.float64) for codes, own in coded), examples)
+    return _Scores(mean, between, within, shares, layout.axes)
 
 
 def _weights(languages: Sequence[str], design: Design) -> Numbers:
@@ -232,72 +268,6 @@ def _weights(languages: Sequence[str], design: Design) -> Numbers:
         raise UsageError(f"'{lacking[0]}' has no weight above 0", fix="weigh every language, or leave its outcomes out")
     weights = np.array([design.weights[code] for code in languages])
     return np.asarray(weights / weights.sum())
-
-
-def _run_codes(runs: Sequence[Run], design: Design, levels: _Names) -> tuple[Codes, Codes]:
-    """Axis positions of the runs; zeros for an axis that is not resampled.
-
-    Where every stage seed has the same fine-tuning seeds, the two are crossed; otherwise these lie within those.
-    """
-    stage_names = sorted({run.stage for run in runs if run.stage is not None})
-    names = sorted({run.seed for run in runs})
-    crossed = len(runs) == len(names) * max(1, len(stage_names))
-    fixed = {name: "taken as it is" if name in design.fixed else "" for name in (STAGE, SEED)}
-    by_stage = levels.decide(STAGE, len(stage_names), _STAGES, fixed[STAGE])
-    inside = "" if crossed or not by_stage else f"inside its {STAGE}"
-    by_seed = levels.decide(SEED, len(names), _SEEDS, fixed[SEED] or inside)
-    zeros = np.zeros(len(runs), dtype=np.intp)
-    return (
-        np.array([stage_names.index(run.stage or 0) for run in runs], dtype=np.intp) if by_stage else zeros,
-        np.array([names.index(run.seed) for run in runs], dtype=np.intp) if by_seed else zeros,
-    )
-
-
-def _place_codes(languages: Sequence[str], design: Design, levels: _Names) -> Codes:
-    """Axis positions of the languages: by family where there are two, else by language."""
-    if design.families is None:
-        families = [language_of(code).family for code in languages]
-    else:
-        lacking = [code for code in languages if code not in design.families]
-        if lacking:
-            raise UsageError(f"'{lacking[0]}' has no family", fix="name the family of every language")
-        families = [design.families[code] for code in languages]
-    fixed = {name: "taken as it is" if name in design.fixed else "" for name in (FAMILY, LANGUAGE)}
-    names = sorted(set(families))
-    if levels.decide(FAMILY, len(names), _PLACES, fixed[FAMILY] or fixed[LANGUAGE]):
-        levels.units[LANGUAGE] = len(languages)
-        levels.why_not[LANGUAGE] = f"inside its {FAMILY}"
-        return np.array([names.index(family) for family in families], dtype=np.intp)
-    if levels.decide(LANGUAGE, len(languages), _PLACES, fixed[LANGUAGE]):
-        return np.arange(len(languages), dtype=np.intp)
-    return np.zeros(len(languages), dtype=np.intp)
-
-
-def _example_codes(
-    data: Paired, design: Design, levels: _Names, rng: np.random.Generator
-) -> tuple[tuple[Codes, ...], int]:
-    """(positions on the example axis per language, length of the axis)."""
-    nothing = tuple(np.zeros(values.shape[1], dtype=np.intp) for values in data.values)
-    if data.ids is None:
-        levels.decide(EXAMPLE, 0, _EXAMPLES, "the values are of whole languages")
-        return nothing, 1
-    if design.parallel:
-        place = {given: number for number, given in enumerate(sorted(set().union(*data.ids)))}
-        codes = tuple(np.array([place[given] for given in ids], dtype=np.intp) for ids in data.ids)
-        units = len(place)
-    else:
-        ends = list(itertools.accumulate(len(ids) for ids in data.ids))
-        codes = tuple(np.arange(end - len(ids), end, dtype=np.intp) for ids, end in zip(data.ids, ends, strict=True))
-        units = ends[-1]
-    reason = "taken as it is" if EXAMPLE in design.fixed else ""
-    if _PLACES in levels.axes and not design.parallel:
-        reason = reason or f"inside its {LANGUAGE}"
-    if not levels.decide(EXAMPLE, units, _EXAMPLES, reason):
-        return nothing, 1
-    if units > MOST_UNITS:
-        groups = rng.permutation(units).astype(np.intp) % MOST_UNITS
-        return tuple(groups[own] for own in codes), MOST_UNITS
-    return codes, units
 
 
 def _draw(scores: _Scores, draws: int, rng: np.random.Generator) -> tuple[Numbers, float, dict[int, float]]:
@@ -353,10 +323,3 @@ def _resampled(units: Numbers, draws: int, rng: np.random.Generator) -> Numbers:
         stop = min(draws, start + step)
         sums[start:stop] = centred[rng.integers(len(units), size=(stop - start, len(units)))].sum(axis=1)
     return np.asarray(sums * np.sqrt(float((units**2).sum()) / spread))
-
-
-def _levels(scores: _Scores, variances: Mapping[int, float]) -> tuple[Level, ...]:
-    errors = {name: math.sqrt(variances[axis]) for axis, name in scores.axes.items()}
-    return tuple(
-        Level(name, scores.units.get(name, 0), errors.get(name), scores.why_not.get(name, "")) for name in LEVELS
-    )
