@@ -21,7 +21,7 @@ from viaduct.metrics.qa import (
 )
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold, tatoeba_accuracy
 from viaduct.metrics.tagging import entities, panx_scores, udpos_scores
-from viaduct.report.table import build
+from viaduct.report.table import build_tables
 from viaduct.results.record import About, ResultRow
 from viaduct.rows import Sentence, Tagged
 
@@ -96,7 +96,7 @@ def test_benchmark_average_is_that_of_xtreme_evaluate(submission: list[ResultRow
     )  # fmt: skip
     for task in (*METRICS, "all_task"):
         rows = [row for row in submission if task in (row.task, "all_task")]
-        tables = build(about, rows, languages={})
+        tables = build_tables(about, rows, languages={})
         (average,) = tables.averages
         assert tables.complete and not average.missing
         expected = official[task]["avg_metric"] if task in METRICS else official[task]

@@ -12,7 +12,7 @@ from report_records import make_run
 
 from viaduct.errors import DataError
 from viaduct.metrics.summary import Spread
-from viaduct.report.table import ArmAverage, ScoreCell, Tables, build
+from viaduct.report.table import ArmAverage, ScoreCell, Tables, build_tables
 from viaduct.results.record import ResultRow
 
 
@@ -49,7 +49,7 @@ def _question_answering(language: str, f1: float, exact_match: float, **changes:
 def tables(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None, seeds: int = 2) -> Tables:
     """Of a run in which the untrained baseline is not repeated, and which knows no data but these rows."""
     about = make_run(tasks=(), seeds=range(1, seeds + 1)).about
-    return build(about.model_copy(update={"arms": (), "encoder": "mini"}), rows, languages=languages or {})
+    return build_tables(about.model_copy(update={"arms": (), "encoder": "mini"}), rows, languages=languages or {})
 
 
 def cells(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, ScoreCell]:

@@ -16,7 +16,7 @@ from inference_records import arm, profile, stage
 from report_records import make_run
 
 from viaduct.report import page
-from viaduct.report.table import build as build_tables
+from viaduct.report.table import build_tables
 from viaduct.results.record import StageCost
 from viaduct.serving import comparison as inference
 from viaduct.serving.frontier import DISK, LATENCY, MEMORY, Point, dominated, frontier

@@ -54,19 +54,19 @@ def test_transfer_gap_is_english_minus_the_others_and_retrieval_has_none(whole):
 def test_untrained_baseline_is_paired_with_every_seed():
     run = make_run(tasks=("bucc", "xnli"))
     rows = [row for row in run.rows if not (row.arm == "none" and row.task == "bucc" and row.seed > 1)]
-    tables = table.build(run.about, rows)
+    tables = table.build_tables(run.about, rows)
     cell = tables.cell("none", "bucc")
     assert cell.seedless and tables.complete
     other = tables.cell("caption-contrast", "bucc").difference
     assert other is not None and other.seeds == (1, 2, 3)
     trained = [row for row in run.rows if not (row.arm == "none" and row.task == "xnli" and row.seed > 1)]
-    partial = table.build(run.about, trained).cell("caption-contrast", "xnli").difference
+    partial = table.build_tables(run.about, trained).cell("caption-contrast", "xnli").difference
     assert partial is not None and partial.seeds == (1,), "a trained baseline is never repeated"
 
 
 def test_languages_of_the_card_that_nobody_evaluated_are_named():
     run = make_run(tasks=("pawsx",), seeds=(1,))
-    tables = table.build(run.about, run.rows, languages={"pawsx": ("en", "de", "sw")})
+    tables = table.build_tables(run.about, run.rows, languages={"pawsx": ("en", "de", "sw")})
     assert tables.columns[0].absent == ("sw",)
     assert not tables.complete
     assert tables.average("snli-mnli").difference is not None
@@ -78,7 +78,7 @@ def test_family_order_puts_families_together_and_strangers_last():
 
 def test_shared_stages_count_once():
     run = make_run(arms=("none", "caption-contrast"), tasks=("xnli",), seeds=(1,))
-    spent = spending.build(run.about, (*run.costs, *run.costs))
+    spent = spending.build_spending(run.about, (*run.costs, *run.costs))
     total = spent.total
     assert total is not None
     assert total.seconds == pytest.approx(sum(cost.seconds for cost in run.costs))
@@ -94,7 +94,7 @@ def test_padding_is_weighted_by_slots_and_none_where_there_are_no_batches():
     few = train.model_copy(update={"tokens": 100, "padding_fraction": 0.5})
     many = pretrain.model_copy(update={"tokens": 900, "padding_fraction": 0.0})
     score = next(cost for cost in run.costs if cost.stage == "score")
-    spent = spending.build(run.about, (few, many, score))
+    spent = spending.build_spending(run.about, (few, many, score))
     assert spent.total is not None and spent.total.padding_fraction == pytest.approx(100 / 1100)
     assert next(line for line in spent.lines if line.stage == "score").padding_fraction is None
 
@@ -102,7 +102,7 @@ def test_padding_is_weighted_by_slots_and_none_where_there_are_no_batches():
 def test_what_was_computed_in_bfloat16_is_said():
     run = make_run(arms=("none",), tasks=("xnli",), seeds=(1,))
     costs = [cost.model_copy(update={"precision": "bf16" if cost.stage == "train" else None}) for cost in run.costs]
-    devices = spending.build(run.about, costs).devices
+    devices = spending.build_spending(run.about, costs).devices
     (half,) = [device for device in devices if "bf16" in device]
     assert half.endswith(", products in bf16") and half.removesuffix(", products in bf16") in devices
 
@@ -121,7 +121,7 @@ def test_many_arms_are_grouped_by_verdict():
         arms=("none", "caption-contrast", "text-only", "a", "b", "c"), tasks=("xnli", "pawsx"), substituted=()
     )
     tested = contrasts(run.about, run.rows)
-    said = words.summary(run.about, table.build(run.about, run.rows), tested).verdicts
+    said = words.summary(run.about, table.build_tables(run.about, run.rows), tested).verdicts
     assert len(said) < 5
     for whole in tested:
         if whole.task == OVERALL:
@@ -141,7 +141,7 @@ def test_the_first_lines_claim_no_more_than_the_tests():
     tested = contrasts(run.about, rows)
     found = next(one for one in tested if one.arm == "arm-a" and one.task == OVERALL)
     assert found.estimate is not None and found.estimate.high < 0 and found.verdict != "lower"
-    said = words.summary(run.about, table.build(run.about, rows), tested).verdicts
+    said = words.summary(run.about, table.build_tables(run.about, rows), tested).verdicts
     assert not [verdict for verdict in said if "lower" in verdict.arm]
 
 

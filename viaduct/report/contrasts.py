@@ -119,7 +119,7 @@ def contrasts(
 
     Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
     tasks are corrected for the number of arms too. `seen`: the languages of the arms' own data. Raises
-    UsageError for arms that do not exist, and as `viaduct.report.table.build` for rows that cannot be compared.
+    UsageError for arms that do not exist, and as `viaduct.report.table.tidy` for rows that cannot be compared.
     """
     scores = _scores(about, rows)
     for name in (name for pair in asked for name in pair):

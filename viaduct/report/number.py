@@ -35,6 +35,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def plural(number: int, word: str) -> str:
+    """The number with its noun: "1 seed", "3 seeds"."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
 def size(amount: float) -> str:
     """Bytes in binary units: "2.9 GiB"."""
     for limit, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):

@@ -61,8 +61,8 @@ def write(
     baseline. The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one
     table.
     """
-    tables = table.build(about, rows)
-    spent = spending.build(about, costs)
+    tables = table.build_tables(about, rows)
+    spent = spending.build_spending(about, costs)
     found = RunResults(about, tables, costs, records or {})
     told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
     seen = next((content.seen for _, content in told if content.seen is not None), None)

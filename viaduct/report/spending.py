@@ -64,7 +64,7 @@ class Spending:
         return next((line.seconds for line in self.lines if (line.arm, line.stage) == (arm, stage)), None)
 
 
-def build(about: About, costs: Sequence[StageCost]) -> Spending:
+def build_spending(about: About, costs: Sequence[StageCost]) -> Spending:
     """The costs by arm and stage; a path that is there twice counts once, as its last record says."""
     once = {cost.path: cost for cost in costs}.values()
     arms = _in_order((SHARED, *about.arms), [cost.arm for cost in once])

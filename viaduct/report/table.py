@@ -140,7 +140,9 @@ def family_order(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(codes), key=lambda code: (known.get(code, len(FAMILY_ORDER)), code)))
 
 
-def build(about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Sequence[str]] | None = None) -> Tables:
+def build_tables(
+    about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Sequence[str]] | None = None
+) -> Tables:
     """All tables. Arms and tasks stand in the order of `about`.
 
     `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card

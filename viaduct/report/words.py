@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from viaduct.metrics.summary import Spread
 from viaduct.report.contrasts import OVERALL, Contrast
-from viaduct.report.number import points
+from viaduct.report.number import plural, points
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
@@ -32,7 +32,8 @@ ON = {
 }
 """Verdict -> how it is said, strongest first."""
 
-_MANY_ARMS = 4
+MANY_ARMS = 4
+"""Beyond so many, arms with the same verdict share a sentence."""
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
 
@@ -58,7 +59,7 @@ class Summary:
 
 def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary:
     """The page's opening words. tested: the differences, those from the baseline among them."""
-    opening = [_what_was_run(about, tables), *_left_out(about), *_holes(tables)]
+    opening = [_what_was_run(about, tables), *_what_is_missing(about, tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
     verdicts: list[Statement] = []
     if not arms:
@@ -67,43 +68,35 @@ def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary
         opening.append(f'The baseline arm "{BASELINE}" has no result, so no difference can be given.')
     elif not tables.repeated:
         only = "There is one seed" if len(about.seeds) == 1 else "Only one seed can be compared"
-        opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables, arms)}")
+        opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables)}")
     else:
         verdicts = _verdicts(tested, arms)
     return Summary(tuple(opening), tuple(verdicts), RULE if tables.repeated else ONE_SEED_RULE)
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
-    languages = {code for column in tables.columns for code in column.languages if code not in column.absent}
+    languages = {code for column in tables.columns for code in column.present}
     arms = sum(arm != BASELINE for arm in tables.arms)
-    how = [
-        *([f"after {arms} kind{_s(arms)} of intermediate training"] if arms else []),
-        *(["without any" if arms else "without intermediate training"] if BASELINE in tables.arms else []),
-    ]
+    how = [f"after {plural(arms, 'kind')} of intermediate training"] if arms else []
+    if BASELINE in tables.arms:
+        how.append("without any" if arms else "without intermediate training")
     return (
-        f"{about.encoder} was evaluated {_listed(how)}, on {len(tables.columns)} "
-        f"task{_s(len(tables.columns))} in {len(languages)} language{_s(len(languages))}, with {len(about.seeds)} "
-        f"seed{_s(len(about.seeds))}."
+        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(tables.columns), 'task')} in "
+        f"{plural(len(languages), 'language')}, with {plural(len(about.seeds), 'seed')}."
     )
 
 
-def _left_out(about: About) -> list[str]:
-    if not about.left_out:
-        return []
-    names = list(about.left_out)
-    kinds = (
-        f"{len(names)} kind{_s(len(names))} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
-    )
-    return [f"{kinds}, because data were not there: {_listed(names)}."]
-
-
-def _holes(tables: Tables) -> list[str]:
+def _what_is_missing(about: About, tables: Tables) -> list[str]:
     sentences = []
-    empty = [cell for cell in tables.cells if cell.headline and cell.score is None]
+    if about.left_out:
+        names = list(about.left_out)
+        kinds = f"{plural(len(names), 'kind')} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
+        sentences.append(f"{kinds}, because data were not there: {_listed(names)}.")
+    empty = [f"{cell.task} ({cell.arm})" for cell in tables.cells if cell.headline and cell.score is None]
     if empty:
-        names = ", ".join(f"{cell.task} ({cell.arm})" for cell in empty[:6]) + (" and others" if len(empty) > 6 else "")
-        verb = "has" if len(empty) == 1 else "have"
-        sentences.append(f"{len(empty)} of {len(tables.arms) * len(tables.columns)} cells {verb} no result: {names}.")
+        have = "cells has" if len(empty) == 1 else "cells have"
+        words = ", ".join(empty[:6]) + (" and others" if len(empty) > 6 else "")
+        sentences.append(f"{len(empty)} of {len(tables.arms) * len(tables.columns)} {have} no result: {words}.")
     replaced = [column.task for column in tables.columns if column.substitution]
     if replaced:
         sentences.append(
@@ -113,12 +106,8 @@ def _holes(tables: Tables) -> list[str]:
     return sentences
 
 
-def _averages(tables: Tables, arms: Sequence[str]) -> str:
-    parts = []
-    for arm in arms:
-        average = tables.average(arm)
-        if average is not None and average.difference is not None:
-            parts.append(f"{arm} {points(average.difference.mean)}")
+def _averages(tables: Tables) -> str:
+    parts = [f"{one.arm} {points(one.difference.mean)}" for one in tables.averages if one.difference is not None]
     return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
 
 
@@ -126,7 +115,7 @@ def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Statement
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in tested if one.against == BASELINE]
     wholes = {one.arm: one for one in own if one.task == OVERALL}
-    if len(arms) <= _MANY_ARMS:
+    if len(arms) <= MANY_ARMS:
         return [
             Statement(arm, sentence(whole, [one for one in own if one.task and one.arm == arm]))
             for arm, whole in wholes.items()
@@ -140,7 +129,9 @@ def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Statement
         if verdict in groups
     ]
     without = [arm for arm in arms if arm not in wholes]
-    return [*named, *([Statement("Nothing that the baseline has too", f"{_listed(without)}.")] if without else [])]
+    if without:
+        named.append(Statement("No result in common with the baseline", f"{_listed(without)}."))
+    return named
 
 
 def interval(difference: Spread) -> tuple[float, float] | None:
@@ -167,15 +158,15 @@ def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
         groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_overall(whole)}."]
-    parts += [f"By task: {'; '.join(by_task)}."] if by_task and whole.verdict != "no claim" else []
-    parts += (
-        [f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}."] if whole.missing else []
-    )
+    if by_task and whole.verdict != "no claim":
+        parts.append(f"By task: {'; '.join(by_task)}.")
+    if whole.missing:
+        parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
     return " ".join(parts)
 
 
 def _overall(one: Contrast) -> str:
-    what = f"the mean over {len(one.tasks)} task{'s' * (len(one.tasks) != 1)}"
+    what = f"the mean over {plural(len(one.tasks), 'task')}"
     if one.estimate is None or one.same is None or one.corrected is None or one.detectable is None:
         return f"{points(one.mean)} points in {what}, one seed, so no claim"
     numbers = f"{points(one.mean)} points, 95 % interval {points(one.estimate.low)} to {points(one.estimate.high)}"
@@ -194,7 +185,3 @@ def _overall(one: Contrast) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _s(number: int) -> str:
-    return "" if number == 1 else "s"
