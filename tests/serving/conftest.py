@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,9 @@ from viaduct.rows import Row
 from viaduct.serving.export import ExportSettings, export
 from viaduct.tasks import registry
 from viaduct.training.train import TrainWork
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # before a test imports OpenVINO by itself: each
+# conversion would otherwise report itself over the network, from some ten forks of the tests' process
 
 
 @pytest.fixture(scope="session")
