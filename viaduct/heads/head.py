@@ -25,6 +25,7 @@ from viaduct.models.encoder import encode_batch
 from viaduct.models.vocabulary import Trimmed
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
+from viaduct.tasks.kind import row_kind
 
 INITIAL_RANGE = 0.02
 """Standard deviation of a new head's weights, as the BERT family has it."""
@@ -92,19 +93,13 @@ class TaskModel(nn.Module):
         return logits
 
 
-_HEADS = {
-    "pair": "viaduct.heads.pair:PAIR",
-    "choice": "viaduct.heads.choice:CHOICE",
-    "tagged": "viaduct.heads.tagged:TAGGED",
-    "span": "viaduct.heads.span:SPAN",
-}
-
-
 def head_of(kind: str) -> Head | None:
-    """The head of this kind of row; None where such rows are never trained with a head."""
-    if kind not in _HEADS:
+    """The head of this kind of row; None where such rows are never trained with a head. Raises UsageError for a kind
+    that no installed room or package has."""
+    reference = row_kind(kind).head
+    if reference is None:
         return None
-    module, _, name = _HEADS[kind].partition(":")
+    module, _, name = reference.partition(":")
     head: Head = getattr(importlib.import_module(module), name)
     return head
 
@@ -116,10 +111,10 @@ def encoding_of(kind: str) -> Encoding:
 
 
 def trained_head(spec: HeadSpec) -> Head:
-    """The head of this spec. Raises UsageError where no installed room or package has one."""
+    """The head of this spec. Raises UsageError for a kind that has none."""
     head = head_of(spec.kind)
     if head is None:
-        raise UsageError(f"no head is known for rows of kind '{spec.kind}'", fix="install the package that brings it")
+        raise UsageError(f"rows of kind '{spec.kind}' have no head", fix="train on a labelled task")
     return head
 
 

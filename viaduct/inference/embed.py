@@ -19,9 +19,8 @@ from torch import nn
 from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Encoded
 from viaduct.errors import UsageError
+from viaduct.inference.prediction import BATCH_TOKENS
 from viaduct.models.encoder import encode_layers, keep_layers, num_layers, width
-
-BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +27,25 @@ from viaduct.models.numerics import prepare
 from viaduct.rows import Row
 from viaduct.runs.field import predictor
 from viaduct.runs.stage import Context, Spent
-from viaduct.serving.model import InferenceModel, LoadedModel
 
 BATCH_TOKENS = 8192
 """Slots of a prediction batch; does not change predictions beyond the last bits of a float."""
 
 
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a trained stage left, for whatever predicts in place of torch."""
+
+    encoder: nn.Module
+    head: nn.Module | None
+    """None: the encoder's states are the output."""
+    spec: HeadSpec | None
+    tokenizer: Any
+    limits: Limits
+
+
 def run(context: Context, work: PredictWork) -> Spent:
-    """Predict every language and leave `predictions/LL.jsonl` (and `choices.json`) in the stage's directory."""
+    """Predict every language and leave `predictions/LL.jsonl` in the stage's directory."""
     card = context.task(work.task)
     device = prepare(context.device, context.threads)
     tokenizer = load_tokenizer(context.start, context.revision)
@@ -41,11 +53,8 @@ def run(context: Context, work: PredictWork) -> Spent:
     head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
     spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
-    model: nn.Module = TaskModel(encoder, head).to(device).eval()
-    in_its_place = predictor(work)
-    if in_its_place is not None:
-        source = LoadedModel(InferenceModel(encoder, head).eval(), spec, tokenizer)
-        model = in_its_place(source, context, work, limits)
+    model = TaskModel(encoder, head).to(device).eval()
+    engine = engine_in_place(context, work, lambda: TrainedModel(encoder, head, spec, tokenizer, limits))
 
     rows: list[Row] = []
     for language in work.languages:
@@ -53,15 +62,26 @@ def run(context: Context, work: PredictWork) -> Spent:
     context.progress(0, 1, "tokenising")
     encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
     with torch.inference_mode():
-        found = predict_all(model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
+        found = predict_all(engine or model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
     write(context.directory / "predictions", work.languages, rows, found)
-    lengths = np.diff(encoded.offsets)
+    return spent_on(encoder, encoded, len(rows))
+
+
+def engine_in_place(context: Context, work: PredictWork, model: Callable[[], TrainedModel]) -> nn.Module | None:
+    """What a room lets predict in place of torch and this model; None where nothing does."""
+    make = predictor(work)
+    return None if make is None else make(context, work, model())
+
+
+def spent_on(encoder: nn.Module, encoded: Encoded, examples: int) -> Spent:
+    """What one pass over these sequences takes."""
+    lengths = np.diff(encoded.offsets).astype(np.int64)
     batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
     return Spent(
         tokens=int(lengths.sum()),
         padding_fraction=padding_fraction(encoded.lengths, encoded.widths, batches),
-        flops=forward_flops(encoder, int(lengths.sum()), int((lengths.astype(np.int64) ** 2).sum())),
-        examples=len(rows),
+        flops=forward_flops(encoder, int(lengths.sum()), int((lengths**2).sum())),
+        examples=examples,
     )
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.inference.predict import PredictWork
+from viaduct.inference.prediction import TrainedModel
 from viaduct.rows import Sentence
 from viaduct.runs.stage import Context
 from viaduct.serving.compression import calibration_of, engine_of
@@ -40,11 +40,13 @@ NOISY = ("torch.onnx", "root", "onnxscript", "nncf", "transformers")
 """Loggers that report the inner workings of a conversion."""
 
 
-def planned_engine(source: LoadedModel, context: Context, work: PredictWork, limits: Limits) -> Engine:
-    """The engine that a stage is to predict with; the files that it needs are written to the stage's scratch folder.
+def planned_engine(context: Context, work: PredictWork, model: TrainedModel) -> Engine:
+    """The engine that a stage is to predict with in the model's place; the files that it needs are written to the
+    stage's scratch folder.
 
     Raises UsageError for a package or processor that cannot do it, and an architecture that cannot be converted.
     """
+    source = LoadedModel(InferenceModel(model.encoder, model.head).eval(), model.spec, model.tokenizer)
     engine, precision = engine_of(work)
     require(engine, precision)
     if engine == "torch":
@@ -59,7 +61,7 @@ def planned_engine(source: LoadedModel, context: Context, work: PredictWork, lim
         sample = text_sample(texts, SAMPLE_ROWS)
         if sample is None:
             raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
-        calibration = batches(sample.encoded(source.tokenizer, limits), source.tokenizer.pad_token_id)
+        calibration = batches(sample.encoded(source.tokenizer, model.limits), source.tokenizer.pad_token_id)
     write_model(source, engine, precision, folder, calibration)
     return ExportedEngine(folder, engine, precision, source, context.threads)
 

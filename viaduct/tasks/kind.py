@@ -162,7 +162,7 @@ KINDS = (
         Sentence,
         tokens_per_row=20,
         is_target=True,
-        predict="viaduct.inference.retrieve:run",
+        predict="viaduct.inference.retrieve:match",
         predicted=PredictedMatch,
     ),
     RowKind(
@@ -171,7 +171,7 @@ KINDS = (
         tokens_per_row=30,
         is_target=True,
         tuned_on=("dev",),
-        predict="viaduct.inference.retrieve:run",
+        predict="viaduct.inference.retrieve:mine_pairs",
         predicted=PredictedPairs,
     ),
     RowKind("text", Sentence, tokens_per_row=30, has_gold=False, mapped=MappedText),
