@@ -228,7 +228,8 @@ def _named(records: Iterator[Record], names: Sequence[str], path: Path, separato
     for line, fields in records:
         if len(fields) != len(header):
             message = f"{len(fields)} {separator}-separated fields, but the header has {len(header)}"
-            raise DataError(message, path=path, line=line, fix=_DOWNLOAD)
+            fix = _DOWNLOAD if separator == "tab" else "put quotation marks around fields with commas"
+            raise DataError(message, path=path, line=line, fix=fix)
         yield Record(line, tuple(fields[place] for place in places))
 
 
