@@ -118,7 +118,7 @@ def test_the_prefix_enters_at_the_scale_of_words_and_can_be_left_out(model: Capt
     scale = model.words_VD.pow(2).mean().sqrt()
     assert 0.5 * scale < prefix_BPD[0].pow(2).mean().sqrt() < 2 * scale
     assert torch.equal(prefix_BPD[1], model.visual.null)
-    assert torch.equal(model.visual.nothing(2)[0], model.visual.null)
+    assert torch.equal(model.visual.null_images(2)[0], model.visual.null)
 
 
 def test_who_sees_whom_in_a_caption_of_three_tokens() -> None:

@@ -13,17 +13,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from viaduct.errors import DataError, nearest, unknown
-from viaduct.tasks.card import Files, Reader, Task
+from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import json_file, member, numbered_lines, text_lines, without_end
 from viaduct.vision.rows import Captioned, Picture
-
-captioned_task = partial(Task, version=1, kind="captioned", metric=None, metrics=(), trained_on=None)
-"""A card of images with captions, which are trained on and never scored."""
 
 ORIGINS = ("people", "machine", "names", "rules")
 """Who made captions, see `rows.Captioned`."""

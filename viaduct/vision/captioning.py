@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -211,12 +210,3 @@ def deranged(count: int, seed: int) -> Array:
     wrong = np.empty(count, dtype=np.int64)
     wrong[order] = np.roll(order, 1)
     return wrong
-
-
-def held_out(data: CaptionSet, count: int) -> Array:
-    """A fixed sample of `count` captions, as evenly over the languages as they go."""
-    generator: Any = np.random.default_rng(derived_seed("held out", len(data.captions)))
-    queues = [generator.permutation(np.flatnonzero(data.language_of == code)) for code in range(len(data.languages))]
-    longest = max(len(queue) for queue in queues)
-    taken = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
-    return np.sort(np.array(taken[:count]))

@@ -10,8 +10,10 @@ N images, E common width.
 
 from __future__ import annotations
 
+import base64
+import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,12 +24,17 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
+from viaduct.metrics.score import Prediction, Score
 from viaduct.models.language import CHUNK_ROWS
-from viaduct.models.numerics import seed_all
-from viaduct.vision.captioning import CaptionBatch, CaptionOrder, deranged
+from viaduct.models.numerics import derived_seed, seed_all
+from viaduct.runs.stage import Progress
+from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
+from viaduct.vision.captioning import CaptionBatch, CaptionOrder, CaptionSet, deranged
+from viaduct.vision.images import open_picture
 from viaduct.vision.model import SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
-from viaduct.vision.records import CaptionLoss
+from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse
+from viaduct.vision.rows import Captioned
 
 BATCH_CAPTIONS = 32
 LONGEST = 32
@@ -40,9 +47,59 @@ MEASURED = ("ar_caption", "mlm_caption")
 """Objectives with a loss per caption token, in order of preference."""
 
 
-def measured_objective(names: Sequence[str]) -> str | None:
-    """The objective whose loss per token is measured, None where there is none."""
-    return next((name for name in MEASURED if name in names), None)
+SAMPLES = 12
+"""Held-out images shown with what was written about them."""
+THUMBNAIL = 96
+"""Pixels on the longer side of a sample."""
+
+
+def use_of_images(
+    objectives: CaptionObjectives,
+    model: CaptionModel,
+    order: CaptionOrder,
+    rows: Mapping[str, Sequence[Captioned]],
+    tokenizer: Any,
+    progress: Progress,
+) -> ImageUse:
+    """What the trained model makes of the images in `order`, which are those of the dev rows.
+
+    `rows` are those of train and dev: CIDEr-D looks in both for what is a rare word.
+    """
+    asked = objectives.captions
+    names = tuple(one.name for one in asked.objectives)
+    held = HeldOutCaptions(objectives, model, order, sample(order.data, asked.dev_captions), tokenizer.pad_token_id)
+    scores: list[CaptionScore] = []
+    samples: tuple[CaptionSample, ...] = ()
+    if "ar_caption" in names and asked.written:
+        few = replace(held, chosen=sample(order.data, min(asked.written, len(held.chosen))))
+        texts = few.write(tokenizer, progress)
+        scores += few.written_scores(texts, rows)
+        samples = tuple(few.samples(texts))
+    found = held.similarities()
+    if found is not None:
+        scores += held.recall(found)
+    objective = next((name for name in MEASURED if name in names), None)
+    return ImageUse(
+        card=asked.card,
+        split="dev",
+        image=asked.image,
+        tower=asked.tower,
+        objectives=names,
+        measured=objective,
+        losses=() if objective is None else tuple(held.losses(objective)),
+        scores=tuple(scores),
+        samples=samples,
+        seen_languages=order.data.languages,
+    )
+
+
+def sample(data: CaptionSet, count: int) -> Array:
+    """A fixed sample of `count` captions, as evenly over the languages as they go."""
+    generator: Any = np.random.default_rng(derived_seed("held out", len(data.captions)))
+    queues = [generator.permutation(np.flatnonzero(data.language_of == code)) for code in range(len(data.languages))]
+    longest = max(len(queue) for queue in queues)
+    taken = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return np.sort(np.array(taken[:count]))
 
 
 @dataclass(frozen=True)
@@ -124,7 +181,7 @@ class HeldOutCaptions:
         return list(zip(nats_B.tolist(), right_B.tolist(), tokens_B.tolist(), strict=True))
 
     @torch.inference_mode()
-    def write(self, tokenizer: Any, progress: Callable[[float, float, str], None]) -> list[str]:
+    def write(self, tokenizer: Any, progress: Progress) -> list[str]:
         """A caption for each chosen caption's image, in its language, by beam search with the true image."""
         texts: list[str] = []
         for _, batch in self.batches(np.arange(len(self.order.ids))):
@@ -151,6 +208,47 @@ class HeldOutCaptions:
                 images.append(model.space.of_image(torch.from_numpy(features.pooled(part)).to(self.device)).cpu())
         found: Array = (torch.cat(texts) @ torch.cat(images).T).numpy()
         return found
+
+    def written_scores(self, texts: Sequence[str], rows: Mapping[str, Sequence[Captioned]]) -> list[CaptionScore]:
+        """chrF, BLEU and CIDEr-D by language; CIDEr-D only where 100 images tell rare words from frequent ones."""
+        data, found = self.order.data, []
+        for code in data.languages:
+            given = {
+                self.order.ids[int(data.image_of[at])]: text
+                for at, text in zip(self.chosen.tolist(), texts, strict=True)
+                if data.captions[at].language == code
+            }
+            gold = [row for row in rows["dev"] if row.language == code and row.id in given]
+            if not gold:
+                continue
+            known = [row for split in ("dev", "train") for row in rows[split] if row.language == code]
+            few = len({row.id for row in known}) < FEWEST_IMAGES
+            predictions = {id: Prediction(id, code, text) for id, text in given.items()}
+            scores = caption_scores(gold, predictions, documents=known, few_images=few)
+            found += [_recorded(code, score) for score in scores if not (few and score.metric == "cider_d")]
+        return found
+
+    def recall(self, similarities_CN: Array) -> list[CaptionScore]:
+        """How often a caption's image, and an image's caption, is found among the held-out ones of all languages."""
+        images, owner = np.unique(self.order.data.image_of[self.chosen], return_inverse=True)
+        scores = caption_retrieval(similarities_CN[:, images].T, owner.tolist())
+        return [_recorded("all", score) for score in scores]
+
+    def samples(self, texts: Sequence[str]) -> Iterator[CaptionSample]:
+        """The first images with their captions, small enough for a page."""
+        data = self.order.data
+        for at, text in list(zip(self.chosen.tolist(), texts, strict=True))[:SAMPLES]:
+            image = open_picture(data.pictures[int(data.image_of[at])][1])
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            file = io.BytesIO()
+            image.save(file, format="PNG")
+            uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+            caption = data.captions[at]
+            yield CaptionSample(image=uri, language=caption.language, reference=caption.text, written=text)
+
+
+def _recorded(language: str, score: Score) -> CaptionScore:
+    return CaptionScore(language=language, metric=score.metric, value=score.value, n=score.n, signature=score.signature)
 
 
 def _row(batch: CaptionBatch, row: int) -> CaptionBatch:

@@ -48,7 +48,7 @@ class CaptionObjectives:
         if self.captions.image in ("none", "text"):
             return model.words_VD.new_zeros(captions, 0, model.words_VD.shape[1])
         if batch.patches_BPV is None:
-            return model.visual.nothing(captions)
+            return model.visual.null_images(captions)
         dropped_B = None
         if train and self.captions.null_share:
             dropped_B = torch.rand(captions).to(batch.image_B.device) < self.captions.null_share
@@ -94,24 +94,24 @@ class CaptionObjectives:
     def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
         right."""
-        texts_BE, images_BE = self.text_vectors(model, batch), self._image_side(model, batch)
+        texts_BE, images_BE = self.text_vectors(model, batch), self.image_vectors(model, batch)
         same_BB = batch.image_B[:, None] == batch.image_B[None, :]
-        logits_BB = _likeness(model, texts_BE, images_BE)
+        logits_BB = _scaled_cosines(model, texts_BE, images_BE)
         if self.captions.contrast == "sigmoid":
             signs_BB = torch.where(same_BB, 1.0, -1.0)
             return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
-        to_text = _several_right(logits_BB.T, same_BB)
+        to_text = _multi_positive_cross_entropy(logits_BB.T, same_BB)
         if batch.bank_KV is not None:
-            further_BK = _likeness(model, texts_BE, model.space.of_image(batch.bank_KV))
+            further_BK = _scaled_cosines(model, texts_BE, model.space.of_image(batch.bank_KV))
             logits_BB = torch.cat([logits_BB, further_BK], dim=1)
             same_BB = pad(same_BB, (0, further_BK.shape[1]), value=False)
-        return (_several_right(logits_BB, same_BB) + to_text) / 2
+        return (_multi_positive_cross_entropy(logits_BB, same_BB) + to_text) / 2
 
     def text_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the captions in the common space."""
         return model.space.of_text(model.pooled(batch.text, self.special_V))
 
-    def _image_side(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
+    def image_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where
         captions stand for images; one for all without."""
         if batch.other is not None:
@@ -134,7 +134,7 @@ class CaptionObjectives:
         arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
         alike."""
         images_BPD = self.prefix(model, batch, train=True)
-        wrong_image_B, wrong_text_B = self._hard(model, batch)
+        wrong_image_B, wrong_text_B = self._hard_negatives(model, batch)
         own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
         losses = []
         for text_B, image_B, answer in ((own_B, own_B, 1), (own_B, wrong_image_B, 0), (wrong_text_B, own_B, 0)):
@@ -144,27 +144,27 @@ class CaptionObjectives:
             losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
         return torch.stack(losses).mean()
 
-    def _hard(self, model: CaptionModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hard_negatives(self, model: CaptionModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no
         other."""
         same_BB = batch.image_B[:, None] == batch.image_B[None, :]
         logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
         if "contrastive" in (one.name for one in self.captions.objectives):
             with torch.no_grad():
-                logits_BB = _likeness(model, self.text_vectors(model, batch), self._image_side(model, batch))
+                logits_BB = _scaled_cosines(model, self.text_vectors(model, batch), self.image_vectors(model, batch))
         logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
         alone_B = same_BB.all(1)
         logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
         return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
 
 
-def _likeness(model: CaptionModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
+def _scaled_cosines(model: CaptionModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
     """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
     with products_in("fp32", texts_BE.device):
         return model.space.scale * texts_BE.float() @ others_NE.float().T
 
 
-def _several_right(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:
+def _multi_positive_cross_entropy(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy where several answers are right, each with the same share."""
     shares_BN = right_BN.float() / right_BN.sum(1, keepdim=True)
     return cross_entropy(logits_BN, shares_BN)

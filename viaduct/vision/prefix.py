@@ -60,7 +60,7 @@ class VisualPrefix(nn.Module):
             return prefix_BPD
         return torch.where(dropped_B[:, None, None], self.null, prefix_BPD)
 
-    def nothing(self, captions: int) -> torch.Tensor:
+    def null_images(self, captions: int) -> torch.Tensor:
         """(B, P, D): the null image for each caption."""
         return self.null.expand(captions, *self.null.shape)
 

@@ -16,12 +16,11 @@ from typing import Any
 
 from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import json_file, member
 from viaduct.vision.caption_files import (
     ORIGINS,
     caption_text,
-    captioned_task,
     failure,
     find_picture,
     inside,
@@ -84,18 +83,17 @@ def _id(path: Path, given: object, place: str, key: str) -> str:
     return str(value)
 
 
-CARD = captioned_task(
+CARD = Task(
     name="coco",
     title="COCO captions 2017",
+    kind="captioned",
     languages=tuple(LANGUAGES),
-    sources=(
-        Source(
-            "official",
-            {"rows": "coco/annotations/captions_{split}2017{language}.json"},
-            read,
-            {"train": "train", "dev": "val"},
-            {code: "" if code == "en" else f".{code}" for code in LANGUAGES},
-        ),
+    sources=sources(
+        "official",
+        read,
+        "coco/annotations/captions_{split}2017{language}.json",
+        splits={"train": "train", "dev": "val"},
+        languages={code: "" if code == "en" else f".{code}" for code in LANGUAGES},
     ),
     expected={("en", "train"): 118_287, ("en", "dev"): 5_000},
     licence="captions CC BY 4.0; images under Flickr's terms of use",
@@ -106,11 +104,12 @@ CARD = captioned_task(
     ),
 )
 
-KARPATHY = captioned_task(
+KARPATHY = Task(
     name="coco_karpathy",
     title="COCO captions, Karpathy's splits",
+    kind="captioned",
     languages=("en",),
-    sources=(Source("official", {"rows": "coco/dataset_coco.json"}, karpathy_split()),),
+    sources=sources("official", karpathy_split(), "coco/dataset_coco.json"),
     expected={("en", "train"): 113_287, ("en", "dev"): 5_000, ("en", "test"): 5_000},
     licence="captions CC BY 4.0; images under Flickr's terms of use",
     citation="Karpathy, Fei-Fei 2015: Deep Visual-Semantic Alignments for Generating Image Descriptions",

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from viaduct.errors import NoRowsError
 from viaduct.languages import XTREME
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import columns
-from viaduct.vision.caption_files import caption_text, captioned_task, find_picture, inside, part_of
+from viaduct.vision.caption_files import caption_text, find_picture, inside, part_of
 from viaduct.vision.rows import Captioned
 
 _PERSON = {"1f468", "1f469", "1f9d1", "2640", "2642", "200d", "fe0f"}
@@ -56,11 +56,12 @@ def read(files: Files, language: str, split: str) -> Iterator[Captioned]:
         raise NoRowsError(f"no emoji has a name in '{language}'", path=path)
 
 
-CARD = captioned_task(
+CARD = Task(
     name="emoji",
     title="Emoji and their names",
+    kind="captioned",
     languages=XTREME,
-    sources=(Source("official", {"rows": "emoji/names.tsv"}, read),),
+    sources=sources("official", read, "emoji/names.tsv"),
     licence="pictures Apache 2.0 (Noto), names Unicode License V3 (CLDR)",
     citation="Noto Emoji (Google); Unicode Common Locale Data Repository",
     differs=(

@@ -14,13 +14,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from viaduct.errors import DataError
-from viaduct.tasks.card import Source
+from viaduct.tasks.card import Task, sources
 from viaduct.tasks.formats import numbered_lines, without_end
 from viaduct.vision.caption_files import (
     FLICKR30K,
     Numbered,
     add_caption,
-    captioned_task,
     karpathy_split,
     listed_photos,
     read_tokens,
@@ -58,23 +57,24 @@ def read_bars(path: Path, unparted: Collection[tuple[str, int]] = UNPARTED) -> N
     return captions
 
 
-CARD = captioned_task(
+CARD = Task(
     name="flickr30k",
     title="Flickr30k",
+    kind="captioned",
     languages=("en",),
     sources=(
-        Source("official", {"rows": "flickr30k/dataset_flickr30k.json"}, karpathy_split(*FLICKR30K)),
-        Source(
+        *sources("official", karpathy_split(*FLICKR30K), "flickr30k/dataset_flickr30k.json"),
+        *sources(
             "official",
-            {"rows": "flickr30k/results_20130124.token", "images": _LISTS},
             listed_photos(lambda path, _: read_tokens(path), 1, *FLICKR30K),
-            _WORDS,
+            {"rows": "flickr30k/results_20130124.token", "images": _LISTS},
+            splits=_WORDS,
         ),
-        Source(
+        *sources(
             "official",
-            {"rows": "flickr30k/results.csv", "images": _LISTS},
             listed_photos(lambda path, _: read_bars(path), 1, *FLICKR30K),
-            _WORDS,
+            {"rows": "flickr30k/results.csv", "images": _LISTS},
+            splits=_WORDS,
         ),
     ),
     expected={("en", "train"): 29_000, ("en", "dev"): 1_014, ("en", "test"): 1_000},

@@ -7,8 +7,8 @@ flickr8k/Flicker8k_Dataset/1000268201_693b08cb0e.jpg   (its published name is sp
 
 from __future__ import annotations
 
-from viaduct.tasks.card import Source
-from viaduct.vision.caption_files import captioned_task, karpathy_split, listed_photos, read_tokens
+from viaduct.tasks.card import Task, sources
+from viaduct.vision.caption_files import karpathy_split, listed_photos, read_tokens
 
 _FOLDERS = ("flickr8k/Flicker8k_Dataset", "flickr8k/Images")
 _LISTS = "flickr8k/Flickr8k_text/Flickr_8k.{split}Images.txt"
@@ -16,30 +16,26 @@ _LISTS = "flickr8k/Flickr8k_text/Flickr_8k.{split}Images.txt"
 # In the Chinese file a space, not a tab, ends the key.
 _read = listed_photos(lambda path, language: read_tokens(path, " " if language == "zh" else "\t"), 2, *_FOLDERS)
 
-CARD = captioned_task(
+CARD = Task(
     name="flickr8k",
     title="Flickr8k",
+    kind="captioned",
     languages=("en", "zh"),
     sources=(
-        Source(
+        *sources(
             "official",
+            _read,
             {"rows": "flickr8k/Flickr8k_text/Flickr8k.token.txt", "images": _LISTS},
-            _read,
-            languages={"en": "en"},
+            languages=("en",),
         ),
-        Source(
+        *sources(
             "official",
+            _read,
             {"rows": "flickr8k/flickr8kcn/flickr8kzhmtest.captions.txt", "images": _LISTS},
-            _read,
-            {"test": "test"},
-            {"zh": "zh"},
+            splits="test",
+            languages=("zh",),
         ),
-        Source(
-            "official",
-            {"rows": "flickr8k/dataset_flickr8k.json"},
-            karpathy_split(*_FOLDERS),
-            languages={"en": "en"},
-        ),
+        *sources("official", karpathy_split(*_FOLDERS), "flickr8k/dataset_flickr8k.json", languages=("en",)),
     ),
     expected={("en", "train"): 6_000, ("en", "dev"): 1_000, ("en", "test"): 1_000, ("zh", "test"): 1_000},
     licence="non-commercial research use; images under Flickr's terms of use",

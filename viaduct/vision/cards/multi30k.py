@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import aligned_lines
-from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, captioned_task, once
+from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, once
 from viaduct.vision.rows import Captioned
 
 FOLDERS = ("multi30k/images", *FLICKR30K)
@@ -29,6 +29,7 @@ _WORDS = {
     "test_2018": "test_2018_flickr",
     "test_coco": "test_2017_mscoco",
 }
+_DATA = "multi30k/data"
 _LICENCE = "non-commercial research use; images under Flickr's terms of use"
 
 
@@ -46,20 +47,16 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
         yield photos.row(name, texts, language, images, line)
 
 
-CARD = captioned_task(
+CARD = Task(
     name="multi30k",
     title="Multi30k, translations",
+    kind="captioned",
     languages=("en", "de", "fr"),
-    sources=(
-        Source(
-            "official",
-            {
-                "rows": "multi30k/data/task1/raw/{split}.{language}.gz",
-                "images": "multi30k/data/task1/image_splits/{split}.txt",
-            },
-            read,
-            _WORDS,
-        ),
+    sources=sources(
+        "official",
+        read,
+        {"rows": f"{_DATA}/task1/raw/{{split}}.{{language}}.gz", "images": f"{_DATA}/task1/image_splits/{{split}}.txt"},
+        splits=_WORDS,
     ),
     expected={(language, split): rows for language in ("en", "de", "fr") for split, rows in _SPLITS.items()},
     licence=_LICENCE,
@@ -70,20 +67,19 @@ CARD = captioned_task(
     ),
 )
 
-TASK2 = captioned_task(
+TASK2 = Task(
     name="multi30k_task2",
     title="Multi30k, five descriptions each",
+    kind="captioned",
     languages=("en", "de"),
-    sources=(
-        Source(
-            "official",
-            {
-                "rows": "multi30k/data/task2/raw/{split}.[1-5].{language}.gz",
-                "images": "multi30k/data/task2/image_splits/{split}_images.txt",
-            },
-            read,
-            {"train": "train", "dev": "val", "test": "test_2016"},
-        ),
+    sources=sources(
+        "official",
+        read,
+        {
+            "rows": f"{_DATA}/task2/raw/{{split}}.[1-5].{{language}}.gz",
+            "images": f"{_DATA}/task2/image_splits/{{split}}_images.txt",
+        },
+        splits={"train": "train", "dev": "val", "test": "test_2016"},
     ),
     expected={(language, split): _SPLITS[split] for language in ("en", "de") for split in ("train", "dev", "test")},
     licence=_LICENCE,

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.languages import LANGUAGES
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import numbered_lines, without_end
-from viaduct.vision.caption_files import caption_text, captioned_task, find_picture, part_of
+from viaduct.vision.caption_files import caption_text, find_picture, part_of
 from viaduct.vision.rows import Captioned
 
 _NAME = re.compile(r"(\d{4})_.*\.md")
@@ -88,14 +88,12 @@ def pages(path: Path) -> list[tuple[int, str]]:
     return texts[:-1]
 
 
-CARD = captioned_task(
+CARD = Task(
     name="storybooks",
     title="Global Storybooks",
+    kind="captioned",
     languages=tuple(LANGUAGES),
-    sources=(
-        Source("official", {"rows": "storybooks/asp-source/{language}/*.md"}, read),
-        Source("official", {"rows": "storybooks/global-asp/{language}/*.md"}, read),
-    ),
+    sources=sources("official", read, "storybooks/asp-source/{language}/*.md", "storybooks/global-asp/{language}/*.md"),
     licence="CC BY 3.0 or 4.0, story by story (some stories upstream are CC BY-NC: see gsn-imagebank's list)",
     citation="African Storybook (africanstorybook.org); Global Storybooks (globalstorybooks.net)",
     differs="The division into splits is ours: there is no published one. Covers and back covers have no text.",

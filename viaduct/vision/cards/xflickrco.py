@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.errors import DataError
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import json_lines
-from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, captioned_task
+from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text
 from viaduct.vision.rows import Captioned
 
 LANGUAGES = ("de", "en", "es", "id", "ja", "ru", "tr", "zh")
@@ -31,11 +31,12 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
         yield photos.row(name, [caption_text(one, path, line) for one in sentences], language, path, line)
 
 
-CARD = captioned_task(
+CARD = Task(
     name="xflickrco",
     title="xFlickrCO",
+    kind="captioned",
     languages=LANGUAGES,
-    sources=(Source("official", {"rows": "xFlickrCO/annotations/{language}/test.jsonl"}, read, {"test": "test"}),),
+    sources=sources("official", read, "xFlickrCO/annotations/{language}/test.jsonl", splits="test"),
     expected={(language, "test"): 2_000 for language in LANGUAGES},
     licence="annotations MIT; images under Flickr's terms of use",
     citation="Bugliarello et al. 2022: IGLUE: A Benchmark for Transfer Learning across Modalities, Tasks, Languages",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES as TABLE
-from viaduct.tasks.card import Files, Source
+from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import json_lines
-from viaduct.vision.caption_files import caption_text, captioned_task, find_picture, inside
+from viaduct.vision.caption_files import caption_text, find_picture, inside
 from viaduct.vision.rows import Captioned
 
 _CODES = "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
@@ -37,11 +37,12 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
         yield Captioned(str(key), language, find_picture(image), texts, "people")
 
 
-CARD = captioned_task(
+CARD = Task(
     name="xm3600",
     title="Crossmodal-3600",
+    kind="captioned",
     languages=tuple(CODES),
-    sources=(Source("official", {"rows": "xm3600/captions.jsonl"}, read, {"test": "test"}),),
+    sources=sources("official", read, "xm3600/captions.jsonl", splits="test"),
     expected={(language, "test"): 3_600 for language in CODES},
     licence="captions CC BY 4.0; images CC BY 2.0 (Open Images)",
     citation="Thapliyal et al. 2022: Crossmodal-3600: A Massively Multilingual Multimodal Evaluation Dataset",
