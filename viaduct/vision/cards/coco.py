@@ -92,7 +92,7 @@ CARD = Task(
         "official",
         read,
         "coco/annotations/captions_{split}2017{language}.json",
-        splits={"train": "train", "dev": "val"},
+        splits="train dev=val",
         languages={code: "" if code == "en" else f".{code}" for code in LANGUAGES},
     ),
     expected={("en", "train"): 118_287, ("en", "dev"): 5_000},

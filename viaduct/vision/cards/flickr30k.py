@@ -29,7 +29,7 @@ UNPARTED = (("2199200615.jpg", 4),)
 """The caption of results.csv whose line lacks the bar after its number."""
 
 _LISTS = "multi30k/data/task1/image_splits/{split}.txt"
-_WORDS = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
+_SPLITS = "train dev=val test=test_2016_flickr"
 _UNPARTED = re.compile(r"(\d+)\s+(\S.*)")
 
 
@@ -68,13 +68,13 @@ CARD = Task(
             "official",
             listed_photos(lambda path, _: read_tokens(path), 1, *FLICKR30K),
             {"rows": "flickr30k/results_20130124.token", "images": _LISTS},
-            splits=_WORDS,
+            splits=_SPLITS,
         ),
         *sources(
             "official",
             listed_photos(lambda path, _: read_bars(path), 1, *FLICKR30K),
             {"rows": "flickr30k/results.csv", "images": _LISTS},
-            splits=_WORDS,
+            splits=_SPLITS,
         ),
     ),
     expected={("en", "train"): 29_000, ("en", "dev"): 1_014, ("en", "test"): 1_000},

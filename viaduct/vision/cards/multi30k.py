@@ -21,14 +21,6 @@ FOLDERS = ("multi30k/images", *FLICKR30K)
 """Where the images are looked for: those of 2017 and 2018 are not Flickr30k's."""
 
 _SPLITS = {"train": 29_000, "dev": 1_014, "test": 1_000, "test_2017": 1_000, "test_2018": 1_071, "test_coco": 461}
-_WORDS = {
-    "train": "train",
-    "dev": "val",
-    "test": "test_2016_flickr",
-    "test_2017": "test_2017_flickr",
-    "test_2018": "test_2018_flickr",
-    "test_coco": "test_2017_mscoco",
-}
 _DATA = "multi30k/data"
 _LICENCE = "non-commercial research use; images under Flickr's terms of use"
 
@@ -56,7 +48,8 @@ CARD = Task(
         "official",
         read,
         {"rows": f"{_DATA}/task1/raw/{{split}}.{{language}}.gz", "images": f"{_DATA}/task1/image_splits/{{split}}.txt"},
-        splits=_WORDS,
+        splits="train dev=val test=test_2016_flickr test_2017=test_2017_flickr test_2018=test_2018_flickr"
+        " test_coco=test_2017_mscoco",
     ),
     expected={(language, split): rows for language in ("en", "de", "fr") for split, rows in _SPLITS.items()},
     licence=_LICENCE,
@@ -79,7 +72,7 @@ TASK2 = Task(
             "rows": f"{_DATA}/task2/raw/{{split}}.[1-5].{{language}}.gz",
             "images": f"{_DATA}/task2/image_splits/{{split}}_images.txt",
         },
-        splits={"train": "train", "dev": "val", "test": "test_2016"},
+        splits="train dev=val test=test_2016",
     ),
     expected={(language, split): _SPLITS[split] for language in ("en", "de") for split in ("train", "dev", "test")},
     licence=_LICENCE,
