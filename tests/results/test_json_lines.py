@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from predicted_world import GOLD, RIGHT, command, line, scored
@@ -190,7 +191,7 @@ def write_tags(root: Path, name: str, language: str, gold: list[str], guesses: l
 def write_answers(root: Path, folder: Path, language: str) -> None:
     """XQuAD with contexts made of the gold answers, which the example has altered."""
     raw = json.loads((folder / "labels" / "xquad" / f"test-{language}.json").read_text(encoding="utf-8-sig"))
-    paragraphs = []
+    paragraphs: list[dict[str, Any]] = []
     for question in (one for article in raw["data"] for part in article["paragraphs"] for one in part["qas"]):
         context, answers = "", []
         for answer in question["answers"]:

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ def write_atomic(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush_directory(path.parent)
+    _flush(path.parent)
 
 
 def canonical(value: object) -> str:
@@ -43,23 +44,13 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
-def _flush_directory(path: Path) -> None:
+def _flush(path: Path) -> None:
+    """See to it that a file, or the names in a directory, are on the disk and not only in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _flush_tree(root: Path) -> None:
-    for folder, _, names in os.walk(root):
-        for name in names:
-            descriptor = os.open(Path(folder) / name, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        _flush_directory(Path(folder))
 
 
 @dataclass
@@ -75,7 +66,7 @@ class Claim:
     """The record of an interrupted attempt at something else that was thrown away, None when there was none."""
     resumed: bool = False
     """Whether the scratch folder of an earlier attempt was kept."""
-    seconds_before: float = field(default=0.0)
+    seconds_before: float = 0.0
     """Spent by earlier attempts, as far as they had noted it."""
 
     @property
@@ -96,17 +87,18 @@ class Claim:
 
     def note_seconds(self, seconds: float) -> None:
         """Remember the seconds spent so far in all attempts, for when this process dies."""
-        temporary = self.partial / "seconds.tmp"
-        temporary.write_text(repr(seconds), encoding="utf-8")
-        temporary.replace(self.partial / "seconds")
+        write_atomic(self.partial / "seconds", repr(seconds))
 
     def finish(self, cost: Mapping[str, Any]) -> None:
         """Make the output the stage's directory, in one step, and let go of the stage."""
         (self.output / "cost.json").write_text(canonical(cost), encoding="utf-8")
         (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
-        _flush_tree(self.output)
+        # Contents and names reach the disk before the rename does, so that X is whole even after a power cut.
+        for folder, _, names in os.walk(self.output):
+            for path in (*(Path(folder, name) for name in names), Path(folder)):
+                _flush(path)
         self.output.rename(self.directory)
-        _flush_directory(self.directory.parent)
+        _flush(self.directory.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
@@ -155,12 +147,9 @@ class Store:
         """Whether the stage is done, running in a live process, interrupted, or not begun."""
         if self.record(path) is not None:
             return "done"
-        lock_file = self._lock_file(path)
-        if lock_file.exists():
-            lock = FileLock(lock_file)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+        if self._lock_file(path).exists():
+            lock = self._lock(path)
+            if lock is None:
                 return "running"
             lock.release()
         return "interrupted" if (self._partial(path) / "stage.json").exists() else "waiting"
@@ -176,15 +165,13 @@ class Store:
         """
         directory, partial = self.directory(path), self._partial(path)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock_file(path))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = self._lock(path)
+        if lock is None:
             return None
-        try:
+        with ExitStack() as unless_claimed:
+            unless_claimed.callback(lock.release)
             if self.record(path) is not None:
                 shutil.rmtree(partial, ignore_errors=True)
-                lock.release()
                 return None
             claim = Claim(directory, partial, record, lock)
             earlier = _read_record(partial)
@@ -195,9 +182,7 @@ class Store:
                 shutil.rmtree(partial, ignore_errors=True)
                 write_atomic(partial / "stage.json", canonical(record))
             claim.empty_output()
-        except BaseException:
-            lock.release()
-            raise
+            unless_claimed.pop_all()
         return claim
 
     def sweep(self, path: str) -> None:
@@ -205,13 +190,19 @@ class Store:
         partial = self._partial(path)
         if not partial.exists() or self.record(path) is None:
             return
+        lock = self._lock(path)
+        if lock is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            lock.release()
+
+    def _lock(self, path: str) -> FileLock | None:
+        """The stage's lock, held; None where another process has it."""
         lock = FileLock(self._lock_file(path))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return
-        shutil.rmtree(partial, ignore_errors=True)
-        lock.release()
+            return None
+        return lock
 
     def _partial(self, path: str) -> Path:
         return self.root / f"{path}.partial"
