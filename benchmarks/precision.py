@@ -91,7 +91,7 @@ def _chain(job: tuple[str, int, Path]) -> tuple[str, int, dict[str, Any]]:
     }
     store = place / f"{arm}-{seed}"
     with (place / f"{arm}-{seed}.log").open("w") as log:
-        report = api.run(
+        result = api.run(
             whole.model_copy(update=changed),
             data=place / "miniature",
             store=store,
@@ -99,7 +99,7 @@ def _chain(job: tuple[str, int, Path]) -> tuple[str, int, dict[str, Any]]:
             console=Console(file=log),
         )
     print(f"{arm}, encoder {seed}: done", file=sys.stderr, flush=True)
-    done = collect(Store(store), load_run(report.parent))
+    done = collect(Store(store), load_run(result.directory))
     tasks = sorted({row.task for row in done.rows})
     scores = {
         task: fmean(row.value for row in done.rows if row.task == task and row.headline and row.language != "en")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from viaduct import cli
 from viaduct.runs.stage import Context, Spent, Work, kind_of
 
-HEAVY = ("torch", "transformers", "matplotlib", "pyarrow")
+HEAVY = ("torch", "transformers", "pandas", "scipy", "matplotlib", "pyarrow")
 SEEN = f"""
 import sys
 from viaduct.cli import main

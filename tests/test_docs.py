@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
+import statistics
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -24,7 +26,8 @@ from viaduct.models.encoder import save_encoder
 from viaduct.runs.spec import Recipe
 from viaduct.tasks import registry
 from viaduct.tasks.card import read
-from viaduct.tasks.mapping import METRICS, Columns, Labels, MappingFile
+from viaduct.tasks.kind import row_kinds
+from viaduct.tasks.mapping import Labels, file_model
 from viaduct.vision.images import open_picture
 from viaduct.vision.rows import Captioned, Images
 
@@ -93,6 +96,30 @@ def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path, python: b
     report = Path(ran.output.strip().splitlines()[-1].partition("report: ")[2])
     assert "replies-twice" in report.read_text(encoding="utf-8")
     assert ("Cost at inference" in report.read_text(encoding="utf-8")) != python
+    if not python:
+        work_in_python(report)
+
+
+def work_in_python(report: Path) -> None:
+    """The blocks of docs/python.md, after the run that they name."""
+    found: dict[str, Any] = {}
+    for block in blocks("docs/python.md", "python"):
+        exec(compile(block, "docs/python.md", "exec"), found)
+    result, scores, costs = found["result"], found["scores"], found["costs"]
+    assert result.report.resolve() == report.resolve() == found["page"].resolve()
+    lines = [json.loads(line) for line in (report.parent / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert scores.to_dict("records") == lines
+    assert set(scores.arm) == {"none", "replies-twice"} and set(scores.seed) == {1, 2} and found["missing"].empty
+    mean = {
+        arm: statistics.fmean(line["value"] for line in lines if line["arm"] == arm and line["language"] != "en")
+        for arm in ("none", "replies-twice")
+    }
+    (whole,) = found["whole"].itertuples()
+    assert (whole.arm, whole.against) == ("replies-twice", "none") and whole.low <= whole.difference <= whole.high
+    assert whole.difference == pytest.approx(mean["replies-twice"] - mean["none"])
+    assert len(costs) == len(found["planned"].plan.stages) and (costs.seconds >= 0).all()
+    german = scores[(scores.arm == "none") & (scores.seed == 1) & (scores.language != "en")].value.mean()
+    assert found["accuracy"] == pytest.approx(german)
 
 
 def test_a_wrong_label_in_ones_own_file_is_found_by_check_and_by_plan(new_user: Path) -> None:
@@ -109,12 +136,14 @@ def test_a_wrong_label_in_ones_own_file_is_found_by_check_and_by_plan(new_user: 
 
 def test_every_field_of_a_mapping_is_in_the_document() -> None:
     document = (ROOT / "docs" / "adding_a_task.md").read_text(encoding="utf-8")
-    fields = {*MappingFile.model_fields, *Columns.model_fields, *Labels.model_fields}
+    whole, kinds = file_model(), row_kinds().values()
+    columns = whole.model_fields["columns"].annotation
+    fields = {*whole.model_fields, *getattr(columns, "model_fields"), *Labels.model_fields}  # noqa: B009  made at run time
     assert (
         sorted(name for name in fields if not re.search(rf"[`\[]{name}\b", document) and f"{name} =" not in document)
         == []
     )
-    metrics = {name for names in METRICS.values() for name in names}
+    metrics = {name for kind in kinds for name in kind.metrics}
     assert sorted(name for name in metrics if f"`{name}`" not in document) == []
 
 

@@ -15,21 +15,24 @@ from rich.console import Console
 from viaduct.errors import StoreError, UsageError
 from viaduct.paths import default_data, default_store, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
+from viaduct.results.result import Result
 from viaduct.results.scores import Scores
 from viaduct.results.store import State, Store
 from viaduct.results.submission import Submission
+from viaduct.results.xtreme import TARGETS
 from viaduct.runs import collect, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
 from viaduct.runs.display import BarDisplay, Display, PlainDisplay
+from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.gaps import require
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
 from viaduct.runs.processes import Silent, beside
 from viaduct.runs.recipes import load_recipe
-from viaduct.runs.spec import Recipe
+from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
 from viaduct.tasks.folder import DataFolder
@@ -90,8 +93,8 @@ def run(
     console: Console | None = None,
     command: str = "",
     allow_overlap: bool = False,
-) -> Path:
-    """Runs whatever of the recipe is not done yet and writes its report; the path of the report.
+) -> Result:
+    """What came out of the recipe, after running whatever of it is not done yet and writing its report.
 
     Raises what `plan` raises before anything starts, DataError for data that are missing and for rows that are both
     trained and evaluated on (unless `allow_overlap`: the report then says so), and what a stage raises; finished stages
@@ -136,7 +139,29 @@ def run(
         display = _display(console, weights)
         with display if isinstance(display, BarDisplay) else nullcontext():
             work(display)
-    return report(directory)
+    report(directory)
+    return Result(directory)
+
+
+def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
+    encoder: str,
+    *,
+    tasks: Sequence[str] = TARGETS,
+    revision: str | None = None,
+    seeds: tuple[int, ...] = (1,),
+    substitutions: Sequence[Substitution] = (),
+    data: Path | None = None,
+    store: Path | None = None,
+    options: Options | None = None,
+) -> Result:
+    """How an encoder does on XTREME's tasks with published settings, see `runs.evaluation`; raises as `run` does."""
+    recipe = evaluation(encoder, tasks=tasks, revision=revision, seeds=seeds, substitutions=substitutions)
+    return run(recipe, data=data, store=store, options=options)
+
+
+def open_run(run: str | Path, *, store: Path | None = None) -> Result:
+    """What came out of a run so far; `run` as for `status`. Raises UsageError when there is no such run."""
+    return Result(_run_of(run, store)[0])
 
 
 def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, ...]:

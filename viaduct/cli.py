@@ -352,13 +352,13 @@ def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options
     command = _command()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what clusters send before they kill
     try:
-        path = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
+        result = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
     except KeyboardInterrupt as error:
         typer.echo("stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from error
     finally:
         signal.signal(signal.SIGTERM, before)
-    typer.echo(f"report: {path}")
+    typer.echo(f"report: {result.report}")
 
 
 def _notes(notes: tuple[str, ...]) -> None:

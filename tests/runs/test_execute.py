@@ -41,7 +41,7 @@ plain = pytest.mark.usefixtures("no_report")
 
 
 def go(asked: Recipe, data: Path, store: Path) -> Path:
-    return api.run(asked, data=data, store=store, options=QUICK, console=Console(quiet=True), command="test")
+    return api.run(asked, data=data, store=store, options=QUICK, console=Console(quiet=True), command="test").report
 
 
 def finished(store: Path) -> dict[str, bytes]:

@@ -103,7 +103,8 @@ def test_a_run_measures_on_the_cpu_with_the_threads_asked_for(
 ) -> None:
     monkeypatch.setattr(execute, "resolve_device", lambda _asked: "cuda")
     asked = recipe(intermediates=ARMS, seeds=(1,), measure=Measure(threads=1))
-    report = api.run(asked, data=world, store=tmp_path, options=QUICK, console=Console(quiet=True), command="test")
+    result = api.run(asked, data=world, store=tmp_path, options=QUICK, console=Console(quiet=True), command="test")
+    report = result.report
     (context,) = fake
     assert (context.device, context.threads) == ("cpu", 1)
     assert set(context.inputs) == {"none", "quiz"}
