@@ -225,8 +225,8 @@ def submission(
     planned = plan(recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     cells = hand_in.choose(planned.plan, arm, seed)
-    count = hand_in.write(cells, kept, planned.census.data, directory, labels)
-    return count, hand_in.holes(cells)
+    count = hand_in.write(planned.plan, cells, kept, planned.census.data, directory, labels)
+    return count, hand_in.holes(planned.plan, cells)
 
 
 def score(
@@ -256,12 +256,9 @@ def score(
                 f"{predictions} holds JSON Lines: their gold is in the data sets; --gold and --official do not apply",
                 fix="name the folder of the data sets with --data",
             )
-        catalogue = Catalogue.builtin()
-        if task is not None and task.endswith(CARD_FILES):
-            catalogue = catalogue.with_files([task])
-            task = tuple(catalogue)[-1].name
-        folder = DataFolder(_data_folder(data), catalogue)
-        return JsonLines(predictions, folder, task=task, split=split or "test").scores(partial=partial)
+        cards, catalogue = _cards(task)
+        folder, one = DataFolder(_data_folder(data), catalogue), None if task is None else cards[0].name
+        return JsonLines(predictions, folder, task=one, split=split or "test").scores(partial=partial)
     if labels is None:
         raise UsageError(
             f"{predictions} holds no JSON Lines, and a submission needs its gold labels",

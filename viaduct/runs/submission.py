@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from viaduct.errors import DataError, StoreError, UsageError, unknown
+from viaduct.metrics.score import Predictions
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
 from viaduct.results.xtreme import FOLDERS, Folder
+from viaduct.rows import Row
 from viaduct.runs.plan import Cell, Plan
 from viaduct.runs.rows import RecipeData, substitution_for
-from viaduct.runs.score import ScoreWork
 
 
 def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
@@ -51,30 +52,35 @@ def _one(what: str, known: Sequence[str], given: str | None) -> str:
     return given
 
 
-def holes(cells: Mapping[Folder, Cell]) -> tuple[str, ...]:
+def holes(plan: Plan, cells: Mapping[Folder, Cell]) -> tuple[str, ...]:
     """What these cells lack of a whole submission: tasks, languages, the official split."""
     notes = []
     for folder in FOLDERS:
         if folder not in cells:
             notes.append(f"{folder.name}: not in this run")
             continue
-        work = cells[folder].score.work
-        assert isinstance(work, ScoreWork)  # noqa: S101  the grid's contract
-        absent = [language for language in folder.languages if language not in work.languages]
+        target, there = cells[folder].target, _languages(plan, cells[folder])
+        absent = [language for language in folder.languages if language not in there]
         notes += [f"{folder.name}: without {' '.join(absent)}"] if absent else []
-        substitution = substitution_for(work.task, work.split, work.substitutions)
+        substitution = substitution_for(target.task, target.split, plan.recipe.substitutions)
         notes += [f"{folder.name}: {substitution.words()}"] if substitution else []
     return tuple(notes)
 
 
-def write(cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None) -> int:
+def _languages(plan: Plan, cell: Cell) -> list[str]:
+    return [language for _, _, language in plan.needs[cell.score.path]]
+
+
+def write(
+    plan: Plan, cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None
+) -> int:
     """The number of prediction files written below `directory`; the gold files go below `labels`, unless None.
 
     Both folders appear whole or not at all. Raises StoreError for predictions that are not made yet, UsageError for a
     folder that is there, DataError for rows without prediction or (with `labels`) without label.
     """
-    for folder, cell in cells.items():
-        stage = cell.score.inputs["predictions"].path
+    made = {folder: cell.score.inputs["predictions"].path for folder, cell in cells.items()}
+    for folder, stage in made.items():
         if store.record(stage) is None:
             raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix="finish the run first")
     wanted = [path for path in (directory, labels) if path is not None]
@@ -83,36 +89,27 @@ def write(cells: Mapping[Folder, Cell], store: Store, data: RecipeData, director
             raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
         path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = [Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) for path in wanted]
+    files = [(folder, cell, code) for folder, cell in cells.items() for code in _languages(plan, cell)]
     try:
-        count = _fill(cells, store, data, unfinished[0], unfinished[1] if labels is not None else None)
-        for made, path in zip(unfinished, wanted, strict=True):
-            made.chmod(0o755)
-            made.replace(path)
+        for folder, cell, code in files:
+            path = store.directory(made[folder]) / "predictions" / f"{code}.jsonl"
+            rows = data.load(cell.target.task, cell.target.split, code, plan.recipe.substitutions).rows
+            given = read_predictions(path, folder.card, code, rows)
+            for root, text in zip(unfinished, _texts(folder, code, rows, given, labels is not None), strict=True):
+                folder.path(root, code).parent.mkdir(exist_ok=True)
+                folder.path(root, code).write_text(text, encoding="utf-8", newline="\n")
+        for root, path in zip(unfinished, wanted, strict=True):
+            root.chmod(0o755)
+            root.replace(path)
     finally:
-        for made in unfinished:
-            shutil.rmtree(made, ignore_errors=True)
-    return count
+        for root in unfinished:
+            shutil.rmtree(root, ignore_errors=True)
+    return len(files)
 
 
-def _fill(cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None) -> int:
-    count = 0
-    for folder, cell in cells.items():
-        work = cell.score.work
-        assert isinstance(work, ScoreWork)  # noqa: S101  the grid's contract
-        made = store.directory(cell.score.inputs["predictions"].path) / "predictions"
-        for language in work.languages:
-            rows = data.load(work.task, work.split, language, work.substitutions).rows
-            given = read_predictions(made / f"{language}.jsonl", data.task(work.task), language, rows)
-            try:
-                _write(folder.path(directory, language), folder.format.predictions(rows, given))
-                if labels is not None:
-                    _write(folder.path(labels, language), folder.format.labels(rows))
-            except DataError as error:
-                raise DataError(f"{work.task} {language}: {error}") from error
-            count += 1
-    return count
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
+def _texts(folder: Folder, code: str, rows: Sequence[Row], given: Predictions, labels: bool) -> list[str]:
+    """The predictions and, if asked for, the labels of one language."""
+    try:
+        return [folder.format.predictions(rows, given), *([folder.format.labels(rows)] if labels else [])]
+    except DataError as error:
+        raise DataError(f"{folder.card.name} {code}: {error}") from error
