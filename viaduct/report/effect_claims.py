@@ -19,10 +19,10 @@ from viaduct.report.evidence import (
     Provenance,
     Rule,
     UndecidedError,
+    arm_difference,
     basis,
-    difference,
     everywhere,
-    said,
+    with_interval,
 )
 from viaduct.report.number import points
 from viaduct.report.setup_claims import is_xlmr_large
@@ -58,7 +58,7 @@ def all_nine(evidence: Evidence) -> Finding:
 def _gains(evidence: Evidence, role: str, claimed: float) -> Finding:
     _require_xlmr_large(evidence)
     pair = (everywhere(evidence.need(role)), everywhere(evidence.need(BASELINE)))
-    return _as_claimed(difference(evidence, [pair]), claimed, f"{role}: ", basis(evidence))
+    return _as_claimed(arm_difference(evidence, [pair]), claimed, f"{role}: ", basis(evidence))
 
 
 def _require_xlmr_large(evidence: Evidence) -> None:
@@ -69,7 +69,7 @@ def _require_xlmr_large(evidence: Evidence) -> None:
 def _as_claimed(found: Estimate, claimed: float, start: str, end: str) -> Finding:
     """Supported: a gain whose interval comes within half a point of the claimed number, which has an error of its own
     that nobody published; contradicted: the number lies further outside."""
-    words = f"{start}{said(found)} over nine tasks, {points(claimed)} claimed; {end}"
+    words = f"{start}{with_interval(found)} over nine tasks, {points(claimed)} claimed; {end}"
     if not found.low - MARGIN <= claimed <= found.high + MARGIN:
         return Finding("contradicted", words)
     if found.low > 0:
@@ -83,7 +83,7 @@ def _per_arm(evidence: Evidence, task: str) -> dict[str, Estimate]:
     if len(arms) < FEWEST_ARMS:
         raise UndecidedError(f"{len(arms)} of at least {FEWEST_ARMS} intermediate tasks")
     none = everywhere(evidence.need(BASELINE), [task])
-    return {role: difference(evidence, [(everywhere(arm, [task]), none)]) for role, arm in arms.items()}
+    return {role: arm_difference(evidence, [(everywhere(arm, [task]), none)]) for role, arm in arms.items()}
 
 
 def _listed(found: Mapping[str, Estimate]) -> str:
@@ -153,7 +153,7 @@ def best_per_target(evidence: Evidence) -> Finding:
     if other:
         raise UndecidedError(f"the claim is about test sets, and these are results on {', '.join(other)}")
     best = {task: _best_on_dev(evidence, task, arms) for task in TARGETS}
-    found = difference(evidence, [(best, everywhere(evidence.need(BASELINE)))])
+    found = arm_difference(evidence, [(best, everywhere(evidence.need(BASELINE)))])
     chosen = ", ".join(f"{task} {arm}" for task, arm in best.items())
     return _as_claimed(found, 0.054, f"best on dev ({chosen}): ", basis(evidence))
 
@@ -190,8 +190,8 @@ def _beats(evidence: Evidence, other: str, words: str) -> Finding:
     if not roles:
         raise UndecidedError(f"no intermediate task has both an arm of its own and one {words}")
     pairs = [(everywhere(evidence.need(role)), everywhere(evidence.need(other.format(role)))) for role in roles]
-    found = difference(evidence, pairs)
-    why = f"plain less {words} ({', '.join(roles)}): {said(found)}; {basis(evidence)}"
+    found = arm_difference(evidence, pairs)
+    why = f"plain less {words} ({', '.join(roles)}): {with_interval(found)}; {basis(evidence)}"
     if found.low > 0:
         return Finding("supported", why)
     if found.high < 0 or equivalence(found).equivalent:

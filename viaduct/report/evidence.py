@@ -6,10 +6,10 @@ split and signature, no substitution. Otherwise `UndecidedError` says what is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from viaduct.languages import ENGLISH, LANGUAGES
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
@@ -20,7 +20,7 @@ from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
 
-SHOWN = 3
+NAMED_SUBSTITUTIONS = 3
 """Substitutions that a reason names; the report lists all of them elsewhere."""
 ROLES: dict[str, str] = {
     BASELINE: "no intermediate training",
@@ -36,8 +36,6 @@ is told which arm has which role."""
 Provenance: TypeAlias = Literal["read", "confirmed", "from memory", "open"]
 """How sure we are that the source says so: read in a public copy; remembered and confirmed by arithmetic or another
 copy; remembered only (never to be cited); or nobody's claim."""
-
-Key = TypeVar("Key", bound=Hashable)
 
 Judgement: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
 
@@ -90,14 +88,16 @@ class Evidence:
     """Role -> what an arm with it does."""
 
     @cached_property
-    def by_task(self) -> Mapping[str, tuple[ResultRow, ...]]:
-        """Task -> its rows."""
-        return _grouped(self.rows, lambda row: row.task)
+    def _by_cell(self) -> Mapping[tuple[str, str], list[ResultRow]]:
+        found: dict[tuple[str, str], list[ResultRow]] = {}
+        for row in self.rows:
+            found.setdefault((row.arm, row.task), []).append(row)
+        return found
 
-    @cached_property
-    def by_cell(self) -> Mapping[tuple[str, str], tuple[ResultRow, ...]]:
-        """(arm, task) -> its rows."""
-        return _grouped(self.rows, lambda row: (row.arm, row.task))
+    def of_task(self, task: str, arm: str | None = None) -> list[ResultRow]:
+        """The rows of a task, of all arms or of one."""
+        cells = [rows for key, rows in self._by_cell.items() if key == (arm or key[0], task)]
+        return [row for rows in cells for row in rows]
 
     def arm(self, role: str) -> str | None:
         """The arm with this role, None when there is none."""
@@ -121,30 +121,23 @@ class Evidence:
         return {role: arm for role in INTERMEDIATES if (arm := self.arm(role)) is not None}
 
 
-def _grouped(rows: Sequence[ResultRow], key: Callable[[ResultRow], Key]) -> dict[Key, tuple[ResultRow, ...]]:
-    found: dict[Key, list[ResultRow]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return {name: tuple(members) for name, members in found.items()}
-
-
 def require_real(evidence: Evidence) -> None:
     """Return when the data are not generated; UndecidedError otherwise."""
     if evidence.about.miniature:
         raise UndecidedError("the data are generated: a demonstration is no evidence")
 
 
-Side: TypeAlias = Mapping[str, str]
+ArmByTask: TypeAlias = Mapping[str, str]
 """Task -> the arm whose score counts."""
 
 
-def everywhere(arm: str, tasks: Sequence[str] = TARGETS) -> Side:
+def everywhere(arm: str, tasks: Sequence[str] = TARGETS) -> ArmByTask:
     """The same arm for all of these tasks."""
     return dict.fromkeys(tasks, arm)
 
 
-def difference(
-    evidence: Evidence, pairs: Sequence[tuple[Side, Side]], *, seeds: int = 3, english: bool = True
+def arm_difference(
+    evidence: Evidence, pairs: Sequence[tuple[ArmByTask, ArmByTask]], *, seeds: int = 3, english: bool = True
 ) -> Estimate:
     """First minus second, in the mean over pairs, their tasks, and each task's languages (without English unless
     `english`), with the interval of `hierarchical_bootstrap`: seeds and language families vary, tasks are fixed.
@@ -170,7 +163,7 @@ def difference(
     return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
 
 
-def said(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate) -> str:
     """The estimate in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
     return f"{points(estimate.mean)} points (95 % interval {points(estimate.low)} to {points(estimate.high)})"
 
@@ -179,7 +172,7 @@ def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:
     """What the numbers are of: encoder, seeds and splits, in words."""
     splits: dict[str, list[str]] = {}
     for task in tasks:
-        for split in sorted({row.split for row in evidence.by_task.get(task, ())}):
+        for split in sorted({row.split for row in evidence.of_task(task)}):
             splits.setdefault(split, []).append(task)
     where = "; ".join(f"{split} of {', '.join(names)}" for split, names in splits.items())
     return f"{evidence.about.encoder}, {len(evidence.about.seeds)} seeds, {where}"
@@ -190,8 +183,8 @@ def _require_evidence(evidence: Evidence, seeds: int) -> None:
     require_real(evidence)
     if about.substitutions:
         named = [f"{one.task} {one.split}" for one in about.substitutions]
-        more = f" and {len(named) - SHOWN} more splits" if len(named) > SHOWN else ""
-        raise UndecidedError(f"other data stand in for {', '.join(named[:SHOWN])}{more}")
+        more = f" and {len(named) - NAMED_SUBSTITUTIONS} more splits" if len(named) > NAMED_SUBSTITUTIONS else ""
+        raise UndecidedError(f"other data stand in for {', '.join(named[:NAMED_SUBSTITUTIONS])}{more}")
     if len(about.seeds) < seeds:
         raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
 
@@ -199,7 +192,7 @@ def _require_evidence(evidence: Evidence, seeds: int) -> None:
 def _require_one_definition(evidence: Evidence, task: str) -> None:
     metrics = counted_metrics(evidence.card(task).metrics)
     for metric in metrics:
-        members = [row for row in evidence.by_task.get(task, ()) if row.metric == metric]
+        members = [row for row in evidence.of_task(task) if row.metric == metric]
         if len({(row.split, row.task_version, row.signature) for row in members}) > 1:
             raise UndecidedError(f"the results of {task} are not of one split and definition")
         if any(row.substitution for row in members):
@@ -211,7 +204,7 @@ def _values(evidence: Evidence, arm: str, task: str, codes: Sequence[str]) -> di
     metrics = counted_metrics(evidence.card(task).metrics)
     found: dict[tuple[int, str], dict[str, float]] = {}
     untrained = False
-    for row in evidence.by_cell.get((arm, task), ()):
+    for row in evidence.of_task(task, arm):
         if row.metric in metrics and row.language in codes:
             found.setdefault((row.seed, row.language), {})[row.metric] = row.value
             untrained = row.selection == "untrained"

@@ -17,11 +17,11 @@ from viaduct.report.evidence import (
     Finding,
     Rule,
     UndecidedError,
+    arm_difference,
     basis,
-    difference,
     everywhere,
     require_real,
-    said,
+    with_interval,
 )
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
@@ -54,7 +54,7 @@ def raises_scores(evidence: Evidence) -> Finding:
     """Q1: supported when a stage's difference from none is above 0 (after Holm over the kinds of stage); contradicted
     when each is below 0 or within half a point of it."""
     found = {role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)}
-    why = f"{'; '.join(f'{role} less none: {said(one)}' for role, one in found.items())}; {basis(evidence)}"
+    why = f"{'; '.join(f'{role} less none: {with_interval(one)}' for role, one in found.items())}; {basis(evidence)}"
     if _above_zero(found):
         return Finding("supported", why)
     if all(_no_gain(one) for one in found.values()):
@@ -72,7 +72,7 @@ def because_of_images(evidence: Evidence) -> Finding:
     words, explained, refuted = [], False, True
     for role in risen:
         found = {control: _contrast(evidence, role, f"{role}_{control}") for control in CONTROLS}
-        words += [f"{role} less {control.replace('_', ' ')}: {said(one)}" for control, one in found.items()]
+        words += [f"{role} less {control.replace('_', ' ')}: {with_interval(one)}" for control, one in found.items()]
         explained = explained or all(one.low > 0 for one in found.values())
         refuted = refuted and any(_no_gain(one) for one in found.values())
     why = f"{'; '.join(words)}; {basis(evidence)}"
@@ -147,7 +147,7 @@ def with_text(evidence: Evidence) -> Finding:
                     replaces[f"{stage} less {text}"] = _contrast(evidence, stage, text)
     if not adds:
         raise UndecidedError("no arm joins an image stage and a text task that also has an arm of its own")
-    why = f"{'; '.join(f'{name}: {said(one)}' for name, one in (adds | replaces).items())}; {basis(evidence)}"
+    why = f"{'; '.join(f'{name}: {with_interval(one)}' for name, one in (adds | replaces).items())}; {basis(evidence)}"
     replaced = holm({name: one.p_above(-MARGIN) for name, one in replaces.items()})
     ways = ["adds"] if _above_zero(adds) else []
     ways += ["replaces"] if any(p_value < ALPHA for p_value in replaced.values()) else []
@@ -171,7 +171,7 @@ def _stages(evidence: Evidence) -> list[str]:
 
 def _contrast(evidence: Evidence, role: str, other: str) -> Estimate:
     pair = (everywhere(evidence.need(role)), everywhere(evidence.need(other)))
-    return difference(evidence, [pair], seeds=SEEDS, english=False)
+    return arm_difference(evidence, [pair], seeds=SEEDS, english=False)
 
 
 def _above_zero(found: Mapping[str, Estimate]) -> list[str]:
