@@ -68,9 +68,9 @@ def rooms() -> tuple[Room, ...]:
 
     Raises UsageError for a package whose entry point cannot be loaded or is no `Room`.
     """
-    found = [_loaded(f"{module}:ROOM", "viaduct") for module in ROOMS]
+    found = [_from_room(f"{module}:ROOM", "viaduct") for module in ROOMS]
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        found.append(_loaded(point.value, point.name))
+        found.append(_from_room(point.value, point.name))
     for room in found:
         if not isinstance(room, Room):
             raise UsageError(f"a plug-in gives a {type(room).__name__}, not a viaduct.doors.Room")
@@ -83,7 +83,7 @@ def _offered(door: Door) -> Mapping[str, object]:
     owner: dict[str, str] = {}
     for room in rooms():
         for given in getattr(room, door):
-            one: Any = _loaded(given, room.name) if isinstance(given, str) else given
+            one: Any = _from_room(given, room.name) if isinstance(given, str) else given
             if one.name in found:
                 raise UsageError(
                     f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",
@@ -108,10 +108,15 @@ def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
     return found
 
 
-def _loaded(reference: str, room: str) -> object:
+def loaded(reference: str) -> Any:
+    """What "module:NAME" names. Code above the torch line names in this way what lies below it."""
     module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _from_room(reference: str, room: str) -> object:
     try:
-        return getattr(importlib.import_module(module), name)
+        return loaded(reference)
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from viaduct.doors import loaded
 from viaduct.runs.census import Census
-from viaduct.runs.field import added_labels, added_needs, fields, loaded
+from viaduct.runs.field import added_labels, added_needs, fields
 from viaduct.runs.parts import Retrieval, Substitution
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
@@ -72,7 +73,7 @@ class PredictKind(StageKind[PredictWork]):
         kind = context.task(work.task).row_kind
         if kind.predict is None:
             raise TypeError(f"rows of kind '{kind.name}' are not predicted")
-        spent: Spent = loaded(kind.predict)(context, work)  # imports torch
+        spent: Spent = loaded(kind.predict)(context, work)
         return spent
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from viaduct.doors import offered
+from viaduct.doors import loaded, offered
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
@@ -168,10 +167,3 @@ def predictor(work: Work) -> Callable[..., Any] | None:
     """What predicts in place of the model as it was trained; None where that does."""
     found = (field.predictor for field in fields() if field.predictor is not None and field.is_at_work(work))
     return next(map(loaded, found), None)
-
-
-def loaded(reference: str) -> Callable[..., Any]:
-    """What "module:NAME" names."""
-    module, _, name = reference.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found

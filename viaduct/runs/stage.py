@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from viaduct.doors import offered
+from viaduct.doors import loaded, offered
 from viaduct.errors import unknown
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Spec, Substitution
@@ -121,6 +121,9 @@ class StageKind(Generic[W]):
     work: type[W]
     version: int
     """Of the code, part of the fingerprint: raised with any change that can change what the stage leaves."""
+    function: str
+    """What does the work, "module:NAME" of a function (context, work) -> `Spent`; imported when a stage is about to
+    run, because it may load torch."""
     starts_from_encoder = False
     """Whether it begins with an encoder: that of its input, or the recipe's ready-made one."""
     leaves_encoder = False
@@ -142,8 +145,9 @@ class StageKind(Generic[W]):
         raise NotImplementedError
 
     def run(self, context: Context, work: W) -> Spent:
-        """Do the work; whatever is heavy is imported here."""
-        raise NotImplementedError
+        """Do the work."""
+        spent: Spent = loaded(self.function)(context, work)
+        return spent
 
     def on_cpu(self, work: W) -> bool:
         """Whether it runs on the CPU whatever device is asked for."""

@@ -14,7 +14,7 @@ from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Substitution
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
-from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages, layer_words
+from viaduct.runs.stage import StageKind, Work, in_languages, layer_words
 
 WEIGHT = 0.01
 """Of a token that is looked up, in forward passes, about."""
@@ -38,6 +38,7 @@ class CompressKind(StageKind[CompressWork]):
     name = "compress"
     work = CompressWork
     version = 1
+    function = "viaduct.serving.compressing:run"
     starts_from_encoder = leaves_encoder = True
 
     def needs(self, work: CompressWork, census: Census) -> list[Need]:
@@ -53,12 +54,6 @@ class CompressKind(StageKind[CompressWork]):
     def forecast(self, work: CompressWork, sizes: Sizes) -> Estimate:
         """Text is tokenised, and no encoder is used."""
         return Estimate(0.0, sizes.of(sizes.needs)[1] * WEIGHT)
-
-    def run(self, context: Context, work: CompressWork) -> Spent:
-        """Cut."""
-        from viaduct.serving.compressing import run  # imports torch
-
-        return run(context, work)
 
     def on_cpu(self, work: CompressWork) -> bool:
         """Always."""

@@ -16,7 +16,7 @@ from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Spec, Substitution, Training
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
-from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages, layer_words, training_history
+from viaduct.runs.stage import StageKind, Work, in_languages, layer_words, training_history
 
 
 class Distil(Spec):
@@ -64,6 +64,7 @@ class DistilKind(StageKind[DistilWork]):
     name = "distil"
     work = DistilWork
     version = 2
+    function = "viaduct.serving.distillation:run"
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: DistilWork, census: Census) -> list[Need]:
@@ -86,12 +87,6 @@ class DistilKind(StageKind[DistilWork]):
         guesses = (sizes.guessing(distil.mask_fraction) - 1) if distil.logits else 0.0
         weight = trained * (1 + guesses + (share + guesses) * (1 + BACKWARD))
         return Estimate(trained, weight, trained / distil.training.batch_tokens)
-
-    def run(self, context: Context, work: DistilWork) -> Spent:
-        """Train the student."""
-        from viaduct.serving.distillation import run  # imports torch
-
-        return run(context, work)
 
     def layers_left(self, work: DistilWork) -> int:
         """The student's."""

@@ -21,7 +21,7 @@ from viaduct.runs.field import RecipeField
 from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
-from viaduct.runs.stage import Context, Spent, Stage, StageKind, Work
+from viaduct.runs.stage import Stage, StageKind, Work
 from viaduct.serving.compression import COMPRESSION, Compression
 
 PROFILE_PASSES = 6
@@ -76,6 +76,7 @@ class MeasureKind(StageKind[MeasureWork]):
     name = "measure"
     work = MeasureWork
     version = 1
+    function = "viaduct.serving.measurement:run"
 
     def needs(self, work: MeasureWork, census: Census) -> list[Need]:
         """The target's rows."""
@@ -93,12 +94,6 @@ class MeasureKind(StageKind[MeasureWork]):
         examples = len(work.arms) * (PROFILE_PASSES * asked.rows + ROUND_PASSES * asked.rounds * asked.round_rows)
         measured = examples * tokens / max(rows, 1)
         return Estimate(measured, measured, examples)
-
-    def run(self, context: Context, work: MeasureWork) -> Spent:
-        """Measure."""
-        from viaduct.serving.measurement import run  # imports torch
-
-        return run(context, work)
 
     def on_cpu(self, work: MeasureWork) -> bool:
         """Always."""

@@ -21,7 +21,7 @@ from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Mixture, Replay, Retention, Substitution, Training
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, Estimate, Sizes
-from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages, training_history
+from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
 class JointWork(Work):
@@ -47,6 +47,7 @@ class JointKind(StageKind[JointWork]):
     name = "joint"
     work = JointWork
     version = 6
+    function = "viaduct.training.joint_training:run"
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: JointWork, census: Census) -> list[Need]:
@@ -83,12 +84,6 @@ class JointKind(StageKind[JointWork]):
             replayed = steps * work.replay.batch_tokens
             guessed = replayed * sizes.guessing(work.replay.mask_fraction)
         return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps)
-
-    def run(self, context: Context, work: JointWork) -> Spent:
-        """Train."""
-        from viaduct.training.joint_training import run  # imports torch
-
-        return run(context, work)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """Everything that is trained on, the seed and how long."""

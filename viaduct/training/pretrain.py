@@ -15,7 +15,7 @@ from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Pretrain
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
-from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
+from viaduct.runs.stage import StageKind, Work, in_languages
 
 
 class PretrainWork(Work):
@@ -33,6 +33,7 @@ class PretrainKind(StageKind[PretrainWork]):
     name = "pretrain"
     work = PretrainWork
     version = 4
+    function = "viaduct.training.pretraining:run"
     leaves_encoder = True
 
     def needs(self, work: PretrainWork, census: Census) -> list[Need]:
@@ -55,12 +56,6 @@ class PretrainKind(StageKind[PretrainWork]):
         trained = trained_tokens(tokens, rows, training)
         weight = trained * (1 + BACKWARD) * sizes.guessing(work.pretrain.mask_fraction)
         return Estimate(trained, weight, trained / training.batch_tokens)
-
-    def run(self, context: Context, work: PretrainWork) -> Spent:
-        """Train."""
-        from viaduct.training.pretraining import run  # imports torch
-
-        return run(context, work)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """The languages."""

@@ -15,7 +15,7 @@ from viaduct.runs.field import added_labels, added_needs
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, PREDICTED_TOKENS, Estimate, Sizes, trained_tokens
-from viaduct.runs.stage import Context, Spent, StageKind, Work, training_history
+from viaduct.runs.stage import StageKind, Work, training_history
 
 
 class TrainWork(Work):
@@ -34,6 +34,7 @@ class TrainKind(StageKind[TrainWork]):
     name = "train"
     work = TrainWork
     version = 2
+    function = "viaduct.training.finetuning:run"
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: TrainWork, census: Census) -> list[Need]:
@@ -57,12 +58,6 @@ class TrainKind(StageKind[TrainWork]):
         scored = dev_tokens * training.evaluations
         steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
         return Estimate(trained + scored, trained * (1 + BACKWARD) + scored, steps)
-
-    def run(self, context: Context, work: TrainWork) -> Spent:
-        """Train."""
-        from viaduct.training.finetuning import run  # imports torch
-
-        return run(context, work)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """The task, the seed and how long."""
