@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from viaduct.command import data_folder
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import default_data, default_store, run_directory
+from viaduct.paths import default_store, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
@@ -24,7 +23,7 @@ from viaduct.runs import collect, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
-from viaduct.runs.display import BarDisplay, Display, PlainDisplay
+from viaduct.runs.display import Display, shown
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.gaps import require
@@ -36,9 +35,6 @@ from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
 from viaduct.tasks.folder import DataFolder
-
-if TYPE_CHECKING:
-    from viaduct.miniature.world import Manifest
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def _cards(name: str | None) -> tuple[tuple[Task, ...], Catalogue]:
 def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey, ...]:
     """What the data folder holds of one task, or of every task: counts, labels, lengths, duplicates, overlap."""
     cards, catalogue = _cards(name)
-    folder = DataFolder(_data_folder(data), catalogue)
+    folder = DataFolder(data_folder(data), catalogue)
     return tuple(survey(card, folder) for card in cards)
 
 
@@ -81,7 +77,7 @@ def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None 
     files, or StoreError (a directory holds another experiment).
     """
     recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
-    return plan_recipe(recipe, _data_folder(data).resolve(), store or default_store())
+    return plan_recipe(recipe, data_folder(data).resolve(), store or default_store())
 
 
 def run(
@@ -135,10 +131,8 @@ def run(
             display=display,
         )
 
-    with beside(options.processes - 1, lambda: work(Silent())):
-        display = _display(console, weights)
-        with display if isinstance(display, BarDisplay) else nullcontext():
-            work(display)
+    with beside(options.processes - 1, lambda: work(Silent())), shown(console, weights) as display:
+        work(display)
     report(directory)
     return Result(directory)
 
@@ -257,7 +251,7 @@ def score(
                 fix="name the folder of the data sets with --data",
             )
         cards, catalogue = _cards(task)
-        folder, one = DataFolder(_data_folder(data), catalogue), None if task is None else cards[0].name
+        folder, one = DataFolder(data_folder(data), catalogue), None if task is None else cards[0].name
         return JsonLines(predictions, folder, task=one, split=split or "test").scores(partial=partial)
     if labels is None:
         raise UsageError(
@@ -272,84 +266,9 @@ def score(
     return Submission(predictions, labels, official=official).scores(partial=partial)
 
 
-def export(  # noqa: PLR0913  what the command line offers, one argument each
-    model: Path,
-    directory: Path,
-    *,
-    engine: str,
-    precision: str = "fp32",
-    languages: Sequence[str] = (),
-    text: Sequence[Path] = (),
-    layers: int | None = None,
-    data: Path | None = None,
-) -> dict[str, Any]:
-    """What was made: a model as a new folder that ONNX Runtime ("onnx") or OpenVINO ("openvino") runs without Viaduct.
-
-    `languages` (from the data folder's plain text) and `text` files: keep only the vocabulary that they use. Rows for
-    int8 and for the comparison with torch are taken from the data folder, where there is one. Raises UsageError for
-    what cannot be done, and then leaves nothing behind.
-    """
-    exporting = importlib.import_module("viaduct.serving.export")  # here, because it imports torch
-    settings = exporting.ExportSettings(engine, precision, tuple(languages), tuple(text), layers)
-    made: dict[str, Any] = exporting.export(model, directory, settings, _data_if_any(data))
-    return made
-
-
 def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.Finding, ...]:
     """What this machine has and what is broken: versions, devices, torchvision, disk; see `runs.doctor.examine`."""
     return machine.examine(store or default_store(), online=online)
-
-
-def profile(
-    model: Path,
-    *,
-    engine: str | None = None,
-    precision: str | None = None,
-    threads: int = 1,
-    data: Path | None = None,
-    rows: int = 200,
-    announce: Callable[[Mapping[str, Any]], None] = lambda _cost: None,
-) -> dict[str, Any]:
-    """What a model costs to run, with the conditions and every raw sample; see `viaduct.serving.profile`.
-
-    `announce` gets what the architecture implies, before anything is measured.
-    """
-    measuring = importlib.import_module("viaduct.serving.profile")  # here, because it imports torch
-    found: dict[str, Any] = measuring.profile(
-        model, engine, precision, threads=threads, data=_data_if_any(data), rows=rows, announce=announce
-    )
-    return found
-
-
-def miniature(directory: Path, *, seed: int = 1, scale: float = 1.0, console: Console | None = None) -> Manifest:
-    """What the generated world in this folder is: all tasks in their official formats, made anew unless it is there.
-
-    Name the folder with `--data`. Raises UsageError when the folder holds something else.
-    """
-    from viaduct.miniature import world  # here, so that nothing else waits for Matplotlib
-
-    display = _display(console or Console(stderr=True), {"miniature": 1.0})
-    with display if isinstance(display, BarDisplay) else nullcontext():
-        display.start("miniature", resumed=False)
-        manifest = world.write(directory, seed=seed, scale=scale, progress=display.progress)
-        display.done("miniature")
-    return manifest
-
-
-def _data_folder(given: Path | None) -> Path:
-    data = given or default_data()
-    if not data.is_dir():
-        raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
-    return data
-
-
-def _data_if_any(given: Path | None) -> Path | None:
-    """The data folder, None when none was named and the default one is not there."""
-    return None if given is None and not default_data().is_dir() else _data_folder(given)
-
-
-def _display(console: Console, weights: Mapping[str, float]) -> BarDisplay | PlainDisplay:
-    return BarDisplay(console, weights) if console.is_terminal else PlainDisplay(console, weights)
 
 
 def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:

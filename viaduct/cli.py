@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from viaduct.command import Command, Data
+from viaduct.doors import offered
 from viaduct.errors import UsageError, ViaductError
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ app = typer.Typer(
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a Python or YAML file.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data sets [VIADUCT_DATA, ./data].")]
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./runs].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
@@ -39,9 +40,6 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threa
 Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
 Memory = Annotated[
     float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
-]
-ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
 ]
 AllowOverlap = Annotated[
     bool,
@@ -232,80 +230,6 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
 
 
 @app.command()
-def export(  # noqa: PLR0913  one argument per option is how Typer declares a command
-    model: ModelFolder,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
-    engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
-    precision: Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format.")] = "fp32",
-    languages: Annotated[
-        str | None,
-        typer.Option(metavar="en,de,...", help="Keep only the vocabulary of these languages' text in --data."),
-    ] = None,
-    text: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Keep only the vocabulary of this file, one text per line."),
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Keep only this many layers.")] = None,
-    data: Data = None,
-) -> None:
-    """Export a model to a folder that ONNX Runtime or OpenVINO runs without Viaduct."""
-    from viaduct import api, tables
-
-    codes = tuple(languages.split(",")) if languages else ()
-    made = api.export(
-        model, directory, engine=engine, precision=precision, languages=codes, text=text or (), layers=layers, data=data
-    )
-    typer.echo(tables.exported(made))
-    typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
-
-
-@app.command()
-def profile(
-    model: ModelFolder,
-    engine: Annotated[
-        str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="fp32|bf16|int8", help="Number format [fp32; an exported model's own].")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    rows: Annotated[int, typer.Option(help="Rows to measure on.")] = 200,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything, with raw samples.")] = None,
-    data: Data = None,
-) -> None:
-    """Show what a model costs to run: from its architecture, then by the clock."""
-    from viaduct import api, tables
-    from viaduct.results.store import canonical, write_atomic
-
-    found = api.profile(
-        model,
-        engine=engine,
-        precision=precision,
-        threads=threads,
-        data=data,
-        rows=rows,
-        announce=lambda cost: typer.echo(f"{tables.cost(cost)}\n"),
-    )
-    if json is not None:
-        write_atomic(json, canonical(found))
-    typer.echo(tables.profile(found))
-
-
-@app.command()
-def miniature(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; name it with --data later.")],
-    seed: Annotated[int, typer.Option(help="Seed of the generated world.")] = 1,
-    scale: Annotated[float, typer.Option(help="All sizes times this; 0.05 for a quick test.")] = 1.0,
-) -> None:
-    """Generate the miniature world: every task, small, in its official format. A smoke test, never evidence."""
-    from viaduct import api
-
-    manifest = api.miniature(directory, seed=seed, scale=scale)
-    size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
-    typer.echo(f"miniature world: {directory} ({size})")
-
-
-@app.command()
 def doctor(
     store: StoreFolder = None,
     online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
@@ -386,9 +310,24 @@ def _command() -> str:
     return " ".join(["viaduct", *sys.argv[1:]])
 
 
+def _add_commands() -> ViaductError | None:
+    """Add the rooms' commands; the error of a plug-in that cannot be loaded, which is then raised by `main`."""
+    try:
+        for command in offered("commands", Command).values():
+            app.command(command.name)(command.function)
+    except ViaductError as error:
+        return error
+    return None
+
+
+_broken = _add_commands()
+
+
 def main() -> None:
     """The program: a person's mistake is one message and exit status 2."""
     try:
+        if _broken is not None:
+            raise _broken
         app()
     except ViaductError as error:
         typer.echo(f"viaduct: {error}", err=True)

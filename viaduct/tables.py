@@ -1,12 +1,12 @@
-"""What commands print, as plain text: `tasks`, `check`, `score`, `export`, `profile`, `status`, `doctor`."""
+"""What commands print, as plain text: `tasks`, `check`, `score`, `status`, `doctor`."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from viaduct.api import StageStatus
+from viaduct.command import table
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.check import Holding, Survey
 from viaduct.runs.display import in_words
@@ -15,19 +15,6 @@ from viaduct.tasks.card import Task
 
 EXAMPLE = 100
 """Characters of a field that are shown of an example."""
-
-
-def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
-    """Aligned columns under a header; the columns in `right` are aligned to the right."""
-    every = [list(header), *map(list, lines)]
-    widths = [max(len(line[column]) for line in every) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if column in right else text.ljust(width)
-            for column, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in every
-    )
 
 
 def cards(found: Sequence[Task]) -> str:
@@ -215,82 +202,13 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def exported(made: Mapping[str, Any]) -> str:
-    """What an export kept and how near it is to its source."""
-    lines = [("source", made["source"]), ("engine", f"{made['engine']}, {made['precision']}")]
-    lines.append(("layers", f"{made['layers']} of {made['layers_before']}"))
-    part = made["vocabulary"]
-    if part is not None:
-        lines.append(("pieces", f"{part['pieces']:,} of {part['of']:,}"))
-        shown = {name: "not measured" if share is None else f"{share:.2%}" for name, share in part["coverage"].items()}
-        lines += [(f"covered, {name}", f"{text} of tokens in held-out lines") for name, text in shown.items()]
-    compared = made["comparison"]
-    if compared["agreement"] is not None:
-        lines.append(("same predictions", f"{compared['agreement']:.2%} of {compared['count']:,} ({compared['rows']})"))
-    lines.append(("largest difference", f"{compared['largest_difference']:.2g} ({compared['rows']})"))
-    return table(("", ""), lines).lstrip()
-
-
 def findings(found: Sequence[Finding]) -> str:
-    """A line per thing that was looked at, and below it how to mend what is broken."""
+    """A line per thing that was looked at, and below it how to put right what is broken."""
     lines = []
     for one in found:
         lines.append(f"{one.state.ljust(6)}  {one.subject}: {one.text}")
         lines += [] if one.fix is None else [f"        how to fix: {one.fix}"]
     return "\n".join(lines)
-
-
-def cost(implied: Mapping[str, Any]) -> str:
-    """What an architecture implies: size, operations, and the ceiling that the processor's matrix products set."""
-    parameters = implied["parameters"]
-    rate = implied["flops_per_second_of_products"]
-    lines = [
-        ("layers x width", f"{implied['layers']} x {implied['width']}"),
-        ("parameters", f"{parameters['total']:,}"),
-        ("  token embedding", f"{parameters['token_embedding']:,}"),
-        ("  the rest", f"{parameters['rest']:,}"),
-        ("weights", f"{implied['weight_bytes'] / 1e6:,.1f} MB"),
-        ("tokens per sentence", f"{implied['tokens_per_sentence']:.1f}"),
-        ("operations per sentence", f"{implied['flops_per_sentence'] / 1e9:,.3g} G"),
-        ("products here", f"{rate / 1e9:,.0f} G operations per second, float32, measured"),
-        ("at most", f"{implied['most_sentences_per_second']:,.0f} sentences per second in float32"),
-    ]
-    parts = ["from the architecture", table(("", ""), lines).lstrip()]
-    languages = [
-        (
-            code,
-            f"{one['tokens_per_sentence']:.1f}",
-            f"{one['flops_per_sentence'] / 1e9:,.3g}",
-            f"{one['most_sentences_per_second']:,.0f}",
-        )
-        for code, one in implied["by_language"].items()
-    ]
-    if languages:
-        header = ("language", "tokens per sentence", "G operations", "sentences per second at most")
-        parts.append(table(header, languages, frozenset({1, 2, 3})))
-    return "\n\n".join(parts)
-
-
-def profile(found: Mapping[str, Any]) -> str:
-    """What the clock said, and under which conditions."""
-    latency, most, conditions = found["latency_ms"], found["throughput"], found["conditions"]
-    energy = found["energy_joules_per_example"]
-    peak = found["peak_bytes"]["in_all"]
-    lines = [
-        ("engine", f"{found['engine']}, {found['precision']}, {conditions['threads']} thread(s)"),
-        ("latency of one row", f"p50 {latency['p50']:.2f}, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f} ms"),
-        ("rows per second", f"{most['examples_per_second']:,.1f} in batches of {most['batch_tokens']:,} tokens"),
-        ("share of products", f"{most['share_of_product_rate']:.1%} of the float32 rate"),
-        ("padding", f"{most['padding_fraction']:.1%}"),
-        ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, the whole process"),
-        ("time to load", f"{found['load_seconds']:.2f} s"),
-        ("size on disk", f"{found['disk_bytes'] / 1e6:,.1f} MB"),
-        ("energy per row", energy if isinstance(energy, str) else f"{energy:.3g} J, the whole processor"),
-        ("rows", f"{conditions['rows']}; tokenising {conditions['tokenising']}"),
-        ("device", f"{conditions['device']}; load average before: {conditions['load_average_before']:.1f}"),
-        ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
-    ]
-    return f"measured\n\n{table(('', ''), lines).lstrip()}"
 
 
 def status(stages: Sequence[StageStatus]) -> str:

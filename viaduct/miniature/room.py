@@ -2,4 +2,4 @@
 
 from viaduct.doors import Room
 
-ROOM = Room("miniature")
+ROOM = Room("miniature", commands=("viaduct.miniature.commands:MINIATURE",))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -204,3 +205,13 @@ class BarDisplay:
 def _waiting_text(paths: tuple[str, ...]) -> str:
     shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
     return f"waiting for another process, which is working on {shown}"
+
+
+@contextmanager
+def shown(console: Console, weights: Mapping[str, float]) -> Iterator[BarDisplay | PlainDisplay]:
+    """A display of stages with these weights: bars on a terminal, plain lines elsewhere."""
+    if not console.is_terminal:
+        yield PlainDisplay(console, weights)
+        return
+    with BarDisplay(console, weights) as bars:
+        yield bars

@@ -10,5 +10,6 @@ ROOM = Room(
         "viaduct.serving.measure:MEASURING",
     ),
     sections=("viaduct.serving.section:SECTION",),
+    commands=("viaduct.serving.commands:EXPORT", "viaduct.serving.commands:PROFILE"),
     fields=("viaduct.serving.compression:COMPRESSION", "viaduct.serving.measure:MEASURE"),
 )

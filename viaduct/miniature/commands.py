@@ -1,0 +1,32 @@
+"""The command `miniature`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viaduct.command import Command
+
+
+def miniature(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; name it with --data later.")],
+    seed: Annotated[int, typer.Option(help="Seed of the generated world.")] = 1,
+    scale: Annotated[float, typer.Option(help="All sizes times this; 0.05 for a quick test.")] = 1.0,
+) -> None:
+    """Generate the miniature world: every task, small, in its official format. A smoke test, never evidence."""
+    from rich.console import Console
+
+    from viaduct.miniature import world
+    from viaduct.runs.display import shown
+
+    with shown(Console(stderr=True), {"miniature": 1.0}) as display:
+        display.start("miniature", resumed=False)
+        manifest = world.write(directory, seed=seed, scale=scale, progress=display.progress)
+        display.done("miniature")
+    size = f"{len(manifest.rows):,} files, {manifest.num_bytes / 1e6:.1f} MB, {len(manifest.languages)} languages"
+    typer.echo(f"miniature world: {directory} ({size})")
+
+
+MINIATURE = Command("miniature", miniature)

@@ -1,0 +1,141 @@
+"""The commands `export` and `profile`, and what they print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from viaduct.command import Command, Data, ModelFolder, data_if_any, table
+
+
+def export(  # noqa: PLR0913  one argument per option is how Typer declares a command
+    model: ModelFolder,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
+    engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
+    precision: Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format.")] = "fp32",
+    languages: Annotated[
+        str | None,
+        typer.Option(metavar="en,de,...", help="Keep only the vocabulary of these languages' text in --data."),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keep only the vocabulary of this file, one text per line."),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Keep only this many layers.")] = None,
+    data: Data = None,
+) -> None:
+    """Export a model to a folder that ONNX Runtime or OpenVINO runs without Viaduct."""
+    from viaduct.serving import export as exporting
+
+    codes = tuple(languages.split(",")) if languages else ()
+    settings = exporting.ExportSettings(engine, precision, codes, tuple(text or ()), layers)
+    made = exporting.export(model, directory, settings, data_if_any(data))
+    typer.echo(exported_words(made))
+    typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
+
+
+def profile(
+    model: ModelFolder,
+    engine: Annotated[
+        str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="fp32|bf16|int8", help="Number format [fp32; an exported model's own].")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    rows: Annotated[int, typer.Option(help="Rows to measure on.")] = 200,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything, with raw samples.")] = None,
+    data: Data = None,
+) -> None:
+    """Show what a model costs to run: from its architecture, then by the clock."""
+    from viaduct.results.store import canonical, write_atomic
+    from viaduct.serving import profile as profiling
+
+    found = profiling.profile(
+        model,
+        engine,
+        precision,
+        threads=threads,
+        data=data_if_any(data),
+        rows=rows,
+        announce=lambda cost: typer.echo(f"{cost_words(cost)}\n"),
+    )
+    if json is not None:
+        write_atomic(json, canonical(found))
+    typer.echo(profile_words(found))
+
+
+EXPORT = Command("export", export)
+PROFILE = Command("profile", profile)
+
+
+def exported_words(made: Mapping[str, Any]) -> str:
+    """What an export kept and how near it is to its source."""
+    lines = [("source", made["source"]), ("engine", f"{made['engine']}, {made['precision']}")]
+    lines.append(("layers", f"{made['layers']} of {made['layers_before']}"))
+    part = made["vocabulary"]
+    if part is not None:
+        lines.append(("pieces", f"{part['pieces']:,} of {part['of']:,}"))
+        shown = {name: "not measured" if share is None else f"{share:.2%}" for name, share in part["coverage"].items()}
+        lines += [(f"covered, {name}", f"{text} of tokens in held-out lines") for name, text in shown.items()]
+    compared = made["comparison"]
+    if compared["agreement"] is not None:
+        lines.append(("same predictions", f"{compared['agreement']:.2%} of {compared['count']:,} ({compared['rows']})"))
+    lines.append(("largest difference", f"{compared['largest_difference']:.2g} ({compared['rows']})"))
+    return table(("", ""), lines)
+
+
+def cost_words(implied: Mapping[str, Any]) -> str:
+    """What an architecture implies: size, operations, and the ceiling that the processor's matrix products set."""
+    parameters = implied["parameters"]
+    rate = implied["flops_per_second_of_products"]
+    lines = [
+        ("layers x width", f"{implied['layers']} x {implied['width']}"),
+        ("parameters", f"{parameters['total']:,}"),
+        ("  token embedding", f"{parameters['token_embedding']:,}"),
+        ("  the rest", f"{parameters['rest']:,}"),
+        ("weights", f"{implied['weight_bytes'] / 1e6:,.1f} MB"),
+        ("tokens per sentence", f"{implied['tokens_per_sentence']:.1f}"),
+        ("operations per sentence", f"{implied['flops_per_sentence'] / 1e9:,.3g} G"),
+        ("products here", f"{rate / 1e9:,.0f} G operations per second, float32, measured"),
+        ("at most", f"{implied['most_sentences_per_second']:,.0f} sentences per second in float32"),
+    ]
+    parts = ["from the architecture", table(("", ""), lines)]
+    languages = [
+        (
+            code,
+            f"{one['tokens_per_sentence']:.1f}",
+            f"{one['flops_per_sentence'] / 1e9:,.3g}",
+            f"{one['most_sentences_per_second']:,.0f}",
+        )
+        for code, one in implied["by_language"].items()
+    ]
+    if languages:
+        header = ("language", "tokens per sentence", "G operations", "sentences per second at most")
+        parts.append(table(header, languages, frozenset({1, 2, 3})))
+    return "\n\n".join(parts)
+
+
+def profile_words(found: Mapping[str, Any]) -> str:
+    """What the clock said, and under which conditions."""
+    latency, most, conditions = found["latency_ms"], found["throughput"], found["conditions"]
+    energy = found["energy_joules_per_example"]
+    peak = found["peak_bytes"]["in_all"]
+    lines = [
+        ("engine", f"{found['engine']}, {found['precision']}, {conditions['threads']} thread(s)"),
+        ("latency of one row", f"p50 {latency['p50']:.2f}, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f} ms"),
+        ("rows per second", f"{most['examples_per_second']:,.1f} in batches of {most['batch_tokens']:,} tokens"),
+        ("share of products", f"{most['share_of_product_rate']:.1%} of the float32 rate"),
+        ("padding", f"{most['padding_fraction']:.1%}"),
+        ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, the whole process"),
+        ("time to load", f"{found['load_seconds']:.2f} s"),
+        ("size on disk", f"{found['disk_bytes'] / 1e6:,.1f} MB"),
+        ("energy per row", energy if isinstance(energy, str) else f"{energy:.3g} J, the whole processor"),
+        ("rows", f"{conditions['rows']}; tokenising {conditions['tokenising']}"),
+        ("device", f"{conditions['device']}; load average before: {conditions['load_average_before']:.1f}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
+    ]
+    return f"measured\n\n{table(('', ''), lines)}"
