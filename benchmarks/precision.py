@@ -34,9 +34,9 @@ def main() -> None:
     place = Path(options.store or tempfile.mkdtemp(prefix="viaduct-precision-"))
     data = place / "miniature"
     if not data.exists():
-        from viaduct import api
+        from viaduct.miniature import world
 
-        api.miniature(data)
+        world.write(data)
     jobs = [(precision, seed, place) for seed in range(1, options.seeds + 1) for precision in ("fp32", "bf16")]
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
         found: dict[str, dict[int, dict[str, Any]]] = {arm: {} for arm in ARMS}

@@ -42,7 +42,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Room:
-    """What one room or package adds, each as the object itself or as "module:NAME"."""
+    """What one room or package adds: objects, or "module:NAME" of one or of a tuple of several."""
 
     name: str
     row_kinds: tuple[str | Named, ...] = ()
@@ -83,13 +83,15 @@ def _offered(door: Door) -> Mapping[str, object]:
     owner: dict[str, str] = {}
     for room in rooms():
         for given in getattr(room, door):
-            one: Any = _from_room(given, room.name) if isinstance(given, str) else given
-            if one.name in found:
-                raise UsageError(
-                    f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",
-                    fix="uninstall one of the two packages, or rename what it offers",
-                )
-            found[one.name], owner[one.name] = one, room.name
+            made = _from_room(given, room.name) if isinstance(given, str) else given
+            several: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)
+            for one in several:
+                if one.name in found:
+                    raise UsageError(
+                        f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",
+                        fix="uninstall one of the two packages, or rename what it offers",
+                    )
+                found[one.name], owner[one.name] = one, room.name
     return found
 
 
@@ -111,13 +113,16 @@ def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
 def loaded(reference: str) -> Any:
     """What "module:NAME" names. Code above the torch line names in this way what lies below it."""
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+    found = importlib.import_module(module)
+    if not hasattr(found, name):
+        raise ImportError(f"{module} has no {name}")
+    return getattr(found, name)
 
 
 def _from_room(reference: str, room: str) -> object:
     try:
         return loaded(reference)
-    except (ImportError, AttributeError) as error:
+    except ImportError as error:
         raise UsageError(
             f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it"
         ) from error

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from viaduct.command import table
 from viaduct.results.record import DataNote
 from viaduct.runs.display import in_words
 from viaduct.runs.forecast import DEVICES
@@ -22,7 +23,6 @@ from viaduct.runs.gaps import listed
 from viaduct.runs.planned import Planned, warnings
 from viaduct.runs.rows import source_of
 from viaduct.runs.stage import Stage, Work, kind_of
-from viaduct.tables import table
 
 ALIKE = 3
 """From so many kinds of stages on a part of the tree is not printed again below another arm."""

@@ -1,7 +1,6 @@
 """What the core itself offers through the doors: kinds of rows, and the cards of text data."""
 
 from viaduct.doors import Room
-from viaduct.tasks.kind import KINDS
 
 CARDS = (
     "xnli:CARD", "pawsx:CARD", "udpos:CARD", "panx:CARD", "xquad:CARD", "mlqa:CARD", "tydiqa:CARD", "bucc:CARD",
@@ -11,4 +10,4 @@ CARDS = (
 )  # fmt: skip
 """Every card of text data, in the order in which they are listed: adding one is one file and one name here."""
 
-ROOM = Room("tasks", row_kinds=KINDS, cards=tuple(f"viaduct.tasks.{card}" for card in CARDS))
+ROOM = Room("tasks", row_kinds=("viaduct.tasks.kind:KINDS",), cards=tuple(f"viaduct.tasks.{card}" for card in CARDS))
