@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
-	$(VENV)/bin/viaduct run recipes/demo.py --data $(DATA) --store $(STORE) --processes $(PROCESSES)
+	$(VENV)/bin/viaduct run demo --data $(DATA) --store $(STORE) --processes $(PROCESSES)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest

@@ -70,18 +70,18 @@ def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey,
     return tuple(survey(card, folder) for card in cards)
 
 
-def plan(recipe: Recipe | Path, *, data: Path | None = None, store: Path | None = None) -> Planned:
+def plan(recipe: Recipe | Path | str, *, data: Path | None = None, store: Path | None = None) -> Planned:
     """The recipe's stages, checked against the data and the store; nothing runs.
 
     Data that are not there are in its plan's `missing`; then nothing can run. Raises UsageError, DataError for damaged
     files, or StoreError (a directory holds another experiment).
     """
-    recipe = load_recipe(recipe) if isinstance(recipe, Path) else recipe
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     return plan_recipe(recipe, data_folder(data).resolve(), store or default_store())
 
 
 def run(
-    recipe: Recipe | Path,
+    recipe: Recipe | Path | str,
     *,
     data: Path | None = None,
     store: Path | None = None,

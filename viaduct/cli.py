@@ -30,7 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a Python or YAML file.")]
+RecipeFile = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./runs].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
@@ -81,6 +83,15 @@ def check(
 
 
 @app.command()
+def recipes() -> None:
+    """List the recipes that come with Viaduct: what each asks, what was expected before its run, what it costs."""
+    from viaduct.runs.recipes import shipped
+
+    for one in shipped():
+        typer.echo(f"{one.name}: {one.question}\n    hypothesis: {one.hypothesis}\n    cost: {one.cost}\n")
+
+
+@app.command()
 def plan(
     recipe: RecipeFile, data: Data = None, store: StoreFolder = None, set: Set = None, seeds: Seeds = None
 ) -> None:
@@ -117,7 +128,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     tasks: Annotated[str, typer.Option(metavar="xtreme|NAME,...", help="Which of the nine tasks.")] = "xtreme",
     revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="The Hub commit of the model.")] = None,
     substitutions: Annotated[
-        Path | None, typer.Option(metavar="RECIPE", help="Recipe whose stand-ins for missing splits are used.")
+        str | None, typer.Option(metavar="RECIPE", help="Recipe whose stand-ins for missing splits are used.")
     ] = None,
     data: Data = None,
     store: StoreFolder = None,

@@ -56,7 +56,7 @@ def make_run(
     about = About(
         recipe=recipe,
         hypothesis="Contrastive training on captions of the same images raises retrieval, and leaves tagging alone.",
-        command=f"viaduct run recipes/{recipe}.py --data data --store runs",
+        command=f"viaduct run {recipe} --data data --store runs",
         encoder="base-multilingual",
         encoder_details={"parameters": "278,043,648", "layers": "12", "vocabulary": "250,002", "text": "CC-100"},
         arms=tuple(arms),

@@ -1,4 +1,4 @@
-"""The recipes of this repository: they load, mean what they say, and can be planned without any data."""
+"""The recipes that come with Viaduct: they load, mean what they say, and can be planned without any data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from small_world import census
 
+from viaduct.errors import UsageError
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.runs.description import roles
 from viaduct.runs.plan import outline
-from viaduct.runs.recipes import load_recipe
+from viaduct.runs.recipes import SHIPPED, load_recipe, shipped
 from viaduct.runs.validate import validate
 
-FOLDER = Path(__file__).resolve().parents[2] / "recipes"
-FILES = sorted(FOLDER.glob("*.py"))
+FILES = [SHIPPED / f"{one.name}.py" for one in shipped()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -24,11 +24,29 @@ def test_a_recipe_says_what_it_asks_and_how_to_run_it(path: Path) -> None:
     validate(made, census(path.parent))
     words = path.read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
     assert made.name == path.stem and made.hypothesis
-    assert "Hypothesis" in words and "Command:" in words and "Cost:" in words
+    assert all(f"\n{part}" in words for part in ("Hypothesis", "Command:", "Cost:", "Result:"))
+
+
+def test_the_list_of_recipes_says_what_each_asks_expects_and_costs() -> None:
+    listed = {one.name: one for one in shipped()}
+    assert {"demo", "real_small", "xstilts", "multimodal", "compression_miniature"} <= listed.keys()
+    assert all(one.question and one.hypothesis and one.cost for one in listed.values())
+    assert listed["demo"].cost == "four to six minutes on two cores" and "\n" not in listed["xstilts"].hypothesis
+
+
+def test_a_file_goes_before_a_shipped_recipe_of_that_name_and_a_wrong_name_is_answered_with_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"did you mean xstilts_small.*\n.*one of: compression_miniature, demo"):
+        load_recipe("xstilts_smal")
+    (tmp_path / "demo").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match="demo: a recipe is a"):
+        load_recipe("demo")
 
 
 def test_the_papers_grid_is_whole() -> None:
-    made = load_recipe(FOLDER / "xstilts.py")
+    made = load_recipe("xstilts")
     found = roles(made)
     wanted = {
         "none",
@@ -51,7 +69,7 @@ def test_the_papers_grid_is_whole() -> None:
 
 
 def test_without_licensed_data_only_its_arms_go(tmp_path: Path) -> None:
-    made = load_recipe(FOLDER / "xstilts.py", seeds=(1,), overrides=["targets=[{task: tatoeba}, {task: xnli}]"])
+    made = load_recipe("xstilts", seeds=(1,), overrides=["targets=[{task: tatoeba}, {task: xnli}]"])
     plan = outline(made, census(tmp_path))
     assert set(plan.left_out) == {"ccg", "ccg+replay", "all_nine"}
     assert "all_but_ccg" in {cell.arm for cell in plan.cells}
@@ -60,7 +78,7 @@ def test_without_licensed_data_only_its_arms_go(tmp_path: Path) -> None:
 
 
 def test_the_small_grid_trains_every_arm_equally_long_and_on_nothing_it_evaluates() -> None:
-    made = load_recipe(FOLDER / "xstilts_small.py")
+    made = load_recipe("xstilts_small")
     arms = made.intermediates[1:]
     assert {arm.training.max_steps for arm in arms} == {150}
     assert {"anli_plus", "mnli", "qqp", "squad2", "squad", "hellaswag", "cosmosqa", "commonsenseqa"} <= set(

@@ -45,15 +45,21 @@ def test_yaml_and_python_give_the_same_recipe(tmp_path: Path, loaded: Recipe) ->
     assert load_recipe(write(tmp_path, value, "value.py")) == loaded
 
 
-def test_a_recipe_may_import_from_the_files_beside_it_and_from_no_other_folder(tmp_path: Path) -> None:
+def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_of_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from shared_seeds import SEEDS\n" + PYTHON.replace("(1, 2)", "SEEDS")
     for number, folder in ((1, tmp_path / "a"), (2, tmp_path / "b")):
         folder.mkdir()
         write(folder, f"SEEDS = ({number},)\n", "shared_seeds.py")
-        text = "from shared_seeds import SEEDS\n" + PYTHON.replace("(1, 2)", "SEEDS")
-        path = write(folder, text, "recipe.py")
-        before = list(sys.path)
-        assert load_recipe(path).seeds == (number,)
-        assert sys.path == before and "shared_seeds" not in sys.modules
+        write(folder, text, "recipe.py")
+    before = list(sys.path)
+    monkeypatch.delitem(sys.modules, "shared_seeds", raising=False)
+    assert load_recipe(tmp_path / "a" / "recipe.py").seeds == (1,) and sys.path == before
+    with pytest.raises(UsageError, match=r"b/shared_seeds.py: a module 'shared_seeds' is loaded from .*/a/"):
+        load_recipe(tmp_path / "b" / "recipe.py")
+    monkeypatch.delitem(sys.modules, "shared_seeds")
+    assert load_recipe(tmp_path / "b" / "recipe.py").seeds == (2,)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
-"""Reads recipes from a person's Python or YAML file and applies `--set`; every mistake is answered with where it is."""
+"""Finds a recipe by the name of one that comes with Viaduct, or reads a person's Python or YAML file, and applies
+`--set`; every mistake is answered with where it is."""
 
 from __future__ import annotations
 
+import ast
+import re
 import runpy
 import sys
 import traceback
@@ -10,7 +13,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,15 +22,60 @@ from viaduct.errors import UsageError, ViaductError, nearest
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
 
+SHIPPED = Path(__file__).parents[1] / "recipes"
+"""The folder of the recipes that come with Viaduct."""
+_NOT_RECIPES = ("__init__", "pieces")
 
-def load_recipe(path: Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
-    """The recipe in this file, with `--set` and `--seeds` applied.
+
+class Shipped(NamedTuple):
+    """A recipe that comes with Viaduct, as `viaduct recipes` lists it."""
+
+    name: str
+    question: str
+    hypothesis: str
+    cost: str
+
+
+def shipped() -> tuple[Shipped, ...]:
+    """The recipes that come with Viaduct, by name. Nothing is imported: the words are those of their docstrings."""
+    return tuple(
+        _described_by(path.stem, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+        for path in sorted(SHIPPED.glob("*.py"))
+        if path.stem not in _NOT_RECIPES
+    )
+
+
+def _described_by(name: str, words: str) -> Shipped:
+    question, *parts = (" ".join(part.split()) for part in words.split("\n\n"))
+    hypothesis = next(part for part in parts if part.startswith("Hypothesis")).partition(":")[2].strip()
+    cost = re.search(r"^Cost:\s+(.*?)(?=^\w+:|\Z|\n\n)", words, re.MULTILINE | re.DOTALL)
+    return Shipped(name, question, hypothesis, " ".join(cost[1].split()) if cost else "")
+
+
+def recipe_file(given: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that comes with Viaduct; a file of that name goes before.
+
+    Raises UsageError with the nearest name.
+    """
+    path, known = Path(given), [one.name for one in shipped()]
+    if path.is_file():
+        return path
+    if str(given) in known:
+        return SHIPPED / f"{given}.py"
+    close = nearest(str(given), known)
+    raise UsageError(
+        f"there is no recipe file {given}, and no recipe of that name{f'; did you mean {close}?' if close else ''}",
+        fix=f"name a .py or .yaml file, or one of: {', '.join(known)}",
+    )
+
+
+def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
+    """The recipe in this file, or of this name, with `--set` and `--seeds` applied.
 
     A Python file has a function `recipe()` or a value `RECIPE`, and may import from Python files beside it; a YAML file
     has the recipe's fields. Raises UsageError.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no recipe file {path}", fix="name a .py or .yaml file")
+    path = recipe_file(given)
     if path.suffix == ".py":
         recipe = _from_python(path)
     elif path.suffix in (".yaml", ".yml"):
@@ -54,7 +102,7 @@ def _from_python(path: Path) -> Recipe:
         raise UsageError(f"{path}{_line_in(error, path)}: {_explain(error, None)}") from error
     except Exception as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line_in(error, path)
-        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="mend the recipe file") from error
+        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="correct the recipe file") from error
     if not isinstance(made, Recipe):
         given = "nothing" if made is None else f"a {type(made).__name__}"
         fix = "define recipe() -> Recipe, or RECIPE = Recipe(...)"
@@ -64,19 +112,20 @@ def _from_python(path: Path) -> Recipe:
 
 @contextmanager
 def _importing_beside(path: Path) -> Iterator[None]:
-    """Files beside this one can be imported by name, and are forgotten afterwards: another folder may have others of
-    the same name."""
+    """Files beside this one can be imported by name, as those beside a script can.
+
+    Raises UsageError where a module of such a name came from another folder: Python would give that one.
+    """
     folder = path.resolve().parent
-    before = set(sys.modules)
+    for beside in folder.glob("*.py"):
+        file = getattr(sys.modules.get(beside.stem), "__file__", None)
+        if file is not None and Path(file).resolve() != beside:
+            raise UsageError(f"{beside}: a module '{beside.stem}' is loaded from {file}", fix="give it another name")
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and Path(file).resolve().parent == folder:
-                del sys.modules[name]
 
 
 def _line_in(error: BaseException, path: Path) -> str:

@@ -4,11 +4,12 @@ Hypothesis, stated before the run: as the paper reports, sentence retrieval (BUC
 every intermediate task and TyDiQA gains after many; XNLI does not gain; all nine tasks together gain a little more than
 the best one; neither multilingual masked LM beside the task nor machine-translated data beat plain English training.
 
-Command:   viaduct plan recipes/xstilts.py --data FOLDER      (look first: the tree, what is missing, hours, disk)
-           viaduct run recipes/xstilts.py --data FOLDER --device cuda
+Command:   viaduct plan xstilts --data FOLDER      (look first: the tree, what is missing, hours, disk)
+           viaduct run xstilts --data FOLDER --device cuda
 Cost:      by `viaduct plan`, not measured: 2e19 floating-point operations, two or three days of one H100 or A100 that
            does 40 % of its peak (short rows will not let it), and 0.9 TB. Several processes may share the store.
            Cheaper: --seeds 1
+Result:    not run yet
 Data:      the nine XTREME tasks in all languages with labels, the nine intermediate tasks (mnli also in de ru sw, from
            XNLI-MT-1.0 or XTREME's translations), and text/ in XTREME's languages for replay.
            CCGbank needs a licence: without it the arms that train on it are left out, and the report says so. What
@@ -25,7 +26,7 @@ most; every step has one of masked LM beside it; the translations are German, Ru
 
 from viaduct.results.xtreme import TARGETS
 from viaduct.runs.evaluation import target
-from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Training
+from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Target, Training
 from viaduct.serving.measure import Measure
 
 REVISION = "c23d21b0620b635a76227c604d44e43a9f0ee389"
@@ -118,7 +119,7 @@ def recipe() -> Recipe:
     )
 
 
-def _strict(name: str):
+def _strict(name: str) -> Target:
     """The target in every language, so that a hole is found before the run; 500 dev rows choose the checkpoint."""
     made = target(name, width=1024, layers=24)
     chosen = made.training.model_copy(update={"dev_rows": 500})

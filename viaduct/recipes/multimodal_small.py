@@ -4,17 +4,17 @@ Hypothesis, stated before the run: contrastive training through pictures with na
 retrieval (Tatoeba) most, in the languages whose names it saw; nearly all of that survives consistently wrong pictures,
 which then act as identifiers of a meaning and not as images; captioning changes no text task measurably.
 
-Command:   viaduct run recipes/multimodal_small.py --data FOLDER --processes 2
-Cost:      the encoder of recipes/real_small.py (shared where the store has it), then see docs/log.md
-Data:      what real_small.py needs for its encoder, emoji/, storybooks/, tatoeba/, ud-treebanks-v2.5/
+Command:   viaduct run multimodal_small --data FOLDER --processes 2
+Cost:      the encoder of real_small (shared where the store has it), then two hours
+Result:    docs/log.md: no measurable effect of pictures at this scale
+Data:      what real_small needs for its encoder, emoji/, storybooks/, tatoeba/, ud-treebanks-v2.5/
 
 The tower is a small convolutional one that is trained with the stage: no pretrained tower is downloaded. Every arm has
 the same steps and replayed text; the captioning arms share captions, order and masks, and so do the contrastive ones.
 """
 
-from real_small import ENCODER, SUBSTITUTIONS, TAGS
-
-from viaduct.runs.spec import Intermediate, Recipe, Replay, Retrieval, Target, Training
+from viaduct.recipes.pieces import FREE_STAND_INS, SMALL_ENCODER, SMALL_RETRIEVAL, SMALL_TAGS
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Target, Training
 from viaduct.vision.fields import Captions, ImageSource, Objective
 
 STAGE = Training(
@@ -62,7 +62,7 @@ def recipe() -> Recipe:
             "Contrast through pictures changes Tatoeba most, and nearly as much with consistently wrong pictures; "
             "captioning changes no text task measurably."
         ),
-        encoder=ENCODER,
+        encoder=SMALL_ENCODER,
         intermediates=(
             Intermediate(name="none"),
             Intermediate(name="replay", replay=REPLAY, training=STAGE),
@@ -79,13 +79,13 @@ def recipe() -> Recipe:
             arm("contrastive_storybooks", CONTRAST, card="storybooks"),
         ),
         targets=(
-            Target(task="tatoeba", languages="available", retrieval=Retrieval(layers=(3,), centre=True)),
+            Target(task="tatoeba", languages="available", retrieval=SMALL_RETRIEVAL),
             Target(
                 task="udpos",
-                training=TAGS.model_copy(update={"train_rows": 2_000, "evaluations": 1}),
+                training=SMALL_TAGS.model_copy(update={"train_rows": 2_000, "evaluations": 1}),
                 languages="available",
             ),
         ),
         seeds=(1, 2, 3),
-        substitutions=SUBSTITUTIONS,
+        substitutions=FREE_STAND_INS,
     )

@@ -4,11 +4,12 @@ Hypothesis, stated before the run: captioning changes general understanding (XNL
 point; contrast raises sentence retrieval; most of that survives consistently wrong images. The primary contrasts are
 caption against caption_text_only and against none: macro over the nine tasks of the macro over languages but English.
 
-Command:   viaduct plan recipes/multimodal.py --data FOLDER        (stages, disk, hours by device; nothing runs)
-           viaduct run  recipes/multimodal.py --data FOLDER
+Command:   viaduct plan multimodal --data FOLDER        (stages, disk, hours by device; nothing runs)
+           viaduct run multimodal --data FOLDER
            for XLM-R base: --set encoder=FacebookAI/xlm-roberta-base
                            --set revision=e73636d4f797dec63c3081bb6ed5c7b0bb3f2089
 Cost:      hundreds of GPU hours: ask `plan`
+Result:    not run yet
 Data:      all of XTREME, MNLI, SQuAD v1.1, text/ for replay, coco/ (train2017 with captions)
 Towers:    two folders below ./towers, downloaded once; a folder's files are hashed, so no revision is needed:
            hf download google/siglip2-base-patch16-256 --local-dir towers/siglip2-base-patch16-256

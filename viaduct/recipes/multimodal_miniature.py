@@ -7,30 +7,20 @@ the text tasks is shown too, and is no evidence about languages: the world is ge
 Hypothesis: the captioning arm's image gain is above 0, its shuffled controls' is not; no arm changes tagging.
 
 Command:   viaduct miniature build/miniature
-           viaduct run recipes/multimodal_miniature.py --data build/miniature
-Cost:      see docs/log.md
+           viaduct run multimodal_miniature --data build/miniature
+Cost:      14 minutes on two cores
+Result:    docs/log.md, 2026-11-21: image gain +0.08 nats a token with the true image, 0.00 with the shuffled ones
 
 The image goes through a small convolutional tower that is trained with the stage, because nothing pretrained is
 downloaded here. All arms have the same captions, order, steps and replayed text; each image is captioned in one
 language only, so that no parallel text is hidden in the captions.
 """
 
-from demo import ENCODER, training
-
-from viaduct.runs.spec import Intermediate, Recipe, Replay, Retrieval, Target, Training
+from viaduct.recipes.pieces import MINI_CAPTIONING, MINI_ENCODER, MINI_RETRIEVAL, mini_training
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Target
 from viaduct.vision.fields import Captions, ImageSource, Objective
 
-STAGE = Training(
-    learning_rate=1e-3,
-    head_learning_rate=1e-3,
-    epochs=100.0,
-    max_steps=400,
-    batch_tokens=2_048,
-    max_length=48,
-    evaluations=4,
-)
 REPLAY = Replay(batch_tokens=384, max_length=32, lines=1_000, mask_fraction=0.3)
-SEARCH = Retrieval(layers=(1,), centre=True)
 
 
 def arm(name: str, image: ImageSource, *objectives: Objective) -> Intermediate:
@@ -46,7 +36,7 @@ def arm(name: str, image: ImageSource, *objectives: Objective) -> Intermediate:
         dev_captions=280,
         written=24,
     )
-    return Intermediate(name=name, captions=captions, replay=REPLAY, training=STAGE)
+    return Intermediate(name=name, captions=captions, replay=REPLAY, training=MINI_CAPTIONING)
 
 
 CONTRAST = Objective(name="contrastive")
@@ -59,10 +49,10 @@ def recipe() -> Recipe:
         hypothesis=(
             "Writing captions uses the image (gain above 0) and its shuffled controls do not; no arm changes tagging."
         ),
-        encoder=ENCODER,
+        encoder=MINI_ENCODER,
         intermediates=(
             Intermediate(name="none"),
-            Intermediate(name="replay", replay=REPLAY, training=STAGE),
+            Intermediate(name="replay", replay=REPLAY, training=MINI_CAPTIONING),
             arm("caption", "true"),
             arm("caption_text_only", "none"),
             arm("caption_null_image", "null"),
@@ -72,8 +62,8 @@ def recipe() -> Recipe:
             arm("contrastive_shuffled_image", "shuffled_image", CONTRAST),
         ),
         targets=(
-            Target(task="tatoeba", languages="available", retrieval=SEARCH),
-            Target(task="udpos", training=training(60), languages="available"),
+            Target(task="tatoeba", languages="available", retrieval=MINI_RETRIEVAL),
+            Target(task="udpos", training=mini_training(60), languages="available"),
         ),
         seeds=(1, 2, 3),
         miniature=True,

@@ -8,13 +8,13 @@ Hypothesis: a vocabulary of the evaluated languages costs nothing, int8 next to 
 student, which learned from two, loses less than the encoder that was cut.
 
 Command:   viaduct miniature build/miniature
-           viaduct run recipes/compression_miniature.py --data build/miniature
-Cost:      minutes on one core after the pretraining, which it shares with recipes/demo.py
+           viaduct run compression_miniature --data build/miniature
+Cost:      minutes on one core after the pretraining, which it shares with demo
+Result:    docs/compression.md
 """
 
-from demo import ENCODER, training
-
-from viaduct.runs.spec import Intermediate, Recipe, Retrieval, Target, Training
+from viaduct.recipes.pieces import MINI_ENCODER, MINI_RETRIEVAL, mini_training
+from viaduct.runs.spec import Intermediate, Recipe, Target, Training
 from viaduct.serving.compression import Compression
 from viaduct.serving.distil import Distil
 
@@ -40,7 +40,7 @@ def recipe() -> Recipe:
         name="compression_miniature",
         hypothesis="A vocabulary of the evaluated languages costs nothing, int8 next to nothing, a student less than"
         " the encoder cut to as many layers.",
-        encoder=ENCODER,
+        encoder=MINI_ENCODER,
         intermediates=(
             Intermediate(name="none"),
             arm("one_layer", layers=1),
@@ -49,9 +49,9 @@ def recipe() -> Recipe:
             arm("student", distil=STUDENT),
         ),
         targets=(
-            Target(task="xnli", training=training(400), languages=LANGUAGES),
-            Target(task="udpos", training=training(60), languages=LANGUAGES),
-            Target(task="tatoeba", languages=OTHERS, retrieval=Retrieval(layers=(1,), centre=True)),
+            Target(task="xnli", training=mini_training(400), languages=LANGUAGES),
+            Target(task="udpos", training=mini_training(60), languages=LANGUAGES),
+            Target(task="tatoeba", languages=OTHERS, retrieval=MINI_RETRIEVAL),
         ),
         compare=(("student", "one_layer"),),
         seeds=(1,),
