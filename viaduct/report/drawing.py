@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,30 @@ def finish(figure: Figure, name: str, title: str) -> Drawing:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
     return Drawing(name, title, width, height, text.getvalue())
+
+
+def mark(axes: Axes, at: tuple[float, float], colour: str, *, filled: bool) -> None:
+    """A dot, or a ring."""
+    face = colour if filled else PAPER
+    axes.plot(*zip(at, strict=True), "o", markersize=7, mfc=face, mec=colour, mew=1.5, clip_on=False, zorder=3)
+
+
+def free_shifts(
+    dots: Sequence[tuple[float, float]],
+    size: tuple[float, float],
+    *,
+    nearest: float,
+    taken: Sequence[tuple[float, float]],
+) -> list[float]:
+    """How far above its dot each label of this size stands in pixels: from `nearest` on, as near as the labels before
+    it and what is `taken` let it; below the dot where it is negative."""
+    steps = [sign * (nearest + 8 * step) for step in range(10) for sign in (1, -1)]
+    places, found = list(taken), []
+    for x, y in dots:
+        free = [s for s in steps if all(abs(x - a) > size[0] or abs(y + s - b) > size[1] for a, b in places)]
+        found.append((free or steps)[0])
+        places.append((x, y + found[-1]))
+    return found
 
 
 def shortened(words: str, limit: int = 26) -> str:

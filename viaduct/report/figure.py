@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 
 from viaduct.languages import CC100_GIB
 from viaduct.report.contrasts import OVERALL, Contrast
-from viaduct.report.drawing import COLOURS, INK, LINE, PAPER, SOFT, Drawing, canvas, finish, settle, shortened
+from viaduct.report.drawing import (
+    COLOURS,
+    INK,
+    LINE,
+    PAPER,
+    SOFT,
+    Drawing,
+    canvas,
+    finish,
+    free_shifts,
+    mark,
+    settle,
+    shortened,
+)
 from viaduct.report.heat_map import HeatCell, HeatMap
 from viaduct.report.number import duration, percent, points
 from viaduct.report.spending import Spending
@@ -25,8 +38,6 @@ if TYPE_CHECKING:
 WIDE = 780.0
 GIB = (0.25, 1, 4, 16, 64, 256)
 """Ticks of the amount of text."""
-_SHIFTS = tuple(shift for step in range(10) for shift in (9.0 + 8 * step, -9.0 - 8 * step))
-"""From a point to the middle of its label in pixels upwards, the nearest first."""
 
 
 def difference_plot(tables: Tables) -> Drawing | None:
@@ -48,7 +59,8 @@ def difference_plot(tables: Tables) -> Drawing | None:
         ends += [difference.mean, *(min(reach, max(-reach, end)) for end in between or ())]
         if between is not None:
             axes.plot(between, (y, y), color=colour, linewidth=2)
-        _dot(axes, difference.mean, y, colour, between is not None and (between[0] > 0 or between[1] < 0))
+        filled = between is not None and (between[0] > 0 or between[1] < 0)
+        mark(axes, (difference.mean, y), colour, filled=filled)
     _scale(axes, ends, signed=True)
     return finish(figure, "differences", "Difference from the baseline by task and arm, in points")
 
@@ -63,8 +75,8 @@ def transfer_plot(tables: Tables) -> Drawing | None:
     colour = COLOURS["series-1"]
     for cell, y in zip(tables.gaps, places, strict=True):
         axes.plot((cell.others.mean, cell.english.mean), (y, y), color=colour, linewidth=2.5)
-        _dot(axes, cell.others.mean, y, colour, False)
-        _dot(axes, cell.english.mean, y, colour, True)
+        mark(axes, (cell.others.mean, y), colour, filled=False)
+        mark(axes, (cell.english.mean, y), colour, filled=True)
     _scale(axes, [value.mean for cell in tables.gaps for value in (cell.english, cell.others)], signed=False)
     return finish(figure, "transfer_gap", "English score and mean of the other languages, by task and arm")
 
@@ -111,11 +123,6 @@ def _scale(axes: Axes, values: Sequence[float], *, signed: bool) -> None:
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: points(value, digits) if signed else percent(value, digits))
     )
-
-
-def _dot(axes: Axes, x: float, y: float, colour: str, filled: bool) -> None:
-    face = colour if filled else PAPER
-    axes.plot([x], [y], "o", markersize=7, mfc=face, mec=colour, markeredgewidth=1.5, clip_on=False)
 
 
 def cost_bars(spent: Spending) -> Drawing | None:
@@ -197,14 +204,14 @@ def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]
     most = max(abs(value) for _, known in shown for value in known.values()) or 0.001
     across = min(3, len(shown))
     down = -(-len(shown) // across)
-    figure, panels = canvas(330 * across, 230 * down, down, across, sharex=True, sharey=True)
+    figure, panels = canvas(330 * across, 290 * down, down, across, sharex=True, sharey=True)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes, (one, _) in zip(panels, shown, strict=False):
         axes.set_title(shortened(f"{one.arm} less {one.against}", 40), loc="left", weight="bold")
         axes.set_xscale("log")
         axes.set_xlim(0.15, 400)
-        axes.set_ylim(-1.4 * most, 1.4 * most)  # codes stand above and below their dots
+        axes.set_ylim(-1.5 * most, 1.5 * most)  # codes stand above and below their dots
         axes.set_xticks(GIB, [f"{gib:g}" for gib in GIB])
         axes.set_yticks((-most, 0, most), map(points, (-most, 0, most)))
         axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10)
@@ -225,21 +232,11 @@ def _codes(axes: Axes, known: Mapping[str, float], seen: frozenset[str]) -> None
     """Each language's dot and code, the code above or below it, as near as the others let it."""
     pixels = axes.transData.transform([(CC100_GIB[code], value) for code, value in known.items()])
     placed = sorted((float(x), float(y), code) for (x, y), code in zip(pixels, known, strict=True))
-    shifts = free_places([(x, y) for x, y, _ in placed], (13.0, 8.0))
+    dots = [(x, y) for x, y, _ in placed]
+    shifts = free_shifts(dots, (13.0, 8.0), nearest=9, taken=dots)
     for (x, y, code), shift in zip(placed, shifts, strict=True):
         colour = INK if not seen else COLOURS["series-1" if code in seen else "series-2"]
         gib, label = CC100_GIB[code], float(axes.transData.inverted().transform((x, y + shift))[1])
         axes.plot([gib, gib], [known[code], label], color=LINE, linewidth=0.5)
         axes.plot([gib], [known[code]], "o", markersize=2, color=colour)
         _inside(axes, gib, label, code, colour)
-
-
-def free_places(dots: Sequence[tuple[float, float]], size: tuple[float, float]) -> list[float]:
-    """How far above its point each label stands in pixels: as near as those before it and all points let it."""
-    taken = [(x, y) for x, y in dots]
-    found = []
-    for x, y in dots:
-        free = [s for s in _SHIFTS if all(abs(x - a) > size[0] or abs(y + s - b) > size[1] for a, b in taken)]
-        found.append((free or _SHIFTS)[0])
-        taken.append((x, y + found[-1]))
-    return found

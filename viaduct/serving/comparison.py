@@ -6,7 +6,7 @@ Nothing is compared that was measured under different conditions: then there are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from viaduct.errors import UsageError
@@ -28,32 +28,35 @@ class InferenceLine:
     arm: str
     engine: str
     precision: str
-    measured: MeasuredInference
-    embedding: int
-    """Parameters of the token embedding."""
-    rest: int
-    """All others."""
-    flops: float
-    """Per sentence, as the next ones."""
-    tokens: float
-    fewest: tuple[str, float] | None
-    """Language with the fewest tokens per sentence, and how many; None where the rows have no language."""
-    most: tuple[str, float] | None
-    p50: float
-    """Milliseconds for one sentence alone."""
-    p95: float
-    p99: float
-    per_second: float
-    """Sentences, in batches of the best size."""
+    parameters_embedding: int
+    """Of the token embedding."""
+    parameters_rest: int
+    flops_per_sentence: float
+    tokens_per_sentence: float
+    latency_ms_p50: float
+    """For one sentence alone."""
+    latency_ms_p95: float
+    latency_ms_p99: float
+    sentences_per_second: float
+    """In batches of the best size."""
     peak_bytes: int | None
     """Of the process, Python and libraries included; None where the system does not say."""
     disk_bytes: int
     load_seconds: float
-    joules: float | None
-    """Per sentence; None where the machine does not say."""
+    joules_per_sentence: float | None
+    """None where the machine does not say."""
+    tokens: Mapping[str, float]
+    """Language -> tokens per sentence."""
+    measured: MeasuredInference
     ratio: Ratio | None
     """Of its time to the first arm's; None with too few rounds."""
     speed: Speed
+
+    def dumped(self) -> dict[str, Any]:
+        """Its line in the table's file."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)[:15]}
+        names = ("time_ratio", "time_ratio_low", "time_ratio_high")
+        return {**told, **dict(zip(names, self.ratio or (None,) * 3, strict=True)), "verdict": self.speed}
 
     @property
     def name(self) -> str:
@@ -63,11 +66,12 @@ class InferenceLine:
 
     @property
     def token_range(self) -> str:
-        """The tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"."""
-        ends = (end for end in (self.fewest, self.most) if end is not None)
-        return " to ".join(
-            f"{count(value)} ({LANGUAGES[code].name if code in LANGUAGES else code})" for code, value in ends
-        )
+        """Tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"; "" where the
+        rows have no language."""
+        by_length = sorted(self.tokens, key=lambda code: (self.tokens[code], code))
+        names = {code: LANGUAGES[code].name if code in LANGUAGES else code for code in by_length}
+        ends = (by_length[0], by_length[-1]) if by_length else ()
+        return " to ".join(f"{count(self.tokens[code])} ({names[code]})" for code in ends)
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -80,7 +84,6 @@ class InferenceLine:
 class Inference:
     """Everything that the page says about inference."""
 
-    task: str
     first: str
     """The arm that the others are compared with."""
     lines: tuple[InferenceLine, ...]
@@ -90,11 +93,6 @@ class Inference:
     """What was found, in sentences."""
     refusal: str
     """Why nothing is compared; "" where it is."""
-
-    @property
-    def evidence(self) -> tuple[MeasuredInference, ...]:
-        """For the claims."""
-        return tuple(line.measured for line in self.lines)
 
 
 def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Inference | None:
@@ -107,40 +105,35 @@ def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Infere
         for other in stage.arms[1:]:
             comparable(first.profile, other.profile)
     except UsageError as error:
-        return Inference(stage.task, stage.first, (), conditions(stage), (), str(error))
+        return Inference(stage.first, (), conditions(stage), (), str(error))
     lines = tuple(_line(one, len(stage.arms) - 1) for one in stage.arms)
-    return Inference(stage.task, stage.first, lines, conditions(stage), _words(lines, costs), "")
+    return Inference(stage.first, lines, conditions(stage), _words(lines, costs), "")
 
 
 def _line(one: ArmInference, compared: int) -> InferenceLine:
     profile = one.profile
-    cost, latency = profile["cost"], profile["latency_ms"]
-    parameters = cost["parameters"]
-    flops = cost["flops_per_sentence"]
+    cost, latency, joules = profile["cost"], profile["latency_ms"], profile["energy_joules_per_example"]
+    parameters, flops = cost["parameters"], cost["flops_per_sentence"]
     measured = MeasuredInference(one.arm, one.keys, parameters["total"], flops, one.seconds, one.against)
-    tokens = {code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()}
-    by_length = sorted(tokens, key=lambda code: (tokens[code], code))
     ratio = time_ratio(measured, compared)
-    joules = profile["energy_joules_per_example"]
     return InferenceLine(
         arm=one.arm,
         engine=one.engine,
         precision=one.precision,
-        measured=measured,
-        embedding=parameters["token_embedding"],
-        rest=parameters["rest"],
-        flops=flops,
-        tokens=cost["tokens_per_sentence"],
-        fewest=(by_length[0], tokens[by_length[0]]) if by_length else None,
-        most=(by_length[-1], tokens[by_length[-1]]) if by_length else None,
-        p50=latency["p50"],
-        p95=latency["p95"],
-        p99=latency["p99"],
-        per_second=profile["throughput"]["examples_per_second"],
+        parameters_embedding=parameters["token_embedding"],
+        parameters_rest=parameters["rest"],
+        flops_per_sentence=flops,
+        tokens_per_sentence=cost["tokens_per_sentence"],
+        latency_ms_p50=latency["p50"],
+        latency_ms_p95=latency["p95"],
+        latency_ms_p99=latency["p99"],
+        sentences_per_second=profile["throughput"]["examples_per_second"],
         peak_bytes=profile["peak_bytes"]["in_all"],
         disk_bytes=profile["disk_bytes"],
         load_seconds=profile["load_seconds"],
-        joules=None if isinstance(joules, str) else joules,
+        joules_per_sentence=None if isinstance(joules, str) else joules,
+        tokens={code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()},
+        measured=measured,
         ratio=ratio,
         speed=speed(ratio),
     )
@@ -217,31 +210,3 @@ def _paid(costs: Sequence[StageCost]) -> str:
         return ""
     devices = sorted({cost.computed for cost in stages})
     return f", here {duration(sum(cost.seconds for cost in stages))} of training ({'; '.join(devices)}) for all arms"
-
-
-def lines(found: Inference) -> list[dict[str, Any]]:
-    """One line per arm for the table's file."""
-    return [
-        {
-            "arm": line.arm,
-            "engine": line.engine,
-            "precision": line.precision,
-            "parameters_embedding": line.embedding,
-            "parameters_rest": line.rest,
-            "flops_per_sentence": line.flops,
-            "tokens_per_sentence": line.tokens,
-            "latency_ms_p50": line.p50,
-            "latency_ms_p95": line.p95,
-            "latency_ms_p99": line.p99,
-            "sentences_per_second": line.per_second,
-            "peak_bytes": line.peak_bytes,
-            "disk_bytes": line.disk_bytes,
-            "load_seconds": line.load_seconds,
-            "joules_per_sentence": line.joules,
-            "time_ratio": line.ratio.mean if line.ratio else None,
-            "time_ratio_low": line.ratio.low if line.ratio else None,
-            "time_ratio_high": line.ratio.high if line.ratio else None,
-            "verdict": line.speed,
-        }
-        for line in found.lines
-    ]

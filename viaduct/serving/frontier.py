@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from viaduct.report.drawing import COLOURS, INK, PAPER, SOFT, Drawing, canvas, finish, settle, shortened
+from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
 from viaduct.report.number import percent
 from viaduct.report.table import Tables
 from viaduct.serving.comparison import Inference, InferenceLine
@@ -87,7 +87,7 @@ def _costs(line: InferenceLine, inference: Inference) -> dict[str, float]:
     alike = [other for other in inference.lines if other.shape == line.shape]
     timed = [other for other in alike if not _apart(other, inference)]
     costs = {
-        LATENCY: line.p50 if _apart(line, inference) else median(other.p50 for other in timed),
+        LATENCY: line.latency_ms_p50 if _apart(line, inference) else median(other.latency_ms_p50 for other in timed),
         DISK: float(median(other.disk_bytes for other in alike)),
     }
     peaks = [other.peak_bytes for other in alike if other.peak_bytes is not None]
@@ -163,33 +163,20 @@ def _name_points(axes: Axes, found: Frontier, cost: str) -> None:
     worse = found.worse(cost)
     points = sorted(found.points, key=lambda point: (-point.score, point.costs[cost]))
     places = [(point.costs[cost] / AXES[cost][1], point.score) for point in points]
-    down = [-float(axes.transData.transform(place)[1]) for place in places]
-    names = _heights(down, -float(axes.bbox.y0))
-    for point, (x, y), own, name in zip(points, places, down, names, strict=True):
+    heights = [(0.0, float(axes.transData.transform(place)[1])) for place in places]
+    shifts = free_shifts(heights, (0.0, _APART - 1), nearest=0, taken=[])
+    for point, (x, y), shift in zip(points, places, shifts, strict=True):
         beaten = point.name in worse
         side = 1 if x < sum(axes.get_xlim()) / 2 else -1
-        dot = COLOURS["soft" if beaten else "series-1"]
-        axes.plot([x], [y], "o", markersize=7, mfc=PAPER if beaten else dot, mec=dot, markeredgewidth=1.5, zorder=3)
+        mark(axes, (x, y), COLOURS["soft" if beaten else "series-1"], filled=not beaten)
         axes.annotate(
             shortened(point.name),
             (x, y),
-            (12 * side, own - name),
+            (12 * side, shift),
             textcoords="offset points",
             ha="left" if side == 1 else "right",
             va="center",
             color=SOFT if beaten else INK,
             fontweight="normal" if beaten else "bold",
-            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75} if shift else None,
         )
-
-
-def _heights(wanted: Sequence[float], lowest: float) -> list[float]:
-    """Heights, counted downwards, near these (ascending) but apart, none below `lowest` unless there are too many."""
-    heights: list[float] = []
-    for at in wanted:
-        heights.append(max(at, heights[-1] + _APART) if heights else at)
-    limit = lowest
-    for number in reversed(range(len(heights))):
-        heights[number] = min(heights[number], limit)
-        limit = heights[number] - _APART
-    return heights

@@ -6,19 +6,20 @@ from pathlib import Path
 
 from viaduct.report.section import Content, RunResults, Section, StageFile
 from viaduct.results.record import BASELINE
-from viaduct.serving import comparison, frontier
+from viaduct.serving import frontier
+from viaduct.serving.comparison import compare
 from viaduct.serving.records import MeasuredArms
 
 MEASURED = StageFile("measured", "measure", "inference.json", MeasuredArms, None)
 
 
 def _build(found: RunResults) -> Content | None:
-    inference = comparison.compare(found.of(MEASURED), found.costs)
+    inference = compare(found.of(MEASURED), found.costs)
     if inference is None:
         return None
     if inference.refusal:
         return Content({"inference": inference, "frontier": None})
-    files: dict[str, object] = {"inference.csv": comparison.lines(inference)}
+    files: dict[str, object] = {"inference.csv": [line.dumped() for line in inference.lines]}
     figures = []
     front = frontier.frontier(inference, found.tables)
     if front is not None:
@@ -31,7 +32,7 @@ def _build(found: RunResults) -> Content | None:
         {"inference": inference, "frontier": front, "figures": figures},
         figures=figures,
         files=files,
-        facts=inference.evidence if against_baseline else (),
+        facts=[line.measured for line in inference.lines] if against_baseline else (),
     )
 
 
