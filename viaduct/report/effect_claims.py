@@ -16,8 +16,6 @@ from viaduct.report.evidence import (
     Claim,
     Evidence,
     Finding,
-    Provenance,
-    Rule,
     UndecidedError,
     arm_difference,
     basis,
@@ -205,68 +203,60 @@ _BOTH = "all nine targets, both arms, 3 seeds"
 _MACRO = "macro difference, interval"
 
 
-def _claim(id: str, text: str, decided_by: str, rule: Rule, needs: str, provenance: Provenance) -> Claim:
-    return Claim(id, text, "arXiv 2005.13013", provenance, "effect", decided_by, needs, rule)
-
-
 CLAIMS = (
-    _claim("C04", "SQuAD first gains 8.2 points on average", _MACRO, squad, _DEV, "from memory"),
-    _claim("C05", "MNLI first gains 7.5 points on average", _MACRO, mnli, _DEV, "from memory"),
-    _claim("C06", "HellaSwag first gains 7.0 points on average", _MACRO, hellaswag, _DEV, "from memory"),
-    _claim(
+    Claim("C04", "SQuAD first gains 8.2 points on average", _MACRO, squad, _DEV, provenance="from memory"),
+    Claim("C05", "MNLI first gains 7.5 points on average", _MACRO, mnli, _DEV, provenance="from memory"),
+    Claim("C06", "HellaSwag first gains 7.0 points on average", _MACRO, hellaswag, _DEV, provenance="from memory"),
+    Claim(
         "C07",
         "All nine intermediate tasks together gain 8.7 points on average",
         _MACRO,
         all_nine,
         _DEV,
-        "from memory",
+        provenance="from memory",
     ),
-    _claim(
+    Claim(
         "C08",
         "BUCC and Tatoeba gain dramatically after almost every intermediate task",
         "differences above 0 after Holm, of 5 points or more, for 80 % of the intermediate tasks",
         retrieval,
         _SEVERAL,
-        "read",
     ),
-    _claim(
+    Claim(
         "C10",
         "TyDiQA gains consistently after many intermediate tasks",
         "differences above 0 after Holm, for more than half of the intermediate tasks",
         tydiqa,
         _SEVERAL,
-        "from memory",
+        provenance="from memory",
     ),
-    _claim(
+    Claim(
         "C11",
         "XNLI does not gain",
         "the upper of the two tests of TOST around 0, margin half a point, for every intermediate task",
         xnli,
         _SEVERAL,
-        "from memory",
+        provenance="from memory",
     ),
-    _claim(
+    Claim(
         "C12",
         "The best intermediate task for each target gains 5.4 points of the XTREME test average",
         "the official average, best chosen on English dev",
         best_per_target,
         "all nine targets with test labels, dev scores, 3 seeds, XLM-R large",
-        "read",
     ),
-    _claim(
+    Claim(
         "C13",
         "English intermediate training beats adding multilingual masked LM to it",
         "paired difference of the arms",
         plain_against_replay,
         _BOTH,
-        "read",
     ),
-    _claim(
+    Claim(
         "C14",
         "English intermediate data beat machine-translated ones",
         "paired difference of the arms",
         english_against_translated,
         _BOTH,
-        "read",
     ),
 )

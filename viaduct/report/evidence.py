@@ -62,13 +62,13 @@ class Claim:
 
     id: str
     text: str
-    source: str
-    provenance: Provenance
-    kind: Literal["setup", "effect"]
     decided_by: str
-    needs: str
-    """What a run must have before it may say anything but "cannot tell"."""
     rule: Rule
+    needs: str = "-"
+    """What a run must have before it may say anything but "cannot tell"."""
+    kind: Literal["setup", "effect"] = "effect"
+    source: str = "arXiv 2005.13013"
+    provenance: Provenance = "read"
 
 
 @dataclass(frozen=True)

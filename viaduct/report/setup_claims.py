@@ -7,7 +7,7 @@ experiment.
 from __future__ import annotations
 
 from viaduct.languages import XTREME
-from viaduct.report.evidence import Claim, Evidence, Finding, Provenance, Rule, UndecidedError, require_real
+from viaduct.report.evidence import Claim, Evidence, Finding, UndecidedError, require_real
 from viaduct.results.record import About, DataNote
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -155,50 +155,47 @@ def _kind_and_words(card: Task, kind: str, words: tuple[str, ...]) -> Finding:
     return Finding("supported", f"the card of {card.name} is of kind '{kind}' and names {' and '.join(words)}")
 
 
-_XSTILTS, _XTREME = "arXiv 2005.13013", "arXiv 2003.11080"
 _CARDS = "cards"
 
-
-def _claim(
-    id: str, text: str, decided_by: str, rule: Rule, needs: str = "-", source: str = _XSTILTS,
-    provenance: Provenance = "read",
-) -> Claim:  # fmt: skip
-    return Claim(id, text, source, provenance, "setup", decided_by, needs, rule)
-
-
 CLAIMS = (
-    _claim("C01", "Experiments start from XLM-R large", "the recipe's encoder", encoder),
-    _claim("C02", "There are nine XTREME target tasks", "the recipe's targets", targets, _CARDS),
-    _claim("C03", "Transfer is zero-shot, into up to 40 languages", _CARDS, languages, _CARDS, _XTREME),
-    _claim(
+    Claim("C01", "Experiments start from XLM-R large", "the recipe's encoder", encoder, kind="setup"),
+    Claim("C02", "There are nine XTREME target tasks", "the recipe's targets", targets, _CARDS, "setup"),
+    Claim(
+        "C03", "Transfer is zero-shot, into up to 40 languages", _CARDS, languages, _CARDS, "setup", "arXiv 2003.11080"
+    ),
+    Claim(
         "C09",
         "BUCC and Tatoeba are evaluated without training data of their own",
         "no train split on the cards, no training behind the results",
         untrained_retrieval,
         _CARDS,
+        "setup",
     ),
-    _claim(
+    Claim(
         "C15",
         "The nine intermediate tasks are question answering, tagging, classification of sentences and their completion",
         "the cards' kinds",
         kinds,
         _CARDS,
+        "setup",
     ),
-    _claim(
+    Claim(
         "C16",
         "ANLI+ has 1,104,934 training examples",
         "rows of ANLI R1 to R3, MNLI and SNLI",
         anli_plus,
         "the data",
+        "setup",
         provenance="confirmed",
     ),
-    _claim("C17", "MNLI has 392,702 training examples", "rows", mnli, "the data", provenance="confirmed"),
-    _claim("C18", "SQuAD v2.0 asks for spans of Wikipedia text", "the card", squad2, _CARDS),
-    _claim("C19", "HellaSwag asks how video captions and WikiHow texts go on", "the card", hellaswag, _CARDS),
-    _claim(
+    Claim("C17", "MNLI has 392,702 training examples", "rows", mnli, "the data", "setup", provenance="confirmed"),
+    Claim("C18", "SQuAD v2.0 asks for spans of Wikipedia text", "the card", squad2, _CARDS, "setup"),
+    Claim("C19", "HellaSwag asks how video captions and WikiHow texts go on", "the card", hellaswag, _CARDS, "setup"),
+    Claim(
         "C20",
         "There are three phases: masked-LM pretraining, intermediate training, target evaluation",
         "the recipe's chain",
         phases,
+        kind="setup",
     ),
 )
