@@ -163,3 +163,11 @@ def test_durations(seconds, text):
 )
 def test_counts(value, text):
     assert number.count(value) == text
+
+
+def test_numbers_with_their_nouns():
+    assert (number.plural(1, "seed"), number.plural(3, "seed"), number.plural(0, "task")) == (
+        "1 seed",
+        "3 seeds",
+        "0 tasks",
+    )

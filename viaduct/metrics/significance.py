@@ -17,6 +17,9 @@ from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
 from viaduct.metrics.bootstrap import Estimate
 
+ALPHA = 0.05
+"""The level of all tests."""
+
 MARGIN = 0.005
 """Half a point: a smaller difference is called none."""
 
@@ -138,7 +141,7 @@ def equivalence(estimate: Estimate, *, margin: float = MARGIN) -> Equivalence:
         raise UsageError(f"the margin is {margin}, not above 0", fix="give the largest difference that does not matter")
     p_value = max(estimate.p_above(-margin), estimate.p_below(margin))
     low, high = estimate.interval(0.9)
-    return Equivalence(p_value, p_value < 0.05, margin, low, high)
+    return Equivalence(p_value, p_value < ALPHA, margin, low, high)
 
 
 def minimal_detectable_effect(standard_deviation: float, units: int) -> float:

@@ -17,7 +17,7 @@ from viaduct.languages import CC100_GIB, LANGUAGES
 from viaduct.report.contrasts import OVERALL, Contrast
 from viaduct.report.section import SeenLanguages
 
-FEWEST = 6
+FEWEST_LANGUAGES = 6
 """Languages below which no correlation is shown."""
 DRAWS = 2_000
 
@@ -72,7 +72,7 @@ def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -
             traits[f"{seen.what} in training"] = frozenset(seen.by_arm[one.arm]).__contains__
         for trait, value in traits.items():
             known = {code: number for code in one.by_code if (number := value(code)) is not None}
-            if len(known) < FEWEST or len(set(known.values())) == 1:
+            if len(known) < FEWEST_LANGUAGES or len(set(known.values())) == 1:
                 continue
             x_N = np.array(list(known.values()), dtype=float)
             y_N = np.array([one.by_code[code] for code in known])

@@ -22,6 +22,7 @@ from viaduct.languages import ENGLISH, family_of
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run, language_differences
 from viaduct.metrics.significance import (
+    ALPHA,
     Equivalence,
     SignFlip,
     equivalence,
@@ -29,12 +30,11 @@ from viaduct.metrics.significance import (
     minimal_detectable_effect,
     sign_flip,
 )
-from viaduct.report.export import joined
+from viaduct.report.export import seed_list
 from viaduct.report.section import SeenLanguages
 from viaduct.report.table import counted_by_task, task_scores, tidy
 from viaduct.results.record import BASELINE, About, ResultRow
 
-ALPHA = 0.05
 FEWEST_SEEDS = 3
 """Below which a difference that is not shown may well be there: one cannot tell."""
 FLIPS = 20_000
@@ -271,7 +271,7 @@ def contrast_lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
     listed = []
     for one in found:
         estimate, same = one.estimate, one.same
-        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": joined(one.seeds)}
+        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": seed_list(one.seeds)}
         whole = {
             **common,
             "family": "all",

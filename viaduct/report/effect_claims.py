@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from viaduct.languages import ENGLISH
 from viaduct.metrics.bootstrap import Estimate
-from viaduct.metrics.significance import MARGIN, equivalence, holm
+from viaduct.metrics.significance import ALPHA, MARGIN, equivalence, holm
 from viaduct.report.evidence import (
     Claim,
     Evidence,
@@ -30,7 +30,6 @@ from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 DRAMATIC = 0.05
 ALMOST_EVERY = 0.8
 FEWEST_ARMS = 6
-ALPHA = 0.05
 
 
 def squad(evidence: Evidence) -> Finding:

@@ -72,7 +72,7 @@ def gap_lines(tables: Tables) -> list[Line]:
             "mean_of_others": cell.others.mean,
             "gap": cell.gap.mean,
             "gap_standard_deviation": cell.gap.standard_deviation,
-            "seeds": joined(cell.gap.seeds),
+            "seeds": seed_list(cell.gap.seeds),
         }
         for cell in tables.gaps
     ]
@@ -83,7 +83,7 @@ def cost_lines(spending: Spending) -> list[Line]:
     return [asdict(line) for line in (*spending.lines, *([spending.total] if spending.total else []))]
 
 
-def joined(seeds: Sequence[int]) -> str:
+def seed_list(seeds: Sequence[int]) -> str:
     """The seeds with blanks between."""
     return " ".join(map(str, seeds))
 
@@ -92,10 +92,10 @@ def _numbers(score: Spread | None, difference: Spread | None) -> Line:
     return {
         "value": score.mean if score else None,
         "standard_deviation": score.standard_deviation if score else None,
-        "seeds": joined(score.seeds) if score else None,
+        "seeds": seed_list(score.seeds) if score else None,
         "difference": difference.mean if difference else None,
         "difference_standard_deviation": difference.standard_deviation if difference else None,
-        "paired_seeds": joined(difference.seeds) if difference else None,
+        "paired_seeds": seed_list(difference.seeds) if difference else None,
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.bootstrap import Estimate
-from viaduct.metrics.significance import MARGIN, equivalence, holm
+from viaduct.metrics.significance import ALPHA, MARGIN, equivalence, holm
 from viaduct.report.evidence import (
     Claim,
     Evidence,
@@ -27,7 +27,6 @@ from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.serving.speed import FEWEST_ROUNDS, MeasuredInference, time_ratio, too_wide
 
 SEEDS = 9
-ALPHA = 0.05
 STAGES = ("caption", "contrastive")
 """Roles of arms that train on captions with their images: writing or filling in captions, or telling them apart."""
 CONTROLS = {
