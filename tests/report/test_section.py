@@ -45,7 +45,7 @@ def weather(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Section:
     def rule(evidence: Any) -> Finding:
         return Finding("supported", f"{len(evidence.facts.get('weather', ()))} skies; {evidence.arm('sunny')}")
 
-    claim = Claim("W1", "The sky is blue", "open", "open", "setup", "looking up", "-", rule)
+    claim = Claim("W1", "The sky is blue", "looking up", rule, kind="setup", source="open", provenance="open")
     one = Section(
         name="weather", title="The weather", place=150, template=template, build=build, reads=(SKY,),
         writes=("weather.json", "weather.csv"), claims=(claim,), roles={"sunny": "trained outdoors"},
