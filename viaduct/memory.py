@@ -15,7 +15,7 @@ def trimmer() -> Callable[[int], object] | None:
 
 
 def begin_afresh() -> None:
-    """Nothing; freed memory that was kept goes back to the system, and `peak_bytes` counts from here on (Linux).
+    """Give freed memory that was kept back to the system, and let `peak_bytes` count from here on (Linux).
 
     Called before each stage: what the one before it needed is of no use to it and not its own peak, and stages of many
     shapes would leave more holes with each.

@@ -16,8 +16,8 @@ from viaduct.heads.head import HeadSpec
 from viaduct.heads.span import (
     BEST,
     LONGEST_ANSWER,
+    SPAN,
     Candidate,
-    SpanCollector,
     Window,
     candidates,
     no_answer,
@@ -83,7 +83,7 @@ def collected(
     """Predictions from logits that are `value` at the pieces of these words, in every window of the row, and those in
     `none` at the first token of the windows, in turn."""
     encoded = tiny.encode(rows, tokenizer, (), limits)
-    collector = SpanCollector(spec, rows, encoded)
+    said: list[list[Any]] = [[] for _ in rows]
     for examples in np.array_split(np.arange(len(encoded))[::-1], 2):
         if not len(examples):
             continue
@@ -101,8 +101,9 @@ def collected(
                 if inside:
                     logits[at, begin + inside[0], 0] += value
                     logits[at, begin + inside[-1], 1] += value
-        collector.add(batch, logits)
-    return collector.finish()
+        for example, one in zip(examples, SPAN.read(logits, encoded, batch), strict=True):
+            said[encoded.rows[example]].append(one)
+    return [SPAN.predict(row, parts, spec) for row, parts in zip(rows, said, strict=True)]
 
 
 def test_the_best_answer_over_all_windows_wins(tiny_tokenizer: Any) -> None:

@@ -16,7 +16,6 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
 from viaduct.models.encoder import (
-    describe,
     encode_batch,
     encode_layers,
     forward_flops,
@@ -178,10 +177,3 @@ def test_the_longest_input_leaves_out_xlm_rs_unused_positions(tiny_encoder: Path
     assert longest_input(bert()) == 64
     ids = torch.full((1, longest_input(model)), 7)
     assert encode_batch(model, Batch(ids, None, None, np.array([0]), 0)).shape == (1, 128, 32)
-
-
-def test_a_description_names_size_and_shape(tiny_encoder: Path) -> None:
-    about = describe(load_encoder(str(tiny_encoder), None))
-    assert about["layers"] == "2"
-    assert about["width"] == "32"
-    assert about["parameters"].endswith(f"({32 * int(about['vocabulary']):,} in token embeddings)")

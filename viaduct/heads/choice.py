@@ -13,9 +13,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Builder, Encoded, Limits, tokens_cut
-from viaduct.heads.head import Head
-from viaduct.heads.pair import LabelCollector, SequenceHead, gold_labels
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits, tokens_cut
+from viaduct.heads.head import Head, HeadSpec
+from viaduct.heads.pair import SequenceHead, gold_labels
+from viaduct.metrics.score import Prediction
 from viaduct.rows import Choice
 
 
@@ -52,18 +53,15 @@ def _loss(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tens
     return cross_entropy(logits_GE, gold_labels(encoded, batch, logits_B1), reduction="sum")
 
 
-class ChoiceCollector(LabelCollector):
-    """Index of the best ending; `scores` are the endings' logits."""
-
-    def add(self, batch: Batch, logits_B1: torch.Tensor) -> None:
-        """Take the logits of a batch, one per ending."""
-        parts = torch.split(logits_B1[:, 0], self.encoded.widths[batch.examples].tolist())
-        for example, logits in zip(batch.examples, parts, strict=True):
-            self.logits[self.encoded.rows[example]] = logits.numpy()
-
-    def answer(self, best: int) -> int:
-        """The ending's index."""
-        return best
+def _read(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> list[Array]:
+    parts = torch.split(logits_B1[:, 0], encoded.widths[batch.examples].tolist())
+    return [logits.numpy() for logits in parts]
 
 
-CHOICE = Head(encode=encode_choices, module=_module, loss=_loss, units=len, collector=ChoiceCollector)
+def _predict(row: Choice, said: Sequence[Array], _spec: HeadSpec) -> Prediction:
+    """The index of the best ending; `scores` are the endings' logits."""
+    (logits,) = said
+    return Prediction(row.id, row.language, int(logits.argmax()), tuple(logits.tolist()))
+
+
+CHOICE = Head(encode=encode_choices, module=_module, loss=_loss, units=len, read=_read, predict=_predict)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -41,16 +41,6 @@ class HeadSpec:
     """Spans: "" may be predicted. Not saved: it is a property of the questions that are asked."""
 
 
-class Collector(Protocol):
-    """Takes the logits of batches in any order, and gives one prediction per row in the rows' order."""
-
-    def add(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Take a batch's logits, float32 on the CPU."""
-
-    def finish(self) -> list[Prediction]:
-        """All rows' predictions."""
-
-
 def card_labels(card: Task, _rows: Sequence[Row]) -> tuple[str, ...]:
     """The labels that the card lists."""
     return card.labels
@@ -58,20 +48,24 @@ def card_labels(card: Task, _rows: Sequence[Row]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Head:
-    """Everything that training and prediction need to know of a kind of row.
+    """Everything that training and prediction need to know of a kind of row. A row is one example or several (windows
+    of a long context, parts of a long sentence).
 
     A stage or package that changes one thing of it makes another with `dataclasses.replace`.
     """
 
     encode: Encoding
-    """Rows -> token sequences with the fields that loss and collector read."""
+    """Rows -> token sequences, with the fields that `loss` and `read` look at."""
     module: Callable[[int, int, float], nn.Module]
     """(width, number of labels, dropout) -> hidden_BLD to logits, with torch's own initial weights."""
     loss: Callable[[torch.Tensor, Encoded, Batch], torch.Tensor]
     """(logits, encoded, batch) -> nats summed over the batch's units."""
     units: Callable[[Encoded], int]
     """How many things `loss` sums over in a whole data set, so that each can weigh the same."""
-    collector: Callable[[HeadSpec, Sequence[Any], Encoded], Collector]
+    read: Callable[[torch.Tensor, Encoded, Batch], Sequence[Any]]
+    """(logits, float32 on the CPU, encoded, batch) -> what each of the batch's examples says."""
+    predict: Callable[[Any, Sequence[Any], HeadSpec], Prediction]
+    """(row, what its examples say, spec) -> its prediction; batches, and with them examples, come in any order."""
     labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = card_labels
     """(card, its train rows) -> the labels in index order."""
 

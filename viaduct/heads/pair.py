@@ -17,7 +17,7 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types, tokens_cut
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
-from viaduct.rows import Pair, Row
+from viaduct.rows import Pair
 
 
 class SequenceHead(nn.Module):
@@ -65,29 +65,14 @@ def _loss(logits_BC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tens
     return cross_entropy(logits_BC.float(), gold_labels(encoded, batch, logits_BC), reduction="sum")
 
 
-class LabelCollector:
-    """Labels by highest logit; `scores` are the logits in label order."""
-
-    def __init__(self, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded) -> None:
-        self.labels, self.rows, self.encoded = spec.labels, rows, encoded
-        self.logits: list[Array | None] = [None] * len(rows)
-
-    def add(self, batch: Batch, logits_BC: torch.Tensor) -> None:
-        """Take the logits of a batch."""
-        for example, logits in zip(batch.examples, logits_BC.numpy(), strict=True):
-            self.logits[self.encoded.rows[example]] = logits
-
-    def finish(self) -> list[Prediction]:
-        """All rows' predictions."""
-        return [
-            Prediction(row.id, row.language, self.answer(int(logits.argmax())), tuple(logits.tolist()))
-            for row, logits in zip(self.rows, self.logits, strict=True)
-            if logits is not None
-        ]
-
-    def answer(self, best: int) -> str | int:
-        """What is predicted where this logit is the highest."""
-        return self.labels[best]
+def _read(logits_BC: torch.Tensor, _encoded: Encoded, _batch: Batch) -> list[Array]:
+    return list(logits_BC.numpy())
 
 
-PAIR = Head(encode=encode_pairs, module=SequenceHead, loss=_loss, units=len, collector=LabelCollector)
+def _predict(row: Pair, said: Sequence[Array], spec: HeadSpec) -> Prediction:
+    """The label with the highest logit; `scores` are the logits in label order."""
+    (logits,) = said
+    return Prediction(row.id, row.language, spec.labels[int(logits.argmax())], tuple(logits.tolist()))
+
+
+PAIR = Head(encode=encode_pairs, module=SequenceHead, loss=_loss, units=len, read=_read, predict=_predict)

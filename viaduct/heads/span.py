@@ -5,7 +5,6 @@ Long contexts are several windows, each an example. Shape letters: B windows, L 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ SHORTEST_WINDOW = 32
 """Tokens of a window at least: half for the question, the rest for special tokens, context and overlap."""
 
 BEST = 20
-"""Candidates kept per question, and starts and ends looked at per window (as the reference SQuAD scripts do)."""
+"""Starts and ends looked at per window (as the reference SQuAD scripts do)."""
 
 LONGEST_ANSWER = 30
 """Tokens of an answer at most (as the reference SQuAD scripts do)."""
@@ -153,38 +152,30 @@ def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
     return sorted(found, reverse=True)[:BEST]
 
 
-class SpanCollector:
-    """The best answer over all of a question's windows; `scores` is its (start + end) logit.
+def _read(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[Candidate | None, float]]:
+    """By window: its best answer, None where it has no context, and the score of "no answer"."""
+    said = []
+    for example, logits_L2 in zip(batch.examples, logits_BL2.numpy(), strict=True):
+        found = candidates(logits_L2, window(encoded, int(example)))
+        said.append((found[0] if found else None, no_answer(logits_L2)))
+    return said
+
+
+def _predict(row: Span, said: Sequence[tuple[Candidate | None, float]], spec: HeadSpec) -> Prediction:
+    """The best answer over all windows, "" where the context has no tokens; `scores` is its (start + end) logit.
 
     Where questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is
     predicted where it is higher than the best answer's: the reference SQuAD 2.0 scripts with their threshold 0.
     """
-
-    def __init__(self, spec: HeadSpec, rows: Sequence[Span], encoded: Encoded) -> None:
-        self.rows, self.encoded, self.unanswerable = rows, encoded, spec.unanswerable
-        self.best: list[list[Candidate]] = [[] for _ in rows]
-        self.none = [math.inf] * len(rows)
-
-    def add(self, batch: Batch, logits_BL2: torch.Tensor) -> None:
-        """Keep the best candidates of every window."""
-        for example, logits_L2 in zip(batch.examples, logits_BL2.numpy(), strict=True):
-            row = self.encoded.rows[example]
-            found = candidates(logits_L2, window(self.encoded, int(example)))
-            self.best[row] = sorted([*self.best[row], *found], reverse=True)[:BEST]
-            self.none[row] = min(self.none[row], no_answer(logits_L2))
-
-    def finish(self) -> list[Prediction]:
-        """All rows' predictions; a context without tokens gives the empty answer."""
-        predictions = []
-        for row, best, none in zip(self.rows, self.best, self.none, strict=True):
-            # The piece that begins a word may cover the blank before it.
-            text = row.context[best[0].start : best[0].stop].strip() if best else ""
-            scores: tuple[float, ...] | None = (best[0].score,) if best else None
-            if best and self.unanswerable:
-                scores = (best[0].score, none)
-                text = "" if none > best[0].score else text
-            predictions.append(Prediction(row.id, row.language, text, scores))
-        return predictions
+    found = [candidate for candidate, _ in said if candidate is not None]
+    if not found:
+        return Prediction(row.id, row.language, "", None)
+    best = max(found)
+    text = row.context[best.start : best.stop].strip()  # the piece that begins a word may cover the blank before it
+    if not spec.unanswerable:
+        return Prediction(row.id, row.language, text, (best.score,))
+    none = min(score for _, score in said)
+    return Prediction(row.id, row.language, "" if none > best.score else text, (best.score, none))
 
 
-SPAN = Head(encode=encode_spans, module=_module, loss=_loss, units=len, collector=SpanCollector)
+SPAN = Head(encode=encode_spans, module=_module, loss=_loss, units=len, read=_read, predict=_predict)

@@ -105,24 +105,24 @@ def _labels(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
     return card.labels or tuple(sorted({tag for row in rows if isinstance(row, Tagged) for tag in row.tags or ()}))
 
 
-class TagCollector:
+def _read(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[list[int], list[int]]]:
+    """By example: the words' indices in the sentence, and the best tag of each."""
+    sequences_W, columns_W, words_W = word_positions(encoded, batch, "word")
+    best_W = logits_BLC[sequences_W, columns_W].argmax(-1)
+    counts = encoded.fields["words"][batch.examples].tolist()
+    pairs = zip(torch.split(words_W, counts), torch.split(best_W, counts), strict=True)
+    return [(words.tolist(), best.tolist()) for words, best in pairs]
+
+
+def _predict(row: Tagged, said: Sequence[tuple[list[int], list[int]]], spec: HeadSpec) -> Prediction:
     """A tag per word, put together again where a long sentence was split."""
-
-    def __init__(self, spec: HeadSpec, rows: Sequence[Tagged], encoded: Encoded) -> None:
-        self.labels, self.rows, self.encoded = spec.labels, rows, encoded
-        self.tags: list[list[str]] = [[""] * len(row.tokens) for row in rows]
-
-    def add(self, batch: Batch, logits_BLC: torch.Tensor) -> None:
-        """Take the logits of a batch, at each word's first piece."""
-        sequences_W, columns_W, words_W = word_positions(self.encoded, batch, "word")
-        best_W = logits_BLC[sequences_W, columns_W].argmax(-1)
-        rows = self.encoded.rows[batch.examples]
-        for sequence, word, best in zip(sequences_W.tolist(), words_W.tolist(), best_W.tolist(), strict=True):
-            self.tags[rows[sequence]][word] = self.labels[best]
-
-    def finish(self) -> list[Prediction]:
-        """All rows' predictions."""
-        return [Prediction(row.id, row.language, tags) for row, tags in zip(self.rows, self.tags, strict=True)]
+    tags = [""] * len(row.tokens)
+    for words, best in said:
+        for word, tag in zip(words, best, strict=True):
+            tags[word] = spec.labels[tag]
+    return Prediction(row.id, row.language, tags)
 
 
-TAGGED = Head(encode=encode_tagged, module=TokenHead, loss=_loss, units=_words, collector=TagCollector, labels=_labels)
+TAGGED = Head(
+    encode=encode_tagged, module=TokenHead, loss=_loss, units=_words, read=_read, predict=_predict, labels=_labels
+)

@@ -112,7 +112,7 @@ def _mean(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tenso
 
 
 def centre(vectors_ND: torch.Tensor) -> None:
-    """Nothing; subtracts the mean in place and makes the vectors of unit length again."""
+    """Subtract the mean in place, and make the vectors of unit length again."""
     mean_D = vectors_ND.mean(dim=0)
     for at in range(0, len(vectors_ND), 4096):
         part_ND = vectors_ND[at : at + 4096]

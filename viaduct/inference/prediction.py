@@ -111,16 +111,19 @@ def predict_all(
     `viaduct.serving` may stand in its place."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    collector = trained_head(spec).collector(spec, rows, encoded)
+    head = trained_head(spec)
+    said: list[list[Any]] = [[] for _ in rows]
     batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
     tokens = int(encoded.offsets[-1])
     done = 0
     for examples in batches:
         batch = collate(encoded, examples, pad_id)
-        collector.add(batch, model(batch.to(device)).float().cpu())
+        logits = model(batch.to(device)).float().cpu()
+        for row, one in zip(encoded.rows[examples], head.read(logits, encoded, batch), strict=True):
+            said[row].append(one)
         done += batch.tokens
         progress(done, tokens, f"predicting, {done:,} of {tokens:,} tokens")
-    return collector.finish()
+    return [head.predict(row, parts, spec) for row, parts in zip(rows, said, strict=True)]
 
 
 def write(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:

@@ -51,7 +51,7 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
 
 
 def _quieten() -> None:
-    """Nothing; transformers' own bars and its report of an unused pooler would break into ours."""
+    """Keep back transformers' own bars and its report of an unused pooler, which would break into ours."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -203,20 +203,6 @@ def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> flo
     weights = sum(parameter.numel() for parameter in encoder.parameters()) - embeddings
     flops: float = 2.0 * weights * lengths_sum + 4.0 * config.hidden_size * config.num_hidden_layers * squares_sum
     return flops
-
-
-def describe(encoder: nn.Module) -> dict[str, str]:
-    """What to say about an encoder in a report."""
-    config: Any = encoder.config
-    embeddings = encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
-    total = sum(parameter.numel() for parameter in encoder.parameters())
-    return {
-        "architecture": str(config.model_type),
-        "layers": str(config.num_hidden_layers),
-        "width": str(config.hidden_size),
-        "vocabulary": f"{config.vocab_size:,}",
-        "parameters": f"{total:,} ({embeddings:,} in token embeddings)",
-    }
 
 
 def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool = False) -> None:

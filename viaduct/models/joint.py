@@ -1,7 +1,7 @@
 """One encoder with everything that a stage trains beside it, by name: heads of tasks, the masked-LM head, what rooms
 bring.
 
-Shape letters: B sequences, L tokens, D width, V vocabulary.
+Shape letters: B sequences, L tokens, M chosen positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ class JointModel(nn.Module):
     def language(self) -> MaskedLanguageHead:
         """The masked-LM head."""
         return cast(MaskedLanguageHead, self.head[LANGUAGE])
+
+    def forward(
+        self, masked: Batch, chosen_BL: torch.Tensor, ids_BL: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masked LM: (hidden_MD at the chosen positions of the masked text, summed cross-entropy of what was there)."""
+        hidden_MD = self.states(masked)[chosen_BL]
+        return hidden_MD, self.language(hidden_MD, self.words_VD, ids_BL[chosen_BL])
 
     def states(self, batch: Batch) -> torch.Tensor:
         """hidden_BLD of a text, whose ids are those of the whole vocabulary."""

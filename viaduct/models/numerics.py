@@ -69,9 +69,10 @@ class FreedMemory:
         self._steps = 0
 
     def bound(self) -> None:
-        """Nothing; called after every step. What the process holds in the first steps, and in the first ones after
-        holes went back to the system, is what a step needs; they go back when it holds a quarter and `GROWTH_BYTES`
-        more."""
+        """Give holes back to the system when the process holds a quarter and `GROWTH_BYTES` more than a step needs.
+
+        Called after every step; what a step needs is what the process holds in the first steps, and in the first ones
+        after holes went back."""
         if self._trim is None:
             return
         self._steps += 1

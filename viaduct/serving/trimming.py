@@ -16,9 +16,9 @@ import numpy as np
 from viaduct.encode.tokens import CHUNK, Array
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
-from viaduct.models.pieces import keep_pieces
 from viaduct.models.vocabulary import trim
 from viaduct.serving.model import LoadedModel
+from viaduct.serving.pieces import keep_pieces
 from viaduct.tasks.card import read_by_name
 from viaduct.tasks.formats import text_lines
 

@@ -7,8 +7,7 @@ section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.heads.pair import encode_pairs
-from viaduct.models.encoder import build_encoder, encode_batch, forward_flops, load_tokenizer, save_encoder
+from viaduct.models.encoder import build_encoder, forward_flops, load_tokenizer, save_encoder
+from viaduct.models.joint import LANGUAGE, JointModel
 from viaduct.models.language import MaskedLanguageHead, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.tokenizer import train_tokenizer
-from viaduct.rows import Pair, Row, Sentence
+from viaduct.rows import Row
 from viaduct.runs.parts import Pretrain
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.loop import TrainingJob, fit
@@ -39,20 +39,8 @@ TOKENIZER_LINES = 12_000
 """Lines per language, at most, that the tokenizer is trained on: balances languages and bounds the time."""
 
 
-class MaskedLanguageModel(nn.Module):
-    """An encoder with the masked-LM head; the head shares the encoder's token embedding."""
-
-    def __init__(self, encoder: nn.Module, head: MaskedLanguageHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, batch: Batch, chosen_BL: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
-        """Summed cross-entropy at the chosen positions."""
-        hidden_MD = encode_batch(self.encoder, batch)[chosen_BL]
-        embedding_VD = self.encoder.get_input_embeddings().weight  # type: ignore[operator]
-        loss: torch.Tensor = self.head(hidden_MD, embedding_VD, targets_M)
-        return loss
+Texts = dict[str, list[Row]]
+"""Language -> rows of plain text, or of parallel text."""
 
 
 def run(context: Context, work: PretrainWork) -> Spent:
@@ -60,9 +48,8 @@ def run(context: Context, work: PretrainWork) -> Spent:
     pretrain = work.pretrain
     device = prepare(context.device, context.threads)
     context.progress(0, 1, "reading text")
-    texts = {language: _text(context, pretrain, language) for language in work.languages}
-    pairs = {language: _parallel(context, pretrain, language) for language in work.languages}
-    tokenizer = _tokenizer(context.scratch, pretrain, texts, pairs, context)
+    texts, pairs = (_read(context, cards, work.languages) for cards in (pretrain.text, pretrain.parallel))
+    tokenizer = _tokenizer(context, pretrain, texts, pairs)
     context.progress(0, 1, "tokenising")
     max_length = min(pretrain.training.max_length, pretrain.architecture.max_length)
     encoded = sequences(texts, pairs, tokenizer, pretrain, max_length, context.cache)
@@ -76,18 +63,14 @@ def run(context: Context, work: PretrainWork) -> Spent:
     real = int(np.isin(encoded.ids, tokenizer.all_special_ids, invert=True).sum())
     scale = 1.0 / (real * pretrain.mask_fraction / len(order.plan(0)))
 
-    def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
-        ids_BL, mask_BL = batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu()
-        masked_BL, chosen_BL = masking(ids_BL, mask_BL)
-        place = batch.ids_BL.device
-        summed: torch.Tensor = module(
-            replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place), ids_BL[chosen_BL].to(place)
-        )
+    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+        masked, chosen_BL = masking.of_batch(batch)
+        summed: torch.Tensor = model(masked, chosen_BL, batch.ids_BL)[1]
         return summed * scale
 
     state = fit(
         TrainingJob(
-            model=MaskedLanguageModel(encoder, head),
+            model=JointModel(encoder, {LANGUAGE: head}, None, tokenizer.mask_token_id),
             steps=count_steps(order, pretrain.training),
             batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
@@ -108,48 +91,34 @@ def run(context: Context, work: PretrainWork) -> Spent:
     return spent(state, flops, len(encoded))
 
 
-def _text(context: Context, pretrain: Pretrain, language: str) -> list[Row]:
-    cards = [name for name in pretrain.text if language in context.task(name).languages]
-    return [row for name in cards for row in context.load(name, "train", language).rows]
+def _read(context: Context, cards: Sequence[str], languages: Sequence[str]) -> Texts:
+    """The train rows of those of the cards that have a language, one card after the other."""
+    return {
+        code: [
+            row
+            for name in cards
+            if code in context.task(name).languages
+            for row in context.load(name, "train", code).rows
+        ]
+        for code in languages
+    }
 
 
-def _parallel(context: Context, pretrain: Pretrain, language: str) -> list[Row]:
-    cards = [name for name in pretrain.parallel if language in context.task(name).languages]
-    return [row for name in cards for row in context.load(name, "train", language).rows]
-
-
-def _tokenizer(
-    scratch: Path, pretrain: Pretrain, texts: dict[str, list[Row]], pairs: dict[str, list[Row]], context: Context
-) -> Any:
+def _tokenizer(context: Context, pretrain: Pretrain, texts: Texts, pairs: Texts) -> Any:
     """The trained tokenizer; kept in scratch so that a resumed stage does not train it again."""
-    kept = scratch / "tokenizer"
+    kept = context.scratch / "tokenizer"
     if not (kept / "tokenizer_config.json").is_file():
         context.progress(0, 1, "training the tokenizer")
-        made = train_tokenizer(_lines(texts, pairs), pretrain.architecture.vocabulary, pretrain.architecture.max_length)
-        unfinished = scratch / "unfinished-tokenizer"
+        # English is the first text of each translation pair: it would be there once for every language.
+        lines = (row.texts[-1] for code in texts for rows in (texts, pairs) for row in rows[code][:TOKENIZER_LINES])
+        made = train_tokenizer(lines, pretrain.architecture.vocabulary, pretrain.architecture.max_length)
+        unfinished = context.scratch / "unfinished-tokenizer"
         made.save_pretrained(unfinished)
         unfinished.rename(kept)
     return load_tokenizer(str(kept), None)
 
 
-def _lines(texts: dict[str, list[Row]], pairs: dict[str, list[Row]]) -> Iterator[str]:
-    for language, rows in texts.items():
-        for row in rows[:TOKENIZER_LINES]:
-            assert isinstance(row, Sentence)  # noqa: S101  the card's kind says so
-            yield row.text
-        for row in pairs[language][:TOKENIZER_LINES]:
-            assert isinstance(row, Pair)  # noqa: S101
-            yield row.second
-
-
-def sequences(
-    texts: dict[str, list[Row]],
-    pairs: dict[str, list[Row]],
-    tokenizer: Any,
-    pretrain: Pretrain,
-    max_length: int,
-    cache: Path,
-) -> Encoded:
+def sequences(texts: Texts, pairs: Texts, tokenizer: Any, pretrain: Pretrain, max_length: int, cache: Path) -> Encoded:
     """All sequences of one epoch: each language's packed text, resampled by its share, and the drawn translation pairs.
 
     An epoch has as many text tokens as the text itself. Raises DataError when there is no text at all.

@@ -85,10 +85,9 @@ class ReplayedText:
     def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
         """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
         masked, chosen_BL = self.masking.of_batch(batch)
-        hidden_MD = model.states(masked)[chosen_BL]
+        hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
         count = max(1, len(hidden_MD))
-        summed: torch.Tensor = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
-        loss = self.replay.weight * summed / count
+        loss: torch.Tensor = self.replay.weight * summed / count
         original = self.original
         if original is None:
             return loss
@@ -111,8 +110,7 @@ class ReplayedText:
             examples: Array = np.arange(len(encoded))
             batch = collate(encoded, examples, self.pad_id).to(device)
             masked, chosen_BL = self.masking.of_batch(batch)
-            hidden_MD = model.states(masked)[chosen_BL]
-            summed = model.language(hidden_MD, model.words_VD, batch.ids_BL[chosen_BL])
+            hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
             found[code] = float(summed) / max(1, len(hidden_MD))
         return found
 

@@ -122,7 +122,7 @@ BYTE_PIECES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 
 
 def _renumber(processor: dict[str, Any] | None, new_of_old: Mapping[int, int]) -> None:
-    """Nothing; the special tokens of a post-processor get their new ids."""
+    """Give the special tokens of a post-processor their new ids."""
     kind = None if processor is None else processor["type"]
     if processor is None or kind == "ByteLevel":
         return

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from viaduct.errors import UsageError
-from viaduct.models.pieces import Kept, keep_pieces
+from viaduct.serving.pieces import Kept, keep_pieces
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 LETTERS = "abc"
