@@ -1,46 +1,48 @@
-"""Imports go one way: each part may use the parts below it, and nobody uses another module's private names."""
+"""Imports go one way: each part may use the parts below it, rooms plug into the core, and nothing goes in a circle.
+
+Imports inside functions and under TYPE_CHECKING count like all others.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import viaduct
+from viaduct import doors
 
 ROOT = Path(viaduct.__file__).parent
+FILES = sorted(path for path in ROOT.rglob("*.py") if "recipes" not in path.parts)
 
-BELOW: dict[str, set[str]] = {
-    "errors": set(),
-    "languages": {"errors"},
-    "memory": set(),
-    "paths": {"errors"},
-    "rows": set(),
-    "metrics": {"errors", "languages", "rows"},
-    "tasks": {"errors", "languages", "paths", "rows", "metrics"},
-    "results": {"errors", "languages", "paths", "rows", "metrics", "tasks"},
-}
-BELOW["runs"] = {*BELOW, "viaduct"}
-BELOW["report"] = {"viaduct", "errors", "languages", "paths", "metrics", "results", "tasks"}
-RECORDS = "results.record"
-"""Plain records that use nothing themselves; any part may read them."""
-CONTRACT = {"runs.spec", "runs.stage"}
-"""What the stage functions below the torch line know of runs."""
-TORCH = {
-    name: set(BELOW) - {"runs", "report"} for name in ("encode", "models", "heads", "training", "inference", "measure")
-}
-TORCH["models"] |= {"encode"}
-TORCH["heads"] |= {"encode", "models"}
-TORCH["inference"] |= {"encode", "models", "heads", "viaduct"}
-TORCH["training"] |= {"encode", "models", "heads", "inference"}
-TORCH["measure"] |= {"encode", "models", "inference"}
-TOP = ("api", "tables", "plans", "cli", "__main__", "miniature")
-"""May use anything above the torch line."""
+ABOVE_TORCH = (
+    "viaduct", "errors", "memory", "paths", "rows", "languages", "doors", "command", "metrics", "tasks", "results",
+    "report", "runs",
+)  # fmt: skip
+"""The core's parts above the torch line, each after those that it may use."""
+BELOW_TORCH = ("encode", "models", "heads", "inference", "training")
+"""The core's parts below the torch line, likewise; they may use all that are above it."""
+TOP = ("api", "tables", "plans", "cli", "__main__")
+"""May use what is above the torch line, and those before them here."""
+ROOMS = tuple(sorted({module.split(".")[1] for module in doors.ROOMS} - {*ABOVE_TORCH, *BELOW_TORCH}))
+"""May use all of the core but its top, and no other room."""
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "onnxruntime", "onnx", "openvino", "nncf"}
+SLOW = HEAVY | {"pandas", "scipy", "matplotlib", "PIL", "babel", "emoji"}
+"""What no door may load: `viaduct --help` and `plan` open them."""
 
-FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+def name_of(path: Path) -> str:
+    """viaduct/runs/plan.py -> "viaduct.runs.plan"."""
+    return ".".join(("viaduct", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
 
 
 def part_of(module: str) -> str:
@@ -49,7 +51,7 @@ def part_of(module: str) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[str, str | None]]:
-    """(module, name taken from it) for every import, those inside functions too."""
+    """(module, name taken from it) for every import."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -57,37 +59,59 @@ def imports(path: Path) -> Iterator[tuple[str, str | None]]:
             assert node.level == 0, f"{path}: relative import"
             assert node.module is not None
             for alias in node.names:
-                is_module = (ROOT.parent / node.module.replace(".", "/") / f"{alias.name}.py").is_file() or (
-                    ROOT.parent / node.module.replace(".", "/") / alias.name / "__init__.py"
-                ).is_file()
-                yield (f"{node.module}.{alias.name}", None) if is_module else (node.module, alias.name)
+                whole = f"{node.module}.{alias.name}"
+                yield (whole, None) if whole in MODULES else (node.module, alias.name)
+
+
+def allowed(part: str) -> set[str]:
+    """The parts that a part may use, besides itself."""
+    core = (*ABOVE_TORCH, *BELOW_TORCH)
+    if part in core:
+        return set(core[: core.index(part)])
+    return {*ABOVE_TORCH, *TOP[: TOP.index(part)]} if part in TOP else set(core)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downward(path: Path) -> None:
-    own = path.relative_to(ROOT).with_suffix("").parts[0]
+    own = part_of(name_of(path))
     for module, name in imports(path):
-        package = module.split(".")[0]
-        if own not in TORCH:
-            assert package not in HEAVY, f"{path} is above the torch line and imports {module}"
-        if package != "viaduct":
-            continue
-        assert name is None or not name.startswith("_") or name == "__version__", f"{path} takes {module}.{name}"
-        part = part_of(module)
-        if own == part or module.removeprefix("viaduct.") == RECORDS:
-            continue
-        if own in TORCH:
-            allowed = part in TORCH[own] or module.removeprefix("viaduct.") in CONTRACT
-        elif own in TOP:
-            allowed = part not in TORCH
-        else:
-            allowed = part in BELOW[own]
-        assert allowed, f"{path}: {own} must not import {module}"
+        if own in (*ABOVE_TORCH, *TOP):
+            assert module.split(".")[0] not in HEAVY, f"{path} is above the torch line and imports {module}"
+        if module.split(".")[0] == "viaduct":
+            assert name is None or not name.startswith("_") or name == "__version__", f"{path} takes {module}.{name}"
+            part = part_of(module)
+            assert part == own or part in allowed(own), f"{path}: {own} must not import {module}"
 
 
-def test_the_layers_have_no_circles_and_know_every_part() -> None:
-    parts = {path.relative_to(ROOT).with_suffix("").parts[0] for path in FILES}
-    assert parts <= {*BELOW, *TORCH, *TOP}, "a new part: say in this file what it may import"
-    for name, below in {**BELOW, **TORCH}.items():
-        for other in below - {"viaduct"}:
-            assert name not in {**BELOW, **TORCH}[other], f"{name} and {other} import each other"
+def test_every_part_has_its_place() -> None:
+    assert {part_of(module) for module in MODULES} == {*ABOVE_TORCH, *BELOW_TORCH, *TOP, *ROOMS}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    uses: Mapping[str, set[str]] = {
+        module: {used for used, _ in imports(path) if used in MODULES and used != module}
+        for module, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(uses).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' <- '.join(error.args[1])}")
+
+
+def test_the_core_names_no_room() -> None:
+    for module, path in MODULES.items():
+        if part_of(module) not in ROOMS and module != "viaduct.doors":
+            text = path.read_text(encoding="utf-8")
+            named = [room for room in ROOMS if f"viaduct.{room}." in text]
+            assert not named, f"{path} names {', '.join(named)}"
+
+
+def test_all_doors_open_without_anything_slow() -> None:
+    code = f"""
+import sys
+from viaduct.doors import offered
+counts = [len(offered(door, object)) for door in {get_args(doors.Door)!r}]
+print(all(counts), *sorted({SLOW!r} & {{name.split(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True"], done.stdout + done.stderr

@@ -1,0 +1,52 @@
+"""One run looks for the files of a split and language once, and reads labelled ones once, however often it asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_world
+from rich.console import Console
+from small_world import recipe
+
+from viaduct import api
+from viaduct.runs.execute import Options
+from viaduct.runs.spec import Substitution
+from viaduct.tasks import folder
+
+
+def test_files_are_found_once_and_read_once(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Counter[tuple[str, ...]] = Counter()
+    read: Counter[tuple[str, ...]] = Counter()
+    locate, read_located = folder.locate, folder.read_located
+
+    def count_locate(card: Any, root: Path, language: str, split: str) -> Any:
+        found[card.name, split, language] += 1
+        return locate(card, root, language, split)
+
+    def count_read(card: Any, located: Any, language: str, split: str) -> Any:
+        read[card.name, split, language] += 1
+        return read_located(card, located, language, split)
+
+    monkeypatch.setattr(folder, "locate", count_locate)
+    monkeypatch.setattr(folder, "read_located", count_read)
+    monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
+    halves = tuple(
+        Substitution(task="fruit", split=split, use_split="train", part=part, without_rows_of=("berry",), why="no dev")
+        for split, part in (("train", (0.0, 0.5)), ("dev", (0.5, 1.0)))
+    )
+    options = Options(device="cpu", threads=1, poll_seconds=0.01)
+    api.run(
+        recipe(substitutions=halves),
+        data=world,
+        store=tmp_path / "store",
+        options=options,
+        console=Console(quiet=True),
+        command="test",
+    )
+    assert {found["fruit", "train", "en"], found["fruit", "test", "de"], found["berry", "test", "de"]} == {1}
+    assert max(found.values()) == 1, found
+    labelled = {key: count for key, count in read.items() if key[0] != "prose"}
+    assert max(labelled.values()) == 1 and ("twins", "test", "sw") in labelled, labelled
