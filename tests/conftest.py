@@ -81,3 +81,17 @@ def tiny_encoder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     save_encoder(tiny.encoder(tiny_tokenizer, dropout=0.1), tiny_tokenizer, folder)
     return folder
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The data folder of tests/small_world.py, with its cards among the built-in ones and its stage function in
+    place."""
+    import small_world
+
+    from viaduct.runs.stage import kind_of
+
+    small_world.add_cards(monkeypatch.setattr, small_world.CARDS)
+    for kind in small_world.FAKES:
+        monkeypatch.setattr(kind_of(kind), "run", lambda context, _work: small_world.run(context))
+    return small_world.write_data(tmp_path / "data")

@@ -14,7 +14,6 @@ import tiny
 
 from viaduct.rows import Row
 from viaduct.serving.export import ExportSettings, export
-from viaduct.tasks import registry
 from viaduct.training.train import TrainWork
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # before a test imports OpenVINO by itself: each
@@ -25,9 +24,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # before a
 def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a stage that learned the rows of `tiny.rows("pair")`, with its history and a score beside it, as
     a store has them."""
-    patch = pytest.MonkeyPatch()
     card = tiny.CARDS["pair"]
-    patch.setitem(registry._BY_NAME, card.name, card)
     folder = tmp_path_factory.mktemp("store")
     work = TrainWork(task=card.name, training=tiny.training(learning_rate=3e-3, epochs=12.0, batch_tokens=256), seed=1)
     parts: dict[tuple[str, str, str], list[Row]] = {
@@ -36,7 +33,6 @@ def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) 
     }
     context = tiny.context(work, folder / "made", parts, encoder=tiny_encoder)
     tiny.run(context)
-    patch.undo()
     place = folder / "tiny" / "none" / card.name / "seed-1"
     place.mkdir(parents=True)
     context.directory.rename(place / "train")

@@ -19,17 +19,10 @@ from viaduct.runs.field import make_work
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context
 from viaduct.serving.compress import CompressWork
-from viaduct.tasks import registry
 from viaduct.training.train import TrainWork
 
 PAIRS = tiny.CARDS["pair"]
 TWINS = tiny.card("retrieval", name="tiny-retrieval")
-
-
-@pytest.fixture(autouse=True)
-def tiny_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for card in (PAIRS, TWINS):
-        monkeypatch.setitem(registry._BY_NAME, card.name, card)
 
 
 def prose(code: str, texts: list[str]) -> list[Row]:
@@ -136,7 +129,7 @@ def test_another_engine_finds_the_same_sentences(engine: str, layer: int, tiny_e
         how = Retrieval(layers=(layer,))
         where = {"task": TWINS.name, "languages": ("de",), "split": "test", "max_length": 64, "stride": 8}
         work = make_work("predict", retrieval=how, **where, **settings)
-        return lines_of(tiny.context(work, tmp_path / name, parts, encoder=tiny_encoder), "de")
+        return lines_of(tiny.context(work, tmp_path / name, parts, encoder=tiny_encoder, cards=(TWINS,)), "de")
 
     whole, other = by("whole"), by("other", engine=engine, precision="bf16" if engine == "torch" else "fp32")
     same = sum(one["prediction"] == two["prediction"] for one, two in zip(whole, other, strict=True))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from small_world import add_cards
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -22,12 +23,11 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.rows import Pair
-from viaduct.serving import trimming
+from viaduct.serving.compressing import trimmed
 from viaduct.serving.engines import open_engine
 from viaduct.serving.export import ExportSettings, export
 from viaduct.serving.model import open_model
 from viaduct.serving.samples import batches, spread
-from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 
 OUTPUTS = {"pair": "logits", "choice": "logits", "tagged": "logits", "span": "logits", None: "hidden"}
@@ -184,7 +184,7 @@ def test_predictions_are_compared_where_there_are_rows_of_the_task(
 ) -> None:
     card = tiny.CARDS["pair"]
     source = Source("official", {"rows": "pairs.txt"}, lambda *_: tiny.rows("pair", 40), {"dev": "dev"})
-    monkeypatch.setitem(registry._BY_NAME, card.name, replace(card, sources=(source,), languages=("en",)))
+    add_cards(monkeypatch.setattr, [replace(card, sources=(source,), languages=("en",))])
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pairs.txt").write_text("made\n")
     about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), tmp_path / "data")
@@ -215,7 +215,7 @@ def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
 def test_coverage_is_of_lines_that_were_held_out(tiny_encoder: Path) -> None:
     trained = open_model(tiny_encoder)
     texts = {"same": ["green house"] * 20, "new": ["boat"] * 9 + ["река"] + ["boat"], "short": ["bread"] * 9}
-    _, part = trimming.trimmed(trained, texts)
+    _, part = trimmed(trained, texts)
     assert part.coverage["same"] == 1.0
     ids = len(open_model(tiny_encoder).tokenizer("река")["input_ids"])
     assert part.coverage["new"] == pytest.approx(2 / ids)  # both ends of the sequence, none of the word

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from small_world import add_cards
 from typer.testing import CliRunner
 
 from viaduct import cli
@@ -26,7 +27,6 @@ from viaduct.serving.model import open_model, skeleton
 from viaduct.serving.profile import profile
 from viaduct.serving.samples import workload
 from viaduct.serving.timing import BUDGETS
-from viaduct.tasks import registry
 from viaduct.tasks.card import Source
 
 
@@ -71,7 +71,7 @@ def test_the_architectures_numbers_are_those_of_the_model_itself(stage: Path, da
     assert counted["total"] == sum(parameter.numel() for parameter in trained.model.parameters())
     assert counted["token_embedding"] == 32 * len(trained.tokenizer)
     assert counted["rest"] == counted["total"] - counted["token_embedding"]
-    work = workload(trained.tokenizer, None, Limits(64), data, 24)
+    work = workload(trained.tokenizer, None, Limits(64), samples.data_folder(data), 24)
     implied = cost(model, work, "fp32", 1e9)
     lengths = {
         code: [len(ids) for ids in trained.tokenizer(tiny.sentences(code))["input_ids"]] for code in ("en", "zh")
@@ -127,12 +127,13 @@ def test_rows_are_the_targets_then_text_then_made_up(
     card = replace(
         tiny.CARDS["pair"], name="tiny-target", trained_on="tiny-pair", sources=(source,), languages=("en", "de")
     )
-    monkeypatch.setattr("viaduct.serving.samples.TASKS", (card,))
-    monkeypatch.setitem(registry._BY_NAME, card.name, card)
+    add_cards(monkeypatch.setattr, [card])
     (tmp_path / "pairs.txt").write_text("made\n")
     limits = Limits(64)
-    assert workload(words, "tiny-pair", limits, tmp_path, 10).name == "tiny-target test, 2 languages"
-    assert workload(words, "tiny-pair", limits, data, 10).name == "text train, 2 languages"
+    assert (
+        workload(words, "tiny-pair", limits, samples.data_folder(tmp_path), 10).name == "tiny-target test, 2 languages"
+    )
+    assert workload(words, "tiny-pair", limits, samples.data_folder(data), 10).name == "text train, 2 languages"
     made = workload(words, None, limits, None, 500)
     assert made.name.startswith("made-up rows") and set(made.languages) == {""}
     assert made.lengths.mean() == pytest.approx(36, abs=2) and made.lengths.max() == 64

@@ -55,12 +55,6 @@ class Compression(Spec):
         return (self.engine, self.precision) != UNCHANGED
 
     @property
-    def calibrated(self) -> bool:
-        """Whether the engine finds the ranges of int8 on text beforehand; ONNX Runtime and torch find them as they
-        go."""
-        return (self.engine, self.precision) == ("openvino", "int8")
-
-    @property
     def layers_left(self) -> int | None:
         """Layers of the encoder that targets begin with; None: all."""
         return self.layers if self.distil is None else self.distil.layers
@@ -96,7 +90,7 @@ class CompressionField(RecipeField[Compression]):
             gaps += there(asked.distil.text, asked.distil.languages, ("train",), recipe, census)[1]
         if asked.vocabulary is not None:
             gaps += there(asked.text, asked.vocabulary, ("train",), recipe, census)[1]
-        if asked.calibrated:
+        if is_calibrated(asked.engine, asked.precision):
             gaps += there(asked.text, None, ("train",), recipe, census)[1]
         return gaps
 
@@ -128,7 +122,7 @@ class CompressionField(RecipeField[Compression]):
         if kind != "predict" or asked is None:
             return {}
         calibration: tuple[tuple[str, str], ...] = ()
-        if asked.calibrated:
+        if is_calibrated(asked.engine, asked.precision):
             found, _ = there(asked.text, None, ("train",), chain.recipe, chain.census)
             wanted = [code for code in found if code in chain.languages] or found
             calibration = tuple((name, code) for name, _, code in text_needs(asked.text, wanted, chain.census))
@@ -170,6 +164,11 @@ class CompressionField(RecipeField[Compression]):
 
 
 COMPRESSION = CompressionField()
+
+
+def is_calibrated(engine: str, precision: str) -> bool:
+    """Whether the ranges of int8 are measured beforehand; ONNX Runtime and torch find them as they go."""
+    return (engine, precision) == ("openvino", "int8")
 
 
 def engine_of(work: Work) -> tuple[str, str]:

@@ -21,9 +21,8 @@ from viaduct.encode.batch import Batch
 from viaduct.errors import DataError, UsageError
 from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel
-from viaduct.rows import Sentence
 from viaduct.runs.stage import Context
-from viaduct.serving.compression import calibration_of, engine_of
+from viaduct.serving.compression import calibration_of, engine_of, is_calibrated
 from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require
 from viaduct.serving.low_precision import with_int8_embedding
 from viaduct.serving.model import InferenceModel, LoadedModel
@@ -40,13 +39,12 @@ NOISY = ("torch.onnx", "root", "onnxscript", "nncf", "transformers")
 """Loggers that report the inner workings of a conversion."""
 
 
-def planned_engine(context: Context, work: PredictWork, model: TrainedModel) -> Engine:
-    """The engine that a stage is to predict with in the model's place; the files that it needs are written to the
-    stage's scratch folder.
+def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -> Engine:
+    """The engine that a Predict stage asks for; the files that it needs are written to the stage's scratch folder.
 
     Raises UsageError for a package or processor that cannot do it, and an architecture that cannot be converted.
     """
-    source = LoadedModel(InferenceModel(model.encoder, model.head).eval(), model.spec, model.tokenizer)
+    source = LoadedModel(InferenceModel(trained.encoder, trained.head).eval(), trained.spec, trained.tokenizer)
     engine, precision = engine_of(work)
     require(engine, precision)
     if engine == "torch":
@@ -57,23 +55,13 @@ def planned_engine(context: Context, work: PredictWork, model: TrainedModel) -> 
     folder.mkdir(parents=True)
     calibration: list[Batch] = []
     if is_calibrated(engine, precision):
-        texts = {f"{name} {code}": _lines(context, name, code) for name, code in calibration_of(work)}
-        sample = text_sample(texts, SAMPLE_ROWS)
+        found = {f"{name} {code}": context.load(name, "train", code).rows for name, code in calibration_of(work)}
+        sample = text_sample({where: [row.texts[0] for row in rows] for where, rows in found.items()}, SAMPLE_ROWS)
         if sample is None:
             raise DataError("OpenVINO's int8 is calibrated on text, and there is none", fix="check --data")
-        calibration = batches(sample.encoded(source.tokenizer, model.limits), source.tokenizer.pad_token_id)
+        calibration = batches(sample.encoded(source.tokenizer, trained.limits), source.tokenizer.pad_token_id)
     write_model(source, engine, precision, folder, calibration)
     return ExportedEngine(folder, engine, precision, source, context.threads)
-
-
-def _lines(context: Context, name: str, language: str) -> list[str]:
-    rows = context.load(name, "train", language).rows
-    return [row.text for row in rows if isinstance(row, Sentence)]
-
-
-def is_calibrated(engine: str, precision: str) -> bool:
-    """Whether the ranges of int8 are measured beforehand; ONNX Runtime and torch find them as they go."""
-    return (engine, precision) == ("openvino", "int8")
 
 
 def write_model(

@@ -21,15 +21,28 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from viaduct import __version__
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, forget_truncation
-from viaduct.errors import UsageError, unknown
+from viaduct.errors import DataError, UsageError, unknown
 from viaduct.inference.prediction import predict_all
+from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
-from viaduct.serving.convert import is_calibrated, write_model
+from viaduct.serving.compressing import Texts, renumber, trimmed
+from viaduct.serving.compression import is_calibrated
+from viaduct.serving.convert import write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require
 from viaduct.serving.history import History, history
 from viaduct.serving.model import LoadedModel, open_model
-from viaduct.serving.samples import SAMPLE_ROWS, Sample, batches, card_sample, made_up, text_card_sample, text_sample
-from viaduct.serving.trimming import Texts, gather, renumber, trimmed
+from viaduct.serving.samples import (
+    SAMPLE_ROWS,
+    Sample,
+    batches,
+    card_sample,
+    data_folder,
+    made_up,
+    text_card_sample,
+    text_sample,
+)
+from viaduct.tasks.folder import DataFolder
+from viaduct.tasks.formats import text_lines
 
 LONGEST = 512
 """Tokens of an input at most that the model card's script gives to the model."""
@@ -92,13 +105,14 @@ def export(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
     source, known = open_model(folder), history(folder)
-    texts = gather(settings.languages, settings.text, data)
+    files = data_folder(data)
+    texts = _texts(settings, files)
     layers_before = num_layers(source.model.encoder)
     if settings.layers is not None:
         pick_layers(source.model.encoder, range(1, settings.layers + 1))
     source, kept = trimmed(source, texts) if texts else (source, None)
     limits = source.model.within(known.limits or UNKNOWN_LIMITS)
-    samples = _samples(source, known, texts, data) if sample is None else [sample]
+    samples = _samples(source, known, texts, files) if sample is None else [sample]
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
     with _new_folder(directory) as unfinished:
         calibrated = _write_files(source, settings, unfinished, encoded)
@@ -140,7 +154,29 @@ def _new_folder(directory: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _samples(source: LoadedModel, known: History, texts: Texts, data: Path | None) -> list[Sample]:
+def _texts(settings: ExportSettings, data: DataFolder | None) -> Texts:
+    """The lines whose vocabulary is kept: of the text card in these languages, and of these plain files (one text per
+    line).
+
+    Raises UsageError when languages are named without a data folder, and DataError for files that are not there.
+    """
+    texts: dict[str, Sequence[str]] = {}
+    for code in settings.languages:
+        if data is None:
+            raise UsageError(
+                "--languages needs the folder with the text of these languages",
+                fix="name it with --data (it holds text/LL.txt.gz), or name files with --text",
+            )
+        language_of(code)
+        texts[code] = [row.texts[0] for row in data.read("text", "train", code).rows]
+    for path in settings.text:
+        if not path.is_file():
+            raise DataError("there is no such text file", path=path, fix="name a file with one text per line")
+        texts[path.name] = text_lines(path)
+    return texts
+
+
+def _samples(source: LoadedModel, known: History, texts: Texts, data: DataFolder | None) -> list[Sample]:
     """Rows of the task that the head was trained on, and lines of the texts, or of any text card there is."""
     of_task = card_sample(known.task, data, ("dev", "train"), SAMPLE_ROWS) if source.spec is not None else None
     found = [of_task, text_sample(texts, SAMPLE_ROWS)]
@@ -210,7 +246,7 @@ def _difference(one: Engine, other: Engine, batch: Batch) -> float:
 
 
 def _no_progress(_done: float, _total: float, _note: str) -> None:
-    """No bar."""
+    """Show no bar."""
 
 
 def _precision(settings: ExportSettings, calibrated: str) -> str:

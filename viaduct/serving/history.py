@@ -17,18 +17,8 @@ from viaduct.encode.tokens import Limits
 from viaduct.runs.stage import kind_of
 from viaduct.serving.model import export_record
 
-
-@dataclass(frozen=True)
-class StageScore:
-    """One score as the Score stage left it."""
-
-    task: str
-    split: str
-    language: str
-    metric: str
-    value: float
-    """A fraction."""
-    n: int
+Record = dict[str, Any]
+"""The JSON of a file in a store; of a `stage.json` with "folder", where it lies."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +33,8 @@ class History:
     """The card that the head was trained on."""
     limits: Limits | None = None
     """How its training cut its rows."""
-    scores: tuple[StageScore, ...] = ()
-
-
-Record = dict[str, Any]
-"""What a `stage.json` holds, and "folder": where it lies."""
+    scores: tuple[Record, ...] = ()
+    """What Score stages left of it (language, metric, value as a fraction, n), each with its task and split."""
 
 
 def history(folder: Path) -> History:
@@ -71,7 +58,7 @@ def history(folder: Path) -> History:
     trained = work.get("training")
     return History(
         name=record["path"],
-        steps=tuple(_step(one["identity"]) for one in reversed(chain)),
+        steps=tuple(_step(**one["identity"]) for one in reversed(chain)),
         task=work.get("task"),
         limits=None if trained is None else Limits(trained["max_length"], trained["stride"]),
         scores=tuple(_scores(record["fingerprint"], every)),
@@ -96,10 +83,9 @@ def _record(folder: Path) -> Record | None:
     return {**found, "folder": folder}
 
 
-def _step(identity: Mapping[str, Any]) -> str:
+def _step(kind: str, work: Record, encoder: Mapping[str, str] | None, **_: object) -> str:
     """One line about a stage: "trained on mnli, seed 1: learning_rate 2e-05, epochs 3.0, batch_tokens 2048"."""
-    start = identity["encoder"]
-    return kind_of(identity["kind"]).history(identity["work"], f", from {_encoder(start)}" if start else "")
+    return kind_of(kind).history(work, f", from {_encoder(encoder)}" if encoder else "")
 
 
 def _encoder(start: Mapping[str, Any]) -> str:
@@ -108,19 +94,15 @@ def _encoder(start: Mapping[str, Any]) -> str:
     return "an encoder's folder (" + ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(start.items())) + ")"
 
 
-def _scores(trained: str, every: Mapping[str, Record]) -> Iterable[StageScore]:
+def _scores(trained: str, every: Mapping[str, Record]) -> Iterable[Record]:
     """What the Score stages say of the predictions that were made with this training."""
     for record in every.values():
         predicted = every.get(record["identity"]["inputs"].get("predictions", ""))
         if predicted is None or predicted["identity"]["inputs"].get("encoder") != trained:
             continue
         work = record["identity"]["work"]
+        split = work["split"]
+        for one in work["substitutions"][:1]:
+            split = f"{one['use_task'] or one['task']} {one['use_split']} in place of {split}"
         for score in json.loads((record["folder"] / "scores.json").read_text(encoding="utf-8")):
-            yield StageScore(work["task"], _split(work), score["language"], score["metric"], score["value"], score["n"])
-
-
-def _split(work: Mapping[str, Any]) -> str:
-    """ "test", or "mnli dev in place of test" where the run had declared a substitution."""
-    for one in work["substitutions"]:
-        return f"{one['use_task'] or one['task']} {one['use_split']} in place of {work['split']}"
-    return str(work["split"])
+            yield {**score, "task": work["task"], "split": split}

@@ -20,7 +20,7 @@ from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
 from viaduct.serving.machine import device, matrix_rate
 from viaduct.serving.model import encoder_folder, export_record, skeleton
-from viaduct.serving.samples import Sample, Workload, save, workload
+from viaduct.serving.samples import Sample, Workload, data_folder, save, workload
 from viaduct.serving.timing import WARM_UP, TimedModel
 from viaduct.serving.worker import results
 
@@ -47,7 +47,7 @@ def profile(
     engine, precision = _chosen(folder, engine, precision)
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     model, known = skeleton(folder), history(folder)
-    work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), data, rows)
+    work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), data_folder(data), rows)
     rate = max(matrix_rate(threads).values())
     announce(cost(model, work, precision, rate))
     with runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:

@@ -21,10 +21,10 @@ from viaduct.encode.tokens import Array, Builder, Encoded, Limits, encode, frame
 from viaduct.errors import DataError, UsageError
 from viaduct.heads.head import encoding_of
 from viaduct.rows import Row, Sentence
-from viaduct.serving.trimming import Texts
-from viaduct.tasks.card import Task, read_by_name
-from viaduct.tasks.registry import TASKS, known
-from viaduct.tasks.registry import task as card_of
+from viaduct.serving.compressing import Texts
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 Item = TypeVar("Item")
 
@@ -53,6 +53,11 @@ class Sample:
         return encode(self.rows, encoding_of("text" if self.card is None else self.card.kind), tokenizer, (), limits)
 
 
+def data_folder(root: Path | None) -> DataFolder | None:
+    """The folder with the cards that are known everywhere; None where there is none."""
+    return None if root is None else DataFolder(root, Catalogue.builtin())
+
+
 def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count: int) -> Sample | None:
     """At most `count` rows, spread over the languages that have any (language -> rows); None where none has."""
     there = {code: rows for code, rows in parts.items() if rows}
@@ -63,20 +68,21 @@ def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count:
     return Sample(f"{name}, {where}", tuple(rows[:count]), card)
 
 
-def card_sample(task: str | None, data: Path | None, splits: Sequence[str], count: int) -> Sample | None:
+def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str], count: int) -> Sample | None:
     """Rows of the first of these splits of a card whose files are there; None when there are none, or the card is not
     known."""
-    if task is None or data is None or not known(task):
+    if task is None or data is None or task not in data.catalogue:
         return None
-    card = card_of(task)
+    card = data.task(task)
     found = (row_sample(f"{task} {split}", card, _rows(card, data, split), count) for split in splits)
     return next((sample for sample in found if sample is not None), None)
 
 
-def target_sample(task: str | None, data: Path | None, count: int) -> Sample | None:
+def target_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
     """Test rows of the first card that a head trained on this one is evaluated on and whose files are there; else its
     own dev or train rows; None when there are none."""
-    wanted = [(card.name, ("test", "dev")) for card in TASKS if task is not None and card.trained_on == task]
+    cards = () if task is None or data is None else data.catalogue
+    wanted = [(card.name, ("test", "dev")) for card in cards if card.trained_on == task]
     found = (card_sample(name, data, splits, count) for name, splits in [*wanted, (task, ("dev", "train"))])
     return next((sample for sample in found if sample is not None), None)
 
@@ -91,7 +97,7 @@ def text_sample(texts: Texts, count: int) -> Sample | None:
     return Sample(f"plain text, {' '.join(texts)}", tuple(rows[:count])) if texts else None
 
 
-def text_card_sample(data: Path | None, count: int) -> Sample | None:
+def text_card_sample(data: DataFolder | None, count: int) -> Sample | None:
     """Lines of the text card in the languages whose files are there; None when there are none."""
     return card_sample("text", data, ("train",), count)
 
@@ -102,12 +108,12 @@ def spread(items: Sequence[Item], count: int, shares: Collection[object]) -> Seq
     return items[:: max(1, len(items) // wanted)][:wanted]
 
 
-def _rows(card: Task, data: Path, split: str) -> dict[str, Sequence[Row]]:
+def _rows(card: Task, data: DataFolder, split: str) -> dict[str, Sequence[Row]]:
     """Language -> rows, of the languages whose files are there."""
     found: dict[str, Sequence[Row]] = {}
     for code in card.languages:
         try:
-            found[code] = read_by_name(card.name, data, code, split).rows
+            found[code] = data.read(card.name, split, code).rows
         except DataError:
             continue
     return found
@@ -160,7 +166,7 @@ class Workload:
         return lengths
 
 
-def workload(tokenizer: Any, task: str | None, limits: Limits, data: Path | None, count: int) -> Workload:
+def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder | None, count: int) -> Workload:
     """At most `count` rows for a model with this tokenizer whose head was trained on this card (None: not known).
 
     Raises UsageError for a count below 1.

@@ -29,7 +29,6 @@ from viaduct.serving.comparison import compare
 from viaduct.serving.measure import MEASURING, Measure, MeasureWork, Runner
 from viaduct.serving.records import MeasuredArms
 from viaduct.serving.timing import PairedRounds, TimedModel
-from viaduct.tasks import registry
 
 ARMS = (Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="none"))
 QUICK = Options(device="cpu", threads=2, poll_seconds=0.01)
@@ -131,7 +130,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._BY_NAME, "tiny-pair", tiny.CARDS["pair"])
     work = MeasureWork(
         arms=tuple(Runner(arm=name) for name in models),
         task="tiny-pair",
