@@ -13,7 +13,9 @@ from viaduct import api
 from viaduct.errors import DataError, UsageError
 from viaduct.results.scores import Scores, TaskScores
 from viaduct.results.xtreme_formats import read_lines
-from viaduct.tasks.registry import task
+from viaduct.tasks.catalogue import Catalogue
+
+task = Catalogue.builtin().task
 
 
 def by_name(scores: Scores) -> dict[str, TaskScores]:
@@ -142,6 +144,13 @@ def test_the_documented_commands_work(
     assert ("pawsx" if "--gold" in arguments else "xnli") in shown and "incl. English" in shown
     if "--json" in arguments:
         assert "viaduct" in json.loads((world / arguments[arguments.index("--json") + 1]).read_text())
+
+
+def test_the_documented_ids_are_those_of_the_rows(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    found: dict[str, Any] = {}
+    exec(DOCUMENT.partition("```python\n")[2].partition("```")[0], found)
+    assert found["ids"] == list(RIGHT["xnli/de"])
 
 
 def test_every_command_and_kind_of_prediction_is_documented() -> None:

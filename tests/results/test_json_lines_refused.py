@@ -15,7 +15,9 @@ from viaduct import api
 from viaduct.errors import DataError, UsageError, ViaductError
 from viaduct.results.prediction_file import read_predictions
 from viaduct.rows import Pair
-from viaduct.tasks.registry import task
+from viaduct.tasks.catalogue import Catalogue
+
+task = Catalogue.builtin().task
 
 REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "an unknown id": ("xnli/de", line("xnli/de", "3", "neutral"), "line 1: no row of xnli in 'de' to predict: '3'"),

@@ -37,8 +37,10 @@ class JsonLines(PredictionFolder):
     the test split. Raises UsageError for unknown tasks and splits, and for a task without a metric.
     """
 
+    hint = "check the folder, --data and --split"
+
     def __init__(self, predictions: Path, data: DataFolder, *, task: str | None = None, split: str = "test") -> None:
-        found = _folders(predictions, data.catalogue) if task is None else _folder_of(predictions, data.task(task))
+        found = _folders(predictions, data.catalogue, task)
         super().__init__([Member(one.name, one, "") for one, _ in found], BENCHMARK if split == "test" else ())
         self.data, self.split = data, split
         self.folders = {one.name: folder for one, folder in found}
@@ -58,7 +60,7 @@ class JsonLines(PredictionFolder):
         """Files of other languages are problems, files of other kinds are noted."""
         for path in sorted(folder.iterdir()):
             if path.suffix == SUFFIX and path.stem not in card.languages:
-                self.problems.add(f"{path}: {unknown(f'language of {card.name}', path.stem, card.languages)}")
+                self.add_problem(f"{path}: {unknown(f'language of {card.name}', path.stem, card.languages)}")
             elif path.suffix != SUFFIX and path.is_file():
                 self.notes.append(f"{path}: no JSON Lines, ignored")
 
@@ -96,12 +98,6 @@ class JsonLines(PredictionFolder):
         """Numbers of rows that differ from the published ones, and what has no prediction."""
         return chain(differing_counts(self.counts), super().remarks(tasks))
 
-    def nothing(self, tasks: Sequence[TaskScores]) -> UsageError:
-        """With what may explain it."""
-        reasons = "".join(f"\n  {note}" for note in self.notes)
-        fix = "check the folder, --data and --split"
-        return UsageError(f"no language has both predictions and gold{reasons}", fix=fix)
-
     def _gold(self, card: Task, language: str) -> Dataset:
         """The labelled rows. Raises NoGoldError when there are none, DataError when the file is damaged."""
         try:
@@ -118,14 +114,12 @@ class JsonLines(PredictionFolder):
         return dataset
 
 
-def _folder_of(predictions: Path, card: Task) -> list[tuple[Task, Path]]:
-    below = predictions / card.name
-    return [(card, below if below.is_dir() and not any(predictions.glob(f"*{SUFFIX}")) else predictions)]
-
-
-def _folders(predictions: Path, catalogue: Catalogue) -> list[tuple[Task, Path]]:
+def _folders(predictions: Path, catalogue: Catalogue, task: str | None) -> list[tuple[Task, Path]]:
     """The tasks' folders, those of the benchmark first. Raises UsageError for files and folders of no task."""
     loose = sorted(predictions.glob(f"*{SUFFIX}"))
+    if task is not None:
+        below = predictions / task
+        return [(catalogue.task(task), below if below.is_dir() and not loose else predictions)]
     if loose:
         raise UsageError(
             f"{loose[0]}: of which task?", fix="name it with --task, or put the file into a folder named like the task"

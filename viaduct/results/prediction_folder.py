@@ -7,7 +7,6 @@ told in one error after every file was looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,54 +22,20 @@ class NoGoldError(DataError):
     """There is no gold for a language, which is not the predictions' fault."""
 
 
-@dataclass
-class Problems:
-    """What is wrong with the files of a folder."""
-
-    messages: list[str] = field(default_factory=list)
-    num_files: int = 0
-    absent_files: bool = False
-    """Whether a file is not there, which `--partial` would allow."""
-
-    def add(self, error: object, *, num_files: int = 1) -> None:
-        """One more problem, of so many files."""
-        self.messages.append(str(error))
-        self.num_files += num_files
-
-    def absent(self, paths: Iterable[Path]) -> None:
-        """The problem of files that are not there, told once for those of one folder."""
-        by_folder: dict[Path, list[str]] = {}
-        for path in paths:
-            by_folder.setdefault(path.parent, []).append(path.name)
-        for folder, names in by_folder.items():
-            self.absent_files = True
-            if len(names) == 1:
-                self.add(f"{folder / names[0]}: the file is missing")
-            elif folder.is_dir():
-                self.add(f"{folder}: {len(names)} files are missing: {' '.join(names)}", num_files=len(names))
-            else:
-                self.add(f"{folder}: there is no such folder, {len(names)} files belong there", num_files=len(names))
-
-    def refuse(self, notes: Iterable[str]) -> NoReturn:
-        """Raise DataError with all problems, and with notes that may explain them."""
-        shown = [message.replace("\n", "\n  ") for message in self.messages[:MOST]]
-        rest = len(self.messages) - len(shown)
-        lines = [*shown, *([f"and {rest:,} more"] if rest else []), *(f"note: {note}" for note in notes)]
-        listed = "\n".join(f"  {line}" for line in lines)
-        fix = "--partial leaves out the languages without files" if self.absent_files else None
-        raise DataError(f"{self.num_files:,} file{'s' * (self.num_files > 1)} cannot be scored:\n{listed}", fix=fix)
-
-
 class PredictionFolder:
-    """One form of predictions; its tasks that are there are in `members`."""
+    """One form of predictions; its tasks that are there are in `members`, what is averaged over in `benchmark`."""
+
+    hint = ""
+    """The way out where not one language can be scored."""
 
     def __init__(self, members: Sequence[Member], benchmark: Sequence[Member]) -> None:
-        self.members = members
-        self.benchmark = benchmark
-        """What is averaged over."""
-        self.problems = Problems()
+        self.members, self.benchmark = members, benchmark
         self.notes: list[str] = []
         """What a person should know whether the folder is scored or refused."""
+        self._problems: list[str] = []
+        self._num_files = 0
+        self._has_holes = False
+        """Whether something is not there at all, which `partial` would leave out."""
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
         """The files that are needed for the scores of this language."""
@@ -84,21 +49,19 @@ class PredictionFolder:
         """What a person should know about the scores."""
         return (note for task in tasks for note in unanswered(task))
 
-    def nothing(self, tasks: Sequence[TaskScores]) -> UsageError:
-        """The error for a folder of which not one language can be scored."""
-        raise NotImplementedError
-
     def scores(self, *, partial: bool) -> Scores:
         """The scores of all tasks; `partial`: languages without files, or without gold, are left out and named.
 
         Raises DataError that explains every file that is missing or malformed, and UsageError where there is nothing.
         """
         scored = [self._task(member, partial) for member in self.members]
-        if self.problems.messages:
-            self.problems.refuse(self.notes)
+        if self._problems:
+            self._refuse()
         tasks = tuple(task for task in scored if task.by_language)
         if not tasks:
-            raise self.nothing(scored)
+            reasons = [f"{task.name}: its languages are {' '.join(task.missing)}" for task in scored]
+            lines = ["no language has both predictions and gold", *reasons, *(f"note: {note}" for note in self.notes)]
+            raise UsageError("\n  ".join(lines), fix=self.hint)
         return Scores(tasks, (*self.notes, *self.remarks(tasks)), tuple(self.benchmark))
 
     def _task(self, member: Member, partial: bool) -> TaskScores:
@@ -106,7 +69,7 @@ class PredictionFolder:
         needed = {language: self.files(member, language) for language in member.languages}
         absent = {language: [path for path in paths if not path.exists()] for language, paths in needed.items()}
         if not partial:
-            self.problems.absent(path for paths in absent.values() for path in paths)
+            self._add_absent(path for paths in absent.values() for path in paths)
         by_language: dict[str, FileScore] = {}
         without: dict[str, NoGoldError] = {}
         for language in (code for code, paths in absent.items() if not paths):
@@ -115,14 +78,44 @@ class PredictionFolder:
             except NoGoldError as error:
                 without[language] = error
             except ViaductError as error:
-                self.problems.add(error)
+                self.add_problem(error)
         if without:
             message = f"{member.name}: no gold for {' '.join(without)}: {next(iter(without.values()))}"
             if partial:
                 self.notes.append(message)
             else:
-                self.problems.add(message, num_files=len(without))
+                self.add_problem(message, num_files=len(without))
+                self._has_holes = True
         return TaskScores(member.name, member.card, by_language)
+
+    def add_problem(self, error: object, *, num_files: int = 1) -> None:
+        """Something is wrong with so many files, so the folder will be refused when all were looked at."""
+        self._problems.append(str(error))
+        self._num_files += num_files
+
+    def _add_absent(self, paths: Iterable[Path]) -> None:
+        """Files that are not there, told once for those of one folder."""
+        by_folder: dict[Path, list[str]] = {}
+        for path in paths:
+            by_folder.setdefault(path.parent, []).append(path.name)
+        for folder, names in by_folder.items():
+            if len(names) == 1:
+                message = f"{folder / names[0]}: the file is missing"
+            elif folder.is_dir():
+                message = f"{folder}: {len(names)} files are missing: {' '.join(names)}"
+            else:
+                message = f"{folder}: there is no such folder, {len(names)} files belong there"
+            self.add_problem(message, num_files=len(names))
+            self._has_holes = True
+
+    def _refuse(self) -> NoReturn:
+        """Raise DataError with all problems, and with the notes, which may explain them."""
+        shown = [message.replace("\n", "\n  ") for message in self._problems[:MOST]]
+        rest = len(self._problems) - len(shown)
+        lines = [*shown, *([f"and {rest:,} more"] if rest else []), *(f"note: {note}" for note in self.notes)]
+        count = f"{self._num_files:,} file{'s' * (self._num_files > 1)} cannot be scored"
+        fix = "--partial leaves out the languages without files" if self._has_holes else None
+        raise DataError("\n  ".join([f"{count}:", *lines]), fix=fix)
 
 
 def unanswered(task: TaskScores) -> Iterator[str]:

@@ -35,6 +35,8 @@ class Submission(PredictionFolder):
                 if predictions.name in BY_NAME
                 else f"put predictions into folders named {names}",
             )
+        first = BY_NAME[self.members[0].name]
+        self.hint = f"write files such as {first.path(predictions, first.languages[0])}"
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
         """Labels and predictions."""
@@ -63,17 +65,6 @@ class Submission(PredictionFolder):
                 f" {sum(strange.values()):,} ({by_language(strange)}); the first: {path},"
                 f" {task.by_language[language].strange}"
             )
-
-    def nothing(self, tasks: Sequence[TaskScores]) -> UsageError:
-        """With the languages of each task."""
-        lines = [
-            "no task has a language with both predictions and labels",
-            *(f"  {task.name}: its languages are {' '.join(task.missing)}" for task in tasks),
-            *(f"  note: {note}" for note in self.notes),
-        ]
-        first = self.members[0]
-        example = BY_NAME[first.name].path(self.predictions, first.languages[0])
-        return UsageError("\n".join(lines), fix=f"write files such as {example}")
 
 
 BY_NAME = {folder.name: folder for folder in FOLDERS}

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from viaduct.errors import DataError, nearest
 from viaduct.metrics.official import (
@@ -56,6 +56,13 @@ class FilePair:
             raise DataError(str(error), path=self.gold if isinstance(error, LabelsError) else self.given) from error
 
 
+class Line(NamedTuple):
+    """A line of a file."""
+
+    number: int
+    text: str
+
+
 Allowed: TypeAlias = Callable[[str], bool]
 Value: TypeAlias = Callable[[Any], Any]
 """Row -> its prediction (None: it has none) or its gold value."""
@@ -80,24 +87,21 @@ class Lines:
     def score(self, files: FilePair) -> FileScore:
         """The scores of one language. Raises DataError with the file for whatever cannot be scored."""
         gold, given, labels = read_lines(files.gold), read_lines(files.given), files.card.labels
-        if not files.official:
-            for number, words in self._impossible(gold, self.allowed(labels, None), labels):
-                fix = "name the folder of labels with --gold (XTREME's test files have none), or compare as is: "
-                raise DataError(words, path=files.gold, line=number, fix=f"{fix}--official")
+        wrong = [] if files.official else _not_allowed(gold, self.allowed(labels, None))
+        if wrong:
+            fix = "name the folder of labels with --gold (XTREME's test files have none), or compare as is: --official"
+            raise DataError(self._in_words(wrong[0], labels), path=files.gold, line=wrong[0].number, fix=fix)
         score = files.named(lambda: self.compare(gold, given, not files.official))
-        impossible = list(self._impossible(given, self.allowed(labels, gold), labels))
-        if not impossible:
+        strange = _not_allowed(given, self.allowed(labels, gold))
+        if not strange:
             return score
-        number, words = impossible[0]
-        return replace(score, n_strange=len(impossible), strange=f"line {number:,}: {words}")
+        first = f"line {strange[0].number:,}: {self._in_words(strange[0], labels)}"
+        return replace(score, n_strange=len(strange), strange=first)
 
-    def _impossible(self, lines: Sequence[str], allowed: Allowed, labels: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """(number, what is wrong) of the lines that are not allowed."""
-        for number, text in enumerate(lines, start=1):
-            if not allowed(text):
-                close = nearest(text[:SHOWN], labels)
-                hint = f" Did you mean '{close}'?" if close else ""
-                yield number, f"{text[:SHOWN]!r} is not {self.allowed_in_words or ' or '.join(labels)}.{hint}"
+    def _in_words(self, line: Line, labels: Sequence[str]) -> str:
+        close = nearest(line.text[:SHOWN], labels)
+        hint = f" Did you mean '{close}'?" if close else ""
+        return f"{line.text[:SHOWN]!r} is not {self.allowed_in_words or ' or '.join(labels)}.{hint}"
 
     def predictions(self, rows: Sequence[Row], given: Predictions) -> str:
         """The text of a file of predictions. Raises DataError for a row without one, where the format needs it."""
@@ -114,6 +118,10 @@ class Lines:
     def labels(self, rows: Sequence[Row]) -> str:
         """The text of the file of labels. Raises DataError for a row without gold value."""
         return "".join(f"{line}\n" for line in self.write(rows, _gold))
+
+
+def _not_allowed(lines: Sequence[str], allowed: Allowed) -> list[Line]:
+    return [Line(number, text) for number, text in enumerate(lines, start=1) if not allowed(text)]
 
 
 def _compare_lines(gold: Sequence[str], given: Sequence[str], _: bool) -> FileScore:

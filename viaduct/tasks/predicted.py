@@ -19,6 +19,9 @@ _LONGEST = 60
 class Predicted:
     """Any JSON value, for each of the rows."""
 
+    text = ""
+    """What a prediction is, where it must be text."""
+
     def __init__(self, task: str, language: str, labels: Sequence[str], rows: Sequence[Any]) -> None:
         """`labels`: those of the card, () for any."""
         self.task, self.language, self.labels = task, language, frozenset(labels)
@@ -34,7 +37,8 @@ class Predicted:
         self._check_value(self.rows[row_id], given)
 
     def _check_value(self, row: Any, given: object) -> None:
-        """The same for a row that is there."""
+        if self.text and not isinstance(given, str):
+            raise not_a_prediction(row.id, given, self.text)
 
     def _check_label(self, given: str) -> None:
         if self.labels and given not in self.labels:
@@ -44,9 +48,10 @@ class Predicted:
 class PredictedLabel(Predicted):
     """A label of the card."""
 
-    def _check_value(self, row: Row, given: object) -> None:
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, "the label as text")
+    text = "the label as text"
+
+    def _check_value(self, row: Row, given: Any) -> None:
+        super()._check_value(row, given)
         self._check_label(given)
 
 
@@ -81,26 +86,21 @@ class PredictedTags(Predicted):
 class PredictedAnswer(Predicted):
     """Any text."""
 
-    def _check_value(self, row: Row, given: object) -> None:
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
+    text = "the answer as text ('' for no answer)"
 
 
 class PredictedMatch(Predicted):
     """The id of a sentence of the other side."""
 
-    wanted = "the id of the chosen sentence as text"
+    text = "the id of the chosen sentence as text"
 
     def __init__(self, task: str, language: str, labels: Sequence[str], rows: Sequence[Sentence]) -> None:
         super().__init__(task, language, labels, rows)
-        self.others = {
-            side: {row.id for row in rows if row.side == other}
-            for side, other in (("source", "target"), ("target", "source"))
-        }
+        sides = {side: {row.id for row in rows if row.side == side} for side in ("source", "target")}
+        self.others = {"source": sides["target"], "target": sides["source"]}
 
-    def _check_value(self, row: Sentence, given: object) -> None:
-        if not isinstance(given, str):
-            raise not_a_prediction(row.id, given, self.wanted)
+    def _check_value(self, row: Sentence, given: Any) -> None:
+        super()._check_value(row, given)
         if given not in self.others[row.side]:
             what = f"the match of row '{row.id}' is no sentence of the other side"
             _unknown_id(given, self.others[row.side], what)
@@ -109,12 +109,12 @@ class PredictedMatch(Predicted):
 class PredictedPairs(PredictedMatch):
     """The ids of sentences of the other side: one, several or none; the English sentences are not asked."""
 
-    wanted = "the id of the paired sentence as text, a list of ids, or null"
+    text = "the id of the paired sentence as text, a list of ids, or null"
 
     def _asked(self, rows: Sequence[Sentence]) -> Sequence[Sentence]:
         return [row for row in rows if row.side == "source"]
 
-    def _check_value(self, row: Sentence, given: object) -> None:
+    def _check_value(self, row: Sentence, given: Any) -> None:
         for one in given if isinstance(given, list) else [] if given is None else [given]:
             super()._check_value(row, one)
 
