@@ -102,7 +102,7 @@ def _words(encoded: Encoded) -> int:
 
 def _labels(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
     """The card's, or where its set is open the tags of the training rows."""
-    return card.labels or tuple(sorted({tag for row in rows if isinstance(row, Tagged) for tag in row.tags or ()}))
+    return card.labels or tuple(sorted({tag for row in rows for tag in row.label_words}))
 
 
 def _read(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[list[int], list[int]]]:

@@ -105,10 +105,6 @@ class DataFolder:
             self._datasets.popitem(last=False)
         return dataset
 
-    def sha256(self, path: Path) -> str:
-        """SHA-256 of a file's bytes, see `file_sha256`."""
-        return file_sha256(path)
-
     def digest(self, task: str, split: str, language: str) -> tuple[str, ...]:
         """The layout and the SHA-256 of every file of this split and language; file names are not part of it."""
         located = self.locate(task, split, language)
