@@ -24,7 +24,7 @@ from training_worker import speed
 from viaduct.memory import peak_bytes
 from viaduct.rows import Answer, Choice, Pair, Row, Span, Tagged
 from viaduct.runs.spec import Mixture, Training
-from viaduct.tasks.card import Kind, Task
+from viaduct.tasks.card import Task
 from viaduct.training.joint import JointWork
 from viaduct.training.train import TrainWork
 
@@ -37,7 +37,7 @@ UNION = "+union"
 class Member:
     """A made-up task: pieces of its texts (log-normal, clipped), special ones not counted, and its rows."""
 
-    kind: Kind
+    kind: str
     mean: float
     sigma: float
     limits: tuple[int, int]

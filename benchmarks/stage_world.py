@@ -18,7 +18,7 @@ from viaduct.results.record import DataNote
 from viaduct.rows import Row
 from viaduct.runs.rows import Loaded
 from viaduct.runs.stage import Context, Progress, Work
-from viaduct.tasks.card import Kind, Task
+from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 
 SPECIAL = {"<s>": FIRST, "<pad>": PAD, "</s>": LAST, "<unk>": UNKNOWN}
@@ -94,7 +94,7 @@ def write_encoder(shape: Shape, seed: int, folder: Path) -> None:
     tokenizer(shape).save_pretrained(folder)
 
 
-def card(name: str, kind: Kind, languages: tuple[str, ...] = ("en",), labels: tuple[str, ...] = ()) -> Task:
+def card(name: str, kind: str, languages: tuple[str, ...] = ("en",), labels: tuple[str, ...] = ()) -> Task:
     """A card for rows that are made here."""
     return Task(
         name=name,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viaduct.tasks.card import Kind
-
 LONGEST = 128
 """Longest row of pairs, and what a naive loop pads them to."""
 
@@ -24,7 +22,7 @@ class Work:
     """One kind of training data. Row lengths in tokens are log-normal with this mean and this standard deviation of
     the logarithm, clipped."""
 
-    kind: Kind
+    kind: str
     mean: float
     sigma: float
     shortest: int

@@ -11,7 +11,9 @@ from viaduct.report.claims import ClaimLine, judge
 from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
-from viaduct.tasks.registry import task as card_of
+from viaduct.tasks.catalogue import Catalogue
+
+CARDS = Catalogue.builtin()
 
 LARGE = {"name": "FacebookAI/xlm-roberta-large", "layers": "24", "width": "1,024", "vocabulary": "250,002"}
 KINDS = ("pair", "pair", "pair", "span", "span", "choice", "tagged", "choice", "choice")
@@ -21,10 +23,17 @@ def cards() -> tuple[Task, ...]:
     """XTREME's cards, and made-up ones for the nine intermediate tasks."""
     words = {"squad2": "questions about Wikipedia", "hellaswag": "video captions and WikiHow"}
     made = (
-        replace(card_of("xnli"), name=name, kind=kind, languages=("en",), title=words.get(name, name), differs="")
+        replace(
+            CARDS.task("xnli"),
+            name=name,
+            kind=kind,
+            languages=("en",),
+            title=words.get(name, name),
+            differs="",
+        )
         for name, kind in zip(INTERMEDIATES, KINDS, strict=True)
     )
-    return (*map(card_of, TARGETS), *made)
+    return (*map(CARDS.task, TARGETS), *made)
 
 
 def about(
@@ -78,7 +87,7 @@ def results(
     rows = []
     last = len(run.seeds) - len(run.seeds) % 2
     for task in run.tasks:
-        card = card_of(task)
+        card = CARDS.task(task)
         for arm in run.arms:
             given = gains.get(arm, 0.0)
             gain = given if isinstance(given, float) else given.get(task, 0.0)

@@ -24,8 +24,8 @@ from viaduct import api
 from viaduct.cli import app
 from viaduct.models.encoder import save_encoder
 from viaduct.runs.spec import Recipe
-from viaduct.tasks import registry
 from viaduct.tasks.card import read
+from viaduct.tasks.catalogue import Catalogue, card_of_file
 from viaduct.tasks.kind import row_kinds
 from viaduct.tasks.mapping import Labels, file_model
 from viaduct.vision.images import open_picture
@@ -53,8 +53,6 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows = [example | {"reply": f"{at} o'clock", "label": ("yes", "no")[at % 2]} for at in range(count)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for known in ("_BY_NAME", "_FILE_OF"):  # what a run adds must not reach the next test
-        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
     return tmp_path
 
 
@@ -75,10 +73,8 @@ def test_a_new_user_looks_at_a_task_of_their_own(new_user: Path, file: str) -> N
 def test_the_mapping_and_the_card_read_the_same_rows(new_user: Path) -> None:
     rows = []
     for file in ("replies.toml", "replies.py"):
-        (card,) = registry.add_cards([file])
+        card = Catalogue.builtin().with_files([file]).task("replies")
         rows.append([replace(row, id="") for row in read(card, new_user / "data", "sw", "test").rows])
-        registry._BY_NAME.pop("replies")
-        registry._FILE_OF.pop("replies")
     assert rows[0] == rows[1]
 
 
@@ -183,8 +179,6 @@ def write_parquet(folder: Path, image: bytes) -> None:
 def test_ones_own_pictures_in_each_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
 ) -> None:
-    for known in ("_BY_NAME", "_FILE_OF"):
-        monkeypatch.setattr(registry, known, dict(getattr(registry, known)))
     monkeypatch.chdir(tmp_path)
     card = next(block for block in blocks("docs/adding_a_task.md", "python") if 'name="my_pictures"' in block)
     Path("my_pictures.py").write_text(card, encoding="utf-8")
@@ -202,7 +196,7 @@ def test_ones_own_pictures_in_each_form(
         ("en", 1, 1),
         ("sw", 1, 2),
     ]
-    read_back = read(registry.task("my_pictures"), Path("data"), "sw", "train").rows
+    read_back = read(card_of_file(Path("my_pictures.py")), Path("data"), "sw", "train").rows
     rows = [row for row in read_back if isinstance(row, Captioned)]
     assert rows[0].captions == tuple(CAPTIONS["sw"])  # type: ignore[arg-type]
     assert rows[0].image is not None and open_picture(rows[0].image).mode == "RGB"

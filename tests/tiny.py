@@ -24,8 +24,7 @@ from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.rows import Loaded
 from viaduct.runs.spec import Architecture, Training
 from viaduct.runs.stage import Context, Spent, Work, kind_of
-from viaduct.tasks import registry
-from viaduct.tasks.card import Kind, Task
+from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 
 LANGUAGES = {
@@ -96,7 +95,7 @@ def gold(row: Row) -> object:
     return getattr(row, "label", None)
 
 
-def card(kind: Kind, labels: tuple[str, ...] = (), name: str | None = None) -> Task:
+def card(kind: str, labels: tuple[str, ...] = (), name: str | None = None) -> Task:
     """A card without files, for rows made in a test."""
     return Task(
         name=name or f"tiny-{kind}",
@@ -198,7 +197,7 @@ def context(
         encoder=None if encoder is None else str(encoder),
         revision=None,
         load=loader(parts),
-        catalogue=Catalogue({**_by_name(CARDS.values()), **registry._BY_NAME, **_by_name(cards)}.values()),
+        catalogue=Catalogue({**_by_name(CARDS.values()), **_by_name(Catalogue.builtin()), **_by_name(cards)}.values()),
         cache=folder / "cache",
         device="cpu",
         threads=1,

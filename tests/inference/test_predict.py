@@ -19,13 +19,7 @@ from viaduct.inference.predict import PredictWork
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Pair, Row, Tagged
 from viaduct.runs.stage import Context
-from viaduct.tasks import registry
-
-
-@pytest.fixture(autouse=True)
-def tiny_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for card in tiny.CARDS.values():
-        monkeypatch.setitem(registry._BY_NAME, card.name, card)
+from viaduct.tasks.card import Task
 
 
 @pytest.fixture
@@ -40,7 +34,14 @@ def trained(tiny_encoder: Path, tmp_path: Path) -> Path:
     return tmp_path / "trained"
 
 
-def stage(kind: str, trained: Path, folder: Path, rows: dict[str, list[Row]], max_length: int = 64) -> Context:
+def stage(
+    kind: str,
+    trained: Path,
+    folder: Path,
+    rows: dict[str, list[Row]],
+    max_length: int = 64,
+    cards: tuple[Task, ...] = (),
+) -> Context:
     name = tiny.CARDS[kind].name
     work = PredictWork(
         task=name,
@@ -50,7 +51,7 @@ def stage(kind: str, trained: Path, folder: Path, rows: dict[str, list[Row]], ma
         stride=8,
     )
     parts = {(name, "test", language): part for language, part in rows.items()}
-    return tiny.context(work, folder, parts, encoder=trained / kind / "encoder")
+    return tiny.context(work, folder, parts, encoder=trained / kind / "encoder", cards=cards)
 
 
 def lines_of(context: Context, language: str) -> list[dict[str, Any]]:
@@ -62,13 +63,11 @@ def in_german(rows: list[Row]) -> list[Row]:
     return [replace(row, language="de") for row in rows]
 
 
-def test_the_card_that_is_predicted_says_whether_there_may_be_no_answer(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_card_that_is_predicted_says_whether_there_may_be_no_answer(trained: Path, tmp_path: Path) -> None:
     rows: dict[str, list[Row]] = {"en": tiny.rows("span", 3)}
     tiny.run(answered := stage("span", trained, tmp_path / "a", rows))
-    monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
-    tiny.run(open_ended := stage("span", trained, tmp_path / "b", rows))
+    card = replace(tiny.CARDS["span"], unanswerable=True)
+    tiny.run(open_ended := stage("span", trained, tmp_path / "b", rows, cards=(card,)))
     assert [len(line["scores"]) for line in lines_of(answered, "en")] == [1, 1, 1]
     for line in lines_of(open_ended, "en"):
         best, none = line["scores"]

@@ -25,7 +25,6 @@ from viaduct.models.encoder import load_encoder
 from viaduct.rows import Pair, Row, Sentence
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context
-from viaduct.tasks import registry
 
 SIDES = (("source", "zh"), ("target", "en"))
 
@@ -304,7 +303,7 @@ def stage(kind: str, folder: Path, encoder: Path, parts: dict[tuple[str, str], l
         ("tiny-parallel" if split == "train" else f"tiny-{kind}", split, language): part
         for (language, split), part in parts.items()
     }
-    return tiny.context(work, folder, rows, encoder=encoder)
+    return tiny.context(work, folder, rows, encoder=encoder, cards=(tiny.card("retrieval"), tiny.card("mining")))
 
 
 def lines_of(context: Context, language: str) -> list[dict[str, Any]]:
@@ -312,14 +311,6 @@ def lines_of(context: Context, language: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line]
 
 
-@pytest.fixture
-def cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("retrieval", "mining"):
-        card = tiny.card(kind)
-        monkeypatch.setitem(registry._BY_NAME, card.name, card)
-
-
-@pytest.mark.usefixtures("cards")
 def test_each_language_is_searched_among_its_own_sentences(tiny_encoder: Path, tmp_path: Path) -> None:
     """Also with a language of one sentence; a sentence that is on both sides finds itself."""
     parts = {("de", "test"): sides("de", 12), ("ru", "test"): sides("ru", 1), ("zh", "test"): sides("zh", 7)}
@@ -338,7 +329,6 @@ def test_each_language_is_searched_among_its_own_sentences(tiny_encoder: Path, t
     assert not (context.directory / "choices.json").exists()
 
 
-@pytest.mark.usefixtures("cards")
 def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_path: Path) -> None:
     parts = {
         (language, split): sides(language, 12, prefix=split) for language in ("de", "ru") for split in ("test", "dev")
@@ -364,7 +354,6 @@ def test_mining_tunes_its_threshold_on_dev_and_says_so(tiny_encoder: Path, tmp_p
         assert threshold == pytest.approx(bucc_threshold(mined(dev, vectors), gold).threshold, abs=1e-5)
 
 
-@pytest.mark.usefixtures("cards")
 def test_mining_chooses_the_layer_that_is_best_on_dev(tiny_encoder: Path, tmp_path: Path) -> None:
     parts = {
         (language, split): sides(language, 12, prefix=split) for language in ("de", "ru") for split in ("test", "dev")
@@ -381,7 +370,6 @@ def test_mining_chooses_the_layer_that_is_best_on_dev(tiny_encoder: Path, tmp_pa
         assert lines_of(context, language) == lines_of(alone, language)
 
 
-@pytest.mark.usefixtures("cards")
 def test_retrieval_chooses_its_layer_on_parallel_text(tiny_encoder: Path, tmp_path: Path) -> None:
     words, english = tiny.LANGUAGES["de"], tiny.LANGUAGES["en"]
     pairs: list[Row] = [Pair(str(at), "de", english[at], words[at], None) for at in range(12)]

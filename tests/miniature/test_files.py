@@ -12,7 +12,9 @@ from PIL import Image
 from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.rows import Pair, Sentence, Tagged
 from viaduct.tasks.card import read
-from viaduct.tasks.registry import task
+from viaduct.tasks.catalogue import Catalogue
+
+CARDS = Catalogue.builtin()
 
 SPLITS = {
     "xnli": ("train", "dev", "test"), "pawsx": ("train", "dev", "test"), "udpos": ("dev", "test"),
@@ -24,10 +26,10 @@ SPLITS = {
 
 @pytest.mark.parametrize("name", OF_TASK)
 def test_cards_read_the_official_files_with_labels(small_world: Path, name: str) -> None:
-    assert set(OF_TASK[name]) <= set(task(name).languages)
+    assert set(OF_TASK[name]) <= set(CARDS.task(name).languages)
     for split in SPLITS[name]:
         for language in OF_TASK[name]:
-            assert read(task(name), small_world, language, split).labelled
+            assert read(CARDS.task(name), small_world, language, split).labelled
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_cards_read_the_official_files_with_labels(small_world: Path, name: str)
      *(("ntrex", "train", language) for language in LANGUAGES[1:])],
 )  # fmt: skip
 def test_cards_read_the_training_files(small_world: Path, name: str, split: str, language: str) -> None:
-    data = read(task(name), small_world, language, split)
+    data = read(CARDS.task(name), small_world, language, split)
     assert data.labelled or name == "ntrex"
 
 
@@ -46,8 +48,8 @@ def test_cards_read_the_training_files(small_world: Path, name: str, split: str,
 def test_download_alone_has_the_same_rows_without_test_labels(small_world: Path, name: str) -> None:
     for split in (split for split in SPLITS[name] if split != "train"):
         for language in OF_TASK[name]:
-            official = read(task(name), small_world, language, split)
-            stripped = read(task(name), small_world / "download", language, split)
+            official = read(CARDS.task(name), small_world, language, split)
+            stripped = read(CARDS.task(name), small_world / "download", language, split)
             assert stripped.labelled == (split == "dev")
             if name == "tatoeba":
                 check_hidden_order(official.rows, stripped.rows)
@@ -73,8 +75,10 @@ def check_hidden_order(official: object, stripped: object) -> None:
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 @pytest.mark.parametrize("name", ["xnli", "pawsx"])
 def test_labels_are_balanced(small_world: Path, name: str, split: str) -> None:
-    counts = Counter(row.label for row in read(task(name), small_world, "en", split).rows if isinstance(row, Pair))
-    assert set(counts) == set(task(name).labels)
+    counts = Counter(
+        row.label for row in read(CARDS.task(name), small_world, "en", split).rows if isinstance(row, Pair)
+    )
+    assert set(counts) == set(CARDS.task(name).labels)
     assert len(set(counts.values())) == 1
 
 
@@ -87,11 +91,11 @@ def test_xtreme_tables_have_its_line_ends_and_no_header(small_world: Path) -> No
 
 def test_every_tag_of_the_constructions_occurs(small_world: Path) -> None:
     def tags(name: str) -> set[str]:
-        rows = read(task(name), small_world, "en", "train").rows
+        rows = read(CARDS.task(name), small_world, "en", "train").rows
         return {tag for row in rows if isinstance(row, Tagged) for tag in row.tags or ()}
 
     assert tags("udpos") == {"NOUN", "PROPN", "NUM", "X", "SYM", "CCONJ", "PUNCT"}
-    assert tags("panx") == set(task("panx").labels) - {"I-LOC"} | ({"I-LOC"} & tags("panx"))
+    assert tags("panx") == set(CARDS.task("panx").labels) - {"I-LOC"} | ({"I-LOC"} & tags("panx"))
 
 
 def test_arabic_trees_have_contractions(small_world: Path) -> None:
@@ -101,14 +105,14 @@ def test_arabic_trees_have_contractions(small_world: Path) -> None:
 
 
 def test_chinese_entities_are_characters(small_world: Path) -> None:
-    rows = read(task("panx"), small_world, "zh", "test").rows
+    rows = read(CARDS.task("panx"), small_world, "zh", "test").rows
     assert any(row.tags and "I-LOC" in row.tags for row in rows if isinstance(row, Tagged))
     assert all(len(token) == 1 for row in rows if isinstance(row, Tagged) for token in row.tokens if token.isalpha())
 
 
 @pytest.mark.parametrize("language", OF_TASK["bucc"])
 def test_mining_has_sentences_without_partner(small_world: Path, language: str) -> None:
-    rows = [row for row in read(task("bucc"), small_world, language, "test").rows if isinstance(row, Sentence)]
+    rows = [row for row in read(CARDS.task("bucc"), small_world, language, "test").rows if isinstance(row, Sentence)]
     for side in ("source", "target"):
         matched = [bool(row.match) for row in rows if row.side == side]
         assert 0 < sum(matched) < len(matched)

@@ -15,7 +15,9 @@ from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.miniature.world import MARKER, read_manifest, write
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.card import read
-from viaduct.tasks.registry import task
+from viaduct.tasks.catalogue import Catalogue
+
+CARDS = Catalogue.builtin()
 
 TINY = 0.001
 
@@ -135,17 +137,21 @@ def test_evaluation_sentences_are_not_in_pretraining_text(small_world: Path, lan
         if (language in languages or language == "en")
         and not (split == "dev" and name in ("xquad", "tydiqa", "tatoeba"))
         for pair in ([language] if language in languages else languages)
-        for row in read(task(name), small_world, pair, split).rows
+        for row in read(CARDS.task(name), small_world, pair, split).rows
         if not (isinstance(row, Sentence) and (row.side == "target") != (language == "en"))
         for sentence in sentences_of(row)
     }
     assert len(evaluated) > 40
     text = gzip.decompress((small_world / "text" / f"{language}.txt.gz").read_bytes()).decode().splitlines()
     if language == "en":
-        text += [row.first for row in read(task("ntrex"), small_world, "de", "train").rows if isinstance(row, Pair)]
+        text += [
+            row.first for row in read(CARDS.task("ntrex"), small_world, "de", "train").rows if isinstance(row, Pair)
+        ]
     else:
         text += [
-            row.second for row in read(task("ntrex"), small_world, language, "train").rows if isinstance(row, Pair)
+            row.second
+            for row in read(CARDS.task("ntrex"), small_world, language, "train").rows
+            if isinstance(row, Pair)
         ]
     for line in text:
         assert squeezed(line) not in evaluated
@@ -156,9 +162,9 @@ def test_evaluation_sentences_are_not_in_pretraining_text(small_world: Path, lan
                           ("xquad", "squad"), ("mlqa", "squad"), ("tydiqa", "tydiqa")]
 )  # fmt: skip
 def test_training_rows_are_not_in_evaluation(small_world: Path, name: str, trained: str) -> None:
-    seen = {sentences_of(row)[0] for row in read(task(trained), small_world, "en", "train").rows}
+    seen = {sentences_of(row)[0] for row in read(CARDS.task(trained), small_world, "en", "train").rows}
     for split in ("dev", "test") if name not in ("xquad", "tydiqa") else ("test",):
-        assert not seen & {sentences_of(row)[0] for row in read(task(name), small_world, "en", split).rows}
+        assert not seen & {sentences_of(row)[0] for row in read(CARDS.task(name), small_world, "en", split).rows}
 
 
 @pytest.mark.slow

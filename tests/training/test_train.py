@@ -21,17 +21,11 @@ from viaduct.models.encoder import load_encoder
 from viaduct.rows import Row
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent
-from viaduct.tasks import registry
+from viaduct.tasks.card import Task
 from viaduct.training import finetuning
 from viaduct.training.loop import TrainingJob
 from viaduct.training.order import Order, count_steps
 from viaduct.training.train import TrainWork
-
-
-@pytest.fixture(autouse=True)
-def tiny_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    for card in tiny.CARDS.values():
-        monkeypatch.setitem(registry._BY_NAME, card.name, card)
 
 
 def stage(
@@ -41,13 +35,15 @@ def stage(
     *,
     rows: list[Row] | None = None,
     dev: list[Row] | None = None,
+    card: Task | None = None,
     **changes: Any,
 ) -> Context:
-    name = tiny.CARDS[kind].name
+    card = card or tiny.CARDS[kind]
+    name = card.name
     rows = tiny.rows(kind, 16) if rows is None else rows
     parts = {(name, "train", "en"): rows, (name, "dev", "en"): rows[:8] if dev is None else dev}
     work = TrainWork(task=name, training=tiny.training(**changes), seed=1)
-    return tiny.context(work, folder, parts, encoder=encoder)
+    return tiny.context(work, folder, parts, encoder=encoder, cards=(card,))
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -80,26 +76,33 @@ def test_every_head_learns_eight_rows_by_heart(kind: str, precision: str, tiny_e
     assert log["precision"] == spent.precision == precision
 
 
-def test_a_head_learns_which_questions_have_no_answer(
-    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(registry._BY_NAME, "tiny-span", replace(tiny.CARDS["span"], unanswerable=True))
+def test_a_head_learns_which_questions_have_no_answer(tiny_encoder: Path, tmp_path: Path) -> None:
+    card = replace(tiny.CARDS["span"], unanswerable=True)
     rows = [replace(row, answers=() if at % 2 else row.answers) for at, row in enumerate(tiny.rows("span", 8))]
-    context = stage("span", tmp_path, tiny_encoder, rows=rows, learning_rate=4e-3, epochs=60.0, batch_tokens=2000)
+    context = stage(
+        "span", tmp_path, tiny_encoder, rows=rows, card=card, learning_rate=4e-3, epochs=60.0, batch_tokens=2000
+    )
     tiny.run(context)
     log = json.loads((context.directory / "training.json").read_text())
     assert max(one["score"] for one in log["evaluations"]) == 1.0
 
 
 def test_an_open_tag_set_is_that_of_the_training_rows_and_other_tags_are_wrong(
-    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder: Path, tmp_path: Path
 ) -> None:
     card = replace(tiny.CARDS["tagged"], labels=(), metric=tag_accuracy, metrics=("token_accuracy",))
-    monkeypatch.setitem(registry._BY_NAME, card.name, card)
     rows = tiny.rows("tagged", 8)
     unseen = replace(rows[0], tags=("PART",) * len(rows[0].tokens))
     context = stage(
-        "tagged", tmp_path, tiny_encoder, rows=rows, dev=[unseen], learning_rate=4e-3, epochs=60.0, batch_tokens=2000
+        "tagged",
+        tmp_path,
+        tiny_encoder,
+        rows=rows,
+        dev=[unseen],
+        card=card,
+        learning_rate=4e-3,
+        epochs=60.0,
+        batch_tokens=2000,
     )
     tiny.run(context)
     assert json.loads((context.directory / "head.json").read_text())["labels"] == ["ADJ", "NOUN", "NUM"]
@@ -258,8 +261,7 @@ def test_dev_scores_use_the_first_dev_rows_and_the_cards_metric(
         return tiny.share_right(rows, predictions)
 
     card = replace(tiny.CARDS["pair"], metric=counting)
-    monkeypatch.setitem(registry._BY_NAME, card.name, card)
-    tiny.run(stage("pair", tmp_path, tiny_encoder, dev=tiny.rows("pair", 8), dev_rows=5, evaluations=2))
+    tiny.run(stage("pair", tmp_path, tiny_encoder, dev=tiny.rows("pair", 8), card=card, dev_rows=5, evaluations=2))
     assert seen == [["p0", "p1", "p2", "p3", "p4"]] * 2
 
 

@@ -19,7 +19,7 @@ from viaduct.metrics.score import Prediction
 from viaduct.miniature.lexicon import OF_TASK
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.card import read
-from viaduct.tasks.registry import task as card_of
+from viaduct.tasks.catalogue import Catalogue
 
 Baseline = Callable[[Sequence[Row], Sequence[Row]], dict[str, Any]]
 """(English training rows, test rows) -> row id -> prediction."""
@@ -153,8 +153,9 @@ def scores(data: Path, task: str, baseline: Baseline) -> dict[str, tuple[float, 
 
     Raises DataError where the world's files are not in `data`.
     """
-    card = card_of(task)
-    train = read(card_of(card.trained_on), data, "en", "train").rows if card.trained_on else ()
+    cards = Catalogue.builtin()
+    card = cards.task(task)
+    train = read(cards.task(card.trained_on), data, "en", "train").rows if card.trained_on else ()
     found = {}
     for language in OF_TASK[task]:
         test = read(card, data, language, "test").rows
@@ -173,7 +174,7 @@ def table(data: Path) -> str:
     for task, baselines in BASELINES.items():
         for baseline in baselines:
             found = scores(data, task, baseline)
-            names = [name for name in card_of(task).metrics if name in _SHOWN]
+            names = [name for name in Catalogue.builtin().task(task).metrics if name in _SHOWN]
             english = [found["en"]] if "en" in found else []
             others = [values for language, values in found.items() if language != "en"]
             cells = (_means(group, len(names)) for group in (english, others))

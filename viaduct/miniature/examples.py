@@ -9,7 +9,7 @@ from pathlib import Path
 from viaduct.miniature.lexicon import OF_TASK
 from viaduct.rows import Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.card import read
-from viaduct.tasks.registry import task as card_of
+from viaduct.tasks.catalogue import Catalogue
 
 OTHER_LANGUAGE = {
     "xnli": "es", "pawsx": "zh", "udpos": "ar", "panx": "tr", "xquad": "de", "mlqa": "es", "tydiqa": "id",
@@ -26,7 +26,7 @@ def table(data: Path) -> str:
     lines = ["| task | language | row | label |", "|---|---|---|---|"]
     for task, other in OTHER_LANGUAGE.items():
         for language in ("en", other) if "en" in OF_TASK[task] else (other,):
-            rows = read(card_of(task), data, language, "test").rows
+            rows = read(Catalogue.builtin().task(task), data, language, "test").rows
             text, label = _shown(rows[0], rows)
             lines.append(f"| {task} | {language} | {text} | {label} |")
     return "\n".join(lines) + "\n"

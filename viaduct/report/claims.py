@@ -7,7 +7,7 @@ is "cannot tell", with what is not there. The rules are in `setup_claims`, `effe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError, unknown
@@ -16,7 +16,7 @@ from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, Undecided
 from viaduct.report.section import sections
 from viaduct.results.record import About, ResultRow
 from viaduct.tasks.card import Task
-from viaduct.tasks.registry import TASKS
+from viaduct.tasks.catalogue import Catalogue
 
 
 class ClaimLine(NamedTuple):
@@ -70,7 +70,7 @@ def judge(
     *,
     choosing: Sequence[ResultRow] = (),
     facts: Mapping[str, Any] | None = None,
-    cards: Sequence[Task] = TASKS,
+    cards: Iterable[Task] | None = None,
 ) -> tuple[ClaimLine, ...]:
     """Every claim with this run's verdict and the numbers behind it, in the order of the table.
 
@@ -79,7 +79,7 @@ def judge(
     not exist and for a role given twice.
     """
     of_encoder = tuple(row for row in rows if row.encoder == about.encoder)
-    known = {card.name: card for card in cards}
+    known = {card.name: card for card in (Catalogue.builtin() if cards is None else cards)}
     evidence = Evidence(
         about, of_encoder, check_roles(about, given), known, tuple(choosing), facts or {}, known_roles=roles()
     )

@@ -11,18 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
 
-from viaduct.errors import DataError, NoRowsError, UsageError, unknown
+from viaduct.errors import DataError, unknown
 from viaduct.languages import LANGUAGES
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
 from viaduct.tasks.kind import RowKind, row_kind
 from viaduct.tasks.published import Published
-
-Kind: TypeAlias = str
 
 Files = Mapping[str, tuple[Path, ...]]
 """Role (as the source names it) -> the files found for it, never empty."""
@@ -286,50 +282,3 @@ def _check_labels(task: Task, rows: Iterable[Row], path: Path) -> None:
             if label not in allowed:
                 error = unknown(f"label of {task.name}", label, allowed)
                 raise DataError(f"row {row.id}: {error}", path=path)
-
-
-def available(task: Task, data: Path, split: str) -> tuple[str, ...]:
-    """The card's languages whose files of this split are there, with labels if the kind has any, in its order."""
-    found = []
-    for language in task.languages:
-        try:
-            locate(task, data, language, split)
-        except DataError:
-            continue
-        try:
-            labelled = not task.row_kind.has_gold or _remembered(task.name, data, language, split).labelled
-        except NoRowsError:  # a file that several languages share, without this one
-            continue
-        if labelled:
-            found.append(language)
-    return tuple(found)
-
-
-def read_by_name(name: str, data: Path, language: str, split: str) -> Dataset:
-    """`read` by task name; labelled rows are remembered within the process, plain text (large, read once) is not."""
-    from viaduct.tasks.registry import task  # the registry imports the cards, which import this file
-
-    if not task(name).row_kind.has_gold:
-        return read(task(name), data, language, split)
-    return _remembered(name, data, language, split)
-
-
-@lru_cache(maxsize=64)
-def _remembered(name: str, data: Path, language: str, split: str) -> Dataset:
-    from viaduct.tasks.registry import task
-
-    return read(task(name), data, language, split)
-
-
-def file_sha256(path: Path) -> str:
-    """See `folder.file_sha256`."""
-    from viaduct.tasks import folder
-
-    return folder.file_sha256(path)
-
-
-def require_layout_languages(task: Task) -> None:
-    """Programmer's check that a card only names languages of the table and layouts that exist."""
-    for code in task.languages:
-        if code not in LANGUAGES:
-            raise UsageError(f"card {task.name} names the language '{code}', which is not in viaduct.languages")

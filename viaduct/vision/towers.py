@@ -27,7 +27,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 from viaduct.errors import UsageError
 from viaduct.models.linear import use_onednn
 from viaduct.models.numerics import gpu_has_bfloat16, products_in
-from viaduct.tasks.card import file_sha256
+from viaduct.tasks.folder import file_sha256
 from viaduct.vision import tower_files
 
 CODE = 1
