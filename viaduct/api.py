@@ -12,7 +12,7 @@ from rich.console import Console
 
 from viaduct.command import data_folder
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import default_store, run_directory
+from viaduct.paths import cache_directory, default_store, names_data, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
@@ -26,6 +26,7 @@ from viaduct.runs.check import Survey, survey
 from viaduct.runs.display import Display, shown
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
+from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
@@ -77,7 +78,18 @@ def plan(recipe: Recipe | Path | str, *, data: Path | None = None, store: Path |
     files, or StoreError (a directory holds another experiment).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    return plan_recipe(recipe, data_folder(data).resolve(), store or default_store())
+    store = store or default_store()
+    return plan_recipe(recipe, _data_of(recipe, data, store).resolve(), store)
+
+
+def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
+    """The data folder; of a recipe with generated data, where none is named, one that is made in the store's cache."""
+    field = generator(recipe)
+    made = None
+    if field is not None and data is None and not names_data():
+        cache_directory(store).mkdir(parents=True, exist_ok=True)
+        made = field.generate(recipe, cache_directory(store))
+    return made or data_folder(data)
 
 
 def run(

@@ -12,6 +12,11 @@ def default_data() -> Path:
     return Path(os.environ.get("VIADUCT_DATA", "data"))
 
 
+def names_data() -> bool:
+    """Whether `VIADUCT_DATA` names a data folder."""
+    return "VIADUCT_DATA" in os.environ
+
+
 def default_store() -> Path:
     """The store of results: `VIADUCT_STORE` if set, else `./runs`."""
     return Path(os.environ.get("VIADUCT_STORE", "runs"))

@@ -2,4 +2,6 @@
 
 from viaduct.doors import Room
 
-ROOM = Room("miniature", commands=("viaduct.miniature.commands:MINIATURE",))
+ROOM = Room(
+    "miniature", commands=("viaduct.miniature.commands:MINIATURE",), fields=("viaduct.miniature.field:MINIATURE",)
+)

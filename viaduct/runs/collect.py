@@ -29,6 +29,7 @@ from viaduct.results.store import State, Store, canonical, write_atomic
 from viaduct.runs.census import Census
 from viaduct.runs.description import roles, settings
 from viaduct.runs.encoder import encoder_details
+from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity
 from viaduct.runs.plan import Plan
 from viaduct.runs.rows import source_of, substitution_for
@@ -253,7 +254,7 @@ def about(store: Store, record: RunRecord) -> About:
         arms=tuple(arm.name for arm in recipe.intermediates),
         tasks=tuple(target.task for target in recipe.targets),
         seeds=recipe.seeds,
-        miniature=recipe.miniature,
+        miniature=generator(recipe) is not None,
         substitutions=tuple(
             SubstitutionNote(
                 task=one.task,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
@@ -34,6 +35,8 @@ class RecipeField(Generic[Value]):
     model: type[Value]
     """Of its value, which may also be None."""
     default: Value | None = None
+    generates_data = False
+    """Whether a recipe with it runs on data that a room generates, which are no evidence."""
     makes_joint = False
     """Whether an arm that has it trains on everything in one joint stage."""
     member: str | None = None
@@ -49,6 +52,11 @@ class RecipeField(Generic[Value]):
     def is_set(self, owner: BaseModel) -> bool:
         """Whether it has another value than its default."""
         return self.of(owner) != self.default
+
+    def generate(self, recipe: RecipeParts, cache: Path) -> Path | None:
+        """Make the data of a recipe whose data are generated, below `cache`, unless they are there; their folder. None
+        where this field says nothing of the kind."""
+        return None
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
         """Raise UsageError where the value makes no sense in this recipe. Called where it is not None."""
@@ -120,6 +128,11 @@ def fields(*owners: Owner) -> tuple[RecipeField[Any], ...]:
 def set_fields(owner_name: Owner, owner: BaseModel) -> list[RecipeField[Any]]:
     """The fields of an owner that are not None."""
     return [field for field in fields(owner_name) if field.of(owner) is not None]
+
+
+def generator(recipe: RecipeParts) -> RecipeField[Any] | None:
+    """The field by which the data of a recipe are generated; None for real data."""
+    return next((one for one in fields("recipe") if one.generates_data and one.of(recipe)), None)
 
 
 @cache

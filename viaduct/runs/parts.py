@@ -271,8 +271,6 @@ class RecipeParts(Spec):
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
-    miniature: bool = False
-    """The data are the generated world: the report says on its face that it is no evidence."""
 
     @model_validator(mode="after")
     def _check(self) -> RecipeParts:

@@ -14,6 +14,7 @@ from viaduct.results.store import State, Store
 from viaduct.runs import collect, execute, forecast
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import shape_of
+from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, identities
 from viaduct.runs.overlap import Overlap, overlaps, said
 from viaduct.runs.parts import RecipeParts
@@ -88,7 +89,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
 
 
 def _overlaps(expanded: Plan, store: Path, census: Census) -> tuple[Overlap, ...]:
-    if expanded.missing or expanded.recipe.miniature:
+    if expanded.missing or generator(expanded.recipe):
         return ()
     memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
     return overlaps(expanded.recipe, census, memory)
@@ -98,7 +99,7 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     """What a person should know before trusting the numbers: counts that differ, arms and languages left out,
     substitutions, rows and tasks that are both trained and evaluated on."""
     expanded = planned.plan
-    lines = [] if expanded.recipe.miniature else list(differing_counts(planned.data))
+    lines = [] if generator(expanded.recipe) else list(differing_counts(planned.data))
     lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
     lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
     lines += [one.words() for one in expanded.recipe.substitutions]
