@@ -211,3 +211,9 @@ def test_the_readme_names_every_folder_of_the_package() -> None:
     tree = (ROOT / "README.md").read_text(encoding="utf-8")
     folders = sorted(path.name for path in (ROOT / "viaduct").iterdir() if path.is_dir() and path.name[0] not in "_.")
     assert [name for name in folders if f"  {name}/ " not in tree] == []
+
+
+def test_the_reference_of_recipe_fields_is_that_of_the_models() -> None:
+    from viaduct.runs.reference import reference
+
+    assert (ROOT / "docs" / "recipe_fields.md").read_text(encoding="utf-8").strip() == reference().strip()

@@ -83,8 +83,15 @@ def check(
 
 
 @app.command()
-def recipes() -> None:
+def recipes(
+    fields: Annotated[bool, typer.Option("--fields", help="Instead: every field that a recipe may have.")] = False,
+) -> None:
     """List the recipes that come with Viaduct: what each asks, what was expected before its run, what it costs."""
+    if fields:
+        from viaduct.runs.reference import reference
+
+        typer.echo(reference())
+        return
     from viaduct.runs.recipes import shipped
 
     for one in shipped():

@@ -49,6 +49,6 @@ def test_other_recipes_are_not_given_a_generated_world(
     small: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIADUCT_DATA", str(tmp_path / "absent"))
-    with pytest.raises(UsageError, match="the data folder .*absent does not exist"):
+    with pytest.raises(UsageError, match=r"the data folder .*absent does not exist"):
         api.plan(load_recipe("real_small"), store=tmp_path / "store")
     assert not small and not field.MINIATURE.default

@@ -89,7 +89,7 @@ class Architecture(Spec):
     feed_forward: int = 1024
     """Inner width of the feed-forward layers."""
     vocabulary: int = 8000
-    """Pieces in the trained unigram vocabulary, special ones included."""
+    """Pieces in the trained vocabulary, special ones included."""
     max_length: int = 512
     """Longest input, in tokens."""
     dropout: float = 0.1
