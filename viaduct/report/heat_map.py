@@ -13,8 +13,6 @@ from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
 from viaduct.results.record import BASELINE
 
-HEAVIEST = 0.78
-"""Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
 EVERY_TASK = "mean over tasks"
 
 
@@ -27,14 +25,16 @@ class Scale:
     lowest: float
     highest: float
     """The values with no colour (scores only) and with the strongest one."""
+    heaviest: float = 0.78
+    """Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
 
     def shade(self, value: float) -> tuple[str, float]:
         """(name of the colour, its opacity)."""
         if self.signed:
             share = min(1.0, abs(value) / self.highest) if self.highest else 0.0
-            return ("up" if value >= 0 else "down"), HEAVIEST * share
+            return ("up" if value >= 0 else "down"), self.heaviest * share
         span = self.highest - self.lowest
-        return "level", HEAVIEST * (min(1.0, max(0.0, (value - self.lowest) / span)) if span else 0.5)
+        return "level", self.heaviest * (min(1.0, max(0.0, (value - self.lowest) / span)) if span else 0.5)
 
     def style(self, value: float) -> str:
         """The CSS of a cell."""
@@ -44,8 +44,8 @@ class Scale:
     @property
     def gradient(self) -> str:
         """The CSS of the legend."""
-        first = f"color-mix(in srgb,var(--down) {100 * HEAVIEST:.0f}%,transparent)," if self.signed else ""
-        last = f"color-mix(in srgb,var(--{'up' if self.signed else 'level'}) {100 * HEAVIEST:.0f}%,transparent)"
+        first = f"color-mix(in srgb,var(--down) {100 * self.heaviest:.0f}%,transparent)," if self.signed else ""
+        last = f"color-mix(in srgb,var(--{'up' if self.signed else 'level'}) {100 * self.heaviest:.0f}%,transparent)"
         return f"background:linear-gradient(90deg,{first}transparent,{last})"
 
     def words(self, value: float) -> str:

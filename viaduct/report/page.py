@@ -8,7 +8,7 @@ chooses the figures and fills the templates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.languages import LANGUAGES
-from viaduct.metrics.summary import Spread
 from viaduct.report import claims, export, figure, number, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import Association, associations
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
-from viaduct.report.heat_map import arm_maps, language_maps
+from viaduct.report.heat_map import Scale, arm_maps, language_maps
 from viaduct.report.provenance import data_groups, provenance
 from viaduct.report.provenance import published as published_scores
 from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
@@ -31,8 +30,6 @@ from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 
 _FOLDER = Path(__file__).parent
-_TINT = 0.28
-"""Opacity of a table cell's background at the largest difference."""
 
 
 class Part(NamedTuple):
@@ -84,17 +81,29 @@ def write(
     more = {"contrasts": tested.contrast_lines(differences), "associations": [asdict(one) for one in associated]}
     names = export.write_all(directory, about, (rows, costs), tables, spent, more)
     export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
-    files = {name: held for _, content in told for name, held in content.files.items()}
-    for name, held in files.items():
-        (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
-    drawn = [*map(figure.heat_map, (*values["heat_maps"], *values["matrices"])), *values["drawings"].values()]
-    drawn += [one for _, content in told for one in content.figures]
-    for drawing in filter(None, drawn):
-        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
-
+    names += _write_files(directory, [content for _, content in told])
+    _write_figures(directory, values, [content for _, content in told])
     path = directory / "report.html"
-    path.write_text(_page(values, told, (*names, *files)), encoding="utf-8")
+    path.write_text(_page(values, told, names), encoding="utf-8")
     return path
+
+
+def _write_files(directory: Path, contents: Sequence[Content]) -> list[str]:
+    """The names of the sections' own files, written."""
+    files = {name: held for content in contents for name, held in content.files.items()}
+    for name, held in files.items():
+        if name.endswith(".csv"):
+            export.write_csv(directory / name, held)
+        else:
+            export.write_json(directory / name, held)
+    return list(files)
+
+
+def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:
+    drawings = [*map(figure.heat_map, (*values["heat_maps"], *values["matrices"])), *values["drawings"].values()]
+    drawings += [one for content in contents for one in content.figures]
+    for drawing in filter(None, drawings):
+        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
 
 
 def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
@@ -150,7 +159,7 @@ def _values(
         "languages": _language_tables(tables),
         "unshown": sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         "data": data_groups(about),
-        "largest": _largest(tables),
+        "tint": _tint(tables),
         "baseline": BASELINE,
         "shared": SHARED,
     }
@@ -196,7 +205,6 @@ def _environment() -> Environment:
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
         "direction": words.direction,
-        "tint": _tint,
     }
     return environment
 
@@ -205,17 +213,10 @@ def _metric(name: str) -> str:
     return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
 
 
-def _tint(difference: Spread | None, largest: float) -> str:
-    """A style attribute's value that colours a cell by sign and size of its difference; "" for none."""
-    if difference is None or largest <= 0:
-        return ""
-    share = round(100 * _TINT * min(1.0, abs(difference.mean) / largest))
-    colour = "up" if difference.mean > 0 else "down"
-    return f"background: color-mix(in srgb, var(--{colour}) {share}%, transparent)" if share else ""
-
-
-def _largest(tables: Tables) -> float:
-    return max((abs(cell.difference.mean) for cell in tables.cells if cell.difference and cell.headline), default=0.0)
+def _tint(tables: Tables) -> Scale:
+    """The colours of the main table: the largest difference has the strongest one."""
+    differences = [cell.difference.mean for cell in tables.cells if cell.difference and cell.headline]
+    return Scale(True, 0.0, max(map(abs, differences), default=0.0), heaviest=0.28)
 
 
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
@@ -239,8 +240,7 @@ def _pair(one: Contrast) -> tuple[str, str]:
     return one.arm, one.against
 
 
-@dataclass(frozen=True)
-class LanguageTable:
+class LanguageTable(NamedTuple):
     """The per-language scores of one task and metric."""
 
     metric: str
