@@ -54,7 +54,7 @@ def test_one_beam_is_greedy_decoding(seed: int) -> None:
     for number in range(3):
         batch = image(number)
         expected: list[int] = []
-        for _ in range(image_use.LONGEST):
+        for _ in range(image_use.LONGEST_CAPTION):
             best = int(scores_of(model, batch, (*expected, small.SPECIAL))[-1].argmax())
             if best == small.END:
                 break
@@ -66,7 +66,7 @@ def test_one_beam_is_greedy_decoding(seed: int) -> None:
 @torch.inference_mode()
 def test_enough_beams_find_the_best_caption_of_all(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every caption that ends within three tokens, by its log-probability over its length to the power of 0.8."""
-    monkeypatch.setattr(image_use, "LONGEST", 3)
+    monkeypatch.setattr(image_use, "LONGEST_CAPTION", 3)
     model, words = guessing(seed), range(small.SPECIAL, VOCABULARY)
     for number in range(3):
         batch = image(number)

@@ -22,7 +22,7 @@ from viaduct.errors import DataError, NoRowsError, unknown
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.folder import Stamp, stamp
 from viaduct.tasks.formats import csv_columns, json_lines, parquet
-from viaduct.vision.caption_files import ORIGINS, Place, caption_text, failure, inside
+from viaduct.vision.caption_files import ORIGINS, PlaceInFile, caption_text, failure, path_below
 from viaduct.vision.rows import Captioned, Picture
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -176,7 +176,7 @@ def _reader(origin: str, samples_of: Callable[[Sequence[Path], str], Samples]) -
     return read
 
 
-def _captions(value: object, language: str, path: Path, place: Place) -> tuple[str, ...] | None:
+def _captions(value: object, language: str, path: Path, place: PlaceInFile) -> tuple[str, ...] | None:
     """The captions in one field, None where it is an object without this language."""
     if isinstance(value, Mapping):
         if value.get(language) is None:
@@ -262,7 +262,7 @@ def imagefolder(*, caption: str, origin: str) -> Reader:
         found: dict[str, Path] = {}
         for path in paths:
             for line, (name, value) in (csv_columns if path.suffix == ".csv" else json_lines)(path, names):
-                image = inside(path.parent, name, path, line)
+                image = path_below(path.parent, name, path, line)
                 if found.setdefault(name, path) != path:
                     raise failure(f"the image '{name}' is also in {found[name]}", path, line, _NAMES)
                 yield name, Picture(str(image)), _captions(value, language, path, line)
@@ -271,7 +271,7 @@ def imagefolder(*, caption: str, origin: str) -> Reader:
 
 
 def parquet_pictures(*, caption: str, origin: str, id: str | None = None) -> Reader:
-    """A reader of Parquet files with the images inside, as the Hub stores them: a column of {bytes, path} objects.
+    """A reader of Parquet files with the images path_below, as the Hub stores them: a column of {bytes, path} objects.
 
     `caption` names the captions' column, "{language}" in it stands for the language; `id` the column of ids (else an
     id is the number of the row from 0). Raises DataError for missing columns and values, captions that are no text, and

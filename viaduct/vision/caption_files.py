@@ -27,7 +27,7 @@ ORIGINS = ("people", "machine", "names", "rules")
 FLICKR30K = ("flickr30k/flickr30k-images", "flickr30k/flickr30k_images")
 """Folders of Flickr30k's images below the data folder: as unpacked from the official archive, and from Kaggle's."""
 
-Place = int | str
+PlaceInFile = int | str
 """Line number, or where in a JSON file."""
 
 Numbered = dict[str, dict[int, str]]
@@ -40,14 +40,14 @@ _FLICKR_PHOTO = re.compile(r"(\d+)(_[0-9a-z]+)?\.jpg")
 _KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 
-def failure(message: str, path: Path, place: Place, fix: str | None = None) -> DataError:
+def failure(message: str, path: Path, place: PlaceInFile, fix: str | None = None) -> DataError:
     """The error for something at this line or place of the file."""
     if isinstance(place, int):
         return DataError(message, path=path, line=place, fix=fix)
     return DataError(f"{place}: {message}", path=path, fix=fix)
 
 
-def caption_text(given: object, path: Path, place: Place) -> str:
+def caption_text(given: object, path: Path, place: PlaceInFile) -> str:
     """The caption without white space at its ends, on one line. Raises DataError for what is not text, or blank."""
     if not isinstance(given, str):
         raise failure(f"the caption is {type(given).__name__}, but must be text", path, place)
@@ -59,7 +59,7 @@ def caption_text(given: object, path: Path, place: Place) -> str:
     return text
 
 
-def inside(folder: Path, name: object, path: Path, place: Place) -> Path:
+def path_below(folder: Path, name: object, path: Path, place: PlaceInFile) -> Path:
     """The file of this name below the folder. Raises DataError for a name that is no text or leads out of it."""
     if not isinstance(name, str) or not name or "\0" in name:
         raise failure(f"the name of the image is {name!r}, but must be text", path, place)
@@ -88,9 +88,9 @@ class Photos:
     data: Path
     folders: tuple[str, ...] = ()
 
-    def row(self, name: str, captions: Iterable[str], language: str, path: Path, place: Place) -> Captioned:
+    def row(self, name: str, captions: Iterable[str], language: str, path: Path, place: PlaceInFile) -> Captioned:
         """The row of a photo that is named at this place of a file. Raises DataError for a name that leads out."""
-        inside(self.data, name, path, place)
+        path_below(self.data, name, path, place)
         return Captioned(photo_id(name), language, self.find(name), tuple(captions), "people")
 
     def find(self, name: str) -> Picture | None:

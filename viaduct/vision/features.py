@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from viaduct.encode.tokens import Array
 from viaduct.errors import DataError, UsageError
 from viaduct.runs.stage import Progress
 from viaduct.vision.rows import Picture
-from viaduct.vision.shards import Array, Shards
+from viaduct.vision.shards import Shards
 
 if TYPE_CHECKING:  # a process that only reads or shelves features starts without torch
     from viaduct.vision.towers import Tower

@@ -21,7 +21,7 @@ from viaduct.runs.stage import Work
 
 RAW_PIXELS = "patches"
 """How the names of towers without weights begin."""
-SPLITS = ("train", "dev")
+CAPTION_SPLITS = ("train", "dev")
 """Captions that are trained on, and those on which the use of the image is measured."""
 
 
@@ -83,7 +83,7 @@ class Captions(Spec):
     """Leave out images that cannot be opened, and say which; else the first one stops the run."""
 
 
-CONTROLS = {
+ROLE_ENDINGS = {
     "true": "",
     "none": "_text_only",
     "text": "_text_only",
@@ -113,7 +113,7 @@ class CaptionsField(RecipeField[Captions]):
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
         """Captions that are not there."""
         asked = self.of(owner)
-        return [] if asked is None else there((asked.card,), asked.languages, SPLITS, recipe, census)[1]
+        return [] if asked is None else there((asked.card,), asked.languages, CAPTION_SPLITS, recipe, census)[1]
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
         """The captions, and the languages whose captions are there."""
@@ -126,13 +126,15 @@ class CaptionsField(RecipeField[Captions]):
         asked = self.of(chain.arm)
         if kind != "joint" or asked is None:
             return {}
-        languages, _ = there((asked.card,), asked.languages, SPLITS, chain.recipe, chain.census)
+        languages, _ = there((asked.card,), asked.languages, CAPTION_SPLITS, chain.recipe, chain.census)
         return {"captions": asked, "caption_languages": languages}
 
     def needs(self, work: Work, census: Census) -> list[Need]:
         """Train and dev captions."""
         asked = self.of(work)
-        return [] if asked is None else [(asked.card, split, code) for split in SPLITS for code in languages_of(work)]
+        if asked is None:
+            return []
+        return [(asked.card, split, code) for split in CAPTION_SPLITS for code in languages_of(work)]
 
     def label(self, work: Work) -> str:
         """The card."""
@@ -164,10 +166,10 @@ class CaptionsField(RecipeField[Captions]):
             stage = "contrastive"
         else:
             return None
-        if asked is None or asked.image not in CONTROLS or arm.languages != (ENGLISH,):
+        if asked is None or asked.image not in ROLE_ENDINGS or arm.languages != (ENGLISH,):
             return None
         if not arm.tasks:
-            return stage + CONTROLS[asked.image]
+            return stage + ROLE_ENDINGS[asked.image]
         alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and asked.image == "true"
         return f"{stage}+{arm.tasks[0]}" if alone else None
 

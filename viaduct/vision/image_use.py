@@ -37,13 +37,13 @@ from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, Ima
 from viaduct.vision.rows import Captioned
 
 BATCH_CAPTIONS = 32
-LONGEST = 32
+LONGEST_CAPTION = 32
 """Tokens of a written caption at most."""
 BEAMS = 5
 LENGTH_PENALTY = 0.8
 """Exponent of the length by which a finished caption's log-probability is divided (arXiv 1609.08144, section 7)."""
 
-MEASURED = ("ar_caption", "mlm_caption")
+MEASURED_OBJECTIVES = ("ar_caption", "mlm_caption")
 """Objectives with a loss per caption token, in order of preference."""
 
 
@@ -67,18 +67,19 @@ def use_of_images(
     """
     asked = objectives.captions
     names = tuple(one.name for one in asked.objectives)
-    held = HeldOutCaptions(objectives, model, order, sample(order.data, asked.dev_captions), tokenizer.pad_token_id)
+    chosen = held_out_sample(order.data, asked.dev_captions)
+    held = HeldOutCaptions(objectives, model, order, chosen, tokenizer.pad_token_id)
     scores: list[CaptionScore] = []
     samples: tuple[CaptionSample, ...] = ()
     if "ar_caption" in names and asked.written:
-        few = replace(held, chosen=sample(order.data, min(asked.written, len(held.chosen))))
+        few = replace(held, chosen=held_out_sample(order.data, min(asked.written, len(chosen))))
         texts = few.write(tokenizer, progress)
         scores += few.written_scores(texts, rows)
         samples = tuple(few.samples(texts))
     found = held.similarities()
     if found is not None:
         scores += held.recall(found)
-    objective = next((name for name in MEASURED if name in names), None)
+    objective = next((name for name in MEASURED_OBJECTIVES if name in names), None)
     return ImageUse(
         card=asked.card,
         split="dev",
@@ -93,7 +94,7 @@ def use_of_images(
     )
 
 
-def sample(data: CaptionSet, count: int) -> Array:
+def held_out_sample(data: CaptionSet, count: int) -> Array:
     """A fixed sample of `count` captions, as evenly over the languages as they go."""
     generator: Any = np.random.default_rng(derived_seed("held out", len(data.captions)))
     queues = [generator.permutation(np.flatnonzero(data.language_of == code)) for code in range(len(data.languages))]
@@ -273,7 +274,7 @@ def beam_search(
     ids_KL = torch.tensor([[begin]], device=device)
     scores_K = torch.zeros(1, device=device)
     finished: list[tuple[float, list[int]]] = []
-    for length in range(1, LONGEST + 1):
+    for length in range(1, LONGEST_CAPTION + 1):
         hidden_KD = _next_states(objectives, model, image, ids_KL)
         logits_KV = model.language.logits(hidden_KD, model.words_VD)
         logits_KV[:, blocked] = -torch.inf

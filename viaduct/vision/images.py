@@ -2,7 +2,7 @@
 
 Every image comes out as a viewer shows it: turned upright by its EXIF orientation, transparency on white, 16-bit grey
 scaled to 8 bits; colour profiles are not applied. The header is looked at before anything is decoded, so a small file
-that claims to be a huge image costs little. Only the formats in `FORMATS` are tried: Pillow knows others that run
+that claims to be a huge image costs little. Only the formats in `IMAGE_FORMATS` are tried: Pillow knows others that run
 programs.
 """
 
@@ -19,7 +19,7 @@ from viaduct.errors import DataError
 from viaduct.vision.archives import parquet_bytes, tar_bytes, tar_members
 from viaduct.vision.rows import Picture
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Of a JPEG with more images behind the first (MPO: telephones write it) the first is taken."""
 
 MAX_PIXELS = 50_000_000
@@ -59,14 +59,14 @@ def _is_parquet(picture: Picture) -> bool:
 def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The image as a viewer shows it, mode RGB.
 
-    Raises PictureError, which names file and member, for an image that is missing, damaged or cut off, of another
-    format than `FORMATS`, animated or of several pages, of floating-point pixels, or of more than `max_pixels` pixels.
+    Raises PictureError, which names file and member, for an image that is missing, damaged or cut off, not one of
+    `IMAGE_FORMATS`, animated or of several pages, of floating-point pixels, or of more than `max_pixels` pixels.
     """
     content = picture_bytes(picture, max_bytes=max_pixels * _BYTES_PER_PIXEL + _HEADER_BYTES)
     if not content:
         raise PictureError("damaged", "it has no bytes", picture)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
             _check_header(image, picture, max_pixels)
             upright = ImageOps.exif_transpose(image)
     except PictureError:
@@ -75,7 +75,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Ima
         raise PictureError("too large", str(error), picture) from error
     except UnidentifiedImageError as error:
         start = " ".join(f"{byte:02x}" for byte in content[:4])
-        message = f"it is none of {', '.join(FORMATS)} (it begins with the bytes {start})"
+        message = f"it is none of {', '.join(IMAGE_FORMATS)} (it begins with the bytes {start})"
         raise PictureError("not an image", message, picture) from error
     except Exception as error:  # Pillow's readers and decoders raise almost anything on damaged bytes
         raise PictureError("damaged", f"{type(error).__name__}: {error}", picture) from error

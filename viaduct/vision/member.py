@@ -25,7 +25,7 @@ from viaduct.training.order import Order
 from viaduct.vision.captioning import PREFIXED, CaptionBatch, CaptionOrder, caption_set
 from viaduct.vision.features import build_features
 from viaduct.vision.fields import CAPTIONS, Captions, languages_of
-from viaduct.vision.image_use import MEASURED, use_of_images
+from viaduct.vision.image_use import MEASURED_OBJECTIVES, use_of_images
 from viaduct.vision.images import open_picture
 from viaduct.vision.model import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
 from viaduct.vision.objectives import CaptionObjectives
@@ -61,7 +61,7 @@ class CaptionMember(Member):
         self.objectives = CaptionObjectives(asked, masking, special_V)
         self.rows, self.order = len(self.train.data.captions), self.train.order
         self.ids = (self.train.encoded.ids, self.held.encoded.ids)
-        self.needs_vocabulary = any(name in MEASURED for name in self.names)
+        self.needs_vocabulary = any(name in MEASURED_OBJECTIVES for name in self.names)
         self.view: CaptionModel | None = None
 
     def _rows(self, split: str) -> list[Captioned]:

@@ -25,14 +25,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from viaduct.encode.tokens import Array
 from viaduct.errors import DataError
 from viaduct.results.store import canonical, write_atomic
 
-FORMAT = 1
+SHARD_FORMAT = 1
 """Raised when the files' meaning changes."""
 DIGEST_BYTES = 32
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Shards:
@@ -40,7 +39,7 @@ class Shards:
 
     def __init__(self, root: Path, key: str, num_tokens: int, width: int) -> None:
         self.root, self.num_tokens, self.width = root, num_tokens, width
-        self.meta = {"format": FORMAT, "key": key, "tokens": num_tokens, "width": width}
+        self.meta = {"format": SHARD_FORMAT, "key": key, "tokens": num_tokens, "width": width}
         self.rows: dict[bytes, tuple[int, int]] = {}
         """Content of a picture -> (shard, row)."""
         self.places: dict[bytes, bytes] = {}

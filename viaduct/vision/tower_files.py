@@ -15,7 +15,7 @@ from PIL import Image
 
 from viaduct.errors import UsageError, nearest, unknown
 
-KNOWN = (
+KNOWN_TOWERS = (
     "openai/clip-vit-large-patch14",
     "google/siglip-base-patch16-224",
     "google/siglip2-base-patch16-256",
@@ -56,7 +56,7 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
+def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Path:
     """The folder of a tower, downloaded first when it is a Hub name; `others` are names to suggest that are no folders.
 
     Raises UsageError for an unknown name, a folder that is not there, and a download that fails.
@@ -67,7 +67,7 @@ def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UsageError(f"the image tower's folder {folder} does not exist")
     if "/" not in name:
-        raise unknown("image tower", name, [*others, *KNOWN])
+        raise unknown("image tower", name, [*others, *KNOWN_TOWERS])
     if revision is None:
         raise UsageError(
             f"the image tower '{name}' is a Hub name without a revision, and a name's weights may change",
@@ -79,7 +79,7 @@ def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
     except (OSError, ValueError, HfHubHTTPError) as error:
-        close = nearest(name, KNOWN)
+        close = nearest(name, KNOWN_TOWERS)
         hint = f" Did you mean '{close}'?" if close and close != name else ""
         raise UsageError(
             f"the Hub does not give the image tower '{name}' at revision {revision}: {first_line(error)}.{hint}",
@@ -87,7 +87,7 @@ def locate(name: str, revision: str | None, others: Collection[str]) -> Path:
         ) from error
 
 
-def read_json(folder: Path, name: str, *, fix: str) -> dict[str, Any]:
+def tower_json(folder: Path, name: str, *, fix: str) -> dict[str, Any]:
     """The object in a JSON file of the folder. Raises UsageError when it is missing or something else."""
     try:
         found = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -107,7 +107,7 @@ def weights(folder: Path) -> list[Path]:
     fix = "take a revision that has model.safetensors, or convert the weights with `save_pretrained`"
     if not (folder / "model.safetensors.index.json").is_file():
         raise UsageError(f"the image tower's folder {folder} has no model.safetensors", fix=fix)
-    parts = read_json(folder, "model.safetensors.index.json", fix=fix).get("weight_map", {})
+    parts = tower_json(folder, "model.safetensors.index.json", fix=fix).get("weight_map", {})
     paths = [folder / name for name in sorted(set(parts.values()))]
     absent = [path.name for path in paths if not path.is_file()]
     if absent or not paths:
@@ -133,8 +133,8 @@ def _stated(folder: Path) -> str:
     """The name of the image processor, from the file that transformers prefers."""
     fix = "copy preprocessor_config.json from where the weights come from"
     nested = "processor_config.json"
-    settings = read_json(folder, nested, fix=fix).get("image_processor") if (folder / nested).is_file() else None
-    settings = settings or read_json(folder, "preprocessor_config.json", fix=fix)
+    settings = tower_json(folder, nested, fix=fix).get("image_processor") if (folder / nested).is_file() else None
+    settings = settings or tower_json(folder, "preprocessor_config.json", fix=fix)
     stated = settings.get("image_processor_type") or settings.get("feature_extractor_type")
     if not isinstance(stated, str):
         raise UsageError(f"the image processor in {folder} does not say its image_processor_type", fix=fix)

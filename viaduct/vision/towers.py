@@ -24,6 +24,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
+from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.linear import use_onednn
 from viaduct.models.numerics import gpu_has_bfloat16, products_in
@@ -40,8 +41,6 @@ MAX_TOKENS = 64
 
 NOT_FEATURES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 """Fields of a config.json that change no feature."""
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,8 @@ def load_tower(
         raise UsageError(f"at most {max_tokens} tokens of an image are asked for", fix="allow at least 1; 64 is usual")
     if name in GRIDS:
         return _raw_patches(name, max_tokens)
-    folder = tower_files.locate(name, revision, GRIDS)
-    settings = tower_files.read_json(folder, "config.json", fix="name a folder that AutoModel.from_pretrained opens")
+    folder = tower_files.tower_folder(name, revision, GRIDS)
+    settings = tower_files.tower_json(folder, "config.json", fix="name a folder that AutoModel.from_pretrained opens")
     kind = str(settings.get("model_type"))
     family = FAMILIES.get(kind.removesuffix("_vision_model"))
     if family is None:

@@ -23,8 +23,8 @@ from viaduct.vision.caption_files import (
     caption_text,
     failure,
     find_picture,
-    inside,
     karpathy_split,
+    path_below,
 )
 from viaduct.vision.rows import Captioned
 
@@ -51,7 +51,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
     images: dict[str, Path] = {}
     captions: dict[str, list[str]] = {}
     for place, id, image in _with_ids(path, content, "images", "image id"):
-        images[id] = inside(folder, member(path, image, place, "file_name", str), path, place)
+        images[id] = path_below(folder, member(path, image, place, "file_name", str), path, place)
     for place, _, annotation in _with_ids(path, content, "annotations", "annotation id"):
         id = _id(path, annotation, place, "image_id")
         if id not in images:

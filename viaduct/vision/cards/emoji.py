@@ -19,7 +19,7 @@ from viaduct.errors import NoRowsError
 from viaduct.languages import XTREME
 from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import columns
-from viaduct.vision.caption_files import caption_text, find_picture, inside, part_of
+from viaduct.vision.caption_files import caption_text, find_picture, part_of, path_below
 from viaduct.vision.rows import Captioned
 
 _PERSON = {"1f468", "1f469", "1f9d1", "2640", "2642", "200d", "fe0f"}
@@ -50,7 +50,7 @@ def read(files: Files, language: str, split: str) -> Iterator[Captioned]:
             continue
         named = True
         if part_of("emoji", concept(codepoints)) == split:
-            picture = find_picture(inside(pictures, f"emoji_u{codepoints}.png", path, line))
+            picture = find_picture(path_below(pictures, f"emoji_u{codepoints}.png", path, line))
             yield Captioned(codepoints, language, picture, (caption_text(name, path, line),), "names")
     if not named:
         raise NoRowsError(f"no emoji has a name in '{language}'", path=path)

@@ -17,7 +17,7 @@ from viaduct.tasks.formats import aligned_lines
 from viaduct.vision.caption_files import FLICKR30K, Photos, caption_text, once
 from viaduct.vision.rows import Captioned
 
-FOLDERS = ("multi30k/images", *FLICKR30K)
+_FOLDERS = ("multi30k/images", *FLICKR30K)
 """Where the images are looked for: those of 2017 and 2018 are not Flickr30k's."""
 
 _SPLITS = {"train": 29_000, "dev": 1_014, "test": 1_000, "test_2017": 1_000, "test_2018": 1_071, "test_coco": 461}
@@ -31,7 +31,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
     Raises DataError when the numbers of lines differ, for blank lines, and for an image that occurs twice.
     """
     images = files["images"][0]
-    photos = Photos(images.parents[4], FOLDERS)
+    photos = Photos(images.parents[4], _FOLDERS)
     columns = [aligned_lines(images, path) for path in files["rows"]]
     names = (name.partition("#")[0] for name, _ in columns[0])
     for (line, name), pairs in zip(once(names, images), zip(*columns, strict=True), strict=True):

@@ -12,7 +12,7 @@ from viaduct.errors import DataError
 from viaduct.languages import LANGUAGES as TABLE
 from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import json_lines
-from viaduct.vision.caption_files import caption_text, find_picture, inside
+from viaduct.vision.caption_files import caption_text, find_picture, path_below
 from viaduct.vision.rows import Captioned
 
 _CODES = "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
@@ -32,7 +32,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
         captions = made.get("caption") if isinstance(made, dict) else None
         if not isinstance(captions, list) or not captions:
             raise DataError(f"'{code}' has no list of captions", path=path, line=line, fix="download the file again")
-        image = inside(path.parent / "images", f"{key}.jpg", path, line)
+        image = path_below(path.parent / "images", f"{key}.jpg", path, line)
         texts = tuple(caption_text(one, path, line) for one in captions)
         yield Captioned(str(key), language, find_picture(image), texts, "people")
 
