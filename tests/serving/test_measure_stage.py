@@ -26,7 +26,7 @@ from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, Stage
 from viaduct.serving import timing, worker
 from viaduct.serving.comparison import compare
-from viaduct.serving.measure import MEASURING, Measure, MeasureWork, Runner
+from viaduct.serving.measure import MEASURING, ArmEngine, Measure, MeasureWork
 from viaduct.serving.records import MeasuredArms
 from viaduct.serving.timing import PairedRounds, TimedModel
 
@@ -131,7 +131,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = MeasureWork(
-        arms=tuple(Runner(arm=name) for name in models),
+        arms=tuple(ArmEngine(arm=name) for name in models),
         task="tiny-pair",
         languages=("en",),
         split="test",
@@ -179,7 +179,7 @@ def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) 
             clock[0] += self.cost * (1 + clock[0] / 1e4)
 
     monkeypatch.setattr(timing, "open_engine", lambda folder, *_: Model(str(folder)))
-    monkeypatch.setattr(timing, "load", lambda _path: None)
+    monkeypatch.setattr(timing, "load_tokens", lambda _path: None)
     monkeypatch.setattr(TimedModel, "singles", lambda *_: [object()] * 4)
     monkeypatch.setattr(timing, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
     first, other = (TimedModel(name, "torch", "fp32", 1, "", 1) for name in ("first", "other"))

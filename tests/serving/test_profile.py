@@ -71,7 +71,7 @@ def test_the_architectures_numbers_are_those_of_the_model_itself(stage: Path, da
     assert counted["total"] == sum(parameter.numel() for parameter in trained.model.parameters())
     assert counted["token_embedding"] == 32 * len(trained.tokenizer)
     assert counted["rest"] == counted["total"] - counted["token_embedding"]
-    work = workload(trained.tokenizer, None, Limits(64), samples.data_folder(data), 24)
+    work = workload(trained.tokenizer, None, Limits(64), samples.with_builtin_cards(data), 24)
     implied = cost(model, work, "fp32", 1e9)
     lengths = {
         code: [len(ids) for ids in trained.tokenizer(tiny.sentences(code))["input_ids"]] for code in ("en", "zh")
@@ -130,10 +130,8 @@ def test_rows_are_the_targets_then_text_then_made_up(
     add_cards(monkeypatch.setattr, [card])
     (tmp_path / "pairs.txt").write_text("made\n")
     limits = Limits(64)
-    assert (
-        workload(words, "tiny-pair", limits, samples.data_folder(tmp_path), 10).name == "tiny-target test, 2 languages"
-    )
-    assert workload(words, "tiny-pair", limits, samples.data_folder(data), 10).name == "text train, 2 languages"
+    for folder, name in ((tmp_path, "tiny-target test, 2 languages"), (data, "text train, 2 languages")):
+        assert workload(words, "tiny-pair", limits, samples.with_builtin_cards(folder), 10).name == name
     made = workload(words, None, limits, None, 500)
     assert made.name.startswith("made-up rows") and set(made.languages) == {""}
     assert made.lengths.mean() == pytest.approx(36, abs=2) and made.lengths.max() == 64
@@ -145,13 +143,13 @@ def test_rows_are_the_targets_then_text_then_made_up(
 
 def test_saved_rows_are_read_back(stage: Path, tmp_path: Path) -> None:
     encoded = workload(open_model(stage).tokenizer, None, Limits(64), None, 7).encoded
-    samples.save(encoded, tmp_path / "rows.npz")
-    again = samples.load(tmp_path / "rows.npz")
+    samples.save_tokens(encoded, tmp_path / "rows.npz")
+    again = samples.load_tokens(tmp_path / "rows.npz")
     for name in ("ids", "offsets", "groups", "rows"):
         assert np.array_equal(getattr(again, name), getattr(encoded, name))
     typed = replace(encoded, fields={"types": np.arange(len(encoded.ids))})
-    samples.save(typed, tmp_path / "typed.npz")
-    assert np.array_equal(samples.load(tmp_path / "typed.npz").fields["types"], typed.fields["types"])
+    samples.save_tokens(typed, tmp_path / "typed.npz")
+    assert np.array_equal(samples.load_tokens(tmp_path / "typed.npz").fields["types"], typed.fields["types"])
 
 
 def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(

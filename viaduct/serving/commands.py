@@ -11,7 +11,7 @@ import typer
 from viaduct.command import Command, Data, ModelFolder, data_if_any, table
 
 
-def export(  # noqa: PLR0913  one argument per option is how Typer declares a command
+def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
     model: ModelFolder,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
     engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
@@ -37,7 +37,7 @@ def export(  # noqa: PLR0913  one argument per option is how Typer declares a co
     typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
 
 
-def profile(
+def profile_command(
     model: ModelFolder,
     engine: Annotated[
         str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
@@ -68,8 +68,8 @@ def profile(
     typer.echo(profile_words(found))
 
 
-EXPORT = Command("export", export)
-PROFILE = Command("profile", profile)
+EXPORT = Command("export", export_command)
+PROFILE = Command("profile", profile_command)
 
 
 def exported_words(made: Mapping[str, Any]) -> str:

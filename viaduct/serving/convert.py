@@ -23,7 +23,7 @@ from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel
 from viaduct.runs.stage import Context
 from viaduct.serving.compression import calibration_of, engine_of, is_calibrated
-from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require
+from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require_engine
 from viaduct.serving.low_precision import with_int8_embedding
 from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.serving.samples import SAMPLE_ROWS, batches, text_sample
@@ -46,7 +46,7 @@ def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -
     """
     source = LoadedModel(InferenceModel(trained.encoder, trained.head).eval(), trained.spec, trained.tokenizer)
     engine, precision = engine_of(work)
-    require(engine, precision)
+    require_engine(engine, precision)
     if engine == "torch":
         return TorchEngine(source, precision, context.threads)
     context.progress(0, 1, f"converting for {engine}")

@@ -147,7 +147,7 @@ class Distillation:
         with torch.no_grad():
             its = encode_layers(self.teacher, batch, self.layers)
         own = self.student.states(batch)
-        return distance(own, its, inside(batch)), own[-1], its[-1]
+        return states_distance(own, its, inside(batch)), own[-1], its[-1]
 
     @torch.inference_mode()
     def distances(self) -> dict[str, float]:
@@ -200,7 +200,7 @@ class Distillation:
         write_log(directory, state, sequences=len(self.encoded), **facts)
 
 
-def distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:
+def states_distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:
     """The squared distance of two lists of hidden_BLD, each state brought to length 1 before: 0 where they point the
     same way, 4 where they are opposite. The mean over layers and real tokens (arXiv 1908.09355, equation 7)."""
     apart = [

@@ -121,7 +121,7 @@ def open_engine(folder: Path, engine: str, precision: str, threads: int) -> Engi
     this precision. Raises UsageError for a combination that does not exist, a package or processor that cannot do it,
     and a folder that is not for this engine; StoreError for one that was not exported or is damaged.
     """
-    require(engine, precision)
+    require_engine(engine, precision)
     if engine == "torch":
         return TorchEngine(open_model(folder), precision, threads)
     found = export_record(folder)
@@ -135,7 +135,7 @@ def open_engine(folder: Path, engine: str, precision: str, threads: int) -> Engi
     return ExportedEngine(folder, engine, precision, found, threads)
 
 
-def require(engine: str, precision: str) -> None:
+def require_engine(engine: str, precision: str) -> None:
     """Raise UsageError for an engine or precision that does not exist, and when the two do not go together."""
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 
 from viaduct import __version__
 from viaduct.encode.batch import Batch
@@ -28,23 +28,14 @@ from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
 from viaduct.serving.compressing import Texts, renumber, trimmed
 from viaduct.serving.compression import is_calibrated
 from viaduct.serving.convert import write_model
-from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require
+from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require_engine
 from viaduct.serving.history import History, history
 from viaduct.serving.model import LoadedModel, open_model
-from viaduct.serving.samples import (
-    SAMPLE_ROWS,
-    Sample,
-    batches,
-    card_sample,
-    data_folder,
-    made_up,
-    text_card_sample,
-    text_sample,
-)
+from viaduct.serving.samples import SAMPLE_ROWS, Sample, batches, card_sample, made_up, text_sample, with_builtin_cards
 from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.formats import text_lines
 
-LONGEST = 512
+LONGEST_INPUT = 512
 """Tokens of an input at most that the model card's script gives to the model."""
 UNKNOWN_LIMITS = Limits(128)
 """How rows are cut where the training did not say."""
@@ -67,26 +58,6 @@ class ExportSettings:
     threads: int = 1
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """An export beside its source in torch and float32, after trimming: what engine and precision change."""
-
-    rows: str
-    """What was compared, in words."""
-    largest_difference: float
-    """Of any number in the output, real tokens only."""
-    agreement: float | None
-    """Share of rows with the same prediction; None without rows of the task."""
-    count: int
-
-    def words(self) -> str:
-        """One line for people."""
-        numbers = f"no output differs by more than {self.largest_difference:.2g} ({self.rows})"
-        if self.agreement is None:
-            return numbers
-        return f"{self.agreement:.2%} of {self.count:,} predictions are the same; {numbers}"
-
-
 def export(
     folder: Path,
     directory: Path,
@@ -101,11 +72,11 @@ def export(
     """
     if settings.engine not in FILES:
         raise unknown("engine to export for", settings.engine, FILES)
-    require(settings.engine, settings.precision)
+    require_engine(settings.engine, settings.precision)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
     source, known = open_model(folder), history(folder)
-    files = data_folder(data)
+    files = with_builtin_cards(data)
     texts = _texts(settings, files)
     layers_before = num_layers(source.model.encoder)
     if settings.layers is not None:
@@ -116,7 +87,6 @@ def export(
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
     with _new_folder(directory) as unfinished:
         calibrated = _write_files(source, settings, unfinished, encoded)
-        compared = _compared(source, settings, unfinished, known.task, encoded)
         about = {
             "engine": settings.engine,
             "precision": settings.precision,
@@ -130,13 +100,13 @@ def export(
             "layers": num_layers(source.model.encoder),
             "layers_before": layers_before,
             "vocabulary": None if kept is None else asdict(kept),
-            "comparison": asdict(compared),
+            "comparison": _comparison(source, settings, unfinished, known.task, encoded),
             "num_bytes": sum(path.stat().st_size for path in unfinished.iterdir()),
             "viaduct": __version__,
         }
         text = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
         (unfinished / "export.json").write_text(text, encoding="utf-8")
-        card = _model_card(source, known, about, compared.words(), _precision(settings, calibrated))
+        card = _model_card(source, known, about, calibrated)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
     return about
 
@@ -181,7 +151,7 @@ def _samples(source: LoadedModel, known: History, texts: Texts, data: DataFolder
     of_task = card_sample(known.task, data, ("dev", "train"), SAMPLE_ROWS) if source.spec is not None else None
     found = [of_task, text_sample(texts, SAMPLE_ROWS)]
     if found == [None, None]:
-        found = [text_card_sample(data, SAMPLE_ROWS)]
+        found = [card_sample("text", data, ("train",), SAMPLE_ROWS)]
     return [one for one in found if one is not None]
 
 
@@ -209,32 +179,36 @@ def _write_files(
     return "; ".join(f"{len(sample.rows):,} rows of {sample.name}" for sample, _ in encoded) if calibration else ""
 
 
-def _compared(
+def _comparison(
     source: LoadedModel,
     settings: ExportSettings,
     folder: Path,
     task: str | None,
     encoded: Sequence[tuple[Sample, Encoded]],
-) -> Comparison:
-    whole = TorchEngine(source, "fp32", settings.threads)
-    exported = ExportedEngine(folder, settings.engine, settings.precision, source, settings.threads)
+) -> dict[str, Any]:
+    """The export beside its source in torch and float32, after trimming, which is what engine and precision change.
+
+    `rows`: what was compared, in words; `largest_difference` of any number in the output, at real tokens; `agreement`:
+    the share of `count` rows with the same prediction, None without rows of the task.
+    """
+    engines = (
+        TorchEngine(source, "fp32", settings.threads),
+        ExportedEngine(folder, settings.engine, settings.precision, source, settings.threads),
+    )
     pad_id = source.tokenizer.pad_token_id
     names, parts = [sample.name for sample, _ in encoded], [one for _, one in encoded]
     if not parts:
         lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
         names, parts = [f"{len(lengths)} made-up sequences"], [made_up(source.tokenizer, lengths)]
-    largest = max(_difference(whole, exported, batch) for part in parts for batch in batches(part, pad_id))
-    agreement, count = None, 0
+    largest = max(_difference(*engines, batch) for part in parts for batch in batches(part, pad_id))
+    found: dict[str, Any] = {"rows": "; ".join(names), "largest_difference": largest, "agreement": None, "count": 0}
     card = encoded[0][0].card if encoded else None
     if card is not None and card.name == task and source.spec is not None:
         rows = encoded[0][0].rows
-        one, other = (
-            [found.prediction for found in predict_all(engine, source.spec, rows, parts[0], pad_id, _no_progress)]
-            for engine in (whole, exported)
-        )
-        count = len(rows)
-        agreement = sum(mine == its for mine, its in zip(one, other, strict=True)) / count
-    return Comparison("; ".join(names), largest, agreement, count)
+        made = [predict_all(engine, source.spec, rows, parts[0], pad_id, lambda *_: None) for engine in engines]
+        same = sum(one.prediction == other.prediction for one, other in zip(*made, strict=True))
+        found |= {"agreement": same / len(rows), "count": len(rows)}
+    return found
 
 
 def _difference(one: Engine, other: Engine, batch: Batch) -> float:
@@ -245,33 +219,14 @@ def _difference(one: Engine, other: Engine, batch: Batch) -> float:
     return float(gap.max())
 
 
-def _no_progress(_done: float, _total: float, _note: str) -> None:
-    """Show no bar."""
-
-
-def _precision(settings: ExportSettings, calibrated: str) -> str:
-    """In words."""
-    if settings.precision == "fp32":
-        return "float32"
-    if settings.precision == "bf16":
-        return "stored in float32, calculated in bfloat16"
-    if settings.engine == "onnx":
-        return "int8 weights and token embedding; inputs of products are quantised as they come (dynamic)"
-    return f"int8, static; ranges measured on {calibrated}"
-
-
-def _model_card(source: LoadedModel, known: History, about: dict[str, Any], compared: str, precision_words: str) -> str:
+def _model_card(source: LoadedModel, known: History, about: dict[str, Any], calibrated: str) -> str:
     """README.md: what the model is, where it comes from, what was measured, and a script that runs it without Viaduct;
     what is not known is said to be not known."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701  Markdown, read as text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    text = (Path(__file__).parent / "model_card.md.j2").read_text(encoding="utf-8")
+    template = Template(
+        text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return environment.get_template("model_card.md.j2").render(
+    card: str = template.render(
         about=about,
         history=known,
         kind=None if source.spec is None else source.spec.kind,
@@ -280,8 +235,8 @@ def _model_card(source: LoadedModel, known: History, about: dict[str, Any], comp
         pieces=len(source.tokenizer),
         config=source.config,
         width=width(source.model.encoder),
-        longest=min(LONGEST, longest_input(source.model.encoder)),
+        longest=min(LONGEST_INPUT, longest_input(source.model.encoder)),
         package=PACKAGES[about["engine"]],
-        precision_words=precision_words,
-        compared=compared,
+        calibrated=calibrated,
     )
+    return card

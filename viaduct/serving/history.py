@@ -17,7 +17,7 @@ from viaduct.encode.tokens import Limits
 from viaduct.runs.stage import kind_of
 from viaduct.serving.model import export_record
 
-Record = dict[str, Any]
+StoredJson = dict[str, Any]
 """The JSON of a file in a store; of a `stage.json` with "folder", where it lies."""
 
 
@@ -33,7 +33,7 @@ class History:
     """The card that the head was trained on."""
     limits: Limits | None = None
     """How its training cut its rows."""
-    scores: tuple[Record, ...] = ()
+    scores: tuple[StoredJson, ...] = ()
     """What Score stages left of it (language, metric, value as a fraction, n), each with its task and split."""
 
 
@@ -65,14 +65,14 @@ def history(folder: Path) -> History:
     )
 
 
-def _records(root: Path) -> Iterable[Record]:
+def _records(root: Path) -> Iterable[StoredJson]:
     for path in sorted(root.rglob("stage.json")):
         found = _record(path.parent)
         if found is not None and not any(part.endswith(".partial") for part in path.parts):
             yield found
 
 
-def _record(folder: Path) -> Record | None:
+def _record(folder: Path) -> StoredJson | None:
     """The stage.json of a folder; None where there is none with a fingerprint, an identity and a path."""
     try:
         found = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def _record(folder: Path) -> Record | None:
     return {**found, "folder": folder}
 
 
-def _step(kind: str, work: Record, encoder: Mapping[str, str] | None, **_: object) -> str:
+def _step(kind: str, work: StoredJson, encoder: Mapping[str, str] | None, **_: object) -> str:
     """One line about a stage: "trained on mnli, seed 1: learning_rate 2e-05, epochs 3.0, batch_tokens 2048"."""
     return kind_of(kind).history(work, f", from {_encoder(encoder)}" if encoder else "")
 
@@ -94,7 +94,7 @@ def _encoder(start: Mapping[str, Any]) -> str:
     return "an encoder's folder (" + ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(start.items())) + ")"
 
 
-def _scores(trained: str, every: Mapping[str, Record]) -> Iterable[Record]:
+def _scores(trained: str, every: Mapping[str, StoredJson]) -> Iterable[StoredJson]:
     """What the Score stages say of the predictions that were made with this training."""
     for record in every.values():
         predicted = every.get(record["identity"]["inputs"].get("predictions", ""))

@@ -17,7 +17,7 @@ from torch import nn
 from viaduct.serving.model import InferenceModel
 
 HIGHEST = 127
-ROWS_AT_ONCE = 16384
+EMBEDDING_CHUNK = 16384
 NO_ZERO = 1e-30
 """Stands for the largest number of a row of zeros."""
 
@@ -34,11 +34,11 @@ class RowQuantised(nn.Module):
         weight_VD = embedding.weight.detach()
         self.register_buffer("scale_V1", torch.empty(len(weight_VD), 1))
         self.register_buffer("rows_VD", torch.empty(weight_VD.shape, dtype=torch.int8))
-        for at in range(0, len(weight_VD), ROWS_AT_ONCE):  # the whole matrix at once would be there four times over
-            part_VD = weight_VD[at : at + ROWS_AT_ONCE].float()
+        for at in range(0, len(weight_VD), EMBEDDING_CHUNK):  # the whole matrix at once would be there four times over
+            part_VD = weight_VD[at : at + EMBEDDING_CHUNK].float()
             scale_V1 = part_VD.abs().amax(dim=1, keepdim=True).clamp_min(NO_ZERO) / HIGHEST
-            self.scale_V1[at : at + ROWS_AT_ONCE] = scale_V1
-            self.rows_VD[at : at + ROWS_AT_ONCE] = torch.round(part_VD / scale_V1).to(torch.int8)
+            self.scale_V1[at : at + EMBEDDING_CHUNK] = scale_V1
+            self.rows_VD[at : at + EMBEDDING_CHUNK] = torch.round(part_VD / scale_V1).to(torch.int8)
 
     def forward(self, ids_BL: torch.Tensor) -> torch.Tensor:
         """(B, L) -> (B, L, D) float32."""

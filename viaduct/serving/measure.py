@@ -46,7 +46,7 @@ class Measure(Spec):
     threads: int = Field(default=1, ge=1)
 
 
-class Runner(Spec):
+class ArmEngine(Spec):
     """What runs one arm's model."""
 
     arm: str
@@ -58,7 +58,7 @@ class MeasureWork(Work):
     """Measure what the arms' models of one target cost at inference, each against the first one's."""
 
     kind: Literal["measure"] = "measure"
-    arms: tuple[Runner, ...]
+    arms: tuple[ArmEngine, ...]
     task: str
     languages: tuple[str, ...]
     split: str
@@ -136,7 +136,7 @@ class MeasureField(RecipeField[Measure]):
         inputs = {arm.name: plan.models[arm.name, target.task] for arm in arms}
         how = {arm.name: COMPRESSION.of(arm) or Compression() for arm in arms}
         work = MeasureWork(
-            arms=tuple(Runner(arm=arm, engine=one.engine, precision=one.precision) for arm, one in how.items()),
+            arms=tuple(ArmEngine(arm=arm, engine=one.engine, precision=one.precision) for arm, one in how.items()),
             task=target.task,
             languages=plan.languages[target.task],
             split=target.split,

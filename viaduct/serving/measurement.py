@@ -6,11 +6,11 @@ is on the CPU, whatever trained the models. Timings are no function of the input
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from viaduct.errors import DataError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.results.store import canonical
 from viaduct.runs.stage import Context, Spent
-from viaduct.serving.measure import MeasureWork, Runner
+from viaduct.serving.measure import ArmEngine, MeasureWork
 from viaduct.serving.model import encoder_folder, skeleton
 from viaduct.serving.profile import Subject, runnable
 from viaduct.serving.records import ArmInference, MeasuredArms
@@ -38,7 +38,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
     notes = [f"profile of {one.arm}" for one in work.arms]
     notes += [f"{one.arm} against {work.arms[0].arm}" for one in work.arms]
     found: list[dict[str, Any]] = []
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         subjects = [_subject(one, context, work, sample, stack) for one in work.arms]
         timed = [one.timed(scratch / f"{number}.npz", settings.threads) for number, one in enumerate(subjects)]
@@ -83,7 +83,7 @@ def _sample(context: Context, work: MeasureWork) -> Sample:
     return sample
 
 
-def _subject(one: Runner, context: Context, work: MeasureWork, sample: Sample, stack: contextlib.ExitStack) -> Subject:
+def _subject(one: ArmEngine, context: Context, work: MeasureWork, sample: Sample, stack: ExitStack) -> Subject:
     """The arm's model, ready for its engine until the stack is closed."""
     folder = context.inputs[one.arm]
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)

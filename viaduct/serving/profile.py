@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.serving.conditions import FORMAT
 from viaduct.serving.cost import cost
-from viaduct.serving.engines import require
+from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
 from viaduct.serving.machine import device, matrix_rate
 from viaduct.serving.model import encoder_folder, export_record, skeleton
-from viaduct.serving.samples import Sample, Workload, data_folder, save, workload
+from viaduct.serving.samples import Sample, Workload, save_tokens, with_builtin_cards, workload
 from viaduct.serving.timing import WARM_UP, TimedModel
 from viaduct.serving.worker import results
 
@@ -47,7 +47,7 @@ def profile(
     engine, precision = _chosen(folder, engine, precision)
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     model, known = skeleton(folder), history(folder)
-    work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), data_folder(data), rows)
+    work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), with_builtin_cards(data), rows)
     rate = max(matrix_rate(threads).values())
     announce(cost(model, work, precision, rate))
     with runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
@@ -60,7 +60,7 @@ def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[st
     record = export_record(folder)
     if record is None:
         engine, precision = engine or "torch", precision or "fp32"
-        require(engine, precision)
+        require_engine(engine, precision)
         return engine, precision
     if engine not in (None, record.engine) or precision not in (None, record.precision):
         raise UsageError(
@@ -97,7 +97,7 @@ class Subject:
 
     def timed(self, rows: Path, threads: int) -> TimedModel:
         """What the process that measures is asked for; the token arrays are written to the file `rows`."""
-        save(self.work.encoded, rows)
+        save_tokens(self.work.encoded, rows)
         folder = str(self.folder.resolve())
         return TimedModel(folder, self.engine, self.precision, threads, str(rows), self.work.pad_id)
 
@@ -107,13 +107,14 @@ class Subject:
         rate = max(rate, *found["flops_per_second_of_products"].values())
         implied = cost(skeleton(self.folder), self.work, self.precision, rate)
         places = {self.folder, encoder_folder(self.folder)}
-        joules = found["energy"]["joules"]
+        joules, latency = found["energy"]["joules"], found["latency_ms"]
+        percentiles = np.percentile(latency, (50, 95, 99))
         return {
             "model": self.name,
             "engine": self.engine,
             "precision": self.precision,
             "cost": implied,
-            "latency_ms": percentiles(found["latency_ms"]),
+            "latency_ms": dict(zip(("p50", "p95", "p99"), percentiles.tolist(), strict=True)) | {"n": len(latency)},
             "throughput": _throughput(found, len(self.work.encoded), implied),
             "peak_bytes": found["peak_bytes"],
             "load_seconds": found["load_seconds"],
@@ -132,7 +133,7 @@ class Subject:
                 "load_average_before": found["load_average_before"],
             },
             "versions": found["versions"],
-            "samples": {"latency_ms": found["latency_ms"], "throughput": found["throughput"]},
+            "samples": {"latency_ms": latency, "throughput": found["throughput"]},
         }
 
 
@@ -149,9 +150,3 @@ def _throughput(found: Mapping[str, Any], examples: int, implied: Mapping[str, A
         "flops_per_second": operations,
         "share_of_product_rate": operations / implied["flops_per_second_of_products"],
     }
-
-
-def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and p99 of the samples (linear between neighbours), and how many there are."""
-    values = np.percentile(samples, (50, 95, 99))
-    return {"p50": float(values[0]), "p95": float(values[1]), "p99": float(values[2]), "n": len(samples)}

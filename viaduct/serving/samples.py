@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 SAMPLE_ROWS = 300
 """Rows that int8 is calibrated on and that an export is compared on, of each source."""
 
-BATCH_TOKENS = 2048
+SAMPLE_BATCH_TOKENS = 2048
 """Slots of a batch: as fast as larger ones on one core, with less memory."""
 
 MEAN_TOKENS, LENGTH_SIGMA, SHORTEST = 37.0, 0.5, 5
@@ -53,7 +53,7 @@ class Sample:
         return encode(self.rows, encoding_of("text" if self.card is None else self.card.kind), tokenizer, (), limits)
 
 
-def data_folder(root: Path | None) -> DataFolder | None:
+def with_builtin_cards(root: Path | None) -> DataFolder | None:
     """The folder with the cards that are known everywhere; None where there is none."""
     return None if root is None else DataFolder(root, Catalogue.builtin())
 
@@ -97,11 +97,6 @@ def text_sample(texts: Texts, count: int) -> Sample | None:
     return Sample(f"plain text, {' '.join(texts)}", tuple(rows[:count])) if texts else None
 
 
-def text_card_sample(data: DataFolder | None, count: int) -> Sample | None:
-    """Lines of the text card in the languages whose files are there; None when there are none."""
-    return card_sample("text", data, ("train",), count)
-
-
 def spread(items: Sequence[Item], count: int, shares: Collection[object]) -> Sequence[Item]:
     """Every n-th item, so many that as many such samples as there are shares give `count` in all or a few more."""
     wanted = -(-count // max(1, len(shares)))
@@ -121,7 +116,7 @@ def _rows(card: Task, data: DataFolder, split: str) -> dict[str, Sequence[Row]]:
 
 def batches(encoded: Encoded, pad_id: int) -> list[Batch]:
     """The examples as padded batches, longest first."""
-    plan = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    plan = plan_batches(encoded.lengths, encoded.widths, SAMPLE_BATCH_TOKENS, None)
     return [collate(encoded, examples, pad_id) for examples in plan]
 
 
@@ -173,7 +168,7 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder 
     """
     if count < 1:
         raise UsageError(f"--rows {count}: there is nothing to measure", fix="a number from 1 on; 200 or more is good")
-    sample = target_sample(task, data, count) or text_card_sample(data, count)
+    sample = target_sample(task, data, count) or card_sample("text", data, ("train",), count)
     return _made_up_workload(tokenizer, limits, count) if sample is None else workload_of(sample, tokenizer, limits)
 
 
@@ -193,15 +188,15 @@ def _made_up_workload(tokenizer: Any, limits: Limits, count: int) -> Workload:
     return Workload(name, encoded, tokenizer.pad_token_id, ("",) * len(encoded), "")
 
 
-def save(encoded: Encoded, path: Path) -> None:
+def save_tokens(encoded: Encoded, path: Path) -> None:
     """Write the token arrays, which is what a measurement needs of rows, as an .npz file."""
     arrays: dict[str, Any] = {name: getattr(encoded, name) for name in ("ids", "offsets", "groups", "rows")}
     arrays |= {name: values for name, values in encoded.fields.items() if name == "types"}
     np.savez(path, **arrays)
 
 
-def load(path: Path) -> Encoded:
-    """The token arrays that `save` wrote."""
+def load_tokens(path: Path) -> Encoded:
+    """The token arrays that `save_tokens` wrote."""
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     fields = {name: arrays.pop(name) for name in ("types",) if name in arrays}

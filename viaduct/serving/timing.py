@@ -27,7 +27,7 @@ from viaduct.memory import peak_bytes
 from viaduct.models.numerics import keep_freed_memory
 from viaduct.serving.engines import Engine, open_engine
 from viaduct.serving.machine import energy, joules_between, matrix_rate
-from viaduct.serving.samples import load
+from viaduct.serving.samples import load_tokens
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Slots of a batch that are tried for throughput."""
@@ -50,7 +50,7 @@ class TimedModel:
     precision: str
     threads: int
     rows: str
-    """File with the token arrays (`samples.save`)."""
+    """File with the token arrays (`samples.save_tokens`)."""
     pad_id: int
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class TimedModel:
         """Seconds to load, latencies, throughputs, peak memory, energy, versions."""
         keep_freed_memory()
         torch.set_num_threads(self.threads)
-        encoded = load(Path(self.rows))
+        encoded = load_tokens(Path(self.rows))
         load_average = os.getloadavg()[0]
         before = peak_bytes()
         started = time.perf_counter()
@@ -133,7 +133,7 @@ class PairedRounds:
         """Seconds of the other model ("seconds") and of the first ("against") for the rows, one of each per round."""
         keep_freed_memory()
         models = (self.other, self.first)
-        batches = [model.singles(load(Path(model.rows)), self.rows) for model in models]
+        batches = [model.singles(load_tokens(Path(model.rows)), self.rows) for model in models]
         engines: dict[int, Engine] = {}
         found: tuple[list[float], list[float]] = ([], [])
         for number in range(self.rounds):
