@@ -86,11 +86,13 @@ class Drawing:
     @cached_property
     def inline(self) -> str:
         """The same for a page: colours are CSS variables, and no id is that of another figure."""
+        # the first <defs> holds a style sheet for all elements, which would apply to the whole page
         body = self.svg[self.svg.index("</defs>") + len("</defs>") : self.svg.rindex("</svg>")]
         label = f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}"'
         return f"<svg {label}>{_TAG.sub(self._in_page, body)}</svg>"
 
     def _in_page(self, tag: re.Match[str]) -> str:
+        # matplotlib counts ids from one in every figure; only tags are changed, so that no text is
         text = _ID.sub(rf"\g<1>{self.name}-", tag[0])
         for name, colour in COLOURS.items():
             text = text.replace(colour, f"var(--{name})")

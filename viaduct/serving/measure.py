@@ -1,7 +1,7 @@
 """The Measure stage, and the field `measure` of a recipe: what every arm's model costs at inference.
 
 One stage measures the models of one target at the first seed, so that all of them run on the same machine one after the
-other. It leaves `inference.json` (see `results.record.MeasuredArms`).
+other. It leaves `inference.json` (see `serving.records.MeasuredArms`).
 """
 
 from __future__ import annotations
