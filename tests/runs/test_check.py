@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from viaduct import api, cli
 from viaduct.miniature import world
-from viaduct.vision.rows import Images
 
 SENTENCES = {
     ("train", "en"): "Ann\tB-PER\ncame\tO\n\nParis\tB-LOC\n\nParis\tB-LOC\n\n",
@@ -88,14 +87,21 @@ def test_images_are_counted_and_those_missing_or_shared_are_named(pictures: Path
     (found,) = api.check("coco", data=pictures)
     held = {(one.split, one.language): one for one in found.holdings}
     assert set(held) == {("train", "en"), ("dev", "en"), ("dev", "sw")}
-    train, dev, swahili = held["train", "en"].inspection, held["dev", "en"].inspection, held["dev", "sw"]
-    assert isinstance(train, Images) and isinstance(dev, Images) and isinstance(swahili.inspection, Images)
-    assert (train.captions, train.fewest, train.most, train.absent, dev.missing) == (4, 1, 2, 0, ())
-    assert [Path(path).name for path in train.missing] == ["2.jpg"]
-    english = held["train", "en"]
-    assert (english.median_length, english.longest, english.duplicates) == (7, 16, 1)
-    assert (train.shared, dev.shared, held["dev", "en"].overlap) == ((), ("3",), 1)
-    assert (swahili.inspection.shared, swahili.trained_on) == (("3",), "coco train")  # though training is English only
+    train, dev, swahili = held["train", "en"], held["dev", "en"], held["dev", "sw"]
+    seen = [one.inspection for one in (train, dev, swahili)]
+    assert [one and one.contents for one in seen] == [
+        {"captions": "4", "per image": "1-2"},
+        {"captions": "3", "per image": "1-2"},
+        {"captions": "3", "per image": "1-2"},
+    ]
+    assert [one and one.state for one in seen] == [
+        {"no image": "0", "not on disk": missing} for missing in ("1", "0", "0")
+    ]
+    named = [one.named for one in seen if one is not None]
+    assert [[Path(path).name for path in one["not on disk"]] for one in named] == [["2.jpg"], [], []]
+    assert (train.median_length, train.longest, train.duplicates) == (7, 16, 1)
+    assert [one["in training rows too"] for one in named] == [(), ("3",), ("3",)] and dev.overlap == 1
+    assert swahili.trained_on == "coco train"  # though training is English only
 
 
 def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
@@ -110,7 +116,7 @@ def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
     for split in COCO:
         (pictures / "coco" / f"{split}2017").rmdir()
     (found,) = api.check("coco", data=pictures)
-    assert [isinstance(one.inspection, Images) and one.inspection.absent for one in found.holdings] == [3, 2, 2]
+    assert [one.inspection and one.inspection.state["no image"] for one in found.holdings] == ["3", "2", "2"]
 
 
 def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:

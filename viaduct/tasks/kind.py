@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from viaduct.doors import offered
 from viaduct.errors import unknown
@@ -37,24 +37,18 @@ from viaduct.tasks.predicted import (
 )
 
 
-class Inspection(Protocol):
+@dataclass(frozen=True)
+class Inspection:
     """What `viaduct check` shows of one split of a kind that has something else to count than labels."""
 
-    @property
-    def counted(self) -> str:
-        """What a row is called, such as "images"."""
-
-    @property
-    def contents(self) -> Mapping[str, str]:
-        """Columns in the place of labels: header -> value."""
-
-    @property
-    def state(self) -> Mapping[str, str]:
-        """Columns on what is wrong."""
-
-    @property
-    def named(self) -> Mapping[str, tuple[str, ...]]:
-        """What is wrong -> the rows or files that are told by name."""
+    counted: str
+    """What a row is called, such as "images"."""
+    contents: Mapping[str, str]
+    """Columns in the place of labels: header -> value."""
+    state: Mapping[str, str]
+    """Columns on what is wrong."""
+    named: Mapping[str, tuple[str, ...]]
+    """What is wrong -> the rows or files that are told by name."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import string
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
@@ -292,13 +292,8 @@ def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None,
     return known[mapping.metric or default]
 
 
-class _Record(NamedTuple):
-    """The values of one record by role, and where it is."""
-
-    path: Path
-    line: int | None
-    where: str
-    values: dict[str, Any]
+Place = tuple[Path, int | None, str]
+"""File, line, and the same in words; Parquet files have rows instead of lines."""
 
 
 def _reader(
@@ -312,18 +307,17 @@ def _reader(
         wanted = {role: names for role, names in named.items() if role not in bare}
         reading = Reading(mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence)
         languages = set()
-        for index, record in enumerate(_records(files["rows"], form, wanted)):
-            languages.add(given := str(record.values.get("language", words[language])))
+        for index, ((path, line, where), values) in enumerate(_records(files["rows"], form, wanted)):
+            languages.add(given := str(values.get("language", words[language])))
             if given != words[language]:
                 continue
-            reading.where = record.where
+            reading.where = where
             try:
-                yield made(model, {"id": str(index), **record.values, "language": language}, reading)
+                yield made(model, {"id": str(index), **values, "language": language}, reading)
             except RefusedError as error:
                 column = " and ".join(f"'{name}'" for name in named[error.role])
-                row = f"{record.where}: " if record.line is None else ""
-                message = f"{row}column {column}: {error.message}"
-                raise DataError(message, path=record.path, line=record.line, fix=error.fix) from error
+                message = f"{f'{where}: ' if line is None else ''}column {column}: {error.message}"
+                raise DataError(message, path=path, line=line, fix=error.fix) from error
         if words[language] not in languages:
             there = ", ".join(sorted(languages))
             raise NoRowsError(
@@ -335,14 +329,17 @@ def _reader(
     return read
 
 
-def _records(paths: Sequence[Path], form: Format, wanted: Mapping[str, tuple[str, ...]]) -> Iterator[_Record]:
+def _records(
+    paths: Sequence[Path], form: Format, wanted: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """(where it is, role -> value) of every record."""
     names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
     for row, (path, line, fields) in enumerate(_fields(paths, form, names)):
         picked = {name: _pick(fields, name, path, line) for name in names}
         values = {
             role: picked[one[0]] if len(one) == 1 else [picked[name] for name in one] for role, one in wanted.items()
         }
-        yield _Record(path, line, f"row {row}" if line is None else f"line {line}", values)
+        yield (path, line, f"row {row}" if line is None else f"line {line}"), values
 
 
 def _fields(

@@ -11,8 +11,8 @@ real ones (damage: DataError).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from viaduct.errors import DataError
 from viaduct.rows import Answer, Span
@@ -22,12 +22,8 @@ from viaduct.tasks.formats import json_file, member, parquet
 _HUB_COLUMNS = ("id", "context", "question", "answers")
 
 
-class _Question(NamedTuple):
-    where: str
-    id: str
-    context: str
-    question: str
-    answers: tuple[Answer, ...] | None
+Placed = tuple[str, Span]
+"""Where a question is in the file, and its row."""
 
 
 def read_squad(path: Path, language: str, *, repeated_ids: bool = False) -> tuple[Span, ...]:
@@ -40,7 +36,7 @@ def read_squad(path: Path, language: str, *, repeated_ids: bool = False) -> tupl
     another shape (with the place in it), an id that occurs twice, and an answer that is not in the context where
     `answer_start` says (with the nearest place where it is).
     """
-    return _spans(tuple(_questions(path, json_file(path))), path, language, repeated_ids)
+    return _checked(tuple(_questions(path, json_file(path), language)), path, repeated_ids=repeated_ids)
 
 
 def squad_file(files: Files, language: str, _split: str) -> tuple[Span, ...]:
@@ -61,20 +57,22 @@ def squad_table(files: Files, language: str, _split: str) -> tuple[Span, ...]:
         if len(texts) != len(starts):
             raise DataError(f"{where}: {len(texts)} answer texts, but {len(starts)} starts", path=path)
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
-        questions.append(_question(path, {"id": question_id, "question": question, "answers": answers}, where, context))
-    return _spans(tuple(questions), path, language, repeated_ids=False)
+        record = {"id": question_id, "question": question, "answers": answers}
+        questions.append((where, _question(path, record, where, context, language)))
+    return _checked(tuple(questions), path, repeated_ids=False)
 
 
-def _questions(path: Path, content: object) -> Iterator[_Question]:
+def _questions(path: Path, content: object, language: str) -> Iterator[Placed]:
     for a, article in enumerate(member(path, content, "the file", "data", list)):
         for p, paragraph in enumerate(member(path, article, f"data[{a}]", "paragraphs", list)):
             place = f"data[{a}].paragraphs[{p}]"
             context = member(path, paragraph, place, "context", str)
             for q, question in enumerate(member(path, paragraph, place, "qas", list)):
-                yield _question(path, question, f"{place}.qas[{q}]", context)
+                where = f"{place}.qas[{q}]"
+                yield where, _question(path, question, where, context, language)
 
 
-def _question(path: Path, given: object, where: str, context: str) -> _Question:
+def _question(path: Path, given: object, where: str, context: str, language: str) -> Span:
     answers = None
     if isinstance(given, Mapping) and "answers" in given:
         answers = tuple(
@@ -84,49 +82,30 @@ def _question(path: Path, given: object, where: str, context: str) -> _Question:
             )
             for n, answer in enumerate(member(path, given, where, "answers", list))
         )
-    return _Question(
-        where,
-        member(path, given, where, "id", str),
-        context,
-        member(path, given, where, "question", str),
-        answers,
-    )
+    id, question = (member(path, given, where, key, str) for key in ("id", "question"))
+    return Span(id, language, context, question, answers)
 
 
-def _spans(questions: tuple[_Question, ...], path: Path, language: str, repeated_ids: bool) -> tuple[Span, ...]:
-    stripped = all(question.answers is not None and _blank(question.answers) for question in questions)
+def _checked(questions: tuple[Placed, ...], path: Path, *, repeated_ids: bool) -> tuple[Span, ...]:
+    stripped = all(row.answers and not any(answer.text for answer in row.answers) for _, row in questions)
     seen: dict[str, str] = {}
-    rows = []
-    for question in questions:
-        if question.id in seen and not repeated_ids:
-            raise DataError(
-                f"the question id '{question.id}' occurs twice: {seen[question.id]} and {question.where}",
-                path=path,
-                fix="remove the repeated question",
-            )
-        seen[question.id] = question.where
-        answers = None if stripped else question.answers
-        for answer in answers or ():
-            _require_found(path, question, answer)
-        rows.append(Span(question.id, language, question.context, question.question, answers))
-    return tuple(rows)
+    for where, row in questions:
+        if row.id in seen and not repeated_ids:
+            message = f"the question id '{row.id}' occurs twice: {seen[row.id]} and {where}"
+            raise DataError(message, path=path, fix="remove the repeated question")
+        seen[row.id] = where
+        for answer in () if stripped else row.answers or ():
+            _require_found(path, where, row, answer)
+    return tuple(replace(row, answers=None) if stripped else row for _, row in questions)
 
 
-def _blank(answers: tuple[Answer, ...]) -> bool:
-    return bool(answers) and all(answer.text == "" for answer in answers)
-
-
-def _require_found(path: Path, question: _Question, answer: Answer) -> None:
+def _require_found(path: Path, where: str, row: Span, answer: Answer) -> None:
     if answer.text == "":
-        raise DataError(
-            f"{question.where}: question '{question.id}' has a blank answer, but others have real ones",
-            path=path,
-            fix="download it again; answers are stripped from the whole file or not at all",
-        )
-    problem = answer.misplaced(question.context)
+        message = f"{where}: question '{row.id}' has a blank answer, but others have real ones"
+        fix = "download it again; answers are stripped from the whole file or not at all"
+        raise DataError(message, path=path, fix=fix)
+    problem = answer.misplaced(row.context)
     if problem is not None:
-        raise DataError(
-            f"{question.where}: the answer '{answer.text}' to question '{question.id}' {problem}",
-            path=path,
-            fix="use the original file; offsets are counted in characters, not bytes",
-        )
+        message = f"{where}: the answer '{answer.text}' to question '{row.id}' {problem}"
+        fix = "use the original file; offsets are counted in characters, not bytes"
+        raise DataError(message, path=path, fix=fix)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from viaduct.rows import Row
-from viaduct.tasks.kind import RowKind
+from viaduct.tasks.kind import Inspection, RowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +56,15 @@ class Captioned(Row):
         return tuple(map(len, self.captions))
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """The images of one split of one language, as a `viaduct.tasks.kind.Inspection`."""
+def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
+    """The images of one split of one language; `shared` are the ids that the training rows of any language have too.
 
-    captions: int
-    fewest: int
-    """Captions of an image."""
-    most: int
-    absent: int
-    """Rows without an image: the folder of images is not there, or they are not published."""
-    missing: tuple[str, ...]
-    """Files that are not there, though their folder is."""
-    shared: tuple[str, ...]
-    """Ids that the training rows of any language have too; () for those themselves."""
-
-    @property
-    def counted(self) -> str:
-        """What a row is called."""
-        return "images"
-
-    @property
-    def contents(self) -> Mapping[str, str]:
-        """Columns in the place of labels."""
-        each = f"{self.fewest}" if self.fewest == self.most else f"{self.fewest}-{self.most}"
-        return {"captions": f"{self.captions:,}", "per image": each}
-
-    @property
-    def state(self) -> Mapping[str, str]:
-        """Columns on what is wrong."""
-        return {"no image": f"{self.absent:,}", "not on disk": f"{len(self.missing):,}"}
-
-    @property
-    def named(self) -> Mapping[str, tuple[str, ...]]:
-        """What is wrong -> the images that are told by name."""
-        return {"not on disk": self.missing, "in training rows too": self.shared}
-
-
-def inspect(rows: Sequence[Row], shared: Collection[str]) -> Images:
-    """The counts of these captioned rows; `shared` are the ids that are also in the training rows."""
+    An image is absent where its folder is not there, or where captions are published without images; it is missing from
+    the disk where its folder is there and the file is not.
+    """
     captioned = [row for row in rows if isinstance(row, Captioned)]
     counts = [len(row.captions) for row in captioned]
+    fewest, most = min(counts), max(counts)
     names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than asking for each file
     missing = []
     for path in dict.fromkeys(row.image.path for row in captioned if row.image is not None):
@@ -105,13 +73,18 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Images:
             names[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()  # noqa: PTH112, PTH208
         if name not in names[folder]:
             missing.append(path)
-    return Images(
-        captions=sum(counts),
-        fewest=min(counts),
-        most=max(counts),
-        absent=sum(row.image is None for row in captioned),
-        missing=tuple(missing),
-        shared=tuple(row.id for row in captioned if row.id in shared),
+    absent = sum(row.image is None for row in captioned)
+    return Inspection(
+        counted="images",
+        contents={
+            "captions": f"{sum(counts):,}",
+            "per image": f"{fewest}" if fewest == most else f"{fewest}-{most}",
+        },
+        state={"no image": f"{absent:,}", "not on disk": f"{len(missing):,}"},
+        named={
+            "not on disk": tuple(missing),
+            "in training rows too": tuple(row.id for row in captioned if row.id in shared),
+        },
     )
 
 
