@@ -30,7 +30,7 @@ from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
-from viaduct.runs.processes import Silent, beside
+from viaduct.runs.processes import beside
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
@@ -143,7 +143,7 @@ def run(
             display=display,
         )
 
-    with beside(options.processes - 1, lambda: work(Silent())), shown(console, weights) as display:
+    with beside(options.processes - 1, lambda: work(Display())), shown(console, weights) as display:
         work(display)
     report(directory)
     return Result(directory)

@@ -252,7 +252,7 @@ def doctor(
     store: StoreFolder = None,
     online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
 ) -> None:
-    """Show what this machine has, and what is broken and how to mend it."""
+    """Show what this machine has, and what is broken and how to put it right."""
     from viaduct import api, tables
 
     findings = api.doctor(store=store, online=online)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from viaduct.runs import display
-from viaduct.runs.display import BarDisplay, Clock, PlainDisplay, in_words
+from viaduct.runs.display import BarDisplay, Clock, PlainDisplay, in_words, shown
 
 
 @pytest.fixture
@@ -63,12 +63,14 @@ def test_plain_lines_come_at_most_every_ten_seconds_while_a_stage_runs(now: list
 
 def test_bars_show_stages_notes_and_messages() -> None:
     text = io.StringIO()
-    with BarDisplay(Console(file=text, force_terminal=True, width=150), {"a/train": 1.0, "b": 1.0}) as shown:
-        shown.start("a/train", resumed=True)
-        shown.progress(1.0, 2.0, "loss 0.5 [step 3]")
-        shown.message("a moment [red]please")
-        shown.bars.refresh()
-        shown.done("a/train")
+    console = Console(file=text, force_terminal=True, width=150)
+    with shown(console, {"a/train": 1.0, "b": 1.0}) as display:
+        assert isinstance(display, BarDisplay)
+        display.start("a/train", resumed=True)
+        display.progress(1.0, 2.0, "loss 0.5 [step 3]")
+        display.message("a moment [red]please")
+        display.bars.refresh()
+        display.done("a/train")
     for words in ("0/2 stages", "1/2 stages", "a/train", "50 %", "loss 0.5 [step 3]", "a moment [red]please"):
         assert words in text.getvalue()
 

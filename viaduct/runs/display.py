@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,25 +13,6 @@ PLAIN_SECONDS = 10.0
 """Least time between two plain progress lines."""
 PACE_SECONDS = 30.0
 """Least time that a pace is told from: the first seconds are spent on loading."""
-
-
-class Display(Protocol):
-    """What the executor tells about its work."""
-
-    def start(self, path: str, *, resumed: bool) -> None:
-        """A stage begins."""
-
-    def progress(self, done: float, total: float, note: str) -> None:
-        """The stage that was begun last has got so far."""
-
-    def done(self, path: str) -> None:
-        """A stage is done, here or elsewhere."""
-
-    def message(self, text: str) -> None:
-        """Something a person should know."""
-
-    def waiting(self, paths: Iterable[str]) -> None:
-        """Nothing can be done until other processes finish these stages."""
 
 
 class Clock:
@@ -95,60 +75,82 @@ def in_words(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-class PlainDisplay:
+class Display:
+    """What the executor tells about its work. This one shows nothing: a process that was started beside another one
+    leaves it to that one to tell about all stages."""
+
+    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+        self.clock = Clock(weights or {})
+        self._waited: tuple[str, ...] = ()
+
+    def start(self, path: str, *, resumed: bool) -> None:
+        """A stage begins."""
+        self.clock.begin(path)
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """The stage that was begun last has got so far."""
+        self.clock.advance(done, total)
+
+    def done(self, path: str) -> None:
+        """A stage is done, here or elsewhere."""
+        self.clock.end(path)
+
+    def message(self, text: str) -> None:
+        """Something a person should know."""
+
+    def waiting(self, paths: Iterable[str]) -> None:
+        """Nothing can be done until other processes finish these stages; said once for the same ones."""
+        names = tuple(paths)
+        if self._waited != names:
+            self._waited = names
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            self.message(f"waiting for another process, which is working on {shown}")
+
+
+class PlainDisplay(Display):
     """One line per event, progress at most every `PLAIN_SECONDS`: for logs and pipes."""
 
     def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
+        super().__init__(weights)
         self.console = console
-        self.clock = Clock(weights)
         self._spoken = -PLAIN_SECONDS
         self._begun = 0.0
-        self._waited: tuple[str, ...] = ()
 
     def _is_time(self) -> bool:
         return time.monotonic() - self._spoken >= PLAIN_SECONDS
 
-    def _say(self, text: str) -> None:
+    def start(self, path: str, *, resumed: bool) -> None:
+        """Said when the last line is old enough, and always when the stage goes on from a checkpoint."""
+        super().start(path, resumed=resumed)
+        self._begun = time.monotonic()
+        if resumed or self._is_time():
+            self.message(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """Said when the last line is old enough."""
+        super().progress(done, total, note)
+        if self._is_time():
+            share = 0.0 if total <= 0 else done / total
+            self.message(f"{self.clock.current}: {share:.0%} {note}, {self.clock.left()}")
+
+    def done(self, path: str) -> None:
+        """Said of the stages that were done here."""
+        here = path == self.clock.current
+        if self.clock.end(path) and here:
+            self.message(f"{path}: done in {in_words(time.monotonic() - self._begun)}, {self.clock.left()}")
+
+    def message(self, text: str) -> None:
+        """A line that begins with the number of stages done."""
         self._spoken = time.monotonic()
         count = f"{len(self.clock.finished)}/{len(self.clock.weights)}"
         self.console.print(f"[{count}] {text}", markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, path: str, *, resumed: bool) -> None:
-        """A stage begins; said when the last line is old enough, and always when it goes on from a checkpoint."""
-        self.clock.begin(path)
-        self._begun = time.monotonic()
-        if resumed or self._is_time():
-            self._say(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
 
-    def progress(self, done: float, total: float, note: str) -> None:
-        """The current stage's progress, when the last line is old enough."""
-        self.clock.advance(done, total)
-        if self._is_time():
-            share = 0.0 if total <= 0 else done / total
-            self._say(f"{self.clock.current}: {share:.0%} {note}, {self.clock.left()}")
-
-    def done(self, path: str) -> None:
-        """A stage is done."""
-        here = path == self.clock.current
-        if self.clock.end(path) and here:
-            self._say(f"{path}: done in {in_words(time.monotonic() - self._begun)}, {self.clock.left()}")
-
-    def message(self, text: str) -> None:
-        """Something a person should know."""
-        self._say(text)
-
-    def waiting(self, paths: Iterable[str]) -> None:
-        """Said once for the same stages."""
-        if self._waited != tuple(paths):
-            self._waited = tuple(paths)
-            self._say(_waiting_text(self._waited))
-
-
-class BarDisplay:
+class BarDisplay(Display):
     """Two bars on a terminal: the whole run with the time left, and the current stage with its note."""
 
     def __init__(self, console: Console, weights: Mapping[str, float]) -> None:
-        self.clock = Clock(weights)
+        super().__init__(weights)
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -159,59 +161,41 @@ class BarDisplay:
         )
         self._all = self.bars.add_task(f"0/{len(self.clock.weights)} stages", total=1.0, note="")
         self._one = self.bars.add_task("", total=1.0, note="", visible=False)
-        self._waited: tuple[str, ...] = ()
-
-    def __enter__(self) -> BarDisplay:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()
 
     def _refresh(self) -> None:
         count = f"{len(self.clock.finished)}/{len(self.clock.weights)} stages"
         self.bars.update(self._all, completed=self.clock.fraction, description=count, note=self.clock.left())
 
     def start(self, path: str, *, resumed: bool) -> None:
-        """A stage begins."""
-        self.clock.begin(path)
+        """The second bar is this stage's from now on."""
+        super().start(path, resumed=resumed)
         self.bars.reset(self._one, description=path, visible=True, note="going on" if resumed else "")
         self._refresh()
 
     def progress(self, done: float, total: float, note: str) -> None:
-        """The current stage's progress."""
-        self.clock.advance(done, total)
+        """Both bars move."""
+        super().progress(done, total, note)
         self.bars.update(self._one, completed=self.clock.part, note=note)
         self._refresh()
 
     def done(self, path: str) -> None:
-        """A stage is done."""
+        """The second bar goes."""
         if path == self.clock.current:
             self.bars.update(self._one, visible=False)
         if self.clock.end(path):
             self._refresh()
 
     def message(self, text: str) -> None:
-        """Something a person should know, above the bars."""
+        """Above the bars."""
         self.bars.console.print(text, markup=False, highlight=False)
-
-    def waiting(self, paths: Iterable[str]) -> None:
-        """Said once for the same stages."""
-        if self._waited != tuple(paths):
-            self._waited = tuple(paths)
-            self.message(_waiting_text(self._waited))
-
-
-def _waiting_text(paths: tuple[str, ...]) -> str:
-    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-    return f"waiting for another process, which is working on {shown}"
 
 
 @contextmanager
-def shown(console: Console, weights: Mapping[str, float]) -> Iterator[BarDisplay | PlainDisplay]:
+def shown(console: Console, weights: Mapping[str, float]) -> Iterator[Display]:
     """A display of stages with these weights: bars on a terminal, plain lines elsewhere."""
     if not console.is_terminal:
         yield PlainDisplay(console, weights)
         return
-    with BarDisplay(console, weights) as bars:
-        yield bars
+    display = BarDisplay(console, weights)
+    with display.bars:
+        yield display

@@ -149,7 +149,7 @@ def _torchvision(tried: Tried) -> Finding:
 def _transformers(tried: Tried, torchvision: Tried) -> Finding:
     if tried.succeeded:
         return Finding("transformers", "ok", "imports XLM-RoBERTa")
-    cause = "install it again, as constraints.txt says" if torchvision.succeeded else "mend torchvision first"
+    cause = "install it again, as constraints.txt says" if torchvision.succeeded else "put torchvision right first"
     return Finding("transformers", "broken", f"cannot import XLM-RoBERTa: {tried.text}", cause)
 
 

@@ -120,6 +120,6 @@ def _from_hub(encoder: str, revision: str | None) -> Path:
         return Path(huggingface_hub.hf_hub_download(encoder, "config.json", revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UsageError(
-            f"the configuration of '{encoder}' at {revision} cannot be had: {str(error).splitlines()[0]}",
+            f"the configuration of '{encoder}' at {revision} cannot be read: {str(error).splitlines()[0]}",
             fix="check the name, the revision and the network, or name a folder",
         ) from error

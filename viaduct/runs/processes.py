@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from viaduct.errors import UsageError, ViaductError
 
@@ -39,22 +39,3 @@ def _quietly(work: Callable[[], None]) -> None:
     time.sleep(HEAD_START_SECONDS)
     with contextlib.suppress(ViaductError, KeyboardInterrupt):
         work()
-
-
-class Silent:
-    """A display that shows nothing: the process that was started by a person tells about the others' stages too."""
-
-    def start(self, path: str, *, resumed: bool) -> None:
-        """Nothing."""
-
-    def progress(self, done: float, total: float, note: str) -> None:
-        """Nothing."""
-
-    def done(self, path: str) -> None:
-        """Nothing."""
-
-    def message(self, text: str) -> None:
-        """Nothing."""
-
-    def waiting(self, paths: Iterable[str]) -> None:
-        """Nothing."""
