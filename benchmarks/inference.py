@@ -297,11 +297,11 @@ def _print_bars(bars: dict[str, dict[str, Any]]) -> None:
 def _padding(seed: int) -> float:
     """Share of padding in the prediction batches of 5,000 rows."""
     from viaduct.encode.batch import padding_fraction, plan_batches
-    from viaduct.inference.prediction import BATCH_TOKENS
+    from viaduct.inference.prediction import PREDICTION_TOKENS
 
     lengths = make_pairs(SHAPES["12x768"], seed, PADDING_ROWS).lengths
     widths = np.ones_like(lengths)
-    return padding_fraction(lengths, widths, plan_batches(lengths, widths, BATCH_TOKENS, None))
+    return padding_fraction(lengths, widths, plan_batches(lengths, widths, PREDICTION_TOKENS, None))
 
 
 def _device() -> str:

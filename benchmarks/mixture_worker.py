@@ -234,7 +234,7 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
     replaced = {"trim": trim_and_count, "collate": collate_and_count}
     try:
         with patch.multiple(finetuning, **replaced):
-            finetuning.run(context(asked, Path(request.folder), rows, request.threads, clock, cards()), asked)
+            finetuning.fine_tune(context(asked, Path(request.folder), rows, request.threads, clock, cards()), asked)
     except EnoughError:
         return batches, rows_held[0]
     raise AssertionError("the stage ended before its steps were done")

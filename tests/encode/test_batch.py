@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from viaduct.encode.batch import collate, padding_fraction, plan_batches
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.heads.tagged import word_positions
-from viaduct.inference.prediction import BATCH_TOKENS
+from viaduct.inference.prediction import PREDICTION_TOKENS
 
 
 def premises(count: int = 12_000) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def test_training_order_is_mixed_and_prediction_goes_from_long_to_short() -> Non
     assert (np.diff(np.concatenate(predicting)) <= 0).all()
 
 
-@pytest.mark.parametrize(("batch_tokens", "seed", "most"), [(2048, 1, 0.10), (BATCH_TOKENS, None, 0.03)])
+@pytest.mark.parametrize(("batch_tokens", "seed", "most"), [(2048, 1, 0.10), (PREDICTION_TOKENS, None, 0.03)])
 def test_there_is_next_to_no_padding(batch_tokens: int, seed: int | None, most: float) -> None:
     lengths, widths = premises()
     assert 36 < lengths.mean() < 38
@@ -64,7 +64,7 @@ def test_there_is_next_to_no_padding(batch_tokens: int, seed: int | None, most: 
 @pytest.mark.parametrize(("rows", "most"), [(100, 0.05), (1000, 0.03), (5000, 0.03)])
 def test_prediction_pads_little_for_small_sets_too(rows: int, most: float) -> None:
     lengths, widths = premises(rows)
-    assert padding_fraction(lengths, widths, plan_batches(lengths, widths, BATCH_TOKENS, None)) < most
+    assert padding_fraction(lengths, widths, plan_batches(lengths, widths, PREDICTION_TOKENS, None)) < most
 
 
 def test_padding_is_counted_in_slots() -> None:

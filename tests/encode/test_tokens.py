@@ -9,7 +9,7 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from viaduct.encode.tokens import CHUNK, Encoded, Limits, frame
+from viaduct.encode.tokens import TOKENISED_ROWS, Encoded, Limits, frame
 from viaduct.errors import UsageError
 from viaduct.heads.span import SHORTEST_WINDOW
 from viaduct.rows import Answer, Choice, Pair, Sentence, Span, Tagged
@@ -63,10 +63,10 @@ def test_long_sentences_are_cut_and_counted(tiny_tokenizer: Any) -> None:
 
 
 def test_rows_beyond_one_chunk_keep_their_numbers(tiny_tokenizer: Any) -> None:
-    rows = [Sentence(str(number), "en", f"green {number}") for number in range(CHUNK + 3)]
+    rows = [Sentence(str(number), "en", f"green {number}") for number in range(TOKENISED_ROWS + 3)]
     encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(16))
-    assert encoded.rows.tolist() == list(range(CHUNK + 3))
-    assert ids_of(encoded, CHUNK + 1) == [BEGIN, *bare(tiny_tokenizer, f"green {CHUNK + 1}"), END]
+    assert encoded.rows.tolist() == list(range(TOKENISED_ROWS + 3))
+    assert ids_of(encoded, TOKENISED_ROWS + 1) == [BEGIN, *bare(tiny_tokenizer, f"green {TOKENISED_ROWS + 1}"), END]
 
 
 def test_a_model_that_tells_segments_apart_gets_types(tiny_tokenizer: Any) -> None:

@@ -17,9 +17,9 @@ from viaduct.heads.span import (
     BEST,
     LONGEST_ANSWER,
     SPAN,
-    Candidate,
+    AnswerSpan,
     Window,
-    candidates,
+    best_spans,
     no_answer,
     window,
 )
@@ -44,12 +44,12 @@ def test_the_best_span_of_a_window_is_that_of_all_pairs(data: st.DataObject, beg
     total = begin + len(widths) + after
     logits = np.array(data.draw(st.lists(st.tuples(LOGITS, LOGITS), min_size=total, max_size=total))).reshape(-1, 2)
     everything = [
-        Candidate(logits[begin + start, 0] + logits[begin + end, 1], ranges[start, 0], ranges[end, 1])
+        AnswerSpan(logits[begin + start, 0] + logits[begin + end, 1], ranges[start, 0], ranges[end, 1])
         for start in range(len(widths))
         for end in range(start, len(widths))
         if ranges[end, 1] > ranges[start, 0]
     ]
-    found = candidates(logits, Window(begin, ranges))
+    found = best_spans(logits, Window(begin, ranges))
     assert found == sorted(everything, reverse=True)[:BEST]
 
 
@@ -59,16 +59,16 @@ def test_answers_are_no_longer_than_allowed_and_only_good_ends_are_looked_at() -
         logits = random.normal(size=(100, 2))
         starts, ends = (set(np.argsort(-logits[:, side])[:BEST].tolist()) for side in (0, 1))
         expected = [
-            Candidate(logits[start, 0] + logits[end, 1], start, end + 1)
+            AnswerSpan(logits[start, 0] + logits[end, 1], start, end + 1)
             for start in starts
             for end in ends
             if start <= end < start + LONGEST_ANSWER
         ]
-        assert candidates(logits, Window(0, ranges_of([1] * 100))) == sorted(expected, reverse=True)[:BEST]
+        assert best_spans(logits, Window(0, ranges_of([1] * 100))) == sorted(expected, reverse=True)[:BEST]
 
 
 def test_a_window_without_context_has_no_candidates() -> None:
-    assert candidates(np.zeros((4, 2)), Window(0, np.zeros((0, 2), int))) == []
+    assert best_spans(np.zeros((4, 2)), Window(0, np.zeros((0, 2), int))) == []
 
 
 def collected(

@@ -117,7 +117,7 @@ def test_a_prediction_does_not_depend_on_its_batch(
     rows = tiny.rows(kind, 12)
     found = []
     for tokens in (1, 10_000):
-        monkeypatch.setattr(prediction, "BATCH_TOKENS", tokens)
+        monkeypatch.setattr(prediction, "PREDICTION_TOKENS", tokens)
         context = stage(kind, trained, tmp_path / str(tokens), {"en": rows})
         tiny.run(context)
         found.append(lines_of(context, "en"))

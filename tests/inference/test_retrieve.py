@@ -16,7 +16,7 @@ from viaduct.errors import DataError, UsageError
 from viaduct.inference import embed as embedding
 from viaduct.inference import neighbours, prediction
 from viaduct.inference.embed import Embedding, checked_layers, embed
-from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
+from viaduct.inference.mine import MinedPair, distinct, match_lines, mined_lines, pairs_by_margin, side_of, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
@@ -47,14 +47,14 @@ def official(folder: Path) -> tuple[list[Sentence], torch.Tensor]:
     return rows, normalize(torch.from_numpy(np.concatenate(vectors)), dim=1)
 
 
-def mined(rows: list[Sentence], vectors_ND: torch.Tensor, how: Retrieval | None = None) -> list[Candidate]:
+def mined(rows: list[Sentence], vectors_ND: torch.Tensor, how: Retrieval | None = None) -> list[MinedPair]:
     """The candidates of these rows; repeated texts keep the vector of their last line."""
     sides = []
     for name in ("source", "target"):
         positions = [at for at, row in enumerate(rows) if row.side == name]
         mine_rows = [rows[at] for at in positions]
         sides.append(side_of(mine_rows, vectors_ND[positions][distinct(mine_rows)]))
-    return mine(*sides, how or Retrieval(), SEARCH)
+    return pairs_by_margin(*sides, how or Retrieval(), SEARCH)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -222,7 +222,7 @@ def test_vectors_are_the_pooled_states_of_the_layers(
         for layer in layers:
             one = states[layer][0]
             expected[layer].append(normalize(one[0] if pooling == "first" else one.mean(dim=0), dim=0))
-    monkeypatch.setattr(embedding, "BATCH_TOKENS", 64)
+    monkeypatch.setattr(embedding, "PREDICTION_TOKENS", 64)
     found = embed(model, encoded, 1, Embedding(layers, pooling, tmp_path, 1e9), lambda *_: None)
     assert set(found) == set(layers)
     for layer in layers:
@@ -237,7 +237,7 @@ def test_embedding_that_was_broken_off_goes_on_where_it_was(
     encoded = tiny.encode(
         [Sentence(str(at), "en", text) for at, text in enumerate(texts)], tiny_tokenizer, (), Limits(64)
     )
-    monkeypatch.setattr(embedding, "BATCH_TOKENS", 64)
+    monkeypatch.setattr(embedding, "PREDICTION_TOKENS", 64)
 
     def attempt(folder: Path, stop_after: int | None) -> tuple[dict[int, torch.Tensor], int]:
         model = load_encoder(str(tiny_encoder), None).eval()

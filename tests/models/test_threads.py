@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from viaduct.models.threads import candidates, fastest
+from viaduct.models.threads import fastest, thread_counts
 
 
 @pytest.mark.parametrize(("most", "tried"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (16, (1, 2, 4, 8, 16))])
 def test_threads_that_are_tried(most: int, tried: tuple[int, ...]) -> None:
-    assert candidates(most) == tried
+    assert thread_counts(most) == tried
 
 
 @pytest.mark.parametrize(

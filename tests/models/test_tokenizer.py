@@ -8,7 +8,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viaduct.models.tokenizer import LONGEST_PIECE, SPECIAL, alphabet, train_tokenizer
+from viaduct.models.tokenizer import LONGEST_PIECE, SPECIAL_TOKENS, alphabet, train_tokenizer
 
 
 @pytest.mark.parametrize("vocabulary", [300, 700])
@@ -27,10 +27,10 @@ def test_the_alphabet_is_the_most_frequent_characters() -> None:
 def test_the_vocabulary_is_no_larger_than_asked_and_begins_like_xlm_rs(tiny_tokenizer: Any) -> None:
     assert len(tiny_tokenizer) <= tiny.ARCHITECTURE.vocabulary
     assert len(tiny.tokenizer(300)) == 300
-    assert tiny_tokenizer.convert_tokens_to_ids(list(SPECIAL)) == [0, 1, 2, 3, 4]
+    assert tiny_tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
     ids = (tiny_tokenizer.bos_token_id, tiny_tokenizer.pad_token_id, tiny_tokenizer.sep_token_id)
     assert ids == (0, 1, 2)
-    pieces = [piece for piece in tiny_tokenizer.get_vocab() if piece not in SPECIAL]
+    pieces = [piece for piece in tiny_tokenizer.get_vocab() if piece not in SPECIAL_TOKENS]
     assert max(map(len, pieces)) <= LONGEST_PIECE
 
 

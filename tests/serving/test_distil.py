@@ -15,7 +15,7 @@ from transformers import AutoModel
 
 from viaduct.errors import UsageError
 from viaduct.models.encoder import pick_layers, save_encoder
-from viaduct.models.language import FILE, MaskedLanguageHead, save_language_head
+from viaduct.models.language import LANGUAGE_HEAD_FILE, MaskedLanguageHead, save_language_head
 from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context
@@ -103,7 +103,7 @@ def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer
         for row, column in mask_BL.nonzero().tolist():
             one, other = own[layer][row, column], its[teacher_layer][row, column]
             apart.append(float(((one / one.norm() - other / other.norm()) ** 2).sum()))
-    bias = load_file(tmp_path / "with" / FILE)["bias"]
+    bias = load_file(tmp_path / "with" / LANGUAGE_HEAD_FILE)["bias"]
     own_words = stage.student.encoder.get_input_embeddings().weight.detach()
     its_words = weights(tmp_path / "with" / "encoder")["embeddings.word_embeddings.weight"]
     for row, column in chosen_BL.nonzero().tolist():
@@ -140,8 +140,8 @@ def test_a_student_comes_nearer_and_its_teacher_stays(make: Make, tmp_path: Path
     assert all(log["held_out"]["after"][code] < log["held_out"]["before"][code] for code in LANGUAGES)
     opened = AutoModel.from_pretrained(context.directory / "encoder")
     assert opened.config.num_hidden_layers == 2
-    head = load_file(context.directory / FILE)
-    assert not torch.equal(head["bias"], load_file(tmp_path / "with" / FILE)["bias"])
+    head = load_file(context.directory / LANGUAGE_HEAD_FILE)
+    assert not torch.equal(head["bias"], load_file(tmp_path / "with" / LANGUAGE_HEAD_FILE)["bias"])
 
 
 def test_a_student_of_all_layers_that_does_not_move_is_its_teacher(make: Make, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_without_a_head_the_guesses_are_left_out_and_that_is_said(make: Make, tm
     stage.run()
     log = json.loads((context.directory / "training.json").read_text())
     assert log["masked_language_head"] == "left out: the encoder has no masked-LM head"
-    assert not (context.directory / FILE).exists()
+    assert not (context.directory / LANGUAGE_HEAD_FILE).exists()
     name = "embeddings.word_embeddings.weight"
     before, after = weights(tmp_path / "without" / "encoder")[name], weights(context.directory / "encoder")[name]
     moved = (before != after).any(1)

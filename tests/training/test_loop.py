@@ -18,7 +18,7 @@ from viaduct.encode.batch import Batch
 from viaduct.errors import ViaductError
 from viaduct.runs.spec import Training
 from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
-from viaduct.training.state import State, checkpoints
+from viaduct.training.state import TrainingState, checkpoints
 
 STEPS = 12
 
@@ -243,7 +243,7 @@ def test_a_fresh_folder_is_a_fresh_start(tmp_path: Path) -> None:
     from viaduct.training.state import resume
 
     model = network()
-    assert resume(tmp_path / "none", model, build_optimizer(model, Training())) == State()
+    assert resume(tmp_path / "none", model, build_optimizer(model, Training())) == TrainingState()
 
 
 def test_products_in_bfloat16_are_rounded_and_weights_are_not(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_words_and_punctuation_begin_words(tiny_tokenizer: Any) -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_chunked_softmax_is_the_plain_one(monkeypatch: pytest.MonkeyPatch, count: int, smoothing: float) -> None:
     monkeypatch.setattr(language, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(language, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(language, "PROBABILITY_ROWS", 3)
     torch.manual_seed(2)
     head = MaskedLanguageHead(50)
     torch.nn.init.normal_(head.bias)

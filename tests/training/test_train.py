@@ -213,14 +213,14 @@ def test_no_rows_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
 def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
     rows = tiny.rows("pair", 50)
-    first = finetuning.sample(rows, 20, 1)
+    first = finetuning.sample_rows(rows, 20, 1)
     assert [row.id for row in first] == [row.id for row in rows if row in first]
     assert len(set(first)) == 20
-    assert finetuning.sample(rows, 20, 1) == first != finetuning.sample(rows, 20, 2)
+    assert finetuning.sample_rows(rows, 20, 1) == first != finetuning.sample_rows(rows, 20, 2)
     assert (
-        finetuning.sample(rows, None, 1)
-        == finetuning.sample(rows, 50, 1)
-        == finetuning.sample(rows, 99, 1)
+        finetuning.sample_rows(rows, None, 1)
+        == finetuning.sample_rows(rows, 50, 1)
+        == finetuning.sample_rows(rows, 99, 1)
         == tuple(rows)
     )
 

@@ -21,7 +21,7 @@ import numpy as np
 from viaduct.encode.tokens import Encoded, Encoding, Limits, encode, forget_truncation
 from viaduct.rows import Row
 
-FORMAT = 2
+CACHE_FORMAT = 2
 """Raised when the arrays' meaning changes, so that older entries are not read."""
 
 
@@ -45,7 +45,7 @@ def cached(
 ) -> Encoded:
     """`encode(...)`, read from `cache` when it is there and left there when it is not."""
     way = f"{encoding.__module__}.{encoding.__qualname__}"
-    identity = [FORMAT, way, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
+    identity = [CACHE_FORMAT, way, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     place = cache / "tokens" / key
     if not place.is_dir():

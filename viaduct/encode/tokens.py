@@ -18,7 +18,7 @@ import numpy as np
 from viaduct.errors import UsageError
 from viaduct.rows import Row, Sentence
 
-CHUNK = 2048
+TOKENISED_ROWS = 2048
 """Rows handed to the tokenizer at once: bounds memory, keeps its threads busy."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -114,8 +114,8 @@ sequences. Rows without gold get no gold fields; `types` (tokens,) where the tok
 def encode(rows: Sequence[Row], encoding: Encoding, tokenizer: Any, labels: Sequence[str], limits: Limits) -> Encoded:
     """The rows' token sequences, all rows in one encoding; no rows give no examples."""
     builder = Builder()
-    for at in range(0, len(rows), CHUNK):
-        encoding(rows[at : at + CHUNK], at, tokenizer, labels, limits, builder)
+    for at in range(0, len(rows), TOKENISED_ROWS):
+        encoding(rows[at : at + TOKENISED_ROWS], at, tokenizer, labels, limits, builder)
     return builder.build()
 
 

@@ -108,7 +108,7 @@ def _loss(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Ten
     return (start_loss + end_loss) / 2
 
 
-class Candidate(NamedTuple):
+class AnswerSpan(NamedTuple):
     """An answer: start + end logit, and its character range in the context."""
 
     score: float
@@ -134,7 +134,7 @@ def no_answer(logits_L2: Array) -> float:
     return float(logits_L2[0].sum())
 
 
-def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
+def best_spans(logits_L2: Array, where: Window) -> list[AnswerSpan]:
     """The best spans of one window, best first; only spans inside the context, in order, of at most LONGEST_ANSWER
     tokens."""
     count = len(where.ranges)
@@ -144,7 +144,7 @@ def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
     starts = np.argsort(-inside[:, 0], kind="stable")[:BEST]
     ends = np.argsort(-inside[:, 1], kind="stable")[:BEST]
     found = [
-        Candidate(float(inside[start, 0] + inside[end, 1]), int(where.ranges[start, 0]), int(where.ranges[end, 1]))
+        AnswerSpan(float(inside[start, 0] + inside[end, 1]), int(where.ranges[start, 0]), int(where.ranges[end, 1]))
         for start in starts
         for end in ends
         if start <= end < start + LONGEST_ANSWER and where.ranges[end, 1] > where.ranges[start, 0]
@@ -152,16 +152,16 @@ def candidates(logits_L2: Array, where: Window) -> list[Candidate]:
     return sorted(found, reverse=True)[:BEST]
 
 
-def _read(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[Candidate | None, float]]:
+def _read(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[AnswerSpan | None, float]]:
     """By window: its best answer, None where it has no context, and the score of "no answer"."""
     said = []
     for example, logits_L2 in zip(batch.examples, logits_BL2.numpy(), strict=True):
-        found = candidates(logits_L2, window(encoded, int(example)))
+        found = best_spans(logits_L2, window(encoded, int(example)))
         said.append((found[0] if found else None, no_answer(logits_L2)))
     return said
 
 
-def _predict(row: Span, said: Sequence[tuple[Candidate | None, float]], spec: HeadSpec) -> Prediction:
+def _predict(row: Span, said: Sequence[tuple[AnswerSpan | None, float]], spec: HeadSpec) -> Prediction:
     """The best answer over all windows, "" where the context has no tokens; `scores` is its (start + end) logit.
 
     Where questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is

@@ -19,7 +19,7 @@ from torch import nn
 from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Encoded
 from viaduct.errors import UsageError
-from viaduct.inference.prediction import BATCH_TOKENS
+from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import encode_layers, keep_layers, num_layers, width
 
 
@@ -66,7 +66,7 @@ def embed(
     keep_layers(encoder, max(how.layers))
     paths = {layer: how.folder / f"layer-{layer}.f32" for layer in how.layers}
     vectors = {layer: _open(path, (len(encoded), width(encoder))) for layer, path in paths.items()}
-    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     state = how.folder / "embedded.json"
     finished = json.loads(state.read_text())["batches"] if state.is_file() else 0
     tokens, saved = int(encoded.offsets[-1]), time.monotonic()

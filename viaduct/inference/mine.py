@@ -20,7 +20,7 @@ from viaduct.metrics.retrieval import bucc_threshold
 from viaduct.rows import Sentence
 from viaduct.runs.parts import Retrieval
 
-Candidate = tuple[float, str, str]
+MinedPair = tuple[float, str, str]
 """(margin, source id, target id)."""
 
 
@@ -60,7 +60,7 @@ def match_lines(queries: Sequence[Sentence], candidates: Sequence[Sentence], fou
     ]
 
 
-def mine(source: Side, target: Side, how: Retrieval, search: Search) -> list[Candidate]:
+def pairs_by_margin(source: Side, target: Side, how: Retrieval, search: Search) -> list[MinedPair]:
     """Candidate pairs, best first; pairs with an ambiguous text compete, and are left out in the end.
 
     "max": the best of both directions, one to one, with margins above 0 (as the official code writes them).
@@ -114,7 +114,7 @@ def _order(pair: tuple[float, int, int]) -> tuple[float, int, int]:
     return -pair[0], pair[1], pair[2]
 
 
-def tune(rows: Sequence[Sentence], candidates: Sequence[Candidate]) -> tuple[float, float]:
+def tune(rows: Sequence[Sentence], candidates: Sequence[MinedPair]) -> tuple[float, float]:
     """(threshold, its F1) that is best on these dev rows. Raises DataError when they have no gold pairs."""
     gold = {(row.id, match) for row in rows if row.side == "source" for match in row.match or ()}
     if not gold:
@@ -123,7 +123,7 @@ def tune(rows: Sequence[Sentence], candidates: Sequence[Candidate]) -> tuple[flo
     return float(best.threshold), float(best.f1)
 
 
-def mined_lines(rows: Sequence[Sentence], pairs: Sequence[Candidate], threshold: float) -> list[dict[str, Any]]:
+def mined_lines(rows: Sequence[Sentence], pairs: Sequence[MinedPair], threshold: float) -> list[dict[str, Any]]:
     """For every source sentence the id of its mined translation, None where no pair reaches the threshold.
 
     With candidates of the backward direction a sentence may have several: then a list of ids.

@@ -28,7 +28,7 @@ from viaduct.rows import Row
 from viaduct.runs.field import predictor
 from viaduct.runs.stage import Context, Spent
 
-BATCH_TOKENS = 8192
+PREDICTION_TOKENS = 8192
 """Slots of a prediction batch; does not change predictions beyond the last bits of a float."""
 
 
@@ -44,7 +44,7 @@ class TrainedModel:
     limits: Limits
 
 
-def run(context: Context, work: PredictWork) -> Spent:
+def predict(context: Context, work: PredictWork) -> Spent:
     """Predict every language and leave `predictions/LL.jsonl` in the stage's directory."""
     card = context.task(work.task)
     device = prepare(context.device, context.threads)
@@ -63,7 +63,7 @@ def run(context: Context, work: PredictWork) -> Spent:
     encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
     with torch.inference_mode():
         found = predict_all(engine or model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
-    write(context.directory / "predictions", work.languages, rows, found)
+    write_predictions(context.directory / "predictions", work.languages, rows, found)
     return spent_on(encoder, encoded, len(rows))
 
 
@@ -76,7 +76,7 @@ def engine_in_place(context: Context, work: PredictWork, model: Callable[[], Tra
 def spent_on(encoder: nn.Module, encoded: Encoded, examples: int) -> Spent:
     """What one pass over these sequences takes."""
     lengths = np.diff(encoded.offsets).astype(np.int64)
-    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     return Spent(
         tokens=int(lengths.sum()),
         padding_fraction=padding_fraction(encoded.lengths, encoded.widths, batches),
@@ -113,7 +113,7 @@ def predict_all(
     device = torch.device("cpu") if parameter is None else parameter.device
     head = trained_head(spec)
     said: list[list[Any]] = [[] for _ in rows]
-    batches = plan_batches(encoded.lengths, encoded.widths, BATCH_TOKENS, None)
+    batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     tokens = int(encoded.offsets[-1])
     done = 0
     for examples in batches:
@@ -126,7 +126,7 @@ def predict_all(
     return [head.predict(row, parts, spec) for row, parts in zip(rows, said, strict=True)]
 
 
-def write(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:
+def write_predictions(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:
     """One file per language: a JSON line per row, in the rows' order."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {language: [] for language in languages}

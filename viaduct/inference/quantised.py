@@ -42,7 +42,7 @@ GROUP = 32
 MOST_GROUPS, MOST_PAIRS = 1 / 2, 1 / 32
 """Shares of a block: when more are left, a float32 product of the whole block is quicker."""
 
-CHUNK = 256
+QUANTISED_ROWS = 256
 """Rows that are quantised at a time."""
 
 LONGEST, SHORTEST, TINY = 1e15, 1e-15, 1e-35
@@ -86,7 +86,7 @@ class Sieve:
 
 def sieve_bytes(rows: int, width: int) -> int:
     """The memory of so many rows beside their vectors, and of what is needed while they are quantised."""
-    return rows * (width + 20) + 4 * 4 * CHUNK * width
+    return rows * (width + 20) + 4 * 4 * QUANTISED_ROWS * width
 
 
 def usable(query_ND: torch.Tensor, candidate_ND: torch.Tensor) -> bool:
@@ -136,16 +136,16 @@ def _quantise(vector_ND: torch.Tensor, mean_D: torch.Tensor, other_mean_D: torch
     whole_ND = torch.empty(vector_ND.shape, dtype=torch.int8)
     numbers_5N = torch.empty(5, len(vector_ND))
     half, mean_size = torch.dot(mean_D, other_mean_D) / 2, mean_D.norm()
-    for at in range(0, len(vector_ND), CHUNK):
-        part_ND = vector_ND[at : at + CHUNK]
+    for at in range(0, len(vector_ND), QUANTISED_ROWS):
+        part_ND = vector_ND[at : at + QUANTISED_ROWS]
         centred_ND = part_ND - mean_D
         scale_N = (centred_ND.abs().amax(dim=1) / 127).clamp_(min=TINY)
         near_ND = (centred_ND / scale_N[:, None]).round_().clamp_(-127, 127)
-        whole_ND[at : at + CHUNK] = near_ND
+        whole_ND[at : at + QUANTISED_ROWS] = near_ND
         near_ND.mul_(scale_N[:, None])
         shift_N, size_N = part_ND @ other_mean_D - half, part_ND.norm(dim=1) + mean_size
         numbers = (scale_N, shift_N, near_ND.norm(dim=1), (centred_ND - near_ND).norm(dim=1), size_N)
-        torch.stack(numbers, out=numbers_5N[:, at : at + CHUNK])
+        torch.stack(numbers, out=numbers_5N[:, at : at + QUANTISED_ROWS])
     return Quantised(vector_ND, whole_ND, *numbers_5N)
 
 

@@ -16,7 +16,7 @@ import torch
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Limits, encode_sentences
 from viaduct.inference.embed import Embedding, centre, checked_layers, embed
-from viaduct.inference.mine import Candidate, distinct, match_lines, mine, mined_lines, side_of, tune
+from viaduct.inference.mine import MinedPair, distinct, match_lines, mined_lines, pairs_by_margin, side_of, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on
@@ -26,10 +26,10 @@ from viaduct.rows import Pair, Sentence
 from viaduct.runs.parts import Retrieval
 from viaduct.runs.stage import Context, Spent
 
-Lines = list[dict[str, Any]]
+PredictionLines = list[dict[str, Any]]
 
 
-class Place(NamedTuple):
+class SentenceSource(NamedTuple):
     """Where sentences come from."""
 
     task: str
@@ -47,7 +47,7 @@ class Sides:
     target_vectors: slice
 
 
-def match(context: Context, work: PredictWork) -> Spent:
+def match_sentences(context: Context, work: PredictWork) -> Spent:
     """Predict every language and leave `predictions/LL.jsonl`: the nearest sentence of the other side for each; a layer
     that was chosen on parallel text is left in `choices.json`."""
     return _Matching(context, work).run()
@@ -71,7 +71,7 @@ class _SentenceSearch:
         self.tokenizer = load_tokenizer(context.start, context.revision)
         self.encoder = load_encoder(context.start, context.revision).to(self.device).eval()
         self.layers = checked_layers(self.encoder, self.how.layers)
-        self.places: dict[Place, Sides] = {}
+        self.places: dict[SentenceSource, Sides] = {}
         self.vectors: dict[int, torch.Tensor] = {}
 
     def run(self) -> Spent:
@@ -109,8 +109,10 @@ class _SentenceSearch:
         """The rows to embed, in the order of the places' slices: the split itself, what it is tuned on, and the
         parallel text that a layer is chosen on."""
         work, tuned_on = self.work, self.context.task(self.work.task).row_kind.tuned_on
-        wanted = [Place(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages]
-        wanted += [Place(self.how.choose_on, "train", code) for code in work.chosen_in]
+        wanted = [
+            SentenceSource(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages
+        ]
+        wanted += [SentenceSource(self.how.choose_on, "train", code) for code in work.chosen_in]
         rows: list[Sentence] = []
         for place in dict.fromkeys(wanted):
             source, target = _sides(self.context, place)
@@ -122,12 +124,12 @@ class _SentenceSearch:
             self.places[place] = Sides(source, target, *slices)
         return rows
 
-    def both(self, place: Place, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def both(self, place: SentenceSource, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The vectors of the source and of the target side."""
         one = self.places[place]
         return self.vectors[layer][one.source_vectors], self.vectors[layer][one.target_vectors]
 
-    def search(self, place: Place, layer: int) -> Search:
+    def search(self, place: SentenceSource, layer: int) -> Search:
         """Bounded and saved as the stage is."""
         context, path = self.context, self.context.scratch / f"search-{'-'.join(place)}-{layer}.safetensors"
         return Search(context.memory_bytes, self.device, path, context.checkpoint_seconds, context.progress)
@@ -143,12 +145,12 @@ class _SentenceSearch:
         means = {layer: fmean(quality(layer, code) for code in languages) for layer in self.layers}
         return max(means, key=lambda one: (means[one], -one)), {str(one): value for one, value in means.items()}
 
-    def lines(self, layer: int, language: str) -> Lines:
+    def lines(self, layer: int, language: str) -> PredictionLines:
         """The predictions of a language."""
         raise NotImplementedError
 
 
-def _sides(context: Context, place: Place) -> tuple[list[Sentence], list[Sentence]]:
+def _sides(context: Context, place: SentenceSource) -> tuple[list[Sentence], list[Sentence]]:
     """Both sides' sentences; a pair of parallel text becomes a sentence on each, matched by its id."""
     found = context.load(*place).rows
     if found and isinstance(found[0], Pair):
@@ -166,7 +168,7 @@ class _Matching(_SentenceSearch):
 
     merges_equal_texts = False
 
-    def matched(self, place: Place, layer: int) -> Lines:
+    def matched(self, place: SentenceSource, layer: int) -> PredictionLines:
         """The nearest sentence of the other side for every English one, then for every one of the other language."""
         one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
         of_target, of_source = nearest_both_ways(target_MD, source_ND, 1, self.search(place, layer))
@@ -182,13 +184,13 @@ class _Matching(_SentenceSearch):
 
     def _accuracy(self, layer: int, language: str) -> float:
         """Of English sentences of the parallel text that find their translation."""
-        place = Place(self.how.choose_on, "train", language)
+        place = SentenceSource(self.how.choose_on, "train", language)
         found = self.matched(place, layer)[: len(self.places[place].target)]
         return fmean(line["id"] == line["prediction"] for line in found)
 
-    def lines(self, layer: int, language: str) -> Lines:
+    def lines(self, layer: int, language: str) -> PredictionLines:
         """The matches of both sides."""
-        return self.matched(Place(self.work.task, self.work.split, language), layer)
+        return self.matched(SentenceSource(self.work.task, self.work.split, language), layer)
 
 
 class _Mining(_SentenceSearch):
@@ -200,10 +202,12 @@ class _Mining(_SentenceSearch):
         super().__init__(context, work)
         self.thresholds: dict[tuple[int, str], float] = {}
 
-    def mined(self, place: Place, layer: int) -> list[Candidate]:
+    def mined(self, place: SentenceSource, layer: int) -> list[MinedPair]:
         """Candidate pairs, best first."""
         one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
-        return mine(side_of(one.source, source_ND), side_of(one.target, target_MD), self.how, self.search(place, layer))
+        return pairs_by_margin(
+            side_of(one.source, source_ND), side_of(one.target, target_MD), self.how, self.search(place, layer)
+        )
 
     def choose(self) -> tuple[int, dict[str, Any]]:
         """A threshold per language, and the layer that is best on dev where there are several."""
@@ -214,11 +218,11 @@ class _Mining(_SentenceSearch):
 
     def _tuned_f1(self, layer: int, language: str) -> float:
         """On dev, with the threshold that is best there."""
-        dev = Place(self.work.task, "dev", language)
+        dev = SentenceSource(self.work.task, "dev", language)
         self.thresholds[layer, language], f1 = tune(self.places[dev].source, self.mined(dev, layer))
         return f1
 
-    def lines(self, layer: int, language: str) -> Lines:
+    def lines(self, layer: int, language: str) -> PredictionLines:
         """The mined translation of every source sentence."""
-        place, threshold = Place(self.work.task, self.work.split, language), self.thresholds[layer, language]
+        place, threshold = SentenceSource(self.work.task, self.work.split, language), self.thresholds[layer, language]
         return mined_lines(self.places[place].source, self.mined(place, layer), threshold)

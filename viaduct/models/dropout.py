@@ -18,10 +18,10 @@ from torch.autograd.function import once_differentiable
 ATTENTION = "viaduct"
 """The name under which transformers knows `attention`."""
 
-SPECIAL = ("is_causal", "position_bias", "cache", "softcap", "output_attentions")
+LEFT_TO_TORCH = ("is_causal", "position_bias", "cache", "softcap", "output_attentions")
 """What torch's attention is left to do."""
 
-LEVELS = 2**16
+BIT_LEVELS = 2**16
 WORD_ELEMENTS = 4
 """Elements whose random bits one drawn 64-bit number holds."""
 
@@ -52,7 +52,7 @@ def dropped(input: torch.Tensor, probability: float) -> torch.Tensor:
     """`torch.nn.functional.dropout` in training, from torch's global generator."""
     if not 0 < probability < 1 or not _applies(input):
         return nn.functional.dropout(input, probability, training=True)
-    output: torch.Tensor = _Dropped.apply(input, round(probability * LEVELS))  # type: ignore[no-untyped-call]
+    output: torch.Tensor = _Dropped.apply(input, round(probability * BIT_LEVELS))  # type: ignore[no-untyped-call]
     return output
 
 
@@ -73,7 +73,7 @@ def attention(
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    special = any(others.get(name) is not None and others.get(name) is not False for name in SPECIAL)
+    special = any(others.get(name) is not None and others.get(name) is not False for name in LEFT_TO_TORCH)
     grouped = getattr(module, "num_key_value_groups", 1) > 1 or getattr(module, "is_causal", True)
     if not dropout or special or grouped or not _applies(query_BHLK):
         return sdpa_attention_forward(  # type: ignore[no-any-return]
@@ -102,8 +102,8 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, input: torch.Tensor, cut: int) -> torch.Tensor:
         words = torch.empty(-(-input.numel() // WORD_ELEMENTS), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = bits >= cut - LEVELS // 2
-        ctx.scale = LEVELS / (LEVELS - cut)
+        kept = bits >= cut - BIT_LEVELS // 2
+        ctx.scale = BIT_LEVELS / (BIT_LEVELS - cut)
         ctx.save_for_backward(kept)
         return (input * kept).mul_(ctx.scale)
 

@@ -58,6 +58,6 @@ class JointModel(nn.Module):
         return batch if self.trimmed is None else replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
 
 
-def inside(batch: Batch) -> torch.Tensor:
+def real_tokens(batch: Batch) -> torch.Tensor:
     """(B, L) bool: what is not padding."""
     return torch.ones_like(batch.ids_BL, dtype=torch.bool) if batch.mask_BL is None else batch.mask_BL

@@ -20,14 +20,14 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import OFFSET_POSITIONS
 from viaduct.models.linear import OneDNNLinear, product
 
-FILE = "masked_language_head.safetensors"
+LANGUAGE_HEAD_FILE = "masked_language_head.safetensors"
 NEW = "new: word embeddings and a bias of zeros"
 """Where a head is from that the encoder did not have."""
 
 CHUNK_ROWS = 1024
 """Masked positions whose vocabulary logits exist at once."""
 
-ROWS_AT_ONCE = 64
+PROBABILITY_ROWS = 64
 """Of those, how many have their probabilities beside them."""
 
 
@@ -92,8 +92,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
         gradient_MV = logits_MV.detach()
         even = smoothing / logits_MV.shape[1]
         loss = logits_MV.new_zeros(())
-        for at in range(0, len(targets_M), ROWS_AT_ONCE):
-            part_KV, target_K1 = gradient_MV[at : at + ROWS_AT_ONCE], targets_M[at : at + ROWS_AT_ONCE, None]
+        for at in range(0, len(targets_M), PROBABILITY_ROWS):
+            part_KV, target_K1 = gradient_MV[at : at + PROBABILITY_ROWS], targets_M[at : at + PROBABILITY_ROWS, None]
             log_KV = log_softmax(part_KV, dim=1)
             loss -= (1 - smoothing) * log_KV.gather(1, target_K1).sum()
             if smoothing:
@@ -136,7 +136,10 @@ def divergence(
 
 def save_language_head(head: MaskedLanguageHead, folder: Path) -> None:
     """Write the head beside the encoder's folder."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}, folder / FILE)
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()},
+        folder / LANGUAGE_HEAD_FILE,
+    )
 
 
 def load_language_head(
@@ -157,8 +160,8 @@ def load_language_head(
             fix="leave out `replay`, objectives that fill in or write words, and `logits` of a distillation",
         )
     head = MaskedLanguageHead(words.weight.shape[0])
-    if stage is not None and (stage / FILE).is_file():
-        head = _with_state(load_file(stage / FILE), words.weight)
+    if stage is not None and (stage / LANGUAGE_HEAD_FILE).is_file():
+        head = _with_state(load_file(stage / LANGUAGE_HEAD_FILE), words.weight)
         return head, "of the stage that made the encoder"
     if config.model_type in OFFSET_POSITIONS:
         found = _from_checkpoint(source, revision, words.weight)

@@ -13,12 +13,12 @@ from torch import nn
 from viaduct.models.linear import use_onednn
 
 TOKENS, WIDTH, FEED_FORWARD, HEADS = 512, 384, 1536, 6
-ROUNDS = 5
+TIMED_ROUNDS = 5
 WORTH_IT = 0.95
 """Of the time with fewer threads, at most, to take more."""
 
 
-def candidates(most: int) -> tuple[int, ...]:
+def thread_counts(most: int) -> tuple[int, ...]:
     """1, 2, 4, ... and `most` itself."""
     doubling = [2**power for power in range(most.bit_length()) if 2**power < most]
     return (*doubling, most)
@@ -32,9 +32,9 @@ def fastest(most: int, seconds: Callable[[int], float] | None = None) -> int:
     or two; torch's threads are left at another number.
     """
     step = seconds or _layer_step()
-    tried = candidates(most)
+    tried = thread_counts(most)
     samples: dict[int, list[float]] = {count: [] for count in tried}
-    for _ in range(ROUNDS):
+    for _ in range(TIMED_ROUNDS):
         for count in tried:
             samples[count].append(step(count))
     best = tried[0]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 """In id order; the first four as XLM-R has them."""
 
 BLANK = "▁"
@@ -54,7 +54,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_length: int) -> A
     characters = alphabet(map(tokenizer.normalizer.normalize_str, lines), int(vocabulary * ALPHABET_SHARE))
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=list(SPECIAL),
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=characters,
         limit_alphabet=len(characters),
         max_token_length=LONGEST_PIECE,
@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, max_length: int) -> A
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", SPECIAL.index("<s>")), ("</s>", SPECIAL.index("</s>"))],
+        special_tokens=[("<s>", SPECIAL_TOKENS.index("<s>")), ("</s>", SPECIAL_TOKENS.index("</s>"))],
     )
     names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
     return PreTrainedTokenizerFast(

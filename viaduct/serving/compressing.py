@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from viaduct.encode.tokens import CHUNK, Array
+from viaduct.encode.tokens import TOKENISED_ROWS, Array
 from viaduct.errors import UsageError
 from viaduct.models.encoder import (
     OFFSET_POSITIONS,
@@ -128,8 +128,8 @@ def renumber(config: Any, tokenizer: Any) -> None:
 def _seen(lines: Sequence[str], tokenizer: Any) -> Array:
     """(2, V) int64: how often each piece occurs in the held-out lines, and in the others."""
     counts_2V = np.zeros((2, 1 + max(tokenizer.get_vocab().values())), dtype=np.int64)
-    for at in range(0, len(lines), CHUNK):
-        encoded = tokenizer(list(lines[at : at + CHUNK]), verbose=False)["input_ids"]
+    for at in range(0, len(lines), TOKENISED_ROWS):
+        encoded = tokenizer(list(lines[at : at + TOKENISED_ROWS]), verbose=False)["input_ids"]
         for number, ids in enumerate(encoded, start=at):
             np.add.at(counts_2V[0 if number % HELD_OUT == HELD_OUT - 1 else 1], ids, 1)
     return counts_2V
@@ -145,8 +145,8 @@ def _coverage(seen: Mapping[str, Array]) -> dict[str, float | None]:
 
 def _check(name: str, lines: Sequence[str], whole: Any, part: Any, ids_K: Array) -> None:
     """Raise ValueError for a line that the trimmed tokenizer does not cut into the same tokens."""
-    for at in range(0, len(lines), CHUNK):
-        chunk = list(lines[at : at + CHUNK])
+    for at in range(0, len(lines), TOKENISED_ROWS):
+        chunk = list(lines[at : at + TOKENISED_ROWS])
         expected, found = whole(chunk, verbose=False)["input_ids"], part(chunk, verbose=False)["input_ids"]
         for line, ids, new in zip(chunk, expected, found, strict=True):
             if ids_K[new].tolist() != ids:

@@ -33,7 +33,7 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.joint import inside
+from viaduct.models.joint import real_tokens
 from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
 from viaduct.models.numerics import derived_seed, prepare
 from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
@@ -42,8 +42,8 @@ from viaduct.serving.distil import DistilWork
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.masking import Masking
 from viaduct.training.order import Order, count_steps
-from viaduct.training.replay import read_text
-from viaduct.training.state import State, write_log
+from viaduct.training.replay import read_replayed
+from viaduct.training.state import TrainingState, write_log
 from viaduct.training.text import draw, join, packed
 
 
@@ -102,7 +102,7 @@ class Distillation:
     def _text(self) -> tuple[Encoded, Mapping[str, Encoded]]:
         """The sequences that are learned from, and by language those on which the result is measured."""
         distil, cache = self.distil, self.context.cache
-        texts, held = read_text(self.context, distil.text, self.work.languages, distil.lines)
+        texts, held = read_replayed(self.context, distil.text, self.work.languages, distil.lines)
         longest = min(distil.training.max_length, longest_input(self.teacher))
         members = packed(texts, self.tokenizer, longest, cache)
         if not members:
@@ -147,7 +147,7 @@ class Distillation:
         with torch.no_grad():
             its = encode_layers(self.teacher, batch, self.layers)
         own = self.student.states(batch)
-        return states_distance(own, its, inside(batch)), own[-1], its[-1]
+        return states_distance(own, its, real_tokens(batch)), own[-1], its[-1]
 
     @torch.inference_mode()
     def distances(self) -> dict[str, float]:
@@ -187,7 +187,7 @@ class Distillation:
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
         return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.encoded), state.precision)
 
-    def _save(self, state: State, before: dict[str, float], after: dict[str, float]) -> None:
+    def _save(self, state: TrainingState, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory
         self.student.cpu()
         if self.student.trimmed is not None:

@@ -90,7 +90,7 @@ class TaskReader:
         """Train rows of these languages and English dev rows. Raises DataError where rows have no gold."""
         context, training = self.context, self.training
         rows = [row for code in languages for row in context.load(card.name, "train", code).rows]
-        rows = list(sample(rows, training.train_rows, self.seed))
+        rows = list(sample_rows(rows, training.train_rows, self.seed))
         dev_rows = context.load(card.name, "dev", ENGLISH).rows[: training.dev_rows]
         require_labels(card.name, "train", rows)
         require_labels(card.name, "dev", dev_rows)
@@ -112,7 +112,7 @@ def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
         )
 
 
-def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
+def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
     """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
     if count is None or count >= len(rows):
         return tuple(rows)
@@ -120,7 +120,7 @@ def sample(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]
     return tuple(rows[at] for at in sorted(chosen))
 
 
-def run(context: Context, work: TrainWork) -> Spent:
+def fine_tune(context: Context, work: TrainWork) -> Spent:
     """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
     return FineTuning(context, work).run()
 

@@ -47,7 +47,7 @@ class JointKind(StageKind[JointWork]):
     name = "joint"
     work = JointWork
     version = 6
-    function = "viaduct.training.joint_training:run"
+    function = "viaduct.training.joint_training:train_jointly"
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: JointWork, census: Census) -> list[Need]:

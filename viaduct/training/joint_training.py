@@ -43,9 +43,9 @@ from viaduct.training.loop import StepBatch, TrainingJob, fit
 from viaduct.training.member import Member
 from viaduct.training.order import count_steps
 from viaduct.training.replay import ReplayedText
-from viaduct.training.state import State, spent, write_log
+from viaduct.training.state import TrainingState, spent, write_log
 
-MOST_NAMED = 4
+LABELS_NAMED = 4
 """Labels that a head is named by; with more it has their number and a hash."""
 
 
@@ -117,7 +117,7 @@ class LabelledTask(Member):
 def head_name(spec: HeadSpec) -> str:
     """A name for parts of a model and folders: kind and labels."""
     labels = "-".join(spec.labels)
-    if len(spec.labels) > MOST_NAMED:
+    if len(spec.labels) > LABELS_NAMED:
         labels = f"{len(spec.labels)}-labels-{hashlib.sha256(labels.encode()).hexdigest()[:8]}"
     parts = (spec.kind, labels, "unanswerable" if spec.unanswerable else "")
     return "-".join(part for part in parts if part).replace(".", "_")
@@ -163,7 +163,7 @@ class Schedule:
         return {one.name: int((self.member == number).sum()) for number, one in enumerate(self.members)}
 
 
-def run(context: Context, work: JointWork) -> Spent:
+def train_jointly(context: Context, work: JointWork) -> Spent:
     """Train, and leave what the stage's kind says in its directory."""
     return JointTraining(context, work).run()
 
@@ -233,7 +233,7 @@ class JointTraining:
         if self.replay is not None and batch.replay is not None:
             total = total + self.replay.loss(self.model, batch.replay)
         if self.work.retention.l2_sp:
-            total = total + self.work.retention.l2_sp * retention.distance(self.model.encoder, self.start)
+            total = total + self.work.retention.l2_sp * retention.weight_distance(self.model.encoder, self.start)
         return total
 
     def evaluate(self, _module: nn.Module) -> float:
@@ -271,7 +271,7 @@ class JointTraining:
         flops = 3 * forward_flops(encoder, state.tokens, state.squares)
         return spent(state, flops, sum(member.rows for member in self.members))
 
-    def _save(self, encoder: nn.Module, state: State, forgotten: Retained) -> None:
+    def _save(self, encoder: nn.Module, state: TrainingState, forgotten: Retained) -> None:
         directory = self.context.directory
         self.model.cpu()
         if self.model.trimmed is not None:

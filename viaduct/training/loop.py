@@ -67,7 +67,7 @@ class TrainingJob(Generic[BatchT]):
     progress: Progress
 
 
-def fit(job: TrainingJob[BatchT]) -> checkpointing.State:
+def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
     Raises ViaductError when the loss stops being a number, with the step and what to change.
@@ -92,7 +92,7 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.State:
                 break
         _report(job, state)
         if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
-            checkpointing.save(job.scratch, job.model, optimizer, state)
+            checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
             checkpointing.forget_best(job.scratch, keep=(state.best_step,))
             saved = time.monotonic()
     if job.evaluate is not None:
@@ -106,7 +106,7 @@ def _step(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    state: checkpointing.State,
+    state: checkpointing.TrainingState,
 ) -> None:
     set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
@@ -136,7 +136,7 @@ def _evaluation_steps(job: TrainingJob[BatchT]) -> set[int]:
     return {round(job.steps * (at + 1) / count) for at in range(count)}
 
 
-def _evaluate(job: TrainingJob[BatchT], state: checkpointing.State) -> bool:
+def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
     """Record loss and dev score, keep the weights if they are the best; whether patience has run out."""
     record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
     state.loss_sum, state.loss_steps = 0.0, 0
@@ -155,7 +155,7 @@ def _evaluate(job: TrainingJob[BatchT], state: checkpointing.State) -> bool:
     return since_best >= job.training.patience
 
 
-def _report(job: TrainingJob[BatchT], state: checkpointing.State) -> None:
+def _report(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> None:
     note = f"step {state.step:,} of {job.steps:,}"
     if state.loss_steps:
         note += f", loss {state.loss_sum / state.loss_steps:.3f}"

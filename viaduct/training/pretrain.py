@@ -33,7 +33,7 @@ class PretrainKind(StageKind[PretrainWork]):
     name = "pretrain"
     work = PretrainWork
     version = 4
-    function = "viaduct.training.pretraining:run"
+    function = "viaduct.training.pretraining:pretrain"
     leaves_encoder = True
 
     def needs(self, work: PretrainWork, census: Census) -> list[Need]:

@@ -39,11 +39,11 @@ TOKENIZER_LINES = 12_000
 """Lines per language, at most, that the tokenizer is trained on: balances languages and bounds the time."""
 
 
-Texts = dict[str, list[Row]]
+TextRows = dict[str, list[Row]]
 """Language -> rows of plain text, or of parallel text."""
 
 
-def run(context: Context, work: PretrainWork) -> Spent:
+def pretrain(context: Context, work: PretrainWork) -> Spent:
     """Pretrain, and leave `encoder/` and `training.json` in the stage's directory."""
     pretrain = work.pretrain
     device = prepare(context.device, context.threads)
@@ -91,7 +91,7 @@ def run(context: Context, work: PretrainWork) -> Spent:
     return spent(state, flops, len(encoded))
 
 
-def _read(context: Context, cards: Sequence[str], languages: Sequence[str]) -> Texts:
+def _read(context: Context, cards: Sequence[str], languages: Sequence[str]) -> TextRows:
     """The train rows of those of the cards that have a language, one card after the other."""
     return {
         code: [
@@ -104,7 +104,7 @@ def _read(context: Context, cards: Sequence[str], languages: Sequence[str]) -> T
     }
 
 
-def _tokenizer(context: Context, pretrain: Pretrain, texts: Texts, pairs: Texts) -> Any:
+def _tokenizer(context: Context, pretrain: Pretrain, texts: TextRows, pairs: TextRows) -> Any:
     """The trained tokenizer; kept in scratch so that a resumed stage does not train it again."""
     kept = context.scratch / "tokenizer"
     if not (kept / "tokenizer_config.json").is_file():
@@ -118,7 +118,9 @@ def _tokenizer(context: Context, pretrain: Pretrain, texts: Texts, pairs: Texts)
     return load_tokenizer(str(kept), None)
 
 
-def sequences(texts: Texts, pairs: Texts, tokenizer: Any, pretrain: Pretrain, max_length: int, cache: Path) -> Encoded:
+def sequences(
+    texts: TextRows, pairs: TextRows, tokenizer: Any, pretrain: Pretrain, max_length: int, cache: Path
+) -> Encoded:
     """All sequences of one epoch: each language's packed text, resampled by its share, and the drawn translation pairs.
 
     An epoch has as many text tokens as the text itself. Raises DataError when there is no text at all.

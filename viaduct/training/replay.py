@@ -18,7 +18,7 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.encoder import encode_batch, encode_layers, num_layers
-from viaduct.models.joint import JointModel, inside
+from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.language import MaskedLanguageHead, divergence
 from viaduct.models.numerics import derived_seed, seed_all
 from viaduct.rows import Row
@@ -35,7 +35,7 @@ HELD_OUT_LINES = 40
 """Lines per language, after those that may be replayed, on which forgetting is measured."""
 
 
-def read_text(
+def read_replayed(
     context: Context, cards: Sequence[str], languages: Sequence[str], lines: int
 ) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
     """Language -> the first `lines` of each card, and the held-out ones after them (of a short text its last ones)."""
@@ -56,7 +56,7 @@ class ReplayedText:
 
     def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
         self.replay, self.pad_id = replay, tokenizer.pad_token_id
-        texts, held = read_text(context, replay.text, work.replay_languages, replay.lines)
+        texts, held = read_replayed(context, replay.text, work.replay_languages, replay.lines)
         members = packed(texts, tokenizer, replay.max_length, context.cache)
         if not members:
             raise DataError("there is no text to replay", fix="check --data and the arm's `replay.languages`")
@@ -124,7 +124,7 @@ class ReplayedText:
             enough = int(np.searchsorted(np.cumsum(encoded.lengths), COMPARED_TOKENS)) + 1
             batch = collate(encoded, np.arange(min(len(encoded), enough)), self.pad_id).to(device)
             for own, hidden_BLD in zip(found, encode_layers(model.encoder, batch, layers), strict=True):
-                own.append(hidden_BLD[inside(batch)][:COMPARED_TOKENS].float().cpu())
+                own.append(hidden_BLD[real_tokens(batch)][:COMPARED_TOKENS].float().cpu())
         return [torch.cat(own) for own in found]
 
     def forgotten(self, model: JointModel) -> dict[str, Any]:

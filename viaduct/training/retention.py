@@ -66,7 +66,7 @@ def end(encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retentio
             parameter.copy_(torch.lerp(before[name].to(parameter.device), parameter, retention.interpolate))
 
 
-def distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tensor:
+def weight_distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tensor:
     """Half the squared distance of the encoder's weights from those before (`kept_rows`); low-rank changes count as
     changes."""
     total = torch.zeros((), device=next(encoder.parameters()).device)

@@ -18,7 +18,7 @@ from viaduct.runs.stage import Spent
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a training is: steps done, what it has seen, and the best checkpoint so far."""
 
     step: int = 0
@@ -36,12 +36,12 @@ class State:
     loss_steps: int = 0
 
 
-def spent(state: State, flops: float, examples: int) -> Spent:
+def spent(state: TrainingState, flops: float, examples: int) -> Spent:
     """What a training used."""
     return Spent(state.tokens, 1 - state.tokens / state.slots, flops, examples, state.precision)
 
 
-def write_log(directory: Path, state: State, **facts: Any) -> None:
+def write_log(directory: Path, state: TrainingState, **facts: Any) -> None:
     """training.json: what the training saw and how it was chosen; the same bytes for the same training."""
     log = {
         "steps": state.step,
@@ -73,7 +73,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def save_checkpoint(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
     """Leave one complete checkpoint in `scratch`; the one before goes when this one is in place."""
     place = scratch / f"checkpoint-{state.step:08d}"
     unfinished = scratch / "unfinished"
@@ -94,14 +94,14 @@ def checkpoints(scratch: Path) -> list[Path]:
     return sorted(scratch.glob("checkpoint-*"))
 
 
-def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """The newest checkpoint's state, with model and optimiser set to it; a fresh State when there is none."""
+def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """The newest checkpoint's state, with model and optimiser set to it; a fresh TrainingState when there is none."""
     found = checkpoints(scratch)
     if not found:
-        return State()
+        return TrainingState()
     model.load_state_dict(load_file(found[-1] / "model.safetensors"))
     restore_optimizer(optimizer, load_file(found[-1] / "optimizer.safetensors"))
-    return State(**json.loads((found[-1] / "state.json").read_text(encoding="utf-8")))
+    return TrainingState(**json.loads((found[-1] / "state.json").read_text(encoding="utf-8")))
 
 
 def save_best(scratch: Path, model: nn.Module, step: int) -> None:

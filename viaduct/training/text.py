@@ -12,14 +12,14 @@ from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits, encode_sentences
 from viaduct.rows import Row
 
-WHOLE = Limits(10**6)
+UNCUT = Limits(10**6)
 """Lines are not cut before they are packed."""
 
 
 def packed(texts: Mapping[str, Sequence[Row]], tokenizer: Any, max_length: int, cache: Path) -> dict[str, Encoded]:
     """Language -> its lines as sequences of at most `max_length` tokens; languages without lines are left out."""
     return {
-        language: pack(cached(rows, encode_sentences, tokenizer, (), WHOLE, cache), max_length)
+        language: pack(cached(rows, encode_sentences, tokenizer, (), UNCUT, cache), max_length)
         for language, rows in texts.items()
         if rows
     }

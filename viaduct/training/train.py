@@ -34,7 +34,7 @@ class TrainKind(StageKind[TrainWork]):
     name = "train"
     work = TrainWork
     version = 2
-    function = "viaduct.training.finetuning:run"
+    function = "viaduct.training.finetuning:fine_tune"
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: TrainWork, census: Census) -> list[Need]:

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from viaduct.encode.batch import Batch
-from viaduct.models.joint import JointModel, inside
+from viaduct.models.joint import JointModel, real_tokens
 from viaduct.vision.prefix import CommonSpace, VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
 PREFIX, SPACE, MATCH, IMAGINE = "prefix", "space", "match", "imagine"
@@ -42,7 +42,7 @@ class CaptionModel(JointModel):
         if prefix_BPD is None or prefix_BPD.shape[1] == 0:
             return super().states(batch)
         batch = self.kept(batch)
-        allowed_B1T = both_ways(inside(batch), prefix_BPD.shape[1])
+        allowed_B1T = both_ways(real_tokens(batch), prefix_BPD.shape[1])
         return encode_prefixed(self.encoder, batch.ids_BL, _positions(batch.ids_BL), prefix_BPD, allowed_B1T)
 
     def foreseen(self, batch: Batch, prefix_BPD: torch.Tensor) -> torch.Tensor:
@@ -55,14 +55,16 @@ class CaptionModel(JointModel):
             torch.cat([ids_BL, masks_BL], dim=1),
             torch.cat([positions_BL, positions_BL[:, 1:]], dim=1),
             prefix_BPD,
-            pseudo_masked(inside(batch), prefix_BPD.shape[1]),
+            pseudo_masked(real_tokens(batch), prefix_BPD.shape[1]),
         )
         return hidden_BTD[:, length:]
 
     def pooled(self, batch: Batch, special_V: torch.Tensor) -> torch.Tensor:
         """(B, D): the mean state of a text's tokens, special ones and padding left out."""
         hidden_BLD = self.states(batch)
-        real_BL1 = (inside(batch) & ~special_V.to(batch.ids_BL.device)[batch.ids_BL])[..., None].to(hidden_BLD.dtype)
+        real_BL1 = (real_tokens(batch) & ~special_V.to(batch.ids_BL.device)[batch.ids_BL])[..., None].to(
+            hidden_BLD.dtype
+        )
         return (hidden_BLD * real_BL1).sum(1) / real_BL1.sum(1).clamp(min=1.0)
 
 
