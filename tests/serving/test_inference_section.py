@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from inference_records import arm, profile, stage
 from report_records import make_run
 
+from viaduct.metrics.speed import MeasuredInference, speed, time_ratio
 from viaduct.report import page
 from viaduct.report.table import build_tables
 from viaduct.results.record import StageCost
 from viaduct.serving import comparison as inference
 from viaduct.serving.frontier import DISK, LATENCY, MEMORY, Point, dominated, frontier
-from viaduct.serving.speed import MeasuredInference, speed, time_ratio
 
 VALUES = st.integers(0, 3).map(float)
 

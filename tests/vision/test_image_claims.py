@@ -7,7 +7,7 @@ import random
 import pytest
 from claim_records import about, results, verdict, verdict_of
 
-from viaduct.serving.speed import MeasuredInference
+from viaduct.metrics.speed import MeasuredInference
 from viaduct.vision.claims import CONTROLS
 
 CAPTIONS = ("none", "caption", *(f"caption_{control}" for control in CONTROLS))

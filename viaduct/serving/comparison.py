@@ -11,11 +11,11 @@ from typing import Any
 
 from viaduct.errors import UsageError
 from viaduct.languages import LANGUAGES
+from viaduct.metrics.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 from viaduct.report.number import count, duration
 from viaduct.results.record import StageCost
 from viaduct.serving.conditions import comparable
 from viaduct.serving.records import ArmInference, MeasuredArms
-from viaduct.serving.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 
 PLAIN = ("torch", "fp32")
 """Engine and precision that go without saying."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.bootstrap import Estimate
 from viaduct.metrics.significance import ALPHA, MARGIN, equivalence, holm
+from viaduct.metrics.speed import FEWEST_ROUNDS, MeasuredInference, time_ratio, too_wide
 from viaduct.report.evidence import (
     Claim,
     Evidence,
@@ -24,7 +25,6 @@ from viaduct.report.evidence import (
 )
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.serving.speed import FEWEST_ROUNDS, MeasuredInference, time_ratio, too_wide
 
 SEEDS = 9
 STAGES = ("caption", "contrastive")
