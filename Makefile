@@ -5,6 +5,9 @@ DATA ?= build/miniature
 STORE ?= store
 # Of the demonstration. Processes with a core each: threads of one process wait for each other where a core is busy.
 PROCESSES ?= 2
+# Of the tests: auto is one for each core, two at most (tests/conftest.py); 0 is pytest's own process alone.
+WORKERS ?= auto
+PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-slow check clean
@@ -14,10 +17,10 @@ demo: $(READY)
 	$(VENV)/bin/viaduct run demo --data $(DATA) --store $(STORE) --processes $(PROCESSES)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-slow: $(READY)
-	$(VENV)/bin/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

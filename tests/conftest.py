@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,8 +16,21 @@ from viaduct.runs.display import in_words
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+MOST_WORKERS = 2
+"""Of `pytest -n auto`. Each holds torch and the engines (1 GB), and what a whole session shares is made by each."""
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `pytest -n auto` shares the tests among: one for each core that this process may use, two at
+    most; none besides pytest's own (0) where there is only one core, as the second would only be started for nothing.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS) if cores > 1 else 0
+
+
 class TimeLeft:
-    """Says every ten seconds how many tests are done and about how long the rest takes."""
+    """Says every ten seconds how many tests are done and about how long the rest takes; one for all workers."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.total, self.done = console, 0, 0
@@ -24,6 +38,10 @@ class TimeLeft:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.total, self.started = len(session.items), time.monotonic()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.total, self.started = len(ids), time.monotonic()
 
     def pytest_runtest_logfinish(self) -> None:
         self.done += 1
@@ -35,7 +53,8 @@ class TimeLeft:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(TimeLeft(Console(stderr=True, highlight=False)), "time-left")
+    if not hasattr(config, "workerinput"):  # pytest-xdist tells every finished test to the process that started it
+        config.pluginmanager.register(TimeLeft(Console(stderr=True, highlight=False)), "time-left")
 
 
 @pytest.fixture(scope="session", autouse=True)
