@@ -40,15 +40,12 @@ REST = "the rest is trained on"
 TIME = "a part of it, for time"
 
 
-def divided(task: str, without_contexts_of: str | None = None) -> tuple[Substitution, Substitution]:
+def divided(task: str, without_contexts_of: str | None = None) -> tuple[Substitution, ...]:
     """Nine tenths of a dev set to train on, the rest to choose the checkpoint."""
-    parts = (("train", (0.0, 0.9), MISSING), ("dev", (0.9, 1.0), REST))
-    return tuple(
-        Substitution(
-            task=task, split=split, use_split="dev", part=part, without_contexts_of=without_contexts_of, why=why
-        )
-        for split, part, why in parts
+    whole = Substitution(
+        task=task, split="train", use_split="dev", part=(0.0, 0.9), without_contexts_of=without_contexts_of, why=MISSING
     )
+    return whole, whole.model_copy(update={"split": "dev", "part": (0.9, 1.0), "why": REST})
 
 
 STAND_INS = (
