@@ -32,6 +32,7 @@ from viaduct.vision.images import open_picture
 from viaduct.vision.rows import Captioned
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -206,10 +207,33 @@ def test_the_readme_recipe_is_a_recipe() -> None:
     assert [arm.name for arm in recipe.intermediates] == ["none", "mnli", "squad"]
 
 
-def test_the_readme_names_every_folder_of_the_package() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8")
-    folders = sorted(path.name for path in (ROOT / "viaduct").iterdir() if path.is_dir() and path.name[0] not in "_.")
-    assert [name for name in folders if f"  {name}/ " not in tree] == []
+def test_the_readmes_tree_is_that_of_the_package() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The tree")[2]
+    tree = text.partition("```\n")[2].partition("```")[0]
+    named = {name for line in tree.splitlines() for name in re.findall(r"^  ((?:\w+(?:/|\.py) ?)+)", line)}
+    entries = {entry for group in named for entry in group.split()}
+    folders = {f"{path.name}/" for path in (ROOT / "viaduct").iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert {entry for entry in entries if entry.endswith("/")} == folders
+    assert all((ROOT / "viaduct" / entry).exists() for entry in entries)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in DOCUMENTS)])
+def test_links_and_paths_of_a_document_exist_and_its_prose_has_short_lines(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    absent = [link for link in links if not ((ROOT / document).parent / link).exists()]
+    # the log tells of files as they were then
+    paths = [] if document.endswith("log.md") else re.findall(r"`(viaduct/[\w/]+\.\w+)`", text)
+    assert absent + [path for path in paths if not (ROOT / path).exists()] == []
+    assert [line for line in text.splitlines() if len(line) > 120 and not re.match(r" *\||    ", line)] == []
+
+
+def test_the_tour_is_an_afternoon() -> None:
+    text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    files = dict.fromkeys(re.findall(r"`(viaduct/[\w/]+\.py)`", text))
+    lines = sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files)
+    assert 20 <= len(files) <= 32 and lines <= 5_600
+
 
 
 def test_the_reference_of_recipe_fields_is_that_of_the_models() -> None:
