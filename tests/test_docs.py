@@ -235,7 +235,6 @@ def test_the_tour_is_an_afternoon() -> None:
     assert 20 <= len(files) <= 32 and lines <= 5_600
 
 
-
 def test_the_reference_of_recipe_fields_is_that_of_the_models() -> None:
     from viaduct.runs.reference import reference
 
