@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError
 from viaduct.tasks.formats import (
-    Record,
+    TableRow,
     aligned_lines,
     columns,
     is_csv_quoted,
     parquet,
-    table,
+    tab_separated,
     text_lines,
 )
 from viaduct.tasks.pairs import hub_pairs, xtreme_pairs
@@ -79,7 +79,7 @@ def test_aligned_files_must_have_the_same_number_of_lines(tmp_path: Path) -> Non
 
 def test_a_quoted_table_is_unquoted(tmp_path: Path) -> None:
     path = write(tmp_path / "q.tsv", '"""Si,"" dijo."\tuno\tyes\r\nsin comillas\t"dos\ty ""tres"""\tno\r\n')
-    assert [record.fields for record in table(path, widths=(3,), quoting="detect")] == [
+    assert [record.fields for record in tab_separated(path, widths=(3,), quoting="detect")] == [
         ('"Si," dijo.', "uno", "yes"),
         ("sin comillas", 'dos\ty "tres"', "no"),
     ]
@@ -97,21 +97,26 @@ def test_a_quoted_table_is_unquoted(tmp_path: Path) -> None:
 def test_quotation_marks_of_an_unquoted_table_stay(tmp_path: Path, lines: list[str]) -> None:
     rows = [lines, ["bila", "alama", "no"], ['mwisho"', "wake", "yes"]]
     path = write(tmp_path / "u.tsv", "".join("\t".join(row) + "\n" for row in rows))
-    assert [list(record.fields) for record in table(path, widths=(3,), quoting="detect")] == rows
+    assert [list(record.fields) for record in tab_separated(path, widths=(3,), quoting="detect")] == rows
 
 
 @pytest.mark.parametrize("content", ['"a\tb\tyes\nc"\td\tno\n', '"a\tb"\tyes\nc\td\tno\n', '"\t"\tyes\nc\td\tno\n'])
 def test_marks_that_pair_up_across_fields_or_lines_join_nothing(tmp_path: Path, content: str) -> None:
     path = write(tmp_path / "u.tsv", content)
-    assert ["\t".join(fields) for _, fields in table(path, widths=(3,), quoting="detect")] == content.splitlines()
+    assert [
+        "\t".join(fields) for _, fields in tab_separated(path, widths=(3,), quoting="detect")
+    ] == content.splitlines()
 
 
 def test_a_quoted_field_may_hold_a_line_end_and_the_next_line_number_is_right(tmp_path: Path) -> None:
     path = write(tmp_path / "q.tsv", '"a\nb"\tc\tyes\nd\te\tno\nf\tg\n')
     with pytest.raises(DataError, match="line 4: 2 tab-separated fields where 3 are expected"):
-        table(path, widths=(3,), quoting="detect")
+        tab_separated(path, widths=(3,), quoting="detect")
     path.write_text('"a\nb"\tc\tyes\nd\te\tno\n')
-    assert table(path, widths=(3,), quoting="detect") == [Record(1, ("a\nb", "c", "yes")), Record(3, ("d", "e", "no"))]
+    assert tab_separated(path, widths=(3,), quoting="detect") == [
+        TableRow(1, ("a\nb", "c", "yes")),
+        TableRow(3, ("d", "e", "no")),
+    ]
 
 
 def test_a_quoted_table_cut_off_inside_a_quoted_field_names_the_line(tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_what_csv_writes_is_read_back(
     path = write(tmp_path_factory.mktemp("csv") / "t.tsv", written.getvalue().lstrip("\ufeff"))
     expected = [(rows[0][0].lstrip("\ufeff"), *rows[0][1:]), *rows[1:]]
     if written.getvalue() == written.getvalue().lstrip("\ufeff"):
-        assert [record.fields for record in table(path, widths=(3,), quoting="detect")] == expected
+        assert [record.fields for record in tab_separated(path, widths=(3,), quoting="detect")] == expected
 
 
 plain_texts = texts.filter(lambda text: not text.startswith(("\ufeff", '"')))
@@ -144,7 +149,7 @@ def test_an_unquoted_table_is_read_back_when_no_field_begins_with_a_quotation_ma
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
 ) -> None:
     path = write(tmp_path_factory.mktemp("tsv") / "t.tsv", "".join("\t".join(row) + "\n" for row in rows))
-    assert [record.fields for record in table(path, widths=(3,), quoting="detect")] == rows
+    assert [record.fields for record in tab_separated(path, widths=(3,), quoting="detect")] == rows
 
 
 @given(rows_of_text)
@@ -153,7 +158,7 @@ def test_an_unquoted_reader_never_looks_for_quoting(
 ) -> None:
     rows = [("x", "y", "no"), *rows]
     path = write(tmp_path_factory.mktemp("tsv") / "t.tsv", "".join("\t".join(row) + "\n" for row in rows))
-    assert [record.fields for record in table(path, widths=(3,))] == rows
+    assert [record.fields for record in tab_separated(path, widths=(3,))] == rows
 
 
 def test_text_without_quotation_marks_is_not_quoted() -> None:
@@ -187,7 +192,7 @@ def test_a_labelled_table_needs_no_last_line_end(tmp_path: Path) -> None:
 
 def test_columns_are_found_by_name_and_a_missing_one_is_answered_with_the_nearest(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", "label\tpremise\thypo\r\nyes\tuno\tdos\r\n")
-    assert list(columns(path, ("hypo", "label"))) == [Record(2, ("dos", "yes"))]
+    assert list(columns(path, ("hypo", "label"))) == [TableRow(2, ("dos", "yes"))]
     with pytest.raises(DataError, match=r"line 1: unknown column 'hypothesis'. Did you mean 'hypo'"):
         list(columns(path, ("hypothesis",)))
     with pytest.raises(DataError, match="line 3: 2 tab-separated fields, but the header has 3"):

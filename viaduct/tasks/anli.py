@@ -21,22 +21,22 @@ from viaduct.tasks.mnli import LABELS
 from viaduct.tasks.pairs import label_of
 from viaduct.tasks.published import counts
 
-ROUNDS = ("R1", "R2", "R3")
-NAMES = {**{label: label for label in LABELS}, **{label[0]: label for label in LABELS}}
-HUB = Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9")
+_ROUNDS = ("R1", "R2", "R3")
+_NAMES = {**{label: label for label in LABELS}, **{label[0]: label for label in LABELS}}
+_HUB = Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9")
 
 
 def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
     """The pairs of the three rounds in order; the id is the round and the file's uid: "R1-7f"."""
-    for number in ROUNDS:
+    for number in _ROUNDS:
         path = files[number][0]
         for line, (uid, first, second, label) in json_lines(path, ("uid", "context", "hypothesis", "label")):
-            yield Pair(f"{number}-{uid}", language, first, second, label_of(label, NAMES, path, line))
+            yield Pair(f"{number}-{uid}", language, first, second, label_of(label, _NAMES, path, line))
 
 
 def read_hub(files: Files, language: str, split: str) -> Iterator[Row]:
     """The same from the Hub's Parquet files; the id is the round and the number of the row from 0."""
-    for number in ROUNDS:
+    for number in _ROUNDS:
         for row in mnli.read_hub({"rows": files[number]}, language, split):
             yield replace(row, id=f"{number}-{row.id}")
 
@@ -51,12 +51,15 @@ CARD = Task(
         *sources(
             "official",
             read_rounds,
-            *({one: f"{folder}/{one}/{{split}}.jsonl" for one in ROUNDS} for folder in ("anli_v1.0", "anli/anli_v1.0")),
+            *(
+                {one: f"{folder}/{one}/{{split}}.jsonl" for one in _ROUNDS}
+                for folder in ("anli_v1.0", "anli/anli_v1.0")
+            ),
         ),
         *sources(
-            HUB,
+            _HUB,
             read_hub,
-            {one: f"plain_text/{{split}}_{one.lower()}-*.parquet" for one in ROUNDS},
+            {one: f"plain_text/{{split}}_{one.lower()}-*.parquet" for one in _ROUNDS},
             splits="train dev test",
         ),
     ),

@@ -72,12 +72,12 @@ def _partners(path: Path, source: Mapping[str, str], target: Mapping[str, str]) 
     return partners
 
 
-def roles(stem: str) -> dict[str, str]:
+def _roles(stem: str) -> dict[str, str]:
     """Role -> pattern of the three files."""
     return {"source": f"{stem}.{{language}}", "target": f"{stem}.en", "gold": f"{stem}.gold"}
 
 
-OFFICIAL = roles("bucc2018/{language}-en/{language}-en.{split}")
+_OFFICIAL = _roles("bucc2018/{language}-en/{language}-en.{split}")
 
 CARD = Task(
     name="bucc",
@@ -85,9 +85,9 @@ CARD = Task(
     kind="mining",
     languages=LANGUAGES,
     sources=(
-        *sources("official", read, OFFICIAL, splits="dev=sample test=training"),
+        *sources("official", read, _OFFICIAL, splits="dev=sample test=training"),
         Source(
-            "xtreme", roles("bucc2018/{language}-en.{split}"), read, {"dev": "dev", "test": "test"}, optional=("gold",)
+            "xtreme", _roles("bucc2018/{language}-en.{split}"), read, {"dev": "dev", "test": "test"}, optional=("gold",)
         ),
     ),
     metric=bucc_f1,

@@ -57,7 +57,7 @@ def category(given: str, path: Path, line: int) -> str:
     return text
 
 
-def read_lines(files: Files, language: str, _split: str) -> Iterator[Tagged]:
+def read_stagged(files: Files, language: str, _split: str) -> Iterator[Tagged]:
     """The sentences of the one-line form; ids count them from 0. Comments and blank lines may come first."""
     path = files["rows"][0]
     index = 0
@@ -100,7 +100,7 @@ def _word(given: str) -> str:
     return ESCAPES.get(given) or given.replace(r"\/", "/").replace(r"\*", "*")
 
 
-def auto(folder: str) -> list[Source]:
+def _auto(folder: str) -> list[Source]:
     """A source for each split, which has its own sections."""
     return [
         Source("official", {one: f"{folder}/{one}/wsj_*.auto" for one in sections}, read_auto, {split: split})
@@ -114,11 +114,11 @@ CARD = Task(
     kind="tagged",
     languages=("en",),
     sources=(
-        *auto("ccgbank_1_1/data/AUTO"),
-        *auto("ccgbank/data/AUTO"),
+        *_auto("ccgbank_1_1/data/AUTO"),
+        *_auto("ccgbank/data/AUTO"),
         *sources(
             "official",
-            read_lines,
+            read_stagged,
             "ccgbank/wsj{split}.stagged",
             "ccgbank/gold/wsj{split}.stagged",
             splits="train=02-21 dev=00 test=23",

@@ -24,10 +24,10 @@ from viaduct.tasks.formats import numbered_lines, without_end
 from viaduct.tasks.published import counts_of
 
 LANGUAGES = ("en", "de", "it", "nl")
-COLUMNS = 7
-CATEGORY = 4
+_COLUMNS = 7
+_CATEGORY = 4
 
-COUNTS = {"en": (7_745, 1_174, 1_053), "de": (0, 559, 547), "it": (0, 540, 461), "nl": (0, 438, 491)}
+_COUNTS = {"en": (7_745, 1_174, 1_053), "de": (0, 559, 547), "it": (0, 540, 461), "nl": (0, 438, 491)}
 """Sentences in train, dev and test."""
 
 
@@ -45,11 +45,11 @@ def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
             continue
         if line.strip():
             fields = line.split("\t")
-            if len(fields) != COLUMNS or not document:
-                message = f"{len(fields)} columns, not {COLUMNS}" if document else "a token before any '# newdoc id'"
+            if len(fields) != _COLUMNS or not document:
+                message = f"{len(fields)} columns, not {_COLUMNS}" if document else "a token before any '# newdoc id'"
                 raise DataError(message, path=path, line=number, fix="use the release's own files")
             tokens.append(fields[0].replace("~", " "))
-            tags.append(category(fields[CATEGORY], path, number))
+            tags.append(category(fields[_CATEGORY], path, number))
         elif tokens:
             sentence += 1
             yield Tagged(f"{document}.{sentence}", language, tuple(tokens), tuple(tags))
@@ -73,7 +73,7 @@ CARD = Task(
     metric=tag_accuracy,
     metrics=("token_accuracy",),
     trained_on="ccg_pmb",
-    expected=counts_of(("train", "dev", "test"), COUNTS),
+    expected=counts_of(("train", "dev", "test"), _COUNTS),
     licence="ODC-BY (Parallel Meaning Bank); files as distributed with DRS_parsing (MIT)",
     citation="Abzianidze et al. 2017: The Parallel Meaning Bank (EACL); files: github.com/RikVN/DRS_parsing",
     differs=(

@@ -19,7 +19,7 @@ from viaduct.tasks.formats import json_objects, parquet
 from viaduct.tasks.published import counts
 
 LETTERS = ("A", "B", "C", "D", "E")
-HUB = Hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155")
+_HUB = Hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155")
 
 
 def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
@@ -65,7 +65,7 @@ CARD = Task(
             "commonsenseqa/{split}.jsonl",
             splits="train=train_rand_split dev=dev_rand_split test=test_rand_split_no_answers",
         ),
-        *sources(HUB, read_hub, "data/{split}-*.parquet"),
+        *sources(_HUB, read_hub, "data/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -18,7 +18,7 @@ from viaduct.rows import Tagged
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import numbered_lines, parquet, without_end
 
-COLUMNS = 10
+CONLLU_COLUMNS = 10
 """Columns of a CoNLL-U line."""
 
 ZERO_WIDTH_NON_JOINER = "\u200c"
@@ -203,8 +203,8 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Wo
 
 def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:
     columns = line.split("\t")
-    if len(columns) != COLUMNS:
-        message = f"{len(columns)} columns separated by tabs, but CoNLL-U has {COLUMNS}"
+    if len(columns) != CONLLU_COLUMNS:
+        message = f"{len(columns)} columns separated by tabs, but CoNLL-U has {CONLLU_COLUMNS}"
         raise DataError(message, path=path, line=line_number, fix="download the treebank again")
     word_id = columns[0]
     if word_id.isascii() and word_id.isdigit():

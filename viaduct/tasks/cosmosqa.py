@@ -16,8 +16,8 @@ from viaduct.tasks.card import Files, Hub, Reader, Task, sources
 from viaduct.tasks.formats import csv_columns, index_of, json_lines, parquet
 from viaduct.tasks.published import counts
 
-FIELDS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3")
-LABELLED = (*FIELDS, "label")
+_FIELDS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3")
+_LABELLED = (*_FIELDS, "label")
 ANSWERS = 4
 
 
@@ -38,13 +38,13 @@ def choices(
 def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
     """The rows of the Hub's Parquet files; label -1 means that it was stripped."""
     path = files["rows"][0]
-    for given, context, question, *answers, label in parquet(files["rows"], LABELLED):
+    for given, context, question, *answers, label in parquet(files["rows"], _LABELLED):
         index = None if label == -1 else index_of(str(label), ANSWERS, path, None)
         yield Choice(given, language, context, question, tuple(answers), index)
 
 
-read_csv = choices(csv_columns, LABELLED)
-read_test = choices(json_lines, FIELDS)
+read_csv = choices(csv_columns, _LABELLED)
+read_test = choices(json_lines, _FIELDS)
 
 CARD = Task(
     name="cosmosqa",

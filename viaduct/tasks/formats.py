@@ -37,7 +37,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DOWNLOAD = "download the file again: it may be cut off"
 
 
-class Record(NamedTuple):
+class TableRow(NamedTuple):
     """One row of a table: where it starts and its fields."""
 
     line: int
@@ -130,7 +130,7 @@ def aligned_lines(first: Path, second: Path) -> list[tuple[str, str]]:
     return list(zip(ours, theirs, strict=True))
 
 
-def table(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> list[Record]:
+def tab_separated(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> list[TableRow]:
     """The records of a tab-separated file, all with the same number of fields, which must be one of `widths`.
 
     Raises DataError with the line for blank lines and other numbers of fields. A last line without line end is taken as
@@ -138,7 +138,7 @@ def table(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> l
     otherwise.
     """
     text = "".join(line for _, line in numbered_lines(path))
-    records: list[Record] = []
+    records: list[TableRow] = []
     for record in _records(text, path, quoting):
         width = len(record.fields)
         if not any(field.strip() for field in record.fields):
@@ -155,20 +155,20 @@ def table(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> l
     return records
 
 
-def _records(text: str, path: Path, quoting: Quoting) -> Iterator[Record]:
+def _records(text: str, path: Path, quoting: Quoting) -> Iterator[TableRow]:
     if quoting == "detect" and is_csv_quoted(text):
         yield from _quoted_records(text, path)
         return
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        yield Record(number, tuple(line.removesuffix("\r").split("\t")))
+        yield TableRow(number, tuple(line.removesuffix("\r").split("\t")))
 
 
-def _quoted_records(text: str, path: Path, delimiter: str = "\t") -> Iterator[Record]:
+def _quoted_records(text: str, path: Path, delimiter: str = "\t") -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
         for fields in reader:
-            yield Record(line, tuple(fields))
+            yield TableRow(line, tuple(fields))
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"the quoting of this line is broken ({error})", path=path, line=line, fix=_DOWNLOAD) from error
@@ -200,26 +200,26 @@ def _is_as_written(text: str) -> bool:
     return False
 
 
-def columns(path: Path, names: Sequence[str], *, quoting: Quoting = "never") -> Iterator[Record]:
+def columns(path: Path, names: Sequence[str], *, quoting: Quoting = "never") -> Iterator[TableRow]:
     """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
     Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
     """
-    lines: Iterator[Record] = (
-        Record(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
+    lines: Iterator[TableRow] = (
+        TableRow(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
     )
     if quoting == "detect":
-        lines = iter(table(path, widths=(len(next(lines).fields),), quoting=quoting))
+        lines = iter(tab_separated(path, widths=(len(next(lines).fields),), quoting=quoting))
     return _named(lines, names, path, "tab")
 
 
-def csv_columns(path: Path, names: Sequence[str]) -> Iterator[Record]:
+def csv_columns(path: Path, names: Sequence[str]) -> Iterator[TableRow]:
     """The same of a comma-separated file with csv quoting, whose quoted fields may hold commas and line ends."""
     text = "".join(line for _, line in numbered_lines(path))
     return _named(_quoted_records(text, path, ","), names, path, "comma")
 
 
-def _named(records: Iterator[Record], names: Sequence[str], path: Path, separator: str) -> Iterator[Record]:
+def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separator: str) -> Iterator[TableRow]:
     header = next(records).fields
     for name in names:
         if name not in header:
@@ -230,7 +230,7 @@ def _named(records: Iterator[Record], names: Sequence[str], path: Path, separato
             message = f"{len(fields)} {separator}-separated fields, but the header has {len(header)}"
             fix = _DOWNLOAD if separator == "tab" else "put quotation marks around fields with commas"
             raise DataError(message, path=path, line=line, fix=fix)
-        yield Record(line, tuple(fields[place] for place in places))
+        yield TableRow(line, tuple(fields[place] for place in places))
 
 
 def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -20,17 +20,17 @@ from viaduct.tasks.formats import index_of, json_objects, numbered_lines, parque
 from viaduct.tasks.published import counts
 
 ENDINGS = 4
-SPLITS = "train dev=val test"
-HUB = Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76")
+_SPLITS = "train dev=val test"
+_HUB = Hub("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76")
 
 _TITLE = re.compile(r"(?<=\S)\s*\[title\]")
 _MARK = re.compile(r"\[(?:header|title|step|substeps)\]")
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """The text without WikiHow's marks: " [title]" ends a sentence, the others go; surplus blanks go too.
 
-    >>> plain("[header] How to make tea [title] Boil water. [step] Use a kettle.")
+    >>> _plain("[header] How to make tea [title] Boil water. [step] Use a kettle.")
     'How to make tea. Boil water. Use a kettle.'
     """
     return " ".join(_MARK.sub(" ", _TITLE.sub(". ", text)).split()).removeprefix(". ")
@@ -47,7 +47,7 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice
         yield _choice(line - 1, language, record["ctx_a"], record["ctx_b"], endings, label)
 
 
-def read_text(files: Files, language: str, _split: str) -> Iterator[Choice]:
+def read_text_form(files: Files, language: str, _split: str) -> Iterator[Choice]:
     """The rows of the text form with six lines each: "activity: context", label, four endings; ids count rows from 0.
 
     Raises DataError for a blank line, and a last row with fewer lines.
@@ -80,7 +80,9 @@ def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
 
 
 def _choice(index: int, language: str, context: str, start: str, endings: list[str], label: int | None) -> Choice:
-    return Choice(str(index), language, plain(context), plain(start), tuple(plain(ending) for ending in endings), label)
+    return Choice(
+        str(index), language, _plain(context), _plain(start), tuple(_plain(ending) for ending in endings), label
+    )
 
 
 CARD = Task(
@@ -94,10 +96,10 @@ CARD = Task(
             read_json_lines,
             "hellaswag/hellaswag_{split}.jsonl",
             "hellaswag/data/hellaswag_{split}.jsonl",
-            splits=SPLITS,
+            splits=_SPLITS,
         ),
-        *sources("official", read_text, "hellaswag/hellaswag_{split}_full.txt*", splits=SPLITS),
-        *sources(HUB, read_hub, "data/{split}-*.parquet"),
+        *sources("official", read_text_form, "hellaswag/hellaswag_{split}_full.txt*", splits=_SPLITS),
+        *sources(_HUB, read_hub, "data/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -72,7 +72,9 @@ def _label(value: object, info: Info) -> str:
     first, where = reading.types.setdefault(str(info.field_name), (type(value), reading.where))
     if type(value) is not first:
         what = {str: "text", int: "a number", bool: "true or false"}[first]
-        raise RefusedError(f"{shown(value)} here, but {what} in {where}", "write all labels of the file in one way")
+        raise RefusedError(
+            f"{value_shown(value)} here, but {what} in {where}", "write all labels of the file in one way"
+        )
     text = str(value).lower() if isinstance(value, bool) else str(value)
     text = reading.rename.get(text, text)
     if reading.labels and text not in reading.labels:
@@ -95,13 +97,13 @@ def _number(value: object, role: str) -> int:
     return value
 
 
-def shown(value: object) -> str:
+def value_shown(value: object) -> str:
     """A value with its type, for a message."""
     return "nothing" if value is None else f"{str(value)[:60]!r} ({type(value).__name__})"
 
 
 def _expected(what: str, value: object, role: str = "") -> RefusedError:
-    return RefusedError(f"{shown(value)} where {what} is expected", role=role)
+    return RefusedError(f"{value_shown(value)} where {what} is expected", role=role)
 
 
 Text = Annotated[str, AfterValidator(_filled)]

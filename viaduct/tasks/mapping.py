@@ -36,7 +36,7 @@ from viaduct.rows import Row
 from viaduct.tasks.card import Files, Hub, Reader, Source, Task
 from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
 from viaduct.tasks.kind import RowKind, row_kinds
-from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, shown
+from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, value_shown
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 """Of mapping files."""
@@ -45,9 +45,9 @@ READING = 1
 """Raised with every change here or in `mapped.py` that can change a row."""
 
 Split = Literal["train", "dev", "test"]
-Format = Literal["jsonl", "csv", "tsv", "parquet"]
+FileFormat = Literal["jsonl", "csv", "tsv", "parquet"]
 
-FORMATS: Mapping[str, Format] = {
+FILE_FORMATS: Mapping[str, FileFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
@@ -90,7 +90,7 @@ class MappingFile(_Strict):
     path: str
     """Below the data folder (with `hub`: below that repository); {split}, {language} and {iso3} are filled in, * is a
     glob."""
-    format: Format | None = None
+    format: FileFormat | None = None
     """None: as the file's name ends."""
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset on the Hugging Face Hub, "owner/name"."""
@@ -272,13 +272,13 @@ def _check_labels(mapping: MappingFile, kind: RowKind) -> None:
             raise UsageError(f"labels.rename: '{given}' becomes '{ours}', which is not in labels.order")
 
 
-def _format(path: str) -> Format:
+def _format(path: str) -> FileFormat:
     name = PurePosixPath(path).name.removesuffix(".gz").removesuffix(".bz2").rstrip("*")
     suffix = PurePosixPath(name).suffix
-    if suffix not in FORMATS:
+    if suffix not in FILE_FORMATS:
         message = f"path '{path}' does not end like a known format"
-        raise UsageError(message, fix=f"give format: {', '.join(dict.fromkeys(FORMATS.values()))}")
-    return FORMATS[suffix]
+        raise UsageError(message, fix=f"give format: {', '.join(dict.fromkeys(FILE_FORMATS.values()))}")
+    return FILE_FORMATS[suffix]
 
 
 def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None, tuple[str, ...]]:
@@ -292,7 +292,7 @@ def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None,
     return known[mapping.metric or default]
 
 
-Place = tuple[Path, int | None, str]
+_Place = tuple[Path, int | None, str]
 """File, line, and the same in words; Parquet files have rows instead of lines."""
 
 
@@ -330,8 +330,8 @@ def _reader(
 
 
 def _records(
-    paths: Sequence[Path], form: Format, wanted: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+    paths: Sequence[Path], form: FileFormat, wanted: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[_Place, dict[str, Any]]]:
     """(where it is, role -> value) of every record."""
     names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
     for row, (path, line, fields) in enumerate(_fields(paths, form, names)):
@@ -343,7 +343,7 @@ def _records(
 
 
 def _fields(
-    paths: Sequence[Path], form: Format, names: tuple[str, ...]
+    paths: Sequence[Path], form: FileFormat, names: tuple[str, ...]
 ) -> Iterator[tuple[Path, int | None, Mapping[str, Any]]]:
     """(file, line, top-level column -> value) of every record of all files."""
     if form == "parquet":
@@ -369,5 +369,5 @@ def _pick(value: Any, name: str, path: Path, line: int | None) -> Any:
     if isinstance(value, Mapping) and dot and top in value:
         return _pick(value[top], rest, path, line)
     if not isinstance(value, Mapping):
-        raise DataError(f"there is no '{name}' in {shown(value)}, which has no fields", path=path, line=line)
+        raise DataError(f"there is no '{name}' in {value_shown(value)}, which has no fields", path=path, line=line)
     raise DataError(str(unknown("column", name, value)), path=path, line=line)

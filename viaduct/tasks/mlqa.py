@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from viaduct.metrics.qa import mlqa_scores
 from viaduct.tasks.card import XTREME_HUB, Task, sources
-from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
+from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 from viaduct.tasks.squad_json import squad_file, squad_table
 
 LANGUAGES = ("en", "es", "de", "ar", "hi", "vi", "zh")
-SCORES = ("f1", "exact_match")
+_SCORES = ("f1", "exact_match")
 
-COUNTS = {
+_COUNTS = {
     "ar": (517, 5_335),
     "de": (512, 4_517),
     "en": (1_148, 11_590),
@@ -27,9 +27,9 @@ COUNTS = {
 }
 """(dev, test) questions by language, from the dataset card of google/xtreme."""
 
-FILE = "MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"
+_FILE = "MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"
 # google/xtreme and not facebook/mlqa, whose known revision holds a loading script, not Parquet
-TABLE = "MLQA.{language}.{language}/{split}-*.parquet"
+_TABLE = "MLQA.{language}.{language}/{split}-*.parquet"
 
 CARD = Task(
     name="mlqa",
@@ -37,18 +37,18 @@ CARD = Task(
     kind="span",
     languages=LANGUAGES,
     sources=(
-        *sources("official", squad_file, FILE, splits="dev test"),
+        *sources("official", squad_file, _FILE, splits="dev test"),
         # before XTREME's files, whose test sets are stripped
-        *sources(XTREME_HUB, squad_table, TABLE, splits="dev=validation test"),
-        *sources("xtreme", squad_file, f"mlqa/{FILE}", splits="dev test"),
+        *sources(XTREME_HUB, squad_table, _TABLE, splits="dev=validation test"),
+        *sources("xtreme", squad_file, f"mlqa/{_FILE}", splits="dev test"),
     ),
     metric=mlqa_scores,
-    metrics=SCORES,
+    metrics=_SCORES,
     trained_on="squad",
-    expected=counts_of(("dev", "test"), COUNTS),
+    expected=counts_of(("dev", "test"), _COUNTS),
     published=(
-        *published_scores(XTREME, SCORES, {"mBERT": (0.614, 0.442), "XLM-R large": (0.716, 0.532)}),
-        *published_scores(REMBERT, SCORES, {"RemBERT": (0.731, 0.550)}),
+        *published_scores(XTREME_PAPER, _SCORES, {"mBERT": (0.614, 0.442), "XLM-R large": (0.716, 0.532)}),
+        *published_scores(REMBERT_PAPER, _SCORES, {"RemBERT": (0.731, 0.550)}),
     ),
     licence="CC BY-SA 3.0",
     citation="Lewis et al. 2020, MLQA (ACL, arXiv 1910.07475); task: Hu et al. 2020, XTREME (arXiv 2003.11080)",

@@ -13,12 +13,12 @@ from functools import partial
 
 from viaduct.metrics.classification import accuracy
 from viaduct.tasks.card import Hub, Task, sources
-from viaduct.tasks.formats import columns, json_lines, table
+from viaduct.tasks.formats import columns, json_lines, tab_separated
 from viaduct.tasks.pairs import hub_pairs, pairs, xtreme_pairs
 from viaduct.tasks.published import counts
 
 LANGUAGES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-TRANSLATED = LANGUAGES[1:]
+_TRANSLATED = LANGUAGES[1:]
 LABELS = ("contradiction", "entailment", "neutral")
 NAMES = {**{label: label for label in LABELS}, "contradictory": "contradiction"}
 """Label in any of the files -> ours; `contradictory` is how XNLI-MT-1.0 writes it."""
@@ -26,16 +26,16 @@ HUB_LABELS = ("entailment", "neutral", "contradiction")
 """By label id, as in huggingface/datasets datasets/xnli/xnli.py@2db2749 and the Hub's multi_nli."""
 
 NO_MAJORITY = "-"
-HUB = Hub("nyu-mll/multi_nli", "da70db2af9d09693783c3320c4249840212ee221")
-FOLDERS = ("multinli_1.0/multinli_1.0_{split}.jsonl", "mnli/multinli_1.0_{split}.jsonl")
-TRANSLATIONS = ("XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", "mnli/multinli.{split}.{language}.tsv")
+_HUB = Hub("nyu-mll/multi_nli", "da70db2af9d09693783c3320c4249840212ee221")
+_FOLDERS = ("multinli_1.0/multinli_1.0_{split}.jsonl", "mnli/multinli_1.0_{split}.jsonl")
+_TRANSLATIONS = ("XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", "mnli/multinli.{split}.{language}.tsv")
 
 FIELDS = ("gold_label", "sentence1", "sentence2")
 read_json = pairs(partial(json_lines, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
 """multinli_1.0_*.jsonl; pairs whose annotators found no majority are left out, as in the paper."""
 read_translated = pairs(partial(columns, names=("premise", "hypo", "label")), NAMES)
 """XNLI-MT-1.0's multinli.train.*.tsv (tokenised text, no quoting)."""
-read_translate_train = pairs(partial(table, widths=(5,)), NAMES, at=(2, 3, 4))
+read_translate_train = pairs(partial(tab_separated, widths=(5,)), NAMES, at=(2, 3, 4))
 """XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label; no header, no quoting."""
 read_hub = hub_pairs(("premise", "hypothesis", "label"), HUB_LABELS)
 
@@ -46,17 +46,17 @@ CARD = Task(
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        *sources("official", read_json, *FOLDERS, splits="train dev=dev_matched", languages=("en",)),
-        *sources("official", read_translated, *TRANSLATIONS, splits="train"),
+        *sources("official", read_json, *_FOLDERS, splits="train dev=dev_matched", languages=("en",)),
+        *sources("official", read_translated, *_TRANSLATIONS, splits="train"),
         *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv", splits="train"),
         *sources(
             "xtreme",
             read_translate_train,
             "xtreme_translations/XNLI/translate-train/en-{language}-translated.tsv",
             splits="train",
-            languages=TRANSLATED,
+            languages=_TRANSLATED,
         ),
-        *sources(HUB, read_hub, "data/{split}-*.parquet", splits="train dev=validation_matched", languages=("en",)),
+        *sources(_HUB, read_hub, "data/{split}-*.parquet", splits="train dev=validation_matched", languages=("en",)),
     ),
     metric=accuracy,
     metrics=("accuracy",),
@@ -80,8 +80,8 @@ MISMATCHED = Task(
     languages=("en",),
     labels=LABELS,
     sources=(
-        *sources("official", read_json, *FOLDERS, splits="dev=dev_mismatched"),
-        *sources(HUB, read_hub, "data/{split}-*.parquet", splits="dev=validation_mismatched"),
+        *sources("official", read_json, *_FOLDERS, splits="dev=dev_mismatched"),
+        *sources(_HUB, read_hub, "data/{split}-*.parquet", splits="dev=validation_mismatched"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -28,7 +28,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
         yield Pair(str(index), language, english, other, None)
 
 
-def roles(folder: str) -> dict[str, str]:
+def _roles(folder: str) -> dict[str, str]:
     """Role -> pattern of the two files."""
     return {"english": f"{folder}/newstest2019-src.eng.txt", "other": f"{folder}/newstest2019-ref.{{language}}.txt"}
 
@@ -38,7 +38,7 @@ CARD = Task(
     title="NTREX-128",
     kind="parallel",
     languages=tuple(CODES),
-    sources=sources("official", read, roles("NTREX-128"), roles("ntrex/NTREX-128"), splits="train", languages=CODES),
+    sources=sources("official", read, _roles("NTREX-128"), _roles("ntrex/NTREX-128"), splits="train", languages=CODES),
     expected=counts(CODES, train=1_997),
     licence="CC BY-SA 4.0",
     citation="Federmann, Kocmi, Xin 2022: NTREX-128 - News Test References for MT Evaluation of 128 Languages",

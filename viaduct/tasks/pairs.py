@@ -9,7 +9,7 @@ from typing import Any
 from viaduct.errors import DataError, unknown
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import parquet, table
+from viaduct.tasks.formats import parquet, tab_separated
 
 Records = Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]
 """(file) -> (line, fields) of every record."""
@@ -48,7 +48,7 @@ def xtreme_pairs(names: Mapping[str, str]) -> Reader:
 
     def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
         path = files["rows"][0]
-        for index, record in enumerate(table(path, widths=(2, 3), quoting="detect")):
+        for index, record in enumerate(tab_separated(path, widths=(2, 3), quoting="detect")):
             first, second, *rest = record.fields
             label = label_of(rest[0], names, path, record.line) if rest else None
             yield Pair(str(index), language, first, second, label)

@@ -13,12 +13,12 @@ from viaduct.languages import XTREME as LANGUAGES
 from viaduct.metrics.tagging import panx_scores
 from viaduct.tasks.card import XTREME_HUB, Task, sources
 from viaduct.tasks.conll import hub_tags, token_tags
-from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
+from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 """In the order of the Hub's numbers."""
 
-COUNTS = {
+_COUNTS = {
     (20_000, 10_000): "ar bg de el en es fa fi fr he hu id it ja ko nl pt ru th tr vi zh",
     (20_000, 1_000): "ms ur",
     (15_000, 10_000): "et",
@@ -53,11 +53,11 @@ CARD = Task(
     trained_on="panx",
     expected=counts_of(
         ("train", "dev", "test"),
-        {code: (train, test, test) for (train, test), codes in COUNTS.items() for code in codes.split()},
+        {code: (train, test, test) for (train, test), codes in _COUNTS.items() for code in codes.split()},
     ),
     published=(
-        *published_scores(XTREME, ("f1",), {"mBERT": (0.622,), "XLM-R large": (0.654,)}),
-        *published_scores(REMBERT, ("f1",), {"RemBERT": (0.701,)}),
+        *published_scores(XTREME_PAPER, ("f1",), {"mBERT": (0.622,), "XLM-R large": (0.654,)}),
+        *published_scores(REMBERT_PAPER, ("f1",), {"RemBERT": (0.701,)}),
     ),
     licence="none stated; the text is from Wikipedia",
     citation="Pan et al. 2017 (ACL); splits: Rahimi et al. 2019 (ACL); task: Hu et al. 2020, XTREME (arXiv 2003.11080)",

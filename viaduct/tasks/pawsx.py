@@ -18,10 +18,10 @@ from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 LABELS = ("0", "1")
-NAMES = {label: label for label in LABELS}
-OTHERS = tuple(language for language in LANGUAGES if language != "en")
-HUB = Hub("google-research-datasets/paws-x", "4cd8187c404bda33cb1f62b49b001115862acf37")
-FILE = "x-final/{language}/{split}.tsv"
+_NAMES = {label: label for label in LABELS}
+_OTHERS = tuple(language for language in LANGUAGES if language != "en")
+_HUB = Hub("google-research-datasets/paws-x", "4cd8187c404bda33cb1f62b49b001115862acf37")
+_FILE = "x-final/{language}/{split}.tsv"
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -34,7 +34,7 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
     for line, (given, first, second, label) in columns(path, ("id", "sentence1", "sentence2", "label")):
         if given in seen:
             raise DataError(f"the id '{given}' occurs twice", path=path, line=line, fix="download the file again")
-        yield Pair(str(len(seen)), language, first, second, label_of(label, NAMES, path, line))
+        yield Pair(str(len(seen)), language, first, second, label_of(label, _NAMES, path, line))
         seen.add(given)
 
 
@@ -45,11 +45,11 @@ CARD = Task(
     languages=LANGUAGES,
     labels=LABELS,
     sources=(
-        *sources("official", read_official, FILE, splits="dev=dev_2k test=test_2k"),
-        *sources("official", read_official, FILE, splits="train", languages=("en",)),
-        *sources("official", read_official, FILE, splits="train=translated_train", languages=OTHERS),
-        *sources(HUB, hub_pairs(("sentence1", "sentence2", "label"), LABELS), "{language}/{split}-*.parquet"),
-        *sources("xtreme", xtreme_pairs(NAMES), "pawsx/{split}-{language}.tsv"),
+        *sources("official", read_official, _FILE, splits="dev=dev_2k test=test_2k"),
+        *sources("official", read_official, _FILE, splits="train", languages=("en",)),
+        *sources("official", read_official, _FILE, splits="train=translated_train", languages=_OTHERS),
+        *sources(_HUB, hub_pairs(("sentence1", "sentence2", "label"), LABELS), "{language}/{split}-*.parquet"),
+        *sources("xtreme", xtreme_pairs(_NAMES), "pawsx/{split}-{language}.tsv"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

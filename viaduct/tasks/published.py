@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-XTREME = "XTREME, arXiv 2003.11080"
-REMBERT = "Chung et al. 2021, arXiv 2010.12821"
+XTREME_PAPER = "XTREME, arXiv 2003.11080"
+REMBERT_PAPER = "Chung et al. 2021, arXiv 2010.12821"
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from viaduct.errors import DataError, unknown
 from viaduct.metrics.classification import paraphrase_scores
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Task, sources
-from viaduct.tasks.formats import numbered_lines, table, without_end
+from viaduct.tasks.formats import numbered_lines, tab_separated, without_end
 from viaduct.tasks.pairs import hub_pairs, label_of, pairs
 from viaduct.tasks.published import counts
 
 LABELS = ("0", "1")
-NAMES = {label: label for label in LABELS}
-COLUMNS = ("question1", "question2", "is_duplicate")
-HUB = Hub("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
+_NAMES = {label: label for label in LABELS}
+_COLUMNS = ("question1", "question2", "is_duplicate")
+_HUB = Hub("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
 
 
 def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
@@ -34,7 +34,7 @@ def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
     have no labels.
     """
     path = files["rows"][0]
-    names = COLUMNS if split != "test" else COLUMNS[:2]
+    names = _COLUMNS if split != "test" else _COLUMNS[:2]
     header: list[str] = []
     places: list[int] = []
     for number, line in numbered_lines(path):
@@ -47,7 +47,7 @@ def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
             places = [header.index(name) for name in names]
         elif len(fields) == len(header):
             first, second, *rest = (fields[place] for place in places)
-            label = label_of(rest[0], NAMES, path, number) if rest else None
+            label = label_of(rest[0], _NAMES, path, number) if rest else None
             yield Pair(str(number - 2), language, first, second, label)
         elif len(fields) > len(header):
             message = f"{len(fields)} tab-separated fields, but the header has {len(header)}"
@@ -56,9 +56,9 @@ def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
         raise DataError("the last row is cut off", path=path, line=number, fix="download the file again")
 
 
-read_three_columns = pairs(partial(table, widths=(3,)), NAMES)
+read_three_columns = pairs(partial(tab_separated, widths=(3,)), _NAMES)
 """Question, question, label; no header, no quoting."""
-read_partition = pairs(partial(table, widths=(4,)), NAMES, at=(1, 2, 0))
+read_partition = pairs(partial(tab_separated, widths=(4,)), _NAMES, at=(1, 2, 0))
 """The original files: label, question, question, number of the pair."""
 read_hub = hub_pairs(("question1", "question2", "label"), LABELS)
 
@@ -70,7 +70,7 @@ CARD = Task(
     labels=LABELS,
     sources=(
         *sources("official", read_glue, "QQP/{split}.tsv", "qqp/{split}.tsv"),
-        *sources(HUB, read_hub, "qqp/{split}-*.parquet"),
+        *sources(_HUB, read_hub, "qqp/{split}-*.parquet"),
     ),
     metric=paraphrase_scores,
     metrics=("accuracy", "f1"),

@@ -19,7 +19,7 @@ from viaduct.tasks.mnli import read_hub as read_all
 from viaduct.tasks.pairs import label_of, pairs
 from viaduct.tasks.published import counts
 
-HUB = Hub("stanfordnlp/snli", "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b")
+_HUB = Hub("stanfordnlp/snli", "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b")
 read_table = pairs(partial(columns, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
 """snli_1.0_*.txt, the same rows as the JSON lines."""
 
@@ -44,7 +44,7 @@ def read_hub(files: Files, language: str, split: str) -> Iterable[Row]:
     return (row for row in read_all(files, language, split) if row.is_labelled)
 
 
-def three_files(folder: str) -> dict[str, str]:
+def _three_files(folder: str) -> dict[str, str]:
     """Role -> pattern of InferSent's files."""
     return {
         role: f"{folder}/{name}.{{split}}" for role, name in (("first", "s1"), ("second", "s2"), ("labels", "labels"))
@@ -60,8 +60,8 @@ CARD = Task(
     sources=(
         *sources("official", read_json, "snli_1.0/snli_1.0_{split}.jsonl", "snli/snli_1.0_{split}.jsonl"),
         *sources("official", read_table, "snli_1.0/snli_1.0_{split}.txt"),
-        *sources("official", read_three_files, three_files("snli"), three_files("snli/infersent_format")),
-        *sources(HUB, read_hub, "plain_text/{split}-*.parquet"),
+        *sources("official", read_three_files, _three_files("snli"), _three_files("snli/infersent_format")),
+        *sources(_HUB, read_hub, "plain_text/{split}-*.parquet"),
     ),
     metric=accuracy,
     metrics=("accuracy",),

@@ -13,7 +13,7 @@ from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.published import counts
 from viaduct.tasks.squad_json import squad_file, squad_table
 
-HUB = Hub("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f")
+_HUB = Hub("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f")
 """The revision under which `datasets` caches squad/plain_text; several public repositories pin it."""
 
 CARD = Task(
@@ -24,7 +24,7 @@ CARD = Task(
     sources=(
         # XTREME's download has the same folder and names
         *sources("official", squad_file, "squad/{split}-v1.1.json", splits="train dev"),
-        *sources(HUB, squad_table, "plain_text/{split}-*.parquet", splits="train dev=validation"),
+        *sources(_HUB, squad_table, "plain_text/{split}-*.parquet", splits="train dev=validation"),
     ),
     metric=squad_scores,
     metrics=("f1", "exact_match"),

@@ -12,7 +12,7 @@ from viaduct.tasks.card import Hub, Task, sources
 from viaduct.tasks.published import counts
 from viaduct.tasks.squad_json import squad_file, squad_table
 
-HUB = Hub("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412")
+_HUB = Hub("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412")
 
 CARD = Task(
     name="squad2",
@@ -21,7 +21,7 @@ CARD = Task(
     languages=("en",),
     sources=(
         *sources("official", squad_file, "squad/{split}-v2.0.json", splits="train dev"),
-        *sources(HUB, squad_table, "squad_v2/{split}-*.parquet", splits="train dev=validation"),
+        *sources(_HUB, squad_table, "squad_v2/{split}-*.parquet", splits="train dev=validation"),
     ),
     unanswerable=True,
     metric=squad2_scores,

@@ -52,9 +52,9 @@ def _matched(pairs: Iterable[tuple[str, str]], language: str) -> Iterator[Senten
         yield Sentence(f"en-{index}", language, target, "target", (f"{language}-{index}",))
 
 
-FEWER_PAIRS = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548}
-STEM = "tatoeba/v1/tatoeba.{iso3}-eng"
-XTREME_STEM = "tatoeba/{language}-en"
+_FEWER_PAIRS = {"jv": 205, "ka": 746, "kk": 575, "ml": 687, "sw": 390, "ta": 307, "te": 234, "th": 548}
+_STEM = "tatoeba/v1/tatoeba.{iso3}-eng"
+_XTREME_STEM = "tatoeba/{language}-en"
 
 CARD = Task(
     name="tatoeba",
@@ -64,18 +64,18 @@ CARD = Task(
     kind="retrieval",
     languages=LANGUAGES,
     sources=(
-        *sources("official", read_official, {"source": f"{STEM}.{{iso3}}", "target": f"{STEM}.eng"}, splits="test"),
+        *sources("official", read_official, {"source": f"{_STEM}.{{iso3}}", "target": f"{_STEM}.eng"}, splits="test"),
         *sources(Hub("google/xtreme", None), read_hub, "tatoeba.{iso3}/{split}-*.parquet", splits="test=validation"),
         *sources(
             "xtreme",
             read_xtreme,
-            {"source": f"{XTREME_STEM}.{{language}}", "target": f"{XTREME_STEM}.en"},
+            {"source": f"{_XTREME_STEM}.{{language}}", "target": f"{_XTREME_STEM}.en"},
             splits="test",
         ),
     ),
     metric=tatoeba_accuracy,
     metrics=("accuracy", "accuracy_into_english"),
-    expected={(language, "test"): 2 * FEWER_PAIRS.get(language, 1_000) for language in LANGUAGES},
+    expected={(language, "test"): 2 * _FEWER_PAIRS.get(language, 1_000) for language in LANGUAGES},
     published=published_scores(
         "arXiv 2003.11080, average over the languages", ("accuracy",), {"XLM-R large": (0.573,), "mBERT": (0.387,)}
     ),

@@ -20,14 +20,14 @@ from viaduct.languages import LANGUAGES as TABLE
 from viaduct.metrics.qa import squad_scores
 from viaduct.rows import Row, Span
 from viaduct.tasks.card import XTREME_HUB, Files, Hub, Reader, Source, Task, sources
-from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
+from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 from viaduct.tasks.squad_json import read_squad, squad_file, squad_table
 
 LANGUAGES = ("en", "ar", "bn", "fi", "id", "ko", "ru", "sw", "te")
-SCORES = ("f1", "exact_match")
-NAMES = {code: TABLE[code].name.lower() for code in LANGUAGES}
+_SCORES = ("f1", "exact_match")
+_NAMES = {code: TABLE[code].name.lower() for code in LANGUAGES}
 
-COUNTS = {
+_COUNTS = {
     "ar": (14_805, 921),
     "bn": (2_390, 113),
     "en": (3_696, 440),
@@ -41,11 +41,11 @@ COUNTS = {
 """(train, official dev) questions by language; they add up to the 49,881 and 5,077 of google/xtreme's dataset card."""
 
 
-def of_language(read: Reader) -> Reader:
+def _of_language(read: Reader) -> Reader:
     """A reader of the rows, in a file of all languages, whose id begins with the language's name."""
 
     def read_language(files: Files, language: str, split: str) -> tuple[Row, ...]:
-        prefix = f"{NAMES[language]}-"
+        prefix = f"{_NAMES[language]}-"
         kept = tuple(row for row in read(files, language, split) if row.id.startswith(prefix))
         if not kept:
             fix = "check that this is the original file"
@@ -61,23 +61,23 @@ def read_xtreme(files: Files, language: str, _split: str) -> tuple[Span, ...]:
     An id that lacks the language's name is made unique by its position in the file, counted from 0.
     """
     rows = read_squad(files["rows"][0], language, repeated_ids=True)
-    prefix = f"{NAMES[language]}-"
+    prefix = f"{_NAMES[language]}-"
     return tuple(
         row if row.id.startswith(prefix) else replace(row, id=f"{position}-{row.id}")
         for position, row in enumerate(rows)
     )
 
 
-def held_out(published: str | Hub, read: Reader, pattern: str, words: dict[str, str]) -> list[Source]:
+def _held_out(published: str | Hub, read: Reader, pattern: str, words: dict[str, str]) -> list[Source]:
     """The same files as `test` of every language and as `dev` of English."""
     word = "dev" if isinstance(published, str) else "validation"
     test = sources(published, read, pattern, splits=f"test={word}", languages=words)
     return [*test, *sources(published, read, pattern, splits=f"dev={word}", languages={"en": words["en"]})]
 
 
-FOLDER = "tydiqa/tydiqa-goldp-v1.1"
-CODES = {code: code for code in LANGUAGES}
-OFFICIAL, PARQUET = of_language(squad_file), of_language(squad_table)
+_FOLDER = "tydiqa/tydiqa-goldp-v1.1"
+_CODES = {code: code for code in LANGUAGES}
+_OFFICIAL, _PARQUET = _of_language(squad_file), _of_language(squad_table)
 
 CARD = Task(
     name="tydiqa",
@@ -85,22 +85,22 @@ CARD = Task(
     kind="span",
     languages=LANGUAGES,
     sources=(
-        *sources("official", OFFICIAL, f"{FOLDER}-train.json", splits="train"),
-        *held_out("official", OFFICIAL, f"{FOLDER}-dev/tydiqa-goldp-dev-{{language}}.json", NAMES),
-        *held_out("official", OFFICIAL, f"{FOLDER}-dev.json", CODES),
+        *sources("official", _OFFICIAL, f"{_FOLDER}-train.json", splits="train"),
+        *_held_out("official", _OFFICIAL, f"{_FOLDER}-dev/tydiqa-goldp-dev-{{language}}.json", _NAMES),
+        *_held_out("official", _OFFICIAL, f"{_FOLDER}-dev.json", _CODES),
         # before XTREME's files, whose held-out questions are stripped
-        *sources(XTREME_HUB, PARQUET, "tydiqa/{split}-*.parquet", splits="train"),
-        *held_out(XTREME_HUB, PARQUET, "tydiqa/{split}-*.parquet", CODES),
-        *sources("xtreme", read_xtreme, f"{FOLDER}-train/tydiqa*.{{language}}.train.json", splits="train"),
-        *held_out("xtreme", read_xtreme, f"{FOLDER}-dev/tydiqa*.{{language}}.dev.json", CODES),
+        *sources(XTREME_HUB, _PARQUET, "tydiqa/{split}-*.parquet", splits="train"),
+        *_held_out(XTREME_HUB, _PARQUET, "tydiqa/{split}-*.parquet", _CODES),
+        *sources("xtreme", read_xtreme, f"{_FOLDER}-train/tydiqa*.{{language}}.train.json", splits="train"),
+        *_held_out("xtreme", read_xtreme, f"{_FOLDER}-dev/tydiqa*.{{language}}.dev.json", _CODES),
     ),
     metric=squad_scores,
-    metrics=SCORES,
+    metrics=_SCORES,
     trained_on="tydiqa",
-    expected={**counts_of(("train", "test"), COUNTS), ("en", "dev"): COUNTS["en"][1]},
+    expected={**counts_of(("train", "test"), _COUNTS), ("en", "dev"): _COUNTS["en"][1]},
     published=(
-        *published_scores(XTREME, SCORES, {"mBERT": (0.597, 0.439), "XLM-R large": (0.651, 0.450)}),
-        *published_scores(REMBERT, SCORES, {"RemBERT": (0.770, 0.630)}),
+        *published_scores(XTREME_PAPER, _SCORES, {"mBERT": (0.597, 0.439), "XLM-R large": (0.651, 0.450)}),
+        *published_scores(REMBERT_PAPER, _SCORES, {"RemBERT": (0.770, 0.630)}),
     ),
     licence="Apache 2.0",
     citation="Clark et al. 2020, TyDi QA (TACL, arXiv 2003.05002); task: Hu et al. 2020, XTREME (arXiv 2003.11080)",

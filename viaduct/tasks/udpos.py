@@ -13,7 +13,7 @@ from viaduct.languages import XTREME as ALL
 from viaduct.metrics.tagging import udpos_scores
 from viaduct.tasks.card import XTREME_HUB, Task, sources
 from viaduct.tasks.conll import hub_tags, token_tags, treebanks
-from viaduct.tasks.published import REMBERT, XTREME, counts_of, published_scores
+from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 
 LABELS = (
     "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
@@ -24,7 +24,7 @@ LABELS = (
 LANGUAGES = tuple(code for code in ALL if code not in {"bn", "jv", "ka", "ml", "ms", "my", "sw"})
 """The 33 of XTREME's 40 languages that had a treebank."""
 
-COUNTS = """
+_COUNTS = """
 af  1315   194   425   | ar  6075   909  1680 | bg  8907  1115  1116 | de 166849 19233     -
 en 21253  3974  5440   | es 28492  3054  3147 | et 25749  3125  3760 | eu   5396  1798  1799
 fa  4798   599   600   | fi 27198  3239  4422 | he  5241   484   491 | hi  13304  1659  2684
@@ -38,8 +38,8 @@ yo     -     -   100
 # they are sums with Ancient Greek, Old French, Old Russian, Classical Chinese and Swiss German (its script takes every
 # treebank whose name contains the language's).
 
-ROWS = [cell.replace("-", "0").split() for cell in COUNTS.strip().replace("\n", "|").split("|")]
-FROM_HUB = {code: TABLE[code].name for code in LANGUAGES if code not in {"de", "el", "fr", "mr", "ru", "zh"}}
+_ROWS = [cell.replace("-", "0").split() for cell in _COUNTS.strip().replace("\n", "|").split("|")]
+_FROM_HUB = {code: TABLE[code].name for code in LANGUAGES if code not in {"de", "el", "fr", "mr", "ru", "zh"}}
 """Code -> the Hub's word for it; see `differs` on the others."""
 
 CARD = Task(
@@ -51,16 +51,16 @@ CARD = Task(
     sources=(
         *sources("official", treebanks(LABELS), "ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}.conllu*"),
         *sources("xtreme", token_tags(LABELS), "udpos/{split}-{language}.tsv"),
-        *sources(XTREME_HUB, hub_tags("pos_tags", LABELS), "udpos.{language}/{split}-*.parquet", languages=FROM_HUB),
+        *sources(XTREME_HUB, hub_tags("pos_tags", LABELS), "udpos.{language}/{split}-*.parquet", languages=_FROM_HUB),
     ),
     metric=udpos_scores,
     metrics=("f1", "precision", "recall", "token_accuracy"),
     trained_on="udpos",
-    expected=counts_of(("train", "dev", "test"), {code: tuple(map(int, numbers)) for code, *numbers in ROWS}),
+    expected=counts_of(("train", "dev", "test"), {code: tuple(map(int, numbers)) for code, *numbers in _ROWS}),
     published=(
-        *published_scores(f"{XTREME}; later printed as 0.715", ("f1",), {"mBERT": (0.703,)}),
-        *published_scores(f"{XTREME}; later printed as 0.738", ("f1",), {"XLM-R large": (0.726,)}),
-        *published_scores(REMBERT, ("f1",), {"RemBERT": (0.765,)}),
+        *published_scores(f"{XTREME_PAPER}; later printed as 0.715", ("f1",), {"mBERT": (0.703,)}),
+        *published_scores(f"{XTREME_PAPER}; later printed as 0.738", ("f1",), {"XLM-R large": (0.726,)}),
+        *published_scores(REMBERT_PAPER, ("f1",), {"RemBERT": (0.765,)}),
     ),
     licence="by treebank; several are non-commercial (CC BY-NC-SA)",
     citation="Nivre et al. 2020, Universal Dependencies v2 (LREC); task: Hu et al. 2020, XTREME (arXiv 2003.11080)",

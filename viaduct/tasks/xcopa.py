@@ -17,20 +17,20 @@ from viaduct.tasks.formats import json_lines
 from viaduct.tasks.published import Published, counts
 
 LANGUAGES = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
-QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
+_QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
 """The files' word -> the question that is asked, in English everywhere (arXiv 2005.00333, section 4)."""
-FIELDS = ("idx", "premise", "question", "choice1", "choice2", "label")
+_FIELDS = ("idx", "premise", "question", "choice1", "choice2", "label")
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
     """The rows of a file; ids are its idx. Raises DataError for another question, and a label that is not 0 or 1."""
     path = files["rows"][0]
-    for line, (given, premise, question, first, second, label) in json_lines(path, FIELDS):
-        if question not in QUESTIONS:
+    for line, (given, premise, question, first, second, label) in json_lines(path, _FIELDS):
+        if question not in _QUESTIONS:
             raise DataError(f"unknown question '{question}'", path=path, line=line, fix="use cause or effect")
         if label not in (0, 1) or isinstance(label, bool):
             raise DataError(f"unknown label {label!r}", path=path, line=line, fix="use 0 or 1")
-        yield Choice(str(given), language, premise, QUESTIONS[question], (first, second), label)
+        yield Choice(str(given), language, premise, _QUESTIONS[question], (first, second), label)
 
 
 CARD = Task(

@@ -20,7 +20,7 @@ from viaduct.tasks.pairs import label_of, xtreme_pairs
 from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-HUB = Hub("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")
+_HUB = Hub("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -51,7 +51,7 @@ CARD = Task(
     sources=(
         *sources("official", read_official, "XNLI-1.0/xnli.{split}.tsv", splits="dev test"),
         *sources("official", read_translated, "XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", splits="train"),
-        *sources(HUB, read_hub, "{language}/{split}-*.parquet"),
+        *sources(_HUB, read_hub, "{language}/{split}-*.parquet"),
         *sources("xtreme", xtreme_pairs(NAMES), "xnli/{split}-{language}.tsv"),
     ),
     metric=accuracy,
