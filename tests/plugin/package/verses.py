@@ -76,7 +76,7 @@ VERSE = RowKind(
     label_set="closed",
     is_target=True,
     head="verses:HEAD",
-    predict="viaduct.inference.prediction:run",
+    predict="viaduct.inference.prediction:predict",
 )
 
 # ---- a card ----------------------------------------------------------------------------------------------------------
