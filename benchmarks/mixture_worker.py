@@ -195,7 +195,7 @@ def _mixture(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]]
     for step in range(request.steps):
         member, own = stage.schedule.at(step)
         assert member is not None
-        batches.append((member.name, own, stage.batch_at(step).tokens))
+        batches.append((member.name, own, stage.batch_at(step).size.tokens))
     try:
         stage.run()
     except EnoughError:

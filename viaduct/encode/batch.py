@@ -69,6 +69,19 @@ def padding_fraction(lengths: Array, widths: Array, batches: list[Array]) -> flo
 
 
 @dataclass(frozen=True)
+class BatchSize:
+    """What a batch costs: real tokens, slots with padding, and the sum over sequences of the padded length squared,
+    which attention goes by."""
+
+    tokens: int = 0
+    slots: int = 0
+    squares: int = 0
+
+    def __add__(self, other: BatchSize) -> BatchSize:
+        return BatchSize(self.tokens + other.tokens, self.slots + other.slots, self.squares + other.squares)
+
+
+@dataclass(frozen=True)
 class Batch:
     """One padded batch: ids_BL int64, mask_BL bool (None when nothing is padded), types_BL int64 or None.
 
@@ -82,14 +95,10 @@ class Batch:
     tokens: int
 
     @property
-    def slots(self) -> int:
-        """Tokens, padding included."""
-        return self.ids_BL.numel()
-
-    @property
-    def squares(self) -> int:
-        """Sum over sequences of the padded length squared: what attention costs."""
-        return self.ids_BL.shape[0] * self.ids_BL.shape[1] ** 2
+    def size(self) -> BatchSize:
+        """What it costs."""
+        count, length = self.ids_BL.shape
+        return BatchSize(self.tokens, count * length, count * length**2)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""

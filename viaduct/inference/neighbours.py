@@ -104,15 +104,14 @@ def _keep_freed_memory() -> None:
 
 def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Search) -> tuple[int, Sieve | None]:
     """The size of blocks, and a sieve where it can be used and there is room."""
-    sizes = (len(query_ND), len(candidate_MD), query_ND.shape[1], k)
-    on_cpu = search.device.type == "cpu"
-    sieved = block_size(*sizes, search.memory_bytes, sieved=True) if on_cpu else 0
+    queries, candidates, width = len(query_ND), len(candidate_MD), query_ND.shape[1]
+    sizes, on_cpu = (queries, candidates, width, k, search.memory_bytes), search.device.type == "cpu"
+    sieved = block_size(*sizes, sieved=True) if on_cpu else 0
     if sieved and usable(query_ND, candidate_MD):
         return sieved, Sieve(query_ND, candidate_MD)
-    plain = block_size(*sizes, search.memory_bytes, largest=LARGEST_BLOCK if on_cpu else LARGEST_BLOCK_ELSEWHERE)
+    plain = block_size(*sizes, largest=LARGEST_BLOCK if on_cpu else LARGEST_BLOCK_ELSEWHERE)
     if not plain:
-        queries, candidates, width, _ = sizes
-        need = _vectors_and_lists(*sizes) + 4 * COPIES * SMALLEST_BLOCK**2
+        need = _vectors_and_lists(queries, candidates, width, k) + 4 * COPIES * SMALLEST_BLOCK**2
         raise UsageError(
             f"comparing {queries:,} with {candidates:,} vectors of {width:,} dimensions needs"
             f" {need / 1e9:.2f} GB at least; the limit is {search.memory_bytes / 1e9:.2f} GB",
@@ -122,18 +121,11 @@ def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Se
 
 
 def block_size(
-    queries: int,
-    candidates: int,
-    width: int,
-    k: int,
-    memory_bytes: int,
-    *,
-    sieved: bool = False,
-    largest: int | None = None,
+    queries: int, candidates: int, width: int, k: int, memory_bytes: int, *, sieved: bool = False, largest: int = 0
 ) -> int:
-    """Rows and columns of a block that keep the whole search below `memory_bytes`, with `sieved` that of 8 bits; 0
-    where not even a block of the smallest useful size has room."""
-    largest = LARGEST_BLOCK if largest is None else largest
+    """Rows and columns of a block, at most `largest` (0: `LARGEST_BLOCK`), that keep the whole search below
+    `memory_bytes`, with `sieved` that of 8 bits; 0 where there is no room for a block of useful size."""
+    largest = largest or LARGEST_BLOCK
     left = memory_bytes - _vectors_and_lists(queries, candidates, width, k)
     if sieved:
         left -= sieve_bytes(candidates + largest, width)

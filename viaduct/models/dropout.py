@@ -100,6 +100,8 @@ def _applies(input: torch.Tensor) -> bool:
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, cut: int) -> torch.Tensor:
+        # A drawn word holds the random bits of four elements. Read as signed 16-bit numbers these are uniform from
+        # -32,768 on, so that "at least cut - 32,768" keeps an element with probability 1 - cut / 65,536 exactly.
         words = torch.empty(-(-input.numel() // WORD_ELEMENTS), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: input.numel()].view(input.shape)
         kept = bits >= cut - BIT_LEVELS // 2

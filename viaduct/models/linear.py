@@ -77,6 +77,8 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input, weight_OI = ctx.saved_tensors
+        # Both gradients are products of the same kind with one side turned; only those that are asked for are computed,
+        # so that a frozen layer costs one product less.
         gradient_NO = gradient.reshape(-1, gradient.shape[-1]).contiguous()
         input_NI = input.reshape(-1, input.shape[-1]).contiguous()
         wanted = ctx.needs_input_grad

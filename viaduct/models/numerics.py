@@ -51,6 +51,8 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
+    # M_MMAP_MAX 0: large blocks come from the heap too. M_TRIM_THRESHOLD -1: the heap's end is never handed back. So
+    # what is freed is kept for the next step; `FreedMemory` gives back what no later step can use.
     never_map, never_trim = mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, -1)
     return bool(never_map and never_trim)
 

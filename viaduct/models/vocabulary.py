@@ -48,7 +48,7 @@ def trim(encoder: nn.Module, kept: Array) -> Trimmed:
     embedding: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     full_VD = embedding.weight.detach()
     kept_K = torch.from_numpy(kept)
-    new_of_old_V = torch.full((full_VD.shape[0],), -1, dtype=torch.int64)
+    new_of_old_V = torch.full((full_VD.shape[0],), -1, dtype=torch.int64)  # -1: a lookup of a row left out fails loudly
     new_of_old_V[kept_K] = torch.arange(len(kept_K))
     pad_id = embedding.padding_idx
     new_pad = None if pad_id is None or new_of_old_V[pad_id] < 0 else int(new_of_old_V[pad_id])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, BatchSize
 from viaduct.encode.tokens import Array, Limits
 from viaduct.heads.head import HeadSpec, TaskModel, build_head, save_head
 from viaduct.models.encoder import (
@@ -57,23 +57,10 @@ class JointBatch:
     main: StepBatch | None
     replay: Batch | None
 
-    def _sum(self, name: str) -> int:
-        return sum(int(getattr(one, name)) for one in (self.main, self.replay) if one is not None)
-
     @property
-    def tokens(self) -> int:
-        """Real ones through the encoder."""
-        return self._sum("tokens")
-
-    @property
-    def slots(self) -> int:
-        """Tokens with padding."""
-        return self._sum("slots")
-
-    @property
-    def squares(self) -> int:
-        """Sum over sequences of the padded length squared."""
-        return self._sum("squares")
+    def size(self) -> BatchSize:
+        """Of both."""
+        return sum((one.size for one in (self.main, self.replay) if one is not None), BatchSize())
 
     def to(self, device: torch.device) -> JointBatch:
         """The same on a device."""

@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from viaduct.encode.batch import BatchSize
 from viaduct.errors import ViaductError
 from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
 from viaduct.runs.parts import Training
@@ -29,16 +30,8 @@ class StepBatch(Protocol):
     """What one step is trained on; `encode.batch.Batch` is one."""
 
     @property
-    def tokens(self) -> int:
-        """Real ones through the encoder."""
-
-    @property
-    def slots(self) -> int:
-        """Tokens with padding."""
-
-    @property
-    def squares(self) -> int:
-        """Sum over sequences of the padded length squared."""
+    def size(self) -> BatchSize:
+        """What goes through the encoder."""
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""
@@ -124,9 +117,9 @@ def _step(
             fix="lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)",
         )
     state.step += 1
-    state.tokens += batch.tokens
-    state.slots += batch.slots
-    state.squares += batch.squares
+    state.tokens += batch.size.tokens
+    state.slots += batch.size.slots
+    state.squares += batch.size.squares
     state.loss_sum += value
     state.loss_steps += 1
 

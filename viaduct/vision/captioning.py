@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from viaduct.encode.batch import Batch, collate
+from viaduct.encode.batch import Batch, BatchSize, collate
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
@@ -96,23 +96,12 @@ class CaptionBatch:
         return 2 if self.objective == "ar_caption" else 1
 
     @property
-    def tokens(self) -> int:
-        """Through the encoder, visual ones and pseudo-masks included, padding not."""
-        others = 0 if self.other is None else self.other.tokens
-        return self.visual * len(self.text.ids_BL) + self.copies * self.text.tokens + others
-
-    @property
-    def slots(self) -> int:
-        """Tokens with padding."""
-        others = 0 if self.other is None else self.other.slots
-        return self.visual * len(self.text.ids_BL) + self.copies * self.text.slots + others
-
-    @property
-    def squares(self) -> int:
-        """Sum over sequences of the padded length squared."""
-        others = 0 if self.other is None else self.other.squares
+    def size(self) -> BatchSize:
+        """What goes through the encoder, visual tokens and pseudo-masks included."""
         count, length = self.text.ids_BL.shape
-        return count * (self.visual + self.copies * length) ** 2 + others
+        before, width = self.visual * count, self.visual + self.copies * length
+        own = BatchSize(before + self.copies * self.text.tokens, count * width, count * width**2)
+        return own if self.other is None else own + self.other.size
 
     def to(self, device: torch.device) -> CaptionBatch:
         """The same on a device."""
