@@ -100,7 +100,7 @@ def test_benchmark_average_is_that_of_xtreme_evaluate(submission: list[ResultRow
         (average,) = tables.averages
         assert tables.complete and not average.missing
         expected = official[task]["avg_metric"] if task in METRICS else official[task]
-        assert 100 * average.value.mean == pytest.approx(expected, abs=1e-9, rel=0), task
+        assert 100 * average.score.mean == pytest.approx(expected, abs=1e-9, rel=0), task
 
 
 def test_single_questions_score_as_in_the_official_scripts(shared_oracles: Path) -> None:

@@ -14,7 +14,8 @@ from viaduct.errors import UsageError, unknown
 from viaduct.report import effect_claims, setup_claims
 from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, UndecidedError
 from viaduct.report.section import sections
-from viaduct.results.record import About, ResultRow
+from viaduct.report.table import comparable
+from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 
@@ -76,13 +77,14 @@ def judge(
 
     `given`: arm -> role (see `roles`); None: the arms whose names are roles. `choosing`: result rows of the same arms
     on dev splits (C12). `facts`: section -> what it found beside scores. Raises UsageError for arms and roles that do
-    not exist and for a role given twice.
+    not exist and for a role given twice, and as `viaduct.report.table.comparable` for rows that cannot be compared.
     """
-    of_encoder = tuple(row for row in rows if row.encoder == about.encoder)
+    arms = check_roles(about, given)
+    baseline = next((arm for arm, role in arms.items() if role == BASELINE), BASELINE)
+    of_encoder = [row for row in rows if row.encoder == about.encoder]
+    compared = comparable(about, of_encoder, baseline) if of_encoder else []
     known = {card.name: card for card in (Catalogue.builtin() if cards is None else cards)}
-    evidence = Evidence(
-        about, of_encoder, check_roles(about, given), known, tuple(choosing), facts or {}, known_roles=roles()
-    )
+    evidence = Evidence(about, compared, arms, known, choosing, facts or {}, roles())
     return tuple(_line(claim, evidence) for claim in claims())
 
 

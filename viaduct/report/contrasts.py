@@ -32,7 +32,7 @@ from viaduct.metrics.significance import (
 )
 from viaduct.report.export import seed_list
 from viaduct.report.section import SeenLanguages
-from viaduct.report.table import counted_by_task, task_scores, tidy
+from viaduct.report.table import comparable, counted_by_task, task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 
 FEWEST_SEEDS = 3
@@ -119,9 +119,10 @@ def contrasts(
 
     Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
     tasks are corrected for the number of arms too. `seen`: the languages of the arms' own data. Raises
-    UsageError for arms that do not exist, and as `viaduct.report.table.tidy` for rows that cannot be compared.
+    UsageError for arms that do not exist, and as `viaduct.report.table.comparable` for rows that cannot be compared.
     """
-    scores = _scores(about, rows)
+    found = [row for row in comparable(about, rows) if row.language != ENGLISH]
+    scores = task_scores(found, counted_by_task(found))
     for name in (name for pair in asked for name in pair):
         if name not in about.arms:
             raise unknown("arm", name, about.arms)
@@ -161,17 +162,6 @@ def _family_of_tests(one: Contrast, over_arms: bool) -> tuple[str, ...]:
     if one.task == OVERALL:
         return ("overall",)
     return ("tasks",) if over_arms else ("tasks", one.arm, one.against)
-
-
-def _scores(about: About, rows: Sequence[ResultRow]) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
-    """Arm -> task -> seed -> language -> score; English and languages without all of its metrics are left out."""
-    frame = tidy(about, rows)
-    values = frame[frame["language"] != ENGLISH].set_index(["arm", "task", "metric", "seed", "language"])["value"]
-    found: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
-    scores = task_scores(values, counted_by_task(frame))
-    for (arm, task, seed, code), value in zip(scores.index.tolist(), scores.tolist(), strict=True):
-        found.setdefault(arm, {}).setdefault(task, {}).setdefault(seed, {})[code] = value
-    return found
 
 
 def _contrast(

@@ -6,7 +6,7 @@ split and signature, no substitution. Otherwise `UndecidedError` says what is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -14,8 +14,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from viaduct.languages import ENGLISH, LANGUAGES
 from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
+from viaduct.metrics.significance import equivalence
 from viaduct.metrics.summary import counted_metrics
 from viaduct.report.number import points
+from viaduct.report.table import task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -52,6 +54,13 @@ class UndecidedError(Exception):
     """What a run would need to decide a claim; `str()` says it in words."""
 
 
+def decided(why: str, *, supported: bool, contradicted: bool) -> Finding:
+    """The finding with these numbers behind it; UndecidedError where it is neither."""
+    if not supported and not contradicted:
+        raise UndecidedError(why)
+    return Finding("supported" if supported else "contradicted", why)
+
+
 Rule: TypeAlias = Callable[["Evidence"], Finding]
 """Raises UndecidedError where the evidence does not decide."""
 
@@ -76,11 +85,12 @@ class Evidence:
     """What the rules of claims see of a run."""
 
     about: About
-    rows: tuple[ResultRow, ...]
+    rows: Sequence[ResultRow]
+    """Comparable (`viaduct.report.table.comparable`)."""
     roles: Mapping[str, str]
     """Arm -> role; arms that are not here take no part."""
     cards: Mapping[str, Task]
-    choosing: tuple[ResultRow, ...] = ()
+    choosing: Sequence[ResultRow] = ()
     """Scores of the same arms on dev splits, for choosing an arm per task."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Section -> what it found that is no score (`viaduct.report.section.Content.facts`)."""
@@ -88,16 +98,9 @@ class Evidence:
     """Role -> what an arm with it does."""
 
     @cached_property
-    def _by_cell(self) -> Mapping[tuple[str, str], list[ResultRow]]:
-        found: dict[tuple[str, str], list[ResultRow]] = {}
-        for row in self.rows:
-            found.setdefault((row.arm, row.task), []).append(row)
-        return found
-
-    def of_task(self, task: str, arm: str | None = None) -> list[ResultRow]:
-        """The rows of a task, of all arms or of one."""
-        cells = [rows for key, rows in self._by_cell.items() if key == (arm or key[0], task)]
-        return [row for rows in cells for row in rows]
+    def scores(self) -> Mapping[str, Mapping[str, Mapping[int, Mapping[str, float]]]]:
+        """Arm -> task -> seed -> language -> score."""
+        return task_scores(self.rows, {card.name: counted_metrics(card.metrics) for card in self.cards.values()})
 
     def arm(self, role: str) -> str | None:
         """The arm with this role, None when there is none."""
@@ -144,23 +147,53 @@ def arm_difference(
 
     Both sides of a pair have the same tasks. UndecidedError when anything is missing, or with fewer than `seeds` seeds.
     """
-    _require_evidence(evidence, seeds)
+    _require_official(evidence, {task for arms, _ in pairs for task in arms}, seeds)
     weights: dict[str, float] = {}
     families: dict[str, str] = {}
-    first: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
-    second: dict[Run, dict[str, float]] = {Run(seed): {} for seed in evidence.about.seeds}
-    for number, (arms, others) in enumerate(pairs):
-        for task in arms:
+    sides: list[dict[Run, dict[str, float]]] = [{Run(seed): {} for seed in evidence.about.seeds} for _ in range(2)]
+    for number, pair in enumerate(pairs):
+        for task in pair[0]:
             codes = [code for code in evidence.card(task).languages if english or code != ENGLISH]
-            _require_one_definition(evidence, task)
-            for code in codes:
-                unit = f"{number} {task} {code}"
-                weights[unit] = 1 / (len(pairs) * len(arms) * len(codes))
-                families[unit] = LANGUAGES[code].family
-            for side, name in ((first, arms[task]), (second, others[task])):
-                for seed, values in _values(evidence, name, task, codes).items():
-                    side[Run(seed)].update({f"{number} {task} {code}": value for code, value in values.items()})
-    return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
+            units = {code: f"{number} {task} {code}" for code in codes}
+            weights |= dict.fromkeys(units.values(), 1 / (len(pairs) * len(pair[0]) * len(codes)))
+            families |= {unit: LANGUAGES[code].family for code, unit in units.items()}
+            for side, arms in zip(sides, pair, strict=True):
+                for run, values in side.items():
+                    found = _scores(evidence, arms[task], task, run.seed, codes)
+                    values.update({unit: found[code] for code, unit in units.items()})
+    return hierarchical_bootstrap(sides[0], sides[1], Design(families=families, weights=weights))
+
+
+def _require_official(evidence: Evidence, tasks: Collection[str], seeds: int) -> None:
+    """Return where official data of these tasks, and so many seeds, are behind the scores; UndecidedError otherwise."""
+    about = evidence.about
+    require_real(evidence)
+    if about.substitutions:
+        named = [f"{one.task} {one.split}" for one in about.substitutions]
+        more = f" and {len(named) - NAMED_SUBSTITUTIONS} more splits" if len(named) > NAMED_SUBSTITUTIONS else ""
+        raise UndecidedError(f"other data stand in for {', '.join(named[:NAMED_SUBSTITUTIONS])}{more}")
+    if len(about.seeds) < seeds:
+        raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
+    replaced = next((row.task for row in evidence.rows if row.task in tasks and row.substitution), None)
+    if replaced:
+        raise UndecidedError(f"another split stands in for that of {replaced}")
+
+
+def _scores(evidence: Evidence, arm: str, task: str, seed: int, codes: Sequence[str]) -> Mapping[str, float]:
+    """Language -> score."""
+    by_seed = evidence.scores.get(arm, {}).get(task, {})
+    if not by_seed:
+        raise UndecidedError(f"{arm} has no result on {task}")
+    found = by_seed.get(seed, {})
+    lacking = [code for code in codes if code not in found]
+    if lacking:
+        raise UndecidedError(f"{arm} has no result on {task} in {', '.join(lacking)}, seed {seed}")
+    return found
+
+
+def no_gain(found: Estimate) -> bool:
+    """Whether the difference is below zero, or shown to be of no size that matters."""
+    return found.high < 0 or equivalence(found).equivalent
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -172,51 +205,7 @@ def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:
     """What the numbers are of: encoder, seeds and splits, in words."""
     splits: dict[str, list[str]] = {}
     for task in tasks:
-        for split in sorted({row.split for row in evidence.of_task(task)}):
+        for split in sorted({row.split for row in evidence.rows if row.task == task}):
             splits.setdefault(split, []).append(task)
     where = "; ".join(f"{split} of {', '.join(names)}" for split, names in splits.items())
     return f"{evidence.about.encoder}, {len(evidence.about.seeds)} seeds, {where}"
-
-
-def _require_evidence(evidence: Evidence, seeds: int) -> None:
-    about = evidence.about
-    require_real(evidence)
-    if about.substitutions:
-        named = [f"{one.task} {one.split}" for one in about.substitutions]
-        more = f" and {len(named) - NAMED_SUBSTITUTIONS} more splits" if len(named) > NAMED_SUBSTITUTIONS else ""
-        raise UndecidedError(f"other data stand in for {', '.join(named[:NAMED_SUBSTITUTIONS])}{more}")
-    if len(about.seeds) < seeds:
-        raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
-
-
-def _require_one_definition(evidence: Evidence, task: str) -> None:
-    metrics = counted_metrics(evidence.card(task).metrics)
-    for metric in metrics:
-        members = [row for row in evidence.of_task(task) if row.metric == metric]
-        if len({(row.split, row.task_version, row.signature) for row in members}) > 1:
-            raise UndecidedError(f"the results of {task} are not of one split and definition")
-        if any(row.substitution for row in members):
-            raise UndecidedError(f"another split stands in for that of {task}")
-
-
-def _values(evidence: Evidence, arm: str, task: str, codes: Sequence[str]) -> dict[int, dict[str, float]]:
-    """Seed -> language -> score, for every declared seed."""
-    metrics = counted_metrics(evidence.card(task).metrics)
-    found: dict[tuple[int, str], dict[str, float]] = {}
-    untrained = False
-    for row in evidence.of_task(task, arm):
-        if row.metric in metrics and row.language in codes:
-            found.setdefault((row.seed, row.language), {})[row.metric] = row.value
-            untrained = row.selection == "untrained"
-    given = sorted({seed for seed, _ in found})
-    if not given:
-        raise UndecidedError(f"{arm} has no result on {task}")
-    values: dict[int, dict[str, float]] = {}
-    for seed in evidence.about.seeds:
-        # where nothing is trained there is one result, and every seed would give the same
-        source = given[0] if untrained and evidence.roles.get(arm) == BASELINE and len(given) == 1 else seed
-        lacking = [code for code in codes if found.get((source, code), {}).keys() != set(metrics)]
-        if lacking:
-            raise UndecidedError(f"{arm} has no result on {task} in {', '.join(lacking)}, seed {seed}")
-        values[seed] = {code: sum(found[source, code].values()) / len(metrics) for code in codes}
-    return values

@@ -41,7 +41,7 @@ def main_lines(tables: Tables) -> list[Line]:
     ]
     for average in tables.averages:
         named = {"arm": average.arm, "task": "average", "metric": "mean over tasks", "headline": False}
-        numbers = _numbers(average.value, average.difference)
+        numbers = _numbers(average.score, average.difference)
         lines.append({**dict.fromkeys(lines[0]), **named, **numbers, "missing": "; ".join(average.missing) or None})
     return lines
 

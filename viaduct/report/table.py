@@ -6,10 +6,9 @@ what is missing is named. Values are fractions.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeAlias
 
 from viaduct.errors import DataError
 from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
@@ -17,10 +16,8 @@ from viaduct.metrics.summary import Spread, counted_metrics, mean, over_seeds
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.tasks.catalogue import Catalogue
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SCORE = ["arm", "task", "metric"]
+Values: TypeAlias = Mapping[int, Mapping[str, float]]
+"""Seed -> language -> value; no seed is without languages."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Column:
 @dataclass(frozen=True)
 class ScoreCell:
     """One arm, task and metric, over the task's languages or in one of them; `headline` marks the metric that the main
-    table shows."""
+    table shows. Or an arm's average over tasks."""
 
     arm: str
     task: str
@@ -57,41 +54,28 @@ class ScoreCell:
     score: Spread | None
     """Of the mean over languages, English included; None when there is no result."""
     difference: Spread | None
-    """From the baseline, paired by seed, over the languages that both have."""
+    """From the baseline, paired by seed, over the languages that both have; of averages only where both are whole."""
     language: str = ""
     """"" for the mean over languages, of which alone the following speak."""
-    languages: int = 0
+    languages: int | None = None
     """Languages with a result."""
     missing: tuple[str, ...] = ()
-    """Languages (or languages of one seed: "sw seed 2") without one, beyond those that no arm has."""
+    """Languages (or languages of one seed: "sw seed 2") without one, beyond those that no arm has. Of averages: "task",
+    "task language", "task seed 2" or "task language seed 2"."""
     seedless: bool = False
     """Whether nothing was trained, so that every seed gives the same score."""
     reason: str = ""
     """Why there is no score; "" when there is."""
 
 
-@dataclass(frozen=True)
-class GapCell:
+class GapCell(NamedTuple):
     """English against the mean of the other languages, for one arm and task (headline metric)."""
 
-    arm: str
     task: str
+    arm: str
     english: Spread
     others: Spread
     gap: Spread
-
-
-@dataclass(frozen=True)
-class ArmAverage:
-    """One arm's unweighted mean over tasks, each the mean over its languages, English included; a question answering
-    task counts (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b)."""
-
-    arm: str
-    value: Spread
-    difference: Spread | None
-    """From the baseline, paired by seed; None for itself, when there is none, or when either has holes."""
-    missing: tuple[str, ...]
-    """"task", "task language", "task seed 2" or "task language seed 2"; () when complete."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +85,18 @@ class Tables:
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
     cells: tuple[ScoreCell, ...]
-    averages: tuple[ArmAverage, ...]
-    """Over the tasks and languages in which at least one arm has a result, in the order of `arms`; an arm without any
-    result has none."""
+    averages: tuple[ScoreCell, ...]
+    """Each arm's unweighted mean over the tasks and languages in which at least one arm has a result, in the order of
+    `arms`; a question answering task counts (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b). An arm without
+    any result has none."""
     per_language: tuple[ScoreCell, ...]
     gaps: tuple[GapCell, ...]
-    seeds: tuple[int, ...]
-    """As declared; a cell's score says which of them it has."""
 
     def cell(self, arm: str, task: str) -> ScoreCell:
         """The main table's cell."""
         return next(cell for cell in self.cells if (cell.arm, cell.task) == (arm, task) and cell.headline)
 
-    def average(self, arm: str) -> ArmAverage | None:
+    def average(self, arm: str) -> ScoreCell | None:
         """The arm's average over tasks, None without any result."""
         return next((average for average in self.averages if average.arm == arm), None)
 
@@ -140,21 +123,93 @@ def family_order(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(codes), key=lambda code: (known.get(code, len(FAMILY_ORDER)), code)))
 
 
+def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASELINE) -> set[str]:
+    """Tasks for which the baseline is untrained, so that no seed enters, and was evaluated once for several seeds."""
+    seeds: dict[str, set[int]] = {}
+    for row in rows:
+        if row.arm == baseline and row.selection == "untrained":
+            seeds.setdefault(row.task, set()).add(row.seed)
+    return {task for task, own in seeds.items() if len(own) == 1 < len(about.seeds)}
+
+
+def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE) -> list[ResultRow]:
+    """The rows of the report's encoder, those of the baseline that was evaluated once (`untrained_once`) for each seed,
+    so that differences can be paired.
+
+    Raises DataError for no rows, the same result twice, and rows of one task and metric that cannot be compared (split,
+    task version or signature differ).
+    """
+    encoders = sorted({row.encoder for row in rows})
+    own = [row for row in rows if len(encoders) == 1 or row.encoder == about.encoder]
+    if not own:
+        found = f"results of {', '.join(encoders)}" if encoders else "no results"
+        raise DataError(
+            f"recipe {about.recipe}: {found}, and the report is about encoder {about.encoder}",
+            fix="run at least one target to its score before asking for a report",
+        )
+    definitions: dict[tuple[str, str], tuple[str, int, str]] = {}
+    for row in own:
+        definition = (row.split, row.task_version, row.signature)
+        known = definitions.setdefault((row.task, row.metric), definition)
+        if known != definition:
+            raise DataError(
+                f"{row.task} {row.metric}: results that cannot be compared (split, task version, signature): "
+                f"{known} and {definition}",
+                fix="summarise them apart, or run the older ones again",
+            )
+    once = untrained_once(about, own, baseline)
+    repeated: dict[tuple[object, ...], ResultRow] = {}
+    for row in own:
+        for seed in about.seeds if row.arm == baseline and row.task in once else (row.seed,):
+            key = (row.arm, row.task, row.metric, row.language, seed)
+            if key in repeated:
+                raise DataError(
+                    f"two results for encoder {row.encoder}, arm '{row.arm}', {row.task} {row.metric} in "
+                    f"{row.language}, seed {seed}",
+                    fix="summarise one recipe at a time",
+                )
+            repeated[key] = row if row.seed == seed else row.model_copy(update={"seed": seed})
+    return list(repeated.values())
+
+
+def counted_by_task(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
+    """Task -> those of its metrics whose mean is its score (`counted_metrics`)."""
+    found: dict[str, dict[str, None]] = {}
+    for row in sorted(rows, key=lambda row: not row.headline):
+        found.setdefault(row.task, {})[row.metric] = None
+    return {task: counted_metrics(tuple(metrics)) for task, metrics in found.items()}
+
+
+def task_scores(
+    rows: Iterable[ResultRow], counted: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
+    """Arm -> task -> seed -> language -> mean over the metrics that count for the task, where all of them are there."""
+    found: dict[tuple[str, str, int, str], list[float]] = {}
+    for row in rows:
+        if row.metric in counted.get(row.task, ()):
+            found.setdefault((row.arm, row.task, row.seed, row.language), []).append(row.value)
+    scores: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
+    for (arm, task, seed, code), values in found.items():
+        if len(values) == len(counted[task]):
+            scores.setdefault(arm, {}).setdefault(task, {}).setdefault(seed, {})[code] = mean(values)
+    return scores
+
+
 def build_tables(
     about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Sequence[str]] | None = None
 ) -> Tables:
     """All tables. Arms and tasks stand in the order of `about`.
 
     `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card
-    those that have a result or a data note. Raises DataError as `tidy`.
+    those that have a result or a data note. Raises DataError as `comparable`.
     """
-    frame = tidy(about, rows)
+    found = comparable(about, rows)
     if languages is None:
         languages = {card.name: card.languages for card in Catalogue.builtin()}
-    arms = tuple(dict.fromkeys((*about.arms, *frame["arm"])))
-    tasks = dict.fromkeys((*about.tasks, *frame["task"]))
-    columns = tuple(_column(task, about, frame[frame["task"] == task], languages.get(task, ())) for task in tasks)
-    results = _Results(frame)
+    arms = tuple(dict.fromkeys((*about.arms, *(row.arm for row in found))))
+    tasks = dict.fromkeys((*about.tasks, *(row.task for row in found)))
+    columns = tuple(_column(task, about, found, languages.get(task, ())) for task in tasks)
+    results = _Results(found, untrained_once(about, rows))
     metrics = [(column, metric) for column in columns for metric in results.metrics(column)]
     return Tables(
         arms=arms,
@@ -168,195 +223,139 @@ def build_tables(
             for arm in arms
         ),
         gaps=tuple(gap for column in columns for arm in arms if (gap := results.gap(arm, column)) is not None),
-        seeds=about.seeds,
     )
 
 
-def tidy(about: About, rows: Sequence[ResultRow]) -> pd.DataFrame:
-    """The rows of the report's encoder, a line each with the fields of `ResultRow`, in their order.
-
-    Those of the untrained baseline, which no seed enters, are there once for each seed and marked in the column
-    "seedless", so that differences can be paired. Raises DataError for no rows, the same result twice, and rows of one
-    task and metric that cannot be compared (split, task version or signature differ).
-    """
-    import pandas as pd
-
-    encoders = sorted({row.encoder for row in rows})
-    own = [row for row in rows if len(encoders) == 1 or row.encoder == about.encoder]
-    if not own:
-        found = f"results of {', '.join(encoders)}" if encoders else "no results"
-        raise DataError(
-            f"recipe {about.recipe}: {found}, and the report is about encoder {about.encoder}",
-            fix="run at least one target to its score before asking for a report",
-        )
-    _require_one_definition(own)
-    frame = pd.DataFrame([dict(row) for row in own])
-    untrained = frame[(frame["arm"] == BASELINE) & (frame["selection"] == "untrained")]
-    count = untrained.groupby("task")["seed"].nunique()
-    once = set(count.index[count == 1]) if len(about.seeds) > 1 else set()
-    frame["seedless"] = (frame["arm"] == BASELINE) & frame["task"].isin(once)
-    frame["seed"] = [about.seeds if row.arm == BASELINE and row.task in once else (row.seed,) for row in own]
-    frame = frame.explode("seed", ignore_index=True).astype({"seed": int})
-    for row in frame[frame.duplicated([*SCORE, "language", "seed"])].itertuples():
-        raise DataError(
-            f"two results for encoder {row.encoder}, arm '{row.arm}', {row.task} {row.metric} in {row.language}, "
-            f"seed {row.seed}",
-            fix="summarise one recipe at a time",
-        )
-    return frame
-
-
-def _require_one_definition(rows: Sequence[ResultRow]) -> None:
-    """Raise DataError where rows of one task and metric differ in split, task version or signature."""
-    definitions: dict[tuple[str, str], tuple[str, int, str]] = {}
-    for row in rows:
-        definition = (row.split, row.task_version, row.signature)
-        known = definitions.setdefault((row.task, row.metric), definition)
-        if known != definition:
-            raise DataError(
-                f"{row.task} {row.metric}: results that cannot be compared (split, task version, signature): "
-                f"{known} and {definition}",
-                fix="summarise them apart, or run the older ones again",
-            )
-
-
-def counted_by_task(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Task -> those of its metrics whose mean is its score (`counted_metrics`)."""
-    headline_first = frame.sort_values("headline", ascending=False, kind="stable")
-    return {str(task): counted_metrics(own.tolist()) for task, own in headline_first.groupby("task")["metric"]}
-
-
-def task_scores(values: pd.Series[float], counted: Mapping[str, Sequence[str]]) -> pd.Series[float]:
-    """The means over the metrics that count for a task, where all are there; the index loses its level "metric"."""
-    levels = [name for name in values.index.names if name != "metric"]
-    pairs = zip(values.index.get_level_values("task"), values.index.get_level_values("metric"), strict=True)
-    own = values[[metric in counted[task] for task, metric in pairs]].groupby(levels, sort=False)
-    there = own.size()
-    return own.agg(mean)[there == [len(counted[task]) for task in there.index.get_level_values("task")]]
+def _column(task: str, about: About, rows: Iterable[ResultRow], languages: Sequence[str]) -> Column:
+    own = [row for row in rows if row.task == task]
+    splits = {row.split for row in own}
+    noted = {note.language for note in about.data if note.task == task and note.split in splits}
+    expected = family_order((*(row.language for row in own), *noted, *languages))
+    shown = [row for row in own if row.headline]
+    if not shown:
+        return Column(task, "", "", None, expected, expected)
+    found = {row.language for row in shown}
+    substitution = next((row.substitution for row in shown if row.substitution is not None), None)
+    absent = tuple(code for code in expected if code not in found)
+    return Column(task, shown[0].metric, shown[0].split, substitution, expected, absent)
 
 
 class _Results:
-    """A run's results over seeds. Keys are (arm, task, metric), with the language where a value is of one language."""
+    """A run's values by (arm, task, metric), and their differences from the baseline over what both have."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        place = [*SCORE, "language", "seed"]
-        values = frame.set_index(place)["value"]
-        is_english = values.index.get_level_values("language") == ENGLISH
-        self._by_seed = _over_languages(values)
-        others = _over_languages(values[~is_english]).reindex(self._by_seed.index)
-        english = values[is_english].droplevel("language").reindex(self._by_seed.index)
-        baseline = frame[frame["arm"] == BASELINE].set_index(place[1:])["value"].rename("baseline")
-        pairs = frame[frame["arm"] != BASELINE].join(baseline, on=place[1:], how="inner").set_index(place)
-        differences = pairs["value"] - pairs["baseline"]
-        self._frame = frame
-        self._means, self._others, self._gaps, self._differences, self._scores, self._language_differences = map(
-            _over_seeds,
-            (self._by_seed, others, english - others, _over_languages(differences), values, differences),
-        )
-        self._seedless = set(zip(frame["arm"][frame["seedless"]], frame["task"][frame["seedless"]], strict=True))
+    def __init__(self, rows: Sequence[ResultRow], seedless: set[str]) -> None:
+        self._rows, self._seedless = rows, seedless
+        self._values: dict[tuple[str, str, str], dict[int, dict[str, float]]] = {}
+        for row in rows:
+            by_seed = self._values.setdefault((row.arm, row.task, row.metric), {})
+            by_seed.setdefault(row.seed, {})[row.language] = row.value
+        self._differences = {
+            (arm, task, metric): _less(own, self._values.get((BASELINE, task, metric), {}))
+            for (arm, task, metric), own in self._values.items()
+            if arm != BASELINE
+        }
 
     def metrics(self, column: Column) -> tuple[str, ...]:
         """The task's metrics, headline first; ("",) without results: the task still has its row of empty cells."""
-        own = self._frame["metric"][self._frame["task"] == column.task]
-        return (column.metric, *sorted({*own} - {column.metric}))
+        own = {metric for _, task, metric in self._values if task == column.task}
+        return (column.metric, *sorted(own - {column.metric}))
 
     def cell(self, arm: str, column: Column, metric: str) -> ScoreCell:
         """Of the main table."""
         key = (arm, column.task, metric)
-        if key not in self._means:
+        named = (*key, metric == column.metric)
+        if key not in self._values:
             reason = f"{'this arm has no' if column.metric else 'no arm has a'} result for this task"
-            return ScoreCell(arm, column.task, metric, metric == column.metric, None, None, reason=reason)
+            return ScoreCell(*named, None, None, languages=0, reason=reason)
+        values = self._values[key]
+        there = {code for own in values.values() for code in own}
         return ScoreCell(
-            arm=arm,
-            task=column.task,
-            metric=metric,
-            headline=metric == column.metric,
-            score=self._means[key],
-            difference=self._differences.get(key),
-            languages=sum((*key, code) in self._scores for code in column.languages),
-            missing=tuple(hole for hole in self._holes(key, column.languages) if hole not in column.absent),
-            seedless=(arm, column.task) in self._seedless,
+            *named,
+            score=_spread(values),
+            difference=_spread(self._differences.get(key, {})),
+            languages=sum(code in there for code in column.languages),
+            missing=tuple(hole for hole in _holes(values, column.languages) if hole not in column.absent),
+            seedless=arm == BASELINE and column.task in self._seedless,
         )
 
     def language_cell(self, arm: str, column: Column, metric: str, code: str) -> ScoreCell:
         """Of the tables by language."""
-        key = (arm, column.task, metric, code)
-        score, difference = self._scores.get(key), self._language_differences.get(key)
-        return ScoreCell(arm, column.task, metric, metric == column.metric, score, difference, code)
+        key = (arm, column.task, metric)
+        score, difference = (_spread(_in(code, of.get(key, {}))) for of in (self._values, self._differences))
+        return ScoreCell(*key, metric == column.metric, score, difference, code)
 
     def gap(self, arm: str, column: Column) -> GapCell | None:
         """None where a seed has no English score, or nothing else (retrieval has no English)."""
-        key = (arm, column.task, column.metric)
-        if key not in self._gaps:
+        values = self._values.get((arm, column.task, column.metric), {})
+        if not values or not all(ENGLISH in own and len(own) > 1 for own in values.values()):
             return None
-        return GapCell(arm, column.task, self._scores[*key, ENGLISH], self._others[key], self._gaps[key])
+        others = {seed: mean(own[code] for code in own if code != ENGLISH) for seed, own in values.items()}
+        english = {seed: own[ENGLISH] for seed, own in values.items()}
+        gaps = {seed: english[seed] - others[seed] for seed in values}
+        return GapCell(column.task, arm, *map(over_seeds, (english, others, gaps)))
 
-    def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[ArmAverage, ...]:
+    def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[ScoreCell, ...]:
         """Of the arms that have any, over these columns."""
-        counted = counted_by_task(self._frame)
-        totals = task_scores(self._by_seed, counted).groupby(["arm", "seed"]).agg(mean)
-        baseline = totals[totals.index.get_level_values("arm") == BASELINE].droplevel("arm")
-        values = _over_seeds(totals)
-        differences = _over_seeds((totals - baseline.reindex(totals.index, level="seed")).dropna())
-        found = []
+        counted = counted_by_task(self._rows)
+        totals = {arm: total for arm in arms if (total := self._totals(arm, counted))}
         missing = {
             arm: tuple(hole for column in columns for hole in self._task_holes(arm, column, counted[column.task]))
-            for arm in arms
-            if (arm,) in values
+            for arm in totals
         }
-        for arm, holes in missing.items():
-            comparable = arm != BASELINE and not holes and not missing.get(BASELINE)
-            found.append(ArmAverage(arm, values[arm,], differences.get((arm,)) if comparable else None, holes))
-        return tuple(found)
+        cells = []
+        for arm, total in totals.items():
+            whole = not missing[arm] and not missing.get(BASELINE)
+            differences = _less(total, totals.get(BASELINE, {})) if arm != BASELINE and whole else {}
+            numbers = (_spread(total), _spread(differences))
+            cells.append(ScoreCell(arm, "average", "mean over tasks", False, *numbers, missing=missing[arm]))
+        return tuple(cells)
+
+    def _totals(self, arm: str, counted: Mapping[str, Sequence[str]]) -> dict[int, dict[str, float]]:
+        """Seed -> mean over the tasks that have all metrics that count, as the only value of the seed."""
+        found: dict[int, list[float]] = {}
+        for task, metrics in counted.items():
+            halves = [self._values.get((arm, task, metric), {}) for metric in metrics]
+            for seed in halves[0]:
+                if all(seed in half for half in halves):
+                    found.setdefault(seed, []).append(mean(mean(half[seed].values()) for half in halves))
+        return {seed: {"": mean(scores)} for seed, scores in found.items()}
 
     def _task_holes(self, arm: str, column: Column, metrics: Sequence[str]) -> list[str]:
         """What one arm's score of a task lacks: all of it, seeds, languages, or languages of single seeds."""
-        keys = [(arm, column.task, metric) for metric in metrics]
-        if any(key not in self._means for key in keys):
+        found = [self._values.get((arm, column.task, metric)) for metric in metrics]
+        if not all(found):
             return [column.task]
-        seeds = sorted(set(self._frame["seed"][self._frame["arm"] == arm]))
+        seeds = sorted({row.seed for row in self._rows if row.arm == arm})
         holes: dict[str, None] = {}
-        for key in keys:
-            holes |= {f"seed {seed}": None for seed in seeds if seed not in self._means[key].seeds}
-            holes |= dict.fromkeys(self._holes(key, column.present))
+        for values in filter(None, found):
+            holes |= {f"seed {seed}": None for seed in seeds if seed not in values}
+            holes |= dict.fromkeys(_holes(values, column.present))
         return [f"{column.task} {hole}" for hole in holes]
 
-    def _holes(self, key: tuple[str, ...], languages: Sequence[str]) -> list[str]:
-        """Those of the languages without a result, "sw seed 2" where only some seeds have none."""
-        holes = []
-        for code in languages:
-            own = self._scores.get((*key, code))
-            absent = [seed for seed in self._means[key].seeds if own and seed not in own.seeds]
-            holes += [f"{code} seed {seed}" for seed in absent] if own else [code]
-        return holes
+
+def _less(mine: Values, theirs: Values) -> dict[int, dict[str, float]]:
+    """The differences where both have a value."""
+    found = {
+        seed: {code: value - theirs[seed][code] for code, value in own.items() if code in theirs[seed]}
+        for seed, own in mine.items()
+        if seed in theirs
+    }
+    return {seed: own for seed, own in found.items() if own}
 
 
-def _over_languages(values: pd.Series[float]) -> pd.Series[float]:
-    """Means by (arm, task, metric, seed)."""
-    return values.groupby([*SCORE, "seed"], sort=False).agg(mean)
+def _in(code: str, values: Values) -> Values:
+    return {seed: {code: own[code]} for seed, own in values.items() if code in own}
 
 
-def _over_seeds(values: pd.Series[float]) -> dict[tuple[str, ...], Spread]:
-    """Key -> spread over seeds, of values by (*key, seed); not there where the value of any seed is no number."""
-    found: dict[tuple[str, ...], dict[int, float]] = {}
-    for (*key, seed), value in zip(values.index.tolist(), values.tolist(), strict=True):
-        found.setdefault(tuple(key), {})[seed] = value
-    return {key: over_seeds(own) for key, own in found.items() if not any(map(math.isnan, own.values()))}
+def _spread(values: Values) -> Spread | None:
+    """Over seeds, of the means over languages; None without any."""
+    return over_seeds({seed: mean(own.values()) for seed, own in values.items()}) if values else None
 
 
-def _column(task: str, about: About, own: pd.DataFrame, languages: Sequence[str]) -> Column:
-    splits = set(own["split"])
-    noted = {note.language for note in about.data if note.task == task and note.split in splits}
-    expected = family_order((*own["language"], *noted, *languages))
-    shown = own[own["headline"]]
-    if shown.empty:
-        return Column(task, "", "", None, expected, expected)
-    found = set(shown["language"])
-    return Column(
-        task=task,
-        metric=shown["metric"].iloc[0],
-        split=shown["split"].iloc[0],
-        substitution=next(iter(shown["substitution"].dropna()), None),
-        languages=expected,
-        absent=tuple(code for code in expected if code not in found),
-    )
+def _holes(values: Values, languages: Sequence[str]) -> list[str]:
+    """Those of the languages without a value, "sw seed 2" where only some seeds have none."""
+    holes = []
+    for code in languages:
+        absent = [seed for seed in sorted(values) if code not in values[seed]]
+        holes += [code] if len(absent) == len(values) else [f"{code} seed {seed}" for seed in absent]
+    return holes

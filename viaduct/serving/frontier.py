@@ -72,7 +72,7 @@ class Frontier:
 def frontier(inference: Inference, tables: Tables) -> Frontier | None:
     """The points of all arms with a whole average; None without any, or where nothing is compared."""
     averages = {line.arm: tables.average(line.arm) for line in inference.lines}
-    whole = {arm: average.value.mean for arm, average in averages.items() if average and not average.missing}
+    whole = {arm: one.score.mean for arm, one in averages.items() if one and one.score and not one.missing}
     found = [line for line in inference.lines if line.arm in whole]
     if not found:
         return None

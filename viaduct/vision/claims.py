@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.bootstrap import Estimate
-from viaduct.metrics.significance import ALPHA, MARGIN, equivalence, holm
+from viaduct.metrics.significance import ALPHA, MARGIN, holm
 from viaduct.metrics.speed import FEWEST_ROUNDS, MeasuredInference, time_ratio, too_wide
 from viaduct.report.evidence import (
     Claim,
@@ -19,7 +19,9 @@ from viaduct.report.evidence import (
     UndecidedError,
     arm_difference,
     basis,
+    decided,
     everywhere,
+    no_gain,
     require_real,
     with_interval,
 )
@@ -53,11 +55,7 @@ def raises_scores(evidence: Evidence) -> Finding:
     when each is below 0 or within half a point of it."""
     found = {role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)}
     why = f"{'; '.join(f'{role} less none: {with_interval(one)}' for role, one in found.items())}; {basis(evidence)}"
-    if _above_zero(found):
-        return Finding("supported", why)
-    if all(_no_gain(one) for one in found.values()):
-        return Finding("contradicted", why)
-    raise UndecidedError(why)
+    return decided(why, supported=bool(_above_zero(found)), contradicted=all(map(no_gain, found.values())))
 
 
 def because_of_images(evidence: Evidence) -> Finding:
@@ -72,15 +70,11 @@ def because_of_images(evidence: Evidence) -> Finding:
         found = {control: _contrast(evidence, role, f"{role}_{control}") for control in CONTROLS}
         words += [f"{role} less {control.replace('_', ' ')}: {with_interval(one)}" for control, one in found.items()]
         explained = explained or all(one.low > 0 for one in found.values())
-        refuted = refuted and any(_no_gain(one) for one in found.values())
+        refuted = refuted and any(no_gain(one) for one in found.values())
     why = f"{'; '.join(words)}; {basis(evidence)}"
     if doubt := _doubts(evidence, risen):
         raise UndecidedError(f"{doubt}; {why}")
-    if explained:
-        return Finding("supported", why)
-    if refuted:
-        return Finding("contradicted", why)
-    raise UndecidedError(why)
+    return decided(why, supported=explained, contradicted=refuted)
 
 
 def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
@@ -149,11 +143,8 @@ def with_text(evidence: Evidence) -> Finding:
     replaced = holm({name: one.p_above(-MARGIN) for name, one in replaces.items()})
     ways = ["adds"] if _above_zero(adds) else []
     ways += ["replaces"] if any(p_value < ALPHA for p_value in replaced.values()) else []
-    if ways:
-        return Finding("supported", f"it {' and '.join(ways)}: {why}")
-    if all(_no_gain(one) for one in adds.values()) and all(one.high < 0 for one in replaces.values()):
-        return Finding("contradicted", why)
-    raise UndecidedError(why)
+    worse = all(map(no_gain, adds.values())) and all(one.high < 0 for one in replaces.values())
+    return decided(f"it {' and '.join(ways)}: {why}" if ways else why, supported=bool(ways), contradicted=worse)
 
 
 def _stages(evidence: Evidence) -> list[str]:
@@ -176,10 +167,6 @@ def _above_zero(found: Mapping[str, Estimate]) -> list[str]:
     """Names of the differences above 0, after Holm."""
     corrected = holm({name: one.p_value for name, one in found.items()})
     return [name for name, one in found.items() if one.mean > 0 and corrected[name] < ALPHA]
-
-
-def _no_gain(found: Estimate) -> bool:
-    return found.high < 0 or equivalence(found).equivalent
 
 
 _RUNS = "all nine targets, the controls, 9 seeds"
