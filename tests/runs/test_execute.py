@@ -338,10 +338,10 @@ def test_a_stage_goes_on_with_the_threads_it_began_with(
 def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_the_option(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, used, asked = small_world.run, set(), []
+    original, used, asked = small_world.run, {}, []
 
     def note(context: Context) -> Spent:
-        used.add(context.threads)
+        used.setdefault(context.threads, []).append(context.work.kind)
         return original(context)
 
     replace(monkeypatch, note)
@@ -351,8 +351,10 @@ def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_
     api.run(
         SMALL, data=world, store=tmp_path / "a", options=Options(device="cpu", threads=5), console=quiet, command=""
     )
-    assert used == {5} and asked == []
+    assert set(used) == {5} and asked == []
+    used.clear()
     one_of_two = Options(device="cpu", processes=2, poll_seconds=0.01)
     monkeypatch.setattr("viaduct.api.beside", lambda count, work: contextlib.nullcontext())
     api.run(SMALL, data=world, store=tmp_path / "b", options=one_of_two, console=quiet, command="")
-    assert used == {5, 4} and asked == [4]  # once for all stages
+    assert "pretrain" in used[8] and "pretrain" not in used[4]  # all others wait for it: it has both processes' cores
+    assert set(used) == {4, 8} and sorted(asked) == [4, 8]  # measured once each for all stages

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import viaduct
@@ -115,8 +115,9 @@ def run(
     pending = list(plan.stages)
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
-        if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
-            display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
+        ready = [stage for stage in pending if worker.is_ready(stage)]
+        if not any(worker.work_on(stage, alone=len(ready) == 1) for stage in ready):
+            display.waiting([stage.path for stage in ready])
             time.sleep(options.poll_seconds)
 
 
@@ -132,8 +133,8 @@ class Worker:
     display: Display
     device: str | None = None
     """Resolved when the first stage that needs it is about to run."""
-    threads: int | None = None
-    """Found by measurement, once, likewise."""
+    threads: dict[int, int] = field(default_factory=dict)
+    """Cores that a stage may use -> threads worth having, by a measurement when it is first needed."""
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
@@ -147,8 +148,9 @@ class Worker:
         """Whether all inputs are done."""
         return all(self.store.record(source.path) is not None for source in stage.inputs.values())
 
-    def work_on(self, stage: Stage) -> bool:
-        """Whether the stage was run here; False when another process has it."""
+    def work_on(self, stage: Stage, *, alone: bool) -> bool:
+        """Whether the stage was run here; False when another process has it. `alone`: all others wait for it, so that
+        it may have the cores of the processes that would do them."""
         identity = self.identities[stage.path]
         record = {"fingerprint": identity.fingerprint, "identity": dict(identity.content), "path": stage.path}
         claim = self.store.claim(stage.path, record)
@@ -159,7 +161,7 @@ class Worker:
             self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({'; '.join(fields)})")
         self.display.start(stage.path, resumed=claim.resumed)
         try:
-            self._run(stage, claim)
+            self._run(stage, claim, 1 if alone else self.options.processes)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise StoreError(
@@ -171,7 +173,7 @@ class Worker:
         self.display.done(stage.path)
         return True
 
-    def _run(self, stage: Stage, claim: Claim) -> None:
+    def _run(self, stage: Stage, claim: Claim, sharing: int) -> None:
         started = time.monotonic()
         noted = started
 
@@ -183,7 +185,7 @@ class Worker:
                 claim.note_seconds(claim.seconds_before + now - started)
             self.display.progress(done, total, note)
 
-        context = self._context(stage, claim, progress)
+        context = self._context(stage, claim, sharing, progress)
         begin_afresh()
         try:
             spent = self._attempt(stage, claim, context)
@@ -207,7 +209,9 @@ class Worker:
                 claim.empty_output()
         raise AssertionError("the loop returns or raises")
 
-    def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
+    def _context(
+        self, stage: Stage, claim: Claim, sharing: int, progress: Callable[[float, float, str], None]
+    ) -> Context:
         work = stage.work
         on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
@@ -229,27 +233,26 @@ class Worker:
             catalogue=self.data.folder.catalogue,
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
-            threads=self._threads(work, claim),
+            threads=self._threads(work, claim, max(1, usable_cores() // sharing)),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
         )
 
-    def _threads(self, work: Work, claim: Claim) -> int:
+    def _threads(self, work: Work, claim: Claim, most: int) -> int:
         kind = kind_of(work.kind)
         if (given := kind.threads(work)) is not None:
             return given
-        most = max(1, usable_cores() // self.options.processes)
         if self.options.threads or most == 1 or not kind.uses_torch:
             return self.options.threads or most
         # A stage goes on with the threads that it began with: other sums in another order would be another result.
         noted = claim.scratch / "threads"
         if noted.is_file():
             return min(most, int(noted.read_text(encoding="ascii")))
-        if self.threads is None:
-            self.threads = int(importlib.import_module(THREADS).fastest(most))
-        write_atomic(noted, f"{self.threads}\n")
-        return self.threads
+        if most not in self.threads:
+            self.threads[most] = int(importlib.import_module(THREADS).fastest(most))
+        write_atomic(noted, f"{self.threads[most]}\n")
+        return self.threads[most]
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
         place = self.plan.places[stage.path]
