@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from viaduct.miniature.world import write
 
 SCALE = 0.05
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # where what the world is compared with lies
 
 
 @pytest.fixture(scope="session")

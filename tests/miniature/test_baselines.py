@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 from statistics import mean
 
+import miniature_baselines as baselines
 import pytest
 
-from viaduct.miniature import baselines, pairs
+from viaduct.miniature import pairs
 from viaduct.miniature.sentences import text
 from viaduct.rows import Answer, Pair, Sentence, Span, Tagged
 

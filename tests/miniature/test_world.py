@@ -106,7 +106,7 @@ def test_scale_must_be_positive(tmp_path: Path, scale: float) -> None:
 
 
 def test_torch_is_not_needed() -> None:
-    imports = "import sys, viaduct.miniature.world, viaduct.miniature.baselines"
+    imports = "import sys, viaduct.miniature.world, viaduct.miniature.layouts"
     code = f"{imports}; print({{'torch', 'transformers'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""One row of each task in two languages, for docs/miniature.md: `python -m viaduct.miniature.examples FOLDER`."""
+"""One row of each task in two languages, for docs/miniature.md: `python benchmarks/miniature_examples.py FOLDER`."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def _shown(row: Row, rows: tuple[Row, ...]) -> tuple[str, str]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m viaduct.miniature.examples FOLDER")
+        sys.exit("usage: python benchmarks/miniature_examples.py FOLDER")
     sys.stdout.write(table(Path(sys.argv[1])) + "\n" + captions(Path(sys.argv[1]), ("en", "ko")))

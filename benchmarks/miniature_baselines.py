@@ -1,7 +1,7 @@
 """Baselines that learn nothing about order: what the miniature tasks give to those who do not understand them.
 
-A model that is not clearly better has learned nothing. `python -m viaduct.miniature.baselines FOLDER` writes the table
-of docs/miniature.md for the world in that folder. Pure Python; predictions are scored by the cards' own metrics.
+A model that is not clearly better has learned nothing. `python benchmarks/miniature_baselines.py FOLDER` writes the
+table of docs/miniature.md for the world in that folder. Pure Python; predictions are scored by the cards' own metrics.
 """
 
 from __future__ import annotations
@@ -190,5 +190,5 @@ def _means(groups: Sequence[tuple[float, ...]], count: int) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m viaduct.miniature.baselines FOLDER")
+        sys.exit("usage: python benchmarks/miniature_baselines.py FOLDER")
     sys.stdout.write(table(Path(sys.argv[1])))
