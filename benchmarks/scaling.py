@@ -133,7 +133,6 @@ def _tokenise(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
 
 def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> Any:
     """What a stage is given; its output and cache lie below `folder`."""
-    from viaduct.results.record import DataNote
     from viaduct.runs.rows import Loaded
     from viaduct.runs.stage import Context
     from viaduct.tasks.catalogue import Catalogue
@@ -142,9 +141,7 @@ def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> A
         (folder / name).mkdir()
 
     def load(task: str, split: str, language: str) -> Loaded:
-        part = rows[:DEV_ROWS] if split == "dev" else rows
-        note = DataNote(task=task, split=split, language=language, layout="made", found=len(part), published=None)
-        return Loaded(part, note, None)
+        return Loaded(rows[:DEV_ROWS] if split == "dev" else rows, None)
 
     return Context(
         work=work,

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from training_rows import FIRST, LAST, PAD, UNKNOWN, Shape, draw_pieces
 
-from viaduct.results.record import DataNote
 from viaduct.rows import Row
 from viaduct.runs.rows import Loaded
 from viaduct.runs.stage import Context, Progress, Work
@@ -123,9 +122,7 @@ def context(
     """A stage's context: these rows by (card, split, language), the encoder in `folder`, outputs below it too."""
 
     def load(task: str, split: str, language: str) -> Loaded:
-        found = tuple(rows[task, split, language])
-        note = DataNote(task=task, split=split, language=language, layout="made", found=len(found), published=None)
-        return Loaded(found, note, None)
+        return Loaded(tuple(rows[task, split, language]), None)
 
     made = Context(
         work=work,

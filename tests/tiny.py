@@ -19,7 +19,6 @@ from viaduct.heads.tagged import encode_tagged
 from viaduct.metrics.score import Predictions, Score
 from viaduct.models.encoder import build_encoder
 from viaduct.models.tokenizer import train_tokenizer
-from viaduct.results.record import DataNote
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.runs.rows import Loaded
 from viaduct.runs.spec import Architecture, Training
@@ -167,9 +166,7 @@ def loader(parts: Mapping[tuple[str, str, str], Sequence[Row]]) -> Callable[[str
     """A context's `load` that knows these rows and no others."""
 
     def load(task: str, split: str, language: str) -> Loaded:
-        found = tuple(parts[task, split, language])
-        note = DataNote(task=task, split=split, language=language, layout="made", found=len(found), published=None)
-        return Loaded(found, note, None)
+        return Loaded(tuple(parts[task, split, language]), None)
 
     return load
 

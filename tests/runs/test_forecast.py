@@ -62,7 +62,7 @@ def test_counts_are_remembered_by_content(world: Path, tmp_path: Path) -> None:
     memory = tmp_path / "census.json"
     first = Census(census(world).data, memory)
     count = first.count("fruit", "test", "en")
-    first.save()
+    first.memory.save()
     assert (count.found, count.published, count.labelled) == (40, 40, True)
     assert Census(census(world).data, memory).count("fruit", "test", "en") == count
     memory.write_text("{damaged", encoding="utf-8")

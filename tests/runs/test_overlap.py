@@ -51,11 +51,10 @@ def test_rows_are_found_in_every_language_that_is_evaluated(world: Path) -> None
     assert (train.task, train.split, train.target, train.target_split, train.language) == (
         "fruit", "train", "fruit", "test", "de",
     )  # fmt: skip
-    assert (train.rows, train.of_rows, train.evaluated, train.of_evaluated) == (1, 40, 1, 40)
-    assert train.examples == (("7", "5"),)
+    assert (train.evaluated, train.of_evaluated) == (1, 40)
     assert train.arms == ("none", "quiz")
-    assert (dev.split, dev.rows, dev.evaluated, dev.examples) == ("dev", 2, 1, (("0", "20"), ("1", "20")))
-    assert "1 of 40 rows of fruit train are in fruit test de (1 of 40 rows there), for example 7" in train.words()
+    assert (dev.split, dev.evaluated, dev.of_evaluated) == ("dev", 1, 40)
+    assert "rows of fruit train are evaluated in fruit test: de 1 of 40" in said((train, dev))
 
 
 def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: Path) -> None:
@@ -68,8 +67,7 @@ def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: 
     assert overlaps(recipe(targets=(Target(task="quiz"),), intermediates=arms), census(world)) == ()
     change(world, "quiz/test-en.tsv", {0: "0\ten  context 3 of TRAIN\tother?\tcontext"})
     (found,) = overlaps(recipe(targets=(Target(task="quiz"), Target(task="fruit"))), census(world))
-    assert (found.task, found.target, found.rows, found.evaluated) == ("quiz", "quiz", 4, 1)
-    assert [one for one, _ in found.examples] == ["12", "13", "14", "15"]
+    assert (found.task, found.target, found.evaluated) == ("quiz", "quiz", 1)
 
 
 def test_rows_of_every_training_language_are_compared_with_their_own_language(world: Path) -> None:
@@ -93,8 +91,7 @@ def test_rows_of_every_training_language_are_compared_with_their_own_language(wo
     english, german = overlaps(pairs, census(world))
     assert (english.spoken, english.language, english.arms) == ("en", "de", ("english", "both"))
     assert (german.spoken, german.language, german.arms) == ("de", "de", ("both", "german"))
-    assert (german.rows, german.of_rows, german.evaluated, german.examples) == (1, 40, 1, (("4", "5"),))
-    assert "1 of 40 rows of berry train de are in fruit test de" in german.words()
+    assert (german.evaluated, german.of_evaluated) == (1, 40)
     assert said((english, german)) == (
         "rows of berry train are evaluated in fruit test: de 1 of 40",
         "rows of berry train de are evaluated in fruit test: de 1 of 40",
@@ -120,7 +117,7 @@ def test_a_substitution_is_applied_first(world: Path) -> None:
     swapped = Substitution(task="fruit", split="train", use_task="berry", use_split="test", why="no train")
     targets = (Target(task="berry", languages=("en",)),)
     (found,) = overlaps(recipe(targets=targets, substitutions=(swapped,)), census(world))
-    assert (found.rows, found.of_rows, found.evaluated) == (40, 40, 40)
+    assert (found.evaluated, found.of_evaluated) == (40, 40)
     halves = (
         swapped.model_copy(update={"part": (0.0, 0.5)}),
         Substitution(task="berry", split="test", use_split="test", part=(0.5, 1.0), why="the other half"),
@@ -235,16 +232,13 @@ def test_counts_are_those_of_every_pair_of_rows(ours: list[str], theirs: list[st
     evaluated: tuple[Row, ...] = tuple(Sentence(f"e{at}", "en", text) for at, text in enumerate(theirs))
     comparison = overlap._Comparison(recipe(), census(Path()), None)
     comparison._rows = lambda need: trained  # type: ignore[method-assign]
-    found = comparison._compare(("a", "train", "en"), ("b", "test", "en"), evaluated)
-    hits = [one for one in ours if any(plain(one) == plain(other) for other in theirs)]
+    found = comparison._compare(("a", "train", "en"), ("b", "test", "en"), overlap._keys(evaluated))
+    hits = [other for other in theirs if any(plain(one) == plain(other) for one in ours)]
     if not hits:
         assert found is None
         return
     assert isinstance(found, Overlap)
-    assert (found.rows, found.of_rows, found.of_evaluated) == (len(hits), len(ours), len(theirs))
-    assert found.evaluated == sum(any(plain(one) == plain(other) for one in ours) for other in theirs)
-    for one, other in found.examples:
-        assert plain(ours[int(one[1:])]) == plain(theirs[int(other[1:])])
+    assert (found.evaluated, found.of_evaluated) == (len(hits), len(theirs))
 
 
 def test_real_squad_dev_holds_the_paragraphs_of_xquad(shared_data: Path) -> None:
@@ -262,4 +256,4 @@ def test_real_squad_dev_holds_the_paragraphs_of_xquad(shared_data: Path) -> None
         recipe(intermediates=arms, targets=targets, substitutions=(*stand_in, *without)), census(shared_data)
     )
     assert {(one.task, one.language, one.arms) for one in found} == {("squad2", "en", ("squad2",))}
-    assert sum(one.rows for one in found) > 1_000
+    assert sum(one.evaluated for one in found) == 825

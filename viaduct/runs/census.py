@@ -9,14 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.results.record import DataNote, Record
 from viaduct.results.store import canonical, write_atomic
 from viaduct.runs.rows import RecipeData
 from viaduct.tasks.card import Task
+
+Kept = TypeVar("Kept")
+
+
+class Memory(Generic[Kept]):
+    """Values of a type by keys that follow from files' content; `path`: a JSON file that keeps them, None to remember
+    within the process only."""
+
+    def __init__(self, path: Path | None, value: TypeAdapter[Kept]) -> None:
+        self._path, self._value = path, value
+        self.known: dict[str, Kept] = {}
+        if path is not None and path.is_file():
+            try:
+                raw = json.loads(path.read_text(encoding="utf-8"))
+                self.known = {key: value.validate_python(one) for key, one in raw.items()}
+            except (ValueError, ValidationError, AttributeError):
+                self.known = {}  # only a cache: a damaged one is written anew
+
+    def save(self) -> None:
+        """Write the file, if there is one."""
+        if self._path is not None:
+            content = {key: self._value.dump_python(one, mode="json") for key, one in self.known.items()}
+            write_atomic(self._path, canonical(content))
 
 
 class Count(Record):
@@ -35,14 +59,7 @@ class Census:
 
     def __init__(self, data: RecipeData, memory: Path | None = None) -> None:
         self.data = data
-        self._memory = memory
-        self._counts: dict[str, Count] = {}
-        if memory is not None and memory.is_file():
-            try:
-                raw = json.loads(memory.read_text(encoding="utf-8"))
-                self._counts = {key: Count.model_validate(value) for key, value in raw.items()}
-            except (ValueError, ValidationError):
-                self._counts = {}  # only a cache: a damaged one is written anew
+        self.memory = Memory(memory, TypeAdapter(Count))
 
     def task(self, name: str) -> Task:
         """The card of this name. Raises UsageError with the nearest name when there is none."""
@@ -66,17 +83,17 @@ class Census:
 
     def count(self, task: str, split: str, language: str) -> Count:
         """The counts of one split of one language. Raises DataError when its files are missing or damaged."""
-        key = self._key(task, split, language)
-        if key not in self._counts:
+        key, counts = self._key(task, split, language), self.memory.known
+        if key not in counts:
             dataset = self.data.folder.read(task, split, language)
-            self._counts[key] = Count(
+            counts[key] = Count(
                 found=len(dataset.rows),
                 published=dataset.expected,
                 layout=dataset.layout,
                 labelled=dataset.labelled,
                 characters=sum(row.characters for row in dataset.rows),
             )
-        return self._counts[key]
+        return counts[key]
 
     def _key(self, task: str, split: str, language: str) -> str:
         """What a count is remembered by: the files' content and the card's version."""
@@ -90,12 +107,6 @@ class Census:
         return DataNote(
             task=task, split=split, language=language, layout=count.layout, found=count.found, published=count.published
         )
-
-    def save(self) -> None:
-        """Write the memory file, if there is one."""
-        if self._memory is None:
-            return
-        write_atomic(self._memory, canonical({key: count.model_dump() for key, count in self._counts.items()}))
 
 
 def _short(text: str) -> str:

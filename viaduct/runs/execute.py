@@ -21,7 +21,7 @@ import viaduct
 from viaduct.errors import StoreError, TransientError, UsageError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
-from viaduct.results.record import DataNote, StageCost
+from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, Store, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.identity import Identity, difference
@@ -291,8 +291,7 @@ class PlannedRows:
             return self.data.load(task, split, language, declared)
         if self.data.folder.has(*source_of(task, split, declared), language):
             raise AssertionError(f"{self.stage.path} reads {task} {split} {language}: not part of its fingerprint")
-        note = DataNote(task=task, split=split, language=language, layout="missing", found=0, published=None)
-        return Loaded((), note, None)
+        return Loaded((), None)
 
 
 def resolve_device(asked: str) -> str:

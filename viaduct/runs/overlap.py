@@ -6,36 +6,32 @@ from rows that are trained on, only its English side shows it. Text for pretrain
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from viaduct.errors import DataError
 from viaduct.languages import ENGLISH
 from viaduct.results.record import Record
-from viaduct.results.store import canonical, write_atomic
 from viaduct.rows import Row
-from viaduct.runs.census import Census
+from viaduct.runs.census import Census, Memory
 from viaduct.runs.gaps import target_languages
 from viaduct.runs.identity import fingerprint_of
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.rows import Need, source_of, text_key
 from viaduct.tasks.catalogue import Catalogue
 
-EXAMPLES = 5
-"""Pairs of ids that are given per overlap."""
-COMPARISON = 3
+COMPARISON = 4
 """Raised with every change that can change a count, so that remembered ones are not used."""
 
 _Keys = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 class Overlap(Record):
-    """Training rows of one split that are also evaluation rows of one target in one language; never zero of them."""
+    """Evaluation rows of one target in one language that are also training rows of one split; never zero of them."""
 
     arms: tuple[str, ...]
     """Intermediate arms whose training this is."""
@@ -47,28 +43,14 @@ class Overlap(Record):
     target: str
     target_split: str
     language: str
-    rows: int
-    """Training rows that occur in the evaluation set."""
-    of_rows: int
     evaluated: int
     """Evaluation rows that occur in the training rows."""
     of_evaluated: int
-    examples: tuple[tuple[str, str], ...]
-    """(id of a training row, id of an evaluation row), the first few."""
 
     @property
     def training(self) -> str:
         """What is trained on, in words: "mnli train", or "mnli train de"."""
         return f"{self.task} {self.split}" + ("" if self.spoken == ENGLISH else f" {self.spoken}")
-
-    def words(self) -> str:
-        """The overlap in words, for messages."""
-        share = f"{self.evaluated:,} of {self.of_evaluated:,}"
-        ids = ", ".join(one for one, _ in self.examples)
-        return (
-            f"{self.rows:,} of {self.of_rows:,} rows of {self.training} are in {self.target}"
-            f" {self.target_split} {self.language} ({share} rows there), for example {ids}"
-        )
 
 
 def blocking(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catalogue) -> tuple[Overlap, ...]:
@@ -126,7 +108,7 @@ def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) ->
         for language in languages[target.task]
         for one in comparison.of((target.task, target.split, language))
     ]
-    comparison.save()
+    comparison.memory.save()
     return tuple(found)
 
 
@@ -135,24 +117,22 @@ class _Comparison:
     read one language at a time, and neither where the result is remembered."""
 
     def __init__(self, recipe: RecipeParts, census: Census, memory: Path | None) -> None:
-        self.recipe, self.data, self.memory = recipe, census.data, memory
-        self.known = _remembered(memory)
+        self.recipe, self.data = recipe, census.data
+        self.memory = Memory[Overlap | None](memory, TypeAdapter(Overlap | None))
         self.files: dict[Need, dict[str, str]] = {}
         self.trained: dict[Need, _Keys] = {}
-        self.evaluated: dict[Need, _Keys] = {}
-        """Of the set that was looked at last, which all training rows are compared with."""
 
     def of(self, evaluated: Need) -> Iterator[Overlap]:
         """The overlaps with this evaluation set."""
-        rows: tuple[Row, ...] = ()
+        known, theirs = self.memory.known, None
         for trained, arms in _trained(self.recipe, self.data.task(evaluated[0]).trained_on).items():
             if trained[2] not in (ENGLISH, evaluated[2]):
                 continue
             key = self._identity(trained, evaluated)
-            if key not in self.known:
-                rows = rows or self._rows(evaluated)
-                self.known[key] = self._compare(trained, evaluated, rows)
-            one = self.known[key]
+            if key not in known:
+                theirs = _keys(self._rows(evaluated)) if theirs is None else theirs
+                known[key] = self._compare(trained, evaluated, theirs)
+            one = known[key]
             if one is not None:
                 yield one.model_copy(update={"arms": arms})
 
@@ -176,18 +156,12 @@ class _Comparison:
             self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions)
         return self.files[need]
 
-    def _compare(self, trained: Need, evaluated: Need, rows: tuple[Row, ...]) -> Overlap | None:
+    def _compare(self, trained: Need, evaluated: Need, theirs: _Keys) -> Overlap | None:
         if trained not in self.trained:
             self.trained[trained] = _keys(self._rows(trained))
-        if evaluated not in self.evaluated:
-            self.evaluated = {evaluated: _keys(rows)}
-        ours, theirs = self.trained[trained], self.evaluated[evaluated]
-        both, count = np.isin(ours, theirs), int(np.isin(theirs, ours).sum())
+        count = int(np.isin(theirs, self.trained[trained]).sum())
         if not count:
             return None
-        ids = {key: row.id for key, row in zip(reversed(theirs.tolist()), reversed(rows), strict=True)}
-        training = self._rows(trained)
-        examples = tuple((training[at].id, ids[int(ours[at])]) for at in np.flatnonzero(both)[:EXAMPLES])
         return Overlap(
             arms=(),
             task=trained[0],
@@ -196,28 +170,9 @@ class _Comparison:
             target=evaluated[0],
             target_split=evaluated[1],
             language=evaluated[2],
-            rows=int(both.sum()),
-            of_rows=len(ours),
             evaluated=count,
-            of_evaluated=len(rows),
-            examples=examples,
+            of_evaluated=len(theirs),
         )
-
-    def save(self) -> None:
-        """Write the memory file, if there is one."""
-        if self.memory is not None:
-            content = {key: None if one is None else one.model_dump(mode="json") for key, one in self.known.items()}
-            write_atomic(self.memory, canonical(content))
-
-
-def _remembered(memory: Path | None) -> dict[str, Overlap | None]:
-    if memory is None or not memory.is_file():
-        return {}
-    try:
-        raw = json.loads(memory.read_text(encoding="utf-8"))
-        return {key: None if one is None else Overlap.model_validate(one) for key, one in raw.items()}
-    except (ValueError, ValidationError, AttributeError):
-        return {}  # only a cache: a damaged one is written anew
 
 
 def _trained(recipe: RecipeParts, on: str | None) -> dict[Need, tuple[str, ...]]:

@@ -65,7 +65,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
         execute.check_store(kept, expanded, found)
     notes, estimates = collect.data_notes(expanded, census), forecast.estimates(expanded, census)
     shared = _overlaps(expanded, store, census)
-    census.save()
+    census.memory.save()
     states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
     waiting = [path for path, state in states.items() if state != "done"]
     spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}

@@ -8,8 +8,6 @@ import re
 import runpy
 import sys
 import traceback
-import types
-import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from viaduct.errors import UsageError, ViaductError, nearest
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.written import explain, models_in, parsed
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 """The folder of the recipes that come with Viaduct."""
@@ -99,7 +98,7 @@ def _from_python(path: Path) -> Recipe:
     except ViaductError as error:
         raise UsageError(f"{path}{_line_in(error, path)}: {error}") from error
     except ValidationError as error:
-        raise UsageError(f"{path}{_line_in(error, path)}: {_explain(error, None)}") from error
+        raise UsageError(f"{path}{_line_in(error, path)}: {explain(error, Recipe, None, _described)}") from error
     except Exception as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line_in(error, path)
         raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="correct the recipe file") from error
@@ -134,12 +133,7 @@ def _line_in(error: BaseException, path: Path) -> str:
 
 
 def _from_yaml(path: Path) -> Recipe:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        raise UsageError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
+    raw = parsed(path)
     if not isinstance(raw, Mapping):
         raise UsageError(f"{path}: a recipe is a mapping of fields, not {_described(raw)}")
     return _validated(raw, str(path))
@@ -149,85 +143,13 @@ def _validated(raw: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_explain(error, raw)}") from error
+        raise UsageError(f"{where}: {explain(error, Recipe, raw, _described)}") from error
     except ViaductError as error:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _explain(error: ValidationError, raw: object) -> str:
-    """All problems, one line each: the field, what was given, what is allowed."""
-    root = next((model for model in _all_models(Recipe) if model.__name__ == error.title), Recipe)
-    problems = [problem for problem in error.errors(include_url=False) if problem["loc"]]
-    depths: dict[int | str, int] = {}
-    for problem in problems:
-        depths[problem["loc"][0]] = max(depths.get(problem["loc"][0], 0), len(problem["loc"]))
-    lines = [
-        _problem(problem, root, raw)
-        for problem in problems
-        if not (_is_other_branch(problem) and len(problem["loc"]) < depths[problem["loc"][0]])
-    ]
-    return "\n    ".join(dict.fromkeys(lines or [str(error)]))
-
-
-def _is_other_branch(problem: Mapping[str, Any]) -> bool:
-    """Whether a mapping was tried as the plain value that the same field may also be."""
-    return isinstance(problem["input"], Mapping) and problem["type"] != "missing"
-
-
-def _problem(problem: Mapping[str, Any], root: type[BaseModel], raw: object) -> str:
-    names, known = _walk(problem["loc"], root, raw)
-    field = ".".join(names) or root.__name__
-    if problem["type"] == "extra_forbidden":
-        close = nearest(names[-1], known)
-        hint = f"did you mean '{close}'?" if close else f"known: {', '.join(known)}"
-        return f"unknown field '{field}'; {hint}"
-    if problem["type"] == "missing":
-        return f"the field '{field}' is missing"
-    message = str(problem["msg"]).replace("valid tuple", "list")
-    return f"{field}: {_described(problem['input'])} was given; {message[0].lower()}{message[1:]}"
-
-
 def _described(value: object) -> str:
     return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
-
-
-def _walk(location: tuple[int | str, ...], root: type[BaseModel], raw: object) -> tuple[list[str], list[str]]:
-    """(the location as a person would write it, field names of the innermost model on the way).
-
-    List items are named by their `name` or `task`; Pydantic's names of the branches of a union are left out.
-    """
-    names: list[str] = []
-    model, value = root, raw
-    fields = list(root.model_fields)
-    for number, part in enumerate(location):
-        if isinstance(part, int):
-            value = value[part] if isinstance(value, (list, tuple)) and part < len(value) else None
-            label = (value.get("name") or value.get("task")) if isinstance(value, Mapping) else None
-            names.append(str(label or part))
-        elif part in model.model_fields:
-            names.append(part)
-            value = value.get(part) if isinstance(value, Mapping) else None
-            inner = next(iter(_models(model.model_fields[part].annotation)), None)
-            if inner is not None:
-                model, fields = inner, list(inner.model_fields)
-        elif number == len(location) - 1 and "[" not in part and part not in ("str", "int", "float", model.__name__):
-            names.append(part)
-    return names, fields
-
-
-def _all_models(model: type[BaseModel]) -> Iterable[type[BaseModel]]:
-    yield model
-    for info in model.model_fields.values():
-        for inner in _models(info.annotation):
-            yield from _all_models(inner)
-
-
-def _models(annotation: object) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
-        for inner in typing.get_args(annotation):
-            yield from _models(inner)
 
 
 def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
@@ -242,11 +164,11 @@ def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
             example = "--set targets.xnli.training.epochs=1"
             raise UsageError(f"--set {override}: not of the form field=value", fix=example)
         try:
-            parsed = yaml.safe_load(value)
+            given = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {override}: the value is not YAML") from error
         raw = recipe.model_dump()
-        _set(raw, Recipe, tuple(field.split(".")), parsed, override)
+        _set(raw, Recipe, tuple(field.split(".")), given, override)
         recipe = _validated(raw, f"--set {override}")
     return recipe
 
@@ -258,7 +180,7 @@ def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: objec
     if not rest:
         node[name] = value
         return
-    inner = next(iter(_models(model.model_fields[name].annotation)), None)
+    inner = next(iter(models_in(model.model_fields[name].annotation)), None)
     child = node[name]
     if inner is not None and isinstance(child, dict):
         _set(child, inner, rest, value, override)

@@ -7,7 +7,6 @@ import ast
 import inspect
 import textwrap
 import typing
-from collections.abc import Iterator
 from types import NoneType, UnionType
 
 from pydantic import BaseModel
@@ -15,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from viaduct.runs.spec import Recipe
+from viaduct.tasks.written import reachable
 
 _INTRODUCTION = """# The fields of a recipe
 
@@ -25,21 +25,7 @@ these names. Any field can be changed for one run: `--set targets.xnli.training.
 
 def reference() -> str:
     """All models and their fields as Markdown, the recipe first, each model where it is first used."""
-    return "\n".join([_INTRODUCTION, *(_section(model) for model in dict.fromkeys(_reachable(Recipe)))])
-
-
-def _reachable(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    yield model
-    for info in model.model_fields.values():
-        for inner in _models(info.annotation):
-            yield from _reachable(inner)
-
-
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _models(inner)
+    return "\n".join([_INTRODUCTION, *(_section(model) for model in dict.fromkeys(reachable(Recipe)))])
 
 
 def _section(model: type[BaseModel]) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import ENGLISH
-from viaduct.results.record import DataNote
 from viaduct.rows import Row, Span
 from viaduct.runs.parts import Substitution
 from viaduct.tasks.card import Dataset, Task
@@ -35,10 +34,9 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows of one task, split and language after substitution, and where they came from."""
+    """Rows of one task, split and language after substitution, and the substitution in words."""
 
     rows: tuple[Row, ...]
-    note: DataNote
     substitution: str | None
 
 
@@ -87,8 +85,7 @@ class RecipeData:
         return self.folder.catalogue.task(name)
 
     def load(self, task: str, split: str, language: str, substitutions: Iterable[Substitution] = ()) -> Loaded:
-        """The rows of one split and language, with the substitution applied and in words; the note counts the file's
-        rows.
+        """The rows of one split and language, with the substitution applied.
 
         Raises DataError when files are missing or damaged, or when a substitution leaves no row.
         """
@@ -96,16 +93,8 @@ class RecipeData:
         substitution = substitution_for(task, split, declared)
         name, used_split = source_of(task, split, declared)
         dataset = self.folder.read(name, used_split, language)
-        note = DataNote(
-            task=name,
-            split=used_split,
-            language=language,
-            layout=dataset.layout,
-            found=len(dataset.rows),
-            published=dataset.expected,
-        )
         if substitution is None:
-            return Loaded(dataset.rows, note, None)
+            return Loaded(dataset.rows, None)
         rows = self._substituted(dataset, substitution)
         if not rows:
             raise DataError(
@@ -113,7 +102,7 @@ class RecipeData:
                 path=dataset.paths[0],
                 fix="widen its `part`",
             )
-        return Loaded(rows, note, substitution.words())
+        return Loaded(rows, substitution.words())
 
     def fingerprint(self, needs: Iterable[Need], substitutions: Iterable[Substitution] = ()) -> dict[str, str]:
         """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of

@@ -21,15 +21,13 @@ from __future__ import annotations
 import hashlib
 import json
 import string
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, nearest, unknown
+from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, unknown
 from viaduct.languages import language
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
@@ -37,6 +35,7 @@ from viaduct.tasks.card import Files, Hub, Reader, Source, Task
 from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
 from viaduct.tasks.kind import RowKind, row_kinds
 from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, value_shown
+from viaduct.tasks.written import explain, parsed
 
 SUFFIXES = (".toml", ".yaml", ".yml")
 """Of mapping files."""
@@ -136,50 +135,17 @@ def load_mapping(path: Path) -> Task:
     Raises UsageError that names every wrong field, with the nearest right one. Its version follows from the content, so
     a changed mapping is never taken for the old one.
     """
-    raw, model = _parsed(path), file_model()
+    raw, model = parsed(path), file_model()
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{path}: a mapping file consists of fields, beginning with `name`")
     try:
         mapping = model.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error, model)}") from error
+        raise UsageError(f"{path}: {explain(error, model, raw)}") from error
     try:
         return _card(mapping, path)
     except ViaductError as error:
         raise UsageError(f"{path}: {error}") from error
-
-
-def _parsed(path: Path) -> Mapping[str, Any]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        raw = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        raise UsageError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(raw, Mapping):
-        raise UsageError(f"{path}: a mapping file consists of fields, beginning with `name`")
-    return raw
-
-
-def _explain(error: ValidationError, whole: type[MappingFile]) -> str:
-    """All problems, one line each: the field, what was given, what is allowed."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        names = [str(part) for part in problem["loc"]]
-        where = ".".join(names)
-        if problem["type"] == "extra_forbidden":
-            inner: Any = whole.model_fields[names[0]].annotation if len(names) > 1 else whole
-            known = inner.model_fields  # only models have fields that are unknown
-            close = nearest(names[-1], known)
-            hint = f"did you mean '{close}'?" if close else f"known: {', '.join(known)}"
-            lines.append(f"unknown field '{where}'; {hint}")
-        elif problem["type"] == "missing":
-            lines.append(f"the field '{where}' is missing")
-        else:
-            message = str(problem["msg"]).replace("valid tuple", "list")
-            lines.append(f"{where}: {problem['input']!r} was given; {message[0].lower()}{message[1:]}")
-    return "\n    ".join(dict.fromkeys(lines))
 
 
 def _card(mapping: MappingFile, path: Path) -> Task:
