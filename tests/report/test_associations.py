@@ -26,7 +26,7 @@ def contrast(**by_code):
 
 def found(by_code, seen=None):
     seen = None if seen is None else SeenLanguages("captions", seen)
-    return {one.trait: one for one in associations([contrast(**by_code)], seen)}
+    return {one["trait"]: one for one in associations([contrast(**by_code)], seen)}
 
 
 def ranks(values):
@@ -40,19 +40,19 @@ def test_it_is_the_correlation_of_ranks(values):
     by_code = dict(zip(codes, map(float, values), strict=True))
     expected = np.corrcoef(ranks(list(by_code.values())), ranks([CC100_GIB[code] for code in codes]))[0, 1]
     one = found(by_code)["text in CC-100"]
-    assert one.rho == pytest.approx(expected, abs=1e-12)
-    assert one.low <= one.high and one.languages == len(codes)
+    assert one["rho"] == pytest.approx(expected, abs=1e-12)
+    assert one["low"] <= one["high"] and one["languages"] == len(codes)
 
 
 def test_what_grows_with_the_amount_of_text_is_found():
     codes = [code for code in XTREME if code in CC100_GIB]
     one = found({code: -CC100_GIB[code] for code in codes})["text in CC-100"]
-    assert one.rho == pytest.approx(-1) and one.high == pytest.approx(-1)
+    assert one["rho"] == pytest.approx(-1) and one["high"] == pytest.approx(-1)
 
 
 def test_captions_in_training_are_a_trait_of_the_arm():
     by_code = {code: 1.0 + (code in ("de", "fr", "sw")) for code in ("de", "fr", "sw", "zh", "th", "ur", "vi")}
-    assert found(by_code, {"snli-mnli": ("de", "fr", "sw")})["captions in training"].rho == pytest.approx(1)
+    assert found(by_code, {"snli-mnli": ("de", "fr", "sw")})["captions in training"]["rho"] == pytest.approx(1)
     assert "captions in training" not in found(by_code, {"other": ("de",)})
     assert "captions in training" not in found(by_code, {"snli-mnli": tuple(by_code)}), "all the same"
 

@@ -8,7 +8,7 @@ nothing is corrected for their number: this is where to look, not a finding.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +21,8 @@ FEWEST_LANGUAGES = 6
 """Languages below which no correlation is shown."""
 DRAWS = 2_000
 
-GERMANIC = ("Germanic",)
-INDO_EUROPEAN = ("Germanic", "Romance", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan")
-
-
-@dataclass(frozen=True)
-class Association:
-    """One trait of languages and the difference of two arms."""
-
-    arm: str
-    against: str
-    trait: str
-    rho: float
-    low: float
-    high: float
-    languages: int
-    """Those whose trait is known."""
+INDO_EUROPEAN = ("Romance", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan")
+"""Families that are kin of English without being as near as Germanic."""
 
 
 def _latin(code: str) -> float | None:
@@ -47,7 +33,7 @@ def _kinship(code: str) -> float | None:
     if code not in LANGUAGES:
         return None
     family = LANGUAGES[code].family
-    return 2.0 if family in GERMANIC else 1.0 if family in INDO_EUROPEAN else 0.0
+    return 2.0 if family == "Germanic" else 1.0 if family in INDO_EUROPEAN else 0.0
 
 
 TRAITS: Mapping[str, Callable[[str], float | None]] = {
@@ -58,10 +44,10 @@ TRAITS: Mapping[str, Callable[[str], float | None]] = {
 """Trait -> its value in a language, larger for more of it; None where it is not known."""
 
 
-def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -> tuple[Association, ...]:
-    """For each arm's mean over tasks, each trait that is not the same in all languages.
+def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -> list[dict[str, Any]]:
+    """A line for each arm's mean over tasks and each trait that is not the same in all languages.
 
-    `seen`: the languages of the arms' own data. () with one seed, and with fewer than six languages.
+    `seen`: the languages of the arms' own data. [] with one seed, and with fewer than six languages.
     """
     listed = []
     for one in found:
@@ -75,9 +61,10 @@ def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -
             if len(known) < FEWEST_LANGUAGES or len(set(known.values())) == 1:
                 continue
             x_N = np.array(list(known.values()), dtype=float)
-            y_N = np.array([one.by_code[code] for code in known])
-            listed.append(Association(one.arm, one.against, trait, *_with_interval(x_N, y_N), len(known)))
-    return tuple(listed)
+            rho, low, high = _with_interval(x_N, np.array([one.by_code[code] for code in known]))
+            named = {"arm": one.arm, "against": one.against, "trait": trait}
+            listed.append({**named, "rho": rho, "low": low, "high": high, "languages": len(known)})
+    return listed
 
 
 def _with_interval(x_N: NDArray[np.float64], y_N: NDArray[np.float64]) -> tuple[float, float, float]:

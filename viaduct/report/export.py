@@ -8,41 +8,37 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from viaduct.languages import LANGUAGES
-from viaduct.metrics.summary import Spread
-from viaduct.report.spending import Spending
-from viaduct.report.table import Tables
-from viaduct.results.record import About, ResultRow, StageCost
+from viaduct.report.table import ScoreCell, Tables
+from viaduct.results.record import About, Record
 
 Line = dict[str, Any]
 """One line of a table; None is an empty field in CSV and null in JSON."""
 
 
 def main_lines(tables: Tables) -> list[Line]:
-    """Arm x task x metric, then the averages over tasks (task "average")."""
+    """Arm x task x metric, then the averages over tasks."""
     columns = {column.task: column for column in tables.columns}
-    lines = [
-        {
-            "arm": cell.arm,
-            "task": cell.task,
-            "metric": cell.metric or None,
-            "headline": cell.headline,
-            "split": columns[cell.task].split or None,
-            "substitution": columns[cell.task].substitution,
-            **_numbers(cell.score, cell.difference),
-            "languages": cell.languages,
-            "missing": "; ".join((*columns[cell.task].absent, *cell.missing) if cell.score else [cell.reason]) or None,
-        }
-        for cell in tables.cells
-    ]
-    for average in tables.averages:
-        named = {"arm": average.arm, "task": "average", "metric": "mean over tasks", "headline": False}
-        numbers = _numbers(average.score, average.difference)
-        lines.append({**dict.fromkeys(lines[0]), **named, **numbers, "missing": "; ".join(average.missing) or None})
+    lines = []
+    for cell in (*tables.cells, *tables.averages):
+        column = columns.get(cell.task)
+        holes = (*(column.absent if column else ()), *cell.missing) if cell.score else (cell.reason,)
+        lines.append(
+            {
+                "arm": cell.arm,
+                "task": cell.task,
+                "metric": cell.metric or None,
+                "headline": cell.headline,
+                "split": (column and column.split) or None,
+                "substitution": column and column.substitution,
+                **_numbers(cell),
+                "languages": cell.languages,
+                "missing": "; ".join(holes) or None,
+            }
+        )
     return lines
 
 
@@ -56,10 +52,22 @@ def language_lines(tables: Tables) -> list[Line]:
             "language": cell.language,
             "family": LANGUAGES[cell.language].family if cell.language in LANGUAGES else None,
             "arm": cell.arm,
-            **_numbers(cell.score, cell.difference),
+            **_numbers(cell),
         }
         for cell in tables.per_language
     ]
+
+
+def _numbers(cell: ScoreCell) -> Line:
+    score, difference = cell.score, cell.difference
+    return {
+        "value": score and score.mean,
+        "standard_deviation": score and score.standard_deviation,
+        "seeds": score and seed_list(score.seeds),
+        "difference": difference and difference.mean,
+        "difference_standard_deviation": difference and difference.standard_deviation,
+        "paired_seeds": difference and seed_list(difference.seeds),
+    }
 
 
 def gap_lines(tables: Tables) -> list[Line]:
@@ -78,25 +86,9 @@ def gap_lines(tables: Tables) -> list[Line]:
     ]
 
 
-def cost_lines(spending: Spending) -> list[Line]:
-    """Arm x stage, then one line for everything; an empty arm is work that several arms share."""
-    return [asdict(line) for line in (*spending.lines, *([spending.total] if spending.total else []))]
-
-
 def seed_list(seeds: Sequence[int]) -> str:
     """The seeds with blanks between."""
     return " ".join(map(str, seeds))
-
-
-def _numbers(score: Spread | None, difference: Spread | None) -> Line:
-    return {
-        "value": score.mean if score else None,
-        "standard_deviation": score.standard_deviation if score else None,
-        "seeds": seed_list(score.seeds) if score else None,
-        "difference": difference.mean if difference else None,
-        "difference_standard_deviation": difference.standard_deviation if difference else None,
-        "paired_seeds": seed_list(difference.seeds) if difference else None,
-    }
 
 
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -112,31 +104,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_all(
-    directory: Path,
-    about: About,
-    records: tuple[Sequence[ResultRow], Sequence[StageCost]],
-    tables: Tables,
-    spending: Spending,
-    more: Mapping[str, Sequence[Line]],
+def write_tables(
+    directory: Path, about: About, tables: Mapping[str, Sequence[Line]], records: Mapping[str, Sequence[Record]]
 ) -> list[str]:
-    """A CSV file for every table that has lines, those named in `more` too, and `report.json`, which holds the same
-    tables and every record; returns the CSV files' names. A file that an earlier report left of an empty table goes."""
-    named = {
-        "main_table": main_lines(tables),
-        "per_language": language_lines(tables),
-        "transfer_gap": gap_lines(tables),
-        "cost": cost_lines(spending),
-        **more,
-    }
-    for name, lines in named.items():
+    """A CSV file for every table that has lines, and `report.json`, which holds the same tables and every record; the
+    CSV files' names. A file that an earlier report left of an empty table goes."""
+    for name, lines in tables.items():
         if lines:
             write_csv(directory / f"{name}.csv", lines)
         else:
             (directory / f"{name}.csv").unlink(missing_ok=True)
-    dumped = {
-        name: [record.model_dump(mode="json") for record in own]
-        for name, own in zip(("results", "costs"), records, strict=True)
-    }
-    write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": named, "records": dumped})
-    return [f"{name}.csv" for name, lines in named.items() if lines]
+    dumped = {name: [record.model_dump(mode="json") for record in own] for name, own in records.items()}
+    write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": tables, "records": dumped})
+    return [f"{name}.csv" for name, lines in tables.items() if lines]

@@ -8,7 +8,6 @@ chooses the figures and fills the templates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,29 +15,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.languages import LANGUAGES
-from viaduct.report import claims, export, figure, number, spending, table, words
+from viaduct.report import claims, export, figure, number, provenance, spending, table, words
 from viaduct.report import contrasts as tested
-from viaduct.report.associations import Association, associations
+from viaduct.report.associations import associations
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
 from viaduct.report.heat_map import Scale, arm_maps, language_maps
-from viaduct.report.provenance import data_groups, provenance
-from viaduct.report.provenance import published as published_scores
-from viaduct.report.section import PLACES, Content, RunResults, Section, SeenLanguages, sections
+from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 
 _FOLDER = Path(__file__).parent
-
-
-class Part(NamedTuple):
-    """One part of the page, rendered."""
-
-    place: int
-    name: str
-    title: str
-    html: Markup
 
 
 def write(
@@ -65,38 +53,35 @@ def write(
     seen = next((content.seen for _, content in told if content.seen is not None), None)
     differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
     associated = associations(differences, seen)
-    facts = {section.name: content.facts for section, content in told}
-    judged = claims.judge(about, rows, about.roles or None, facts=facts)
-    values = _values(about, tables, spent, differences, associated)
-    values |= {
+    judged = claims.judge(about, rows, about.roles or None, facts={one.name: content.facts for one, content in told})
+    values = {
+        **_values(about, tables, spent, differences, associated),
         "seen": seen,
         "drawings": _drawings(tables, spent, differences, seen),
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
-        "published": published_scores(tables, miniature=about.miniature) if published else None,
-        "provenance": provenance(rows),
+        "published": provenance.published_scores(tables, miniature=about.miniature) if published else None,
+        "provenance": provenance.origins(rows),
     }
 
     directory.mkdir(parents=True, exist_ok=True)
     _remove_earlier(directory)
-    more = {"contrasts": tested.contrast_lines(differences), "associations": [asdict(one) for one in associated]}
-    names = export.write_all(directory, about, (rows, costs), tables, spent, more)
+    lines = {
+        "main_table": export.main_lines(tables),
+        "per_language": export.language_lines(tables),
+        "transfer_gap": export.gap_lines(tables),
+        "cost": spent.lines_and_total(),
+        "contrasts": tested.contrast_lines(differences),
+        "associations": associated,
+    }
+    names = export.write_tables(directory, about, lines, {"results": rows, "costs": costs})
     export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
-    names += _write_files(directory, [content for _, content in told])
+    for name, held in ((name, held) for _, content in told for name, held in content.files.items()):
+        (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
+        names.append(name)
     _write_figures(directory, values, [content for _, content in told])
     path = directory / "report.html"
     path.write_text(_page(values, told, names), encoding="utf-8")
     return path
-
-
-def _write_files(directory: Path, contents: Sequence[Content]) -> list[str]:
-    """The names of the sections' own files, written."""
-    files = {name: held for content in contents for name, held in content.files.items()}
-    for name, held in files.items():
-        if name.endswith(".csv"):
-            export.write_csv(directory / name, held)
-        else:
-            export.write_json(directory / name, held)
-    return list(files)
 
 
 def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:
@@ -106,33 +91,34 @@ def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequenc
         (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
 
 
+_PARTS = (
+    (100, "scores", "Scores", ""),
+    (200, "tested", "Differences, tested", "tested"),
+    (300, "languages", "Languages", ""),
+    (400, "transfer", "Transfer gap", ""),
+    (700, "claims", "Claims", "claims"),
+    (800, "cost", "Cost", ""),
+    (900, "data", "Data", ""),
+    (1000, "provenance", "Provenance", ""),
+)
+"""The report's own parts: place on the page (sections stand between), name, title, and the value without which the part
+is left out ("": never). The template has the part's name."""
+
+
 def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
     """The whole page: its own parts and those of sections, in the order of their places."""
     environment = _environment()
     parts = []
-    for name, (title, template, shown) in _PARTS.items():
+    for place, name, title, shown in _PARTS:
         if not shown or values[shown]:
-            html = environment.get_template(f"{template}.html.j2").render(values)
-            parts.append(Part(PLACES[name], name, title, Markup(html)))  # noqa: S704  autoescaped
+            html = environment.get_template(f"{name}.html.j2").render(values)
+            parts.append((place, name, title, Markup(html)))  # noqa: S704  autoescaped
     for section, content in told:
         html = environment.from_string(section.template.read_text(encoding="utf-8")).render(content.values)
-        parts.append(Part(section.place, section.name, section.title, Markup(html)))  # noqa: S704  autoescaped
+        parts.append((section.place, section.name, section.title, Markup(html)))  # noqa: S704  autoescaped
     style = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
     page = environment.get_template("page.html.j2")
-    return page.render(values, style=style, parts=sorted(parts, key=lambda part: part.place), files=files)
-
-
-_PARTS = {
-    "scores": ("Scores", "scores", ""),
-    "tested": ("Differences, tested", "contrasts", "tested"),
-    "languages": ("Languages", "languages", ""),
-    "transfer": ("Transfer gap", "transfer", ""),
-    "claims": ("Claims", "claims", "claims"),
-    "cost": ("Cost", "cost", ""),
-    "data": ("Data", "data", ""),
-    "provenance": ("Provenance", "provenance", ""),
-}
-"""The report's own parts -> title, template, and the value without which the part is left out ("": never)."""
+    return page.render(values, style=style, parts=sorted(parts), files=files)
 
 
 def _values(
@@ -140,7 +126,7 @@ def _values(
     tables: Tables,
     spent: Spending,
     differences: Sequence[Contrast],
-    associated: Sequence[Association],
+    associated: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What the report's own templates know."""
     return {
@@ -153,12 +139,12 @@ def _values(
         "tested": _tested(differences),
         "contrasts": differences,
         "associations": _by_pair(associated),
-        "traits": tuple(dict.fromkeys(one.trait for one in associated)),
+        "traits": tuple(dict.fromkeys(one["trait"] for one in associated)),
         "repeated": any(one.estimate is not None for one in differences),
         "known_roles": claims.roles(),
         "languages": _language_tables(tables),
         "unshown": sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
-        "data": data_groups(about),
+        "data": provenance.data_groups(about),
         "tint": _tint(tables),
         "baseline": BASELINE,
         "shared": SHARED,
@@ -221,23 +207,18 @@ def _tint(tables: Tables) -> Scale:
 
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
     """Each pair of arms with what is shown of it."""
-    return [
-        (whole, words.sentence(whole, [one for one in found if _pair(one) == _pair(whole) and one.task]))
-        for whole in found
-        if whole.task == tested.OVERALL
-    ]
-
-
-def _by_pair(found: Sequence[Association]) -> list[tuple[tuple[str, str], dict[str, Association]]]:
-    """(arm, against) with what goes with their difference, by trait."""
-    pairs: dict[tuple[str, str], dict[str, Association]] = {}
+    pairs: dict[tuple[str, str], list[Contrast]] = {}
     for one in found:
-        pairs.setdefault((one.arm, one.against), {})[one.trait] = one
-    return list(pairs.items())
+        pairs.setdefault((one.arm, one.against), []).append(one)
+    return [(own[0], words.sentence(own[0], own)) for own in pairs.values() if own[0].task == tested.OVERALL]
 
 
-def _pair(one: Contrast) -> tuple[str, str]:
-    return one.arm, one.against
+def _by_pair(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """(arm, against) -> trait -> what goes with their difference."""
+    pairs: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for one in found:
+        pairs.setdefault((one["arm"], one["against"]), {})[one["trait"]] = one
+    return pairs
 
 
 class LanguageTable(NamedTuple):

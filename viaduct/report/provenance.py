@@ -1,157 +1,101 @@
 """What stands behind the numbers: rows found against rows published, how checkpoints were chosen, fingerprints; and
-published scores beside them, with what keeps each from being compared.
+published scores beside them, with what keeps each from being compared. All as the page's templates take it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from viaduct.report.table import Column, Tables, family_order
 from viaduct.results.record import About, DataNote, ResultRow
 from viaduct.tasks.catalogue import Catalogue
 
-
-@dataclass(frozen=True)
-class DataGroup:
-    """One task and split."""
-
-    task: str
-    split: str
-    notes: tuple[DataNote, ...]
-    """One per language, by family."""
-
-    @property
-    def found(self) -> int:
-        """Rows found, over all languages."""
-        return sum(note.found for note in self.notes)
-
-    @property
-    def published(self) -> int | None:
-        """Rows published, over all languages; None when the count of some language is not published."""
-        counts = [note.published for note in self.notes if note.published is not None]
-        return sum(counts) if len(counts) == len(self.notes) else None
-
-    @property
-    def layouts(self) -> tuple[str, ...]:
-        """The published forms that were read."""
-        return tuple(sorted({note.layout for note in self.notes if note.found}))
-
-    @property
-    def absent(self) -> tuple[DataNote, ...]:
-        """Those of which nothing was found."""
-        return tuple(note for note in self.notes if not note.found)
-
-    @property
-    def differing(self) -> tuple[DataNote, ...]:
-        """Those of which some rows were found, and not as many as published."""
-        return tuple(note for note in self.notes if note.found and note.published not in (None, note.found))
-
-    @property
-    def verdict(self) -> str:
-        """In words: how the counts compare with the published ones."""
-        unknown = sum(note.published is None for note in self.notes if note.found)
-        equal = len(self.notes) - len(self.absent) - len(self.differing) - unknown
-        parts = {
-            "not found": len(self.absent),
-            "differ from the published count": len(self.differing),
-            "as published": equal,
-            "without a published count": unknown,
-        }
-        return ", ".join(f"{number} {words}" for words, number in parts.items() if number)
+ABSENT, DIFFERS, EQUAL, UNKNOWN = (
+    "not found",
+    "differ from the published count",
+    "as published",
+    "without a published count",
+)
+"""What can be said of the rows of one language."""
 
 
-def data_groups(about: About) -> tuple[DataGroup, ...]:
-    """The data notes by task and split, in the order in which they were recorded."""
+def data_groups(about: About) -> list[dict[str, Any]]:
+    """The data notes by task and split, in the order in which they were recorded; languages by family."""
     groups: dict[tuple[str, str], dict[str, DataNote]] = {}
     for note in about.data:
         groups.setdefault((note.task, note.split), {})[note.language] = note
-    return tuple(
-        DataGroup(task, split, tuple(notes[code] for code in family_order(tuple(notes))))
-        for (task, split), notes in groups.items()
-    )
+    return [_data_group(task, split, own) for (task, split), own in groups.items()]
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where the scores of one task come from."""
+def _data_group(task: str, split: str, by_language: dict[str, DataNote]) -> dict[str, Any]:
+    notes = [by_language[code] for code in family_order(tuple(by_language))]
+    states = [_state(note) for note in notes]
+    counts = Counter(states)
+    published = [note.published for note in notes if note.published is not None]
+    return {
+        "task": task,
+        "split": split,
+        "notes": list(zip(notes, states, strict=True)),
+        "found": sum(note.found for note in notes),
+        "published": sum(published) if len(published) == len(notes) else None,
+        "layouts": sorted({note.layout for note in notes if note.found}),
+        "odd": counts[ABSENT] + counts[DIFFERS],
+        "verdict": ", ".join(f"{counts[one]} {one}" for one in (ABSENT, DIFFERS, EQUAL, UNKNOWN) if counts[one]),
+    }
 
-    task: str
-    version: int
-    split: str
-    selections: tuple[str, ...]
-    """How checkpoints were chosen."""
-    signatures: tuple[str, ...]
-    examples: int
-    """Scored per arm and seed (headline metric), over all languages; of the fullest one."""
-    missing: int
-    """Predictions that were missing and counted as wrong, over all arms and seeds."""
-    fingerprints: tuple[tuple[str, int, str], ...]
-    """(arm, seed, fingerprint of its score stage)."""
+
+def _state(note: DataNote) -> str:
+    if not note.found:
+        return ABSENT
+    if note.published is None:
+        return UNKNOWN
+    return EQUAL if note.found == note.published else DIFFERS
 
 
-def provenance(rows: Sequence[ResultRow]) -> tuple[Origin, ...]:
-    """One entry per task, version and split."""
+def origins(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
+    """Where the scores of each task, version and split come from."""
     groups: dict[tuple[str, int, str], list[ResultRow]] = {}
     for row in rows:
         groups.setdefault((row.task, row.task_version, row.split), []).append(row)
-    return tuple(_origin(own) for own in groups.values())
+    return [_origin(own) for own in groups.values()]
 
 
-def _origin(rows: Sequence[ResultRow]) -> Origin:
-    scored: dict[tuple[str, int], int] = {}
+def _origin(rows: Sequence[ResultRow]) -> dict[str, Any]:
+    scored: Counter[tuple[str, int]] = Counter()
     for row in rows:
-        scored[row.arm, row.seed] = scored.get((row.arm, row.seed), 0) + row.n * row.headline
-    return Origin(
-        task=rows[0].task,
-        version=rows[0].task_version,
-        split=rows[0].split,
-        selections=tuple(dict.fromkeys(row.selection for row in rows)),
-        signatures=tuple(dict.fromkeys(row.signature for row in rows)),
-        examples=max(scored.values()),
-        missing=sum(row.n_missing for row in rows if row.headline),
-        fingerprints=tuple(dict.fromkeys((row.arm, row.seed, row.fingerprint) for row in rows)),
-    )
+        scored[row.arm, row.seed] += row.n * row.headline
+    return {
+        "task": rows[0].task,
+        "version": rows[0].task_version,
+        "split": rows[0].split,
+        "selections": tuple(dict.fromkeys(row.selection for row in rows)),
+        "signatures": tuple(dict.fromkeys(row.signature for row in rows)),
+        # of the fullest arm and seed, over all languages
+        "examples": max(scored.values()),
+        "missing": sum(row.n_missing for row in rows if row.headline),
+        "fingerprints": tuple(dict.fromkeys((row.arm, row.seed, row.fingerprint) for row in rows)),
+    }
 
 
-@dataclass(frozen=True)
-class PublishedModel:
-    """One model's published scores on the run's tasks."""
-
-    model: str
-    values: Mapping[str, float]
-    """Task -> fraction, in the metric that the task's column shows."""
-    sources: tuple[str, ...]
-    """Paper and table of each, without repeats."""
-
-
-@dataclass(frozen=True)
-class PublishedScores:
-    """All of them, and what is different about this run's columns."""
-
-    models: tuple[PublishedModel, ...]
-    reservations: Mapping[str, str]
-    """Task -> why its column is not the published experiment; tasks that are not here can be compared."""
-
-
-def published(tables: Tables, *, miniature: bool) -> PublishedScores:
-    """The published scores of these tables' columns, by model in the order of the tasks."""
+def published_scores(tables: Tables, *, miniature: bool) -> dict[str, Any]:
+    """The published scores of these tables' columns, in the metric that the column shows: model -> task -> fraction,
+    model -> their sources, and task -> why its column is not the published experiment (where it is not)."""
     catalogue = Catalogue.builtin()
-    columns = [column for column in tables.columns if column.metric and column.task in catalogue]
-    values: dict[str, dict[str, float]] = {}
+    models: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, None]] = {}
     reservations = {}
-    for column in columns:
-        card = catalogue.task(column.task)
-        shown = [one for one in card.published if one.metric == column.metric]
+    for column in tables.columns:
+        card = catalogue.task(column.task) if column.metric and column.task in catalogue else None
+        shown = [one for one in card.published if one.metric == column.metric] if card else []
         for one in shown:
-            values.setdefault(one.model, {})[column.task] = one.value
+            models.setdefault(one.model, {})[column.task] = one.value
             sources.setdefault(one.model, {})[one.source] = None
-        reasons = ["generated data"] if miniature else _reservations(column, card.languages)
+        reasons = ["generated data"] if miniature else _reservations(column, card.languages if card else ())
         if shown and reasons:
             reservations[column.task] = ", ".join(reasons)
-    models = tuple(PublishedModel(model, scores, tuple(sources[model])) for model, scores in values.items())
-    return PublishedScores(models, reservations)
+    return {"models": models, "sources": sources, "reservations": reservations}
 
 
 def _reservations(column: Column, languages: Sequence[str]) -> list[str]:

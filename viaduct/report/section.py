@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from viaduct.report.evidence import Claim
     from viaduct.report.table import Tables
 
-PLACES = {
-    "scores": 100,
-    "tested": 200,
-    "languages": 300,
-    "transfer": 400,
-    "claims": 700,
-    "cost": 800,
-    "data": 900,
-    "provenance": 1000,
-}
-"""The report's own parts -> where on the page they stand; sections stand between them."""
-
 OneRecord = TypeVar("OneRecord", bound=Record)
 
 
@@ -110,7 +98,7 @@ class Section:
     title: str
     """In the page's list of sections."""
     place: int
-    """Sections and the report's own parts (`PLACES`) stand in ascending order."""
+    """Sections and the report's own parts (`viaduct.report.page`) stand in ascending order."""
     template: Path
     """Of Jinja; it takes what it needs from `macros.html.j2`."""
     build: Callable[[RunResults], Content | None]

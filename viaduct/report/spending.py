@@ -6,7 +6,8 @@ A stage that several arms or targets use was run once and is counted once. All o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from viaduct.results.record import About, StageCost
 
@@ -54,6 +55,10 @@ class Spending:
     def total(self) -> CostLine | None:
         """Everything together; None when nothing was recorded."""
         return together("(total)", "(total)", self.lines) if self.lines else None
+
+    def lines_and_total(self) -> list[dict[str, Any]]:
+        """For a file: arm x stage, then one line for everything; an empty arm is work that several arms share."""
+        return [asdict(line) for line in (*self.lines, self.total) if line is not None]
 
     def of_arm(self, arm: str) -> CostLine:
         """All stages of one arm together."""

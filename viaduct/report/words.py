@@ -7,8 +7,7 @@ differences (`viaduct.report.contrasts`), so that the page's first lines and its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from viaduct.metrics.summary import Spread
@@ -37,31 +36,22 @@ MANY_ARMS = 4
 ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
 
 
-class Statement(NamedTuple):
-    """What can be said of one arm against the baseline."""
-
-    arm: str
-    """The arm, or where there are many arms what they have in common."""
-    words: str
-
-
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """What the report says first."""
 
     opening: tuple[str, ...]
     """Sentences of one paragraph: what was run, what is missing, whether anything can be compared."""
-    verdicts: tuple[Statement, ...]
-    """One for each arm that can be compared with the baseline."""
+    verdicts: Mapping[str, str]
+    """Arm, or where there are many arms what several have in common -> what can be said of it against the baseline."""
     rule: str
-    """The rule that the verdicts follow."""
+    """That the verdicts follow."""
 
 
 def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary:
     """The page's opening words. tested: the differences, those from the baseline among them."""
     opening = [_what_was_run(about, tables), *_what_is_missing(about, tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
-    verdicts: list[Statement] = []
+    verdicts: dict[str, str] = {}
     if not arms:
         opening.append("There is only the baseline, so there is nothing to compare.")
     elif not tables.has_baseline:
@@ -71,7 +61,7 @@ def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary
         opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables)}")
     else:
         verdicts = _verdicts(tested, arms)
-    return Summary(tuple(opening), tuple(verdicts), RULE if tables.repeated else ONE_SEED_RULE)
+    return Summary(tuple(opening), verdicts, RULE if tables.repeated else ONE_SEED_RULE)
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
@@ -111,26 +101,20 @@ def _averages(tables: Tables) -> str:
     return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
 
 
-def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> list[Statement]:
+def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> dict[str, str]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in tested if one.against == BASELINE]
     wholes = {one.arm: one for one in own if one.task == OVERALL}
     if len(arms) <= MANY_ARMS:
-        return [
-            Statement(arm, sentence(whole, [one for one in own if one.task and one.arm == arm]))
-            for arm, whole in wholes.items()
-        ]
-    groups: dict[str, list[str]] = {}
-    for whole in wholes.values():
-        groups.setdefault(ON[whole.verdict], []).append(f"{whole.arm} ({points(whole.mean)})")
-    named = [
-        Statement(f"The mean over tasks, {verdict.removesuffix(' on')}", f"{_listed(groups[verdict])}.")
-        for verdict in ON.values()
-        if verdict in groups
-    ]
+        return {arm: sentence(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
+    named = {}
+    for verdict, words in ON.items():
+        members = [f"{one.arm} ({points(one.mean)})" for one in wholes.values() if one.verdict == verdict]
+        if members:
+            named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}."
     without = [arm for arm in arms if arm not in wholes]
     if without:
-        named.append(Statement("No result in common with the baseline", f"{_listed(without)}."))
+        named["No result in common with the baseline"] = f"{_listed(without)}."
     return named
 
 
@@ -151,10 +135,12 @@ def direction(difference: Spread) -> int:
     return int(low > 0) - int(high < 0)
 
 
-def sentence(whole: Contrast, single: Sequence[Contrast]) -> str:
-    """What is shown of one arm against another, over all tasks and then by task."""
+def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
+    """What is shown of one arm against another, over all tasks and then by task; `own`: all of the two's contrasts."""
     groups: dict[str, list[str]] = {}
-    for one in single:
+    for one in own:
+        if one.task == OVERALL:
+            continue
         groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_overall(whole)}."]
