@@ -68,7 +68,7 @@ def test_one_level_is_students_t():
     assert found.mean == pytest.approx(values.mean())
     assert found.standard_error == pytest.approx(error)
     assert (found.high - found.low) / 2 == pytest.approx(2.306 * error, rel=0.04)
-    assert found.resampled == (SEED,)
+    assert tuple(found.errors) == (SEED,)
 
 
 def test_three_seeds_are_three_and_not_many():
@@ -83,10 +83,9 @@ def test_seeds_and_languages_are_crossed():
     found = hierarchical_bootstrap(by_language(table))
     squares = mean_squares(table)
     assert found.standard_error == pytest.approx(np.sqrt(variance_of_mean(table)))
-    errors = {level.name: level.standard_error for level in found.levels}
-    assert errors[SEED] == pytest.approx(np.sqrt(squares[0,] / table.size))
-    assert errors[FAMILY] == pytest.approx(np.sqrt(squares[1,] / table.size))
-    assert errors[STAGE] is errors[LANGUAGE] is errors[EXAMPLE] is None
+    assert found.errors[SEED] == pytest.approx(np.sqrt(squares[0,] / table.size))
+    assert found.errors[FAMILY] == pytest.approx(np.sqrt(squares[1,] / table.size))
+    assert set(found.why_not) == {STAGE, LANGUAGE, EXAMPLE} and set(found.errors) == {SEED, FAMILY}
 
 
 def test_parallel_examples_are_a_third_crossed_level():
@@ -96,7 +95,7 @@ def test_parallel_examples_are_a_third_crossed_level():
     )
     found = hierarchical_bootstrap(by_example(table), design=Design(parallel=True))
     assert found.standard_error == pytest.approx(np.sqrt(variance_of_mean(table)))
-    assert found.resampled == (SEED, FAMILY, EXAMPLE)
+    assert tuple(found.errors) == (SEED, FAMILY, EXAMPLE)
 
 
 def test_stage_and_fine_tuning_seeds_are_crossed_where_each_stage_has_the_same_ones():
@@ -104,7 +103,7 @@ def test_stage_and_fine_tuning_seeds_are_crossed_where_each_stage_has_the_same_o
     table = rng.normal(0, 0.2, (3, 3, 6)) + rng.normal(0, 1, (3, 1, 1)) + rng.normal(0, 1, (1, 3, 1))
     runs = {Run(f, s): dict(zip(ONE_EACH, map(float, table[s, f]), strict=True)) for s in range(3) for f in range(3)}
     found = hierarchical_bootstrap(runs)
-    assert found.resampled == (STAGE, SEED, FAMILY)
+    assert tuple(found.errors) == (STAGE, SEED, FAMILY)
     assert found.standard_error == pytest.approx(np.sqrt(variance_of_mean(table)))
 
 
@@ -112,9 +111,9 @@ def test_fine_tuning_seeds_of_their_own_lie_inside_their_stage():
     values = np.random.default_rng(9).normal(0, 1, (3, 4))
     runs = {Run(10 * s + f, s): {"de": float(values[s, f])} for s in range(3) for f in range(4)}
     found = hierarchical_bootstrap(runs)
-    assert found.resampled == (STAGE,)
+    assert tuple(found.errors) == (STAGE,)
     assert found.standard_error == pytest.approx(values.mean(axis=1).std(ddof=1) / np.sqrt(3))
-    assert next(level for level in found.levels if level.name == SEED).why_not == f"inside its {STAGE}"
+    assert found.why_not[SEED] == f"inside its {STAGE}"
 
 
 def test_examples_that_are_not_parallel_lie_inside_their_language():
@@ -122,17 +121,16 @@ def test_examples_that_are_not_parallel_lie_inside_their_language():
     outcomes = by_example(rng.normal(0, 1, (3, 6, 50)) + rng.normal(0, 0.3, (6, 1)))
     whole = {run: {code: float(one.values.mean()) for code, one in rows.items()} for run, rows in outcomes.items()}
     found = hierarchical_bootstrap(outcomes)
-    assert found.resampled == (SEED, FAMILY)
+    assert tuple(found.errors) == (SEED, FAMILY)
     assert found.standard_error == pytest.approx(hierarchical_bootstrap(whole).standard_error)
-    said = {level.name: level.why_not for level in hierarchical_bootstrap(whole).levels}
-    assert said[EXAMPLE] == "the values are of whole languages"
+    assert hierarchical_bootstrap(whole).why_not[EXAMPLE] == "the values are of whole languages"
 
 
 def test_with_fixed_languages_examples_vary_around_their_own_language():
     rng = np.random.default_rng(13)
     table = rng.normal(0, 0.4, (1, 6, 80)) + rng.normal(0, 5, (6, 1))
     found = hierarchical_bootstrap(by_example(table), design=Design(fixed=(LANGUAGE,)))
-    assert found.resampled == (EXAMPLE,)
+    assert tuple(found.errors) == (EXAMPLE,)
     stratified = np.sqrt((table[0].var(axis=1, ddof=1) / 80).sum()) / 6
     assert found.standard_error == pytest.approx(stratified, rel=0.02)
 
@@ -161,10 +159,7 @@ def test_ids_that_only_some_languages_have():
             noise = rng.normal(0, 0.2, 200)
             rows[code] = Examples(tuple(map(str, chosen)), effect[chosen] + noise)
         outcomes[Run(seed)] = rows
-    errors = {
-        level.name: level.standard_error
-        for level in hierarchical_bootstrap(outcomes, design=Design(parallel=True)).levels
-    }
+    errors = hierarchical_bootstrap(outcomes, design=Design(parallel=True)).errors
     assert errors[EXAMPLE] == pytest.approx(1 / np.sqrt(300), rel=0.25)
 
 
@@ -210,7 +205,7 @@ def test_the_order_of_ids_languages_and_runs_does_not_matter_and_draws_are_seede
     first, second = hierarchical_bootstrap(arm, baseline), hierarchical_bootstrap(arm, turned)
     assert (first.low, first.high) == pytest.approx((second.low, second.high))
     assert hierarchical_bootstrap(arm, baseline, seed=1).low != first.low
-    assert first.draws == 10_000 and tuple(level.name for level in first.levels) == LEVELS
+    assert len(first.deviations) == 10_000 and {*first.errors, *first.why_not} == set(LEVELS)
 
 
 @settings(max_examples=25, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viaduct.errors import DataError, UsageError
-from viaduct.languages import XTREME
+from viaduct.languages import XTREME, family_of
 from viaduct.metrics.bootstrap import hierarchical_bootstrap
 from viaduct.metrics.outcomes import Run
 from viaduct.metrics.significance import equivalence, holm, minimal_detectable_effect, sign_flip
@@ -32,34 +32,30 @@ def _signs(count):
 @settings(max_examples=60)
 @given(VALUES)
 def test_sign_flips_are_counted_exactly(values):
-    found = sign_flip({XTREME[place]: value / 8 for place, value in enumerate(values)})
-    assert found.exact
-    assert found.p_value == pytest.approx(enumerated(values))
-    assert found.mean == pytest.approx(sum(values) / 8 / len(values))
-    assert found.units == sum(value != 0 for value in values)
+    differences = {XTREME[place]: value / 8 for place, value in enumerate(values)}
+    assert sign_flip(differences) == sign_flip(differences, seed=1) == pytest.approx(enumerated(values))
+    assert sign_flip(differences) >= min(1, 2 / 2 ** sum(value != 0 for value in values))
 
 
 def test_a_family_has_one_sign():
     differences = {"de": 0.03, "nl": 0.01, "fr": 0.02, "es": -0.01, "zh": 0.04, "fi": 0.02}
-    found = sign_flip(differences, by_family=True)
-    assert (found.units, found.smallest) == (4, 2 / 16)
-    assert found.p_value == pytest.approx(enumerated([4, 1, 4, 2]))
-    assert found.p_value > sign_flip(differences).p_value
-    own = sign_flip(differences, by_family=True, families=dict.fromkeys(differences, "one"))
-    assert own.p_value == 1.0
+    found = sign_flip(differences, {code: family_of(code) for code in differences})
+    assert found == pytest.approx(enumerated([4, 1, 4, 2]))
+    assert found > sign_flip(differences)
+    assert sign_flip(differences, dict.fromkeys(differences, "one")) == 1.0
 
 
 def test_many_languages_are_sampled_with_a_seed_and_agree_with_the_exact_count():
     rng = np.random.default_rng(1)
     twenty = {code: float(value) for code, value in zip(XTREME, rng.normal(0.2, 1, 20), strict=False)}
     exact = sign_flip(twenty)
-    assert exact.exact and exact.units == 20
+    assert sign_flip(twenty, seed=1) == exact, "counted, not drawn"
     one_more = {**twenty, XTREME[20]: 1e-12}
     sampled = sign_flip(one_more)
-    assert not sampled.exact
-    assert sampled.p_value == pytest.approx(exact.p_value, abs=4 * math.sqrt(0.25 / 100_000))
+    assert sign_flip(one_more, seed=1) != sampled, "drawn"
+    assert sampled == pytest.approx(exact, abs=4 * math.sqrt(0.25 / 100_000))
     assert sign_flip(one_more) == sampled
-    assert sign_flip(dict.fromkeys(XTREME, 1.0), draws=1_000).p_value >= 1 / 1_001
+    assert sign_flip(dict.fromkeys(XTREME, 1.0), draws=1_000) >= 1 / 1_001
 
 
 def test_sign_flips_of_nothing_or_no_numbers_are_refused():
@@ -67,7 +63,7 @@ def test_sign_flips_of_nothing_or_no_numbers_are_refused():
         sign_flip({})
     with pytest.raises(DataError, match="not a number"):
         sign_flip({"de": math.nan})
-    assert sign_flip({"de": 0.0, "fr": 0.0}).p_value == 1.0
+    assert sign_flip({"de": 0.0, "fr": 0.0}) == 1.0
 
 
 def test_holm_on_the_example_worked_by_hand():

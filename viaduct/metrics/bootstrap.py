@@ -64,34 +64,18 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Level:
-    """One level of the hierarchy."""
-
-    name: str
-    units: int
-    """How many there are; 0 when the data do not have this level."""
-    standard_error: float | None
-    """What it contributes on its own; None when it was not resampled."""
-    why_not: str = ""
-    """Why it was not resampled; "" when it was."""
-
-
-@dataclass(frozen=True)
 class Estimate:
     """A mean and how far it may be off, as fractions."""
 
     mean: float
     standard_error: float
     """Of the mean, all resampled levels together."""
-    levels: tuple[Level, ...]
-    """All five, outermost first."""
+    errors: Mapping[str, float]
+    """Of the levels that were resampled, which the interval knows the variation of: what each contributes alone."""
+    why_not: Mapping[str, str]
+    """The other levels -> why they were not resampled."""
     deviations: Numbers = field(repr=False, compare=False)
     """One per draw: what the mean could have been off by."""
-
-    @property
-    def draws(self) -> int:
-        """How many times everything was resampled."""
-        return len(self.deviations)
 
     @property
     def low(self) -> float:
@@ -108,11 +92,6 @@ class Estimate:
         """Two-sided, of a true mean of zero; below 0.05 where the interval excludes zero."""
         return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
 
-    @property
-    def resampled(self) -> tuple[str, ...]:
-        """Names of the levels that the interval knows the variation of."""
-        return tuple(level.name for level in self.levels if not level.why_not)
-
     def interval(self, confidence: float) -> tuple[float, float]:
         """(low, high) at this confidence, for example 0.9."""
         low, high = self.mean + np.quantile(self.deviations, ((1 - confidence) / 2, (1 + confidence) / 2))
@@ -120,11 +99,11 @@ class Estimate:
 
     def p_above(self, value: float) -> float:
         """One-sided p-value for "the true mean is above `value`": small when it is."""
-        return (1 + int(np.count_nonzero(self.mean + self.deviations <= value))) / (1 + self.draws)
+        return (1 + int(np.count_nonzero(self.mean + self.deviations <= value))) / (1 + len(self.deviations))
 
     def p_below(self, value: float) -> float:
         """One-sided p-value for "the true mean is below `value`": small when it is."""
-        return (1 + int(np.count_nonzero(self.mean + self.deviations >= value))) / (1 + self.draws)
+        return (1 + int(np.count_nonzero(self.mean + self.deviations >= value))) / (1 + len(self.deviations))
 
 
 def hierarchical_bootstrap(
@@ -138,7 +117,7 @@ def hierarchical_bootstrap(
     """The mean over languages of arm minus baseline, paired by run, language and example; of the arm without baseline.
 
     Runs count equally, and languages unless `design` weighs them. The same arguments give the same draws. A level with
-    one unit cannot be resampled: the interval then speaks of that unit only, and `levels` says so.
+    one unit cannot be resampled: the interval then speaks of that unit only, and `why_not` says so.
 
     Raises DataError for outcomes that cannot be paired (see `viaduct.metrics.outcomes.pair`) and when no level has two
     units; UsageError for an unknown level, weights that are not above 0, and fewer than 1,000 draws.
@@ -158,8 +137,7 @@ def hierarchical_bootstrap(
     scores = _scores(data, _weights(data.languages, design), layout)
     deviations, variance, alone = _draw(scores, draws, rng)
     errors = {name: math.sqrt(alone[axis]) for axis, name in layout.axes.items()}
-    levels = (Level(name, layout.units.get(name, 0), errors.get(name), layout.why_not.get(name, "")) for name in LEVELS)
-    return Estimate(scores.mean, math.sqrt(variance), tuple(levels), deviations)
+    return Estimate(scores.mean, math.sqrt(variance), errors, layout.why_not, deviations)
 
 
 class _Layout:
@@ -171,7 +149,6 @@ class _Layout:
     def __init__(self, data: Paired, design: Design, rng: np.random.Generator) -> None:
         self.axes: dict[int, str] = {}
         """Axis -> level, of those that are resampled."""
-        self.units: dict[str, int] = {}
         self.why_not: dict[str, str] = {}
         self._fixed = design.fixed
         stages = [run.stage for run in data.runs if run.stage is not None]
@@ -184,7 +161,7 @@ class _Layout:
         whole = "taken as it is" if LANGUAGE in design.fixed else ""
         self.places = self._codes(FAMILY, _PLACES, families, len(families), whole)
         if _PLACES in self.axes:
-            self.units[LANGUAGE], self.why_not[LANGUAGE] = len(families), f"inside its {FAMILY}"
+            self.why_not[LANGUAGE] = f"inside its {FAMILY}"
         else:
             self.places = self._codes(LANGUAGE, _PLACES, data.languages, len(families))
         self.examples = self._examples(data, design.parallel, rng)
@@ -193,7 +170,6 @@ class _Layout:
     def _codes(self, level: str, axis: int, names: Sequence[object], count: int, reason: str = "") -> Codes:
         """The place of each name on this axis: zeros where there is a reason not to resample the level, or one unit."""
         found, codes = np.unique(np.array(names), return_inverse=True)
-        self.units[level] = len(found)
         reason = "taken as it is" if level in self._fixed else reason
         reason = reason or ("there is only one" if len(found) == 1 else "" if len(found) else "there is none")
         if reason:
@@ -211,8 +187,9 @@ class _Layout:
         elif parallel:
             names = [given for ids in data.ids for given in ids]
         codes = self._codes(EXAMPLE, _EXAMPLES, names, sum(lengths), reason)
-        if _EXAMPLES in self.axes and self.units[EXAMPLE] > MOST_UNITS:
-            codes = (rng.permutation(self.units[EXAMPLE]).astype(np.intp) % MOST_UNITS)[codes]
+        count = 1 + int(codes.max())
+        if count > MOST_UNITS:
+            codes = (rng.permutation(count).astype(np.intp) % MOST_UNITS)[codes]
         return np.split(codes, np.cumsum(lengths)[:-1])
 
 

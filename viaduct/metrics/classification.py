@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
-from viaduct.metrics.score import Predictions, Score
+from viaduct.metrics.score import Predictions, Score, labelled, not_a_prediction, require_known_ids, rows_of
 from viaduct.rows import Choice, Pair, Row
 
 SIGNATURE = "accuracy|exact match of label or index|v1"

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
-from viaduct.metrics.gold import not_a_prediction
 from viaduct.metrics.qa import ANSWER_METRICS, Definition
 from viaduct.metrics.retrieval import pair_f1
+from viaduct.metrics.score import not_a_prediction
 from viaduct.metrics.tagging import span_f1
 
 

@@ -17,8 +17,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from viaduct.errors import DataError, unknown
-from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
-from viaduct.metrics.score import Predictions, Score
+from viaduct.metrics.score import (
+    Predictions,
+    Score,
+    f1_precision_recall,
+    labelled,
+    not_a_prediction,
+    require_known_ids,
+    rows_of,
+)
 from viaduct.rows import Row, Span
 
 MLQA_ARTICLES: dict[str, str] = {
@@ -89,11 +96,7 @@ def normalise_mlqa(text: str, language: str) -> str:
 def token_f1(prediction: str, answer: str) -> float:
     """F1 of two normalised texts as bags of tokens; 0 when they share none, also when both are empty."""
     given, gold = prediction.split(), answer.split()
-    num_common = (Counter(given) & Counter(gold)).total()
-    if num_common == 0:
-        return 0.0
-    precision, recall = num_common / len(given), num_common / len(gold)
-    return 2 * precision * recall / (precision + recall)
+    return f1_precision_recall((Counter(given) & Counter(gold)).total(), len(given), len(gold))[0]
 
 
 @lru_cache(maxsize=1 << 16)

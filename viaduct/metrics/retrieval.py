@@ -10,8 +10,15 @@ from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.errors import DataError
-from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
-from viaduct.metrics.score import Predictions, Score
+from viaduct.metrics.score import (
+    Predictions,
+    Score,
+    f1_precision_recall,
+    labelled,
+    not_a_prediction,
+    require_known_ids,
+    rows_of,
+)
 from viaduct.rows import Row, Sentence
 
 TATOEBA_SIGNATURE = "accuracy|English query to its translation|v1"
@@ -101,11 +108,7 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
 def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]]) -> tuple[float, float, float]:
     """(f1, precision, recall) of a set of pairs; all three are 0 when none is right."""
     found, gold = set(found), set(gold)
-    num_correct = len(found & gold)
-    if num_correct == 0:
-        return 0.0, 0.0, 0.0
-    precision, recall = num_correct / len(found), num_correct / len(gold)
-    return 2 * precision * recall / (precision + recall), precision, recall
+    return f1_precision_recall(len(found & gold), len(found), len(gold))
 
 
 def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Collection[tuple[str, str]]) -> Threshold:
@@ -135,10 +138,7 @@ def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Col
     for place, (score, hits) in enumerate(cuts):
         num_extracted += len(hits)
         num_correct += sum(hits)
-        if num_correct == 0:
-            continue
-        precision, recall = num_correct / num_extracted, num_correct / len(gold)
-        f1 = 2 * precision * recall / (precision + recall)
+        f1 = f1_precision_recall(num_correct, num_extracted, len(gold))[0]
         if f1 > best.f1:
             is_last = place + 1 == len(cuts)
             best = Threshold(score if is_last else (score + cuts[place + 1][0]) / 2, f1)

@@ -1,11 +1,16 @@
-"""What a metric takes and gives: predictions by id, and signed scores."""
+"""What a metric takes and gives: predictions by id, and signed scores; and the checks that all make before they score:
+gold is there and labelled, predictions belong to it. Whoever reads predictions from a file adds path and line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from viaduct.errors import DataError, nearest
 from viaduct.rows import Row
 
 
@@ -44,3 +49,101 @@ A missing prediction counts as wrong and is counted in `n_missing`. Gold rows wi
 raise DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that the gold does not
 have raise DataError.
 """
+
+
+def f1_precision_recall(correct: int, found: int, wanted: int) -> tuple[float, float, float]:
+    """(F1, precision, recall) of so many correct ones among those found and those wanted; all 0 where none is."""
+    if correct == 0:
+        return 0.0, 0.0, 0.0
+    precision, recall = correct / found, correct / wanted
+    return 2 * precision * recall / (precision + recall), precision, recall
+
+
+RowType = TypeVar("RowType", bound=Row)
+
+_NEIGHBOURS = 200
+
+
+def rows_of(rows: Sequence[Row], kind: type[RowType], metric: str) -> list[RowType]:
+    """The same rows, known to be of one type. Raises DataError when there are none or one is of another type."""
+    if not rows:
+        raise DataError(
+            f"{metric}: there are no gold rows", fix="check that the split's file was read and is not empty"
+        )
+    typed = [row for row in rows if isinstance(row, kind)]
+    if len(typed) < len(rows):
+        other = next(row for row in rows if not isinstance(row, kind))
+        raise DataError(
+            f"{metric} scores rows of type {kind.__name__}, but row '{other.id}' is a {type(other).__name__}",
+            fix="give the card a metric that fits its rows",
+        )
+    return typed
+
+
+def labelled(rows: Sequence[RowType], metric: str) -> dict[str, RowType]:
+    """Id -> row. Raises DataError for a row without gold value, and for an id that occurs twice."""
+    gold: dict[str, RowType] = {}
+    for row in rows:
+        if not row.is_labelled:
+            raise unlabelled(row.id, metric)
+        if row.id in gold:
+            raise DataError(f"{metric}: the gold id '{row.id}' occurs twice", fix="remove the duplicate row")
+        gold[row.id] = row
+    return gold
+
+
+def unlabelled(row_id: str, metric: str) -> DataError:
+    """The error for a gold row without a label, which would otherwise make every prediction wrong."""
+    return DataError(
+        f"{metric}: row '{row_id}' has no gold label, so it cannot be scored",
+        fix="use the labelled file of this split, or declare a substitution in the recipe",
+    )
+
+
+def not_a_prediction(row_id: str, given: object, wanted: str) -> DataError:
+    """The error for a prediction of the wrong JSON type, such as a number in place of a label."""
+    shown = "" if given is None else f": {reprlib.repr(given)}"
+    return DataError(
+        f"the prediction for row '{row_id}' is {json_type(given)}{shown}",
+        fix=f"write {wanted}; leave the id out where the model gave no answer (it counts as wrong)",
+    )
+
+
+def json_type(value: object) -> str:
+    """What JSON calls a value of this type.
+
+    >>> json_type(None), json_type(["a"])
+    ('null', 'a list')
+    """
+    if value is None:
+        return "null"
+    names: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "text"),
+        ((list, tuple), "a list"),
+        (dict, "an object"),
+    )
+    return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
+
+
+def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
+    """Return when every prediction is for one of these gold ids; raise DataError with the nearest id otherwise."""
+    known = ids if isinstance(ids, set | frozenset | dict) else set(ids)
+    strange = [given for given in predictions if given not in known]
+    if not strange:
+        return
+    close = nearest_id(strange[0], known)
+    hint = f" Did you mean '{close}'?" if close else ""
+    raise DataError(
+        f"{len(strange):,} of {len(predictions):,} predictions are for ids that the gold rows do not have, "
+        f"the first is '{strange[0]}'.{hint}",
+        fix="check that predictions and gold are of the same task, language and split",
+    )
+
+
+def nearest_id(given: str, known: Collection[str]) -> str | None:
+    """Closest of the known ids; of very many only those beside it in alphabetical order are compared, to stay quick."""
+    ordered = sorted(known, key=str.lower)
+    place = bisect_left(ordered, given.lower(), key=str.lower)
+    return nearest(given, ordered[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS])

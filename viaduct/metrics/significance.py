@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.errors import DataError, UsageError
-from viaduct.languages import language as language_of
 from viaduct.metrics.bootstrap import Estimate
 
 ALPHA = 0.05
@@ -28,31 +27,13 @@ MOST_EXACT = 20
 _AT_ONCE = 1_000_000
 
 
-@dataclass(frozen=True)
-class SignFlip:
-    """The outcome of a sign-flip test."""
-
-    mean: float
-    """Of the differences, each language counting the same."""
-    p_value: float
-    """Two-sided."""
-    units: int
-    """Signs that were flipped: languages or families, without those whose difference is exactly 0."""
-    exact: bool
-    """Whether every combination was counted."""
-    smallest: float
-    """The smallest p-value that so few units can give: 2 / 2 ** units. With five units nothing reaches 0.05."""
-
-
-@dataclass(frozen=True)
-class Equivalence:
+class Equivalence(NamedTuple):
     """Two one-sided tests of a difference smaller than a margin in either direction."""
 
     p_value: float
     """The larger of the two."""
     equivalent: bool
     """Whether it is below 0.05: the 90 % interval then lies inside the margin."""
-    margin: float
     low: float
     """Of the 90 % interval."""
     high: float
@@ -60,17 +41,16 @@ class Equivalence:
 
 def sign_flip(
     differences: Mapping[str, float],
+    groups: Mapping[str, str] | None = None,
     *,
-    by_family: bool = False,
-    families: Mapping[str, str] | None = None,
     draws: int = 100_000,
     seed: int = 0,
-) -> SignFlip:
-    """Whether the mean of these differences (language -> mean over seeds) is zero, by flipping their signs.
+) -> float:
+    """The two-sided p-value for a mean of zero of these differences (language -> mean over seeds), by flipping signs.
 
-    `by_family`: languages of a family get one sign, because they are not independent; families are those of the
-    language table unless given. All combinations are counted up to 20 units, beyond that `draws` seeded ones (the
-    observed one counts too, so p is never 0).
+    `groups`: language -> family; languages of a family get one sign, because they are not independent. All combinations
+    are counted up to 20 signs, beyond that `draws` seeded ones (the observed one counts too, so p is never 0). With n
+    signs no p-value is below 2 / 2 ** n: with five, nothing reaches 0.05. A difference of exactly 0 has no sign.
 
     The test takes languages as a sample and the trained models as they are: a difference that all seeds share by chance
     looks like an effect to it. So it accompanies the interval, which knows seeds, and never replaces it. Raises
@@ -81,18 +61,13 @@ def sign_flip(
     values = np.array(list(differences.values()), dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError("a difference is not a number")
-    groups = list(differences)
-    if by_family:
-        groups = [language_of(code).family if families is None else families[code] for code in differences]
-    names = sorted(set(groups))
-    sums = np.bincount([names.index(group) for group in groups], values)
+    members = [code if groups is None else groups[code] for code in differences]
+    names = sorted(set(members))
+    sums = np.bincount([names.index(name) for name in members], values)
     sums = sums[sums != 0]
-    observed = abs(math.fsum(sums))
     # sums in another order may differ in the last bits
-    reach = observed - 1e-9 * float(np.abs(sums).sum())
-    exact = len(sums) <= MOST_EXACT
-    p_value = _exact(sums, reach) if exact else _sampled(sums, reach, draws, seed)
-    return SignFlip(float(values.mean()), p_value, len(sums), exact, min(1.0, 2.0 ** (1 - len(sums))))
+    reach = abs(math.fsum(sums)) - 1e-9 * float(np.abs(sums).sum())
+    return _exact(sums, reach) if len(sums) <= MOST_EXACT else _sampled(sums, reach, draws, seed)
 
 
 def _exact(sums: NDArray[np.float64], reach: float) -> float:
@@ -141,7 +116,7 @@ def equivalence(estimate: Estimate, *, margin: float = MARGIN) -> Equivalence:
         raise UsageError(f"the margin is {margin}, not above 0", fix="give the largest difference that does not matter")
     p_value = max(estimate.p_above(-margin), estimate.p_below(margin))
     low, high = estimate.interval(0.9)
-    return Equivalence(p_value, p_value < ALPHA, margin, low, high)
+    return Equivalence(p_value, p_value < ALPHA, low, high)
 
 
 def minimal_detectable_effect(standard_deviation: float, units: int) -> float:

@@ -12,8 +12,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from viaduct.errors import DataError
-from viaduct.metrics.gold import labelled, not_a_prediction, require_known_ids, rows_of
-from viaduct.metrics.score import Predictions, Score
+from viaduct.metrics.score import (
+    Predictions,
+    Score,
+    f1_precision_recall,
+    labelled,
+    not_a_prediction,
+    require_known_ids,
+    rows_of,
+)
 from viaduct.rows import Row, Tagged
 
 OUTSIDE = "O"
@@ -87,11 +94,7 @@ def span_f1(
 ) -> tuple[float, float, float]:
     """(f1, precision, recall) of the spans of these sentences; `wrong` more predicted spans count as wrong ones."""
     right, found = set(entities(gold)), set(entities(predicted))
-    num_correct, num_found = len(right & found), len(found) + wrong
-    precision = num_correct / num_found if num_found else 0.0
-    recall = num_correct / len(right) if right else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if num_correct else 0.0
-    return f1, precision, recall
+    return f1_precision_recall(len(right & found), len(found) + wrong, len(right))
 
 
 def entities(sentences: Sequence[Sequence[str]]) -> list[Entity]:

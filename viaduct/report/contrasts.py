@@ -13,9 +13,9 @@ of less than half a point; with fewer than three seeds one *cannot tell*; else t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from viaduct.errors import unknown
 from viaduct.languages import ENGLISH, family_of
@@ -24,7 +24,6 @@ from viaduct.metrics.outcomes import Run, language_differences
 from viaduct.metrics.significance import (
     ALPHA,
     Equivalence,
-    SignFlip,
     equivalence,
     holm,
     minimal_detectable_effect,
@@ -47,9 +46,8 @@ ScoresBySeed: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Task -> seed -> language -> score of one arm."""
 
 
-@dataclass(frozen=True)
-class GroupDifference:
-    """A difference in the languages of one family."""
+class GroupDifference(NamedTuple):
+    """A difference in some of the languages."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -67,7 +65,6 @@ class Contrast:
     """`OVERALL` for the mean over tasks."""
     tasks: tuple[str, ...]
     """What the mean is over: those that both arms have."""
-    languages: tuple[str, ...]
     seeds: tuple[int, ...]
     """Those for which both arms have all of it."""
     mean: float
@@ -78,9 +75,10 @@ class Contrast:
     same: Equivalence | None
     detectable: float | None
     """The true difference that so many seeds find in four of five experiments; a lower bound with few."""
-    by_language: SignFlip
-    """Of the means over seeds, which it takes as they are; each language counts the same."""
-    by_family: SignFlip
+    by_language: float
+    """p-value of sign flips of the means over seeds, which it takes as they are; each language counts the same."""
+    by_family: float
+    """The same with one sign per family."""
     families: Mapping[str, GroupDifference]
     """Of the mean over tasks; {} for single tasks."""
     seen: Mapping[str, GroupDifference]
@@ -112,14 +110,12 @@ def contrasts(
     rows: Sequence[ResultRow],
     asked: Sequence[tuple[str, str]] = (),
     *,
-    over_arms: bool = False,
     seen: SeenLanguages | None = None,
 ) -> tuple[Contrast, ...]:
     """Each arm against the baseline and each pair of arms `asked` for: first the mean over tasks, then every task.
 
-    Arms without a result in common are left out. The pairs asked for are corrected by themselves; `over_arms`: single
-    tasks are corrected for the number of arms too. `seen`: the languages of the arms' own data. Raises
-    UsageError for arms that do not exist, and as `viaduct.report.table.comparable` for rows that cannot be compared.
+    Arms without a result in common are left out. The pairs asked for are corrected by themselves. `seen`: the languages
+    of the arms' own data. Raises UsageError for arms that do not exist, and as `viaduct.report.table.comparable`.
     """
     found = [row for row in comparable(about, rows) if row.language != ENGLISH]
     scores = task_scores(found, counted_by_task(found))
@@ -128,44 +124,37 @@ def contrasts(
             raise unknown("arm", name, about.arms)
     plain = [(arm, BASELINE) for arm in about.arms if arm != BASELINE and BASELINE in about.arms]
     others = [pair for pair in dict.fromkeys(asked) if pair not in plain]
-    return tuple(
-        one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen), over_arms)
-    )
+    return tuple(one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen)))
 
 
 def _of_pairs(
     pairs: Sequence[tuple[str, str]], scores: Mapping[str, ScoresBySeed], about: About, seen: SeenLanguages | None
-) -> list[Contrast]:
-    found = []
-    for arm, against in pairs:
-        mine, theirs = scores.get(arm, {}), scores.get(against, {})
-        whole = _contrast((arm, against), OVERALL, mine, theirs, seen)
-        single = [
-            _contrast((arm, against), task, {task: mine[task]}, {task: theirs[task]})
-            for task in about.tasks
-            if task in mine and task in theirs
-        ]
-        found += [one for one in (whole, *single) if one is not None]
-    return found
+) -> Iterator[Contrast]:
+    for pair in pairs:
+        mine, theirs = (scores.get(arm, {}) for arm in pair)
+        single = {
+            task: ({task: mine[task]}, {task: theirs[task]}) for task in about.tasks if task in mine and task in theirs
+        }
+        for task, sides in {OVERALL: (mine, theirs), **single}.items():
+            found = _contrast(pair, task, *sides, seen)
+            if found is not None:
+                yield found
 
 
-def _corrected(found: Sequence[Contrast], over_arms: bool) -> list[Contrast]:
+def _corrected(found: Iterable[Contrast]) -> list[Contrast]:
+    """With p-values after Holm: of the means over tasks for the number of arms, of an arm's tasks for their number."""
+    listed = list(found)
     families: dict[tuple[str, ...], dict[str, float]] = {}
-    for number, one in enumerate(found):
+    for number, one in enumerate(listed):
         if one.estimate is not None:
-            families.setdefault(_family_of_tests(one, over_arms), {})[str(number)] = one.estimate.p_value
+            family = () if one.task == OVERALL else (one.arm, one.against)
+            families.setdefault(family, {})[str(number)] = one.estimate.p_value
     values = {name: value for tests in families.values() for name, value in holm(tests).items()}
-    return [replace(one, corrected=values.get(str(number))) for number, one in enumerate(found)]
-
-
-def _family_of_tests(one: Contrast, over_arms: bool) -> tuple[str, ...]:
-    if one.task == OVERALL:
-        return ("overall",)
-    return ("tasks",) if over_arms else ("tasks", one.arm, one.against)
+    return [replace(one, corrected=values.get(str(number))) for number, one in enumerate(listed)]
 
 
 def _contrast(
-    pair: tuple[str, str], task: str, mine: ScoresBySeed, theirs: ScoresBySeed, seen: SeenLanguages | None = None
+    pair: tuple[str, str], task: str, mine: ScoresBySeed, theirs: ScoresBySeed, seen: SeenLanguages | None
 ) -> Contrast | None:
     """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
     codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
@@ -188,7 +177,6 @@ def _contrast(
         against=pair[1],
         task=task,
         tasks=tuple(codes),
-        languages=tuple(weights),
         seeds=seeds,
         mean=statistics.fmean(by_seed),
         estimate=estimate,
@@ -196,9 +184,9 @@ def _contrast(
         same=None if estimate is None else equivalence(estimate),
         detectable=None if estimate is None else minimal_detectable_effect(statistics.stdev(by_seed), len(seeds)),
         by_language=sign_flip(differences, draws=FLIPS),
-        by_family=sign_flip(differences, by_family=True, families=families, draws=FLIPS),
+        by_family=sign_flip(differences, families, draws=FLIPS),
         families=_groups(sides, weights, differences, families) if task == OVERALL else {},
-        seen={} if seen is None else _groups(sides, weights, differences, seen.groups(pair[0], weights)),
+        seen=_groups(sides, weights, differences, seen.groups(pair[0], weights)) if seen and task == OVERALL else {},
         by_code=differences,
         missing=(
             *(name for name in dict.fromkeys((*mine, *theirs)) if name not in codes),
@@ -265,22 +253,22 @@ def contrast_lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
         whole = {
             **common,
             "family": "all",
-            "languages": len(one.languages),
+            "languages": len(one.by_code),
             "difference": one.mean,
             "low": estimate and estimate.low,
             "high": estimate and estimate.high,
             "standard_error": estimate and estimate.standard_error,
             "p": estimate and estimate.p_value,
             "p_after_holm": one.corrected,
-            "p_sign_flip_languages": one.by_language.p_value,
-            "p_sign_flip_families": one.by_family.p_value,
+            "p_sign_flip_languages": one.by_language,
+            "p_sign_flip_families": one.by_family,
             "p_equivalence": same and same.p_value,
             "detectable": one.detectable,
             "verdict": one.verdict,
             "left_out": "; ".join(one.missing) or None,
         }
         listed.append(whole)
-        for name, group in (*one.families.items(), *one.seen.items()) if one.task == OVERALL else ():
+        for name, group in (*one.families.items(), *one.seen.items()):
             low, high = group.interval or (None, None)
             numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
             listed.append({**dict.fromkeys(whole), **common, "family": name, **numbers})

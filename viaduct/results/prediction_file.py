@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.errors import DataError, ViaductError, nearest
-from viaduct.metrics.gold import json_type
-from viaduct.metrics.score import Prediction
+from viaduct.metrics.score import Prediction, json_type
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
 from viaduct.tasks.formats import numbered_lines

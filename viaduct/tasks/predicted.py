@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from viaduct.errors import DataError, unknown
-from viaduct.metrics.gold import nearest_id, not_a_prediction
+from viaduct.metrics.score import nearest_id, not_a_prediction
 from viaduct.rows import Choice, Row, Sentence, Tagged
 
 _LONGEST = 60

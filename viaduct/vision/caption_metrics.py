@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from viaduct.errors import DataError, UsageError
 from viaduct.languages import language as language_of
-from viaduct.metrics.gold import not_a_prediction, require_known_ids, rows_of, unlabelled
-from viaduct.metrics.score import Predictions, Score
+from viaduct.metrics.score import Predictions, Score, not_a_prediction, require_known_ids, rows_of, unlabelled
 from viaduct.rows import Row
 from viaduct.vision.rows import Captioned
 
