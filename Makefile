@@ -10,7 +10,7 @@ WORKERS ?= auto
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check wheel clean
 
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
@@ -26,6 +26,18 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# A wheel, installed where there is no checkout, makes a world and runs the smallest recipe to its report.
+wheel: $(READY)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/wheel/installed build/wheel/*.whl
+	cd build/wheel/installed && export PYTHONPATH=. RUN="$(abspath $(VENV))/bin/python -m viaduct" \
+	  && $(abspath $(VENV))/bin/python -c 'import viaduct; assert viaduct.__file__.startswith("$(CURDIR)/build/wheel")' \
+	  && $$RUN recipes > /dev/null && $$RUN miniature world --scale 0.05 \
+	  && $$RUN run demo --data world --store store --set encoder.training.max_steps=2 --set measure=null \
+	    --set 'intermediates=[{name: none}]' --set 'targets=[{task: tatoeba, languages: available}]' \
+	  && grep -q 'Generated world' store/runs/demo/report.html
 
 # The marker is written last, so an interrupted installation is done again.
 $(READY): pyproject.toml constraints.txt
