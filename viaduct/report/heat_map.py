@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
-from viaduct.languages import FAMILY_ORDER, LANGUAGES
+from viaduct.languages import FAMILY_ORDER, LANGUAGES, family_of
 from viaduct.report.contrasts import Contrast
 from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
@@ -59,8 +60,7 @@ class Scale:
         return low, (low + self.highest) / 2, self.highest
 
 
-@dataclass(frozen=True)
-class HeatCell:
+class HeatCell(NamedTuple):
     """One value."""
 
     value: float
@@ -99,7 +99,7 @@ def language_maps(tables: Tables) -> tuple[HeatMap, ...]:
     """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
     shown = [cell for cell in tables.per_language if cell.headline]
     codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
-    groups = tuple((name, tuple((code, _name(code)) for code in own)) for name, own in groupby(codes, key=_family))
+    groups = tuple((name, tuple((code, name_of(code)) for code in own)) for name, own in groupby(codes, key=family_of))
     scores = [cell.score.mean for cell in shown if cell.score is not None]
     differences = sorted(abs(cell.difference.mean) for cell in shown if cell.difference is not None)
     reach = max(0.01, differences[int(0.95 * (len(differences) - 1))]) if differences else 0.01
@@ -125,12 +125,9 @@ def _cell(cell: ScoreCell, signed: bool) -> HeatCell | None:
     return None if source is None else HeatCell(source.mean)
 
 
-def _name(code: str) -> str:
+def name_of(code: str) -> str:
+    """The language's name, the code itself where the language table does not have it."""
     return LANGUAGES[code].name if code in LANGUAGES else code
-
-
-def _family(code: str) -> str:
-    return LANGUAGES[code].family if code in LANGUAGES else "other"
 
 
 def arm_maps(found: Sequence[Contrast]) -> tuple[HeatMap, ...]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from viaduct.languages import LANGUAGES
+from viaduct.languages import family_of
 from viaduct.report import claims, export, figure, number, provenance, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.associations import associations
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
-from viaduct.report.heat_map import Scale, arm_maps, language_maps
+from viaduct.report.heat_map import Scale, arm_maps, language_maps, name_of
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
@@ -186,8 +186,8 @@ def _environment() -> Environment:
         "count": number.count,
         "size": number.size,
         "metric": _metric,
-        "language": lambda code: LANGUAGES[code].name if code in LANGUAGES else code,
-        "family": lambda code: LANGUAGES[code].family if code in LANGUAGES else "other",
+        "language": name_of,
+        "family": family_of,
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
         "direction": words.direction,
@@ -221,27 +221,14 @@ def _by_pair(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[s
     return pairs
 
 
-class LanguageTable(NamedTuple):
-    """The per-language scores of one task and metric."""
-
-    metric: str
-    languages: tuple[str, ...]
-    cells: Mapping[tuple[str, str], ScoreCell]
-    """(language, arm) -> cell."""
-
-
 def _on_page(cell: ScoreCell) -> bool:
     """Whether the page has room for it: headline metrics, and the other half of what a QA task counts in averages."""
     return cell.headline or cell.metric == "exact_match"
 
 
-def _language_tables(tables: Tables) -> dict[str, list[LanguageTable]]:
-    """Task -> one table per metric, the headline first; without what is not on the page."""
-    found: dict[tuple[str, str], dict[tuple[str, str], ScoreCell]] = {}
+def _language_tables(tables: Tables) -> dict[str, dict[str, dict[str, dict[str, ScoreCell]]]]:
+    """Task -> metric, the headline first -> language, by family -> arm -> cell; without what is not on the page."""
+    found: dict[str, dict[str, dict[str, dict[str, ScoreCell]]]] = {}
     for cell in filter(_on_page, tables.per_language):
-        found.setdefault((cell.task, cell.metric), {})[cell.language, cell.arm] = cell
-    grouped: dict[str, list[LanguageTable]] = {}
-    for (task, metric), cells in found.items():
-        codes = table.family_order(tuple({language for language, _ in cells}))
-        grouped.setdefault(task, []).append(LanguageTable(metric, codes, cells))
-    return grouped
+        found.setdefault(cell.task, {}).setdefault(cell.metric, {}).setdefault(cell.language, {})[cell.arm] = cell
+    return found
