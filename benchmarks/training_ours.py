@@ -45,7 +45,7 @@ def run(request: Request, rows: Rows) -> Timed:
     budget = rows.tokens_per_step(work)
     precision: Literal["fp32", "bf16"] = "bf16" if request.variant == "viaduct_bf16" else "fp32"
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
-    order = Order.of(encoded, budget, request.seed)
+    order = Order(encoded, budget, request.seed)
     scale = count_steps(order, training) / head.units(encoded)
     clock, batches, slots = Clock(request.steps + 1), [], []
 

@@ -50,8 +50,9 @@ class Row:
 
     @property
     def label_words(self) -> tuple[str, ...]:
-        """What of the gold value is counted: labels, tags, or whether there is an answer or a match."""
-        return ()
+        """What of the gold value is counted: a label (unless the type says otherwise), tags, or whether there is an
+        answer or a match."""
+        return () if self.gold is None else (str(self.gold),)
 
     @property
     def characters(self) -> int:
@@ -82,11 +83,6 @@ class Pair(Row):
         """The label."""
         return self.label
 
-    @property
-    def label_words(self) -> tuple[str, ...]:
-        """The label."""
-        return () if self.label is None else (self.label,)
-
 
 @dataclass(frozen=True, slots=True)
 class Choice(Row):
@@ -111,11 +107,6 @@ class Choice(Row):
     def gold(self) -> int | None:
         """The index."""
         return self.label
-
-    @property
-    def label_words(self) -> tuple[str, ...]:
-        """The index."""
-        return () if self.label is None else (str(self.label),)
 
     @property
     def characters(self) -> int:

@@ -16,7 +16,7 @@ from viaduct.errors import DataError, UsageError
 from viaduct.inference import embed as embedding
 from viaduct.inference import neighbours, prediction
 from viaduct.inference.embed import Embedding, checked_layers, embed
-from viaduct.inference.mine import MinedPair, distinct, match_lines, mined_lines, pairs_by_margin, side_of, tune
+from viaduct.inference.mine import MinedPair, distinct, matches, pairs_by_margin, side_of, translations, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
@@ -108,8 +108,7 @@ def test_threshold_and_scores_from_vectors_are_the_official_ones(how: str, share
     assert threshold == pytest.approx(expected["threshold"], abs=1e-6)
     assert 100 * f1 == pytest.approx(expected["dev"]["F1"], abs=1e-9)
     rows, vectors = official(folder / "test")
-    lines = mined_lines(rows, mined(rows, vectors, retrieval), threshold)
-    predictions = {one["id"]: Prediction(one["id"], "zh", one["prediction"]) for one in lines}
+    predictions = {one.id: one for one in translations(rows, mined(rows, vectors, retrieval), threshold)}
     scores = {score.metric: 100 * score.value for score in bucc_f1(rows, predictions)}
     assert scores == pytest.approx(expected["test_by_evaluate.py"], abs=1e-9)
 
@@ -122,8 +121,8 @@ def test_one_direction_gives_every_sentence_its_best() -> None:
     assert {pair[1:] for pair in forward} == {("s0", "t0"), ("s1", "t1"), ("s2", "t1")}
     backward = mined(rows, vectors, Retrieval(candidates="backward", margin="absolute"))
     assert {pair[1:] for pair in backward} == {("s0", "t0"), ("s1", "t1")}
-    both = mined_lines(rows, [(0.9, "s0", "t1"), (0.8, "s0", "t0")], 0.5)
-    assert both[0]["prediction"] == ["t1", "t0"] and both[0]["scores"] == [0.9, 0.8]
+    both = translations(rows, [(0.9, "s0", "t1"), (0.8, "s0", "t0")], 0.5)
+    assert both[0] == Prediction("s0", "de", ["t1", "t0"], (0.9, 0.8))
 
 
 @pytest.mark.parametrize(
@@ -147,14 +146,14 @@ def test_matches_are_the_official_ones(
     ]
     source_ND, target_ND = (normalize(torch.from_numpy(part), dim=1) for part in sides)
     found, _ = nearest_both_ways(target_ND, source_ND, 1, SEARCH)
-    lines = match_lines(rows[len(source_ND) :], rows[: len(source_ND)], found)
+    found_ones = matches(rows[len(source_ND) :], rows[: len(source_ND)], found)
     official_ones = [int(line) for line in (folder / f"expected.{expected}.txt").read_text().split()]
-    assert [line["id"] for line in lines] == [f"t{at}" for at in range(len(sides[1]))]
+    assert [one.id for one in found_ones] == [f"t{at}" for at in range(len(sides[1]))]
     zeros = {at for at, row in enumerate(sides[0]) if not row.any()}
     different = [
         at
-        for at, (line, index) in enumerate(zip(lines, official_ones, strict=True))
-        if line["prediction"] != f"s{index}"
+        for at, (one, index) in enumerate(zip(found_ones, official_ones, strict=True))
+        if one.prediction != f"s{index}"
     ]
     assert all(official_ones[at] in zeros for at in different)
     assert len(different) <= 2 * len(zeros)
@@ -182,16 +181,16 @@ def test_a_text_with_several_ids_is_not_mined_but_still_competes() -> None:
 def test_mining_without_one_side_finds_nothing() -> None:
     rows = [Sentence("s0", "de", "s", "source")]
     assert mined(rows, vectors_of((1, 0))) == []
-    assert mined_lines(rows, [], 1.0) == [{"id": "s0", "language": "de", "prediction": None}]
+    assert translations(rows, [], 1.0) == [Prediction("s0", "de", None)]
 
 
 def test_only_pairs_at_or_above_the_threshold_are_written() -> None:
     rows = [Sentence(f"наука-{at}", "ru", str(at), "source") for at in range(3)]
-    lines = mined_lines(rows, [(1.5, "наука-0", "é"), (1.25, "наука-2", "ü"), (1.0, "наука-1", "ß")], 1.25)
-    assert lines == [
-        {"id": "наука-0", "language": "ru", "prediction": "é", "scores": [1.5]},
-        {"id": "наука-1", "language": "ru", "prediction": None},
-        {"id": "наука-2", "language": "ru", "prediction": "ü", "scores": [1.25]},
+    found = translations(rows, [(1.5, "наука-0", "é"), (1.25, "наука-2", "ü"), (1.0, "наука-1", "ß")], 1.25)
+    assert found == [
+        Prediction("наука-0", "ru", "é", (1.5,)),
+        Prediction("наука-1", "ru", None),
+        Prediction("наука-2", "ru", "ü", (1.25,)),
     ]
 
 

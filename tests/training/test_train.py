@@ -231,7 +231,7 @@ def test_epochs_pass_over_all_rows_each_in_another_order(
     tiny_tokenizer: Any, epochs: float, max_steps: int | None
 ) -> None:
     encoded = tiny.encode(tiny.rows("pair", 30), tiny_tokenizer, ("no", "yes"), Limits(64))
-    plan = Order.of(encoded, 128, seed=1)
+    plan = Order(encoded, 128, seed=1)
     steps = count_steps(plan, Training(epochs=epochs, max_steps=max_steps))
     batches = [plan.batch(step).tolist() for step in range(steps)]
     lengths = [len(plan.plan(epoch)) for epoch in range(4)]

@@ -6,7 +6,6 @@ Shape letters: B sequences, L tokens, D width.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from viaduct.doors import loaded
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Encoding, encode_sentences
 from viaduct.errors import StoreError, UsageError
@@ -41,11 +41,6 @@ class HeadSpec:
     """Spans: "" may be predicted. Not saved: it is a property of the questions that are asked."""
 
 
-def card_labels(card: Task, _rows: Sequence[Row]) -> tuple[str, ...]:
-    """The labels that the card lists."""
-    return card.labels
-
-
 @dataclass(frozen=True)
 class Head:
     """Everything that training and prediction need to know of a kind of row. A row is one example or several (windows
@@ -66,8 +61,8 @@ class Head:
     """(logits, float32 on the CPU, encoded, batch) -> what each of the batch's examples says."""
     predict: Callable[[Any, Sequence[Any], HeadSpec], Prediction]
     """(row, what its examples say, spec) -> its prediction; batches, and with them examples, come in any order."""
-    labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = card_labels
-    """(card, its train rows) -> the labels in index order."""
+    labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = lambda card, _: card.labels
+    """(card, its train rows) -> the labels in index order; by default those that the card lists."""
 
 
 class TaskModel(nn.Module):
@@ -91,10 +86,7 @@ def head_of(kind: str) -> Head | None:
     """The head of this kind of row; None where such rows are never trained with a head. Raises UsageError for a kind
     that no installed room or package has."""
     reference = row_kind(kind).head
-    if reference is None:
-        return None
-    module, _, name = reference.partition(":")
-    head: Head = getattr(importlib.import_module(module), name)
+    head: Head | None = None if reference is None else loaded(reference)
     return head
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from viaduct.errors import DataError
 from viaduct.inference.neighbours import Neighbours, Search, nearest_both_ways
 from viaduct.metrics.retrieval import bucc_threshold
+from viaduct.metrics.score import Prediction
 from viaduct.rows import Sentence
 from viaduct.runs.parts import Retrieval
 
@@ -45,18 +45,12 @@ def side_of(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> Side:
     return Side(tuple(row.id if count[row.text.strip()] == 1 else None for row in chosen), vectors_ND)
 
 
-def match_lines(queries: Sequence[Sentence], candidates: Sequence[Sentence], found: Neighbours) -> list[dict[str, Any]]:
+def matches(queries: Sequence[Sentence], candidates: Sequence[Sentence], found: Neighbours) -> list[Prediction]:
     """For every query the id of the most similar candidate, and the cosine."""
+    nearest, cosines = found.indices_NK[:, 0].tolist(), found.values_NK[:, 0].tolist()
     return [
-        {
-            "id": query.id,
-            "language": query.language,
-            "prediction": candidates[index].id,
-            "scores": [float(f"{value:.6g}")],
-        }
-        for query, index, value in zip(
-            queries, found.indices_NK[:, 0].tolist(), found.values_NK[:, 0].tolist(), strict=True
-        )
+        Prediction(query.id, query.language, candidates[index].id, (value,))
+        for query, index, value in zip(queries, nearest, cosines, strict=True)
     ]
 
 
@@ -123,7 +117,7 @@ def tune(rows: Sequence[Sentence], candidates: Sequence[MinedPair]) -> tuple[flo
     return float(best.threshold), float(best.f1)
 
 
-def mined_lines(rows: Sequence[Sentence], pairs: Sequence[MinedPair], threshold: float) -> list[dict[str, Any]]:
+def translations(rows: Sequence[Sentence], pairs: Sequence[MinedPair], threshold: float) -> list[Prediction]:
     """For every source sentence the id of its mined translation, None where no pair reaches the threshold.
 
     With candidates of the backward direction a sentence may have several: then a list of ids.
@@ -132,12 +126,10 @@ def mined_lines(rows: Sequence[Sentence], pairs: Sequence[MinedPair], threshold:
     for margin, source, target in pairs:
         if margin >= threshold:
             chosen.setdefault(source, []).append((target, margin))
-    lines: list[dict[str, Any]] = []
+    predictions = []
     for row in rows:
         if row.side == "source":
-            found = chosen.get(row.id, [])
-            targets = [target for target, _ in found]
-            prediction = targets if len(targets) > 1 else targets[0] if targets else None
-            scores = {"scores": [float(f"{margin:.6g}") for _, margin in found]} if found else {}
-            lines.append({"id": row.id, "language": row.language, "prediction": prediction, **scores})
-    return lines
+            targets, margins = zip(*chosen[row.id], strict=True) if row.id in chosen else ((), None)
+            prediction = list(targets) if len(targets) > 1 else targets[0] if targets else None
+            predictions.append(Prediction(row.id, row.language, prediction, margins))
+    return predictions

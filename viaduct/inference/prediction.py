@@ -63,7 +63,7 @@ def predict(context: Context, work: PredictWork) -> Spent:
     encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
     with torch.inference_mode():
         found = predict_all(engine or model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
-    write_predictions(context.directory / "predictions", work.languages, rows, found)
+    write_predictions(context.directory / "predictions", work.languages, found)
     return spent_on(encoder, encoded, len(rows))
 
 
@@ -126,14 +126,14 @@ def predict_all(
     return [head.predict(row, parts, spec) for row, parts in zip(rows, said, strict=True)]
 
 
-def write_predictions(folder: Path, languages: Iterable[str], rows: Sequence[Row], found: Sequence[Prediction]) -> None:
-    """One file per language: a JSON line per row, in the rows' order."""
+def write_predictions(folder: Path, languages: Iterable[str], found: Iterable[Prediction]) -> None:
+    """One file per language: a JSON line per prediction, in their order."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {language: [] for language in languages}
-    for row, one in zip(rows, found, strict=True):
+    for one in found:
         record = {"id": one.id, "language": one.language, "prediction": one.prediction}
         if one.scores is not None:
             record["scores"] = [float(f"{score:.6g}") for score in one.scores]
-        lines[row.language].append(json.dumps(record, ensure_ascii=False))
+        lines[one.language].append(json.dumps(record, ensure_ascii=False))
     for language, texts in lines.items():
         (folder / f"{language}.jsonl").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")

@@ -16,17 +16,16 @@ import torch
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Limits, encode_sentences
 from viaduct.inference.embed import Embedding, centre, checked_layers, embed
-from viaduct.inference.mine import MinedPair, distinct, match_lines, mined_lines, pairs_by_margin, side_of, tune
+from viaduct.inference.mine import MinedPair, distinct, matches, pairs_by_margin, side_of, translations, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
-from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on
+from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on, write_predictions
+from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, pick_layers
 from viaduct.models.numerics import prepare
 from viaduct.rows import Pair, Sentence
 from viaduct.runs.parts import Retrieval
 from viaduct.runs.stage import Context, Spent
-
-PredictionLines = list[dict[str, Any]]
 
 
 class SentenceSource(NamedTuple):
@@ -90,11 +89,8 @@ class _SentenceSearch:
                     centre(vectors_ND[one.source_vectors])
                     centre(vectors_ND[one.target_vectors])
         layer, choices = self.choose()
-        folder = context.directory / "predictions"
-        folder.mkdir(parents=True, exist_ok=True)
-        for language in work.languages:
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines(layer, language))
-            (folder / f"{language}.jsonl").write_text(text, encoding="utf-8")
+        found = (one for language in work.languages for one in self.predictions(layer, language))
+        write_predictions(context.directory / "predictions", work.languages, found)
         if choices:
             (context.directory / "choices.json").write_text(json.dumps(choices, indent=1) + "\n", encoding="utf-8")
         return spent_on(self.encoder, encoded, len(encoded))
@@ -145,8 +141,8 @@ class _SentenceSearch:
         means = {layer: fmean(quality(layer, code) for code in languages) for layer in self.layers}
         return max(means, key=lambda one: (means[one], -one)), {str(one): value for one, value in means.items()}
 
-    def lines(self, layer: int, language: str) -> PredictionLines:
-        """The predictions of a language."""
+    def predictions(self, layer: int, language: str) -> list[Prediction]:
+        """Those of a language."""
         raise NotImplementedError
 
 
@@ -168,11 +164,11 @@ class _Matching(_SentenceSearch):
 
     merges_equal_texts = False
 
-    def matched(self, place: SentenceSource, layer: int) -> PredictionLines:
+    def matched(self, place: SentenceSource, layer: int) -> list[Prediction]:
         """The nearest sentence of the other side for every English one, then for every one of the other language."""
         one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
         of_target, of_source = nearest_both_ways(target_MD, source_ND, 1, self.search(place, layer))
-        return match_lines(one.target, one.source, of_target) + match_lines(one.source, one.target, of_source)
+        return matches(one.target, one.source, of_target) + matches(one.source, one.target, of_source)
 
     def choose(self) -> tuple[int, dict[str, Any]]:
         """The layer that is best on parallel text, where there are several."""
@@ -186,9 +182,9 @@ class _Matching(_SentenceSearch):
         """Of English sentences of the parallel text that find their translation."""
         place = SentenceSource(self.how.choose_on, "train", language)
         found = self.matched(place, layer)[: len(self.places[place].target)]
-        return fmean(line["id"] == line["prediction"] for line in found)
+        return fmean(one.id == one.prediction for one in found)
 
-    def lines(self, layer: int, language: str) -> PredictionLines:
+    def predictions(self, layer: int, language: str) -> list[Prediction]:
         """The matches of both sides."""
         return self.matched(SentenceSource(self.work.task, self.work.split, language), layer)
 
@@ -222,7 +218,7 @@ class _Mining(_SentenceSearch):
         self.thresholds[layer, language], f1 = tune(self.places[dev].source, self.mined(dev, layer))
         return f1
 
-    def lines(self, layer: int, language: str) -> PredictionLines:
+    def predictions(self, layer: int, language: str) -> list[Prediction]:
         """The mined translation of every source sentence."""
         place, threshold = SentenceSource(self.work.task, self.work.split, language), self.thresholds[layer, language]
-        return mined_lines(self.places[place].source, self.mined(place, layer), threshold)
+        return translations(self.places[place].source, self.mined(place, layer), threshold)

@@ -89,7 +89,7 @@ class Distillation:
         pick_layers(encoder, self.layers)
         context.progress(0, 1, "reading and tokenising")
         self.encoded, self.held = self._text()
-        self.order = Order.of(self.encoded, self.distil.training.batch_tokens, derived_seed("distil", work.seed))
+        self.order = Order(self.encoded, self.distil.training.batch_tokens, derived_seed("distil", work.seed))
         self.masking = Masking.of(self.tokenizer, self.distil.mask_fraction, whole_words=self.distil.whole_words)
         self.head, self.head_origin = self._head()
         trimmed = None

@@ -98,7 +98,7 @@ class TaskReader:
         head = trained_head(spec)
         encoded = cached(rows, head.encode, self.tokenizer, spec.labels, self.limits, context.cache)
         dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, context.cache)
-        order = Order.of(encoded, training.batch_tokens, order_seed)
+        order = Order(encoded, training.batch_tokens, order_seed)
         return TaskData(card, spec, head, len(rows), encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
 
 

@@ -19,17 +19,14 @@ PLANS_KEPT = 2
 class Order:
     """Batches for any number of epochs; each is planned from the seed when it is first needed."""
 
-    def __init__(self, lengths: Array, widths: Array, batch_tokens: int, seed: int) -> None:
-        if not len(lengths):
+    def __init__(self, encoded: Encoded, batch_tokens: int, seed: int, *, beside: int = 0) -> None:
+        """`beside`: tokens of an image that go through the encoder with every sequence."""
+        if not len(encoded):
             raise DataError("there are no training rows", fix="check the recipe's substitutions and `viaduct plan`")
-        self.lengths, self.widths, self.batch_tokens, self.seed = lengths, widths, batch_tokens, seed
+        self.lengths, self.widths = encoded.lengths + beside, encoded.widths
+        self.batch_tokens, self.seed = batch_tokens, seed
         self._known: dict[int, list[Array]] = {}
         self._ends: list[int] = []
-
-    @classmethod
-    def of(cls, encoded: Encoded, batch_tokens: int, seed: int) -> Order:
-        """The order of these examples."""
-        return cls(encoded.lengths, encoded.widths, batch_tokens, seed)
 
     def plan(self, epoch: int) -> list[Array]:
         """The batches of this epoch, in order."""

@@ -58,7 +58,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
     seed_all("encoder", pretrain.seed)
     encoder = build_encoder(pretrain.architecture, len(tokenizer), tokenizer.pad_token_id)
     head = MaskedLanguageHead(len(tokenizer))
-    order = Order.of(encoded, pretrain.training.batch_tokens, pretrain.seed)
+    order = Order(encoded, pretrain.training.batch_tokens, pretrain.seed)
     masking = Masking.of(tokenizer, pretrain.mask_fraction, whole_words=pretrain.whole_words)
     real = int(np.isin(encoded.ids, tokenizer.all_special_ids, invert=True).sum())
     scale = 1.0 / (real * pretrain.mask_fraction / len(order.plan(0)))

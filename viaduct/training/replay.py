@@ -63,7 +63,7 @@ class ReplayedText:
         generator = np.random.default_rng(derived_seed("replay", work.seed))
         self.encoded: Encoded = join(draw(members, replay.sampling_exponent, 1.0, generator))
         self.held = packed(held, tokenizer, replay.max_length, context.cache)
-        self.order = Order.of(self.encoded, replay.batch_tokens, derived_seed("replay", work.seed))
+        self.order = Order(self.encoded, replay.batch_tokens, derived_seed("replay", work.seed))
         self.masking = Masking.of(tokenizer, replay.mask_fraction, whole_words=replay.whole_words)
         self.kl = 0.0
         self.original: Original | None = None

@@ -87,7 +87,7 @@ class CaptionMember(Member):
             return self._order([row for row in rows if row.id not in features.missing], asked, tower)
         encoded = cached(data.captions, encode_sentences, self.tokenizer, (), self.limits, context.cache)
         visual = features.num_tokens if any(name in PREFIXED for name in self.names) else 0
-        order = Order(encoded.lengths + visual, encoded.widths, self.work.training.batch_tokens, self.work.seed)
+        order = Order(encoded, self.work.training.batch_tokens, self.work.seed, beside=visual)
         return CaptionOrder(data, encoded, features, asked, order)
 
     def parts(self, encoder: nn.Module) -> dict[str, nn.Module]:
