@@ -5,7 +5,7 @@ Sees ids and candidate scores only; vectors, neighbours and margins are elsewher
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,8 +21,11 @@ from viaduct.metrics.score import (
 )
 from viaduct.rows import Row, Sentence
 
-TATOEBA_SIGNATURE = "accuracy|English query to its translation|v1"
-REVERSE_SIGNATURE = "accuracy|sentence to its English translation|v1"
+DIRECTIONS = (
+    ("accuracy", "target", "source", "accuracy|English query to its translation|v1"),
+    ("accuracy_into_english", "source", "target", "accuracy|sentence to its English translation|v1"),
+)
+"""Of Tatoeba: name of the score, side of the queries, side of the candidates, signature."""
 BUCC_DEFINITION = "set of pairs"
 
 
@@ -45,11 +48,11 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
     single predicted id names a row of the other side.
     """
     sentences = rows_of(rows, Sentence, "retrieval accuracy")
-    english, other = (
-        {row.id: row.match for row in _side(sentences, side, "retrieval accuracy") if row.match}
-        for side in ("target", "source")
-    )
-    if not english:
+    queries = {
+        side: {row.id: row.match for row in _side(sentences, side, "retrieval accuracy") if row.match}
+        for _, side, _, _ in DIRECTIONS
+    }
+    if not queries["target"]:
         raise DataError(
             "retrieval accuracy: no English sentence has a match", fix="check that the gold pairs were read"
         )
@@ -59,25 +62,15 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
         if not isinstance(prediction.prediction, str):
             raise not_a_prediction(row_id, prediction.prediction, "the id of the chosen sentence as text")
         chosen[row_id] = prediction.prediction
-    scores = [_accuracy("accuracy", TATOEBA_SIGNATURE, english, chosen, sentences, "source")]
-    if not chosen.keys().isdisjoint(other):
-        scores.append(_accuracy("accuracy_into_english", REVERSE_SIGNATURE, other, chosen, sentences, "target"))
+    scores = []
+    for name, side, other, signature in DIRECTIONS:
+        own = queries[side]
+        given = {row_id: chosen[row_id] for row_id in own if row_id in chosen}
+        if side == "target" or given:
+            _require_some_known(given.values(), {row.id for row in sentences if row.side == other})
+            correct = sum(one in own[row_id] for row_id, one in given.items())
+            scores.append(Score(name, correct / len(own), len(own), len(own) - len(given), signature))
     return tuple(scores)
-
-
-def _accuracy(
-    name: str,
-    signature: str,
-    queries: Mapping[str, tuple[str, ...]],
-    chosen: Mapping[str, str],
-    sentences: Sequence[Sentence],
-    side: str,
-) -> Score:
-    """The score of these queries; their candidates are the sentences of this side."""
-    given = {row_id: chosen[row_id] for row_id in queries if row_id in chosen}
-    _require_some_known(given.values(), {row.id for row in sentences if row.side == side})
-    correct = sum(one in queries[row_id] for row_id, one in given.items())
-    return Score(name, correct / len(queries), len(queries), len(queries) - len(given), signature)
 
 
 def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
