@@ -29,8 +29,7 @@ from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
 from viaduct.runs.overlap import require_none
-from viaduct.runs.planned import Planned, plan_recipe, remarks, require_space, warnings
-from viaduct.runs.processes import beside
+from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
@@ -118,14 +117,7 @@ def run(
     if not allow_overlap:
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned)
-    record = collect.run_record(
-        planned.plan,
-        planned.identities,
-        planned.census,
-        command=command or " ".join(sys.argv),
-        versions=execute.versions(),
-        remarks=remarks(planned),
-    )
+    record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=execute.versions())
     directory = collect.save_run(planned.store, record)
     console = console or Console(stderr=True)
     for line in warnings(planned):
@@ -133,18 +125,11 @@ def run(
     weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
     options = options or Options()
 
-    def work(display: Display) -> None:
-        execute.run(
-            planned.plan,
-            planned.identities,
-            data=planned.census.data,
-            store=planned.store,
-            options=options,
-            display=display,
-        )
-
-    with beside(options.processes - 1, lambda: work(Display())), shown(console, weights) as display:
-        work(display)
+    with (
+        execute.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
+        shown(console, weights) as display,
+    ):
+        execute.run(planned, options, display)
     report(directory)
     return Result(directory)
 

@@ -354,7 +354,7 @@ def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_
     assert set(used) == {5} and asked == []
     used.clear()
     one_of_two = Options(device="cpu", processes=2, poll_seconds=0.01)
-    monkeypatch.setattr("viaduct.api.beside", lambda count, work: contextlib.nullcontext())
+    monkeypatch.setattr("viaduct.runs.execute.beside", lambda count, work: contextlib.nullcontext())
     api.run(SMALL, data=world, store=tmp_path / "b", options=one_of_two, console=quiet, command="")
     assert "pretrain" in used[8] and "pretrain" not in used[4]  # all others wait for it: it has both processes' cores
     assert set(used) == {4, 8} and sorted(asked) == [4, 8]  # measured once each for all stages

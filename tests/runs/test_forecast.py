@@ -6,8 +6,8 @@ from pathlib import Path
 from small_world import census, recipe
 
 from viaduct.runs.census import Census
-from viaduct.runs.forecast import disk_need, estimates, pace
 from viaduct.runs.plan import expand
+from viaduct.runs.planned import disk_need, estimates, pace
 from viaduct.runs.spec import Intermediate, Substitution, Target, Training
 
 NONE = (Intermediate(name="none"),)

@@ -10,8 +10,8 @@ from small_world import recipe
 from typer.testing import CliRunner
 
 from viaduct import api, cli, plans
+from viaduct.plans import DEVICES
 from viaduct.runs.encoder import KNOWN, Shape, shape_of
-from viaduct.runs.forecast import DEVICES
 from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Target, Training
 
 NONE = Intermediate(name="none")

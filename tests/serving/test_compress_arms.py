@@ -12,9 +12,9 @@ from small_world import census, recipe
 from viaduct import api, plans
 from viaduct.errors import DataError, UsageError
 from viaduct.runs.description import roles, settings
-from viaduct.runs.forecast import estimates
 from viaduct.runs.identity import identities
 from viaduct.runs.plan import Plan, expand
+from viaduct.runs.planned import estimates
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Target, Training
 from viaduct.serving.compression import Compression
 from viaduct.serving.distil import Distil

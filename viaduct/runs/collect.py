@@ -30,9 +30,9 @@ from viaduct.runs.census import Census
 from viaduct.runs.description import roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.field import generator
-from viaduct.runs.identity import Identity
 from viaduct.runs.plan import Plan
-from viaduct.runs.rows import source_of, substitution_for
+from viaduct.runs.planned import Planned, remarks
+from viaduct.runs.rows import substitution_for
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
 
@@ -87,24 +87,15 @@ class Collected(NamedTuple):
     """What sections of the report read beside scores and costs, by `StageFile.name`."""
 
 
-def run_record(
-    plan: Plan,
-    identities: Mapping[str, Identity],
-    census: Census,
-    *,
-    command: str,
-    versions: dict[str, str],
-    remarks: tuple[str, ...] = (),
-) -> RunRecord:
-    """The record of a run that is about to start; `remarks`: what a reader of its report has to know."""
+def run_record(planned: Planned, *, command: str, versions: dict[str, str]) -> RunRecord:
+    """The record of a run that is about to start."""
+    plan = planned.plan
     stages = tuple(
         StageEntry(
+            **vars(plan.places[stage.path]),
             path=stage.path,
             kind=stage.work.kind,
-            arm=plan.places[stage.path].arm,
-            task=plan.places[stage.path].task,
-            seed=plan.places[stage.path].seed,
-            fingerprint=identities[stage.path].fingerprint,
+            fingerprint=planned.identities[stage.path].fingerprint,
         )
         for stage in plan.stages
     )
@@ -115,10 +106,10 @@ def run_record(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions,
         stages=stages,
-        cells=_cells(plan, census),
-        data=data_notes(plan, census),
+        cells=_cells(plan, planned.census),
+        data=planned.data,
         left_out=dict(plan.left_out),
-        remarks=remarks,
+        remarks=remarks(planned),
     )
 
 
@@ -142,30 +133,6 @@ def _cells(plan: Plan, census: Census) -> tuple[CellEntry, ...]:
             )
         )
     return tuple(found)
-
-
-def data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
-    """How many rows were found of everything the plan reads; what is not there has layout "missing" and 0 rows."""
-    notes: dict[tuple[str, str, str], DataNote] = {}
-    for stage in plan.stages:
-        substitutions = stage.work.declared
-        for task, split, language in plan.needs[stage.path]:
-            source, used = source_of(task, split, substitutions)
-            if (source, used, language) not in notes:
-                there = census.problem(source, used, language, labelled=False) is None
-                note = census.note(source, used, language) if there else _absent(census, source, used, language)
-                notes[source, used, language] = note
-    for target in plan.recipe.targets:
-        source, used = source_of(target.task, target.split, plan.recipe.substitutions)
-        for language in plan.absent.get(target.task, ()):
-            notes[source, used, language] = _absent(census, source, used, language)
-    return tuple(notes.values())
-
-
-def _absent(census: Census, task: str, split: str, language: str) -> DataNote:
-    card = census.task(task)
-    published = card.expected.get((language, split)) if language in card.languages else None
-    return DataNote(task=task, split=split, language=language, layout="missing", found=0, published=published)
 
 
 def save_run(store: Store, record: RunRecord) -> Path:
@@ -227,16 +194,10 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
     path = store.directory(cell.score) / "scores.json"
     for score in json.loads(path.read_text(encoding="utf-8")):
         yield ResultRow(
+            **cell.model_dump(exclude={"headline", "score"}),
             recipe=record.recipe.name,
             encoder=record.encoder,
-            arm=cell.arm,
-            task=cell.task,
-            task_version=cell.task_version,
-            split=cell.split,
-            seed=cell.seed,
             headline=score["metric"] == cell.headline,
-            selection=cell.selection,
-            substitution=cell.substitution,
             fingerprint=done[cell.score].fingerprint,
             **score,
         )

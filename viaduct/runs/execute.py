@@ -6,33 +6,38 @@ stage's kind imports it when a stage is about to run, and nothing else does.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
+import functools
 import importlib
 import importlib.metadata
+import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import viaduct
-from viaduct.errors import StoreError, TransientError, UsageError
+from viaduct.errors import StoreError, TransientError, UsageError, ViaductError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.record import StageCost
-from viaduct.results.store import Claim, Store, write_atomic
+from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
-from viaduct.runs.identity import Identity, difference
-from viaduct.runs.plan import Plan
-from viaduct.runs.rows import Loaded, Need, RecipeData, source_of
+from viaduct.runs.identity import difference, is_done
+from viaduct.runs.planned import Planned
+from viaduct.runs.rows import Loaded, source_of
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
 DEVICES = ("auto", "cpu", "cuda")
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
+HEAD_START_SECONDS = 0.3
+"""Of the process whose progress is shown, so that the first stage, often the longest, is done by it."""
 NOTE_SECONDS = 5.0
 """How often the seconds spent so far are noted for the case that the process dies."""
 
@@ -74,45 +79,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_store(store: Store, plan: Plan, identities: Mapping[str, Identity]) -> None:
-    """Raise StoreError when a finished stage of the plan was made from something else than the plan says."""
-    for stage in plan.stages:
-        _is_done(store, stage, identities[stage.path])
-
-
-def _is_done(store: Store, stage: Stage, identity: Identity) -> bool:
-    record = store.record(stage.path)
-    if record is None:
-        return False
-    if record.get("fingerprint") != identity.fingerprint:
-        fields = difference(record.get("identity", {}), identity.content)
-        directory = store.directory(stage.path)
-        raise StoreError(
-            f"{directory} holds the results of another experiment; what differs (there -> here):\n    "
-            + "\n    ".join(fields or ("the way the fingerprint is computed",)),
-            fix="use another --store, or rename the encoder or the arm in the recipe, or restore the recipe as it was,"
-            f" or remove the directory (rm -r '{directory}') to compute it anew",
-        )
-    return True
-
-
-def run(
-    plan: Plan,
-    identities: Mapping[str, Identity],
-    *,
-    data: RecipeData,
-    store: Store,
-    options: Options,
-    display: Display,
-) -> None:
+def run(planned: Planned, options: Options, display: Display) -> None:
     """Do every stage of the plan.
 
     Raises StoreError before anything starts when the store holds something else, and whatever a stage raises; stages
     that are finished stay finished.
     """
-    check_store(store, plan, identities)
-    worker = Worker(plan, identities, data, store, options, display)
-    pending = list(plan.stages)
+    worker = Worker(planned, options, display)
+    pending = list(planned.plan.stages)
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
         ready = [stage for stage in pending if worker.is_ready(stage)]
@@ -121,14 +95,39 @@ def run(
             time.sleep(options.poll_seconds)
 
 
+@contextlib.contextmanager
+def beside(count: int, work: Callable[[], None]) -> Iterator[None]:
+    """While this is open, `count` more processes do `work`, begun as copies of this one; they are gone afterwards.
+    Where a model is too small to keep all cores busy, two processes with a thread each are faster than one with two.
+
+    An error in one of them is not repeated here: what it was doing is free again, and who takes it up meets the same.
+    Call it before anything has imported torch, whose threads a copy would lack. Raises UsageError where processes
+    cannot be copied.
+    """
+    if count and "fork" not in multiprocessing.get_all_start_methods():
+        raise UsageError("--processes: this system cannot copy a process", fix="start the command in several terminals")
+    copies = [multiprocessing.get_context("fork").Process(target=_quietly, args=(work,)) for _ in range(count)]
+    try:
+        for copy in copies:
+            copy.start()
+        yield
+    finally:
+        for copy in copies:
+            copy.terminate()
+            copy.join()
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    time.sleep(HEAD_START_SECONDS)
+    with contextlib.suppress(ViaductError, KeyboardInterrupt):
+        work()
+
+
 @dataclass
 class Worker:
     """One process at work on a plan."""
 
-    plan: Plan
-    identities: Mapping[str, Identity]
-    data: RecipeData
-    store: Store
+    planned: Planned
     options: Options
     display: Display
     device: str | None = None
@@ -136,9 +135,12 @@ class Worker:
     threads: dict[int, int] = field(default_factory=dict)
     """Cores that a stage may use -> threads worth having, by a measurement when it is first needed."""
 
+    def __post_init__(self) -> None:
+        self.plan, self.identities, self.store = self.planned.plan, self.planned.identities, self.planned.store
+
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
-        if not _is_done(self.store, stage, self.identities[stage.path]):
+        if not is_done(self.store, stage, self.identities[stage.path]):
             return False
         self.store.sweep(stage.path)
         self.display.done(stage.path)
@@ -229,8 +231,8 @@ class Worker:
             inputs=inputs,
             encoder=encoder,
             revision=stage.revision,
-            load=PlannedRows(stage, self.plan.needs[stage.path], self.data),
-            catalogue=self.data.folder.catalogue,
+            load=functools.partial(self._rows, stage),
+            catalogue=self.planned.census.data.folder.catalogue,
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
             threads=self._threads(work, claim, max(1, usable_cores() // sharing)),
@@ -238,6 +240,16 @@ class Worker:
             memory_bytes=self.options.memory_bytes,
             progress=progress,
         )
+
+    def _rows(self, stage: Stage, task: str, split: str, language: str) -> Loaded:
+        """The rows after substitution that the stage's fingerprint covers, and no others; none of files that were not
+        there when it was planned."""
+        declared, data = stage.work.declared, self.planned.census.data
+        if (task, split, language) in self.plan.needs[stage.path]:
+            return data.load(task, split, language, declared)
+        if data.folder.has(*source_of(task, split, declared), language):
+            raise AssertionError(f"{stage.path} reads {task} {split} {language}: not part of its fingerprint")
+        return Loaded((), None)
 
     def _threads(self, work: Work, claim: Claim, most: int) -> int:
         kind = kind_of(work.kind)
@@ -255,14 +267,11 @@ class Worker:
         return self.threads[most]
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
-        place = self.plan.places[stage.path]
         return StageCost(
+            **vars(self.plan.places[stage.path]),
             encoder=self.plan.encoder,
-            arm=place.arm,
-            task=place.task,
             stage=stage.work.kind,
             path=stage.path,
-            seed=place.seed,
             seconds=round(seconds, 3),
             tokens=spent.tokens,
             padding_fraction=spent.padding_fraction,
@@ -274,24 +283,6 @@ class Worker:
             versions=versions(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-
-
-@dataclass(frozen=True)
-class PlannedRows:
-    """Gives a stage the rows that its fingerprint covers, and no others."""
-
-    stage: Stage
-    needs: tuple[Need, ...]
-    data: RecipeData
-
-    def __call__(self, task: str, split: str, language: str) -> Loaded:
-        """The rows after substitution; none of files that were not there when the stage was planned."""
-        declared = self.stage.work.declared
-        if (task, split, language) in self.needs:
-            return self.data.load(task, split, language, declared)
-        if self.data.folder.has(*source_of(task, split, declared), language):
-            raise AssertionError(f"{self.stage.path} reads {task} {split} {language}: not part of its fingerprint")
-        return Loaded((), None)
 
 
 def resolve_device(asked: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from viaduct.errors import StoreError
+from viaduct.results.store import Store
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import fields
 from viaduct.runs.plan import Plan
@@ -93,6 +95,23 @@ def _literals_within(value: object, dumped: Any) -> Any:
     if isinstance(value, tuple):
         return [_literals_within(*pair) for pair in zip(value, dumped, strict=True)]
     return dumped
+
+
+def is_done(store: Store, stage: Stage, identity: Identity) -> bool:
+    """Whether the stage is finished. Raises StoreError when its directory holds results of something else."""
+    record = store.record(stage.path)
+    if record is None:
+        return False
+    if record.get("fingerprint") != identity.fingerprint:
+        fields = difference(record.get("identity", {}), identity.content)
+        directory = store.directory(stage.path)
+        raise StoreError(
+            f"{directory} holds the results of another experiment; what differs (there -> here):\n    "
+            + "\n    ".join(fields or ("the way the fingerprint is computed",)),
+            fix="use another --store, or rename the encoder or the arm in the recipe, or restore the recipe as it was,"
+            f" or remove the directory (rm -r '{directory}') to compute it anew",
+        )
+    return True
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:

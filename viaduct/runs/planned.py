@@ -1,29 +1,35 @@
 """A recipe checked against the data and the store before anything runs: what is there, what it will take, what to
-know before trusting its numbers."""
+know before trusting its numbers.
+
+What it will take serves to order stages by size and to tell hours from weeks; it is never reported as a measurement.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from viaduct.errors import StoreError
 from viaduct.paths import cache_directory, free_bytes
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import State, Store
-from viaduct.runs import collect, execute, forecast
 from viaduct.runs.census import Census
-from viaduct.runs.encoder import shape_of
+from viaduct.runs.encoder import Shape, shape_of
 from viaduct.runs.field import generator
-from viaduct.runs.identity import Identity, identities
+from viaduct.runs.identity import Identity, identities, is_done
 from viaduct.runs.overlap import Overlap, overlaps, said
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.plan import Plan, outline
-from viaduct.runs.rows import RecipeData
-from viaduct.runs.sizes import Estimate
+from viaduct.runs.rows import RecipeData, source_of
+from viaduct.runs.sizes import Estimate, Sizes
+from viaduct.runs.stage import Stage, kind_of
 from viaduct.runs.validate import repeated
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
+
+CHECKPOINT_COPIES = 5
+"""Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +41,40 @@ class Planned:
     """{} where data are missing."""
     states: Mapping[str, State]
     estimates: Mapping[str, Estimate]
+    spent: Mapping[str, float]
+    """Seconds of the stages that are done."""
     data: tuple[DataNote, ...]
     store: Store
-    free_bytes: int
-    """On the store's disk."""
-    need_bytes: int | None
-    """What the stages that are not done will need there, about; None when the encoder's size is unknown."""
-    flops: float | None
-    """Of the stages that are not done, about; None when the encoder's shape is unknown."""
-    seconds: float | None
-    """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
     census: Census
     overlaps: tuple[Overlap, ...]
     """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
+
+    @property
+    def waiting(self) -> list[str]:
+        """Paths of the stages that are not done."""
+        return [path for path, state in self.states.items() if state != "done"]
+
+    @property
+    def need_bytes(self) -> int | None:
+        """What the stages that are not done will need on the store's disk, about; None when the encoder's size is
+        unknown."""
+        return disk_need(self.plan, self.waiting)
+
+    @property
+    def flops(self) -> float | None:
+        """Of the stages that are not done, about; None when the encoder's shape is unknown."""
+        shape = shape_of(self.plan.recipe.encoder, self.plan.recipe.revision)
+        return None if shape is None else self._weight * shape.token_flops
+
+    @property
+    def seconds(self) -> float | None:
+        """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
+        found = pace(self.estimates, self.spent)
+        return None if found is None else found * self._weight
+
+    @property
+    def _weight(self) -> float:
+        return sum(self.estimates[path].weight for path in self.waiting)
 
 
 def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
@@ -57,42 +84,100 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     (a directory holds another experiment).
     """
     folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards))
-    census = Census(RecipeData(folder), cache_directory(store) / "census.json" if store.is_dir() else None)
-    expanded = outline(recipe, census)
-    found = {} if expanded.missing else identities(expanded, census.data)
-    kept = Store(store)
-    if not expanded.missing:
-        execute.check_store(kept, expanded, found)
-    notes, estimates = collect.data_notes(expanded, census), forecast.estimates(expanded, census)
-    shared = _overlaps(expanded, store, census)
-    census.memory.save()
-    states = {stage.path: kept.state(stage.path) for stage in expanded.stages}
-    waiting = [path for path, state in states.items() if state != "done"]
-    spent = {path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"}
-    pace = forecast.pace(estimates, spent)
-    weight = sum(estimates[path].weight for path in waiting)
-    shape = shape_of(expanded.recipe.encoder, expanded.recipe.revision)
-    return Planned(
-        plan=expanded,
+    cache = cache_directory(store) if store.is_dir() else None
+    census = Census(RecipeData(folder), cache and cache / "census.json")
+    plan, kept = outline(recipe, census), Store(store)
+    found = {} if plan.missing else identities(plan, census.data)
+    if not plan.missing:
+        for stage in plan.stages:
+            is_done(kept, stage, found[stage.path])
+    compared = not plan.missing and generator(plan.recipe) is None
+    states = {stage.path: kept.state(stage.path) for stage in plan.stages}
+    planned = Planned(
+        plan=plan,
         identities=found,
         states=states,
-        estimates=estimates,
-        data=notes,
+        estimates=estimates(plan, census),
+        spent={path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"},
+        data=_data_notes(plan, census),
         store=kept,
-        free_bytes=free_bytes(store),
-        need_bytes=forecast.disk_need(expanded, waiting),
-        flops=None if shape is None else weight * shape.token_flops,
-        seconds=None if pace is None else pace * weight,
         census=census,
-        overlaps=shared,
+        overlaps=overlaps(plan.recipe, census, cache and cache / "overlap.json") if compared else (),
     )
+    census.memory.save()
+    return planned
 
 
-def _overlaps(expanded: Plan, store: Path, census: Census) -> tuple[Overlap, ...]:
-    if expanded.missing or generator(expanded.recipe):
-        return ()
-    memory = cache_directory(store) / "overlap.json" if store.is_dir() else None
-    return overlaps(expanded.recipe, census, memory)
+def _data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
+    """How many rows were found of everything the plan reads; what is not there has layout "missing" and 0 rows."""
+    read = {
+        (*source_of(task, split, stage.work.declared), language): None
+        for stage in plan.stages
+        for task, split, language in plan.needs[stage.path]
+    }
+    notes = {one: _note(census, *one) for one in read}
+    for target in plan.recipe.targets:
+        source, used = source_of(target.task, target.split, plan.recipe.substitutions)
+        for language in plan.absent.get(target.task, ()):
+            notes[source, used, language] = _absent(census, source, used, language)
+    return tuple(notes.values())
+
+
+def _note(census: Census, task: str, split: str, language: str) -> DataNote:
+    if census.problem(task, split, language, labelled=False) is not None:
+        return _absent(census, task, split, language)
+    return census.note(task, split, language)
+
+
+def _absent(census: Census, task: str, split: str, language: str) -> DataNote:
+    card = census.task(task)
+    published = card.expected.get((language, split)) if language in card.languages else None
+    return DataNote(task=task, split=split, language=language, layout="missing", found=0, published=published)
+
+
+def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
+    """Stage path -> its tokens, steps and work."""
+    shape = shape_of(plan.recipe.encoder, plan.recipe.revision)
+    return {stage.path: _estimate(stage, plan, census, shape) for stage in plan.stages}
+
+
+def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
+    """Of one stage, with the weight that it has in an encoder whose layers an earlier stage took away."""
+    sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape)
+    whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
+    source = stage.inputs.get("encoder")
+    while source is not None:
+        layers = kind_of(source.work.kind).layers_left(source.work)
+        if layers is not None and shape is not None:
+            return replace(whole, weight=whole.weight * layers / shape.layers)
+        source = source.inputs.get("encoder")
+    return whole
+
+
+def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
+    """Seconds per unit of weight in the finished stages that use the encoder (path -> `seconds`); None without any."""
+    paths = [path for path in seconds if estimates[path].tokens]
+    weight = sum(estimates[path].weight for path in paths)
+    return sum(seconds[path] for path in paths) / weight if weight else None
+
+
+def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
+    """Bytes on disk that the stages in `waiting` need, about; None when the encoder's size is unknown."""
+    weights = _encoder_bytes(plan.recipe)
+    if weights is None:
+        return None
+    paths = set(waiting)
+    models = sum(1 for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder)
+    return models * weights + (CHECKPOINT_COPIES * weights if models else 0)
+
+
+def _encoder_bytes(recipe: RecipeParts) -> int | None:
+    """In float32, as stages save it; of a folder whose sizes are not told, what its files hold."""
+    shape = shape_of(recipe.encoder, recipe.revision)
+    if shape is not None:
+        return shape.num_bytes
+    folder = Path(str(recipe.encoder)).expanduser()
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
 
 
 def warnings(planned: Planned) -> tuple[str, ...]:
@@ -113,9 +198,10 @@ def remarks(planned: Planned) -> tuple[str, ...]:
 
 def require_space(planned: Planned) -> None:
     """Raise StoreError when the store's disk has less room than the stages to do need, about."""
-    if planned.need_bytes is not None and planned.need_bytes > planned.free_bytes:
+    free, need = free_bytes(planned.store.root), planned.need_bytes
+    if need is not None and need > free:
         raise StoreError(
-            f"the disk of {planned.store.root} has {planned.free_bytes / 1e9:.1f} GB free,"
-            f" and the stages to do need about {planned.need_bytes / 1e9:.1f} GB",
+            f"the disk of {planned.store.root} has {free / 1e9:.1f} GB free,"
+            f" and the stages to do need about {need / 1e9:.1f} GB",
             fix="make room, or name a --store on another disk",
         )
