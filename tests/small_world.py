@@ -18,6 +18,8 @@ from viaduct.metrics.score import Predictions, Score
 from viaduct.rows import Answer, Pair, Row, Sentence, Span
 from viaduct.runs import execute
 from viaduct.runs.census import Census
+from viaduct.runs.gaps import require
+from viaduct.runs.plan import Plan, outline
 from viaduct.runs.rows import RecipeData
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Target, Training
 from viaduct.runs.stage import Context, Spent, kind_of
@@ -28,6 +30,13 @@ from viaduct.tasks.folder import DataFolder
 PAUSE = 0.0
 """Seconds per step of a fake stage; set by the program's last argument."""
 STEPS = 5
+
+
+def expand(asked: Recipe, counted: Census) -> Plan:
+    """The plan of a recipe. Raises DataError that lists what is missing, as a run does."""
+    plan = outline(asked, counted)
+    require(plan.missing, plan.recipe, counted)
+    return plan
 
 
 def read_pairs(files: Files, language: str, _split: str) -> Iterator[Row]:

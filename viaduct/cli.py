@@ -291,7 +291,7 @@ def _plan(recipe: Recipe, data: Path | None, store: Path | None) -> None:
 def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options, allow_overlap: bool) -> None:
     from viaduct import api
 
-    command = _command()
+    command = " ".join(["viaduct", *sys.argv[1:]])
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what clusters send before they kill
     try:
         result = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
@@ -322,10 +322,6 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--seeds {text}: not whole numbers", fix="--seeds 1,2,3") from error
-
-
-def _command() -> str:
-    return " ".join(["viaduct", *sys.argv[1:]])
 
 
 def _add_commands() -> ViaductError | None:

@@ -269,7 +269,5 @@ def _count(value: float) -> str:
     """A number in three digits or so: "31.4 M"."""
     if value < 1e3:
         return f"{value:.0f}"
-    for limit, unit in ((1e6, "k"), (1e9, "M"), (float("inf"), "G")):
-        if value < limit:
-            return f"{value / (limit / 1e3 if limit != float('inf') else 1e9):.1f} {unit}"
-    raise AssertionError("the last limit is infinite")
+    scale, unit = (1e3, "k") if value < 1e6 else (1e6, "M") if value < 1e9 else (1e9, "G")
+    return f"{value / scale:.1f} {unit}"

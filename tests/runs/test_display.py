@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from viaduct.runs import display
-from viaduct.runs.display import BarDisplay, Clock, PlainDisplay, in_words, shown
+from viaduct.runs.display import BarDisplay, Display, PlainDisplay, in_words, shown
 
 
 @pytest.fixture
@@ -17,26 +17,26 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_time_left_follows_the_pace_since_the_first_stage_began(now: list[float]) -> None:
-    clock = Clock({"a": 10.0, "b": 30.0, "c": 60.0})
-    clock.end("a")  # done in an earlier run: no pace yet
+    clock = Display({"a": 10.0, "b": 30.0, "c": 60.0})
+    clock.done("a")  # done in an earlier run: no pace yet
     assert (clock.fraction, clock.left()) == (0.1, "time left unknown")
     now[0] += 1000.0  # waiting for others is no work
-    clock.begin("b")
+    clock.start("b", resumed=False)
     now[0] += 15.0
-    clock.advance(1.0, 2.0)
+    clock.progress(1.0, 2.0, "")
     assert (clock.fraction, clock.left()) == (0.25, "time left unknown")  # too early to tell
     now[0] += 15.0
-    clock.end("b")
+    clock.done("b")
     assert clock.left() == "about 60 s left"  # 30 of weight took 30 s, 60 are left
 
 
 def test_time_left_counts_what_other_processes_do_meanwhile(now: list[float]) -> None:
-    clock = Clock({"a": 25.0, "b": 25.0, "c": 50.0})
-    clock.begin("a")
+    clock = Display({"a": 25.0, "b": 25.0, "c": 50.0})
+    clock.start("a", resumed=False)
     now[0] += 50.0
-    clock.end("a")
+    clock.done("a")
     assert clock.left() == "about 2 min left"
-    clock.end("b")  # by another process, at the same time
+    clock.done("b")  # by another process, at the same time
     assert clock.left() == "about 50 s left"
 
 

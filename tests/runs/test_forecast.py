@@ -3,10 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from small_world import census, recipe
+from small_world import census, expand, recipe
 
 from viaduct.runs.census import Census
-from viaduct.runs.plan import expand
 from viaduct.runs.planned import disk_need, estimates, pace
 from viaduct.runs.spec import Intermediate, Substitution, Target, Training
 

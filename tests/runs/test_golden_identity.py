@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_world import add_cards, census, recipe
+from small_world import add_cards, census, expand, recipe
 
 from viaduct.rows import Row
 from viaduct.runs.identity import fingerprint_of, identities
-from viaduct.runs.plan import expand
 from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Retention, Retrieval, Substitution, Target
 from viaduct.runs.stage import kind_of
 from viaduct.serving.compression import Compression

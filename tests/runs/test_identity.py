@@ -4,12 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from small_world import add_cards, census, recipe
+from small_world import add_cards, census, expand, recipe
 
 from viaduct.errors import UsageError
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.identity import Identity, difference, identities
-from viaduct.runs.plan import expand
 from viaduct.runs.score import SCORE
 from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target, Training
 from viaduct.tasks.catalogue import Catalogue

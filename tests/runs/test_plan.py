@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_world import add_cards, census, read_pairs, recipe, write_data
+from small_world import add_cards, census, expand, read_pairs, recipe, write_data
 
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Row
 from viaduct.runs.gaps import Gap, listed
-from viaduct.runs.plan import expand, outline
+from viaduct.runs.plan import outline
 from viaduct.runs.spec import (
     Intermediate,
     Mixture,

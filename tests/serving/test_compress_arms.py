@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_world import census, recipe
+from small_world import census, expand, recipe
 
 from viaduct import api, plans
 from viaduct.errors import DataError, UsageError
 from viaduct.runs.description import roles, settings
 from viaduct.runs.identity import identities
-from viaduct.runs.plan import Plan, expand
+from viaduct.runs.plan import Plan
 from viaduct.runs.planned import estimates
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Retrieval, Target, Training
 from viaduct.serving.compression import Compression

@@ -13,7 +13,7 @@ import pytest
 import small_world
 import tiny
 from rich.console import Console
-from small_world import census, recipe
+from small_world import census, expand, recipe
 
 from viaduct import api, plans
 from viaduct.errors import UsageError
@@ -21,7 +21,7 @@ from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import save_encoder
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
-from viaduct.runs.plan import Plan, expand
+from viaduct.runs.plan import Plan
 from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, Stage
 from viaduct.serving import timing, worker

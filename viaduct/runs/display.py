@@ -15,54 +15,6 @@ PACE_SECONDS = 30.0
 """Least time that a pace is told from: the first seconds are spent on loading."""
 
 
-class Clock:
-    """Overall progress: stages weighted by their rough cost, time left from the pace since the first one began."""
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.weights = dict(weights)
-        self.total = sum(self.weights.values()) or 1.0
-        self.finished: set[str] = set()
-        self.current: str | None = None
-        self.part = 0.0
-        self.begun: float | None = None
-        """When the first stage began; other processes' work since then counts too, as it will until the end."""
-        self.before = 0.0
-        """Fraction that was done by then."""
-
-    def begin(self, path: str) -> None:
-        """A stage begins here."""
-        if self.begun is None:
-            self.begun, self.before = time.monotonic(), self.fraction
-        self.current, self.part = path, 0.0
-
-    def advance(self, done: float, total: float) -> None:
-        """The current stage has got so far."""
-        self.part = min(1.0, done / total) if total > 0 else 0.0
-
-    def end(self, path: str) -> bool:
-        """A stage is done; whether that is news."""
-        if path in self.finished:
-            return False
-        self.finished.add(path)
-        if path == self.current:
-            self.current, self.part = None, 0.0
-        return True
-
-    @property
-    def fraction(self) -> float:
-        """Share of all weight that is done, in [0, 1]."""
-        running = self.part * self.weights.get(self.current or "", 0.0)
-        return min(1.0, (sum(self.weights.get(path, 0.0) for path in self.finished) + running) / self.total)
-
-    def left(self) -> str:
-        """Time left in words, "time left unknown" while there is too little to go by."""
-        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
-        gained = self.fraction - self.before
-        if seconds < PACE_SECONDS or gained <= 0:
-            return "time left unknown"
-        return f"about {in_words(seconds * (1.0 - self.fraction) / gained)} left"
-
-
 def in_words(seconds: float) -> str:
     """A duration for people: "40 s", "12 min", "3 h 20 min", "5 days"."""
     if seconds < 90:
@@ -76,24 +28,59 @@ def in_words(seconds: float) -> str:
 
 
 class Display:
-    """What the executor tells about its work. This one shows nothing: a process that was started beside another one
-    leaves it to that one to tell about all stages."""
+    """What the executor tells about its work: overall progress, stages weighted by their rough cost (path -> weight),
+    and the time left from the pace since the first one began. This one shows nothing: a process that was started beside
+    another one leaves it to that one to tell about all stages."""
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        self.clock = Clock(weights or {})
+        self.weights = dict(weights or {})
+        self.total = sum(self.weights.values()) or 1.0
+        self.finished: set[str] = set()
+        self.current: str | None = None
+        self.part = 0.0
+        self.begun: float | None = None
+        """When the first stage began; other processes' work since then counts too, as it will until the end."""
+        self.before = 0.0
+        """Fraction that was done by then."""
         self._waited: tuple[str, ...] = ()
 
     def start(self, path: str, *, resumed: bool) -> None:
         """A stage begins."""
-        self.clock.begin(path)
+        if self.begun is None:
+            self.begun, self.before = time.monotonic(), self.fraction
+        self.current, self.part = path, 0.0
 
     def progress(self, done: float, total: float, note: str) -> None:
         """The stage that was begun last has got so far."""
-        self.clock.advance(done, total)
+        self.part = min(1.0, done / total) if total > 0 else 0.0
 
-    def done(self, path: str) -> None:
-        """A stage is done, here or elsewhere."""
-        self.clock.end(path)
+    def done(self, path: str) -> bool:
+        """A stage is done, here or elsewhere; whether that is news."""
+        if path in self.finished:
+            return False
+        self.finished.add(path)
+        if path == self.current:
+            self.current, self.part = None, 0.0
+        return True
+
+    @property
+    def fraction(self) -> float:
+        """Share of all weight that is done, in [0, 1]."""
+        running = self.part * self.weights.get(self.current or "", 0.0)
+        return min(1.0, (sum(self.weights.get(path, 0.0) for path in self.finished) + running) / self.total)
+
+    @property
+    def count(self) -> str:
+        """Stages done, of all."""
+        return f"{len(self.finished)}/{len(self.weights)}"
+
+    def left(self) -> str:
+        """Time left in words, "time left unknown" while there is too little to go by."""
+        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
+        gained = self.fraction - self.before
+        if seconds < PACE_SECONDS or gained <= 0:
+            return "time left unknown"
+        return f"about {in_words(seconds * (1.0 - self.fraction) / gained)} left"
 
     def message(self, text: str) -> None:
         """Something a person should know."""
@@ -114,7 +101,7 @@ class PlainDisplay(Display):
         super().__init__(weights)
         self.console = console
         self._spoken = -PLAIN_SECONDS
-        self._begun = 0.0
+        self._started = 0.0
 
     def _is_time(self) -> bool:
         return time.monotonic() - self._spoken >= PLAIN_SECONDS
@@ -122,28 +109,28 @@ class PlainDisplay(Display):
     def start(self, path: str, *, resumed: bool) -> None:
         """Said when the last line is old enough, and always when the stage goes on from a checkpoint."""
         super().start(path, resumed=resumed)
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         if resumed or self._is_time():
-            self.message(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.clock.left()}")
+            self.message(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.left()}")
 
     def progress(self, done: float, total: float, note: str) -> None:
         """Said when the last line is old enough."""
         super().progress(done, total, note)
         if self._is_time():
             share = 0.0 if total <= 0 else done / total
-            self.message(f"{self.clock.current}: {share:.0%} {note}, {self.clock.left()}")
+            self.message(f"{self.current}: {share:.0%} {note}, {self.left()}")
 
-    def done(self, path: str) -> None:
+    def done(self, path: str) -> bool:
         """Said of the stages that were done here."""
-        here = path == self.clock.current
-        if self.clock.end(path) and here:
-            self.message(f"{path}: done in {in_words(time.monotonic() - self._begun)}, {self.clock.left()}")
+        here, news = path == self.current, super().done(path)
+        if news and here:
+            self.message(f"{path}: done in {in_words(time.monotonic() - self._started)}, {self.left()}")
+        return news
 
     def message(self, text: str) -> None:
         """A line that begins with the number of stages done."""
         self._spoken = time.monotonic()
-        count = f"{len(self.clock.finished)}/{len(self.clock.weights)}"
-        self.console.print(f"[{count}] {text}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"[{self.count}] {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 class BarDisplay(Display):
@@ -159,12 +146,11 @@ class BarDisplay(Display):
             TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
-        self._all = self.bars.add_task(f"0/{len(self.clock.weights)} stages", total=1.0, note="")
+        self._all = self.bars.add_task(f"{self.count} stages", total=1.0, note="")
         self._one = self.bars.add_task("", total=1.0, note="", visible=False)
 
     def _refresh(self) -> None:
-        count = f"{len(self.clock.finished)}/{len(self.clock.weights)} stages"
-        self.bars.update(self._all, completed=self.clock.fraction, description=count, note=self.clock.left())
+        self.bars.update(self._all, completed=self.fraction, description=f"{self.count} stages", note=self.left())
 
     def start(self, path: str, *, resumed: bool) -> None:
         """The second bar is this stage's from now on."""
@@ -175,15 +161,16 @@ class BarDisplay(Display):
     def progress(self, done: float, total: float, note: str) -> None:
         """Both bars move."""
         super().progress(done, total, note)
-        self.bars.update(self._one, completed=self.clock.part, note=note)
+        self.bars.update(self._one, completed=self.part, note=note)
         self._refresh()
 
-    def done(self, path: str) -> None:
+    def done(self, path: str) -> bool:
         """The second bar goes."""
-        if path == self.clock.current:
+        if path == self.current:
             self.bars.update(self._one, visible=False)
-        if self.clock.end(path):
+        if news := super().done(path):
             self._refresh()
+        return news
 
     def message(self, text: str) -> None:
         """Above the bars."""

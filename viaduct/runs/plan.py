@@ -19,7 +19,6 @@ from viaduct.runs.gaps import (
     Gap,
     listed,
     pretrain_gaps,
-    require,
     target_gaps,
     target_languages,
     task_gaps,
@@ -75,18 +74,12 @@ class Plan:
     """Number of stages there would be if nothing were shared."""
 
 
-def expand(recipe: RecipeParts, census: Census) -> Plan:
-    """The recipe's stages, with every name, substitution and file checked.
-
-    Raises UsageError for names and settings that cannot be used, and one DataError that lists every missing file.
-    """
-    plan = outline(recipe, census)
-    require(plan.missing, plan.recipe, census)
-    return plan
-
-
 def outline(recipe: RecipeParts, census: Census) -> Plan:
-    """As `expand`, but what is not there is in the plan's `missing`: a plan to look at, and then not to run."""
+    """The recipe's stages, with every name, substitution and file checked. With anything in the plan's `missing` it is
+    one to look at, and not to run.
+
+    Raises UsageError for names and settings that cannot be used.
+    """
     validate(recipe, census)
     gaps = {arm.name: _arm_gaps(arm, recipe, census) for arm in recipe.intermediates}
     left_out = {arm.name: listed(gaps[arm.name]) for arm in recipe.intermediates if arm.optional and gaps[arm.name]}

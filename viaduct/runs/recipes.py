@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from viaduct.errors import UsageError, ViaductError, nearest
+from viaduct.errors import UsageError, ViaductError, nearest, unknown
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.written import explain, models_in, parsed
@@ -176,7 +176,7 @@ def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: object, override: str) -> None:
     name, rest = parts[0], parts[1:]
     if name not in model.model_fields:
-        raise _no_such(override, "field", name, model.model_fields)
+        raise UsageError(f"--set {override}: {unknown('field', name, model.model_fields)}")
     if not rest:
         node[name] = value
         return
@@ -190,17 +190,11 @@ def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: objec
     key = "name" if "name" in inner.model_fields else "task"
     chosen = [item for item in child if rest[0] in ("*", item[key])]
     if not chosen:
-        raise _no_such(override, name.rstrip("s"), rest[0], [item[key] for item in child])
+        known = [item[key] for item in child]
+        raise UsageError(f"--set {override}: {unknown(name.rstrip('s'), rest[0], known)}")
     if len(rest) == 1:
         raise UsageError(
             f"--set {override}: name a field of '{rest[0]}'", fix=f"one of: {', '.join(inner.model_fields)}"
         )
     for item in chosen:
         _set(item, inner, rest[1:], value, override)
-
-
-def _no_such(override: str, what: str, given: str, known: Iterable[str]) -> UsageError:
-    names = list(known)
-    close = nearest(given, names)
-    hint = f" Did you mean '{close}'?" if close else ""
-    return UsageError(f"--set {override}: unknown {what} '{given}'.{hint}", fix=f"use one of: {', '.join(names)}")
