@@ -126,7 +126,7 @@ def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
             Pair(str(at), "en", one, other, None) for at, (one, other) in enumerate(zip(first, second, strict=True))
         ]
         encoded = encode(rows, encode_pairs, tokenizer, (), Limits(LONGEST))
-        found = predict_all(engine, engine.spec, rows, encoded, tokenizer.pad_token_id, lambda *_: None)
+        found = predict_all(engine, engine.spec, rows, encoded, tokenizer.pad_token_id)
         return [LABELS.index(one.prediction) for one in found]
 
     return predict, engine.versions()

@@ -173,13 +173,13 @@ def test_tags_of_a_split_sentence_are_put_together_again(tiny_tokenizer: Any, ma
     encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(max_length))
     assert (len(encoded) > 3) == (max_length < 64)
     labels = ("A", "B", "C", "D", "E")
-    found = prediction.predict_rows(EchoTagger(5), HeadSpec("tagged", labels), rows, encoded, 1)
-    for row in rows:
+    found = prediction.predict_all(EchoTagger(5), HeadSpec("tagged", labels), rows, encoded, 1)
+    for row, one in zip(rows, found, strict=True):
         expected = []
         for word in row.tokens:
             pieces = tiny_tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
             expected.append(labels[(pieces or [tiny_tokenizer.unk_token_id])[0] % 5])
-        assert found[row.id].prediction == expected
+        assert (one.id, one.prediction) == (row.id, expected)
 
 
 def test_predictions_are_the_models_own(tiny_encoder: Path, trained: Path, tiny_tokenizer: Any, tmp_path: Path) -> None:

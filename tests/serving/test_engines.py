@@ -67,7 +67,7 @@ def test_a_trained_models_predictions_stay(engine: str, precision: str, made: An
     rows = tiny.rows("pair", 300, offset=1000)
     encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
     predictions = [
-        [one.prediction for one in predict_all(made[which], SPEC, rows, encoded, 1, lambda *_: None)]
+        [one.prediction for one in predict_all(made[which], SPEC, rows, encoded, 1)]
         for which in (("torch", "fp32"), (engine, precision))
     ]
     right = [one == tiny.gold(row) for one, row in zip(predictions[0], rows, strict=True)]

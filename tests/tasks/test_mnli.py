@@ -38,7 +38,7 @@ def test_json_lines_without_a_majority_are_skipped_and_ids_keep_their_place(tmp_
         ("0", "neutral", 'He said "hi'),
         ("2", "entailment", "Two cats."),
     ]
-    assert dataset.count_note == "mnli dev en: 2 rows found, 9,815 published"
+    assert (len(dataset.rows), dataset.expected) == (2, 9_815)
 
 
 @pytest.mark.parametrize("name", ["mnli/multinli.train.en.tsv", "download/XNLI-MT-1.0/multinli/multinli.train.en.tsv"])
@@ -110,7 +110,8 @@ def test_english_files_are_no_other_language(tmp_path: Path) -> None:
 
 def test_mismatched_dev_is_a_card_of_its_own(tmp_path: Path) -> None:
     put(tmp_path, "multinli_1.0/multinli_1.0_dev_mismatched.jsonl", json_line("neutral", "a", "b"))
-    assert read(MISMATCHED, tmp_path, "en", "dev").count_note == "mnli_mismatched dev en: 1 rows found, 9,832 published"
+    mismatched = read(MISMATCHED, tmp_path, "en", "dev")
+    assert (len(mismatched.rows), mismatched.expected) == (1, 9_832)
     assert MISMATCHED.trained_on == "mnli"
 
 

@@ -48,7 +48,7 @@ def test_xtreme_files_read_the_same_with_and_without_quoting(tmp_path: Path, con
     put(tmp_path, "download/pawsx/dev-es.tsv", content)
     dataset = read(CARD, tmp_path, "es", "dev")
     assert [(row.first, row.label) for row in dataset.rows] == [('Dijo "no"', "0"), ("Uno", "1")]
-    assert dataset.count_note == "pawsx dev es: 2 rows found, 2,000 published"
+    assert (len(dataset.rows), dataset.expected) == (2, 2_000)
 
 
 def test_a_stripped_test_file_has_no_labels(tmp_path: Path) -> None:

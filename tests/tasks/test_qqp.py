@@ -36,7 +36,7 @@ def test_rows_torn_by_a_line_break_are_left_out_as_in_the_published_counts(tmp_p
         ("0", '"Why" tea?', 'Why "coffee?', "0"),
         ("3", "What?", "Which?", "1"),
     ]
-    assert found.count_note == "qqp train en: 2 rows found, 363,846 published"
+    assert (len(found.rows), found.expected) == (2, 363_846)
 
 
 def test_the_test_file_has_no_labels(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_coco_and_its_translations(tmp_path: Path) -> None:
     assert rows(coco.CARD, tmp_path, "sw", "dev") == [
         Captioned("42", "sw", Picture(str(image)), ("Tiara.",), "machine")
     ]
-    assert read(coco.CARD, tmp_path, "en", "dev").count_note == "coco dev en: 1 rows found, 5,000 published"
+    dataset = read(coco.CARD, tmp_path, "en", "dev")
+    assert (len(dataset.rows), dataset.expected) == (1, 5_000)
     assert languages_there(coco.CARD, tmp_path, "dev") == ("en", "sw")
     put(tmp_path, "coco/annotations/captions_val2017.de.json", annotations("Drachen."))
     with pytest.raises(DataError, match=r"captions_val2017.de.json: it does not say who made the captions"):
@@ -168,7 +169,7 @@ def test_a_blank_caption_of_xflickrco_is_left_out_and_counted(tmp_path: Path) ->
     put(tmp_path, "xFlickrCO/annotations/de/test.jsonl", "".join(json.dumps(one) + "\n" for one in records))
     found = read(xflickrco.CARD, tmp_path, "de", "test")
     assert [row.id for row in found.rows] == ["7"]
-    assert found.count_note == "xflickrco test de: 1 rows found, 2,000 published"
+    assert (len(found.rows), found.expected) == (1, 2_000)
     put(tmp_path, "xFlickrCO/annotations/en/test.jsonl", json.dumps({**records[0], "sentences": "A bridge"}) + "\n")
     with pytest.raises(DataError, match="line 1: 'sentences' is not a list of captions"):
         rows(xflickrco.CARD, tmp_path, "en", "test")
@@ -283,7 +284,7 @@ def test_real_counts_equal_the_published(
 ) -> None:
     for split in splits:
         found = read(card, shared_data, language, split)
-        assert found.expected is not None and found.count_note is None
+        assert found.expected == len(found.rows)
         assert {len(row.captions) for row in found.rows if isinstance(row, Captioned)} == {each}
 
 

@@ -92,20 +92,13 @@ def _named(row: Row, language: str) -> Row:
     return row
 
 
-def predict_rows(
-    model: nn.Module, spec: HeadSpec, rows: Sequence[Row], encoded: Encoded, pad_id: int
-) -> dict[str, Prediction]:
-    """Predictions by row id, for rows of one language."""
-    return {found.id: found for found in predict_all(model, spec, rows, encoded, pad_id, lambda *_: None)}
-
-
 def predict_all(
     model: nn.Module,
     spec: HeadSpec,
     rows: Sequence[Row],
     encoded: Encoded,
     pad_id: int,
-    progress: Callable[[float, float, str], None],
+    progress: Callable[[float, float, str], None] = lambda *_: None,
 ) -> list[Prediction]:
     """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
     `viaduct.serving` may stand in its place."""

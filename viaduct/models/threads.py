@@ -18,21 +18,14 @@ WORTH_IT = 0.95
 """Of the time with fewer threads, at most, to take more."""
 
 
-def thread_counts(most: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and `most` itself."""
-    doubling = [2**power for power in range(most.bit_length()) if 2**power < most]
-    return (*doubling, most)
-
-
 def fastest(most: int, seconds: Callable[[int], float] | None = None) -> int:
-    """The least number of threads, of those between 1 and `most` that were tried in turn, beside which no larger one
-    is worth it.
+    """The least number of threads, of 1, 2, 4, ... and `most`, tried in turn, beside which no larger one is worth it.
 
     seconds: what a step takes with so many threads; a training step of one encoder layer when not given. Takes a second
     or two; torch's threads are left at another number.
     """
     step = seconds or _layer_step()
-    tried = thread_counts(most)
+    tried: list[int] = [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
     samples: dict[int, list[float]] = {count: [] for count in tried}
     for _ in range(TIMED_ROUNDS):
         for count in tried:

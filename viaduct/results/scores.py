@@ -141,8 +141,9 @@ class Scores:
         found: dict[str, Any] = {}
         for task in self.tasks:
             series = task.series()
-            entry: dict[str, Any] = {metric: _percent(series[metric]) for metric in task.metrics}
+            entry: dict[str, Any] = {}
             for metric in task.metrics:
+                entry[metric] = {language: 100 * value for language, value in series[metric].items()}
                 if not task.without(metric):
                     entry[f"avg_{metric}"] = 100 * task.means(metric).including_english
             if not task.missing:
@@ -181,10 +182,6 @@ def _details(task: TaskScores) -> dict[str, Any]:
         }
         for metric, values in task.series().items()
     }
-
-
-def _percent(values: Mapping[str, float]) -> dict[str, float]:
-    return {language: 100 * value for language, value in values.items()}
 
 
 def _times_100(value: float | None) -> float | None:

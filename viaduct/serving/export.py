@@ -205,7 +205,7 @@ def _comparison(
     card = encoded[0][0].card if encoded else None
     if card is not None and card.name == task and source.spec is not None:
         rows = encoded[0][0].rows
-        made = [predict_all(engine, source.spec, rows, parts[0], pad_id, lambda *_: None) for engine in engines]
+        made = [predict_all(engine, source.spec, rows, parts[0], pad_id) for engine in engines]
         same = sum(one.prediction == other.prediction for one, other in zip(*made, strict=True))
         found |= {"agreement": same / len(rows), "count": len(rows)}
     return found

@@ -158,13 +158,6 @@ class Dataset:
     """Published number of rows, None when no paper states it."""
 
     @property
-    def count_note(self) -> str | None:
-        """A sentence when the number of rows differs from the published one, else None."""
-        if self.expected is None or self.expected == len(self.rows):
-            return None
-        return f"{self.task} {self.split} {self.language}: {len(self.rows):,} rows found, {self.expected:,} published"
-
-    @property
     def labelled(self) -> bool:
         """Whether the rows carry gold labels (False for stripped test files)."""
         return bool(self.rows) and any(row.is_labelled for row in self.rows)
@@ -226,7 +219,8 @@ def _locate_in(source: Source, data: Path, language: str, split: str, tried: lis
     wanted = patterns(source, language, split)
     if wanted is None:
         return None
-    for root in _roots(source, data):
+    roots = ROOTS if source.hub is None else (f"hub/{source.hub.repository}",)
+    for root in (data / folder for folder in roots):
         found: dict[str, tuple[Path, ...]] = {}
         for role, path in wanted.items():
             found[role] = tuple(sorted(root.glob(path)))
@@ -235,12 +229,6 @@ def _locate_in(source: Source, data: Path, language: str, split: str, tried: lis
         if all(found[role] or role in source.optional for role in found):
             return Located(source, {role: paths for role, paths in found.items() if paths})
     return None
-
-
-def _roots(source: Source, data: Path) -> tuple[Path, ...]:
-    if source.hub is not None:
-        return (data / "hub" / source.hub.repository,)
-    return tuple(data / root for root in ROOTS)
 
 
 def read(task: Task, data: Path, language: str, split: str) -> Dataset:
@@ -252,7 +240,7 @@ def read_located(task: Task, located: Located, language: str, split: str) -> Dat
     """All rows of one language and split, checked: not empty, ids unique, labels within the card's set.
 
     Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
-    is not an error here: see `Dataset.count_note`.
+    is not an error here: the report and `viaduct check` tell it.
     """
     rows = tuple(located.source.read(located.files, language, split))
     first = located.paths[0]

@@ -20,7 +20,7 @@ from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.heads.head import Head, HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
-from viaduct.inference.prediction import predict_rows
+from viaduct.inference.prediction import predict_all
 from viaduct.languages import ENGLISH
 from viaduct.models.encoder import (
     dropout,
@@ -71,8 +71,8 @@ class TaskData:
         """The card's headline metric on the dev rows. Raises DataError for a card that has no metric."""
         if self.card.metric is None:
             raise DataError(f"the card {self.card.name} has no metric to choose a checkpoint by")
-        found = predict_rows(model, self.spec, self.dev_rows, self.dev, self.pad_id)
-        return self.card.metric(self.dev_rows, found)[0].value
+        found = predict_all(model, self.spec, self.dev_rows, self.dev, self.pad_id)
+        return self.card.metric(self.dev_rows, {one.id: one for one in found})[0].value
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     state = checkpointing.resume(job.scratch, job.model, optimizer)
     state.precision = state.precision or training_precision(job.training.precision, job.device)
     model, optimizer = accelerator.prepare(job.model, optimizer)
-    evaluate_at = _evaluation_steps(job)
+    evaluations = max(1, min(job.training.evaluations, job.steps))
+    evaluate_at = {round(job.steps * (at + 1) / evaluations) for at in range(evaluations)}
     saved = time.monotonic()
     freed = FreedMemory()
     model.train()
@@ -122,11 +123,6 @@ def _step(
     state.squares += batch.size.squares
     state.loss_sum += value
     state.loss_steps += 1
-
-
-def _evaluation_steps(job: TrainingJob[BatchT]) -> set[int]:
-    count = max(1, min(job.training.evaluations, job.steps))
-    return {round(job.steps * (at + 1) / count) for at in range(count)}
 
 
 def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
