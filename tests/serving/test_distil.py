@@ -89,11 +89,11 @@ def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer
     with torch.no_grad():
         for parameter in stage.student.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    batch = stage.batch_at(0)
+    batch = stage.text.batch(0)
     torch.manual_seed(3)
     found = float(stage.loss(stage.student, batch).detach())
     torch.manual_seed(3)
-    masked, chosen_BL = stage.masking.of_batch(batch)
+    masked, chosen_BL = stage.text.masking.of_batch(batch)
     mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
     save_encoder(stage.student.encoder, tiny_tokenizer, tmp_path / "student")
     own = states(tmp_path / "student", masked.ids_BL, mask_BL)

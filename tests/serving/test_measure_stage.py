@@ -24,7 +24,7 @@ from viaduct.runs.execute import Options
 from viaduct.runs.plan import Plan
 from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, Stage
-from viaduct.serving import timing, worker
+from viaduct.serving import timing
 from viaduct.serving.comparison import compare
 from viaduct.serving.measure import MEASURING, ArmEngine, Measure, MeasureWork
 from viaduct.serving.records import MeasuredArms
@@ -179,7 +179,7 @@ def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) 
             clock[0] += self.cost * (1 + clock[0] / 1e4)
 
     monkeypatch.setattr(timing, "open_engine", lambda folder, *_: Model(str(folder)))
-    monkeypatch.setattr(timing, "load_tokens", lambda _path: None)
+    monkeypatch.setattr(timing, "read_tokens", lambda _path: None)
     monkeypatch.setattr(TimedModel, "singles", lambda *_: [object()] * 4)
     monkeypatch.setattr(timing, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
     first, other = (TimedModel(name, "torch", "fp32", 1, "", 1) for name in ("first", "other"))
@@ -192,9 +192,9 @@ def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_measuring_process_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
-    rows = str(tmp_path / "rows.npz")
+    rows = str(tmp_path / "rows")
     one, other = (TimedModel(str(tmp_path), *how, 1, rows, 1) for how in (("torch", "fp32"), ("onnx", "int8")))
     job = PairedRounds(one, other, rounds=1, rows=1)
-    with pytest.raises(UsageError, match=r"measures onnx int8 against torch fp32 failed: .*rows\.npz"):
-        list(worker.results([job], threads=1))
+    with pytest.raises(UsageError, match=r"measures onnx int8 against torch fp32 failed: .*/rows/"):
+        list(timing.results([job], threads=1))
     assert str(one) == "torch fp32", "a profile that fails is named so"

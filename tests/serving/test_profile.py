@@ -15,16 +15,16 @@ from small_world import add_cards
 from typer.testing import CliRunner
 
 from viaduct import cli
+from viaduct.encode.cache import read_tokens, write_tokens
 from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import forward_flops, load_encoder
 from viaduct.serving import machine, samples
-from viaduct.serving.conditions import CONDITIONS, comparable
-from viaduct.serving.cost import cost, parameters, weight_bytes
+from viaduct.serving.comparison import CONDITIONS, comparable
 from viaduct.serving.export import ExportSettings, export
 from viaduct.serving.model import open_model, skeleton
-from viaduct.serving.profile import profile
+from viaduct.serving.profile import cost, parameters, profile, weight_bytes
 from viaduct.serving.samples import workload
 from viaduct.serving.timing import BUDGETS
 from viaduct.tasks.card import Source
@@ -143,13 +143,11 @@ def test_rows_are_the_targets_then_text_then_made_up(
 
 def test_saved_rows_are_read_back(stage: Path, tmp_path: Path) -> None:
     encoded = workload(open_model(stage).tokenizer, None, Limits(64), None, 7).encoded
-    samples.save_tokens(encoded, tmp_path / "rows.npz")
-    again = samples.load_tokens(tmp_path / "rows.npz")
+    write_tokens(replace(encoded, fields={"types": np.arange(len(encoded.ids))}), tmp_path / "rows")
+    again = read_tokens(tmp_path / "rows")
     for name in ("ids", "offsets", "groups", "rows"):
         assert np.array_equal(getattr(again, name), getattr(encoded, name))
-    typed = replace(encoded, fields={"types": np.arange(len(encoded.ids))})
-    samples.save_tokens(typed, tmp_path / "typed.npz")
-    assert np.array_equal(samples.load_tokens(tmp_path / "typed.npz").fields["types"], typed.fields["types"])
+    assert np.array_equal(again.fields["types"], np.arange(len(encoded.ids)))
 
 
 def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(

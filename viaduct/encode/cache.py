@@ -49,11 +49,12 @@ def cached(
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     place = cache / "tokens" / key
     if not place.is_dir():
-        _write(encode(rows, encoding, tokenizer, labels, limits), place)
-    return _read(place)
+        write_tokens(encode(rows, encoding, tokenizer, labels, limits), place)
+    return read_tokens(place)
 
 
-def _write(encoded: Encoded, place: Path) -> None:
+def write_tokens(encoded: Encoded, place: Path) -> None:
+    """Leave the arrays in a new folder of this name, unless another process has done so."""
     place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=place.parent, prefix="unfinished-"))
     arrays = {"ids": encoded.ids, "offsets": encoded.offsets, "groups": encoded.groups, "rows": encoded.rows}
@@ -68,7 +69,9 @@ def _write(encoded: Encoded, place: Path) -> None:
         shutil.rmtree(unfinished)
 
 
-def _read(place: Path) -> Encoded:
+def read_tokens(place: Path) -> Encoded:
+    """What `write_tokens` left there, memory-mapped."""
+
     def array(name: str) -> np.ndarray[Any, np.dtype[Any]]:
         path = place / f"{name}.npy"
         loaded: np.ndarray[Any, np.dtype[Any]] = np.load(path, mmap_mode="r", allow_pickle=False)

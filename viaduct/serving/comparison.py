@@ -14,8 +14,10 @@ from viaduct.languages import LANGUAGES
 from viaduct.metrics.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 from viaduct.report.number import count, duration
 from viaduct.results.record import StageCost
-from viaduct.serving.conditions import comparable
 from viaduct.serving.records import ArmInference, MeasuredArms
+
+CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
+"""What must be equal for two profiles to be compared."""
 
 PLAIN = ("torch", "fp32")
 """Engine and precision that go without saying."""
@@ -108,6 +110,36 @@ def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Infere
         return Inference(stage.first, (), conditions(stage), (), str(error))
     lines = tuple(_line(one, len(stage.arms) - 1) for one in stage.arms)
     return Inference(stage.first, lines, conditions(stage), _words(lines, costs), "")
+
+
+def comparable(one: Mapping[str, Any], other: Mapping[str, Any], *, knowingly: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The differences in conditions between two profiles, in words: () when they were measured alike.
+
+    Raises UsageError for differences that are not named in `knowingly` ("threads", "device", ..., "versions"): numbers
+    measured under different conditions are not compared without saying so.
+    """
+    differences = {
+        name: f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
+        for name in CONDITIONS
+        if one["conditions"][name] != other["conditions"][name]
+    }
+    shared = one["versions"].keys() & other["versions"].keys()
+    apart = [name for name in sorted(shared) if one["versions"][name] != other["versions"][name]]
+    if apart:
+        shown = ", ".join(f"{name} {one['versions'][name]} against {other['versions'][name]}" for name in apart)
+        differences["versions"] = f"versions: {shown}"
+    unsaid = [name for name in differences if name not in knowingly]
+    if unsaid:
+        lines = "".join(f"\n  - {differences[name]}" for name in unsaid)
+        raise UsageError(
+            f"{_named(one)} and {_named(other)} were measured under different conditions:{lines}",
+            fix="measure both in the same way, or name the differences that you know of",
+        )
+    return tuple(differences.values())
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return f"{found['model']} ({found['engine']}, {found['precision']})"
 
 
 def _line(one: ArmInference, compared: int) -> InferenceLine:

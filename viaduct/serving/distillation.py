@@ -10,7 +10,7 @@ Shape letters: B sequences, L tokens, D width, M masked positions, V vocabulary.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,6 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from viaduct.encode.batch import Batch, collate
-from viaduct.encode.tokens import Encoded
-from viaduct.errors import DataError
 from viaduct.models.encoder import (
     encode_layers,
     forward_flops,
@@ -35,16 +33,15 @@ from viaduct.models.encoder import (
 )
 from viaduct.models.joint import real_tokens
 from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
-from viaduct.models.numerics import derived_seed, prepare
+from viaduct.models.numerics import prepare
 from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
+from viaduct.runs.parts import Replay
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.distil import DistilWork
 from viaduct.training.loop import TrainingJob, fit
-from viaduct.training.masking import Masking
-from viaduct.training.order import Order, count_steps
-from viaduct.training.replay import read_replayed
+from viaduct.training.order import count_steps
+from viaduct.training.replay import DrawnText
 from viaduct.training.state import TrainingState, write_log
-from viaduct.training.text import draw, join, packed
 
 
 class Student(nn.Module):
@@ -82,34 +79,32 @@ class Distillation:
         self.context, self.work, self.distil = context, work, work.distil
         self.device = prepare(context.device, context.threads)
         self.tokenizer = load_tokenizer(context.start, context.revision)
-        self.pad_id = self.tokenizer.pad_token_id
         self.teacher = load_encoder(context.start, context.revision).eval().requires_grad_(False)
         self.layers = matched(self.distil.layers, num_layers(self.teacher))
         encoder = copy.deepcopy(self.teacher)
         pick_layers(encoder, self.layers)
         context.progress(0, 1, "reading and tokenising")
-        self.encoded, self.held = self._text()
-        self.order = Order(self.encoded, self.distil.training.batch_tokens, derived_seed("distil", work.seed))
-        self.masking = Masking.of(self.tokenizer, self.distil.mask_fraction, whole_words=self.distil.whole_words)
+        self.text = DrawnText(context, self._reading(), work.languages, self.tokenizer, work.seed, "distil")
         self.head, self.head_origin = self._head()
         trimmed = None
         if self.head is None:  # nothing then looks at words that the text does not have
-            ids = [self.encoded.ids, *(one.ids for one in self.held.values())]
+            ids = [self.text.encoded.ids, *(one.ids for one in self.text.held.values())]
             trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
         self.student = Student(encoder, copy.deepcopy(self.head), trimmed).requires_grad_(True).to(self.device)
         self.teacher.to(self.device)
 
-    def _text(self) -> tuple[Encoded, Mapping[str, Encoded]]:
-        """The sequences that are learned from, and by language those on which the result is measured."""
-        distil, cache = self.distil, self.context.cache
-        texts, held = read_replayed(self.context, distil.text, self.work.languages, distil.lines)
-        longest = min(distil.training.max_length, longest_input(self.teacher))
-        members = packed(texts, self.tokenizer, longest, cache)
-        if not members:
-            raise DataError("there is no text to distil on", fix="check --data and the arm's `distil.languages`")
-        generator = np.random.default_rng(derived_seed("distil", self.work.seed))
-        drawn = join(draw(members, distil.sampling_exponent, 1.0, generator))
-        return drawn, packed(held, self.tokenizer, longest, cache)
+    def _reading(self) -> Replay:
+        """How its text is read, which is how any stage replays text."""
+        asked = self.distil
+        return Replay(
+            text=asked.text,
+            lines=asked.lines,
+            sampling_exponent=asked.sampling_exponent,
+            mask_fraction=asked.mask_fraction,
+            whole_words=asked.whole_words,
+            batch_tokens=asked.training.batch_tokens,
+            max_length=min(asked.training.max_length, longest_input(self.teacher)),
+        )
 
     def _head(self) -> tuple[MaskedLanguageHead | None, str]:
         """The teacher's masked-LM head, frozen, and where it is from."""
@@ -121,15 +116,11 @@ class Distillation:
             return None, "left out: the encoder has no masked-LM head"
         return head.requires_grad_(False).to(self.device), origin
 
-    def batch_at(self, step: int) -> Batch:
-        """The text of this step."""
-        return collate(self.encoded, self.order.batch(step), self.pad_id)
-
     def loss(self, _module: nn.Module, batch: Batch) -> torch.Tensor:
         """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
         if self.head is None or self.student.head is None:
             return self.distil.hidden * self._distances(batch)[0]
-        masked, chosen_BL = self.masking.of_batch(batch)
+        masked, chosen_BL = self.text.masking.of_batch(batch)
         apart, own_BLD, its_BLD = self._distances(masked)
         own, its = self.student.head, self.head
         own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
@@ -154,8 +145,8 @@ class Distillation:
         """Language -> distance of the states on text that is not learned from."""
         self.student.eval()
         found = {}
-        for code, encoded in self.held.items():
-            batch = collate(encoded, np.arange(len(encoded)), self.pad_id).to(self.device)
+        for code, encoded in self.text.held.items():
+            batch = collate(encoded, np.arange(len(encoded)), self.text.pad_id).to(self.device)
             found[code] = float(self._distances(batch)[0])
         return found
 
@@ -166,8 +157,8 @@ class Distillation:
         state = fit(
             TrainingJob(
                 model=self.student,
-                steps=count_steps(self.order, training),
-                batch_at=self.batch_at,
+                steps=count_steps(self.text.order, training),
+                batch_at=self.text.batch,
                 loss=self.loss,
                 evaluate=None,
                 training=training,
@@ -185,7 +176,7 @@ class Distillation:
         if self.head is not None:
             words = len(self.tokenizer) * width(self.teacher)
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
-        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.encoded), state.precision)
+        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.text.encoded), state.precision)
 
     def _save(self, state: TrainingState, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory
@@ -197,7 +188,7 @@ class Distillation:
             save_language_head(self.student.head, directory)
         held_out = {"before": before, "after": after}
         facts = {"teacher_layers": self.layers, "masked_language_head": self.head_origin, "held_out": held_out}
-        write_log(directory, state, sequences=len(self.encoded), **facts)
+        write_log(directory, state, sequences=len(self.text.encoded), **facts)
 
 
 def states_distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:

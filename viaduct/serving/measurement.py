@@ -26,8 +26,7 @@ from viaduct.serving.model import encoder_folder, skeleton
 from viaduct.serving.profile import Subject, runnable
 from viaduct.serving.records import ArmInference, MeasuredArms
 from viaduct.serving.samples import Sample, row_sample, workload_of
-from viaduct.serving.timing import PASSES, PairedRounds
-from viaduct.serving.worker import results
+from viaduct.serving.timing import PASSES, PairedRounds, results
 
 
 def run(context: Context, work: MeasureWork) -> Spent:
@@ -41,7 +40,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         subjects = [_subject(one, context, work, sample, stack) for one in work.arms]
-        timed = [one.timed(scratch / f"{number}.npz", settings.threads) for number, one in enumerate(subjects)]
+        timed = [one.timed(scratch / f"{number}", settings.threads) for number, one in enumerate(subjects)]
         pairs = [PairedRounds(timed[0], one, settings.rounds, settings.round_rows) for one in timed]
         context.progress(0, len(notes), notes[0])
         for one in results([*timed, *pairs], settings.threads):

@@ -10,19 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from viaduct.encode.cache import write_tokens
+from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
-from viaduct.models.encoder import load_tokenizer
-from viaduct.serving.conditions import FORMAT
-from viaduct.serving.cost import cost
+from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width
 from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
 from viaduct.serving.machine import device, matrix_rate
-from viaduct.serving.model import encoder_folder, export_record, skeleton
-from viaduct.serving.samples import Sample, Workload, save_tokens, with_builtin_cards, workload
-from viaduct.serving.timing import WARM_UP, TimedModel
-from viaduct.serving.worker import results
+from viaduct.serving.model import InferenceModel, encoder_folder, export_record, skeleton
+from viaduct.serving.samples import Sample, Workload, with_builtin_cards, workload
+from viaduct.serving.timing import WARM_UP, TimedModel, results
+
+FORMAT = 1
+"""Raised when the way of measuring changes, so that older profiles are not compared with newer ones unnoticed."""
+BYTES = {"fp32": 4, "bf16": 2}
 
 Announce = Callable[[Mapping[str, Any]], None]
 
@@ -52,7 +56,7 @@ def profile(
     announce(cost(model, work, precision, rate))
     with runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
         subject = Subject(known.name, place, engine, precision, work)
-        (found,) = results([subject.timed(Path(scratch) / "rows.npz", threads)], threads)
+        (found,) = results([subject.timed(Path(scratch) / "rows", threads)], threads)
         return subject.profile(found, threads, rate)
 
 
@@ -96,8 +100,8 @@ class Subject:
     work: Workload
 
     def timed(self, rows: Path, threads: int) -> TimedModel:
-        """What the process that measures is asked for; the token arrays are written to the file `rows`."""
-        save_tokens(self.work.encoded, rows)
+        """What the process that measures is asked for; the token arrays are written to the folder `rows`."""
+        write_tokens(self.work.encoded, rows)
         folder = str(self.folder.resolve())
         return TimedModel(folder, self.engine, self.precision, threads, str(rows), self.work.pad_id)
 
@@ -150,3 +154,55 @@ def _throughput(found: Mapping[str, Any], examples: int, implied: Mapping[str, A
         "flops_per_second": operations,
         "share_of_product_rate": operations / implied["flops_per_second_of_products"],
     }
+
+
+def cost(model: InferenceModel, work: Workload, precision: str, flops_per_second: float) -> dict[str, Any]:
+    """Plain values: size, operations per sentence overall and by language, and the ceiling in sentences per second.
+
+    A sentence is an example: the endings of a multiple-choice row count together. `flops_per_second` is the rate of
+    float32 matrix products that `machine.matrix_rate` measured; in int8 a processor may do more than that.
+    """
+    sequences = np.diff(work.encoded.groups)
+    of_example = np.repeat(np.arange(len(sequences)), sequences)
+    tokens = np.bincount(of_example, weights=work.lengths, minlength=len(sequences))
+    squares = np.bincount(of_example, weights=work.lengths.astype(float) ** 2, minlength=len(sequences))
+    languages = np.array(work.languages)
+
+    def per_sentence(chosen: Array | slice) -> dict[str, float]:
+        sums = int(tokens[chosen].sum()), int(squares[chosen].sum())
+        flops = forward_flops(model.encoder, *sums) / len(tokens[chosen])
+        return {
+            "sentences": len(tokens[chosen]),
+            "tokens_per_sentence": float(tokens[chosen].mean()),
+            "flops_per_sentence": flops,
+            "most_sentences_per_second": flops_per_second / flops,
+        }
+
+    return {
+        "layers": num_layers(model.encoder),
+        "width": width(model.encoder),
+        "parameters": parameters(model),
+        "weight_bytes": weight_bytes(model, precision),
+        "flops_per_second_of_products": flops_per_second,
+        **per_sentence(slice(None)),
+        "by_language": {code: per_sentence(languages == code) for code in dict.fromkeys(work.languages) if code},
+    }
+
+
+def parameters(model: InferenceModel) -> Mapping[str, int]:
+    """How many there are: in all, in the token embedding, and in the rest."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    embedding: nn.Embedding = model.encoder.get_input_embeddings()  # type: ignore[operator]
+    inside = embedding.weight.numel()
+    return {"total": total, "token_embedding": inside, "rest": total - inside}
+
+
+def weight_bytes(model: InferenceModel, precision: str) -> int:
+    """Bytes of all weights in this precision. int8: a byte per weight of linear layers and of the token embedding, four
+    per row for its scale, and four for everything else."""
+    total = parameters(model)["total"]
+    if precision in BYTES:
+        return BYTES[precision] * total
+    embedding = model.encoder.get_input_embeddings()  # type: ignore[operator]
+    reduced = [module.weight for module in model.modules() if isinstance(module, nn.Linear) or module is embedding]
+    return 4 * total - sum(3 * weight.numel() - 4 * weight.shape[0] for weight in reduced)

@@ -186,18 +186,3 @@ def _made_up_workload(tokenizer: Any, limits: Limits, count: int) -> Workload:
     encoded = made_up(tokenizer, lengths.tolist())
     name = "made-up rows (random pieces, lengths as in MultiNLI)"
     return Workload(name, encoded, tokenizer.pad_token_id, ("",) * len(encoded), "")
-
-
-def save_tokens(encoded: Encoded, path: Path) -> None:
-    """Write the token arrays, which is what a measurement needs of rows, as an .npz file."""
-    arrays: dict[str, Any] = {name: getattr(encoded, name) for name in ("ids", "offsets", "groups", "rows")}
-    arrays |= {name: values for name, values in encoded.fields.items() if name == "types"}
-    np.savez(path, **arrays)
-
-
-def load_tokens(path: Path) -> Encoded:
-    """The token arrays that `save_tokens` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    fields = {name: arrays.pop(name) for name in ("types",) if name in arrays}
-    return Encoded(**arrays, fields=fields, cut_tokens=0)

@@ -1,18 +1,24 @@
-"""What models cost by the clock, in the process that runs them: one model's profile, or two models in turns.
+"""What models cost by the clock, each job in a process of its own: one model's profile, or two models in turns.
 
 Latency is of single examples; throughput of all of them, sorted by length into batches of several budgets. Whether one
 model is slower than another is asked in paired rounds: in each both run all rows one at a time, three times, whichever
 began last going second; of a row's three times the shortest counts, because whatever else the machine does only ever
 adds to them. What one copy of a model gains over another by where it lies in memory is part of neither: every few
 rounds both are opened anew, in turned order. Tokenising is not part of any time.
+
+`python -m viaduct.serving.timing JOBS` prints one JSON object per job.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,14 +26,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from viaduct.encode.batch import Batch, collate, padding_fraction, plan_batches
+from viaduct.encode.cache import read_tokens
 from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import UsageError
 from viaduct.memory import peak_bytes
 from viaduct.models.numerics import keep_freed_memory
 from viaduct.serving.engines import Engine, open_engine
 from viaduct.serving.machine import energy, joules_between, matrix_rate
-from viaduct.serving.samples import load_tokens
+from viaduct.serving.model import skeleton
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Slots of a batch that are tried for throughput."""
@@ -50,7 +59,7 @@ class TimedModel:
     precision: str
     threads: int
     rows: str
-    """File with the token arrays (`samples.save_tokens`)."""
+    """Folder with their token arrays (`cache.write_tokens`)."""
     pad_id: int
 
     def __str__(self) -> str:
@@ -69,7 +78,7 @@ class TimedModel:
         """Seconds to load, latencies, throughputs, peak memory, energy, versions."""
         keep_freed_memory()
         torch.set_num_threads(self.threads)
-        encoded = load_tokens(Path(self.rows))
+        encoded = read_tokens(Path(self.rows))
         load_average = os.getloadavg()[0]
         before = peak_bytes()
         started = time.perf_counter()
@@ -133,7 +142,7 @@ class PairedRounds:
         """Seconds of the other model ("seconds") and of the first ("against") for the rows, one of each per round."""
         keep_freed_memory()
         models = (self.other, self.first)
-        batches = [model.singles(load_tokens(Path(model.rows)), self.rows) for model in models]
+        batches = [model.singles(read_tokens(Path(model.rows)), self.rows) for model in models]
         engines: dict[int, Engine] = {}
         found: tuple[list[float], list[float]] = ([], [])
         for number in range(self.rounds):
@@ -153,3 +162,55 @@ class PairedRounds:
 
 def _turned(number: int) -> tuple[int, int]:
     return (0, 1) if number % 2 == 0 else (1, 0)
+
+
+Job = TimedModel | PairedRounds
+JOBS = TypeAdapter(list[Job])
+
+
+def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
+    """What each job's `run` gives, as soon as it is known.
+
+    Raises UsageError with what a process said when it failed.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-m", "viaduct.serving.timing", JOBS.dump_json(list(jobs)).decode()]
+    done = 0
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process,  # noqa: S603
+    ):
+        assert process.stdout is not None  # noqa: S101  a pipe
+        try:
+            for line in process.stdout:
+                done += 1
+                yield json.loads(line)
+            process.wait()
+        finally:
+            process.kill()  # when nobody waits for the rest; nothing happens to one that has ended
+        errors.seek(0)
+        said = errors.read().strip().splitlines() or ["it said nothing"]
+    if process.returncode:
+        raise UsageError(f"the process that measures {jobs[done]} failed: {said[-1]}")
+
+
+def measure(jobs: Sequence[Job]) -> int:
+    """Do the jobs in turn; 1 as soon as one fails.
+
+    Each is done by a fork of this process, which has imported what all need and opened no model: a fork takes no time,
+    where a new process would take seconds to import torch and transformers.
+    """
+    for job in jobs:
+        model = job if isinstance(job, TimedModel) else job.other
+        skeleton(Path(model.folder))  # imports the code of its architecture
+        child = os.fork()
+        if child == 0:
+            print(json.dumps(job.run()), flush=True)  # noqa: T201  its parent reads it
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(measure(JOBS.validate_json(sys.argv[1])))

@@ -1,4 +1,5 @@
-"""Replayed text: masked LM on plain text of many languages beside every step of a stage, and what was forgotten of it.
+"""Plain text of many languages for masked LM: as a stage draws it, and beside every step of another one, with what was
+forgotten of it.
 
 Shape letters: N compared tokens, B sequences, L tokens, M masked positions, V vocabulary.
 """
@@ -35,36 +36,48 @@ HELD_OUT_LINES = 40
 """Lines per language, after those that may be replayed, on which forgetting is measured."""
 
 
-def read_replayed(
-    context: Context, cards: Sequence[str], languages: Sequence[str], lines: int
-) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """Language -> the first `lines` of each card, and the held-out ones after them (of a short text its last ones)."""
+def _read(context: Context, how: Replay, languages: Sequence[str]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Language -> the first lines of each card, and the held-out ones after them (of a short text its last ones)."""
     texts: dict[str, list[Row]] = {code: [] for code in languages}
     held: dict[str, list[Row]] = {code: [] for code in languages}
-    for name in cards:
+    for name in how.text:
         for code in languages:
             if code in context.task(name).languages:
                 rows = context.load(name, "train", code).rows
-                used = min(lines, max(1, len(rows) - HELD_OUT_LINES))
+                used = min(how.lines, max(1, len(rows) - HELD_OUT_LINES))
                 texts[code] += rows[:used]
                 held[code] += rows[used : used + HELD_OUT_LINES]
     return texts, held
 
 
-class ReplayedText:
-    """The text, its batches and its losses."""
+class DrawnText:
+    """Text that is learned from, its masks and batches, and by language some that is not; `purpose` ("replay") is the
+    recipe's field that asks for it. Raises DataError where there is none."""
+
+    def __init__(
+        self, context: Context, how: Replay, languages: Sequence[str], tokenizer: Any, seed: int, purpose: str
+    ) -> None:
+        self.how, self.pad_id = how, tokenizer.pad_token_id
+        texts, held = _read(context, how, languages)
+        members = packed(texts, tokenizer, how.max_length, context.cache)
+        if not members:
+            raise DataError(f"there is no text to {purpose}", fix=f"check --data and the arm's `{purpose}.languages`")
+        generator = np.random.default_rng(derived_seed(purpose, seed))
+        self.encoded: Encoded = join(draw(members, how.sampling_exponent, 1.0, generator))
+        self.held = packed(held, tokenizer, how.max_length, context.cache)
+        self.order = Order(self.encoded, how.batch_tokens, derived_seed(purpose, seed))
+        self.masking = Masking.of(tokenizer, how.mask_fraction, whole_words=how.whole_words)
+
+    def batch(self, step: int) -> Batch:
+        """The text of this step."""
+        return collate(self.encoded, self.order.batch(step), self.pad_id)
+
+
+class ReplayedText(DrawnText):
+    """Text beside every step of a joint stage, and its losses."""
 
     def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
-        self.replay, self.pad_id = replay, tokenizer.pad_token_id
-        texts, held = read_replayed(context, replay.text, work.replay_languages, replay.lines)
-        members = packed(texts, tokenizer, replay.max_length, context.cache)
-        if not members:
-            raise DataError("there is no text to replay", fix="check --data and the arm's `replay.languages`")
-        generator = np.random.default_rng(derived_seed("replay", work.seed))
-        self.encoded: Encoded = join(draw(members, replay.sampling_exponent, 1.0, generator))
-        self.held = packed(held, tokenizer, replay.max_length, context.cache)
-        self.order = Order(self.encoded, replay.batch_tokens, derived_seed("replay", work.seed))
-        self.masking = Masking.of(tokenizer, replay.mask_fraction, whole_words=replay.whole_words)
+        super().__init__(context, replay, work.replay_languages, tokenizer, work.seed, "replay")
         self.kl = 0.0
         self.original: Original | None = None
         self.before: dict[str, float] = {}
@@ -78,16 +91,12 @@ class ReplayedText:
         self.before = self.losses(model.eval())
         self.states_before = self.states(model)
 
-    def batch(self, step: int) -> Batch:
-        """The text beside this step."""
-        return collate(self.encoded, self.order.batch(step), self.pad_id)
-
     def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
         """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
         masked, chosen_BL = self.masking.of_batch(batch)
         hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
         count = max(1, len(hidden_MD))
-        loss: torch.Tensor = self.replay.weight * summed / count
+        loss: torch.Tensor = self.how.weight * summed / count
         original = self.original
         if original is None:
             return loss
