@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from programs import run_script
+
+from viaduct.serving import machine
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 WORKS = ("pairs", "windows", "tagging")
 VARIANTS = ("trainer_default", "dynamic_padding", "length_grouped")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_products() -> Iterator[None]:
+    """The machine's rate of matrix products, which is taken beside every measurement, is that of small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "PRODUCT", 256)
+        yield
+
+
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     options = ["--shapes", "2x32", "--repetitions", "1", "--same-process"]
-    command = [sys.executable, str(BENCHMARKS / "training.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = run_script(BENCHMARKS / "training.py", *options)
+    assert done.status == 0, done.errors
+    lines = done.output.splitlines()
     assert any(line.startswith("Viaduct ") for line in lines)
     last: dict[str, Any] = json.loads(lines[-1])
     return last
@@ -93,17 +102,15 @@ def test_the_trainer_and_we_are_given_the_same_targets(monkeypatch: pytest.Monke
 
 
 def test_a_number_of_steps_that_cannot_be_is_refused() -> None:
-    command = [sys.executable, str(BENCHMARKS / "training.py"), "--steps", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "1 or more" in done.stderr
+    done = run_script(BENCHMARKS / "training.py", "--steps", "0")
+    assert done.status == 2 and "1 or more" in done.errors
 
 
 def test_features_are_compared_and_timed() -> None:
     options = ["--images", "3", "--rows", "40", "--repetitions", "1", "--reads", "2"]
-    command = [sys.executable, str(BENCHMARKS / "features.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = run_script(BENCHMARKS / "features.py", *options)
+    assert done.status == 0, done.errors
+    lines = done.output.splitlines()
     assert lines[-2].startswith("Viaduct is ")
     last = json.loads(lines[-1])
     assert set(last["ratios"]) == set(last["cpu_ratios"])
@@ -130,10 +137,9 @@ def test_inference_rows_have_exactly_the_tokens_that_were_drawn(monkeypatch: pyt
 def test_the_inference_benchmark_compares_every_engine() -> None:
     pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
     options = ["--shapes", "2x32", "--repetitions", "1", "--same-process", "--train-seconds", "3"]
-    command = [sys.executable, str(BENCHMARKS / "inference.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
+    done = run_script(BENCHMARKS / "inference.py", *options)
+    assert done.status == 0, done.errors
+    last = json.loads(done.output.splitlines()[-1])
     expected = {"pipeline", "pipeline_bf16", "pipeline_int8", "naive", "pipeline_p50", "products"}
     assert {f"pairs_2x32/{name}" for name in expected} <= set(last["ratios"])
     best, samples = last["best"]["pairs_2x32"], last["samples"]
@@ -145,10 +151,9 @@ def test_the_inference_benchmark_compares_every_engine() -> None:
 
 
 def test_scaling_runs_every_stage_at_every_size() -> None:
-    command = [sys.executable, str(BENCHMARKS / "scaling.py"), "--quick", "--scale", "0.02", "--same-process"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    last = json.loads(done.stdout.splitlines()[-1])
+    done = run_script(BENCHMARKS / "scaling.py", "--quick", "--scale", "0.02", "--same-process")
+    assert done.status == 0, done.errors
+    last = json.loads(done.output.splitlines()[-1])
     kinds = ("tokenise", "train", "predict", "mine")
     assert set(last["samples"]) == {f"{kind}/{scale}" for kind in kinds for scale in (1, 4, 16)}
     for kind in kinds:
@@ -160,10 +165,9 @@ def test_scaling_runs_every_stage_at_every_size() -> None:
 
 def test_a_mixture_is_timed_on_the_very_batches_of_its_members() -> None:
     options = ["--shapes", "2x32", "--repetitions", "1", "--same-process"]
-    command = [sys.executable, str(BENCHMARKS / "mixture.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = run_script(BENCHMARKS / "mixture.py", *options)
+    assert done.status == 0, done.errors
+    lines = done.output.splitlines()
     assert any(line.startswith("single stages ") for line in lines)
     last = json.loads(lines[-1])
     key, members = "mixture_2x32", ("pairs", "tags", "spans", "choices")

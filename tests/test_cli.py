@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import viaduct
 from typer.testing import CliRunner
 
 from viaduct import cli
@@ -13,21 +14,22 @@ from viaduct.runs.stage import Context, Spent, Work, kind_of
 
 HEAVY = ("torch", "transformers", "pandas", "scipy", "matplotlib", "pyarrow")
 SEEN = f"""
-import sys
+import json, sys
 from viaduct.cli import main
-try:
-    main()
-finally:
+for arguments in json.load(sys.stdin):
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, arguments
     print("LOADED", *(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
 """
-
-
-def viaduct(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "viaduct", *arguments], capture_output=True, text=True)
+"""Runs commands in one process and says after each which of the heavy libraries have been loaded until then."""
 
 
 def test_a_mistake_is_one_message_and_status_2() -> None:
-    done = viaduct("plan", "no-such-file.yaml")
+    command = [sys.executable, "-m", "viaduct", "plan", "no-such-file.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("viaduct: there is no recipe file no-such-file.yaml")
     assert "Traceback" not in done.stderr and done.stdout == ""
@@ -70,13 +72,17 @@ def test_tasks_lists_cards_and_shows_one() -> None:
     one = CliRunner().invoke(cli.app, ["tasks", "xnli"])
     assert "licence" in one.output and "ar bg de" in one.output
     wrong = viaduct("tasks", "xnly")
-    assert wrong.returncode == 2 and "Did you mean 'xnli'" in wrong.stderr
+    assert wrong.status == 2 and "Did you mean 'xnli'" in wrong.errors
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    done = subprocess.run([sys.executable, "-c", SEEN, *arguments], capture_output=True, text=True, timeout=120)
+def loaded_by(*commands: tuple[str, ...]) -> list[set[str]]:
+    """What has been loaded after each of these commands, one after the other in a new process."""
+    command = [sys.executable, "-c", SEEN]
+    done = subprocess.run(command, input=json.dumps(commands), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return set(next(line for line in done.stderr.splitlines() if line.startswith("LOADED")).split()[1:])
+    found = [set(line.split()[1:]) for line in done.stderr.splitlines() if line.startswith("LOADED")]
+    assert len(found) == len(commands)
+    return found
 
 
 def predict_nothing(context: Context, _work: Work) -> Spent:
@@ -111,21 +117,25 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ...]:
 
 def test_nothing_but_running_loads_torch(ran: tuple[Path, ...]) -> None:
     recipe, data, store = map(str, ran)
-    assert loaded_by("--help") == set()
-    assert not loaded_by("tasks") & {"torch", "transformers"}
-    assert not loaded_by("plan", recipe, "--data", data, "--store", store) & {"torch", "transformers"}
-    assert not loaded_by("status", "tiny", "--store", store) & {"torch", "transformers"}
-    assert not loaded_by("report", "tiny", "--store", store) & {"torch", "transformers"}
     mine = ran[1].parent / "mine" / "tatoeba"
     mine.mkdir(parents=True)
     (mine / "de.jsonl").write_text('{"id": "en-0", "language": "de", "prediction": "de-0"}', encoding="utf-8")
-    assert loaded_by("score", str(mine.parent), "--data", data, "--partial") == set()
+    of_help, of_score, *of_others = loaded_by(
+        ("--help",),
+        ("score", str(mine.parent), "--data", data, "--partial"),
+        ("tasks",),
+        ("plan", recipe, "--data", data, "--store", store),
+        ("status", "tiny", "--store", store),
+        ("report", "tiny", "--store", store),
+    )
+    assert of_help == of_score == set()
+    assert not set().union(*of_others) & {"torch", "transformers"}
 
 
 def test_a_submission_that_would_lack_predictions_is_not_written(ran: tuple[Path, ...], tmp_path: Path) -> None:
     _, data, store = map(str, ran)
     made = viaduct("submission", "tiny", str(tmp_path / "out"), "--data", data, "--store", store)
-    assert made.returncode == 2 and "tatoeba de: row 'en-1' has no prediction" in made.stderr
+    assert made.status == 2 and "tatoeba de: row 'en-1' has no prediction" in made.errors
     assert not (tmp_path / "out").exists()
 
 
@@ -134,9 +144,10 @@ def test_a_submission_folder_is_scored_without_torch(tmp_path: Path) -> None:
         (tmp_path / kind / "tatoeba").mkdir(parents=True)
         (tmp_path / kind / "tatoeba" / "test-de.tsv").write_text(text)
     out, gold, official = str(tmp_path / "out"), str(tmp_path / "gold"), tmp_path / "official.json"
-    assert not loaded_by("score", out, "--gold", gold, "--partial") & {"torch", "transformers"}
+    (loaded,) = loaded_by(("score", out, "--gold", gold, "--partial"))
+    assert not loaded & {"torch", "transformers"}
     incomplete = viaduct("score", out, "--gold", gold)
-    assert incomplete.returncode == 2 and "70 files cannot be scored" in incomplete.stderr
+    assert incomplete.status == 2 and "70 files cannot be scored" in incomplete.errors
     done = CliRunner().invoke(cli.app, ["score", out, "--gold", gold, "--partial", "--json", str(official)])
     assert done.exit_code == 0 and "66.67" in done.output and "partial: without" in done.output
     written = json.loads(official.read_text())
@@ -155,15 +166,15 @@ def test_plan_and_status_say_what_is_done_and_what_was_found(ran: tuple[Path, ..
     assert "3/3 done" in CliRunner().invoke(cli.app, ["status", "tiny", "--store", store]).output
     assert "3/3 done" in CliRunner().invoke(cli.app, ["status", str(Path(store) / "runs" / "tiny")]).output
     wrong = viaduct("status", "tinny", "--store", store)
-    assert wrong.returncode == 2 and "use one of: tiny" in wrong.stderr
+    assert wrong.status == 2 and "use one of: tiny" in wrong.errors
 
 
 def test_two_arms_to_compare_are_checked(ran: tuple[Path, ...]) -> None:
     store = str(ran[2])
     wrong = viaduct("report", "tiny", "--store", store, "--compare", "none")
-    assert wrong.returncode == 2 and "--compare mnli+replay:mnli" in wrong.stderr
+    assert wrong.status == 2 and "--compare mnli+replay:mnli" in wrong.errors
     unknown = viaduct("report", "tiny", "--store", store, "--compare", "none:nun")
-    assert unknown.returncode == 2 and "Did you mean 'none'" in unknown.stderr
+    assert unknown.status == 2 and "Did you mean 'none'" in unknown.errors
 
 
 def test_miniature_makes_a_world_once(tmp_path: Path) -> None:
@@ -173,4 +184,4 @@ def test_miniature_makes_a_world_once(tmp_path: Path) -> None:
     assert first.output.splitlines()[-1].startswith(f"miniature world: {folder} (")
     assert CliRunner().invoke(cli.app, ["miniature", str(folder), "--scale", "0.01"]).exit_code == 0
     other = viaduct("miniature", str(folder), "--scale", "0.02")
-    assert other.returncode == 2 and "holds another miniature world" in other.stderr
+    assert other.status == 2 and "holds another miniature world" in other.errors
