@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ Need = tuple[str, str, str]
 
 WHOLE = (0.0, 1.0)
 """The `part` of a substitution that takes all rows."""
-
-_NOT_LETTERS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -227,9 +224,18 @@ def _key(texts: tuple[str, ...]) -> int:
 def _letters(text: str) -> str:
     """The letters, digits and signs in lower case; a text without any stays as it is."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return _NOT_LETTERS.sub(_signs, folded) or text
+    return folded.translate(_KEPT) or text
 
 
-def _signs(match: re.Match[str]) -> str:
-    """What means something of characters that are no letters: arrows, plus, currencies; not quotes or accents."""
-    return "".join(one for one in match.group() if unicodedata.category(one) in ("Sm", "So", "Sc"))
+class _Kept(dict[int, int | None]):
+    """Character -> itself where it is a letter, a digit or a sign that means something (arrow, plus, currency), else
+    None: quotes, accents, blanks. Filled as characters come up: a whole set of rows is asked about a few hundred, and
+    `translate` looks them up in C, where a pattern's replacement would be called for every gap between words."""
+
+    def __missing__(self, code: int) -> int | None:
+        one = chr(code)
+        is_kept = one.isalnum() or unicodedata.category(one) in ("Sm", "So", "Sc")
+        return self.setdefault(code, code if is_kept else None)
+
+
+_KEPT = _Kept()
