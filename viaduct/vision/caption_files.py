@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -87,6 +87,7 @@ class Photos:
 
     data: Path
     folders: tuple[str, ...] = ()
+    _there: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def row(self, name: str, captions: Iterable[str], language: str, path: Path, place: PlaceInFile) -> Captioned:
         """The row of a photo that is named at this place of a file. Raises DataError for a name that leads out."""
@@ -96,9 +97,16 @@ class Photos:
     def find(self, name: str) -> Picture | None:
         """Where a photo is: one of COCO's in COCO's folders of 2014 or 2017, another one in the first of `folders`."""
         if match := _COCO_PHOTO.fullmatch(name):
-            coco, digits = self.data / "coco", f"{match[2]}.jpg"
-            return find_picture(coco / f"{match[1]}2014" / name, coco / "train2017" / digits, coco / "val2017" / digits)
-        return find_picture(*(self.data / folder / name for folder in self.folders))
+            digits = f"{match[2]}.jpg"
+            return self._first({f"coco/{match[1]}2014": name, "coco/train2017": digits, "coco/val2017": digits})
+        return self._first(dict.fromkeys(self.folders, name))
+
+    def _first(self, names: Mapping[str, str]) -> Picture | None:
+        """`find_picture` in those folders that are there; of most sets of captions the photos are not, and asking once
+        for a folder is much less than once for every photo."""
+        for folder in names.keys() - self._there.keys():
+            self._there[folder] = (self.data / folder).is_dir()
+        return find_picture(*(self.data / folder / name for folder, name in names.items() if self._there[folder]))
 
 
 def photo_id(name: str) -> str:
