@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def tiny_encoder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     save_encoder(tiny.encoder(tiny_tokenizer, dropout=0.1), tiny_tokenizer, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Any]:
+    """The process of tests/preloaded.py."""
+    from preloaded import Preloaded
+
+    process = Preloaded()
+    yield process
+    process.close()
 
 
 @pytest.fixture

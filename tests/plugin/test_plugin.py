@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from preloaded import Preloaded
 
 PACKAGE = Path(__file__).with_name("package")
 RECIPE = """
@@ -51,26 +52,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(world: Path, store: str, *overrides: str) -> tuple[bytes, str]:
+def run(preloaded: Preloaded, world: Path, store: str, *overrides: str) -> tuple[bytes, str]:
     """(the trained target's weights, the page of the report)."""
     asked = [part for one in overrides for part in ("--set", one)]
     options = ["--data", world / "data", "--store", world / store, "--device", "cpu", "--threads", 1]
-    done = viaduct("run", world / "recipe.yaml", *options, *asked)
-    assert done.returncode == 0, done.stdout + done.stderr
+    log = world / f"{store}.log"
+    ran = preloaded.viaduct(["run", world / "recipe.yaml", *options, *asked], log, [PACKAGE])
+    assert ran.wait(timeout=200) == 0, log.read_text(encoding="utf-8")
     (encoder,) = (world / store / "tiny" / "none" / "verses" / "seed-1").glob("*/encoder")
     page = (world / store / "runs" / "tempered" / "report.html").read_text(encoding="utf-8")
     return (encoder / "model.safetensors").read_bytes(), page
 
 
-def test_a_recipe_with_all_of_it_runs_to_its_report(world: Path) -> None:
-    weights, page = run(world, "store")
+def test_a_recipe_with_all_of_it_runs_to_its_report(preloaded: Preloaded, world: Path) -> None:
+    weights, page = run(preloaded, world, "store")
     assert '<h2 id="verses">' in page and "none, seed 1: 4.0 steps, logits divided by 5.0" in page
     target = world / "store" / "tiny" / "none" / "verses" / "seed-1"
     record = json.loads((target / "tempered" / "stage.json").read_text(encoding="utf-8"))
     assert record["identity"]["work"]["temperature"] == 5.0
     scores = json.loads((target / "score" / "scores.json").read_text(encoding="utf-8"))
     assert [(one["language"], one["metric"], one["n"]) for one in scores] == [("en", "metre", 12), ("de", "metre", 12)]
-    others, plain = run(world, "plain", "targets.verses.tempered=null")
+    others, plain = run(preloaded, world, "plain", "targets.verses.tempered=null")
     assert weights != others, "the field decides how the target is trained"
     assert '<h2 id="verses">' not in plain
 

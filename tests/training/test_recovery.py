@@ -6,13 +6,12 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import tiny
+from preloaded import Child, Preloaded
 
 LANGUAGES = {"en": "eng", "de": "deu", "th": "tha"}
 LABELS = ("contradiction", "entailment", "neutral")
@@ -76,18 +75,16 @@ def _pair(drawn: random.Random, language: str, number: int) -> tuple[str, str, s
 class World:
     """Data and recipe, and how to run it into a store."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, steps: int, preloaded: Preloaded) -> None:
+        self.folder, self.preloaded = folder, preloaded
         write_data(folder / "data")
         (folder / "tiny.py").write_text(RECIPE.replace("STEPS", str(steps)), encoding="utf-8")
 
-    def start(self, store: str, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, store: str, log: Path) -> Child:
         """A process at work on the recipe; what it says goes to `log`."""
-        command = [sys.executable, "-m", "viaduct", "run", str(self.folder / "tiny.py"), "--device", "cpu"]
-        command += ["--threads", "1", "--checkpoint-seconds", "0.1"]
-        command += ["--data", str(self.folder / "data"), "--store", str(self.folder / store)]
-        with log.open("wb") as file:
-            return subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        command = ["run", self.folder / "tiny.py", "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0.1"]
+        command += ["--data", self.folder / "data", "--store", self.folder / store]
+        return self.preloaded.viaduct(command, log)
 
     def results(self, store: str) -> dict[str, bytes]:
         """Every file of every finished stage that does not depend on the clock."""
@@ -111,7 +108,7 @@ def seen(root: Path) -> set[str]:
     return {f"{folder}/{name}" for folder, folders, names in os.walk(root) for name in (*folders, *names)}
 
 
-def wait_for_work(process: subprocess.Popen[bytes], root: Path, changes: int) -> None:
+def wait_for_work(process: Child, root: Path, changes: int) -> None:
     """Return when the store has changed this often (a file, a checkpoint, a folder), or the process has ended."""
     before = seen(root)
     while changes and process.poll() is None:
@@ -130,7 +127,7 @@ def killed_until_done(world: World, store: str, moments: random.Random, *, kills
         if attempt < kills:
             wait_for_work(process, world.folder / store, moments.randint(8, most))
             time.sleep(moments.uniform(0.0, 0.05))
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         status = process.wait(timeout=200)
         assert status in (0, -signal.SIGKILL), log.read_text(encoding="utf-8")
         if status == 0:
@@ -139,8 +136,8 @@ def killed_until_done(world: World, store: str, moments: random.Random, *, kills
     return killed
 
 
-def check(tmp_path: Path, *, steps: int, kills: int, most: int, seed: int) -> None:
-    world = World(tmp_path, steps)
+def check(preloaded: Preloaded, tmp_path: Path, *, steps: int, kills: int, most: int, seed: int) -> None:
+    world = World(tmp_path, steps, preloaded)
     log = tmp_path / "whole.log"
     assert world.start("whole", log).wait(timeout=200) == 0, log.read_text(encoding="utf-8")
     assert killed_until_done(world, "parts", random.Random(seed), kills=kills, most=most) > 1
@@ -154,11 +151,11 @@ def check(tmp_path: Path, *, steps: int, kills: int, most: int, seed: int) -> No
     assert not list((tmp_path / "parts").rglob("*.partial"))
 
 
-def test_a_run_killed_a_few_times_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    check(tmp_path, steps=60, kills=2, most=40, seed=1)
+def test_a_run_killed_a_few_times_ends_with_the_same_bytes(preloaded: Preloaded, tmp_path: Path) -> None:
+    check(preloaded, tmp_path, steps=60, kills=2, most=40, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 4])
-def test_a_run_killed_many_times_ends_with_the_same_bytes(tmp_path: Path, seed: int) -> None:
-    check(tmp_path, steps=400, kills=12, most=60, seed=seed)
+def test_a_run_killed_many_times_ends_with_the_same_bytes(preloaded: Preloaded, tmp_path: Path, seed: int) -> None:
+    check(preloaded, tmp_path, steps=400, kills=12, most=60, seed=seed)
