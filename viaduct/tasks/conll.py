@@ -94,7 +94,13 @@ def hub_tags(column: str, tags: Sequence[str]) -> Reader:
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
-        return _rows(_hub_sentences(files["rows"], column, tags), language)
+        path = files["rows"][0]
+        for position, (tokens, numbers) in enumerate(parquet(files["rows"], ("tokens", column))):
+            if len(tokens) != len(numbers):
+                raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=path)
+            if not all(isinstance(given, int) and 0 <= given < len(tags) for given in numbers):
+                raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(tags) - 1}", path=path)
+            yield Tagged(str(position), language, tuple(tokens), tuple(tags[given] for given in numbers))
 
     return read
 
@@ -102,15 +108,6 @@ def hub_tags(column: str, tags: Sequence[str]) -> Reader:
 def _rows(sentences: Iterable[Words], language: str) -> Iterator[Tagged]:
     for position, (tokens, tags) in enumerate(sentences):
         yield Tagged(str(position), language, tokens, tags)
-
-
-def _hub_sentences(paths: Sequence[Path], column: str, tags: Sequence[str]) -> Iterator[Words]:
-    for position, (tokens, numbers) in enumerate(parquet(paths, ("tokens", column))):
-        if len(tokens) != len(numbers):
-            raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=paths[0])
-        if not all(isinstance(given, int) and 0 <= given < len(tags) for given in numbers):
-            raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(tags) - 1}", path=paths[0])
-        yield Words(tuple(tokens), tuple(tags[given] for given in numbers))
 
 
 def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> Iterator[Words]:

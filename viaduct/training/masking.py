@@ -47,14 +47,13 @@ class Masking:
         """The masking for a tokenizer whose words begin with "▁"; punctuation is a word of its own."""
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
         special_V[tokenizer.all_special_ids] = True
-        if not whole_words:
-            return cls(fraction, tokenizer.mask_token_id, special_V, None, weights_V, every_row)
-        pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        starts = [
-            piece.startswith(BLANK) or not any(category(character)[0] in "LMN" for character in piece)
-            for piece in pieces
-        ]
-        starts_V = torch.tensor(starts) | special_V
+        starts_V = None
+        if whole_words:
+            starts = [
+                piece.startswith(BLANK) or not any(category(character)[0] in "LMN" for character in piece)
+                for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+            ]
+            starts_V = torch.tensor(starts) | special_V
         return cls(fraction, tokenizer.mask_token_id, special_V, starts_V, weights_V, every_row)
 
     def __call__(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
