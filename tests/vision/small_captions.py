@@ -17,8 +17,7 @@ from viaduct.models.language import MaskedLanguageHead
 from viaduct.training.masking import Masking
 from viaduct.vision.captioning import CaptionBatch
 from viaduct.vision.fields import Captions, Objective
-from viaduct.vision.model import IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
-from viaduct.vision.objectives import CaptionObjectives
+from viaduct.vision.objectives import IMAGINE, MATCH, PREFIX, SPACE, CaptionModel, CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 
 BEGIN, PAD, END, UNKNOWN, MASK = range(5)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import log_softmax
 
 from viaduct.training.masking import Masking, rarity
-from viaduct.vision.model import CaptionModel
+from viaduct.vision.objectives import CaptionModel
 from viaduct.vision.prefix import encode_prefixed
 
 IMAGES = (0, 1, 0, 2, 1, 3)

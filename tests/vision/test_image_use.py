@@ -14,7 +14,7 @@ from viaduct.encode.batch import Batch
 from viaduct.vision import image_use
 from viaduct.vision.captioning import CaptionBatch
 from viaduct.vision.image_use import LENGTH_PENALTY, beam_search
-from viaduct.vision.model import CaptionModel
+from viaduct.vision.objectives import CaptionModel
 
 VOCABULARY = small.SPECIAL + 4
 """Four words and the special tokens."""

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
 from viaduct.models.encoder import encode_batch
-from viaduct.vision.model import PREFIX, CaptionModel
+from viaduct.vision.objectives import PREFIX, CaptionModel
 from viaduct.vision.prefix import VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
 PAD, MASK = 1, 4

@@ -31,8 +31,7 @@ from viaduct.runs.stage import Progress
 from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
 from viaduct.vision.captioning import CaptionBatch, CaptionOrder, CaptionSet, deranged
 from viaduct.vision.images import open_picture
-from viaduct.vision.model import SPACE, CaptionModel
-from viaduct.vision.objectives import CaptionObjectives
+from viaduct.vision.objectives import SPACE, CaptionModel, CaptionObjectives
 from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse
 from viaduct.vision.rows import Captioned
 

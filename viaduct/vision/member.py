@@ -27,8 +27,7 @@ from viaduct.vision.features import build_features
 from viaduct.vision.fields import CAPTIONS, Captions, languages_of
 from viaduct.vision.image_use import MEASURED_OBJECTIVES, use_of_images
 from viaduct.vision.images import open_picture
-from viaduct.vision.model import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel
-from viaduct.vision.objectives import CaptionObjectives
+from viaduct.vision.objectives import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel, CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
 from viaduct.vision.rows import Captioned
 from viaduct.vision.towers import Tower, load_tower
