@@ -14,13 +14,11 @@ from viaduct.languages import LANGUAGES
 from viaduct.metrics.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 from viaduct.report.number import count, duration
 from viaduct.results.record import StageCost
+from viaduct.serving.compression import UNCHANGED
 from viaduct.serving.records import ArmInference, MeasuredArms
 
 CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
 """What must be equal for two profiles to be compared."""
-
-PLAIN = ("torch", "fp32")
-"""Engine and precision that go without saying."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class InferenceLine:
     def name(self) -> str:
         """The arm, with its engine and precision unless they are the usual ones."""
         how = (self.engine, self.precision)
-        return self.arm if how == PLAIN else f"{self.arm} ({' '.join(how)})"
+        return self.arm if how == UNCHANGED else f"{self.arm} ({' '.join(how)})"
 
     @property
     def token_range(self) -> str:
