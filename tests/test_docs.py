@@ -45,6 +45,8 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with exactly the files that docs/adding_a_task.md says to write, an encoder, and some replies."""
     for name, language in (("replies.toml", "toml"), ("compare.yaml", "yaml"), ("replies.py", "python")):
         (tmp_path / name).write_text(blocks("docs/adding_a_task.md", language)[0], encoding="utf-8")
+    with (tmp_path / "compare.yaml").open("a", encoding="utf-8") as recipe:
+        recipe.write("measure: {round_rows: 2}\n")  # of what a reader gets by default, an eighth
     words = tiny.tokenizer()
     save_encoder(tiny.encoder(words), words, tmp_path / "my-encoder")
     folder = tmp_path / "data" / "replies"
