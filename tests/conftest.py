@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from rich.console import Console
 
 from viaduct.runs.display import in_words
@@ -101,6 +103,29 @@ def tiny_encoder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     save_encoder(tiny.encoder(tiny_tokenizer, dropout=0.1), tiny_tokenizer, folder)
     return folder
+
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """A function from a name and what makes a folder to that folder, made by whichever worker asks first."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        place, unfinished = root / "made-once" / name, root / "unfinished" / name
+        with FileLock(root / f"{name}.lock"):
+            if not place.is_dir():
+                for folder in (place, unfinished):
+                    folder.parent.mkdir(exist_ok=True)
+                shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that failed
+                make(unfinished)
+                unfinished.rename(place)
+        return place
+
+    return made
 
 
 @pytest.fixture(scope="session")

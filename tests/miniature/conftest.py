@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # where what 
 
 
 @pytest.fixture(scope="session")
-def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("miniature") / "world"
-    write(folder, seed=1, scale=SCALE)
+def small_world(made_once: Any) -> Path:
+    folder: Path = made_once("world", lambda folder: write(folder, seed=1, scale=SCALE))
     return folder

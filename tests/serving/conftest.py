@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,25 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # before a
 
 
 @pytest.fixture(scope="session")
-def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_pairs(tiny_encoder: Path, made_once: Any) -> Path:
     """The folder of a stage that learned the rows of `tiny.rows("pair")`, with its history and a score beside it, as
     a store has them."""
+    return made_once("trained", lambda folder: train_pairs(folder, tiny_encoder)) / PLACE / "train"
+
+
+PLACE = Path("tiny", "none", tiny.CARDS["pair"].name, "seed-1")
+
+
+def train_pairs(folder: Path, encoder: Path) -> None:
     card = tiny.CARDS["pair"]
-    folder = tmp_path_factory.mktemp("store")
     work = TrainWork(task=card.name, training=tiny.training(learning_rate=3e-3, epochs=12.0, batch_tokens=256), seed=1)
     parts: dict[tuple[str, str, str], list[Row]] = {
         (card.name, "train", "en"): tiny.rows("pair", 120),
         (card.name, "dev", "en"): tiny.rows("pair", 24, offset=120),
     }
-    context = tiny.context(work, folder / "made", parts, encoder=tiny_encoder)
+    context = tiny.context(work, folder / "made", parts, encoder=encoder)
     tiny.run(context)
-    place = folder / "tiny" / "none" / card.name / "seed-1"
+    place = folder / PLACE
     place.mkdir(parents=True)
     context.directory.rename(place / "train")
     spec = {"task": card.name, "split": "test", "substitutions": []}
@@ -42,7 +47,6 @@ def trained_pairs(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) 
     stage(place / "score", "scored", "score", spec, {"predictions": "predicted"})
     score = {"language": "en", "metric": "accuracy", "value": 0.875, "n": 24, "n_missing": 0, "signature": "right|1"}
     (place / "score" / "scores.json").write_text(json.dumps([score]))
-    return place / "train"
 
 
 def stage(folder: Path, fingerprint: str, kind: str, work: dict[str, object], inputs: dict[str, str]) -> None:
@@ -75,15 +79,13 @@ Exported = Callable[[str, str], tuple[Path, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
-def exported(
-    engines_installed: None, trained_pairs: Path, text_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+def exported(engines_installed: None, trained_pairs: Path, text_data: Path, made_once: Any) -> Exported:
     """(engine, precision) -> the folder that `trained_pairs` was exported to, and what `export` said of it."""
-    folder = tmp_path_factory.mktemp("exported")
 
-    @cache
     def made(engine: str, precision: str) -> tuple[Path, dict[str, Any]]:
-        place = folder / f"{engine}-{precision}"
-        return place, export(trained_pairs, place, ExportSettings(engine, precision), text_data)
+        settings = ExportSettings(engine, precision)
+        name = f"exported-{engine}-{precision}"
+        place: Path = made_once(name, lambda folder: export(trained_pairs, folder, settings, text_data))
+        return place, json.loads((place / "export.json").read_text(encoding="utf-8"))
 
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -85,35 +86,37 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def cases(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Case]:
-    """Every case, exported and run."""
-    root = tmp_path_factory.mktemp("cards")
-    made = {}
+def cases(tiny_encoder: Path, trained_pairs: Path, exported: Any, made_once: Any) -> dict[Key, Case]:
+    """Every case, exported and run; pairs are those of `exported`."""
+
+    def make(root: Path) -> None:
+        jobs = []
+        for kind, engine, layers in CASES:
+            folder = root / f"{kind}-{engine}-{layers}"
+            if kind == "pair":
+                shutil.copytree(exported(engine, "fp32")[0], folder)
+            else:
+                source = tiny_encoder if kind is None else with_head(kind, tiny_encoder, root / kind)
+                export(source, folder, ExportSettings(engine, layers=layers))
+            text = (folder / "README.md").read_text(encoding="utf-8")
+            (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+            jobs.append((str(folder), block, OUTPUTS[kind]))
+        done = subprocess.run([sys.executable, "-c", CARD_RUNNER], input=json.dumps(jobs), text=True, check=False)
+        assert done.returncode == 0
+
+    root = made_once("cards", make)
+    sources = {None: tiny_encoder, "pair": trained_pairs}
+    found = {}
     for kind, engine, layers in CASES:
         folder = root / f"{kind}-{engine}-{layers}"
-        source = with_head(kind, tiny_encoder, root / f"{kind}")
-        export(source, folder, ExportSettings(engine, layers=layers))
-        made[kind, engine, layers] = (source, folder)
-    jobs = []
-    for (kind, _, _), (_, folder) in made.items():
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-        jobs.append((str(folder), block, OUTPUTS[kind]))
-    done = subprocess.run([sys.executable, "-c", CARD_RUNNER], input=json.dumps(jobs), text=True, check=False)
-    assert done.returncode == 0
-    return {
-        case: Case(source, folder, (folder / "printed.txt").read_text(encoding="utf-8"))
-        for case, (source, folder) in made.items()
-    }
+        printed = (folder / "printed.txt").read_text(encoding="utf-8")
+        found[kind, engine, layers] = Case(sources.get(kind, root / f"{kind}"), folder, printed)
+    return found
 
 
-def with_head(kind: str | None, tiny_encoder: Path, folder: Path) -> Path:
-    """A stage's folder with a head of this kind, or the encoder's own."""
-    if kind is None:
-        return tiny_encoder
-    if folder.is_dir():
-        return folder
-    folder.mkdir()
+def with_head(kind: str, tiny_encoder: Path, folder: Path) -> Path:
+    """A stage's folder with a head of this kind."""
+    folder.mkdir(parents=True)
     (folder / "encoder").symlink_to(tiny_encoder)
     torch.manual_seed(7)
     save_head(build_head(head_spec(tiny.CARDS[kind]), 32, 0.0, initial_range=0.5), head_spec(tiny.CARDS[kind]), folder)

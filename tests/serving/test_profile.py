@@ -50,13 +50,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(stage: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+def command(stage: Path, data: Path, made_once: Any) -> tuple[str, dict[str, Any]]:
     """What `viaduct profile` prints and writes."""
-    kept = tmp_path_factory.mktemp("kept") / "profile.json"
-    arguments = ["profile", str(stage), "--rows", "20", "--data", str(data), "--json", str(kept)]
-    done = CliRunner().invoke(cli.app, arguments)
-    assert done.exit_code == 0, done.output
-    return done.output, json.loads(kept.read_text())
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        arguments = ["profile", str(stage), "--rows", "20", "--data", str(data), "--json", str(folder / "kept.json")]
+        done = CliRunner().invoke(cli.app, arguments)
+        assert done.exit_code == 0, done.output
+        (folder / "printed.txt").write_text(done.output, encoding="utf-8")
+
+    kept = made_once("profile", make)
+    return (kept / "printed.txt").read_text(encoding="utf-8"), json.loads((kept / "kept.json").read_text())
 
 
 @pytest.fixture(scope="module")
