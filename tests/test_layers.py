@@ -19,7 +19,7 @@ import viaduct
 from viaduct import doors
 
 ROOT = Path(viaduct.__file__).parent
-FILES = sorted(path for path in ROOT.rglob("*.py") if "recipes" not in path.parts)
+FILES = sorted(path for path in ROOT.rglob("*.py") if "recipes" not in path.relative_to(ROOT).parts)
 
 ABOVE_TORCH = (
     "viaduct", "errors", "memory", "paths", "rows", "languages", "doors", "command", "metrics", "tasks", "results",

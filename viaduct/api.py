@@ -12,7 +12,7 @@ from rich.console import Console
 
 from viaduct.command import data_folder
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import cache_directory, default_store, names_data, run_directory
+from viaduct.paths import cache_directory, default_store, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
@@ -85,10 +85,18 @@ def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
     """The data folder; of a recipe with generated data, where none is named, one that is made in the store's cache."""
     field = generator(recipe)
     made = None
-    if field is not None and data is None and not names_data():
-        cache_directory(store).mkdir(parents=True, exist_ok=True)
+    if field is not None and data is None:
+        _make(cache_directory(store))
         made = field.generate(recipe, cache_directory(store))
     return made or data_folder(data)
+
+
+def _make(folder: Path) -> None:
+    """Make the store's folder, or one in it. Raises StoreError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store {folder} cannot be made: {error.strerror}", fix="name another --store") from error
 
 
 def run(
@@ -108,10 +116,7 @@ def run(
     stay finished.
     """
     store = store or default_store()
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the store {store} cannot be made: {error.strerror}", fix="name another --store") from error
+    _make(store)
     planned = plan(recipe, data=data, store=store)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     if not allow_overlap:
@@ -151,8 +156,12 @@ def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
 
 
 def open_run(run: str | Path, *, store: Path | None = None) -> Result:
-    """What came out of a run so far; `run` as for `status`. Raises UsageError when there is no such run."""
-    return Result(_run_of(run, store)[0])
+    """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none);
+    `run` as for `status`. Raises UsageError when there is no such run."""
+    directory, _ = _run_of(run, store)
+    if not (directory / "report.json").is_file():
+        report(run, store=store)
+    return Result(directory)
 
 
 def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, ...]:

@@ -327,7 +327,10 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
 def _add_commands() -> ViaductError | None:
     """Add the rooms' commands; the error of a plug-in that cannot be loaded, which is then raised by `main`."""
     try:
+        own = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
         for command in offered("commands", Command).values():
+            if command.name in own:
+                raise UsageError(f"a plug-in offers the command '{command.name}', which Viaduct has", fix="rename it")
             app.command(command.name)(command.function)
     except ViaductError as error:
         return error

@@ -68,13 +68,17 @@ def rooms() -> tuple[Room, ...]:
 
     Raises UsageError for a package whose entry point cannot be loaded or is no `Room`.
     """
-    found = [_from_room(f"{module}:ROOM", "viaduct") for module in ROOMS]
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        found.append(_from_room(point.value, point.name))
-    for room in found:
+    points = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    named = [*((f"{module}:ROOM", "viaduct") for module in ROOMS), *((point.value, point.name) for point in points)]
+    found: dict[str, Room] = {}
+    for reference, name in named:
+        room = _from_room(reference, name)
         if not isinstance(room, Room):
-            raise UsageError(f"a plug-in gives a {type(room).__name__}, not a viaduct.doors.Room")
-    return tuple(room for room in found if isinstance(room, Room))
+            raise UsageError(f"the plug-in '{name}' gives {reference}, which is no viaduct.doors.Room")
+        if room.name in found:
+            raise UsageError(f"the plug-in '{name}' has a room '{room.name}', and there is one", fix="rename it")
+        found[room.name] = room
+    return tuple(found.values())
 
 
 @cache
@@ -86,6 +90,10 @@ def _offered(door: Door) -> Mapping[str, object]:
             made = _from_room(given, room.name) if isinstance(given, str) else given
             several: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)
             for one in several:
+                if not isinstance(getattr(one, "name", None), str):
+                    raise UsageError(
+                        f"the plug-in '{room.name}' offers {one!r} through the door {door}: it has no name"
+                    )
                 if one.name in found:
                     raise UsageError(
                         f"'{one.name}' comes through the door {door} twice: from {owner[one.name]} and {room.name}",
@@ -122,7 +130,8 @@ def loaded(reference: str) -> Any:
 def _from_room(reference: str, room: str) -> object:
     try:
         return loaded(reference)
-    except ImportError as error:
+    except Exception as error:  # whatever somebody's package raises while it is imported
+        said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"the plug-in '{room}' cannot be loaded: {error}", fix="install it again, or remove it"
+            f"the plug-in '{room}' cannot be loaded: {said}", fix="install it again, or remove it"
         ) from error

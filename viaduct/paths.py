@@ -9,17 +9,12 @@ from pathlib import Path
 
 def default_data() -> Path:
     """The data folder: `VIADUCT_DATA` if set, else `./data`."""
-    return Path(os.environ.get("VIADUCT_DATA", "data"))
-
-
-def names_data() -> bool:
-    """Whether `VIADUCT_DATA` names a data folder."""
-    return "VIADUCT_DATA" in os.environ
+    return Path(os.environ.get("VIADUCT_DATA") or "data")
 
 
 def default_store() -> Path:
     """The store of results: `VIADUCT_STORE` if set, else `./runs`."""
-    return Path(os.environ.get("VIADUCT_STORE", "runs"))
+    return Path(os.environ.get("VIADUCT_STORE") or "runs")
 
 
 def run_directory(store: Path, recipe: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from viaduct import api
-from viaduct.errors import UsageError
+from viaduct.errors import StoreError, UsageError
 from viaduct.miniature import field, world
 from viaduct.runs.recipes import load_recipe
 
@@ -32,7 +32,7 @@ OVERRIDES = ("targets=[{task: xnli, languages: available}]", "intermediates=[{na
 def test_a_miniature_recipe_makes_its_world_in_the_stores_cache(
     small: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("VIADUCT_DATA", raising=False)
+    monkeypatch.setenv("VIADUCT_DATA", str(tmp_path / "real"))  # where other recipes' data lie
     recipe = load_recipe("demo", overrides=OVERRIDES)
     planned = api.plan(recipe, store=tmp_path / "store")
     assert small == [tmp_path / "store" / "cache" / "miniature"] and not planned.plan.missing
@@ -40,9 +40,10 @@ def test_a_miniature_recipe_makes_its_world_in_the_stores_cache(
     named = world.write  # a folder that is named goes before
     named(tmp_path / "mine")
     assert api.plan(recipe, data=tmp_path / "mine", store=tmp_path / "other").plan.stages
-    monkeypatch.setenv("VIADUCT_DATA", str(tmp_path / "mine"))
-    assert api.plan(recipe, store=tmp_path / "other").plan.stages
-    assert not (tmp_path / "other" / "cache").exists()
+    assert not (tmp_path / "other" / "cache" / "miniature").exists()
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot be made"):
+        api.plan(recipe, store=tmp_path / "file")
 
 
 def test_other_recipes_are_not_given_a_generated_world(

@@ -20,7 +20,7 @@ from rich.console import Console
 from small_world import recipe
 
 from viaduct import api
-from viaduct.errors import StoreError, TransientError, UsageError
+from viaduct.errors import DataError, StoreError, TransientError, UsageError
 from viaduct.results.store import Store
 from viaduct.runs import execute, planned
 from viaduct.runs.execute import Options
@@ -338,10 +338,10 @@ def test_a_stage_goes_on_with_the_threads_it_began_with(
 def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_the_option(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, used, asked = small_world.run, {}, []
+    original, used, asked = small_world.run, set(), []
 
     def note(context: Context) -> Spent:
-        used.setdefault(context.threads, []).append(context.work.kind)
+        used.add(context.threads)
         return original(context)
 
     replace(monkeypatch, note)
@@ -351,10 +351,26 @@ def test_threads_are_measured_within_the_cores_of_one_process_and_never_against_
     api.run(
         SMALL, data=world, store=tmp_path / "a", options=Options(device="cpu", threads=5), console=quiet, command=""
     )
-    assert set(used) == {5} and asked == []
-    used.clear()
+    assert used == {5} and asked == []
     one_of_two = Options(device="cpu", processes=2, poll_seconds=0.01)
     monkeypatch.setattr("viaduct.runs.execute.beside", lambda count, work: contextlib.nullcontext())
     api.run(SMALL, data=world, store=tmp_path / "b", options=one_of_two, console=quiet, command="")
-    assert "pretrain" in used[8] and "pretrain" not in used[4]  # all others wait for it: it has both processes' cores
-    assert set(used) == {4, 8} and sorted(asked) == [4, 8]  # measured once each for all stages
+    assert used == {5, 4} and asked == [4]  # once for all stages
+
+
+@plain
+def test_files_that_change_after_the_plan_are_not_taken_for_those_of_the_fingerprint(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = small_world.run
+
+    def change(context: Context) -> Spent:
+        if context.work.kind == "predict":
+            for path in (world / "fruit").glob("test-*.tsv"):
+                path.write_text(path.read_text(encoding="utf-8").replace("\n", " \n", 1), encoding="utf-8")
+        return original(context)
+
+    replace(monkeypatch, change)
+    options = Options(device="cpu", threads=1, poll_seconds=0.01)
+    with pytest.raises(DataError, match=r"fruit test .* have changed since the run was planned"):
+        api.run(SMALL, data=world, store=tmp_path / "store", options=options, console=Console(quiet=True), command="")

@@ -151,6 +151,10 @@ def load_run(directory: Path) -> RunRecord:
     except FileNotFoundError as error:
         raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>") from error
     except ValidationError as error:
+        unknown = [".".join(map(str, one["loc"])) for one in error.errors() if one["type"] == "extra_forbidden"]
+        if unknown:
+            what = f"{path} has fields that are not known here: {', '.join(unknown)}"
+            raise StoreError(what, fix="install the package that the run was made with") from error
         raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
 
 

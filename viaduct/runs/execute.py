@@ -17,11 +17,11 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import viaduct
-from viaduct.errors import StoreError, TransientError, UsageError, ViaductError
+from viaduct.errors import DataError, StoreError, TransientError, UsageError, ViaductError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.record import StageCost
@@ -29,7 +29,7 @@ from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.identity import difference, is_done
 from viaduct.runs.planned import Planned
-from viaduct.runs.rows import Loaded, source_of
+from viaduct.runs.rows import Loaded, Need, source_of
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
@@ -89,9 +89,8 @@ def run(planned: Planned, options: Options, display: Display) -> None:
     pending = list(planned.plan.stages)
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
-        ready = [stage for stage in pending if worker.is_ready(stage)]
-        if not any(worker.work_on(stage, alone=len(ready) == 1) for stage in ready):
-            display.waiting([stage.path for stage in ready])
+        if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
+            display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(options.poll_seconds)
 
 
@@ -132,8 +131,8 @@ class Worker:
     display: Display
     device: str | None = None
     """Resolved when the first stage that needs it is about to run."""
-    threads: dict[int, int] = field(default_factory=dict)
-    """Cores that a stage may use -> threads worth having, by a measurement when it is first needed."""
+    threads: int | None = None
+    """Found by measurement, once, likewise."""
 
     def __post_init__(self) -> None:
         self.plan, self.identities, self.store = self.planned.plan, self.planned.identities, self.planned.store
@@ -150,9 +149,8 @@ class Worker:
         """Whether all inputs are done."""
         return all(self.store.record(source.path) is not None for source in stage.inputs.values())
 
-    def work_on(self, stage: Stage, *, alone: bool) -> bool:
-        """Whether the stage was run here; False when another process has it. `alone`: all others wait for it, so that
-        it may have the cores of the processes that would do them."""
+    def work_on(self, stage: Stage) -> bool:
+        """Whether the stage was run here; False when another process has it."""
         identity = self.identities[stage.path]
         record = {"fingerprint": identity.fingerprint, "identity": dict(identity.content), "path": stage.path}
         claim = self.store.claim(stage.path, record)
@@ -163,7 +161,7 @@ class Worker:
             self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({'; '.join(fields)})")
         self.display.start(stage.path, resumed=claim.resumed)
         try:
-            self._run(stage, claim, 1 if alone else self.options.processes)
+            self._run(stage, claim)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise StoreError(
@@ -175,7 +173,7 @@ class Worker:
         self.display.done(stage.path)
         return True
 
-    def _run(self, stage: Stage, claim: Claim, sharing: int) -> None:
+    def _run(self, stage: Stage, claim: Claim) -> None:
         started = time.monotonic()
         noted = started
 
@@ -187,7 +185,7 @@ class Worker:
                 claim.note_seconds(claim.seconds_before + now - started)
             self.display.progress(done, total, note)
 
-        context = self._context(stage, claim, sharing, progress)
+        context = self._context(stage, claim, progress)
         begin_afresh()
         try:
             spent = self._attempt(stage, claim, context)
@@ -211,9 +209,7 @@ class Worker:
                 claim.empty_output()
         raise AssertionError("the loop returns or raises")
 
-    def _context(
-        self, stage: Stage, claim: Claim, sharing: int, progress: Callable[[float, float, str], None]
-    ) -> Context:
+    def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
         work = stage.work
         on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
@@ -235,7 +231,7 @@ class Worker:
             catalogue=self.planned.census.data.folder.catalogue,
             cache=cache,
             device="cpu" if on_cpu else self.device or "cpu",
-            threads=self._threads(work, claim, max(1, usable_cores() // sharing)),
+            threads=self._threads(work, claim),
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
@@ -245,26 +241,37 @@ class Worker:
         """The rows after substitution that the stage's fingerprint covers, and no others; none of files that were not
         there when it was planned."""
         declared, data = stage.work.declared, self.planned.census.data
-        if (task, split, language) in self.plan.needs[stage.path]:
+        if (need := (task, split, language)) in self.plan.needs[stage.path]:
+            self._require_unchanged(stage, need)
             return data.load(task, split, language, declared)
         if data.folder.has(*source_of(task, split, declared), language):
             raise AssertionError(f"{stage.path} reads {task} {split} {language}: not part of its fingerprint")
         return Loaded((), None)
 
-    def _threads(self, work: Work, claim: Claim, most: int) -> int:
+    def _require_unchanged(self, stage: Stage, need: Need) -> None:
+        """Raise DataError where the files are no longer those of the plan: the stage's fingerprint would be theirs."""
+        planned = self.planned.identities[stage.path].content["data"]
+        for name, digest in self.planned.census.data.fingerprint((need,), stage.work.declared).items():
+            if planned[name] != digest:
+                raise DataError(
+                    f"the files of {name} have changed since the run was planned", fix="run the same command again"
+                )
+
+    def _threads(self, work: Work, claim: Claim) -> int:
         kind = kind_of(work.kind)
         if (given := kind.threads(work)) is not None:
             return given
+        most = max(1, usable_cores() // self.options.processes)
         if self.options.threads or most == 1 or not kind.uses_torch:
             return self.options.threads or most
         # A stage goes on with the threads that it began with: other sums in another order would be another result.
         noted = claim.scratch / "threads"
         if noted.is_file():
             return min(most, int(noted.read_text(encoding="ascii")))
-        if most not in self.threads:
-            self.threads[most] = int(importlib.import_module(THREADS).fastest(most))
-        write_atomic(noted, f"{self.threads[most]}\n")
-        return self.threads[most]
+        if self.threads is None:
+            self.threads = int(importlib.import_module(THREADS).fastest(most))
+        write_atomic(noted, f"{self.threads}\n")
+        return self.threads
 
     def _cost(self, stage: Stage, context: Context, spent: Spent, seconds: float) -> StageCost:
         return StageCost(

@@ -6,7 +6,7 @@ by `--set` and dumped like a built-in one; the hooks below are asked where the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, create_model
 
 from viaduct.doors import loaded, offered
+from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
@@ -142,7 +143,15 @@ def work_model(kind: str) -> type[Work]:
     added = {name: given for field in fields() for name, given in field.work_fields(kind).items()}
     if not added:
         return model
+    require_new(added, model)
     return create_model(model.__name__, __base__=model, __module__=model.__module__, **added)  # type: ignore[call-overload, no-any-return]
+
+
+def require_new(names: Iterable[str], model: type[BaseModel]) -> None:
+    """Raise UsageError where a room adds a field of a name that the model has."""
+    for name in names:
+        if name in model.model_fields:
+            raise UsageError(f"a plug-in adds the field '{name}', which {model.__name__} has", fix="rename it")
 
 
 def make_work(kind: str, **values: object) -> Work:

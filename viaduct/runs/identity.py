@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from viaduct.errors import StoreError
+from viaduct.errors import StoreError, UsageError
 from viaduct.results.store import Store
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import fields
@@ -65,7 +65,12 @@ def identity(
         "data": data.fingerprint(needs, substitutions),
     }
     for field in fields():
-        content.update(field.identity(stage.work))
+        added = field.identity(stage.work)
+        if taken := added.keys() & content.keys():
+            raise UsageError(
+                f"the field '{field.name}' adds '{min(taken)}' to an identity that has it", fix="rename it"
+            )
+        content.update(added)
     return Identity(content, fingerprint_of(content))
 
 

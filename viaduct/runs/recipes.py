@@ -116,15 +116,26 @@ def _importing_beside(path: Path) -> Iterator[None]:
     Raises UsageError where a module of such a name came from another folder: Python would give that one.
     """
     folder = path.resolve().parent
-    for beside in folder.glob("*.py"):
+    for beside in (folder / f"{name}.py" for name in _imported(path)):
         file = getattr(sys.modules.get(beside.stem), "__file__", None)
-        if file is not None and Path(file).resolve() != beside:
+        if file is not None and beside.is_file() and Path(file).resolve() != beside:
             raise UsageError(f"{beside}: a module '{beside.stem}' is loaded from {file}", fix="give it another name")
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+def _imported(path: Path) -> set[str]:
+    """The first parts of the names of the modules that a Python file imports; none of a file that is not Python."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return set()  # told when it is run
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
 
 
 def _line_in(error: BaseException, path: Path) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from viaduct.results.record import BASELINE
-from viaduct.runs.field import Owner, fields
+from viaduct.runs.field import Owner, fields, require_new
 from viaduct.runs.parts import (
     Architecture,
     ArmParts,
@@ -41,8 +41,9 @@ __all__ = [
 ]
 
 
-def _added(owner: Owner) -> dict[str, Any]:
+def _added(owner: Owner, model: type[BaseModel]) -> dict[str, Any]:
     """What rooms add to one of the models."""
+    require_new((field.name for field in fields(owner)), model)
     return {
         field.name: (field.model | None, Field(default=field.default, description=field.__doc__))
         for field in fields(owner)
@@ -68,10 +69,14 @@ if TYPE_CHECKING:
 
 else:
     Intermediate = create_model(
-        "Intermediate", __base__=ArmParts, __module__=__name__, __doc__=ArmParts.__doc__, **_added("arm")
+        "Intermediate", __base__=ArmParts, __module__=__name__, __doc__=ArmParts.__doc__, **_added("arm", ArmParts)
     )
     Target = create_model(
-        "Target", __base__=TargetParts, __module__=__name__, __doc__=TargetParts.__doc__, **_added("target")
+        "Target",
+        __base__=TargetParts,
+        __module__=__name__,
+        __doc__=TargetParts.__doc__,
+        **_added("target", TargetParts),
     )
     Recipe = create_model(
         "Recipe",
@@ -80,5 +85,5 @@ else:
         __doc__=RecipeParts.__doc__,
         intermediates=(tuple[Intermediate, ...], (Intermediate(name=BASELINE),)),
         targets=(tuple[Target, ...], ...),
-        **_added("recipe"),
+        **_added("recipe", RecipeParts),
     )
