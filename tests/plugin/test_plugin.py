@@ -96,3 +96,31 @@ def test_a_broken_package_is_one_message(tmp_path: Path, monkeypatch: pytest.Mon
     found = viaduct("tasks", installed=False)
     assert found.returncode == 2 and "the plug-in 'broken' cannot be loaded" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+BAD = {
+    "a plug-in offers the command 'plan'": "from viaduct.command import Command\n"
+    "ROOM = Room('bad', commands=(Command('plan', print),))",
+    "a plug-in adds the field 'seeds'": "from viaduct.runs.field import RecipeField\n"
+    "class Seeds(RecipeField[int]):\n    name, owner, model = 'seeds', 'recipe', int\n"
+    "ROOM = Room('bad', fields=(Seeds(),))",
+    "the plug-in 'bad' has a room 'vision', and there is one": "ROOM = Room('vision')",
+    "the plug-in 'bad' gives bad:ROOM, which is no viaduct.doors.Room": "ROOM = 3",
+    "offers 3 through the door commands: it has no name": "ROOM = Room('bad', commands=(3,))",
+    "the plug-in 'bad' cannot be loaded: ZeroDivisionError": "ROOM = 1 / 0",
+}
+
+
+@pytest.mark.parametrize(("message", "module"), BAD.items(), ids=range(len(BAD)))
+def test_a_package_that_cannot_be_meant_is_refused_in_one_message(message: str, module: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bad-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n", encoding="utf-8")
+    (folder / "entry_points.txt").write_text("[viaduct.plugins]\nbad = bad:ROOM\n", encoding="utf-8")
+    (tmp_path / "bad.py").write_text(f"from viaduct.doors import Room\n{module}\n", encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in (str(tmp_path), *sys.path) if path)}
+    command = [sys.executable, "-m", "viaduct", "plan", str(tmp_path / "recipe.yaml"), "--data", str(tmp_path)]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 2 and message in found.stderr, found.stderr
+    assert "Traceback" not in found.stderr
