@@ -1,0 +1,136 @@
+"""Outcomes by example: how a trained model did on every row, packed and without text (`outcomes.npz` of a score stage).
+
+They are what intervals and tests over examples are made of. The file holds, for each language, right and wrong as bits,
+counts as small whole numbers, other values as 32-bit floats, and the digest and numbers of the rows' ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viaduct.errors import StoreError
+
+FILE = "outcomes.npz"
+COUNTS = ("correct", "predicted", "gold")
+"""The values of a task whose score is an F1 over all examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageOutcomes:
+    """Outcomes of one trained model in one language, example by example, in the order of the gold rows."""
+
+    values: Mapping[str, NDArray[Any]]
+    """Either shares, one array (N,) per metric that makes the task's score ({"accuracy"}, {"exact_match", "f1"}), or
+    the counts {"correct", "predicted", "gold"}. Counts may be unsigned: change their type before subtracting."""
+    units: NDArray[np.int32]
+    """(N,), numbers of the ids in the sorted union of ids over the file's languages: rows with one number are the same
+    example in different languages where a test set is parallel."""
+    ids: str
+    """Digest of the ids in order: outcomes of two models belong together where it is the same."""
+    chance: float | None
+    """Score of answering at random; None where nobody can say."""
+    majority: float | None
+    """Score of the commonest gold answer everywhere; None where there is no such thing."""
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether the task's score is an F1 over all examples, not a mean over them."""
+        return "correct" in self.values
+
+    def scores(self) -> NDArray[np.float64]:
+        """(N,) values whose mean is the task's score in this language.
+
+        Shares: the mean of the metrics. Counts: F1 with the influence of each example on it,
+        F + (2 correct - F (predicted + gold)) / mean(predicted + gold), so that the deviations are those of the first
+        order; 0 where nothing was predicted and nothing was there.
+        """
+        if not self.are_counts:
+            mean: NDArray[np.float64] = np.mean([value.astype(np.float64) for value in self.values.values()], axis=0)
+            return mean
+        correct, predicted, gold = (self.values[name].astype(np.float64) for name in COUNTS)
+        spans = predicted + gold
+        if not spans.any():
+            return np.zeros(len(spans))
+        f1 = 2 * correct.sum() / spans.sum()
+        influence: NDArray[np.float64] = f1 + (2 * correct - f1 * spans) / spans.mean()
+        return influence
+
+
+def ids_digest(ids: Sequence[str]) -> str:
+    """What `LanguageOutcomes.ids` is for these ids."""
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+
+
+def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
+    """Language -> the numbers of its ids in the union over languages, shorter ids first."""
+    union = sorted({one for found in ids.values() for one in found}, key=lambda one: (len(one), one))
+    number = {one: place for place, one in enumerate(union)}
+    return {language: np.array([number[one] for one in found], np.int32) for language, found in ids.items()}
+
+
+def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) -> None:
+    """Write `outcomes.npz` there in one step: equal outcomes give equal bytes."""
+    arrays: dict[str, NDArray[Any]] = {}
+    about: dict[str, Any] = {}
+    for language, one in outcomes.items():
+        arrays[f"{language}/units"] = np.diff(one.units, prepend=np.int32(0))  # many are 1: they take little room
+        forms = {name: _form(values) for name, values in one.values.items()}
+        for name, values in one.values.items():
+            arrays[f"{language}/{name}"] = (
+                np.packbits(values == 1) if forms[name] == "bits" else values.astype(forms[name])
+            )
+        about[language] = {"ids": one.ids, "chance": one.chance, "majority": one.majority, "values": forms}
+    text = json.dumps(about).encode()
+    temporary = directory / f".{FILE}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, about=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(directory / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_outcomes(directory: Path) -> Mapping[str, LanguageOutcomes] | None:
+    """Language -> outcomes; None where there is no such file (older stores). Raises StoreError for a damaged one."""
+    path = directory / FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(bytes(file["about"]))
+            return {language: _read(file, language, **one) for language, one in about.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise StoreError(f"{path} is damaged: {error}", fix="remove it: a report makes it anew") from error
+
+
+def _read(
+    file: Any, language: str, *, ids: str, chance: float | None, majority: float | None, values: Mapping[str, str]
+) -> LanguageOutcomes:
+    units = np.cumsum(file[f"{language}/units"], dtype=np.int32)
+    found: dict[str, NDArray[Any]] = {}
+    for name, form in values.items():
+        stored = file[f"{language}/{name}"]
+        bits = form == "bits"
+        found[name] = np.unpackbits(stored, count=len(units)).astype(np.float32) if bits else stored
+        if found[name].shape != units.shape:
+            raise ValueError(f"{language}: {len(found[name]):,} values of {name} for {len(units):,} rows")
+    return LanguageOutcomes(found, units, ids, chance, majority)
+
+
+def _form(values: NDArray[Any]) -> str:
+    """How these are kept: "bits" for right and wrong, else a NumPy type that holds them."""
+    if not np.issubdtype(values.dtype, np.integer):
+        return "bits" if np.isin(values, (0, 1)).all() else "float32"
+    return str(np.min_scalar_type(int(values.max(initial=0))))
