@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from viaduct.metrics.score import Predictions, Score, labelled, not_a_prediction, require_known_ids, rows_of
+from viaduct.metrics.score import (
+    ByExample,
+    Outcomes,
+    Predictions,
+    Score,
+    Scored,
+    labelled,
+    not_a_prediction,
+    require_known_ids,
+    rows_of,
+)
 from viaduct.rows import Choice, Pair, Row
 
 SIGNATURE = "accuracy|exact match of label or index|v1"
@@ -16,7 +26,8 @@ PARAPHRASE = "1"
 """The label whose F1 is counted, as QQP and PAWS-X write it."""
 
 
-def accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of rows whose predicted label (Pair: text; Choice: index) equals the gold label, as score "accuracy".
 
     Labels are compared as they are: "01" is not "1". A missing prediction is wrong. Raises DataError for no rows, rows
@@ -31,17 +42,20 @@ def accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]
         if type(label) is not type(gold[row_id]):
             wanted = "the label as text" if kind is Pair else "the index of the choice as a whole number"
             raise not_a_prediction(row_id, label, wanted)
-    correct = sum(label == gold[row_id] for row_id, label in given.items())
-    return (Score("accuracy", correct / len(gold), len(gold), len(gold) - len(given), SIGNATURE),)
+    right = [row_id in given and given[row_id] == label for row_id, label in gold.items()]
+    score = Score("accuracy", sum(right) / len(gold), len(gold), len(gold) - len(given), SIGNATURE)
+    choices = [1 / len(row.choices) for row in rows if isinstance(row, Choice)]
+    return Scored((score,), Outcomes(tuple(gold), {"accuracy": right}, sum(choices) / len(gold) if choices else None))
 
 
-def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """`accuracy`, and "f1" of the label "1" (GLUE's two numbers for QQP, arXiv 1804.07461).
 
     A missing prediction is wrong: a paraphrase that was not found, or a pair wrongly called one. 0/0 is 0. Raises as
     `accuracy` does.
     """
-    (score,) = accuracy(rows, predictions)
+    (score,), outcomes = accuracy.examine(rows, predictions)
     found = right = 0
     for row in rows:
         given = predictions[row.id].prediction if row.id in predictions else None
@@ -50,4 +64,4 @@ def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Sc
         right += called and row.gold == PARAPHRASE
     there = sum(row.gold == PARAPHRASE for row in rows)
     f1 = 2 * right / (found + there) if right else 0.0
-    return score, Score("f1", f1, score.n, score.n_missing, f"f1|of label {PARAPHRASE}|v1")
+    return Scored((score, Score("f1", f1, score.n, score.n_missing, f"f1|of label {PARAPHRASE}|v1")), outcomes)

@@ -18,8 +18,11 @@ from typing import NamedTuple
 
 from viaduct.errors import DataError, unknown
 from viaduct.metrics.score import (
+    ByExample,
+    Outcomes,
     Predictions,
     Score,
+    Scored,
     f1_precision_recall,
     labelled,
     not_a_prediction,
@@ -109,7 +112,8 @@ SQUAD2 = Definition("SQuAD 2.0", lambda text, language: normalise_squad(text), u
 MLQA = Definition("MLQA by language", normalise_mlqa)
 
 
-def squad_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def squad_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """f1 and exact_match in SQuAD 1.1's definition: means over questions of the best over gold answers.
 
     Used by SQuAD 1.1, XQuAD and TyDiQA (evaluate-v1.1.py of SQuAD-explorer). A prediction is the answer text; "" is an
@@ -119,7 +123,8 @@ def squad_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, 
     return _scores(rows, predictions, SQUAD)
 
 
-def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """f1 and exact_match in SQuAD 2.0's definition (evaluate-v2.0.py at eee5fdb), without a no-answer threshold.
 
     As `squad_scores`, but a question may have no answer: then "" is right (both scores 1) and anything else wrong.
@@ -127,7 +132,8 @@ def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score,
     return _scores(rows, predictions, SQUAD2)
 
 
-def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """f1 and exact_match in MLQA's definition (mlqa_evaluation_v1.py), normalised by each row's language.
 
     As `squad_scores` otherwise. Raises UsageError for rows in a language that MLQA does not have.
@@ -135,7 +141,7 @@ def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, .
     return _scores(rows, predictions, MLQA)
 
 
-def _scores(rows: Sequence[Row], predictions: Predictions, definition: Definition) -> tuple[Score, ...]:
+def _scores(rows: Sequence[Row], predictions: Predictions, definition: Definition) -> Scored:
     gold = labelled(rows_of(rows, Span, definition.name), definition.name)
     empty = next((row.id for row in gold.values() if not row.answers), None)
     if empty is not None and not definition.unanswerable:
@@ -144,18 +150,19 @@ def _scores(rows: Sequence[Row], predictions: Predictions, definition: Definitio
             fix="questions without an answer are scored by SQuAD 2.0's definition",
         )
     require_known_ids(gold, predictions)
-    scored = []
+    found: list[tuple[float, float]] = []
     for row in gold.values():
         if row.id not in predictions:
+            found.append((0.0, 0.0))
             continue
         given = predictions[row.id].prediction
         if not isinstance(given, str):
             raise not_a_prediction(row.id, given, "the answer as text ('' for no answer)")
-        scored.append(definition.score(given, [answer.text for answer in row.answers or ()], row.language))
-    values = {
-        name: math.fsum(score[place] for score in scored) / len(gold) for place, name in enumerate(ANSWER_METRICS)
-    }
-    return tuple(
-        Score(name, value, len(gold), len(gold) - len(scored), f"{name}|{definition.name}|v1")
-        for name, value in values.items()
+        found.append(definition.score(given, [answer.text for answer in row.answers or ()], row.language))
+    missing = sum(row_id not in predictions for row_id in gold)
+    values = {name: [score[place] for score in found] for place, name in enumerate(ANSWER_METRICS)}
+    scores = tuple(
+        Score(name, math.fsum(one) / len(gold), len(gold), missing, f"{name}|{definition.name}|v1")
+        for name, one in values.items()
     )
+    return Scored(scores, Outcomes(tuple(gold), values))

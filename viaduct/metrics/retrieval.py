@@ -5,14 +5,18 @@ Sees ids and candidate scores only; vectors, neighbours and margins are elsewher
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.errors import DataError
 from viaduct.metrics.score import (
+    ByExample,
+    Outcomes,
     Predictions,
     Score,
+    Scored,
     f1_precision_recall,
     labelled,
     not_a_prediction,
@@ -38,9 +42,12 @@ class Threshold(NamedTuple):
     """On the tuning pairs, a fraction."""
 
 
-def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of English sentences whose predicted translation is right, as score "accuracy" (XTREME's), and of the
     other language's sentences, as "accuracy_into_english"; the second only where these have predictions at all.
+
+    Line i of two languages is not the same sentence there: examples are the same where the English text is.
 
     Queries are the rows that have a match; a prediction is the id of a row of the other side. What is predicted for
     rows without a match is not looked at. A missing prediction is wrong, an id that no row has is wrong too. Raises
@@ -62,18 +69,22 @@ def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Sco
         if not isinstance(prediction.prediction, str):
             raise not_a_prediction(row_id, prediction.prediction, "the id of the chosen sentence as text")
         chosen[row_id] = prediction.prediction
-    scores = []
+    scores, outcomes = [], None
     for name, side, other, signature in DIRECTIONS:
         own = queries[side]
         given = {row_id: chosen[row_id] for row_id in own if row_id in chosen}
         if side == "target" or given:
-            _require_some_known(given.values(), {row.id for row in sentences if row.side == other})
-            correct = sum(one in own[row_id] for row_id, one in given.items())
-            scores.append(Score(name, correct / len(own), len(own), len(own) - len(given), signature))
-    return tuple(scores)
+            candidates = {row.id for row in sentences if row.side == other}
+            _require_some_known(given.values(), candidates)
+            right = [row_id in given and given[row_id] in matches for row_id, matches in own.items()]
+            scores.append(Score(name, sum(right) / len(own), len(own), len(own) - len(given), signature))
+            same = _told_apart(row.text for row in sentences if row.id in own)
+            outcomes = outcomes or Outcomes(tuple(own), {name: right}, 1 / len(candidates), same)
+    return Scored(tuple(scores), outcomes)
 
 
-def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """Scores f1, precision and recall of the predicted pairs as a set; n counts gold pairs (evaluate.py at 838c13b).
 
     Predictions are keyed by the id of a source row; a prediction is the id of its target row, a list of ids, or None
@@ -86,16 +97,22 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
     sentences = rows_of(rows, Sentence, "mining F1")
     sources = {row.id: row.match or () for row in _side(sentences, "source", "mining F1")}
     require_known_ids(sources, predictions)
-    gold = {(source, target) for source, matches in sources.items() for target in matches}
-    if not gold:
+    gold = {source: set(matches) for source, matches in sources.items()}
+    if not any(gold.values()):
         raise DataError("mining F1: no source sentence has a match", fix="check that the gold pairs were read")
-    found = {(row_id, target) for row_id, given in predictions.items() for target in _targets(row_id, given.prediction)}
-    _require_some_known([target for _, target in found], {row.id for row in sentences if row.side == "target"})
-    missing = sum(source not in predictions for source, _ in gold)
-    values = dict(zip(("f1", "precision", "recall"), pair_f1(found, gold), strict=True))
-    return tuple(
-        Score(name, value, len(gold), missing, f"{name}|{BUCC_DEFINITION}|v1") for name, value in values.items()
-    )
+    found = {row_id: set(_targets(row_id, given.prediction)) for row_id, given in predictions.items()}
+    targets = {row.id for row in sentences if row.side == "target"}
+    _require_some_known([target for given in found.values() for target in given], targets)
+    counts = {
+        "correct": [len(matches & found.get(source, set())) for source, matches in gold.items()],
+        "predicted": [len(found.get(source, ())) for source in gold],
+        "gold": [len(matches) for matches in gold.values()],
+    }
+    num_pairs = sum(counts["gold"])
+    missing = sum(len(matches) for source, matches in gold.items() if source not in predictions)
+    values = zip(("f1", "precision", "recall"), f1_precision_recall(*map(sum, counts.values())), strict=True)
+    scores = tuple(Score(name, value, num_pairs, missing, f"{name}|{BUCC_DEFINITION}|v1") for name, value in values)
+    return Scored(scores, Outcomes(tuple(gold), counts))
 
 
 def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]]) -> tuple[float, float, float]:
@@ -140,6 +157,16 @@ def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Col
 
 def _side(sentences: Sequence[Sentence], side: str, metric: str) -> Iterable[Sentence]:
     return labelled([row for row in sentences if row.side == side], metric).values()
+
+
+def _told_apart(texts: Iterable[str]) -> list[str]:
+    """The texts, repeated ones with their number."""
+    seen: Counter[str] = Counter()
+    told = []
+    for text in texts:
+        seen[text] += 1
+        told.append(text if seen[text] == 1 else f"{text}\n{seen[text]}")
+    return told
 
 
 def _targets(row_id: str, given: object) -> list[str]:

@@ -1,5 +1,6 @@
-"""What a metric takes and gives: predictions by id, and signed scores; and the checks that all make before they score:
-gold is there and labelled, predictions belong to it. Whoever reads predictions from a file adds path and line.
+"""What a metric takes and gives: predictions by id, signed scores, and how each example came out; and the checks that
+all make before they score: gold is there and labelled, predictions belong to it. Whoever reads predictions from a file
+adds path and line.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ import reprlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import update_wrapper
+from typing import Any, NamedTuple, TypeVar
 
 from viaduct.errors import DataError, nearest
 from viaduct.rows import Row
@@ -49,6 +51,48 @@ A missing prediction counts as wrong and is counted in `n_missing`. Gold rows wi
 raise DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that the gold does not
 have raise DataError.
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """How each example of one language came out; lists are in one order and of one length."""
+
+    ids: Sequence[str]
+    values: Mapping[str, Sequence[float]]
+    """Either one list for each metric that makes the task's score, whose mean is the metric's value; or whole numbers
+    "correct", "predicted" and "gold", where the score is F1 = 2 correct / (predicted + gold) of their sums."""
+    chance: float | None = None
+    """Score of answering at random; None: 1 / labels where a card lists them, else nobody can say."""
+    same: Sequence[str] | None = None
+    """What tells that rows of two languages are the same example; None: their ids."""
+
+
+class Scored(NamedTuple):
+    """What a metric finds in one language."""
+
+    scores: tuple[Score, ...]
+    outcomes: Outcomes | None
+    """None: the metric is of the whole language only."""
+
+
+class ByExample:
+    """A metric that also says how each example came out; as a decorator of a function that returns both. Called it is
+    a `MetricFunction` like any other."""
+
+    def __init__(self, examine: Callable[[Sequence[Row], Predictions], Scored]) -> None:
+        self.examine = examine
+        update_wrapper(self, examine)
+
+    def __call__(self, rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+        """The scores alone."""
+        return self.examine(rows, predictions).scores
+
+
+def scored(metric: MetricFunction, rows: Sequence[Row], predictions: Predictions) -> Scored:
+    """What any metric finds; raises as it does."""
+    return (
+        metric.examine(rows, predictions) if isinstance(metric, ByExample) else Scored(metric(rows, predictions), None)
+    )
 
 
 def f1_precision_recall(correct: int, found: int, wanted: int) -> tuple[float, float, float]:

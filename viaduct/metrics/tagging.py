@@ -7,14 +7,18 @@ letter. On bare UPOS tags the definition makes neighbours with the same tag one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import add, eq
 from typing import NamedTuple
 
 from viaduct.errors import DataError
 from viaduct.metrics.score import (
+    ByExample,
+    Outcomes,
     Predictions,
     Score,
+    Scored,
     f1_precision_recall,
     labelled,
     not_a_prediction,
@@ -34,26 +38,35 @@ class Entity(NamedTuple):
     last: int
 
 
-def udpos_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def udpos_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """Span F1 on bare UPOS tags, its precision and recall, and token accuracy; see `span_scores`."""
     return span_scores(rows, predictions, definition="seqeval 0.0.12 on bare UPOS tags")
 
 
-def panx_scores(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def panx_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """Entity F1 on IOB2 tags, its precision and recall, and token accuracy; see `span_scores`."""
     return span_scores(rows, predictions, definition="seqeval 0.0.12 entities")
 
 
-def tag_accuracy(rows: Sequence[Row], predictions: Predictions) -> tuple[Score, ...]:
+@ByExample
+def tag_accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of tokens with the right tag, as score "token_accuracy"; n counts sentences.
 
     For tags that mark no spans, such as supertags; a tag that the model does not know is wrong like any other. Missing
     sentences and what is raised: as `span_scores`.
     """
-    return (_token_accuracy(*_tags(rows, predictions)),)
+    gold, given = _tags(rows, predictions)
+    pairs = zip(gold.values(), given, strict=True)
+    right = [0 if own is None else sum(map(eq, tags, own)) for tags, own in pairs]
+    lengths = list(map(len, gold.values()))
+    # The share of all tokens is an F1 of tokens, as many predicted as there are.
+    counts = {"correct": right, "predicted": lengths, "gold": lengths}
+    return Scored((_token_accuracy(list(gold.values()), given),), Outcomes(tuple(gold), counts))
 
 
-def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: str) -> tuple[Score, ...]:
+def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: str) -> Scored:
     """Scores f1, precision, recall (micro-averaged over spans) and token_accuracy; n counts sentences.
 
     A prediction is the list of tags of one sentence. A missing sentence counts as all wrong: none of its gold spans is
@@ -63,23 +76,26 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
     Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length is not the
     number of tokens.
     """
-    gold, given = _tags(rows, predictions)
-    missing = [len(tags) for tags, own in zip(gold, given, strict=True) if own is None]
+    by_id, given = _tags(rows, predictions)
+    gold, missing = list(by_id.values()), sum(own is None for own in given)
     predicted = [[OUTSIDE] * len(tags) if own is None else own for tags, own in zip(gold, given, strict=True)]
-    values = dict(zip(("f1", "precision", "recall"), span_f1(gold, predicted, wrong=sum(missing)), strict=True))
-    scores = [Score(name, value, len(gold), len(missing), f"{name}|{definition}|v1") for name, value in values.items()]
-    return (*scores, _token_accuracy(gold, given))
+    counts = dict(zip(("correct", "predicted", "gold"), span_counts(gold, predicted), strict=True))
+    wrong = [len(tags) if own is None else 0 for tags, own in zip(gold, given, strict=True)]
+    counts["predicted"] = list(map(add, counts["predicted"], wrong))
+    values = zip(("f1", "precision", "recall"), f1_precision_recall(*map(sum, counts.values())), strict=True)
+    scores = [Score(name, value, len(gold), missing, f"{name}|{definition}|v1") for name, value in values]
+    return Scored((*scores, _token_accuracy(gold, given)), Outcomes(tuple(by_id), counts))
 
 
-def _tags(rows: Sequence[Row], predictions: Predictions) -> tuple[list[tuple[str, ...]], list[list[str] | None]]:
-    """The tags of every sentence, gold and predicted (None where there is no prediction)."""
+def _tags(rows: Sequence[Row], predictions: Predictions) -> tuple[dict[str, tuple[str, ...]], list[list[str] | None]]:
+    """The tags of every sentence, gold by id and predicted (None where there is no prediction)."""
     gold = _gold_tags(rows)
     require_known_ids(gold, predictions)
     given = [
         _predicted_tags(row_id, predictions[row_id].prediction, len(tags)) if row_id in predictions else None
         for row_id, tags in gold.items()
     ]
-    return list(gold.values()), given
+    return gold, given
 
 
 def _token_accuracy(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str] | None]) -> Score:
@@ -89,12 +105,25 @@ def _token_accuracy(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]
     return Score("token_accuracy", share, len(gold), sum(own is None for own in given), "token_accuracy|plain|v1")
 
 
-def span_f1(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, wrong: int = 0
-) -> tuple[float, float, float]:
-    """(f1, precision, recall) of the spans of these sentences; `wrong` more predicted spans count as wrong ones."""
+def span_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
+    """(f1, precision, recall) of the spans of these sentences."""
+    return f1_precision_recall(*map(sum, span_counts(gold, predicted)))
+
+
+def span_counts(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> tuple[list[int], list[int], list[int]]:
+    """(right, predicted, gold) spans by sentence; a span that goes on in the next one is counted where it begins."""
     right, found = set(entities(gold)), set(entities(predicted))
-    return f1_precision_recall(len(right & found), len(found) + wrong, len(right))
+    return _by_sentence(right & found, gold), _by_sentence(found, predicted), _by_sentence(right, gold)
+
+
+def _by_sentence(spans: Iterable[Entity], sentences: Sequence[Sequence[str]]) -> list[int]:
+    counts = [0] * len(sentences)
+    owner = [number for number, sentence in enumerate(sentences) for _ in range(len(sentence) + 1)]
+    for span in spans:
+        counts[owner[span.first]] += 1
+    return counts
 
 
 def entities(sentences: Sequence[Sequence[str]]) -> list[Entity]:

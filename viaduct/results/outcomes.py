@@ -18,11 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from viaduct.errors import StoreError
+from viaduct.errors import DataError, StoreError
+from viaduct.metrics.score import Score, Scored
+from viaduct.metrics.summary import counted_metrics
+from viaduct.rows import Row
+from viaduct.tasks.card import Task
 
 FILE = "outcomes.npz"
 COUNTS = ("correct", "predicted", "gold")
 """The values of a task whose score is an F1 over all examples."""
+TOLERANCE = 1e-6
+"""Between a score and the mean of its outcomes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,50 @@ def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
     union = sorted({one for found in ids.values() for one in found}, key=lambda one: (len(one), one))
     number = {one: place for place, one in enumerate(union)}
     return {language: np.array([number[one] for one in found], np.int32) for language, found in ids.items()}
+
+
+def packed(card: Task, found: Mapping[str, tuple[Sequence[Row], Scored]]) -> dict[str, LanguageOutcomes]:
+    """Language -> outcomes, of gold rows and what the card's metric found; without the languages that it gave none for.
+
+    Raises DataError for outcomes that do not make the metric's own score.
+    """
+    given = {code: one.outcomes for code, (_, one) in found.items() if one.outcomes is not None}
+    units = numbered({code: one.same or one.ids for code, one in given.items()})
+    made = {}
+    for code, one in given.items():
+        rows, (scores, _) = found[code]
+        values = {name: np.array(value) for name, value in one.values.items()}
+        chance = _chance(card, values) if one.chance is None else one.chance
+        made[code] = LanguageOutcomes(values, units[code], ids_digest(one.ids), chance, _majority(card, rows))
+        _require_same(card, code, made[code], _task_score(card, scores))
+    return made
+
+
+def _task_score(card: Task, scores: Sequence[Score]) -> float:
+    values = {score.metric: score.value for score in scores}
+    counted = counted_metrics(card.metrics)
+    return sum(values[name] for name in counted) / len(counted)
+
+
+def _chance(card: Task, values: Mapping[str, NDArray[Any]]) -> float | None:
+    """1 / labels, where the card lists all and each answer is right or wrong."""
+    right = len(values) == 1 and all(np.isin(one, (0, 1)).all() for one in values.values())
+    return 1 / len(card.labels) if right and card.row_kind.label_set == "closed" else None
+
+
+def _majority(card: Task, rows: Sequence[Row]) -> float | None:
+    answers = card.row_kind.majority(rows) if card.row_kind.majority is not None else {}
+    return _task_score(card, card.metric(rows, answers)) if answers and card.metric is not None else None
+
+
+def _require_same(card: Task, language: str, one: LanguageOutcomes, score: float) -> None:
+    found = one.scores()
+    if found.shape != one.units.shape or not abs(found.mean() - score) <= TOLERANCE:
+        raise DataError(
+            f"the metric of {card.name} gives {score:.6f} in '{language}', and outcomes of {found.mean():.6f} over "
+            f"{len(found):,} values for {len(one.units):,} ids",
+            fix="give one value per id whose mean is the score, or correct, predicted and gold counts of an F1",
+        )
 
 
 def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) -> None:

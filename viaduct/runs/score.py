@@ -1,18 +1,26 @@
 """The Score stage: predictions and gold rows in, `scores.json` out (a list of {language, metric, value, n, n_missing,
-signature}). Pure Python, the same bytes every time."""
+signature}) and, where the metric says how each example came out, `outcomes.npz`. On the CPU, the same bytes every time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+from viaduct.metrics.score import Scored, scored
+from viaduct.results.outcomes import packed, write_outcomes
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import canonical
+from viaduct.rows import Row
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Context, Spent, StageKind, Work
+from viaduct.tasks.card import Task
 
+SCORES = "scores.json"
 WEIGHT = 0.01
 """Of a scored token, in forward passes, about."""
 
@@ -48,32 +56,42 @@ class ScoreKind(StageKind[ScoreWork]):
         return Estimate(0.0, sizes.of(sizes.needs)[1] * WEIGHT)
 
     def run(self, context: Context, work: ScoreWork) -> Spent:
-        """Write `scores.json`: one entry per language and metric, in the work's order."""
+        """Write `scores.json`, one entry per language and metric in the work's order, and the outcomes."""
         card = context.task(work.task)
-        if card.metric is None:
-            raise TypeError(f"{work.task} has no metric")
-        found: list[dict[str, Any]] = []
-        examples = 0
+        found: dict[str, tuple[Sequence[Row], Scored]] = {}
         for number, language in enumerate(work.languages):
             context.progress(number, len(work.languages), f"{work.task} {language}")
             rows = context.load(work.task, work.split, language).rows
-            path = context.inputs["predictions"] / "predictions" / f"{language}.jsonl"
-            predictions = read_predictions(path, card, language, rows)
-            examples += len(rows)
-            found.extend(
-                {
-                    "language": language,
-                    "metric": score.metric,
-                    "value": score.value,
-                    "n": score.n,
-                    "n_missing": score.n_missing,
-                    "signature": score.signature,
-                }
-                for score in card.metric(rows, predictions)
-            )
-        (context.directory / "scores.json").write_text(canonical(found), encoding="utf-8")
+            found[language] = rows, examined(card, language, rows, context.inputs["predictions"])
+        (context.directory / SCORES).write_text(canonical(entries(found)), encoding="utf-8")
+        if outcomes := packed(card, found):
+            write_outcomes(context.directory, outcomes)
         context.progress(len(work.languages), len(work.languages), work.task)
-        return Spent(examples=examples)
+        return Spent(examples=sum(len(rows) for rows, _ in found.values()))
+
+
+def examined(card: Task, language: str, rows: Sequence[Row], predictions: Path) -> Scored:
+    """What the card's metric finds in one language; `predictions` is the directory of a Predict stage."""
+    if card.metric is None:
+        raise TypeError(f"{card.name} has no metric")
+    path = predictions / "predictions" / f"{language}.jsonl"
+    return scored(card.metric, rows, read_predictions(path, card, language, rows))
+
+
+def entries(found: Mapping[str, tuple[Sequence[Row], Scored]]) -> list[dict[str, Any]]:
+    """What `scores.json` holds."""
+    return [
+        {
+            "language": language,
+            "metric": score.metric,
+            "value": score.value,
+            "n": score.n,
+            "n_missing": score.n_missing,
+            "signature": score.signature,
+        }
+        for language, (_, one) in found.items()
+        for score in one.scores
+    ]
 
 
 SCORE = ScoreKind()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from viaduct.doors import offered
 from viaduct.errors import unknown
 from viaduct.metrics.classification import accuracy, paraphrase_scores
 from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
-from viaduct.metrics.score import MetricFunction
+from viaduct.metrics.score import MetricFunction, Predictions
 from viaduct.metrics.tagging import panx_scores, tag_accuracy
 from viaduct.rows import Choice, Pair, Row, Sentence, Span, Tagged
 from viaduct.tasks.mapped import (
@@ -34,6 +34,9 @@ from viaduct.tasks.predicted import (
     PredictedMatch,
     PredictedPairs,
     PredictedTags,
+    commonest_answer,
+    commonest_tag,
+    no_answer,
 )
 
 
@@ -76,6 +79,9 @@ class RowKind:
     """Its rows in a mapping file; None: there are none."""
     predicted: type[Predicted] = Predicted
     """What a prediction may be; by default anything."""
+    majority: Callable[[Sequence[Any]], Predictions] | None = None
+    """Labelled rows -> the answer that is commonest among them, given everywhere ({} where none is); None: there is no
+    such thing."""
     metrics: Mapping[str, tuple[MetricFunction, tuple[str, ...]]] = field(default_factory=dict)
     """What a mapping file may name -> metric and the scores that it gives, the default first."""
     metric_words: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +110,7 @@ KINDS = (
         predict="viaduct.inference.prediction:predict",
         mapped=MappedPair,
         predicted=PredictedLabel,
+        majority=commonest_answer,
         metrics={
             "accuracy": (accuracy, ("accuracy",)),
             "paraphrase": (paraphrase_scores, ("accuracy", "f1")),
@@ -118,6 +125,7 @@ KINDS = (
         predict="viaduct.inference.prediction:predict",
         mapped=MappedChoice,
         predicted=PredictedIndex,
+        majority=commonest_answer,
         metrics={"accuracy": (accuracy, ("accuracy",))},
     ),
     RowKind(
@@ -130,6 +138,7 @@ KINDS = (
         predict="viaduct.inference.prediction:predict",
         mapped=MappedTagged,
         predicted=PredictedTags,
+        majority=commonest_tag,
         metrics={
             "accuracy": (tag_accuracy, ("token_accuracy",)),
             "entities": (panx_scores, ("f1", "precision", "recall", "token_accuracy")),
@@ -145,6 +154,7 @@ KINDS = (
         predict="viaduct.inference.prediction:predict",
         mapped=MappedSpan,
         predicted=PredictedAnswer,
+        majority=no_answer,
         metrics={
             "squad": (squad_scores, _SPAN_SCORES),
             "squad2": (squad2_scores, _SPAN_SCORES),

@@ -5,12 +5,13 @@ Whatever could not be right for its row is refused, so that it is never scored a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from viaduct.errors import DataError, unknown
-from viaduct.metrics.score import nearest_id, not_a_prediction
-from viaduct.rows import Choice, Row, Sentence, Tagged
+from viaduct.metrics.score import Prediction, nearest_id, not_a_prediction
+from viaduct.rows import Choice, Row, Sentence, Span, Tagged
 
 _LONGEST = 60
 """Characters of a given text that are shown and compared."""
@@ -117,6 +118,30 @@ class PredictedPairs(PredictedMatch):
     def _check_value(self, row: Sentence, given: Any) -> None:
         for one in given if isinstance(given, list) else [] if given is None else [given]:
             super()._check_value(row, one)
+
+
+def commonest_answer(rows: Sequence[Row]) -> dict[str, Prediction]:
+    """The commonest gold label or index for every row; {} where no row has one."""
+    return _everywhere(rows, Counter(row.gold for row in rows if row.is_labelled), lambda row, answer: answer)
+
+
+def commonest_tag(rows: Sequence[Tagged]) -> dict[str, Prediction]:
+    """The commonest gold tag for every token; {} where no row has any."""
+    return _everywhere(
+        rows, Counter(tag for row in rows for tag in row.tags or ()), lambda row, tag: [tag] * len(row.tokens)
+    )
+
+
+def no_answer(rows: Sequence[Span]) -> dict[str, Prediction]:
+    """That no question has an answer; {} where all have one."""
+    return _everywhere(rows, Counter("" for row in rows if row.answers == ()), lambda row, answer: answer)
+
+
+def _everywhere(rows: Sequence[Any], counts: Counter[Any], given: Callable[[Any, Any], Any]) -> dict[str, Prediction]:
+    if not counts:
+        return {}
+    (answer, _), *_ = counts.most_common(1)
+    return {row.id: Prediction(row.id, row.language, given(row, answer)) for row in rows}
 
 
 def short(text: str) -> str:
