@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import io
 import json
 import os
@@ -83,9 +84,20 @@ def test_a_run_leaves_rows_costs_and_a_report(world: Path, tmp_path: Path) -> No
     shared = {cost["path"]: (cost["arm"], cost["task"]) for cost in costs}
     assert shared["mini/pretrain"] == ("", "")
     assert shared["mini/none/fruit/seed-1/train"] == ("none", "")
+    arms = {cost["path"]: cost["arms"] for cost in costs}
+    assert arms["mini/pretrain"] == ["none", "quiz"]
+    assert arms["mini/quiz/intermediate-1-quiz/seed-1/train"] == arms["mini/quiz/twins/seed-1/score"] == ["quiz"]
+    assert all(cost["machine"] for cost in costs)
     about = json.loads((report.parent / "about.json").read_text())
     assert about["encoder_details"]["width"] == "8"
     assert about["tasks"] == ["fruit", "berry", "twins"]
+
+
+def test_versions_are_of_all_that_can_change_a_number() -> None:
+    found = execute.versions()
+    assert {"viaduct", "python", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"} <= found.keys()
+    for name in ("sacrebleu", "onnxruntime", "openvino"):
+        assert (name in found) == (importlib.util.find_spec(name) is not None)
 
 
 @plain

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from viaduct.languages import family_of
 from viaduct.report import claims, export, figure, number, provenance, spending, table, words
 from viaduct.report import contrasts as tested
+from viaduct.report.alike import build_alike
 from viaduct.report.associations import associations
 from viaduct.report.contrasts import Contrast
 from viaduct.report.drawing import Drawing
@@ -61,6 +62,7 @@ def write(
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
         "published": provenance.published_scores(tables, miniature=about.miniature) if published else None,
         "provenance": provenance.origins(rows),
+        "alike": build_alike(costs),
     }
 
     directory.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,10 @@ class StageCost(Record):
     versions: dict[str, str]
     finished: str
     """UTC, ISO 8601."""
+    machine: str = ""
+    """Model of the processor or of the GPU; "" in older records."""
+    arms: tuple[str, ...] | None = None
+    """Whose results come from it, in a run's own list of costs; None where that is not told."""
 
     @property
     def computed(self) -> str:
@@ -166,5 +170,7 @@ class About(Record):
     """Arm -> what it is to the claims under test; arms that are not here decide none."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose difference (first less second) the recipe asks for."""
+    compare_unlike: bool = False
+    """Whether differences between arms that were not computed alike may be claimed."""
     remarks: tuple[str, ...] = ()
     """What else a reader has to know before trusting a number, in sentences."""

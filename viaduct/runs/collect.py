@@ -176,14 +176,35 @@ def collect(store: Store, record: RunRecord) -> Collected:
         if (found := store.record(stage.path)) is not None and found.get("fingerprint") == stage.fingerprint
     }
     rows = tuple(row for cell in record.cells if cell.score in done for row in _rows(store, record, cell, done))
+    arms = _arms(store, record, done)
     costs = tuple(
         StageCost.model_validate(
-            {**store.cost(path), "arm": stage.arm, "task": stage.task, "seed": stage.seed, "encoder": record.encoder}
+            {
+                **store.cost(path),
+                **{name: getattr(stage, name) for name in ("arm", "task", "seed")},
+                "encoder": record.encoder,
+                "arms": tuple(arms[path]),
+            }
         )
         for path, stage in done.items()
     )
     read = {file.name: tuple(_read(store, done.values(), file)) for section in sections() for file in section.reads}
     return Collected(about(store, record), rows, costs, read)
+
+
+def _arms(store: Store, record: RunRecord, done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
+    """Stage -> the arms whose scores come from it: none for unfinished cells, and for what comes after all results."""
+    paths = {stage.fingerprint: path for path, stage in done.items()}
+    found: dict[str, dict[str, None]] = {path: {} for path in done}
+    for cell in record.cells:
+        waiting = [cell.score] if cell.score in done else []
+        while waiting:
+            path = waiting.pop()
+            if cell.arm not in found[path]:
+                found[path][cell.arm] = None
+                inputs = (store.record(path) or {}).get("identity", {}).get("inputs", {})
+                waiting += [paths[one] for one in inputs.values() if one in paths]
+    return found
 
 
 def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
@@ -236,6 +257,7 @@ def about(store: Store, record: RunRecord) -> About:
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
         roles=roles(recipe),
         compare=recipe.compare,
+        compare_unlike=recipe.compare_unlike,
         remarks=record.remarks,
     )
 

@@ -34,6 +34,11 @@ from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
 DEVICES = ("auto", "cpu", "cuda")
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
+    *("onnxruntime", "openvino", "nncf"),
+)
+"""What can change a number; the last three are an extra."""
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
 HEAD_START_SECONDS = 0.3
@@ -69,14 +74,25 @@ def usable_cores() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that can change a number."""
+    """Versions of everything that can change a number, as far as it is installed."""
     found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
-    for name in ("torch", "transformers", "numpy"):
-        try:
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
     return found
+
+
+def processor() -> str:
+    """The model of the processor, as far as the system says."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _machine(device: str) -> str:
+    """The model of what a stage was computed on."""
+    return processor() if device == "cpu" else str(importlib.import_module("torch").cuda.get_device_name())
 
 
 def run(planned: Planned, options: Options, display: Display) -> None:
@@ -285,6 +301,7 @@ class Worker:
             flops=spent.flops,
             peak_memory_bytes=peak_bytes(),
             device=context.device,
+            machine=_machine(context.device),
             threads=context.threads,
             precision=spent.precision,
             versions=versions(),

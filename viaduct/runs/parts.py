@@ -267,6 +267,8 @@ class RecipeParts(Spec):
     seeds: tuple[int, ...] = (1,)
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
+    compare_unlike: bool = False
+    """Claim differences also between arms that were not computed alike (other versions, device, precision, threads)."""
     cards: tuple[str, ...] = ()
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from pathlib import Path
 
 import torch
 
 from viaduct.models.linear import product
+from viaduct.runs.execute import processor
 
 PRODUCT = 1024
 """Rows and columns of the matrices that are multiplied."""
@@ -19,10 +19,7 @@ ENERGY = Path("/sys/class/powercap")
 
 def device() -> str:
     """The processor's name and the number of cores that may be used."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
+    return f"{processor()}, {os.cpu_count()} CPUs"
 
 
 def matrix_rate(threads: int) -> dict[str, float]:

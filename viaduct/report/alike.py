@@ -1,0 +1,182 @@
+"""Whether arms that are compared were computed alike: versions, device, precision and threads of their stages.
+
+Like is held to like: the same kind of stage of the same target and seed. What differs between training and prediction,
+or between two seeds, in both arms in the same way is no difference of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from viaduct.results.record import BASELINE, StageCost
+
+TRAINING = "training"
+ROLES = {"predict": "prediction", "score": "scoring"}
+"""Kind of stage -> what it is to a comparison; all others train."""
+LISTED = ("machine",)
+"""Shown, and no difference: another processor of the same kind rounds sums in another order."""
+COMPUTED = ("device", *LISTED, "precision", "threads")
+"""What is known of stages that compute; the other facts are versions, by the package's name."""
+
+
+class Place(NamedTuple):
+    """Where in an arm a stage stands; the one at the same place in another arm is its counterpart."""
+
+    role: str
+    kind: str
+    task: str
+    """"" for stages of several targets."""
+    seed: int
+
+
+Values = dict[Place, set[str]]
+Conditions = Mapping[str, Values]
+"""Fact ("device", "torch") -> place -> its values there."""
+
+
+def conditions(costs: Iterable[StageCost]) -> dict[str, Conditions]:
+    """Arm -> under what its stages were computed, those that it shares with other arms included.
+
+    A package that was not installed, and what older records do not say, is no fact.
+    """
+    costs = tuple(costs)
+    every = dict.fromkeys(arm for cost in costs for arm in (cost.arms or (cost.arm,)) if arm)
+    found: dict[str, dict[str, Values]] = {arm: {} for arm in every}
+    for cost in costs:
+        own = cost.arms if cost.arms is not None else ((cost.arm,) if cost.arm else tuple(every))
+        place = Place(ROLES.get(cost.stage, TRAINING), cost.stage, cost.task, cost.seed)
+        for arm in own:
+            for fact, value in _facts(cost).items():
+                found[arm].setdefault(fact, {}).setdefault(place, set()).add(value)
+    return dict(found)
+
+
+def _facts(cost: StageCost) -> dict[str, str]:
+    """A stage without tokens (scoring, or taking layers away) computes nothing that device or threads could change."""
+    found = {"device": cost.device, "machine": cost.machine, "precision": cost.precision or ""} if cost.tokens else {}
+    if cost.tokens:
+        found["threads"] = f"{cost.threads} thread{'s' * (cost.threads != 1)}"
+    return {fact: value for fact, value in (found | cost.versions).items() if value not in ("", "absent")}
+
+
+def differing(found: Mapping[str, Conditions], arm: str, against: str, task: str | None = None) -> tuple[str, ...]:
+    """In what two arms were not computed alike, in words: "torch 2.12.0 against 2.13.0 in training", "bf16 against fp32
+    in training"; () where they were, as far as is known, or where an arm has no stages.
+
+    `task`: only the stages of this target, and those of several targets. A stage without counterpart, such as an
+    intermediate one, must be like some training of the other arm.
+    """
+    own, other = (_of_task(found.get(name, {}), task) for name in (arm, against))
+    roles: dict[str, list[str]] = {}
+    for fact in _in_order(own.keys() & other.keys() - set(LISTED)):
+        for role in (TRAINING, *ROLES.values()):
+            words = _difference(fact, role, own[fact], other[fact])
+            if words:
+                roles.setdefault(words, []).append(role)
+    return tuple(f"{words} in {_joined(names)}" for words, names in roles.items())
+
+
+def _of_task(facts: Conditions, task: str | None) -> Conditions:
+    return {
+        fact: {place: one for place, one in values.items() if task is None or place.task in ("", task)}
+        for fact, values in facts.items()
+    }
+
+
+def _difference(fact: str, role: str, own: Values, other: Values) -> str:
+    """Of one fact in one role, "" where there is none."""
+    ours: set[str] = set()
+    theirs: set[str] = set()
+    for place in sorted(place for place in own.keys() | other.keys() if place.role == role):
+        one, two = own.get(place), other.get(place)
+        if one is not None and two is not None:
+            differ = one != two
+        else:
+            known = _without_counterpart(fact, role, other if two is None else own)
+            differ = bool(known) and not (one or two or known) <= known
+            one, two = one or known, two or known
+        if differ:
+            ours, theirs = ours | one, theirs | two
+    if not ours:
+        return ""
+    name = "" if fact in COMPUTED else f"{fact} "
+    if ours == theirs:
+        return f"{name}{_joined(ours)}, not for the same seeds or tasks,"
+    return f"{name}{_joined(ours)} against {_joined(theirs)}"
+
+
+def _without_counterpart(fact: str, role: str, values: Values) -> set[str]:
+    """What a stage that the other arm has not is held to: its stages of that role, or, for a version, any."""
+    within = set[str]().union(*(one for place, one in values.items() if place.role == role))
+    return within or (set() if fact in COMPUTED else set[str]().union(*values.values()))
+
+
+def _joined(values: Iterable[str]) -> str:
+    """ "a, b and c"; a set's in order."""
+    *first, last = sorted(values) if isinstance(values, set) else [*values]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _in_order(facts: Iterable[str]) -> list[str]:
+    """What is known of computing, then versions."""
+    return sorted(dict.fromkeys(facts), key=lambda fact: (fact not in COMPUTED, fact))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What the page says of how arms were computed."""
+
+    same: tuple[str, ...]
+    """What all arms have alike, in words."""
+    varying: tuple[str, ...]
+    """The other facts, as columns of a table of arms."""
+    lines: Mapping[str, tuple[str, ...]]
+    """Arm -> its words in these columns: where in the arm each value holds, if there are several."""
+    unlike: Mapping[str, tuple[str, ...]]
+    """Arm -> in what it was computed otherwise than the baseline."""
+
+
+def build_alike(costs: Iterable[StageCost]) -> Alike:
+    """Of all arms with stages; one line where all are alike."""
+    found = conditions(costs)
+    same, varying = [], []
+    for fact in _in_order(fact for facts in found.values() for fact in facts):
+        words = {_shared_words(facts.get(fact, {})) for facts in found.values()} - {""}
+        if len(words) == 1 and (word := words.pop()) is not None:
+            same.append(word if fact in COMPUTED else f"{fact} {word}")
+        else:
+            varying.append(fact)
+    lines = {arm: tuple(_words(facts.get(fact, {})) for fact in varying) for arm, facts in found.items()}
+    unlike = {arm: differing(found, arm, BASELINE) for arm in found}
+    return Alike(tuple(same), tuple(varying), lines, {arm: words for arm, words in unlike.items() if words})
+
+
+def _shared_words(values: Values) -> str | None:
+    """The value that holds in every stage, or in all of each role; None where stages of a role differ."""
+    by_role: dict[str, set[str]] = {}
+    for place, one in values.items():
+        by_role.setdefault(place.role, set()).update(one)
+    if any(len(one) > 1 for one in by_role.values()):
+        return None
+    if len(whole := set[str]().union(*by_role.values())) <= 1:
+        return "".join(whole)
+    return ", ".join(f"{_joined(one)} in {role}" for role, one in sorted(by_role.items()))
+
+
+def _words(values: Values) -> str:
+    """Each value, with the roles and seeds that it holds for where there are several."""
+    places: dict[str, list[Place]] = {}
+    for place, one in sorted(values.items()):
+        for value in one:
+            places.setdefault(value, []).append(place)
+    if len(places) < 2:
+        return "".join(places)
+    return "; ".join(f"{value} ({_where(own)})" for value, own in sorted(places.items()))
+
+
+def _where(places: Sequence[Place]) -> str:
+    seeds = sorted({place.seed for place in places})
+    roles = sorted({place.role for place in places}, key=(TRAINING, *ROLES.values()).index)
+    return f"{_joined(roles)}, seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"
