@@ -22,7 +22,9 @@ from typer.testing import CliRunner
 
 from viaduct import api
 from viaduct.cli import app
+from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import save_encoder
+from viaduct.rows import Pair
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.card import read
 from viaduct.tasks.catalogue import Catalogue, card_of_file
@@ -202,6 +204,14 @@ def test_ones_own_pictures_in_each_form(
     rows = [row for row in read_back if isinstance(row, Captioned)]
     assert rows[0].captions == tuple(CAPTIONS["sw"])  # type: ignore[arg-type]
     assert rows[0].image is not None and open_picture(rows[0].image).mode == "RGB"
+
+
+def test_the_metric_of_ones_own_says_how_examples_came_out() -> None:
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks("docs/plugging_in.md", "python") if "ByExample" in block), names)
+    rows = [Pair(str(number), "de", "a", "b", "iamb") for number in range(2)]
+    found = names["share_right"].examine(rows, {"1": Prediction("1", "de", "iamb")})
+    assert found.scores[0].value == 0.5 and found.outcomes.values == {"metre": [False, True]}
 
 
 def test_the_readme_recipe_is_a_recipe() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from viaduct.command import data_folder
+from viaduct.command import data_folder, data_if_any
 from viaduct.errors import StoreError, UsageError
 from viaduct.paths import cache_directory, default_store, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
@@ -28,6 +28,7 @@ from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
+from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.recipes import load_recipe
@@ -91,6 +92,11 @@ def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
     return made or data_folder(data)
 
 
+def _gold_of(recipe: Recipe, data: Path | None, store: Path) -> Path | None:
+    """As `_data_of`; None where none is named and the default folder does not exist."""
+    return data_if_any(data) if data is not None or generator(recipe) is None else _data_of(recipe, None, store)
+
+
 def _make(folder: Path) -> None:
     """Make the store's folder, or one in it. Raises StoreError where that is not possible."""
     try:
@@ -135,7 +141,7 @@ def run(
         shown(console, weights) as display,
     ):
         execute.run(planned, options, display)
-    report(directory)
+    report(directory, data=planned.census.data.root, console=console)
     return Result(directory)
 
 
@@ -181,15 +187,25 @@ def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, 
 
 
 def report(
-    run: str | Path, *, store: Path | None = None, published: bool = False, compare: Sequence[tuple[str, str]] = ()
+    run: str | Path,
+    *,
+    data: Path | None = None,
+    store: Path | None = None,
+    published: bool = False,
+    compare: Sequence[tuple[str, str]] = (),
+    console: Console | None = None,
 ) -> Path:
     """The report of what is done of a run so far, made anew from the store; `run` as for `status`.
 
     `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
-    those that the recipe names. Raises UsageError for arms that do not exist.
+    those that the recipe names. `data` is needed once, for scores of an older version that left no outcomes by example
+    (`runs.outcomes`). Raises UsageError for arms that do not exist.
     """
     directory, kept = _run_of(run, store)
     record = collect.load_run(directory)
+    outcomes = RunOutcomes(kept, record)
+    for line in outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)):
+        (console or Console(stderr=True)).print(line, markup=False, highlight=False, soft_wrap=True)
     collected = collect.collect(kept, record)
     collect.save_collected(directory, collected)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib

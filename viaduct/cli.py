@@ -179,6 +179,7 @@ def status(run: RunName, store: StoreFolder = None) -> None:
 @app.command()
 def report(
     run: RunName,
+    data: Data = None,
     store: StoreFolder = None,
     published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
     compare: Annotated[
@@ -189,7 +190,7 @@ def report(
     from viaduct import api
 
     pairs = tuple(_pair(text) for text in compare or ())
-    typer.echo(f"report: {api.report(run, store=store, published=published, compare=pairs)}")
+    typer.echo(f"report: {api.report(run, data=data, store=store, published=published, compare=pairs)}")
 
 
 @app.command()

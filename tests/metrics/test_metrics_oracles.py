@@ -20,10 +20,14 @@ from viaduct.metrics.qa import (
     squad_scores,
 )
 from viaduct.metrics.retrieval import bucc_f1, bucc_threshold, tatoeba_accuracy
+from viaduct.metrics.score import scored
+from viaduct.metrics.summary import counted_metrics
 from viaduct.metrics.tagging import entities, panx_scores, udpos_scores
 from viaduct.report.table import build_tables
+from viaduct.results.outcomes import packed, read_outcomes, write_outcomes
 from viaduct.results.record import About, ResultRow
 from viaduct.rows import Sentence, Tagged
+from viaduct.tasks.catalogue import Catalogue
 
 METRICS = {
     "xnli": accuracy,
@@ -86,6 +90,25 @@ def test_every_language_scores_as_in_xtreme_evaluate(
     assert {key: value for key, value in ours.items() if key[0] != "token_accuracy"} == pytest.approx(
         expected, abs=1e-9, rel=0
     )
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_outcomes_by_example_make_the_official_scores(task: str, shared_oracles: Path, tmp_path: Path) -> None:
+    folder = shared_oracles / "xtreme"
+    card = Catalogue.builtin().task(task.removesuffix("2018"))
+    found = {}
+    for path in sorted((folder / "labels" / task).iterdir()):
+        language = path.stem.removeprefix("test-")
+        rows, predictions = xtreme_files.read(folder, task, language)
+        found[language] = rows, scored(METRICS[task], rows, predictions)
+    write_outcomes(tmp_path, packed(card, found))
+    outcomes = read_outcomes(tmp_path)
+    assert outcomes is not None and list(outcomes) == list(found)
+    for language, one in outcomes.items():
+        values = {score.metric: score.value for score in found[language][1].scores}
+        counted = counted_metrics(card.metrics)
+        expected = sum(values[name] for name in counted) / len(counted)
+        assert one.scores().mean() == pytest.approx(expected, abs=1e-12 if one.are_counts else 1e-6, rel=0)
 
 
 def test_benchmark_average_is_that_of_xtreme_evaluate(submission: list[ResultRow], shared_oracles: Path) -> None:

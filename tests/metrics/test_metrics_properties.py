@@ -13,9 +13,12 @@ from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy, paraphrase_scores
 from viaduct.metrics.qa import mlqa_scores, squad2_scores, squad_scores
 from viaduct.metrics.retrieval import bucc_f1, tatoeba_accuracy
-from viaduct.metrics.score import MetricFunction, Prediction, Predictions
+from viaduct.metrics.score import MetricFunction, Prediction, Predictions, scored
+from viaduct.metrics.summary import counted_metrics
 from viaduct.metrics.tagging import panx_scores, tag_accuracy, udpos_scores
+from viaduct.results.outcomes import packed
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.tasks.card import Task
 
 UPOS = ("NOUN", "SYM", "SCONJ", "INTJ", "X", "PUNCT")
 IOB = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -116,6 +119,28 @@ def test_perfect_predictions_score_one(case: Case) -> None:
             assert score.value == 1.0, score
     assert {score.n_missing for score in scores} == {0}
     assert {score.n for score in scores} == {len(case.perfect)}
+
+
+KINDS = {Pair: "pair", Choice: "choice", Tagged: "tagged", Span: "span"}
+
+
+def card_of(metric: MetricFunction, row: Row, metrics: tuple[str, ...]) -> Task:
+    """A card with this metric."""
+    kind = KINDS.get(type(row), "mining" if metric is bucc_f1 else "retrieval")
+    return Task("case", "Case", kind, (row.language,), "", "", metric=metric, metrics=metrics)
+
+
+@settings(max_examples=200)
+@given(CASES, st.data())
+def test_the_mean_of_the_outcomes_of_examples_is_the_score(case: Case, data: st.DataObject) -> None:
+    left_out = data.draw(st.sets(st.sampled_from(sorted(case.given))))
+    given_ = {row_id: one for row_id, one in case.given.items() if row_id not in left_out}
+    found = scored(case.metric, case.rows, given_)
+    card = card_of(case.metric, case.rows[0], tuple(score.metric for score in found.scores))
+    made = packed(card, {"x": (case.rows, found)})["x"]
+    counted = [score.value for score in found.scores if score.metric in counted_metrics(card.metrics)]
+    assert made.scores().mean() == pytest.approx(sum(counted) / len(counted), abs=1e-12)
+    assert len(made.scores()) == len(made.units) == len(case.perfect)
 
 
 @given(CASES)

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from viaduct.errors import StoreError
-from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, numbered, read_outcomes, write_outcomes
+from viaduct.errors import DataError, StoreError
+from viaduct.metrics.score import ByExample, Outcomes, Prediction, Predictions, Score, Scored, scored
+from viaduct.metrics.tagging import entities, span_counts
+from viaduct.results.outcomes import FILE, LanguageOutcomes, ids_digest, numbered, packed, read_outcomes, write_outcomes
+from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.tasks.catalogue import Catalogue
 
 
 def shares(**values: list[float]) -> LanguageOutcomes:
@@ -64,3 +70,106 @@ def test_no_file_and_a_damaged_one(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-40])
     with pytest.raises(StoreError, match="damaged"):
         read_outcomes(tmp_path)
+
+
+def found(task: str, rows: list[Row], *, language: str = "de") -> LanguageOutcomes:
+    """The outcomes of a built-in card without a single prediction."""
+    card = Catalogue.builtin().task(task)
+    assert card.metric is not None
+    return packed(card, {language: (rows, scored(card.metric, rows, {}))})[language]
+
+
+def test_chance_and_majority_are_those_of_the_task() -> None:
+    pairs: list[Row] = [Pair(str(n), "de", "a", "b", "neutral" if n else "entailment") for n in range(4)]
+    choices: list[Row] = [Choice(str(n), "et", "c", "q", ("a", "b"), n % 2) for n in range(3)]
+    tagged: list[Row] = [
+        Tagged("0", "de", ("a", "b", "c"), ("NOUN", "NOUN", "VERB")),
+        Tagged("1", "de", ("a",), ("NOUN",)),
+    ]
+    entity: list[Row] = [Tagged("0", "de", ("Ada", "in", "der"), ("B-PER", "O", "O"))]
+    asked: list[Row] = [Span("0", "en", "c", "q", ()), Span("1", "en", "c", "q", (Answer("c", 0),))]
+    sides: list[Row] = [
+        *(Sentence(f"de-{n}", "de", "x", "source", (f"en-{n}",)) for n in range(4)),
+        *(Sentence(f"en-{n}", "de", "y", "target", (f"de-{n}",)) for n in range(4)),
+    ]
+    xnli, xcopa = found("xnli", pairs), found("xcopa", choices, language="et")
+    assert (xnli.chance, xnli.majority) == (1 / 3, 3 / 4)
+    assert (xcopa.chance, xcopa.majority) == (1 / 2, 2 / 3)
+    udpos = found("udpos", tagged)
+    assert (udpos.chance, udpos.majority) == (None, pytest.approx(2 * 1 / (2 + 3)))  # NOUN NOUN NOUN is one span
+    assert (found("panx", entity).chance, found("panx", entity).majority) == (None, 0.0)
+    squad2, xquad = found("squad2", asked, language="en"), found("xquad", asked[1:], language="en")
+    assert (squad2.chance, squad2.majority, xquad.majority) == (None, 0.5, None)
+    tatoeba = found("tatoeba", sides)
+    assert (tatoeba.chance, tatoeba.majority) == (1 / 4, None)
+
+
+def test_sentences_of_tatoeba_are_the_same_where_their_english_is() -> None:
+    card = Catalogue.builtin().task("tatoeba")
+    english = {"de": ("Hello.", "Tea.", "Tea."), "fr": ("Snow.", "Hello.", "Tea.")}
+    rows: dict[str, list[Row]] = {
+        code: [
+            *(Sentence(f"{code}-{n}", code, "x", "source", (f"en-{n}",)) for n in range(3)),
+            *(Sentence(f"en-{n}", code, text, "target", (f"{code}-{n}",)) for n, text in enumerate(texts)),
+        ]
+        for code, texts in english.items()
+    }
+    assert card.metric is not None
+    made = packed(card, {code: (one, scored(card.metric, one, {})) for code, one in rows.items()})
+    de, fr = (made[code].units.tolist() for code in ("de", "fr"))
+    assert (de[0], de[1]) == (fr[1], fr[2])
+    assert len({*de, *fr}) == 4  # the second tea is a sentence of its own
+    assert made["de"].ids == made["fr"].ids  # rows of other languages are never paired by it
+
+
+def test_every_card_with_a_metric_says_how_its_examples_came_out() -> None:
+    assert all(isinstance(card.metric, ByExample | None) for card in Catalogue.builtin())
+
+
+def test_spans_that_join_sentences_are_counted_where_they_begin() -> None:
+    gold = [["B-X", "I-X"], ["O-X", "X-X"], ["B-Y"]]
+    given = [["B-X", "I-X"], ["O", "X-X"], ["I-Y"]]
+    right, predicted, there = span_counts(gold, given)
+    assert sum(there) == len(set(entities(gold))) and sum(predicted) == len(set(entities(given)))
+    assert sum(right) == len(set(entities(gold)) & set(entities(given)))
+    assert there == [2, 0, 1]  # that of the second sentence begins, by the official definition, in the first
+
+
+def half_right(rows: Sequence[Row], predictions: Predictions) -> Scored:
+    values = [1.0 if row.id in predictions else 0.5 for row in rows]
+    score = Score("accuracy", sum(values) / len(rows), len(rows), 0, "half|1")
+    return Scored((score,), Outcomes([row.id for row in rows], {"accuracy": values}))
+
+
+def test_a_metric_of_ones_own_gives_outcomes_and_wrong_ones_are_refused() -> None:
+    rows: list[Row] = [Pair(str(n), "de", "a", "b", "yes") for n in range(3)]
+    one = {"1": Prediction("1", "de", "yes")}
+    own = ByExample(half_right)
+    card = replace(Catalogue.builtin().task("xnli"), metric=own, metrics=("accuracy",))
+    assert own(rows, one) == half_right(rows, one).scores
+    made = packed(card, {"de": (rows, scored(own, rows, one))})["de"]
+    assert made.scores().tolist() == [0.5, 1.0, 0.5]
+    assert made.chance is None  # an answer is not right or wrong
+    wrong = Scored(own(rows, one), Outcomes(("0", "1", "2"), {"accuracy": [1, 1, 1]}))
+    with pytest.raises(DataError, match=r"xnli gives 0\.666667 in 'de', and outcomes of 1\.000000"):
+        packed(card, {"de": (rows, wrong)})
+    short = Scored(own(rows, one), Outcomes(("0", "1", "2"), {"accuracy": [0.5, 5 / 6]}))
+    with pytest.raises(DataError, match="2 values for 3 ids"):
+        packed(card, {"de": (rows, short)})
+    assert packed(card, {"de": (rows, Scored(own(rows, one), None))}) == {}
+
+
+def test_the_spread_of_linearised_f1_is_that_of_f1_itself() -> None:
+    random = np.random.default_rng(5)
+    gold = random.poisson(1.5, 600)
+    correct = random.binomial(gold, 0.7)
+    predicted = correct + random.poisson(0.5, 600)
+    one = counts(correct.tolist(), predicted.tolist(), gold.tolist())
+    error = one.scores().std(ddof=1) / math.sqrt(600)
+    spans = predicted + gold
+    without = 2 * (correct.sum() - correct) / (spans.sum() - spans)
+    jackknife = math.sqrt(599 / 600 * ((without - without.mean()) ** 2).sum())
+    drawn = random.integers(0, 600, (4000, 600))
+    bootstrap = (2 * correct[drawn].sum(axis=1) / spans[drawn].sum(axis=1)).std(ddof=1)
+    assert error == pytest.approx(jackknife, rel=0.01)
+    assert error == pytest.approx(bootstrap, rel=0.04)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -104,13 +105,13 @@ def packed(card: Task, found: Mapping[str, tuple[Sequence[Row], Scored]]) -> dic
 def _task_score(card: Task, scores: Sequence[Score]) -> float:
     values = {score.metric: score.value for score in scores}
     counted = counted_metrics(card.metrics)
-    return sum(values[name] for name in counted) / len(counted)
+    return sum(values.get(name, math.nan) for name in counted) / len(counted)
 
 
 def _chance(card: Task, values: Mapping[str, NDArray[Any]]) -> float | None:
     """1 / labels, where the card lists all and each answer is right or wrong."""
     right = len(values) == 1 and all(np.isin(one, (0, 1)).all() for one in values.values())
-    return 1 / len(card.labels) if right and card.row_kind.label_set == "closed" else None
+    return 1 / len(card.labels) if right and card.labels and card.row_kind.label_set == "closed" else None
 
 
 def _majority(card: Task, rows: Sequence[Row]) -> float | None:

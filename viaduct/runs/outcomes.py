@@ -1,8 +1,14 @@
-"""The outcomes by example of a run, read from the store one task at a time."""
+"""The outcomes by example of a run, read from the store one task at a time; and those that older score stages did not
+leave, made from their predictions.
+
+Finished stages are never written again, so what is made later lies in the store's cache, by the stage's fingerprint.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -10,9 +16,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from viaduct.results.outcomes import LanguageOutcomes, read_outcomes
+from viaduct.errors import DataError, StoreError, ViaductError
+from viaduct.metrics.score import ByExample
+from viaduct.paths import cache_directory
+from viaduct.results.outcomes import FILE, LanguageOutcomes, packed, read_outcomes, write_outcomes
 from viaduct.results.store import Store
 from viaduct.runs.collect import CellEntry, RunRecord, states
+from viaduct.runs.rows import RecipeData
+from viaduct.runs.score import SCORES, entries, examined
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 ByLanguage: TypeAlias = Mapping[str, LanguageOutcomes]
 
@@ -21,8 +34,9 @@ class RunOutcomes:
     """What is done of a run, by example; nothing stays in memory but what `task` returned."""
 
     def __init__(self, store: Store, record: RunRecord) -> None:
-        self._store = store
+        self._store, self._record = store, record
         done = {path for path, state in states(store, record).items() if state == "done"}
+        self._fingerprints = {stage.path: stage.fingerprint for stage in record.stages}
         self._cells = tuple(cell for cell in record.cells if cell.score in done)
 
     @property
@@ -43,8 +57,37 @@ class RunOutcomes:
                 found.setdefault(cell.arm, {})[cell.seed] = self._read(cell, shared)
         return found
 
+    def make_missing(self, data: Callable[[], Path | None]) -> Iterator[str]:
+        """Make what older score stages did not leave, from their predictions and the gold rows of the data folder, and
+        say what was made and what was not; nothing where nothing is missing. `data` is asked only where something is.
+        """
+        catalogue = Catalogue.builtin().with_files(self._record.recipe.cards)
+        cells = {
+            cell.score: cell
+            for cell in sorted(self._cells, key=lambda cell: cell.task)  # so that each task's rows are read once
+            if isinstance(catalogue.task(cell.task).metric, ByExample) and self._folder(cell) is None
+        }
+        root = data() if cells else None
+        if cells and root is None:
+            yield f"{_scores(len(cells))} without outcomes by example: name the data sets with --data to make them"
+        if root is None:
+            return
+        started, problems = time.monotonic(), []
+        rows = RecipeData(DataFolder(root, catalogue))
+        for cell in cells.values():
+            try:
+                self._make(cell, rows)
+            except ViaductError as error:
+                problems.append(f"{cell.score}: {error}")
+        if made := len(cells) - len(problems):
+            seconds = time.monotonic() - started
+            yield f"outcomes by example made from predictions: {_scores(made)}, {seconds:.1f} s (once)"
+        if problems:
+            yield f"outcomes by example cannot be made: {_scores(len(problems))}, the first is {problems[0]}"
+
     def _read(self, cell: CellEntry, shared: dict[tuple[str, bytes], NDArray[np.int32]]) -> ByLanguage | None:
-        outcomes = read_outcomes(self._folder(cell))
+        folder = self._folder(cell)
+        outcomes = None if folder is None else read_outcomes(folder)
         if outcomes is None:
             return None
         # Models that were scored on the same rows share one array of numbers: of BUCC these are larger than the counts.
@@ -53,5 +96,34 @@ class RunOutcomes:
             for code, one in outcomes.items()
         }
 
-    def _folder(self, cell: CellEntry) -> Path:
-        return self._store.directory(cell.score)
+    def _folder(self, cell: CellEntry) -> Path | None:
+        """Where the outcomes of a finished score are; None where there are none."""
+        folders = (self._store.directory(cell.score), self._made(cell))
+        return next((folder for folder in folders if (folder / FILE).is_file()), None)
+
+    def _made(self, cell: CellEntry) -> Path:
+        return cache_directory(self._store.root) / "outcomes" / self._fingerprints[cell.score]
+
+    def _make(self, cell: CellEntry, data: RecipeData) -> None:
+        """Score the predictions again. Raises DataError where that does not give the scores that are there."""
+        identity = (self._store.record(cell.score) or {})["identity"]
+        wanted = identity["inputs"]["predictions"]
+        predictions = next((path for path, found in self._fingerprints.items() if found == wanted), None)
+        if predictions is None:
+            raise StoreError("its predictions are no stage of this run", fix="run the recipe again")
+        card, work = data.task(cell.task), identity["work"]
+        found = {}
+        for code in work["languages"]:
+            rows = data.load(cell.task, work["split"], code, self._record.recipe.substitutions).rows
+            found[code] = rows, examined(card, code, rows, self._store.directory(predictions))
+        if entries(found) != json.loads((self._store.directory(cell.score) / SCORES).read_text(encoding="utf-8")):
+            raise DataError(
+                "its predictions and these gold rows do not give the scores that it left",
+                fix="name the data that the run was made with",
+            )
+        self._made(cell).mkdir(parents=True, exist_ok=True)
+        write_outcomes(self._made(cell), packed(card, found))
+
+
+def _scores(count: int) -> str:
+    return f"{count:,} finished score{'s' * (count != 1)}"
