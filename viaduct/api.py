@@ -16,7 +16,7 @@ from viaduct.paths import cache_directory, default_store, run_directory
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
-from viaduct.results.store import State, Store
+from viaduct.results.store import Store
 from viaduct.results.submission import Submission
 from viaduct.results.xtreme import TARGETS
 from viaduct.runs import collect, execute
@@ -28,6 +28,7 @@ from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
+from viaduct.runs.identity import Standing
 from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
@@ -44,7 +45,7 @@ class StageStatus:
 
     path: str
     kind: str
-    state: State
+    state: Standing
     seconds: float
 
 
@@ -180,10 +181,16 @@ def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, 
             stage.path,
             stage.kind,
             found[stage.path],
-            float(kept.cost(stage.path)["seconds"]) if found[stage.path] == "done" else kept.seconds(stage.path),
+            _seconds(kept, stage.path, found[stage.path]),
         )
         for stage in record.stages
     )
+
+
+def _seconds(kept: Store, path: str, state: Standing) -> float:
+    if state == "done":
+        return float(kept.cost(path)["seconds"])
+    return kept.seconds(path) if state in ("running", "interrupted") else 0.0
 
 
 def report(

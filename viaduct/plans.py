@@ -79,7 +79,7 @@ def text(planned: Planned) -> str:
         f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
         _rendered(tree(planned)),
         f"{len(expanded.stages):,} stages ({expanded.unshared - len(expanded.stages):,} saved by sharing),"
-        f" {len(expanded.stages) - len(todo):,} done, {len(todo):,} to do",
+        f" {len(expanded.stages) - len(todo):,} done, {len(todo):,} to do{_not_done(planned)}",
         _data(planned),
     ]
     gaps = listed(expanded.missing)
@@ -97,8 +97,8 @@ def tree(planned: Planned) -> Tree:
     _Branches(planned).add(found, roots, arms, "")
     for stage in planned.plan.stages:
         if stage.path not in arms_of:
-            state = "done" if planned.states[stage.path] == "done" else "to do"
-            found.add(Text(f"{label(stage.work)}: {state}"))
+            state = planned.states[stage.path]
+            found.add(Text(f"{label(stage.work)}: {state if state in _KEPT else 'to do'}"))
     return found
 
 
@@ -176,13 +176,24 @@ class _Branches:
         done = states.count("done")
         words = {0: "to do", len(states): "done"}.get(done, f"{done:,} of {len(states):,} stages done")
         begun = [f"{states.count(one)} {said}" for one, said in _BEGUN.items() if one in states]
+        if len(set(states)) == 1 and states[0] in _KEPT:
+            words, begun = states[0], []
         rest = [stage.path for stage in stages if self.planned.states[stage.path] != "done"]
         tokens = sum(self.planned.estimates[path].tokens for path in rest)
         parts = [f"seed{'s' * (len(seeds) > 1)} {' '.join(map(str, seeds))}"] if seeds else []
         return ", ".join([*parts, words, *begun, *([f"{_count(tokens)} tokens"] if tokens else [])])
 
 
-_BEGUN = {"running": "running", "interrupted": "to go on"}
+_KEPT = ("done", "there, not checked", "another experiment's")
+"""States of stages whose directories are there."""
+_BEGUN = {"running": "running", "interrupted": "to go on", **{name: name for name in _KEPT[1:]}}
+
+
+def _not_done(planned: Planned) -> str:
+    """What is there of the stages that are counted as to do."""
+    states = list(planned.states.values())
+    found = [f"{states.count(name):,} {name}" for name in _KEPT[1:] if name in states]
+    return f" (of these {', '.join(found)})" if found else ""
 
 
 def _outline(members: Iterable[Group]) -> str:

@@ -143,6 +143,10 @@ class Store:
         found: dict[str, Any] = json.loads((self.directory(path) / "cost.json").read_text(encoding="utf-8"))
         return found
 
+    def unfinished(self, path: str) -> dict[str, Any] | None:
+        """The record of an attempt at an unfinished stage, None when there is none."""
+        return _read_record(self._partial(path))
+
     def state(self, path: str) -> State:
         """Whether the stage is done, running in a live process, interrupted, or not begun."""
         if self.record(path) is not None:

@@ -25,11 +25,12 @@ from viaduct.results.record import (
     StageCost,
     SubstitutionNote,
 )
-from viaduct.results.store import State, Store, canonical, write_atomic
+from viaduct.results.store import Store, canonical, write_atomic
 from viaduct.runs.census import Census
 from viaduct.runs.description import roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.field import generator
+from viaduct.runs.identity import Standing, standing
 from viaduct.runs.plan import Plan
 from viaduct.runs.planned import Planned, remarks
 from viaduct.runs.rows import substitution_for
@@ -158,14 +159,9 @@ def load_run(directory: Path) -> RunRecord:
         raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
 
 
-def states(store: Store, record: RunRecord) -> dict[str, State]:
-    """Stage path -> state. A finished stage that was made from something else counts as waiting."""
-    return {stage.path: "waiting" if _is_other(store, stage) else store.state(stage.path) for stage in record.stages}
-
-
-def _is_other(store: Store, stage: StageEntry) -> bool:
-    found = store.record(stage.path)
-    return found is not None and found.get("fingerprint") != stage.fingerprint
+def states(store: Store, record: RunRecord) -> dict[str, Standing]:
+    """Stage path -> how far the run's own stage is there."""
+    return {stage.path: standing(store, stage.path, stage.fingerprint) for stage in record.stages}
 
 
 def collect(store: Store, record: RunRecord) -> Collected:

@@ -5,21 +5,27 @@ Device, threads, paths, file names and the words of a substitution's reason are 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from viaduct.errors import StoreError, UsageError
-from viaduct.results.store import Store
+from viaduct.errors import StoreError, UsageError, ViaductError
+from viaduct.languages import LANGUAGES
+from viaduct.results.store import State, Store
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import fields
 from viaduct.runs.plan import Plan
 from viaduct.runs.rows import Need, RecipeData, source_of
 from viaduct.runs.stage import Stage, kind_of
+
+Standing = State | Literal["there, not checked", "another experiment's"]
+"""How far a stage of one identity is. Not checked: it is finished, and data that decide its identity are missing."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +33,46 @@ class Identity:
     """Everything that decides a stage's output, as JSON, and its SHA-256."""
 
     content: Mapping[str, Any]
+    """Without what is not there, such as missing data."""
     fingerprint: str
+    """"" where something is not there."""
 
 
-def identities(plan: Plan, data: RecipeData) -> dict[str, Identity]:
-    """Stage path -> identity, for every stage of the plan. Reads every data file once."""
+def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict[str, Identity]:
+    """Stage path -> identity, for every stage of the plan. Reads every data file once.
+
+    Where the plan misses data: as far as it is known. What follows from a stage in `store` that cannot be checked
+    cannot be checked either.
+    """
     found: dict[str, Identity] = {}
-    encoders: dict[str, dict[str, Any]] = {}
+    encoders: dict[str, Mapping[str, Any]] = {}
+    known = _in_part if plan.missing else _in_full
     for stage in plan.stages:
         if stage.encoder is not None and stage.encoder not in encoders:
-            encoders[stage.encoder] = encoder_identity(stage.encoder, stage.revision)
+            encoders[stage.encoder] = known(functools.partial(encoder_identity, stage.encoder, stage.revision)) or {}
         upstream = {role: found[source.path].fingerprint for role, source in sorted(stage.inputs.items())}
         encoder = None if stage.encoder is None else encoders[stage.encoder]
-        found[stage.path] = identity(stage, plan.needs[stage.path], data, upstream=upstream, encoder=encoder)
+        needs = plan.needs[stage.path]
+        one = identity(stage, needs, data, upstream=upstream, encoder=encoder, known=known)
+        if plan.missing and store is not None:
+            unchecked = standing(store, stage.path, one.fingerprint, one.content) == "there, not checked"
+            one = replace(one, fingerprint="") if unchecked else one
+        found[stage.path] = one
     return found
+
+
+Made = Callable[[], Mapping[str, Any]]
+
+
+def _in_full(make: Made) -> Mapping[str, Any] | None:
+    return make()
+
+
+def _in_part(make: Made) -> Mapping[str, Any] | None:
+    """None where it cannot be made because something is not there."""
+    with contextlib.suppress(ViaductError):
+        return make()
+    return None
 
 
 def identity(
@@ -50,9 +82,13 @@ def identity(
     *,
     upstream: Mapping[str, str],
     encoder: Mapping[str, Any] | None,
+    known: Callable[[Made], Mapping[str, Any] | None] = _in_full,
 ) -> Identity:
-    """The identity of one stage whose inputs have the fingerprints `upstream` (role -> fingerprint)."""
+    """The identity of one stage whose inputs have the fingerprints `upstream` (role -> fingerprint, "" where it is not
+    known); `encoder` is {} where it is not known."""
     needs, substitutions = tuple(needs), stage.work.declared
+    digests = [known(functools.partial(data.fingerprint, (need,), substitutions)) for need in needs]
+    complete = all(upstream.values()) and None not in digests and encoder != {}
     named = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
     cards = named | {part.name for name in named for part in data.task(name).parts}
     content = {
@@ -61,17 +97,20 @@ def identity(
         "cards": {name: data.task(name).version for name in sorted(cards)},
         "work": literals(stage.work),
         "encoder": encoder,
-        "inputs": dict(upstream),
-        "data": data.fingerprint(needs, substitutions),
+        "inputs": {role: fingerprint for role, fingerprint in upstream.items() if fingerprint},
+        "data": {name: digest for one in digests if one for name, digest in one.items()},
     }
     for field in fields():
-        added = field.identity(stage.work)
+        added = known(functools.partial(field.identity, stage.work))
+        if added is None:
+            complete = False
+            continue
         if taken := added.keys() & content.keys():
             raise UsageError(
                 f"the field '{field.name}' adds '{min(taken)}' to an identity that has it", fix="rename it"
             )
         content.update(added)
-    return Identity(content, fingerprint_of(content))
+    return Identity(content, fingerprint_of(content) if complete else "")
 
 
 def fingerprint_of(content: Mapping[str, Any]) -> str:
@@ -100,6 +139,44 @@ def _literals_within(value: object, dumped: Any) -> Any:
     if isinstance(value, tuple):
         return [_literals_within(*pair) for pair in zip(value, dumped, strict=True)]
     return dumped
+
+
+def standing(store: Store, path: str, fingerprint: str, known: Mapping[str, Any] | None = None) -> Standing:
+    """How far the stage of this identity is; `known`: the identity's content, in a plan that misses data, whose
+    fingerprint is not known ("") or may not be the one that it will have.
+
+    An interrupted attempt at something else counts as none: a run discards it.
+    """
+    state = store.state(path)
+    record = store.record(path) if state == "done" else store.unfinished(path)
+    if record is None or record.get("fingerprint") == fingerprint:
+        return state
+    if known is not None and _agrees(known, record.get("identity", {})):
+        return "there, not checked" if state == "done" else state
+    return "waiting" if state in ("interrupted", "waiting") else "another experiment's"
+
+
+IN_PART = ("cards", "encoder", "inputs", "data")
+"""What may be known in part of an identity."""
+
+
+def _agrees(known: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether what is known of an identity is also what was found."""
+    work, other = known["work"], found.get("work", {})
+    return (
+        all((found.get(part) or {}).items() >= (known[part] or {}).items() for part in IN_PART)
+        and all(found.get(part) == value for part, value in known.items() if part not in (*IN_PART, "work"))
+        and work.keys() == other.keys()
+        and all(value == other[name] or _fewer(value, other[name]) for name, value in work.items())
+    )
+
+
+def _fewer(known: object, found: object) -> bool:
+    """Whether these are languages, or (task, language), that were found among more: those whose files are here."""
+    if not isinstance(known, list) or not isinstance(found, list):
+        return False
+    codes = [one[-1] if isinstance(one, list) and one else one for one in found]
+    return all(isinstance(code, str) and code in LANGUAGES for code in codes) and all(one in found for one in known)
 
 
 def is_done(store: Store, stage: Stage, identity: Identity) -> bool:

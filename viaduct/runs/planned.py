@@ -13,11 +13,11 @@ from pathlib import Path
 from viaduct.errors import StoreError
 from viaduct.paths import cache_directory, free_bytes
 from viaduct.results.record import DataNote, differing_counts
-from viaduct.results.store import State, Store
+from viaduct.results.store import Store
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape, shape_of
 from viaduct.runs.field import generator
-from viaduct.runs.identity import Identity, identities, is_done
+from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
 from viaduct.runs.overlap import Overlap, overlaps, said
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.plan import Plan, outline
@@ -38,8 +38,8 @@ class Planned:
 
     plan: Plan
     identities: Mapping[str, Identity]
-    """{} where data are missing."""
-    states: Mapping[str, State]
+    """Where data are missing, as far as they are known."""
+    states: Mapping[str, Standing]
     estimates: Mapping[str, Estimate]
     spent: Mapping[str, float]
     """Seconds of the stages that are done."""
@@ -87,12 +87,15 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     cache = cache_directory(store) if store.is_dir() else None
     census = Census(RecipeData(folder), cache and cache / "census.json")
     plan, kept = outline(recipe, census), Store(store)
-    found = {} if plan.missing else identities(plan, census.data)
+    found = identities(plan, census.data, kept)
     if not plan.missing:
         for stage in plan.stages:
             is_done(kept, stage, found[stage.path])
     compared = not plan.missing and generator(plan.recipe) is None
-    states = {stage.path: kept.state(stage.path) for stage in plan.stages}
+    states = {
+        path: standing(kept, path, one.fingerprint, one.content if plan.missing else None)
+        for path, one in found.items()
+    }
     planned = Planned(
         plan=plan,
         identities=found,
