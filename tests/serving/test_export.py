@@ -23,11 +23,14 @@ from viaduct import cli
 from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
-from viaduct.rows import Pair
+from viaduct.models.encoder import pick_layers, save_encoder
+from viaduct.rows import Pair, Row
+from viaduct.serving.commands import exported_words
 from viaduct.serving.compressing import trimmed
 from viaduct.serving.engines import open_engine
 from viaduct.serving.export import ExportSettings, export
-from viaduct.serving.model import open_model
+from viaduct.serving.losses import grouped
+from viaduct.serving.model import LoadedModel, open_model
 from viaduct.serving.samples import batches, spread
 from viaduct.tasks.card import Source
 
@@ -182,17 +185,133 @@ def test_what_is_not_known_is_not_made_up(cases: Any) -> None:
     assert "## Scores\n\nNot measured.\n" in card
 
 
+def task_data(monkeypatch: pytest.MonkeyPatch, folder: Path, found: list[Row], *, evaluated: bool = False) -> Path:
+    """A data folder with these rows as dev rows of the task of `trained_pairs`, or as test rows of one evaluated by
+    its head."""
+    card, split = tiny.CARDS["pair"], "test" if evaluated else "dev"
+    source = Source(
+        "official",
+        {"rows": "pairs-{language}.txt"},
+        lambda _files, code, _split: (row for row in found if row.language == code),
+        {split: split},
+    )
+    name, codes = "tiny-other" if evaluated else card.name, tuple(dict.fromkeys(row.language for row in found))
+    changed = replace(card, name=name, sources=(source,), languages=codes, trained_on=card.name)
+    add_cards(monkeypatch.setattr, [changed])
+    folder.mkdir()
+    for code in codes:
+        (folder / f"pairs-{code}.txt").write_text("made\n")
+    return folder
+
+
+def right(model: LoadedModel, rows: list[Row]) -> tuple[list[bool], list[int]]:
+    """(whether each row is predicted rightly, the classes), by transformers' own tokenizer and the model in torch."""
+    classes = []
+    for row in rows:
+        assert isinstance(row, Pair)
+        inputs = model.tokenizer(row.first, row.second, return_tensors="pt")
+        with torch.inference_mode():
+            classes.append(int(model.model(inputs["input_ids"], inputs["attention_mask"]).argmax()))
+    gold = [("no", "yes").index(row.label) for row in rows if isinstance(row, Pair) and row.label]
+    return [one == other for one, other in zip(classes, gold, strict=True)], classes
+
+
+@pytest.fixture
+def needs_both(trained_pairs: Path, tmp_path: Path) -> Path:
+    """A trained stage like `trained_pairs` whose upper layer decides much."""
+    folder = tmp_path / "deep" / "none" / "pairs" / "seed-1" / "train"
+    shutil.copytree(trained_pairs, folder)
+    encoder, words = open_model(folder).model.encoder, open_model(folder).tokenizer
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for weight in encoder.encoder.layer[1].parameters():  # type: ignore[union-attr]
+            weight.add_(torch.randn_like(weight), alpha=2.0)
+    save_encoder(encoder, words, folder / "encoder")
+    return folder
+
+
 def test_predictions_are_compared_where_there_are_rows_of_the_task(
     trained_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = tiny.CARDS["pair"]
-    source = Source("official", {"rows": "pairs.txt"}, lambda *_: tiny.rows("pair", 40), {"dev": "dev"})
-    add_cards(monkeypatch.setattr, [replace(card, sources=(source,), languages=("en",))])
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "pairs.txt").write_text("made\n")
-    about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), tmp_path / "data")
+    data = task_data(monkeypatch, tmp_path / "data", tiny.rows("pair", 40))
+    about = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", "int8"), data)
     assert about["comparison"]["agreement"] >= 0.99 and about["comparison"]["count"] == 40
     assert "of 40 predictions are the same" in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_cut_model_is_compared_with_the_whole_one_on_labelled_rows(
+    needs_both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tiny.rows("pair", 40, offset=120)
+    rows += [replace(row, id=f"de-{row.id}", language="de") for row in tiny.rows("pair", 20)]
+    data = task_data(monkeypatch, tmp_path / "data", rows, evaluated=True)
+    command = ["export", str(needs_both), str(tmp_path / "made"), "--engine", "openvino", "--layers", "1"]
+    done = CliRunner().invoke(cli.app, [*command, "--data", str(data)])
+    assert done.exit_code == 0, done.output
+    whole, cut = open_model(needs_both), open_model(needs_both)
+    pick_layers(cut.model.encoder, range(1, 2))
+    (right_whole, said_whole), (right_cut, said_cut) = right(whole, rows), right(cut, rows)
+    agreement = np.mean(np.equal(said_whole, said_cut))
+    assert agreement < 0.9, "a cut that changes next to nothing shows nothing"
+    found = json.loads((tmp_path / "made" / "export.json").read_text())["comparison"]
+    assert (found["agreement"], found["count"]) == (pytest.approx(agreement), 60)
+    assert found["compared_on"] == "tiny-other test, 2 languages" and found["metric"] == "accuracy"
+    by_language = {one["language"]: (one["whole"], one["export"], one["n"]) for one in found["scores"]}
+    assert by_language == {
+        "en": (pytest.approx(np.mean(right_whole[:40])), pytest.approx(np.mean(right_cut[:40])), 40),
+        "de": (pytest.approx(np.mean(right_whole[40:])), pytest.approx(np.mean(right_cut[40:])), 20),
+    }
+    means = [100 * (np.mean(one[:40]) + np.mean(one[40:])) / 2 for one in (right_whole, right_cut)]
+    assert f"{agreement:.2%} of 60 as the whole model (tiny-other test, 2 languages)" in done.output
+    assert f"whole model {means[0]:.1f}, export {means[1]:.1f} (en de, 60 rows)" in done.output
+    assert "from the model as it was cut in float32" in done.output
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert f"| mean of en de | accuracy | {means[0]:.2f} | {means[1]:.2f} | 60 |" in card
+    scores = [f"{100 * np.mean(one[:40]):.2f}" for one in (right_whole, right_cut)]
+    assert f"| en | accuracy | {scores[0]} | {scores[1]} | 40 |" in card
+
+
+def test_languages_whose_vocabulary_went_are_told_apart(
+    trained_pairs: Path, text_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    russian = [replace(row, language="ru", first=" ".join(tiny.LANGUAGES["ru"])) for row in tiny.rows("pair", 12)]
+    data = task_data(monkeypatch, tmp_path / "data", [*tiny.rows("pair", 30, offset=120), *russian], evaluated=True)
+    (data / "text").symlink_to(text_data / "text")
+    made = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", languages=("en", "de")), data)
+    found = made["comparison"]
+    assert found["scores"][0]["whole"] == found["scores"][0]["export"], "English keeps all its pieces"
+    assert [(codes, rows) for codes, rows, *_ in grouped(found, made["languages"])] == [("en", 30), ("ru", 12)]
+    told = exported_words(made)
+    assert "(en, 30 rows)" in told and "(ru, 12 rows)" in told
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "before anything was cut" in card and "| mean of ru | accuracy |" in card
+
+
+def test_without_labels_predictions_alone_are_compared_and_that_is_said(
+    trained_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [replace(row, label=None) for row in tiny.rows("pair", 10)]
+    data = task_data(monkeypatch, tmp_path / "data", rows)
+    made = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", layers=1), data)
+    assert made["comparison"]["count"] == 10 and made["comparison"]["scores"] == []
+    assert "scores              not compared: these rows have no labels" in exported_words(made)
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "Scores were not compared: these rows have no labels." in card
+
+
+def test_without_rows_of_the_task_texts_are_compared(
+    trained_pairs: Path, needs_both: Path, text_data: Path, tmp_path: Path
+) -> None:
+    cut = ExportSettings("openvino", layers=1, languages=("en",))
+    found = export(trained_pairs, tmp_path / "pairs", cut, text_data)
+    assert found["comparison"]["agreement"] is None and 0 <= found["comparison"]["text_agreement"] <= 1
+    assert "not compared with labels: no rows of its task were found" in exported_words(found)
+    for settings, expected in ((ExportSettings("openvino"), 1.0), (ExportSettings("openvino", layers=1), 0.0)):
+        made = export(needs_both / "encoder", tmp_path / f"{expected}", settings)
+        likeness = made["comparison"]["similarity"]
+        assert likeness == pytest.approx(1.0, abs=1e-5) if expected else likeness < 0.999
+        card = (tmp_path / f"{expected}" / "README.md").read_text(encoding="utf-8")
+        assert f"the mean cosine of mean vectors is {likeness:.4f}" in card
 
 
 def test_a_vocabulary_of_two_languages_changes_nothing_in_them(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,10 +82,29 @@ def exported_words(made: Mapping[str, Any]) -> str:
         shown = {name: "not measured" if share is None else f"{share:.2%}" for name, share in part["coverage"].items()}
         lines += [(f"covered, {name}", f"{text} of tokens in held-out lines") for name, text in shown.items()]
     compared = made["comparison"]
-    if compared["agreement"] is not None:
-        lines.append(("same predictions", f"{compared['agreement']:.2%} of {compared['count']:,} ({compared['rows']})"))
-    lines.append(("largest difference", f"{compared['largest_difference']:.2g} ({compared['rows']})"))
+    lines += _lost(compared, made["languages"])
+    of = "the model as it was cut" if compared["cut"] else "the model"
+    lines.append(
+        ("largest difference", f"{compared['largest_difference']:.2g} from {of} in float32 ({compared['rows']})")
+    )
     return table(("", ""), lines)
+
+
+def _lost(compared: Mapping[str, Any], languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Predictions and scores beside those of the whole model in float32."""
+    from viaduct.serving.losses import NO_LABELS, NO_ROWS, grouped
+
+    if compared["agreement"] is None:
+        known = {"text_agreement": "same class", "similarity": "mean cosine"}
+        of = "of plain text or made-up sequences, against the whole model"
+        lines = [(words, f"{compared[name]:.4f} {of}") for name, words in known.items() if compared[name] is not None]
+        return [*lines, ("scores", NO_ROWS)]
+    count, where = compared["count"], compared["compared_on"]
+    lines = [("same predictions", f"{compared['agreement']:.2%} of {count:,} as the whole model ({where})")]
+    for codes, rows, whole, export in grouped(compared, languages):
+        told = f"whole model {100 * whole:.1f}, export {100 * export:.1f} ({codes}, {rows:,} rows)"
+        lines.append((f"{compared['metric']}, percent".replace("_", " "), told))
+    return lines if compared["metric"] else [*lines, ("scores", NO_LABELS)]
 
 
 def cost_words(implied: Mapping[str, Any]) -> str:

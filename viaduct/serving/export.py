@@ -1,7 +1,7 @@
 """A trained model as a folder that ONNX Runtime's or OpenVINO's own users load without Viaduct.
 
 The vocabulary may be cut to some languages and the upper layers taken away; what was made is then compared with the
-same model in torch and float32, and the model card says how near it is.
+whole model in torch and float32, on labelled rows where there are any, and the model card says what was lost.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jinja2 import StrictUndefined, Template
 
@@ -22,7 +23,6 @@ from viaduct import __version__
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import DataError, UsageError, unknown
-from viaduct.inference.prediction import predict_all
 from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
 from viaduct.serving.compressing import Texts, renumber, trimmed
@@ -30,8 +30,18 @@ from viaduct.serving.compression import is_calibrated
 from viaduct.serving.convert import write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require_engine
 from viaduct.serving.history import History, history
+from viaduct.serving.losses import NO_LABELS, NO_ROWS, Side, grouped, losses
 from viaduct.serving.model import LoadedModel, open_model
-from viaduct.serving.samples import SAMPLE_ROWS, Sample, batches, card_sample, made_up, text_sample, with_builtin_cards
+from viaduct.serving.samples import (
+    SAMPLE_ROWS,
+    Sample,
+    batches,
+    card_sample,
+    labelled_sample,
+    made_up,
+    text_sample,
+    with_builtin_cards,
+)
 from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.formats import text_lines
 
@@ -85,6 +95,7 @@ def export(
     limits = source.model.within(known.limits or UNKNOWN_LIMITS)
     samples = _samples(source, known, texts, files) if sample is None else [sample]
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
+    rows = labelled_sample(known.task, files, SAMPLE_ROWS) if sample is None else sample
     with _new_folder(directory) as unfinished:
         calibrated = _write_files(source, settings, unfinished, encoded)
         about = {
@@ -99,8 +110,9 @@ def export(
             "source": known.name,
             "layers": num_layers(source.model.encoder),
             "layers_before": layers_before,
+            "languages": list(settings.languages),
             "vocabulary": None if kept is None else asdict(kept),
-            "comparison": _comparison(source, settings, unfinished, known.task, encoded),
+            "comparison": _comparison(folder, source, settings, unfinished, rows, encoded, limits),
             "num_bytes": sum(path.stat().st_size for path in unfinished.iterdir()),
             "viaduct": __version__,
         }
@@ -180,35 +192,47 @@ def _write_files(
 
 
 def _comparison(
+    folder: Path,
     source: LoadedModel,
     settings: ExportSettings,
-    folder: Path,
-    task: str | None,
+    place: Path,
+    rows: Sample | None,
     encoded: Sequence[tuple[Sample, Encoded]],
+    limits: Limits,
 ) -> dict[str, Any]:
-    """The export beside its source in torch and float32, after trimming, which is what engine and precision change.
-
-    `rows`: what was compared, in words; `largest_difference` of any number in the output, at real tokens; `agreement`:
-    the share of `count` rows with the same prediction, None without rows of the task.
+    """What was lost against the whole model in `folder` (see `losses`), and what engine and precision change: the
+    `largest_difference` of any number in the output, at real tokens of `rows` (in words), from the model as it was cut,
+    in torch and float32; `cut`: whether it was.
     """
-    engines = (
-        TorchEngine(source, "fp32", settings.threads),
-        ExportedEngine(folder, settings.engine, settings.precision, source, settings.threads),
-    )
-    pad_id = source.tokenizer.pad_token_id
+    cut = settings.layers is not None or bool(settings.languages or settings.text)
+    made = Side(source, ExportedEngine(place, settings.engine, settings.precision, source, settings.threads))
+    same = TorchEngine(source, "fp32", settings.threads)
     names, parts = [sample.name for sample, _ in encoded], [one for _, one in encoded]
     if not parts:
         lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
         names, parts = [f"{len(lengths)} made-up sequences"], [made_up(source.tokenizer, lengths)]
-    largest = max(_difference(*engines, batch) for part in parts for batch in batches(part, pad_id))
-    found: dict[str, Any] = {"rows": "; ".join(names), "largest_difference": largest, "agreement": None, "count": 0}
-    card = encoded[0][0].card if encoded else None
-    if card is not None and card.name == task and source.spec is not None:
-        rows = encoded[0][0].rows
-        made = [predict_all(engine, source.spec, rows, parts[0], pad_id) for engine in engines]
-        same = sum(one.prediction == other.prediction for one, other in zip(*made, strict=True))
-        found |= {"agreement": same / len(rows), "count": len(rows)}
-    return found
+    largest = max(_difference(same, made.engine, batch) for part in parts for batch in batches(part, made.pad_id))
+    whole = Side(source, same)
+    if cut:
+        loaded = open_model(folder)
+        whole = Side(loaded, TorchEngine(loaded, "fp32", settings.threads))
+    texts = [(sample.encoded(whole.model.tokenizer, limits), one) for sample, one in encoded if sample.card is None]
+    if not texts:
+        texts = [(_renumbered(one, source.tokenizer, whole.model.tokenizer), one) for one in parts]
+    return {
+        "rows": "; ".join(names),
+        "largest_difference": largest,
+        "cut": cut,
+        **losses(whole, made, rows, texts, limits),
+    }
+
+
+def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:
+    """The same pieces by the numbers that they have in the whole vocabulary."""
+    if words is whole:
+        return encoded
+    ids = whole.convert_tokens_to_ids(words.convert_ids_to_tokens(encoded.ids.tolist()))
+    return replace(encoded, ids=np.asarray(ids, dtype=encoded.ids.dtype))
 
 
 def _difference(one: Engine, other: Engine, batch: Batch) -> float:
@@ -238,5 +262,8 @@ def _model_card(source: LoadedModel, known: History, about: dict[str, Any], cali
         longest=min(LONGEST_INPUT, longest_input(source.model.encoder)),
         package=PACKAGES[about["engine"]],
         calibrated=calibrated,
+        no_rows=NO_ROWS,
+        no_labels=NO_LABELS,
+        groups=grouped(about["comparison"], about["languages"]),
     )
     return card

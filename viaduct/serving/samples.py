@@ -8,7 +8,7 @@ is part of the result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,10 +81,26 @@ def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str]
 def target_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
     """Test rows of the first card that a head trained on this one is evaluated on and whose files are there; else its
     own dev or train rows; None when there are none."""
+    return next(_target_samples(task, data, count), None)
+
+
+def labelled_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
+    """The first such rows that have labels; where none has, the first without; None when there are none."""
+    first = None
+    for sample in _target_samples(task, data, count):
+        if all(row.is_labelled for row in sample.rows):
+            return sample
+        first = first or sample
+    return first
+
+
+def _target_samples(task: str | None, data: DataFolder | None, count: int) -> Iterator[Sample]:
     cards = () if task is None or data is None else data.catalogue
-    wanted = [(card.name, ("test", "dev")) for card in cards if card.trained_on == task]
-    found = (card_sample(name, data, splits, count) for name, splits in [*wanted, (task, ("dev", "train"))])
-    return next((sample for sample in found if sample is not None), None)
+    wanted = [(card.name, split) for card in cards if card.trained_on == task for split in ("test", "dev")]
+    for name, split in [*wanted, (task, "dev"), (task, "train")]:
+        sample = card_sample(name, data, (split,), count)
+        if sample is not None:
+            yield sample
 
 
 def text_sample(texts: Texts, count: int) -> Sample | None:
