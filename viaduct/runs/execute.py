@@ -91,8 +91,11 @@ def processor() -> str:
 
 
 def _machine(device: str) -> str:
-    """The model of what a stage was computed on."""
-    return processor() if device == "cpu" else str(importlib.import_module("torch").cuda.get_device_name())
+    """The model of what a stage was computed on; "" for a GPU that does not say."""
+    if device == "cpu":
+        return processor()
+    cuda = importlib.import_module("torch").cuda
+    return str(cuda.get_device_name()) if cuda.is_available() else ""
 
 
 def run(planned: Planned, options: Options, display: Display) -> None:
