@@ -55,7 +55,7 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     example = json.loads(blocks("docs/adding_a_task.md", "json")[0])
     for name, count in {"train.en": 24, "dev.en": 8, "test.en": 8, "test.de": 8, "test.sw": 8}.items():
-        rows = [example | {"reply": f"{at} o'clock", "label": ("yes", "no")[at % 2]} for at in range(count)]
+        rows = [example | {"reply": f"{at} o'clock, {name}", "label": ("yes", "no")[at % 2]} for at in range(count)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path

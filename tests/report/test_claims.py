@@ -108,6 +108,19 @@ def test_results_of_another_definition_or_split_decide_nothing():
     assert "stands in" in verdict_of("C05", run, replaced).why
 
 
+def test_what_was_chosen_on_scored_rows_or_leaked_decides_nothing():
+    run = about(["none", "mnli"])
+    rows = results(run, {"mnli": 0.075})
+    assert verdict_of("C05", run, rows).verdict == "supported"
+    chosen = [row.model_copy(update={"chosen_on_scored": row.task == "bucc"}) for row in rows]
+    found = verdict_of("C05", run, chosen)
+    assert (found.verdict, found.why) == (
+        "cannot tell", "a checkpoint, layer or threshold of bucc was chosen on rows that are scored",
+    )  # fmt: skip
+    leaked = verdict_of("C05", run.model_copy(update={"leaks": ("rows of a are evaluated in b",)}), rows)
+    assert (leaked.verdict, leaked.why) == ("cannot tell", "rows that were trained on are evaluated")
+
+
 def test_an_untrained_baseline_has_one_result_for_every_seed():
     run = about(["none", "mnli"])
     rows = results(run, {"mnli": 0.075})

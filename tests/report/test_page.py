@@ -140,6 +140,14 @@ def test_what_was_left_out_and_what_is_trained_and_evaluated_on_is_said_first(tm
     assert "Before trusting" not in whole.html and "left out, because" not in whole.html
 
 
+def test_a_leak_that_was_allowed_stands_above_the_hypothesis(tmp_path):
+    run = make_run(tasks=("xquad",), seeds=(1,))
+    about = run.about.model_copy(update={"leaks": ("rows of squad train are evaluated in xquad test: en 9 of 9",)})
+    html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert html.index("rows of squad train are evaluated in xquad test: en 9 of 9") < html.index("Hypothesis, stated")
+    assert "--allow-overlap" in html
+
+
 def test_only_the_generated_world_has_the_banner(single, whole):
     assert 'class="banner"' in single.html and "never evidence" in single.html
     assert 'class="banner"' not in whole.html

@@ -16,11 +16,14 @@ from viaduct import api
 from viaduct.errors import DataError
 from viaduct.results.store import Store
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
-from viaduct.runs import collect, overlap
+from viaduct.runs import collect
 from viaduct.runs.collect import load_run
 from viaduct.runs.execute import Options
-from viaduct.runs.overlap import Overlap, blocking, overlaps, said, text_key
-from viaduct.runs.spec import Intermediate, Recipe, Substitution, Target
+from viaduct.runs.overlap import Overlap, blocking, said
+from viaduct.runs.planned import warnings
+from viaduct.runs.row_comparison import _Comparison, _Training, overlaps
+from viaduct.runs.rows import text_key
+from viaduct.runs.spec import Intermediate, Recipe, Replay, Substitution, Target, Training
 from viaduct.runs.validate import repeated
 from viaduct.tasks.catalogue import Catalogue
 
@@ -59,14 +62,15 @@ def test_rows_are_found_in_every_language_that_is_evaluated(world: Path) -> None
 
 def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: Path) -> None:
     change(world, "berry/test-en.tsv", {0: "0\ten train 0\tsecond 1\tno"})
-    targets = (Target(task="berry"), Target(task="quiz"))
+    targets = (Target(task="berry", languages=("en",)), Target(task="quiz"))
     arms = (Intermediate(name="none"), Intermediate(name="fruit-first", tasks=("fruit",)))
     (found,) = overlaps(recipe(targets=targets, intermediates=arms), census(world))
     assert (found.task, found.target, found.arms) == ("fruit", "berry", ("none", "fruit-first"))
     change(world, "quiz/test-en.tsv", {0: "0\ten train 0 second 1\twhich?\ttrain"})
     assert overlaps(recipe(targets=(Target(task="quiz"),), intermediates=arms), census(world)) == ()
     change(world, "quiz/test-en.tsv", {0: "0\ten  context 3 of TRAIN\tother?\tcontext"})
-    (found,) = overlaps(recipe(targets=(Target(task="quiz"), Target(task="fruit"))), census(world))
+    targets = (Target(task="quiz", languages=("en",)), Target(task="fruit"))
+    (found,) = overlaps(recipe(targets=targets), census(world))
     assert (found.task, found.target, found.evaluated) == ("quiz", "quiz", 1)
 
 
@@ -136,6 +140,96 @@ def test_what_publishers_left_in_both_files_is_said_and_does_not_block(world: Pa
     )
 
 
+LONG = (
+    "A sentence of some length, which says in {} words what the weather was like on Tuesday, and why nobody minded it;"
+    " the wind had turned to the east, and the ferry was late again."
+)
+
+
+def test_nearly_the_same_rows_are_counted_apart(world: Path) -> None:
+    change(world, "fruit/test-de.tsv", {5: f"5\t{LONG.format('few')}\tsecond\tno", 6: f"6\t{LONG.format('no')}\tx\tno"})
+    change(world, "fruit/train-en.tsv", {0: f"0\tsecond\t{LONG.format('few').upper()}\tno"})
+    (found,) = overlaps(recipe(), census(world))
+    assert (found.evaluated, found.near, found.translated) == (1, 1, 0)
+    assert said((found,)) == ("rows of fruit train are evaluated in fruit test: de 1 + 1 nearly the same of 40",)
+    change(world, "fruit/test-de.tsv", {5: "5\tde\tsecond\tno"})
+    (found,) = overlaps(recipe(), census(world))
+    assert (found.evaluated, found.near) == (0, 1)
+    assert not blocking((found,), recipe(), Catalogue.builtin()), "published so"
+
+
+def test_translations_of_a_row_that_is_trained_on_are_counted(world: Path) -> None:
+    change(world, "fruit/test-en.tsv", {5: "5\ten train 3\tsecond 7\tyes"})
+    english, german, swahili = overlaps(recipe(), census(world))
+    assert (english.evaluated, english.translated) == (1, 0)
+    assert [(one.language, one.evaluated, one.translated) for one in (german, swahili)] == [("de", 0, 1), ("sw", 0, 1)]
+    assert said((german,)) == ("rows of fruit train are evaluated in fruit test: de 1 in translation of 40",)
+    labels = {at: f"{at}\tde {at}\tsecond {at}\tyes" for at in range(40)}
+    change(world, "fruit/test-de.tsv", labels)
+    assert [one.language for one in overlaps(recipe(), census(world))] == ["en", "sw"], "other labels: no translation"
+
+
+def test_text_of_replay_and_pretraining_is_compared_line_by_line(world: Path) -> None:
+    change(world, "quiz/test-de.tsv", {5: "5\tde line 3\twhich?\tline", 6: "6\tde line 30\twhich?\tline"})
+    change(world, "twins/test-de.tsv", {5: "5\tDE line 3.\tenglish"})
+    arms = (
+        Intermediate(name="none"),
+        Intermediate(
+            name="replay", replay=Replay(text=("prose",), lines=20, languages=("de",)), training=Training(max_steps=1)
+        ),
+    )
+    targets = (Target(task="quiz"), Target(task="twins"))
+    asked = recipe(intermediates=arms, targets=targets)
+    found = overlaps(asked, census(world))
+    assert said(found) == (
+        "rows of prose train (first 20 lines) are evaluated in quiz test: de 1 of 40",
+        "rows of prose train (first 20 lines) are evaluated in twins test: de 1 of 73",
+    )
+    assert {one.arms for one in found} == {("replay",)} and not blocking(found, asked, Catalogue.builtin())
+    pretrained = recipe(encoder=small_world.recipe().encoder, targets=targets)
+    found = overlaps(pretrained, census(world))
+    assert [(one.target, one.evaluated, one.arms) for one in found] == [
+        ("quiz", 2, ("none", "quiz")), ("twins", 1, ("none", "quiz")),
+    ]  # fmt: skip
+    assert not blocking(found, pretrained, Catalogue.builtin())
+    given = Substitution(task="prose", split="train", use_split="test", why="no other text")
+    assert blocking(found, pretrained.model_copy(update={"substitutions": (given,)}), Catalogue.builtin()) == found
+
+
+def test_what_a_card_of_the_users_brings_in_blocks(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno"})
+    (found,) = overlaps(recipe(), census(world))
+    known = Catalogue.builtin()
+    assert blocking((found,), recipe(), known) == ()
+    monkeypatch.setattr(Catalogue, "builtin", classmethod(lambda cls: cls(one for one in known if one.name != "fruit")))
+    assert blocking((found,), recipe(), known) == (found,)
+
+
+def test_what_chooses_on_the_rows_that_are_scored_is_marked(world: Path) -> None:
+    mined = recipe(targets=(Target(task="mine", split="dev"), Target(task="fruit", split="dev", languages=("en",))))
+    planned = api.plan(
+        mined.model_copy(update={"encoder": small_world.recipe().encoder}), data=world, store=world / "s"
+    )
+    told = warnings(planned)
+    rule = "these scores are too high, and decide no claim"
+    scored = "a threshold for mine dev is chosen by rows of mine dev de that are scored (de 72 of 72)"
+    assert f"note: {scored}: {rule}" in told
+    assert any(
+        "a checkpoint for fruit dev is chosen by rows of fruit dev that are scored (en 40 of 40)" in one for one in told
+    )
+    record = collect.run_record(planned, command="", versions={})
+    assert all(cell.chosen_on_scored for cell in record.cells) and record.leaks == ()
+    last = Training(evaluations=0)
+    unchosen = recipe(
+        targets=(Target(task="mine"), Target(task="fruit", split="dev", languages=("en",), training=last)),
+        intermediates=(Intermediate(name="none"),),
+        encoder=small_world.recipe().encoder,
+    )
+    change(world, "mine/dev-de.tsv", {at: f"{at}\tother {at}\tdifferent {at}" for at in range(40)})
+    record = collect.run_record(api.plan(unchosen, data=world, store=world / "s"), command="", versions={})
+    assert not any(cell.chosen_on_scored for cell in record.cells)
+
+
 def test_an_intermediate_task_and_an_overlapping_division_block(world: Path) -> None:
     arms = (Intermediate(name="none"), Intermediate(name="berry", tasks=("berry",)))
     change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 6\tno"})
@@ -162,8 +256,10 @@ def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told
     assert api.plan(generated, data=world, store=store).overlaps == (), "no evidence, and so not looked for"
     api.run(stopped, data=world, store=store, options=options, allow_overlap=True)
     kept = load_run(store / "runs" / "small")
-    assert any("rows of quiz train are evaluated in twins test" in line for line in kept.remarks)
-    assert kept.remarks == collect.about(Store(store), kept).remarks
+    (leak,) = kept.leaks
+    assert leak.startswith("rows of quiz train are evaluated in twins test") and leak not in kept.remarks
+    assert collect.about(Store(store), kept).leaks == kept.leaks
+    assert f"note: stops a run without --allow-overlap: {leak}" in warnings(api.plan(stopped, data=world, store=store))
 
 
 def test_a_task_that_is_also_a_targets_is_said(world: Path) -> None:
@@ -182,13 +278,14 @@ def test_what_was_compared_is_remembered_until_a_file_changes(
     memory = tmp_path / "cache" / "overlap.json"
     change(world, "fruit/test-de.tsv", {5: "5\ten train 3\tsecond 7\tno"})
     first = overlaps(recipe(), census(world), memory=memory)
-    looked_at: list[Row] = []
-    monkeypatch.setattr(overlap, "text_key", lambda row: looked_at.append(row) or text_key(row))
+    looked_at: set[str] = set()
+    read = _Comparison._rows
+    monkeypatch.setattr(_Comparison, "_rows", lambda self, need: looked_at.add(need[2]) or read(self, need))
     assert overlaps(recipe(), census(world), memory=memory) == first
     assert not looked_at
     change(world, "fruit/test-sw.tsv", {5: "5\ten train 3\tsecond 7\tno"})
     assert [one.language for one in overlaps(recipe(), census(world), memory=memory)] == ["de", "sw"]
-    assert {row.language for row in looked_at} == {"en", "sw"}
+    assert looked_at == {"en", "sw"}
     memory.write_text("[damaged", encoding="utf-8")
     assert len(overlaps(recipe(), census(world), memory=memory)) == 2
 
@@ -230,9 +327,9 @@ def test_counts_are_those_of_every_pair_of_rows(ours: list[str], theirs: list[st
 
     trained: tuple[Row, ...] = tuple(Sentence(f"t{at}", "en", text) for at, text in enumerate(ours))
     evaluated: tuple[Row, ...] = tuple(Sentence(f"e{at}", "en", text) for at, text in enumerate(theirs))
-    comparison = overlap._Comparison(recipe(), census(Path()), None)
-    comparison._rows = lambda need: trained  # type: ignore[method-assign]
-    found = comparison._compare(("a", "train", "en"), ("b", "test", "en"), overlap._keys(evaluated))
+    comparison = _Comparison(recipe(encoder="mini"), census(Path()), None)
+    comparison._rows = lambda need: trained if need[1] == "train" else evaluated  # type: ignore[method-assign]
+    found = comparison._compare(_Training(("mnli", "train", "en")), ("xnli", "test", "en"))
     hits = [other for other in theirs if any(plain(one) == plain(other) for one in ours)]
     if not hits:
         assert found is None
@@ -255,5 +352,34 @@ def test_real_squad_dev_holds_the_paragraphs_of_xquad(shared_data: Path) -> None
     found = overlaps(
         recipe(intermediates=arms, targets=targets, substitutions=(*stand_in, *without)), census(shared_data)
     )
-    assert {(one.task, one.language, one.arms) for one in found} == {("squad2", "en", ("squad2",))}
-    assert sum(one.evaluated for one in found) == 825
+    assert {(one.task, one.language, one.arms) for one in found} == {
+        ("squad2", code, ("squad2",)) for code in ("en", "de")
+    }
+    same = {(one.split, one.language): (one.evaluated, one.near, one.translated) for one in found}
+    assert same["train", "en"][0] + same["dev", "en"][0] == 825
+    assert same["train", "de"] == (0, 0, same["train", "en"][0] + same["train", "en"][1]), "the same rows, translated"
+
+
+SQUAD_DEV = tuple(
+    Substitution(task="squad", split=split, use_split="dev", part=part, why="train is not there")
+    for split, part in (("train", (0.0, 1.0)), ("dev", (0.95, 1.0)))
+)
+
+
+def test_the_classic_leak_stops_the_run(shared_data: Path, tmp_path: Path) -> None:
+    leaking = recipe(
+        encoder=small_world.recipe().encoder.model_copy(update={"text": ("text",), "languages": ("sw",)}),
+        intermediates=(Intermediate(name="none"),),
+        targets=(Target(task="xquad", languages=("en", "de")),),
+        substitutions=SQUAD_DEV,
+        seeds=(1,),
+    )
+    with pytest.raises(DataError, match="trains on rows that it evaluates on") as error:
+        api.run(leaking, data=shared_data, store=tmp_path / "store", options=Options(device="cpu", threads=1))
+    line = "rows of squad train are evaluated in xquad test: en 1,190 of 1,190, de 1,190 in translation of 1,190"
+    assert line in str(error.value)
+    planned = api.plan(leaking, data=shared_data, store=tmp_path / "store")
+    record = collect.run_record(planned, command="", versions={})
+    assert record.leaks == (line,)
+    assert not any(cell.chosen_on_scored for cell in record.cells), "SQuAD's own dev set may choose, as in XTREME"
+    assert any(f"note: stops a run without --allow-overlap: {line}" == one for one in warnings(planned))

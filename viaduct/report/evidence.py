@@ -177,6 +177,11 @@ def _require_official(evidence: Evidence, tasks: Collection[str], seeds: int) ->
     replaced = next((row.task for row in evidence.rows if row.task in tasks and row.substitution), None)
     if replaced:
         raise UndecidedError(f"another split stands in for that of {replaced}")
+    chosen = next((row.task for row in evidence.rows if row.task in tasks and row.chosen_on_scored), None)
+    if chosen:
+        raise UndecidedError(f"a checkpoint, layer or threshold of {chosen} was chosen on rows that are scored")
+    if about.leaks:
+        raise UndecidedError("rows that were trained on are evaluated")
 
 
 def _scores(evidence: Evidence, arm: str, task: str, seed: int, codes: Sequence[str]) -> Mapping[str, float]:

@@ -46,6 +46,8 @@ class ResultRow(Record):
     """The declared substitution behind this number in words, None when the official split was used."""
     fingerprint: str
     """Of the Score stage."""
+    chosen_on_scored: bool = False
+    """Whether a checkpoint, layer or threshold was chosen on rows that this scores."""
 
 
 class StageCost(Record):
@@ -174,3 +176,5 @@ class About(Record):
     """Whether differences between arms that were not computed alike may be claimed."""
     remarks: tuple[str, ...] = ()
     """What else a reader has to know before trusting a number, in sentences."""
+    leaks: tuple[str, ...] = ()
+    """Rows that were trained on and are evaluated, where the run was told to go on all the same."""

@@ -26,12 +26,11 @@ from viaduct.results.record import (
     SubstitutionNote,
 )
 from viaduct.results.store import Store, canonical, write_atomic
-from viaduct.runs.census import Census
 from viaduct.runs.description import roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Standing, standing
-from viaduct.runs.plan import Plan
+from viaduct.runs.overlap import said
 from viaduct.runs.planned import Planned, remarks
 from viaduct.runs.rows import substitution_for
 from viaduct.runs.spec import Recipe
@@ -61,6 +60,7 @@ class CellEntry(Record):
     selection: str
     headline: str
     score: str
+    chosen_on_scored: bool = False
 
 
 class RunRecord(Record):
@@ -76,6 +76,7 @@ class RunRecord(Record):
     data: tuple[DataNote, ...]
     left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
 
 
 class Collected(NamedTuple):
@@ -107,17 +108,19 @@ def run_record(planned: Planned, *, command: str, versions: dict[str, str]) -> R
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions,
         stages=stages,
-        cells=_cells(plan, planned.census),
+        cells=_cells(planned),
         data=planned.data,
         left_out=dict(plan.left_out),
         remarks=remarks(planned),
+        leaks=said(planned.leaks),
     )
 
 
-def _cells(plan: Plan, census: Census) -> tuple[CellEntry, ...]:
-    found = []
+def _cells(planned: Planned) -> tuple[CellEntry, ...]:
+    plan, found = planned.plan, []
+    chosen = {(arm, one.target) for one in planned.choices for arm in one.arms}
     for cell in plan.cells:
-        card = census.task(cell.target.task)
+        card = planned.census.task(cell.target.task)
         substitution = substitution_for(card.name, cell.target.split, plan.recipe.substitutions)
         trained = "english dev" if cell.target.training.evaluations else "last step"
         found.append(
@@ -131,6 +134,7 @@ def _cells(plan: Plan, census: Census) -> tuple[CellEntry, ...]:
                 selection="untrained" if card.trained_on is None else trained,
                 headline=card.metrics[0],
                 score=cell.score.path,
+                chosen_on_scored=(cell.arm, card.name) in chosen,
             )
         )
     return tuple(found)
@@ -255,6 +259,7 @@ def about(store: Store, record: RunRecord) -> About:
         compare=recipe.compare,
         compare_unlike=recipe.compare_unlike,
         remarks=record.remarks,
+        leaks=record.leaks,
     )
 
 

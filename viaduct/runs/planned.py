@@ -18,9 +18,10 @@ from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape, shape_of
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
-from viaduct.runs.overlap import Overlap, overlaps, said
+from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.plan import Plan, outline
+from viaduct.runs.row_comparison import overlaps
 from viaduct.runs.rows import RecipeData, source_of
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, kind_of
@@ -48,6 +49,16 @@ class Planned:
     census: Census
     overlaps: tuple[Overlap, ...]
     """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
+
+    @property
+    def leaks(self) -> tuple[Overlap, ...]:
+        """Those that stop a run, unless it is told to go on."""
+        return blocking(self.overlaps, self.plan.recipe, self.census.data.folder.catalogue)
+
+    @property
+    def choices(self) -> tuple[Overlap, ...]:
+        """Those by which something is chosen on the rows that are scored."""
+        return chosen_on_scored(self.overlaps, self.plan.recipe)
 
     @property
     def waiting(self) -> list[str]:
@@ -191,12 +202,16 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
     lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
     lines += [one.words() for one in expanded.recipe.substitutions]
-    return tuple(f"note: {line}" for line in (*lines, *remarks(planned)))
+    leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
+    return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
 
 
 def remarks(planned: Planned) -> tuple[str, ...]:
-    """Rows and tasks that are both trained and evaluated on, in words."""
-    return (*repeated(planned.plan.recipe, planned.census), *said(planned.overlaps))
+    """Rows and tasks that are both trained and evaluated on, in words, but for those that stop a run; and what is
+    chosen on rows that are scored."""
+    told = (*planned.leaks, *planned.choices)
+    others = said(one for one in planned.overlaps if one not in told)
+    return (*repeated(planned.plan.recipe, planned.census), *said_of_choices(planned.choices), *others)
 
 
 def require_space(planned: Planned) -> None:

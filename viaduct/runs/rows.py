@@ -212,19 +212,24 @@ def text_key(row: Row) -> int:
 
     Case, blanks, punctuation, tokenisation and the order of a pair do not count, nor do labels.
     """
-    return _key(row.compared)
+    return letters_key(all_letters(row.compared))
 
 
 @lru_cache(maxsize=256)  # the questions of a paragraph follow one another
-def _key(texts: tuple[str, ...]) -> int:
-    plain = "\n".join(sorted(map(_letters, texts)))
-    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "big")
+def all_letters(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The letters of each text, in an order that does not depend on theirs; a text without any stays as it is."""
+    return tuple(sorted(letters(text) or text for text in texts))
 
 
-def _letters(text: str) -> str:
-    """The letters, digits and signs in lower case; a text without any stays as it is."""
+def letters_key(texts: tuple[str, ...]) -> int:
+    """The number of `text_key` for `all_letters` of a row."""
+    return int.from_bytes(hashlib.blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big")
+
+
+def letters(text: str) -> str:
+    """The letters, digits and signs of a text in lower case."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return folded.translate(_KEPT) or text
+    return folded.translate(_KEPT)
 
 
 class _Kept(dict[int, int | None]):

@@ -1,0 +1,272 @@
+"""How many of the rows that a recipe trains on, and chooses by, occur in each evaluation set.
+
+Counted are rows that are the same (`viaduct.runs.rows.text_key`), rows that are nearly the same (`viaduct.runs.near`),
+and, where an evaluation set has the same ids and labels as its English one, translations of English rows that are
+trained on. Plain and parallel text of replay and pretraining is compared line by line, each side of parallel text for
+itself, with the longest text of an evaluation row. What chooses a checkpoint, a layer or a threshold is looked at for
+rows that are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from viaduct.languages import ENGLISH
+from viaduct.rows import Row
+from viaduct.runs.census import Census, Memory
+from viaduct.runs.gaps import target_languages
+from viaduct.runs.identity import fingerprint_of
+from viaduct.runs.near import Index, Marks, Sketches
+from viaduct.runs.overlap import Overlap
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, TargetParts
+from viaduct.runs.rows import Need, all_letters, letters_key, source_of
+
+COMPARISON = 5
+"""Raised with every change that can change a count, so that remembered ones are not used."""
+
+CHECKPOINT, LAYER, THRESHOLD = "checkpoint", "layer", "threshold"
+ALIKE, SHARED = 0.99, 0.5
+"""In a set that is a translation of another: the rows with the same label among those with the same id, and the latter
+among all, at least."""
+
+
+def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) -> tuple[Overlap, ...]:
+    """What the recipe both trains on and evaluates on, in the order of its targets, their languages and its arms.
+
+    Compared are, after substitution, the train rows of every intermediate task, in the languages that its arms train
+    on, the text of replay and pretraining, and what chooses, with all targets, and the English rows that a target is
+    trained on with that target. Evaluation rows are those of the target's split in every language that is predicted;
+    rows of other languages than English are compared with those of their own. `memory` is a JSON file in which
+    comparisons are remembered by the files' content.
+
+    Raises DataError for files that are missing or damaged.
+    """
+    languages, _ = target_languages(recipe, census, [])
+    comparison = _Comparison(recipe, census, memory)
+    found = [
+        one
+        for target in recipe.targets
+        for language in languages[target.task]
+        for one in comparison.of(target, language)
+    ]
+    comparison.memory.save()
+    return tuple(found)
+
+
+class _Training(NamedTuple):
+    """What is trained on, or chooses."""
+
+    need: Need
+    chosen: str = ""
+    text: bool = False
+    lines: int | None = None
+    """Only the first ones; None: all."""
+
+
+_Letters: TypeAlias = Sequence[tuple[str, ...]]
+"""Of each document (`all_letters`)."""
+
+
+class _Known:
+    """What is kept of training rows: a number for each that is not like another, and its runs where needed."""
+
+    def __init__(self, documents: _Letters, sketched: bool) -> None:
+        unlike = dict(zip(map(letters_key, documents), documents, strict=True))
+        self.keys = np.fromiter(unlike, np.uint64, len(unlike))
+        self.index = Index(_sketches(unlike.values())) if sketched else None
+
+
+class _Rows:
+    """Evaluation rows as they are compared; `text`: by their longest text."""
+
+    def __init__(self, rows: Sequence[Row], text: bool) -> None:
+        self.rows = rows
+        self._letters = [
+            all_letters((max(row.compared, key=len, default=""),) if text else row.compared) for row in rows
+        ]
+        self._keys = np.fromiter(map(letters_key, self._letters), np.uint64, len(rows))
+
+    @cached_property
+    def _runs(self) -> Sketches:
+        return _sketches(self._letters)
+
+    def marks(self, known: _Known) -> tuple[Marks, Marks]:
+        """(rows,) twice: which are the same as a training row, and which others are nearly the same."""
+        same = np.isin(self._keys, known.keys)
+        return same, np.zeros_like(same) if known.index is None else known.index.nearly(self._runs) & ~same
+
+
+class _Comparison:
+    """Training rows against evaluation rows. Of training rows numbers are kept (`_Known`); evaluation rows are read one
+    language at a time, and neither where the result is remembered."""
+
+    def __init__(self, recipe: RecipeParts, census: Census, memory: Path | None) -> None:
+        self.recipe, self.census, self.data = recipe, census, census.data
+        self.memory = Memory[Overlap | None](memory, TypeAdapter(Overlap | None))
+        self.files: dict[Need, dict[str, str]] = {}
+        self.by_arm = {arm.name: tuple(_by_arm(arm, recipe, census)) for arm in recipe.intermediates}
+        self.pretraining = tuple(_pretraining(recipe, census))
+        self.known: dict[_Training, _Known] = {}
+        self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))
+        self.english: dict[tuple[_Training, str, str], frozenset[str]] = {}
+
+    def of(self, target: TargetParts, language: str) -> Iterator[Overlap]:
+        """The overlaps of a target in a language."""
+        evaluated, known = (target.task, target.split, language), self.memory.known
+        for trained, arms in self._trained(target, language).items():
+            if trained.need[2] not in (ENGLISH, language):
+                continue
+            key = self._identity(trained, evaluated)
+            if key not in known:
+                known[key] = self._compare(trained, evaluated)
+            one = known[key]
+            if one is not None:
+                yield one.model_copy(update={"arms": arms, "chosen": trained.chosen})
+
+    def _trained(self, target: TargetParts, code: str) -> dict[_Training, tuple[str, ...]]:
+        """What the encoders are trained on and chosen by that predict a target in a language -> the arms that have
+        it."""
+        found: dict[_Training, list[str]] = {}
+        for arm, own in self.by_arm.items():
+            for one in dict.fromkeys((*own, *_by_target(target, code, self.census), *self.pretraining)):
+                found.setdefault(one, []).append(arm)
+        return {one: tuple(arms) for one, arms in found.items()}
+
+    def _rows(self, need: Need) -> tuple[Row, ...]:
+        return self.data.load(*need, self.recipe.substitutions).rows
+
+    def _identity(self, trained: _Training, evaluated: Need) -> str:
+        needs = [trained.need, evaluated]
+        if (english := self._english_of(trained, evaluated)) is not None:
+            needs.append(english)
+        declared = [
+            {**one.model_dump(), "why": ""}
+            for one in self.recipe.substitutions
+            if (one.task, one.split) in [need[:2] for need in needs]
+        ]
+        names = sorted({source_of(*need[:2], self.recipe.substitutions)[0] for need in needs})
+        cards = [self.data.task(name) for name in names]
+        versions = [part.version for card in cards for part in (card, *card.parts)]
+        how = [bool(trained.chosen), trained.text, trained.lines]
+        files = [self._files(need) for need in needs]
+        compared = {"comparison": COMPARISON, "files": files, "declared": declared, "versions": versions, "how": how}
+        return fingerprint_of(compared)
+
+    def _files(self, need: Need) -> dict[str, str]:
+        if need not in self.files:
+            self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions)
+        return self.files[need]
+
+    def _compare(self, trained: _Training, evaluated: Need) -> Overlap | None:
+        rows = self.compared(evaluated, trained.text)
+        same, near = rows.marks(self._of(trained))
+        translated = self._translated(trained, evaluated, rows.rows) & ~same & ~near
+        if not (same | near | translated).any():
+            return None
+        return Overlap(
+            arms=(),
+            task=trained.need[0],
+            split=trained.need[1],
+            spoken=trained.need[2],
+            target=evaluated[0],
+            target_split=evaluated[1],
+            language=evaluated[2],
+            evaluated=int(same.sum()),
+            of_evaluated=len(rows.rows),
+            near=int(near.sum()),
+            translated=int(translated.sum()),
+            text=trained.text,
+            lines=trained.lines,
+        )
+
+    def _of(self, trained: _Training) -> _Known:
+        if trained not in self.known:
+            rows = self._rows(trained.need)[: trained.lines]
+            texts = [(text,) for row in rows for text in row.texts] if trained.text else [row.compared for row in rows]
+            self.known[trained] = _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
+        return self.known[trained]
+
+    def _english_of(self, trained: _Training, evaluated: Need) -> Need | None:
+        """The English set of an evaluation set in another language, where training rows are English."""
+        english = (*evaluated[:2], ENGLISH)
+        has_english = ENGLISH in self.data.task(evaluated[0]).languages
+        if not has_english or evaluated[2] == ENGLISH or trained.need[2] != ENGLISH:
+            return None
+        source = source_of(*evaluated[:2], self.recipe.substitutions)
+        return english if self.census.problem(*source, ENGLISH, labelled=False) is None else None
+
+    def _translated(self, trained: _Training, evaluated: Need, rows: Sequence[Row]) -> Marks:
+        """(rows,): whether each is a translation of an English row that is trained on."""
+        english = self._english_of(trained, evaluated)
+        seen = frozenset[str]() if english is None else self._seen_in_english(trained, english)
+        none = np.zeros(len(rows), bool)
+        if english is None or not seen:
+            return none
+        originals = {row.id: row.label_words for row in self.compared(english, trained.text).rows}
+        alike = [row.label_words == originals[row.id] for row in rows if row.id in originals]
+        if len(alike) < SHARED * min(len(rows), len(originals)) or sum(alike) < ALIKE * len(alike):
+            return none
+        return np.fromiter((row.id in seen for row in rows), bool, len(rows))
+
+    def _seen_in_english(self, trained: _Training, english: Need) -> frozenset[str]:
+        """Ids of English evaluation rows that are trained on."""
+        key = (trained, *english[:2])
+        if key not in self.english:
+            rows = self.compared(english, trained.text)
+            same, near = rows.marks(self._of(trained))
+            self.english[key] = frozenset(row.id for row, seen in zip(rows.rows, same | near, strict=True) if seen)
+        return self.english[key]
+
+
+def _by_arm(arm: ArmParts, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
+    for name in arm.tasks:
+        yield from (_Training((name, "train", code)) for code in arm.languages)
+        if arm.training.evaluations:
+            yield _Training((name, "dev", ENGLISH), CHECKPOINT)
+    if arm.replay is not None:
+        yield from _texts(arm.replay.text, arm.replay.languages, recipe, census, arm.replay.lines)
+
+
+def _pretraining(recipe: RecipeParts, census: Census) -> Iterator[_Training]:
+    if isinstance(recipe.encoder, Pretrain):
+        names, languages = (*recipe.encoder.text, *recipe.encoder.parallel), recipe.encoder.languages
+        yield from _texts(names, languages, recipe, census)
+
+
+def _texts(
+    names: Iterable[str],
+    languages: Sequence[str] | None,
+    recipe: RecipeParts,
+    census: Census,
+    lines: int | None = None,
+) -> Iterator[_Training]:
+    for name in names:
+        source = source_of(name, "train", recipe.substitutions)
+        for code in census.task(name).languages:
+            if (languages is None or code in languages) and census.problem(*source, code, labelled=False) is None:
+                yield _Training((name, "train", code), text=True, lines=lines)
+
+
+def _by_target(target: TargetParts, code: str, census: Census) -> Iterator[_Training]:
+    card, how = census.task(target.task), target.retrieval
+    if card.trained_on is not None:
+        yield _Training((card.trained_on, "train", ENGLISH))
+        if target.training.evaluations:
+            yield _Training((card.trained_on, "dev", ENGLISH), CHECKPOINT)
+    several = card.row_kind.is_searched and how.layers is not None and len(how.layers) > 1
+    for split in card.row_kind.tuned_on:
+        yield _Training((card.name, split, code), f"{THRESHOLD} and a {LAYER}" if several else THRESHOLD)
+    if several and not card.row_kind.tuned_on:
+        need = (how.choose_on, "train", code)
+        if code in census.task(how.choose_on).languages and census.problem(*need, labelled=False) is None:
+            yield _Training(need, LAYER, text=True)
+
+
+def _sketches(documents: Iterable[tuple[str, ...]]) -> Sketches:
+    return Sketches.of(map("".join, documents))
