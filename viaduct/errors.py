@@ -5,6 +5,7 @@
       DataError      a data file that is missing, damaged or not what it says it is
         NoRowsError  a file that several languages share lacks the one asked for
       StoreError     a results directory that does not fit what is asked of it
+      NumbersError   scores, vectors or losses that are no finite numbers, so that nothing may follow from them
       TransientError something that may work when tried again (a full lock queue, a lost file system)
 
 A user's mistake is one message: what was given (file and line), what is allowed, the nearest match, how to fix it.
@@ -45,6 +46,10 @@ class NoRowsError(DataError):
 
 class StoreError(ViaductError):
     """A results directory that does not fit what is asked of it."""
+
+
+class NumbersError(ViaductError):
+    """Scores, vectors or losses that are no finite numbers: the largest of them would be any one."""
 
 
 class TransientError(ViaductError):

@@ -75,6 +75,43 @@ def test_anything_that_changes_the_tokens_gives_another_entry(tiny_tokenizer: An
     assert len(entries(tmp_path)) == len(calls)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("truncation_side", "left"),
+        ("padding_side", "left"),
+        ("model_input_names", ["input_ids", "token_type_ids", "attention_mask"]),
+        ("split_special_tokens", True),
+    ],
+)
+def test_settings_beside_the_backend_give_another_entry(
+    setting: str, value: object, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two encoders' tokenizers may differ in tokenizer_config.json only, and what they make of a long text with it."""
+    rows = [replace(row, first=f"{row.first} </s> boat house garden") for row in tiny.rows("pair")]
+    limits = Limits(12)
+    before = cached(rows, encode_pairs, tiny_tokenizer, (), limits, tmp_path)
+    monkeypatch.setattr(tiny_tokenizer, setting, value)
+    found = cached(rows, encode_pairs, tiny_tokenizer, (), limits, tmp_path)
+    assert arrays(found) == arrays(tiny.encode(rows, tiny_tokenizer, (), limits))
+    assert len(entries(tmp_path)) == 2
+    assert (arrays(found) == arrays(before)) == (setting == "padding_side")  # nothing is padded here
+
+
+def test_another_class_and_other_versions_of_its_packages_are_other_tokenizers(
+    tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {cache_module.tokenizer_key(tiny_tokenizer)}
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_tokenizer, "__class__", type("Other", (type(tiny_tokenizer),), {}))
+        known.add(cache_module.tokenizer_key(tiny_tokenizer))
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "version", lambda name: f"9 of {name}")
+        known.add(cache_module.tokenizer_key(tiny_tokenizer))
+    assert len(known) == 3
+    assert cache_module.tokenizer_key(tiny_tokenizer) in known
+
+
 def test_an_interrupted_write_is_never_read(
     tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

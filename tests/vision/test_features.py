@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,6 +132,19 @@ def test_a_changed_file_is_computed_anew(files: Any, tmp_path: Path) -> None:
     again = Counting()
     assert same(build(files, again, tmp_path), files)
     assert again.computed == 1
+
+
+def test_other_pixels_under_the_same_size_and_time_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"  # as many bytes whatever it shows
+    small_towers.picture(1).save(path)
+    files = [("a", Picture(str(path)))]
+    build(files, Counting(), tmp_path)
+    before = path.stat()
+    small_towers.picture(2).resize(small_towers.picture(1).size).save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    again = Counting()
+    assert same(build(files, again, tmp_path), files) and again.computed == 1
 
 
 def test_another_key_never_reads_these(files: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,28 @@ import numpy as np
 from viaduct.encode.tokens import Encoded, Encoding, Limits, encode, forget_truncation
 from viaduct.rows import Row
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised when the arrays' meaning changes, so that older entries are not read."""
+
+TOKENIZER_SETTINGS = (
+    "special_tokens_map",
+    "truncation_side",
+    "padding_side",
+    "model_input_names",
+    "split_special_tokens",
+)
+"""What a tokenizer goes by beside the state of its backend."""
+
+TOKENIZER_PACKAGES = ("tokenizers", "transformers")
+"""Their versions may cut one text in two ways."""
 
 
 def tokenizer_key(tokenizer: Any) -> str:
     """SHA-256 of everything that decides what the tokenizer does."""
     forget_truncation(tokenizer)
-    state = tokenizer.backend_tokenizer.to_str() + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
+    settings = {name: getattr(tokenizer, name, None) for name in TOKENIZER_SETTINGS}
+    settings |= {"class": type(tokenizer).__qualname__, "versions": [version(name) for name in TOKENIZER_PACKAGES]}
+    state = tokenizer.backend_tokenizer.to_str() + json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(state.encode()).hexdigest()
 
 

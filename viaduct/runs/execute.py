@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import viaduct
-from viaduct.errors import DataError, StoreError, TransientError, UsageError, ViaductError
+from viaduct.errors import DataError, NumbersError, StoreError, TransientError, UsageError, ViaductError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.record import StageCost
@@ -29,7 +29,7 @@ from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.identity import difference, is_done
 from viaduct.runs.planned import Planned
-from viaduct.runs.rows import Loaded, Need, source_of
+from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
@@ -211,6 +211,9 @@ class Worker:
         except BaseException:
             claim.note_seconds(claim.seconds_before + time.monotonic() - started)
             raise
+        for need in self.plan.needs[stage.path]:
+            if used_files(need) in self.identities[stage.path].content["data"]:
+                self._require_unchanged(stage, need)  # images are opened long after their rows are read
         seconds = claim.seconds_before + time.monotonic() - started
         claim.finish(self._cost(stage, context, spent, seconds).model_dump(mode="json"))
 
@@ -218,6 +221,8 @@ class Worker:
         for attempt in range(RETRIES + 1):
             try:
                 return kind_of(stage.work.kind).run(context, stage.work)
+            except NumbersError as error:
+                raise NumbersError(f"{stage.path}: {error}") from error
             except (TransientError, OSError) as error:
                 transient = isinstance(error, TransientError) or error.errno in TRANSIENT
                 if not transient or attempt == RETRIES:
@@ -270,10 +275,12 @@ class Worker:
     def _require_unchanged(self, stage: Stage, need: Need) -> None:
         """Raise DataError where the files are no longer those of the plan: the stage's fingerprint would be theirs."""
         planned = self.planned.identities[stage.path].content["data"]
-        for name, digest in self.planned.census.data.fingerprint((need,), stage.work.declared).items():
-            if planned[name] != digest:
+        found = self.planned.census.data.fingerprint((need,), stage.work.declared)
+        for name in (" ".join(need), used_files(need)):
+            if planned.get(name) != found.get(name):
                 raise DataError(
-                    f"the files of {name} have changed since the run was planned", fix="run the same command again"
+                    f"the files of {' '.join(need)} have changed since the run was planned",
+                    fix="run the same command again",
                 )
 
     def _threads(self, work: Work, claim: Claim) -> int:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,9 +20,11 @@ from viaduct.languages import LANGUAGES
 from viaduct.results.store import State, Store
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import fields
+from viaduct.runs.parts import Substitution
 from viaduct.runs.plan import Plan
 from viaduct.runs.rows import Need, RecipeData, source_of
 from viaduct.runs.stage import Stage, kind_of
+from viaduct.tasks.card import Task
 
 Standing = State | Literal["there, not checked", "another experiment's"]
 """How far a stage of one identity is. Not checked: it is finished, and data that decide its identity are missing."""
@@ -46,6 +48,7 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
     """
     found: dict[str, Identity] = {}
     encoders: dict[str, Mapping[str, Any]] = {}
+    seen: dict[Need, str | None] = {}
     known = _in_part if plan.missing else _in_full
     for stage in plan.stages:
         if stage.encoder is not None and stage.encoder not in encoders:
@@ -53,7 +56,10 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
         upstream = {role: found[source.path].fingerprint for role, source in sorted(stage.inputs.items())}
         encoder = None if stage.encoder is None else encoders[stage.encoder]
         needs = plan.needs[stage.path]
-        one = identity(stage, needs, data, upstream=upstream, encoder=encoder, known=known)
+        read = functools.partial(data.fingerprint, substitutions=stage.work.declared, seen=seen)
+        digests = [known(functools.partial(read, (need,))) for need in needs]
+        cards = _cards(needs, data, stage.work.declared)
+        one = identity(stage, cards, digests, upstream=upstream, encoder=encoder, known=known)
         if plan.missing and store is not None:
             unchecked = standing(store, stage.path, one.fingerprint, one.content) == "there, not checked"
             one = replace(one, fingerprint="") if unchecked else one
@@ -77,29 +83,30 @@ def _in_part(make: Made) -> Mapping[str, Any] | None:
 
 def identity(
     stage: Stage,
-    needs: Iterable[Need],
-    data: RecipeData,
+    cards: Iterable[Task],
+    digests: Sequence[Mapping[str, Any] | None],
     *,
     upstream: Mapping[str, str],
     encoder: Mapping[str, Any] | None,
     known: Callable[[Made], Mapping[str, Any] | None] = _in_full,
 ) -> Identity:
-    """The identity of one stage whose inputs have the fingerprints `upstream` (role -> fingerprint, "" where it is not
-    known); `encoder` is {} where it is not known."""
-    needs, substitutions = tuple(needs), stage.work.declared
-    digests = [known(functools.partial(data.fingerprint, (need,), substitutions)) for need in needs]
+    """The identity of one stage that reads rows of these cards, whose data have the fingerprints `digests` (None where
+    it is not known), and whose inputs have the fingerprints `upstream` (role -> fingerprint, "" where it is not known);
+    `encoder` is {} where it is not known."""
+    cards = tuple(cards)
     complete = all(upstream.values()) and None not in digests and encoder != {}
-    named = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
-    cards = named | {part.name for name in named for part in data.task(name).parts}
+    kinds = {card.kind: card.row_kind.version for card in cards if card.row_kind.version > 1}
     content = {
         "kind": stage.work.kind,
         "code": kind_of(stage.work.kind).version,
-        "cards": {name: data.task(name).version for name in sorted(cards)},
+        "cards": {card.name: card.version for card in cards},
         "work": literals(stage.work),
         "encoder": encoder,
         "inputs": {role: fingerprint for role, fingerprint in upstream.items() if fingerprint},
         "data": {name: digest for one in digests if one for name, digest in one.items()},
     }
+    if kinds:
+        content["kinds"] = kinds
     for field in fields():
         added = known(functools.partial(field.identity, stage.work))
         if added is None:
@@ -111,6 +118,13 @@ def identity(
             )
         content.update(added)
     return Identity(content, fingerprint_of(content) if complete else "")
+
+
+def _cards(needs: Iterable[Need], data: RecipeData, substitutions: tuple[Substitution, ...]) -> list[Task]:
+    """The cards whose rows are read, with those that they are made of, by name."""
+    named = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
+    named |= {part.name for name in named for part in data.task(name).parts}
+    return [data.task(name) for name in sorted(named)]
 
 
 def fingerprint_of(content: Mapping[str, Any]) -> str:

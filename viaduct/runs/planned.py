@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from viaduct.errors import StoreError
 from viaduct.paths import cache_directory, free_bytes
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
-from viaduct.runs.census import Census
+from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import Shape, shape_of
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
@@ -94,8 +96,9 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     Data that are not there are in its plan's `missing`. Raises UsageError, DataError for damaged files, or StoreError
     (a directory holds another experiment).
     """
-    folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards))
     cache = cache_directory(store) if store.is_dir() else None
+    used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
+    folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
     census = Census(RecipeData(folder), cache and cache / "census.json")
     plan, kept = outline(recipe, census), Store(store)
     found = identities(plan, census.data, kept)
@@ -119,6 +122,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
         overlaps=overlaps(plan.recipe, census, cache and cache / "overlap.json") if compared else (),
     )
     census.memory.save()
+    used.save()
     return planned
 
 

@@ -29,6 +29,11 @@ WHOLE = (0.0, 1.0)
 """The `part` of a substitution that takes all rows."""
 
 
+def used_files(need: Need) -> str:
+    """What a fingerprint calls the files that rows have of their own, such as images."""
+    return f"{' '.join(need)} files"
+
+
 @dataclass(frozen=True)
 class Loaded:
     """Rows of one task, split and language after substitution, and the substitution in words."""
@@ -101,11 +106,25 @@ class RecipeData:
             )
         return Loaded(rows, substitution.words())
 
-    def fingerprint(self, needs: Iterable[Need], substitutions: Iterable[Substitution] = ()) -> dict[str, str]:
+    def fingerprint(
+        self,
+        needs: Iterable[Need],
+        substitutions: Iterable[Substitution] = (),
+        seen: dict[Need, str | None] | None = None,
+    ) -> dict[str, str]:
         """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of
-        it."""
-        declared = tuple(substitutions)
-        return {f"{task} {split} {code}": self._digest((task, split, code), declared) for task, split, code in needs}
+        it. Where rows have files of their own (images), "task split language files" -> that of these; `seen` remembers
+        them for as long as the caller trusts them not to change."""
+        declared, seen = tuple(substitutions), {} if seen is None else seen
+        found: dict[str, str] = {}
+        for task, split, code in needs:
+            found[f"{task} {split} {code}"] = self._digest((task, split, code), declared)
+            source = (*source_of(task, split, declared), code)
+            if source not in seen:
+                seen[source] = self.folder.used_digest(*source)
+            if (used := seen[source]) is not None:
+                found[used_files((task, split, code))] = used
+        return found
 
     def _digest(self, need: Need, substitutions: tuple[Substitution, ...]) -> str:
         task, split, language = need

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import MutableMapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,7 +40,23 @@ def _stamps(located: Located) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4096)
+def _state(path: Path | None) -> tuple[Path, Stamp] | None:
+    """None for a file that is not there."""
+    try:
+        return None if path is None else (path, stamp(path))
+    except OSError:
+        return None
+
+
+def _content(state: tuple[Path, Stamp] | None) -> str:
+    """SHA-256 of a file, or that it is not there, or cannot be read."""
+    try:
+        return "none" if state is None else _sha256(*state)
+    except OSError:
+        return "unreadable"
+
+
+@lru_cache(maxsize=2**17)  # COCO's images; all languages of a set of captions have the same ones
 def _sha256(path: Path, _stamp: Stamp) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -51,9 +68,11 @@ def _sha256(path: Path, _stamp: Stamp) -> str:
 class DataFolder:
     """The files below one folder, by the names of a catalogue's cards."""
 
-    def __init__(self, root: Path, catalogue: Catalogue) -> None:
+    def __init__(self, root: Path, catalogue: Catalogue, known: MutableMapping[str, str] | None = None) -> None:
+        """`known`: what `used_digest` remembers; one that is kept on disk spares the next process the hashing."""
         self.root = root
         self.catalogue = catalogue
+        self._known: MutableMapping[str, str] = {} if known is None else known
         self._located: dict[tuple[str, str, str], Located | str] = {}
         self._datasets: OrderedDict[tuple[str, str, str], tuple[tuple[Stamp, ...], Dataset]] = OrderedDict()
 
@@ -109,3 +128,18 @@ class DataFolder:
         """The layout and the SHA-256 of every file of this split and language; file names are not part of it."""
         located = self.locate(task, split, language)
         return (located.source.layout, *map(file_sha256, located.paths))
+
+    def used_digest(self, task: str, split: str, language: str) -> str | None:
+        """SHA-256 of the files that the rows have beside those they are read from, such as images, in the rows' order;
+        None where they have none. They are hashed again only when the stamp of one of them has changed.
+
+        Raises as `read` does: which files they are stands in the rows.
+        """
+        files_of = self.task(task).row_kind.files
+        used = () if files_of is None else tuple(map(_state, files_of(self.read(task, split, language).rows)))
+        if not any(used):
+            return None
+        key = hashlib.sha256(repr([one and (str(one[0]), one[1]) for one in used]).encode()).hexdigest()
+        if key not in self._known:
+            self._known[key] = hashlib.sha256(" ".join(map(_content, used)).encode()).hexdigest()
+        return self._known[key]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from viaduct.doors import offered
@@ -63,6 +64,9 @@ class RowKind:
     tokens_per_row: int
     """Of rows that cannot be read because their files are not there, in XLM-R's vocabulary, about; choices all
     together."""
+    version: int = 1
+    """Of how rows become sequences and sequences predictions: part of the fingerprint of the stages that read such rows
+    where it is above 1, raised with any change that can change what they leave."""
     has_gold: bool = True
     """Whether rows can be labelled, or stripped of their labels; plain and parallel text and captions cannot."""
     label_set: Literal["none", "closed", "open"] = "none"
@@ -88,6 +92,9 @@ class RowKind:
     """Score -> what a table calls it, where its name says too little."""
     same_in_all_languages: bool = False
     """Whether rows of two languages can be the same example, as captions of one image are."""
+    files: Callable[[Sequence[Row]], Sequence[Path | None]] | None = None
+    """(rows) -> the file of each that is read when the row is used, such as its image, None for a row without one.
+    None: rows are all that there is."""
     inspect: Callable[[Sequence[Row], Collection[str]], Inspection] | None = None
     """(rows, ids of those that are also in the training rows) -> what `viaduct check` shows instead of labels."""
 

@@ -23,6 +23,7 @@ from PIL import Image
 from viaduct.encode.tokens import Array
 from viaduct.errors import DataError, UsageError
 from viaduct.runs.stage import Progress
+from viaduct.tasks.folder import stamp
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards
 
@@ -236,7 +237,7 @@ def digest(image: Image.Image) -> bytes:
 
 
 def _places(pictures: Sequence[Picture]) -> dict[Picture, bytes]:
-    """SHA-256 of where each picture is and of its file's size and time; b"" when there is no such file."""
+    """SHA-256 of where each picture is and of its file's stamp; b"" when there is no such file."""
     states = {path: _state(Path(path)) for path in {picture.path for picture in pictures}}
     return {
         picture: hashlib.sha256(repr((state, picture.member)).encode()).digest() if state else b""
@@ -247,7 +248,6 @@ def _places(pictures: Sequence[Picture]) -> dict[Picture, bytes]:
 
 def _state(path: Path) -> str:
     try:
-        stat = path.stat()
+        return f"{path.absolute()} {stamp(path)}"
     except OSError:
         return ""
-    return f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}"

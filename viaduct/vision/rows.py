@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from viaduct.rows import Row
 from viaduct.tasks.kind import Inspection, RowKind
@@ -88,11 +89,18 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
     )
 
 
+def files(rows: Sequence[Row]) -> list[Path | None]:
+    """The image files; None for a row without image, and for an image in the tar or Parquet file of the rows."""
+    images = [row.image if isinstance(row, Captioned) else None for row in rows]
+    return [None if image is None or image.member is not None else Path(image.path) for image in images]
+
+
 CAPTIONED = RowKind(
     "captioned",
     Captioned,
     tokens_per_row=60,
     has_gold=False,
     same_in_all_languages=True,
+    files=files,
     inspect=inspect,
 )
