@@ -26,7 +26,9 @@ from viaduct.training import joint_training
 from viaduct.training.joint_training import JointBatch, JointTraining
 
 BOTH = ("tiny-pair", "tiny-tagged")
-TRAINING = Training(learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=400, max_length=32, evaluations=2)
+TRAINING = Training(
+    learning_rate=2e-3, max_steps=6, epochs=99.0, batch_tokens=400, max_length=32, stride=8, evaluations=2
+)
 REPLAYED = {"replay": Replay(batch_tokens=128, lines=40), "replay_languages": ("en", "de")}
 
 

@@ -167,11 +167,11 @@ def questions(draw: st.DrawFn) -> Span:
 
 
 @QUICK
-@given(row=questions(), max_length=st.integers(SHORTEST_WINDOW, 64), stride=st.integers(0, 40))
+@given(row=questions(), max_length=st.integers(SHORTEST_WINDOW, 64), share=st.floats(0, 0.5))
 def test_windows_cover_the_context_and_answers_map_back(
-    tiny_tokenizer: Any, row: Span, max_length: int, stride: int
+    tiny_tokenizer: Any, row: Span, max_length: int, share: float
 ) -> None:
-    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(max_length, stride))
+    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(max_length, int(share * max_length)))
     assert encoded.lengths.max() <= max_length
     windows = windows_of(encoded)
     covered = {place for ranges in windows for left, right in ranges for place in range(left, right)}
@@ -194,7 +194,7 @@ def test_windows_cover_the_context_and_answers_map_back(
 
 def test_answers_of_whole_words_map_back_to_themselves(tiny_tokenizer: Any) -> None:
     rows = tiny.rows("span", 12)
-    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64, 16))
     for window, ranges in enumerate(windows_of(encoded)):
         row = rows[encoded.rows[window]]
         start, end = (encoded.fields[name][window] - encoded.fields["begin"][window] for name in ("start", "end"))
@@ -203,17 +203,28 @@ def test_answers_of_whole_words_map_back_to_themselves(tiny_tokenizer: Any) -> N
 
 def test_unanswerable_questions_and_empty_contexts_point_at_the_first_token(tiny_tokenizer: Any) -> None:
     rows = [Span("1", "en", "green house", "why?", ()), Span("2", "en", "", "why?", (Answer("x", 0),))]
-    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(rows, tiny_tokenizer, (), Limits(64, 16))
     assert encoded.fields["start"].tolist() == encoded.fields["end"].tolist() == [0, 0]
     assert encoded.fields["contexts"].tolist()[1] == 0
     assert len(encoded) == 2
 
 
-def test_a_very_long_question_leaves_room_for_the_context(tiny_tokenizer: Any) -> None:
-    row = Span("1", "en", " ".join(tiny.sentences("en")), " ".join(tiny.sentences("ru") * 5), ())
-    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(SHORTEST_WINDOW, 1000))
-    assert (encoded.fields["contexts"] >= SHORTEST_WINDOW // 4).all()
+@pytest.mark.parametrize("length", [SHORTEST_WINDOW, 64, 129])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
+def test_a_very_long_question_leaves_room_for_the_context(tiny_tokenizer: Any, length: int, share: float) -> None:
+    row = Span("1", "en", " ".join(tiny.sentences("en") * 3), " ".join(tiny.sentences("ru") * 9), ())
+    stride = int(share * length)
+    encoded = tiny.encode([row], tiny_tokenizer, (), Limits(length, stride))
+    assert (encoded.fields["contexts"][:-1] > stride).all()
     assert windows_of(encoded)[-1][-1][1] == len(row.context)
+    for earlier, later in pairwise(windows_of(encoded)):
+        assert [*map(tuple, later[:stride])] == [*map(tuple, earlier[len(earlier) - stride :])]
+
+
+@pytest.mark.parametrize("stride", [-1, 33, 1000])
+def test_an_overlap_that_windows_cannot_have_is_refused(tiny_tokenizer: Any, stride: int) -> None:
+    with pytest.raises(UsageError, match=rf"stride of {stride:,} tokens in windows of 64 .*\n.* 0 to 32, or"):
+        tiny.encode([Span("1", "en", "green", "why?", ())], tiny_tokenizer, (), Limits(64, stride))
 
 
 def test_windows_without_room_are_refused(tiny_tokenizer: Any) -> None:

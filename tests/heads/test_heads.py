@@ -26,7 +26,7 @@ SPECS = [
     ("spec", "last"), list(zip(SPECS, [(3,), (2,), (2,), (1,)], strict=True)), ids=[spec.kind for spec in SPECS]
 )
 def test_logits_have_the_shape_of_their_task(tiny_tokenizer: Any, spec: HeadSpec, last: tuple[int, ...]) -> None:
-    encoded = tiny.encode(tiny.rows(spec.kind, 4), tiny_tokenizer, (), Limits(64))
+    encoded = tiny.encode(tiny.rows(spec.kind, 4), tiny_tokenizer, (), Limits(64, 16))
     batch = collate(encoded, np.arange(len(encoded)), tiny_tokenizer.pad_token_id)
     model = TaskModel(tiny.encoder(tiny_tokenizer), build_head(spec, 32, 0.1))
     sequences, longest = batch.ids_BL.shape

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,10 @@ from viaduct.heads.span import (
     no_answer,
     window,
 )
+from viaduct.models.tokenizer import train_tokenizer
 from viaduct.rows import Span
+from viaduct.tasks.card import read
+from viaduct.tasks.catalogue import Catalogue
 
 SPEC = HeadSpec("span", ())
 LOGITS = st.integers(-4, 4).map(float)
@@ -160,3 +165,65 @@ def test_overlap_does_not_change_the_answer(tiny_tokenizer: Any, stride: int) ->
     rows = [Span("a", "en", context, "which?", ())]
     found = collected(tiny_tokenizer, rows, {0: [("garden4", 2.0)]}, Limits(48, stride))
     assert found[0].prediction == "garden4"
+
+
+def noise(ids: Sequence[int], where: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(tokens, 2) logits that depend on what a window holds alone, so that two ways to cut windows can be compared."""
+    random = np.random.default_rng([len(ids), *ids[-5:], *where[-2]])
+    return random.normal(size=(len(ids), 2)).astype(np.float32)
+
+
+def reference_answer(context: str, windows: list[tuple[np.ndarray, list[tuple[int, int] | None]]]) -> str:
+    """transformers' examples/pytorch/question-answering/utils_qa.py, `postprocess_qa_predictions`, for questions that
+    have an answer: n_best_size 20, max_answer_length 30."""
+    candidates = []
+    for logits, offsets in windows:
+        starts, ends = (np.argsort(logits[:, side])[-1 : -BEST - 1 : -1].tolist() for side in (0, 1))
+        for start in starts:
+            for end in ends:
+                if offsets[start] is None or offsets[end] is None:
+                    continue
+                if end < start or end - start + 1 > LONGEST_ANSWER:
+                    continue
+                candidates.append((float(logits[start, 0] + logits[end, 1]), offsets[start][0], offsets[end][1]))
+    _, begin, stop = max(candidates, key=lambda one: one[0])
+    return context[begin:stop].strip()
+
+
+@pytest.mark.parametrize(("length", "stride"), [(384, 128), (128, 64), (384, 192)])
+def test_windows_and_answers_are_those_of_transformers_on_real_questions(
+    shared_data: Path, length: int, stride: int
+) -> None:
+    rows = [row for code in ("en", "ar", "th", "zh") for row in card_of("xquad", shared_data, code)[::40]]
+    tokenizer = train_tokenizer((row.context for row in rows), 1500, 512)
+    encoded = tiny.encode(rows, tokenizer, (), Limits(length, stride))
+    theirs = tokenizer(
+        [row.question.strip() for row in rows],
+        [row.context for row in rows],
+        truncation="only_second",
+        max_length=length,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    ours = [encoded.ids[first:last].tolist() for first, last in pairwise(encoded.offsets)]
+    assert ours == theirs["input_ids"]
+    assert encoded.rows.tolist() == theirs["overflow_to_sample_mapping"]
+    assert len(ours) > 1.3 * len(rows), "hardly a context is longer than a window"
+    said: list[list[Any]] = [[] for _ in rows]
+    windows: list[list[Any]] = [[] for _ in rows]
+    for number, ids in enumerate(ours):
+        logits = noise(ids, theirs["offset_mapping"][number])
+        batch = collate(encoded, np.array([number]), tokenizer.pad_token_id)
+        said[encoded.rows[number]] += SPAN.read(torch.from_numpy(logits)[None], encoded, batch)
+        sides = theirs.sequence_ids(number)
+        inside = [
+            place if side == 1 else None for place, side in zip(theirs["offset_mapping"][number], sides, strict=True)
+        ]
+        windows[encoded.rows[number]].append((logits, inside))
+    for row, parts, candidates in zip(rows, said, windows, strict=True):
+        assert SPAN.predict(row, parts, SPEC).prediction == reference_answer(row.context, candidates)
+
+
+def card_of(name: str, data: Path, code: str) -> Sequence[Span]:
+    return read(Catalogue.builtin().task(name), data, code, "test").rows  # type: ignore[return-value]

@@ -73,6 +73,14 @@ def test_versions_of_code_and_cards_count(world: Path, monkeypatch: pytest.Monke
     assert {path for path in before if scored[path] != after[path]} == {p for p in before if "/twins/" in p}
 
 
+def test_the_way_that_rows_become_sequences_counts_for_those_who_read_such_rows(world: Path) -> None:
+    """Before version 2 a stride was cut to a quarter of the window: what was trained so must not be taken for this."""
+    found = known(world, recipe(targets=(Target(task="fruit"), Target(task="quiz"))))
+    kinds = {path: one.content.get("kinds") for path, one in found.items()}
+    assert {path for path, one in kinds.items() if one} == {path for path in kinds if "quiz/seed" in path}
+    assert kinds["mini/none/quiz/seed-1/train"] == {"span": 2}
+
+
 def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -13,6 +13,7 @@ from viaduct.rows import Row
 from viaduct.runs.gaps import Gap, listed
 from viaduct.runs.plan import outline
 from viaduct.runs.spec import (
+    Architecture,
     Intermediate,
     Mixture,
     Pretrain,
@@ -310,6 +311,21 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"intermediates": (shown(objectives=asked("itm", "itm")),)}, "name each objective once"),
         ({"intermediates": (shown(negatives=3, tower_layers=2),)}, "not trained"),
         ({"intermediates": (Intermediate(name="a", replay=Replay(), languages=("de",)),)}, "no end|name tasks"),
+        (
+            {"targets": (Target(task="quiz", training=Training(max_length=384, stride=193)),)},
+            "target 'quiz': a stride of 193 tokens in windows of 384",
+        ),
+        (
+            {"intermediates": (Intermediate(name="a", tasks=("fruit", "quiz"), training=Training(max_length=100)),)},
+            "arm 'a': a stride of 64 tokens in windows of 100",
+        ),
+        (
+            {
+                "targets": (Target(task="quiz", training=Training(max_length=384, stride=128)),),
+                "encoder": Pretrain(name="mini", text=("prose",), architecture=Architecture(max_length=192)),
+            },
+            "a stride of 128 tokens in windows of 192",
+        ),
         (
             {
                 "substitutions": (

@@ -20,9 +20,13 @@ from viaduct.heads.head import Head, HeadSpec
 from viaduct.heads.tagged import TokenHead
 from viaduct.metrics.score import Prediction
 from viaduct.rows import Span
+from viaduct.runs.encoder import require_overlap
 
 SHORTEST_WINDOW = 32
 """Tokens of a window at least: half for the question, the rest for special tokens, context and overlap."""
+
+LEAST_ADVANCE = 16
+"""A window begins behind the one before by this part of its length at least, or its question is cut for it."""
 
 BEST = 20
 """Starts and ends looked at per window (as the reference SQuAD scripts do)."""
@@ -38,21 +42,25 @@ def encode_spans(
 
     Fields: `start`, `end` (examples,) token positions of the answer, 0 when it is not in this window; `begin`
     (examples,) position of the first context token; `contexts` (examples,) how many there are; `spans`, their
-    character ranges as flat pairs. Raises UsageError for windows too short for a question and its context.
+    character ranges as flat pairs. Raises UsageError for windows too short for a question and its context, and for
+    overlaps that they cannot have.
     """
     if limits.max_length < SHORTEST_WINDOW:
         raise UsageError(
             f"windows of {limits.max_length} tokens have no room for a question and its context",
             fix=f"set max_length to {SHORTEST_WINDOW} or more",
         )
-    # A question may take at most half of a window, so that there is room for context and stride to advance.
-    questions = _shorten([row.question.strip() for row in rows], tokenizer, limits.max_length // 2)
+    require_overlap(limits.stride, limits.max_length, "the encoder's windows")
+    # A question may take at most half of a window, and must leave room for one to begin behind where the last began.
+    room = limits.max_length - tokenizer.num_special_tokens_to_add(pair=True) - limits.stride
+    most = min(limits.max_length // 2, room - limits.max_length // LEAST_ADVANCE)
+    questions = _shorten([row.question.strip() for row in rows], tokenizer, most)
     encoding = tokenizer(
         questions,
         [row.context for row in rows],
         truncation="only_second",
         max_length=limits.max_length,
-        stride=min(limits.stride, limits.max_length // 4),
+        stride=limits.stride,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )

@@ -87,6 +87,30 @@ def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
     return found or KNOWN.get(encoder.rpartition("/")[2].lower())
 
 
+def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
+    """The most tokens that the encoder takes, as the recipe or a config.json that is here has it (one that counts
+    special positions takes some fewer); None where neither says."""
+    if isinstance(encoder, Pretrain):
+        return encoder.architecture.max_length
+    folder = Path(encoder).expanduser()
+    config = folder / "config.json" if folder.is_dir() else _cached(encoder, revision)
+    try:
+        found = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    longest = found.get("max_position_embeddings")
+    return longest if isinstance(longest, int) else None
+
+
+def require_overlap(stride: int, max_length: int, where: str) -> None:
+    """Raise UsageError for an overlap that windows of this length cannot have: a question must fit in beside it."""
+    if not 0 <= stride <= max_length // 2:
+        raise UsageError(
+            f"{where}: a stride of {stride:,} tokens in windows of {max_length:,} (an overlap may be half of a window)",
+            fix=f"set stride to a number from 0 to {max_length // 2:,}, or allow longer windows (max_length)",
+        )
+
+
 def _cached(encoder: str, revision: str | None) -> Path | None:
     if encoder.count("/") > 1 or encoder.startswith((".", "/", "~")):
         return None

@@ -48,7 +48,7 @@ class Training(Spec):
     max_length: int = 128
     """Tokens per row at most; longer rows are cut (pairs), split (tagging) or windowed (spans)."""
     stride: int = 64
-    """Spans: tokens by which neighbouring windows overlap."""
+    """Spans: tokens by which neighbouring windows overlap, half of `max_length` at most."""
     warmup_fraction: float = 0.1
     """Share of the steps spent warming up."""
     weight_decay: float = 0.0

@@ -9,6 +9,7 @@ from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.rows import Span
 from viaduct.runs.census import Census
+from viaduct.runs.encoder import longest_of, require_overlap
 from viaduct.runs.field import fields, is_joint, set_fields
 from viaduct.runs.gaps import card_of_kind
 from viaduct.runs.parts import ArmParts, RecipeParts
@@ -27,6 +28,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
             raise unknown("arm in `compare`:", name, names)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
+    _check_windows(recipe, census)
     for field in set_fields("recipe", recipe):
         field.check(recipe, recipe, census)
     for arm in recipe.intermediates:
@@ -60,6 +62,16 @@ def _check_target(card: Task, census: Census) -> None:
         raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
     if card.trained_on is not None:
         _check_trainable(census.task(card.trained_on), f"target '{card.name}'")
+
+
+def _check_windows(recipe: RecipeParts, census: Census) -> None:
+    """Raise UsageError for windows of contexts that cannot overlap as they are asked to."""
+    asked = [(f"arm '{arm.name}'", arm.training, arm.tasks) for arm in recipe.intermediates]
+    asked += [(f"target '{target.task}'", target.training, (target.task,)) for target in recipe.targets]
+    for where, training, tasks in asked:
+        if any(census.task(name).row_kind.row is Span for name in tasks):
+            longest = longest_of(recipe.encoder, recipe.revision) or training.max_length
+            require_overlap(training.stride, min(training.max_length, longest), where)
 
 
 def _check_joint(arm: ArmParts, census: Census) -> None:

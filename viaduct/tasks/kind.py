@@ -156,6 +156,7 @@ KINDS = (
         "span",
         Span,
         tokens_per_row=200,
+        version=2,  # 1: a stride was cut to a quarter of the window
         is_target=True,
         head="viaduct.heads.span:SPAN",
         predict="viaduct.inference.prediction:predict",
