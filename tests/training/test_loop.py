@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from viaduct.encode.batch import Batch
-from viaduct.errors import ViaductError
+from viaduct.errors import NumbersError, ViaductError
 from viaduct.runs.spec import Training
 from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
 from viaduct.training.state import TrainingState, checkpoints
@@ -181,9 +181,22 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_what_to_do(tmp_path: P
         loss = loss_of(model, batch)
         return loss * value if torch.equal(batch.ids_BL, batch_at(4).ids_BL) else loss
 
-    with pytest.raises(ViaductError, match=r"loss became (nan|inf) at step 4\n.*how to fix: lower the learning rate"):
+    with pytest.raises(ViaductError, match=r"loss at step 4 is no finite number but (nan|inf)\n.*fix: lower"):
         fit(job(tmp_path, loss=breaking))
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000004"]
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(tmp_path: Path) -> None:
+    """The square root of 0 is 0, and its slope is not: at the last step nothing would look at the weights again."""
+
+    def steep(model: nn.Module, batch: Batch) -> torch.Tensor:
+        loss = loss_of(model, batch)
+        return loss + (loss - loss).sqrt() if torch.equal(batch.ids_BL, batch_at(STEPS - 1).ids_BL) else loss
+
+    made = job(tmp_path, loss=steep)
+    with pytest.raises(NumbersError, match=rf"gradient at step {STEPS - 1} is no finite number but (nan|inf)"):
+        fit(made)
+    assert all(weight.isfinite().all() for weight in made.model.parameters())
 
 
 def test_fewer_steps_than_evaluations(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -22,6 +23,7 @@ from viaduct.encode.tokens import Encoded, Encoding, encode_sentences
 from viaduct.errors import StoreError, UsageError
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import encode_batch
+from viaduct.models.numerics import require_finite
 from viaduct.models.vocabulary import Trimmed
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
@@ -125,6 +127,19 @@ def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float 
             nn.init.normal_(part.weight, std=initial_range)
             nn.init.zeros_(part.bias)
     return module
+
+
+def require_logits(logits: torch.Tensor, batch: Batch, encoded: Encoded, rows: Sequence[Row]) -> None:
+    """Raise NumbersError where a logit is no finite number; at padding it may be anything."""
+    if batch.mask_BL is not None and logits.ndim == 3 and not logits.isfinite().all():
+        logits = logits.masked_fill(~batch.mask_BL[..., None], 0.0)
+    sequences = np.repeat(batch.examples, encoded.widths[batch.examples])
+    require_finite(logits, "logit", lambda at: named(rows[encoded.rows[sequences[at]]]))
+
+
+def named(row: Row) -> str:
+    """A row in a message."""
+    return f"row '{row.id}' ({row.language})"
 
 
 def save_head(module: nn.Module, spec: HeadSpec, folder: Path) -> None:

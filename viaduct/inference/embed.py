@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch, collate, plan_batches
-from viaduct.encode.tokens import Encoded
+from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import UsageError
 from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import encode_layers, keep_layers, num_layers, width
+from viaduct.models.numerics import require_finite
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,13 @@ def embed(
     how: Embedding,
     progress: Callable[[float, float, str], None],
     engine: Callable[[Batch], torch.Tensor] | None = None,
+    name: Callable[[int], str] = lambda at: f"sentence {at:,}",
 ) -> dict[int, torch.Tensor]:
     """Layer -> (N, D) float32 vectors of unit length, memory-mapped: mean over real tokens, or the first token's state.
 
     An `engine` that gives the states of the one layer asked for runs in the encoder's place. Batches that an earlier
-    attempt had saved in the folder are not computed again.
+    attempt had saved in the folder are not computed again. Raises NumbersError for a vector that has no finite length,
+    with its sentence by `name`.
     """
     device = next(encoder.parameters()).device
     keep_layers(encoder, max(how.layers))
@@ -78,7 +81,7 @@ def embed(
             states = [engine(batch)] if engine is not None else encode_layers(encoder, batch, how.layers)
             for layer, hidden_BLD in zip(how.layers, states, strict=True):
                 pooled_BD = hidden_BLD[:, 0] if how.pooling == "first" else _mean(hidden_BLD, batch.mask_BL)
-                vectors[layer][examples] = torch.nn.functional.normalize(pooled_BD.float(), dim=1).cpu().numpy()
+                vectors[layer][examples] = _of_unit_length(pooled_BD.float(), layer, [name(at) for at in examples])
             done += batch.tokens
             progress(done, tokens, f"embedding, {done:,} of {tokens:,} tokens")
             if time.monotonic() - saved >= how.checkpoint_seconds:
@@ -88,6 +91,12 @@ def embed(
     shape = (len(encoded), width(encoder))
     # Reopened so that whatever is done to them never reaches the files, which are for going on.
     return {layer: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for layer, path in paths.items()}
+
+
+def _of_unit_length(pooled_BD: torch.Tensor, layer: int, names: Sequence[str]) -> Array:
+    require_finite(pooled_BD.norm(dim=1).cpu(), f"vector's length in layer {layer}", names.__getitem__)
+    unit_BD: Array = torch.nn.functional.normalize(pooled_BD, dim=1).cpu().numpy()
+    return unit_BD
 
 
 def _open(path: Path, shape: tuple[int, int]) -> np.memmap:

@@ -17,6 +17,7 @@ from viaduct.errors import DataError
 from viaduct.inference.neighbours import Neighbours, Search, nearest_both_ways
 from viaduct.metrics.retrieval import bucc_threshold
 from viaduct.metrics.score import Prediction
+from viaduct.models.numerics import require_finite
 from viaduct.rows import Sentence
 from viaduct.runs.parts import Retrieval
 
@@ -59,13 +60,15 @@ def pairs_by_margin(source: Side, target: Side, how: Retrieval, search: Search) 
 
     "max": the best of both directions, one to one, with margins above 0 (as the official code writes them).
     "intersection": pairs that are each other's best. "forward", "backward": the best of every source, or target.
+    Raises NumbersError for a margin that is no finite number.
     """
     if not len(source.vectors_ND) or not len(target.vectors_ND):
         return []
     forward, backward = nearest_both_ways(source.vectors_ND, target.vectors_ND, how.neighbours, search)
     mean_forward, mean_backward = forward.values_NK.mean(dim=1), backward.values_NK.mean(dim=1)
-    ahead = _best(forward, mean_forward, mean_backward, how.margin)
-    back = [(margin, theirs, ours) for margin, ours, theirs in _best(backward, mean_backward, mean_forward, how.margin)]
+    ahead = _best(forward, mean_forward, mean_backward, how.margin, source.ids)
+    found = _best(backward, mean_backward, mean_forward, how.margin, target.ids)
+    back = [(margin, theirs, ours) for margin, ours, theirs in found]
     if how.candidates == "max":
         pairs = _one_to_one([*ahead, *back])
     elif how.candidates == "intersection":
@@ -78,7 +81,7 @@ def pairs_by_margin(source: Side, target: Side, how: Retrieval, search: Search) 
 
 
 def _best(
-    found: Neighbours, own_mean_N: torch.Tensor, other_mean_M: torch.Tensor, margin: str
+    found: Neighbours, own_mean_N: torch.Tensor, other_mean_M: torch.Tensor, margin: str, ids: Sequence[str | None]
 ) -> list[tuple[float, int, int]]:
     """(margin, row, its best neighbour) of every row."""
     mean_NK = (own_mean_N[:, None] + other_mean_M[found.indices_NK]) / 2
@@ -86,6 +89,7 @@ def _best(
         margin_NK = found.values_NK / mean_NK
     else:
         margin_NK = found.values_NK - mean_NK if margin == "distance" else found.values_NK
+    require_finite(margin_NK, f"{margin} margin", lambda at: f"sentence '{ids[at] or at}'")
     best = margin_NK.max(dim=1)
     chosen_N = found.indices_NK.gather(1, best.indices[:, None])[:, 0]
     return list(zip(best.values.tolist(), range(len(chosen_N)), chosen_N.tolist(), strict=True))

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from viaduct.errors import UsageError
 from viaduct.inference.quantised import Pairs, Quantised, Sieve, pairs_left, sieve_bytes, usable
 from viaduct.models.linear import product
+from viaduct.models.numerics import require_finite
 
 LARGEST_BLOCK = 1024
 """Rows and columns at most: 4 MiB of float32, which stay near the processor; larger ones are slower."""
@@ -210,7 +211,8 @@ class _Best:
         self.indices[rows] = torch.cat([self.indices[rows], found], dim=1).gather(1, order[:, : self.k])
 
     def result(self) -> Neighbours:
-        """The k best of all blocks seen."""
+        """The k best of all blocks seen. Raises NumbersError where a row has none: its similarities are no numbers."""
+        require_finite(self.values, "similarity", lambda at: f"vector {at:,}")
         return Neighbours(self.values.cpu(), self.indices.cpu())
 
 

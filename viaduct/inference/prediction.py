@@ -19,11 +19,11 @@ from torch import nn
 from viaduct.encode.batch import collate, padding_fraction, plan_batches
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Encoded, Limits
-from viaduct.heads.head import HeadSpec, TaskModel, load_head, trained_head
+from viaduct.heads.head import HeadSpec, TaskModel, load_head, require_logits, trained_head
 from viaduct.inference.predict import PredictWork
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
-from viaduct.models.numerics import prepare
+from viaduct.models.numerics import finite, prepare
 from viaduct.rows import Row
 from viaduct.runs.field import predictor
 from viaduct.runs.stage import Context, Spent
@@ -101,7 +101,7 @@ def predict_all(
     progress: Callable[[float, float, str], None] = lambda *_: None,
 ) -> list[Prediction]:
     """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
-    `viaduct.serving` may stand in its place."""
+    `viaduct.serving` may stand in its place. Raises NumbersError for logits that are no finite numbers."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     head = trained_head(spec)
@@ -112,6 +112,7 @@ def predict_all(
     for examples in batches:
         batch = collate(encoded, examples, pad_id)
         logits = model(batch.to(device)).float().cpu()
+        require_logits(logits, batch, encoded, rows)
         for row, one in zip(encoded.rows[examples], head.read(logits, encoded, batch), strict=True):
             said[row].append(one)
         done += batch.tokens
@@ -120,13 +121,15 @@ def predict_all(
 
 
 def write_predictions(folder: Path, languages: Iterable[str], found: Iterable[Prediction]) -> None:
-    """One file per language: a JSON line per prediction, in their order."""
+    """One file per language: a JSON line per prediction, in their order. Raises NumbersError for scores that are no
+    finite numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {language: [] for language in languages}
     for one in found:
         record = {"id": one.id, "language": one.language, "prediction": one.prediction}
         if one.scores is not None:
-            record["scores"] = [float(f"{score:.6g}") for score in one.scores]
+            what = f"a score of '{one.id}' ({one.language})"
+            record["scores"] = [float(f"{finite(score, what):.6g}") for score in one.scores]
         lines[one.language].append(json.dumps(record, ensure_ascii=False))
     for language, texts in lines.items():
         (folder / f"{language}.jsonl").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")

@@ -15,6 +15,7 @@ import torch
 
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Limits, encode_sentences
+from viaduct.heads.head import named
 from viaduct.inference.embed import Embedding, centre, checked_layers, embed
 from viaduct.inference.mine import MinedPair, distinct, matches, pairs_by_margin, side_of, translations, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
@@ -82,7 +83,8 @@ class _SentenceSearch:
         encoded = cached(rows, encode_sentences, tokenizer, (), limits, context.cache)
         engine = engine_in_place(context, work, lambda: TrainedModel(self._cut(), None, None, tokenizer, limits))
         embedding = Embedding(self.layers, self.how.pooling, context.scratch, context.checkpoint_seconds)
-        self.vectors = embed(self.encoder, encoded, tokenizer.pad_token_id, embedding, context.progress, engine)
+        pad_id, progress = tokenizer.pad_token_id, context.progress
+        self.vectors = embed(self.encoder, encoded, pad_id, embedding, progress, engine, lambda at: named(rows[at]))
         if self.how.centre:
             for vectors_ND in self.vectors.values():
                 for one in self.places.values():

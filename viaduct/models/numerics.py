@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from viaduct.errors import UsageError
+from viaduct.errors import NumbersError, UsageError
 from viaduct.memory import trimmer
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -123,3 +125,25 @@ def derived_seed(*parts: int | str) -> int:
 def seed_all(*parts: int | str) -> None:
     """Seed torch's generators. Called before every optimiser step, so that a resumed run needs no generator state."""
     torch.manual_seed(derived_seed(*parts))
+
+
+NO_NUMBERS = "look at the model: its weights may be damaged, or its training may have gone wrong (too high a rate)"
+
+
+def require_finite(values: torch.Tensor, what: str, name: Callable[[int], str]) -> None:
+    """Raise NumbersError where not all values are finite: which `what` of which of them, in the first axis, by `name`.
+
+    Called where numbers become results (labels, answers, neighbours): of NaN any one is the largest.
+    """
+    wrong = ~values.isfinite()
+    if bool(wrong.any()):
+        first = int(wrong.reshape(len(values), -1).any(dim=1).nonzero()[0, 0])
+        shown = float(values[first][wrong[first]].flatten()[0])
+        raise NumbersError(f"the {what} of {name(first)} is no finite number but {shown}", fix=NO_NUMBERS)
+
+
+def finite(value: float, what: str, fix: str = NO_NUMBERS) -> float:
+    """The value. Raises NumbersError where it is no finite number."""
+    if not math.isfinite(value):
+        raise NumbersError(f"{what} is no finite number but {value}", fix=fix)
+    return value

@@ -33,7 +33,7 @@ from viaduct.models.encoder import (
 )
 from viaduct.models.joint import real_tokens
 from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
-from viaduct.models.numerics import prepare
+from viaduct.models.numerics import finite, prepare
 from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
 from viaduct.runs.parts import Replay
 from viaduct.runs.stage import Context, Spent
@@ -147,7 +147,8 @@ class Distillation:
         found = {}
         for code, encoded in self.text.held.items():
             batch = collate(encoded, np.arange(len(encoded)), self.text.pad_id).to(self.device)
-            found[code] = float(self._distances(batch)[0])
+            apart = float(self._distances(batch)[0])
+            found[code] = finite(apart, f"the distance of the student's states from the teacher's in '{code}'")
         return found
 
     def run(self) -> Spent:

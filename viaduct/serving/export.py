@@ -25,6 +25,7 @@ from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import DataError, UsageError, unknown
 from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
+from viaduct.models.numerics import finite
 from viaduct.serving.compressing import Texts, renumber, trimmed
 from viaduct.serving.compression import is_calibrated
 from viaduct.serving.convert import write_model
@@ -236,11 +237,11 @@ def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:
 
 
 def _difference(one: Engine, other: Engine, batch: Batch) -> float:
-    """The largest difference of two outputs, at real tokens."""
+    """The largest difference of two outputs, at real tokens. Raises NumbersError where one is no finite number."""
     gap = (one(batch) - other(batch)).abs()
     if gap.ndim == 3 and batch.mask_BL is not None:
         gap = torch.where(batch.mask_BL[..., None], gap, 0.0)
-    return float(gap.max())
+    return finite(float(gap.max()), "the difference between the outputs of the export and of its source")
 
 
 def _model_card(source: LoadedModel, known: History, about: dict[str, Any], calibrated: str) -> str:

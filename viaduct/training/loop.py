@@ -19,8 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from viaduct.encode.batch import BatchSize
-from viaduct.errors import ViaductError
-from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
+from viaduct.models.numerics import FreedMemory, finite, products_in, seed_all, training_precision
 from viaduct.runs.parts import Training
 from viaduct.runs.stage import Progress
 from viaduct.training import state as checkpointing
@@ -63,7 +62,7 @@ class TrainingJob(Generic[BatchT]):
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
-    Raises ViaductError when the loss stops being a number, with the step and what to change.
+    Raises NumbersError when loss or gradient stop being numbers, with the step and what to change.
     """
     accelerator = Accelerator(cpu=job.device.type == "cpu")
     job.model.to(job.device)
@@ -108,15 +107,12 @@ def _step(
     with products_in(state.precision, job.device):
         loss = job.loss(model, batch)
     accelerator.backward(loss)
-    accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
+    norm = accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
+    fix = "lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)"
+    value = finite(float(loss.detach()), f"the training loss at step {state.step}", fix)
+    finite(float(norm), f"the norm of the gradient at step {state.step}", fix)  # it would be all weights' value
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ViaductError(
-            f"the training loss became {value} at step {state.step}",
-            fix="lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)",
-        )
     state.step += 1
     state.tokens += batch.size.tokens
     state.slots += batch.size.slots

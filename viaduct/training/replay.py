@@ -21,7 +21,7 @@ from viaduct.errors import DataError
 from viaduct.models.encoder import encode_batch, encode_layers, num_layers
 from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.language import MaskedLanguageHead, divergence
-from viaduct.models.numerics import derived_seed, seed_all
+from viaduct.models.numerics import derived_seed, finite, seed_all
 from viaduct.rows import Row
 from viaduct.runs.parts import Replay, Retention
 from viaduct.runs.stage import Context
@@ -120,7 +120,7 @@ class ReplayedText(DrawnText):
             batch = collate(encoded, examples, self.pad_id).to(device)
             masked, chosen_BL = self.masking.of_batch(batch)
             hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
-            found[code] = float(summed) / max(1, len(hidden_MD))
+            found[code] = finite(float(summed) / max(1, len(hidden_MD)), f"the masked-LM loss in '{code}'")
         return found
 
     @torch.inference_mode()

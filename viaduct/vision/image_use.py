@@ -26,7 +26,7 @@ from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.language import CHUNK_ROWS
-from viaduct.models.numerics import derived_seed, seed_all
+from viaduct.models.numerics import derived_seed, require_finite, seed_all
 from viaduct.runs.stage import Progress
 from viaduct.vision.caption_metrics import FEWEST_IMAGES, caption_retrieval, caption_scores
 from viaduct.vision.captioning import CaptionBatch, CaptionOrder, CaptionSet, deranged
@@ -68,6 +68,8 @@ def use_of_images(
     names = tuple(one.name for one in asked.objectives)
     chosen = held_out_sample(order.data, asked.dev_captions)
     held = HeldOutCaptions(objectives, model, order, chosen, tokenizer.pad_token_id)
+    objective = next((name for name in MEASURED_OBJECTIVES if name in names), None)
+    losses = () if objective is None else tuple(held.losses(objective))
     scores: list[CaptionScore] = []
     samples: tuple[CaptionSample, ...] = ()
     if "ar_caption" in names and asked.written:
@@ -78,7 +80,6 @@ def use_of_images(
     found = held.similarities()
     if found is not None:
         scores += held.recall(found)
-    objective = next((name for name in MEASURED_OBJECTIVES if name in names), None)
     return ImageUse(
         card=asked.card,
         split="dev",
@@ -86,7 +87,7 @@ def use_of_images(
         tower=asked.tower,
         objectives=names,
         measured=objective,
-        losses=() if objective is None else tuple(held.losses(objective)),
+        losses=losses,
         scores=tuple(scores),
         samples=samples,
         seen_languages=order.data.languages,
@@ -142,7 +143,7 @@ class HeldOutCaptions:
     @torch.inference_mode()
     def losses(self, objective: str) -> list[CaptionLoss]:
         """One entry per chosen caption; the same masks whatever is shown. In arms without images all three are
-        equal."""
+        equal. Raises NumbersError for a loss that is no finite number: no caption can be written then either."""
         count = len(self.order.ids)
         shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
         found: dict[str, list[tuple[float, int, int]]] = {name: [] for name in shown}
@@ -151,6 +152,8 @@ class HeldOutCaptions:
                 seed_all("held out", int(examples[0]))
                 found[name] += self._per_caption(batch, objective)
         data = self.order.data
+        nats_N3 = torch.tensor([[one[0] for one in shown] for shown in zip(*found.values(), strict=True)])
+        require_finite(nats_N3, "loss", lambda at: f"caption '{data.captions[self.chosen[at]].id}'")
         return [
             CaptionLoss(
                 id=data.captions[at].id,
