@@ -108,6 +108,15 @@ def test_results_of_another_definition_or_split_decide_nothing():
     assert "stands in" in verdict_of("C05", run, replaced).why
 
 
+def test_what_the_encoder_has_seen_before_decides_nothing():
+    run = about(["none", "mnli", "qqp"])
+    rows = results(run, {"mnli": 0.075, "qqp": 0.03})
+    found = verdict_of("C05", run.model_copy(update={"seen_arms": {"mnli": "nli"}}), rows)
+    assert found[1:] == ("cannot tell", f"{run.encoder} had been trained on nli before mnli")
+    found = verdict_of("C05", run.model_copy(update={"seen_tasks": {"xnli": "nli"}}), rows)
+    assert found[1:] == ("cannot tell", f"{run.encoder} had been trained on nli before xnli")
+
+
 def test_what_was_chosen_on_scored_rows_or_leaked_decides_nothing():
     run = about(["none", "mnli"])
     rows = results(run, {"mnli": 0.075})

@@ -148,6 +148,17 @@ def test_a_leak_that_was_allowed_stands_above_the_hypothesis(tmp_path):
     assert "--allow-overlap" in html
 
 
+def test_what_the_encoder_has_seen_before_is_marked(tmp_path, whole):
+    run = make_run(tasks=("xnli", "bucc"), seeds=(1,))
+    arm = run.about.arms[1]
+    about = run.about.model_copy(update={"seen_tasks": {"xnli": "nli"}, "seen_arms": {arm: "squad"}})
+    html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert '<th scope="col">xnli†<small>' in html and '<th scope="col">bucc<small>' in html
+    assert f'<th scope="row">{arm}†</th>' in html
+    assert f"† <b>xnli</b>: no first exposure. {about.encoder} had been trained on nli before it came here, so" in html
+    assert "is no baseline without it" in html and "†" not in whole.html
+
+
 def test_only_the_generated_world_has_the_banner(single, whole):
     assert 'class="banner"' in single.html and "never evidence" in single.html
     assert 'class="banner"' not in whole.html

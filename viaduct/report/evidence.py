@@ -111,6 +111,8 @@ class Evidence:
         arm = self.arm(role)
         if arm is None:
             raise UndecidedError(f"no arm is {self.known_roles[role]} (role '{role}')")
+        if arm in self.about.seen_arms:
+            raise UndecidedError(f"{self.about.encoder} had been trained on {self.about.seen_arms[arm]} before {arm}")
         return arm
 
     def card(self, name: str) -> Task:
@@ -120,8 +122,10 @@ class Evidence:
         return self.cards[name]
 
     def text_arms(self) -> dict[str, str]:
-        """Role -> arm, of those that train on one of the nine intermediate tasks."""
-        return {role: arm for role in INTERMEDIATES if (arm := self.arm(role)) is not None}
+        """Role -> arm, of those that train on one of the nine intermediate tasks and are first to show it to the
+        encoder."""
+        arms = {role: arm for role in INTERMEDIATES if (arm := self.arm(role)) is not None}
+        return {role: arm for role, arm in arms.items() if arm not in self.about.seen_arms}
 
 
 def require_real(evidence: Evidence) -> None:
@@ -180,6 +184,9 @@ def _require_official(evidence: Evidence, tasks: Collection[str], seeds: int) ->
     chosen = next((row.task for row in evidence.rows if row.task in tasks and row.chosen_on_scored), None)
     if chosen:
         raise UndecidedError(f"a checkpoint, layer or threshold of {chosen} was chosen on rows that are scored")
+    seen = next((f"{about.seen_tasks[task]} before {task}" for task in tasks if task in about.seen_tasks), None)
+    if seen:
+        raise UndecidedError(f"{about.encoder} had been trained on {seen}")
     if about.leaks:
         raise UndecidedError("rows that were trained on are evaluated")
 

@@ -178,3 +178,7 @@ class About(Record):
     """What else a reader has to know before trusting a number, in sentences."""
     leaks: tuple[str, ...] = ()
     """Rows that were trained on and are evaluated, where the run was told to go on all the same."""
+    seen_tasks: dict[str, str] = {}
+    """Target whose task the encoder had been trained on before it came here -> the data."""
+    seen_arms: dict[str, str] = {}
+    """The same for arms by the tasks that they train on."""

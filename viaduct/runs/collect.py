@@ -28,6 +28,7 @@ from viaduct.results.record import (
 from viaduct.results.store import Store, canonical, write_atomic
 from viaduct.runs.description import roles, settings
 from viaduct.runs.encoder import encoder_details
+from viaduct.runs.encoder_history import history, seen_before
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Standing, standing
 from viaduct.runs.overlap import said
@@ -230,17 +231,20 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
 
 def about(store: Store, record: RunRecord) -> About:
     """What the run is about, as far as it is known now (an encoder that is not trained yet has no details)."""
-    recipe = record.recipe
+    recipe, catalogue = record.recipe, Catalogue.builtin().with_files(record.recipe.cards)
+    past, is_generated = history(recipe, catalogue), generator(recipe) is not None
+    details = encoder_details(recipe, store.directory(f"{record.encoder}/pretrain"))
+    seen_tasks, seen_arms = ({}, {}) if is_generated else seen_before(recipe, past)
     return About(
         recipe=recipe.name,
         hypothesis=recipe.hypothesis,
         command=record.command,
         encoder=record.encoder,
-        encoder_details=encoder_details(recipe, store.directory(f"{record.encoder}/pretrain")),
+        encoder_details={**details, "trained before on": past.words},
         arms=tuple(arm.name for arm in recipe.intermediates),
         tasks=tuple(target.task for target in recipe.targets),
         seeds=recipe.seeds,
-        miniature=generator(recipe) is not None,
+        miniature=is_generated,
         substitutions=tuple(
             SubstitutionNote(
                 task=one.task,
@@ -251,7 +255,7 @@ def about(store: Store, record: RunRecord) -> About:
             for one in recipe.substitutions
         ),
         data=record.data,
-        settings=settings(recipe, Catalogue.builtin().with_files(recipe.cards)),
+        settings=settings(recipe, catalogue),
         versions=record.versions,
         created=record.created,
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
@@ -260,6 +264,8 @@ def about(store: Store, record: RunRecord) -> About:
         compare_unlike=recipe.compare_unlike,
         remarks=record.remarks,
         leaks=record.leaks,
+        seen_tasks=seen_tasks,
+        seen_arms=seen_arms,
     )
 
 

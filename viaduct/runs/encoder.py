@@ -81,8 +81,7 @@ def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
     if isinstance(encoder, Pretrain):
         made = encoder.architecture
         return Shape(made.layers, made.hidden, made.feed_forward, made.vocabulary)
-    folder = Path(encoder).expanduser()
-    config = folder / "config.json" if folder.is_dir() else _cached(encoder, revision)
+    config = cached_file(encoder, revision, "config.json")
     found = None if config is None or not config.is_file() else _from_config(config)
     return found or KNOWN.get(encoder.rpartition("/")[2].lower())
 
@@ -92,8 +91,7 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
     special positions takes some fewer); None where neither says."""
     if isinstance(encoder, Pretrain):
         return encoder.architecture.max_length
-    folder = Path(encoder).expanduser()
-    config = folder / "config.json" if folder.is_dir() else _cached(encoder, revision)
+    config = cached_file(encoder, revision, "config.json")
     try:
         found = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,12 +109,17 @@ def require_overlap(stride: int, max_length: int, where: str) -> None:
         )
 
 
-def _cached(encoder: str, revision: str | None) -> Path | None:
+def cached_file(encoder: str, revision: str | None, name: str) -> Path | None:
+    """A file of a ready-made encoder, in its folder (where it may be missing) or in the Hub's local cache; None where
+    it is in neither."""
+    folder = Path(encoder).expanduser()
+    if folder.is_dir():
+        return folder / name
     if encoder.count("/") > 1 or encoder.startswith((".", "/", "~")):
         return None
     import huggingface_hub  # slow to load, and folders do not need it
 
-    found = huggingface_hub.try_to_load_from_cache(encoder, "config.json", revision=revision)
+    found = huggingface_hub.try_to_load_from_cache(encoder, name, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
 

@@ -253,6 +253,15 @@ class Substitution(Spec):
         return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
 
 
+class Saw(Spec):
+    """What an encoder was trained on before it came here, beyond plain text."""
+
+    data: tuple[str, ...]
+    """Names of cards or of data elsewhere (mnli, squad, quora, nllb, ...); none: plain text only."""
+    source: str
+    """Where that is said: a paper, a model card, or whoever trained it."""
+
+
 class RecipeParts(Spec):
     """encoder x intermediates x targets x seeds, with the hypothesis stated before the run."""
 
@@ -262,6 +271,9 @@ class RecipeParts(Spec):
     """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
     revision: str | None = None
     """Hub revision (commit) of the encoder; None only for folders and encoders to pretrain."""
+    encoder_saw: Saw | None = None
+    """What a ready-made encoder was trained on before; None: what is known by its name or its model card, else nothing.
+    Tasks that it has seen are marked, and decide no claim. It changes no result."""
     intermediates: tuple[ArmParts, ...] = (ArmParts(name=BASELINE),)
     targets: tuple[TargetParts, ...]
     seeds: tuple[int, ...] = (1,)

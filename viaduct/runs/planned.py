@@ -18,6 +18,7 @@ from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import Shape, shape_of
+from viaduct.runs.encoder_history import history, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
@@ -212,10 +213,12 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 def remarks(planned: Planned) -> tuple[str, ...]:
     """Rows and tasks that are both trained and evaluated on, in words, but for those that stop a run; and what is
-    chosen on rows that are scored."""
+    chosen on rows that are scored; and what the encoder has seen before."""
     told = (*planned.leaks, *planned.choices)
     others = said(one for one in planned.overlaps if one not in told)
-    return (*repeated(planned.plan.recipe, planned.census), *said_of_choices(planned.choices), *others)
+    recipe, catalogue = planned.plan.recipe, planned.census.data.folder.catalogue
+    seen = said_of_history(recipe, history(recipe, catalogue)) if generator(recipe) is None else ()
+    return (*seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
 
 
 def require_space(planned: Planned) -> None:

@@ -1,0 +1,200 @@
+"""What an encoder was trained on before it came here, beyond plain text: so that a task which it has seen is not taken
+for a first exposure.
+
+It is what the recipe says (`encoder_saw`), else what is known of a published model by its name (`KNOWN`), with what a
+model card beside its files names under `base_model` and `datasets`. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from viaduct.results.record import BASELINE
+from viaduct.runs.encoder import cached_file, encoder_name
+from viaduct.runs.parts import Pretrain, RecipeParts, Saw
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
+
+FAMILIES = (
+    ("mnli", "mnli_mismatched", "snli", "anli", "anli_plus", "xnli"),
+    ("squad", "squad2", "xquad", "mlqa", "tydiqa"),
+    ("qqp", "qqp_bimpm", "pawsx"),
+    ("copa", "xcopa"),
+    ("tatoeba", "bucc"),
+    ("ccg", "ccg_pmb"),
+    ("coco", "coco_karpathy", "flickr30k", "flickr8k", "multi30k", "multi30k_task2", "xflickrco", "xm3600"),
+)
+"""Cards that ask for the same: who was trained on one has seen the task of the others."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("nli", "multi_nli", "all_nli", "allnli"), ("mnli",)),
+    **dict.fromkeys(("squad_v1", "squad_v1_1", "mr_tydi", "miracl", "tydi_qa"), ("squad",)),
+    "squad_v2": ("squad2",),
+    **dict.fromkeys(("quora", "quora_duplicates", "paws", "paws_x"), ("qqp",)),
+    **dict.fromkeys(("translation_pairs", "nllb", "wikimatrix", "ccmatrix"), ("tatoeba",)),
+    "wikiann": ("panx",),
+    "universal_dependencies": ("udpos",),
+    "cosmos_qa": ("cosmosqa",),
+    "commonsense_qa": ("commonsenseqa",),
+    "coco_captions": ("coco",),
+    "flickr30k_captions": ("flickr30k",),
+    "glue": ("mnli", "qqp"),
+    "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "bucc"),
+}
+"""Names of data elsewhere -> cards of the same task. MIRACL and Mr. TyDi are made from TyDi QA."""
+
+_E5 = "ms_marco nq triviaqa squad nli eli5 nllb dureader fever hotpotqa quora mr_tydi miracl"
+_M3 = "ms_marco nq hotpotqa triviaqa squad coliee pubmedqa nli dureader t2ranking nli_zh mr_tydi miracl mldr nllb"
+_PARAPHRASES = "nli quora ms_marco coco_captions flickr30k_captions translation_pairs tatoeba"
+_BY_NAME = "its name"
+KNOWN = (
+    ("*multilingual-e5-*", _E5, "arXiv 2402.05672, tables 1 and 2"),
+    ("bge-m3*", _M3, "arXiv 2402.03216, and the data set Shitao/bge-m3-data"),
+    ("paraphrase-multilingual-*", _PARAPHRASES, "sbert.net, Paraphrase Data; arXiv 2004.09813"),
+    ("distiluse-base-multilingual-*", "snli translation_pairs tatoeba", "arXiv 1907.04307 and 2004.09813"),
+    ("labse*", "translation_pairs", "arXiv 2007.01852"),
+    ("*mlm-tlm-xnli*", "translation_pairs", "arXiv 1901.07291"),
+    ("*infoxlm*", "translation_pairs", "arXiv 2007.07834"),
+    *((f"*{word}*", "xnli mnli", _BY_NAME) for word in ("xnli", "multilingual-nli")),
+    *((f"*{word}*", word, _BY_NAME) for word in ("mnli", "snli", "xquad", "tydiqa", "pawsx", "wikiann", "panx", "qqp")),
+    *((f"*{word}*", "squad2", _BY_NAME) for word in ("squad2", "squad-2", "squad_v2", "squad-v2", "squadv2")),
+    ("*squad*", "squad", _BY_NAME),
+    ("xlm-roberta-base", "", "arXiv 1911.02116"),
+    ("xlm-roberta-large", "", "arXiv 1911.02116"),
+    ("xlm-mlm-*", "", "arXiv 1901.07291"),
+    ("bert-base-multilingual-*", "", "arXiv 1810.04805 and its model card"),
+    ("distilbert-base-multilingual-cased", "", "its model card"),
+    ("multilingual-minilm-*", "", "arXiv 2002.10957"),
+    ("mdeberta-v3-base", "", "arXiv 2111.09543"),
+    ("rembert", "", "arXiv 2010.12821"),
+)
+"""(pattern of the last part of a model's name in small letters, the data, where that is said); the first that fits
+counts. No data: plain text only."""
+
+
+class History(NamedTuple):
+    """What an encoder has seen."""
+
+    encoder: str
+    saw: Saw | None
+    """None: nobody knows."""
+    touched: Mapping[str, str]
+    """Card -> data of the same task, of those seen; cards of tasks that were not seen are not in it."""
+
+    @property
+    def words(self) -> str:
+        """In words, for the table of facts about the encoder."""
+        if self.saw is None:
+            return "unknown"
+        return f"{', '.join(self.saw.data) or 'plain text only'} ({self.saw.source})"
+
+
+def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
+    """Of the recipe's encoder; one that is made here has seen nothing."""
+    saw = recipe.encoder_saw
+    if isinstance(recipe.encoder, Pretrain):
+        saw = Saw(data=(), source="made by this recipe")
+    elif saw is None:
+        saw = _found(recipe.encoder, recipe.revision)
+    return History(encoder_name(recipe), saw, {} if saw is None else _touched(saw.data, catalogue))
+
+
+def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dict[str, str]]:
+    """(target -> data, arm -> data): those that are no first exposure of the encoder to their task."""
+    tasks = {target.task: past.touched[target.task] for target in recipe.targets if target.task in past.touched}
+    arms = {
+        arm.name: ", ".join(dict.fromkeys(past.touched[name] for name in arm.tasks if name in past.touched))
+        for arm in recipe.intermediates
+    }
+    return tasks, {arm: data for arm, data in arms.items() if data}
+
+
+def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
+    """What a reader of this recipe's results has to know of the encoder's past, in sentences."""
+    if past.saw is None:
+        unknown = f"what {past.encoder} was trained on before it came here is not known"
+        return (f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure",)
+    tasks, arms = seen_before(recipe, past)
+    if not tasks and not arms:
+        return ()
+    named = [", ".join(tasks), f"the arm{'s' * (len(arms) > 1)} {', '.join(arms)}" if arms else ""]
+    what = " and ".join(filter(None, named))
+    data = ", ".join(dict.fromkeys((*tasks.values(), *arms.values())))
+    return (
+        f"{past.encoder} was trained on {data} before it came here ({past.saw.source}), which makes {what} no first"
+        f" exposure to the task: no claim is decided there, and '{BASELINE}' is no baseline without it",
+    )
+
+
+def _found(encoder: str, revision: str | None) -> Saw | None:
+    """By name and model card; None where neither says anything."""
+    found = [one for one in (_by_name(Path(encoder).name), _by_card(encoder, revision)) if one is not None]
+    if not found:
+        return None
+    data = tuple(dict.fromkeys(name for one in found for name in one.data))
+    return Saw(data=data, source="; ".join(dict.fromkeys(one.source for one in found)))
+
+
+def _by_name(name: str) -> Saw | None:
+    last = name.lower().rpartition("--")[2]  # of "owner--name" too, as a folder may be called
+    for pattern, data, source in KNOWN:
+        if fnmatchcase(last, pattern):
+            return Saw(data=tuple(data.split()), source=source)
+    return None
+
+
+def _by_card(encoder: str, revision: str | None) -> Saw | None:
+    """What the model card beside the encoder's files says."""
+    front = _front_matter(cached_file(encoder, revision, "README.md"))
+    data = tuple(map(_plain, _texts(front.get("datasets"))))
+    bases = [one for name in _texts(front.get("base_model")) if (one := _by_name(Path(name).name)) is not None]
+    if not data and not bases:
+        return None
+    sources = ["its model card", *(one.source for one in bases)]
+    return Saw(
+        data=tuple(dict.fromkeys((*data, *(name for one in bases for name in one.data)))), source="; ".join(sources)
+    )
+
+
+def _front_matter(path: Path | None) -> Mapping[str, Any]:
+    """The values between the two lines "---" that a model card begins with; {} where there are none, or no YAML."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path is not None and path.is_file() else ""
+    first, *rest = text.split("\n---", 1)
+    if not first.startswith("---") or not rest:
+        return {}
+    try:
+        found = yaml.safe_load(first.removeprefix("---"))
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _plain(name: str) -> str:
+    """A data set's name without its owner: "nyu-mll/multi_nli" is "multi_nli"."""
+    return name.rpartition("/")[2].lower().replace("-", "_").replace(".", "_")
+
+
+def _touched(data: Iterable[str], catalogue: Catalogue) -> dict[str, str]:
+    """Card -> the first of the data that have its task."""
+    found: dict[str, str] = {}
+    for name in data:
+        cards = ALIASES.get(_plain(name), (_plain(name),))
+        same = {one for card in cards for family in ((card,), *FAMILIES) if card in family for one in family}
+        for card in catalogue:
+            if same & _tasks(card):
+                found.setdefault(card.name, name)
+    return found
+
+
+def _tasks(card: Task) -> set[str]:
+    """The card, its parts, and what it is trained on."""
+    return {card.name, *(part.name for part in card.parts), *filter(None, (card.trained_on,))}
