@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from viaduct.errors import UsageError
+from viaduct.errors import NumbersError, UsageError
 from viaduct.models.encoder import pick_layers, save_encoder
 from viaduct.models.language import LANGUAGE_HEAD_FILE, MaskedLanguageHead, save_language_head
 from viaduct.rows import Row, Sentence
@@ -124,6 +124,14 @@ def test_in_bfloat16_the_losses_are_about_the_same(make: Make) -> None:
         losses[precision] = [one["loss"] for one in log["evaluations"]]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_a_teacher_whose_states_are_no_numbers_teaches_nothing(make: Make) -> None:
+    stage = started(make("damaged"))
+    with torch.no_grad():
+        next(stage.teacher.parameters()).fill_(torch.nan)
+    with pytest.raises(NumbersError, match="states from the teacher's in 'en' is no finite number but nan"):
+        stage.run()
 
 
 def test_a_student_comes_nearer_and_its_teacher_stays(make: Make, tmp_path: Path) -> None:

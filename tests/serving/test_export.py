@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 
 from viaduct import cli
 from viaduct.encode.tokens import Limits
-from viaduct.errors import DataError, UsageError
+from viaduct.errors import DataError, NumbersError, UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import pick_layers, save_encoder
 from viaduct.rows import Pair, Row
 from viaduct.serving.commands import exported_words
 from viaduct.serving.compressing import trimmed
 from viaduct.serving.engines import open_engine
-from viaduct.serving.export import ExportSettings, export
+from viaduct.serving.export import ExportSettings, _difference, export
 from viaduct.serving.losses import grouped
 from viaduct.serving.model import LoadedModel, open_model
 from viaduct.serving.samples import batches, spread
@@ -396,6 +396,14 @@ def test_the_command_says_what_it_made_and_what_it_cannot_make(
     assert done.output.splitlines()[-1].startswith(f"exported: {tmp_path / 'made'} (")
     with pytest.raises(UsageError, match="onnx does not run in bf16"):
         CliRunner().invoke(cli.app, [*command, "--engine", "onnx", "--precision", "bf16"], catch_exceptions=False)
+
+
+def test_outputs_that_are_no_numbers_are_not_compared(tiny_tokenizer: Any) -> None:
+    rows = tiny.rows("pair", 2)
+    batch = batches(tiny.encode(rows, tiny_tokenizer, (), Limits(64)), 1)[0]
+    one, other = (lambda _, value=value: torch.full((1, 3), value) for value in (0.5, torch.nan))
+    with pytest.raises(NumbersError, match="the difference between the outputs of the export and of its source is no"):
+        _difference(one, other, batch)
 
 
 def test_samples_are_spread() -> None:

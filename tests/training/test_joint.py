@@ -23,6 +23,7 @@ from joint_stages import (
 )
 from safetensors.torch import load_file
 
+from viaduct.errors import NumbersError
 from viaduct.runs.spec import Mixture, Retention
 from viaduct.training import joint_training
 from viaduct.training.joint import JointWork
@@ -66,6 +67,15 @@ def test_linear_cka_is_the_correlation_of_similarities_and_knows_no_rotation() -
 
 def test_a_stage_done_twice_or_broken_off_gives_the_same_bytes(make: Any) -> None:
     assert_broken_off_it_gives_the_same_bytes(make, {**REPLAYED, "tasks": ("tiny-pair",)}, "retention.json")
+
+
+def test_a_loss_of_replayed_text_that_is_no_number_is_not_recorded(make: Any) -> None:
+    context = make("a", tasks=("tiny-pair",), **REPLAYED)
+    stage = joint_training.JointTraining(context, context.work)
+    with torch.no_grad():
+        next(stage.model.parameters()).fill_(torch.nan)
+    with pytest.raises(NumbersError, match=r"the masked-LM loss in '\w+' is no finite number but nan"):
+        stage.replay.losses(stage.model)
 
 
 def test_members_are_drawn_by_the_mixture(make: Any) -> None:
