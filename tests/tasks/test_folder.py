@@ -11,7 +11,8 @@ import pytest
 from viaduct.errors import DataError, UsageError
 from viaduct.tasks import folder as folder_module
 from viaduct.tasks.catalogue import Catalogue
-from viaduct.tasks.folder import DataFolder, file_sha256
+from viaduct.tasks.folder import DataFolder
+from viaduct.tasks.hashes import file_sha256
 
 LINES = "Ann\tB-PER\ncame\tO\n\n"
 

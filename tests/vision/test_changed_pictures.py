@@ -23,7 +23,7 @@ from viaduct.runs.planned import plan_recipe
 from viaduct.runs.rows import RecipeData
 from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, kind_of
-from viaduct.tasks import folder as folder_module
+from viaduct.tasks import hashes
 from viaduct.tasks.card import Files, Source, Task
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
@@ -128,13 +128,13 @@ def test_pictures_are_hashed_once_and_known_to_the_next_process(
     for number in range(5):
         put(tmp_path, f"own/{number}.jpg", f"picture {number}")
     hashed: list[str] = []
-    original = folder_module._sha256
+    original = hashes._sha256
 
-    def note(path: Path, stamp: folder_module.Stamp) -> str:
+    def note(path: Path, stamp: hashes.Stamp) -> str:
         hashed.append(path.name)
         return original(path, stamp)
 
-    monkeypatch.setattr(folder_module, "_sha256", note)
+    monkeypatch.setattr(hashes, "_sha256", note)
     known: dict[str, str] = {}
     found = [DataFolder(tmp_path, Catalogue((OWN,)), known).used_digest("own", "train", "en") for _ in range(3)]
     assert len(set(found)) == 1 and sorted(hashed) == [f"{number}.jpg" for number in range(5)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from viaduct.errors import UsageError
 from viaduct.paths import RESERVED
 from viaduct.runs.parts import Pretrain, RecipeParts
-from viaduct.tasks.folder import file_sha256
+from viaduct.tasks.hashes import file_sha256
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""

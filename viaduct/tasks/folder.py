@@ -5,29 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import MutableMapping
-from functools import lru_cache
 from pathlib import Path
 
 from viaduct.errors import DataError
 from viaduct.tasks.card import Dataset, Located, Task, locate, read_located
 from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.hashes import Stamp, content_of, file_sha256, stamp, state_of
 
 REMEMBERED = 64
 """Labelled datasets whose rows are kept in memory."""
-
-Stamp = tuple[int, int, int, int]
-"""Size, times of change of contents and of inode, and inode of a file: another one means another content."""
-
-
-def stamp(path: Path) -> Stamp:
-    """The file's stamp. Raises OSError for a file that is not there."""
-    state = path.stat()
-    return (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed."""
-    return _sha256(path, stamp(path))
 
 
 def _stamps(located: Located) -> tuple[Stamp, ...]:
@@ -38,31 +24,6 @@ def _stamps(located: Located) -> tuple[Stamp, ...]:
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
     return tuple(found)
-
-
-def _state(path: Path | None) -> tuple[Path, Stamp] | None:
-    """None for a file that is not there."""
-    try:
-        return None if path is None else (path, stamp(path))
-    except OSError:
-        return None
-
-
-def _content(state: tuple[Path, Stamp] | None) -> str:
-    """SHA-256 of a file, or that it is not there, or cannot be read."""
-    try:
-        return "none" if state is None else _sha256(*state)
-    except OSError:
-        return "unreadable"
-
-
-@lru_cache(maxsize=2**17)  # COCO's images; all languages of a set of captions have the same ones
-def _sha256(path: Path, _stamp: Stamp) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class DataFolder:
@@ -136,10 +97,10 @@ class DataFolder:
         Raises as `read` does: which files they are stands in the rows.
         """
         files_of = self.task(task).row_kind.files
-        used = () if files_of is None else tuple(map(_state, files_of(self.read(task, split, language).rows)))
+        used = () if files_of is None else tuple(map(state_of, files_of(self.read(task, split, language).rows)))
         if not any(used):
             return None
         key = hashlib.sha256(repr([one and (str(one[0]), one[1]) for one in used]).encode()).hexdigest()
         if key not in self._known:
-            self._known[key] = hashlib.sha256(" ".join(map(_content, used)).encode()).hexdigest()
+            self._known[key] = hashlib.sha256(" ".join(map(content_of, used)).encode()).hexdigest()
         return self._known[key]

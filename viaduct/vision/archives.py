@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, NoRowsError, unknown
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.folder import Stamp, stamp
 from viaduct.tasks.formats import csv_columns, json_lines, parquet
+from viaduct.tasks.hashes import Stamp, stamp
 from viaduct.vision.caption_files import ORIGINS, PlaceInFile, caption_text, failure, path_below
 from viaduct.vision.rows import Captioned, Picture
 

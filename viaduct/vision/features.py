@@ -23,7 +23,7 @@ from PIL import Image
 from viaduct.encode.tokens import Array
 from viaduct.errors import DataError, UsageError
 from viaduct.runs.stage import Progress
-from viaduct.tasks.folder import stamp
+from viaduct.tasks.hashes import stamp
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards
 

@@ -28,7 +28,7 @@ from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.linear import use_onednn
 from viaduct.models.numerics import gpu_has_bfloat16, products_in
-from viaduct.tasks.folder import file_sha256
+from viaduct.tasks.hashes import file_sha256
 from viaduct.vision import tower_files
 
 CODE = 1

@@ -1,0 +1,46 @@
+"""Hashes of files, remembered within the process by the files' stamps."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+Stamp = tuple[int, int, int, int]
+"""Size, times of change of contents and of inode, and inode of a file: another one means another content."""
+
+
+def stamp(path: Path) -> Stamp:
+    """The file's stamp. Raises OSError for a file that is not there."""
+    state = path.stat()
+    return (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed."""
+    return _sha256(path, stamp(path))
+
+
+def state_of(path: Path | None) -> tuple[Path, Stamp] | None:
+    """None for a file that is not there."""
+    try:
+        return None if path is None else (path, stamp(path))
+    except OSError:
+        return None
+
+
+def content_of(state: tuple[Path, Stamp] | None) -> str:
+    """SHA-256 of a file, or that it is not there, or cannot be read."""
+    try:
+        return "none" if state is None else _sha256(*state)
+    except OSError:
+        return "unreadable"
+
+
+@lru_cache(maxsize=2**17)  # COCO's images; all languages of a set of captions have the same ones
+def _sha256(path: Path, _stamp: Stamp) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
