@@ -107,6 +107,9 @@ FAMILY_ORDER: tuple[str, ...] = (
 )  # fmt: skip
 """Families from English outwards (Indo-European first, then by area), the row order of heat maps."""
 
+INDO_EUROPEAN = frozenset(FAMILY_ORDER[: FAMILY_ORDER.index("Uralic")])
+"""Branches of one family, which may have an effect in common."""
+
 
 def language(code: str) -> Language:
     """The language with this code. Raises UsageError with the nearest code when there is none."""

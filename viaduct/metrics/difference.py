@@ -1,0 +1,191 @@
+"""The difference of two arms and how far it may be off: the one statistic that everything in a report reads.
+
+Two arms share their seeds, so their scores are subtracted seed by seed and example by example. The mean is over tasks,
+each counting the same, and over each task's languages. Two questions are asked of it:
+
+- *these languages*: seeds and test examples were drawn, the languages are as they are. The variance over seeds is that
+  of the seeds' means, n - 1 degrees of freedom. What examples add to it is the part that all seeds share, from products
+  of different seeds: `sum_k (c_k.)^2 - sum_ks c_ks^2` with c_ks the contribution of example k in seed s. Examples with
+  one id in several languages are drawn together, because a parallel test set has one question in all of them.
+- *languages like these*: language families were drawn as well. Their variance is, likewise, the part that all seeds
+  share. A family cannot tell whether all Indo-European ones have something in common; two groups are too few for an
+  interval that is neither wrong nor useless, so there is only a p-value here, the largest of three: these languages,
+  families as drawn, and a t test with one degree of freedom on Indo-European against other languages.
+
+The simulation of `benchmarks/verdicts.py` shows what these tests withstand. All values are fractions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viaduct.languages import INDO_EUROPEAN, family_of
+from viaduct.metrics.spread import Numbers, Part, Spread
+
+# S: seeds, L: languages of a task, N: examples, U: units, one per task and language, F: families
+
+FEWEST_SEEDS = 3
+"""Below which numbers are given and nothing is claimed."""
+FEWEST_FAMILIES = 3
+_NO_VARIANCE = 1e-20
+"""Of the mean; below it all seeds gave the same."""
+
+
+class ExampleVariance(NamedTuple):
+    """What the choice of test examples adds to the variance of a task's mean over languages, shared by all seeds."""
+
+    total: float
+    joint: float
+    """The part that the languages share, because they have the same examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskDifference:
+    """One arm less another (or less a fixed score) on one task."""
+
+    task: str
+    languages: tuple[str, ...]
+    values_SL: Numbers
+    examples: ExampleVariance | None
+    """None where outcomes by example are not there."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference with what may be said of it."""
+
+    mean: float
+    spread: Spread | None
+    """For these languages; None where nothing can be said."""
+    why_not: str
+    """Why there is no spread, in words; "" where there is one."""
+    like_these: float | None
+    """Two-sided p-value for languages like these; None where there are too few families, or one group of them."""
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval for these languages: the wider of the two whose tests must hold."""
+        if self.spread is None:
+            return None
+        reach = self.spread.reach()
+        return self.mean - reach, self.mean + reach
+
+    @cached_property
+    def p_value(self) -> float | None:
+        """Two-sided, of no difference in these languages; below 0.05 where the interval excludes 0."""
+        return None if self.spread is None else min(1.0, 2 * self.spread.beyond(abs(self.mean)))
+
+    def p_above(self, value: float) -> float:
+        """One-sided p-value for "the true difference is above `value`"; 1 where nothing can be said."""
+        return 1.0 if self.spread is None else self.spread.beyond(self.mean - value)
+
+    def p_below(self, value: float) -> float:
+        """One-sided p-value for "the true difference is below `value`"; 1 where nothing can be said."""
+        return 1.0 if self.spread is None else self.spread.beyond(value - self.mean)
+
+
+def example_variance(
+    differences: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
+) -> ExampleVariance:
+    """Of the weighted mean over these languages: language -> (S, N) differences by example, two seeds or more, and (N,)
+    numbers that are equal for the same example in several languages. Negative estimates count as 0."""
+    count = 1 + max(int(units[code].max()) for code in differences)
+    seeds = len(next(iter(differences.values())))
+    whole_SN, own = np.zeros((seeds, count)), 0.0
+    for code, values_SN in differences.items():
+        size = values_SN.shape[1]
+        centred_SN = (values_SN - values_SN.mean(axis=1, keepdims=True)) * (weights[code] / size)
+        own += _shared(centred_SN)
+        for seed in range(seeds):
+            whole_SN[seed] += np.bincount(units[code], centred_SN[seed], count)
+    total = max(0.0, _shared(whole_SN))
+    return ExampleVariance(total, min(total, max(0.0, total - own)))
+
+
+def _shared(values_SK: Numbers) -> float:
+    """The sum over K of products of different seeds, averaged over pairs of seeds: squares without seeds' own noise."""
+    seeds = len(values_SK)
+    return float((values_SK.sum(axis=0) ** 2).sum() - (values_SK**2).sum()) / (seeds * (seeds - 1))
+
+
+def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEEDS) -> Estimate:
+    """The mean over these tasks, of which all have the same seeds; see the module's words for the tests."""
+    units = _Units.of(tasks)
+    means_S = units.values_SU @ units.weights_U
+    mean, seeds = float(means_S.mean()), len(means_S)
+    lacking = [one.task for one in tasks if one.examples is None]
+    variance = float(means_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    why_not = ""
+    if seeds < fewest_seeds:
+        why_not = f"{seeds} of at least {fewest_seeds} seeds"
+    elif lacking:
+        why_not = f"no outcomes by example of {', '.join(lacking)}"
+    elif variance <= _NO_VARIANCE:
+        why_not = "all seeds gave the same score"
+    if why_not:
+        return Estimate(mean, None, why_not, None)
+    spread = Spread(Part(variance, seeds - 1), (Part(_examples(tasks, joint=False), math.inf),))
+    plain = Estimate(mean, spread, "", None)
+    return Estimate(mean, spread, "", _like_these(units, plain, Part(_examples(tasks, joint=True), math.inf)))
+
+
+def _examples(tasks: Sequence[TaskDifference], *, joint: bool) -> float:
+    """The variance that examples add to the mean over tasks, whose examples are others."""
+    known = [one.examples for one in tasks if one.examples is not None]
+    return sum(one.joint if joint else one.total for one in known) / len(tasks) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """The differences of all tasks side by side."""
+
+    values_SU: Numbers
+    weights_U: Numbers
+    families: tuple[str, ...]
+    """Of each unit."""
+
+    @classmethod
+    def of(cls, tasks: Sequence[TaskDifference]) -> _Units:
+        return cls(
+            np.concatenate([one.values_SL for one in tasks], axis=1),
+            np.concatenate([np.full(len(one.languages), 1 / len(one.languages) / len(tasks)) for one in tasks]),
+            tuple(family_of(code) for one in tasks for code in one.languages),
+        )
+
+    def grouped(self, names: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """(S, G) means of groups of units, one name per unit, and their (G,) weights."""
+        found, places_U = np.unique(np.array(names), return_inverse=True)
+        weights_G = np.bincount(places_U, self.weights_U)
+        shares_UG = np.zeros((len(names), len(found)))
+        shares_UG[np.arange(len(names)), places_U] = self.weights_U / weights_G[places_U]
+        return self.values_SU @ shares_UG, weights_G
+
+
+def _like_these(units: _Units, plain: Estimate, examples: Part) -> float | None:
+    groups = ["Indo-European" if family in INDO_EUROPEAN else "other" for family in units.families]
+    families_SF, weights_F = units.grouped(units.families)
+    if len(weights_F) < FEWEST_FAMILIES or len(set(groups)) < 2 or plain.spread is None or plain.p_value is None:
+        return None
+    # divided by sqrt(1 - share), squares add up to an unbiased variance of the mean over families
+    centred_SF = weights_F * (families_SF - (families_SF @ weights_F)[:, None]) / np.sqrt(1 - weights_F)
+    families = Part(max(0.0, _shared(centred_SF)), _freedom(weights_F))
+    drawn = Spread(plain.spread.seeds, (families, examples))
+    means_SG, weights_G = units.grouped(groups)
+    apart = float(np.diff(means_SG.mean(axis=0))[0])
+    groups_error = math.sqrt(float((weights_G**2).sum()) * apart**2 / 2)
+    one_degree = 1.0 if groups_error == 0 else 2 * math.atan2(groups_error, abs(plain.mean)) / math.pi
+    return max(plain.p_value, min(1.0, 2 * drawn.beyond(abs(plain.mean))), one_degree)
+
+
+def _freedom(shares: Numbers) -> float:
+    """Degrees of freedom of a variance estimated from units with these shares (Bell and McCaffrey 2002); one less than
+    their number when they are equal."""
+    pull = shares**2 / (1 - shares)
+    return float(1 / ((shares**2).sum() + pull.sum() ** 2 - (pull**2).sum()))

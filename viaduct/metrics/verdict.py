@@ -1,0 +1,89 @@
+"""Which differences are found, where many are looked at: verdicts whose rules were fixed before any run.
+
+Comparisons that answer one question stand in one step (all arms in the mean over tasks, say), and in each step the
+probability of any wrong verdict is at most 5 %. A comparison has two hypotheses that cannot both be true, "no
+difference" and "a difference of the margin or more", so a step of k comparisons has at most k true ones at a time and
+both are tested at 5 % / k. A comparison leaves its share to the others (as in Holm 1979) only once its difference is
+shown to be larger than the margin: after that neither of its hypotheses can be rejected wrongly.
+
+A difference is *higher* or *lower* where the p-value of no difference, times k, is below 0.05; else *equivalent* where
+that of a difference of half a point or more (two one-sided tests, Schuirmann 1987) is; else there is *no measurable
+difference*. With fewer than three seeds, without outcomes by example, or where seeds do not differ, there is *no
+verdict*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from viaduct.metrics.difference import Estimate
+
+ALPHA = 0.05
+"""The level of all tests."""
+MARGIN = 0.005
+"""Half a point: a smaller difference is called none."""
+
+Verdict: TypeAlias = Literal["higher", "lower", "equivalent", "no measurable difference", "no verdict"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a step of comparisons says about one of them."""
+
+    verdict: Verdict
+    comparisons: int
+    """What p-values were multiplied by."""
+    p_value: float | None
+    """Of no difference in these languages, so multiplied; None without verdict, as the next two."""
+    p_equivalence: float | None
+    p_like_these: float | None
+    """Of no difference in languages like these; None also where these languages cannot say."""
+
+    @property
+    def holds_beyond(self) -> bool:
+        """Whether the difference is found for languages like these, not only for these."""
+        return self.verdict in ("higher", "lower") and self.p_like_these is not None and self.p_like_these < ALPHA
+
+    @property
+    def stars(self) -> str:
+        """One star for a p-value below 0.05, two below 0.01, three below 0.001."""
+        return "" if self.p_value is None else "*" * sum(self.p_value < limit for limit in (0.05, 0.01, 0.001))
+
+
+def decide(step: Sequence[Estimate], *, margin: float = MARGIN, comparable: Sequence[bool] = ()) -> list[Decision]:
+    """A decision for each comparison of one step. `comparable`: whether "equivalent" would mean anything, for each;
+    () for all."""
+    shares = _shares(step, margin)
+    meaningful = comparable or [True] * len(step)
+    return [_decision(one, k, margin, open_) for one, k, open_ in zip(step, shares, meaningful, strict=True)]
+
+
+def _shares(step: Sequence[Estimate], margin: float) -> list[int]:
+    """For each comparison, how many were still open when it was decided."""
+    still = {number for number, one in enumerate(step) if one.spread is not None}
+    shares = [max(1, len(still))] * len(step)
+    while still:
+        level = ALPHA / len(still)
+        large = {n for n in still if 2 * min(step[n].p_above(margin), step[n].p_below(-margin)) < level}
+        for number in still:
+            shares[number] = len(still)
+        still -= large
+        if not large:
+            break
+    return shares
+
+
+def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool) -> Decision:
+    if one.p_value is None:
+        return Decision("no verdict", comparisons, None, None, None)
+    p_value = min(1.0, comparisons * one.p_value)
+    p_equivalence = min(1.0, comparisons * max(one.p_above(-margin), one.p_below(margin)))
+    p_like_these = None if one.like_these is None else min(1.0, comparisons * one.like_these)
+    verdict: Verdict = "no measurable difference"
+    if p_value < ALPHA:
+        verdict = "higher" if one.mean > 0 else "lower"
+    elif meaningful and p_equivalence < ALPHA:
+        verdict = "equivalent"
+    return Decision(verdict, comparisons, p_value, p_equivalence, p_like_these)
