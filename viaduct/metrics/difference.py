@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class Estimate:
 
 
 def example_variance(
-    differences: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
+    differences: Mapping[str, NDArray[Any]], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
 ) -> ExampleVariance:
     """Of the weighted mean over these languages: language -> (S, N) differences by example, two seeds or more, and (N,)
     numbers that are equal for the same example in several languages. Negative estimates count as 0."""
@@ -109,7 +109,7 @@ def example_variance(
     return ExampleVariance(total, min(total, max(0.0, total - own)))
 
 
-def _shared(values_SK: Numbers) -> float:
+def _shared(values_SK: NDArray[Any]) -> float:
     """The sum over K of products of different seeds, averaged over pairs of seeds: squares without seeds' own noise."""
     seeds = len(values_SK)
     return float((values_SK.sum(axis=0) ** 2).sum() - (values_SK**2).sum()) / (seeds * (seeds - 1))
@@ -162,7 +162,7 @@ class _Units:
     def grouped(self, names: Sequence[str]) -> tuple[Numbers, Numbers]:
         """(S, G) means of groups of units, one name per unit, and their (G,) weights."""
         found, places_U = np.unique(np.array(names), return_inverse=True)
-        weights_G = np.bincount(places_U, self.weights_U)
+        weights_G = np.bincount(places_U, self.weights_U).astype(np.float64)
         shares_UG = np.zeros((len(names), len(found)))
         shares_UG[np.arange(len(names)), places_U] = self.weights_U / weights_G[places_U]
         return self.values_SU @ shares_UG, weights_G

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from viaduct.metrics.spread import Numbers, Part, Spread
+from viaduct.metrics.spread import Part, Spread
 
 POWER = 0.8
 _DRAWS = 24
@@ -21,8 +21,8 @@ _DRAWS = 24
 def detectable(spread: Spread, level: float) -> float:
     """The true difference that a two-sided test at `level` finds in four of five such experiments, a fraction.
 
-    The larger of two, as two tests must hold: from seeds alone, and from seeds with examples (tests/metrics/test_power.py
-    has the power for shares of examples from none to nearly all: .77 to .82).
+    The larger of two, as two tests must hold: from seeds alone, and from seeds with examples. The power is then .77
+    to .82 for shares of examples from none to nearly all (tests/metrics/test_power.py).
     """
     known = sum(part.variance for part in spread.others)
     share = round(known / spread.standard_error**2, 2)
@@ -38,7 +38,7 @@ def _multiple(freedom: float, share: float, level: float) -> float:
 
     seeds, known = max(1e-6, 1 - share), share
     probabilities = (np.arange(_DRAWS) + 0.5) / _DRAWS
-    drawn: Numbers = seeds * chdtri(freedom, 1 - probabilities) / freedom
+    drawn = np.asarray(seeds * chdtri(freedom, 1 - probabilities) / freedom, np.float64)
     critical = np.array([Spread(Part(one, freedom), (Part(known, math.inf),)).reach(1 - level) for one in drawn])
     errors = np.sqrt(drawn + known)
     total = math.sqrt(seeds + known)

@@ -39,7 +39,7 @@ class Decision:
     """Of no difference in these languages, so multiplied; None without verdict, as the next two."""
     p_equivalence: float | None
     p_like_these: float | None
-    """Of no difference in languages like these; None also where these languages cannot say."""
+    """Of no difference in languages like these; 1 where these languages cannot say."""
 
     @property
     def holds_beyond(self) -> bool:
@@ -52,12 +52,20 @@ class Decision:
         return "" if self.p_value is None else "*" * sum(self.p_value < limit for limit in (0.05, 0.01, 0.001))
 
 
-def decide(step: Sequence[Estimate], *, margin: float = MARGIN, comparable: Sequence[bool] = ()) -> list[Decision]:
-    """A decision for each comparison of one step. `comparable`: whether "equivalent" would mean anything, for each;
-    () for all."""
+def decide(
+    step: Sequence[Estimate], *, margin: float = MARGIN, meaningful: Sequence[bool] = (), like_these: bool = False
+) -> list[Decision]:
+    """A decision for each comparison of one step.
+
+    `meaningful`: whether "equivalent" would mean anything, for each; () for all. `like_these`: a difference is found
+    only where it is found for languages like these, and "equivalent" cannot be.
+    """
     shares = _shares(step, margin)
-    meaningful = comparable or [True] * len(step)
-    return [_decision(one, k, margin, open_) for one, k, open_ in zip(step, shares, meaningful, strict=True)]
+    asked = [wanted and not like_these for wanted in meaningful or [True] * len(step)]
+    return [
+        _decision(one, comparisons, margin, wanted, like_these)
+        for one, comparisons, wanted in zip(step, shares, asked, strict=True)
+    ]
 
 
 def _shares(step: Sequence[Estimate], margin: float) -> list[int]:
@@ -75,14 +83,19 @@ def _shares(step: Sequence[Estimate], margin: float) -> list[int]:
     return shares
 
 
-def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool) -> Decision:
+def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool, like_these: bool) -> Decision:
     if one.p_value is None:
         return Decision("no verdict", comparisons, None, None, None)
-    p_value = min(1.0, comparisons * one.p_value)
-    p_equivalence = min(1.0, comparisons * max(one.p_above(-margin), one.p_below(margin)))
-    p_like_these = None if one.like_these is None else min(1.0, comparisons * one.like_these)
+    p_value, p_equivalence, p_like_these = (
+        min(1.0, comparisons * value)
+        for value in (
+            one.p_value,
+            max(one.p_above(-margin), one.p_below(margin)),
+            1.0 if one.like_these is None else one.like_these,
+        )
+    )
     verdict: Verdict = "no measurable difference"
-    if p_value < ALPHA:
+    if max(p_value, p_like_these if like_these else 0.0) < ALPHA:
         verdict = "higher" if one.mean > 0 else "lower"
     elif meaningful and p_equivalence < ALPHA:
         verdict = "equivalent"

@@ -1,63 +1,62 @@
-"""Differences between arms, tested: over tasks and for each task, in the languages other than English.
+"""Differences between arms: over tasks and for each task, in the languages other than English.
 
 A task's score in a language is what counts in averages: question answering (F1 + exact match) / 2, others their
-headline metric. The mean over tasks is that of each task's mean over its languages. Seeds and language families vary in
-the intervals; tasks are fixed.
+headline metric. The mean over tasks is that of each task's mean over its languages. What the estimates and verdicts
+are is in `viaduct.metrics.difference` and `viaduct.metrics.verdict`; all that a report says of differences reads them.
 
-The rules, fixed before any run. With one seed nothing is claimed. An arm is *higher* or *lower* where the p-value of
-its difference, after Holm's correction, is below 0.05: the means over tasks are corrected for the number of arms, the
-differences by task for the number of tasks. Otherwise it is *equivalent* where two one-sided tests show a difference
-of less than half a point; with fewer than three seeds one *cannot tell*; else there is *no measurable difference*.
+Comparisons are decided in steps, each of which is wrong anywhere with a probability of at most 5 %: those that the
+recipe declared as deciding; all other arms against the baseline in the mean over tasks; by task; other pairs of arms in
+the mean over tasks; by task.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from viaduct.errors import unknown
 from viaduct.languages import ENGLISH, family_of
-from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Run, language_differences
-from viaduct.metrics.significance import (
-    ALPHA,
-    Equivalence,
-    equivalence,
-    holm,
-    minimal_detectable_effect,
-    sign_flip,
-)
+from viaduct.metrics import power
+from viaduct.metrics.difference import Estimate, ExampleVariance, TaskDifference, estimate
+from viaduct.metrics.summary import mean
+from viaduct.metrics.verdict import ALPHA, MARGIN, Decision, Verdict, decide
+from viaduct.report.examples import Examples, Guess, OutcomeSource, TaskOutcomes, level
 from viaduct.report.export import seed_list
-from viaduct.report.section import SeenLanguages
 from viaduct.report.table import comparable, counted_by_task, task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 
-FEWEST_SEEDS = 3
-"""Below which a difference that is not shown may well be there: one cannot tell."""
-FLIPS = 20_000
-"""Sign flips that are drawn where there are too many to count."""
 OVERALL = ""
 """The task of a contrast that is over all tasks."""
+DECIDING, MEANS, TASKS, OTHER_MEANS, OTHER_TASKS = (
+    "deciding",
+    "arms, mean over tasks",
+    "arms, by task",
+    "other pairs, mean over tasks",
+    "other pairs, by task",
+)
+STEPS = (DECIDING, MEANS, TASKS, OTHER_MEANS, OTHER_TASKS)
+"""In which comparisons are decided."""
 
-Verdict: TypeAlias = Literal["higher", "lower", "equivalent", "no measurable difference", "cannot tell", "no claim"]
-ScoresBySeed: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
-"""Task -> seed -> language -> score of one arm."""
+ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
+"""Seed -> language -> score of one arm on one task."""
+Unlike: TypeAlias = Callable[[str, str], Sequence[str]]
+"""(arm, against) -> in what they were computed differently, in words; () where nothing matters."""
 
 
 class GroupDifference(NamedTuple):
-    """A difference in some of the languages."""
+    """A difference in some of the languages, of which nothing is claimed."""
 
     mean: float
-    interval: tuple[float, float] | None
-    """95 %; None with one seed."""
     languages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm minus another, as fractions."""
+    """One arm less another, as fractions."""
 
     arm: str
     against: str
@@ -67,209 +66,298 @@ class Contrast:
     """What the mean is over: those that both arms have."""
     seeds: tuple[int, ...]
     """Those for which both arms have all of it."""
-    mean: float
-    estimate: Estimate | None
-    """None with one seed, as the next three."""
-    corrected: float | None
-    """Its p-value after Holm."""
-    same: Equivalence | None
-    detectable: float | None
-    """The true difference that so many seeds find in four of five experiments; a lower bound with few."""
-    by_language: float
-    """p-value of sign flips of the means over seeds, which it takes as they are; each language counts the same."""
-    by_family: float
-    """The same with one sign per family."""
-    families: Mapping[str, GroupDifference]
-    """Of the mean over tasks; {} for single tasks."""
-    seen: Mapping[str, GroupDifference]
-    """The same with and without the languages of the arm's own data (`SeenLanguages`), {} where these are not known."""
+    estimate: Estimate
+    weights: Mapping[str, float]
+    """Language -> its weight in the mean; English has none."""
     by_code: Mapping[str, float]
-    """Language -> mean difference over seeds and tasks."""
+    """Language -> mean difference over seeds and tasks, English included where the tasks have it."""
     missing: tuple[str, ...]
     """Tasks and seeds that only one of the two has in full, and that are left out."""
+    meaningless: str
+    """Why "equivalent" would mean nothing, in words; "" where it would mean something."""
+    unlike: tuple[str, ...] = ()
+    """In what the two were computed differently."""
+    step: str = ""
+    decision: Decision = field(default_factory=lambda: Decision("no verdict", 1, None, None, None))
+
+    @property
+    def mean(self) -> float:
+        """The difference."""
+        return self.estimate.mean
 
     @property
     def verdict(self) -> Verdict:
         """What the rules say."""
-        if self.estimate is None or self.corrected is None or self.same is None:
-            return "no claim"
-        if self.corrected < ALPHA:
-            return "higher" if self.mean > 0 else "lower"
-        if self.same.equivalent:
-            return "equivalent"
-        return "cannot tell" if len(self.seeds) < FEWEST_SEEDS else "no measurable difference"
+        return self.decision.verdict
+
+    @cached_property
+    def detectable(self) -> float | None:
+        """The true difference that four of five such experiments find; None without verdict."""
+        spread = self.estimate.spread
+        return None if spread is None else power.detectable(spread, ALPHA / self.decision.comparisons)
+
+    def group_means(self, group_of: Mapping[str, str]) -> dict[str, GroupDifference]:
+        """Group -> the difference in its languages, weighing as in the whole; languages without group are left out."""
+        found = {}
+        for group in dict.fromkeys(group_of.values()):
+            own = {code: weight for code, weight in self.weights.items() if group_of.get(code) == group}
+            if own:
+                mean = sum(weight * self.by_code[code] for code, weight in own.items()) / sum(own.values())
+                found[group] = GroupDifference(mean, tuple(own))
+        return found
 
     @property
-    def stars(self) -> str:
-        """One star for a corrected p-value below 0.05, two below 0.01, three below 0.001."""
-        return "" if self.corrected is None else "*" * sum(self.corrected < limit for limit in (0.05, 0.01, 0.001))
+    def families(self) -> dict[str, GroupDifference]:
+        """By language family."""
+        return self.group_means({code: family_of(code) for code in self.weights})
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """All comparisons of a run."""
+
+    found: tuple[Contrast, ...] = ()
+    levels: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(arm, task) -> "at chance", "at the ceiling" or ""."""
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
+    """Task -> what guessing gets, over the languages of the task's column."""
+
+    def of(self, arm: str, task: str = OVERALL, against: str = BASELINE) -> Contrast | None:
+        """One comparison, None where it was not made."""
+        return next((one for one in self.found if (one.arm, one.against, one.task) == (arm, against, task)), None)
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is any verdict."""
+        return any(one.estimate.spread is not None for one in self.found)
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """What is compared, and by which rules."""
+
+    arms: Sequence[str]
+    tasks: Sequence[str]
+    pairs: Sequence[tuple[str, str]] = ()
+    """Besides each arm against the baseline."""
+    deciding: Sequence[tuple[str, str, str]] = ()
+    """(arm, against, task), `OVERALL` for the mean over tasks."""
+    like_these: bool = False
+    """Whether verdicts speak of languages like these, instead of these."""
+    unlike: Unlike = lambda arm, against: ()
+
+    @classmethod
+    def of(cls, about: About, asked: Sequence[tuple[str, str]] = (), unlike: Unlike | None = None) -> Comparing:
+        """What a run compares. Raises UsageError for arms that do not exist."""
+        for name in (name for pair in asked for name in pair):
+            if name not in about.arms:
+                raise unknown("arm", name, about.arms)
+        deciding = tuple((one[0], one[1], one[2] if len(one) > 2 else OVERALL) for one in about.deciding)
+        pairs = (*about.compare, *asked, *((arm, against) for arm, against, _ in deciding))
+        like_these = about.question == "languages like these"
+        return cls(about.arms, about.tasks, pairs, deciding, like_these, unlike or (lambda arm, against: ()))
+
+    @property
+    def all_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Those against the baseline first."""
+        plain = [(arm, BASELINE) for arm in self.arms if arm != BASELINE and BASELINE in self.arms]
+        return tuple(dict.fromkeys((*plain, *self.pairs)))
+
+    def step(self, one: Contrast) -> str:
+        """The step that decides this one."""
+        if (one.arm, one.against, one.task) in self.deciding:
+            return DECIDING
+        own = (MEANS, TASKS) if one.against == BASELINE else (OTHER_MEANS, OTHER_TASKS)
+        return own[one.task != OVERALL]
 
 
 def contrasts(
     about: About,
     rows: Sequence[ResultRow],
-    asked: Sequence[tuple[str, str]] = (),
-    *,
-    seen: SeenLanguages | None = None,
-) -> tuple[Contrast, ...]:
-    """Each arm against the baseline and each pair of arms `asked` for: first the mean over tasks, then every task.
+    comparing: Comparing | None = None,
+    outcomes: OutcomeSource | None = None,
+) -> Contrasts:
+    """Each arm against the baseline and the other pairs that are asked for: the mean over tasks, then every task.
 
-    Arms without a result in common are left out. The pairs asked for are corrected by themselves. `seen`: the languages
-    of the arms' own data. Raises UsageError for arms that do not exist, and as `viaduct.report.table.comparable`.
+    Arms without a result in common are left out. Without `outcomes` there are numbers and no verdicts. Raises as
+    `viaduct.report.table.comparable`.
     """
-    found = [row for row in comparable(about, rows) if row.language != ENGLISH]
-    scores = task_scores(found, counted_by_task(found))
-    for name in (name for pair in asked for name in pair):
-        if name not in about.arms:
-            raise unknown("arm", name, about.arms)
-    plain = [(arm, BASELINE) for arm in about.arms if arm != BASELINE and BASELINE in about.arms]
-    others = [pair for pair in dict.fromkeys(asked) if pair not in plain]
-    return tuple(one for pairs in (plain, others) for one in _corrected(_of_pairs(pairs, scores, about, seen)))
+    found = comparable(about, rows)
+    counted = counted_by_task(found)
+    scores = task_scores(found, counted)
+
+    def examples(task: str) -> Examples:
+        return TaskOutcomes({} if outcomes is None else outcomes.task(task))
+
+    return compare(scores, comparing or Comparing.of(about), examples)
 
 
-def _of_pairs(
-    pairs: Sequence[tuple[str, str]], scores: Mapping[str, ScoresBySeed], about: About, seen: SeenLanguages | None
+def compare(
+    scores: Mapping[str, Mapping[str, ScoresBySeed]],
+    comparing: Comparing,
+    examples: Callable[[str], Examples],
+) -> Contrasts:
+    """The comparisons of these scores: arm -> task -> seed -> language -> score. One task's examples are held at a
+    time."""
+    parts: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in comparing.all_pairs}
+    levels: dict[tuple[str, str], str] = {}
+    guesses: dict[str, Guess] = {}
+    for task in comparing.tasks:
+        own = examples(task)
+        arms = [arm for arm in comparing.arms if task in scores.get(arm, {})]
+        codes = sorted({code for arm in arms for by_code in scores[arm][task].values() for code in by_code})
+        others = [code for code in codes if code != ENGLISH]
+        levels |= {(arm, task): level(scores[arm][task], arm, task, others, own) for arm in arms}
+        if codes:
+            guesses[task] = own.guess(codes)
+        for pair, found in parts.items():
+            sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
+            if any(sides):
+                found[task] = _Part.of(pair, task, sides, own)
+    listed = [one for pair, own in parts.items() for one in _of_pair(pair, own, levels)]
+    unlike = {pair: tuple(comparing.unlike(*pair)) for pair in parts}
+    return Contrasts(tuple(_decided(listed, comparing, unlike)), levels, guesses)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Two arms on one task."""
+
+    task: str
+    seeds: tuple[int, ...]
+    """Those that either has."""
+    differences: Mapping[int, Mapping[str, float]]
+    """Seed -> language, English too -> difference, of the seeds for which both have all of their common languages."""
+    examples: ExampleVariance | None
+    fewest: int | None
+
+    @classmethod
+    def of(cls, pair: tuple[str, str], task: str, sides: Sequence[ScoresBySeed], examples: Examples) -> _Part:
+        mine, theirs = sides
+        known = {code for own in theirs.values() for code in own}
+        codes = tuple(dict.fromkeys(code for own in mine.values() for code in own if code in known))
+        whole = [seed for seed in sorted(mine) if seed in theirs and all(c in s[seed] for s in sides for c in codes)]
+        found = {seed: {code: mine[seed][code] - theirs[seed][code] for code in codes} for seed in whole if codes}
+        others = [code for code in codes if code != ENGLISH]
+        variance = examples.variance(*pair, tuple(found), others) if others and len(found) > 1 else None
+        return cls(task, tuple(sorted({*mine, *theirs})), found, variance, examples.fewest)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that count."""
+        return tuple(code for code in next(iter(self.differences.values()), {}) if code != ENGLISH)
+
+    def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
+        """For the engine."""
+        values_SL = np.array([[self.differences[seed][code] for code in self.languages] for seed in seeds])
+        return TaskDifference(self.task, self.languages, values_SL, self.examples)
+
+
+def _of_pair(
+    pair: tuple[str, str], parts: Mapping[str, _Part], levels: Mapping[tuple[str, str], str]
 ) -> Iterator[Contrast]:
-    for pair in pairs:
-        mine, theirs = (scores.get(arm, {}) for arm in pair)
-        single = {
-            task: ({task: mine[task]}, {task: theirs[task]}) for task in about.tasks if task in mine and task in theirs
-        }
-        for task, sides in {OVERALL: (mine, theirs), **single}.items():
-            found = _contrast(pair, task, *sides, seen)
-            if found is not None:
-                yield found
-
-
-def _corrected(found: Iterable[Contrast]) -> list[Contrast]:
-    """With p-values after Holm: of the means over tasks for the number of arms, of an arm's tasks for their number."""
-    listed = list(found)
-    families: dict[tuple[str, ...], dict[str, float]] = {}
-    for number, one in enumerate(listed):
-        if one.estimate is not None:
-            family = () if one.task == OVERALL else (one.arm, one.against)
-            families.setdefault(family, {})[str(number)] = one.estimate.p_value
-    values = {name: value for tests in families.values() for name, value in holm(tests).items()}
-    return [replace(one, corrected=values.get(str(number))) for number, one in enumerate(listed)]
-
-
-def _contrast(
-    pair: tuple[str, str], task: str, mine: ScoresBySeed, theirs: ScoresBySeed, seen: SeenLanguages | None
-) -> Contrast | None:
-    """The difference of two arms on these tasks, not corrected yet; None where they have nothing in common."""
-    codes = {name: _common(mine[name], theirs[name]) for name in mine if name in theirs}
-    codes = {name: found for name, found in codes.items() if found}
-    every = sorted({seed for side in (mine, theirs) for name in codes for seed in side[name]})
-    seeds = tuple(seed for seed in every if all(_whole(side, codes, seed) for side in (mine, theirs)))
-    if not seeds:
-        return None
-    weights: dict[str, float] = {}
-    for found in codes.values():
-        for code in found:
-            weights[code] = weights.get(code, 0.0) + 1 / (len(codes) * len(found))
-    sides = tuple({Run(seed): _by_language(side, codes, seed, weights) for seed in seeds} for side in (mine, theirs))
-    differences = language_differences(*sides)
-    families = {code: family_of(code) for code in weights}
-    by_seed = [sum(weights[code] * (sides[0][run][code] - sides[1][run][code]) for code in weights) for run in sides[0]]
-    estimate = _estimate(sides, weights, families)
-    return Contrast(
-        arm=pair[0],
-        against=pair[1],
-        task=task,
-        tasks=tuple(codes),
-        seeds=seeds,
-        mean=statistics.fmean(by_seed),
-        estimate=estimate,
-        corrected=None,
-        same=None if estimate is None else equivalence(estimate),
-        detectable=None if estimate is None else minimal_detectable_effect(statistics.stdev(by_seed), len(seeds)),
-        by_language=sign_flip(differences, draws=FLIPS),
-        by_family=sign_flip(differences, families, draws=FLIPS),
-        families=_groups(sides, weights, differences, families) if task == OVERALL else {},
-        seen=_groups(sides, weights, differences, seen.groups(pair[0], weights)) if seen and task == OVERALL else {},
-        by_code=differences,
-        missing=(
-            *(name for name in dict.fromkeys((*mine, *theirs)) if name not in codes),
+    """The contrast over all tasks and those by task, not decided yet; none where the two have nothing in common."""
+    shared = {task: part for task, part in parts.items() if part.languages}
+    groups = [(OVERALL, shared), *((task, {task: part}) for task, part in shared.items())]
+    for task, members in groups:
+        every = sorted({seed for part in members.values() for seed in part.seeds})
+        seeds = tuple(seed for seed in every if all(seed in part.differences for part in members.values()))
+        if not members or not seeds:
+            continue
+        missing = (
+            *(name for name in (parts if task == OVERALL else ()) if name not in members),
             *(f"seed {seed}" for seed in every if seed not in seeds),
-        ),
-    )
-
-
-def _common(mine: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mapping[str, float]]) -> tuple[str, ...]:
-    sides = [dict.fromkeys(code for values in side.values() for code in values) for side in (mine, theirs)]
-    return tuple(code for code in sides[0] if code in sides[1])
-
-
-def _whole(side: ScoresBySeed, codes: Mapping[str, Sequence[str]], seed: int) -> bool:
-    return all(code in side[name].get(seed, {}) for name in codes for code in codes[name])
-
-
-def _by_language(
-    side: ScoresBySeed, codes: Mapping[str, Sequence[str]], seed: int, weights: Mapping[str, float]
-) -> dict[str, float]:
-    """A language's mean over its tasks, each weighing as in the mean over tasks, so that `weights` give that mean."""
-    found = dict.fromkeys(weights, 0.0)
-    for name, members in codes.items():
-        for code in members:
-            found[code] += side[name][seed][code] / (len(codes) * len(members)) / weights[code]
-    return found
-
-
-def _estimate(
-    sides: Sequence[Mapping[Run, Mapping[str, float]]], weights: Mapping[str, float], families: Mapping[str, str]
-) -> Estimate | None:
-    """With its interval, over the languages that have a weight; None with one seed."""
-    if len(sides[0]) < 2:
-        return None
-    first, second = ({run: {code: values[code] for code in weights} for run, values in side.items()} for side in sides)
-    return hierarchical_bootstrap(first, second, Design(families=families, weights=weights))
-
-
-def _groups(
-    sides: Sequence[Mapping[Run, Mapping[str, float]]],
-    weights: Mapping[str, float],
-    differences: Mapping[str, float],
-    group_of: Mapping[str, str],
-) -> dict[str, GroupDifference]:
-    """Group -> the difference in its languages, weighing as in the whole."""
-    found = {}
-    for group in dict.fromkeys(group_of.values()):
-        own = {code: weight for code, weight in weights.items() if group_of[code] == group}
-        estimate = _estimate(sides, own, {code: family_of(code) for code in own})
-        found[group] = GroupDifference(
-            mean=sum(weight * differences[code] for code, weight in own.items()) / sum(own.values()),
-            interval=None if estimate is None else (estimate.low, estimate.high),
-            languages=tuple(own),
         )
-    return found
+        own = list(members.values())
+        yield Contrast(
+            *pair,
+            task,
+            tuple(members),
+            seeds,
+            estimate([part.of_seeds(seeds) for part in own]),
+            *_by_language(own, seeds),
+            missing=missing,
+            meaningless=_meaningless(pair, own, levels),
+        )
 
 
-def contrast_lines(found: Sequence[Contrast]) -> list[dict[str, Any]]:
+def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
+    """(language -> weight, language -> mean difference over seeds and tasks, weighing as in the mean)."""
+    weights: dict[str, float] = {}
+    sums: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    for part in parts:
+        share = 1 / (len(parts) * len(part.languages))
+        for code in part.differences[seeds[0]]:
+            sums[code] = sums.get(code, 0.0) + share * mean(part.differences[seed][code] for seed in seeds)
+            shares[code] = shares.get(code, 0.0) + share
+    weights = {code: share for code, share in shares.items() if code != ENGLISH}
+    return weights, {code: value / shares[code] for code, value in sums.items()}
+
+
+def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[tuple[str, str], str]) -> str:
+    """Why "equivalent" would say nothing of these: at chance or at the ceiling all are equal, and a margin below one
+    test row cannot be seen."""
+    at = [levels.get((arm, part.task), "") for part in parts for arm in pair]
+    if at and all(at):
+        return f"{' and '.join(dict.fromkeys(pair))} are {at[0]}" if len(set(at)) == 1 else "scores are at their ends"
+    if any(part.fewest is not None and 1 / part.fewest / len(parts) > MARGIN for part in parts):
+        return "one test row counts more than half a point"
+    return ""
+
+
+def _decided(
+    listed: Sequence[Contrast], comparing: Comparing, unlike: Mapping[tuple[str, str], tuple[str, ...]]
+) -> list[Contrast]:
+    """Each with its verdict, those of a step together."""
+    steps: dict[str, list[int]] = {name: [] for name in STEPS}
+    marked = [_marked(one, unlike[one.arm, one.against]) for one in listed]
+    for number, one in enumerate(marked):
+        steps[comparing.step(one)].append(number)
+    for name, members in steps.items():
+        step = [marked[number] for number in members]
+        meaningful = [not one.meaningless for one in step]
+        decisions = decide([one.estimate for one in step], meaningful=meaningful, like_these=comparing.like_these)
+        for number, decision in zip(members, decisions, strict=True):
+            marked[number] = replace(marked[number], step=name, decision=decision)
+    return marked
+
+
+def _marked(one: Contrast, differs: tuple[str, ...]) -> Contrast:
+    """Without a spread, and so without verdict, where the two were not computed alike."""
+    if not differs:
+        return one
+    plain = Estimate(one.estimate.mean, None, f"computed differently: {'; '.join(differs)}", None)
+    return replace(one, unlike=differs, estimate=plain)
+
+
+def contrast_lines(found: Contrasts) -> list[dict[str, Any]]:
     """One line per contrast and, for the means over tasks, one per language family, as fractions."""
     listed = []
-    for one in found:
-        estimate, same = one.estimate, one.same
+    for one in found.found:
+        low, high = one.estimate.interval or (None, None)
         common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": seed_list(one.seeds)}
         whole = {
             **common,
             "family": "all",
-            "languages": len(one.by_code),
+            "languages": len(one.weights),
             "difference": one.mean,
-            "low": estimate and estimate.low,
-            "high": estimate and estimate.high,
-            "standard_error": estimate and estimate.standard_error,
-            "p": estimate and estimate.p_value,
-            "p_after_holm": one.corrected,
-            "p_sign_flip_languages": one.by_language,
-            "p_sign_flip_families": one.by_family,
-            "p_equivalence": same and same.p_value,
+            "low": low,
+            "high": high,
+            "standard_error": one.estimate.spread and one.estimate.spread.standard_error,
+            "p": one.estimate.p_value,
+            "step": one.step,
+            "comparisons": one.decision.comparisons,
+            "p_corrected": one.decision.p_value,
+            "p_equivalence": one.decision.p_equivalence,
+            "p_languages_like_these": one.decision.p_like_these,
             "detectable": one.detectable,
             "verdict": one.verdict,
+            "why_no_verdict": one.estimate.why_not or None,
             "left_out": "; ".join(one.missing) or None,
         }
         listed.append(whole)
-        for name, group in (*one.families.items(), *one.seen.items()):
-            low, high = group.interval or (None, None)
-            numbers = {"difference": group.mean, "low": low, "high": high, "languages": len(group.languages)}
+        for name, group in one.families.items() if one.task == OVERALL else ():
+            numbers = {"difference": group.mean, "languages": len(group.languages)}
             listed.append({**dict.fromkeys(whole), **common, "family": name, **numbers})
     return listed

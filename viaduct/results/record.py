@@ -174,6 +174,10 @@ class About(Record):
     """Pairs of arms whose difference (first less second) the recipe asks for."""
     compare_unlike: bool = False
     """Whether differences between arms that were not computed alike may be claimed."""
+    deciding: tuple[tuple[str, ...], ...] = ()
+    """(arm, against) or (arm, against, task) that were declared before the run to be decided first."""
+    question: str = "these languages"
+    """What verdicts speak of: "these languages" or "languages like these"."""
     remarks: tuple[str, ...] = ()
     """What else a reader has to know before trusting a number, in sentences."""
     leaks: tuple[str, ...] = ()
