@@ -7,7 +7,10 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from viaduct.languages import XTREME
+from viaduct.results.outcomes import LanguageOutcomes
 from viaduct.results.record import About, DataNote, ResultRow, StageCost, SubstitutionNote
 
 XNLI = "en ar bg de el es fr hi ru sw th tr ur vi zh"
@@ -74,6 +77,25 @@ def make_run(
     )
     rows = tuple(row for row in _rows(about, substituted) if not _is_absent(row, absent))
     return Run(about, rows, tuple(_costs(about)))
+
+
+class Outcomes:
+    """Outcomes by example that go with such a run: the examples in their order of difficulty, those that a model gets
+    right first, so that two models differ on as few as their scores say."""
+
+    def __init__(self, rows: Sequence[ResultRow], examples: int = 1000) -> None:
+        self._rows, self._examples = rows, examples
+
+    def task(self, name: str) -> dict[str, dict[int, dict[str, LanguageOutcomes]]]:
+        """Arm -> seed -> language -> outcomes."""
+        found: dict[str, dict[int, dict[str, LanguageOutcomes]]] = {}
+        for row in self._rows:
+            if row.task == name and row.headline:
+                right = np.arange(self._examples) < row.value * self._examples
+                units = np.arange(self._examples, dtype=np.int32)
+                one = LanguageOutcomes({"accuracy": right.astype(np.float32)}, units, row.language, 0.2, 0.25)
+                found.setdefault(row.arm, {}).setdefault(row.seed, {})[row.language] = one
+        return found
 
 
 def _is_absent(row: ResultRow, absent: Sequence[tuple[str, str, str]]) -> bool:

@@ -222,8 +222,8 @@ def report(
         collected.costs,
         directory,
         records=collected.records,
-        published=published,
-        compare=compare,
+        outcomes=RunOutcomes(kept, record),
+        asked=page.Asked(published, compare),
     )
     return written
 

@@ -1,28 +1,23 @@
 """What goes with a larger difference in a language: data in it, script, kinship to English, amount of text.
 
-Spearman's rank correlation over the languages of a contrast, with a 95 % percentile interval from resampling languages.
-Trained models are taken as they are, traits go together (a language far from English also tends to have less text), and
-nothing is corrected for their number: this is where to look, not a finding.
+Spearman's rank correlation over the languages of a contrast. Traits go together (a language far from English also tends
+to have less text), and nothing is tested: this is where to look, not a finding.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from viaduct.languages import CC100_GIB, LANGUAGES
+from viaduct.languages import CC100_GIB, INDO_EUROPEAN, LANGUAGES
 from viaduct.report.contrasts import OVERALL, Contrast
 from viaduct.report.section import SeenLanguages
 
 FEWEST_LANGUAGES = 6
 """Languages below which no correlation is shown."""
-DRAWS = 2_000
-
-INDO_EUROPEAN = ("Romance", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan")
-"""Families that are kin of English without being as near as Germanic."""
 
 
 def _latin(code: str) -> float | None:
@@ -51,37 +46,26 @@ def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -
     """
     listed = []
     for one in found:
-        if one.task != OVERALL or one.estimate is None:
+        if one.task != OVERALL or len(one.seeds) < 2:
             continue
         traits = dict(TRAITS)
         if seen is not None and one.arm in seen.by_arm:
             traits[f"{seen.what} in training"] = frozenset(seen.by_arm[one.arm]).__contains__
         for trait, value in traits.items():
-            known = {code: number for code in one.by_code if (number := value(code)) is not None}
+            known = {code: number for code in one.weights if (number := value(code)) is not None}
             if len(known) < FEWEST_LANGUAGES or len(set(known.values())) == 1:
                 continue
-            x_N = np.array(list(known.values()), dtype=float)
-            rho, low, high = _with_interval(x_N, np.array([one.by_code[code] for code in known]))
-            named = {"arm": one.arm, "against": one.against, "trait": trait}
-            listed.append({**named, "rho": rho, "low": low, "high": high, "languages": len(known)})
+            rho = _rank_correlation(list(known.values()), [one.by_code[code] for code in known])
+            if not math.isnan(rho):
+                named = {"arm": one.arm, "against": one.against, "trait": trait}
+                listed.append({**named, "rho": rho, "languages": len(known)})
     return listed
 
 
-def _with_interval(x_N: NDArray[np.float64], y_N: NDArray[np.float64]) -> tuple[float, float, float]:
-    """(rho, low, high); draws in which either is constant say nothing and are left out."""
-    rng = np.random.default_rng(0)
-    drawn_SN = rng.integers(0, len(x_N), (DRAWS, len(x_N)))
-    low, high = np.nanquantile(_rank_correlation(x_N[drawn_SN], y_N[drawn_SN]), (0.025, 0.975))
-    return float(_rank_correlation(x_N[None], y_N[None])[0]), float(low), float(high)
-
-
-def _rank_correlation(x_SN: NDArray[np.float64], y_SN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's of each row; not a number where either side is constant."""
+def _rank_correlation(x_N: Sequence[float], y_N: Sequence[float]) -> float:
+    """Spearman's; not a number where either side is constant."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(one, axis=1) for one in (x_SN, y_SN)]
-    x_SN, y_SN = (one - one.mean(1, keepdims=True) for one in ranks)
-    spread = np.sqrt((x_SN**2).sum(1) * (y_SN**2).sum(1))
-    with np.errstate(invalid="ignore"):
-        rho: NDArray[np.float64] = np.where(spread > 0, (x_SN * y_SN).sum(1) / spread, np.nan)
-    return rho
+    x_ranks_N, y_ranks_N = (rankdata(one) - (len(one) + 1) / 2 for one in (x_N, y_N))
+    spread = float(np.sqrt((x_ranks_N**2).sum() * (y_ranks_N**2).sum()))
+    return float(x_ranks_N @ y_ranks_N) / spread if spread else float("nan")

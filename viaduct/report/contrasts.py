@@ -25,7 +25,7 @@ from viaduct.metrics.difference import Estimate, ExampleVariance, TaskDifference
 from viaduct.metrics.summary import mean
 from viaduct.metrics.verdict import ALPHA, MARGIN, Decision, Verdict, decide
 from viaduct.report.examples import Examples, Guess, OutcomeSource, TaskOutcomes, level
-from viaduct.report.export import seed_list
+from viaduct.report.number import seed_list
 from viaduct.report.table import comparable, counted_by_task, task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 
@@ -43,8 +43,12 @@ STEPS = (DECIDING, MEANS, TASKS, OTHER_MEANS, OTHER_TASKS)
 
 ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
 """Seed -> language -> score of one arm on one task."""
-Unlike: TypeAlias = Callable[[str, str], Sequence[str]]
-"""(arm, against) -> in what they were computed differently, in words; () where nothing matters."""
+Unlike: TypeAlias = Callable[[str, str, str], Sequence[str]]
+"""(arm, against, task) -> in what they were computed differently, in words; () where nothing matters."""
+
+
+def _alike(arm: str, against: str, task: str) -> Sequence[str]:
+    return ()
 
 
 class GroupDifference(NamedTuple):
@@ -144,7 +148,7 @@ class Comparing:
     """(arm, against, task), `OVERALL` for the mean over tasks."""
     like_these: bool = False
     """Whether verdicts speak of languages like these, instead of these."""
-    unlike: Unlike = lambda arm, against: ()
+    unlike: Unlike = _alike
 
     @classmethod
     def of(cls, about: About, asked: Sequence[tuple[str, str]] = (), unlike: Unlike | None = None) -> Comparing:
@@ -155,7 +159,7 @@ class Comparing:
         deciding = tuple((one[0], one[1], one[2] if len(one) > 2 else OVERALL) for one in about.deciding)
         pairs = (*about.compare, *asked, *((arm, against) for arm, against, _ in deciding))
         like_these = about.question == "languages like these"
-        return cls(about.arms, about.tasks, pairs, deciding, like_these, unlike or (lambda arm, against: ()))
+        return cls(about.arms, about.tasks, pairs, deciding, like_these, unlike or _alike)
 
     @property
     def all_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -215,8 +219,7 @@ def compare(
             if any(sides):
                 found[task] = _Part.of(pair, task, sides, own)
     listed = [one for pair, own in parts.items() for one in _of_pair(pair, own, levels)]
-    unlike = {pair: tuple(comparing.unlike(*pair)) for pair in parts}
-    return Contrasts(tuple(_decided(listed, comparing, unlike)), levels, guesses)
+    return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
 
 
 @dataclass(frozen=True)
@@ -306,12 +309,10 @@ def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[
     return ""
 
 
-def _decided(
-    listed: Sequence[Contrast], comparing: Comparing, unlike: Mapping[tuple[str, str], tuple[str, ...]]
-) -> list[Contrast]:
+def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]:
     """Each with its verdict, those of a step together."""
     steps: dict[str, list[int]] = {name: [] for name in STEPS}
-    marked = [_marked(one, unlike[one.arm, one.against]) for one in listed]
+    marked = [_marked(one, tuple(comparing.unlike(one.arm, one.against, one.task))) for one in listed]
     for number, one in enumerate(marked):
         steps[comparing.step(one)].append(number)
     for name, members in steps.items():

@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.languages import LANGUAGES
+from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
+from viaduct.report.number import seed_list
 from viaduct.report.table import ScoreCell, Tables
-from viaduct.results.record import About, Record
+from viaduct.results.record import BASELINE, About, Record
 
 Line = dict[str, Any]
 """One line of a table; None is an empty field in CSV and null in JSON."""
 
 
-def main_lines(tables: Tables) -> list[Line]:
-    """Arm x task x metric, then the averages over tasks."""
+def main_lines(tables: Tables, differences: Contrasts) -> list[Line]:
+    """Arm x task x metric, then the averages over tasks; differences are of the task's score, without English."""
     columns = {column.task: column for column in tables.columns}
     lines = []
     for cell in (*tables.cells, *tables.averages):
         column = columns.get(cell.task)
+        compared = differences.of(cell.arm, cell.task if column else OVERALL) if cell.headline or not column else None
         holes = (*(column.absent if column else ()), *cell.missing) if cell.score else (cell.reason,)
         lines.append(
             {
@@ -35,6 +38,7 @@ def main_lines(tables: Tables) -> list[Line]:
                 "split": (column and column.split) or None,
                 "substitution": column and column.substitution,
                 **_numbers(cell),
+                **_difference(compared),
                 "languages": cell.languages,
                 "missing": "; ".join(holes) or None,
             }
@@ -42,8 +46,9 @@ def main_lines(tables: Tables) -> list[Line]:
     return lines
 
 
-def language_lines(tables: Tables) -> list[Line]:
-    """Arm x task x metric x language."""
+def language_lines(tables: Tables, differences: Contrasts) -> list[Line]:
+    """Arm x task x metric x language; differences stand with the headline metric."""
+    compared = {(one.arm, one.task): one.by_code for one in differences.found if one.against == BASELINE}
     return [
         {
             "task": cell.task,
@@ -53,21 +58,24 @@ def language_lines(tables: Tables) -> list[Line]:
             "family": LANGUAGES[cell.language].family if cell.language in LANGUAGES else None,
             "arm": cell.arm,
             **_numbers(cell),
+            "difference": compared.get((cell.arm, cell.task), {}).get(cell.language) if cell.headline else None,
         }
         for cell in tables.per_language
     ]
 
 
 def _numbers(cell: ScoreCell) -> Line:
-    score, difference = cell.score, cell.difference
+    score = cell.score
     return {
         "value": score and score.mean,
         "standard_deviation": score and score.standard_deviation,
         "seeds": score and seed_list(score.seeds),
-        "difference": difference and difference.mean,
-        "difference_standard_deviation": difference and difference.standard_deviation,
-        "paired_seeds": difference and seed_list(difference.seeds),
     }
+
+
+def _difference(one: Contrast | None) -> Line:
+    low, high = (one and one.estimate.interval) or (None, None)
+    return {"difference": one and one.mean, "low": low, "high": high, "verdict": one and one.verdict}
 
 
 def gap_lines(tables: Tables) -> list[Line]:
@@ -84,11 +92,6 @@ def gap_lines(tables: Tables) -> list[Line]:
         }
         for cell in tables.gaps
     ]
-
-
-def seed_list(seeds: Sequence[int]) -> str:
-    """The seeds with blanks between."""
-    return " ".join(map(str, seeds))
 
 
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

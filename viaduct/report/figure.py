@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from viaduct.languages import CC100_GIB
-from viaduct.report.contrasts import OVERALL, Contrast
+from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
 from viaduct.report.drawing import (
     COLOURS,
     INK,
@@ -29,7 +29,7 @@ from viaduct.report.heat_map import HeatCell, HeatMap
 from viaduct.report.number import duration, percent, points
 from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
-from viaduct.report.words import interval
+from viaduct.results.record import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,27 +40,26 @@ GIB = (0.25, 1, 4, 16, 64, 256)
 """Ticks of the amount of text."""
 
 
-def difference_plot(tables: Tables) -> Drawing | None:
-    """For each task and arm the difference from the baseline with its interval over seeds, around a line at zero.
+def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | None:
+    """For each task and arm the difference from the baseline with its 95 % interval, around a line at zero.
 
     Ends of intervals far beyond the differences themselves are cut at the edge of the drawing. None without any
     difference.
     """
-    found = [(cell, cell.difference) for cell in tables.cells if cell.headline and cell.difference is not None]
+    found = [one for task in tasks for one in differences.found if (one.against, one.task) == (BASELINE, task)]
     if not found:
         return None
-    figure, axes, places = _strips([(cell.task, cell.arm) for cell, _ in found], [points(d.mean) for _, d in found])
-    reach = 2.5 * max(0.004, *(abs(difference.mean) for _, difference in found))
+    figure, axes, places = _strips([(one.task, one.arm) for one in found], [points(one.mean) for one in found])
+    reach = 2.5 * max(0.004, *(abs(one.mean) for one in found))
     ends = [0.0]
     axes.axvline(0, color=SOFT, linewidth=1.25)
-    for (_, difference), y in zip(found, places, strict=True):
-        between = interval(difference)
-        colour = COLOURS["up" if difference.mean >= 0 else "down"]
-        ends += [difference.mean, *(min(reach, max(-reach, end)) for end in between or ())]
+    for one, y in zip(found, places, strict=True):
+        between = one.estimate.interval
+        colour = COLOURS["up" if one.mean >= 0 else "down"]
+        ends += [one.mean, *(min(reach, max(-reach, end)) for end in between or ())]
         if between is not None:
             axes.plot(between, (y, y), color=colour, linewidth=2)
-        filled = between is not None and (between[0] > 0 or between[1] < 0)
-        mark(axes, (difference.mean, y), colour, filled=filled)
+        mark(axes, (one.mean, y), colour, filled=one.verdict in ("higher", "lower"))
     _scale(axes, ends, signed=True)
     return finish(figure, "differences", "Difference from the baseline by task and arm, in points")
 
@@ -225,7 +224,7 @@ def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]
 
 
 def _known(one: Contrast) -> dict[str, float]:
-    return {code: value for code, value in one.by_code.items() if code in CC100_GIB}
+    return {code: one.by_code[code] for code in one.weights if code in CC100_GIB}
 
 
 def _codes(axes: Axes, known: Mapping[str, float], seen: frozenset[str]) -> None:

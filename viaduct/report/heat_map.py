@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.languages import FAMILY_ORDER, LANGUAGES, family_of
-from viaduct.report.contrasts import Contrast
+from viaduct.report.contrasts import Contrasts
 from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
 from viaduct.results.record import BASELINE
@@ -95,19 +95,21 @@ class HeatMap:
         return any(cell is not None and cell.interval is not None for cell in self.cells.values())
 
 
-def language_maps(tables: Tables) -> tuple[HeatMap, ...]:
+def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]:
     """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
     shown = [cell for cell in tables.per_language if cell.headline]
     codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
     groups = tuple((name, tuple((code, name_of(code)) for code in own)) for name, own in groupby(codes, key=family_of))
     scores = [cell.score.mean for cell in shown if cell.score is not None]
-    differences = sorted(abs(cell.difference.mean) for cell in shown if cell.difference is not None)
-    reach = max(0.01, differences[int(0.95 * (len(differences) - 1))]) if differences else 0.01
+    own = [one for one in differences.found if one.against == BASELINE and one.task]
+    sizes = sorted(abs(value) for one in own for value in one.by_code.values())
+    reach = max(0.01, sizes[int(0.95 * (len(sizes) - 1))]) if sizes else 0.01
     found: list[HeatMap] = []
     for arm in tables.arms:
         signed = tables.has_baseline and arm != BASELINE
+        by_task = {one.task: one.by_code for one in own if one.arm == arm}
         cells = {
-            (cell.language, cell.task): _cell(cell, signed)
+            (cell.language, cell.task): _cell(by_task.get(cell.task, {}).get(cell.language), cell, signed)
             for cell in shown
             if cell.arm == arm and cell.language in codes
         }
@@ -120,9 +122,10 @@ def language_maps(tables: Tables) -> tuple[HeatMap, ...]:
     return tuple(found)
 
 
-def _cell(cell: ScoreCell, signed: bool) -> HeatCell | None:
-    source = cell.difference if signed else cell.score
-    return None if source is None else HeatCell(source.mean)
+def _cell(difference: float | None, cell: ScoreCell, signed: bool) -> HeatCell | None:
+    score = None if cell.score is None else cell.score.mean
+    value = difference if signed else score
+    return None if value is None else HeatCell(value)
 
 
 def name_of(code: str) -> str:
@@ -130,17 +133,14 @@ def name_of(code: str) -> str:
     return LANGUAGES[code].name if code in LANGUAGES else code
 
 
-def arm_maps(found: Sequence[Contrast]) -> tuple[HeatMap, ...]:
+def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
     """Differences from the baseline by task and by language family; () where there are none."""
-    own = [one for one in found if one.against == BASELINE]
+    own = [one for one in differences.found if one.against == BASELINE]
     by_task: dict[tuple[str, str], HeatCell | None] = {
-        (one.arm, one.task or EVERY_TASK): HeatCell(
-            one.mean, None if one.estimate is None else (one.estimate.low, one.estimate.high), one.stars
-        )
-        for one in own
+        (one.arm, one.task or EVERY_TASK): HeatCell(one.mean, one.estimate.interval, one.decision.stars) for one in own
     }
     by_family: dict[tuple[str, str], HeatCell | None] = {
-        (one.arm, family): HeatCell(group.mean) for one in own for family, group in one.families.items()
+        (one.arm, family): HeatCell(group.mean) for one in own if not one.task for family, group in one.families.items()
     }
     tasks = (EVERY_TASK, *dict.fromkeys(one.task for one in own if one.task))
     families = tuple(family for family in FAMILY_ORDER if any(family == name for _, name in by_family))

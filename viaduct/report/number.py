@@ -4,6 +4,8 @@ writes percent. No rounding happens anywhere before this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MINUS = "\u2212"
 
 
@@ -38,6 +40,11 @@ def count(value: float) -> str:
 def plural(number: int, word: str) -> str:
     """The number with its noun: "1 seed", "3 seeds"."""
     return f"{number} {word}{'s' * (number != 1)}"
+
+
+def seed_list(seeds: Sequence[int]) -> str:
+    """The seeds with blanks between."""
+    return " ".join(map(str, seeds))
 
 
 def size(amount: float) -> str:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.languages import family_of
-from viaduct.report import claims, export, figure, number, provenance, spending, table, words
+from viaduct.report import alike, claims, export, figure, number, provenance, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.alike import build_alike
 from viaduct.report.associations import associations
-from viaduct.report.contrasts import Contrast
+from viaduct.report.contrasts import Contrast, Contrasts
 from viaduct.report.drawing import Drawing
+from viaduct.report.examples import OutcomeSource
 from viaduct.report.heat_map import Scale, arm_maps, language_maps, name_of
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
@@ -30,6 +31,15 @@ from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 _FOLDER = Path(__file__).parent
 
 
+class Asked(NamedTuple):
+    """What a reader asks of a report besides what its recipe asks."""
+
+    published: bool = False
+    """Whether to have a section of published numbers on the same tasks."""
+    compare: Sequence[tuple[str, str]] = ()
+    """Pairs of arms to compare."""
+
+
 def write(
     about: About,
     rows: Sequence[ResultRow],
@@ -37,30 +47,31 @@ def write(
     directory: Path,
     *,
     records: Mapping[str, Sequence[Record]] | None = None,
-    published: bool = False,
-    compare: Sequence[tuple[str, str]] = (),
+    outcomes: OutcomeSource | None = None,
+    asked: Asked = Asked(),  # noqa: B008  frozen
 ) -> Path:
     """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
 
-    `records`: what sections read, by `StageFile.name`. `published`: with a section of published numbers on the same
-    tasks. `compare`: pairs of arms to test against each other, besides those of the recipe and each arm against the
-    baseline. The same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one
-    table.
+    `records`: what sections read, by `StageFile.name`. `outcomes`: by example, without which there are no verdicts. The
+    same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table, and
+    UsageError for arms that do not exist.
     """
     tables = table.build_tables(about, rows)
     spent = spending.build_spending(about, costs)
+    comparing = tested.Comparing.of(about, asked.compare, None if about.compare_unlike else _unlike(costs))
+    differences = tested.contrasts(about, rows, comparing, outcomes)
     found = RunResults(about, tables, costs, records or {})
     told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
     seen = next((content.seen for _, content in told if content.seen is not None), None)
-    differences = tested.contrasts(about, rows, (*about.compare, *compare), seen=seen)
-    associated = associations(differences, seen)
+    associated = associations(differences.found, seen)
     judged = claims.judge(about, rows, about.roles or None, facts={one.name: content.facts for one, content in told})
     values = {
         **_values(about, tables, spent, differences, associated),
         "seen": seen,
+        "with_and_without": _with_and_without(differences, seen),
         "drawings": _drawings(tables, spent, differences, seen),
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
-        "published": provenance.published_scores(tables, miniature=about.miniature) if published else None,
+        "published": provenance.published_scores(tables, miniature=about.miniature) if asked.published else None,
         "provenance": provenance.origins(rows),
         "alike": build_alike(costs),
     }
@@ -68,8 +79,8 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     _remove_earlier(directory)
     lines = {
-        "main_table": export.main_lines(tables),
-        "per_language": export.language_lines(tables),
+        "main_table": export.main_lines(tables, differences),
+        "per_language": export.language_lines(tables, differences),
         "transfer_gap": export.gap_lines(tables),
         "cost": spent.lines_and_total(),
         "contrasts": tested.contrast_lines(differences),
@@ -84,6 +95,11 @@ def write(
     path = directory / "report.html"
     path.write_text(_page(values, told, names), encoding="utf-8")
     return path
+
+
+def _unlike(costs: Sequence[StageCost]) -> tested.Unlike:
+    found = alike.conditions(costs)
+    return lambda arm, against, task: alike.differing(found, arm, against, task or None)
 
 
 def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:
@@ -127,7 +143,7 @@ def _values(
     about: About,
     tables: Tables,
     spent: Spending,
-    differences: Sequence[Contrast],
+    differences: Contrasts,
     associated: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What the report's own templates know."""
@@ -136,29 +152,28 @@ def _values(
         "tables": tables,
         "spent": spent,
         "summary": words.summary(about, tables, differences),
-        "heat_maps": language_maps(tables),
+        "heat_maps": language_maps(tables, differences),
         "matrices": arm_maps(differences),
-        "tested": _tested(differences),
+        "tested": _tested(differences.found),
         "contrasts": differences,
         "associations": _by_pair(associated),
         "traits": tuple(dict.fromkeys(one["trait"] for one in associated)),
-        "repeated": any(one.estimate is not None for one in differences),
         "known_roles": claims.roles(),
         "languages": _language_tables(tables),
         "unshown": sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         "data": provenance.data_groups(about),
-        "tint": _tint(tables),
+        "tint": _tint(differences),
         "baseline": BASELINE,
         "shared": SHARED,
     }
 
 
 def _drawings(
-    tables: Tables, spent: Spending, differences: Sequence[Contrast], seen: SeenLanguages | None
+    tables: Tables, spent: Spending, differences: Contrasts, seen: SeenLanguages | None
 ) -> dict[str, Drawing | None]:
-    against_baseline = [one for one in differences if one.against == BASELINE]
+    against_baseline = [one for one in differences.found if one.against == BASELINE]
     return {
-        "differences": figure.difference_plot(tables),
+        "differences": figure.difference_plot(differences, [column.task for column in tables.columns]),
         "transfer": figure.transfer_plot(tables),
         "cost": figure.cost_bars(spent),
         "languages": figure.language_scatter(against_baseline, {} if seen is None else seen.by_arm),
@@ -192,7 +207,6 @@ def _environment() -> Environment:
         "family": family_of,
         "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
         "combined": lambda first, second: {**first, **second},
-        "direction": words.direction,
     }
     return environment
 
@@ -201,10 +215,18 @@ def _metric(name: str) -> str:
     return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
 
 
-def _tint(tables: Tables) -> Scale:
+def _with_and_without(
+    differences: Contrasts, seen: SeenLanguages | None
+) -> list[tuple[Contrast, Mapping[str, tested.GroupDifference]]]:
+    """Each mean over tasks of an arm with data of its own, in languages with and without these."""
+    found = [(one, seen.groups(one.arm, one.weights) if seen else {}) for one in differences.found if not one.task]
+    return [(one, one.group_means(groups)) for one, groups in found if groups]
+
+
+def _tint(differences: Contrasts) -> Scale:
     """The colours of the main table: the largest difference has the strongest one."""
-    differences = [cell.difference.mean for cell in tables.cells if cell.difference and cell.headline]
-    return Scale(True, 0.0, max(map(abs, differences), default=0.0), heaviest=0.28)
+    sizes = [abs(one.mean) for one in differences.found if one.against == BASELINE]
+    return Scale(True, 0.0, max(sizes, default=0.0), heaviest=0.28)
 
 
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:

@@ -53,8 +53,6 @@ class ScoreCell:
     headline: bool
     score: Spread | None
     """Of the mean over languages, English included; None when there is no result."""
-    difference: Spread | None
-    """From the baseline, paired by seed, over the languages that both have; of averages only where both are whole."""
     language: str = ""
     """"" for the mean over languages, of which alone the following speak."""
     languages: int | None = None
@@ -104,11 +102,6 @@ class Tables:
     def has_baseline(self) -> bool:
         """Whether the baseline arm has a result, so that there are differences at all."""
         return any(cell.arm == BASELINE and cell.score is not None for cell in self.cells)
-
-    @property
-    def repeated(self) -> bool:
-        """Whether any difference is over two seeds or more, so that a spread is known."""
-        return any(cell.difference is not None and len(cell.difference.seeds) > 1 for cell in self.cells)
 
     @property
     def complete(self) -> bool:
@@ -241,7 +234,7 @@ def _column(task: str, about: About, rows: Iterable[ResultRow], languages: Seque
 
 
 class _Results:
-    """A run's values by (arm, task, metric), and their differences from the baseline over what both have."""
+    """A run's values by (arm, task, metric)."""
 
     def __init__(self, rows: Sequence[ResultRow], seedless: set[str]) -> None:
         self._rows, self._seedless = rows, seedless
@@ -249,11 +242,6 @@ class _Results:
         for row in rows:
             by_seed = self._values.setdefault((row.arm, row.task, row.metric), {})
             by_seed.setdefault(row.seed, {})[row.language] = row.value
-        self._differences = {
-            (arm, task, metric): _less(own, self._values.get((BASELINE, task, metric), {}))
-            for (arm, task, metric), own in self._values.items()
-            if arm != BASELINE
-        }
 
     def metrics(self, column: Column) -> tuple[str, ...]:
         """The task's metrics, headline first; ("",) without results: the task still has its row of empty cells."""
@@ -266,13 +254,12 @@ class _Results:
         named = (*key, metric == column.metric)
         if key not in self._values:
             reason = f"{'this arm has no' if column.metric else 'no arm has a'} result for this task"
-            return ScoreCell(*named, None, None, languages=0, reason=reason)
+            return ScoreCell(*named, None, languages=0, reason=reason)
         values = self._values[key]
         there = {code for own in values.values() for code in own}
         return ScoreCell(
             *named,
             score=_spread(values),
-            difference=_spread(self._differences.get(key, {})),
             languages=sum(code in there for code in column.languages),
             missing=tuple(hole for hole in _holes(values, column.languages) if hole not in column.absent),
             seedless=arm == BASELINE and column.task in self._seedless,
@@ -281,8 +268,8 @@ class _Results:
     def language_cell(self, arm: str, column: Column, metric: str, code: str) -> ScoreCell:
         """Of the tables by language."""
         key = (arm, column.task, metric)
-        score, difference = (_spread(_in(code, of.get(key, {}))) for of in (self._values, self._differences))
-        return ScoreCell(*key, metric == column.metric, score, difference, code)
+        score = _spread(_in(code, self._values.get(key, {})))
+        return ScoreCell(*key, metric == column.metric, score, code)
 
     def gap(self, arm: str, column: Column) -> GapCell | None:
         """None where a seed has no English score, or nothing else (retrieval has no English)."""
@@ -298,17 +285,19 @@ class _Results:
         """Of the arms that have any, over these columns."""
         counted = counted_by_task(self._rows)
         totals = {arm: total for arm in arms if (total := self._totals(arm, counted))}
-        missing = {
-            arm: tuple(hole for column in columns for hole in self._task_holes(arm, column, counted[column.task]))
-            for arm in totals
-        }
-        cells = []
-        for arm, total in totals.items():
-            whole = not missing[arm] and not missing.get(BASELINE)
-            differences = _less(total, totals.get(BASELINE, {})) if arm != BASELINE and whole else {}
-            numbers = (_spread(total), _spread(differences))
-            cells.append(ScoreCell(arm, "average", "mean over tasks", False, *numbers, missing=missing[arm]))
-        return tuple(cells)
+        return tuple(
+            ScoreCell(
+                arm,
+                "average",
+                "mean over tasks",
+                False,
+                _spread(total),
+                missing=tuple(
+                    hole for column in columns for hole in self._task_holes(arm, column, counted[column.task])
+                ),
+            )
+            for arm, total in totals.items()
+        )
 
     def _totals(self, arm: str, counted: Mapping[str, Sequence[str]]) -> dict[int, dict[str, float]]:
         """Seed -> mean over the tasks that have all metrics that count, as the only value of the seed."""
@@ -331,16 +320,6 @@ class _Results:
             holes |= {f"seed {seed}": None for seed in seeds if seed not in values}
             holes |= dict.fromkeys(_holes(values, column.present))
         return [f"{column.task} {hole}" for hole in holes]
-
-
-def _less(mine: Values, theirs: Values) -> dict[int, dict[str, float]]:
-    """The differences where both have a value."""
-    found = {
-        seed: {code: value - theirs[seed][code] for code, value in own.items() if code in theirs[seed]}
-        for seed, own in mine.items()
-        if seed in theirs
-    }
-    return {seed: own for seed, own in found.items() if own}
 
 
 def _in(code: str, values: Values) -> Values:

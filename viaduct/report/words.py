@@ -1,39 +1,40 @@
 """The report's verdict in plain words, by rules that do not depend on what one hopes to find.
 
-What is missing is said first. With one seed no difference is claimed; with more, the verdicts are those of the tested
-differences (`viaduct.report.contrasts`), so that the page's first lines and its tests cannot disagree.
+What is missing is said first. The verdicts are those of the contrasts (`viaduct.report.contrasts`), so that the page's
+first lines and its tests cannot disagree.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from viaduct.metrics.summary import Spread
-from viaduct.report.contrasts import OVERALL, Contrast
+from viaduct.metrics.difference import FEWEST_SEEDS
+from viaduct.report.contrasts import DECIDING, OVERALL, Contrast, Contrasts
 from viaduct.report.number import plural, points
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
 RULE = (
-    "In the languages other than English. An arm is called higher or lower only where its p-value is below 0.05 after "
-    "Holm's correction for the number of arms; the section “Differences, tested” says how, and has single tasks, "
-    "families and languages."
+    "In the languages other than English. An arm is called higher or lower only where its p-value, times the number of "
+    "comparisons, is below 0.05; the section “Differences, tested” says how, and has single tasks, families and "
+    "languages."
 )
 ON = {
     "higher": "higher on",
     "lower": "lower on",
     "equivalent": "equivalent within half a point on",
     "no measurable difference": "no measurable difference on",
-    "cannot tell": "with so few seeds one cannot tell on",
-    "no claim": "one seed and so no claim on",
+    "no verdict": "no verdict on",
 }
 """Verdict -> how it is said, strongest first."""
 
 MANY_ARMS = 4
 """Beyond so many, arms with the same verdict share a sentence."""
-ONE_SEED_RULE = "With one seed the variation between runs is unknown, so the differences are shown and none is claimed."
+FEW_SEEDS_RULE = (
+    f"With fewer than {FEWEST_SEEDS} seeds the variation between runs is hardly known: differences are shown, and none "
+    "is claimed."
+)
 
 
 class Summary(NamedTuple):
@@ -47,21 +48,22 @@ class Summary(NamedTuple):
     """That the verdicts follow."""
 
 
-def summary(about: About, tables: Tables, tested: Sequence[Contrast]) -> Summary:
-    """The page's opening words. tested: the differences, those from the baseline among them."""
+def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
+    """The page's opening words."""
     opening = [_what_was_run(about, tables), *_what_is_missing(about, tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
     verdicts: dict[str, str] = {}
+    few = len(about.seeds) < FEWEST_SEEDS
     if not arms:
         opening.append("There is only the baseline, so there is nothing to compare.")
     elif not tables.has_baseline:
         opening.append(f'The baseline arm "{BASELINE}" has no result, so no difference can be given.')
-    elif not tables.repeated:
-        only = "There is one seed" if len(about.seeds) == 1 else "Only one seed can be compared"
-        opening.append(f"{only}, so no difference between arms can be claimed.{_averages(tables)}")
+    elif few:
+        opening.append(f"No difference between arms can be claimed from {plural(len(about.seeds), 'seed')}.")
+        opening += _means(differences)
     else:
-        verdicts = _verdicts(tested, arms)
-    return Summary(tuple(opening), verdicts, RULE if tables.repeated else ONE_SEED_RULE)
+        verdicts = _deciding(differences) | _verdicts(differences, arms)
+    return Summary(tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE)
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
@@ -96,14 +98,25 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
     return sentences
 
 
-def _averages(tables: Tables) -> str:
-    parts = [f"{one.arm} {points(one.difference.mean)}" for one in tables.averages if one.difference is not None]
-    return f" Average over tasks minus the baseline's, in points: {', '.join(parts)}." if parts else ""
+def _means(differences: Contrasts) -> list[str]:
+    found = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
+    parts = [f"{one.arm} {points(one.mean)}" for one in found]
+    return [f"Mean over tasks less the baseline's, in points: {', '.join(parts)}."] if parts else []
 
 
-def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> dict[str, str]:
+def _deciding(differences: Contrasts) -> dict[str, str]:
+    """What was declared before the run, first."""
+    found = [one for one in differences.found if one.step == DECIDING]
+    return {
+        f"Deciding: {one.arm} against {one.against}": f"{_said(one, one.task or _over(one))}."
+        for one in found
+        if (one.against, one.task) != (BASELINE, OVERALL)
+    }
+
+
+def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
-    own = [one for one in tested if one.against == BASELINE]
+    own = [one for one in differences.found if one.against == BASELINE]
     wholes = {one.arm: one for one in own if one.task == OVERALL}
     if len(arms) <= MANY_ARMS:
         return {arm: sentence(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
@@ -118,55 +131,45 @@ def _verdicts(tested: Sequence[Contrast], arms: Sequence[str]) -> dict[str, str]
     return named
 
 
-def interval(difference: Spread) -> tuple[float, float] | None:
-    """The 95 % t interval of a paired difference over seeds, as fractions; None with fewer than two pairs."""
-    from scipy.special import stdtrit
-
-    if difference.standard_deviation is None:
-        return None
-    count = len(difference.seeds)
-    reach = float(stdtrit(count - 1, 0.975)) * difference.standard_deviation / math.sqrt(count)
-    return difference.mean - reach, difference.mean + reach
-
-
-def direction(difference: Spread) -> int:
-    """1 or -1 where the 95 % t interval lies on one side of zero, 0 otherwise and with one pair."""
-    low, high = interval(difference) or (0.0, 0.0)
-    return int(low > 0) - int(high < 0)
-
-
 def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
     """What is shown of one arm against another, over all tasks and then by task; `own`: all of the two's contrasts."""
     groups: dict[str, list[str]] = {}
     for one in own:
-        if one.task == OVERALL:
-            continue
-        groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
+        if one.task != OVERALL:
+            groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
-    parts = [f"{_overall(whole)}."]
-    if by_task and whole.verdict != "no claim":
+    parts = [f"{_said(whole, _over(whole))}."]
+    if by_task and whole.verdict != "no verdict":
         parts.append(f"By task: {'; '.join(by_task)}.")
     if whole.missing:
         parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
     return " ".join(parts)
 
 
-def _overall(one: Contrast) -> str:
-    what = f"the mean over {plural(len(one.tasks), 'task')}"
-    if one.estimate is None or one.same is None or one.corrected is None or one.detectable is None:
-        return f"{points(one.mean)} points in {what}, one seed, so no claim"
-    numbers = f"{points(one.mean)} points, 95 % interval {points(one.estimate.low)} to {points(one.estimate.high)}"
-    p_value = "p < 0.001" if one.corrected < 0.001 else f"p = {one.corrected:.3f}"
-    seeds = f"{len(one.seeds)} seeds"
+def _over(one: Contrast) -> str:
+    return f"the mean over {plural(len(one.tasks), 'task')}"
+
+
+def _said(one: Contrast, what: str) -> str:
+    """One contrast in words, with its numbers."""
+    decision, between = one.decision, one.estimate.interval
+    if between is None or decision.p_value is None or decision.p_equivalence is None or one.detectable is None:
+        return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
+    numbers = f"{points(one.mean)} points, 95 % interval {points(between[0])} to {points(between[1])}"
+    times = "" if decision.comparisons == 1 else f" after correction for {decision.comparisons} comparisons"
+    tested = f"{_p(decision.p_value)}{times}, {len(one.seeds)} seeds"
     if one.verdict in ("higher", "lower"):
-        return f"{one.verdict} in {what} ({numbers}, {p_value} after Holm, {seeds})"
+        beyond = "also shown" if decision.holds_beyond else "not shown"
+        return f"{one.verdict} in {what} ({numbers}, {tested}); {beyond} for languages like these"
     if one.verdict == "equivalent":
-        within = f"90 % interval {points(one.same.low)} to {points(one.same.high)}"
-        return f"equivalent within half a point in {what} ({points(one.mean)} points, {within}, {seeds})"
-    if one.verdict == "cannot tell":
-        return f"with {seeds} one cannot tell in {what} ({numbers}, {p_value})"
+        return f"equivalent within half a point in {what} ({numbers}, {_p(decision.p_equivalence)}{times})"
     found = f"a difference of {points(one.detectable).lstrip('+')} would be found in four of five such experiments"
-    return f"no measurable difference in {what} ({numbers}, {p_value}, {seeds}; {found})"
+    aside = f"; it could not be called equivalent: {one.meaningless}" if one.meaningless else ""
+    return f"no measurable difference in {what} ({numbers}, {tested}; {found}{aside})"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -261,6 +261,8 @@ def about(store: Store, record: RunRecord) -> About:
         left_out={arm: "; ".join(lines) for arm, lines in record.left_out.items()},
         roles=roles(recipe),
         compare=recipe.compare,
+        deciding=recipe.deciding,
+        question=recipe.question,
         compare_unlike=recipe.compare_unlike,
         remarks=record.remarks,
         leaks=record.leaks,

@@ -279,6 +279,11 @@ class RecipeParts(Spec):
     seeds: tuple[int, ...] = (1,)
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
+    deciding: tuple[tuple[str, ...], ...] = ()
+    """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, or [arm, against, task].
+    They are tested first, and corrected for their own number only; all others come after."""
+    question: Literal["these languages", "languages like these"] = "these languages"
+    """What verdicts speak of: the languages that are evaluated, or others like them, which takes far more to show."""
     compare_unlike: bool = False
     """Claim differences also between arms that were not computed alike (other versions, device, precision, threads)."""
     cards: tuple[str, ...] = ()

@@ -87,7 +87,8 @@ def outline(recipe: RecipeParts, census: Census) -> Plan:
         left_out = {}
     kept = tuple(arm for arm in recipe.intermediates if arm.name not in left_out)
     compare = tuple(pair for pair in recipe.compare if not left_out.keys() & set(pair))
-    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare})
+    deciding = tuple(one for one in recipe.deciding if not left_out.keys() & set(one[:2]))
+    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare, "deciding": deciding})
     missing: list[Gap] = []
     languages, absent = target_languages(recipe, census, missing)
     missing += [gap for arm in kept for gap in gaps[arm.name]] + target_gaps(recipe, census)
