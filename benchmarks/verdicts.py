@@ -1,0 +1,206 @@
+"""Whether the report's verdicts have the error rates that it promises, in worlds whose truth is known.
+
+`python benchmarks/verdicts.py` draws 1,000 runs for every scenario of `benchmarks/scenarios` with 3, 5 and 9 seeds and
+3 and 9 arms, sends their scores and outcomes through the report's comparisons and claims, and prints a table and, as
+its last line, one JSON object. `--quick`: two cells of 60 runs. `--scenario FILE`: one scenario of your own (JSON, the form
+of `verdicts_world.Scenario`; `languages` may be "xtreme"), with its own seeds, arms and runs.
+
+- family_wise_error: share of runs with any wrong "higher" or "lower", in the mean over tasks and in single tasks.
+  *These* languages: the sign is not that of the mean of the effects as drawn, or that mean is exactly 0. *Like these*:
+  a difference is said to hold for languages like these, and the scenario's own effect is 0 or of the other sign.
+- coverage: share of 95 % intervals, for these languages, that hold the mean of the effects as drawn.
+- power_at_detectable: share of runs in which one arm's difference is found that is as large as another run printed as
+  detectable, no other arm having any.
+- wrong_equivalent: share of runs with any "equivalent" where all differences are exactly the margin.
+- wrong_claims: share of runs in which a claim of the literature is supported or contradicted against the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from verdicts_world import Scenario, World, draw, with_size
+
+from viaduct.metrics.verdict import Decision, decide
+from viaduct.report.contrasts import OVERALL, Comparing, Contrast, Contrasts, compare
+from viaduct.results.record import BASELINE
+
+LIBRARY = Path(__file__).parent / "scenarios"
+SEEDS, ARMS, RUNS = (3, 5, 9), (3, 9), 1_000
+WRONG, COVERAGE, POWER = 0.06, (0.93, 0.97), (0.75, 0.85)
+"""The bars: errors fail where the lower 99 % bound of their rate lies above."""
+STEPS = ("mean", "single")
+
+
+Seen = dict[str, list[bool]]
+"""What is counted -> whether it happened, once a run (intervals: once each)."""
+
+
+def members(found: Contrasts, step: str) -> list[Contrast]:
+    """The contrasts of one step."""
+    return [one for one in found.found if (one.task == OVERALL) == (step == "mean")]
+
+
+def is_wrong(verdict: str, truth: float) -> bool:
+    """Whether "higher" or "lower" is said of something else."""
+    return verdict in ("higher", "lower") and (truth == 0 or (verdict == "higher") != (truth > 0))
+
+
+def verdicts(world: World, scenario: Scenario) -> Contrasts:
+    """What a report decides."""
+    names = [task.name for task in scenario.tasks]
+    return compare(world.scores, Comparing([BASELINE, *scenario.arm_names], names), world.examples.__getitem__)
+
+
+def shifted(step: Sequence[Contrast], truths: Sequence[float], targets: Sequence[float]) -> list[Decision]:
+    """The decisions of a step if the true differences were these targets, and all else as it was drawn."""
+    moved = [
+        replace(one.estimate, mean=one.mean - truth + target)
+        for one, truth, target in zip(step, truths, targets, strict=True)
+    ]
+    return decide(moved, meaningful=[not one.meaningless for one in step])
+
+
+def look(world: World, scenario: Scenario, step: str, earlier: dict[str, float]) -> Seen:
+    """What one run shows in one step. `earlier`: step -> the detectable difference that the run before it printed."""
+    own = members(verdicts(world, scenario), step)
+    these, like = (
+        [world.truth.over(differences[one.arm], one.task) for one in own]
+        for differences in (world.truth.these, world.truth.like_these)
+    )
+    beyond = [one.verdict if one.decision.holds_beyond else "" for one in own]
+    margin = [scenario.margin / 100] * len(own)
+    seen: Seen = {
+        "these": [any(map(is_wrong, (one.verdict for one in own), these))],
+        "like_these": [any(map(is_wrong, beyond, like))],
+        "equivalent": [any(one.verdict == "equivalent" for one in shifted(own, these, margin))],
+        "coverage": [],
+        "power": [],
+    }
+    for one, truth in list(zip(own, these, strict=True))[: max(scenario.arms, len(scenario.tasks))]:
+        if one.estimate.interval is not None:
+            seen["coverage"].append(one.estimate.interval[0] <= truth <= one.estimate.interval[1])
+    if step in earlier:
+        seen["power"].append(shifted(own, these, [earlier[step], *these[1:]])[0].verdict == "higher")
+    if own[0].detectable is not None:
+        earlier[step] = own[0].detectable
+    return seen
+
+
+def measure(scenario: Scenario, part: int = 0) -> dict[str, Seen]:
+    """Step -> what its runs show; parts have draws of their own."""
+    rng = np.random.default_rng([scenario.random, part])
+    found: dict[str, Seen] = {step: {} for step in STEPS}
+    earlier: dict[str, float] = {}
+    for _ in range(scenario.runs):
+        world = draw(scenario, rng)
+        for step in STEPS:
+            add(found[step], look(world, scenario, step, earlier))
+    return found
+
+
+def add(total: Seen, seen: Seen) -> None:
+    """Put them together."""
+    for name, values in seen.items():
+        total.setdefault(name, []).extend(values)
+
+
+def rates(found: dict[str, Seen], runs: int, seconds: float) -> dict[str, Any]:
+    """As printed."""
+    share = {step: {name: float(np.mean(v)) if v else None for name, v in seen.items()} for step, seen in found.items()}
+    return {
+        "family_wise_error": {one: {step: share[step][one] for step in STEPS} for one in ("these", "like_these")},
+        "coverage": share["mean"]["coverage"],
+        "coverage_single": share["single"]["coverage"],
+        "power_at_detectable": share["mean"]["power"],
+        "power_single": share["single"]["power"],
+        "wrong_equivalent": max(share[step]["equivalent"] or 0.0 for step in STEPS),
+        "runs": runs,
+        "seconds": round(seconds, 1),
+    }
+
+
+def misses(found: dict[str, Any]) -> list[str]:
+    """The bars that a cell does not reach."""
+    from scipy.stats import beta
+
+    runs = found["runs"]
+
+    def surely_above(rate: float, bar: float) -> bool:
+        count = round(rate * runs)
+        return count > 0 and float(beta.ppf(0.01, count, runs - count + 1)) > bar
+
+    errors = {f"{q}, {s}": r for q, steps in found["family_wise_error"].items() for s, r in steps.items()}
+    errors["equivalent"] = found["wrong_equivalent"]
+    lines = [f"{name} {rate:.3f}" for name, rate in errors.items() if surely_above(rate, WRONG)]
+    for name, (low, high) in {"coverage": COVERAGE, "power_at_detectable": POWER}.items():
+        if found[name] is not None and not low <= found[name] <= high:
+            lines.append(f"{name} {found[name]:.3f}")
+    return lines
+
+
+def cells(quick: bool) -> list[Scenario]:
+    """The library with every number of seeds and arms; two small ones where `quick`."""
+    library = [Scenario.read(path) for path in sorted(LIBRARY.glob("*.json"))]
+    if quick:
+        return [with_size(one, seeds=3, arms=3, runs=60) for one in library if one.name in ("null", "small_sets")]
+    return [with_size(one, seeds=seeds, arms=arms, runs=RUNS) for one in library for seeds in SEEDS for arms in ARMS]
+
+
+def run(scenario: Scenario, pool: ProcessPoolExecutor, parts: int) -> dict[str, Any]:
+    """One cell, its runs shared among processes."""
+    start = time.perf_counter()
+    sizes = [scenario.runs // parts + (number < scenario.runs % parts) for number in range(parts)]
+    jobs = [pool.submit(measure, replace(scenario, runs=size), part) for part, size in enumerate(sizes)]
+    found: dict[str, Seen] = {step: {} for step in STEPS}
+    for job in jobs:
+        for step, seen in job.result().items():
+            add(found[step], seen)
+    return rates(found, scenario.runs, time.perf_counter() - start)
+
+
+def line(scenario: Scenario, found: dict[str, Any]) -> str:
+    """A row of the table."""
+    errors = [found["family_wise_error"][one][step] for one in ("these", "like_these") for step in STEPS]
+    shares = [*errors, found["coverage"], found["coverage_single"], found["power_at_detectable"], found["power_single"]]
+    numbers = "".join("     –" if one is None else f" {one:5.3f}" for one in (*shares, found["wrong_equivalent"]))
+    missed = "; ".join(misses(found))
+    return f"{scenario.name:16} {scenario.seeds:5} {scenario.arms:4}{numbers} {found['seconds']:6.0f} s  {missed}"
+
+
+HEAD = "scenario         seeds arms these       like these  coverage    power       equivalent (each: mean, single)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    with ProcessPoolExecutor(options.processes) as pool:
+        if options.scenario:
+            scenario = Scenario.read(options.scenario)
+            found = run(scenario, pool, options.processes)
+            print(f"{HEAD}\n{line(scenario, found)}")
+            print(json.dumps(found))
+            return
+        print(HEAD, flush=True)
+        table = []
+        for scenario in cells(options.quick):
+            found = run(scenario, pool, options.processes)
+            print(line(scenario, found), flush=True)
+            table.append({"scenario": scenario.name, "seeds": scenario.seeds, "arms": scenario.arms, **found})
+        missed = sum(bool(misses(one)) for one in table)
+        print(json.dumps({"cells": table, "runs": sum(one["runs"] for one in table), "cells_beyond_a_bar": missed}))
+
+
+if __name__ == "__main__":
+    main()

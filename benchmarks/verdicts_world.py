@@ -1,0 +1,239 @@
+"""Results drawn from a declared model of chance: what `verdicts.py` sends through the report's code.
+
+For arm a (0 is the baseline), seed s, task t and language l the expected score in points is `score`, the named effects,
+and draws for seed (a, t, s), language (a, t, l), family (a, t, family of l), group (a, t, Indo-European or not) and
+cell (a, t, s, l), each normal with the scenario's standard deviation. Language, family and group draws are differences
+from the baseline, which has seeds and cells of its own; an untrained baseline (retrieval) has one value. On top of it
+`changed_examples` of the examples are consistently right where the baseline is wrong or the other way round, half each,
+for half of them in all languages of a parallel task at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from viaduct.languages import ENGLISH, INDO_EUROPEAN, family_of
+from viaduct.metrics.difference import ExampleVariance
+from viaduct.report.examples import Guess, TaskOutcomes
+from viaduct.results.outcomes import LanguageOutcomes
+from viaduct.results.record import BASELINE
+from viaduct.tasks.catalogue import Catalogue
+
+BY_EXAMPLE = 2_000_000
+"""Outcomes of a run up to which every example is drawn; beyond, only how many are right."""
+
+
+@dataclass(frozen=True)
+class ScenarioTask:
+    name: str
+    languages: tuple[str, ...]
+    examples: int
+    parallel: bool
+
+    @property
+    def untrained(self) -> bool:
+        catalogue = Catalogue.builtin()
+        return self.name in catalogue and catalogue.task(self.name).trained_on is None
+
+    @property
+    def others(self) -> list[str]:
+        return [code for code in self.languages if code != ENGLISH]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    tasks: tuple[ScenarioTask, ...]
+    seeds: int = 3
+    arms: int = 3
+    runs: int = 200
+    score: float = 70.0
+    random: int = 0
+    effects: tuple[Mapping[str, Any], ...] = ()
+    sd: Mapping[str, float] = field(default_factory=dict)
+    changed_examples: float = 0.0
+    margin: float = 0.5
+
+    @classmethod
+    def read(cls, path: Path, **changed: Any) -> Scenario:
+        given = json.loads(path.read_text(encoding="utf-8")) | {k: v for k, v in changed.items() if v is not None}
+        unknown = sorted(given.keys() - {one.name for one in fields(cls)} - {"about"})
+        if unknown:
+            raise SystemExit(
+                f"{path}: unknown field '{unknown[0]}'; there are {', '.join(f.name for f in fields(cls))}"
+            )
+        tasks = tuple(_task(one) for one in given.pop("tasks"))
+        given.pop("about", None)
+        return cls(**{"name": path.stem} | given, tasks=tasks)
+
+    def spread(self, source: str) -> float:
+        return self.sd.get(source, 0.0)
+
+    @property
+    def arm_names(self) -> list[str]:
+        return [f"arm{number}" for number in range(1, self.arms + 1)]
+
+    def effect(self, arm: int, task: str) -> float:
+        own = (one for one in self.effects if one["arm"] == arm and one.get("task") in (None, task))
+        return float(sum(one["points"] for one in own))
+
+
+def _task(given: Mapping[str, Any]) -> ScenarioTask:
+    languages = given["languages"]
+    if languages == "xtreme":
+        languages = Catalogue.builtin().task(given["name"]).languages
+    return ScenarioTask(given["name"], tuple(languages), int(given["examples"]), bool(given.get("parallel", False)))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True differences from the baseline, as fractions; arm -> task -> difference."""
+
+    these: Mapping[str, Mapping[str, float]]
+    """Means of the effects as drawn, over the languages other than English."""
+    like_these: Mapping[str, Mapping[str, float]]
+    """The scenario's own effects."""
+
+    @staticmethod
+    def over(tasks: Mapping[str, float], task: str) -> float:
+        """Of one task, or ("") of the mean over tasks; what adds up to nothing is 0."""
+        value = tasks[task] if task else sum(tasks.values()) / len(tasks)
+        return 0.0 if abs(value) < 1e-12 else value
+
+
+@dataclass(frozen=True)
+class World:
+    """One drawn run."""
+
+    scores: Mapping[str, Mapping[str, Mapping[int, Mapping[str, float]]]]
+    """Arm -> task -> seed -> language -> score, as the report's code takes it."""
+    examples: Mapping[str, Any]
+    """Task -> what there is by example."""
+    truth: Truth
+
+
+def draw(scenario: Scenario, rng: np.random.Generator) -> World:
+    """One run's results."""
+    names = [BASELINE, *scenario.arm_names]
+    scores: dict[str, dict[str, Any]] = {name: {} for name in names}
+    these: dict[str, dict[str, float]] = {name: {} for name in names[1:]}
+    plain: dict[str, dict[str, float]] = {name: {} for name in names[1:]}
+    examples: dict[str, Any] = {}
+    models = len(names) * scenario.seeds
+    few = models * sum(len(task.languages) * task.examples for task in scenario.tasks) <= BY_EXAMPLE
+    for task in scenario.tasks:
+        expected_ASL, effects_AL = _expected(scenario, task, rng)
+        made = (_by_example if few else _by_count)(scenario, task, expected_ASL, rng)
+        values_ASL, examples[task.name] = made
+        counted = [place for place, code in enumerate(task.languages) if code != ENGLISH]
+        for number, name in enumerate(names):
+            scores[name][task.name] = {
+                seed + 1: dict(zip(task.languages, map(float, own), strict=True))
+                for seed, own in enumerate(values_ASL[number])
+            }
+            if number:
+                these[name][task.name] = float(effects_AL[number, counted].mean()) / 100
+                plain[name][task.name] = scenario.effect(number, task.name) / 100
+    return World(scores, examples, Truth(these, plain))
+
+
+def _expected(scenario: Scenario, task: ScenarioTask, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """((arms, seeds, languages) expected scores, (arms, languages) true differences), in points."""
+    arms, seeds, languages = scenario.arms + 1, scenario.seeds, len(task.languages)
+    families, family_L = np.unique([family_of(code) for code in task.languages], return_inverse=True)
+    group_L = np.array([family_of(code) in INDO_EUROPEAN for code in task.languages], dtype=int)
+    effects_AL = rng.normal(0, scenario.spread("language"), (arms, languages))
+    effects_AL += rng.normal(0, scenario.spread("family"), (arms, len(families)))[:, family_L]
+    effects_AL += rng.normal(0, scenario.spread("group"), (arms, 2))[:, group_L]
+    effects_AL += np.array([[scenario.effect(arm, task.name)] for arm in range(arms)])
+    effects_AL[0] = 0
+    noise_ASL = rng.normal(0, scenario.spread("seed"), (arms, seeds, 1))
+    noise_ASL = noise_ASL + rng.normal(0, scenario.spread("cell"), (arms, seeds, languages))
+    if task.untrained:
+        noise_ASL[0] = 0
+    return scenario.score + effects_AL[:, None, :] + noise_ASL, effects_AL
+
+
+class Counted:
+    """What examples add, from how many changed; for drawing many large runs."""
+
+    fewest: int | None
+
+    def __init__(self, task: ScenarioTask, variances: Mapping[str, ExampleVariance]) -> None:
+        self.fewest = task.examples
+        self._variances = variances
+
+    def variance(
+        self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
+    ) -> ExampleVariance | None:
+        return self._variances[arm] if against == BASELINE else None
+
+    def guess(self, languages: Sequence[str]) -> Guess:
+        return Guess(None, None)
+
+
+def _by_count(
+    scenario: Scenario, task: ScenarioTask, expected_ASL: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, Counted]:
+    """Scores as fractions: the expected ones and the net of how many examples changed for the better and the worse."""
+    values_ASL, size = expected_ASL / 100, task.examples
+    counted = [place for place, code in enumerate(task.languages) if code != ENGLISH]
+    joint = scenario.changed_examples / 2 if task.parallel else 0.0
+    own = scenario.changed_examples - joint
+    variances = {}
+    for number, name in enumerate(scenario.arm_names, start=1):
+        for_all = rng.binomial(size, joint / 2, 2)
+        by_language_2L = rng.binomial(size, own / 2, (2, len(task.languages)))
+        together, apart_L = (for_all[0] - for_all[1]) / size, (by_language_2L[0] - by_language_2L[1]) / size
+        values_ASL[number] += together + apart_L
+        shared = for_all.sum() / size**2 - together**2 / size
+        alone_L = by_language_2L.sum(axis=0) / size**2 - apart_L**2 / size
+        total = shared + alone_L[counted].sum() / len(counted) ** 2
+        variances[name] = ExampleVariance(float(total), float(shared))
+    return values_ASL, Counted(task, variances)
+
+
+def _by_example(
+    scenario: Scenario, task: ScenarioTask, expected_ASL: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, TaskOutcomes]:
+    """Every example has a difficulty, the same for all arms and seeds, and is right where the expected score is above
+    it. An arm finds some examples harder or easier than the baseline does: they get another difficulty."""
+    size, base = task.examples, scenario.score / 100
+    plain_LN = _difficulties(task, rng, joint=task.parallel)
+    # of examples with a difficulty of their own, 2 p (1 - p) come out differently
+    moved = min(1.0, scenario.changed_examples / (2 * base * (1 - base)))
+    units, by_arm = np.arange(size, dtype=np.int32), {}
+    values_ASL = np.empty_like(expected_ASL)
+    for number, name in enumerate((BASELINE, *scenario.arm_names)):
+        own_LN = plain_LN
+        for share, joint in ((moved / 2, task.parallel), (moved / 2, False)) if number else ():
+            chosen_LN = _difficulties(task, rng, joint=joint) < share
+            own_LN = np.where(chosen_LN, _difficulties(task, rng, joint=joint), own_LN)
+        by_seed = {}
+        for seed in range(scenario.seeds):
+            right_LN = own_LN < expected_ASL[number, seed][:, None] / 100
+            values_ASL[number, seed] = right_LN.mean(axis=1)
+            by_seed[seed + 1] = {
+                code: LanguageOutcomes({"accuracy": right_LN[place]}, units, "", None, None)
+                for place, code in enumerate(task.languages)
+            }
+        by_arm[name] = by_seed
+    return values_ASL, TaskOutcomes(by_arm)
+
+
+def _difficulties(task: ScenarioTask, rng: np.random.Generator, *, joint: bool) -> np.ndarray:
+    """(languages, examples), uniform; the same in all languages where `joint`."""
+    drawn_LN = rng.random((1 if joint else len(task.languages), task.examples))
+    return np.broadcast_to(drawn_LN, (len(task.languages), task.examples))
+
+
+def with_size(scenario: Scenario, *, seeds: int, arms: int, runs: int) -> Scenario:
+    """The same world with another number of seeds, arms and runs; effects of arms that are not there are left out."""
+    kept = tuple(one for one in scenario.effects if one["arm"] <= arms)
+    return replace(scenario, seeds=seeds, arms=arms, runs=runs, effects=kept)
