@@ -222,7 +222,7 @@ def report(
         collected.costs,
         directory,
         records=collected.records,
-        outcomes=RunOutcomes(kept, record),
+        outcomes=outcomes,
         asked=page.Asked(published, compare),
     )
     return written
