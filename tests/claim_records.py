@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from viaduct.languages import LANGUAGES
-from viaduct.report.claims import ClaimLine, judge
+from viaduct.metrics.difference import ExampleVariance
+from viaduct.metrics.summary import counted_metrics
+from viaduct.report.claims import ClaimLine, check_roles, judge, pairs
+from viaduct.report.contrasts import Comparing, Contrasts, compare
+from viaduct.report.examples import Guess
+from viaduct.report.table import comparable, task_scores
 from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -123,11 +128,33 @@ def results(
     return tuple(rows)
 
 
+class Exact:
+    """Test sets so large that the choice of examples adds nothing."""
+
+    fewest = 1000
+
+    def variance(self, arm: str, against: str | None, seeds: object, languages: object) -> ExampleVariance:
+        return ExampleVariance(0.0, 0.0)
+
+    def guess(self, languages: object) -> Guess:
+        return Guess(None, None)
+
+
+def compared(run: About, rows: Sequence[ResultRow], given: Mapping[str, str] | None = None) -> Contrasts:
+    """What a page of this run compares: each arm against none, and the pairs that claims ask for."""
+    scores = task_scores(
+        comparable(run, rows) if rows else [], {card.name: counted_metrics(card.metrics) for card in CARDS}
+    )
+    comparing = Comparing.of(run, pairs(check_roles(run, given)))
+    return compare(scores, comparing, lambda task: Exact())
+
+
 def said(run: About, rows: Sequence[ResultRow] = (), **options: object) -> dict[str, ClaimLine]:
     """Id -> claim with its verdict, with the made-up cards unless others are given."""
     given: dict[str, object] = {"cards": cards(), **options}
     roles = given.pop("roles", None)
-    return {line.claim.id: line for line in judge(run, rows, roles, **given)}  # type: ignore[arg-type]
+    found = given.pop("contrasts", None) or compared(run, rows, roles)  # type: ignore[arg-type]
+    return {line.claim.id: line for line in judge(run, rows, found, roles, **given).lines}  # type: ignore[arg-type]
 
 
 def verdict_of(claim: str, run: About, rows: Sequence[ResultRow] = (), **options: object) -> ClaimLine:

@@ -43,7 +43,7 @@ def weather(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Section:
         return Content({"skies": skies}, files=files, facts=skies) if skies else None
 
     def rule(evidence: Any) -> Finding:
-        return Finding("supported", f"{len(evidence.facts.get('weather', ()))} skies; {evidence.arm('sunny')}")
+        return Finding("supported", f"{len(evidence.facts.get('weather', ()))} skies; {evidence.arms.get('sunny')}")
 
     claim = Claim("W1", "The sky is blue", "looking up", rule, kind="setup", source="open", provenance="open")
     one = Section(

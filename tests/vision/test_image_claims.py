@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from claim_records import about, results, verdict, verdict_of
+from claim_records import about, compared, results, said, verdict, verdict_of
 
 from viaduct.metrics.speed import MeasuredInference
 from viaduct.vision.claims import CONTROLS
@@ -37,7 +37,7 @@ def test_q1_leaves_english_out():
 def test_q2_because_of_images():
     assert verdict("Q2", *captions({"caption": 0.03})) == "supported"
     as_text = verdict_of("Q2", *captions({"caption": 0.03, "caption_text_only": 0.03}))
-    assert as_text.verdict == "contradicted" and "caption less text only" in as_text.why
+    assert as_text.verdict == "contradicted" and "caption less caption_text_only" in as_text.why
     assert verdict("Q2", *captions({"caption": 0.03, "caption_shuffled_image": 0.05})) == "contradicted"
     run, rows = captions({"caption": 0.2, "caption_shuffled_image": 0.19})
     vague = [
@@ -51,7 +51,7 @@ def test_q2_because_of_images():
 @pytest.mark.parametrize(
     ("used", "verdict_then", "words"),
     [
-        ({"caption": True, "caption_shuffled_image": False}, "supported", "caption less text only"),
+        ({"caption": True, "caption_shuffled_image": False}, "supported", "caption less caption_text_only"),
         ({"caption": False}, "cannot tell", "caption is not shown to use its images"),
         ({"caption": True, "caption_shuffled_image": True}, "cannot tell", "caption_shuffled_image uses images"),
     ],
@@ -86,13 +86,51 @@ def test_q3_inference():
     assert verdict("Q3", generated, facts={"inference": (none, timed("caption"))}) == "cannot tell"
 
 
+WITH_TEXT = (*CAPTIONS, "mnli", "caption+mnli")
+
+
 def test_q4_with_text():
-    arms = (*CAPTIONS, "mnli", "caption+mnli")
-    adds = verdict_of("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.06}, arms=arms))
+    adds = verdict_of("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.06}, arms=WITH_TEXT))
     assert adds.verdict == "supported" and adds.why.startswith("it adds: ")
-    stands_in = verdict_of("Q4", *captions({"mnli": 0.03, "caption": 0.04, "caption+mnli": 0.02}, arms=arms))
+    stands_in = verdict_of("Q4", *captions({"mnli": 0.03, "caption": 0.04, "caption+mnli": 0.02}, arms=WITH_TEXT))
     assert stands_in.verdict == "supported" and stands_in.why.startswith("it replaces: ")
-    assert verdict("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.02}, arms=arms)) == "contradicted"
-    unclear = captions({"mnli": 0.03, "caption+mnli": 0.03}, arms=arms, wobble=0.9)
+    assert verdict("Q4", *captions({"mnli": 0.03, "caption+mnli": 0.02}, arms=WITH_TEXT)) == "contradicted"
+    unclear = captions({"mnli": 0.03, "caption+mnli": 0.03}, arms=WITH_TEXT, wobble=0.9)
     assert verdict("Q4", *unclear) == "cannot tell"
-    assert verdict("Q4", *captions({"mnli": 0.03}, arms=(*CAPTIONS, "mnli"))) == "cannot tell"
+    assert not verdict_of("Q4", *captions({"mnli": 0.03}, arms=WITH_TEXT[:-1])).applies
+
+
+def test_q4_where_nothing_works_nothing_replaces_anything():
+    assert verdict("Q4", *captions({}, arms=WITH_TEXT)) == "contradicted"
+    harmful = {"mnli": -0.03, "caption": -0.02, "caption+mnli": -0.02}
+    assert verdict("Q4", *captions(harmful, arms=WITH_TEXT)) != "supported", "less harm than the text's is no gain"
+    vain = {"mnli": 0.0, "caption": 0.03, "caption+mnli": 0.0}
+    assert verdict("Q4", *captions(vain, arms=WITH_TEXT)) != "supported", "there is nothing to replace"
+
+
+def test_q4_is_decided_with_the_correction_of_the_page():
+    """A stage that is as good as the text, known to a third of a point: enough alone, and not among many."""
+    few = captions(dict.fromkeys(WITH_TEXT[1:], 0.03), arms=WITH_TEXT)
+    assert verdict("Q4", *few) == "supported"
+    run, rows = few
+    moved = [
+        row.model_copy(update={"value": row.value + 0.006 * (-1) ** row.seed}) if row.arm == "caption" else row
+        for row in rows
+    ]
+    one = compared(run, moved).of("caption", against="mnli")
+    alone = one.estimate.p_above(-0.005)
+    assert alone < 0.05 < one.decision.comparisons * alone
+    assert verdict("Q4", run, moved) == "cannot tell"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_question_is_supported_in_a_world_without_effects(seed):
+    arms = (*WITH_TEXT, "squad", "caption+squad")
+    run = about(arms, seeds=9, encoder="any")
+    noise = random.Random(seed)
+    chance = {(arm, task, own): noise.gauss(0, 0.01) for arm in arms for task in run.tasks for own in run.seeds}
+    rows = [
+        row.model_copy(update={"value": row.value + chance[row.arm, row.task, row.seed]}) for row in results(run, {})
+    ]
+    found = said(run, rows)
+    assert not {name for name in ("Q1", "Q2", "Q4") if found[name].verdict == "supported"}

@@ -78,7 +78,7 @@ def test_a_control_with_a_gain_is_broken() -> None:
 
 def test_images_are_the_unit_not_captions() -> None:
     """Every caption of an image shares its chance, so four captions tell no more than one."""
-    found = images.image_gain(several("caption", "true", 0.3, spread=0.5))
+    whole = several("caption", "true", 0.3, spread=0.5)
     one = [
         StageImages(
             arm="caption",
@@ -87,9 +87,41 @@ def test_images_are_the_unit_not_captions() -> None:
                 update={"losses": tuple(loss for loss in member.use.losses if loss.id.endswith("/0"))}
             ),
         )
-        for member in several("caption", "true", 0.3, spread=0.5)
+        for member in whole
     ]
-    assert found.standard_error == pytest.approx(images.image_gain(one).standard_error, rel=0.02)
+    for count in (3, 1):
+        found, less = images.image_gain(whole[:count]), images.image_gain(one[:count])
+        assert found is not None and less is not None
+        assert found[:3] == pytest.approx(less[:3])
+
+
+def test_the_interval_is_over_seeds_too_from_three_seeds_on() -> None:
+    members = [use("caption", "true", 0.3 + 0.15 * seed, seed, spread=0.05) for seed in (-1, 0, 1)]
+    by_seed = images.image_gain(members)
+    assert by_seed is not None and by_seed.over == "seeds and images"
+    assert by_seed.low < 0.3 - 4.303 * 0.15 / 3**0.5 + 0.03, "at least Student's t over three seeds"
+    assert images.images_of(members).lines[0].used is False  # type: ignore[union-attr]
+    two = images.image_gain(members[:2])
+    assert two is not None and two.over == "images"
+    said = images.images_of(members[:2])
+    assert said is not None and "interval over images +" in said.verdict[0]
+    drawn = [np.random.default_rng(crc32(f"caption {seed}".encode())).normal(0, 0.05, 20) for seed in (-1, 0)]
+    by_image = np.mean(drawn, axis=0) + 0.225
+    half = 2.093 * by_image.std(ddof=1) / 20**0.5
+    assert two[:3] == pytest.approx((by_image.mean(), by_image.mean() - half, by_image.mean() + half), abs=1e-4)
+
+
+def test_one_image_tells_nothing_and_seeds_count_on_the_images_they_share() -> None:
+    def only(member: StageImages, wanted: set[str]) -> StageImages:
+        losses = tuple(loss for loss in member.use.losses if loss.image in wanted)
+        return StageImages(arm=member.arm, seed=member.seed, use=member.use.model_copy(update={"losses": losses}))
+
+    members = several("caption", "true", 0.3)
+    found = images.images_of([only(member, {"3"}) for member in members])
+    assert found is not None and found.lines[0].gain is None and found.lines[0].used is None
+    shared = {str(number) for number in range(10)}
+    apart = [only(members[0], shared), *members[1:]]
+    assert images.image_gain(apart) == images.image_gain([only(member, shared) for member in members])
 
 
 def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> None:

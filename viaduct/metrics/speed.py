@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from viaduct.metrics.bootstrap import LANGUAGE, Design, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Run
+import numpy as np
+
+from viaduct.metrics.spread import Part, Spread
 
 FEWEST_ROUNDS = 20
 """Rounds of measured inference below which nothing is said about its speed."""
@@ -53,13 +54,10 @@ def time_ratio(one: MeasuredInference, compared: int = 1) -> Ratio | None:
     if len(one.seconds) != len(one.against) or len(one.seconds) < FEWEST_ROUNDS:
         return None
     # a round is to time what a seed is to a score: the unit that is drawn anew
-    logs = {
-        Run(number): {"time": math.log(own / other)}
-        for number, (own, other) in enumerate(zip(one.seconds, one.against, strict=True))
-    }
-    found = hierarchical_bootstrap(logs, design=Design(families={"time": "time"}, fixed=(LANGUAGE,)))
-    low, high = found.interval(1 - 0.05 / max(1, compared))
-    return Ratio(math.exp(found.mean), math.exp(low), math.exp(high))
+    logs = np.log(one.seconds) - np.log(one.against)
+    mean, variance = float(logs.mean()), float(logs.var(ddof=1)) / len(logs)
+    reach = Spread(Part(variance, len(logs) - 1)).reach(1 - 0.05 / max(1, compared)) if variance > 0 else 0.0
+    return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach))
 
 
 def too_wide(ratio: Ratio) -> bool:

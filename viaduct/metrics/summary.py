@@ -1,6 +1,6 @@
 """Means over languages and seeds, and which metrics make a task's score. All values are fractions.
 
-Intervals and tests of significance are in `bootstrap` and `significance`.
+Differences with their intervals and tests are in `difference` and `verdict`.
 """
 
 from __future__ import annotations

@@ -1,18 +1,23 @@
 """The claims this project puts to the test, in our words, and what a run says about each.
 
-C01 to C20 are of arXiv 2005.13013 (C03 of 2003.11080); sections of the report add theirs. A claim about effects is
-never decided by generated data, by replaced splits, or where a language, task, arm or seed is missing; then the verdict
-is "cannot tell", with what is not there. The rules are in `setup_claims`, `effect_claims` and the rooms' sections.
+C01 to C25 are of arXiv 2005.13013, or of our synthesis of it; sections of the report add theirs. C03, C12, C15, C18 and
+C19 are gone: they were properties of cards, which tests hold anyway, or could not be decided. A claim about effects is
+decided by the report's own contrasts, and never by generated data, by replaced splits, or where a language, task, arm
+or seed is missing; then the verdict is "cannot tell", with what is not there. A claim that is not about a run of this
+kind is judged and not listed. The rules are in `setup_claims`, `effect_claims` and the rooms' sections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError, unknown
 from viaduct.report import effect_claims, setup_claims
-from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, UndecidedError
+from viaduct.report.contrasts import Contrasts
+from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, UndecidedError, UnrelatedError
+from viaduct.report.number import plural
 from viaduct.report.section import sections
 from viaduct.report.table import comparable
 from viaduct.results.record import BASELINE, About, ResultRow
@@ -27,18 +32,57 @@ class ClaimLine(NamedTuple):
     verdict: Judgement
     why: str
     """The numbers behind the verdict, or what is missing."""
+    applies: bool = True
+    """Whether the claim is about such a run at all."""
 
-    def dumped(self) -> dict[str, str]:
+    def dumped(self) -> dict[str, Any]:
         """As it stands in claims.json."""
         one = self.claim
         said = {"claim": one.text, "source": one.source, "provenance": one.provenance, "kind": one.kind}
-        return {**said, "verdict": self.verdict, "why": self.why, "decided_by": one.decided_by, "needs": one.needs}
+        found = {"verdict": self.verdict, "why": self.why, "applies": self.applies}
+        return {**said, **found, "decided_by": one.decided_by, "needs": one.needs}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All claims and what a run says about each."""
+
+    lines: tuple[ClaimLine, ...]
+    """In the order of the table."""
+
+    @property
+    def listed(self) -> tuple[ClaimLine, ...]:
+        """Those that are about such a run."""
+        return tuple(line for line in self.lines if line.applies)
+
+    @property
+    def left_out(self) -> str:
+        """How many others there are and why they are not about it, in a sentence; "" where there are none."""
+        reasons: dict[str, list[str]] = {}
+        for line in self.lines:
+            if not line.applies:
+                reasons.setdefault(line.why, []).append(line.claim.id)
+        if not reasons:
+            return ""
+        count = sum(map(len, reasons.values()))
+        words = "; ".join(f"{', '.join(ids)} ({why})" for why, ids in reasons.items())
+        return f"{plural(count, 'claim')} left out, because no such run can say anything of them: {words}."
 
 
 def claims() -> tuple[Claim, ...]:
     """All claims in the order of the table: those of the literature, then those of sections."""
     literature = sorted((*setup_claims.CLAIMS, *effect_claims.CLAIMS), key=lambda claim: claim.id)
     return (*literature, *(claim for section in sections() for claim in section.claims))
+
+
+def pairs(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """(arm, against) that claims need compared, besides each arm against the one named `none`; `given`: arm -> role."""
+    arms = {role: arm for arm, role in given.items()}
+    found = [pair for claim in claims() for pair in claim.pairs(arms)]
+    baseline = arms.get(BASELINE, BASELINE)
+    if baseline != BASELINE:
+        found += [(arm, baseline) for arm in given if arm != baseline]
+    return tuple(dict.fromkeys(found))
 
 
 def roles() -> dict[str, str]:
@@ -67,29 +111,31 @@ def check_roles(about: About, given: Mapping[str, str] | None) -> dict[str, str]
 def judge(
     about: About,
     rows: Sequence[ResultRow],
+    contrasts: Contrasts,
     given: Mapping[str, str] | None = None,
     *,
-    choosing: Sequence[ResultRow] = (),
     facts: Mapping[str, Any] | None = None,
     cards: Iterable[Task] | None = None,
-) -> tuple[ClaimLine, ...]:
-    """Every claim with this run's verdict and the numbers behind it, in the order of the table.
+) -> Judged:
+    """Every claim with this run's verdict and the numbers behind it.
 
-    `given`: arm -> role (see `roles`); None: the arms whose names are roles. `choosing`: result rows of the same arms
-    on dev splits (C12). `facts`: section -> what it found beside scores. Raises UsageError for arms and roles that do
-    not exist and for a role given twice, and as `viaduct.report.table.comparable` for rows that cannot be compared.
+    `contrasts`: what the report compares, those of `pairs` among them. `given`: arm -> role (see `roles`); None: the
+    arms whose names are roles. `facts`: section -> what it found beside scores. Raises UsageError for arms and roles
+    that do not exist and for a role given twice, and as `viaduct.report.table.comparable` for rows that cannot be
+    compared.
     """
     arms = check_roles(about, given)
     baseline = next((arm for arm, role in arms.items() if role == BASELINE), BASELINE)
     of_encoder = [row for row in rows if row.encoder == about.encoder]
     compared = comparable(about, of_encoder, baseline) if of_encoder else []
     known = {card.name: card for card in (Catalogue.builtin() if cards is None else cards)}
-    evidence = Evidence(about, compared, arms, known, choosing, facts or {}, roles())
-    return tuple(_line(claim, evidence) for claim in claims())
+    evidence = Evidence(about, compared, contrasts, arms, known, facts or {}, roles())
+    return Judged(tuple(_line(claim, evidence) for claim in claims()))
 
 
 def _line(claim: Claim, evidence: Evidence) -> ClaimLine:
     try:
         return ClaimLine(claim, *claim.rule(evidence))
     except UndecidedError as reason:
-        return ClaimLine(claim, "cannot tell", str(reason))
+        verdict: Judgement = "not known" if claim.kind == "setup" else "cannot tell"
+        return ClaimLine(claim, verdict, str(reason), applies=not isinstance(reason, UnrelatedError))

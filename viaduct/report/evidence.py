@@ -1,23 +1,22 @@
-"""A claim under test, and what its rule sees: arms by their role, and their paired differences from result rows.
+"""A claim under test, and what its rule sees: arms by their role, and the report's own contrasts between them.
 
-A difference is only given where nothing is missing: every language of every task, every declared seed, both arms, one
-split and signature, no substitution. Otherwise `UndecidedError` says what is not there.
+A rule computes no interval and no p-value of its own: it reads `viaduct.report.contrasts`, with the correction of the
+page. A contrast is only given where nothing is missing: every language but English of every task, every declared seed,
+both arms, official data. Otherwise `UndecidedError` says what is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from viaduct.languages import ENGLISH, LANGUAGES
-from viaduct.metrics.bootstrap import Design, Estimate, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Run
-from viaduct.metrics.significance import equivalence
-from viaduct.metrics.summary import counted_metrics
+from viaduct.languages import ENGLISH
+from viaduct.metrics.difference import FEWEST_SEEDS
+from viaduct.metrics.verdict import ALPHA, MARGIN
+from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
 from viaduct.report.number import points
-from viaduct.report.table import task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
@@ -35,11 +34,24 @@ ROLES: dict[str, str] = {
 """Role -> what an arm with it does; sections add theirs (`viaduct.report.claims.roles`). Arms' names are free; a report
 is told which arm has which role."""
 
-Provenance: TypeAlias = Literal["read", "confirmed", "from memory", "open"]
-"""How sure we are that the source says so: read in a public copy; remembered and confirmed by arithmetic or another
-copy; remembered only (never to be cited); or nobody's claim."""
+Provenance: TypeAlias = Literal["read", "confirmed", "from memory", "low confidence", "synthesis", "open"]
+"""How sure we are that the source says so, see `MARKS`."""
+MARKS: dict[Provenance, str] = {
+    "read": "read in a public copy",
+    "confirmed": "from memory, confirmed by arithmetic or another copy",
+    "from memory": "from memory, not to be cited",
+    "low confidence": "from memory with low confidence, not to be cited",
+    "synthesis": "our synthesis's wording, stronger than the source's",
+    "open": "nobody's claim",
+}
+"""Provenance -> its words beside a verdict."""
 
-Judgement: TypeAlias = Literal["supported", "contradicted", "cannot tell"]
+Judgement: TypeAlias = Literal[
+    "supported", "contradicted", "cannot tell", "as in the source", "not as in the source", "not known"
+]
+"""The first three of effects, the others of the set-up, which is a fact about a run and supports nothing."""
+Arms: TypeAlias = Mapping[str, str]
+"""Role -> the arm that has it."""
 
 
 class Finding(NamedTuple):
@@ -54,6 +66,10 @@ class UndecidedError(Exception):
     """What a run would need to decide a claim; `str()` says it in words."""
 
 
+class UnrelatedError(UndecidedError):
+    """Why a claim is not about this run at all, so that its report does not list it."""
+
+
 def decided(why: str, *, supported: bool, contradicted: bool) -> Finding:
     """The finding with these numbers behind it; UndecidedError where it is neither."""
     if not supported and not contradicted:
@@ -61,8 +77,22 @@ def decided(why: str, *, supported: bool, contradicted: bool) -> Finding:
     return Finding("supported" if supported else "contradicted", why)
 
 
+def fact(why: str, *, same: bool) -> Finding:
+    """Of a claim about the set-up."""
+    return Finding("as in the source" if same else "not as in the source", why)
+
+
 Rule: TypeAlias = Callable[["Evidence"], Finding]
-"""Raises UndecidedError where the evidence does not decide."""
+"""Raises UndecidedError where the evidence does not decide, UnrelatedError where the claim is not about such a run."""
+
+
+Pairs: TypeAlias = Callable[[Arms], Sequence[tuple[str, str]]]
+"""What a claim needs compared: (arm, against), of the arms with their roles."""
+
+
+def no_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
+    """Of claims that need nothing but each arm against the one without intermediate training."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +100,7 @@ class Claim:
     """One row of the table of claims."""
 
     id: str
+    """It stays, and is not given to another claim when this one goes."""
     text: str
     decided_by: str
     rule: Rule
@@ -78,6 +109,13 @@ class Claim:
     kind: Literal["setup", "effect"] = "effect"
     source: str = "arXiv 2005.13013"
     provenance: Provenance = "read"
+    pairs: Pairs = no_pairs
+    """(arm, against) that the report has to compare for this claim, besides each arm against the baseline."""
+
+    @property
+    def mark(self) -> str:
+        """How sure we are that the source says so, in words."""
+        return MARKS[self.provenance]
 
 
 @dataclass(frozen=True)
@@ -87,30 +125,26 @@ class Evidence:
     about: About
     rows: Sequence[ResultRow]
     """Comparable (`viaduct.report.table.comparable`)."""
+    contrasts: Contrasts
+    """All that the report compares."""
     roles: Mapping[str, str]
     """Arm -> role; arms that are not here take no part."""
     cards: Mapping[str, Task]
-    choosing: Sequence[ResultRow] = ()
-    """Scores of the same arms on dev splits, for choosing an arm per task."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Section -> what it found that is no score (`viaduct.report.section.Content.facts`)."""
     known_roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
     """Role -> what an arm with it does."""
 
     @cached_property
-    def scores(self) -> Mapping[str, Mapping[str, Mapping[int, Mapping[str, float]]]]:
-        """Arm -> task -> seed -> language -> score."""
-        return task_scores(self.rows, {card.name: counted_metrics(card.metrics) for card in self.cards.values()})
-
-    def arm(self, role: str) -> str | None:
-        """The arm with this role, None when there is none."""
-        return next((arm for arm, given in self.roles.items() if given == role), None)
+    def arms(self) -> Arms:
+        """Role -> arm."""
+        return {role: arm for arm, role in self.roles.items()}
 
     def need(self, role: str) -> str:
-        """The arm with this role; UndecidedError when there is none."""
-        arm = self.arm(role)
-        if arm is None:
-            raise UndecidedError(f"no arm is {self.known_roles[role]} (role '{role}')")
+        """The arm with this role; UnrelatedError when there is none, UndecidedError where the encoder knew its task."""
+        if role not in self.arms:
+            raise UnrelatedError(f"no arm is {self.known_roles[role]} (role '{role}')")
+        arm = self.arms[role]
         if arm in self.about.seen_arms:
             raise UndecidedError(f"{self.about.encoder} had been trained on {self.about.seen_arms[arm]} before {arm}")
         return arm
@@ -124,8 +158,44 @@ class Evidence:
     def text_arms(self) -> dict[str, str]:
         """Role -> arm, of those that train on one of the nine intermediate tasks and are first to show it to the
         encoder."""
-        arms = {role: arm for role in INTERMEDIATES if (arm := self.arm(role)) is not None}
-        return {role: arm for role, arm in arms.items() if arm not in self.about.seen_arms}
+        seen = self.about.seen_arms
+        return {role: arm for role in INTERMEDIATES if (arm := self.arms.get(role)) is not None and arm not in seen}
+
+    def contrast(self, arm: str, against: str, task: str = OVERALL, *, seeds: int = FEWEST_SEEDS) -> Contrast:
+        """One arm less another on one of the nine tasks, or in the mean over exactly these, with a verdict.
+
+        UndecidedError when anything is missing, or with fewer than `seeds` seeds.
+        """
+        tasks = TARGETS if task == OVERALL else (task,)
+        _require_official(self, tasks, seeds)
+        found = self.contrasts.of(arm, task, against)
+        if found is None:
+            where = "" if task == OVERALL else f" on {task}"
+            raise UndecidedError(f"{arm} and {against} have no results{where} that are compared")
+        _require_whole(self, found, tasks)
+        if found.estimate.spread is None:
+            raise UndecidedError(f"{arm} less {against}: {found.estimate.why_not}")
+        return found
+
+    def p_more(self, one: Contrast, value: float = 0.0) -> float:
+        """Corrected p-value of "the true difference is above `value`"."""
+        return min(1.0, self._tests(one, value) * one.estimate.p_above(value))
+
+    def p_less(self, one: Contrast, value: float = 0.0) -> float:
+        """Corrected p-value of "the true difference is below `value`"."""
+        return min(1.0, self._tests(one, value) * one.estimate.p_below(value))
+
+    def no_gain(self, one: Contrast) -> bool:
+        """Whether the first of the two is shown to be no better: lower, or above by less than half a point."""
+        small = not one.meaningless and self.p_less(one, MARGIN) < ALPHA
+        return one.verdict == "lower" or small
+
+    def _tests(self, one: Contrast, value: float) -> int:
+        """What a p-value is multiplied by. A comparison leaves its step's count once its difference is shown to be
+        larger than the margin, which says nothing of hypotheses further out: for those nobody leaves."""
+        if abs(value) <= MARGIN:
+            return one.decision.comparisons
+        return max(other.decision.comparisons for other in self.contrasts.found if other.step == one.step)
 
 
 def require_real(evidence: Evidence) -> None:
@@ -134,41 +204,7 @@ def require_real(evidence: Evidence) -> None:
         raise UndecidedError("the data are generated: a demonstration is no evidence")
 
 
-ArmByTask: TypeAlias = Mapping[str, str]
-"""Task -> the arm whose score counts."""
-
-
-def everywhere(arm: str, tasks: Sequence[str] = TARGETS) -> ArmByTask:
-    """The same arm for all of these tasks."""
-    return dict.fromkeys(tasks, arm)
-
-
-def arm_difference(
-    evidence: Evidence, pairs: Sequence[tuple[ArmByTask, ArmByTask]], *, seeds: int = 3, english: bool = True
-) -> Estimate:
-    """First minus second, in the mean over pairs, their tasks, and each task's languages (without English unless
-    `english`), with the interval of `hierarchical_bootstrap`: seeds and language families vary, tasks are fixed.
-
-    Both sides of a pair have the same tasks. UndecidedError when anything is missing, or with fewer than `seeds` seeds.
-    """
-    _require_official(evidence, {task for arms, _ in pairs for task in arms}, seeds)
-    weights: dict[str, float] = {}
-    families: dict[str, str] = {}
-    sides: list[dict[Run, dict[str, float]]] = [{Run(seed): {} for seed in evidence.about.seeds} for _ in range(2)]
-    for number, pair in enumerate(pairs):
-        for task in pair[0]:
-            codes = [code for code in evidence.card(task).languages if english or code != ENGLISH]
-            units = {code: f"{number} {task} {code}" for code in codes}
-            weights |= dict.fromkeys(units.values(), 1 / (len(pairs) * len(pair[0]) * len(codes)))
-            families |= {unit: LANGUAGES[code].family for code, unit in units.items()}
-            for side, arms in zip(sides, pair, strict=True):
-                for run, values in side.items():
-                    found = _scores(evidence, arms[task], task, run.seed, codes)
-                    values.update({unit: found[code] for code, unit in units.items()})
-    return hierarchical_bootstrap(sides[0], sides[1], Design(families=families, weights=weights))
-
-
-def _require_official(evidence: Evidence, tasks: Collection[str], seeds: int) -> None:
+def _require_official(evidence: Evidence, tasks: Sequence[str], seeds: int) -> None:
     """Return where official data of these tasks, and so many seeds, are behind the scores; UndecidedError otherwise."""
     about = evidence.about
     require_real(evidence)
@@ -191,26 +227,33 @@ def _require_official(evidence: Evidence, tasks: Collection[str], seeds: int) ->
         raise UndecidedError("rows that were trained on are evaluated")
 
 
-def _scores(evidence: Evidence, arm: str, task: str, seed: int, codes: Sequence[str]) -> Mapping[str, float]:
-    """Language -> score."""
-    by_seed = evidence.scores.get(arm, {}).get(task, {})
-    if not by_seed:
-        raise UndecidedError(f"{arm} has no result on {task}")
-    found = by_seed.get(seed, {})
-    lacking = [code for code in codes if code not in found]
+def _require_whole(evidence: Evidence, one: Contrast, tasks: Sequence[str]) -> None:
+    """Return where the contrast is over just these tasks, in all languages of their cards and for all declared seeds;
+    UndecidedError otherwise."""
+    both = f"{one.arm} and {one.against} have no results in common"
+    lacking = [task for task in tasks if task not in one.tasks]
     if lacking:
-        raise UndecidedError(f"{arm} has no result on {task} in {', '.join(lacking)}, seed {seed}")
-    return found
+        raise UndecidedError(f"{both} on {', '.join(lacking)}")
+    others = [task for task in one.tasks if task not in tasks]
+    if others:
+        raise UndecidedError(f"the mean is over other tasks than the claim's too: {', '.join(others)}")
+    for task in tasks:
+        own = evidence.contrasts.of(one.arm, task, one.against)
+        codes = [code for code in evidence.card(task).languages if code != ENGLISH]
+        absent = [code for code in codes if own is None or code not in own.weights]
+        if absent:
+            raise UndecidedError(f"{both} on {task} in {', '.join(absent)}")
+    gone = [f"seed {seed}" for seed in evidence.about.seeds if seed not in one.seeds]
+    if gone:
+        raise UndecidedError(f"{one.arm} or {one.against} has no whole result for {', '.join(gone)}")
 
 
-def no_gain(found: Estimate) -> bool:
-    """Whether the difference is below zero, or shown to be of no size that matters."""
-    return found.high < 0 or equivalence(found).equivalent
-
-
-def with_interval(estimate: Estimate) -> str:
-    """The estimate in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
-    return f"{points(estimate.mean)} points (95 % interval {points(estimate.low)} to {points(estimate.high)})"
+def with_interval(one: Contrast) -> str:
+    """The difference in words: "+3.2 points (95 % interval +1.0 to +5.4)"."""
+    between = one.estimate.interval
+    return f"{points(one.mean)} points" + (
+        f" (95 % interval {points(between[0])} to {points(between[1])})" if between else ""
+    )
 
 
 def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:

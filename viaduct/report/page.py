@@ -58,13 +58,15 @@ def write(
     """
     tables = table.build_tables(about, rows)
     spent = spending.build_spending(about, costs)
-    comparing = tested.Comparing.of(about, asked.compare, None if about.compare_unlike else _unlike(costs))
+    pairs = (*claims.pairs(about.roles), *asked.compare)
+    comparing = tested.Comparing.of(about, pairs, None if about.compare_unlike else _unlike(costs))
     differences = tested.contrasts(about, rows, comparing, outcomes)
-    found = RunResults(about, tables, costs, records or {})
+    found = RunResults(about, tables, costs, records or {}, differences)
     told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
     seen = next((content.seen for _, content in told if content.seen is not None), None)
     associated = associations(differences.found, seen)
-    judged = claims.judge(about, rows, about.roles or None, facts={one.name: content.facts for one, content in told})
+    facts = {one.name: content.facts for one, content in told}
+    judged = claims.judge(about, rows, differences, about.roles or None, facts=facts)
     values = {
         **_values(about, tables, spent, differences, associated),
         "seen": seen,
@@ -87,7 +89,7 @@ def write(
         "associations": associated,
     }
     names = export.write_tables(directory, about, lines, {"results": rows, "costs": costs})
-    export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged})
+    export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged.lines})
     for name, held in ((name, held) for _, content in told for name, held in content.files.items()):
         (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
         names.append(name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from viaduct.doors import offered
+from viaduct.report.contrasts import Contrasts
 from viaduct.results.record import About, Record, StageCost
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class RunResults:
     costs: Sequence[StageCost]
     records: Mapping[str, Sequence[Record]]
     """`StageFile.name` -> records of all sections' files."""
+    contrasts: Contrasts = field(default_factory=Contrasts)
+    """All comparisons of the page: what a section says of differences, it reads here."""
 
     def of(self, file: StageFile[OneRecord]) -> list[OneRecord]:
         """The records of one kind."""

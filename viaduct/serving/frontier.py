@@ -1,19 +1,26 @@
-"""Score against cost at inference: which of the measured models nobody should choose.
+"""Score against cost at inference: which of the measured models another one is shown to dominate.
 
-A point is dominated when another one scores no less and costs no more, and is better in one of the two. Models of the
-same shape cost the same by construction, and what their measurements differ by is noise: they stand at the median of
-it, except that one whose paired rounds say faster or slower keeps its own latency.
+Scores differ by chance, so they are compared by the page's own contrasts and nowhere else: a point is dominated where
+it is "lower" than another at no lower cost, or "equivalent" to it at a cost that is measured higher. Arms that the page
+does not compare, or cannot tell apart, dominate nobody. Models of the same shape cost the same by construction, and
+what their measurements differ by is noise: they stand at the median of it, except that one whose paired rounds say
+faster or slower keeps its own latency. A latency is measured higher where the intervals of two ratios of times lie
+apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from viaduct.metrics.speed import Ratio
+from viaduct.metrics.verdict import Verdict
+from viaduct.report.contrasts import Contrasts
 from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
-from viaduct.report.number import percent
+from viaduct.report.number import percent, plural
 from viaduct.report.table import Tables
 from viaduct.serving.comparison import Inference, InferenceLine
 
@@ -43,33 +50,77 @@ class Point:
     """The average of the report's main table, a fraction."""
     costs: Mapping[str, float]
     """Cost -> milliseconds or bytes; without those that the machine does not say."""
+    time: Ratio | None = None
+    """Of its time to that of the model that all are compared with; None with too few rounds."""
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """All points, and what is wrong with some."""
+    """All points, and which of them are dominated."""
 
     points: tuple[Point, ...]
     without: tuple[str, ...]
     """Measured arms that have no whole average, and therefore no point."""
+    contrasts: Contrasts
 
     @property
     def costs(self) -> tuple[str, ...]:
         """Those that every point has."""
         return tuple(cost for cost in AXES if all(cost in point.costs for point in self.points))
 
-    def worse(self, cost: str) -> frozenset[str]:
-        """Names of the points that are dominated in this cost."""
-        return dominated(self.points, (cost,))
+    def verdict(self, one: Point, other: Point) -> Verdict:
+        """Of the first one's score less the other's; "no verdict" where the page does not compare them."""
+        found = self.contrasts.of(one.arm, against=other.arm)
+        if found is not None:
+            return found.verdict
+        back = self.contrasts.of(other.arm, against=one.arm)
+        turned: dict[Verdict, Verdict] = {"higher": "lower", "lower": "higher"}
+        return "no verdict" if back is None else turned.get(back.verdict, back.verdict)
+
+    def dominated(self, costs: Sequence[str]) -> dict[str, str]:
+        """Name of each point that another one dominates in score and all of these costs -> the other's name."""
+        found = {}
+        for point in self.points:
+            better = next((other for other in self.points if self._dominates(other, point, costs)), None)
+            if better is not None:
+                found[point.name] = better.name
+        return found
+
+    def _dominates(self, one: Point, other: Point, costs: Sequence[str]) -> bool:
+        if one.arm == other.arm or any(other.costs[cost] < one.costs[cost] for cost in costs):
+            return False
+        said = self.verdict(other, one)
+        return said == "lower" or (said == "equivalent" and any(_dearer(other, one, cost) for cost in costs))
 
     @property
-    def useless(self) -> tuple[str, ...]:
-        """Names of the points that one other point dominates in all costs together."""
-        found = dominated(self.points, self.costs)
-        return tuple(point.name for point in self.points if point.name in found)
+    def words(self) -> tuple[str, ...]:
+        """What was compared and found, in sentences."""
+        pairs = [pair for pair in combinations(self.points, 2) if pair[0].arm != pair[1].arm]
+        tested = [pair for pair in pairs if self.verdict(*pair) != "no verdict"]
+        if not tested:
+            return ("No difference in score between these points was tested, so none is said to be the worse choice.",)
+        said = [self._sentence(name, other) for name, other in self.dominated(self.costs).items()]
+        compared = ", ".join(f"{one.name} with {other.name}" for one, other in tested)
+        count = f"{len(tested)} of {plural(len(pairs), 'pair')}"
+        end = "" if said else " None of them is the worse choice in all that was measured."
+        return (*said, f"Scores were compared, with the page's correction, for {count} of points: {compared}.{end}")
+
+    def _sentence(self, name: str, other: str) -> str:
+        named = {point.name: point for point in self.points}
+        if self.verdict(named[name], named[other]) == "lower":
+            return f"{name} scores lower than {other} and costs no less, in all that was measured."
+        more = ", ".join(AXES[cost][0] for cost in self.costs if _dearer(named[name], named[other], cost))
+        return f"{name} scores like {other}, within half a point, and costs more ({more}), and no less in the rest."
 
 
-def frontier(inference: Inference, tables: Tables) -> Frontier | None:
+def _dearer(one: Point, other: Point, cost: str) -> bool:
+    """Whether the first one's cost is measured to be higher."""
+    if cost != LATENCY:
+        return one.costs[cost] > other.costs[cost]
+    return one.time is not None and other.time is not None and one.time.low > other.time.high
+
+
+def frontier(inference: Inference, tables: Tables, contrasts: Contrasts) -> Frontier | None:
     """The points of all arms with a whole average; None without any, or where nothing is compared."""
     averages = {line.arm: tables.average(line.arm) for line in inference.lines}
     whole = {arm: one.score.mean for arm, one in averages.items() if one and one.score and not one.missing}
@@ -77,10 +128,10 @@ def frontier(inference: Inference, tables: Tables) -> Frontier | None:
     if not found:
         return None
     points = tuple(
-        Point(line.name, line.arm, line.engine, line.precision, whole[line.arm], _costs(line, inference))
+        Point(line.name, line.arm, line.engine, line.precision, whole[line.arm], _costs(line, inference), line.ratio)
         for line in found
     )
-    return Frontier(points, tuple(line.name for line in inference.lines if line.arm not in whole))
+    return Frontier(points, tuple(line.name for line in inference.lines if line.arm not in whole), contrasts)
 
 
 def _costs(line: InferenceLine, inference: Inference) -> dict[str, float]:
@@ -99,21 +150,9 @@ def _apart(line: InferenceLine, inference: Inference) -> bool:
     return line.arm != inference.first and line.speed in ("faster", "slower")
 
 
-def dominated(points: Sequence[Point], costs: Sequence[str]) -> frozenset[str]:
-    """Names of the points that another one dominates in score and these costs."""
-    return frozenset(
-        point.name for point in points if any(_dominates(other, point, costs) for other in points if other != point)
-    )
-
-
-def _dominates(one: Point, other: Point, costs: Sequence[str]) -> bool:
-    gains = [one.score - other.score, *(other.costs[cost] - one.costs[cost] for cost in costs)]
-    return min(gains) >= 0 and max(gains) > 0
-
-
 def content(found: Frontier) -> dict[str, Any]:
     """The points for a file."""
-    worse = {cost: found.worse(cost) for cost in found.costs}
+    worse = {cost: found.dominated((cost,)) for cost in found.costs}
     return {
         "points": [
             {
@@ -126,7 +165,8 @@ def content(found: Frontier) -> dict[str, Any]:
             }
             for point in found.points
         ],
-        "nobody_should_choose": list(found.useless),
+        "dominated_by": found.dominated(found.costs),
+        "words": list(found.words),
         "without_a_whole_average": list(found.without),
     }
 
@@ -160,7 +200,7 @@ def frontier_plot(found: Frontier) -> Drawing:
 
 def _name_points(axes: Axes, found: Frontier, cost: str) -> None:
     """Dots with their names beside them, towards the middle, at heights where no name covers another."""
-    worse = found.worse(cost)
+    worse = found.dominated((cost,))
     points = sorted(found.points, key=lambda point: (-point.score, point.costs[cost]))
     places = [(point.costs[cost] / AXES[cost][1], point.score) for point in points]
     heights = [(0.0, float(axes.transData.transform(place)[1])) for place in places]

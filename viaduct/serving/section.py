@@ -21,7 +21,7 @@ def _build(found: RunResults) -> Content | None:
         return Content({"inference": inference, "frontier": None})
     files: dict[str, object] = {"inference.csv": [line.dumped() for line in inference.lines]}
     figures = []
-    front = frontier.frontier(inference, found.tables)
+    front = frontier.frontier(inference, found.tables, found.contrasts)
     if front is not None:
         files["frontier.json"] = frontier.content(front)
         figures.append(frontier.frontier_plot(front))

@@ -1,8 +1,9 @@
 """Whether image stages used their images: gain on held-out captions, captions written, images found.
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
-true one, in nats per caption token) has a 95 % interval above 0, over images and seeds. A stage that was shown wrong
-images must not have one; where it has, something other than the images tells captions apart, and nothing is concluded.
+true one, in nats per caption token) has a 95 % interval above 0, over seeds and images; over images alone, and said to
+be, with fewer than three seeds. A stage that was shown wrong images must not have one; where it has, something other
+than the images tells captions apart, and nothing is concluded.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from viaduct.metrics.bootstrap import FAMILY, LANGUAGE, Design, Estimate, hierarchical_bootstrap
-from viaduct.metrics.outcomes import Examples, Run
+from viaduct.metrics.difference import TaskDifference, estimate, example_variance
+from viaduct.metrics.spread import Numbers, Part, Spread
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, StageFile
 from viaduct.vision import claims
 from viaduct.vision.records import CaptionLoss, CaptionSample, StageImages
@@ -35,6 +38,16 @@ SHOWN = {
 """What stood for the image in training, in words."""
 
 
+class ImageGain(NamedTuple):
+    """A mean of gains in nats per caption token, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    over: str
+    """What the interval knows of: "seeds and images", or "images"."""
+
+
 @dataclass(frozen=True)
 class ImageLine:
     """One arm."""
@@ -44,8 +57,8 @@ class ImageLine:
     objectives: str
     tower: str
     seeds: tuple[int, ...]
-    gain: Estimate | None
-    """Nats per caption token; None for stages without a loss per token, and without images."""
+    gain: ImageGain | None
+    """None for stages without a loss per token, without images, and with a single image to look at."""
     null_gain: float | None
     """The same with the learned null image in place of a wrong one."""
     loss: float | None
@@ -136,31 +149,60 @@ def _guessed(losses: Sequence[CaptionLoss]) -> tuple[float, float] | None:
     return sum(loss.right_true for loss in losses) / tokens, sum(loss.right_wrong for loss in losses) / tokens
 
 
-def image_gain(members: Sequence[StageImages]) -> Estimate:
-    """The mean over languages of a caption's gain per token.
+def image_gain(members: Sequence[StageImages]) -> ImageGain | None:
+    """The mean over languages of a caption's gain per token; None without two images that all seeds have.
 
-    The interval knows images (with their captions, jointly over languages) and seeds, and takes languages as they are.
+    Languages are as they are. An image counts once, with its captions in all languages.
     """
-    outcomes = {Run(one.seed): _by_language(one.use.losses) for one in members}
-    return hierarchical_bootstrap(outcomes, None, Design(parallel=True, fixed=(LANGUAGE, FAMILY)))
+    found = [_by_language(one.use.losses) for one in members]
+    shared = {
+        code: sorted(set(own).intersection(*(other.get(code, ()) for other in found)))
+        for code, own in found[0].items()
+        if all(code in other for other in found)
+    }
+    values = {
+        code: np.array([[by_code[code][image] for image in images] for by_code in found])
+        for code, images in shared.items()
+        if images
+    }
+    numbers = {image: at for at, image in enumerate(sorted({image for own in shared.values() for image in own}))}
+    if len(numbers) < 2:
+        return None
+    units = {code: np.array([numbers[image] for image in shared[code]], np.int32) for code in values}
+    return _with_interval(values, units, len(numbers))
 
 
-def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, Examples | float]:
-    """Language -> gains by image: captions of one image are not independent."""
+def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], images: int) -> ImageGain:
+    """language -> (S, N) gains, and (N,) numbers of their images."""
+    means_SL = np.stack([own.mean(axis=1) for own in values.values()], axis=1)
+    weights = dict.fromkeys(values, 1 / len(values))
+    chance = example_variance(values, units, weights) if len(means_SL) > 1 else None
+    known = estimate([TaskDifference("images", tuple(values), means_SL, chance)])
+    if known.interval is not None:
+        return ImageGain(known.mean, *known.interval, "seeds and images")
+    shares = np.zeros(images)
+    for code, own in values.items():
+        one = own.mean(axis=0)
+        shares += np.bincount(units[code], (one - one.mean()) * weights[code] / len(one), images)
+    variance = float((shares**2).sum()) * images / (images - 1)
+    reach = Spread(Part(variance, images - 1)).reach() if variance > 0 else 0.0
+    return ImageGain(known.mean, known.mean - reach, known.mean + reach, "images")
+
+
+def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, dict[str, float]]:
+    """Language -> image -> gain: captions of one image are not independent."""
     gains: dict[str, dict[str, list[float]]] = {}
     for loss in losses:
         gains.setdefault(loss.language, {}).setdefault(loss.image, []).append((loss.wrong - loss.true) / loss.tokens)
-    return {
-        code: Examples(tuple(own), np.array([fmean(values) for values in own.values()])) for code, own in gains.items()
-    }
+    return {code: {image: fmean(values) for image, values in own.items()} for code, own in gains.items()}
 
 
-def gains(images: Images) -> dict[str, dict[str, float]]:
-    """What stood for the image -> {mean, low, high} of the first arm with it, in nats per caption token."""
-    found: dict[str, dict[str, float]] = {}
+def gains(images: Images) -> dict[str, dict[str, float | str]]:
+    """What stood for the image -> {mean, low, high, over} of the first arm with it, in nats per caption token."""
+    found: dict[str, dict[str, float | str]] = {}
     for line in images.lines:
         if line.gain is not None and line.image not in found:
-            found[line.image] = {"mean": line.gain.mean, "low": line.gain.low, "high": line.gain.high}
+            found[line.image] = line.gain._asdict()
     return found
 
 
@@ -170,7 +212,8 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
     for line in lines:
         if line.gain is None:
             continue
-        interval = f"{line.gain.mean:+.3f} nats per token, 95 % interval {line.gain.low:+.3f} to {line.gain.high:+.3f}"
+        mean, low, high, over = line.gain
+        interval = f"{mean:+.3f} nats per token, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
         if line.image == TRUE and line.used:
             sentences.append(f"{line.arm} used the image: a wrong one costs {interval}.")
         elif line.image == TRUE:
