@@ -2,8 +2,8 @@
 
 `python benchmarks/verdicts.py` draws 1,000 runs for every scenario of `benchmarks/scenarios` with 3, 5 and 9 seeds and
 3 and 9 arms, sends their scores and outcomes through the report's comparisons and claims, and prints a table and, as
-its last line, one JSON object. `--quick`: two cells of 60 runs. `--scenario FILE`: one scenario of your own (JSON, the form
-of `verdicts_world.Scenario`; `languages` may be "xtreme"), with its own seeds, arms and runs.
+its last line, one JSON object. `--quick`: two cells of 60 runs. `--scenario FILE`: one scenario of your own (JSON, the
+form of `verdicts_world.Scenario`; `languages` may be "xtreme"), with its own seeds, arms and runs.
 
 - family_wise_error: share of runs with any wrong "higher" or "lower", in the mean over tasks and in single tasks.
   *These* languages: the sign is not that of the mean of the effects as drawn, or that mean is exactly 0. *Like these*:
@@ -30,14 +30,14 @@ import numpy as np
 from verdicts_world import Scenario, World, draw, with_size
 
 from viaduct.metrics.verdict import Decision, decide
-from viaduct.report.contrasts import OVERALL, Comparing, Contrast, Contrasts, compare
+from viaduct.report.contrasts import MEANS, TASKS, Comparing, Contrast, Contrasts, compare
 from viaduct.results.record import BASELINE
 
 LIBRARY = Path(__file__).parent / "scenarios"
 SEEDS, ARMS, RUNS = (3, 5, 9), (3, 9), 1_000
 WRONG, COVERAGE, POWER = 0.06, (0.93, 0.97), (0.75, 0.85)
 """The bars: errors fail where the lower 99 % bound of their rate lies above."""
-STEPS = ("mean", "single")
+STEPS = {"mean": MEANS, "single": TASKS}
 
 
 Seen = dict[str, list[bool]]
@@ -46,7 +46,7 @@ Seen = dict[str, list[bool]]
 
 def members(found: Contrasts, step: str) -> list[Contrast]:
     """The contrasts of one step."""
-    return [one for one in found.found if (one.task == OVERALL) == (step == "mean")]
+    return [one for one in found.found if one.step == STEPS[step]]
 
 
 def is_wrong(verdict: str, truth: float) -> bool:

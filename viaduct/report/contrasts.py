@@ -5,8 +5,8 @@ headline metric. The mean over tasks is that of each task's mean over its langua
 are is in `viaduct.metrics.difference` and `viaduct.metrics.verdict`; all that a report says of differences reads them.
 
 Comparisons are decided in steps, each of which is wrong anywhere with a probability of at most 5 %: those that the
-recipe declared as deciding; all other arms against the baseline in the mean over tasks; by task; other pairs of arms in
-the mean over tasks; by task.
+recipe declared as deciding; all other arms against the baseline in the mean over tasks; by task; in English, in the
+mean over the tasks that have it; other pairs of arms likewise.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ from viaduct.report.number import seed_list
 from viaduct.report.table import comparable, counted_by_task, task_scores
 from viaduct.results.record import BASELINE, About, ResultRow
 
-OVERALL = ""
-"""The task of a contrast that is over all tasks."""
-DECIDING, MEANS, TASKS, OTHER_MEANS, OTHER_TASKS = (
+OVERALL, IN_ENGLISH = "", "English"
+"""In place of a task: the mean over tasks; the mean over tasks in English, which is of interest beside transfer."""
+MEANS_OVER_TASKS = OVERALL, IN_ENGLISH
+STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH = (
     "deciding",
     "arms, mean over tasks",
     "arms, by task",
+    "arms, English",
     "other pairs, mean over tasks",
     "other pairs, by task",
+    "other pairs, English",
 )
-STEPS = (DECIDING, MEANS, TASKS, OTHER_MEANS, OTHER_TASKS)
 """In which comparisons are decided."""
 
 ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
@@ -171,8 +173,9 @@ class Comparing:
         """The step that decides this one."""
         if (one.arm, one.against, one.task) in self.deciding:
             return DECIDING
-        own = (MEANS, TASKS) if one.against == BASELINE else (OTHER_MEANS, OTHER_TASKS)
-        return own[one.task != OVERALL]
+        plain = one.against == BASELINE
+        means, tasks, english = (MEANS, TASKS, ENGLISH_MEANS) if plain else (OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH)
+        return {OVERALL: means, IN_ENGLISH: english}.get(one.task, tasks)
 
 
 def contrasts(
@@ -204,6 +207,7 @@ def compare(
     """The comparisons of these scores: arm -> task -> seed -> language -> score. One task's examples are held at a
     time."""
     parts: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in comparing.all_pairs}
+    in_english: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in parts}
     levels: dict[tuple[str, str], str] = {}
     guesses: dict[str, Guess] = {}
     for task in comparing.tasks:
@@ -218,7 +222,8 @@ def compare(
             sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
             if any(sides):
                 found[task] = _Part.of(pair, task, sides, own)
-    listed = [one for pair, own in parts.items() for one in _of_pair(pair, own, levels)]
+                in_english[pair][task] = _Part.of(pair, task, sides, own, english=True)
+    listed = [one for pair in parts for one in _of_pair(pair, parts[pair], in_english[pair], levels)]
     return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
 
 
@@ -231,24 +236,30 @@ class _Part:
     """Those that either has."""
     differences: Mapping[int, Mapping[str, float]]
     """Seed -> language, English too -> difference, of the seeds for which both have all of their common languages."""
+    languages: tuple[str, ...]
+    """Those that count."""
     examples: ExampleVariance | None
     fewest: int | None
 
     @classmethod
-    def of(cls, pair: tuple[str, str], task: str, sides: Sequence[ScoresBySeed], examples: Examples) -> _Part:
+    def of(
+        cls,
+        pair: tuple[str, str],
+        task: str,
+        sides: Sequence[ScoresBySeed],
+        examples: Examples,
+        *,
+        english: bool = False,
+    ) -> _Part:
+        """`english`: English counts, and nothing else."""
         mine, theirs = sides
         known = {code for own in theirs.values() for code in own}
         codes = tuple(dict.fromkeys(code for own in mine.values() for code in own if code in known))
         whole = [seed for seed in sorted(mine) if seed in theirs and all(c in s[seed] for s in sides for c in codes)]
         found = {seed: {code: mine[seed][code] - theirs[seed][code] for code in codes} for seed in whole if codes}
-        others = [code for code in codes if code != ENGLISH]
-        variance = examples.variance(*pair, tuple(found), others) if others and len(found) > 1 else None
-        return cls(task, tuple(sorted({*mine, *theirs})), found, variance, examples.fewest)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Those that count."""
-        return tuple(code for code in next(iter(self.differences.values()), {}) if code != ENGLISH)
+        counted = tuple(code for code in codes if (code == ENGLISH) == english) if found else ()
+        variance = examples.variance(*pair, tuple(found), counted) if counted and len(found) > 1 else None
+        return cls(task, tuple(sorted({*mine, *theirs})), found, counted, variance, examples.fewest)
 
     def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
         """For the engine."""
@@ -257,11 +268,15 @@ class _Part:
 
 
 def _of_pair(
-    pair: tuple[str, str], parts: Mapping[str, _Part], levels: Mapping[tuple[str, str], str]
+    pair: tuple[str, str],
+    parts: Mapping[str, _Part],
+    in_english: Mapping[str, _Part],
+    levels: Mapping[tuple[str, str], str],
 ) -> Iterator[Contrast]:
-    """The contrast over all tasks and those by task, not decided yet; none where the two have nothing in common."""
-    shared = {task: part for task, part in parts.items() if part.languages}
-    groups = [(OVERALL, shared), *((task, {task: part}) for task, part in shared.items())]
+    """The contrasts over all tasks, by task and in English, not decided yet; none where the two have nothing in
+    common."""
+    shared, english = ({task: part for task, part in own.items() if part.languages} for own in (parts, in_english))
+    groups = [(OVERALL, shared), *((task, {task: part}) for task, part in shared.items()), (IN_ENGLISH, english)]
     for task, members in groups:
         every = sorted({seed for part in members.values() for seed in part.seeds})
         seeds = tuple(seed for seed in every if all(seed in part.differences for part in members.values()))
@@ -291,10 +306,10 @@ def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str
     shares: dict[str, float] = {}
     for part in parts:
         share = 1 / (len(parts) * len(part.languages))
+        weights |= {code: weights.get(code, 0.0) + share for code in part.languages}
         for code in part.differences[seeds[0]]:
             sums[code] = sums.get(code, 0.0) + share * mean(part.differences[seed][code] for seed in seeds)
             shares[code] = shares.get(code, 0.0) + share
-    weights = {code: share for code, share in shares.items() if code != ENGLISH}
     return weights, {code: value / shares[code] for code, value in sums.items()}
 
 

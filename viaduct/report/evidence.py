@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import FEWEST_SEEDS
 from viaduct.metrics.verdict import ALPHA, MARGIN
-from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
+from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import points
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
@@ -162,15 +162,17 @@ class Evidence:
         return {role: arm for role in INTERMEDIATES if (arm := self.arms.get(role)) is not None and arm not in seen}
 
     def contrast(self, arm: str, against: str, task: str = OVERALL, *, seeds: int = FEWEST_SEEDS) -> Contrast:
-        """One arm less another on one of the nine tasks, or in the mean over exactly these, with a verdict.
+        """One arm less another on one of the nine tasks, in the mean over exactly these, or in English in the mean over
+        those that have it, with a verdict.
 
         UndecidedError when anything is missing, or with fewer than `seeds` seeds.
         """
-        tasks = TARGETS if task == OVERALL else (task,)
+        with_english = tuple(name for name in TARGETS if ENGLISH in self.card(name).languages)
+        tasks = {OVERALL: TARGETS, IN_ENGLISH: with_english}.get(task, (task,))
         _require_official(self, tasks, seeds)
         found = self.contrasts.of(arm, task, against)
         if found is None:
-            where = "" if task == OVERALL else f" on {task}"
+            where = f" on {task}" if task else ""
             raise UndecidedError(f"{arm} and {against} have no results{where} that are compared")
         _require_whole(self, found, tasks)
         if found.estimate.spread is None:
@@ -239,8 +241,8 @@ def _require_whole(evidence: Evidence, one: Contrast, tasks: Sequence[str]) -> N
         raise UndecidedError(f"the mean is over other tasks than the claim's too: {', '.join(others)}")
     for task in tasks:
         own = evidence.contrasts.of(one.arm, task, one.against)
-        codes = [code for code in evidence.card(task).languages if code != ENGLISH]
-        absent = [code for code in codes if own is None or code not in own.weights]
+        codes = [code for code in evidence.card(task).languages if (code == ENGLISH) == (one.task == IN_ENGLISH)]
+        absent = [code for code in codes if own is None or code not in own.by_code]
         if absent:
             raise UndecidedError(f"{both} on {task} in {', '.join(absent)}")
     gone = [f"seed {seed}" for seed in evidence.about.seeds if seed not in one.seeds]

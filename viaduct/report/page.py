@@ -101,7 +101,8 @@ def write(
 
 def _unlike(costs: Sequence[StageCost]) -> tested.Unlike:
     found = alike.conditions(costs)
-    return lambda arm, against, task: alike.differing(found, arm, against, task or None)
+    means = dict.fromkeys(tested.MEANS_OVER_TASKS)
+    return lambda arm, against, task: alike.differing(found, arm, against, means.get(task, task))
 
 
 def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:
