@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from verdicts_world import Scenario, World, draw, with_size
+import verdicts_claims
+from verdicts_world import Scenario, World, arm_names, draw, with_size
 
 from viaduct.metrics.verdict import Decision, decide
+from viaduct.report import claims
 from viaduct.report.contrasts import MEANS, TASKS, Comparing, Contrast, Contrasts, compare
-from viaduct.results.record import BASELINE
 
 LIBRARY = Path(__file__).parent / "scenarios"
 SEEDS, ARMS, RUNS = (3, 5, 9), (3, 9), 1_000
@@ -57,7 +58,9 @@ def is_wrong(verdict: str, truth: float) -> bool:
 def verdicts(world: World, scenario: Scenario) -> Contrasts:
     """What a report decides."""
     names = [task.name for task in scenario.tasks]
-    return compare(world.scores, Comparing([BASELINE, *scenario.arm_names], names), world.examples.__getitem__)
+    pairs = claims.pairs(verdicts_claims.roles(scenario)) if scenario.roles else ()
+    comparing = Comparing(arm_names(scenario.arms), names, pairs)
+    return compare(world.scores, comparing, world.examples.__getitem__)
 
 
 def shifted(step: Sequence[Contrast], truths: Sequence[float], targets: Sequence[float]) -> list[Decision]:
@@ -69,9 +72,9 @@ def shifted(step: Sequence[Contrast], truths: Sequence[float], targets: Sequence
     return decide(moved, meaningful=[not one.meaningless for one in step])
 
 
-def look(world: World, scenario: Scenario, step: str, earlier: dict[str, float]) -> Seen:
+def look(world: World, scenario: Scenario, found: Contrasts, step: str, earlier: dict[str, float]) -> Seen:
     """What one run shows in one step. `earlier`: step -> the detectable difference that the run before it printed."""
-    own = members(verdicts(world, scenario), step)
+    own = members(found, step)
     these, like = (
         [world.truth.over(differences[one.arm], one.task) for one in own]
         for differences in (world.truth.these, world.truth.like_these)
@@ -102,8 +105,11 @@ def measure(scenario: Scenario, part: int = 0) -> dict[str, Seen]:
     earlier: dict[str, float] = {}
     for _ in range(scenario.runs):
         world = draw(scenario, rng)
+        decided = verdicts(world, scenario)
         for step in STEPS:
-            add(found[step], look(world, scenario, step, earlier))
+            add(found[step], look(world, scenario, decided, step, earlier))
+        if scenario.roles:
+            add(found["mean"], {"claims": [bool(verdicts_claims.wrong(world, scenario, decided))]})
     return found
 
 
@@ -123,6 +129,7 @@ def rates(found: dict[str, Seen], runs: int, seconds: float) -> dict[str, Any]:
         "power_at_detectable": share["mean"]["power"],
         "power_single": share["single"]["power"],
         "wrong_equivalent": max(share[step]["equivalent"] or 0.0 for step in STEPS),
+        "wrong_claims": share["mean"].get("claims"),
         "runs": runs,
         "seconds": round(seconds, 1),
     }
@@ -139,7 +146,7 @@ def misses(found: dict[str, Any]) -> list[str]:
         return count > 0 and float(beta.ppf(0.01, count, runs - count + 1)) > bar
 
     errors = {f"{q}, {s}": r for q, steps in found["family_wise_error"].items() for s, r in steps.items()}
-    errors["equivalent"] = found["wrong_equivalent"]
+    errors |= {"equivalent": found["wrong_equivalent"], "claims": found["wrong_claims"] or 0.0}
     lines = [f"{name} {rate:.3f}" for name, rate in errors.items() if surely_above(rate, WRONG)]
     for name, (low, high) in {"coverage": COVERAGE, "power_at_detectable": POWER}.items():
         if found[name] is not None and not low <= found[name] <= high:
@@ -169,14 +176,15 @@ def run(scenario: Scenario, pool: ProcessPoolExecutor, parts: int) -> dict[str, 
 
 def line(scenario: Scenario, found: dict[str, Any]) -> str:
     """A row of the table."""
-    errors = [found["family_wise_error"][one][step] for one in ("these", "like_these") for step in STEPS]
-    shares = [*errors, found["coverage"], found["coverage_single"], found["power_at_detectable"], found["power_single"]]
-    numbers = "".join("     –" if one is None else f" {one:5.3f}" for one in (*shares, found["wrong_equivalent"]))
+    shares = [found["family_wise_error"][one][step] for one in ("these", "like_these") for step in STEPS]
+    rest = ("coverage", "coverage_single", "power_at_detectable", "power_single", "wrong_equivalent", "wrong_claims")
+    shares += [found[name] for name in rest]
+    numbers = "".join("     –" if one is None else f" {one:5.3f}" for one in shares)
     missed = "; ".join(misses(found))
     return f"{scenario.name:16} {scenario.seeds:5} {scenario.arms:4}{numbers} {found['seconds']:6.0f} s  {missed}"
 
 
-HEAD = "scenario         seeds arms these       like these  coverage    power       equivalent (each: mean, single)"
+HEAD = "scenario         seeds arms these       like these  coverage    power       equivalent claims"
 
 
 def main() -> None:

@@ -59,6 +59,8 @@ class Scenario:
     sd: Mapping[str, float] = field(default_factory=dict)
     changed_examples: float = 0.0
     margin: float = 0.5
+    roles: tuple[str, ...] = ()
+    """Of the first arms, for the claims of the literature; () to leave claims out."""
 
     @classmethod
     def read(cls, path: Path, **changed: Any) -> Scenario:
@@ -70,18 +72,21 @@ class Scenario:
             )
         tasks = tuple(_task(one) for one in given.pop("tasks"))
         given.pop("about", None)
+        given["roles"] = tuple(given.get("roles", ()))
+        given["effects"] = tuple(given.get("effects", ()))
         return cls(**{"name": path.stem} | given, tasks=tasks)
 
     def spread(self, source: str) -> float:
         return self.sd.get(source, 0.0)
 
-    @property
-    def arm_names(self) -> list[str]:
-        return [f"arm{number}" for number in range(1, self.arms + 1)]
-
     def effect(self, arm: int, task: str) -> float:
         own = (one for one in self.effects if one["arm"] == arm and one.get("task") in (None, task))
         return float(sum(one["points"] for one in own))
+
+
+def arm_names(arms: int) -> tuple[str, ...]:
+    """The baseline and so many others."""
+    return (BASELINE, *(f"arm{number}" for number in range(1, arms + 1)))
 
 
 def _task(given: Mapping[str, Any]) -> ScenarioTask:
@@ -99,6 +104,8 @@ class Truth:
     """Means of the effects as drawn, over the languages other than English."""
     like_these: Mapping[str, Mapping[str, float]]
     """The scenario's own effects."""
+    english: Mapping[str, float]
+    """Arm -> difference in English, mean over the tasks that have it."""
 
     @staticmethod
     def over(tasks: Mapping[str, float], task: str) -> float:
@@ -120,10 +127,11 @@ class World:
 
 def draw(scenario: Scenario, rng: np.random.Generator) -> World:
     """One run's results."""
-    names = [BASELINE, *scenario.arm_names]
+    names = arm_names(scenario.arms)
     scores: dict[str, dict[str, Any]] = {name: {} for name in names}
     these: dict[str, dict[str, float]] = {name: {} for name in names[1:]}
     plain: dict[str, dict[str, float]] = {name: {} for name in names[1:]}
+    english: dict[str, list[float]] = {name: [] for name in names[1:]}
     examples: dict[str, Any] = {}
     models = len(names) * scenario.seeds
     few = models * sum(len(task.languages) * task.examples for task in scenario.tasks) <= BY_EXAMPLE
@@ -140,7 +148,13 @@ def draw(scenario: Scenario, rng: np.random.Generator) -> World:
             if number:
                 these[name][task.name] = float(effects_AL[number, counted].mean()) / 100
                 plain[name][task.name] = scenario.effect(number, task.name) / 100
-    return World(scores, examples, Truth(these, plain))
+                english[name] += [
+                    float(effects_AL[number, place]) / 100
+                    for place in range(len(task.languages))
+                    if place not in counted
+                ]
+    in_english = {name: sum(values) / len(values) if values else 0.0 for name, values in english.items()}
+    return World(scores, examples, Truth(these, plain, in_english))
 
 
 def _expected(scenario: Scenario, task: ScenarioTask, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +186,9 @@ class Counted:
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
     ) -> ExampleVariance | None:
-        return self._variances[arm] if against == BASELINE else None
+        """Two arms' changes from the baseline are independent, and add up."""
+        sides = [self._variances[name] for name in (arm, against) if name not in (None, BASELINE)]
+        return ExampleVariance(sum(one.total for one in sides), sum(one.joint for one in sides))
 
     def guess(self, languages: Sequence[str]) -> Guess:
         return Guess(None, None)
@@ -187,7 +203,7 @@ def _by_count(
     joint = scenario.changed_examples / 2 if task.parallel else 0.0
     own = scenario.changed_examples - joint
     variances = {}
-    for number, name in enumerate(scenario.arm_names, start=1):
+    for number, name in enumerate(arm_names(scenario.arms)[1:], start=1):
         for_all = rng.binomial(size, joint / 2, 2)
         by_language_2L = rng.binomial(size, own / 2, (2, len(task.languages)))
         together, apart_L = (for_all[0] - for_all[1]) / size, (by_language_2L[0] - by_language_2L[1]) / size
@@ -210,7 +226,7 @@ def _by_example(
     moved = min(1.0, scenario.changed_examples / (2 * base * (1 - base)))
     units, by_arm = np.arange(size, dtype=np.int32), {}
     values_ASL = np.empty_like(expected_ASL)
-    for number, name in enumerate((BASELINE, *scenario.arm_names)):
+    for number, name in enumerate(arm_names(scenario.arms)):
         own_LN = plain_LN
         for share, joint in ((moved / 2, task.parallel), (moved / 2, False)) if number else ():
             chosen_LN = _difficulties(task, rng, joint=joint) < share
