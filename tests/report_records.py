@@ -79,6 +79,18 @@ def make_run(
     return Run(about, rows, tuple(_costs(about)))
 
 
+def gains(run: Run, **by_arm: tuple[float, float]) -> Run:
+    """The run with a gain per arm (a fraction, which seeds share) and some noise for every score."""
+    rows = []
+    for row in run.rows:
+        key = (row.task, row.metric, row.language)
+        gain, noise = by_arm.get(row.arm.replace("-", "_"), (0.0, 0.0))
+        level = 0.4 + _noise(*key).random() / 10
+        value = level + gain + noise * _noise(row.seed, row.arm, *key).gauss(0, 1)
+        rows.append(row.model_copy(update={"value": min(max(value, 0.0), 1.0)}))
+    return Run(run.about, tuple(rows), run.costs)
+
+
 class Outcomes:
     """Outcomes by example that go with such a run: the examples in their order of difficulty, those that a model gets
     right first, so that two models differ on as few as their scores say."""

@@ -116,7 +116,8 @@ def work_in_python(report: Path) -> None:
         for arm in ("none", "replies-twice")
     }
     (whole,) = found["whole"].itertuples()
-    assert (whole.arm, whole.against) == ("replies-twice", "none") and whole.low <= whole.difference <= whole.high
+    assert (whole.arm, whole.against) == ("replies-twice", "none")
+    assert (whole.low, whole.high, whole.verdict) == (None, None, "no verdict"), "two seeds decide nothing"
     assert whole.difference == pytest.approx(mean["replies-twice"] - mean["none"])
     assert len(costs) == len(found["planned"].plan.stages) and (costs.seconds >= 0).all()
     german = scores[(scores.arm == "none") & (scores.seed == 1) & (scores.language != "en")].value.mean()

@@ -22,11 +22,11 @@ from viaduct.report.section import SeenLanguages
 @cache
 def of_a_run():
     run = make_run(tasks=("xnli",))
-    return next(one for one in contrasts(run.about, run.rows) if one.arm == "snli-mnli" and not one.task)
+    return contrasts(run.about, run.rows).of("snli-mnli")
 
 
 def contrast(**by_code):
-    return replace(of_a_run(), by_code=by_code)
+    return replace(of_a_run(), by_code=by_code, weights={code: 1 / len(by_code) for code in by_code if code != "en"})
 
 
 def found(by_code, seen=None):
@@ -41,18 +41,18 @@ def ranks(values):
 @settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=8, max_size=12).filter(lambda values: len(set(values)) > 1))
 def test_it_is_the_correlation_of_ranks(values):
-    codes = [code for code in XTREME if code in CC100_GIB][: len(values)]
+    codes = [code for code in XTREME if code in CC100_GIB and code != "en"][: len(values)]
     by_code = dict(zip(codes, map(float, values), strict=True))
     expected = np.corrcoef(ranks(list(by_code.values())), ranks([CC100_GIB[code] for code in codes]))[0, 1]
     one = found(by_code)["text in CC-100"]
     assert one["rho"] == pytest.approx(expected, abs=1e-12)
-    assert one["low"] <= one["high"] and one["languages"] == len(codes)
+    assert one["languages"] == len(codes)
 
 
 def test_what_grows_with_the_amount_of_text_is_found():
     codes = [code for code in XTREME if code in CC100_GIB]
     one = found({code: -CC100_GIB[code] for code in codes})["text in CC-100"]
-    assert one["rho"] == pytest.approx(-1) and one["high"] == pytest.approx(-1)
+    assert one["rho"] == pytest.approx(-1) and not {"p", "low", "high"} & one.keys(), "nothing is tested"
 
 
 def test_captions_in_training_are_a_trait_of_the_arm():
@@ -79,4 +79,4 @@ def test_every_language_with_a_known_amount_of_text_is_drawn_in_each_arms_panel(
     words = re.findall(r">([a-z]{2})<", drawing.svg)
     assert sorted(words) == sorted(2 * [code for code in codes if code != "yo"])
     assert language_scatter([one], {}) == language_scatter([one], {"other": ("de",)})
-    assert language_scatter([replace(one, by_code={"de": 0.1})], {}) is None
+    assert language_scatter([contrast(de=0.1)], {}) is None

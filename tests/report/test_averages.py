@@ -12,8 +12,9 @@ from report_records import make_run
 
 from viaduct.errors import DataError
 from viaduct.metrics.summary import Spread
+from viaduct.report.contrasts import Contrasts, contrasts
 from viaduct.report.table import ScoreCell, Tables, build_tables
-from viaduct.results.record import ResultRow
+from viaduct.results.record import About, ResultRow
 
 
 def _row(task: str, language: str, value: float, **changes: object) -> ResultRow:
@@ -48,8 +49,18 @@ def _question_answering(language: str, f1: float, exact_match: float, **changes:
 
 def tables(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None, seeds: int = 2) -> Tables:
     """Of a run in which the untrained baseline is not repeated, and which knows no data but these rows."""
+    return build_tables(_about(seeds), rows, languages=languages or {})
+
+
+def _about(seeds: int = 2, **changes: object) -> About:
     about = make_run(tasks=(), seeds=range(1, seeds + 1)).about
-    return build_tables(about.model_copy(update={"arms": (), "encoder": "mini"}), rows, languages=languages or {})
+    return about.model_copy(update={"arms": (), "encoder": "mini"} | changes)
+
+
+def differences(rows: list[ResultRow]) -> Contrasts:
+    """Of the same run."""
+    names = {"arms": dict.fromkeys(row.arm for row in rows), "tasks": dict.fromkeys(row.task for row in rows)}
+    return contrasts(_about(**{name: tuple(own) for name, own in names.items()}), rows)
 
 
 def cells(rows: list[ResultRow], languages: dict[str, tuple[str, ...]] | None = None) -> dict[str, ScoreCell]:
@@ -76,8 +87,7 @@ def test_a_task_over_languages_and_seeds_with_the_baseline() -> None:
     assert gap.gap == Spread(pytest.approx(0.3), pytest.approx(0.0, abs=1e-12), (1, 2))
     swahili = next(cell for cell in made.per_language if (cell.arm, cell.language) == ("none", "sw"))
     assert swahili.score is not None and swahili.score.mean == pytest.approx(0.45)
-    assert none.difference is None
-    assert image.difference == Spread(pytest.approx(0.0, abs=1e-12), pytest.approx(0.1 / 2**0.5), (1, 2))
+    assert image.score == Spread(pytest.approx(0.65), pytest.approx(0.0, abs=1e-12), (1, 2))
     assert image.missing == none.missing == () and made.complete
 
 
@@ -91,15 +101,16 @@ def test_a_task_without_english_has_no_transfer_gap() -> None:
 
 def test_differences_are_paired_by_seed() -> None:
     values = {"image": {1: 0.5, 2: 0.7, 3: 0.9}, "none": {1: 0.4, 2: 0.5, 4: 0.1}, "other": {5: 0.1}}
-    rows = [_row("xnli", "en", value, seed=seed, arm=arm) for arm in values for seed, value in values[arm].items()]
-    found = cells(rows)
-    assert found["image"].difference == Spread(pytest.approx(0.15), pytest.approx(0.1 / 2**0.5), (1, 2))
-    assert found["other"].difference is None
-    assert averages(rows)["image"].difference == found["image"].difference
-    assert averages(rows)["other"].difference is None
+    rows = [_row("xnli", "sw", value, seed=seed, arm=arm) for arm in values for seed, value in values[arm].items()]
+    found = differences(rows)
+    for task in ("xnli", ""):
+        one = found.of("image", task)
+        assert one is not None and one.mean == pytest.approx(0.15), "0.1 and 0.2"
+        assert (one.seeds, one.missing) == ((1, 2), ("seed 3", "seed 4"))
+        assert found.of("other", task) is None and found.of("none", task) is None
 
 
-def test_missing_languages_are_named_and_not_compared() -> None:
+def test_missing_languages_are_named() -> None:
     rows = [
         _row("xnli", "en", 0.8),
         _row("xnli", "sw", 0.2),
@@ -110,7 +121,7 @@ def test_missing_languages_are_named_and_not_compared() -> None:
     found = cells(rows)
     assert found["none"].missing == ()
     assert found["image"].missing == ("sw seed 1",)
-    assert found["image"].difference == Spread(pytest.approx(0.1), None, (1,)), "over English, which both have"
+    assert differences(rows).found == (), "the one seed of both lacks Swahili, and English is no target of transfer"
     made = tables(rows, {"xnli": ("en", "sw", "ur")})
     assert made.columns[0].absent == ("ur",) and not made.complete
     (only,) = tables([row for row in rows if row.language == "en"] + rows[1:2]).columns
@@ -148,12 +159,12 @@ def test_no_rows_are_refused() -> None:
 def test_a_question_answering_task_counts_the_mean_of_its_two_scores() -> None:
     rows = [_row("xnli", "en", 0.8), _row("xnli", "sw", 0.4), *_question_answering("en", 0.7, 0.5)]
     found = averages(rows)["none"]
-    assert (found.score, found.difference, found.missing) == (Spread(pytest.approx(0.6), None, (1,)), None, ())
+    assert (found.score, found.missing) == (Spread(pytest.approx(0.6), None, (1,)), ())
     alone = averages(rows[2:])["none"].score
     assert alone is not None and alone.mean == pytest.approx(0.6)
 
 
-def test_averages_are_compared_with_the_baseline_by_seed() -> None:
+def test_averages_are_over_tasks_of_their_languages() -> None:
     rows = [
         row
         for seed in (1, 2)
@@ -165,8 +176,11 @@ def test_averages_are_compared_with_the_baseline_by_seed() -> None:
         )
     ]
     found = averages(rows)
-    assert found["image"].difference == Spread(pytest.approx(0.075), pytest.approx(0.05 / 2**0.5), (1, 2))
-    assert found["none"].difference is None
+    assert found["image"].score == Spread(pytest.approx(0.575), pytest.approx(0.05 / 2**0.5), (1, 2))
+    assert found["none"].score == Spread(pytest.approx(0.5), 0.0, (1, 2))
+    compared = differences(rows).of("image")
+    assert compared is not None and compared.mean == pytest.approx(0.15), "of XNLI: XQuAD has English only"
+    assert (compared.tasks, compared.missing) == (("xnli",), ("xquad",))
 
 
 WHOLE = [
@@ -199,12 +213,10 @@ WHOLE = [
         ),
     ],
 )
-def test_an_average_with_a_hole_names_it_and_is_not_compared(rows: list[ResultRow], missing: tuple[str, ...]) -> None:
+def test_an_average_with_a_hole_names_it(rows: list[ResultRow], missing: tuple[str, ...]) -> None:
     found = averages([*WHOLE, *rows])
     assert found["none"].missing == missing and found["whole"].missing == ()
-    assert found["whole"].difference is None, "the baseline has holes"
     swapped = [row.model_copy(update={"arm": {"none": "image", "whole": "none"}[row.arm]}) for row in (*WHOLE, *rows)]
-    assert averages(swapped)["image"].difference is None
     assert averages(swapped)["image"].score == found["none"].score
     assert not tables([*WHOLE, *rows]).complete
 
@@ -233,8 +245,11 @@ def test_tables_do_not_depend_on_the_order_of_rows(
     for arm in ("none", "image"):
         assert one.cell(arm, "xnli") == other.cell(arm, "xnli") and one.average(arm) == other.average(arm)
     assert one.gaps == tuple(sorted(other.gaps, key=lambda gap: one.arms.index(gap.arm)))
-    image = one.cell("image", "xnli")
-    assert image.difference is not None and image.difference.mean == 0.0
+    compared = differences(rows).of("image")
+    again = differences(shuffled).of("image")
+    assert (compared is None) == (again is None) == (values.keys() == {"en"})
+    if compared is not None and again is not None:
+        assert compared.mean == again.mean == 0.0 and compared.estimate == again.estimate
     spread = [statistics.mean(row.value for row in rows if (row.seed, row.arm) == (seed, "none")) for seed in seeds]
     none = one.cell("none", "xnli").score
     assert none is not None and none.mean == pytest.approx(statistics.mean(spread))

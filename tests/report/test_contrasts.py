@@ -1,187 +1,309 @@
-"""Differences between arms: the right mean by brute force, the rules of the verdicts, and what may not be claimed."""
+"""Differences between arms: the right mean by brute force, the steps in which they are decided, what is not claimed."""
 
 from __future__ import annotations
 
-import csv
-import random
 from statistics import fmean
 
 import pytest
-from report_records import TASKS, make_run
+from report_page import main_row, outline
+from report_records import TASKS, Outcomes, Run, gains, make_run
 
 from viaduct.errors import UsageError
-from viaduct.metrics.significance import holm
-from viaduct.report.contrasts import Contrast, contrast_lines, contrasts
-from viaduct.report.page import write
-from viaduct.report.section import SeenLanguages
-from viaduct.report.words import sentence
+from viaduct.languages import INDO_EUROPEAN, family_of
+from viaduct.report.contrasts import (
+    DECIDING,
+    MEANS,
+    OTHER_MEANS,
+    OTHER_TASKS,
+    Comparing,
+    Contrasts,
+    contrast_lines,
+    contrasts,
+)  # fmt: skip
+from viaduct.report.contrasts import (
+    TASKS as BY_TASK,
+)
+from viaduct.report.page import Asked, write
+from viaduct.report.table import build_tables
+from viaduct.report.words import sentence, summary
 
 SMALL = ("xnli", "xquad", "bucc")
+SEEDS = (1, 2, 3)
 
 
-def gains(run, **by_arm):
-    """The rows with a gain per arm (fraction) that seeds share, and a little noise for each."""
-    level = {}
-    rows = []
-    for row in run.rows:
-        key = (row.task, row.metric, row.language)
-        level.setdefault(key, 0.4 + random.Random("/".join(key)).random() / 10)
-        gain, noise = by_arm.get(row.arm.replace("-", "_"), (0.0, 0.0))
-        moved = gain + noise * random.Random(f"{row.arm}{row.seed}{key}").gauss(0, 1)
-        rows.append(row.model_copy(update={"value": level[key] + moved}))
-    return rows
+def mixed(**changes):
+    """A run whose arms are higher, lower, equivalent, and too noisy to tell."""
+    made = {"tasks": ("xnli", "tatoeba"), "arms": ("none", "up", "down", "same", "noisy")} | changes
+    return gains(make_run(**made), up=(0.03, 0.002), down=(-0.03, 0.002), same=(0.0, 0.001), noisy=(0.004, 0.06))
 
 
-def overall(found, arm, against="none") -> Contrast:
-    return next(one for one in found if (one.arm, one.against, one.task) == (arm, against, ""))
+def of(run, *, outcomes=None, asked=(), unlike=None, **about) -> Contrasts:
+    """With outcomes by example."""
+    changed = run.about.model_copy(update=about)
+    return contrasts(changed, run.rows, Comparing.of(changed, asked, unlike), outcomes or Outcomes(run.rows))
+
+
+def score(run, arm, seed, task, code):
+    """The mean of what counts for the task."""
+    counted = ("f1", "exact_match") if task == "xquad" else ("accuracy", "f1")
+    place = (arm, seed, task, code)
+    return fmean(r.value for r in run.rows if (r.arm, r.seed, r.task, r.language) == place and r.metric in counted)
 
 
 def test_the_mean_is_that_of_tasks_of_their_languages_without_english():
     run = make_run(tasks=SMALL)
-    score: dict[tuple[str, int, str, str], list[float]] = {}
-    for row in run.rows:
-        if row.language != "en" and (row.task != "xquad" or row.metric in ("f1", "exact_match")):
-            score.setdefault((row.arm, row.seed, row.task, row.language), []).append(row.value)
-    expected = fmean(
-        fmean(
-            fmean(score["snli-mnli", seed, task, code]) - fmean(score["none", seed, task, code])
-            for seed in (1, 2, 3)
-            for code in TASKS[task][0].split()
-            if code != "en"
+    others = {task: [code for code in TASKS[task][0].split() if code != "en"] for task in SMALL}
+    gain = {
+        (task, code): fmean(
+            score(run, "snli-mnli", seed, task, code) - score(run, "none", seed, task, code) for seed in SEEDS
         )
         for task in SMALL
-    )
-    found = overall(contrasts(run.about, run.rows), "snli-mnli")
-    assert found.mean == pytest.approx(expected, abs=1e-12)
-    assert found.estimate.mean == pytest.approx(expected, abs=1e-12)
-    assert found.tasks == SMALL and found.seeds == (1, 2, 3) and "en" not in found.by_code
+        for code in (*others[task], "en")
+        if task != "bucc" or code != "en"
+    }
+    found = of(run)
+    one = found.of("snli-mnli")
+    by_task = {task: fmean(gain[task, code] for code in others[task]) for task in SMALL}
+    assert one.mean == pytest.approx(fmean(by_task.values()), abs=1e-12)
+    assert {task: found.of("snli-mnli", task).mean for task in SMALL} == pytest.approx(by_task, abs=1e-12)
+    assert (one.tasks, one.seeds, one.missing) == (SMALL, SEEDS, ())
+    english = (gain["xnli", "en"] / 14 + gain["xquad", "en"] / 10) / (1 / 14 + 1 / 10)
+    assert one.by_code["en"] == pytest.approx(english), "tasks weigh in it as they do in other languages"
+    assert "en" not in one.weights and sum(one.weights.values()) == pytest.approx(1)
+    assert sum(weight * one.by_code[code] for code, weight in one.weights.items()) == pytest.approx(one.mean)
+    single = found.of("snli-mnli", "xquad").by_code
+    assert single == pytest.approx({code: gain["xquad", code] for code in (*others["xquad"], "en")})
 
 
-def test_a_task_alone_is_the_mean_over_its_languages():
+def test_families_and_other_groups_are_parts_of_the_whole():
     run = make_run(tasks=SMALL)
-    values = {(row.arm, row.seed, row.language): row.value for row in run.rows if row.task == "bucc"}
-    found = next(one for one in contrasts(run.about, run.rows) if (one.arm, one.task) == ("snli-mnli", "bucc"))
-    pairs = [
-        (values["snli-mnli", seed, code] - values["none", seed, code])
-        for seed in (1, 2, 3)
-        for code in ("de", "fr", "ru", "zh")
-    ]
-    assert found.mean == pytest.approx(fmean(pairs), abs=1e-12)
-    assert found.families == {}
-
-
-def test_families_are_parts_of_the_whole():
-    run = make_run(tasks=("bucc",))
-    whole = overall(contrasts(run.about, run.rows), "snli-mnli")
-    assert {name: group.languages for name, group in whole.families.items()} == {
-        "Germanic": ("de",), "Romance": ("fr",), "Slavic": ("ru",), "Sino-Tibetan": ("zh",),
-    }  # fmt: skip
-    assert fmean(group.mean for group in whole.families.values()) == pytest.approx(whole.mean)
-    assert all(group.interval[0] < group.mean < group.interval[1] for group in whole.families.values())
+    whole = of(run).of("snli-mnli")
+    assert {code for group in whole.families.values() for code in group.languages} == set(whole.weights)
+    assert all(family_of(code) == name for name, group in whole.families.items() for code in group.languages)
+    shares = {name: sum(whole.weights[code] for code in group.languages) for name, group in whole.families.items()}
+    assert sum(shares[name] * group.mean for name, group in whole.families.items()) == pytest.approx(whole.mean)
+    bucc = of(run).of("snli-mnli", "bucc")
+    groups = bucc.group_means({"de": "with", "fr": "with", "zh": "without", "sw": "without", "en": "with"})
+    assert {name: group.languages for name, group in groups.items()} == {"with": ("de", "fr"), "without": ("zh",)}
+    assert groups["with"].mean == pytest.approx(fmean(bucc.by_code[code] for code in ("de", "fr")))
+    families = [line for line in contrast_lines(of(run)) if line["family"] != "all"]
+    assert {line["task"] for line in families} == {"all"} and all(line["verdict"] is None for line in families)
 
 
 def test_verdicts_follow_the_rules():
-    arms = ("none", "up", "down", "same", "noisy")
-    run = make_run(tasks=("xnli", "tatoeba"), arms=arms)
-    rows = gains(run, up=(0.03, 0.002), down=(-0.03, 0.002), same=(0.0, 0.001), noisy=(0.004, 0.06))
-    found = contrasts(run.about, rows)
-    verdicts = {arm: overall(found, arm).verdict for arm in arms[1:]}
+    found = of(mixed())
+    verdicts = {arm: found.of(arm).verdict for arm in ("up", "down", "same", "noisy")}
     assert verdicts == {"up": "higher", "down": "lower", "same": "equivalent", "noisy": "no measurable difference"}
-    assert overall(found, "up").stars and not overall(found, "noisy").stars
-    two = make_run(tasks=("xnli", "tatoeba"), arms=("none", "noisy"), seeds=(1, 2))
-    assert overall(contrasts(two.about, gains(two, noisy=(0.004, 0.06))), "noisy").verdict == "cannot tell"
+    assert found.of("up").decision.stars and not found.of("noisy").decision.stars
+    for one in found.found:
+        low, high = one.estimate.interval
+        assert low < one.mean < high and (low <= 0 <= high) == (one.estimate.p_value >= 0.05)
+    assert found.of("noisy").detectable > 0.02, "it excludes little"
 
 
-def test_holm_is_over_arms_for_means_and_over_tasks_for_tasks():
-    run = make_run(tasks=SMALL)
-    found = contrasts(run.about, run.rows)
-    means = {one.arm: one for one in found if not one.task}
-    expected = holm({arm: one.estimate.p_value for arm, one in means.items()})
-    assert {arm: one.corrected for arm, one in means.items()} == expected
-    single = {one.task: one for one in found if one.task and one.arm == "snli-mnli"}
-    expected = holm({task: one.estimate.p_value for task, one in single.items()})
-    assert {task: one.corrected for task, one in single.items()} == expected
+def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
+    run = make_run(tasks=SMALL, arms=("none", "a", "b", "c", "d"))
+    run = gains(run, **dict.fromkeys("bcd", (0.0, 0.01)), a=(0.003, 0.01))
+    deciding = (("a", "none"), ("b", "c", "xnli"))
+    found = of(run, deciding=deciding, compare=(("c", "d"),))
+    steps = {}
+    for one in found.found:
+        steps.setdefault(one.step, []).append(one)
+    members = {name: [(one.arm, one.against, one.task) for one in own] for name, own in steps.items()}
+    assert members[DECIDING] == [("a", "none", ""), ("b", "c", "xnli")]
+    assert members[MEANS] == [(arm, "none", "") for arm in "bcd"]
+    assert members[BY_TASK] == [(arm, "none", task) for arm in "abcd" for task in SMALL]
+    assert members[OTHER_MEANS] == [("c", "d", ""), ("b", "c", "")]
+    assert len(members[OTHER_TASKS]) == 5
+    for own in steps.values():
+        assert {one.decision.comparisons for one in own} == {len(own)}, "nobody found, so nobody's share is left"
+        for one in own:
+            assert one.decision.p_value == pytest.approx(min(1.0, len(own) * one.estimate.p_value))
+    plain = of(run)
+    assert plain.of("a").decision.p_value > found.of("a").decision.p_value, "deciding comparisons are fewer"
+    assert plain.of("a").estimate == found.of("a").estimate
+    assert next(iter(summary(run.about, build_tables(run.about, run.rows), found).verdicts)).startswith("Deciding: b")
 
 
-def test_one_seed_claims_nothing():
-    run = make_run(tasks=SMALL, seeds=(1,))
-    found = contrasts(run.about, run.rows)
-    assert {one.verdict for one in found} == {"no claim"}
-    assert all(one.estimate is None and one.stars == "" for one in found)
-    words = sentence(overall(found, "snli-mnli"), [one for one in found if one.task])
-    assert words.endswith("one seed, so no claim.") and "higher" not in words
-
-
-def test_only_what_both_have_in_full_is_compared_and_said():
-    run = make_run(tasks=SMALL, absent=(("snli-mnli", "xquad", "*"), ("snli-mnli", "xnli", "sw")))
-    whole = overall(contrasts(run.about, run.rows), "snli-mnli")
-    assert whole.tasks == ("xnli", "bucc") and "sw" not in whole.by_code and whole.missing == ("xquad",)
-    half = [row for row in run.rows if (row.arm, row.task, row.seed) != ("snli-mnli", "bucc", 2)]
-    whole = overall(contrasts(run.about, half), "snli-mnli")
-    assert whole.seeds == (1, 3) and "seed 2" in whole.missing
-    assert "Left out, because only one of the two has it in full: xquad, seed 2." in sentence(whole, ())
-    none = [row for row in run.rows if row.arm != "snli-mnli"]
-    assert {one.arm for one in contrasts(run.about, none)} == {"caption-contrast"}
-
-
-def test_arms_that_no_seed_enters_are_paired_with_every_seed():
-    run = make_run(tasks=("tatoeba",))
-    rows = [row for row in run.rows if row.arm != "none" or row.seed == 1]
-    assert overall(contrasts(run.about, rows), "snli-mnli").seeds == (1, 2, 3)
+def test_a_comparison_leaves_its_share_only_when_more_than_the_margin_is_shown():
+    found = of(mixed())
+    assert {arm: found.of(arm).decision.comparisons for arm in ("up", "down", "same", "noisy")} == {
+        "up": 4, "down": 4, "same": 2, "noisy": 2,
+    }  # fmt: skip
 
 
 def test_any_two_arms_can_be_asked_for():
     run = make_run(tasks=SMALL)
     pair = ("caption-contrast", "snli-mnli")
-    found = contrasts(run.about, run.rows, [pair, pair])
-    asked = [one for one in found if one.against == "snli-mnli"]
+    found = of(run, asked=[pair, pair])
+    asked = [one for one in found.found if one.against == "snli-mnli"]
     assert [one.task for one in asked] == ["", *SMALL]
-    difference = overall(found, "caption-contrast").mean - overall(found, "snli-mnli").mean
-    assert asked[0].mean == pytest.approx(difference)
-    assert asked[0].corrected == asked[0].estimate.p_value, "corrected by itself"
+    assert asked[0].mean == pytest.approx(found.of("caption-contrast").mean - found.of("snli-mnli").mean)
+    assert asked[0].step == OTHER_MEANS and asked[0].decision.comparisons == 1, "corrected by itself"
     with pytest.raises(UsageError, match="Did you mean 'snli-mnli'"):
-        contrasts(run.about, run.rows, [("caption-contrast", "snli-mnl")])
+        of(run, asked=[("caption-contrast", "snli-mnl")])
     without = make_run(tasks=SMALL, arms=("caption-contrast", "snli-mnli"))
-    assert {one.against for one in contrasts(without.about, without.rows, [pair])} == {"snli-mnli"}
+    assert {one.against for one in of(without, asked=[pair]).found} == {"snli-mnli"}
 
 
-def test_the_page_has_sentences_figures_and_the_file(tmp_path):
+def test_only_what_both_have_in_full_is_compared_and_said():
+    run = make_run(tasks=SMALL, absent=(("snli-mnli", "xquad", "*"), ("snli-mnli", "xnli", "sw")))
+    whole = of(run).of("snli-mnli")
+    assert whole.tasks == ("xnli", "bucc") and "sw" not in whole.by_code and whole.missing == ("xquad",)
+    assert whole.verdict == "higher", "of what both have"
+    half = [row for row in run.rows if (row.arm, row.task, row.seed) != ("snli-mnli", "bucc", 2)]
+    unequal = of(Run(run.about, half, ()))
+    whole = unequal.of("snli-mnli")
+    assert whole.seeds == (1, 3) and "seed 2" in whole.missing and whole.verdict == "no verdict"
+    assert unequal.of("snli-mnli", "xnli").seeds == SEEDS and unequal.of("snli-mnli", "xnli").verdict != "no verdict"
+    said = sentence(whole, [one for one in unequal.found if one.arm == "snli-mnli"])
+    assert "no verdict: 2 of at least 3 seeds." in said and "By task: higher on xnli" in said
+    assert said.endswith("Left out, because only one of the two has it in full: xquad, seed 2.")
+    none = [row for row in run.rows if row.arm != "snli-mnli"]
+    assert {one.arm for one in of(Run(run.about, none, ())).found} == {"caption-contrast"}
+
+
+def test_a_language_that_one_seed_lacks_takes_the_seed_away():
+    run = make_run(tasks=("xnli",), arms=("none", "snli-mnli"))
+    rows = [row for row in run.rows if (row.arm, row.seed, row.language) != ("snli-mnli", 3, "sw")]
+    whole = of(Run(run.about, rows, ())).of("snli-mnli")
+    assert (whole.seeds, whole.missing, whole.verdict) == ((1, 2), ("seed 3",), "no verdict")
+
+
+def test_arms_that_no_seed_enters_are_paired_with_every_seed():
+    run = make_run(tasks=("tatoeba",))
+    rows = [row for row in run.rows if row.arm != "none" or row.seed == 1]
+    found = of(Run(run.about, rows, ())).of("snli-mnli")
+    assert found.seeds == SEEDS and found.verdict == "higher"
+
+
+class Without(Outcomes):
+    """An older store: one arm has none for a task."""
+
+    def task(self, name):
+        return {arm: own for arm, own in super().task(name).items() if (arm, name) != ("snli-mnli", "xquad")}
+
+
+def collapsed(run):
+    """All seeds of all arms gave the same."""
+    first = {(row.arm, row.task, row.metric, row.language): row.value for row in run.rows if row.seed == 1}
+    rows = [row.model_copy(update={"value": first[row.arm, row.task, row.metric, row.language]}) for row in run.rows]
+    return Run(run.about, tuple(rows), run.costs)
+
+
+@pytest.mark.parametrize(
+    ("run", "source", "why"),
+    [
+        (make_run(tasks=SMALL, seeds=(1,)), Outcomes, "1 of at least 3 seeds"),
+        (make_run(tasks=SMALL, seeds=(1, 2)), Outcomes, "2 of at least 3 seeds"),
+        (collapsed(make_run(tasks=SMALL)), Outcomes, "all seeds gave the same score"),
+        (make_run(tasks=SMALL), None, "no outcomes by example of xnli, xquad, bucc"),
+        (make_run(tasks=SMALL), Without, "no outcomes by example of xquad"),
+    ],
+    ids=["one seed", "two seeds", "collapsed", "no outcomes", "a task without outcomes"],
+)
+@pytest.mark.usefixtures("no_figure_files")
+def test_what_cannot_be_judged_has_its_number_and_the_reason_in_words(run, source, why, tmp_path):
+    outcomes = source and source(run.rows)
+    whole = contrasts(run.about, run.rows, outcomes=outcomes).of("snli-mnli")
+    assert whole.verdict == "no verdict" and whole.estimate.why_not == why and whole.detectable is None
+    assert whole.estimate.interval is None and whole.estimate.p_value is None and whole.decision.stars == ""
+    html = write(*run, tmp_path, outcomes=outcomes).read_text(encoding="utf-8")
+    outline(html)
+    shown = f"+{100 * whole.mean:.1f}"
+    assert f"<b>snli-mnli</b> against none: {shown} points in the mean over 3 tasks, no verdict: {why}." in html
+    assert main_row(html, "snli-mnli")[-1].endswith(shown) and "▲" not in main_row(html, "snli-mnli")[-1]
+    section = html[html.index('<h2 id="tested">') : html.index('<h2 id="languages">')]
+    assert ("nothing is claimed" in section and "95 % interval" not in section) == (source is not Without)
+    assert ("▲" in main_row(html, "snli-mnli")[1]) == (source is Without), "the other tasks are judged"
+
+
+def test_at_chance_and_at_the_ceiling_nothing_is_equivalent():
+    run = make_run(tasks=("xnli",), arms=("none", "same"))
+    for level, said in ((0.2, "at chance"), (0.995, "at the ceiling")):
+        rows = [row.model_copy(update={"value": level + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
+        found = of(Run(run.about, rows, ()))
+        one = found.of("same")
+        assert found.levels == {("none", "xnli"): said, ("same", "xnli"): said}
+        assert one.decision.p_equivalence < 0.001 and one.verdict == "no measurable difference"
+        assert one.meaningless == f"same and none are {said}"
+        assert f"it could not be called equivalent: same and none are {said}" in sentence(one, ())
+    rows = [row.model_copy(update={"value": 0.6 + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
+    assert of(Run(run.about, rows, ())).of("same").verdict == "equivalent"
+
+
+def test_a_margin_finer_than_one_test_row_makes_nothing_equivalent():
+    run = make_run(tasks=("xnli", "tatoeba"), arms=("none", "same"))
+    rows = [row.model_copy(update={"value": 0.6 + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
+    verdicts = {}
+    for examples in (99, 101, 199, 201):
+        found = of(Run(run.about, rows, ()), outcomes=Outcomes(rows, examples))
+        verdicts[examples] = [found.of("same", task).verdict for task in ("", "xnli")]
+    none, same = "no measurable difference", "equivalent"
+    assert verdicts == {99: [none, none], 101: [same, none], 199: [same, none], 201: [same, same]}
+    said = sentence(of(Run(run.about, rows, ()), outcomes=Outcomes(rows, 99)).of("same"), ())
+    assert "it could not be called equivalent: one test row counts more than half a point" in said
+
+
+def test_what_was_computed_differently_is_marked_and_has_no_verdict():
+    words = ("bf16 against fp32 in training",)
+    found = of(mixed(), unlike=lambda arm, against, task: words if (arm, task) == ("up", "xnli") else ())
+    one = found.of("up", "xnli")
+    assert one.unlike == words and one.verdict == "no verdict" and one.mean == of(mixed()).of("up", "xnli").mean
+    assert one.estimate.why_not == "computed differently: bf16 against fp32 in training"
+    assert found.of("up").verdict == found.of("up", "tatoeba").verdict == "higher"
+    assert found.of("down", "xnli").decision.comparisons == 7 < of(mixed()).of("down", "xnli").decision.comparisons
+
+
+@pytest.mark.usefixtures("no_figure_files")
+def test_the_page_marks_what_is_not_alike_unless_the_recipe_allows_it(tmp_path):
+    run = mixed(arms=("none", "up"))
+    costs = [c.model_copy(update={"device": "cuda"} if c.arm == "up" and c.task == "xnli" else {}) for c in run.costs]
+    pages = {}
+    for allowed in (False, True):
+        about = run.about.model_copy(update={"compare_unlike": allowed})
+        path = write(about, run.rows, costs, tmp_path, outcomes=Outcomes(run.rows))
+        pages[allowed] = path.read_text(encoding="utf-8")
+    cells = {allowed: main_row(html, "up") for allowed, html in pages.items()}
+    assert "▲" not in cells[False][1] and cells[False][1].endswith("not alike³")
+    assert "▲" in cells[True][1] and "not alike" not in cells[True][1] and "▲" in cells[True][-1]
+    assert "<b>up</b> and none were computed differently, so nothing is claimed: cuda against cpu in" in pages[False]
+
+
+def uneven(run):
+    """Gains in Indo-European languages, none in others."""
+    rows = []
+    for row in run.rows:
+        gain = 0.04 * (family_of(row.language) in INDO_EUROPEAN) + row.seed / 1e4
+        rows.append(row.model_copy(update={"value": 0.5 + gain * (row.arm == "up")}))
+    return Run(run.about, tuple(rows), run.costs)
+
+
+def test_a_recipe_may_ask_for_languages_like_these():
+    run = make_run(tasks=("pawsx", "xnli"), arms=("none", "up"))
+    even, question = gains(run, up=(0.03, 0.001)), "languages like these"
+    assert of(even, question=question).of("up").verdict == of(even).of("up").verdict == "higher"
+    assert of(even).of("up").decision.holds_beyond
+    these, like_these = of(uneven(run)).of("up"), of(uneven(run), question=question).of("up")
+    assert (these.verdict, like_these.verdict) == ("higher", "no measurable difference")
+    assert these.decision.stars and not like_these.decision.stars, "stars are of the question that is asked"
+    assert these.estimate.interval == like_these.estimate.interval and not these.decision.holds_beyond
+    assert sentence(these, ()).endswith("; not shown for languages like these.")
+    assert "for languages like these" in sentence(like_these, ()) and "would be found" not in sentence(like_these, ())
+    same = gains(run, up=(0.0, 0.001))
+    assert of(same).of("up").verdict == "equivalent"
+    assert of(same, question=question).of("up").verdict == "no measurable difference"
+    few = gains(make_run(tasks=("bucc",), arms=("none", "up")), up=(0.03, 0.001))
+    few = Run(few.about, [row for row in few.rows if row.language in ("de", "fr")], ())
+    assert (of(few).of("up").verdict, of(few).of("up").estimate.like_these) == ("higher", None)
+    assert of(few, question=question).of("up").verdict == "no measurable difference"
+
+
+@pytest.mark.usefixtures("no_figure_files")
+def test_the_page_has_the_pairs_that_are_asked_for(tmp_path):
     run = make_run(tasks=SMALL)
-    html = write(*run, tmp_path, compare=[("caption-contrast", "snli-mnli")]).read_text(encoding="utf-8")
+    asked = Asked(compare=[("caption-contrast", "snli-mnli")])
+    html = write(*run, tmp_path, outcomes=Outcomes(run.rows), asked=asked).read_text(encoding="utf-8")
     assert '<h2 id="tested">' in html and '<a href="#tested">' in html
     assert "<b>caption-contrast</b> against none: higher in the mean over 3 tasks (+" in html
-    assert "<b>caption-contrast</b> against snli-mnli: " in html
-    assert (tmp_path / "transfer_matrix.svg").is_file() and (tmp_path / "transfer_by_family.svg").is_file()
-    with (tmp_path / "contrasts.csv").open(encoding="utf-8") as file:
-        written = list(csv.DictReader(file))
-    found = contrasts(run.about, run.rows, [("caption-contrast", "snli-mnli")])
-    assert len(written) == len(contrast_lines(found))
-    first = next(line for line in written if (line["arm"], line["task"], line["family"]) == ("snli-mnli", "all", "all"))
-    assert float(first["difference"]) == overall(found, "snli-mnli").mean and first["verdict"] == "higher"
-    families = {line["family"] for line in written if line["task"] == "all"} - {"all"}
-    assert families == set(overall(found, "snli-mnli").families)
-
-
-def test_with_one_seed_the_page_shows_differences_without_intervals(tmp_path):
-    run = make_run(tasks=SMALL, seeds=(1,))
-    html = write(*run, tmp_path).read_text(encoding="utf-8")
-    section = html[html.index('<h2 id="tested">') : html.index('<h2 id="languages">')]
-    assert "nothing is claimed" in section and "95 % interval" not in section and "after Holm" not in section
-
-
-def test_languages_with_and_without_captions_are_told_apart():
-    run = make_run(tasks=("xnli",))
-    level = {row.language: 0.3 if row.language in ("de", "fr", "zh") else 0.1 for row in run.rows}
-    rows = [
-        row.model_copy(update={"value": 0.4 + level[row.language] * (row.arm == "snli-mnli") + row.seed / 1e4})
-        for row in run.rows
-    ]
-    seen = SeenLanguages("captions", {"snli-mnli": ("de", "fr", "zh")})
-    found = overall(contrasts(run.about, rows, seen=seen), "snli-mnli")
-    assert set(found.seen) == {"with captions", "without captions"}
-    assert found.seen["with captions"].mean == pytest.approx(0.3)
-    assert found.seen["without captions"].mean == pytest.approx(0.1)
-    assert sorted(found.seen["with captions"].languages) == ["de", "fr", "zh"]
-    assert overall(contrasts(run.about, rows), "snli-mnli").seen == {}
-    csv_lines = [line["family"] for line in contrast_lines([found])]
-    assert "with captions" in csv_lines and "without captions" in csv_lines
+    assert "<b>caption-contrast</b> against snli-mnli: higher in the mean over 3 tasks (+" in html

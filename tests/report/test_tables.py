@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_records import make_run
+from report_records import Outcomes, make_run
 
-from viaduct.metrics.summary import Spread
 from viaduct.report import number, spending, table, words
 from viaduct.report.contrasts import OVERALL, contrasts
 from viaduct.report.words import ON
@@ -57,11 +56,12 @@ def test_untrained_baseline_is_paired_with_every_seed():
     tables = table.build_tables(run.about, rows)
     cell = tables.cell("none", "bucc")
     assert cell.seedless and tables.complete
-    other = tables.cell("caption-contrast", "bucc").difference
-    assert other is not None and other.seeds == (1, 2, 3)
+    found = contrasts(run.about, rows, outcomes=Outcomes(rows))
+    other = found.of("caption-contrast", "bucc")
+    assert other.seeds == (1, 2, 3) and other.verdict == "higher" and found.of("caption-contrast").seeds == (1, 2, 3)
     trained = [row for row in run.rows if not (row.arm == "none" and row.task == "xnli" and row.seed > 1)]
-    partial = table.build_tables(run.about, trained).cell("caption-contrast", "xnli").difference
-    assert partial is not None and partial.seeds == (1,), "a trained baseline is never repeated"
+    partial = contrasts(run.about, trained, outcomes=Outcomes(trained)).of("caption-contrast", "xnli")
+    assert partial.seeds == (1,) and partial.verdict == "no verdict", "a trained baseline is never repeated"
 
 
 def test_languages_of_the_card_that_nobody_evaluated_are_named():
@@ -69,7 +69,7 @@ def test_languages_of_the_card_that_nobody_evaluated_are_named():
     tables = table.build_tables(run.about, run.rows, languages={"pawsx": ("en", "de", "sw")})
     assert tables.columns[0].absent == ("sw",)
     assert not tables.complete
-    assert tables.average("snli-mnli").difference is not None
+    assert tables.average("snli-mnli").missing == (), "beyond those that no arm has"
 
 
 def test_family_order_puts_families_together_and_strangers_last():
@@ -107,40 +107,52 @@ def test_what_was_computed_in_bfloat16_is_said():
     assert half.endswith(", products in bf16") and half.removesuffix(", products in bf16") in devices
 
 
-def test_interval_is_students():
-    found = words.interval(Spread(0.02, 0.01, (1, 2, 3)))
-    assert found is not None
-    assert found[1] == pytest.approx(0.02 + 4.302653 * 0.01 / 3**0.5, abs=1e-5)
-    assert words.direction(Spread(0.02, 0.01, (1, 2, 3))) == 0
-    assert words.direction(Spread(-0.03, 0.01, (1, 2, 3))) == -1
-    assert words.interval(Spread(0.02, None, (1,))) is None
+def test_an_interval_is_students_where_examples_add_nothing():
+    """The widest that is ever needed with these seeds; never narrower than the one over seeds alone."""
+    run = make_run(tasks=("bucc",), arms=("none", "snli-mnli"))
+    values = {1: 0.51, 2: 0.52, 3: 0.53}
+    rows = [row.model_copy(update={"value": values[row.seed] if row.arm == "snli-mnli" else 0.5}) for row in run.rows]
+
+    class Same(Outcomes):
+        """No example differs between arms."""
+
+        def task(self, name):
+            kept = super().task(name)
+            return dict.fromkeys(kept, kept["none"])
+
+    low, high = contrasts(run.about, rows, outcomes=Same(rows)).of("snli-mnli").estimate.interval
+    reach = 4.302653 * 0.01 / 3**0.5
+    assert (low, high) == pytest.approx((0.02 - reach, 0.02 + reach), abs=1e-6)
+    low, high = contrasts(run.about, rows, outcomes=Outcomes(rows, examples=100)).of("snli-mnli").estimate.interval
+    assert low < 0.02 - 1.01 * reach and high > 0.02 + 1.01 * reach
 
 
 def test_many_arms_are_grouped_by_verdict():
     run = make_run(
         arms=("none", "caption-contrast", "text-only", "a", "b", "c"), tasks=("xnli", "pawsx"), substituted=()
     )
-    tested = contrasts(run.about, run.rows)
+    tested = contrasts(run.about, run.rows, outcomes=Outcomes(run.rows))
     said = words.summary(run.about, table.build_tables(run.about, run.rows), tested).verdicts
-    assert len(said) < 5
-    for whole in tested:
+    assert 1 < len(said) < 5
+    for whole in tested.found:
         if whole.task == OVERALL:
             (place,) = [name for name, names in said.items() if re.search(rf"\b{whole.arm} \(", names)]
             assert place == f"The mean over tasks, {ON[whole.verdict].removesuffix(' on')}"
 
 
 def test_the_first_lines_claim_no_more_than_the_tests():
-    """One arm of twelve whose seeds agree by chance: its t interval excludes 0, its p-value after Holm is not small."""
+    """One arm of twelve whose seeds agree by chance: its interval excludes 0, its corrected p-value is not small."""
     arms = ("none", *(f"arm-{letter}" for letter in "abcdefghijkl"))
     run = make_run(arms=arms, tasks=("xnli",), seeds=(1, 2, 3), substituted=())
-    generator = np.random.default_rng(3)
+    generator = np.random.default_rng(1)
     rows = tuple(
         row.model_copy(update={"value": 0.5 + float(generator.normal(0, 0.01)) - 0.012 * (row.arm == "arm-a")})
         for row in run.rows
     )
-    tested = contrasts(run.about, rows)
-    found = next(one for one in tested if one.arm == "arm-a" and one.task == OVERALL)
-    assert found.estimate is not None and found.estimate.high < 0 and found.verdict != "lower"
+    tested = contrasts(run.about, rows, outcomes=Outcomes(rows))
+    found = tested.of("arm-a")
+    assert found.estimate.interval[1] < 0 and found.estimate.p_value < 0.05
+    assert found.verdict == "no measurable difference" and found.decision.comparisons == 12
     said = words.summary(run.about, table.build_tables(run.about, rows), tested).verdicts
     assert not [name for name in said if "lower" in name]
 

@@ -39,7 +39,14 @@ class Decision:
     """Of no difference in these languages, so multiplied; None without verdict, as the next two."""
     p_equivalence: float | None
     p_like_these: float | None
-    """Of no difference in languages like these; 1 where these languages cannot say."""
+    """Of no difference in languages like these, at least that of these; 1 where these languages cannot say."""
+    like_these: bool = False
+    """Whether the verdict is for languages like these."""
+
+    @property
+    def p_deciding(self) -> float | None:
+        """Of no difference in the languages that the verdict is for."""
+        return self.p_like_these if self.like_these else self.p_value
 
     @property
     def holds_beyond(self) -> bool:
@@ -49,7 +56,8 @@ class Decision:
     @property
     def stars(self) -> str:
         """One star for a p-value below 0.05, two below 0.01, three below 0.001."""
-        return "" if self.p_value is None else "*" * sum(self.p_value < limit for limit in (0.05, 0.01, 0.001))
+        p_value = self.p_deciding
+        return "" if p_value is None else "*" * sum(p_value < limit for limit in (0.05, 0.01, 0.001))
 
 
 def decide(
@@ -85,7 +93,7 @@ def _shares(step: Sequence[Estimate], margin: float) -> list[int]:
 
 def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool, like_these: bool) -> Decision:
     if one.p_value is None:
-        return Decision("no verdict", comparisons, None, None, None)
+        return Decision("no verdict", comparisons, None, None, None, like_these)
     p_value, p_equivalence, p_like_these = (
         min(1.0, comparisons * value)
         for value in (
@@ -95,8 +103,8 @@ def _decision(one: Estimate, comparisons: int, margin: float, meaningful: bool, 
         )
     )
     verdict: Verdict = "no measurable difference"
-    if max(p_value, p_like_these if like_these else 0.0) < ALPHA:
+    if (p_like_these if like_these else p_value) < ALPHA:
         verdict = "higher" if one.mean > 0 else "lower"
     elif meaningful and p_equivalence < ALPHA:
         verdict = "equivalent"
-    return Decision(verdict, comparisons, p_value, p_equivalence, p_like_these)
+    return Decision(verdict, comparisons, p_value, p_equivalence, p_like_these, like_these)

@@ -98,9 +98,12 @@ class Contrast:
 
     @cached_property
     def detectable(self) -> float | None:
-        """The true difference that four of five such experiments find; None without verdict."""
+        """The true difference that four of five such experiments find; None without verdict, and where the verdict is
+        for languages like these."""
         spread = self.estimate.spread
-        return None if spread is None else power.detectable(spread, ALPHA / self.decision.comparisons)
+        if spread is None or self.decision.like_these:
+            return None
+        return power.detectable(spread, ALPHA / self.decision.comparisons)
 
     def group_means(self, group_of: Mapping[str, str]) -> dict[str, GroupDifference]:
         """Group -> the difference in its languages, weighing as in the whole; languages without group are left out."""

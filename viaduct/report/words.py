@@ -139,7 +139,7 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
             groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_said(whole, _over(whole))}."]
-    if by_task and whole.verdict != "no verdict":
+    if groups.keys() - {"no verdict"}:
         parts.append(f"By task: {'; '.join(by_task)}.")
     if whole.missing:
         parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
@@ -153,19 +153,23 @@ def _over(one: Contrast) -> str:
 def _said(one: Contrast, what: str) -> str:
     """One contrast in words, with its numbers."""
     decision, between = one.decision, one.estimate.interval
-    if between is None or decision.p_value is None or decision.p_equivalence is None or one.detectable is None:
+    if between is None or decision.p_deciding is None or decision.p_equivalence is None:
         return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
     numbers = f"{points(one.mean)} points, 95 % interval {points(between[0])} to {points(between[1])}"
     times = "" if decision.comparisons == 1 else f" after correction for {decision.comparisons} comparisons"
-    tested = f"{_p(decision.p_value)}{times}, {len(one.seeds)} seeds"
+    where = " for languages like these" if decision.like_these else ""
+    tested = f"{_p(decision.p_deciding)}{where}{times}, {len(one.seeds)} seeds"
     if one.verdict in ("higher", "lower"):
-        beyond = "also shown" if decision.holds_beyond else "not shown"
-        return f"{one.verdict} in {what} ({numbers}, {tested}); {beyond} for languages like these"
+        beyond = f"; {'also' if decision.holds_beyond else 'not'} shown for languages like these"
+        return f"{one.verdict} in {what} ({numbers}, {tested}){'' if decision.like_these else beyond}"
     if one.verdict == "equivalent":
         return f"equivalent within half a point in {what} ({numbers}, {_p(decision.p_equivalence)}{times})"
-    found = f"a difference of {points(one.detectable).lstrip('+')} would be found in four of five such experiments"
+    found = ""
+    if one.detectable is not None:
+        least = points(one.detectable).lstrip("+")
+        found = f"; a difference of {least} would be found in four of five such experiments"
     aside = f"; it could not be called equivalent: {one.meaningless}" if one.meaningless else ""
-    return f"no measurable difference in {what} ({numbers}, {tested}; {found}{aside})"
+    return f"no measurable difference in {what} ({numbers}, {tested}{found}{aside})"
 
 
 def _p(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import ENGLISH
@@ -23,13 +22,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     """Raise UsageError for arms, targets and substitutions that make no sense."""
     for arm in recipe.intermediates:
         _check_arm(arm, census)
-    names = [arm.name for arm in recipe.intermediates]
-    for field, pairs in (("compare", recipe.compare), ("deciding", recipe.deciding)):
-        for name in (name for pair in pairs for name in pair[:2]):
-            if name not in names:
-                raise unknown(f"arm in `{field}`:", name, names)
-    for comparison in recipe.deciding:
-        _check_deciding(comparison, [target.task for target in recipe.targets])
+    _check_comparisons(recipe)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
     _check_windows(recipe, census)
@@ -44,13 +37,19 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     _check_substitutions(recipe, census)
 
 
-def _check_deciding(comparison: Sequence[str], tasks: Sequence[str]) -> None:
-    if len(comparison) not in (2, 3):
-        shown = ", ".join(comparison)
-        raise UsageError(f"`deciding` has [{shown}]", fix="write [arm, against], or [arm, against, task]")
-    for task in comparison[2:]:
-        if task not in tasks:
-            raise unknown("target in `deciding`:", task, tasks)
+def _check_comparisons(recipe: RecipeParts) -> None:
+    names, tasks = [arm.name for arm in recipe.intermediates], [target.task for target in recipe.targets]
+    for comparison in recipe.deciding:
+        if len(comparison) not in (2, 3):
+            shown = ", ".join(comparison)
+            raise UsageError(f"`deciding` has [{shown}]", fix="write [arm, against], or [arm, against, task]")
+        for task in comparison[2:]:
+            if task not in tasks:
+                raise unknown("target in `deciding`:", task, tasks)
+    for where, pairs in (("compare", recipe.compare), ("deciding", recipe.deciding)):
+        for name in (name for pair in pairs for name in pair[:2]):
+            if name not in names:
+                raise unknown(f"arm in `{where}`:", name, names)
 
 
 def _check_arm(arm: ArmParts, census: Census) -> None:
