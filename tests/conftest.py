@@ -128,6 +128,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     return made
 
 
+@pytest.fixture
+def no_heat_map_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the heat maps' files, which take long to draw; the page has them as tables."""
+    monkeypatch.setattr("viaduct.report.figure.heat_map", lambda shown: None)
+
+
 @pytest.fixture(scope="session")
 def preloaded() -> Iterator[Any]:
     """The process of tests/preloaded.py."""

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from report_records import Outcomes, Run, make_run
 
-from viaduct.report import page
+from viaduct.report import figure, page
 
 
 class Report:
     """A written report and what it was made from."""
 
-    def __init__(self, run: Run, name: str, made_once: Any, *, figures: bool = False) -> None:
+    def __init__(self, run: Run, name: str, made_once: Any, *, heat_maps: bool = False) -> None:
         def make(directory: Path) -> None:
             with pytest.MonkeyPatch.context() as patched:
-                if not figures:
-                    _leave_figure_files_out(patched)
+                if not heat_maps:
+                    patched.setattr(figure, "heat_map", lambda _: None)
                 page.write(*run, directory, outcomes=Outcomes(run.rows))
 
         self.run = run
@@ -26,21 +26,11 @@ class Report:
         self.html = (self.directory / "report.html").read_text(encoding="utf-8")
 
 
-def _leave_figure_files_out(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(page, "_write_figures", lambda *_: None)
-
-
-@pytest.fixture
-def no_figure_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages without the figures' files beside them, which take long to draw; those inside the page stay."""
-    _leave_figure_files_out(monkeypatch)
-
-
 @pytest.fixture(scope="session")
 def whole(made_once: Any) -> Report:
     """Three seeds, nothing missing, no substitution; the arm "text-only" does what the baseline does."""
     run = make_run(arms=("none", "caption-contrast", "text-only"), substituted=())
-    return Report(run, "whole", made_once, figures=True)
+    return Report(run, "whole", made_once, heat_maps=True)
 
 
 @pytest.fixture(scope="session")

@@ -120,6 +120,7 @@ def test_machines_of_seeds_are_listed_and_are_no_difference() -> None:
     assert found.lines["a"] == ("A (training and prediction, seed 1); B (training and prediction, seed 2)",)
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_the_page_says_how_arms_were_computed(tmp_path: Path) -> None:
     run = make_run(tasks=("xnli",), arms=("none", "snli-mnli"))
     whole = page.write(run.about, run.rows, run.costs, tmp_path / "alike").read_text(encoding="utf-8")

@@ -12,7 +12,10 @@ from viaduct.errors import UsageError
 from viaduct.languages import INDO_EUROPEAN, family_of
 from viaduct.report.contrasts import (
     DECIDING,
+    ENGLISH_MEANS,
+    IN_ENGLISH,
     MEANS,
+    OTHER_ENGLISH,
     OTHER_MEANS,
     OTHER_TASKS,
     Comparing,
@@ -75,6 +78,19 @@ def test_the_mean_is_that_of_tasks_of_their_languages_without_english():
     assert single == pytest.approx({code: gain["xquad", code] for code in (*others["xquad"], "en")})
 
 
+def test_english_has_a_contrast_of_its_own():
+    run = make_run(tasks=SMALL)
+    found = of(run)
+    one = found.of("snli-mnli", IN_ENGLISH)
+    gain = [
+        score(run, "snli-mnli", seed, task, "en") - score(run, "none", seed, task, "en")
+        for seed in SEEDS
+        for task in ("xnli", "xquad")
+    ]
+    assert one.mean == pytest.approx(fmean(gain), abs=1e-12), "tasks count the same"
+    assert (one.tasks, dict(one.weights), one.missing) == (("xnli", "xquad"), {"en": pytest.approx(1)}, ())
+
+
 def test_families_and_other_groups_are_parts_of_the_whole():
     run = make_run(tasks=SMALL)
     whole = of(run).of("snli-mnli")
@@ -115,6 +131,7 @@ def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
     assert members[BY_TASK] == [(arm, "none", task) for arm in "abcd" for task in SMALL]
     assert members[OTHER_MEANS] == [("c", "d", ""), ("b", "c", "")]
     assert len(members[OTHER_TASKS]) == 5
+    assert members[ENGLISH_MEANS] == [(arm, "none", IN_ENGLISH) for arm in "abcd"] and len(members[OTHER_ENGLISH]) == 2
     for own in steps.values():
         assert {one.decision.comparisons for one in own} == {len(own)}, "nobody found, so nobody's share is left"
         for one in own:
@@ -137,7 +154,7 @@ def test_any_two_arms_can_be_asked_for():
     pair = ("caption-contrast", "snli-mnli")
     found = of(run, asked=[pair, pair])
     asked = [one for one in found.found if one.against == "snli-mnli"]
-    assert [one.task for one in asked] == ["", *SMALL]
+    assert [one.task for one in asked] == ["", *SMALL, IN_ENGLISH]
     assert asked[0].mean == pytest.approx(found.of("caption-contrast").mean - found.of("snli-mnli").mean)
     assert asked[0].step == OTHER_MEANS and asked[0].decision.comparisons == 1, "corrected by itself"
     with pytest.raises(UsageError, match="Did you mean 'snli-mnli'"):
@@ -202,7 +219,7 @@ def collapsed(run):
     ],
     ids=["one seed", "two seeds", "collapsed", "no outcomes", "a task without outcomes"],
 )
-@pytest.mark.usefixtures("no_figure_files")
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_what_cannot_be_judged_has_its_number_and_the_reason_in_words(run, source, why, tmp_path):
     outcomes = source and source(run.rows)
     whole = contrasts(run.about, run.rows, outcomes=outcomes).of("snli-mnli")
@@ -255,7 +272,7 @@ def test_what_was_computed_differently_is_marked_and_has_no_verdict():
     assert found.of("down", "xnli").decision.comparisons == 7 < of(mixed()).of("down", "xnli").decision.comparisons
 
 
-@pytest.mark.usefixtures("no_figure_files")
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_the_page_marks_what_is_not_alike_unless_the_recipe_allows_it(tmp_path):
     run = mixed(arms=("none", "up"))
     costs = [c.model_copy(update={"device": "cuda"} if c.arm == "up" and c.task == "xnli" else {}) for c in run.costs]
@@ -299,7 +316,7 @@ def test_a_recipe_may_ask_for_languages_like_these():
     assert of(few, question=question).of("up").verdict == "no measurable difference"
 
 
-@pytest.mark.usefixtures("no_figure_files")
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_the_page_has_the_pairs_that_are_asked_for(tmp_path):
     run = make_run(tasks=SMALL)
     asked = Asked(compare=[("caption-contrast", "snli-mnli")])

@@ -14,7 +14,6 @@ from report_records import Outcomes, Run, make_run
 from scipy.stats import ttest_1samp
 
 from viaduct.metrics.difference import ExampleVariance
-from viaduct.metrics.significance import holm
 from viaduct.report.contrasts import Comparing, compare, contrasts
 from viaduct.report.examples import Guess, TaskOutcomes
 from viaduct.report.page import write
@@ -23,7 +22,7 @@ from viaduct.results.outcomes import LanguageOutcomes
 LANGUAGES = ("ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
 
-@pytest.mark.usefixtures("no_figure_files")
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_two_seeds_decide_nothing_in_either_direction(tmp_path):
     run = make_run(tasks=("xnli", "bucc"), arms=("none", "better", "same"), seeds=(1, 2))
     gain = {"none": 0.0, "better": 0.2, "same": 0.0}
@@ -113,8 +112,8 @@ def test_nine_arms_that_do_nothing_are_seldom_called_higher_or_lower():
         pairs: dict = {}
         for one in found:
             if one.task:
-                pairs.setdefault(one.arm, {})[one.task] = one.estimate.p_value
-        within += any(min(holm(own).values()) < 0.05 for own in pairs.values())
+                pairs.setdefault(one.arm, []).append(one.estimate.p_value)
+        within += any(min(own) * len(own) < 0.05 for own in pairs.values())
     most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
     assert means / runs <= most and single / runs <= most
     assert within / runs > 0.2, "corrected within a pair of arms, some arm is called higher in many runs"

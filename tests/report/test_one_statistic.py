@@ -51,7 +51,7 @@ def shown(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(figure, "mark", noted)
-        patched.setattr(page, "_write_figures", lambda *_: None)
+        patched.setattr(figure, "heat_map", lambda _: None)
         html = page.write(*run, directory, outcomes=Outcomes(run.rows)).read_text(encoding="utf-8")
     signed = {COLOURS["up"], COLOURS["down"]}
     found = contrasts(run.about, run.rows, outcomes=Outcomes(run.rows))

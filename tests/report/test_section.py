@@ -54,6 +54,7 @@ def weather(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Section:
     return one
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_a_section_has_its_place_its_files_and_its_claims(weather: Section, tmp_path: Path) -> None:
     run = make_run(tasks=("xnli",), seeds=(1,))
     about = run.about.model_copy(update={"roles": {"none": "none", "snli-mnli": "sunny"}})
@@ -70,6 +71,7 @@ def test_a_section_has_its_place_its_files_and_its_claims(weather: Section, tmp_
     assert (judged["verdict"], judged["why"]) == ("supported", "1 skies; snli-mnli")
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_a_section_without_anything_to_say_leaves_nothing_of_an_earlier_report(
     weather: Section, tmp_path: Path
 ) -> None:

@@ -190,6 +190,7 @@ def test_the_stage_is_paid_once_where_nothing_changes_at_inference() -> None:
     assert inference.compare([], ()) is None
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> None:
     run = make_run(arms=("none", "caption"), tasks=("xnli",), substituted=())
     about = run.about.model_copy(update={"roles": {"none": "none", "caption": "caption"}})
@@ -214,6 +215,7 @@ def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> N
     assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "contradicted"
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_arms_measured_under_different_conditions_are_not_compared(tmp_path: Path) -> None:
     other = profile()
     other["conditions"] |= {"threads": 4}
@@ -226,6 +228,7 @@ def test_arms_measured_under_different_conditions_are_not_compared(tmp_path: Pat
     assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "cannot tell"
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 @pytest.mark.parametrize("missing", ["peak_bytes", "by_language"])
 def test_what_was_not_said_is_shown_as_missing(missing: str, tmp_path: Path) -> None:
     made = profile()

@@ -135,6 +135,7 @@ def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> Non
     assert images.images_of(()) is None
 
 
+@pytest.mark.usefixtures("no_heat_map_files")
 def test_the_page_shows_gains_samples_and_forgetting_and_escapes_captions(tmp_path: Path) -> None:
     sample = CaptionSample(image="data:image/png;base64,AAAA", language="en", reference="a <b>", written="<script>")
     records = {

@@ -228,7 +228,8 @@ def _with_and_without(
 
 def _tint(differences: Contrasts) -> Scale:
     """The colours of the main table: the largest difference has the strongest one."""
-    sizes = [abs(one.mean) for one in differences.found if one.against == BASELINE]
+    shown = [one for one in differences.found if one.against == BASELINE and one.task != tested.IN_ENGLISH]
+    sizes = [abs(one.mean) for one in shown]
     return Scale(True, 0.0, max(sizes, default=0.0), heaviest=0.28)
 
 

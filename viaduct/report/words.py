@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from viaduct.metrics.difference import FEWEST_SEEDS
-from viaduct.report.contrasts import DECIDING, OVERALL, Contrast, Contrasts
+from viaduct.report.contrasts import DECIDING, IN_ENGLISH, MEANS_OVER_TASKS, OVERALL, Contrast, Contrasts
 from viaduct.report.number import plural, points
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
@@ -135,12 +135,15 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
     """What is shown of one arm against another, over all tasks and then by task; `own`: all of the two's contrasts."""
     groups: dict[str, list[str]] = {}
     for one in own:
-        if one.task != OVERALL:
+        if one.task not in MEANS_OVER_TASKS:
             groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_said(whole, _over(whole))}."]
     if groups.keys() - {"no verdict"}:
         parts.append(f"By task: {'; '.join(by_task)}.")
+    for one in own:
+        if one.task == IN_ENGLISH and one.verdict != "no verdict":
+            parts.append(f"In English: {ON[one.verdict].removesuffix(' on')} ({points(one.mean)} in {_over(one)}).")
     if whole.missing:
         parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
     return " ".join(parts)
