@@ -243,10 +243,14 @@ def test_at_chance_and_at_the_ceiling_nothing_is_equivalent():
         one = found.of("same")
         assert found.levels == {("none", "xnli"): said, ("same", "xnli"): said}
         assert one.decision.p_equivalence < 0.001 and one.verdict == "no measurable difference"
-        assert one.meaningless == f"same and none are {said}"
-        assert f"it could not be called equivalent: same and none are {said}" in sentence(one, ())
+        assert one.meaningless == f"same is {said} on xnli"
+        assert f"it could not be called equivalent: same is {said} on xnli" in sentence(one, ())
     rows = [row.model_copy(update={"value": 0.6 + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
     assert of(Run(run.about, rows, ())).of("same").verdict == "equivalent"
+    run = make_run(tasks=("xnli", "tatoeba"), arms=("none", "same"))
+    lows = {"xnli": 0.2, "tatoeba": 0.6}
+    rows = [row.model_copy(update={"value": lows[row.task] + row.seed / 1e4 * (row.arm == "same")}) for row in run.rows]
+    assert of(Run(run.about, rows, ())).of("same").verdict == "no measurable difference", "one of the tasks is enough"
 
 
 def test_a_margin_finer_than_one_test_row_makes_nothing_equivalent():

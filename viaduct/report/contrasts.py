@@ -317,11 +317,12 @@ def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str
 
 
 def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[tuple[str, str], str]) -> str:
-    """Why "equivalent" would say nothing of these: at chance or at the ceiling all are equal, and a margin below one
+    """Why "equivalent" would say nothing of these: at chance and at the ceiling all are equal, and a margin below one
     test row cannot be seen."""
-    at = [levels.get((arm, part.task), "") for part in parts for arm in pair]
-    if at and all(at):
-        return f"{' and '.join(dict.fromkeys(pair))} are {at[0]}" if len(set(at)) == 1 else "scores are at their ends"
+    for part in parts:
+        for arm in pair:
+            if at := levels.get((arm, part.task)):
+                return f"{arm} is {at} on {part.task}"
     if any(part.fewest is not None and 1 / part.fewest / len(parts) > MARGIN for part in parts):
         return "one test row counts more than half a point"
     return ""

@@ -124,7 +124,8 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     for verdict, words in ON.items():
         members = [f"{one.arm} ({points(one.mean)})" for one in wholes.values() if one.verdict == verdict]
         if members:
-            named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}."
+            why = "; ".join(dict.fromkeys(one.estimate.why_not for one in wholes.values() if one.verdict == verdict))
+            named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
     without = [arm for arm in arms if arm not in wholes]
     if without:
         named["No result in common with the baseline"] = f"{_listed(without)}."
