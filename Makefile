@@ -10,7 +10,7 @@ WORKERS ?= auto
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check wheel clean
+.PHONY: demo test test-slow check verdicts wheel clean
 
 demo: $(READY)
 	$(VENV)/bin/viaduct miniature $(DATA)
@@ -26,6 +26,10 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Whether verdicts of reports are right as often as they say, in a few simulated runs.
+verdicts: $(READY)
+	$(VENV)/bin/python benchmarks/verdicts.py --quick
 
 # A wheel, installed where there is no checkout, makes a world and runs the smallest recipe to its report.
 wheel: $(READY)

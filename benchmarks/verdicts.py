@@ -22,6 +22,7 @@ import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from viaduct.report import claims
 from viaduct.report.contrasts import MEANS, TASKS, Comparing, Contrast, Contrasts, compare
 
 LIBRARY = Path(__file__).parent / "scenarios"
+PART = 50
+"""Runs that are drawn one after the other."""
 SEEDS, ARMS, RUNS = (3, 5, 9), (3, 9), 1_000
 WRONG, COVERAGE, POWER = 0.06, (0.93, 0.97), (0.75, 0.85)
 """The bars: errors fail where the lower 99 % bound of their rate lies above."""
@@ -162,14 +165,14 @@ def cells(quick: bool) -> list[Scenario]:
     return [with_size(one, seeds=seeds, arms=arms, runs=RUNS) for one in library for seeds in SEEDS for arms in ARMS]
 
 
-def run(scenario: Scenario, pool: ProcessPoolExecutor, parts: int) -> dict[str, Any]:
-    """One cell, its runs shared among processes."""
+def run(scenario: Scenario, pool: ProcessPoolExecutor | None) -> dict[str, Any]:
+    """One cell; its runs are drawn in parts, so that their number of processes changes nothing."""
     start = time.perf_counter()
-    sizes = [scenario.runs // parts + (number < scenario.runs % parts) for number in range(parts)]
-    jobs = [pool.submit(measure, replace(scenario, runs=size), part) for part, size in enumerate(sizes)]
+    sizes = [min(PART, scenario.runs - begin) for begin in range(0, scenario.runs, PART)]
+    worlds = [scenario.model_copy(update={"runs": size}) for size in sizes]
     found: dict[str, Seen] = {step: {} for step in STEPS}
-    for job in jobs:
-        for step, seen in job.result().items():
+    for part in (pool.map if pool else map)(measure, worlds, range(len(worlds))):
+        for step, seen in part.items():
             add(found[step], seen)
     return rates(found, scenario.runs, time.perf_counter() - start)
 
@@ -193,21 +196,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    with ProcessPoolExecutor(options.processes) as pool:
-        if options.scenario:
-            scenario = Scenario.read(options.scenario)
-            found = run(scenario, pool, options.processes)
-            print(f"{HEAD}\n{line(scenario, found)}")
-            print(json.dumps(found))
-            return
+    chosen = [Scenario.read(options.scenario)] if options.scenario else cells(options.quick)
+    table = []
+    with ProcessPoolExecutor(options.processes) if options.processes > 1 else nullcontext() as pool:
         print(HEAD, flush=True)
-        table = []
-        for scenario in cells(options.quick):
-            found = run(scenario, pool, options.processes)
+        for scenario in chosen:
+            found = run(scenario, pool)
             print(line(scenario, found), flush=True)
             table.append({"scenario": scenario.name, "seeds": scenario.seeds, "arms": scenario.arms, **found})
-        missed = sum(bool(misses(one)) for one in table)
-        print(json.dumps({"cells": table, "runs": sum(one["runs"] for one in table), "cells_beyond_a_bar": missed}))
+    if options.scenario:
+        print(json.dumps(table[0]))
+        return
+    missed = sum(bool(misses(one)) for one in table)
+    print(json.dumps({"cells": table, "runs": sum(one["runs"] for one in table), "cells_beyond_a_bar": missed}))
 
 
 if __name__ == "__main__":

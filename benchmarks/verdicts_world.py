@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from viaduct.errors import ViaductError
 from viaduct.languages import ENGLISH, INDO_EUROPEAN, family_of
 from viaduct.metrics.difference import ExampleVariance
 from viaduct.report.examples import Guess, TaskOutcomes
@@ -29,71 +31,99 @@ BY_EXAMPLE = 2_000_000
 """Outcomes of a run up to which every example is drawn; beyond, only how many are right."""
 
 
-@dataclass(frozen=True)
-class ScenarioTask:
+class Part(BaseModel):
+    """Of a scenario's file; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScenarioTask(Part):
     name: str
     languages: tuple[str, ...]
-    examples: int
-    parallel: bool
+    examples: int = Field(ge=2)
+    """Test rows, in each language."""
+    parallel: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_card(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """ "xtreme" stands for the languages of the task's card."""
+        if given.get("languages") != "xtreme":
+            return given
+        return given | {"languages": Catalogue.builtin().task(str(given.get("name"))).languages}
+
+    @model_validator(mode="after")
+    def _has_others(self) -> ScenarioTask:
+        if not set(self.languages) - {ENGLISH}:
+            raise ValueError(f"{self.name} has no language other than English, of which verdicts speak")
+        return self
 
     @property
     def untrained(self) -> bool:
         catalogue = Catalogue.builtin()
         return self.name in catalogue and catalogue.task(self.name).trained_on is None
 
-    @property
-    def others(self) -> list[str]:
-        return [code for code in self.languages if code != ENGLISH]
+
+class Deviations(Part):
+    """Standard deviations in points."""
+
+    seed: float = Field(0.0, ge=0)
+    language: float = Field(0.0, ge=0)
+    family: float = Field(0.0, ge=0)
+    group: float = Field(0.0, ge=0)
+    cell: float = Field(0.0, ge=0)
 
 
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    tasks: tuple[ScenarioTask, ...]
-    seeds: int = 3
-    arms: int = 3
-    runs: int = 200
-    score: float = 70.0
+class Effect(Part):
+    arm: int = Field(ge=1)
+    task: str | None = None
+    """None: all tasks."""
+    points: float
+
+
+class Scenario(Part):
+    name: str = ""
+    about: str = ""
+    tasks: tuple[ScenarioTask, ...] = Field(min_length=1)
+    seeds: int = Field(3, ge=1)
+    arms: int = Field(3, ge=1)
+    """Without the baseline."""
+    runs: int = Field(200, ge=1)
+    score: float = Field(70.0, gt=0, lt=100)
     random: int = 0
-    effects: tuple[Mapping[str, Any], ...] = ()
-    sd: Mapping[str, float] = field(default_factory=dict)
-    changed_examples: float = 0.0
-    margin: float = 0.5
+    """The first seed of the draws."""
+    effects: tuple[Effect, ...] = ()
+    sd: Deviations = Deviations()
+    changed_examples: float = Field(0.0, ge=0, le=1)
+    margin: float = Field(0.5, gt=0)
     roles: tuple[str, ...] = ()
     """Of the first arms, for the claims of the literature; () to leave claims out."""
 
-    @classmethod
-    def read(cls, path: Path, **changed: Any) -> Scenario:
-        given = json.loads(path.read_text(encoding="utf-8")) | {k: v for k, v in changed.items() if v is not None}
-        unknown = sorted(given.keys() - {one.name for one in fields(cls)} - {"about"})
-        if unknown:
-            raise SystemExit(
-                f"{path}: unknown field '{unknown[0]}'; there are {', '.join(f.name for f in fields(cls))}"
-            )
-        tasks = tuple(_task(one) for one in given.pop("tasks"))
-        given.pop("about", None)
-        given["roles"] = tuple(given.get("roles", ()))
-        given["effects"] = tuple(given.get("effects", ()))
-        return cls(**{"name": path.stem} | given, tasks=tasks)
+    @model_validator(mode="after")
+    def _names_what_is_there(self) -> Scenario:
+        tasks = [task.name for task in self.tasks]
+        for one in self.effects:
+            if one.arm > self.arms:
+                raise ValueError(f"an effect is of arm {one.arm}, and there are {self.arms}")
+            if one.task is not None and one.task not in tasks:
+                raise ValueError(f"an effect is on task '{one.task}', and there are {', '.join(tasks)}")
+        return self
 
-    def spread(self, source: str) -> float:
-        return self.sd.get(source, 0.0)
+    @classmethod
+    def read(cls, path: Path) -> Scenario:
+        """Ends the program with what is wrong in the file."""
+        try:
+            return cls.model_validate({"name": path.stem} | json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, ViaductError) as error:  # pydantic's and json's errors are ValueErrors
+            raise SystemExit(f"{path}: {error}") from None
 
     def effect(self, arm: int, task: str) -> float:
-        own = (one for one in self.effects if one["arm"] == arm and one.get("task") in (None, task))
-        return float(sum(one["points"] for one in own))
+        return sum(one.points for one in self.effects if one.arm == arm and one.task in (None, task))
 
 
 def arm_names(arms: int) -> tuple[str, ...]:
     """The baseline and so many others."""
     return (BASELINE, *(f"arm{number}" for number in range(1, arms + 1)))
-
-
-def _task(given: Mapping[str, Any]) -> ScenarioTask:
-    languages = given["languages"]
-    if languages == "xtreme":
-        languages = Catalogue.builtin().task(given["name"]).languages
-    return ScenarioTask(given["name"], tuple(languages), int(given["examples"]), bool(given.get("parallel", False)))
 
 
 @dataclass(frozen=True)
@@ -162,13 +192,13 @@ def _expected(scenario: Scenario, task: ScenarioTask, rng: np.random.Generator) 
     arms, seeds, languages = scenario.arms + 1, scenario.seeds, len(task.languages)
     families, family_L = np.unique([family_of(code) for code in task.languages], return_inverse=True)
     group_L = np.array([family_of(code) in INDO_EUROPEAN for code in task.languages], dtype=int)
-    effects_AL = rng.normal(0, scenario.spread("language"), (arms, languages))
-    effects_AL += rng.normal(0, scenario.spread("family"), (arms, len(families)))[:, family_L]
-    effects_AL += rng.normal(0, scenario.spread("group"), (arms, 2))[:, group_L]
+    effects_AL = rng.normal(0, scenario.sd.language, (arms, languages))
+    effects_AL += rng.normal(0, scenario.sd.family, (arms, len(families)))[:, family_L]
+    effects_AL += rng.normal(0, scenario.sd.group, (arms, 2))[:, group_L]
     effects_AL += np.array([[scenario.effect(arm, task.name)] for arm in range(arms)])
     effects_AL[0] = 0
-    noise_ASL = rng.normal(0, scenario.spread("seed"), (arms, seeds, 1))
-    noise_ASL = noise_ASL + rng.normal(0, scenario.spread("cell"), (arms, seeds, languages))
+    noise_ASL = rng.normal(0, scenario.sd.seed, (arms, seeds, 1))
+    noise_ASL = noise_ASL + rng.normal(0, scenario.sd.cell, (arms, seeds, languages))
     if task.untrained:
         noise_ASL[0] = 0
     return scenario.score + effects_AL[:, None, :] + noise_ASL, effects_AL
@@ -251,5 +281,5 @@ def _difficulties(task: ScenarioTask, rng: np.random.Generator, *, joint: bool) 
 
 def with_size(scenario: Scenario, *, seeds: int, arms: int, runs: int) -> Scenario:
     """The same world with another number of seeds, arms and runs; effects of arms that are not there are left out."""
-    kept = tuple(one for one in scenario.effects if one["arm"] <= arms)
-    return replace(scenario, seeds=seeds, arms=arms, runs=runs, effects=kept)
+    kept = tuple(one for one in scenario.effects if one.arm <= arms)
+    return scenario.model_copy(update={"seeds": seeds, "arms": arms, "runs": runs, "effects": kept})

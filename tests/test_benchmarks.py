@@ -186,3 +186,40 @@ def test_a_mixture_is_timed_on_the_very_batches_of_its_members() -> None:
     timed = sum(step["seconds"] for step in mixed if step["own"])
     assert last["samples"][f"{key}/mixture"][0] == pytest.approx(timed)
     assert last["threads"] == 1 and last["versions"]["torch"] and last["device"]
+
+
+def scenario(folder: Path, **changed: Any) -> Path:
+    tasks = [{"name": "xnli", "languages": ["ar", "de", "en", "zh"], "examples": 300, "parallel": True}]
+    plain = {"runs": 12, "seeds": 3, "arms": 2, "tasks": tasks, "sd": {"seed": 0.5, "cell": 0.5}}
+    path = folder / "scenario.json"
+    path.write_text(json.dumps(plain | changed), encoding="utf-8")
+    return path
+
+
+def test_a_scenario_of_ones_own_gives_the_rates_of_wrong_verdicts(tmp_path: Path) -> None:
+    effects = [{"arm": 1, "task": None, "points": 30.0}]
+    path = scenario(tmp_path, effects=effects, changed_examples=0.05, margin=0.5)
+    done = run_script(BENCHMARKS / "verdicts.py", "--scenario", str(path), "--processes", "1")
+    assert done.status == 0, done.errors
+    found = json.loads(done.output.splitlines()[-1])
+    assert set(found["family_wise_error"]) == {"these", "like_these"}
+    assert all(0 <= rate <= 0.5 for steps in found["family_wise_error"].values() for rate in steps.values())
+    assert found["runs"] == 12 and 0.7 < found["coverage"] <= 1 and found["wrong_claims"] is None
+    assert 0 <= found["wrong_equivalent"] <= 0.5 and 0.3 < found["power_at_detectable"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"sdx": 1}, "sdx"),
+        ({"sd": {"seeds": 1.0}}, "seeds"),
+        ({"effects": [{"arm": 7, "points": 1.0}]}, "arm 7"),
+        ({"tasks": [{"name": "news", "languages": "xtreme", "examples": 9}]}, "news"),
+        ({"tasks": [{"name": "xnli", "languages": ["en"], "examples": 9}]}, "English"),
+    ],
+)
+def test_a_scenario_that_cannot_be_drawn_is_refused_in_one_line(
+    tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    done = run_script(BENCHMARKS / "verdicts.py", "--scenario", str(scenario(tmp_path, **changed)), "--processes", "1")
+    assert done.status != 0 and said in done.errors and "Traceback" not in done.errors

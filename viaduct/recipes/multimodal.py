@@ -105,4 +105,10 @@ def recipe() -> Recipe:
         targets=tuple(target(task, width=1024, layers=24) for task in TARGETS),
         seeds=tuple(range(1, 10)),
         measure=Measure(rows=100, round_rows=8),
+        deciding=(
+            ("caption", "none"),
+            ("caption", "caption_text_only"),
+            ("contrastive", "none", "bucc"),
+            ("contrastive", "none", "tatoeba"),
+        ),
     )

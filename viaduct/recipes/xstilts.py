@@ -111,6 +111,7 @@ def recipe() -> Recipe:
         targets=tuple(_strict(name) for name in TARGETS),
         seeds=(1, 2, 3),
         measure=Measure(rows=100, round_rows=8),
+        deciding=(("mnli", "none"), ("squad2", "none"), ("squad2", "none", "tatoeba"), ("mnli+replay", "mnli")),
         compare=(
             ("all_nine", "squad2"),
             ("mnli_translated", "mnli"),

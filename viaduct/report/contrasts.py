@@ -22,7 +22,6 @@ from viaduct.errors import unknown
 from viaduct.languages import ENGLISH, family_of
 from viaduct.metrics import power
 from viaduct.metrics.difference import Estimate, ExampleVariance, TaskDifference, estimate
-from viaduct.metrics.summary import mean
 from viaduct.metrics.verdict import ALPHA, MARGIN, Decision, Verdict, decide
 from viaduct.report.examples import Examples, Guess, OutcomeSource, TaskOutcomes, level
 from viaduct.report.number import seed_list
@@ -224,8 +223,7 @@ def compare(
         for pair, found in parts.items():
             sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
             if any(sides):
-                found[task] = _Part.of(pair, task, sides, own)
-                in_english[pair][task] = _Part.of(pair, task, sides, own, english=True)
+                found[task], in_english[pair][task] = _Part.both(pair, task, sides, own)
     listed = [one for pair in parts for one in _of_pair(pair, parts[pair], in_english[pair], levels)]
     return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
 
@@ -245,24 +243,23 @@ class _Part:
     fewest: int | None
 
     @classmethod
-    def of(
-        cls,
-        pair: tuple[str, str],
-        task: str,
-        sides: Sequence[ScoresBySeed],
-        examples: Examples,
-        *,
-        english: bool = False,
-    ) -> _Part:
-        """`english`: English counts, and nothing else."""
+    def both(
+        cls, pair: tuple[str, str], task: str, sides: Sequence[ScoresBySeed], examples: Examples
+    ) -> tuple[_Part, _Part]:
+        """(in the languages other than English, in English)."""
         mine, theirs = sides
         known = {code for own in theirs.values() for code in own}
         codes = tuple(dict.fromkeys(code for own in mine.values() for code in own if code in known))
-        whole = [seed for seed in sorted(mine) if seed in theirs and all(c in s[seed] for s in sides for c in codes)]
+        needed = set(codes)
+        whole = [seed for seed in sorted(mine) if seed in theirs and all(needed <= side[seed].keys() for side in sides)]
         found = {seed: {code: mine[seed][code] - theirs[seed][code] for code in codes} for seed in whole if codes}
-        counted = tuple(code for code in codes if (code == ENGLISH) == english) if found else ()
-        variance = examples.variance(*pair, tuple(found), counted) if counted and len(found) > 1 else None
-        return cls(task, tuple(sorted({*mine, *theirs})), found, counted, variance, examples.fewest)
+        seeds = tuple(sorted({*mine, *theirs}))
+
+        def part(counted: tuple[str, ...]) -> _Part:
+            variance = examples.variance(*pair, tuple(found), counted) if counted and len(found) > 1 else None
+            return cls(task, seeds, found, counted if found else (), variance, examples.fewest)
+
+        return part(tuple(code for code in codes if code != ENGLISH)), part((ENGLISH,) if ENGLISH in needed else ())
 
     def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
         """For the engine."""
@@ -311,7 +308,8 @@ def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str
         share = 1 / (len(parts) * len(part.languages))
         weights |= {code: weights.get(code, 0.0) + share for code in part.languages}
         for code in part.differences[seeds[0]]:
-            sums[code] = sums.get(code, 0.0) + share * mean(part.differences[seed][code] for seed in seeds)
+            mean = sum(part.differences[seed][code] for seed in seeds) / len(seeds)
+            sums[code] = sums.get(code, 0.0) + share * mean
             shares[code] = shares.get(code, 0.0) + share
     return weights, {code: value / shares[code] for code, value in sums.items()}
 
