@@ -223,3 +223,14 @@ def test_a_scenario_that_cannot_be_drawn_is_refused_in_one_line(
 ) -> None:
     done = run_script(BENCHMARKS / "verdicts.py", "--scenario", str(scenario(tmp_path, **changed)), "--processes", "1")
     assert done.status != 0 and said in done.errors and "Traceback" not in done.errors
+
+
+def test_the_library_of_scenarios_can_be_drawn_with_every_number_of_seeds_and_arms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import verdicts
+
+    cells = verdicts.cells(quick=False)
+    assert {(one.seeds, one.arms, one.runs) for one in cells} == {(s, a, 1_000) for s in (3, 5, 9) for a in (3, 9)}
+    assert {one.name for one in cells} >= {"null", "languages", "groups", "small_sets"}
