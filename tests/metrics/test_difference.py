@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from viaduct.languages import family_of
+from viaduct.languages import INDO_EUROPEAN, family_of
 from viaduct.metrics.difference import ExampleVariance, TaskDifference, estimate, example_variance
 from viaduct.metrics.spread import Part, Spread
 
@@ -199,3 +199,23 @@ def test_an_effect_that_only_one_group_of_languages_has_does_not_hold_for_others
 def test_spreads_are_those_of_their_parts():
     found = estimate([task([[0.01], [0.02], [0.06]], ExampleVariance(1e-4, 0.0))])
     assert found.spread == Spread(Part(pytest.approx(7e-4 / 3), 2), (Part(1e-4, math.inf),))
+
+
+def test_what_indo_european_languages_have_in_common_is_seldom_taken_for_languages_like_these():
+    rng, runs = np.random.default_rng(4), 300
+    codes = ("bg", "de", "el", "es", "fr", "hi", "ru", "ur", "ar", "sw", "th", "tr", "vi", "zh")
+    kin = np.array([family_of(code) in INDO_EUROPEAN for code in codes], dtype=int)
+    like, these, by_families = 0, 0, 0
+    for _ in range(runs):
+        common = rng.normal(0, 0.01, 2)[kin]  # no difference in the mean over such groups
+        values_SL = common + rng.normal(0, 0.002, (5, 1)) + rng.normal(0, 0.004, (5, len(codes)))
+        found = estimate([TaskDifference("xnli", codes, values_SL, ExampleVariance(1e-7, 1e-7))])
+        like += found.like_these < 0.05
+        these += found.p_value < 0.05
+        means = [
+            values_SL[:, [family_of(code) == name for code in codes]].mean() for name in set(map(family_of, codes))
+        ]
+        by_families += stats.ttest_1samp(means, 0).pvalue < 0.05
+    assert like / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+    assert these / runs > 0.5, "in these languages there is a difference"
+    assert by_families / runs > 0.2, "families as units take what they share for many findings"
