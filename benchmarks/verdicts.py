@@ -151,7 +151,8 @@ def misses(found: dict[str, Any]) -> list[str]:
     errors = {f"{q}, {s}": r for q, steps in found["family_wise_error"].items() for s, r in steps.items()}
     errors |= {"equivalent": found["wrong_equivalent"], "claims": found["wrong_claims"] or 0.0}
     lines = [f"{name} {rate:.3f}" for name, rate in errors.items() if surely_above(rate, WRONG)]
-    for name, (low, high) in {"coverage": COVERAGE, "power_at_detectable": POWER}.items():
+    bars = {"coverage": COVERAGE, "coverage_single": COVERAGE, "power_at_detectable": POWER, "power_single": POWER}
+    for name, (low, high) in bars.items():
         if found[name] is not None and not low <= found[name] <= high:
             lines.append(f"{name} {found[name]:.3f}")
     return lines

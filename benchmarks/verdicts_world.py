@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from viaduct.errors import ViaductError
-from viaduct.languages import ENGLISH, INDO_EUROPEAN, family_of
+from viaduct.languages import ENGLISH, INDO_EUROPEAN, family_of, language
 from viaduct.metrics.difference import ExampleVariance
 from viaduct.report.examples import Guess, TaskOutcomes
 from viaduct.results.outcomes import LanguageOutcomes
@@ -54,6 +54,8 @@ class ScenarioTask(Part):
 
     @model_validator(mode="after")
     def _has_others(self) -> ScenarioTask:
+        for code in self.languages:
+            language(code)
         if not set(self.languages) - {ENGLISH}:
             raise ValueError(f"{self.name} has no language other than English, of which verdicts speak")
         return self
@@ -102,6 +104,11 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _names_what_is_there(self) -> Scenario:
         tasks = [task.name for task in self.tasks]
+        if len(set(tasks)) < len(tasks):
+            raise ValueError("a task is there twice")
+        base = self.score / 100
+        if self.changed_examples > 2 * base * (1 - base):
+            raise ValueError(f"no more than {2 * base * (1 - base):.3f} of the examples can change at this score")
         for one in self.effects:
             if one.arm > self.arms:
                 raise ValueError(f"an effect is of arm {one.arm}, and there are {self.arms}")

@@ -110,7 +110,7 @@ def test_examples_that_only_seeds_differ_by_add_nothing():
     [
         (task([[0.01], [0.02]]), "2 of at least 3 seeds"),
         (task([[0.01]]), "1 of at least 3 seeds"),
-        (task([[0.01]] * 5), "all seeds gave the same score"),
+        (task([[0.01]] * 5), "the difference is the same for all seeds"),
         (task([[0.01], [0.02], [0.03]], None), "no outcomes by example of xnli"),
     ],
 )
@@ -119,6 +119,26 @@ def test_what_gives_no_spread_says_why(found, why):
     assert (one.spread, one.interval, one.p_value, one.like_these) == (None,) * 4
     assert one.why_not == why and one.mean == pytest.approx(found.values_SL.mean())
     assert one.p_above(-1.0) == one.p_below(1.0) == 1.0, "nothing is shown"
+
+
+def test_means_that_coincide_though_seeds_differ_in_their_examples_are_no_certainty():
+    values = np.zeros((3, 40))
+    values[0, :2] = values[1, 2:4] = values[2, 4:6] = 1
+    found = example_variance({"de": values}, {"de": np.arange(40, dtype=np.int32)}, {"de": 1.0})
+    one = estimate([task([[0.05]] * 3, found)])
+    assert one.spread is not None and one.spread.seeds.variance == pytest.approx(found.noise / 3)
+    assert found.noise == pytest.approx((values[0] - 0.05) @ (values[0] - 0.05) / 40**2, rel=0.1)
+
+
+def test_few_examples_that_differ_say_little_of_how_much_examples_matter():
+    rng = np.random.default_rng(6)
+    for changed, size in ((9, 300), (30, 1000), (400, 3000)):
+        values = np.zeros(size)
+        values[:changed] = rng.choice((-1.0, 1.0), changed)
+        units = {"de": np.arange(size, dtype=np.int32)}
+        found = example_variance({"de": np.tile(values, (3, 1))}, units, {"de": 1.0})
+        expected = 2 * changed / (1 - changed / size)
+        assert found.freedom == (math.inf if expected > 300 else pytest.approx(expected, rel=0.25))
 
 
 def test_fewer_seeds_may_be_asked_for():

@@ -81,6 +81,14 @@ def test_a_recipe_goes_before_the_name() -> None:
     )
 
 
+def test_a_misspelt_name_is_said_to_mark_nothing() -> None:
+    said = said_of_history(*past("somebody/encoder", encoder_saw=Saw(data=("mnly", "ms_marco"), source="its makers")))
+    assert said == (
+        "encoder_saw: mnly is no card's name and no data set that is known here, so it marks no task (did you mean"
+        " mnli?)",
+    )
+
+
 def test_a_model_card_beside_the_files_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()

@@ -34,6 +34,8 @@ from viaduct.metrics.spread import Numbers, Part, Spread
 FEWEST_SEEDS = 3
 """Below which numbers are given and nothing is claimed."""
 FEWEST_FAMILIES = 3
+_MANY = 300
+"""Degrees of freedom from which on a variance is as good as known."""
 _NO_VARIANCE = 1e-20
 """Of the mean; below it all seeds gave the same."""
 
@@ -44,6 +46,10 @@ class ExampleVariance(NamedTuple):
     total: float
     joint: float
     """The part that the languages share, because they have the same examples."""
+    freedom: float = math.inf
+    """Degrees of freedom of the total: twice the number of examples that differ, about; infinite from 300 on."""
+    noise: float = 0.0
+    """What examples add to the variance of one seed's mean, which no other seed shares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +108,23 @@ def example_variance(
     for code, values_SN in differences.items():
         size = values_SN.shape[1]
         centred_SN = (values_SN - values_SN.mean(axis=1, keepdims=True)) * (weights[code] / size)
-        own += _shared(centred_SN)
+        own += float(_shared(centred_SN).sum())
         for seed in range(seeds):
             whole_SN[seed] += np.bincount(units[code], centred_SN[seed], count)
-    total = max(0.0, _shared(whole_SN))
-    return ExampleVariance(total, min(total, max(0.0, total - own)))
+    shared_N = _shared(whole_SN)
+    total = max(0.0, float(shared_N.sum()))
+    uncertain = float((shared_N**2).sum()) - total**2 / count
+    freedom = 2 * total**2 / uncertain if uncertain > 0 else math.inf
+    noise = max(0.0, float((whole_SN**2).sum()) / seeds - total)
+    known = freedom >= _MANY or total == 0
+    return ExampleVariance(total, min(total, max(0.0, total - own)), math.inf if known else max(1.0, freedom), noise)
 
 
-def _shared(values_SK: NDArray[Any]) -> float:
-    """The sum over K of products of different seeds, averaged over pairs of seeds: squares without seeds' own noise."""
+def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:
+    """(K,) products of different seeds, averaged over pairs of seeds: squares without the noise of single seeds."""
     seeds = len(values_SK)
-    return float((values_SK.sum(axis=0) ** 2).sum() - (values_SK**2).sum()) / (seeds * (seeds - 1))
+    products_K: NDArray[Any] = (values_SK.sum(axis=0) ** 2 - (values_SK**2).sum(axis=0)) / (seeds * (seeds - 1))
+    return products_K
 
 
 def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEEDS) -> Estimate:
@@ -122,24 +134,30 @@ def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEED
     mean, seeds = float(means_S.mean()), len(means_S)
     lacking = [one.task for one in tasks if one.examples is None]
     variance = float(means_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    if variance <= _NO_VARIANCE and not lacking and seeds > 1:
+        # means of few examples coincide by chance though seeds differ in them: that noise is what they vary by
+        variance = sum(one.examples.noise for one in tasks if one.examples) / len(tasks) ** 2 / seeds
     why_not = ""
     if seeds < fewest_seeds:
         why_not = f"{seeds} of at least {fewest_seeds} seeds"
     elif lacking:
         why_not = f"no outcomes by example of {', '.join(lacking)}"
     elif variance <= _NO_VARIANCE:
-        why_not = "all seeds gave the same score"
+        why_not = "the difference is the same for all seeds"
     if why_not:
         return Estimate(mean, None, why_not, None)
-    spread = Spread(Part(variance, seeds - 1), (Part(_examples(tasks, joint=False), math.inf),))
+    examples = [one.examples for one in tasks if one.examples is not None]
+    spread = Spread(Part(variance, seeds - 1), (_added([one.total for one in examples], examples),))
     plain = Estimate(mean, spread, "", None)
-    return Estimate(mean, spread, "", _like_these(units, plain, Part(_examples(tasks, joint=True), math.inf)))
+    joint = _added([one.joint for one in examples], examples)
+    return Estimate(mean, spread, "", _like_these(units, plain, joint))
 
 
-def _examples(tasks: Sequence[TaskDifference], *, joint: bool) -> float:
-    """The variance that examples add to the mean over tasks, whose examples are others."""
-    known = [one.examples for one in tasks if one.examples is not None]
-    return sum(one.joint if joint else one.total for one in known) / len(tasks) ** 2
+def _added(variances: Sequence[float], examples: Sequence[ExampleVariance]) -> Part:
+    """What these add to the mean over tasks, whose examples are others; degrees of freedom by Satterthwaite."""
+    total = sum(variances)
+    uncertain = sum(own**2 / one.freedom for own, one in zip(variances, examples, strict=True))
+    return Part(total / len(examples) ** 2, total**2 / uncertain if uncertain > 0 else math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +193,7 @@ def _like_these(units: _Units, plain: Estimate, examples: Part) -> float | None:
         return None
     # divided by sqrt(1 - share), squares add up to an unbiased variance of the mean over families
     centred_SF = weights_F * (families_SF - (families_SF @ weights_F)[:, None]) / np.sqrt(1 - weights_F)
-    families = Part(max(0.0, _shared(centred_SF)), _freedom(weights_F))
+    families = Part(max(0.0, float(_shared(centred_SF).sum())), _freedom(weights_F))
     drawn = Spread(plain.spread.seeds, (families, examples))
     means_SG, weights_G = units.grouped(groups)
     apart = float(np.diff(means_SG.mean(axis=0))[0])

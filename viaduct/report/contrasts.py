@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from viaduct.errors import unknown
+from viaduct.errors import UsageError, unknown
 from viaduct.languages import ENGLISH, family_of
 from viaduct.metrics import power
 from viaduct.metrics.difference import Estimate, ExampleVariance, TaskDifference, estimate
@@ -160,6 +160,9 @@ class Comparing:
         for name in (name for pair in asked for name in pair):
             if name not in about.arms:
                 raise unknown("arm", name, about.arms)
+        for arm, against in asked:
+            if arm == against:
+                raise UsageError(f"'{arm}' is compared with itself", fix="name two arms")
         deciding = tuple((one[0], one[1], one[2] if len(one) > 2 else OVERALL) for one in about.deciding)
         pairs = (*about.compare, *asked, *((arm, against) for arm, against, _ in deciding))
         like_these = about.question == "languages like these"
@@ -211,6 +214,7 @@ def compare(
     parts: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in comparing.all_pairs}
     in_english: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in parts}
     levels: dict[tuple[str, str], str] = {}
+    english_levels: dict[tuple[str, str], str] = {}
     guesses: dict[str, Guess] = {}
     for task in comparing.tasks:
         own = examples(task)
@@ -218,13 +222,15 @@ def compare(
         codes = sorted({code for arm in arms for by_code in scores[arm][task].values() for code in by_code})
         others = [code for code in codes if code != ENGLISH]
         levels |= {(arm, task): level(scores[arm][task], arm, task, others, own) for arm in arms}
+        if ENGLISH in codes:
+            english_levels |= {(arm, task): level(scores[arm][task], arm, task, [ENGLISH], own) for arm in arms}
         if codes:
             guesses[task] = own.guess(codes)
         for pair, found in parts.items():
             sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
             if any(sides):
                 found[task], in_english[pair][task] = _Part.both(pair, task, sides, own)
-    listed = [one for pair in parts for one in _of_pair(pair, parts[pair], in_english[pair], levels)]
+    listed = [one for pair in parts for one in _of_pair(pair, parts[pair], in_english[pair], (levels, english_levels))]
     return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
 
 
@@ -239,6 +245,8 @@ class _Part:
     """Seed -> language, English too -> difference, of the seeds for which both have all of their common languages."""
     languages: tuple[str, ...]
     """Those that count."""
+    odd: tuple[str, ...]
+    """Those that would count, and only one of the two has."""
     examples: ExampleVariance | None
     fewest: int | None
 
@@ -254,12 +262,14 @@ class _Part:
         whole = [seed for seed in sorted(mine) if seed in theirs and all(needed <= side[seed].keys() for side in sides)]
         found = {seed: {code: mine[seed][code] - theirs[seed][code] for code in codes} for seed in whole if codes}
         seeds = tuple(sorted({*mine, *theirs}))
+        alone = sorted({code for side in sides for own in side.values() for code in own} - needed)
 
-        def part(counted: tuple[str, ...]) -> _Part:
+        def part(english: bool) -> _Part:
+            counted, odd = (tuple(code for code in own if (code == ENGLISH) == english) for own in (codes, alone))
             variance = examples.variance(*pair, tuple(found), counted) if counted and len(found) > 1 else None
-            return cls(task, seeds, found, counted if found else (), variance, examples.fewest)
+            return cls(task, seeds, found, counted if found else (), odd, variance, examples.fewest)
 
-        return part(tuple(code for code in codes if code != ENGLISH)), part((ENGLISH,) if ENGLISH in needed else ())
+        return part(english=False), part(english=True)
 
     def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
         """For the engine."""
@@ -271,7 +281,7 @@ def _of_pair(
     pair: tuple[str, str],
     parts: Mapping[str, _Part],
     in_english: Mapping[str, _Part],
-    levels: Mapping[tuple[str, str], str],
+    levels: Sequence[Mapping[tuple[str, str], str]],
 ) -> Iterator[Contrast]:
     """The contrasts over all tasks, by task and in English, not decided yet; none where the two have nothing in
     common."""
@@ -285,6 +295,7 @@ def _of_pair(
         missing = (
             *(name for name in (parts if task == OVERALL else ()) if name not in members),
             *(f"seed {seed}" for seed in every if seed not in seeds),
+            *(f"{part.task} in {', '.join(part.odd)}" for part in members.values() if part.odd),
         )
         own = list(members.values())
         yield Contrast(
@@ -295,7 +306,7 @@ def _of_pair(
             estimate([part.of_seeds(seeds) for part in own]),
             *_by_language(own, seeds),
             missing=missing,
-            meaningless=_meaningless(pair, own, levels),
+            meaningless=_meaningless(pair, own, levels[task == IN_ENGLISH]),
         )
 
 
@@ -322,14 +333,14 @@ def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[
             if at := levels.get((arm, part.task)):
                 return f"{arm} is {at} on {part.task}"
     if any(part.fewest is not None and 1 / part.fewest / len(parts) > MARGIN for part in parts):
-        return "one test row counts more than half a point"
+        return "the test sets are too small for a margin of half a point"
     return ""
 
 
 def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]:
     """Each with its verdict, those of a step together."""
     steps: dict[str, list[int]] = {name: [] for name in STEPS}
-    marked = [_marked(one, tuple(comparing.unlike(one.arm, one.against, one.task))) for one in listed]
+    marked = [_marked(one, comparing) for one in listed]
     for number, one in enumerate(marked):
         steps[comparing.step(one)].append(number)
     for name, members in steps.items():
@@ -341,12 +352,17 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
     return marked
 
 
-def _marked(one: Contrast, differs: tuple[str, ...]) -> Contrast:
-    """Without a spread, and so without verdict, where the two were not computed alike."""
-    if not differs:
+def _marked(one: Contrast, comparing: Comparing) -> Contrast:
+    """Without a spread, and so without verdict, where the two were not computed alike, or where nothing can be said of
+    the languages that verdicts are for."""
+    differs = tuple(comparing.unlike(one.arm, one.against, one.task))
+    if differs:
+        why = f"computed differently: {'; '.join(differs)}"
+    elif comparing.like_these and one.estimate.spread is not None and one.estimate.like_these is None:
+        why = "too few language families, or one group of them, to speak of languages like these"
+    else:
         return one
-    plain = Estimate(one.estimate.mean, None, f"computed differently: {'; '.join(differs)}", None)
-    return replace(one, unlike=differs, estimate=plain)
+    return replace(one, unlike=differs, estimate=Estimate(one.estimate.mean, None, why, None))
 
 
 def contrast_lines(found: Contrasts) -> list[dict[str, Any]]:

@@ -115,8 +115,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def level(
     scores: Mapping[int, Mapping[str, float]], arm: str, task: str, languages: Sequence[str], examples: Examples
 ) -> str:
-    """ "at chance" where the interval of an arm's score holds what guessing gets, "at the ceiling" from 99 % on, else
-    "", also where nobody knows. `scores`: seed -> language -> score."""
+    """ "at chance" where the interval of an arm's score reaches what guessing gets (chance to majority), "at the
+    ceiling" from 99 % on, else "", also where nobody knows. `scores`: seed -> language -> score."""
     seeds = [seed for seed, own in scores.items() if all(code in own for code in languages)]
     if not seeds or not languages:
         return ""
@@ -129,5 +129,6 @@ def level(
         return ""
     own = TaskDifference(task, tuple(languages), values_SL - max(known), variance)
     found = estimate([own])
-    low = found.interval[0] if found.interval else found.mean - 2 * variance.total**0.5
-    return "at chance" if low <= 0 else ""
+    reach = 2 * variance.total**0.5
+    low, high = found.interval or (found.mean - reach, found.mean + reach)
+    return "at chance" if low <= 0 and high >= min(known) - max(known) else ""

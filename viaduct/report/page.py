@@ -238,7 +238,7 @@ def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
     pairs: dict[tuple[str, str], list[Contrast]] = {}
     for one in found:
         pairs.setdefault((one.arm, one.against), []).append(one)
-    return [(own[0], words.sentence(own[0], own)) for own in pairs.values() if own[0].task == tested.OVERALL]
+    return [(own[0], words.sentence(own[0], own)) for own in pairs.values()]
 
 
 def _by_pair(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:

@@ -16,9 +16,9 @@ from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
 RULE = (
-    "In the languages other than English. An arm is called higher or lower only where its p-value, times the number of "
-    "comparisons, is below 0.05; the section “Differences, tested” says how, and has single tasks, families and "
-    "languages."
+    "Of languages other than English, unless English is named. An arm is called higher or lower only where its "
+    "p-value, times the number of comparisons, is below 0.05; the section “Differences, tested” says how, and has "
+    "single tasks, families and languages."
 )
 ON = {
     "higher": "higher on",
@@ -62,8 +62,8 @@ def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
         opening.append(f"No difference between arms can be claimed from {plural(len(about.seeds), 'seed')}.")
         opening += _means(differences)
     else:
-        verdicts = _deciding(differences) | _verdicts(differences, arms)
-    return Summary(tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE)
+        verdicts = _deciding(differences, len(arms) > MANY_ARMS) | _verdicts(differences, arms)
+    return Summary(tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE if verdicts else "")
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
@@ -104,27 +104,29 @@ def _means(differences: Contrasts) -> list[str]:
     return [f"Mean over tasks less the baseline's, in points: {', '.join(parts)}."] if parts else []
 
 
-def _deciding(differences: Contrasts) -> dict[str, str]:
-    """What was declared before the run, first."""
+def _deciding(differences: Contrasts, many: bool) -> dict[str, str]:
+    """What was declared before the run, first; arms that have a sentence of their own, where there are not `many`, have
+    their mean over tasks there."""
     found = [one for one in differences.found if one.step == DECIDING]
     return {
         f"Deciding: {one.arm} against {one.against}": f"{_said(one, one.task or _over(one))}."
         for one in found
-        if (one.against, one.task) != (BASELINE, OVERALL)
+        if many or (one.against, one.task) != (BASELINE, OVERALL)
     }
 
 
 def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in differences.found if one.against == BASELINE]
-    wholes = {one.arm: one for one in own if one.task == OVERALL}
+    wholes = {one.arm: one for task in (IN_ENGLISH, OVERALL) for one in own if one.task == task}
     if len(arms) <= MANY_ARMS:
         return {arm: sentence(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
     named = {}
     for verdict, words in ON.items():
-        members = [f"{one.arm} ({points(one.mean)})" for one in wholes.values() if one.verdict == verdict]
+        same = [one for one in wholes.values() if one.verdict == verdict and one.step != DECIDING]
+        members = [f"{one.arm} ({points(one.mean)})" for one in same]
         if members:
-            why = "; ".join(dict.fromkeys(one.estimate.why_not for one in wholes.values() if one.verdict == verdict))
+            why = "; ".join(dict.fromkeys(one.estimate.why_not for one in same))
             named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
     without = [arm for arm in arms if arm not in wholes]
     if without:
@@ -143,7 +145,7 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
     if groups.keys() - {"no verdict"}:
         parts.append(f"By task: {'; '.join(by_task)}.")
     for one in own:
-        if one.task == IN_ENGLISH and one.verdict != "no verdict":
+        if one.task == IN_ENGLISH and one is not whole and one.verdict != "no verdict":
             parts.append(f"In English: {ON[one.verdict].removesuffix(' on')} ({points(one.mean)} in {_over(one)}).")
     if whole.missing:
         parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
@@ -151,7 +153,7 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
 
 
 def _over(one: Contrast) -> str:
-    return f"the mean over {plural(len(one.tasks), 'task')}"
+    return f"the mean over {plural(len(one.tasks), 'task')}{' in English' if one.task == IN_ENGLISH else ''}"
 
 
 def _said(one: Contrast, what: str) -> str:
@@ -173,7 +175,10 @@ def _said(one: Contrast, what: str) -> str:
         least = points(one.detectable).lstrip("+")
         found = f"; a difference of {least} would be found in four of five such experiments"
     aside = f"; it could not be called equivalent: {one.meaningless}" if one.meaningless else ""
-    return f"no measurable difference in {what} ({numbers}, {tested}{found}{aside})"
+    none = "no difference shown for languages like these" if decision.like_these else "no measurable difference"
+    return (
+        f"{none} in {what} ({numbers}{' for these languages' if decision.like_these else ''}, {tested}{found}{aside})"
+    )
 
 
 def _p(value: float) -> str:

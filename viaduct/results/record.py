@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 BASELINE = "none"
 """Name of the arm without intermediate training, which the others are compared with."""
@@ -35,7 +35,7 @@ class ResultRow(Record):
     metric: str
     headline: bool
     """Whether this is the metric that the task's table cell shows."""
-    value: float
+    value: float = Field(allow_inf_nan=False)
     """A fraction."""
     n: int
     n_missing: int

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from viaduct.errors import nearest
 from viaduct.results.record import BASELINE
 from viaduct.runs.encoder import cached_file, encoder_name
 from viaduct.runs.parts import Pretrain, RecipeParts, Saw
@@ -76,6 +77,8 @@ KNOWN = (
 """(pattern of the last part of a model's name in small letters, the data, where that is said); the first that fits
 counts. No data: plain text only."""
 
+KNOWN_DATA = frozenset(name for _, data, _ in KNOWN for name in data.split())
+
 
 class History(NamedTuple):
     """What an encoder has seen."""
@@ -85,6 +88,8 @@ class History(NamedTuple):
     """None: nobody knows."""
     touched: Mapping[str, str]
     """Card -> data of the same task, of those seen; cards of tasks that were not seen are not in it."""
+    cards: tuple[str, ...] = ()
+    """Names of all cards."""
 
     @property
     def words(self) -> str:
@@ -96,12 +101,12 @@ class History(NamedTuple):
 
 def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
     """Of the recipe's encoder; one that is made here has seen nothing."""
-    saw = recipe.encoder_saw
+    saw, cards = recipe.encoder_saw, tuple(card.name for card in catalogue)
     if isinstance(recipe.encoder, Pretrain):
         saw = Saw(data=(), source="made by this recipe")
     elif saw is None:
         saw = _found(recipe.encoder, recipe.revision)
-    return History(encoder_name(recipe), saw, {} if saw is None else _touched(saw.data, catalogue))
+    return History(encoder_name(recipe), saw, {} if saw is None else _touched(saw.data, catalogue), cards)
 
 
 def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dict[str, str]]:
@@ -120,14 +125,27 @@ def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
         unknown = f"what {past.encoder} was trained on before it came here is not known"
         return (f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure",)
     tasks, arms = seen_before(recipe, past)
+    strange = _unknown_data(recipe, past)
     if not tasks and not arms:
-        return ()
+        return strange
     named = [", ".join(tasks), f"the arm{'s' * (len(arms) > 1)} {', '.join(arms)}" if arms else ""]
     what = " and ".join(filter(None, named))
     data = ", ".join(dict.fromkeys((*tasks.values(), *arms.values())))
     return (
+        *strange,
         f"{past.encoder} was trained on {data} before it came here ({past.saw.source}), which makes {what} no first"
         f" exposure to the task: no claim is decided there, and '{BASELINE}' is no baseline without it",
+    )
+
+
+def _unknown_data(recipe: RecipeParts, past: History) -> tuple[str, ...]:
+    """Names that the recipe itself gives and nobody knows: a misspelt one would mark nothing in silence."""
+    known = {*ALIASES, *KNOWN_DATA, *past.cards}
+    given = [name for name in (recipe.encoder_saw.data if recipe.encoder_saw else ()) if _plain(name) not in known]
+    return tuple(
+        f"encoder_saw: {name} is no card's name and no data set that is known here, so it marks no task"
+        + (f" (did you mean {close}?)" if (close := nearest(_plain(name), known)) else "")
+        for name in given
     )
 
 

@@ -258,7 +258,7 @@ class Saw(Spec):
 
     data: tuple[str, ...]
     """Names of cards or of data elsewhere (mnli, squad, quora, nllb, ...); none: plain text only."""
-    source: str
+    source: str = Field(min_length=1)
     """Where that is said: a paper, a model card, or whoever trained it."""
 
 

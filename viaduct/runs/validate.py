@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from viaduct.errors import UsageError, unknown
 from viaduct.languages import ENGLISH
@@ -50,6 +51,17 @@ def _check_comparisons(recipe: RecipeParts) -> None:
         for name in (name for pair in pairs for name in pair[:2]):
             if name not in names:
                 raise unknown(f"arm in `{where}`:", name, names)
+        _check_pairs(where, pairs)
+
+
+def _check_pairs(where: str, pairs: Sequence[Sequence[str]]) -> None:
+    """Two different arms each, and no comparison twice, the other way round included: each raises the correction."""
+    asked = [(frozenset(pair[:2]), tuple(pair[2:])) for pair in pairs]
+    for pair, one in zip(pairs, asked, strict=True):
+        if len(one[0]) == 1:
+            raise UsageError(f"`{where}` has {pair[0]} against itself", fix="name two arms")
+        if asked.count(one) > 1:
+            raise UsageError(f"`{where}` has {pair[0]} against {pair[1]} twice", fix="name a comparison once")
 
 
 def _check_arm(arm: ArmParts, census: Census) -> None:
