@@ -215,7 +215,8 @@ def _encoder(planned: Planned) -> str:
     if not isinstance(recipe.encoder, str):
         return f"{planned.plan.encoder} (made here)"
     revision = "" if recipe.revision is None else f" at {recipe.revision[:12]}"
-    return f"{recipe.encoder}{revision}"
+    unknown = "" if planned.unknown is None else f" (unknown pieces: {planned.unknown.words})"
+    return f"{recipe.encoder}{revision}{unknown}"
 
 
 def _rendered(found: Tree) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,10 @@ def test_families_and_aliases_name_cards() -> None:
     assert named <= {card.name for card in Catalogue.builtin()}
 
 
-def test_plan_and_report_say_it_and_stages_stay_what_they_are(world: Path, tmp_path: Path) -> None:
-    encoder = tmp_path / "ready"
-    encoder.mkdir()
-    (encoder / "config.json").write_text('{"hidden_size": 8}')
-    asked = small_world.recipe(encoder=str(encoder))
-    told = small_world.recipe(encoder=str(encoder), encoder_saw=Saw(data=("fruit",), source="us"))
+def test_plan_and_report_say_it_and_stages_stay_what_they_are(world: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "ready")
+    asked = small_world.recipe(encoder=str(encoder), allow_unknown=True)
+    told = asked.model_copy(update={"encoder_saw": Saw(data=("fruit",), source="us")})
     plans = [api.plan(one, data=world, store=tmp_path / "store") for one in (asked, told)]
     assert plans[0].identities == plans[1].identities
     (line,) = [line for line in warnings(plans[1]) if "before it came here" in line]

@@ -17,61 +17,41 @@ from viaduct.encode.tokens import forget_truncation
 from viaduct.errors import UsageError
 from viaduct.models.dropout import use_fast_dropout
 from viaduct.models.linear import use_onednn
+from viaduct.models.tokenizer_file import load_tokenizer as load_tokenizer
+from viaduct.models.tokenizer_file import quieten
+from viaduct.models.weights_check import first_line, require_whole
+from viaduct.runs.encoder import OFFSET_POSITIONS
 from viaduct.runs.parts import Architecture
-
-OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
-"""Model types that number positions from the padding id + 1 and would derive them from the token ids."""
 
 
 def load_encoder(source: str, revision: str | None) -> nn.Module:
     """The encoder (no pooler, float32) of a local folder or a Hub name at a revision.
 
-    Raises UsageError that names the source when it is not an encoder that transformers can open, or lacks weights.
+    Raises UsageError that names the source when it is not an encoder that transformers can open without running code
+    of its folder, or its weights are not those that its configuration means: missing, too many, of another size, or no
+    finite numbers.
     """
     from transformers import AutoModel
 
-    _quieten()
+    quieten()
+    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        loaded = AutoModel.from_pretrained(source, revision=revision, dtype=torch.float32, output_loading_info=True)
-    except (OSError, ValueError) as error:
+        model, info = AutoModel.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
+    except Exception as error:  # whatever transformers and what it calls raise on somebody's files
         raise UsageError(
-            f"'{source}' cannot be opened as an encoder: {str(error).splitlines()[0]}",
+            f"'{source}' cannot be opened as an encoder: {first_line(error)}",
             fix="give a folder with config.json and model.safetensors, or a Hub name with its revision",
         ) from error
-    model: nn.Module = loaded[0]
-    missing = sorted(name for name in loaded[1]["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise UsageError(
-            f"'{source}' lacks {len(missing)} of its encoder's weights, the first is {missing[0]}",
-            fix="its config.json and its weights do not belong together; download it again",
-        )
+    require_whole(source, model, info)
     if hasattr(model, "pooler"):
-        model.pooler = None  # type: ignore[assignment]  # not part of any head here; heads make their own
+        model.pooler = None  # not part of any head here; heads make their own
     return use_fast_dropout(use_onednn(model))
 
 
-def _quieten() -> None:
-    """Keep back transformers' own bars and its report of an unused pooler, which would break into ours."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def load_tokenizer(source: str, revision: str | None) -> Any:
-    """The fast tokenizer of a local folder or a Hub name at a revision. Raises UsageError when there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"'{source}' has no tokenizer that can be opened: {str(error).splitlines()[0]}",
-            fix="put tokenizer.json and tokenizer_config.json beside the model",
-        ) from error
-    if not tokenizer.is_fast:
-        raise UsageError(f"the tokenizer of '{source}' has no fast form, which word and span alignment needs")
-    return tokenizer
+def require_encoder(source: str, revision: str | None) -> None:
+    """Raise UsageError for an encoder or tokenizer that `load_encoder` or `load_tokenizer` refuses."""
+    load_tokenizer(source, revision)
+    load_encoder(source, revision)
 
 
 def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> nn.Module:
@@ -211,7 +191,7 @@ def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool
         name: tensor.half() if half and tensor.is_floating_point() else tensor
         for name, tensor in encoder.state_dict().items()
     }
-    _quieten()
+    quieten()
     config: Any = encoder.config
     kept = config.dtype
     config.dtype = torch.float16 if half else torch.float32

@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.errors import UsageError
-from viaduct.models.encoder import OFFSET_POSITIONS
 from viaduct.models.linear import OneDNNLinear, product
+from viaduct.runs.encoder import OFFSET_POSITIONS
 
 LANGUAGE_HEAD_FILE = "masked_language_head.safetensors"
 NEW = "new: word embeddings and a bias of zeros"
@@ -174,7 +174,7 @@ def _from_checkpoint(source: str, revision: str | None, words_VD: torch.Tensor) 
     from transformers import AutoModelForMaskedLM
 
     model, info = AutoModelForMaskedLM.from_pretrained(
-        source, revision=revision, dtype=torch.float32, output_loading_info=True
+        source, revision=revision, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
     )
     if any(name.startswith("lm_head.") and "decoder" not in name for name in info["missing_keys"]):
         return None

@@ -78,6 +78,7 @@ class RunRecord(Record):
     left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
+    unknown_pieces: str | None = None
 
 
 class Collected(NamedTuple):
@@ -114,6 +115,7 @@ def run_record(planned: Planned, *, command: str, versions: dict[str, str]) -> R
         left_out=dict(plan.left_out),
         remarks=remarks(planned),
         leaks=said(planned.leaks),
+        unknown_pieces=None if planned.unknown is None else planned.unknown.words,
     )
 
 
@@ -234,6 +236,8 @@ def about(store: Store, record: RunRecord) -> About:
     recipe, catalogue = record.recipe, Catalogue.builtin().with_files(record.recipe.cards)
     past, is_generated = history(recipe, catalogue), generator(recipe) is not None
     details = encoder_details(recipe, store.directory(f"{record.encoder}/pretrain"))
+    if record.unknown_pieces is not None:
+        details["unknown pieces"] = record.unknown_pieces
     seen_tasks, seen_arms = ({}, {}) if is_generated else seen_before(recipe, past)
     return About(
         recipe=recipe.name,

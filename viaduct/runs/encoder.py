@@ -19,6 +19,10 @@ ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
 
 
+OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
+"""Model types that number positions from the padding id + 1 and would derive them from the token ids."""
+
+
 class Shape(NamedTuple):
     """An encoder's sizes."""
 
@@ -65,12 +69,17 @@ def encoder_name(recipe: RecipeParts) -> str:
         name = Path(recipe.encoder).expanduser().resolve().name
     else:
         name = recipe.encoder.replace("/", "--")
+    require_name(name)
+    return name
+
+
+def require_name(name: str) -> None:
+    """Raise UsageError for an encoder's name that cannot be a folder's in the store."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or name in RESERVED:
         raise UsageError(
             f"the encoder's name '{name}' cannot be a folder's name in the store",
-            fix=f"use letters, digits, '.', '_' and '-', and none of: {', '.join(RESERVED)}",
+            fix=f"use letters, digits, '.', '_' and '-', and none of: {', '.join(RESERVED)}; rename the folder",
         )
-    return name
 
 
 def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
@@ -87,8 +96,8 @@ def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
 
 
 def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
-    """The most tokens that the encoder takes, as the recipe or a config.json that is here has it (one that counts
-    special positions takes some fewer); None where neither says."""
+    """The most tokens that the encoder takes, as the recipe or a config.json that is here has it; None where neither
+    says."""
     if isinstance(encoder, Pretrain):
         return encoder.architecture.max_length
     config = cached_file(encoder, revision, "config.json")
@@ -97,7 +106,10 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
     except (OSError, ValueError):
         return None
     longest = found.get("max_position_embeddings")
-    return longest if isinstance(longest, int) else None
+    if not isinstance(longest, int):
+        return None
+    pad = found.get("pad_token_id", 1)
+    return longest - (pad + 1 if found.get("model_type") in OFFSET_POSITIONS and isinstance(pad, int) else 0)
 
 
 def require_overlap(stride: int, max_length: int, where: str) -> None:
@@ -181,8 +193,29 @@ def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:
 
 
 def count_parameters(path: Path) -> int:
-    """Number of values in a safetensors file, from its header alone (format: 8 bytes length, then JSON)."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header: dict[str, Any] = json.loads(file.read(length))
+    """Number of values in a safetensors file, from its header alone."""
+    header = safetensors_header(path)
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Name -> {"shape", "data_offsets", ...} of the tensors in a safetensors file (format: 8 bytes length, then JSON).
+
+    Raises UsageError for a file that is none, or cut off.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError("its header is longer than the file")
+            header: dict[str, Any] = json.loads(file.read(length))
+        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise UsageError(f"{path} is no safetensors file: {error}", fix="download it again") from error
+    if size != 8 + length + end:
+        raise UsageError(
+            f"{path} is cut off or damaged: it has {size:,} bytes, and its header speaks of {8 + length + end:,}",
+            fix="download it again",
+        )
+    return header

@@ -8,13 +8,13 @@ encoders are trained at 1e-5 throughout: XLM-R large fails to learn XNLI at 3e-5
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
 from viaduct.results.xtreme import FOLDERS, TARGETS
-from viaduct.runs.encoder import encoder_identity, longest_of
+from viaduct.runs.encoder import encoder_identity, longest_of, require_name
+from viaduct.runs.encoder_check import read_config
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 
 QUESTIONS = tuple(folder.card.name for folder in FOLDERS if folder.group == "qa")
@@ -56,6 +56,7 @@ def evaluation(
             raise unknown("task of XTREME", task, TARGETS)
     width, layers = shape(encoder, revision)
     name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]
+    require_name(name)
     return Recipe(
         name=f"evaluate-{name.lower()}",
         hypothesis=f"None: {encoder} evaluated with the published settings for its size.",
@@ -74,20 +75,25 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
 
 def target(task: str, width: int, layers: int, longest: int | None = None) -> Target:
     """One of the nine targets with the published settings for an encoder of this width and depth, in every language
-    with labelled files. Where the `longest` input is no window of 384, windows overlap by a third of it, as those do.
+    with labelled files. Where the `longest` input is shorter than published lengths, it is the length of rows and
+    windows, which overlap by a third of it, as those of 384 do.
     """
     if task not in MEAN_TOKENS:
         retrieval = Retrieval(layers=(LAYER[layers],) if layers in LAYER else None)
         return Target(
-            task=task, languages="available", retrieval=retrieval, training=Training(max_length=512, evaluations=0)
+            task=task,
+            languages="available",
+            retrieval=retrieval,
+            training=Training(max_length=min(512, longest or 512), evaluations=0),
         )
     large, question = width >= LARGE_WIDTH, task in QUESTIONS
     rows = 16 if large and question else 32
+    length = 384 if question else 256 if large else 128
     training = Training(
         learning_rate=1e-5 if large else 3e-5 if question else 2e-5,
         epochs=(LARGE if large else BASE)[task],
         batch_tokens=rows * MEAN_TOKENS[task],
-        max_length=384 if question else 256 if large else 128,
+        max_length=min(length, longest or length),
         stride=min(128, (longest or 384) // 3) if question else 64,
         weight_decay=0.0 if large or not question else 1e-4,
         evaluations=10,
@@ -99,12 +105,10 @@ def target(task: str, width: int, layers: int, longest: int | None = None) -> Ta
 def shape(encoder: str, revision: str | None) -> tuple[int, int]:
     """(width, layers) from the encoder's config.json, of a folder or from the Hub. Raises UsageError without one."""
     path = Path(encoder) / "config.json"
-    if Path(encoder).is_dir() and not path.is_file():
-        raise UsageError(f"{encoder} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
     if not Path(encoder).is_dir():
         path = _from_hub(encoder, revision)
+    config = read_config(path)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
         width = next(config[key] for key in ("hidden_size", "emb_dim", "d_model", "dim") if key in config)
         layers = next(config[key] for key in ("num_hidden_layers", "n_layers", "num_layers") if key in config)
     except (ValueError, TypeError, StopIteration) as error:

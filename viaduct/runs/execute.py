@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import viaduct
+from viaduct.doors import loaded
 from viaduct.errors import DataError, NumbersError, StoreError, TransientError, UsageError, ViaductError
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
@@ -33,6 +34,7 @@ from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
+REQUIRE_ENCODER = "viaduct.models.encoder:require_encoder"
 DEVICES = ("auto", "cpu", "cuda")
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
@@ -101,11 +103,14 @@ def _machine(device: str) -> str:
 def run(planned: Planned, options: Options, display: Display) -> None:
     """Do every stage of the plan.
 
-    Raises StoreError before anything starts when the store holds something else, and whatever a stage raises; stages
-    that are finished stay finished.
+    Raises StoreError before anything starts when the store holds something else, UsageError likewise for an encoder
+    that cannot be used, and whatever a stage raises; stages that are finished stay finished.
     """
     worker = Worker(planned, options, display)
-    pending = list(planned.plan.stages)
+    pending = [stage for stage in planned.plan.stages if not worker.skip(stage)]
+    for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
+        if encoder is not None:  # else an earlier stage makes it
+            loaded(REQUIRE_ENCODER)(_expanded(encoder), revision)
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
         if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
@@ -240,8 +245,6 @@ class Worker:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
         encoder = str(inputs["encoder"] / "encoder") if "encoder" in inputs else stage.encoder
-        if encoder is not None and Path(encoder).expanduser().is_dir():
-            encoder = str(Path(encoder).expanduser())
         cache = cache_directory(self.store.root)
         cache.mkdir(parents=True, exist_ok=True)
         return Context(
@@ -249,7 +252,7 @@ class Worker:
             directory=claim.output,
             scratch=claim.scratch,
             inputs=inputs,
-            encoder=encoder,
+            encoder=None if encoder is None else _expanded(encoder),
             revision=stage.revision,
             load=functools.partial(self._rows, stage),
             catalogue=self.planned.census.data.folder.catalogue,
@@ -317,6 +320,12 @@ class Worker:
             versions=versions(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
+
+
+def _expanded(encoder: str) -> str:
+    """A folder without "~"; a Hub name as it is."""
+    folder = Path(encoder).expanduser()
+    return str(folder) if folder.is_dir() else encoder
 
 
 def resolve_device(asked: str) -> str:

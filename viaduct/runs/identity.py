@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from viaduct.errors import StoreError, UsageError, ViaductError
 from viaduct.languages import LANGUAGES
+from viaduct.paths import cache_directory
 from viaduct.results.store import State, Store
-from viaduct.runs.encoder import encoder_identity
+from viaduct.runs.encoder_check import start_identity
 from viaduct.runs.field import fields
 from viaduct.runs.parts import Substitution
 from viaduct.runs.plan import Plan
@@ -50,9 +51,12 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
     encoders: dict[str, Mapping[str, Any]] = {}
     seen: dict[Need, str | None] = {}
     known = _in_part if plan.missing else _in_full
+    cache = cache_directory(store.root) if store is not None and store.root.is_dir() else None
     for stage in plan.stages:
         if stage.encoder is not None and stage.encoder not in encoders:
-            encoders[stage.encoder] = known(functools.partial(encoder_identity, stage.encoder, stage.revision)) or {}
+            encoders[stage.encoder] = (
+                known(functools.partial(start_identity, stage.encoder, stage.revision, cache)) or {}
+            )
         upstream = {role: found[source.path].fingerprint for role, source in sorted(stage.inputs.items())}
         encoder = None if stage.encoder is None else encoders[stage.encoder]
         needs = plan.needs[stage.path]

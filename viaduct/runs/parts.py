@@ -274,6 +274,8 @@ class RecipeParts(Spec):
     encoder_saw: Saw | None = None
     """What a ready-made encoder was trained on before; None: what is known by its name or its model card, else nothing.
     Tasks that it has seen are marked, and decide no claim. It changes no result."""
+    allow_unknown: bool = False
+    """Run even if the encoder's tokenizer does not know most pieces of the texts. It changes no result."""
     intermediates: tuple[ArmParts, ...] = (ArmParts(name=BASELINE),)
     targets: tuple[TargetParts, ...]
     seeds: tuple[int, ...] = (1,)

@@ -18,6 +18,7 @@ from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import Shape, shape_of
+from viaduct.runs.encoder_check import Unknown, require_folder, unknown_pieces
 from viaduct.runs.encoder_history import history, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
@@ -52,6 +53,8 @@ class Planned:
     census: Census
     overlaps: tuple[Overlap, ...]
     """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
+    unknown: Unknown | None = None
+    """What the encoder's tokenizer does not know of what is evaluated; None where it is not here (yet)."""
 
     @property
     def leaks(self) -> tuple[Overlap, ...]:
@@ -94,14 +97,19 @@ class Planned:
 def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     """The recipe's stages, checked against the data (an absolute path) and the store; nothing runs.
 
-    Data that are not there are in its plan's `missing`. Raises UsageError, DataError for damaged files, or StoreError
-    (a directory holds another experiment).
+    Data that are not there are in its plan's `missing`. Raises UsageError (for an encoder's folder that is not whole,
+    too), DataError for damaged files, or StoreError (a directory holds another experiment).
     """
+    if isinstance(recipe.encoder, str) and (start := Path(recipe.encoder).expanduser()).is_dir():
+        require_folder(start)
     cache = cache_directory(store) if store.is_dir() else None
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
     folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
     census = Census(RecipeData(folder), cache and cache / "census.json")
     plan, kept = outline(recipe, census), Store(store)
+    unknown = unknown_pieces(plan, census, cache)
+    if unknown is not None and not recipe.allow_unknown:
+        unknown.require()
     found = identities(plan, census.data, kept)
     if not plan.missing:
         for stage in plan.stages:
@@ -121,6 +129,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
         store=kept,
         census=census,
         overlaps=overlaps(plan.recipe, census, cache and cache / "overlap.json") if compared else (),
+        unknown=unknown,
     )
     census.memory.save()
     used.save()
@@ -213,12 +222,13 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 def remarks(planned: Planned) -> tuple[str, ...]:
     """Rows and tasks that are both trained and evaluated on, in words, but for those that stop a run; and what is
-    chosen on rows that are scored; and what the encoder has seen before."""
+    chosen on rows that are scored; and what the encoder has seen before, and what its tokenizer does not know."""
     told = (*planned.leaks, *planned.choices)
     others = said(one for one in planned.overlaps if one not in told)
     recipe, catalogue = planned.plan.recipe, planned.census.data.folder.catalogue
     seen = said_of_history(recipe, history(recipe, catalogue)) if generator(recipe) is None else ()
-    return (*seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
+    unknown = () if planned.unknown is None else planned.unknown.remark()
+    return (*unknown, *seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
 
 
 def require_space(planned: Planned) -> None:

@@ -26,7 +26,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     _check_comparisons(recipe)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
-    _check_windows(recipe, census)
+    _check_lengths(recipe, census)
     for field in set_fields("recipe", recipe):
         field.check(recipe, recipe, census)
     for arm in recipe.intermediates:
@@ -88,14 +88,21 @@ def _check_target(card: Task, census: Census) -> None:
         _check_trainable(census.task(card.trained_on), f"target '{card.name}'")
 
 
-def _check_windows(recipe: RecipeParts, census: Census) -> None:
-    """Raise UsageError for windows of contexts that cannot overlap as they are asked to."""
+def _check_lengths(recipe: RecipeParts, census: Census) -> None:
+    """Raise UsageError for rows that are to be longer than a ready-made encoder takes, and for windows of contexts that
+    cannot overlap as they are asked to."""
+    most = longest_of(recipe.encoder, recipe.revision)
     asked = [(f"arm '{arm.name}'", arm.training, arm.tasks) for arm in recipe.intermediates]
     asked += [(f"target '{target.task}'", target.training, (target.task,)) for target in recipe.targets]
     for where, training, tasks in asked:
+        if most is not None and training.max_length > most and isinstance(recipe.encoder, str):
+            raise UsageError(
+                f"{where}: a max_length of {training.max_length:,} tokens, and {recipe.encoder} takes {most:,}"
+                " (max_position_embeddings in its config.json)",
+                fix=f"set max_length to {most:,} or less",
+            )
         if any(census.task(name).row_kind.row is Span for name in tasks):
-            longest = longest_of(recipe.encoder, recipe.revision) or training.max_length
-            require_overlap(training.stride, min(training.max_length, longest), where)
+            require_overlap(training.stride, min(training.max_length, most or training.max_length), where)
 
 
 def _check_joint(arm: ArmParts, census: Census) -> None:

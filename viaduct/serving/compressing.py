@@ -17,7 +17,6 @@ import numpy as np
 from viaduct.encode.tokens import TOKENISED_ROWS, Array
 from viaduct.errors import UsageError
 from viaduct.models.encoder import (
-    OFFSET_POSITIONS,
     load_encoder,
     load_tokenizer,
     num_layers,
@@ -26,6 +25,7 @@ from viaduct.models.encoder import (
 )
 from viaduct.models.numerics import prepare
 from viaduct.models.vocabulary import trim
+from viaduct.runs.encoder import OFFSET_POSITIONS
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.compress import CompressWork
 from viaduct.serving.model import InferenceModel, LoadedModel

@@ -32,7 +32,7 @@ from viaduct.serving.convert import write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require_engine
 from viaduct.serving.history import History, history
 from viaduct.serving.losses import NO_LABELS, NO_ROWS, Side, grouped, losses
-from viaduct.serving.model import LoadedModel, open_model
+from viaduct.serving.model import LoadedModel, open_model, require_model
 from viaduct.serving.samples import (
     SAMPLE_ROWS,
     Sample,
@@ -86,6 +86,7 @@ def export(
     require_engine(settings.engine, settings.precision)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
+    require_model(folder)
     source, known = open_model(folder), history(folder)
     files = with_builtin_cards(data)
     texts = _texts(settings, files)

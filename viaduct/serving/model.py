@@ -20,13 +20,14 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
 from viaduct.heads.head import HeadSpec, build_head, load_head
 from viaduct.models.encoder import (
-    OFFSET_POSITIONS,
     encode_batch,
     load_encoder,
     load_tokenizer,
     longest_input,
     width,
 )
+from viaduct.runs.encoder import OFFSET_POSITIONS
+from viaduct.runs.encoder_check import require_folder
 
 NO_EXAMPLES = np.zeros(0, dtype=np.int64)
 
@@ -143,6 +144,13 @@ def encoder_folder(folder: Path) -> Path:
     )
 
 
+def require_model(folder: Path) -> None:
+    """Raise UsageError for a folder that holds no model, or an encoder that is not whole."""
+    place = encoder_folder(folder)
+    if export_record(folder) is None:
+        require_folder(place)
+
+
 def open_model(folder: Path) -> LoadedModel:
     """The model in a trained stage's folder or an encoder's folder, in float32 on the CPU.
 
@@ -163,9 +171,9 @@ def skeleton(folder: Path) -> InferenceModel:
     """The model of any of the three kinds of folders, with shapes and no numbers."""
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.from_pretrained(encoder_folder(folder))
+    config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
     with torch.device("meta"):
-        encoder = AutoModel.from_config(config)
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
         if hasattr(encoder, "pooler"):
             encoder.pooler = None
         spec = _head_spec(folder)

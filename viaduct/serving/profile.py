@@ -20,7 +20,7 @@ from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
 from viaduct.serving.machine import device, matrix_rate
-from viaduct.serving.model import InferenceModel, encoder_folder, export_record, skeleton
+from viaduct.serving.model import InferenceModel, encoder_folder, export_record, require_model, skeleton
 from viaduct.serving.samples import Sample, Workload, with_builtin_cards, workload
 from viaduct.serving.timing import WARM_UP, TimedModel, results
 
@@ -49,6 +49,7 @@ def profile(
     `cost` before anything is measured. Raises UsageError for what does not go together.
     """
     engine, precision = _chosen(folder, engine, precision)
+    require_model(folder)
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     model, known = skeleton(folder), history(folder)
     work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), with_builtin_cards(data), rows)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from viaduct.errors import UsageError
-from viaduct.models.encoder import OFFSET_POSITIONS
+from viaduct.runs.encoder import OFFSET_POSITIONS
 
 CHANNELS = 16
 """Of the first convolution of a trained tower; each further one has twice as many."""

@@ -1,0 +1,55 @@
+"""What only loading an encoder tells of its weights: whether they are all there, of the right size, and numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from viaduct.errors import UsageError
+from viaduct.runs.encoder_check import weights_file
+
+
+def first_line(error: Exception) -> str:
+    """Of its message; where it asks whether the folder's own code may run, that this is not done."""
+    if "trust_remote_code" in str(error):
+        return "it needs code that comes with it, which is not run here"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def require_whole(source: str, model: Any, info: Any) -> None:
+    """Raise UsageError, naming the file and the first weight, where weights of an encoder are missing, too many, of
+    another size or no finite numbers; `info`: what transformers says of loading it."""
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("pooler.")}
+    wrong = [(name, "is missing") for name in sorted(info["missing_keys"]) if name in state]
+    wrong += [
+        (name, f"has the shape {tuple(found)}, and its configuration means {tuple(meant)}")
+        for name, found, meant in sorted(info["mismatched_keys"])
+        if name in state
+    ]
+    prefix = f"{model.base_model_prefix}."
+    stacks = set(map(_any_layer, state))
+    wrong += [
+        (name, "is of a layer that its configuration does not have")
+        for name in sorted(name.removeprefix(prefix) for name in info["unexpected_keys"])
+        if _any_layer(name) in stacks
+    ]
+    wrong += [(name, "has values that are no finite numbers") for name in _not_finite(state)]
+    if wrong:
+        name, what = wrong[0]
+        raise UsageError(
+            f"{weights_file(Path(source)) or source}: {len(wrong)} of the encoder's weights are not as they should be:"
+            f" {name} {what}",
+            fix="its config.json and its weights do not belong together, or are damaged; download both again",
+        )
+
+
+def _any_layer(name: str) -> str:
+    """The same name in every layer."""
+    return re.sub(r"\.\d+\.", ".*.", name)
+
+
+def _not_finite(state: Mapping[str, Any]) -> Iterable[str]:
+    # A sum of finite weights is finite, and takes a third of the time that looking at each does.
+    return [name for name, weights in state.items() if weights.is_floating_point() and not weights.sum().isfinite()]
