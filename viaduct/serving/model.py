@@ -26,6 +26,7 @@ from viaduct.models.encoder import (
     longest_input,
     width,
 )
+from viaduct.models.weights_check import first_line
 from viaduct.runs.encoder import OFFSET_POSITIONS
 from viaduct.runs.encoder_check import require_folder
 
@@ -171,7 +172,10 @@ def skeleton(folder: Path) -> InferenceModel:
     """The model of any of the three kinds of folders, with shapes and no numbers."""
     from transformers import AutoConfig, AutoModel
 
-    config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
+    try:
+        config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
+    except Exception as error:  # whatever transformers raises on somebody's files
+        raise UsageError(f"'{folder}' cannot be opened as an encoder: {first_line(error)}") from error
     with torch.device("meta"):
         encoder = AutoModel.from_config(config, trust_remote_code=False)
         if hasattr(encoder, "pooler"):
