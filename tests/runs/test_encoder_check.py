@@ -158,6 +158,8 @@ def test_code_in_a_folder_is_not_run_nor_asked_about(folder: Path, tmp_path: Pat
     )
     with pytest.raises(UsageError, match="code that comes with it, which is not run"):
         require_encoder(str(folder), None)
+    done = CliRunner().invoke(cli.app, ["profile", str(folder), "--data", str(tmp_path)], input="y\n")
+    assert isinstance(done.exception, UsageError) and "which is not run" in str(done.exception)
     (folder / "tokenizer.json").unlink()
     change(
         folder / "tokenizer_config.json", tokenizer_class="New", auto_map={"AutoTokenizer": ["tokenization.New", None]}
