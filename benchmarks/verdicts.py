@@ -94,10 +94,13 @@ def look(world: World, scenario: Scenario, found: Contrasts, step: str, earlier:
     for one, truth in list(zip(own, these, strict=True))[: max(scenario.arms, len(scenario.tasks))]:
         if one.estimate.interval is not None:
             seen["coverage"].append(one.estimate.interval[0] <= truth <= one.estimate.interval[1])
+    others = [0.0] * (len(own) - 1)
     if step in earlier:
-        seen["power"].append(shifted(own, these, [earlier[step], *these[1:]])[0].verdict == "higher")
-    if own[0].detectable is not None:
-        earlier[step] = own[0].detectable
+        seen["power"].append(shifted(own, these, [earlier[step], *others])[0].verdict == "higher")
+    # what a page would print if no arm had an effect
+    printed = replace(own[0], decision=shifted(own, these, [0.0, *others])[0]).detectable
+    if printed is not None:
+        earlier[step] = printed
     return seen
 
 
