@@ -24,6 +24,7 @@ from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
 from viaduct.runs.display import Display, shown
+from viaduct.runs.encoder import fetch_small_files
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
@@ -124,6 +125,8 @@ def run(
     """
     store = store or default_store()
     _make(store)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    fetch_small_files(recipe.encoder, recipe.revision)
     planned = plan(recipe, data=data, store=store)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     if not allow_overlap:

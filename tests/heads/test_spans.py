@@ -11,6 +11,8 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from viaduct.encode.batch import collate
 from viaduct.encode.tokens import Limits
@@ -26,7 +28,7 @@ from viaduct.heads.span import (
     window,
 )
 from viaduct.models.tokenizer import train_tokenizer
-from viaduct.rows import Span
+from viaduct.rows import Answer, Span
 from viaduct.tasks.card import read
 from viaduct.tasks.catalogue import Catalogue
 
@@ -227,3 +229,38 @@ def test_windows_and_answers_are_those_of_transformers_on_real_questions(
 
 def card_of(name: str, data: Path, code: str) -> Sequence[Span]:
     return read(Catalogue.builtin().task(name), data, code, "test").rows  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(" ", ""), ("", " "), ("\u00a0", "\u00a0"), ("\u200b", ""), ("", "\u200e"), ("\u200e\u200b ", " \u00a0")],
+)
+def test_an_answer_whose_edge_the_tokenizer_drops_is_the_rest_of_it(
+    tiny_tokenizer: Any, before: str, after: str
+) -> None:
+    """Neither is it in no window, nor in one that holds a part of it only."""
+    dropping = Tokenizer.from_str(tiny_tokenizer.backend_tokenizer.to_str())
+    dropping.normalizer = normalizers.Sequence([normalizers.Replace(Regex("[\u200b\u200e]"), ""), normalizers.NFKC()])
+    dropping.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=dropping, pad_token="<pad>", unk_token="<unk>")
+    left, right = " ".join(tiny.LANGUAGES["en"] * 4), " ".join(tiny.LANGUAGES["en"] * 3)
+    text = f"{before}yellow boat{after}"
+    context = f"{left} {text} {right}"
+    row = Span("1", "en", context, "green?", (Answer(text, len(left) + 1),))
+    encoded = tiny.encode([row], tokenizer, (), Limits(40, 15))
+    found = 0
+    for example in range(len(encoded)):
+        where = window(encoded, example)
+        start, end = (int(encoded.fields[name][example]) - where.begin for name in ("start", "end"))
+        if end >= 0:
+            found += 1
+            assert context[where.ranges[start, 0] : where.ranges[end, 1]].strip() == "yellow boat"
+    whole = [
+        bool((window(encoded, at).ranges[:, 0] <= len(left) + 1 + len(before)).any())
+        and bool((window(encoded, at).ranges[:, 1] >= len(left) + 1 + len(before) + len("yellow boat")).any())
+        for at in range(len(encoded))
+    ]
+    assert found == sum(whole) > 0
+    edge = len(left) + 1 if before else len(left) + 1 + len("yellow boat")
+    nothing = Span("2", "en", context, "green?", (Answer(before or after, edge),))
+    assert not tiny.encode([nothing], tokenizer, (), Limits(40, 15)).fields["end"].any()

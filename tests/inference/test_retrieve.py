@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sentence_folder
 import tiny
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from viaduct.encode.tokens import Limits
@@ -23,6 +26,8 @@ from viaduct.metrics.retrieval import bucc_f1, bucc_threshold
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder
 from viaduct.rows import Pair, Row, Sentence
+from viaduct.runs.score import vectors_words
+from viaduct.runs.sentence_encoder import makers_of
 from viaduct.runs.spec import Retrieval
 from viaduct.runs.stage import Context
 
@@ -381,6 +386,66 @@ def test_retrieval_chooses_its_layer_on_parallel_text(tiny_encoder: Path, tmp_pa
     gold = {row.id: row.match for row in parts["de", "test"] if isinstance(row, Sentence) and row.side == "target"}
     right = [one["prediction"] in gold[one["id"]] for one in lines_of(context, "de") if one["id"] in gold]
     assert sum(right) / 12 == pytest.approx(choices["mean_accuracy_by_layer"][str(choices["layer"])])
+
+
+def test_a_sentence_encoder_is_used_as_its_makers_mean_it(
+    tiny_tokenizer: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = sentence_folder.write(tmp_path / "st", width=32, pooling=("cls_token",), dense=8, prompts={"query": "A: "})
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true, "max_seq_length": 9}')
+    makers = makers_of(str(folder), None)
+    parts = {("de", "test"): sides("de", 12)}
+    context = stage("retrieval", tmp_path, tiny_encoder, parts, layers=None)
+    work = context.work.model_copy(update={"makers": makers})
+    tiny.run(replace(context, work=work))
+    rows = [row for row in parts["de", "test"] if isinstance(row, Sentence)]
+    state = load_file(folder / "2_Dense" / "model.safetensors")
+    model, vectors = load_encoder(str(tiny_encoder), None).eval(), {}
+    for row in rows:
+        tokens = tiny_tokenizer(f"a: {row.text.lower()}", truncation=True, max_length=9, return_tensors="pt")
+        with torch.inference_mode():
+            first_D = model(**tokens).last_hidden_state[0, 0]
+        dense_E = torch.tanh(state["linear.weight"] @ first_D + state["linear.bias"])
+        vectors[row.id] = normalize(dense_E, dim=0)
+    for one in lines_of(context, "de"):
+        others = [row.id for row in rows if row.side != ("source" if one["id"].startswith("de") else "target")]
+        likeness = {other: float(vectors[one["id"]] @ vectors[other]) for other in others}
+        assert likeness[one["prediction"]] >= max(likeness.values()) - 1e-5
+    words = json.loads((context.directory / "vectors.json").read_text())["words"]
+    modules = "the makers' modules: first pooling, 1 dense module, normalised, prompt 'A: '"
+    assert words == f"layer 2 of 2, {modules}"
+    assert vectors_words(context.directory) == f"|vectors: {words}", "which is what signatures say"
+
+
+def test_the_makers_modules_are_one_choice_among_all_layers(tiny_encoder: Path, tmp_path: Path) -> None:
+    """And what is predicted is embedded in the chosen one alone."""
+    makers = makers_of(str(sentence_folder.write(tmp_path / "st", width=32, dense=8)), None)
+    parts = {(language, split): sides(language, 12, prefix=split) for language in ("de",) for split in ("test", "dev")}
+    context = stage("mining", tmp_path, tiny_encoder, parts, layers="all")
+    spent = tiny.run(replace(context, work=context.work.model_copy(update={"makers": makers})))
+    choices = json.loads((context.directory / "choices.json").read_text())
+    means = choices["mean_f1_by_layer"]
+    assert list(means) == ["0", "1", "2", "makers"] and means[str(choices["layer"])] == max(means.values())
+    words = json.loads((context.directory / "vectors.json").read_text())["words"]
+    assert words.endswith(", the best of 4 on tiny-mining dev")
+    assert len(list((context.scratch / "choosing").glob("*.f32"))) == 4
+    assert [path.stem for path in context.scratch.glob("*.f32")] == [f"layer-{choices['layer']}"]
+    assert spent.examples == 2 * 2 * 12
+    alone = stage("mining", tmp_path / "alone", tiny_encoder, parts, layers=(0, 1, 2))
+    tiny.run(alone)
+    assert json.loads((alone.directory / "choices.json").read_text())["mean_f1_by_layer"].items() <= means.items()
+
+
+def test_a_prompt_stands_before_every_sentence(tiny_encoder: Path, tmp_path: Path) -> None:
+    parts = {("de", "test"): sides("de", 12)}
+    said = {("de", "test"): [replace(row, text=f"red: {row.text}") for row in sides("de", 12)]}
+    prompted = stage("retrieval", tmp_path / "prompt", tiny_encoder, parts, prompt="red: ")
+    written = stage("retrieval", tmp_path / "written", tiny_encoder, said)
+    for one in (prompted, written):
+        tiny.run(one)
+    assert lines_of(prompted, "de") == lines_of(written, "de")
+    words = [json.loads((one.directory / "vectors.json").read_text())["words"] for one in (prompted, written)]
+    assert words == [f"layer 1 of 2, mean pooling, {prompt}" for prompt in ("prompt 'red: '", "no prompt")]
 
 
 def test_centring_takes_away_what_tells_the_sides_apart() -> None:

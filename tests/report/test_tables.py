@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_records import Outcomes, make_run
 
+from viaduct.errors import DataError
 from viaduct.report import number, spending, table, words
 from viaduct.report.contrasts import OVERALL, contrasts
 from viaduct.report.words import ON
@@ -183,3 +184,15 @@ def test_numbers_with_their_nouns():
         "3 seeds",
         "0 tasks",
     )
+
+
+def test_rows_whose_sentences_became_vectors_in_other_ways_are_compared():
+    """The layer that an arm chose is told, and is no other metric; another metric is."""
+    run = make_run(tasks=("bucc", "xnli"))
+    rows = list(run.rows)
+    at = next(at for at, row in enumerate(rows) if row.task == "bucc")
+    rows[at] = rows[at].model_copy(update={"signature": f"{rows[at].signature}|vectors: layer 3 of 12"})
+    assert len(table.comparable(run.about, rows)) == len(table.comparable(run.about, run.rows))
+    rows[at] = rows[at].model_copy(update={"signature": "another"})
+    with pytest.raises(DataError, match="cannot be compared"):
+        table.comparable(run.about, rows)

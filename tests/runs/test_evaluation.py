@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import sentence_folder
 from typer.testing import CliRunner
 
 from viaduct import cli
@@ -46,6 +47,12 @@ def test_other_shapes_and_names(tmp_path: Path) -> None:
         evaluation(str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="does not say how wide"):
         evaluation(model(tmp_path / "odd", layers=3))
+
+
+def test_no_layer_is_named_for_a_sentence_encoder(tmp_path: Path) -> None:
+    folder = sentence_folder.write(tmp_path / "e5", width=384)
+    made = evaluation(model(folder, hidden_size=384, num_hidden_layers=12), tasks=("tatoeba", "bucc"))
+    assert [target.retrieval.layers for target in made.targets] == [None, None]
 
 
 def test_only_substitutions_that_concern_the_tasks_are_taken(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_way_that_rows_become_sequences_counts_for_those_who_read_such_rows(
     found = known(world, recipe(targets=(Target(task="fruit"), Target(task="quiz"))))
     kinds = {path: one.content.get("kinds") for path, one in found.items()}
     assert {path for path, one in kinds.items() if one} == {path for path in kinds if "quiz/seed" in path}
-    assert kinds["mini/none/quiz/seed-1/train"] == {"span": 2}
+    assert kinds["mini/none/quiz/seed-1/train"] == {"span": 3}
 
 
 def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_what_chooses_on_the_rows_that_are_scored_is_marked(world: Path) -> None
     )
     told = warnings(planned)
     rule = "these scores are too high, and decide no claim"
-    scored = "a threshold for mine dev is chosen by rows of mine dev de that are scored (de 72 of 72)"
+    scored = "a threshold and a layer for mine dev is chosen by rows of mine dev de that are scored (de 72 of 72)"
     assert f"note: {scored}: {rule}" in told
     assert any(
         "a checkpoint for fruit dev is chosen by rows of fruit dev that are scored (en 40 of 40)" in one for one in told

@@ -22,7 +22,7 @@ import numpy as np
 from viaduct.encode.tokens import Encoded, Encoding, Limits, encode, forget_truncation
 from viaduct.rows import Row
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised when the arrays' meaning changes, so that older entries are not read."""
 
 TOKENIZER_SETTINGS = (

@@ -64,20 +64,18 @@ def encode_spans(
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    for window, number in enumerate(encoding["overflow_to_sample_mapping"]):
-        row = rows[number]
-        sides = encoding.sequence_ids(window)
-        context = [token for token, side in enumerate(sides) if side == 1]
-        begin = context[0] if context else 0
-        ranges = [encoding["offset_mapping"][window][token] for token in context]
+    windows = [_context(encoding, window) for window in range(len(encoding["input_ids"]))]
+    numbers: list[int] = encoding["overflow_to_sample_mapping"]
+    answers = _covered_answers(rows, numbers, windows)
+    for window, (number, (begin, ranges)) in enumerate(zip(numbers, windows, strict=True)):
         fields: dict[str, Sequence[int]] = {
             **segment_types(encoding, window),
             "begin": [begin],
-            "contexts": [len(context)],
+            "contexts": [len(ranges)],
             "spans": [edge for span in ranges for edge in span],
         }
-        if row.answers is not None:
-            start, end = _answer_tokens(row, ranges, begin)
+        if rows[number].answers is not None:
+            start, end = _answer_tokens(answers.get(number), ranges, begin)
             fields["start"], fields["end"] = [start], [end]
         out.example(at + number, [encoding["input_ids"][window]], **fields)
 
@@ -90,14 +88,41 @@ def _shorten(texts: list[str], tokenizer: Any, most: int) -> list[str]:
     ]
 
 
-def _answer_tokens(row: Span, ranges: Sequence[tuple[int, int]], begin: int) -> tuple[int, int]:
-    """Token positions of the first gold answer, (0, 0) when this window does not hold all of it."""
-    answer = row.answers[0] if row.answers else None
-    if answer is None or not answer.text:
+Ranges = Sequence[tuple[int, int]]
+
+
+def _context(encoding: Any, window: int) -> tuple[int, Ranges]:
+    """(position of the window's first context token, character ranges of all of them)."""
+    context = [token for token, side in enumerate(encoding.sequence_ids(window)) if side == 1]
+    return context[0] if context else 0, [encoding["offset_mapping"][window][token] for token in context]
+
+
+def _covered_answers(
+    rows: Sequence[Span], numbers: Sequence[int], windows: Sequence[tuple[int, Ranges]]
+) -> dict[int, tuple[int, int]]:
+    """Number of a row -> characters of its first gold answer, without those at its edges that no token covers (some
+    tokenizers drop blanks and marks of direction); rows without an answer, or with nothing left of it, have none."""
+    covered: dict[int, tuple[int, int]] = {}
+    for number, (_, ranges) in zip(numbers, windows, strict=True):
+        answer = next(iter(rows[number].answers or ()), None)
+        if answer is None or not answer.text:
+            continue
+        start, stop = answer.start, answer.start + len(answer.text)
+        inside = [span for span in ranges if span[0] < stop and span[1] > start and span[1] > span[0]]
+        if inside:
+            first, last = max(start, inside[0][0]), min(stop, inside[-1][1])
+            before = covered.get(number, (first, last))
+            covered[number] = min(first, before[0]), max(last, before[1])
+    return covered
+
+
+def _answer_tokens(answer: tuple[int, int] | None, ranges: Ranges, begin: int) -> tuple[int, int]:
+    """Token positions of these characters, (0, 0) when this window does not hold all of them."""
+    if answer is None:
         return 0, 0
-    stop = answer.start + len(answer.text)
-    inside = [at for at, (left, right) in enumerate(ranges) if left < stop and right > answer.start and right > left]
-    if not inside or ranges[inside[0]][0] > answer.start or ranges[inside[-1]][1] < stop:
+    start, stop = answer
+    inside = [at for at, (left, right) in enumerate(ranges) if left < stop and right > start and right > left]
+    if not inside or ranges[inside[0]][0] > start or ranges[inside[-1]][1] < stop:
         return 0, 0
     return begin + inside[0], begin + inside[-1]
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Builder, Encoded, Limits, frame
+from viaduct.encode.tokens import Builder, Encoded, Limits, frame, needs_blanks
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
 from viaduct.rows import Row, Tagged
@@ -38,7 +38,8 @@ class TokenHead(nn.Module):
 def encode_tagged(
     rows: Sequence[Tagged], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """Sentences, cut between words into several examples where they are too long.
+    """Sentences, cut between words into several examples where they are too long. Words have the pieces that they have
+    in the words joined by blanks.
 
     Fields: `words` (examples,) how many; and flat by word `first`, position of the first piece within its sequence,
     `word`, its index in the sentence, `tag`.
@@ -46,7 +47,9 @@ def encode_tagged(
     prefix, suffix = frame(tokenizer)
     room = limits.max_length - len(prefix) - len(suffix)
     index = {label: number for number, label in enumerate(labels)}
-    encoding = tokenizer([list(row.tokens) for row in rows], is_split_into_words=True, add_special_tokens=False)
+    blank = " " * needs_blanks(tokenizer)
+    words = [[*row.tokens[:1], *(f"{blank}{word}" for word in row.tokens[1:])] for row in rows]
+    encoding = tokenizer(words, is_split_into_words=True, add_special_tokens=False)
     for number, row in enumerate(rows):
         pieces: list[list[int]] = [[] for _ in row.tokens]
         for piece, word in zip(encoding["input_ids"][number], encoding.word_ids(number), strict=True):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from viaduct.errors import UsageError
 from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import encode_layers, keep_layers, num_layers, width
 from viaduct.models.numerics import require_finite
+from viaduct.models.sentences import SentenceModules, pool
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,44 @@ class Embedding:
     pooling: str
     folder: Path
     checkpoint_seconds: float
+    makers: SentenceModules | None = None
+    """Vectors as the makers make them of the last layer, beside those of the layers."""
 
 
-def checked_layers(encoder: nn.Module, layers: Sequence[int] | None) -> tuple[int, ...]:
-    """The layers to pool, 0 = embeddings; None means two thirds up (sentence alignment peaks there, not at the top).
+Level = int | str
+"""A layer that is pooled, or `MAKERS`."""
+MAKERS = "makers"
+
+
+class _Way(NamedTuple):
+    """How the vectors of a level are made: of which layer, how wide, and by what."""
+
+    layer: int
+    width: int
+    made: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+
+def _ways(encoder: nn.Module, how: Embedding) -> dict[Level, _Way]:
+    def pooled(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
+        return pool(hidden_BLD, mask_BL, how.pooling)
+
+    ways: dict[Level, _Way] = {layer: _Way(layer, width(encoder), pooled) for layer in how.layers}
+    if how.makers is not None:
+        ways[MAKERS] = _Way(num_layers(encoder), how.makers.width, how.makers)
+    return ways
+
+
+def checked_layers(encoder: nn.Module, layers: Sequence[int] | str | None) -> tuple[int, ...]:
+    """The layers to pool, 0 = embeddings; None means two thirds up (sentence alignment of encoders that were trained
+    on text alone peaks there, not at the top), "all" every one.
 
     Raises UsageError for a layer that the encoder does not have, and for none at all.
     """
     most = num_layers(encoder)
     if layers is None:
         return (max(1, round(most * 2 / 3)),)
+    if isinstance(layers, str):
+        return tuple(range(most + 1))
     if not layers:
         raise UsageError("no layer to pool was given", fix="name one or several, or leave `layers` out")
     for layer in layers:
@@ -58,17 +88,19 @@ def embed(
     progress: Callable[[float, float, str], None],
     engine: Callable[[Batch], torch.Tensor] | None = None,
     name: Callable[[int], str] = lambda at: f"sentence {at:,}",
-) -> dict[int, torch.Tensor]:
-    """Layer -> (N, D) float32 vectors of unit length, memory-mapped: mean over real tokens, or the first token's state.
+) -> dict[Level, torch.Tensor]:
+    """Level -> (N, D) float32 vectors of unit length, memory-mapped: pooled as asked, or as the makers make them.
 
     An `engine` that gives the states of the one layer asked for runs in the encoder's place. Batches that an earlier
     attempt had saved in the folder are not computed again. Raises NumbersError for a vector that has no finite length,
     with its sentence by `name`.
     """
     device = next(encoder.parameters()).device
-    keep_layers(encoder, max(how.layers))
-    paths = {layer: how.folder / f"layer-{layer}.f32" for layer in how.layers}
-    vectors = {layer: _open(path, (len(encoded), width(encoder))) for layer, path in paths.items()}
+    ways = _ways(encoder, how)
+    needed = tuple(dict.fromkeys(way.layer for way in ways.values()))
+    keep_layers(encoder, max(needed))
+    files = {level: (how.folder / f"layer-{level}.f32", (len(encoded), way.width)) for level, way in ways.items()}
+    vectors = {level: _open(*file) for level, file in files.items()}
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     state = how.folder / "embedded.json"
     finished = json.loads(state.read_text())["batches"] if state.is_file() else 0
@@ -78,19 +110,21 @@ def embed(
     with torch.inference_mode():
         for number, examples in enumerate(batches[finished:], start=finished + 1):
             batch = collate(encoded, examples, pad_id).to(device)
-            states = [engine(batch)] if engine is not None else encode_layers(encoder, batch, how.layers)
-            for layer, hidden_BLD in zip(how.layers, states, strict=True):
-                pooled_BD = hidden_BLD[:, 0] if how.pooling == "first" else _mean(hidden_BLD, batch.mask_BL)
-                vectors[layer][examples] = _of_unit_length(pooled_BD.float(), layer, [name(at) for at in examples])
+            found = [engine(batch)] if engine is not None else encode_layers(encoder, batch, needed)
+            states = dict(zip(needed, found, strict=True))
+            for level, way in ways.items():
+                made_BD = way.made(states[way.layer], batch.mask_BL).float()
+                vectors[level][examples] = _of_unit_length(made_BD, way.layer, [name(at) for at in examples])
             done += batch.tokens
             progress(done, tokens, f"embedding, {done:,} of {tokens:,} tokens")
             if time.monotonic() - saved >= how.checkpoint_seconds:
                 _save(vectors.values(), state, number)
                 saved = time.monotonic()
     _save(vectors.values(), state, len(batches))  # what comes after may be broken off too
-    shape = (len(encoded), width(encoder))
     # Reopened so that whatever is done to them never reaches the files, which are for going on.
-    return {layer: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for layer, path in paths.items()}
+    return {
+        level: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for level, (path, shape) in files.items()
+    }
 
 
 def _of_unit_length(pooled_BD: torch.Tensor, layer: int, names: Sequence[str]) -> Array:
@@ -111,13 +145,6 @@ def _save(vectors: Iterable[np.memmap], state: Path, batches: int) -> None:
     unfinished = state.with_suffix(".unfinished")
     unfinished.write_text(json.dumps({"batches": batches}), encoding="utf-8")
     unfinished.replace(state)
-
-
-def _mean(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
-    if mask_BL is None:
-        return hidden_BLD.mean(dim=1)
-    weights_BL1 = mask_BL[..., None].to(hidden_BLD.dtype)
-    return (hidden_BLD * weights_BL1).sum(dim=1) / weights_BL1.sum(dim=1)
 
 
 def centre(vectors_ND: torch.Tensor) -> None:

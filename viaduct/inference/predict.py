@@ -2,7 +2,7 @@
 it is.
 
 It leaves `predictions/LL.jsonl`, one JSON line per example (id, language, prediction, scores), and `choices.json` where
-anything was tuned on dev, such as a mining threshold.
+anything was tuned on dev, such as a mining threshold; `vectors.json` says how sentences became vectors.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Literal
 from viaduct.doors import loaded
 from viaduct.runs.census import Census
 from viaduct.runs.field import added_labels, added_needs, fields
-from viaduct.runs.parts import Retrieval, Substitution
+from viaduct.runs.parts import Retrieval, Substitution, later
 from viaduct.runs.rows import Need
+from viaduct.runs.sentence_encoder import Makers
 from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
 
@@ -29,6 +30,8 @@ class PredictWork(Work):
     stride: int
     retrieval: Retrieval | None = None
     """None for tasks that have a head."""
+    makers: Makers | None = later(None)
+    """What the makers of a sentence encoder mean, where it is used so, or is one choice beside layers."""
     chosen_in: tuple[str, ...] = ()
     """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
     substitutions: tuple[Substitution, ...] = ()

@@ -6,8 +6,9 @@ No head and no training: the encoder's states are pooled. A sentence is embedded
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -16,16 +17,19 @@ import torch
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Limits, encode_sentences
 from viaduct.heads.head import named
-from viaduct.inference.embed import Embedding, centre, checked_layers, embed
+from viaduct.inference.embed import MAKERS, Embedding, Level, centre, checked_layers, embed
 from viaduct.inference.mine import MinedPair, distinct, matches, pairs_by_margin, side_of, translations, tune
 from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on, write_predictions
 from viaduct.metrics.score import Prediction
-from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, pick_layers
+from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, pick_layers, width
 from viaduct.models.numerics import prepare
+from viaduct.models.sentences import SentenceModules
 from viaduct.rows import Pair, Sentence
 from viaduct.runs.parts import Retrieval
+from viaduct.runs.score import VECTORS
+from viaduct.runs.sentence_encoder import CHOOSING_LINES
 from viaduct.runs.stage import Context, Spent
 
 
@@ -59,6 +63,14 @@ def mine_pairs(context: Context, work: PredictWork) -> Spent:
     return _Mining(context, work).run()
 
 
+def _sum(first: Spent, second: Spent) -> Spent:
+    """Of two passes."""
+    tokens = first.tokens + second.tokens
+    padding = [(one.padding_fraction or 0.0) * one.tokens for one in (first, second)]
+    flops, examples = (first.flops or 0.0) + (second.flops or 0.0), first.examples + second.examples
+    return Spent(tokens, sum(padding) / tokens if tokens else None, flops, examples)
+
+
 class _SentenceSearch:
     """The sentences of a stage's places, their vectors by layer, and what is searched in them."""
 
@@ -70,80 +82,118 @@ class _SentenceSearch:
         self.device = prepare(context.device, context.threads)
         self.tokenizer = load_tokenizer(context.start, context.revision)
         self.encoder = load_encoder(context.start, context.revision).to(self.device).eval()
-        self.layers = checked_layers(self.encoder, self.how.layers)
+        self.makers = None if work.makers is None else SentenceModules(work.makers, width(self.encoder)).to(self.device)
+        self.prompt = (self.how.prompt if work.makers is None else work.makers.prompt) or ""
+        only_makers = self.makers is not None and self.how.layers is None
+        self.layers = () if only_makers else checked_layers(self.encoder, self.how.layers)
+        self.levels: tuple[Level, ...] = (*self.layers, *((MAKERS,) if self.makers is not None else ()))
+        self.top = num_layers(self.encoder)
         self.places: dict[SentenceSource, Sides] = {}
-        self.vectors: dict[int, torch.Tensor] = {}
+        self.vectors: dict[tuple[SentenceSource, Level], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run(self) -> Spent:
-        """Embed, choose what is to be chosen, and write the predictions."""
-        context, work, tokenizer = self.context, self.work, self.tokenizer
-        limits = Limits(min(work.max_length, longest_input(self.encoder)))
-        rows = self._read()
+        """Embed, choose what is to be chosen, and write the predictions. Where all layers are tried, what is predicted
+        is embedded in the chosen one alone: vectors of BUCC's sentences fill gigabytes for each."""
+        work, scratch = self.work, self.context.scratch
+        scored, choosing = self._wanted()
+        if self.how.layers == "all":
+            spent = self._embed(choosing, self.levels, scratch / "choosing")
+            level, choices = self.choose()
+            if left := [one for one in scored if one not in choosing]:
+                spent = _sum(spent, self._embed(left, (level,), scratch))
+        else:
+            spent = self._embed([*scored, *choosing], self.levels, scratch)
+            level, choices = self.choose()
+        found = (one for language in work.languages for one in self.predictions(level, language))
+        write_predictions(self.context.directory / "predictions", work.languages, found)
+        for name, about in (("choices.json", choices), (VECTORS, {"words": self._words(level, choices)})):
+            if about:
+                text = json.dumps(about, indent=1, ensure_ascii=False)
+                (self.context.directory / name).write_text(text + "\n", encoding="utf-8")
+        return spent
+
+    def _words(self, level: Level, choices: Mapping[str, Any]) -> str:
+        """How the vectors were made, for people."""
+        prompt = f"prompt '{self.prompt}'" if self.prompt else "no prompt"
+        words = f"layer {level} of {self.top}, {self.how.pooling} pooling, {prompt}"
+        if level == MAKERS and self.work.makers is not None:
+            words = f"layer {self.top} of {self.top}, {self.work.makers.words()}"
+        chosen = f", the best of {len(self.levels)} on {choices['chosen_on']}" if len(self.levels) > 1 else ""
+        return words + ", centred" * self.how.centre + chosen
+
+    def _embed(self, places: Sequence[SentenceSource], levels: Sequence[Level], folder: Path) -> Spent:
+        """The vectors of these places; `folder` is theirs alone, for going on where this was broken off."""
+        context, work, tokenizer, makers = self.context, self.work, self.tokenizer, self.work.makers
+        longest = min(work.max_length, longest_input(self.encoder), (makers and makers.max_length) or work.max_length)
+        limits = Limits(longest)
+        rows = self._read(places)
         context.progress(0, 1, "tokenising")
         encoded = cached(rows, encode_sentences, tokenizer, (), limits, context.cache)
         engine = engine_in_place(context, work, lambda: TrainedModel(self._cut(), None, None, tokenizer, limits))
-        embedding = Embedding(self.layers, self.how.pooling, context.scratch, context.checkpoint_seconds)
+        layers = tuple(one for one in levels if isinstance(one, int))
+        modules = self.makers if MAKERS in levels else None
+        embedding = Embedding(layers, self.how.pooling, folder, context.checkpoint_seconds, modules)
+        folder.mkdir(exist_ok=True)
         pad_id, progress = tokenizer.pad_token_id, context.progress
-        self.vectors = embed(self.encoder, encoded, pad_id, embedding, progress, engine, lambda at: named(rows[at]))
-        if self.how.centre:
-            for vectors_ND in self.vectors.values():
-                for one in self.places.values():
-                    centre(vectors_ND[one.source_vectors])
-                    centre(vectors_ND[one.target_vectors])
-        layer, choices = self.choose()
-        found = (one for language in work.languages for one in self.predictions(layer, language))
-        write_predictions(context.directory / "predictions", work.languages, found)
-        if choices:
-            (context.directory / "choices.json").write_text(json.dumps(choices, indent=1) + "\n", encoding="utf-8")
+        vectors = embed(self.encoder, encoded, pad_id, embedding, progress, engine, lambda at: named(rows[at]))
+        for place in dict.fromkeys(places):
+            one = self.places[place]
+            for level, vectors_ND in vectors.items():
+                both = vectors_ND[one.source_vectors], vectors_ND[one.target_vectors]
+                for side_ND in both if self.how.centre else ():
+                    centre(side_ND)
+                self.vectors[place, level] = both
         return spent_on(self.encoder, encoded, len(encoded))
 
     def _cut(self) -> torch.nn.Module:
         """The encoder up to the one layer that an engine can give."""
-        if self.layers[0] != num_layers(self.encoder):
+        if self.layers and self.layers[0] != num_layers(self.encoder):
             pick_layers(self.encoder, range(1, self.layers[0] + 1))
         return self.encoder
 
-    def _read(self) -> list[Sentence]:
-        """The rows to embed, in the order of the places' slices: the split itself, what it is tuned on, and the
-        parallel text that a layer is chosen on."""
+    def _wanted(self) -> tuple[list[SentenceSource], list[SentenceSource]]:
+        """(the split itself; what it is tuned on, and the parallel text that a layer is chosen on)."""
         work, tuned_on = self.work, self.context.task(self.work.task).row_kind.tuned_on
-        wanted = [
-            SentenceSource(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages
-        ]
-        wanted += [SentenceSource(self.how.choose_on, "train", code) for code in work.chosen_in]
+        choosing = [SentenceSource(work.task, split, code) for split in tuned_on for code in work.languages]
+        choosing += [SentenceSource(self.how.choose_on, "train", code) for code in work.chosen_in]
+        return [SentenceSource(work.task, work.split, code) for code in work.languages], choosing
+
+    def _read(self, places: Sequence[SentenceSource]) -> list[Sentence]:
+        """The rows to embed, in the order of the places' slices, as the encoder is to have them."""
         rows: list[Sentence] = []
-        for place in dict.fromkeys(wanted):
+        for place in dict.fromkeys(places):
             source, target = _sides(self.context, place)
+            if self.how.layers == "all" and place.task == self.how.choose_on and self.work.chosen_in:
+                source, target = source[:CHOOSING_LINES], target[:CHOOSING_LINES]
             slices: list[slice] = []
             for one in (source, target):
                 start = len(rows)
                 rows += [one[at] for at in distinct(one)] if self.merges_equal_texts else one
                 slices.append(slice(start, len(rows)))
             self.places[place] = Sides(source, target, *slices)
-        return rows
+        if self.work.makers is not None and self.work.makers.lower:
+            return [replace(row, text=(self.prompt + row.text).lower()) for row in rows]
+        return [replace(row, text=self.prompt + row.text) for row in rows] if self.prompt else rows
 
-    def both(self, place: SentenceSource, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The vectors of the source and of the target side."""
-        one = self.places[place]
-        return self.vectors[layer][one.source_vectors], self.vectors[layer][one.target_vectors]
-
-    def search(self, place: SentenceSource, layer: int) -> Search:
+    def search(self, place: SentenceSource, layer: Level) -> Search:
         """Bounded and saved as the stage is."""
         context, path = self.context, self.context.scratch / f"search-{'-'.join(place)}-{layer}.safetensors"
         return Search(context.memory_bytes, self.device, path, context.checkpoint_seconds, context.progress)
 
-    def choose(self) -> tuple[int, dict[str, Any]]:
+    def choose(self) -> tuple[Level, dict[str, Any]]:
         """(layer, what was chosen and on what, for `choices.json`)."""
         raise NotImplementedError
 
     def best_layer(
-        self, languages: tuple[str, ...], quality: Callable[[int, str], float]
-    ) -> tuple[int, dict[str, float]]:
-        """(the layer with the highest mean over the languages, the lowest of equal ones; all layers' means)."""
-        means = {layer: fmean(quality(layer, code) for code in languages) for layer in self.layers}
-        return max(means, key=lambda one: (means[one], -one)), {str(one): value for one, value in means.items()}
+        self, languages: tuple[str, ...], quality: Callable[[Level, str], float]
+    ) -> tuple[Level, dict[str, float]]:
+        """(the layer with the highest mean over the languages, the lowest of equal ones, the makers' modules last; all
+        layers' means)."""
+        means = {level: fmean(quality(level, code) for code in languages) for level in self.levels}
+        best = max(sorted(self.layers) + [one for one in self.levels if one == MAKERS], key=means.__getitem__)
+        return best, {str(one): value for one, value in means.items()}
 
-    def predictions(self, layer: int, language: str) -> list[Prediction]:
+    def predictions(self, layer: Level, language: str) -> list[Prediction]:
         """Those of a language."""
         raise NotImplementedError
 
@@ -166,27 +216,27 @@ class _Matching(_SentenceSearch):
 
     merges_equal_texts = False
 
-    def matched(self, place: SentenceSource, layer: int) -> list[Prediction]:
+    def matched(self, place: SentenceSource, layer: Level) -> list[Prediction]:
         """The nearest sentence of the other side for every English one, then for every one of the other language."""
-        one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
+        one, (source_ND, target_MD) = self.places[place], self.vectors[place, layer]
         of_target, of_source = nearest_both_ways(target_MD, source_ND, 1, self.search(place, layer))
         return matches(one.target, one.source, of_target) + matches(one.source, one.target, of_source)
 
-    def choose(self) -> tuple[int, dict[str, Any]]:
+    def choose(self) -> tuple[Level, dict[str, Any]]:
         """The layer that is best on parallel text, where there are several."""
-        if len(self.layers) == 1:
-            return self.layers[0], {}
+        if len(self.levels) == 1:
+            return self.levels[0], {}
         layer, means = self.best_layer(self.work.chosen_in, self._accuracy)
         chosen_on = f"{self.how.choose_on} train"
         return layer, {"chosen_on": chosen_on, "layer": layer, "mean_accuracy_by_layer": means}
 
-    def _accuracy(self, layer: int, language: str) -> float:
+    def _accuracy(self, layer: Level, language: str) -> float:
         """Of English sentences of the parallel text that find their translation."""
         place = SentenceSource(self.how.choose_on, "train", language)
         found = self.matched(place, layer)[: len(self.places[place].target)]
         return fmean(one.id == one.prediction for one in found)
 
-    def predictions(self, layer: int, language: str) -> list[Prediction]:
+    def predictions(self, layer: Level, language: str) -> list[Prediction]:
         """The matches of both sides."""
         return self.matched(SentenceSource(self.work.task, self.work.split, language), layer)
 
@@ -198,29 +248,29 @@ class _Mining(_SentenceSearch):
 
     def __init__(self, context: Context, work: PredictWork) -> None:
         super().__init__(context, work)
-        self.thresholds: dict[tuple[int, str], float] = {}
+        self.thresholds: dict[tuple[Level, str], float] = {}
 
-    def mined(self, place: SentenceSource, layer: int) -> list[MinedPair]:
+    def mined(self, place: SentenceSource, layer: Level) -> list[MinedPair]:
         """Candidate pairs, best first."""
-        one, (source_ND, target_MD) = self.places[place], self.both(place, layer)
+        one, (source_ND, target_MD) = self.places[place], self.vectors[place, layer]
         return pairs_by_margin(
             side_of(one.source, source_ND), side_of(one.target, target_MD), self.how, self.search(place, layer)
         )
 
-    def choose(self) -> tuple[int, dict[str, Any]]:
+    def choose(self) -> tuple[Level, dict[str, Any]]:
         """A threshold per language, and the layer that is best on dev where there are several."""
         layer, means = self.best_layer(self.work.languages, self._tuned_f1)
         thresholds = {code: self.thresholds[layer, code] for code in self.work.languages}
         choices: dict[str, Any] = {"chosen_on": f"{self.work.task} dev", "thresholds": thresholds}
         return layer, choices | ({"layer": layer, "mean_f1_by_layer": means} if len(means) > 1 else {})
 
-    def _tuned_f1(self, layer: int, language: str) -> float:
+    def _tuned_f1(self, layer: Level, language: str) -> float:
         """On dev, with the threshold that is best there."""
         dev = SentenceSource(self.work.task, "dev", language)
         self.thresholds[layer, language], f1 = tune(self.places[dev].source, self.mined(dev, layer))
         return f1
 
-    def predictions(self, layer: int, language: str) -> list[Prediction]:
+    def predictions(self, layer: Level, language: str) -> list[Prediction]:
         """The mined translation of every source sentence."""
         place, threshold = SentenceSource(self.work.task, self.work.split, language), self.thresholds[layer, language]
         return translations(self.places[place].source, self.mined(place, layer), threshold)

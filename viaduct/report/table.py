@@ -142,7 +142,7 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
         )
     definitions: dict[tuple[str, str], tuple[str, int, str]] = {}
     for row in own:
-        definition = (row.split, row.task_version, row.signature)
+        definition = (row.split, row.task_version, row.metric_signature)
         known = definitions.setdefault((row.task, row.metric), definition)
         if known != definition:
             raise DataError(

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 BASELINE = "none"
 """Name of the arm without intermediate training, which the others are compared with."""
 
+MADE_FROM = "|vectors: "
+"""In a signature, before what says how the sentences' vectors were made."""
+
 
 class Record(BaseModel):
     """A frozen JSON record; unknown keys are refused."""
@@ -40,6 +43,7 @@ class ResultRow(Record):
     n: int
     n_missing: int
     signature: str
+    """What the metric is, and after `MADE_FROM` how sentences became vectors."""
     selection: str
     """How the checkpoint was chosen: "english dev", "last step" or "untrained" (retrieval with no target training)."""
     substitution: str | None
@@ -48,6 +52,11 @@ class ResultRow(Record):
     """Of the Score stage."""
     chosen_on_scored: bool = False
     """Whether a checkpoint, layer or threshold was chosen on rows that this scores."""
+
+    @property
+    def metric_signature(self) -> str:
+        """What the metric is, whatever was scored."""
+        return self.signature.partition(MADE_FROM)[0]
 
 
 class StageCost(Record):

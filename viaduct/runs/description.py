@@ -11,6 +11,7 @@ from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.runs.field import is_joint, set_fields
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Retention
+from viaduct.runs.sentence_encoder import makers_meant
 from viaduct.tasks.catalogue import Catalogue
 
 PARTS_OF_ANLI_PLUS = ("anli", "mnli", "snli")
@@ -36,7 +37,10 @@ def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
         if card.trained_on is not None:
             found[f"target {target.task} (trained on {card.trained_on})"] = target.training.words()
         else:
-            searched = target.retrieval.words(tuned=bool(card.row_kind.tuned_on))
+            makers = makers_meant(target.retrieval, recipe)
+            searched = target.retrieval.words(
+                tuned=bool(card.row_kind.tuned_on), makers=makers.words() if makers else None
+            )
             found[f"target {target.task}"] = f"not trained; {searched}"
         for field in set_fields("target", target):
             found[f"{field.name} of {target.task}"] = field.words(target)

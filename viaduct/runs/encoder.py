@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -133,6 +134,25 @@ def cached_file(encoder: str, revision: str | None, name: str) -> Path | None:
 
     found = huggingface_hub.try_to_load_from_cache(encoder, name, revision=revision)
     return Path(found) if isinstance(found, str) else None
+
+
+SMALL_FILES = ("*.json", "*/config.json", "*_Dense/*")
+
+
+def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
+    """Bring a Hub encoder's files that decide how it is used into the Hub's local cache, where planning, which
+    downloads nothing, finds them. Nothing is done where that cannot be: whoever opens the encoder says why."""
+    if isinstance(encoder, Pretrain) or revision is None or encoder.rpartition("/")[2].lower() in KNOWN:
+        return
+    if encoder.count("/") > 1 or Path(encoder).expanduser().is_dir():
+        return
+    import huggingface_hub  # slow to load, and folders do not need it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    with contextlib.suppress(HfHubHTTPError, HFValidationError, OSError):
+        if huggingface_hub.try_to_load_from_cache(encoder, "modules.json", revision=revision) is None:
+            huggingface_hub.snapshot_download(encoder, revision=revision, allow_patterns=list(SMALL_FILES))
+            huggingface_hub.hf_hub_download(encoder, "modules.json", revision=revision)  # remembers that there is none
 
 
 def _from_config(path: Path) -> Shape | None:

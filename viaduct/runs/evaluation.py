@@ -13,8 +13,9 @@ from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
 from viaduct.results.xtreme import FOLDERS, TARGETS
-from viaduct.runs.encoder import encoder_identity, longest_of, require_name
+from viaduct.runs.encoder import encoder_identity, fetch_small_files, longest_of, require_name
 from viaduct.runs.encoder_check import read_config
+from viaduct.runs.sentence_encoder import makers_of
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 
 QUESTIONS = tuple(folder.card.name for folder in FOLDERS if folder.group == "qa")
@@ -33,9 +34,9 @@ LARGE = {"xnli": 2.0, "pawsx": 5.0, "udpos": 10.0, "panx": 10.0, "xquad": 2.0, "
 English dev. X-STILTs' release: jiant, guides/projects/xstilts.md."""
 
 LAYER = {12: 8, 24: 14}
-"""Encoder layers -> the one that is pooled for retrieval (XTREME's mBERT script; X-STILTs' release). Others: two
-thirds up. XLM-R large's published Tatoeba number (57.3) belongs to layer 10 (google-research/xtreme, pull request
-104)."""
+"""Encoder layers -> the one that is pooled for retrieval (XTREME's mBERT script; X-STILTs' release), but for sentence
+encoders; others by `Retrieval.layers`. XLM-R large's published Tatoeba number (57.3) belongs to layer 10
+(google-research/xtreme, pull request 104)."""
 
 
 def evaluation(
@@ -55,6 +56,7 @@ def evaluation(
         if task not in TARGETS:
             raise unknown("task of XTREME", task, TARGETS)
     width, layers = shape(encoder, revision)
+    depth = None if makers_of(encoder, revision) is not None else layers
     name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]
     require_name(name)
     return Recipe(
@@ -62,7 +64,7 @@ def evaluation(
         hypothesis=f"None: {encoder} evaluated with the published settings for its size.",
         encoder=encoder,
         revision=revision,
-        targets=tuple(target(task, width, layers, longest_of(encoder, revision)) for task in tasks),
+        targets=tuple(target(task, width, depth, longest_of(encoder, revision)) for task in tasks),
         seeds=seeds,
         substitutions=tuple(one for one in substitutions if one.task in _concerned(tasks)),
     )
@@ -73,13 +75,13 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
     return {*tasks, *(card.trained_on for card in cards if card.trained_on is not None)}
 
 
-def target(task: str, width: int, layers: int, longest: int | None = None) -> Target:
-    """One of the nine targets with the published settings for an encoder of this width and depth, in every language
-    with labelled files. Where the `longest` input is shorter than published lengths, it is the length of rows and
-    windows, which overlap by a third of it, as those of 384 do.
+def target(task: str, width: int, layers: int | None, longest: int | None = None) -> Target:
+    """One of the nine targets with the published settings for an encoder of this width and depth (None: a sentence
+    encoder, for which no layer is named), in every language with labelled files. Where the `longest` input is shorter
+    than published lengths, it is the length of rows and windows, which overlap by a third of it, as those of 384 do.
     """
     if task not in MEAN_TOKENS:
-        retrieval = Retrieval(layers=(LAYER[layers],) if layers in LAYER else None)
+        retrieval = Retrieval(layers=None if layers is None or layers not in LAYER else (LAYER[layers],))
         return Target(
             task=task,
             languages="available",
@@ -121,6 +123,7 @@ def _from_hub(encoder: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     encoder_identity(encoder, revision)  # which refuses a name without a revision
+    fetch_small_files(encoder, revision)
     try:
         return Path(huggingface_hub.hf_hub_download(encoder, "config.json", revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -185,13 +185,18 @@ class ArmParts(Spec):
 class Retrieval(Spec):
     """How sentences become vectors, and pairs of vectors become translations."""
 
-    layers: tuple[int, ...] | None = None
-    """Hidden layers that are pooled, 0 = embeddings; None: the one two thirds up. Of several the best on dev is used:
-    on the task's own dev split (mining), else on the card `choose_on`."""
+    layers: tuple[int, ...] | Literal["all"] | None = None
+    """Hidden layers that are pooled, 0 = embeddings. Of several, or "all", the best on dev is used: on the task's own
+    dev split (mining), else on the card `choose_on`. None: a sentence encoder is used as its makers mean it (after
+    training, that is one choice beside the layers); of others "all" where there are dev data, else the one two thirds
+    up."""
     choose_on: str = "ntrex"
     """Card of kind "parallel" on which a layer is chosen where the task has no dev split."""
     pooling: Literal["mean", "first"] = "mean"
     """Over all tokens, or the first one's state (CLS)."""
+    prompt: str | None = later(None)
+    """Put before every sentence; None: what the makers of a sentence encoder put there, where it is used as they mean
+    it, else nothing."""
     centre: bool = False
     """Subtract each side's mean vector, which takes away what tells languages apart (published numbers do not)."""
     neighbours: int = Field(default=4, ge=1)
@@ -201,17 +206,30 @@ class Retrieval(Spec):
     candidates: Literal["max", "intersection", "forward", "backward"] = "max"
     """Mining: best pairs of both directions one to one, only those that both directions name, or of one direction."""
 
-    def words(self, *, tuned: bool) -> str:
-        """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split."""
-        if self.layers is None:
-            layer = "layer two thirds up"
-        elif len(self.layers) == 1:
-            layer = f"layer {self.layers[0]}"
+    @property
+    def is_chosen(self) -> bool:
+        """Whether one of several layers is chosen."""
+        return self.layers == "all" or (self.layers is not None and len(self.layers) > 1)
+
+    def words(self, *, tuned: bool, makers: str | None = None) -> str:
+        """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split;
+        `makers`: what the makers of a sentence encoder mean, where that is used."""
+        where = "its dev split" if tuned else self.choose_on
+        if self.layers is None and makers is not None:
+            vectors = f"{makers} (after training: or the layer that is best on {where}, where that is there)"
+        elif self.layers is None:
+            vectors = (
+                f"the layer that is best on {where}, two thirds up where that is not there, {self.pooling} pooling"
+            )
+        elif self.is_chosen:
+            among = self.layers if self.layers == "all" else ", ".join(map(str, self.layers))
+            vectors = f"layer chosen among {among} on {where}, {self.pooling} pooling"
         else:
-            where = "its dev split" if tuned else self.choose_on
-            layer = f"layer chosen among {', '.join(map(str, self.layers))} on {where}"
+            vectors = f"layer {self.layers[0]}, {self.pooling} pooling"
+        if self.prompt:
+            vectors += f", prompt '{self.prompt}'"
         mining = f", {self.margin} margin, k = {self.neighbours}, {self.candidates}" if tuned else ""
-        return f"{layer}, {self.pooling} pooling{', centred' * self.centre}{mining}"
+        return f"{vectors}{', centred' * self.centre}{mining}"
 
 
 class TargetParts(Spec):

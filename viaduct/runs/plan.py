@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from viaduct.errors import UsageError
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
 from viaduct.runs.encoder import encoder_name
@@ -25,9 +24,10 @@ from viaduct.runs.gaps import (
     text_needs,
     there,
 )
-from viaduct.runs.parts import ArmParts, Mixture, Pretrain, RecipeParts, TargetParts
+from viaduct.runs.parts import ArmParts, Mixture, Pretrain, RecipeParts, Retrieval, TargetParts
 from viaduct.runs.rows import Need
-from viaduct.runs.stage import Stage
+from viaduct.runs.sentence_encoder import chosen_in, vectors_of
+from viaduct.runs.stage import Stage, kind_of
 from viaduct.runs.validate import validate
 
 
@@ -203,7 +203,6 @@ class _Builder:
 
     def _predict(self, chain: Chain) -> Stage:
         target = chain.target
-        searched = self.census.task(target.task).row_kind.is_searched
         work = make_work(
             "predict",
             task=target.task,
@@ -211,29 +210,27 @@ class _Builder:
             split=target.split,
             max_length=target.training.max_length,
             stride=target.training.stride,
-            retrieval=target.retrieval if searched else None,
-            chosen_in=self._chosen_in(chain),
             **added_values("predict", chain),
         )
+        if self.census.task(target.task).row_kind.is_searched:
+            trained = any(kind_of(stage.work.kind).leaves_encoder for stage in chain.stages)
+            replaced = any(field.predictor is not None and field.is_at_work(work) for field in fields())
+            how, makers = vectors_of(target, self.recipe, self.census, trained=trained, replaced=replaced)
+            made = {"retrieval": how, "makers": makers, "chosen_in": self._chosen_in(chain, how)}
+            work = work.model_copy(update=made)
         return chain.add(work, target.task)
 
-    def _chosen_in(self, chain: Chain) -> tuple[str, ...]:
+    def _chosen_in(self, chain: Chain, how: Retrieval) -> tuple[str, ...]:
         """Languages of the parallel text on which one of several layers is chosen, where that is not done on a split of
         the target itself."""
-        target, how = chain.target, chain.target.retrieval
-        kind = self.census.task(target.task).row_kind
-        if not kind.is_searched or kind.tuned_on or how.layers is None or len(how.layers) == 1:
+        target = chain.target
+        if not how.is_chosen or self.census.task(target.task).row_kind.tuned_on:
             return ()
-        card = self.census.task(how.choose_on)
-        if card.kind != "parallel":
-            raise UsageError(
-                f"target {target.task}: choose_on names {card.name}, which is of kind '{card.kind}'",
-                fix="name a card of kind parallel",
-            )
-        found = tuple(code for _, _, code in text_needs((card.name,), chain.languages, self.census))
+        there = chosen_in(target, self.census)
+        found = tuple(code for code in chain.languages if code in there)
         if not found:
             why = f"no files in a language of {target.task}, to choose a layer on"
-            self.missing.append(Gap(f"{card.name} train", "", why))
+            self.missing.append(Gap(f"{how.choose_on} train", "", why))
         return found
 
     def plan(self, absent: Mapping[str, tuple[str, ...]], left_out: Mapping[str, tuple[str, ...]]) -> Plan:

@@ -26,6 +26,7 @@ from viaduct.runs.near import Index, Marks, Sketches
 from viaduct.runs.overlap import Overlap
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, TargetParts
 from viaduct.runs.rows import Need, all_letters, letters_key, source_of
+from viaduct.runs.sentence_encoder import CHOOSING_LINES, vectors_of
 
 COMPARISON = 5
 """Raised with every change that can change a count, so that remembered ones are not used."""
@@ -134,7 +135,7 @@ class _Comparison:
         it."""
         found: dict[_Training, list[str]] = {}
         for arm, own in self.by_arm.items():
-            for one in dict.fromkeys((*own, *_by_target(target, code, self.census), *self.pretraining)):
+            for one in dict.fromkeys((*own, *_by_target(target, code, self.recipe, self.census), *self.pretraining)):
                 found.setdefault(one, []).append(arm)
         return {one: tuple(arms) for one, arms in found.items()}
 
@@ -253,19 +254,24 @@ def _texts(
                 yield _Training((name, "train", code), text=True, lines=lines)
 
 
-def _by_target(target: TargetParts, code: str, census: Census) -> Iterator[_Training]:
-    card, how = census.task(target.task), target.retrieval
+def _by_target(target: TargetParts, code: str, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
+    card = census.task(target.task)
     if card.trained_on is not None:
         yield _Training((card.trained_on, "train", ENGLISH))
         if target.training.evaluations:
             yield _Training((card.trained_on, "dev", ENGLISH), CHECKPOINT)
-    several = card.row_kind.is_searched and how.layers is not None and len(how.layers) > 1
+    if not card.row_kind.is_searched:
+        return
+    # Of arms that train nothing fewer choose; rows that are scored are then told once too often.
+    how, _ = vectors_of(target, recipe, census, trained=len(recipe.intermediates) > 1)
+    several = how.is_chosen
     for split in card.row_kind.tuned_on:
         yield _Training((card.name, split, code), f"{THRESHOLD} and a {LAYER}" if several else THRESHOLD)
     if several and not card.row_kind.tuned_on:
         need = (how.choose_on, "train", code)
         if code in census.task(how.choose_on).languages and census.problem(*need, labelled=False) is None:
-            yield _Training(need, LAYER, text=True)
+            lines = CHOOSING_LINES if how.layers == "all" else None
+            yield _Training(need, LAYER, text=True, lines=lines)
 
 
 def _sketches(documents: Iterable[tuple[str, ...]]) -> Sketches:

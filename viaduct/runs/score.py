@@ -4,6 +4,7 @@ signature}) and, where the metric says how each example came out, `outcomes.npz`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from viaduct.metrics.score import Scored, scored
 from viaduct.results.outcomes import packed, write_outcomes
 from viaduct.results.prediction_file import read_predictions
+from viaduct.results.record import MADE_FROM
 from viaduct.results.store import canonical
 from viaduct.rows import Row
 from viaduct.runs.census import Census
@@ -21,6 +23,8 @@ from viaduct.runs.stage import Context, Spent, StageKind, Work
 from viaduct.tasks.card import Task
 
 SCORES = "scores.json"
+VECTORS = "vectors.json"
+"""Of a Predict stage: how sentences became vectors."""
 WEIGHT = 0.01
 """Of a scored token, in forward passes, about."""
 
@@ -63,7 +67,8 @@ class ScoreKind(StageKind[ScoreWork]):
             context.progress(number, len(work.languages), f"{work.task} {language}")
             rows = context.load(work.task, work.split, language).rows
             found[language] = rows, examined(card, language, rows, context.inputs["predictions"])
-        (context.directory / SCORES).write_text(canonical(entries(found)), encoding="utf-8")
+        made = vectors_words(context.inputs["predictions"])
+        (context.directory / SCORES).write_text(canonical(entries(found, made)), encoding="utf-8")
         if outcomes := packed(card, found):
             write_outcomes(context.directory, outcomes)
         context.progress(len(work.languages), len(work.languages), work.task)
@@ -78,8 +83,14 @@ def examined(card: Task, language: str, rows: Sequence[Row], predictions: Path) 
     return scored(card.metric, rows, read_predictions(path, card, language, rows))
 
 
-def entries(found: Mapping[str, tuple[Sequence[Row], Scored]]) -> list[dict[str, Any]]:
-    """What `scores.json` holds."""
+def vectors_words(predictions: Path) -> str:
+    """What a signature has to say of how sentences became vectors; "" where none did, and in older predictions."""
+    path = predictions / VECTORS
+    return MADE_FROM + json.loads(path.read_text(encoding="utf-8"))["words"] if path.is_file() else ""
+
+
+def entries(found: Mapping[str, tuple[Sequence[Row], Scored]], made: str = "") -> list[dict[str, Any]]:
+    """What `scores.json` holds; `made` is added to every signature."""
     return [
         {
             "language": language,
@@ -87,7 +98,7 @@ def entries(found: Mapping[str, tuple[Sequence[Row], Scored]]) -> list[dict[str,
             "value": score.value,
             "n": score.n,
             "n_missing": score.n_missing,
-            "signature": score.signature,
+            "signature": score.signature + made,
         }
         for language, (_, one) in found.items()
         for score in one.scores

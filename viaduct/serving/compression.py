@@ -215,12 +215,13 @@ def _check_vocabulary(asked: Compression, recipe: RecipeParts, census: Census, w
 
 
 def _check_retrieval(asked: Compression, how: Retrieval, where: str) -> None:
-    if asked.reduced and how.layers is not None and (len(how.layers) != 1 or how.layers[0] < 1):
+    if asked.reduced and how.layers is not None and (how.is_chosen or how.layers in ((), (0,))):
         raise UsageError(
             f"{where}: {asked.engine} in {asked.precision} gives the states of one layer above the embeddings",
             fix="name one in retrieval.layers, such as the one that another arm's choices.json says",
         )
-    over = [layer for layer in how.layers or () if asked.layers_left is not None and layer > asked.layers_left]
+    named = () if how.layers is None or how.layers == "all" else how.layers
+    over = [layer for layer in named if asked.layers_left is not None and layer > asked.layers_left]
     if over:
         fix = "name layers that all arms have, or None for the one two thirds up of each arm's encoder"
         raise UsageError(f"{where} pools layer {over[0]}, the arm keeps {asked.layers_left}", fix=fix)

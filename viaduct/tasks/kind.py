@@ -67,6 +67,8 @@ class RowKind:
     version: int = 1
     """Of how rows become sequences and sequences predictions: part of the fingerprint of the stages that read such rows
     where it is above 1, raised with any change that can change what they leave."""
+    cut_by_word: bool = False
+    """Whether its words are cut one by one, which `viaduct.runs.words` tells from how it once was."""
     has_gold: bool = True
     """Whether rows can be labelled, or stripped of their labels; plain and parallel text and captions cannot."""
     label_set: Literal["none", "closed", "open"] = "none"
@@ -139,6 +141,7 @@ KINDS = (
         "tagged",
         Tagged,
         tokens_per_row=30,
+        cut_by_word=True,
         label_set="open",
         is_target=True,
         head="viaduct.heads.tagged:TAGGED",
@@ -156,7 +159,7 @@ KINDS = (
         "span",
         Span,
         tokens_per_row=200,
-        version=2,  # 1: a stride was cut to a quarter of the window
+        version=3,  # 1: a stride was cut to a quarter of the window; 2: answers with dropped edges were in no window
         is_target=True,
         head="viaduct.heads.span:SPAN",
         predict="viaduct.inference.prediction:predict",
