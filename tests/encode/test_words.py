@@ -13,7 +13,8 @@ import tiny
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from viaduct.encode.tokens import Limits, needs_blanks
+from viaduct.encode.tokens import Limits
+from viaduct.heads.tagged import needs_blanks
 from viaduct.rows import Tagged
 from viaduct.runs.identity import identity
 from viaduct.runs.spec import Training

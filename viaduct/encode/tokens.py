@@ -139,18 +139,6 @@ def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     raise UsageError("the tokenizer changes a text when it adds its special tokens; it cannot be used")
 
 
-def needs_blanks(tokenizer: Any) -> bool:
-    """Whether a word inside a text has other pieces than at its start, so that it must be cut with the blank before it:
-    byte-level and Gemma-like tokenizers, unless they put a blank before a text themselves."""
-
-    def pieces(text: str) -> list[int]:
-        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
-    alone, inside = pieces("a"), pieces("a a")
-    return alone + alone != inside == alone + pieces(" a")
-
-
 def forget_truncation(tokenizer: Any) -> None:
     """Bring the tokenizer's own state back to what it was before any call: each sets truncation and padding in it."""
     tokenizer.backend_tokenizer.no_truncation()

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Builder, Encoded, Limits, frame, needs_blanks
+from viaduct.encode.tokens import Builder, Encoded, Limits, frame
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
 from viaduct.rows import Row, Tagged
@@ -69,6 +69,18 @@ def encode_tagged(
             if tags is not None:
                 fields["tag"] = tags[first:last]
             out.example(at + number, [ids + suffix], **fields)
+
+
+def needs_blanks(tokenizer: Any) -> bool:
+    """Whether a word inside a text has other pieces than at its start, so that it must be cut with the blank before it:
+    byte-level and Gemma-like tokenizers, unless they put a blank before a text themselves."""
+
+    def pieces(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    alone, inside = pieces("a"), pieces("a a")
+    return alone + alone != inside == alone + pieces(" a")
 
 
 def _pieces_that_fit(pieces: Sequence[Sequence[int]], room: int) -> list[tuple[int, int]]:

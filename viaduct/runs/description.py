@@ -10,8 +10,8 @@ from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.runs.field import is_joint, set_fields
-from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Retention
-from viaduct.runs.sentence_encoder import makers_meant
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Retention, Retrieval
+from viaduct.runs.sentence_encoder import Makers, makers_meant
 from viaduct.tasks.catalogue import Catalogue
 
 PARTS_OF_ANLI_PLUS = ("anli", "mnli", "snli")
@@ -38,13 +38,29 @@ def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
             found[f"target {target.task} (trained on {card.trained_on})"] = target.training.words()
         else:
             makers = makers_meant(target.retrieval, recipe)
-            searched = target.retrieval.words(
-                tuned=bool(card.row_kind.tuned_on), makers=makers.words() if makers else None
-            )
+            searched = _searched(target.retrieval, makers, tuned=bool(card.row_kind.tuned_on))
             found[f"target {target.task}"] = f"not trained; {searched}"
         for field in set_fields("target", target):
             found[f"{field.name} of {target.task}"] = field.words(target)
     return found
+
+
+def _searched(how: Retrieval, makers: Makers | None, *, tuned: bool) -> str:
+    """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split."""
+    where = "its dev split" if tuned else how.choose_on
+    if how.layers is None and makers is not None:
+        vectors = f"{makers.words()} (after training: or the layer that is best on {where}, where that is there)"
+    elif how.layers is None:
+        vectors = f"the layer that is best on {where}, two thirds up where that is not there, {how.pooling} pooling"
+    elif how.is_chosen:
+        among = how.layers if how.layers == "all" else ", ".join(map(str, how.layers))
+        vectors = f"layer chosen among {among} on {where}, {how.pooling} pooling"
+    else:
+        vectors = f"layer {how.layers[0]}, {how.pooling} pooling"
+    if how.prompt and makers is None:
+        vectors += f", prompt '{how.prompt}'"
+    mining = f", {how.margin} margin, k = {how.neighbours}, {how.candidates}" if tuned else ""
+    return f"{vectors}{', centred' * how.centre}{mining}"
 
 
 def _joint_words(arm: ArmParts) -> str:

@@ -25,7 +25,7 @@ from viaduct.runs.parts import Substitution
 from viaduct.runs.plan import Plan
 from viaduct.runs.rows import Need, RecipeData, source_of
 from viaduct.runs.stage import Stage, kind_of
-from viaduct.runs.words import words_need_blanks
+from viaduct.runs.words import version_of
 from viaduct.tasks.card import Task
 
 Standing = State | Literal["there, not checked", "another experiment's"]
@@ -100,7 +100,7 @@ def identity(
     `encoder` is {} where it is not known."""
     cards = tuple(cards)
     complete = all(upstream.values()) and None not in digests and encoder != {}
-    kinds = {card.kind: version for card in cards if (version := _version(card, stage)) > 1}
+    kinds = {card.kind: version for card in cards if (version := version_of(card.row_kind, stage)) > 1}
     content = {
         "kind": stage.work.kind,
         "code": kind_of(stage.work.kind).version,
@@ -123,12 +123,6 @@ def identity(
             )
         content.update(added)
     return Identity(content, fingerprint_of(content) if complete else "")
-
-
-def _version(card: Task, stage: Stage) -> int:
-    """Of the card's kind of rows, which is higher where the encoder's tokenizer brings about what once was not so."""
-    kind = card.row_kind
-    return kind.version + (kind.cut_by_word and words_need_blanks(stage))
 
 
 def _cards(needs: Iterable[Need], data: RecipeData, substitutions: tuple[Substitution, ...]) -> list[Task]:

@@ -211,26 +211,6 @@ class Retrieval(Spec):
         """Whether one of several layers is chosen."""
         return self.layers == "all" or (self.layers is not None and len(self.layers) > 1)
 
-    def words(self, *, tuned: bool, makers: str | None = None) -> str:
-        """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split;
-        `makers`: what the makers of a sentence encoder mean, where that is used."""
-        where = "its dev split" if tuned else self.choose_on
-        if self.layers is None and makers is not None:
-            vectors = f"{makers} (after training: or the layer that is best on {where}, where that is there)"
-        elif self.layers is None:
-            vectors = (
-                f"the layer that is best on {where}, two thirds up where that is not there, {self.pooling} pooling"
-            )
-        elif self.is_chosen:
-            among = self.layers if self.layers == "all" else ", ".join(map(str, self.layers))
-            vectors = f"layer chosen among {among} on {where}, {self.pooling} pooling"
-        else:
-            vectors = f"layer {self.layers[0]}, {self.pooling} pooling"
-        if self.prompt:
-            vectors += f", prompt '{self.prompt}'"
-        mining = f", {self.margin} margin, k = {self.neighbours}, {self.candidates}" if tuned else ""
-        return f"{vectors}{', centred' * self.centre}{mining}"
-
 
 class TargetParts(Spec):
     """One target task: trained in English, predicted in every language."""

@@ -177,7 +177,8 @@ def vectors_of(
     how = target.retrieval
     makers = makers_meant(how, recipe)
     chosen = how.layers is None and not replaced and (makers is None or trained)
-    if chosen and (census.task(target.task).row_kind.tuned_on or chosen_in(target, census)):
+    has_text = chosen and census.task(how.choose_on).kind == "parallel" and chosen_in(target, census)
+    if chosen and (census.task(target.task).row_kind.tuned_on or has_text):
         how = how.model_copy(update={"layers": "all"})
     return how, makers
 

@@ -13,6 +13,12 @@ from typing import Any
 from viaduct.runs.encoder import cached_file
 from viaduct.runs.stage import Stage
 from viaduct.tasks.hashes import Stamp, stamp
+from viaduct.tasks.kind import RowKind
+
+
+def version_of(kind: RowKind, stage: Stage) -> int:
+    """Of the kind in this stage: higher where the encoder's tokenizer brings about what once was not so."""
+    return kind.version + (kind.cut_by_word and words_need_blanks(stage))
 
 
 def words_need_blanks(stage: Stage) -> bool:
