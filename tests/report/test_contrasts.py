@@ -29,6 +29,7 @@ from viaduct.report.contrasts import (
 from viaduct.report.page import Asked, write
 from viaduct.report.table import build_tables
 from viaduct.report.words import sentence, summary
+from viaduct.results.record import declared_seeds
 
 SMALL = ("xnli", "xquad", "bucc")
 SEEDS = (1, 2, 3)
@@ -140,6 +141,44 @@ def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
     assert plain.of("a").decision.p_value > found.of("a").decision.p_value, "deciding comparisons are fewer"
     assert plain.of("a").estimate == found.of("a").estimate
     assert next(iter(summary(run.about, build_tables(run.about, run.rows), found).verdicts)).startswith("Deciding: b")
+
+
+def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
+    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.004, 0.01), b=(0.0, 0.01))
+    found = of(run, deciding=(("a", "none", "bucc", "xnli"), ("b", "none", "xquad")))
+    one = found.of("a", "bucc, xnli")
+    both = [found.of("a", task).mean for task in ("bucc", "xnli")]
+    assert (one.mean, one.tasks, one.step) == (pytest.approx(fmean(both)), ("bucc", "xnli"), DECIDING)
+    assert [one.decision.comparisons for one in found.found if one.step == DECIDING] == [2, 2]
+    assert found.of("a").tasks == SMALL and found.of("a").step == MEANS, "the mean over all is one of the others"
+    lines = summary(run.about, build_tables(run.about, run.rows), found).verdicts
+    assert "in the mean over 2 tasks (bucc, xnli)" in lines["Deciding: a against none"]
+    assert "bucc, xnli" not in lines["a"], "no task of that name"
+
+
+def test_nothing_is_decided_on_fewer_tasks_than_were_named():
+    run = gains(make_run(tasks=SMALL, arms=("none", "a"), absent=(("a", "xnli", "*"),)), a=(0.1, 0.001))
+    one = of(run, deciding=(("a", "none", "bucc", "xnli"),)).of("a", "bucc, xnli")
+    assert one.mean > 0.05 and one.verdict == "no verdict"
+    assert one.estimate.why_not == "declared with xnli, where the two have no result in common"
+
+
+def test_further_seeds_count_in_what_they_decide_and_nowhere_else():
+    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b"), seeds=range(1, 7)), a=(0.003, 0.01), b=(0.0, 0.01))
+    deciding = (("a", "none", "bucc", "xnli"),)
+    about = run.about.model_copy(update={"seeds": SEEDS, "further_seeds": (4, 5, 6), "deciding": deciding})
+    rows = [row for row in run.rows if row.seed in declared_seeds(about, row.arm, row.task)]
+    assert {(row.arm, row.task) for row in rows if row.seed > 3} == {
+        (a, t) for a in ("none", "a") for t in deciding[0][2:]
+    }
+    found = contrasts(about, rows, Comparing.of(about), Outcomes(rows))
+    assert found.of("a", "bucc, xnli").seeds == (1, 2, 3, 4, 5, 6)
+    assert (found.of("a").seeds, found.of("a").missing) == (SEEDS, ())
+    three = contrasts(run.about.model_copy(update={"seeds": SEEDS}), [row for row in rows if row.seed < 4])
+    assert found.of("b").mean == three.of("b").mean and found.of("b").seeds == SEEDS
+    tables, fewer = build_tables(about, rows), build_tables(about, [row for row in rows if row.seed < 4])
+    assert tables.averages == fewer.averages, "no seed that has some tasks only"
+    assert not any(cell.missing for cell in tables.averages)
 
 
 def test_a_comparison_leaves_its_share_only_when_more_than_the_margin_is_shown():
@@ -325,7 +364,7 @@ def test_a_margin_finer_than_one_test_row_makes_nothing_equivalent():
 
 def test_what_was_computed_differently_is_marked_and_has_no_verdict():
     words = ("bf16 against fp32 in training",)
-    found = of(mixed(), unlike=lambda arm, against, task: words if (arm, task) == ("up", "xnli") else ())
+    found = of(mixed(), unlike=lambda arm, against, tasks: words if (arm, tasks) == ("up", ("xnli",)) else ())
     one = found.of("up", "xnli")
     assert one.unlike == words and one.verdict == "no verdict" and one.mean == of(mixed()).of("up", "xnli").mean
     assert one.estimate.why_not == "computed differently: bf16 against fp32 in training"

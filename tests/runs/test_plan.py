@@ -75,6 +75,30 @@ def test_what_needs_no_seed_is_done_once_and_has_one_cell(world: Path) -> None:
     assert [cell.seed for cell in plan.cells] == [5]
 
 
+def test_further_seeds_are_of_what_is_decided_alone(world: Path) -> None:
+    longer = Intermediate(name="longer", longer_targets=5)
+    short = tuple(Target(task=task, training=Training(max_steps=10)) for task in ("fruit", "berry"))
+    arms = (NONE, longer, Intermediate(name="quiz", tasks=("quiz",)))
+    plan = expand(
+        recipe(
+            intermediates=arms,
+            targets=(*short, Target(task="twins")),
+            seeds=(1, 2),
+            further_seeds=(7,),
+            deciding=(("longer", "none", "fruit"),),
+        ),
+        census(world),
+    )
+    assert {(cell.arm, cell.target.task) for cell in plan.cells if cell.seed == 7} == {
+        ("none", "fruit"),
+        ("longer", "fruit"),
+    }
+    steps = {
+        stage.path: stage.work.training.max_steps for stage in plan.stages if stage.path.endswith("fruit/seed-7/train")
+    }
+    assert steps == {"mini/none/fruit/seed-7/train": 10, "mini/longer/fruit/seed-7/train": 15}
+
+
 def test_targets_share_a_training_only_when_settings_are_equal(world: Path) -> None:
     longer = Target(task="berry", training=Training(epochs=9.0))
     plan = expand(recipe(intermediates=(NONE,), targets=(Target(task="fruit"), longer), seeds=(1,)), census(world))
@@ -291,6 +315,10 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"deciding": (("quiz", "none"), ("none", "quiz"))}, "`deciding` has quiz against none twice"),
         ({"compare": (("quiz", "none"), ("quiz", "none"))}, "`compare` has quiz against none twice"),
         ({"deciding": (("quiz",),)}, r"`deciding` has \[quiz\](?s:.*)write \[arm, against\]"),
+        ({"deciding": (("quiz", "none", "fruit", "fruit"),)}, r"`deciding` has \[quiz, none, fruit, fruit\]"),
+        ({"further_seeds": (4,)}, "`further_seeds` are for what `deciding` compares"),
+        ({"further_seeds": (1,), "deciding": (("quiz", "none"),)}, "seed '1' is there twice"),
+        ({"intermediates": (NONE, Intermediate(name="longer", longer_targets=5))}, "longer than their max_steps"),
         ({"targets": (Target(task="fruit", languages=("fr",)),)}, "no language 'fr'"),
         ({"intermediates": (Intermediate(name="quiz"),)}, "has nothing to train on"),
         ({"intermediates": (Intermediate(name="none", tasks=("quiz",)),)}, "the baseline"),

@@ -61,14 +61,16 @@ def _facts(cost: StageCost) -> dict[str, str]:
     return {fact: value for fact, value in (found | cost.versions).items() if value not in ("", "absent")}
 
 
-def differing(found: Mapping[str, Conditions], arm: str, against: str, task: str | None = None) -> tuple[str, ...]:
+def differing(
+    found: Mapping[str, Conditions], arm: str, against: str, tasks: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """In what two arms were not computed alike, in words: "torch 2.12.0 against 2.13.0 in training", "bf16 against fp32
     in training"; () where they were, as far as is known, or where an arm has no stages.
 
-    `task`: only the stages of this target, and those of several targets. A stage without counterpart, such as an
+    `tasks`: only the stages of these targets, and those of several targets. A stage without counterpart, such as an
     intermediate one, must be like some training of the other arm.
     """
-    own, other = (_of_task(found.get(name, {}), task) for name in (arm, against))
+    own, other = (_of_tasks(found.get(name, {}), tasks) for name in (arm, against))
     roles: dict[str, list[str]] = {}
     for fact in _in_order(own.keys() & other.keys() - set(LISTED)):
         for role in (TRAINING, *ROLES.values()):
@@ -78,9 +80,9 @@ def differing(found: Mapping[str, Conditions], arm: str, against: str, task: str
     return tuple(f"{words} in {_joined(names)}" for words, names in roles.items())
 
 
-def _of_task(facts: Conditions, task: str | None) -> Conditions:
+def _of_tasks(facts: Conditions, tasks: Sequence[str] | None) -> Conditions:
     return {
-        fact: {place: one for place, one in values.items() if task is None or place.task in ("", task)}
+        fact: {place: one for place, one in values.items() if tasks is None or place.task in ("", *tasks)}
         for fact, values in facts.items()
     }
 

@@ -30,7 +30,6 @@ from viaduct.results.record import BASELINE, About, ResultRow
 
 OVERALL, IN_ENGLISH = "", "English"
 """In place of a task: the mean over tasks; the mean over tasks in English, which is of interest beside transfer."""
-MEANS_OVER_TASKS = OVERALL, IN_ENGLISH
 STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH = (
     "deciding",
     "arms, mean over tasks",
@@ -44,11 +43,11 @@ STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_E
 
 ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
 """Seed -> language -> score of one arm on one task."""
-Unlike: TypeAlias = Callable[[str, str, str], Sequence[str]]
-"""(arm, against, task) -> in what they were computed differently, in words; () where nothing matters."""
+Unlike: TypeAlias = Callable[[str, str, Sequence[str]], Sequence[str]]
+"""(arm, against, tasks) -> in what they were computed differently, in words; () where nothing matters."""
 
 
-def _alike(arm: str, against: str, task: str) -> Sequence[str]:
+def _alike(arm: str, against: str, tasks: Sequence[str]) -> Sequence[str]:
     return ()
 
 
@@ -66,7 +65,7 @@ class Contrast:
     arm: str
     against: str
     task: str
-    """`OVERALL` for the mean over tasks."""
+    """`OVERALL` for the mean over all tasks, "panx, xnli" for that over these."""
     tasks: tuple[str, ...]
     """What the mean is over: those that both arms have."""
     seeds: tuple[int, ...]
@@ -84,6 +83,16 @@ class Contrast:
     """In what the two were computed differently."""
     step: str = ""
     decision: Decision = field(default_factory=lambda: Decision("no verdict", 1, None, None, None))
+
+    @property
+    def is_of_task(self) -> bool:
+        """Whether it is of a single task, in the languages other than English."""
+        return self.tasks == (self.task,)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether it is of the mean over some tasks that were named before the run."""
+        return self.task not in (OVERALL, IN_ENGLISH) and not self.is_of_task
 
     @property
     def mean(self) -> float:
@@ -148,8 +157,8 @@ class Comparing:
     tasks: Sequence[str]
     pairs: Sequence[tuple[str, str]] = ()
     """Besides each arm against the baseline."""
-    deciding: Sequence[tuple[str, str, str]] = ()
-    """(arm, against, task), `OVERALL` for the mean over tasks."""
+    deciding: Sequence[tuple[str, ...]] = ()
+    """(arm, against) in the mean over all tasks, with tasks after them in the mean over these."""
     like_these: bool = False
     """Whether verdicts speak of languages like these, instead of these."""
     unlike: Unlike = _alike
@@ -163,10 +172,9 @@ class Comparing:
         for arm, against in asked:
             if arm == against:
                 raise UsageError(f"'{arm}' is compared with itself", fix="name two arms")
-        deciding = tuple((one[0], one[1], one[2] if len(one) > 2 else OVERALL) for one in about.deciding)
-        pairs = (*about.compare, *asked, *((arm, against) for arm, against, _ in deciding))
+        pairs = (*about.compare, *asked, *((one[0], one[1]) for one in about.deciding))
         like_these = about.question == "languages like these"
-        return cls(about.arms, about.tasks, pairs, deciding, like_these, unlike or _alike)
+        return cls(about.arms, about.tasks, pairs, about.deciding, like_these, unlike or _alike)
 
     @property
     def all_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -174,9 +182,13 @@ class Comparing:
         plain = [(arm, BASELINE) for arm in self.arms if arm != BASELINE and BASELINE in self.arms]
         return tuple(dict.fromkeys((*plain, *self.pairs)))
 
+    def over_several(self, pair: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
+        """The tasks over whose mean this pair is decided, where they are several."""
+        return tuple(one[2:] for one in self.deciding if one[:2] == pair and len(one) > 3)
+
     def step(self, one: Contrast) -> str:
         """The step that decides this one."""
-        if (one.arm, one.against, one.task) in self.deciding:
+        if any((one.arm, one.against, one.task) == (*own[:2], _name(own[2:])) for own in self.deciding):
             return DECIDING
         plain = one.against == BASELINE
         means, tasks, english = (MEANS, TASKS, ENGLISH_MEANS) if plain else (OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH)
@@ -230,7 +242,11 @@ def compare(
             sides = [scores.get(arm, {}).get(task, {}) for arm in pair]
             if any(sides):
                 found[task], in_english[pair][task] = _Part.both(pair, task, sides, own)
-    listed = [one for pair in parts for one in _of_pair(pair, parts[pair], in_english[pair], (levels, english_levels))]
+    listed = [
+        one
+        for pair in parts
+        for one in _of_pair(pair, parts[pair], in_english[pair], (levels, english_levels), comparing.over_several(pair))
+    ]
     return Contrasts(tuple(_decided(listed, comparing)), levels, guesses)
 
 
@@ -271,6 +287,11 @@ class _Part:
 
         return part(english=False), part(english=True)
 
+    @property
+    def alone(self) -> set[int]:
+        """Seeds that only one of the two has in full."""
+        return {seed for seed in self.seeds if seed not in self.differences}
+
     def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
         """For the engine."""
         values_SL = np.array([[self.differences[seed][code] for code in self.languages] for seed in seeds])
@@ -282,22 +303,28 @@ def _of_pair(
     parts: Mapping[str, _Part],
     in_english: Mapping[str, _Part],
     levels: Sequence[Mapping[tuple[str, str], str]],
+    several: Sequence[tuple[str, ...]],
 ) -> Iterator[Contrast]:
-    """The contrasts over all tasks, by task and in English, not decided yet; none where the two have nothing in
-    common."""
+    """The contrasts over all tasks, over those that decide, by task and in English, not decided yet; none where the two
+    have nothing in common."""
     shared, english = ({task: part for task, part in own.items() if part.languages} for own in (parts, in_english))
-    groups = [(OVERALL, shared), *((task, {task: part}) for task, part in shared.items()), (IN_ENGLISH, english)]
-    for task, members in groups:
-        every = sorted({seed for part in members.values() for seed in part.seeds})
-        seeds = tuple(seed for seed in every if all(seed in part.differences for part in members.values()))
+    groups: list[tuple[str, Sequence[str], dict[str, _Part]]] = [
+        (OVERALL, tuple(parts), shared),
+        *((_name(tasks), tasks, {task: shared[task] for task in tasks if task in shared}) for tasks in several),
+        *((task, (task,), {task: part}) for task, part in shared.items()),
+        (IN_ENGLISH, (), english),
+    ]
+    for task, wanted, members in groups:
+        own = list(members.values())
+        every = sorted({seed for part in own for seed in part.seeds})
+        seeds = tuple(seed for seed in every if all(seed in part.differences for part in own))
         if not members or not seeds:
             continue
         missing = (
-            *(name for name in (parts if task == OVERALL else ()) if name not in members),
-            *(f"seed {seed}" for seed in every if seed not in seeds),
-            *(f"{part.task} in {', '.join(part.odd)}" for part in members.values() if part.odd),
+            *(name for name in wanted if name not in members),
+            *(f"seed {seed}" for seed in every if any(seed in part.alone for part in own)),
+            *(f"{part.task} in {', '.join(part.odd)}" for part in own if part.odd),
         )
-        own = list(members.values())
         yield Contrast(
             *pair,
             task,
@@ -308,6 +335,11 @@ def _of_pair(
             missing=missing,
             meaningless=_meaningless(pair, own, levels[task == IN_ENGLISH]),
         )
+
+
+def _name(tasks: Sequence[str]) -> str:
+    """Of the mean over these, in place of a task."""
+    return ", ".join(tasks)
 
 
 def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
@@ -355,9 +387,12 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
 def _marked(one: Contrast, comparing: Comparing) -> Contrast:
     """Without a spread, and so without verdict, where the two were not computed alike, or where nothing can be said of
     the languages that verdicts are for."""
-    differs = tuple(comparing.unlike(one.arm, one.against, one.task))
+    differs = tuple(comparing.unlike(one.arm, one.against, one.tasks))
+    lacking = [name for name in one.missing if name in comparing.tasks] if comparing.step(one) == DECIDING else []
     if differs:
         why = f"computed differently: {'; '.join(differs)}"
+    elif lacking and one.task != OVERALL:
+        why = f"declared with {', '.join(lacking)}, where the two have no result in common"
     elif comparing.like_these and one.estimate.spread is not None and one.estimate.like_these is None:
         why = "too few language families, or one group of them, to speak of languages like these"
     else:

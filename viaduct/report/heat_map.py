@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.languages import FAMILY_ORDER, LANGUAGES, family_of
-from viaduct.report.contrasts import MEANS_OVER_TASKS, Contrasts
+from viaduct.report.contrasts import Contrasts
 from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
 from viaduct.results.record import BASELINE
@@ -101,7 +101,7 @@ def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]
     codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
     groups = tuple((name, tuple((code, name_of(code)) for code in own)) for name, own in groupby(codes, key=family_of))
     scores = [cell.score.mean for cell in shown if cell.score is not None]
-    own = [one for one in differences.found if one.against == BASELINE and one.task not in MEANS_OVER_TASKS]
+    own = [one for one in differences.found if one.against == BASELINE and one.is_of_task]
     sizes = sorted(abs(value) for one in own for value in one.by_code.values())
     reach = max(0.01, sizes[int(0.95 * (len(sizes) - 1))]) if sizes else 0.01
     found: list[HeatMap] = []
@@ -135,7 +135,7 @@ def name_of(code: str) -> str:
 
 def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
     """Differences from the baseline by task and by language family; () where there are none."""
-    own = [one for one in differences.found if one.against == BASELINE]
+    own = [one for one in differences.found if one.against == BASELINE and not one.is_of_several]
     by_task: dict[tuple[str, str], HeatCell | None] = {
         (one.arm, one.task or EVERY_TASK): HeatCell(one.mean, one.estimate.interval, one.decision.stars) for one in own
     }

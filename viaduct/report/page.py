@@ -8,6 +8,7 @@ chooses the figures and fills the templates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,8 +102,7 @@ def write(
 
 def _unlike(costs: Sequence[StageCost]) -> tested.Unlike:
     found = alike.conditions(costs)
-    means = dict.fromkeys(tested.MEANS_OVER_TASKS)
-    return lambda arm, against, task: alike.differing(found, arm, against, means.get(task, task))
+    return partial(alike.differing, found)
 
 
 def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequence[Content]) -> None:

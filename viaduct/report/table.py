@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from viaduct.errors import DataError
 from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
 from viaduct.metrics.summary import Spread, counted_metrics, mean, over_seeds
-from viaduct.results.record import BASELINE, About, ResultRow
+from viaduct.results.record import BASELINE, About, ResultRow, declared_seeds
 from viaduct.tasks.catalogue import Catalogue
 
 Values: TypeAlias = Mapping[int, Mapping[str, float]]
@@ -122,7 +122,7 @@ def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASE
     for row in rows:
         if row.arm == baseline and row.selection == "untrained":
             seeds.setdefault(row.task, set()).add(row.seed)
-    return {task for task, own in seeds.items() if len(own) == 1 < len(about.seeds)}
+    return {task for task, own in seeds.items() if len(own) == 1 < len(about.seeds + about.further_seeds)}
 
 
 def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE) -> list[ResultRow]:
@@ -150,10 +150,10 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
                 f"{known} and {definition}",
                 fix="summarise them apart, or run the older ones again",
             )
-    once = untrained_once(about, own, baseline)
+    once, every = untrained_once(about, own, baseline), (*about.seeds, *about.further_seeds)
     repeated: dict[tuple[object, ...], ResultRow] = {}
     for row in own:
-        for seed in about.seeds if row.arm == baseline and row.task in once else (row.seed,):
+        for seed in every if row.arm == baseline and row.task in once else (row.seed,):
             key = (row.arm, row.task, row.metric, row.language, seed)
             if key in repeated:
                 raise DataError(
@@ -202,7 +202,7 @@ def build_tables(
     arms = tuple(dict.fromkeys((*about.arms, *(row.arm for row in found))))
     tasks = dict.fromkeys((*about.tasks, *(row.task for row in found)))
     columns = tuple(_column(task, about, found, languages.get(task, ())) for task in tasks)
-    results = _Results(found, untrained_once(about, rows))
+    results = _Results(about, found, untrained_once(about, rows))
     metrics = [(column, metric) for column in columns for metric in results.metrics(column)]
     return Tables(
         arms=arms,
@@ -236,8 +236,8 @@ def _column(task: str, about: About, rows: Iterable[ResultRow], languages: Seque
 class _Results:
     """A run's values by (arm, task, metric)."""
 
-    def __init__(self, rows: Sequence[ResultRow], seedless: set[str]) -> None:
-        self._rows, self._seedless = rows, seedless
+    def __init__(self, about: About, rows: Sequence[ResultRow], seedless: set[str]) -> None:
+        self._about, self._rows, self._seedless = about, rows, seedless
         self._values: dict[tuple[str, str, str], dict[int, dict[str, float]]] = {}
         for row in rows:
             by_seed = self._values.setdefault((row.arm, row.task, row.metric), {})
@@ -300,21 +300,24 @@ class _Results:
         )
 
     def _totals(self, arm: str, counted: Mapping[str, Sequence[str]]) -> dict[int, dict[str, float]]:
-        """Seed -> mean over the tasks that have all metrics that count, as the only value of the seed."""
+        """Seed -> mean over the tasks that have all metrics that count, as the only value of the seed; of the seeds
+        that have the most tasks."""
         found: dict[int, list[float]] = {}
         for task, metrics in counted.items():
             halves = [self._values.get((arm, task, metric), {}) for metric in metrics]
             for seed in halves[0]:
                 if all(seed in half for half in halves):
                     found.setdefault(seed, []).append(mean(mean(half[seed].values()) for half in halves))
-        return {seed: {"": mean(scores)} for seed, scores in found.items()}
+        most = max(map(len, found.values()), default=0)
+        return {seed: {"": mean(scores)} for seed, scores in found.items() if len(scores) == most}
 
     def _task_holes(self, arm: str, column: Column, metrics: Sequence[str]) -> list[str]:
         """What one arm's score of a task lacks: all of it, seeds, languages, or languages of single seeds."""
         found = [self._values.get((arm, column.task, metric)) for metric in metrics]
         if not all(found):
             return [column.task]
-        seeds = sorted({row.seed for row in self._rows if row.arm == arm})
+        ran = {row.seed for row in self._rows if row.arm == arm}
+        seeds = [seed for seed in declared_seeds(self._about, arm, column.task) if seed in ran]
         holes: dict[str, None] = {}
         for values in filter(None, found):
             holes |= {f"seed {seed}": None for seed in seeds if seed not in values}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from viaduct.metrics.difference import FEWEST_SEEDS
-from viaduct.report.contrasts import DECIDING, IN_ENGLISH, MEANS_OVER_TASKS, OVERALL, Contrast, Contrasts
+from viaduct.report.contrasts import DECIDING, IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import plural, points
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
@@ -109,7 +109,7 @@ def _deciding(differences: Contrasts, many: bool) -> dict[str, str]:
     their mean over tasks there."""
     found = [one for one in differences.found if one.step == DECIDING]
     return {
-        f"Deciding: {one.arm} against {one.against}": f"{_said(one, one.task or _over(one))}."
+        f"Deciding: {one.arm} against {one.against}": f"{_said(one, one.task if one.is_of_task else _over(one))}."
         for one in found
         if many or (one.against, one.task) != (BASELINE, OVERALL)
     }
@@ -138,7 +138,7 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
     """What is shown of one arm against another, over all tasks and then by task; `own`: all of the two's contrasts."""
     groups: dict[str, list[str]] = {}
     for one in own:
-        if one.task not in MEANS_OVER_TASKS:
+        if one.is_of_task:
             groups.setdefault(one.verdict, []).append(f"{one.task} ({points(one.mean)})")
     by_task = [f"{ON[verdict]} {', '.join(groups[verdict])}" for verdict in ON if verdict in groups]
     parts = [f"{_said(whole, _over(whole))}."]
@@ -153,7 +153,8 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
 
 
 def _over(one: Contrast) -> str:
-    return f"the mean over {plural(len(one.tasks), 'task')}{' in English' if one.task == IN_ENGLISH else ''}"
+    some = f" ({one.task})" if one.is_of_several else ""
+    return f"the mean over {plural(len(one.tasks), 'task')}{some}{' in English' if one.task == IN_ENGLISH else ''}"
 
 
 def _said(one: Contrast, what: str) -> str:

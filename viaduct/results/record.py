@@ -6,6 +6,7 @@ These are the only things the report reads. All are plain JSON on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,28 @@ BASELINE = "none"
 
 MADE_FROM = "|vectors: "
 """In a signature, before what says how the sentences' vectors were made."""
+
+
+class Declared(Protocol):
+    """What a recipe, or what is kept of it, says of its seeds."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of every arm and task."""
+
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """Of what is compared in `deciding`."""
+
+    @property
+    def deciding(self) -> tuple[tuple[str, ...], ...]:
+        """(arm, against), with tasks after them where it is about some."""
+
+
+def declared_seeds(declared: Declared, arm: str, task: str) -> tuple[int, ...]:
+    """The seeds of an arm on a task: those of all, and the further ones where a deciding comparison is about both."""
+    decides = any(arm in one[:2] and task in (one[2:] or (task,)) for one in declared.deciding)
+    return declared.seeds + declared.further_seeds * decides
 
 
 class Record(BaseModel):
@@ -184,7 +207,9 @@ class About(Record):
     compare_unlike: bool = False
     """Whether differences between arms that were not computed alike may be claimed."""
     deciding: tuple[tuple[str, ...], ...] = ()
-    """(arm, against) or (arm, against, task) that were declared before the run to be decided first."""
+    """(arm, against), or with tasks after them, that were declared before the run to be decided first."""
+    further_seeds: tuple[int, ...] = ()
+    """Of what is compared there alone."""
     question: str = "these languages"
     """What verdicts speak of: "these languages" or "languages like these"."""
     remarks: tuple[str, ...] = ()

@@ -248,6 +248,7 @@ def about(store: Store, record: RunRecord) -> About:
         arms=tuple(arm.name for arm in recipe.intermediates),
         tasks=tuple(target.task for target in recipe.targets),
         seeds=recipe.seeds,
+        further_seeds=recipe.further_seeds,
         miniature=is_generated,
         substitutions=tuple(
             SubstitutionNote(

@@ -178,6 +178,9 @@ class ArmParts(Spec):
     retention: Retention = Retention()
     languages: tuple[str, ...] = (ENGLISH,)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
+    longer_targets: int = Field(default=0, ge=0)
+    """Steps that the targets of this arm are trained beyond their own `max_steps`: alone, the control for an arm that
+    is trained so much more in its intermediate task."""
     optional: bool = False
     """Left out, and said to be, where data that it trains on are not there; otherwise that is an error."""
 
@@ -280,8 +283,11 @@ class RecipeParts(Spec):
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     deciding: tuple[tuple[str, ...], ...] = ()
-    """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, or [arm, against, task].
-    They are tested first, and corrected for their own number only; all others come after."""
+    """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, [arm, against, task], or
+    [arm, against, task, task, ...] in the mean over these. They are tested first, and corrected for their own number
+    only; all others come after."""
+    further_seeds: tuple[int, ...] = ()
+    """Beyond `seeds`, of what `deciding` compares alone: its arms on its tasks."""
     question: Literal["these languages", "languages like these"] = "these languages"
     """What verdicts speak of: the languages that are evaluated, or others like them, which takes far more to show."""
     compare_unlike: bool = False
@@ -296,7 +302,7 @@ class RecipeParts(Spec):
         for what, names in (
             ("intermediate", [arm.name for arm in self.intermediates]),
             ("target", [target.task for target in self.targets]),
-            ("seed", [str(seed) for seed in self.seeds]),
+            ("seed", [str(seed) for seed in (*self.seeds, *self.further_seeds)]),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:

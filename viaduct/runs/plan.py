@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from viaduct.results.record import declared_seeds
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
 from viaduct.runs.encoder import encoder_name
@@ -125,7 +126,8 @@ class _Builder:
         for arm in self.recipe.intermediates:
             for target in self.recipe.targets:
                 scored: set[str] = set()
-                for seed in self.recipe.seeds if self.growing.languages[target.task] else ():
+                seeds = declared_seeds(self.recipe, arm.name, target.task)
+                for seed in seeds if self.growing.languages[target.task] else ():
                     score = self._chain(Chain(self.growing, arm, target, seed))
                     if score.path not in scored:
                         scored.add(score.path)
@@ -192,7 +194,10 @@ class _Builder:
     def _train(self, chain: Chain) -> Stage:
         on = self.census.task(chain.target.task).trained_on
         added = added_values("train", chain)
-        work = make_work("train", task=on, training=chain.target.training, seed=chain.seed, **added)
+        training = chain.target.training
+        if chain.arm.longer_targets:
+            training = training.model_copy(update={"max_steps": (training.max_steps or 0) + chain.arm.longer_targets})
+        work = make_work("train", task=on, training=training, seed=chain.seed, **added)
         return chain.add(work, f"{on}", f"{on}-for-{chain.target.task}")
 
     def _score(self, chain: Chain) -> Stage:

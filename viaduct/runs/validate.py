@@ -26,6 +26,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     _check_comparisons(recipe)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
+    _check_longer(recipe, census)
     _check_lengths(recipe, census)
     for field in set_fields("recipe", recipe):
         field.check(recipe, recipe, census)
@@ -41,9 +42,11 @@ def validate(recipe: RecipeParts, census: Census) -> None:
 def _check_comparisons(recipe: RecipeParts) -> None:
     names, tasks = [arm.name for arm in recipe.intermediates], [target.task for target in recipe.targets]
     for comparison in recipe.deciding:
-        if len(comparison) not in (2, 3):
+        if len(comparison) < 2 or len(set(comparison[2:])) < len(comparison[2:]):
             shown = ", ".join(comparison)
-            raise UsageError(f"`deciding` has [{shown}]", fix="write [arm, against], or [arm, against, task]")
+            raise UsageError(
+                f"`deciding` has [{shown}]", fix="write [arm, against] and, to decide on some, each task once"
+            )
         for task in comparison[2:]:
             if task not in tasks:
                 raise unknown("target in `deciding`:", task, tasks)
@@ -52,11 +55,16 @@ def _check_comparisons(recipe: RecipeParts) -> None:
             if name not in names:
                 raise unknown(f"arm in `{where}`:", name, names)
         _check_pairs(where, pairs)
+    if recipe.further_seeds and not recipe.deciding:
+        raise UsageError(
+            "`further_seeds` are for what `deciding` compares, and there is no such comparison",
+            fix="name deciding comparisons, or more `seeds`",
+        )
 
 
 def _check_pairs(where: str, pairs: Sequence[Sequence[str]]) -> None:
     """Two different arms each, and no comparison twice, the other way round included: each raises the correction."""
-    asked = [(frozenset(pair[:2]), tuple(pair[2:])) for pair in pairs]
+    asked = [(frozenset(pair[:2]), frozenset(pair[2:])) for pair in pairs]
     for pair, one in zip(pairs, asked, strict=True):
         if len(one[0]) == 1:
             raise UsageError(f"`{where}` has {pair[0]} against itself", fix="name two arms")
@@ -68,9 +76,10 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
         raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -")
     added = fields("arm")
-    idle = not arm.tasks and not is_joint(arm) and not any(field.is_set(arm) for field in added)
+    idle = not arm.tasks and not is_joint(arm) and not arm.longer_targets
+    idle = idle and not any(field.is_set(arm) for field in added)
     if (arm.name == BASELINE) != idle:
-        *most, last = ("tasks", "replay", *(field.name for field in added))
+        *most, last = ("tasks", "replay", "longer_targets", *(field.name for field in added))
         raise UsageError(
             f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on or to change",
             fix=f"the baseline is named '{BASELINE}' and has nothing; others have {', '.join(most)} or {last}",
@@ -86,6 +95,21 @@ def _check_target(card: Task, census: Census) -> None:
         raise UsageError(f"{card.name} cannot be a target: it has no metric", fix="remove it from `targets`")
     if card.trained_on is not None:
         _check_trainable(census.task(card.trained_on), f"target '{card.name}'")
+
+
+def _check_longer(recipe: RecipeParts, census: Census) -> None:
+    """Raise UsageError for targets that are to be trained longer than nobody knows how long."""
+    arms = [arm.name for arm in recipe.intermediates if arm.longer_targets]
+    open_ended = [
+        target.task
+        for target in recipe.targets
+        if target.training.max_steps is None and census.task(target.task).trained_on is not None
+    ]
+    if arms and open_ended:
+        raise UsageError(
+            f"arm '{arms[0]}' trains targets longer than their max_steps, and {open_ended[0]} has none",
+            fix=f"set targets.{open_ended[0]}.training.max_steps",
+        )
 
 
 def _check_lengths(recipe: RecipeParts, census: Census) -> None:
