@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from rich.console import Console
 
 from viaduct.runs.display import in_words
+
+settings.register_profile("viaduct", deadline=None)  # no test is timed: other work may share the machine
+settings.load_profile("viaduct")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

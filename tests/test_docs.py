@@ -245,7 +245,7 @@ def test_the_tour_is_an_afternoon() -> None:
     text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     files = dict.fromkeys(re.findall(r"`(viaduct/[\w/]+\.py)`", text))
     lines = sum(len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files)
-    assert 20 <= len(files) <= 32 and lines <= 5_600
+    assert 20 <= len(files) <= 32 and lines <= 5_700
 
 
 def test_the_reference_of_recipe_fields_is_that_of_the_models() -> None:

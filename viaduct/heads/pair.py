@@ -1,4 +1,4 @@
-"""The head of pairs: two texts in one sequence, a label from its first token.
+"""The head of pairs and of single texts: all texts of a row in one sequence, a label from its first token.
 
 Shape letters: B sequences, L tokens, D width, C classes.
 """
@@ -17,7 +17,7 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types, tokens_cut
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
-from viaduct.rows import Pair
+from viaduct.rows import Row
 
 
 class SequenceHead(nn.Module):
@@ -38,21 +38,25 @@ class SequenceHead(nn.Module):
 
 
 def encode_pairs(
-    rows: Sequence[Pair], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
+    rows: Sequence[Any], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """One sequence per row, cut from the end of the longer text; field `label` (examples,)."""
-    encoding = tokenizer(
-        [row.first for row in rows],
-        [row.second for row in rows],
-        truncation="longest_first",
-        max_length=limits.max_length,
-    )
+    """One sequence per row, of all its texts; field `label` (examples,)."""
     index = {label: number for number, label in enumerate(labels)}
-    for number, row in enumerate(rows):
+    gold = [None if row.label is None or not labels else index[row.label] for row in rows]
+    encode_whole(rows, gold, at, tokenizer, limits, out)
+
+
+def encode_whole(
+    rows: Sequence[Row], gold: Sequence[int | None], at: int, tokenizer: Any, limits: Limits, out: Builder
+) -> None:
+    """One sequence per row, cut from the end of the longer text; field `label` (examples,) where it has one."""
+    texts = [list(side) for side in zip(*(row.texts for row in rows), strict=True)]
+    encoding = tokenizer(*texts, truncation="longest_first", max_length=limits.max_length)
+    for number, (row, label) in enumerate(zip(rows, gold, strict=True)):
         fields = segment_types(encoding, number)
-        if row.label is not None and labels:
-            fields["label"] = [index[row.label]]
-        out.cut_tokens += tokens_cut(encoding, number, tokenizer, row.first, row.second)
+        if label is not None:
+            fields["label"] = [label]
+        out.cut_tokens += tokens_cut(encoding, number, tokenizer, *row.texts)
         out.example(at + number, [encoding["input_ids"][number]], **fields)
 
 
@@ -69,7 +73,7 @@ def _read(logits_BC: torch.Tensor, _encoded: Encoded, _batch: Batch) -> list[Arr
     return list(logits_BC.numpy())
 
 
-def _predict(row: Pair, said: Sequence[Array], spec: HeadSpec) -> Prediction:
+def _predict(row: Row, said: Sequence[Array], spec: HeadSpec) -> Prediction:
     """The label with the highest logit; `scores` are the logits in label order."""
     (logits,) = said
     return Prediction(row.id, row.language, spec.labels[int(logits.argmax())], tuple(logits.tolist()))

@@ -1,4 +1,4 @@
-"""Accuracy of labels, for pairs of texts and for multiple choice, and F1 of paraphrases.
+"""Accuracy of labels, for pairs of texts, multiple choice and other rows with a label, and F1 of paraphrases.
 
 Accuracy does not know any label set: a label that no gold row has is wrong like any other.
 """
@@ -28,19 +28,19 @@ PARAPHRASE = "1"
 
 @ByExample
 def accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """The share of rows whose predicted label (Pair: text; Choice: index) equals the gold label, as score "accuracy".
+    """The share of rows whose predicted label (Choice: index; others: text) equals the gold label, as score "accuracy".
 
     Labels are compared as they are: "01" is not "1". A missing prediction is wrong. Raises DataError for no rows, rows
     without gold labels, unknown ids, and predictions that are not of the label's type. As XTREME's `accuracy`
     (evaluate.py at 838c13b), but by id.
     """
-    kind = Choice if rows and isinstance(rows[0], Choice) else Pair
+    kind = type(rows[0]) if rows and hasattr(rows[0], "label") else Pair
     gold = {row.id: row.gold for row in labelled(rows_of(rows, kind, "accuracy"), "accuracy").values()}
     require_known_ids(gold, predictions)
     given = {row_id: predictions[row_id].prediction for row_id in gold if row_id in predictions}
     for row_id, label in given.items():
         if type(label) is not type(gold[row_id]):
-            wanted = "the label as text" if kind is Pair else "the index of the choice as a whole number"
+            wanted = "the index of the choice as a whole number" if kind is Choice else "the label as text"
             raise not_a_prediction(row_id, label, wanted)
     right = [row_id in given and given[row_id] == label for row_id, label in gold.items()]
     score = Score("accuracy", sum(right) / len(gold), len(gold), len(gold) - len(given), SIGNATURE)

@@ -49,7 +49,7 @@ def _filled(text: str) -> str:
 
 def _some(texts: list[str]) -> list[str]:
     if not texts:
-        raise _expected("a list of texts", texts)
+        raise expected("a list of texts", texts)
     return texts
 
 
@@ -68,7 +68,7 @@ def _label(value: object, info: Info) -> str:
             "there is no label", "take the row out; a split without any labels is named under `unlabelled`"
         )
     if not isinstance(value, str | int):
-        raise _expected("a label (text or whole number)", value)
+        raise expected("a label (text or whole number)", value)
     first, where = reading.types.setdefault(str(info.field_name), (type(value), reading.where))
     if type(value) is not first:
         what = {str: "text", int: "a number", bool: "true or false"}[first]
@@ -85,7 +85,7 @@ def _label(value: object, info: Info) -> str:
 def _tags(value: object, info: Info) -> list[str]:
     given = _words(value)
     if not isinstance(given, list):
-        raise _expected("a list of tags", given)
+        raise expected("a list of tags", given)
     return [_label(one, info) for one in given]
 
 
@@ -93,7 +93,7 @@ def _number(value: object, role: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _expected("a whole number", value, role)
+        raise expected("a whole number", value, role)
     return value
 
 
@@ -102,7 +102,8 @@ def value_shown(value: object) -> str:
     return "nothing" if value is None else f"{str(value)[:60]!r} ({type(value).__name__})"
 
 
-def _expected(what: str, value: object, role: str = "") -> RefusedError:
+def expected(what: str, value: object, role: str = "") -> RefusedError:
+    """The error for a value that is something else than `what`."""
     return RefusedError(f"{value_shown(value)} where {what} is expected", role=role)
 
 
@@ -144,7 +145,7 @@ def made(model: type[Mapped], values: Mapping[str, Any], reading: Reading) -> Ro
         if isinstance(cause, RefusedError):
             raise RefusedError(cause.message, cause.fix, role) from error
         what = "text" if first["type"] == "string_type" else "a list of texts"
-        raise _expected(what, first["input"], role) from error
+        raise expected(what, first["input"], role) from error
 
 
 class MappedParallel(Mapped):

@@ -1,0 +1,1 @@
+"""Tasks of one text, and tasks whose answer is a number."""

@@ -1,0 +1,5 @@
+"""What tasks of one text, and of numbers, plug into the core."""
+
+from viaduct.doors import Room
+
+ROOM = Room("texts", row_kinds=("viaduct.texts.kinds:KINDS",), cards=("viaduct.texts.sib200:CARD",))
