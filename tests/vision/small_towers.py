@@ -52,6 +52,11 @@ TOWERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {**WIDE, **SEEN, "num_register_tokens": 4},
         {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": SQUARE, "resample": 2, **IMAGENET},
     ),
+    "resnet": (
+        "ResNetModel",
+        {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1], "layer_type": "basic"},
+        {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 64}, "do_normalize": False},
+    ),
     "vit": ("ViTModel", {**WIDE, **SEEN}, {"image_processor_type": "ViTImageProcessor", "size": SIDE, "resample": 2}),
 }
 """name -> (class in transformers, its configuration, its preprocessor_config.json)."""

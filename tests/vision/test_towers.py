@@ -30,9 +30,10 @@ PIL = {
     "dinov2": "BitImageProcessorPil",
     "dinov2-registers": "BitImageProcessorPil",
     "dinov3": "SiglipImageProcessorPil",
+    "resnet": "ConvNextImageProcessorPil",
     "vit": "ViTImageProcessorPil",
 }
-BEFORE = {"clip": 1, "siglip": 0, "siglip2": 0, "dinov2": 1, "dinov2-registers": 4, "dinov3": 5, "vit": 1}
+BEFORE = {"clip": 1, "siglip": 0, "siglip2": 0, "dinov2": 1, "dinov2-registers": 4, "dinov3": 5, "resnet": 0, "vit": 1}
 """Class and register tokens before the patches."""
 
 
@@ -55,6 +56,8 @@ def direct(name: str, folder: Path, image: Image.Image) -> tuple[np.ndarray, np.
     with torch.no_grad():
         output = model(**inputs)
     hidden = output.last_hidden_state[0]
+    if name == "resnet":
+        return hidden.permute(1, 2, 0).reshape(64, 32).numpy(), output.pooler_output[0, :, 0, 0].numpy(), (8, 8)
     rows, columns = inputs["spatial_shapes"][0].tolist() if "spatial_shapes" in inputs else (8, 8)
     patches = hidden[BEFORE[name] :][: rows * columns]
     return patches.numpy(), (hidden[0] if name == "vit" else output.pooler_output[0]).numpy(), (rows, columns)
@@ -106,6 +109,7 @@ def test_tokens_are_averaged_until_few_enough_are_left(name: str, folder: Path) 
 HALF = {"height": 24, "width": 24}
 SMALLER: dict[str, dict[str, Any]] = {
     "clip": {"size": 24, "crop_size": 24},
+    "resnet": {"size": {"shortest_edge": 32}},
     "siglip2": {"max_num_patches": 16},
     "dinov2": {"size": {"shortest_edge": 27}, "crop_size": HALF},
     "dinov2-registers": {"size": {"shortest_edge": 27}, "crop_size": HALF},

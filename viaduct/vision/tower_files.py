@@ -24,6 +24,7 @@ KNOWN_TOWERS = (
     "facebook/dinov2-with-registers-base",
     "facebook/dinov3-vitb16-pretrain-lvd1689m",
     "google/vit-base-patch16-224-in21k",
+    "microsoft/resnet-50",
 )
 """Hub names to suggest; any other of the same architectures works too."""
 
@@ -124,7 +125,7 @@ def processor(folder: Path) -> Any:
     except AttributeError as error:
         raise UsageError(
             f"the image processor in {folder}, {stated}, has no Pillow form in this version of transformers",
-            fix="take a tower with the image processor of CLIP, SigLIP, ViT or DINO",
+            fix="take a tower with the image processor of CLIP, SigLIP, ViT, DINO or ConvNeXt",
         ) from error
     return form.from_pretrained(folder, local_files_only=True)
 

@@ -51,6 +51,14 @@ class Family:
     resizes: bool = False
     """Whether it has to be asked to fit its position embeddings to images of another size."""
     options: tuple[tuple[str, Any], ...] = ()
+    shape: Callable[[Any], tuple[int, int]] = lambda config: (int(config.patch_size), int(config.hidden_size))
+    """config -> (pixels that a patch is wide, width)."""
+
+
+def _convolved(config: Any) -> tuple[int, int]:
+    """Of a ResNet: its stem halves twice, each stage once, the first one only where the config says so."""
+    halved = 1 + len(config.depths) + config.downsample_in_first_stage
+    return 2**halved, int(config.hidden_sizes[-1])
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -62,6 +70,7 @@ FAMILIES: Mapping[str, Family] = {
     "dinov3_vit": Family("DINOv3ViTModel"),
     # Many published ViTs lack the pooler's weights: it would be random.
     "vit": Family("ViTModel", resizes=True, options=(("add_pooling_layer", False),)),
+    "resnet": Family("ResNetModel", shape=_convolved),
 }
 """model_type of config.json, without "_vision_model" -> its family. SigLIP 2 of fixed resolution says "siglip", only
 NaFlex says "siglip2"."""
@@ -125,10 +134,11 @@ def load_tower(
     weights = tower_files.weights(folder)
     config = tower_files.from_transformers(family.model).config_class.from_pretrained(folder, local_files_only=True)
     processor = tower_files.processor(folder)
-    grid = pooled = tower_files.grid(processor, int(config.patch_size))
+    patch, width = family.shape(config)
+    grid = pooled = tower_files.grid(processor, patch)
     while pooled**2 > max_tokens:
         pooled = (pooled + 1) // 2
-    model = _Model(folder, family, processor, device or torch.device("cpu"), grid, pooled)
+    model = _Model(folder, family, processor, device or torch.device("cpu"), grid, pooled, width)
     about = {
         "code": CODE,
         "config": {field: value for field, value in settings.items() if field not in NOT_FEATURES},
@@ -138,7 +148,7 @@ def load_tower(
         "pooling": [grid, pooled],
         "dtype": "bfloat16" if model.precision == "bf16" else "float32",
     }
-    return Tower(name, int(config.hidden_size), pooled**2, json.loads(json.dumps(about, default=str)), model)
+    return Tower(name, width, pooled**2, json.loads(json.dumps(about, default=str)), model)
 
 
 def _raw_patches(name: str, max_tokens: int) -> Tower:
@@ -171,6 +181,7 @@ class _Model:
     """Rows (= columns) of patches of a square image."""
     pooled: int
     """Rows (= columns) of tokens."""
+    width: int
 
     @cached_property
     def precision(self) -> str:
@@ -193,7 +204,8 @@ class _Model:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = f"the weights in {self.folder} cannot be loaded: {tower_files.first_line(error)}"
             raise UsageError(what, fix=fix) from error
-        missing = sorted(info["missing_keys"])
+        # Counters that only training reads: not all weights have them.
+        missing = sorted(key for key in info["missing_keys"] if not key.endswith("num_batches_tracked"))
         if missing:
             what = f"{self.folder} lacks {len(missing)} of its image tower's weights, the first is {missing[0]}"
             raise UsageError(what, fix=fix)
@@ -205,8 +217,7 @@ class _Model:
         # One at a time costs the CPU nothing, and keeps the features independent of the batch.
         step = 1 if self.device.type == "cpu" else max(1, len(images))
         parts = [self._pass(inputs[at : at + step]) for at in range(0, len(inputs), step)]
-        width = int(self.module.config.hidden_size)
-        none = np.zeros((0, self.pooled**2, width), np.float32), np.zeros((0, width), np.float32)
+        none = np.zeros((0, self.pooled**2, self.width), np.float32), np.zeros((0, self.width), np.float32)
         tokens, vectors = zip(none, *parts, strict=True)
         return np.concatenate(tokens), np.concatenate(vectors)
 
@@ -217,6 +228,8 @@ class _Model:
         with torch.inference_mode(), products_in(self.precision, self.device):
             output = self.module(**batch)
         hidden_NLD, vector_ND = output.last_hidden_state.float(), output.pooler_output
+        if hidden_NLD.ndim == 4:  # rows and columns of a convolution's output
+            hidden_NLD, vector_ND = hidden_NLD.flatten(2).transpose(1, 2), vector_ND.flatten(1)
         if "spatial_shapes" in batch:  # images that keep their proportions, padded to the same number of patches
             shapes = batch["spatial_shapes"].tolist()
             cells = [pool_cells(one_LD, (h, w), self.pooled) for one_LD, (h, w) in zip(hidden_NLD, shapes, strict=True)]
