@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from small_world import census, expand, recipe
 
 from viaduct.runs.census import Census
+from viaduct.runs.field import make_work
 from viaduct.runs.planned import disk_need, estimates, pace
-from viaduct.runs.spec import Intermediate, Substitution, Target, Training
+from viaduct.runs.rows import Need
+from viaduct.runs.spec import Intermediate, Retrieval, Substitution, Target, Training
+from viaduct.runs.stage import kind_of
+from viaduct.tasks.catalogue import Catalogue
 
 NONE = (Intermediate(name="none"),)
 TRAIN = "mini/none/fruit/seed-1/train"
@@ -66,3 +73,23 @@ def test_counts_are_remembered_by_content(world: Path, tmp_path: Path) -> None:
     assert Census(census(world).data, memory).count("fruit", "test", "en") == count
     memory.write_text("{damaged", encoding="utf-8")
     assert Census(census(world).data, memory).count("fruit", "test", "en") == count
+
+
+def test_of_parallel_text_only_the_lines_that_choose_a_layer_count() -> None:
+    def of(needs: Iterable[Need]) -> tuple[int, float]:
+        rows = {"tatoeba": 1_000, "ntrex": 2_000}
+        found = [rows[task] for task, _, _ in needs]
+        return sum(found), 10.0 * sum(found)
+
+    sizes: Any = SimpleNamespace(of=of, census=SimpleNamespace(task=Catalogue.builtin().task))
+    asked: dict[str, Any] = {
+        "task": "tatoeba",
+        "languages": ("de", "sw"),
+        "split": "test",
+        "max_length": 9,
+        "stride": 0,
+    }
+    asked["chosen_in"] = ("de", "sw")
+    for layers, chosen in (("all", 2 * 200), ((3, 4), 2 * 2_000)):
+        work = make_work("predict", retrieval=Retrieval(layers=layers), **asked)
+        assert kind_of("predict").forecast(work, sizes).tokens == 10 * (2 * 1_000 + chosen)

@@ -14,7 +14,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.field import added_labels, added_needs, fields
 from viaduct.runs.parts import Retrieval, Substitution, later
 from viaduct.runs.rows import Need
-from viaduct.runs.sentence_encoder import Makers
+from viaduct.runs.sentence_encoder import CHOOSING_LINES, Makers
 from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
 
@@ -47,15 +47,16 @@ class PredictKind(StageKind[PredictWork]):
 
     def needs(self, work: PredictWork, census: Census) -> list[Need]:
         """The rows to predict, those that something is tuned or chosen on, and what rooms add."""
-        return self._own_needs(work, census) + added_needs(work, census)
+        return [*self._own_needs(work, census), *self._choosing(work), *added_needs(work, census)]
 
     @staticmethod
     def _own_needs(work: PredictWork, census: Census) -> list[Need]:
         tuned_on = census.task(work.task).row_kind.tuned_on
-        needs = [(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages]
-        if work.retrieval is not None:
-            needs += [(work.retrieval.choose_on, "train", code) for code in work.chosen_in]
-        return needs
+        return [(work.task, split, code) for split in (work.split, *tuned_on) for code in work.languages]
+
+    @staticmethod
+    def _choosing(work: PredictWork) -> list[Need]:
+        return [(work.retrieval.choose_on, "train", code) for code in work.chosen_in] if work.retrieval else []
 
     def label(self, work: PredictWork) -> str:
         """The task, its split and languages."""
@@ -63,8 +64,13 @@ class PredictKind(StageKind[PredictWork]):
         return " ".join((words, *added_labels(work)))
 
     def forecast(self, work: PredictWork, sizes: Sizes) -> Estimate:
-        """One pass."""
+        """One pass; of parallel text by which one of all layers is chosen, over its first lines."""
         _, tokens = sizes.of(dict.fromkeys(self._own_needs(work, sizes.census)))
+        lines, choosing = sizes.of(self._choosing(work))
+        first = lines
+        if work.retrieval is not None and work.retrieval.layers == "all":
+            first = min(lines, CHOOSING_LINES * len(work.chosen_in))
+        tokens += choosing * first / max(lines, 1)
         return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
 
     def on_cpu(self, work: PredictWork) -> bool:
