@@ -1,8 +1,8 @@
 """The languages once: code, ISO 639-3 as used by the datasets' file names, English name, script, family.
 
 The 40 languages of XTREME (arXiv 2003.11080, table 6), families as there, with Basque and Korean as isolates; then
-those that XTREME-R adds (arXiv 2104.07412, table 8). Nothing else in the package types a language list: cards select
-from this table.
+those that XTREME-R adds (arXiv 2104.07412, table 8), and Czech, in which there are captions. Nothing else in the
+package types a language list: cards select from this table.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ qu que Quechua     Latn Quechuan
 ro ron Romanian    Latn Romance
 uk ukr Ukrainian   Cyrl Slavic
 wo wol Wolof       Latn Niger-Congo
+cs ces Czech       Latn Slavic
 """
-"""XTREME-R."""
+"""XTREME-R, and Czech."""
 
 LANGUAGES: dict[str, Language] = {
     code: Language(code, iso3, name, script, family)
@@ -92,11 +93,12 @@ XTREME: tuple[str, ...] = tuple(line.split()[0] for line in _TABLE.strip().split
 """Codes of the languages that XTREME's tasks are chosen from."""
 
 CC100_GIB: dict[str, float] = {
-    "af": 1.3, "ar": 28.0, "az": 6.5, "bg": 57.5, "bn": 8.4, "de": 66.6, "el": 46.9, "en": 300.8, "es": 53.3, "et": 6.1,
-    "eu": 2.0, "fa": 111.6, "fi": 54.3, "fr": 56.8, "gu": 1.9, "he": 31.6, "hi": 20.2, "hu": 58.4, "id": 148.3,
-    "it": 30.2, "ja": 69.3, "jv": 0.2, "ka": 9.1, "kk": 6.4, "ko": 54.2, "lt": 13.7, "ml": 7.6, "mr": 2.8, "ms": 8.5,
-    "my": 1.6, "nl": 29.3, "pa": 0.8, "pl": 44.6, "pt": 49.1, "ro": 61.4, "ru": 278.0, "sw": 1.6, "ta": 12.2,
-    "te": 4.7, "th": 71.7, "tl": 3.1, "tr": 20.9, "uk": 84.6, "ur": 5.7, "vi": 137.3, "zh": 46.9,
+    "af": 1.3, "ar": 28.0, "az": 6.5, "bg": 57.5, "bn": 8.4, "cs": 16.3, "de": 66.6, "el": 46.9, "en": 300.8,
+    "es": 53.3, "et": 6.1, "eu": 2.0, "fa": 111.6, "fi": 54.3, "fr": 56.8, "gu": 1.9, "he": 31.6, "hi": 20.2,
+    "hu": 58.4, "id": 148.3, "it": 30.2, "ja": 69.3, "jv": 0.2, "ka": 9.1, "kk": 6.4, "ko": 54.2, "lt": 13.7,
+    "ml": 7.6, "mr": 2.8, "ms": 8.5, "my": 1.6, "nl": 29.3, "pa": 0.8, "pl": 44.6, "pt": 49.1, "ro": 61.4, "ru": 278.0,
+    "sw": 1.6, "ta": 12.2, "te": 4.7, "th": 71.7, "tl": 3.1, "tr": 20.9, "uk": 84.6, "ur": 5.7, "vi": 137.3,
+    "zh": 46.9,
 }  # fmt: skip
 """Text that XLM-R was pretrained on, in GiB (arXiv 1911.02116, table 6; Chinese: simplified). Others had none."""
 

@@ -18,16 +18,20 @@ from joint_stages import (
     assert_broken_off_it_gives_the_same_bytes,
     contexts,
     steps,
+    weights,
 )
 from PIL import Image
 
+from viaduct.encode.batch import collate
 from viaduct.errors import UsageError
 from viaduct.rows import Row
 from viaduct.runs.spec import Retention
 from viaduct.training.joint_training import JointTraining
 from viaduct.vision import prefix
 from viaduct.vision.fields import Captions, Objective
+from viaduct.vision.image_use import recall_by_language
 from viaduct.vision.member import CaptionMember
+from viaduct.vision.objectives import CaptionModel
 from viaduct.vision.records import ImageUse
 from viaduct.vision.rows import Captioned, Picture
 
@@ -183,6 +187,43 @@ def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(mak
     words = {word: at for code in CAPTIONED for at, word in enumerate(tiny.LANGUAGES[code])}
     named = [[words.get(text.split()[0]) for text in (one.written, one.reference)] for one in texts[0] if one.written]
     assert sum(mine == right for mine, right in named) >= len(texts[0]) / 2, named
+
+
+def test_recall_is_told_for_languages_without_captions_too(make: Any) -> None:
+    """By brute force over the same images; a stage that does not ask for it is what it was."""
+    settings = {**seen(objectives=asked("contrastive"), contrast="softmax"), "caption_languages": ("en", "de")}
+    plain = make("plain", **settings)
+    tiny.run(plain)
+    captions = settings["captions"].model_copy(update={"retrieval_languages": ("ru",)})
+    further = make("further", **{**settings, "captions": captions})
+    tiny.run(further)
+    assert all(torch.equal(tensor, weights(further)[name]) for name, tensor in weights(plain).items())
+    uses = [ImageUse.model_validate_json((one.directory / "images.json").read_text()) for one in (plain, further)]
+    assert uses[0].scores == tuple(score for score in uses[1].scores if score.language == "all")
+    by_language = [score for score in uses[1].scores if score.language != "all"]
+    assert {score.language for score in by_language} == {"en", "de", "ru"} and len(by_language) == 18
+    assert all(score.n == 12 for score in by_language)
+
+    stage = JointTraining(further, further.work)
+    stage.model.eval()
+    member, view = captions_of(stage), CaptionModel.of(stage.model)
+    found = {
+        (one.language, one.metric): one.value
+        for one in recall_by_language(member.objectives, view, member.searched, stage.tokenizer.pad_token_id)
+    }
+    order = member.searched
+    for code in ("en", "ru"):
+        own = [at for at, caption in enumerate(order.data.captions) if caption.language == code]
+        texts = torch.cat([_text_vector(member, view, order, at, stage.tokenizer.pad_token_id) for at in own])
+        images = view.space.of_image(torch.from_numpy(order.features.pooled(order.data.image_of[own])))
+        similar = (texts @ images.T).detach()
+        right = sum(int((row >= row[at]).sum()) == 1 for at, row in enumerate(similar)) / len(own)
+        assert found[code, "text_to_image_recall_at_1"] == pytest.approx(right)
+
+
+def _text_vector(member: CaptionMember, view: CaptionModel, order: Any, at: int, pad: int) -> torch.Tensor:
+    text = collate(order.encoded, np.array([at]), pad)
+    return view.space.of_text(view.pooled(text, member.objectives.special_V))
 
 
 def test_an_encoder_without_room_for_images_is_refused(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

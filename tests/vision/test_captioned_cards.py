@@ -155,7 +155,7 @@ def test_xm3600_has_our_languages_under_its_codes(tmp_path: Path) -> None:
         ("Tulay",),
         ("Chaka", "Chaka."),
     ]
-    assert len(xm3600.CARD.languages) == 30
+    assert len(xm3600.CARD.languages) == 31
     with pytest.raises(DataError, match="line 1: not a JSON object with image/key, sw"):
         rows(xm3600.CARD, tmp_path, "sw", "test")
     for made, message in (([], "has no list of captions"), ([""], "the caption is empty"), ("x", "has no list")):

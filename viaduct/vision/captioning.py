@@ -109,7 +109,9 @@ class CaptionBatch:
         return replace(self, **{name: part.to(device) for name, part in parts.items() if hasattr(part, "to")})
 
 
-PREFIXED = ("ar_caption", "mlm_caption", "itm")
+LABEL = "label"
+"""What a batch is for whose texts have a label each."""
+PREFIXED = ("ar_caption", "mlm_caption", "itm", LABEL)
 """Objectives for which the image stands before the text."""
 
 
@@ -119,7 +121,7 @@ class CaptionOrder:
     def __init__(self, data: CaptionSet, encoded: Encoded, features: Features, asked: Captions, order: Order) -> None:
         self.data, self.encoded, self.features, self.asked, self.order = data, encoded, features, asked, order
         self.ids = [id for id, _ in data.pictures]
-        self.names = [one.name for one in asked.objectives]
+        self.names: list[str] = [one.name for one in asked.objectives]
         shares = np.array([one.share for one in asked.objectives])
         self.shares = shares / shares.sum()
         self._by_image = np.argsort(data.image_of, kind="stable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -15,7 +16,7 @@ from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, there
-from viaduct.runs.parts import ArmParts, RecipeParts, Spec
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec, later
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
 
@@ -79,6 +80,9 @@ class Captions(Spec):
     """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
     common_width: int = 256
     """contrastive: width of the space in which texts and images are compared."""
+    retrieval_languages: tuple[str, ...] = later(())
+    """contrastive: further languages in which held-out images are looked for by their captions. With any, recall is
+    told by language too: one caption an image, of images that have captions in all of these languages."""
     skip_damaged: bool = False
     """Leave out images that cannot be opened, and say which; else the first one stops the run."""
 
@@ -113,7 +117,13 @@ class CaptionsField(RecipeField[Captions]):
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
         """Captions that are not there."""
         asked = self.of(owner)
-        return [] if asked is None else there((asked.card,), asked.languages, CAPTION_SPLITS, recipe, census)[1]
+        if asked is None:
+            return []
+        found = tower_gaps(asked.tower, asked.tower_revision)
+        found += there((asked.card,), asked.languages, CAPTION_SPLITS, recipe, census)[1]
+        if asked.retrieval_languages:
+            found += there((asked.card,), asked.retrieval_languages, CAPTION_SPLITS[1:], recipe, census)[1]
+        return found
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
         """The captions, and the languages whose captions are there."""
@@ -134,7 +144,8 @@ class CaptionsField(RecipeField[Captions]):
         asked = self.of(work)
         if asked is None:
             return []
-        return [(asked.card, split, code) for split in CAPTION_SPLITS for code in languages_of(work)]
+        read = [(asked.card, split, code) for split in CAPTION_SPLITS for code in languages_of(work)]
+        return read + [(asked.card, CAPTION_SPLITS[1], code) for code in asked.retrieval_languages]
 
     def label(self, work: Work) -> str:
         """The card."""
@@ -183,6 +194,14 @@ def languages_of(work: Work) -> tuple[str, ...]:
     return found
 
 
+def tower_gaps(tower: str, revision: str | None) -> list[Gap]:
+    """A tower that is no folder here and cannot be downloaded, being without a revision."""
+    if tower.startswith(RAW_PIXELS) or revision is not None or Path(tower).expanduser().is_dir():
+        return []
+    why = "no such folder; a Hub name needs a tower_revision (a commit), because a name's weights may change"
+    return [Gap(f"the image tower '{tower}'", "", why)]
+
+
 def _check_captions(captions: Captions, where: str) -> None:
     names = [one.name for one in captions.objectives]
     apart = {"contrastive", "itm", "imagine"} & set(names)
@@ -194,6 +213,9 @@ def _check_captions(captions: Captions, where: str) -> None:
     if captions.image == "text" and names != ["contrastive"]:
         fix = "use the objective contrastive alone"
         raise UsageError(f"{where}: captions can stand for images in contrastive only", fix=fix)
+    if captions.retrieval_languages and ("contrastive" not in names or captions.image == "text"):
+        fix = "add the objective contrastive, or leave retrieval_languages out"
+        raise UsageError(f"{where}: images are looked for by captions in stages with contrastive only", fix=fix)
     if captions.negatives and captions.tower_layers:
         fix = "set negatives=0, or tower_layers=0"
         raise UsageError(f"{where}: further negatives need features that are not trained", fix=fix)

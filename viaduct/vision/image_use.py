@@ -13,9 +13,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.tokens import Array
+from viaduct.errors import DataError
 from viaduct.metrics.score import Prediction, Score
 from viaduct.models.language import CHUNK_ROWS
 from viaduct.models.numerics import derived_seed, require_finite, seed_all
@@ -67,9 +68,9 @@ def use_of_images(
     asked = objectives.captions
     names = tuple(one.name for one in asked.objectives)
     chosen = held_out_sample(order.data, asked.dev_captions)
-    held = HeldOutCaptions(objectives, model, order, chosen, tokenizer.pad_token_id)
+    held = HeldOutCaptions(model, order, chosen, tokenizer.pad_token_id, objectives)
     objective = next((name for name in MEASURED_OBJECTIVES if name in names), None)
-    losses = () if objective is None else tuple(held.losses(objective))
+    losses = () if objective is None else tuple(held.losses(partial(held.per_caption, objective)))
     scores: list[CaptionScore] = []
     samples: tuple[CaptionSample, ...] = ()
     if "ar_caption" in names and asked.written:
@@ -103,11 +104,14 @@ def held_out_sample(data: CaptionSet, count: int) -> Array:
     return np.sort(np.array(taken[:count]))
 
 
-@dataclass(frozen=True)
-class HeldOutCaptions:
-    """Captions that were not trained on, and the model that is asked about them; `chosen` are the ones measured."""
+Measured = tuple[float, int, int]
+"""(nats, what was guessed right, what was asked) of one text."""
 
-    objectives: CaptionObjectives
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Texts that were not trained on, and the model that is asked about them; `chosen` are the ones measured."""
+
     model: CaptionModel
     order: CaptionOrder
     chosen: Array
@@ -141,19 +145,19 @@ class HeldOutCaptions:
             yield examples, batch.to(self.device)
 
     @torch.inference_mode()
-    def losses(self, objective: str) -> list[CaptionLoss]:
-        """One entry per chosen caption; the same masks whatever is shown. In arms without images all three are
-        equal. Raises NumbersError for a loss that is no finite number: no caption can be written then either."""
+    def losses(self, measure: Callable[[CaptionBatch], list[Measured]]) -> list[CaptionLoss]:
+        """One entry per chosen text; the same masks whatever is shown. In arms without images all three are equal.
+        Raises NumbersError for a loss that is no finite number: no caption can be written then either."""
         count = len(self.order.ids)
         shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
-        found: dict[str, list[tuple[float, int, int]]] = {name: [] for name in shown}
+        found: dict[str, list[Measured]] = {name: [] for name in shown}
         for name, shown_of in shown.items():
             for examples, batch in self.batches(shown_of):
                 seed_all("held out", int(examples[0]))
-                found[name] += self._per_caption(batch, objective)
+                found[name] += measure(batch)
         data = self.order.data
         nats_N3 = torch.tensor([[one[0] for one in shown] for shown in zip(*found.values(), strict=True)])
-        require_finite(nats_N3, "loss", lambda at: f"caption '{data.captions[self.chosen[at]].id}'")
+        require_finite(nats_N3, "loss", lambda at: f"text '{data.captions[self.chosen[at]].id}'")
         return [
             CaptionLoss(
                 id=data.captions[at].id,
@@ -165,11 +169,19 @@ class HeldOutCaptions:
                 null=null[0],
                 right_true=true[1],
                 right_wrong=wrong[1],
+                right_null=null[1],
             )
             for at, true, wrong, null in zip(self.chosen.tolist(), *found.values(), strict=True)
         ]
 
-    def _per_caption(self, batch: CaptionBatch, objective: str) -> list[tuple[float, int, int]]:
+
+@dataclass(frozen=True)
+class HeldOutCaptions(HeldOut):
+    """Captions, and what a stage asks about them."""
+
+    objectives: CaptionObjectives
+
+    def per_caption(self, objective: str, batch: CaptionBatch) -> list[Measured]:
         """By caption: nats, tokens guessed right, tokens."""
         states = self.objectives.written if objective == "ar_caption" else self.objectives.filled
         hidden_MD, targets_M, caption_M = states(self.model, batch, train=False)
@@ -248,6 +260,34 @@ class HeldOutCaptions:
             uri = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
             caption = data.captions[at]
             yield CaptionSample(image=uri, language=caption.language, reference=caption.text, written=text)
+
+
+def recall_by_language(
+    objectives: CaptionObjectives, model: CaptionModel, order: CaptionOrder, pad_id: int
+) -> list[CaptionScore]:
+    """Recall in both directions for each language of `order`: one caption an image, of the same images in all of them,
+    `dev_captions` at most.
+
+    Raises DataError where no image has captions in all languages.
+    """
+    data = order.data
+    first: list[dict[int, int]] = [{} for _ in data.languages]
+    for at, (image, code) in enumerate(zip(data.image_of.tolist(), data.language_of.tolist(), strict=True)):
+        first[code].setdefault(image, at)
+    shared = sorted(set(first[0]).intersection(*first[1:]))
+    if not shared:
+        raise DataError(f"no held-out image has captions in all of {', '.join(data.languages)}", fix="name fewer")
+    drawn = np.random.default_rng(derived_seed("searched", len(shared))).permutation(shared)
+    images = np.sort(drawn[: objectives.captions.dev_captions])
+    chosen = np.array([[own[image] for image in images.tolist()] for own in first])
+    found = HeldOutCaptions(model, order, chosen.reshape(-1), pad_id, objectives).similarities()
+    assert found is not None  # noqa: S101  the plan refuses such stages without a common space
+    by_language = zip(data.languages, found[:, images].reshape(*chosen.shape, -1), strict=True)
+    return [
+        _recorded(code, score)
+        for code, similarities_CN in by_language
+        for score in caption_retrieval(similarities_CN.T, range(len(images)))
+    ]
 
 
 def _recorded(language: str, score: Score) -> CaptionScore:

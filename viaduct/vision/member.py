@@ -23,13 +23,13 @@ from viaduct.training.masking import Masking, rarity
 from viaduct.training.member import Member
 from viaduct.training.order import Order
 from viaduct.vision.captioning import PREFIXED, CaptionBatch, CaptionOrder, caption_set
-from viaduct.vision.features import build_features
+from viaduct.vision.features import Features, build_features
 from viaduct.vision.fields import CAPTIONS, Captions, languages_of
-from viaduct.vision.image_use import MEASURED_OBJECTIVES, use_of_images
+from viaduct.vision.image_use import MEASURED_OBJECTIVES, recall_by_language, use_of_images
 from viaduct.vision.images import open_picture
 from viaduct.vision.objectives import IMAGE_PARTS, IMAGINE, MATCH, PREFIX, SPACE, CaptionModel, CaptionObjectives
 from viaduct.vision.prefix import CommonSpace, VisualPrefix
-from viaduct.vision.rows import Captioned
+from viaduct.vision.rows import Captioned, Picture
 from viaduct.vision.towers import Tower, load_tower
 
 TOWER_BATCH = 32
@@ -47,43 +47,39 @@ class CaptionMember(Member):
         self.context, self.work, self.asked, self.tokenizer, self.limits = context, work, asked, tokenizer, limits
         self.languages = languages_of(work)
         self.names = tuple(one.name for one in asked.objectives)
-        self.captioned = {split: self._rows(split) for split in ("train", "dev")}
+        self.captioned = {split: self._rows(split, self.languages) for split in ("train", "dev")}
         device = prepare(context.device, context.threads)
         tower = load_tower(asked.tower, asked.tower_revision, max_tokens=asked.tower_tokens, device=device)
         held = Captions(card=asked.card, skip_damaged=asked.skip_damaged)  # all held-out images, in every arm
         self.train = self._order(self.captioned["train"], asked, tower)
         self.held = self._order(self.captioned["dev"], held, tower)
+        every = tuple(dict.fromkeys((*self.languages, *asked.retrieval_languages)))
+        searched = every if asked.retrieval_languages else ()
+        self.searched = self._order(self._rows("dev", searched), held, tower, searched) if searched else self.held
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
         special_V[tokenizer.all_special_ids] = True
         weights_V = rarity(self.train.encoded.ids, len(tokenizer), tokenizer.all_special_ids)
         masking = Masking.of(tokenizer, asked.mask_fraction, whole_words=True, weights_V=weights_V, every_row=True)
         self.objectives = CaptionObjectives(asked, masking, special_V)
         self.rows, self.order = len(self.train.data.captions), self.train.order
-        self.ids = (self.train.encoded.ids, self.held.encoded.ids)
+        self.ids = (self.train.encoded.ids, self.held.encoded.ids, self.searched.encoded.ids)
         self.needs_vocabulary = any(name in MEASURED_OBJECTIVES for name in self.names)
         self.view: CaptionModel | None = None
 
-    def _rows(self, split: str) -> list[Captioned]:
-        codes = self.languages
+    def _rows(self, split: str, codes: Sequence[str]) -> list[Captioned]:
         loaded = [row for code in codes for row in self.context.load(self.asked.card, split, code).rows]
         return [row for row in loaded if isinstance(row, Captioned)]
 
-    def _order(self, rows: Sequence[Captioned], asked: Captions, tower: Tower) -> CaptionOrder:
-        """The captions of these rows with their images' features, without images that cannot be opened where these may
-        be left out."""
+    def _order(
+        self, rows: Sequence[Captioned], asked: Captions, tower: Tower, languages: Sequence[str] | None = None
+    ) -> CaptionOrder:
+        """The captions of these rows (in the languages trained on, unless others are named) with their images'
+        features, without images that cannot be opened where these may be left out."""
         context = self.context
-        data = caption_set(rows, self.languages, asked, self.work.seed)
-        features = build_features(
-            data.pictures,
-            tower,
-            context.cache,
-            opener=open_picture,
-            batch=TOWER_BATCH,
-            progress=context.progress,
-            skip_damaged=asked.skip_damaged,
-        )
+        data = caption_set(rows, languages or self.languages, asked, self.work.seed)
+        features = features_of(context, data.pictures, tower, skip_damaged=asked.skip_damaged)
         if features.missing:
-            return self._order([row for row in rows if row.id not in features.missing], asked, tower)
+            return self._order([row for row in rows if row.id not in features.missing], asked, tower, languages)
         encoded = cached(data.captions, encode_sentences, self.tokenizer, (), self.limits, context.cache)
         visual = features.num_tokens if any(name in PREFIXED for name in self.names) else 0
         order = Order(encoded, self.work.training.batch_tokens, self.work.seed, beside=visual)
@@ -120,12 +116,35 @@ class CaptionMember(Member):
         more."""
         view = CaptionModel.of(model).eval()
         use = use_of_images(self.objectives, view, self.held, self.captioned, self.tokenizer, self.context.progress)
+        if self.asked.retrieval_languages:
+            found = recall_by_language(self.objectives, view, self.searched, self.tokenizer.pad_token_id)
+            use = use.model_copy(update={"scores": (*use.scores, *found)})
         write_record(directory / "images.json", use)
-        image_side = {
-            f"{part}.{name}": tensor.contiguous()
-            for part in IMAGE_PARTS
-            if part in model.head
-            for name, tensor in model.head[part].state_dict().items()
-        }
-        if image_side:
-            save_file(image_side, directory / "visual.safetensors")
+        save_image_side(model, directory)
+
+
+def features_of(
+    context: Context, pictures: Sequence[tuple[str, Picture]], tower: Tower, *, skip_damaged: bool
+) -> Features:
+    """The pictures' features, from the cache or computed; see `build_features`."""
+    return build_features(
+        pictures,
+        tower,
+        context.cache,
+        opener=open_picture,
+        batch=TOWER_BATCH,
+        progress=context.progress,
+        skip_damaged=skip_damaged,
+    )
+
+
+def save_image_side(model: JointModel, directory: Path) -> None:
+    """Write the parts that turn images into input, which nothing needs any more, as visual.safetensors."""
+    image_side = {
+        f"{part}.{name}": tensor.contiguous()
+        for part in IMAGE_PARTS
+        if part in model.head
+        for name, tensor in model.head[part].state_dict().items()
+    }
+    if image_side:
+        save_file(image_side, directory / "visual.safetensors")

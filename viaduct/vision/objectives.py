@@ -52,7 +52,8 @@ class CaptionModel(JointModel):
             return super().states(batch)
         batch = self.kept(batch)
         allowed_B1T = both_ways(real_tokens(batch), prefix_BPD.shape[1])
-        return encode_prefixed(self.encoder, batch.ids_BL, _positions(batch.ids_BL), prefix_BPD, allowed_B1T)
+        positions_BL = _positions(batch.ids_BL)
+        return encode_prefixed(self.encoder, batch.ids_BL, positions_BL, prefix_BPD, allowed_B1T, batch.types_BL)
 
     def foreseen(self, batch: Batch, prefix_BPD: torch.Tensor) -> torch.Tensor:
         """(B, L - 1, D): at t the state of a mask token that sees the prefix and the text before position t + 1."""
@@ -81,6 +82,23 @@ def _positions(ids_BL: torch.Tensor) -> torch.Tensor:
     return torch.arange(ids_BL.shape[1], device=ids_BL.device).expand(ids_BL.shape)
 
 
+def image_prefix(captions: Captions, model: CaptionModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
+    """(B, P, D): what stands before the texts; P is 0 in arms without images.
+
+    A batch that should have images and has none gets the null image; in training some texts lose theirs.
+    """
+    count = len(batch.image_B)
+    if captions.image in ("none", "text"):
+        return model.words_VD.new_zeros(count, 0, model.words_VD.shape[1])
+    if batch.patches_BPV is None:
+        return model.visual.null_images(count)
+    dropped_B = None
+    if train and captions.null_share:
+        dropped_B = torch.rand(count).to(batch.image_B.device) < captions.null_share
+    prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
+    return prefix_BPD
+
+
 @dataclass(frozen=True)
 class CaptionObjectives:
     """The objectives of a stage, and what they need to know beside model and batch."""
@@ -101,22 +119,6 @@ class CaptionObjectives:
         }
         return losses[batch.objective](model, batch)
 
-    def prefix(self, model: CaptionModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
-        """(B, P, D): what stands before the texts; P is 0 in arms without images.
-
-        A batch that should have images and has none gets the null image; in training some captions lose theirs.
-        """
-        captions = len(batch.image_B)
-        if self.captions.image in ("none", "text"):
-            return model.words_VD.new_zeros(captions, 0, model.words_VD.shape[1])
-        if batch.patches_BPV is None:
-            return model.visual.null_images(captions)
-        dropped_B = None
-        if train and self.captions.null_share:
-            dropped_B = torch.rand(captions).to(batch.image_B.device) < self.captions.null_share
-        prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
-        return prefix_BPD
-
     def ar_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Every token of the caption, its end included, from the image, the language and the tokens before it."""
         hidden_MD, targets_M, _ = self.written(model, batch, train=True)
@@ -130,7 +132,7 @@ class CaptionObjectives:
         """(states that predict tokens 1 .. L - 1, those tokens, number of their caption), without padding, caption by
         caption; the language slot comes first."""
         slot_B1D = model.visual.slot(batch.language_B)[:, None]
-        before_BPD = torch.cat([slot_B1D, self.prefix(model, batch, train=train)], dim=1)
+        before_BPD = torch.cat([slot_B1D, image_prefix(self.captions, model, batch, train=train)], dim=1)
         targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.mask_BL
         real_BL = torch.ones_like(targets_BL, dtype=torch.bool) if mask_BL is None else mask_BL[:, 1:]
         hidden_BLD = model.foreseen(batch.text, before_BPD)
@@ -150,7 +152,7 @@ class CaptionObjectives:
         masked_BL, chosen_BL = self.masking(text.ids_BL.cpu(), None if text.mask_BL is None else text.mask_BL.cpu())
         chosen_BL = chosen_BL.to(place)
         masked = replace(text, ids_BL=masked_BL.to(place))
-        hidden_BLD = model.states(masked, self.prefix(model, batch, train=train))
+        hidden_BLD = model.states(masked, image_prefix(self.captions, model, batch, train=train))
         return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
 
     def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
@@ -179,7 +181,7 @@ class CaptionObjectives:
         if batch.other is not None:
             return model.space.of_text(model.pooled(batch.other, self.special_V))
         if self.captions.tower_layers:
-            return model.space.of_tokens(self.prefix(model, batch, train=False))
+            return model.space.of_tokens(image_prefix(self.captions, model, batch, train=False))
         if batch.pooled_BV is not None:
             return model.space.of_image(batch.pooled_BV)
         weight_EV = model.space.image.weight
@@ -195,7 +197,7 @@ class CaptionObjectives:
         """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
         arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
         alike."""
-        images_BPD = self.prefix(model, batch, train=True)
+        images_BPD = image_prefix(self.captions, model, batch, train=True)
         wrong_image_B, wrong_text_B = self._hard_negatives(model, batch)
         own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
         losses = []

@@ -140,8 +140,10 @@ def encode_prefixed(
     positions_BL: torch.Tensor,
     prefix_BPD: torch.Tensor,
     allowed_BTT: torch.Tensor,
+    types_BL: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """hidden_BLD of the text after a visual prefix; `positions_BL` count from 0, `allowed_BTT` says who sees whom.
+    """hidden_BLD of the text after a visual prefix; `positions_BL` count from 0, `allowed_BTT` says who sees whom,
+    `types_BL` which of two texts a token belongs to (None: the first).
 
     `allowed` may be (B, 1, T) where all positions see the same. The mask is passed in four dimensions and as numbers to
     add: a boolean one is added as 0 and 1 by the eager attention. Raises UsageError for encoders without absolute
@@ -158,13 +160,16 @@ def encode_prefixed(
     words_BLD = encoder.get_input_embeddings()(ids_BL)  # type: ignore[operator]
     length = prefix_BPD.shape[1]
     positions_BT = nn.functional.pad(positions_BL + first, (length, 0), value=visual)
+    types_BT = torch.zeros_like(positions_BT)
+    if types_BL is not None and config.model_type not in OFFSET_POSITIONS:  # XLM-R has one type only
+        types_BT[:, length:] = types_BL
     adding_B1TT = torch.zeros(allowed_BTT.shape, dtype=words_BLD.dtype, device=ids_BL.device)
     adding_B1TT = adding_B1TT.masked_fill(~allowed_BTT, torch.finfo(words_BLD.dtype).min)[:, None]
     output = encoder(
         inputs_embeds=torch.cat([prefix_BPD.to(words_BLD.dtype), words_BLD], dim=1),
         attention_mask=adding_B1TT,
         position_ids=positions_BT,
-        token_type_ids=torch.zeros_like(positions_BT),
+        token_type_ids=types_BT,
     )
     hidden_BLD: torch.Tensor = output.last_hidden_state[:, length:]
     return hidden_BLD

@@ -6,7 +6,7 @@ from viaduct.results.record import Record
 
 
 class CaptionLoss(Record):
-    """Nats that one held-out caption costs, summed over its predicted tokens, by what is shown."""
+    """Nats that one held-out text costs, by what is shown: those of a caption's predicted tokens, or of the label."""
 
     id: str
     image: str
@@ -20,6 +20,8 @@ class CaptionLoss(Record):
     right_true: int
     """Tokens that were guessed with the true image, as the likeliest of the vocabulary."""
     right_wrong: int
+    right_null: int | None = None
+    """None in files of earlier versions."""
 
 
 class CaptionSample(Record):
@@ -33,7 +35,8 @@ class CaptionSample(Record):
 
 
 class CaptionScore(Record):
-    """How good captions written in one language are, or how well images are found by captions."""
+    """How good captions written in one language are, how well images are found by captions, or how often a label is
+    right."""
 
     language: str
     """"all" for captions of all languages together."""
@@ -53,7 +56,7 @@ class ImageUse(Record):
     tower: str
     objectives: tuple[str, ...]
     measured: str | None
-    """The objective whose losses these are; None: the stage neither writes nor fills in captions."""
+    """The objective whose losses these are, "label" for labels; None: the stage has no such losses."""
     losses: tuple[CaptionLoss, ...]
     scores: tuple[CaptionScore, ...]
     samples: tuple[CaptionSample, ...]

@@ -1,4 +1,4 @@
-"""Rows of captioned images, their kind, and what `viaduct check` tells of their files."""
+"""Rows of images with captions, or with a text and a label; their kinds, and what `viaduct check` tells of files."""
 
 from __future__ import annotations
 
@@ -57,6 +57,34 @@ class Captioned(Row):
         return tuple(map(len, self.captions))
 
 
+@dataclass(frozen=True, slots=True)
+class Pictured(Row):
+    """An image, a text about it and a label: whether the text is true of the image, or the answer to a question."""
+
+    photo: str
+    """The image's id: that of its captions, where another card has any."""
+    image: Picture | None
+    premise: str | None
+    """What the image shows, in words; None where nobody has said it."""
+    text: str
+    label: str | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is said of the image, and the text."""
+        return (self.text,) if self.premise is None else (self.premise, self.text)
+
+    @property
+    def group(self) -> str:
+        """The image."""
+        return self.photo
+
+    @property
+    def gold(self) -> str | None:
+        """The label."""
+        return self.label
+
+
 def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
     """The images of one split of one language; `shared` are the ids that the training rows of any language have too.
 
@@ -91,7 +119,7 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
 
 def files(rows: Sequence[Row]) -> list[Path | None]:
     """The image files; None for a row without image, and for an image in the tar or Parquet file of the rows."""
-    images = [row.image if isinstance(row, Captioned) else None for row in rows]
+    images = [row.image if isinstance(row, Captioned | Pictured) else None for row in rows]
     return [None if image is None or image.member is not None else Path(image.path) for image in images]
 
 
@@ -104,3 +132,5 @@ CAPTIONED = RowKind(
     files=files,
     inspect=inspect,
 )
+
+PICTURED = RowKind("pictured", Pictured, tokens_per_row=45, label_set="closed", files=files)

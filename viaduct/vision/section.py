@@ -1,9 +1,9 @@
 """Whether image stages used their images: gain on held-out captions, captions written, images found.
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
-true one, in nats per caption token) has a 95 % interval above 0, over seeds and images; over images alone, and said to
-be, with fewer than three seeds. A stage that was shown wrong images must not have one; where it has, something other
-than the images tells captions apart, and nothing is concluded.
+true one, in nats per caption token, or per label of texts about images) has a 95 % interval above 0, over seeds and
+images; over images alone, and said to be, with fewer than three seeds. A stage that was shown wrong images must not
+have one; where it has, something other than the images tells captions apart, and nothing is concluded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from viaduct.metrics.difference import TaskDifference, estimate, example_varianc
 from viaduct.metrics.spread import Numbers, Part, Spread
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, StageFile
 from viaduct.vision import claims
-from viaduct.vision.records import CaptionLoss, CaptionSample, StageImages
+from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse, StageImages
 
 IMAGES = StageFile("images", "joint", "images.json", StageImages, "use")
 TRUE = "true"
@@ -57,8 +57,10 @@ class ImageLine:
     objectives: str
     tower: str
     seeds: tuple[int, ...]
+    unit: str
+    """What a gain is told for: "token" of a caption, or "label"."""
     gain: ImageGain | None
-    """None for stages without a loss per token, without images, and with a single image to look at."""
+    """None for stages without such losses, without images, and with a single image to look at."""
     null_gain: float | None
     """The same with the learned null image in place of a wrong one."""
     loss: float | None
@@ -97,7 +99,7 @@ class Images:
     def metrics(self) -> list[str]:
         """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
         names = dict.fromkeys(name for line in self.lines for name in line.scores)
-        return [name for name in names if "recall" not in name or name.endswith("_1")]
+        return [name for name in names if "recall" not in name or name.partition(",")[0].endswith("_1")]
 
 
 def images_of(uses: Sequence[StageImages]) -> Images | None:
@@ -126,12 +128,13 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
     scores: dict[str, list[float]] = {}
     for one in members:
         for score in one.use.scores:
-            scores.setdefault(score.metric, []).append(score.value)
+            scores.setdefault(_column(score, use), []).append(score.value)
     return ImageLine(
         arm=arm,
         image=use.image,
         objectives=", ".join(use.objectives),
         tower=use.tower,
+        unit="label" if use.measured == "label" else "token",
         seeds=tuple(one.seed for one in members),
         gain=image_gain(members) if gained else None,
         null_gain=fmean((loss.null - loss.true) / loss.tokens for loss in losses) if gained else None,
@@ -140,6 +143,13 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
         scores={metric: fmean(values) for metric, values in scores.items()},
         seen=use.seen_languages,
     )
+
+
+def _column(score: CaptionScore, use: ImageUse) -> str:
+    """What a table calls a score: recall by language is told for languages with and without captions in training."""
+    if score.language == "all" or "recall" not in score.metric:
+        return score.metric
+    return f"{score.metric}, languages {'with' if score.language in use.seen_languages else 'without'} captions"
 
 
 def _guessed(losses: Sequence[CaptionLoss]) -> tuple[float, float] | None:
@@ -213,7 +223,7 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
         if line.gain is None:
             continue
         mean, low, high, over = line.gain
-        interval = f"{mean:+.3f} nats per token, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
+        interval = f"{mean:+.3f} nats per {line.unit}, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
         if line.image == TRUE and line.used:
             sentences.append(f"{line.arm} used the image: a wrong one costs {interval}.")
         elif line.image == TRUE:

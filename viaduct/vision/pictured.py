@@ -1,0 +1,141 @@
+"""An arm's field `pictured`: images with a text and a label as training data, such as visual entailment or questions
+about pictures, and what a plan has to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from viaduct.errors import UsageError
+from viaduct.languages import ENGLISH
+from viaduct.runs.census import Census
+from viaduct.runs.chain import Chain
+from viaduct.runs.encoder import encoder_identity
+from viaduct.runs.field import RecipeField
+from viaduct.runs.gaps import Gap, card_of_kind, there
+from viaduct.runs.parts import RecipeParts, Spec, later
+from viaduct.runs.rows import Need
+from viaduct.runs.stage import Work
+from viaduct.vision.fields import CAPTION_SPLITS, CAPTIONS, RAW_PIXELS, Captions, ImageSource, tower_gaps
+from viaduct.vision.rows import Pictured
+
+Premise = Literal["text", "image", "both", "none", "wrong_image", "null_image"]
+
+SHOWN: Mapping[Premise, ImageSource] = {
+    "text": "none",
+    "image": "true",
+    "both": "true",
+    "none": "none",
+    "wrong_image": "shuffled_image",
+    "null_image": "null",
+}
+"""Premise -> what stands for the image."""
+IN_WORDS = ("text", "both")
+"""Premises that are shown as text too."""
+
+
+class PicturedTask(Spec):
+    """Images with a text and a label each as training data: which, and what is shown of what the text is about."""
+
+    card: str
+    """Of kind "pictured"."""
+    premise: Premise = "image"
+    """What is shown beside the text that is judged: what the image shows in words, the image, both, nothing, always the
+    same wrong image, or one learned constant. Arms that differ in this have the same rows, order and steps."""
+    tower: str = RAW_PIXELS
+    """As in `Captions`, with the next three."""
+    tower_revision: str | None = None
+    tower_tokens: int = Field(default=64, ge=1)
+    tower_layers: int = Field(default=0, ge=0)
+    languages: tuple[str, ...] = (ENGLISH,)
+    null_share: float = 0.1
+    """Share of the training rows whose image is replaced by the learned null image."""
+    skip_damaged: bool = False
+    """Leave out images that cannot be opened, and say which; else the first one stops the run."""
+
+    @property
+    def seen(self) -> Captions:
+        """What is shown of the images, as stages on captions know it."""
+        return Captions(
+            card=self.card,
+            image=SHOWN[self.premise],
+            tower=self.tower,
+            tower_revision=self.tower_revision,
+            tower_tokens=self.tower_tokens,
+            tower_layers=self.tower_layers,
+            null_share=self.null_share,
+            skip_damaged=self.skip_damaged,
+        )
+
+
+class PicturedField(RecipeField[PicturedTask]):
+    """Images with a text and a label that the arm trains on, in one joint stage with everything else."""
+
+    name = "pictured"
+    owner = "arm"
+    model = PicturedTask
+    makes_joint = True
+    member = "viaduct.vision.labelling:LabelMember"
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for a card of another kind, and for captions in the same arm."""
+        asked, where = self.of(owner), f"arm '{getattr(owner, 'name', '')}'"
+        if asked is None:
+            return
+        card_of_kind(census, asked.card, "pictured", f"{where}: pictured")
+        if CAPTIONS.of(owner) is not None:
+            raise UsageError(f"{where} has both `captions` and `pictured`", fix="make two arms of it")
+
+    def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
+        """Rows that are not there, and premises in words that they have not got."""
+        asked = self.of(owner)
+        if asked is None:
+            return []
+        found = tower_gaps(asked.tower, asked.tower_revision)
+        found += there((asked.card,), asked.languages, CAPTION_SPLITS, recipe, census)[1]
+        if found or asked.premise not in IN_WORDS:
+            return found
+        for split, code in ((split, code) for split in CAPTION_SPLITS for code in asked.languages):
+            rows = census.data.load(asked.card, split, code, recipe.substitutions).rows
+            bare = [row for row in rows if isinstance(row, Pictured) and row.premise is None]
+            if bare:
+                why = f"{len(bare):,} of {len(rows):,} rows do not say in words what the image shows"
+                found.append(Gap(f"{asked.card} {split}", code, f'{why}, and the premise is "{asked.premise}"'))
+        return found
+
+    def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
+        """The task."""
+        return {self.name: (PicturedTask | None, later(None))} if kind == "joint" else {}
+
+    def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
+        """The arm's."""
+        return {self.name: self.of(chain.arm)} if kind == "joint" else {}
+
+    def needs(self, work: Work, census: Census) -> list[Need]:
+        """Train and dev rows."""
+        asked = self.of(work)
+        return (
+            [] if asked is None else [(asked.card, split, code) for split in CAPTION_SPLITS for code in asked.languages]
+        )
+
+    def label(self, work: Work) -> str:
+        """The card, and what is shown."""
+        asked = self.of(work)
+        return "" if asked is None else f"{asked.card} (premise: {asked.premise})"
+
+    def identity(self, work: Work) -> Mapping[str, Any]:
+        """What identifies the image tower, where it has weights."""
+        asked = self.of(work)
+        if asked is None or asked.tower.startswith(RAW_PIXELS):
+            return {}
+        return {"tower": encoder_identity(asked.tower, asked.tower_revision)}
+
+    def words(self, owner: BaseModel) -> str:
+        """The card, what is shown, and what it is seen through."""
+        asked = self.of(owner)
+        return "" if asked is None else f"{asked.card} (premise: {asked.premise}; tower {asked.tower})"
+
+
+PICTURED = PicturedField()
