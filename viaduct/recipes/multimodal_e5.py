@@ -116,7 +116,7 @@ def entailment(premise: Premise) -> Intermediate:
 
 def recipe() -> Recipe:
     """{none, three objectives with four controls each, other caption languages and pictures, five premises} x seven
-    XTREME tasks x three seeds."""
+    XTREME tasks x three seeds, nine of what decides."""
     return Recipe(
         name="multimodal_e5",
         hypothesis=(
@@ -150,6 +150,7 @@ def recipe() -> Recipe:
             Target(task="tatoeba", languages="available"),
         ),
         seeds=(1, 2, 3),
+        further_seeds=(4, 5, 6, 7, 8, 9),
         deciding=(
             ("ve_text", "ve_none", "xnli"),
             ("ve_image", "ve_none", "xnli"),
