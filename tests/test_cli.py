@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -185,3 +186,14 @@ def test_miniature_makes_a_world_once(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli.app, ["miniature", str(folder), "--scale", "0.01"]).exit_code == 0
     other = viaduct("miniature", str(folder), "--scale", "0.02")
     assert other.status == 2 and "holds another miniature world" in other.errors
+
+
+@pytest.mark.parametrize("command", [[], ["plan"], ["score"]])
+def test_help_has_a_short_form(command: list[str]) -> None:
+    short, long = (CliRunner().invoke(cli.app, [*command, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0 and short.output == long.output and "Usage" in short.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    shown = CliRunner().invoke(cli.app, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"viaduct {importlib.metadata.version('viaduct')}\n")

@@ -23,18 +23,18 @@ BROKEN = 1
 
 app = typer.Typer(
     name="viaduct",
-    help="Intermediate-task training and zero-shot evaluation of multilingual encoders.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 RecipeFile = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./runs].")]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./store].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -48,6 +48,23 @@ AllowOverlap = Annotated[
     typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
 ]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from viaduct import __version__
+
+        typer.echo(f"viaduct {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def viaduct(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Intermediate-task training and zero-shot evaluation of multilingual encoders."""
 
 
 @app.command()

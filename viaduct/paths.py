@@ -13,8 +13,8 @@ def default_data() -> Path:
 
 
 def default_store() -> Path:
-    """The store of results: `VIADUCT_STORE` if set, else `./runs`."""
-    return Path(os.environ.get("VIADUCT_STORE") or "runs")
+    """The store of results: `VIADUCT_STORE` if set, else `./store`."""
+    return Path(os.environ.get("VIADUCT_STORE") or "store")
 
 
 def run_directory(store: Path, recipe: str) -> Path:
