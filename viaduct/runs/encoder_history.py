@@ -130,7 +130,7 @@ def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
         return strange
     named = [", ".join(tasks), f"the arm{'s' * (len(arms) > 1)} {', '.join(arms)}" if arms else ""]
     what = " and ".join(filter(None, named))
-    data = ", ".join(dict.fromkeys((*tasks.values(), *arms.values())))
+    data = ", ".join(dict.fromkeys(name for seen in (*tasks.values(), *arms.values()) for name in seen.split(", ")))
     return (
         *strange,
         f"{past.encoder} was trained on {data} before it came here ({past.saw.source}), which makes {what} no first"
