@@ -82,6 +82,15 @@ def test_a_recipe_goes_before_the_name() -> None:
     )
 
 
+def test_data_that_touch_several_arms_are_named_once() -> None:
+    asked, found = past("intfloat/multilingual-e5-small")
+    arm = Intermediate(name="both", tasks=("mnli", "squad"))
+    asked = asked.model_copy(update={"intermediates": (*asked.intermediates, arm)})
+    (line,) = said_of_history(asked, found)
+    named = line.partition("was trained on ")[2].partition(" before")[0].split(", ")
+    assert "nli" in named and "squad" in named and len(named) == len(set(named))
+
+
 def test_a_misspelt_name_is_said_to_mark_nothing() -> None:
     said = said_of_history(*past("somebody/encoder", encoder_saw=Saw(data=("mnly", "ms_marco"), source="its makers")))
     assert said == (

@@ -6,7 +6,7 @@ identifier, not what is seen. Writing captions changes text tasks no more than t
 In visual entailment, where nothing but the premise's modality differs, a premise that is read raises XNLI over none,
 and one that is seen does not.
 
-Command:   python TOOLS/real_encoder.py e5-small; python TOOLS/real_tower.py vit-s     (see "Models")
+Command:   python TOOLS/real_encoder.py multilingual-e5-small; python TOOLS/real_tower.py vit-s     (see "Models")
            viaduct run multimodal_e5 --data FOLDER --processes 2          (beside these two folders)
 Cost:      `viaduct plan multimodal_e5`
 Result:    not run yet
@@ -26,7 +26,7 @@ the layer that is best on NTREX in each arm. A stage used its photographs if its
 not, its row says nothing about photographs. Stopping: all seeds are run, none is added, nothing is looked at before.
 """
 
-from viaduct.recipes.pieces import FREE_STAND_INS
+from viaduct.recipes.xstilts_e5 import SUBSTITUTIONS as E5_SUBSTITUTIONS
 from viaduct.runs.spec import Intermediate, Recipe, Saw, Substitution, Target, Training
 from viaduct.vision.fields import Captions, ImageSource, Objective
 from viaduct.vision.pictured import PicturedTask, Premise
@@ -41,6 +41,7 @@ STAGE = Training(
     batch_tokens=2_048,
     max_length=64,
     evaluations=1,
+    precision="bf16",
 )
 PAIRS = STAGE.model_copy(update={"head_learning_rate": None, "max_length": 128, "evaluations": 2, "dev_rows": 300})
 TAGS = PAIRS.model_copy(update={"max_steps": STEPS // 2})
@@ -73,7 +74,7 @@ SUBSTITUTIONS = (
         Substitution(task=task, split=split, use_split=used, part=part, why=why)  # type: ignore[arg-type]
         for (task, split), (used, part, why) in SMALLER.items()
     ),
-    *(one for one in FREE_STAND_INS if (one.task, one.split) not in SMALLER),
+    *(one for one in E5_SUBSTITUTIONS if (one.task, one.split) not in SMALLER),
 )
 
 
@@ -124,7 +125,7 @@ def recipe() -> Recipe:
             "with wrong ones; captions teach text tasks nothing beyond their words; a premise that is read raises XNLI "
             "over none, one that is seen does not."
         ),
-        encoder="e5-small",
+        encoder="multilingual-e5-small",
         encoder_saw=Saw(
             data=("squad", "mnli", "snli", "quora", "mr_tydi", "nq", "ms_marco"),
             source="model card of intfloat/multilingual-e5-small; mteb issue 2551",

@@ -43,6 +43,12 @@ MINI_CAPTIONING = Training(
 """A stage on the miniature world's pictures."""
 
 
+def replacing(usual: tuple[Substitution, ...], own: tuple[Substitution, ...]) -> tuple[Substitution, ...]:
+    """A recipe's own substitutions, and of the usual ones those of other splits."""
+    replaced = {(one.task, one.split) for one in own}
+    return *own, *(one for one in usual if (one.task, one.split) not in replaced)
+
+
 def mini_training(steps: int, max_length: int = 128) -> Training:
     """The settings of one fine-tuning on the miniature world."""
     return Training(

@@ -17,7 +17,7 @@ three cards drawn in proportion to their size, as the paper's code does it. All 
 parts of the evaluation sets are left out for time.
 """
 
-from viaduct.recipes.pieces import FREE_STAND_INS, SMALL_ENCODER, SMALL_RETRIEVAL
+from viaduct.recipes.pieces import FREE_STAND_INS, SMALL_ENCODER, SMALL_RETRIEVAL, replacing
 from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Substitution, Target, Training
 
 STEPS = 150
@@ -98,10 +98,7 @@ STAND_INS = (
         why=f"the test sentences are not here; {TIME}",
     ),
 )
-SUBSTITUTIONS = (
-    *STAND_INS,
-    *(one for one in FREE_STAND_INS if (one.task, one.split) not in {(own.task, own.split) for own in STAND_INS}),
-)
+SUBSTITUTIONS = replacing(FREE_STAND_INS, STAND_INS)
 
 ALL = ("anli", "mnli", "snli", "qqp", "squad2", "squad", "hellaswag", "ccg_pmb", "cosmosqa", "commonsenseqa")
 
