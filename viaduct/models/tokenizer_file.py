@@ -77,9 +77,13 @@ def require_readable(path: Path, rows: int | None) -> None:
 
 def agrees(tokenizer: Any, path: Path) -> bool:
     """Whether a tokenizer of transformers gives the ids of the file for every text of `PROBES`, alone and in pairs."""
-    found = [tokenizer(text, verbose=False)["input_ids"] for text in PROBES]
-    found += [tokenizer(*pair, verbose=False)["input_ids"] for pair in _pairs()]
-    return found == _expected(path, stamp(path))
+    return probed(tokenizer) == _expected(path, stamp(path))
+
+
+def probed(tokenizer: Any) -> list[list[int]]:
+    """The ids that a tokenizer of transformers gives for `PROBES`, alone and in pairs."""
+    texts = (*((text,) for text in PROBES), *_pairs())
+    return [tokenizer(*one, verbose=False)["input_ids"] for one in texts]
 
 
 @lru_cache(maxsize=4)

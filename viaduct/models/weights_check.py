@@ -35,7 +35,7 @@ def require_whole(source: str, model: Any, info: Any) -> None:
         for name in sorted(name.removeprefix(prefix) for name in info["unexpected_keys"])
         if _any_layer(name) in stacks
     ]
-    wrong += [(name, "has values that are no finite numbers") for name in _not_finite(state)]
+    wrong += [(name, "has values that are no finite numbers") for name in not_finite(state)]
     if wrong:
         name, what = wrong[0]
         raise UsageError(
@@ -50,6 +50,7 @@ def _any_layer(name: str) -> str:
     return re.sub(r"\.\d+\.", ".*.", name)
 
 
-def _not_finite(state: Mapping[str, Any]) -> Iterable[str]:
+def not_finite(state: Mapping[str, Any]) -> Iterable[str]:
+    """Names of the weights that are no finite numbers."""
     # A sum of finite weights is finite, and takes a third of the time that looking at each does.
     return [name for name, weights in state.items() if weights.is_floating_point() and not weights.sum().isfinite()]

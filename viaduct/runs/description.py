@@ -24,14 +24,7 @@ def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
     if isinstance(recipe.encoder, Pretrain):
         found["pretrain"] = recipe.encoder.training.words()
     for arm in recipe.intermediates:
-        if is_joint(arm):
-            found[arm.name] = _joint_words(arm)
-        else:
-            for name in arm.tasks:
-                found[f"{arm.name}: {name}"] = arm.training.words()
-        for field in set_fields("arm", arm):
-            if not field.makes_joint:
-                found[f"{field.name} of {arm.name}"] = field.words(arm)
+        found |= _of_arm(arm)
     for target in recipe.targets:
         card = catalogue.task(target.task)
         if card.trained_on is not None:
@@ -43,6 +36,20 @@ def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
         for field in set_fields("target", target):
             found[f"{field.name} of {target.task}"] = field.words(target)
     return found
+
+
+def _of_arm(arm: ArmParts) -> dict[str, str]:
+    found = {}
+    if arm.encoder is not None:
+        revision = f" at {arm.revision}" if arm.revision else ""
+        parent = f", trained from the encoder of {arm.parent}" if arm.parent else ""
+        found[f"{arm.name} begins with"] = f"{arm.encoder}{revision}{parent}"
+    if is_joint(arm):
+        found[arm.name] = _joint_words(arm)
+    else:
+        found |= {f"{arm.name}: {name}": arm.training.words() for name in arm.tasks}
+    added = [field for field in set_fields("arm", arm) if not field.makes_joint]
+    return found | {f"{field.name} of {arm.name}": field.words(arm) for field in added}
 
 
 def _searched(how: Retrieval, makers: Makers | None, *, tuned: bool) -> str:
@@ -87,6 +94,8 @@ def roles(recipe: RecipeParts) -> dict[str, str]:
 
 def role_of(arm: ArmParts) -> str | None:
     """The role of an arm, None when it does what no role says."""
+    if arm.encoder is not None:
+        return None
     added = set_fields("arm", arm)
     if added:
         return added[0].role(arm) if len(added) == 1 else None

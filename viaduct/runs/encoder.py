@@ -17,6 +17,8 @@ from viaduct.tasks.hashes import file_sha256
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""What open_clip calls a model of two towers (`src/open_clip/factory.py`); without a config.json of transformers."""
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
 
 
@@ -63,15 +65,16 @@ KNOWN = {
 
 
 def encoder_name(recipe: RecipeParts) -> str:
-    """The encoder's name in paths and tables: a folder's own name, a Hub name with "--" for "/"."""
-    if isinstance(recipe.encoder, Pretrain):
-        name = recipe.encoder.name
-    elif Path(recipe.encoder).expanduser().is_dir():
-        name = Path(recipe.encoder).expanduser().resolve().name
-    else:
-        name = recipe.encoder.replace("/", "--")
+    """The encoder's name in paths and tables."""
+    name = recipe.encoder.name if isinstance(recipe.encoder, Pretrain) else plain_name(recipe.encoder)
     require_name(name)
     return name
+
+
+def plain_name(encoder: str) -> str:
+    """A folder's own name, a Hub name with "--" for "/"."""
+    folder = Path(encoder).expanduser()
+    return folder.resolve().name if folder.is_dir() else encoder.replace("/", "--")
 
 
 def require_name(name: str) -> None:
@@ -165,6 +168,17 @@ def _from_config(path: Path) -> Shape | None:
         return None
 
 
+def expanded(encoder: str) -> str:
+    """A folder without "~"; a Hub name as it is."""
+    folder = Path(encoder).expanduser()
+    return str(folder) if folder.is_dir() else encoder
+
+
+def is_open_clip(folder: Path) -> bool:
+    """Whether a folder holds a model as open_clip saves it."""
+    return any((folder / name).is_file() for name in OPEN_CLIP_FILES)
+
+
 def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
     """What identifies a ready-made encoder: the hashes of a folder's files, or a Hub name at a revision.
 
@@ -175,7 +189,7 @@ def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
         files = sorted(
             path for path in folder.iterdir() if path.suffix in ENCODER_FILES and path.name not in NOT_ENCODER_FILES
         )
-        if not any(path.name == "config.json" for path in files):
+        if not is_open_clip(folder) and not any(path.name == "config.json" for path in files):
             raise UsageError(f"{folder} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
         return {path.name: file_sha256(path) for path in files}
     if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:

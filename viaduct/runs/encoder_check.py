@@ -114,7 +114,7 @@ def _shapes(folder: Path) -> dict[str, list[int]]:
             header = safetensors_header(path)
             found |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
         else:
-            _require_only_weights(path)
+            require_only_weights(path)
     return found
 
 
@@ -133,7 +133,7 @@ def _parts(first: Path) -> Iterable[Path]:
     return [first.parent / name for name in dict.fromkeys(names)]
 
 
-def _require_only_weights(path: Path) -> None:
+def require_only_weights(path: Path) -> None:
     """Raise UsageError for a pytorch_model.bin that is cut off, or holds what is no weight; nothing of it is run."""
     try:
         named = list(_named(path))

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
 from viaduct.errors import nearest
 from viaduct.results.record import BASELINE
-from viaduct.runs.encoder import cached_file, encoder_name
+from viaduct.runs.encoder import cached_file, encoder_name, plain_name
 from viaduct.runs.parts import Pretrain, RecipeParts, Saw
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
@@ -65,6 +66,8 @@ KNOWN = (
     *((f"*{word}*", word, _BY_NAME) for word in ("mnli", "snli", "xquad", "tydiqa", "pawsx", "wikiann", "panx", "qqp")),
     *((f"*{word}*", "squad2", _BY_NAME) for word in ("squad2", "squad-2", "squad_v2", "squad-v2", "squadv2")),
     ("*squad*", "squad", _BY_NAME),
+    ("clip-*-xlm-roberta-*-laion5b-*", "laion5b", "its model card"),
+    ("xlm-roberta-large-vit-*", "translation_pairs cc3m cc12m sbu", "FreddeFrallan/Multilingual-CLIP, larger_mclip.md"),
     ("xlm-roberta-base", "", "arXiv 1911.02116"),
     ("xlm-roberta-large", "", "arXiv 1911.02116"),
     ("xlm-mlm-*", "", "arXiv 1901.07291"),
@@ -90,6 +93,8 @@ class History(NamedTuple):
     """Card -> data of the same task, of those seen; cards of tasks that were not seen are not in it."""
     cards: tuple[str, ...] = ()
     """Names of all cards."""
+    arms: Mapping[str, History] = MappingProxyType({})
+    """Arm -> the same of the encoder that it begins with, where that is its own."""
 
     @property
     def words(self) -> str:
@@ -100,27 +105,56 @@ class History(NamedTuple):
 
 
 def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
-    """Of the recipe's encoder; one that is made here has seen nothing."""
+    """Of the recipe's encoder, and of its arms' own; one that is made here has seen nothing."""
     saw, cards = recipe.encoder_saw, tuple(card.name for card in catalogue)
     if isinstance(recipe.encoder, Pretrain):
         saw = Saw(data=(), source="made by this recipe")
     elif saw is None:
         saw = _found(recipe.encoder, recipe.revision)
-    return History(encoder_name(recipe), saw, {} if saw is None else _touched(saw.data, catalogue), cards)
+    arms = {}
+    for arm in recipe.intermediates:
+        if arm.encoder is not None:
+            own = arm.encoder_saw or _found(arm.encoder, arm.revision)
+            arms[arm.name] = _history(plain_name(arm.encoder), own, catalogue)
+    return _history(encoder_name(recipe), saw, catalogue)._replace(cards=cards, arms=arms)
+
+
+def _history(name: str, saw: Saw | None, catalogue: Catalogue) -> History:
+    return History(name, saw, {} if saw is None else _touched(saw.data, catalogue))
 
 
 def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dict[str, str]]:
     """(target -> data, arm -> data): those that are no first exposure of the encoder to their task."""
     tasks = {target.task: past.touched[target.task] for target in recipe.targets if target.task in past.touched}
-    arms = {
-        arm.name: ", ".join(dict.fromkeys(past.touched[name] for name in arm.tasks if name in past.touched))
-        for arm in recipe.intermediates
-    }
+    arms: dict[str, str] = {}
+    for arm in recipe.intermediates:
+        touched = past.arms.get(arm.name, past).touched
+        arms[arm.name] = ", ".join(dict.fromkeys(touched[name] for name in arm.tasks if name in touched))
     return tasks, {arm: data for arm, data in arms.items() if data}
 
 
+def said_of_arms(recipe: RecipeParts, past: History) -> tuple[str, ...]:
+    """What a reader has to know of the arms that begin with encoders of their own, in sentences."""
+    lines = []
+    for arm, own in past.arms.items():
+        tasks = [target.task for target in recipe.targets if target.task in own.touched]
+        begins = f"{arm} begins with {own.encoder}"
+        if own.saw is None:
+            lines.append(f"{begins}, and what that was trained on is not known (the arm can say it: encoder_saw)")
+        elif tasks:
+            lines.append(f"{begins}, trained before on {own.words}: there {', '.join(tasks)} is no first exposure")
+    trained = [arm.name for arm in recipe.intermediates if arm.encoder is not None and arm.parent is not None]
+    if trained:
+        lines.append(
+            f"the encoders of {', '.join(trained)} were trained by others, once each: seeds vary only what is trained"
+            " here, and no stage of as many steps with wrong pictures, with text alone or with another seed stands"
+            " beside theirs; a difference is that of a published encoder, whatever made it"
+        )
+    return tuple(lines)
+
+
 def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
-    """What a reader of this recipe's results has to know of the encoder's past, in sentences."""
+    """What a reader of this recipe's results has to know of its encoder's past, in sentences."""
     if past.saw is None:
         unknown = f"what {past.encoder} was trained on before it came here is not known"
         return (f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure",)

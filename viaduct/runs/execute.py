@@ -28,6 +28,7 @@ from viaduct.paths import cache_directory
 from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
+from viaduct.runs.encoder import expanded
 from viaduct.runs.identity import difference, is_done
 from viaduct.runs.planned import Planned
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
@@ -110,7 +111,9 @@ def run(planned: Planned, options: Options, display: Display) -> None:
     pending = [stage for stage in planned.plan.stages if not worker.skip(stage)]
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
-            loaded(REQUIRE_ENCODER)(_expanded(encoder), revision)
+            loaded(REQUIRE_ENCODER)(expanded(encoder), revision)
+    for stage in pending:
+        kind_of(stage.work.kind).require(stage)
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
         if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
@@ -252,7 +255,7 @@ class Worker:
             directory=claim.output,
             scratch=claim.scratch,
             inputs=inputs,
-            encoder=None if encoder is None else _expanded(encoder),
+            encoder=None if encoder is None else expanded(encoder),
             revision=stage.revision,
             load=functools.partial(self._rows, stage),
             catalogue=self.planned.census.data.folder.catalogue,
@@ -320,12 +323,6 @@ class Worker:
             versions=versions(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-
-
-def _expanded(encoder: str) -> str:
-    """A folder without "~"; a Hub name as it is."""
-    folder = Path(encoder).expanduser()
-    return str(folder) if folder.is_dir() else encoder
 
 
 def resolve_device(asked: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from viaduct.errors import DataError, UsageError
@@ -43,6 +44,14 @@ def _pattern(gap: Gap) -> str:
         return gap.why
     names = "|".join((gap.language, LANGUAGES[gap.language].iso3))
     return re.sub(rf"(?<![A-Za-z])(?:{names})(?![A-Za-z])", "*", gap.why)
+
+
+def model_gaps(what: str, name: str, revision: str | None, field: str) -> list[Gap]:
+    """A model that is no folder here and cannot be downloaded, being without a revision; `field` has its revision."""
+    if revision is not None or Path(name).expanduser().is_dir():
+        return []
+    why = f"no such folder; a Hub name needs a {field} (a commit), because a name's weights may change"
+    return [Gap(f"{what} '{name}'", "", why)]
 
 
 def card_of_kind(census: Census, name: str, kind: str, where: str) -> Task:

@@ -112,15 +112,15 @@ def identity(
     }
     if kinds:
         content["kinds"] = kinds
-    for field in fields():
-        added = known(functools.partial(field.identity, stage.work))
+    own = kind_of(stage.work.kind)
+    by_field = [(f"field '{field.name}'", field.identity) for field in fields()]
+    for what, add in ((f"kind of stage '{own.name}'", own.identity), *by_field):
+        added = known(functools.partial(add, stage.work))
         if added is None:
             complete = False
             continue
         if taken := added.keys() & content.keys():
-            raise UsageError(
-                f"the field '{field.name}' adds '{min(taken)}' to an identity that has it", fix="rename it"
-            )
+            raise UsageError(f"the {what} adds '{min(taken)}' to an identity that has it", fix="rename it")
         content.update(added)
     return Identity(content, fingerprint_of(content) if complete else "")
 

@@ -163,14 +163,35 @@ class Mixture(Spec):
     """Shares are proportional to rows ** (1 / temperature)."""
 
 
+class Saw(Spec):
+    """What an encoder was trained on before it came here, beyond plain text."""
+
+    data: tuple[str, ...]
+    """Names of cards or of data elsewhere (mnli, squad, quora, nllb, ...); none: plain text only."""
+    source: str = Field(min_length=1)
+    """Where that is said: a paper, a model card, or whoever trained it."""
+
+
 class ArmParts(Spec):
     """One intermediate arm. The baseline has nothing to train on and is named "none".
+
+    With an `encoder` it begins with one that others trained further, such as the text tower of a published model.
 
     Tasks alone are trained one after the other. With any of `together`, `replay`, `retention`, languages beyond English
     or a room's field that says so, all of it is one stage.
     """
 
     name: str
+    encoder: str | None = None
+    """What the arm begins with in place of the recipe's: a Hub name or a folder that `AutoModel.from_pretrained` opens,
+    or with open_clip's or M-CLIP's files of a text tower. Its tokenizer must give the ids of the recipe's."""
+    revision: str | None = None
+    """Hub revision (commit) of `encoder`."""
+    parent: str | None = None
+    """Arm whose encoder `encoder` was trained from, weight for weight of one shape ("none": the recipe's). Text towers
+    need one. None: a plain encoder of whatever shape, which other arms may name."""
+    encoder_saw: Saw | None = None
+    """As in the recipe, of the arm's `encoder`."""
     tasks: tuple[str, ...] = ()
     training: Training = Training()
     together: Mixture | None = None
@@ -252,15 +273,6 @@ class Substitution(Spec):
         without = f", without the contexts of {self.without_contexts_of}" if self.without_contexts_of else ""
         without += f", without the rows of {', '.join(self.without_rows_of)}" if self.without_rows_of else ""
         return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
-
-
-class Saw(Spec):
-    """What an encoder was trained on before it came here, beyond plain text."""
-
-    data: tuple[str, ...]
-    """Names of cards or of data elsewhere (mnli, squad, quora, nllb, ...); none: plain text only."""
-    source: str = Field(min_length=1)
-    """Where that is said: a paper, a model card, or whoever trained it."""
 
 
 class RecipeParts(Spec):

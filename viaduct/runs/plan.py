@@ -18,6 +18,7 @@ from viaduct.runs.field import added_values, fields, is_joint, make_work, set_fi
 from viaduct.runs.gaps import (
     Gap,
     listed,
+    model_gaps,
     pretrain_gaps,
     target_gaps,
     target_languages,
@@ -105,8 +106,10 @@ def outline(recipe: RecipeParts, census: Census) -> Plan:
 
 
 def _arm_gaps(arm: ArmParts, recipe: RecipeParts, census: Census) -> list[Gap]:
-    added = [gap for field in set_fields("arm", arm) for gap in field.gaps(recipe, arm, census)]
-    return task_gaps(arm, recipe, census) + added
+    gaps = [gap for field in set_fields("arm", arm) for gap in field.gaps(recipe, arm, census)]
+    for one in (arm, *(other for other in recipe.intermediates if other.name == arm.parent)):
+        gaps += [] if one.encoder is None else model_gaps("the encoder", one.encoder, one.revision, "revision")
+    return task_gaps(arm, recipe, census) + gaps
 
 
 class _Builder:
@@ -139,6 +142,7 @@ class _Builder:
         """The stage that scores the target, after all that come before it."""
         arm, target = chain.arm, chain.target
         self._pretrain(chain)
+        self._adopt(chain, arm)
         if is_joint(arm):
             self._joint(chain)
         else:
@@ -170,6 +174,18 @@ class _Builder:
         self.shared_by_arms.add(stage.path)
         chain.stages.append(stage)
         chain.encoder = stage
+
+    def _adopt(self, chain: Chain, arm: ArmParts) -> None:
+        """What the chain goes on with, where it is to be an arm's own encoder, after that of the arm's parent."""
+        if arm.encoder is None:
+            return
+        for parent in self.recipe.intermediates:
+            if parent.name == arm.parent:
+                self._adopt(chain, parent)
+        work = make_work("adopt", encoder=arm.encoder, revision=arm.revision, compared=arm.parent is not None)
+        inputs = {} if chain.encoder is None else {"encoder": chain.encoder}
+        chain.encoder = self.growing.add(work, inputs, (f"{self.growing.encoder}/{arm.name}/adopt",), chain.seed)
+        chain.stages.append(chain.encoder)
 
     def _joint(self, chain: Chain) -> None:
         """Everything that the arm trains on, in one stage."""

@@ -17,9 +17,9 @@ from viaduct.paths import cache_directory, free_bytes
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
-from viaduct.runs.encoder import Shape, shape_of
+from viaduct.runs.encoder import Shape, is_open_clip, shape_of
 from viaduct.runs.encoder_check import Unknown, require_folder, unknown_pieces
-from viaduct.runs.encoder_history import history, said_of_history
+from viaduct.runs.encoder_history import history, said_of_arms, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
@@ -100,12 +100,13 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     Data that are not there are in its plan's `missing`. Raises UsageError (for an encoder's folder that is not whole,
     too), DataError for damaged files, or StoreError (a directory holds another experiment).
     """
-    if isinstance(recipe.encoder, str) and (start := Path(recipe.encoder).expanduser()).is_dir():
-        require_folder(start)
+    for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
+        if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_open_clip(folder):
+            require_folder(folder)
     cache = cache_directory(store) if store.is_dir() else None
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
-    folder = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
-    census = Census(RecipeData(folder), cache and cache / "census.json")
+    held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
+    census = Census(RecipeData(held), cache and cache / "census.json")
     plan, kept = outline(recipe, census), Store(store)
     unknown = unknown_pieces(plan, census, cache)
     if unknown is not None and not recipe.allow_unknown:
@@ -170,16 +171,27 @@ def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
 
 
 def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
-    """Of one stage, with the weight that it has in an encoder whose layers an earlier stage took away."""
+    """Of one stage, with the weight that it has in its own encoder, in passes of the recipe's."""
     sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape)
     whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
+    own = _begun_with(stage, shape)
+    if own is None or shape is None:
+        return whole
+    return replace(whole, weight=whole.weight * own.token_flops / shape.token_flops)
+
+
+def _begun_with(stage: Stage, shape: Shape | None) -> Shape | None:
+    """The shape of the encoder that a stage begins with, where the recipe's has `shape`: an earlier stage may have put
+    another in its place, or taken layers away."""
     source = stage.inputs.get("encoder")
-    while source is not None:
-        layers = kind_of(source.work.kind).layers_left(source.work)
-        if layers is not None and shape is not None:
-            return replace(whole, weight=whole.weight * layers / shape.layers)
-        source = source.inputs.get("encoder")
-    return whole
+    return shape if source is None else _left_by(source, shape)
+
+
+def _left_by(stage: Stage, shape: Shape | None) -> Shape | None:
+    kind = kind_of(stage.work.kind)
+    own = kind.shape_left(stage.work) or _begun_with(stage, shape)
+    layers = kind.layers_left(stage.work)
+    return own if own is None or layers is None else own._replace(layers=layers)
 
 
 def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
@@ -194,9 +206,10 @@ def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
     weights = _encoder_bytes(plan.recipe)
     if weights is None:
         return None
-    paths = set(waiting)
-    models = sum(1 for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder)
-    return models * weights + (CHECKPOINT_COPIES * weights if models else 0)
+    shape, paths = shape_of(plan.recipe.encoder, plan.recipe.revision), set(waiting)
+    left = [stage for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder]
+    models = [weights if (own := _left_by(stage, shape)) in (None, shape) else own.num_bytes for stage in left]
+    return sum(models) + CHECKPOINT_COPIES * max(models, default=0)
 
 
 def _encoder_bytes(recipe: RecipeParts) -> int | None:
@@ -226,7 +239,8 @@ def remarks(planned: Planned) -> tuple[str, ...]:
     told = (*planned.leaks, *planned.choices)
     others = said(one for one in planned.overlaps if one not in told)
     recipe, catalogue = planned.plan.recipe, planned.census.data.folder.catalogue
-    seen = said_of_history(recipe, history(recipe, catalogue)) if generator(recipe) is None else ()
+    past = history(recipe, catalogue)
+    seen = (*(said_of_history(recipe, past) if generator(recipe) is None else ()), *said_of_arms(recipe, past))
     unknown = () if planned.unknown is None else planned.unknown.remark()
     return (*unknown, *seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
 

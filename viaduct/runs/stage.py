@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from viaduct.doors import loaded, offered
 from viaduct.errors import unknown
 from viaduct.runs.census import Census
+from viaduct.runs.encoder import Shape
 from viaduct.runs.parts import Spec, Substitution
 from viaduct.runs.rows import Loaded, Need
 from viaduct.runs.sizes import Estimate, Sizes
@@ -160,6 +161,17 @@ class StageKind(Generic[W]):
     def layers_left(self, work: W) -> int | None:
         """Layers of the encoder that it leaves; None where it takes none away."""
         return None
+
+    def shape_left(self, work: W) -> Shape | None:
+        """Of the encoder that it leaves, where that is not the recipe's; None otherwise, and where nothing says it."""
+        return None
+
+    def identity(self, work: W) -> Mapping[str, Any]:
+        """What is added to the identity of a stage: what its work names and does not hold."""
+        return {}
+
+    def require(self, stage: Stage) -> None:
+        """Raise UsageError, before any stage runs, for what its work names and cannot be used."""
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """What was done to an encoder, from the JSON of the work, in one line of a model's history; `begun`: what it

@@ -23,6 +23,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     """Raise UsageError for arms, targets and substitutions that make no sense."""
     for arm in recipe.intermediates:
         _check_arm(arm, census)
+        _check_parent(arm, recipe)
     _check_comparisons(recipe)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
@@ -76,10 +77,10 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
         raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -")
     added = fields("arm")
-    idle = not arm.tasks and not is_joint(arm) and not arm.longer_targets
+    idle = not arm.tasks and not is_joint(arm) and not arm.longer_targets and arm.encoder is None
     idle = idle and not any(field.is_set(arm) for field in added)
     if (arm.name == BASELINE) != idle:
-        *most, last = ("tasks", "replay", "longer_targets", *(field.name for field in added))
+        *most, last = ("encoder", "tasks", "replay", "longer_targets", *(field.name for field in added))
         raise UsageError(
             f"arm '{arm.name}' has {'nothing' if idle else 'something'} to train on or to change",
             fix=f"the baseline is named '{BASELINE}' and has nothing; others have {', '.join(most)} or {last}",
@@ -88,6 +89,17 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
         _check_trainable(census.task(name), f"arm '{arm.name}'")
     if is_joint(arm):
         _check_joint(arm, census)
+
+
+def _check_parent(arm: ArmParts, recipe: RecipeParts) -> None:
+    where = f"arm '{arm.name}'"
+    if arm.encoder is None:
+        if said := [name for name in ("revision", "parent", "encoder_saw") if getattr(arm, name) is not None]:
+            raise UsageError(f"{where} has `{said[0]}` and no `encoder`", fix="name one, or leave it out")
+    elif arm.parent is not None:
+        plain = {BASELINE, *(one.name for one in recipe.intermediates if one.encoder and one.parent is None)}
+        if arm.parent not in plain:
+            raise unknown(f"`parent` of {where} (an arm with a plain encoder)", arm.parent, plain)
 
 
 def _check_target(card: Task, census: Census) -> None:
@@ -115,13 +127,16 @@ def _check_longer(recipe: RecipeParts, census: Census) -> None:
 def _check_lengths(recipe: RecipeParts, census: Census) -> None:
     """Raise UsageError for rows that are to be longer than a ready-made encoder takes, and for windows of contexts that
     cannot overlap as they are asked to."""
-    most = longest_of(recipe.encoder, recipe.revision)
+    starts = [(recipe.encoder, recipe.revision)]
+    starts += [(arm.encoder, arm.revision) for arm in recipe.intermediates if arm.encoder and arm.parent is None]
+    longest = [(found, str(one)) for one, revision in starts if (found := longest_of(one, revision)) is not None]
+    most, encoder = min(longest, default=(None, ""))
     asked = [(f"arm '{arm.name}'", arm.training, arm.tasks) for arm in recipe.intermediates]
     asked += [(f"target '{target.task}'", target.training, (target.task,)) for target in recipe.targets]
     for where, training, tasks in asked:
         if most is not None and training.max_length > most and isinstance(recipe.encoder, str):
             raise UsageError(
-                f"{where}: a max_length of {training.max_length:,} tokens, and {recipe.encoder} takes {most:,}"
+                f"{where}: a max_length of {training.max_length:,} tokens, and {encoder} takes {most:,}"
                 " (max_position_embeddings in its config.json)",
                 fix=f"set max_length to {most:,} or less",
             )

@@ -6,6 +6,7 @@ ROOM = Room(
     "training",
     stage_kinds=(
         "viaduct.training.pretrain:PRETRAIN",
+        "viaduct.training.adopt:ADOPT",
         "viaduct.training.train:TRAIN",
         "viaduct.training.joint:JOINT",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -15,7 +14,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import RecipeField
-from viaduct.runs.gaps import Gap, card_of_kind, there
+from viaduct.runs.gaps import Gap, card_of_kind, model_gaps, there
 from viaduct.runs.parts import ArmParts, RecipeParts, Spec, later
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
@@ -196,10 +195,7 @@ def languages_of(work: Work) -> tuple[str, ...]:
 
 def tower_gaps(tower: str, revision: str | None) -> list[Gap]:
     """A tower that is no folder here and cannot be downloaded, being without a revision."""
-    if tower.startswith(RAW_PIXELS) or revision is not None or Path(tower).expanduser().is_dir():
-        return []
-    why = "no such folder; a Hub name needs a tower_revision (a commit), because a name's weights may change"
-    return [Gap(f"the image tower '{tower}'", "", why)]
+    return [] if tower.startswith(RAW_PIXELS) else model_gaps("the image tower", tower, revision, "tower_revision")
 
 
 def _check_captions(captions: Captions, where: str) -> None:

@@ -1,0 +1,176 @@
+"""Encoders that others trained further: the text towers of open_clip and M-CLIP, and what `AutoModel` opens by itself.
+
+Names of weights: open_clip `src/open_clip/hf_model.py` (a `transformer` of transformers and a `proj`, under `text.` in
+the whole model); FreddeFrallan/Multilingual-CLIP `multilingual_clip/pt_multilingual_clip.py` (a `transformer` and a
+`LinearTransformation`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from viaduct.errors import UsageError
+from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
+from viaduct.models.tokenizer_file import agrees, probed, require_readable
+from viaduct.models.weights_check import first_line, not_finite
+from viaduct.results.store import canonical, write_atomic
+from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded, safetensors_header
+from viaduct.runs.encoder_check import require_only_weights
+from viaduct.runs.stage import Context, Spent
+from viaduct.training.adopt import AdoptWork
+
+OPEN_CLIP, M_CLIP = "text.transformer.", "transformer."
+"""How the names of a text encoder's weights begin in files of these two."""
+M_CLIP_FILES = ("model.safetensors", "pytorch_model.bin")
+NOT_USED = ("pooler.", "embeddings.position_ids", "embeddings.token_type_ids")
+"""How the names begin of what a text encoder may have and no head here uses."""
+
+
+class Tower(NamedTuple):
+    """The file of a text tower, and how the names of its weights begin."""
+
+    file: Path
+    prefix: str
+
+
+class Opened(NamedTuple):
+    """An encoder in evaluation mode, and the names in its file of what was loaded and of what was left."""
+
+    encoder: nn.Module
+    loaded: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def adopt(context: Context, work: AdoptWork) -> Spent:
+    """Write the encoder as a folder that `AutoModel` opens, with the tokenizer of what the stage begins with.
+
+    Raises UsageError, naming the file, where weights or tokenizer are not those of an encoder that was trained from it.
+    """
+    found = _open(work, context.start, context.revision)
+    save_encoder(found.encoder, load_tokenizer(context.start, context.revision), context.directory / "encoder")
+    told = {"encoder": work.encoder, "revision": work.revision, "loaded": found.loaded, "left": found.left}
+    write_atomic(context.directory / "adopted.json", canonical(told))
+    return Spent()
+
+
+def require_released(work: AdoptWork, start: str, revision: str | None) -> None:
+    """Raise UsageError for what `adopt` refuses after the encoder `start`."""
+    _open(work, expanded(start), revision)
+
+
+def _open(work: AdoptWork, start: str, revision: str | None) -> Opened:
+    tower = _tower(work)
+    if tower is not None and not work.compared:
+        raise UsageError(
+            f"{tower.file} holds a text tower, which says nothing of its own shape",
+            fix='name the arm whose encoder it was trained from as its `parent` ("none": the recipe\'s)',
+        )
+    _require_same_ids(work, start, revision, alone=tower is not None)
+    if tower is not None:
+        return _opened_tower(tower, load_encoder(start, revision), start)
+    encoder = load_encoder(expanded(work.encoder), work.revision)
+    names = tuple(encoder.state_dict())
+    if work.compared:
+        _require_alike(encoder.state_dict(), load_encoder(start, revision).state_dict(), work.encoder, start)
+    return Opened(encoder, names, ())
+
+
+def _opened_tower(tower: Tower, encoder: nn.Module, start: str) -> Opened:
+    """The tower's weights in the encoder that it was trained from."""
+    found, others = _weights(tower)
+    own = {name: weight for name, weight in found.items() if not name.startswith(NOT_USED)}
+    _require_alike(own, encoder.state_dict(), str(tower.file), start)
+    encoder.load_state_dict(own)
+    left = [tower.prefix + name for name in found if name not in own]
+    return Opened(encoder, tuple(tower.prefix + name for name in own), (*left, *others))
+
+
+def _require_alike(found: Mapping[str, Any], meant: Mapping[str, Any], where: str, start: str) -> None:
+    wrong = [(name, "is missing") for name in meant if name not in found]
+    wrong += [(name, f"is not among those of {start}") for name in found if name not in meant]
+    wrong += [
+        (name, f"has the shape {tuple(found[name].shape)}, and in {start} {tuple(weight.shape)}")
+        for name, weight in meant.items()
+        if name in found and found[name].shape != weight.shape
+    ]
+    wrong += [(name, "has values that are no finite numbers") for name in not_finite(found)]
+    if wrong:
+        raise UsageError(
+            f"{where}: {len(wrong)} of the text encoder's weights are not those of an encoder that was trained from"
+            f" {start}: {wrong[0][0]} {wrong[0][1]}",
+            fix="name the arm whose encoder it was trained from as `parent`, or download the file again",
+        )
+
+
+def _weights(tower: Tower) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """(the text encoder's weights by their names without the prefix, the names of all others)."""
+    try:
+        if tower.file.suffix == ".safetensors":
+            safetensors_header(tower.file)
+            with safe_open(tower.file, "pt") as file:
+                names = list(file.keys())
+                found = {name: file.get_tensor(name) for name in names if name.startswith(tower.prefix)}
+        else:
+            require_only_weights(tower.file)
+            mapped = zipfile.is_zipfile(tower.file)
+            every = torch.load(tower.file, map_location="cpu", weights_only=True, mmap=mapped)
+            names, found = list(every), {name: every[name] for name in every if name.startswith(tower.prefix)}
+    except UsageError:
+        raise
+    except Exception as error:  # whatever torch and safetensors raise on somebody's files
+        raise UsageError(f"{tower.file} cannot be read: {first_line(error)}", fix="download it again") from error
+    others = tuple(name for name in names if name not in found)
+    return {name.removeprefix(tower.prefix): weight for name, weight in found.items()}, others
+
+
+def _tower(work: AdoptWork) -> Tower | None:
+    """None for what `AutoModel` opens by itself, or refuses in its own words."""
+    for name in OPEN_CLIP_FILES:
+        if (file := _file(work, name)) is not None:
+            return Tower(file, OPEN_CLIP)
+    about: dict[str, Any] = {}
+    if (config := _file(work, "config.json")) is not None:
+        with contextlib.suppress(ValueError):
+            about = json.loads(config.read_text(encoding="utf-8"))
+    if about.get("model_type") == "M-CLIP" or "MultilingualCLIP" in (about.get("architectures") or ()):
+        files = (_file(work, name) for name in M_CLIP_FILES)
+        return next((Tower(file, M_CLIP) for file in files if file is not None), None)
+    return None
+
+
+def _file(work: AdoptWork, name: str) -> Path | None:
+    """A file of the encoder, downloaded where it is a Hub name; None where there is none, or no network."""
+    folder = Path(expanded(work.encoder))
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    import huggingface_hub  # slow to load, and folders do not need it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    with contextlib.suppress(HfHubHTTPError, HFValidationError, OSError):
+        return Path(huggingface_hub.hf_hub_download(work.encoder, name, revision=work.revision))
+    return None
+
+
+def _require_same_ids(work: AdoptWork, start: str, revision: str | None, *, alone: bool) -> None:
+    """Raise UsageError for another tokenizer than that of `start`, which a tower was trained with that stands `alone`,
+    without a tokenizer.json."""
+    tokenizer, path = load_tokenizer(start, revision), _file(work, "tokenizer.json")
+    if path is not None:
+        require_readable(path, None)
+        same = agrees(tokenizer, path)
+    else:
+        same = alone or probed(tokenizer) == probed(load_tokenizer(expanded(work.encoder), work.revision))
+    if not same:
+        raise UsageError(
+            f"the tokenizer of '{work.encoder}' gives other ids than that of '{start}', with which its arm is compared",
+            fix="name an encoder that was trained from the recipe's, or put it into a recipe of its own",
+        )
