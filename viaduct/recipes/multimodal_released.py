@@ -8,7 +8,8 @@ which was trained towards the same kind of vectors without seeing an image, rais
 Command:   viaduct plan multimodal_released --data FOLDER      (look first: hours and disk, without a network)
            viaduct run multimodal_released --data FOLDER --device cuda
            The large image arm waits for its commit (see "Models"): --set intermediates.large_image.revision=COMMIT
-Cost:      by `viaduct plan`, not measured: 1e20 floating-point operations, and 0.5 TB. Cheaper: --seeds 1
+Cost:      by `viaduct plan`, not measured: 5e18 floating-point operations with the large image arm, about 18 hours of
+           one H100 at best, and 0.45 TB; half of that without it. Cheaper: --seeds 1
 Result:    not run yet
 Models:    FacebookAI/xlm-roberta-base and -large; laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k (MIT) and
            laion/CLIP-ViT-H-14-frozen-xlm-roberta-large-laion5B-s13B-b90k (MIT; frozen was the image tower);
@@ -28,7 +29,8 @@ no control, since it was trained on XNLI itself.
 
 Analysis. The page's verdicts over the deciding comparisons first; each is over the tasks whose data the encoders had
 not seen, retrieval at the layer that is best on NTREX in each arm. All arms share the settings published for XLM-R
-large, so base numbers are not the best there are. Stopping: all seeds are run, none is added.
+large, so base numbers are not the best there are. Six seeds decide: fine-tuning's are all that
+there are. Stopping: all seeds are run, none is added.
 """
 
 from viaduct.results.xtreme import TARGETS
