@@ -221,7 +221,7 @@ def test_what_makes_no_sense_is_refused_by_the_plan(
 
 def test_its_content_is_its_identity_and_its_past_is_its_own(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     tower = open_clip(tiny_encoder, tmp_path / "tower")
-    seen = Saw(data=("fruit",), source="us")
+    seen = Saw(data=("fruit", "mnly"), source="us")
     arms = (
         Intermediate(name="plain", encoder=str(tiny_encoder)),
         Intermediate(name="image", encoder=str(tower), parent="plain", encoder_saw=seen),
@@ -238,7 +238,8 @@ def test_its_content_is_its_identity_and_its_past_is_its_own(world: Path, tiny_e
     assert other[train["image"]] != planned.identities[train["image"]].fingerprint
     assert other[train["none"]] == planned.identities[train["none"]].fingerprint
     said = "\n".join(warnings(planned))
-    assert "image begins with tower, trained before on fruit (us): there fruit is no first exposure" in said
+    assert "image begins with tower, trained before on fruit, mnly (us): there fruit is no first exposure" in said
+    assert "encoder_saw: mnly is no card's name" in said
     assert "plain begins with encoder, and what that was trained on is not known" in said
     assert "the encoders of image were trained by others, once each" in said
     about = collect.about(Store(tmp_path / "store"), collect.run_record(planned, command="", versions={}))

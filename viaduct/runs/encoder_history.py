@@ -155,11 +155,11 @@ def said_of_arms(recipe: RecipeParts, past: History) -> tuple[str, ...]:
 
 def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
     """What a reader of this recipe's results has to know of its encoder's past, in sentences."""
+    strange = _unknown_data(recipe, past)
     if past.saw is None:
         unknown = f"what {past.encoder} was trained on before it came here is not known"
-        return (f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure",)
+        return (*strange, f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure")
     tasks, arms = seen_before(recipe, past)
-    strange = _unknown_data(recipe, past)
     if not tasks and not arms:
         return strange
     named = [", ".join(tasks), f"the arm{'s' * (len(arms) > 1)} {', '.join(arms)}" if arms else ""]
@@ -175,7 +175,8 @@ def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
 def _unknown_data(recipe: RecipeParts, past: History) -> tuple[str, ...]:
     """Names that the recipe itself gives and nobody knows: a misspelt one would mark nothing in silence."""
     known = {*ALIASES, *KNOWN_DATA, *past.cards}
-    given = [name for name in (recipe.encoder_saw.data if recipe.encoder_saw else ()) if _plain(name) not in known]
+    told = (recipe.encoder_saw, *(arm.encoder_saw for arm in recipe.intermediates))
+    given = [name for saw in told if saw is not None for name in saw.data if _plain(name) not in known]
     return tuple(
         f"encoder_saw: {name} is no card's name and no data set that is known here, so it marks no task"
         + (f" (did you mean {close}?)" if (close := nearest(_plain(name), known)) else "")
