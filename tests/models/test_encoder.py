@@ -19,12 +19,12 @@ from viaduct.models.encoder import (
     encode_batch,
     encode_layers,
     forward_flops,
-    keep_layers,
     load_encoder,
     load_tokenizer,
     longest_input,
     save_encoder,
 )
+from viaduct.models.layers import keep_layers
 
 BERT = BertConfig(
     vocab_size=700,

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from viaduct import api, cli, plans
 from viaduct.errors import UsageError
 from viaduct.models import tokenizer_file
-from viaduct.models.encoder import load_tokenizer, require_encoder
+from viaduct.models.encoder import load_tokenizer
+from viaduct.models.trial import require_encoder
 from viaduct.runs import encoder_check
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.encoder_check import require_folder, start_identity

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from viaduct.errors import NumbersError, UsageError
-from viaduct.models.encoder import pick_layers, save_encoder
+from viaduct.models.encoder import save_encoder
 from viaduct.models.language import LANGUAGE_HEAD_FILE, MaskedLanguageHead, save_language_head
+from viaduct.models.layers import pick_layers
 from viaduct.rows import Row, Sentence
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context

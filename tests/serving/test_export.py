@@ -23,7 +23,8 @@ from viaduct import cli
 from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError, NumbersError, UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
-from viaduct.models.encoder import pick_layers, save_encoder
+from viaduct.models.encoder import save_encoder
+from viaduct.models.layers import pick_layers
 from viaduct.rows import Pair, Row
 from viaduct.serving.commands import exported_words
 from viaduct.serving.compressing import trimmed

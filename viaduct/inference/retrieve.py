@@ -23,7 +23,8 @@ from viaduct.inference.neighbours import Search, nearest_both_ways
 from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on, write_predictions
 from viaduct.metrics.score import Prediction
-from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, pick_layers, width
+from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, width
+from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import prepare
 from viaduct.models.sentences import SentenceModules
 from viaduct.rows import Pair, Sentence

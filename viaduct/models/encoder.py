@@ -20,8 +20,11 @@ from viaduct.models.linear import use_onednn
 from viaduct.models.tokenizer_file import load_tokenizer as load_tokenizer
 from viaduct.models.tokenizer_file import quieten
 from viaduct.models.weights_check import first_line, require_whole
-from viaduct.runs.encoder import OFFSET_POSITIONS
+from viaduct.runs import families
 from viaduct.runs.parts import Architecture
+
+UNBOUNDED = 2**20
+"""Tokens that an encoder takes whose positions have no end."""
 
 
 def load_encoder(source: str, revision: str | None) -> nn.Module:
@@ -31,12 +34,14 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
     of its folder, or its weights are not those that its configuration means: missing, too many, of another size, or no
     finite numbers.
     """
-    from transformers import AutoModel
+    from transformers import AutoConfig
 
     quieten()
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    asked: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        model, info = AutoModel.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
+        config = AutoConfig.from_pretrained(source, **asked)
+        model, info = auto_class(config).from_pretrained(source, config=config, **asked, **options)
     except Exception as error:  # whatever transformers and what it calls raise on somebody's files
         raise UsageError(
             f"'{source}' cannot be opened as an encoder: {first_line(error)}",
@@ -45,13 +50,19 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
     require_whole(source, model, info)
     if hasattr(model, "pooler"):
         model.pooler = None  # not part of any head here; heads make their own
-    return use_fast_dropout(use_onednn(model))
+    if config.model_type in families.ENCODER_SIDES:  # one module, not two that share their weights
+        model.set_input_embeddings(model.get_input_embeddings())
+    return use_fast_dropout(model if config.model_type in families.ADDS_IN_PLACE else use_onednn(model))
 
 
-def require_encoder(source: str, revision: str | None) -> None:
-    """Raise UsageError for an encoder or tokenizer that `load_encoder` or `load_tokenizer` refuses."""
-    load_tokenizer(source, revision)
-    load_encoder(source, revision)
+def auto_class(config: Any) -> Any:
+    """What opens an encoder with this configuration, which is set to mean the encoder's side alone of two."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    if config.model_type not in families.ENCODER_SIDES:
+        return AutoModel
+    config.is_encoder_decoder = False
+    return AutoModelForTextEncoding
 
 
 def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> nn.Module:
@@ -97,29 +108,45 @@ def encode_layers(encoder: nn.Module, batch: Batch, layers: Sequence[int]) -> li
 
 
 def _inputs(encoder: nn.Module, batch: Batch) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
     config: Any = encoder.config
-    if config.model_type in OFFSET_POSITIONS:
-        first = config.pad_token_id + 1
+    mask_BL = batch.mask_BL
+    if mask_BL is None and config.model_type in families.MASK_FROM_IDS:
+        mask_BL = torch.ones_like(batch.ids_BL)
+    # Some architectures calculate with the mask, and cannot with a boolean one.
+    inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": None if mask_BL is None else mask_BL.long()}
+    if config.model_type in families.OFFSET_POSITIONS:
+        first = families.first_position(config.model_type, config.pad_token_id)
         inputs["position_ids"] = torch.arange(first, first + batch.ids_BL.shape[1], device=batch.ids_BL.device)[None, :]
-        # Without it the model looks for padding ids to find positions and, in some versions, a mask.
-        inputs["token_type_ids"] = torch.zeros_like(batch.ids_BL)
-    elif batch.types_BL is not None:
+        if getattr(config, "type_vocab_size", 0):
+            # Without it the model looks for padding ids to find positions and, in some versions, a mask.
+            inputs["token_type_ids"] = torch.zeros_like(batch.ids_BL)
+    elif batch.types_BL is not None and has_segments(encoder):
         inputs["token_type_ids"] = batch.types_BL
     return inputs
 
 
-def longest_input(encoder: nn.Module) -> int:
-    """The most tokens a sequence may have, from the configuration."""
+def has_segments(encoder: nn.Module) -> bool:
+    """Whether it is told which of two texts a token belongs to, by its architecture and its sizes."""
     config: Any = encoder.config
-    taken = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
-    return int(config.max_position_embeddings) - taken
+    return config.model_type not in families.OFFSET_POSITIONS and getattr(config, "type_vocab_size", 0) > 1
+
+
+def longest_input(encoder: nn.Module) -> int:
+    """The most tokens a sequence may have, from the configuration; `UNBOUNDED` where positions are relative alone."""
+    config = sizes(encoder)
+    longest = int(getattr(config, "max_position_embeddings", UNBOUNDED))
+    return longest - families.first_position(config.model_type, config.pad_token_id)
+
+
+def sizes(encoder: nn.Module) -> Any:
+    """The part of its configuration that says how large it is."""
+    config: Any = encoder.config
+    return getattr(config, "encoder", config)
 
 
 def width(encoder: nn.Module) -> int:
     """D, the size of a token's state."""
-    config: Any = encoder.config
-    return int(config.hidden_size)
+    return int(sizes(encoder).hidden_size)
 
 
 def dropout(encoder: nn.Module) -> float:
@@ -130,46 +157,7 @@ def dropout(encoder: nn.Module) -> float:
 
 def num_layers(encoder: nn.Module) -> int:
     """Layers above the embeddings."""
-    config: Any = encoder.config
-    return int(config.num_hidden_layers)
-
-
-def keep_layers(encoder: nn.Module, layers: int) -> None:
-    """Drop the layers above `layers`, when the encoder is a plain stack whose last state is that layer's output.
-
-    Encoders of another architecture stay whole, and compute layers that nobody looks at.
-    """
-    if _stack(encoder) is not None:
-        _keep(encoder, range(layers))
-
-
-def pick_layers(encoder: nn.Module, numbers: Sequence[int]) -> None:
-    """Keep the layers of these numbers, 1 being the lowest, in this order.
-
-    Raises UsageError for a layer that the encoder does not have, and for an encoder that is no plain stack of layers.
-    """
-    most = num_layers(encoder)
-    if not numbers or min(numbers) < 1 or max(numbers) > most:
-        asked = max(numbers, default=0)
-        raise UsageError(f"{asked} layers were asked for: the encoder has {most}", fix=f"a number from 1 to {most}")
-    if _stack(encoder) is None:
-        config: Any = encoder.config
-        raise UsageError(
-            f"the layers of a {config.model_type} encoder cannot be cut: it is no plain stack of them",
-            fix="keep them all",
-        )
-    _keep(encoder, [number - 1 for number in numbers])
-
-
-def _stack(encoder: nn.Module) -> nn.ModuleList | None:
-    found = getattr(getattr(encoder, "encoder", None), "layer", None)
-    return found if isinstance(found, nn.ModuleList) else None
-
-
-def _keep(encoder: nn.Module, places: Sequence[int]) -> None:
-    whole: Any = encoder
-    whole.encoder.layer = nn.ModuleList(whole.encoder.layer[at] for at in places)
-    whole.config.num_hidden_layers = len(places)  # what `forward_flops` counts
+    return int(sizes(encoder).num_hidden_layers)
 
 
 def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> float:
@@ -178,11 +166,14 @@ def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> flo
     Two per weight and token outside the embeddings, plus 4 d n^2 per layer for attention (reference: Kaplan et al.
     2020, arXiv 2001.08361, table 1, without the embedding).
     """
-    config: Any = encoder.config
+    whole: Any = encoder
     embeddings = sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Embedding))
     weights = sum(parameter.numel() for parameter in encoder.parameters()) - embeddings
-    flops: float = 2.0 * weights * lengths_sum + 4.0 * config.hidden_size * config.num_hidden_layers * squares_sum
-    return flops
+    groups = getattr(whole.config, "num_hidden_groups", None)
+    if groups is not None:  # several layers with the same weights
+        shared = sum(parameter.numel() for parameter in whole.encoder.albert_layer_groups.parameters())
+        weights += round(shared * (num_layers(encoder) / groups - 1))
+    return 2.0 * weights * lengths_sum + 4.0 * width(encoder) * num_layers(encoder) * squares_sum
 
 
 def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool = False) -> None:

@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.errors import UsageError
+from viaduct.models.encoder import width
 from viaduct.models.linear import OneDNNLinear, product
-from viaduct.runs.encoder import OFFSET_POSITIONS
+from viaduct.runs.families import ROBERTA
 
 LANGUAGE_HEAD_FILE = "masked_language_head.safetensors"
 NEW = "new: word embeddings and a bias of zeros"
@@ -153,7 +154,7 @@ def load_language_head(
     """
     words: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     config: Any = encoder.config
-    if words.weight.shape[1] != config.hidden_size:
+    if words.weight.shape[1] != width(encoder):
         raise UsageError(
             f"an encoder of type '{config.model_type}' has word embeddings of another width than its states, so they"
             " cannot score masked words",
@@ -163,7 +164,7 @@ def load_language_head(
     if stage is not None and (stage / LANGUAGE_HEAD_FILE).is_file():
         head = _with_state(load_file(stage / LANGUAGE_HEAD_FILE), words.weight)
         return head, "of the stage that made the encoder"
-    if config.model_type in OFFSET_POSITIONS:
+    if config.model_type in ROBERTA:
         found = _from_checkpoint(source, revision, words.weight)
         if found is not None:
             return found, "of the checkpoint"

@@ -6,7 +6,7 @@ model at a fraction of the time and memory (250,002 rows for XLM-R). `restore` p
 full matrix.
 
 On the CPU the result is the same bit for bit when the width is a multiple of 8: the gradient norm for clipping is
-summed in 8 lanes, and whole rows of zeros then change no partial sum. Elsewhere it may differ in a float's last bits.
+summed in 8 lanes, and whole rows of zeros then change no partial sum. Others are trained with all rows.
 
 Shape letters: V rows of the full vocabulary, K rows kept, D width.
 """
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from viaduct.encode.tokens import Array
+from viaduct.models.trial import whole_because
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,13 @@ def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:
     return np.unique(np.concatenate([*parts, np.fromiter(special, dtype=np.int64)]).astype(np.int64))
 
 
-def trim(encoder: nn.Module, kept: Array) -> Trimmed:
+def trim(encoder: nn.Module, kept: Array) -> Trimmed | None:
+    """Let the encoder hold only these rows of its token embedding; None, and nothing done, where that would not give
+    the same model to the bit (`whole_because`)."""
+    return None if whole_because(encoder) else take_rows(encoder, kept)
+
+
+def take_rows(encoder: nn.Module, kept: Array) -> Trimmed:
     """Replace the encoder's token embedding by its kept rows; the full matrix stays in the returned `Trimmed`."""
     embedding: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     full_VD = embedding.weight.detach()
@@ -57,8 +64,10 @@ def trim(encoder: nn.Module, kept: Array) -> Trimmed:
     return Trimmed(full_VD, kept_K, new_of_old_V, pad_id)
 
 
-def restore(encoder: nn.Module, trimmed: Trimmed) -> None:
-    """Put the full embedding back, with the trained rows in their places."""
+def restore(encoder: nn.Module, trimmed: Trimmed | None) -> None:
+    """Put the full embedding back, with the trained rows in their places; None: it is there."""
+    if trimmed is None:
+        return
     small: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     full_VD = trimmed.full_VD.clone()
     full_VD[trimmed.kept_K] = small.weight.detach().to(full_VD.device)

@@ -11,7 +11,7 @@ from viaduct.errors import UsageError
 from viaduct.runs.encoder_check import weights_file
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Of its message; where it asks whether the folder's own code may run, that this is not done."""
     if "trust_remote_code" in str(error):
         return "it needs code that comes with it, which is not run here"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError
 from viaduct.paths import RESERVED
+from viaduct.runs.families import first_position, size
 from viaduct.runs.parts import Pretrain, RecipeParts
 from viaduct.tasks.hashes import file_sha256
 
@@ -20,10 +21,6 @@ ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip calls a model of two towers (`src/open_clip/factory.py`); without a config.json of transformers."""
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
-
-
-OFFSET_POSITIONS = {"xlm-roberta", "roberta", "camembert", "xlm-roberta-xl", "xmod"}
-"""Model types that number positions from the padding id + 1 and would derive them from the token ids."""
 
 
 class Shape(NamedTuple):
@@ -109,11 +106,10 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
         found = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    longest = found.get("max_position_embeddings")
-    if not isinstance(longest, int):
+    longest, padding = size(found, "positions"), found.get("pad_token_id", 1)
+    if longest is None:
         return None
-    pad = found.get("pad_token_id", 1)
-    return longest - (pad + 1 if found.get("model_type") in OFFSET_POSITIONS and isinstance(pad, int) else 0)
+    return longest - first_position(str(found.get("model_type")), padding if isinstance(padding, int) else -1)
 
 
 def require_overlap(stride: int, max_length: int, where: str) -> None:
@@ -159,13 +155,13 @@ def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
 
 
 def _from_config(path: Path) -> Shape | None:
-    """The shape by XLM-R's names of its sizes, None where a configuration has others."""
+    """The shape, None where a configuration does not tell all of it."""
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        sizes = (raw[name] for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size"))
-        return Shape(*map(int, sizes))
-    except (ValueError, TypeError, KeyError):
+        found = [size(raw, name) for name in ("layers", "width", "feed_forward", "vocabulary")]
+    except (ValueError, AttributeError):
         return None
+    return Shape(*(one for one in found if one is not None)) if None not in found else None
 
 
 def expanded(encoder: str) -> str:
@@ -217,9 +213,8 @@ def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:
     config = folder / "config.json"
     if config.is_file():
         raw: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-        for name, key in (("layers", "num_hidden_layers"), ("width", "hidden_size"), ("vocabulary", "vocab_size")):
-            if key in raw:
-                facts[name] = f"{raw[key]:,}"
+        sizes = {name: size(raw, name) for name in ("layers", "width", "vocabulary")}
+        facts |= {name: f"{found:,}" for name, found in sizes.items() if found is not None}
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if weights:
         facts["parameters"] = f"{sum(count_parameters(path) for path in weights):,}"

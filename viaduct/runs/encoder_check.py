@@ -1,7 +1,7 @@
 """What is wrong with an encoder's folder, as far as its files tell without being loaded: found before anything runs.
 
 Weights are not read, only the headers of safetensors. What only loading them tells (numbers that are none, weights that
-are missing or of another size) is found by `models.encoder.require_encoder`, before the first stage.
+are missing or of another size) is found by `models.trial.require_encoder`, before the first stage.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from viaduct.doors import loaded
 from viaduct.errors import UsageError
 from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import cached_file, encoder_identity, safetensors_header
+from viaduct.runs.families import CHANGED, ENCODER_SIDES, FIX, REFUSED, size
 from viaduct.runs.plan import Plan
 from viaduct.tasks.hashes import Stamp, file_sha256, stamp
 
@@ -62,9 +63,9 @@ def require_folder(folder: Path) -> None:
     rows = next(
         (shape[0] for name, shape in shapes.items() if name.endswith(WORD_EMBEDDINGS) and len(shape) == 2), None
     )
-    said = config.get("vocab_size")
-    _require_tokenizer(folder, rows or (said if isinstance(said, int) else None))
-    if rows is not None and isinstance(said, int) and rows != said:
+    said = size(config, "vocabulary")
+    _require_tokenizer(folder, rows or said)
+    if rows is not None and said is not None and rows != said:
         raise UsageError(
             f"{folder / 'config.json'} says vocab_size {said:,}, and the weights beside it have {rows:,} rows for it",
             fix="put the config.json and the weights of one model into the folder",
@@ -82,10 +83,19 @@ def read_config(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"{path} is not JSON: {error}", fix=DOWNLOAD) from error
     if not isinstance(found, dict):
         raise UsageError(f"{path} is not a JSON object", fix=DOWNLOAD)
-    if found.get("is_encoder_decoder"):
+    kind = found.get("model_type")
+    why = REFUSED.get(str(kind))
+    if why is None and found.get("is_encoder_decoder") and kind not in ENCODER_SIDES:
+        why = "has an encoder and a decoder that cannot be parted here"
+    if why is not None:
         raise UsageError(
-            f"{path}: a model of type '{found.get('model_type')}' has an encoder and a decoder, which is not supported",
-            fix="name an encoder",
+            f"{path}: a model of type '{kind}' {why}, so it is not supported",
+            fix=FIX,
+        )
+    if size(found, "width") is None or size(found, "layers") is None:
+        raise UsageError(
+            f"{path} does not say how wide and deep the encoder is, by any of the names that transformers reads",
+            fix="name a folder that transformers opens without code of its makers",
         )
     return found
 
@@ -196,10 +206,10 @@ def start_identity(encoder: str, revision: str | None, cache: Path | None = None
     `cache`: the folder where it is remembered. For a Hub name, a tokenizer that is not its file's is refused when it is
     loaded.
     """
-    found = encoder_identity(encoder, revision)
     folder = Path(encoder).expanduser()
+    found = {**encoder_identity(encoder, revision), **_changed(encoder)}
     path = folder / TOKENIZER_FILE
-    if not path.is_file() or _tokenizer_class(folder) in loaded(f"{READER}:GENERIC"):
+    if not path.is_file() or _said(folder / "tokenizer_config.json", "tokenizer_class") in loaded(f"{READER}:GENERIC"):
         return found
     settings = [
         file_sha256(one) for one in sorted(folder.glob("*.json")) if "token" in one.name or one.name == "config.json"
@@ -212,9 +222,18 @@ def start_identity(encoder: str, revision: str | None, cache: Path | None = None
     return {**found, "tokenizer": "as its file has it"} if memory.known[key] == "other ids" else found
 
 
-def _tokenizer_class(folder: Path) -> str | None:
+def _changed(encoder: str) -> dict[str, str]:
+    """What results with this encoder rest on since they changed; a Hub name tells its family, as its files may not be
+    here yet."""
+    family = _said(Path(encoder).expanduser() / "config.json", "model_type")
+    family = family or encoder.rpartition("/")[2].lower().replace("-xxl", "-xl")
+    return {"read": CHANGED[family]} if family in CHANGED else {}
+
+
+def _said(path: Path, key: str) -> str | None:
+    """A text in a JSON file; None where it is not there."""
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
+        found = json.loads(path.read_text(encoding="utf-8")).get(key)
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, str) else None

@@ -15,6 +15,7 @@ from viaduct.errors import UsageError, unknown
 from viaduct.results.xtreme import FOLDERS, TARGETS
 from viaduct.runs.encoder import encoder_identity, fetch_small_files, longest_of, require_name
 from viaduct.runs.encoder_check import read_config
+from viaduct.runs.families import size
 from viaduct.runs.sentence_encoder import makers_of
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 
@@ -110,12 +111,7 @@ def shape(encoder: str, revision: str | None) -> tuple[int, int]:
     if not Path(encoder).is_dir():
         path = _from_hub(encoder, revision)
     config = read_config(path)
-    try:
-        width = next(config[key] for key in ("hidden_size", "emb_dim", "d_model", "dim") if key in config)
-        layers = next(config[key] for key in ("num_hidden_layers", "n_layers", "num_layers") if key in config)
-    except (ValueError, TypeError, StopIteration) as error:
-        raise UsageError(f"{path} does not say how wide and deep the encoder is") from error
-    return int(width), int(layers)
+    return size(config, "width") or 0, size(config, "layers") or 0
 
 
 def _from_hub(encoder: str, revision: str | None) -> Path:

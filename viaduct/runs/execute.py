@@ -35,7 +35,7 @@ from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
 THREADS = "viaduct.models.threads"
-REQUIRE_ENCODER = "viaduct.models.encoder:require_encoder"
+REQUIRE_ENCODER = "viaduct.models.trial:require_encoder"
 DEVICES = ("auto", "cpu", "cuda")
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),

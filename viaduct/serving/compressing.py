@@ -20,12 +20,12 @@ from viaduct.models.encoder import (
     load_encoder,
     load_tokenizer,
     num_layers,
-    pick_layers,
     save_encoder,
 )
+from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import prepare
-from viaduct.models.vocabulary import trim
-from viaduct.runs.encoder import OFFSET_POSITIONS
+from viaduct.models.vocabulary import take_rows
+from viaduct.runs.families import OFFSET_POSITIONS
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.compress import CompressWork
 from viaduct.serving.model import InferenceModel, LoadedModel
@@ -106,7 +106,7 @@ def trimmed(source: LoadedModel, texts: Texts) -> tuple[LoadedModel, KeptVocabul
     kept = keep_pieces(tokenizer, np.flatnonzero(used_V))
     for name, lines in texts.items():
         _check(name, lines, tokenizer, kept.tokenizer, kept.ids_K)
-    trim(source.model.encoder, kept.ids_K)
+    take_rows(source.model.encoder, kept.ids_K)
     source.config.vocab_size = len(kept.ids_K)
     part = KeptVocabulary(
         pieces=len(kept.ids_K),

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,8 @@ from viaduct.encode.batch import Batch
 from viaduct.errors import DataError, UsageError
 from viaduct.inference.predict import PredictWork
 from viaduct.inference.prediction import TrainedModel
+from viaduct.models.weights_check import first_line
+from viaduct.runs.families import ENCODER_SIDES
 from viaduct.runs.stage import Context
 from viaduct.serving.compression import calibration_of, engine_of, is_calibrated
 from viaduct.serving.engines import FILES, Engine, ExportedEngine, TorchEngine, named_arrays, package, require_engine
@@ -88,17 +91,24 @@ def write_model(
 def _write_onnx(model: InferenceModel, source: LoadedModel, path: Path) -> None:
     """`path`, and beside it a file with the weights when they are large."""
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    torch.onnx.export(
-        model,
-        tuple(_example(source.inputs).values()),
-        path,
-        input_names=list(source.inputs),
-        output_names=[source.output],
-        dynamo=True,
-        dynamic_shapes=tuple(axes for _ in source.inputs),
-        external_data=_bytes(model) > LARGEST_FILE,
-        verbose=False,
-    )
+    encoder: Any = model.encoder
+    attention = encoder.config._attn_implementation
+    if source.config.model_type in ENCODER_SIDES:
+        encoder.set_attn_implementation("eager")  # torch cannot follow T5's other one
+    try:
+        torch.onnx.export(
+            model,
+            tuple(_example(source.inputs).values()),
+            path,
+            input_names=list(source.inputs),
+            output_names=[source.output],
+            dynamo=True,
+            dynamic_shapes=tuple(axes for _ in source.inputs),
+            external_data=_bytes(model) > LARGEST_FILE,
+            verbose=False,
+        )
+    finally:
+        encoder.set_attn_implementation(attention)
 
 
 def _write_dynamic_onnx(model: InferenceModel, source: LoadedModel, path: Path) -> None:
@@ -160,7 +170,7 @@ def _converting(engine: str, source: LoadedModel) -> Iterator[None]:
     except Exception as error:  # each package has its own
         raise UsageError(
             f"{engine} cannot convert an encoder of type {source.config.model_type}:"
-            f" {str(error).strip().splitlines()[0]}",
+            f" {first_line(error.__cause__ or error)}",
             fix="try the other engine",
         ) from error
     finally:

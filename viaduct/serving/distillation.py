@@ -27,13 +27,14 @@ from viaduct.models.encoder import (
     load_tokenizer,
     longest_input,
     num_layers,
-    pick_layers,
     save_encoder,
     width,
 )
 from viaduct.models.joint import real_tokens
 from viaduct.models.language import NEW, MaskedLanguageHead, divergence, load_language_head, save_language_head
+from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import finite, prepare
+from viaduct.models.trial import whole_because
 from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
 from viaduct.runs.parts import Replay
 from viaduct.runs.stage import Context, Spent
@@ -182,14 +183,14 @@ class Distillation:
     def _save(self, state: TrainingState, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory
         self.student.cpu()
-        if self.student.trimmed is not None:
-            restore(self.student.encoder, self.student.trimmed)
+        restore(self.student.encoder, self.student.trimmed)
         save_encoder(self.student.encoder, self.tokenizer, directory / "encoder")
         if self.student.head is not None:
             save_language_head(self.student.head, directory)
         held_out = {"before": before, "after": after}
         facts = {"teacher_layers": self.layers, "masked_language_head": self.head_origin, "held_out": held_out}
-        write_log(directory, state, sequences=len(self.text.encoded), **facts)
+        whole = whole_because(self.student.encoder) if self.student.head is None else {}
+        write_log(directory, state, sequences=len(self.text.encoded), **facts, **whole)
 
 
 def states_distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,8 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import DataError, UsageError, unknown
 from viaduct.languages import language as language_of
-from viaduct.models.encoder import longest_input, num_layers, pick_layers, width
+from viaduct.models.encoder import longest_input, num_layers, width
+from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import finite
 from viaduct.serving.compressing import Texts, renumber, trimmed
 from viaduct.serving.compression import is_calibrated

@@ -20,14 +20,15 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import StoreError, UsageError
 from viaduct.heads.head import HeadSpec, build_head, load_head
 from viaduct.models.encoder import (
+    auto_class,
     encode_batch,
+    has_segments,
     load_encoder,
     load_tokenizer,
     longest_input,
     width,
 )
 from viaduct.models.weights_check import first_line
-from viaduct.runs.encoder import OFFSET_POSITIONS
 from viaduct.runs.encoder_check import require_folder
 
 NO_EXAMPLES = np.zeros(0, dtype=np.int64)
@@ -79,8 +80,7 @@ class LoadedModel:
     @property
     def inputs(self) -> tuple[str, ...]:
         """What the model is given; token_type_ids where it is told which of two texts a token belongs to."""
-        segments = "token_type_ids" in self.tokenizer.model_input_names
-        segments = segments and self.config.model_type not in OFFSET_POSITIONS
+        segments = "token_type_ids" in self.tokenizer.model_input_names and has_segments(self.model.encoder)
         return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
 
     @property
@@ -170,14 +170,14 @@ def open_model(folder: Path) -> LoadedModel:
 
 def skeleton(folder: Path) -> InferenceModel:
     """The model of any of the three kinds of folders, with shapes and no numbers."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
     except Exception as error:  # whatever transformers raises on somebody's files
         raise UsageError(f"'{folder}' cannot be opened as an encoder: {first_line(error)}") from error
     with torch.device("meta"):
-        encoder = AutoModel.from_config(config, trust_remote_code=False)
+        encoder = auto_class(config).from_config(config, trust_remote_code=False)
         if hasattr(encoder, "pooler"):
             encoder.pooler = None
         spec = _head_spec(folder)

@@ -32,6 +32,7 @@ from viaduct.models.encoder import (
     width,
 )
 from viaduct.models.numerics import derived_seed, prepare, seed_all
+from viaduct.models.trial import whole_because
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
 from viaduct.runs.parts import Training
@@ -174,5 +175,5 @@ class FineTuning:
         save_encoder(encoder, self.tokenizer, context.directory / "encoder")
         save_head(self.model.head.cpu(), data.spec, context.directory)
         counts = {"rows": data.rows, "examples": len(data.encoded), "cut_tokens": data.encoded.cut_tokens}
-        write_log(context.directory, state, **counts)
+        write_log(context.directory, state, **counts, **whole_because(encoder))
         return spent(state, 3 * forward_flops(encoder, state.tokens, state.squares), data.rows)

@@ -32,6 +32,7 @@ from viaduct.models.encoder import (
 from viaduct.models.joint import LANGUAGE, JointModel
 from viaduct.models.language import load_language_head, save_language_head
 from viaduct.models.numerics import derived_seed, prepare, seed_all
+from viaduct.models.trial import whole_because
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.results.record import Record, Retained
 from viaduct.runs.field import added_members
@@ -261,8 +262,7 @@ class JointTraining:
     def _save(self, encoder: nn.Module, state: TrainingState, forgotten: Retained) -> None:
         directory = self.context.directory
         self.model.cpu()
-        if self.model.trimmed is not None:
-            restore(encoder, self.model.trimmed)
+        restore(encoder, self.model.trimmed)
         after = encoder.state_dict()
         if {name: one.shape for name, one in after.items()} != {name: one.shape for name, one in self.before.items()}:
             raise AssertionError("the stage changed the names or shapes of the encoder's parameters")
@@ -272,7 +272,8 @@ class JointTraining:
         save_encoder(encoder, self.tokenizer, directory / "encoder")
         if LANGUAGE in self.model.head:
             save_language_head(self.model.language, directory)
-        write_log(directory, state, steps_by_member=self.schedule.counts())
+        whole = {} if LANGUAGE in self.model.head else whole_because(encoder)
+        write_log(directory, state, steps_by_member=self.schedule.counts(), **whole)
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -15,7 +15,12 @@ import torch
 
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Array
+from viaduct.errors import UsageError
 from viaduct.models.tokenizer import BLANK
+
+NO_MASKS = (
+    "leave out `replay`, objectives that fill in words, and distillation: they need an encoder that was so trained"
+)
 
 LONGEST_WORD = 3
 """Pieces masked together at most: scripts without blanks would otherwise lose whole sentences."""
@@ -44,7 +49,17 @@ class Masking:
         weights_V: torch.Tensor | None = None,
         every_row: bool = False,
     ) -> Masking:
-        """The masking for a tokenizer whose words begin with "▁"; punctuation is a word of its own."""
+        """The masking for a tokenizer; `whole_words`: one whose words begin with "▁", punctuation is a word of its own.
+
+        Raises UsageError for a tokenizer that cannot do it.
+        """
+        if tokenizer.mask_token_id is None:
+            raise UsageError("words are to be masked, and the encoder's tokenizer has no mask token", fix=NO_MASKS)
+        if whole_words and not any(piece.startswith(BLANK) for piece in tokenizer.get_vocab()):
+            raise UsageError(
+                f"whole words are to be masked, and no piece of the tokenizer begins with '{BLANK}', as words do",
+                fix="set whole_words to false",
+            )
         special_V = torch.zeros(len(tokenizer), dtype=torch.bool)
         special_V[tokenizer.all_special_ids] = True
         starts_V = None

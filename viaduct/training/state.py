@@ -79,7 +79,7 @@ def save_checkpoint(scratch: Path, model: nn.Module, optimizer: torch.optim.Opti
     unfinished = scratch / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    save_file(_plain(model.state_dict()), unfinished / "model.safetensors")
+    save_file(_weights(model), unfinished / "model.safetensors")
     save_file(flatten_optimizer(optimizer), unfinished / "optimizer.safetensors")
     (unfinished / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
     if place.exists():
@@ -99,7 +99,7 @@ def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     found = checkpoints(scratch)
     if not found:
         return TrainingState()
-    model.load_state_dict(load_file(found[-1] / "model.safetensors"))
+    model.load_state_dict({**model.state_dict(), **load_file(found[-1] / "model.safetensors")})
     restore_optimizer(optimizer, load_file(found[-1] / "optimizer.safetensors"))
     return TrainingState(**json.loads((found[-1] / "state.json").read_text(encoding="utf-8")))
 
@@ -108,13 +108,13 @@ def save_best(scratch: Path, model: nn.Module, step: int) -> None:
     """Keep these weights as the best so far."""
     scratch.mkdir(parents=True, exist_ok=True)
     unfinished = scratch / "unfinished-best.safetensors"
-    save_file(_plain(model.state_dict()), unfinished)
+    save_file(_weights(model), unfinished)
     os.replace(unfinished, scratch / f"best-{step:08d}.safetensors")  # noqa: PTH105
 
 
 def load_best(scratch: Path, model: nn.Module, step: int) -> None:
     """Set the model to the best weights, kept at this step."""
-    model.load_state_dict(load_file(scratch / f"best-{step:08d}.safetensors"))
+    model.load_state_dict({**model.state_dict(), **load_file(scratch / f"best-{step:08d}.safetensors")})
 
 
 def forget_best(scratch: Path, *, keep: tuple[int, ...]) -> None:
@@ -125,5 +125,7 @@ def forget_best(scratch: Path, *, keep: tuple[int, ...]) -> None:
             path.unlink()
 
 
-def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Each once, by its first name: T5's word embeddings have two."""
+    every, once = (dict(model.named_parameters(remove_duplicate=once)).keys() for once in (False, True))
+    return {name: one.detach().contiguous() for name, one in model.state_dict().items() if name not in every - once}

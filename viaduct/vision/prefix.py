@@ -19,12 +19,12 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from viaduct.errors import UsageError
-from viaduct.runs.encoder import OFFSET_POSITIONS
+from viaduct.runs.families import ROBERTA
 
 CHANNELS = 16
 """Of the first convolution of a trained tower; each further one has twice as many."""
 
-ABSOLUTE_POSITIONS = {*OFFSET_POSITIONS, "bert"}
+ABSOLUTE_POSITIONS = {*ROBERTA, "bert"}
 """Model types that take position ids, so that visual tokens can stand before a text without moving it."""
 
 
@@ -156,12 +156,12 @@ def encode_prefixed(
             " text without moving it",
             fix="use the objectives contrastive or imagine, which only read the text's states",
         )
-    first, visual = (config.pad_token_id + 1, config.pad_token_id) if config.model_type in OFFSET_POSITIONS else (0, 0)
+    first, visual = (config.pad_token_id + 1, config.pad_token_id) if config.model_type in ROBERTA else (0, 0)
     words_BLD = encoder.get_input_embeddings()(ids_BL)  # type: ignore[operator]
     length = prefix_BPD.shape[1]
     positions_BT = nn.functional.pad(positions_BL + first, (length, 0), value=visual)
     types_BT = torch.zeros_like(positions_BT)
-    if types_BL is not None and config.model_type not in OFFSET_POSITIONS:  # XLM-R has one type only
+    if types_BL is not None and config.model_type not in ROBERTA:  # XLM-R has one type only
         types_BT[:, length:] = types_BL
     adding_B1TT = torch.zeros(allowed_BTT.shape, dtype=words_BLD.dtype, device=ids_BL.device)
     adding_B1TT = adding_B1TT.masked_fill(~allowed_BTT, torch.finfo(words_BLD.dtype).min)[:, None]
