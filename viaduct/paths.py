@@ -27,6 +27,16 @@ def cache_directory(store: Path) -> Path:
     return store / "cache"
 
 
+def planning_cache(store: Path) -> Path | None:
+    """What planning remembers of files' content: in the store where it is there, else in the user's own cache
+    (`VIADUCT_CACHE`, or `viaduct` below `XDG_CACHE_HOME` or `~/.cache`), None where that cannot be written."""
+    if store.is_dir():
+        return cache_directory(store)
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    own = Path(os.environ.get("VIADUCT_CACHE") or Path(caches, "viaduct"))
+    return own if os.access(existing_folder(own), os.W_OK) else None
+
+
 def existing_folder(path: Path) -> Path:
     """The path itself if it is there, else the nearest of its parents that is."""
     return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())

@@ -50,3 +50,18 @@ def test_files_are_found_once_and_read_once(world: Path, tmp_path: Path, monkeyp
     assert max(found.values()) == 1, found
     labelled = {key: count for key, count in read.items() if key[0] != "prose"}
     assert max(labelled.values()) == 1 and ("twins", "test", "sw") in labelled, labelled
+
+
+def test_a_second_plan_reads_nothing_where_the_store_is_not_there_yet(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIADUCT_CACHE", str(tmp_path / "cache" / "viaduct"))
+    first = api.plan(recipe(), data=world, store=tmp_path / "store")
+
+    def refuse(card: Any, *_: object) -> Any:
+        raise AssertionError(f"{card.name} is read again")
+
+    monkeypatch.setattr(folder, "read_located", refuse)
+    second = api.plan(recipe(), data=world, store=tmp_path / "store")
+    assert second.identities == first.identities and second.overlaps == first.overlaps
+    assert not (tmp_path / "store").exists()

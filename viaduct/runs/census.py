@@ -60,6 +60,7 @@ class Census:
     def __init__(self, data: RecipeData, memory: Path | None = None) -> None:
         self.data = data
         self.memory = Memory(memory, TypeAdapter(Count))
+        self._found: dict[tuple[str, str, str], Count] = {}
 
     def task(self, name: str) -> Task:
         """The card of this name. Raises UsageError with the nearest name when there is none."""
@@ -83,6 +84,8 @@ class Census:
 
     def count(self, task: str, split: str, language: str) -> Count:
         """The counts of one split of one language. Raises DataError when its files are missing or damaged."""
+        if (found := self._found.get((task, split, language))) is not None:
+            return found
         key, counts = self._key(task, split, language), self.memory.known
         if key not in counts:
             dataset = self.data.folder.read(task, split, language)
@@ -93,7 +96,7 @@ class Census:
                 labelled=dataset.labelled,
                 characters=sum(row.characters for row in dataset.rows),
             )
-        return counts[key]
+        return self._found.setdefault((task, split, language), counts[key])
 
     def _key(self, task: str, split: str, language: str) -> str:
         """What a count is remembered by: the files' content and the card's version."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from viaduct.errors import StoreError, UsageError, ViaductError
 from viaduct.languages import LANGUAGES
-from viaduct.paths import cache_directory
+from viaduct.paths import planning_cache
 from viaduct.results.store import State, Store
 from viaduct.runs.encoder_check import start_identity
 from viaduct.runs.field import fields
@@ -52,7 +52,8 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
     encoders: dict[str, Mapping[str, Any]] = {}
     seen: dict[Need, str | None] = {}
     known = _in_part if plan.missing else _in_full
-    cache = cache_directory(store.root) if store is not None and store.root.is_dir() else None
+    cache = None if store is None else planning_cache(store.root)
+    read = functools.cache(lambda need, declared: known(lambda: data.fingerprint((need,), declared, seen)))
     for stage in plan.stages:
         if stage.encoder is not None and stage.encoder not in encoders:
             encoders[stage.encoder] = (
@@ -61,8 +62,7 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
         upstream = {role: found[source.path].fingerprint for role, source in sorted(stage.inputs.items())}
         encoder = None if stage.encoder is None else encoders[stage.encoder]
         needs = plan.needs[stage.path]
-        read = functools.partial(data.fingerprint, substitutions=stage.work.declared, seen=seen)
-        digests = [known(functools.partial(read, (need,))) for need in needs]
+        digests = [read(need, stage.work.declared) for need in needs]
         cards = _cards(needs, data, stage.work.declared)
         one = identity(stage, cards, digests, upstream=upstream, encoder=encoder, known=known)
         if plan.missing and store is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from viaduct.errors import StoreError
-from viaduct.paths import cache_directory, free_bytes
+from viaduct.paths import free_bytes, planning_cache
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
@@ -103,7 +103,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
         if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_open_clip(folder):
             require_folder(folder)
-    cache = cache_directory(store) if store.is_dir() else None
+    cache = planning_cache(store)
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
     held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
     census = Census(RecipeData(held), cache and cache / "census.json")

@@ -115,6 +115,7 @@ class _Comparison:
         self.pretraining = tuple(_pretraining(recipe, census))
         self.known: dict[_Training, _Known] = {}
         self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))
+        self.text = lru_cache(maxsize=2)(self._rows)  # of which some arms have all and others the first lines
         self.english: dict[tuple[_Training, str, str], frozenset[str]] = {}
 
     def of(self, target: TargetParts, language: str) -> Iterator[Overlap]:
@@ -188,7 +189,7 @@ class _Comparison:
 
     def _of(self, trained: _Training) -> _Known:
         if trained not in self.known:
-            rows = self._rows(trained.need)[: trained.lines]
+            rows = (self.text if trained.text else self._rows)(trained.need)[: trained.lines]
             texts = [(text,) for row in rows for text in row.texts] if trained.text else [row.compared for row in rows]
             self.known[trained] = _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
         return self.known[trained]

@@ -72,7 +72,7 @@ def _open(path: Path) -> BinaryIO:
     with path.open("rb") as file:
         start = file.read(10)
     if start.startswith(_GZIP):
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return cast(BinaryIO, io.BufferedReader(gzip.open(path, "rb")))  # whose lines are found in C
     return cast(BinaryIO, bz2.open(path, "rb")) if _BZIP2.match(start) else path.open("rb")
 
 
