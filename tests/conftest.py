@@ -73,9 +73,10 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read the user's cache nor write to it."""
+    """Tests neither read the user's cache and the repository's committed rows, nor write to them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIADUCT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("VIADUCT_ROWS", str(tmp_path_factory.getbasetemp() / "no-rows"))
         yield
 
 

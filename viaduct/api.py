@@ -12,17 +12,20 @@ from rich.console import Console
 
 from viaduct.command import data_folder, data_if_any
 from viaduct.errors import StoreError, UsageError
-from viaduct.paths import cache_directory, default_store, run_directory
+from viaduct.paths import cache_directory, default_rows, default_store, run_directory
+from viaduct.results.committed import CommittedRows, StoreWithRows
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
 from viaduct.results.store import Store
 from viaduct.results.submission import Submission
 from viaduct.results.xtreme import TARGETS
-from viaduct.runs import collect, execute
+from viaduct.runs import collect, committed, execute
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
+from viaduct.runs.collect import RunRecord
+from viaduct.runs.committed import Added
 from viaduct.runs.display import Display, shown
 from viaduct.runs.encoder import fetch_small_files
 from viaduct.runs.evaluation import evaluation
@@ -30,6 +33,7 @@ from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
 from viaduct.runs.gaps import require
 from viaduct.runs.identity import Standing
+from viaduct.runs.kept import of_stages, said_of_rows
 from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
@@ -73,15 +77,19 @@ def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey,
     return tuple(survey(card, folder) for card in cards)
 
 
-def plan(recipe: Recipe | Path | str, *, data: Path | None = None, store: Path | None = None) -> Planned:
-    """The recipe's stages, checked against the data and the store; nothing runs.
+def plan(
+    recipe: Recipe | Path | str, *, data: Path | None = None, store: Path | None = None, rows: Path | None = None
+) -> Planned:
+    """The recipe's stages, checked against the data, the store and the committed rows (in `rows`/<recipe>); nothing
+    runs.
 
     Data that are not there are in its plan's `missing`; then nothing can run. Raises UsageError, DataError for damaged
     files, or StoreError (a directory holds another experiment).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     store = store or default_store()
-    return plan_recipe(recipe, _data_of(recipe, data, store).resolve(), store)
+    committed = CommittedRows((rows or default_rows()) / recipe.name)
+    return plan_recipe(recipe, _data_of(recipe, data, store).resolve(), store, committed)
 
 
 def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
@@ -107,11 +115,12 @@ def _make(folder: Path) -> None:
         raise StoreError(f"the store {folder} cannot be made: {error.strerror}", fix="name another --store") from error
 
 
-def run(
+def run(  # noqa: PLR0913  what the command line offers, one argument each
     recipe: Recipe | Path | str,
     *,
     data: Path | None = None,
     store: Path | None = None,
+    rows: Path | None = None,
     options: Options | None = None,
     console: Console | None = None,
     command: str = "",
@@ -127,7 +136,7 @@ def run(
     _make(store)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     fetch_small_files(recipe.encoder, recipe.revision)
-    planned = plan(recipe, data=data, store=store)
+    planned = plan(recipe, data=data, store=store, rows=rows)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     if not allow_overlap:
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
@@ -145,7 +154,7 @@ def run(
         shown(console, weights) as display,
     ):
         execute.run(planned, options, display)
-    report(directory, data=planned.census.data.root, console=console)
+    report(directory, data=planned.census.data.root, rows=rows, console=console)
     return Result(directory)
 
 
@@ -168,16 +177,16 @@ def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
 def open_run(run: str | Path, *, store: Path | None = None) -> Result:
     """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none);
     `run` as for `status`. Raises UsageError when there is no such run."""
-    directory, _ = _run_of(run, store)
+    directory, _, _ = _run_of(run, store)
     if not (directory / "report.json").is_file():
         report(run, store=store)
     return Result(directory)
 
 
-def status(run: str | Path, *, store: Path | None = None) -> tuple[StageStatus, ...]:
-    """Every stage of a run with its state; `run` is the run's directory, or a recipe's name in the store."""
-    directory, kept = _run_of(run, store)
-    record = collect.load_run(directory)
+def status(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[StageStatus, ...]:
+    """Every stage of a run with its state; `run` is the run's directory, a recipe's name in the store or among the
+    committed rows, or a folder of committed rows."""
+    _, kept, record = _run_of(run, store, rows)
     found = collect.states(kept, record)
     return tuple(
         StageStatus(
@@ -201,22 +210,26 @@ def report(
     *,
     data: Path | None = None,
     store: Path | None = None,
+    rows: Path | None = None,
     published: bool = False,
     compare: Sequence[tuple[str, str]] = (),
     console: Console | None = None,
 ) -> Path:
-    """The report of what is done of a run so far, made anew from the store; `run` as for `status`.
+    """The report of what is done of a run so far, made anew from the store and the committed rows, or from these alone;
+    `run` as for `status`.
 
     `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
     those that the recipe names. `data` is needed once, for scores of an older version that left no outcomes by example
     (`runs.outcomes`). Raises UsageError for arms that do not exist.
     """
-    directory, kept = _run_of(run, store)
-    record = collect.load_run(directory)
-    outcomes = RunOutcomes(kept, record)
-    for line in outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)):
+    directory, kept, record = _run_of(run, store, rows)
+    outcomes = RunOutcomes(kept, record, kept.rows)
+    made, told = outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)), said_of_rows(kept)
+    for line in (*made, *told):
         (console or Console(stderr=True)).print(line, markup=False, highlight=False, soft_wrap=True)
     collected = collect.collect(kept, record)
+    about = collected.about.model_copy(update={"remarks": (*collected.about.remarks, *told)})
+    collected = collected._replace(about=about)
     collect.save_collected(directory, collected)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     written: Path = page.write(
@@ -246,12 +259,11 @@ def submission(
     `labels`: the gold rows in the same formats go there. The notes name the tasks and languages that a whole
     submission needs and this run has not. Raises what `plan` raises, and what `runs.submission.write` raises.
     """
-    run_folder, kept = _run_of(run, store)
-    recipe = collect.load_run(run_folder).recipe
-    planned = plan(recipe, data=data, store=kept.root)
+    _, kept, record = _run_of(run, store)
+    planned = plan(record.recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     cells = hand_in.choose(planned.plan, arm, seed)
-    count = hand_in.write(planned.plan, cells, kept, planned.census.data, directory, labels)
+    count = hand_in.write(planned.plan, cells, Store(kept.root), planned.census.data, directory, labels)
     return count, hand_in.holes(planned.plan, cells)
 
 
@@ -303,17 +315,41 @@ def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.
     return machine.examine(store or default_store(), online=online)
 
 
-def _run_of(run: str | Path, store: Path | None) -> tuple[Path, Store]:
-    """(the run's directory, its store)."""
-    path = Path(run)
-    if store is None and (path / "run.json").is_file():
-        return path, Store(path.resolve().parent.parent)
-    root = store or default_store()
-    directory = run_directory(root, str(run))
-    if not (directory / "run.json").is_file():
-        known = sorted(one.parent.name for one in run_directory(root, "x").parent.glob("*/run.json"))
-        raise UsageError(
-            f"there is no run '{run}' in {root}",
-            fix=f"use one of: {', '.join(known)}" if known else "start one with `viaduct run`, or name its --store",
-        )
-    return directory, Store(root)
+def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[Path, Added]:
+    """(folder of the recipe's committed rows, what was added to them): what is done of a run in the store, packed for a
+    repository (`viaduct.runs.committed`); `run` is its directory, or a recipe's name in the store.
+
+    Raises UsageError where nothing is done, StoreError for rows that are damaged.
+    """
+    _, kept, record = _run_of(run, store, rows)
+    folder = (rows or default_rows()) / record.recipe.name
+    return folder, committed.add_rows(record, Store(kept.root), folder)
+
+
+def _run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
+    """(the run's directory, its store with what committed rows stand for, what it was)."""
+    path, every = Path(run), rows or default_rows()
+    is_directory = store is None and (path / "run.json").is_file()
+    root = path.resolve().parent.parent if is_directory else store or default_store()
+    directory = path if is_directory else run_directory(root, str(run))
+    are_rows = (path / committed.RECORD).is_file()
+    folder = path if are_rows else every / str(run)
+    if not are_rows and (directory / "run.json").is_file():
+        record = collect.load_run(directory)
+        folder = every / record.recipe.name
+    elif (folder / committed.RECORD).is_file():
+        record = committed.load_rows(folder)
+        directory = run_directory(root, record.recipe.name)
+    else:
+        raise _no_run(run, root, every)
+    stages = {one.path: one.fingerprint for one in record.stages}
+    return directory, of_stages(stages, Store(root), CommittedRows(folder)), record
+
+
+def _no_run(run: str | Path, root: Path, rows: Path) -> UsageError:
+    found = (*run_directory(root, "x").parent.glob("*/run.json"), *rows.glob(f"*/{committed.RECORD}"))
+    known = sorted({one.parent.name for one in found})
+    return UsageError(
+        f"there is no run '{run}' in {root}",
+        fix=f"use one of: {', '.join(known)}" if known else "start one with `viaduct run`, or name its --store",
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viaduct.command import Command, Data
+from viaduct.command import Command, Data, given_seeds
 from viaduct.doors import offered
 from viaduct.errors import UsageError, ViaductError
 
@@ -35,6 +35,7 @@ RecipeFile = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
 StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./store].")]
+Rows = Annotated[Path | None, typer.Option("--rows", help="Folder of committed rows [VIADUCT_ROWS, ./results].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -117,12 +118,17 @@ def recipes(
 
 @app.command()
 def plan(
-    recipe: RecipeFile, data: Data = None, store: StoreFolder = None, set: Set = None, seeds: Seeds = None
+    recipe: RecipeFile,
+    data: Data = None,
+    store: StoreFolder = None,
+    rows: Rows = None,
+    set: Set = None,
+    seeds: Seeds = None,
 ) -> None:
     """Check a recipe and show what would run; nothing runs. Status 2 where data are missing."""
     from viaduct.runs.recipes import load_recipe
 
-    _plan(load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds)), data, store)
+    _plan(load_recipe(recipe, overrides=set or (), seeds=given_seeds(seeds)), data, store, rows)
 
 
 @app.command()
@@ -130,6 +136,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     recipe: RecipeFile,
     data: Data = None,
     store: StoreFolder = None,
+    rows: Rows = None,
     set: Set = None,
     seeds: Seeds = None,
     device: Device = "auto",
@@ -142,8 +149,9 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     """Run whatever of a recipe is not done yet, and write its report."""
     from viaduct.runs.recipes import load_recipe
 
-    loaded = load_recipe(recipe, overrides=set or (), seeds=_seeds(seeds))
-    _run(loaded, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
+    loaded = load_recipe(recipe, overrides=set or (), seeds=given_seeds(seeds))
+    options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
+    _run(loaded, data, store, options, allow_overlap, rows)
 
 
 @app.command()
@@ -175,7 +183,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         encoder,
         tasks=TARGETS if tasks == "xtreme" else tuple(tasks.split(",")),
         revision=revision,
-        seeds=_seeds(seeds) or (1,),
+        seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
     recipe = apply(recipe, set or ())
@@ -186,11 +194,11 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
 
 
 @app.command()
-def status(run: RunName, store: StoreFolder = None) -> None:
+def status(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
     """Show how far each stage of a run is."""
     from viaduct import api, tables
 
-    typer.echo(tables.status(api.status(run, store=store)))
+    typer.echo(tables.status(api.status(run, store=store, rows=rows)))
 
 
 @app.command()
@@ -198,6 +206,7 @@ def report(
     run: RunName,
     data: Data = None,
     store: StoreFolder = None,
+    rows: Rows = None,
     published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
     compare: Annotated[
         list[str] | None, typer.Option(metavar="ARM:ARM", help="Test the first of two arms against the second.")
@@ -207,7 +216,20 @@ def report(
     from viaduct import api
 
     pairs = tuple(_pair(text) for text in compare or ())
-    typer.echo(f"report: {api.report(run, data=data, store=store, published=published, compare=pairs)}")
+    written = api.report(run, data=data, store=store, rows=rows, published=published, compare=pairs)
+    typer.echo(f"report: {written}")
+
+
+@app.command()
+def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
+    """Add what is done of a run to the committed rows, from which its report can be made without the store."""
+    from viaduct import api
+
+    folder, added = api.add_rows(run, store=store, rows=rows)
+    if added.without:
+        typer.echo(f"note: {added.without:,} scores have no outcomes by example: `viaduct report` makes them", err=True)
+    others = f", and {added.foreign:,} of other settings, seeds or data" if added.foreign else ""
+    typer.echo(f"rows: {folder} ({added.scores:,} scores added to {added.before:,}{others})")
 
 
 @app.command()
@@ -293,26 +315,41 @@ def _options(device: str, threads: int | None, processes: int, memory_gb: float,
     )
 
 
-def _plan(recipe: Recipe, data: Path | None, store: Path | None) -> None:
+def _plan(recipe: Recipe, data: Path | None, store: Path | None, rows: Path | None = None) -> None:
     from rich.console import Console
 
     from viaduct import api, plans
 
     with Console(stderr=True).status("reading the data"):
-        planned = api.plan(recipe, data=data, store=store)
+        planned = api.plan(recipe, data=data, store=store, rows=rows)
     typer.echo(plans.text(planned))
     if planned.plan.missing:
         typer.echo(f"viaduct: recipe {recipe.name} needs data that is not there (listed above)", err=True)
         raise typer.Exit(MISTAKE)
 
 
-def _run(recipe: Recipe, data: Path | None, store: Path | None, options: Options, allow_overlap: bool) -> None:
+def _run(
+    recipe: Recipe,
+    data: Path | None,
+    store: Path | None,
+    options: Options,
+    allow_overlap: bool,
+    rows: Path | None = None,
+) -> None:
     from viaduct import api
 
     command = " ".join(["viaduct", *sys.argv[1:]])
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what clusters send before they kill
     try:
-        result = api.run(recipe, data=data, store=store, options=options, command=command, allow_overlap=allow_overlap)
+        result = api.run(
+            recipe,
+            data=data,
+            store=store,
+            rows=rows,
+            options=options,
+            command=command,
+            allow_overlap=allow_overlap,
+        )
     except KeyboardInterrupt as error:
         typer.echo("stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from error
@@ -331,15 +368,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not colon:
         raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
     return first, second
-
-
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--seeds {text}: not whole numbers", fix="--seeds 1,2,3") from error
 
 
 def _add_commands() -> ViaductError | None:

@@ -41,6 +41,16 @@ def data_if_any(given: Path | None) -> Path | None:
     return None if given is None and not default_data().is_dir() else data_folder(given)
 
 
+def given_seeds(text: str | None) -> tuple[int, ...] | None:
+    """The seeds of `--seeds`. Raises UsageError for what are no whole numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: not whole numbers", fix="--seeds 1,2,3") from error
+
+
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """Aligned columns under a header, which is left out where all its names are ""; the columns in `right` are aligned
     to the right."""

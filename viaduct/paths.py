@@ -17,6 +17,11 @@ def default_store() -> Path:
     return Path(os.environ.get("VIADUCT_STORE") or "store")
 
 
+def default_rows() -> Path:
+    """The committed rows: `VIADUCT_ROWS` if set, else `./results`."""
+    return Path(os.environ.get("VIADUCT_ROWS") or "results")
+
+
 def run_directory(store: Path, recipe: str) -> Path:
     """Where the records and the report of a recipe's runs live."""
     return store / "runs" / recipe

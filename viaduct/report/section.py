@@ -37,6 +37,8 @@ class StageFile(Generic[OneRecord]):
     record: type[OneRecord]
     content: str | None
     """The record's field for what the file holds, beside `arm` and `seed`; None: the file holds the record itself."""
+    private: tuple[str, ...] = ()
+    """Lists in the file that hold texts or pictures of the data: they are emptied in committed rows."""
 
     def read(self, text: str, arm: str, seed: int) -> OneRecord:
         """The record of one stage. Raises pydantic's ValidationError for a file of another version."""

@@ -7,9 +7,9 @@ counts as small whole numbers, other values as 32-bit floats, and the digest and
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from viaduct.errors import DataError, StoreError
 from viaduct.metrics.score import Score, Scored
 from viaduct.metrics.summary import counted_metrics
+from viaduct.results.store import write_atomic
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
 
@@ -135,22 +136,16 @@ def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) ->
     about: dict[str, Any] = {}
     for language, one in outcomes.items():
         arrays[f"{language}/units"] = np.diff(one.units, prepend=np.int32(0))  # many are 1: they take little room
-        forms = {name: _form(values) for name, values in one.values.items()}
+        forms = {name: form_of(values) for name, values in one.values.items()}
         for name, values in one.values.items():
             arrays[f"{language}/{name}"] = (
                 np.packbits(values == 1) if forms[name] == "bits" else values.astype(forms[name])
             )
         about[language] = {"ids": one.ids, "chance": one.chance, "majority": one.majority, "values": forms}
-    text = json.dumps(about).encode()
-    temporary = directory / f".{FILE}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, about=np.frombuffer(text, np.uint8), **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(directory / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    told = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez_compressed(content, about=told, **arrays)  # type: ignore[arg-type]
+    write_atomic(directory / FILE, content.getvalue())
 
 
 def read_outcomes(directory: Path) -> Mapping[str, LanguageOutcomes] | None:
@@ -180,8 +175,8 @@ def _read(
     return LanguageOutcomes(found, units, ids, chance, majority)
 
 
-def _form(values: NDArray[Any]) -> str:
-    """How these are kept: "bits" for right and wrong, else a NumPy type that holds them."""
+def form_of(values: NDArray[Any]) -> str:
+    """How such values are kept: "bits" for right and wrong, else a NumPy type that holds them."""
     if not np.issubdtype(values.dtype, np.integer):
         return "bits" if np.isin(values, (0, 1)).all() else "float32"
     return str(np.min_scalar_type(int(values.max(initial=0))))

@@ -24,13 +24,13 @@ from viaduct.errors import StoreError
 State = Literal["done", "running", "interrupted", "waiting"]
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new content, never a part, even after a power cut."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -142,6 +142,11 @@ class Store:
         """The `cost.json` of a finished stage."""
         found: dict[str, Any] = json.loads((self.directory(path) / "cost.json").read_text(encoding="utf-8"))
         return found
+
+    def text(self, path: str, name: str) -> str | None:
+        """What a finished stage left in a text file; None where it left none."""
+        file = self.directory(path) / name
+        return file.read_text(encoding="utf-8") if file.is_file() else None
 
     def unfinished(self, path: str) -> dict[str, Any] | None:
         """The record of an attempt at an unfinished stage, None when there is none."""

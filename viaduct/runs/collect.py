@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +79,8 @@ class RunRecord(Record):
     remarks: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
     unknown_pieces: str | None = None
+    about: About | None = None
+    """Where it was taken from a store, which is not needed then."""
 
 
 class Collected(NamedTuple):
@@ -154,10 +156,15 @@ def save_run(store: Store, record: RunRecord) -> Path:
 def load_run(directory: Path) -> RunRecord:
     """The record of a run. Raises StoreError when the directory holds none, or one of another version."""
     path = directory / "run.json"
+    if not path.is_file():
+        raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>")
+    return parsed(path.read_bytes(), path)
+
+
+def parsed(text: bytes, path: Path) -> RunRecord:
+    """The record that was read from a file. Raises StoreError as `load_run` does."""
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>") from error
+        return RunRecord.model_validate_json(text)
     except ValidationError as error:
         unknown = [".".join(map(str, one["loc"])) for one in error.errors() if one["type"] == "extra_forbidden"]
         if unknown:
@@ -213,14 +220,12 @@ def _arms(store: Store, record: RunRecord, done: Mapping[str, StageEntry]) -> di
 def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
     """The records that these stages left in such a file."""
     for stage in stages:
-        path = store.directory(stage.path) / file.file
-        if stage.kind == file.kind and path.is_file():
-            yield file.read(path.read_text(encoding="utf-8"), stage.arm, stage.seed)
+        if stage.kind == file.kind and (text := store.text(stage.path, file.file)) is not None:
+            yield file.read(text, stage.arm, stage.seed)
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
-    path = store.directory(cell.score) / "scores.json"
-    for score in json.loads(path.read_text(encoding="utf-8")):
+    for score in json.loads(store.text(cell.score, "scores.json") or ""):
         yield ResultRow(
             **cell.model_dump(exclude={"headline", "score"}),
             recipe=record.recipe.name,
@@ -233,6 +238,8 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
 
 def about(store: Store, record: RunRecord) -> About:
     """What the run is about, as far as it is known now (an encoder that is not trained yet has no details)."""
+    if record.about is not None:
+        return record.about
     recipe, catalogue = record.recipe, Catalogue.builtin().with_files(record.recipe.cards)
     past, is_generated = history(recipe, catalogue), generator(recipe) is not None
     details = encoder_details(recipe, store.directory(f"{record.encoder}/pretrain"))
@@ -279,16 +286,10 @@ def about(store: Store, record: RunRecord) -> About:
 def save_collected(directory: Path, collected: Collected) -> None:
     """Write what was collected as about.json and one .jsonl file each, in one step each."""
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
-    write_atomic(directory / "rows.jsonl", _lines(collected.rows))
-    write_atomic(directory / "costs.jsonl", _lines(collected.costs))
-    for name, records in collected.records.items():
-        if records:
-            write_atomic(directory / f"{name}.jsonl", _lines(records))
+    for name, records in {"rows": collected.rows, "costs": collected.costs, **collected.records}.items():
+        dumped = (one.model_dump(mode="json") for one in records)
+        lines = [json.dumps(one, sort_keys=True, ensure_ascii=False) + "\n" for one in dumped]
+        if lines or name in ("rows", "costs"):
+            write_atomic(directory / f"{name}.jsonl", "".join(lines))
         else:
             (directory / f"{name}.jsonl").unlink(missing_ok=True)
-
-
-def _lines(records: Sequence[Record]) -> str:
-    return "".join(
-        json.dumps(record.model_dump(mode="json"), sort_keys=True, ensure_ascii=False) + "\n" for record in records
-    )

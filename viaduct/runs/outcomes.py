@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from viaduct.errors import DataError, StoreError, ViaductError
 from viaduct.metrics.score import ByExample
 from viaduct.paths import cache_directory
+from viaduct.results.committed import NO_ROWS, CommittedRows
 from viaduct.results.outcomes import FILE, LanguageOutcomes, packed, read_outcomes, write_outcomes
 from viaduct.results.store import Store
 from viaduct.runs.collect import CellEntry, RunRecord, states
@@ -33,8 +34,9 @@ ByLanguage: TypeAlias = Mapping[str, LanguageOutcomes]
 class RunOutcomes:
     """What is done of a run, by example; nothing stays in memory but what `task` returned."""
 
-    def __init__(self, store: Store, record: RunRecord) -> None:
-        self._store, self._record = store, record
+    def __init__(self, store: Store, record: RunRecord, rows: CommittedRows = NO_ROWS) -> None:
+        """`rows`: where those are that the store has not."""
+        self._store, self._record, self._rows = store, record, rows
         done = {path for path, state in states(store, record).items() if state == "done"}
         self._fingerprints = {stage.path: stage.fingerprint for stage in record.stages}
         self._cells = tuple(cell for cell in record.cells if cell.score in done)
@@ -57,6 +59,10 @@ class RunOutcomes:
                 found.setdefault(cell.arm, {})[cell.seed] = self._read(cell, shared)
         return found
 
+    def of(self, cell: CellEntry) -> ByLanguage | None:
+        """Language -> outcomes of one finished cell; None where there are none."""
+        return self._read(cell, {})
+
     def make_missing(self, data: Callable[[], Path | None]) -> Iterator[str]:
         """Make what older score stages did not leave, from their predictions and the gold rows of the data folder, and
         say what was made and what was not; nothing where nothing is missing. `data` is asked only where something is.
@@ -65,7 +71,7 @@ class RunOutcomes:
         cells = {
             cell.score: cell
             for cell in sorted(self._cells, key=lambda cell: cell.task)  # so that each task's rows are read once
-            if isinstance(catalogue.task(cell.task).metric, ByExample) and self._folder(cell) is None
+            if isinstance(catalogue.task(cell.task).metric, ByExample) and self._is_missing(cell)
         }
         root = data() if cells else None
         if cells and root is None:
@@ -87,7 +93,8 @@ class RunOutcomes:
 
     def _read(self, cell: CellEntry, shared: dict[tuple[str, bytes], NDArray[np.int32]]) -> ByLanguage | None:
         folder = self._folder(cell)
-        outcomes = None if folder is None else read_outcomes(folder)
+        kept = self._rows.outcomes(self._fingerprints[cell.score]) if folder is None else None
+        outcomes = kept if folder is None else read_outcomes(folder)
         if outcomes is None:
             return None
         # Models that were scored on the same rows share one array of numbers: of BUCC these are larger than the counts.
@@ -95,6 +102,9 @@ class RunOutcomes:
             code: replace(one, units=shared.setdefault((one.ids, one.units.tobytes()), one.units))
             for code, one in outcomes.items()
         }
+
+    def _is_missing(self, cell: CellEntry) -> bool:
+        return self._folder(cell) is None and self._fingerprints[cell.score] not in self._rows.stages
 
     def _folder(self, cell: CellEntry) -> Path | None:
         """Where the outcomes of a finished score are; None where there are none."""

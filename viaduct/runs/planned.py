@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from viaduct.errors import StoreError
 from viaduct.paths import free_bytes, planning_cache
+from viaduct.results.committed import NO_ROWS, CommittedRows, StoreWithRows
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
@@ -22,6 +23,7 @@ from viaduct.runs.encoder_check import Unknown, require_folder, unknown_pieces
 from viaduct.runs.encoder_history import history, said_of_arms, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
+from viaduct.runs.kept import of_plan, said_of_rows
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.plan import Plan, outline
@@ -49,7 +51,7 @@ class Planned:
     spent: Mapping[str, float]
     """Seconds of the stages that are done."""
     data: tuple[DataNote, ...]
-    store: Store
+    store: StoreWithRows
     census: Census
     overlaps: tuple[Overlap, ...]
     """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
@@ -94,8 +96,8 @@ class Planned:
         return sum(self.estimates[path].weight for path in self.waiting)
 
 
-def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
-    """The recipe's stages, checked against the data (an absolute path) and the store; nothing runs.
+def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRows = NO_ROWS) -> Planned:
+    """The recipe's stages, checked against the data (an absolute path), the store and committed rows; nothing runs.
 
     Data that are not there are in its plan's `missing`. Raises UsageError (for an encoder's folder that is not whole,
     too), DataError for damaged files, or StoreError (a directory holds another experiment).
@@ -107,11 +109,12 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
     held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
     census = Census(RecipeData(held), cache and cache / "census.json")
-    plan, kept = outline(recipe, census), Store(store)
+    plan = outline(recipe, census)
     unknown = unknown_pieces(plan, census, cache)
     if unknown is not None and not recipe.allow_unknown:
         unknown.require()
-    found = identities(plan, census.data, kept)
+    found = identities(plan, census.data, Store(store))
+    kept = of_plan(plan, found, Store(store), rows)
     if not plan.missing:
         for stage in plan.stages:
             is_done(kept, stage, found[stage.path])
@@ -125,7 +128,11 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path) -> Planned:
         identities=found,
         states=states,
         estimates=estimates(plan, census),
-        spent={path: float(kept.cost(path)["seconds"]) for path, state in states.items() if state == "done"},
+        spent={
+            path: float(kept.cost(path)["seconds"])
+            for path, state in states.items()
+            if state == "done" and path not in kept.kept  # which were not computed here
+        },
         data=_data_notes(plan, census),
         store=kept,
         census=census,
@@ -229,6 +236,7 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
     lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
     lines += [one.words() for one in expanded.recipe.substitutions]
+    lines += said_of_rows(planned.store)
     leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
     return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
 

@@ -82,7 +82,8 @@ def write(
     made = {folder: cell.score.inputs["predictions"].path for folder, cell in cells.items()}
     for folder, stage in made.items():
         if store.record(stage) is None:
-            raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix="finish the run first")
+            fix = "finish the run first, with `--rows none` where its scores are from committed rows"
+            raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix=fix)
     wanted = [path for path in (directory, labels) if path is not None]
     for path in wanted:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):

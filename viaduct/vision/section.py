@@ -23,7 +23,7 @@ from viaduct.report.section import Content, RunResults, Section, SeenLanguages, 
 from viaduct.vision import claims
 from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse, StageImages
 
-IMAGES = StageFile("images", "joint", "images.json", StageImages, "use")
+IMAGES = StageFile("images", "joint", "images.json", StageImages, "use", private=("samples",))
 TRUE = "true"
 
 SHOWN = {

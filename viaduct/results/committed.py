@@ -1,0 +1,210 @@
+"""Committed rows: what finished stages left for reports, packed so small that a repository can hold it.
+
+A folder has one or more parts, `<digest>.rows.xz`. A part is whole in itself and never written again: what is done
+later comes in a further one, so parts of several machines lie side by side. It is a stream of xz, whose own checks find
+every damaged byte, of an npz without objects: `about`, JSON with the stages, and outcomes by example as one array
+(example, model) for each list of examples. What models made of the same example are neighbours so, which packs best.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from viaduct.errors import StoreError
+from viaduct.results.outcomes import LanguageOutcomes, form_of
+from viaduct.results.record import Record
+from viaduct.results.store import Store, write_atomic
+
+PARTS = "*.rows.xz"
+FORM = 1
+"""Of the files; raised with every change to it."""
+
+
+class KeptStage(Record):
+    """What is kept of a finished stage."""
+
+    kind: str
+    fingerprint: str
+    inputs: dict[str, str]
+    """Role -> fingerprint."""
+    cost: dict[str, Any]
+    files: dict[str, str]
+    """Name -> text, of the files that reports read."""
+
+
+class KeptOutcomes(Record):
+    """Outcomes of models on one list of examples; the arrays of place i begin with "i/"."""
+
+    language: str
+    ids: str
+    chance: float | None
+    majority: float | None
+    forms: dict[str, str]
+    """Name of the values -> "bits" or a NumPy type."""
+    models: tuple[str, ...]
+    """Fingerprints of the score stages, one per column."""
+
+
+class _About(Record):
+    form: int
+    stages: tuple[KeptStage, ...]
+    outcomes: tuple[KeptOutcomes, ...]
+
+
+class _Place(NamedTuple):
+    part: Mapping[str, NDArray[Any]]
+    about: KeptOutcomes
+    number: int
+    column: int
+
+    def read(self) -> LanguageOutcomes:
+        units = np.cumsum(self.part[f"{self.number}/units"], dtype=np.int32)
+        columns = {name: self.part[f"{self.number}/{name}"] for name in self.about.forms}
+        if any(len(one) != len(units) for one in columns.values()):
+            raise StoreError("outcomes and examples of committed rows differ in number", fix="restore the files")
+        values = {
+            name: _bits(columns[name], self.column) if form == "bits" else columns[name][:, self.column].copy()
+            for name, form in self.about.forms.items()
+        }
+        return LanguageOutcomes(values, units, self.about.ids, self.about.chance, self.about.majority)
+
+
+def _bits(packed: NDArray[Any], column: int) -> NDArray[np.float32]:
+    bits: NDArray[np.float32] = (packed[:, column // 8] >> (7 - column % 8) & 1).astype(np.float32)
+    return bits
+
+
+class CommittedRows:
+    """The parts of a folder; a folder that is not there has none. Where two have the same stage, the first counts, by
+    name. Raises StoreError for a part that is damaged, or of a later version."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """None: without any."""
+        self.folder = folder or Path()
+        self.stages: dict[str, KeptStage] = {}
+        """By fingerprint."""
+        self._outcomes: dict[str, dict[str, _Place]] = {}
+        for path in () if folder is None else sorted(folder.glob(PARTS)):
+            self._add(path)
+
+    def _add(self, path: Path) -> None:
+        try:
+            with np.load(io.BytesIO(unpacked(path)), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = _About.model_validate_json(bytes(arrays["about"]))
+        except (OSError, ValueError, KeyError, TypeError, ValidationError, zipfile.BadZipFile, EOFError) as error:
+            raise damaged(path, error) from error
+        if about.form != FORM:
+            raise StoreError(f"{path} has form {about.form}, and this version reads {FORM}", fix="update viaduct")
+        known = set(self.stages)
+        self.stages = {one.fingerprint: one for one in about.stages} | self.stages
+        for number, one in enumerate(about.outcomes):
+            for column, model in enumerate(one.models):
+                if model not in known:
+                    self._outcomes.setdefault(model, {})[one.language] = _Place(arrays, one, number, column)
+
+    def outcomes(self, fingerprint: str) -> Mapping[str, LanguageOutcomes] | None:
+        """Language -> outcomes of a score stage; None where it has none."""
+        found = self._outcomes.get(fingerprint)
+        return None if found is None else {language: place.read() for language, place in found.items()}
+
+
+NO_ROWS = CommittedRows(None)
+
+
+class StoreWithRows(Store):
+    """A store that takes stages for done whose rows are committed. It has no models and no predictions of them."""
+
+    def __init__(self, root: Path, rows: CommittedRows, kept: Mapping[str, str], own: Iterable[str]) -> None:
+        """`kept`: path -> fingerprint of the stages that are taken from the rows, whatever is in the store. `own`: the
+        fingerprints of all stages in question; scores of others in the rows are `foreign`."""
+        super().__init__(root)
+        self.rows, self.kept = rows, dict(kept)
+        others = rows.stages.keys() - set(own)
+        self.foreign = sum(rows.stages[one].kind == "score" for one in others)
+
+    def record(self, path: str) -> dict[str, Any] | None:
+        """As a store has it, with the inputs as all that is told of the identity of a stage from the rows."""
+        if path not in self.kept:
+            return super().record(path)
+        one = self.rows.stages[self.kept[path]]
+        return {"fingerprint": one.fingerprint, "path": path, "identity": {"inputs": one.inputs}}
+
+    def cost(self, path: str) -> dict[str, Any]:
+        """The `cost.json` of a finished stage."""
+        return {**self.rows.stages[self.kept[path]].cost, "path": path} if path in self.kept else super().cost(path)
+
+    def text(self, path: str, name: str) -> str | None:
+        """What a finished stage left in a text file; None where it left none, or none that is committed."""
+        return self.rows.stages[self.kept[path]].files.get(name) if path in self.kept else super().text(path, name)
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """The error for a file of a folder of rows."""
+    return StoreError(
+        f"{path} is damaged: {error}", fix=f"restore it (git checkout -- {path}), or remove it and what it holds"
+    )
+
+
+def unpacked(path: Path) -> bytes:
+    """The content of a file of xz. Raises StoreError for a damaged one."""
+    try:
+        return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
+    except (lzma.LZMAError, EOFError) as error:
+        raise damaged(path, error) from error
+
+
+def packed(content: bytes) -> bytes:
+    """The same as a stream of xz with the SHA-256 of the content."""
+    return lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_SHA256)
+
+
+def add_part(
+    folder: Path, stages: Sequence[KeptStage], outcomes: Mapping[str, Mapping[str, LanguageOutcomes]]
+) -> Path | None:
+    """A further part with these stages and the outcomes of score stages (fingerprint -> language -> outcomes); the same
+    ones give the same file. None where there are none."""
+    if not stages:
+        return None
+    lists, arrays = _arrays(outcomes)
+    about = _About(form=FORM, stages=tuple(stages), outcomes=tuple(lists)).model_dump_json().encode()
+    file = io.BytesIO()
+    np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
+    content = file.getvalue()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}{PARTS[1:]}"
+    write_atomic(path, packed(content))
+    return path
+
+
+def _arrays(
+    outcomes: Mapping[str, Mapping[str, LanguageOutcomes]],
+) -> tuple[list[KeptOutcomes], dict[str, NDArray[Any]]]:
+    """Outcomes on the same list of examples together, and their arrays."""
+    groups: dict[tuple[str, bytes], list[tuple[str, LanguageOutcomes]]] = {}
+    for fingerprint, found in outcomes.items():
+        for language, one in found.items():
+            forms = {name: form_of(values) for name, values in one.values.items()}
+            about = {"ids": one.ids, "chance": one.chance, "majority": one.majority, "forms": forms}
+            key = json.dumps({"language": language, **about}), one.units.tobytes()
+            groups.setdefault(key, []).append((fingerprint, one))
+    lists: list[KeptOutcomes] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, ((about_them, units), models) in enumerate(groups.items()):
+        lists.append(KeptOutcomes(**json.loads(about_them), models=tuple(fingerprint for fingerprint, _ in models)))
+        arrays[f"{number}/units"] = np.diff(np.frombuffer(units, np.int32), prepend=np.int32(0))
+        for name, form in lists[-1].forms.items():
+            values = np.stack([one.values[name] for _, one in models], axis=1)
+            arrays[f"{number}/{name}"] = np.packbits(values == 1, axis=1) if form == "bits" else values.astype(form)
+    return lists, arrays

@@ -1,0 +1,152 @@
+"""How what is done of a run is added to committed rows, and what the run was.
+
+Beside the parts with the rows (`viaduct.results.committed`) a recipe's folder has `run.json.xz`, what the run was that
+was added last; from these alone its report is made. No texts, pictures or folders of this machine are in them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.errors import StoreError, UsageError
+from viaduct.metrics.score import ByExample
+from viaduct.report.section import sections
+from viaduct.results.committed import CommittedRows, KeptStage, add_part, packed, unpacked
+from viaduct.results.record import About
+from viaduct.results.store import Store, write_atomic
+from viaduct.runs.collect import RunRecord, StageEntry, about, parsed
+from viaduct.runs.encoder import plain_name
+from viaduct.runs.kept import is_there
+from viaduct.runs.outcomes import ByLanguage, RunOutcomes
+from viaduct.runs.score import SCORES
+from viaduct.runs.stage import kind_of
+from viaduct.tasks.catalogue import Catalogue
+
+RECORD = "run.json.xz"
+_FOLDERS = re.compile(r"(?<![\w.~-])(~|\.{1,2})?/(\S*/)?")
+"""What of a path comes before its last name."""
+
+
+def load_rows(folder: Path) -> RunRecord:
+    """What the run was that was added last. Raises StoreError for a folder without committed rows, or a damaged one."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise StoreError(f"{folder} has no committed rows ({RECORD})", fix="add some with `viaduct rows RUN`")
+    return parsed(unpacked(path), path)
+
+
+class Added(NamedTuple):
+    """What was added to committed rows."""
+
+    scores: int
+    before: int
+    """Scores of the run that were there."""
+    foreign: int
+    """Scores there that are of other settings, seeds or data."""
+    without: int
+    """Finished scores that were left out for want of outcomes by example."""
+
+
+def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
+    """Add what is done of a run to the rows in a folder, which is made where it is not there; each file is written in
+    one step. Raises UsageError where no score is done, StoreError for damaged rows."""
+    rows = CommittedRows(folder)
+    own = {one.fingerprint: one for one in record.stages}
+    done = {fingerprint: one for fingerprint, one in own.items() if is_there(store, one.path, fingerprint)}
+    new = {fingerprint: one for fingerprint, one in done.items() if fingerprint not in rows.stages}
+    outcomes, without = _outcomes(record, store, new)
+    results = [one for one, stage in new.items() if one in outcomes or _is_measured(store, stage)]
+    before = sum(one.kind == "score" for fingerprint, one in own.items() if fingerprint in rows.stages)
+    if not outcomes and not before:
+        left = f" ({without} without outcomes by example)" if without else ""
+        fix = "make them with `viaduct report RUN --data FOLDER`" if without else "run it first, or name its --store"
+        raise UsageError(f"no score of {record.recipe.name} is done{left}", fix=fix)
+    wanted = _with_inputs(store, done, results) & new.keys()
+    add_part(folder, [_kept(store, one) for fingerprint, one in new.items() if fingerprint in wanted], outcomes)
+    told = about(store, record)
+    if before and (earlier := load_rows(folder).about) is not None:  # what only the store said that made the encoder
+        told = told.model_copy(update={"encoder_details": {**earlier.encoder_details, **told.encoder_details}})
+    write_atomic(folder / RECORD, packed(_public(record, told).model_dump_json().encode()))
+    foreign = sum(one.kind == "score" and fingerprint not in own for fingerprint, one in rows.stages.items())
+    return Added(len(outcomes), before, foreign, without)
+
+
+def _outcomes(record: RunRecord, store: Store, new: Mapping[str, StageEntry]) -> tuple[dict[str, ByLanguage], int]:
+    """(fingerprint -> outcomes of every new score, {} where its metric has none; scores whose outcomes are missing)."""
+    catalogue, kept = Catalogue.builtin().with_files(record.recipe.cards), RunOutcomes(store, record)
+    cells = {cell.score: cell for cell in record.cells}
+    found: dict[str, ByLanguage] = {}
+    without = 0
+    for fingerprint, stage in new.items():
+        if (cell := cells.get(stage.path)) is not None:
+            outcomes = kept.of(cell)
+            if outcomes is None and isinstance(catalogue.task(cell.task).metric, ByExample):
+                without += 1
+            else:
+                found[fingerprint] = outcomes or {}
+    return found, without
+
+
+def _is_measured(store: Store, stage: StageEntry) -> bool:
+    """Whether a stage is an end of its own, like a score, that reports read."""
+    return stage.kind != "score" and not kind_of(stage.kind).leaves_encoder and bool(_texts(store, stage))
+
+
+def _with_inputs(store: Store, done: Mapping[str, StageEntry], results: Iterable[str]) -> set[str]:
+    """These stages and all that they come from, as far as they are done."""
+    found: set[str] = set()
+    waiting = list(results)
+    while waiting:
+        one = waiting.pop()
+        if one in done and one not in found:
+            found.add(one)
+            waiting += _inputs(store, done[one]).values()
+    return found
+
+
+def _inputs(store: Store, stage: StageEntry) -> dict[str, str]:
+    found: dict[str, str] = (store.record(stage.path) or {}).get("identity", {}).get("inputs", {})
+    return found
+
+
+def _kept(store: Store, stage: StageEntry) -> KeptStage:
+    return KeptStage(
+        kind=stage.kind,
+        fingerprint=stage.fingerprint,
+        inputs=_inputs(store, stage),
+        cost=store.cost(stage.path),
+        files=_texts(store, stage),
+    )
+
+
+def _texts(store: Store, stage: StageEntry) -> dict[str, str]:
+    """The files that reports read, without what holds texts or pictures of the data."""
+    found = {SCORES: text} if stage.kind == "score" and (text := store.text(stage.path, SCORES)) is not None else {}
+    for file in (file for section in sections() for file in section.reads if file.kind == stage.kind):
+        if (text := store.text(stage.path, file.file)) is not None:
+            emptied = dict.fromkeys(file.private, ())
+            found[file.file] = json.dumps({**json.loads(text), **emptied}) if emptied else text
+    return found
+
+
+def _public(record: RunRecord, told: About) -> RunRecord:
+    """The record with what its page says of the run, so that nothing else is needed, and without folders' places."""
+    recipe, command = record.recipe, _FOLDERS.sub("", record.command)
+    starts = (recipe.encoder, *(arm.encoder for arm in recipe.intermediates))
+    names = {one: plain_name(one) for one in starts if isinstance(one, str) and Path(one).expanduser().is_dir()}
+
+    def named(texts: Mapping[str, str]) -> dict[str, str]:
+        begun = {key: next((one for one in names if text.startswith(one)), "") for key, text in texts.items()}
+        return {key: names.get(begun[key], "") + text.removeprefix(begun[key]) for key, text in texts.items()}
+
+    arms = tuple(
+        arm.model_copy(update={"encoder": names.get(arm.encoder or "", arm.encoder)}) for arm in recipe.intermediates
+    )
+    changed = {"encoder": names.get(str(recipe.encoder), recipe.encoder), "intermediates": arms}
+    words = {"encoder_details": named(told.encoder_details), "settings": named(told.settings), "command": command}
+    told = told.model_copy(update=words)
+    return record.model_copy(update={"command": command, "about": told, "recipe": recipe.model_copy(update=changed)})

@@ -1,0 +1,56 @@
+"""Which stages of a plan or a run committed rows stand for (`viaduct.results.committed`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from viaduct.results.committed import CommittedRows, StoreWithRows
+from viaduct.results.store import Store
+from viaduct.runs.identity import Identity
+from viaduct.runs.plan import Plan
+
+
+def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: CommittedRows) -> StoreWithRows:
+    """The store with the stages for done that need not be run: their rows are committed, and nothing that is to be run
+    takes what they would leave."""
+    kept: dict[str, str] = {}
+    needed: set[str] = set()
+    for stage in reversed(plan.stages) if rows.stages else ():
+        fingerprint = identities[stage.path].fingerprint
+        if is_there(store, stage.path, fingerprint):
+            continue
+        if fingerprint in rows.stages and stage.path not in needed:
+            kept[stage.path] = fingerprint
+        else:
+            needed.update(source.path for source in stage.inputs.values())
+    return StoreWithRows(store.root, rows, kept, (one.fingerprint for one in identities.values()))
+
+
+def of_stages(fingerprints: Mapping[str, str], store: Store, rows: CommittedRows) -> StoreWithRows:
+    """The store with all of these stages (path -> fingerprint) for done whose rows are committed."""
+    kept = {path: one for path, one in fingerprints.items() if one in rows.stages and not is_there(store, path, one)}
+    return StoreWithRows(store.root, rows, kept, fingerprints.values())
+
+
+def is_there(store: Store, path: str, fingerprint: str) -> bool:
+    """Whether the stage of this fingerprint is finished in the store."""
+    return (store.record(path) or {}).get("fingerprint") == fingerprint
+
+
+def said_of_rows(store: StoreWithRows) -> tuple[str, ...]:
+    """What a reader has to know of committed rows."""
+    taken = {one for one in store.kept.values() if store.rows.stages[one].kind == "score"}
+    where, lines = store.rows.folder.name, []
+    if taken:
+        lines.append(
+            f"{_counted(len(taken))} taken from the committed rows of {where}, which have their costs, but no models, "
+            "predictions and training curves"
+        )
+    if store.foreign:
+        what = f"of other settings, seeds or data in the committed rows of {where}"
+        lines.append(f"{_counted(store.foreign)} {what}: not used")
+    return tuple(lines)
+
+
+def _counted(scores: int) -> str:
+    return f"{scores:,} score{'s are' if scores != 1 else ' is'}"
