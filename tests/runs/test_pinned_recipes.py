@@ -1,0 +1,70 @@
+"""Recipes whose rows are committed have the fingerprints that these rows have.
+
+`pinned_recipes.json` has for each recipe one digest over all its stages' fingerprints, and one for each arm and kind of
+stage, to say where they differ. `python tests/runs/test_pinned_recipes.py RECIPE ...` writes it anew, from the data
+folder beside the repository. That is right for a recipe of which no row is committed, or whose rows are removed in the
+same commit because a number in them was wrong. It is not right where the test only stands in the way: a change that
+makes rows foreign throws hours of computing away, so it declares what held before (`parts.later`), or it waits.
+
+The encoder's files are not needed: its name stands for them. So an encoder's other files are not noticed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from viaduct.runs import identity
+from viaduct.runs.census import Census
+from viaduct.runs.plan import outline
+from viaduct.runs.recipes import load_recipe
+from viaduct.runs.rows import RecipeData
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+PINNED = Path(__file__).with_name("pinned_recipes.json")
+ALL = "all stages"
+
+
+def digests(name: str, data: Path, memory: Path | None = None) -> dict[str, str]:
+    """`ALL`, and every arm and kind of stage -> digest of the fingerprints."""
+    recipe = load_recipe(name)
+    census = Census(RecipeData(DataFolder(data, Catalogue.builtin().with_files(recipe.cards))), memory)
+    plan = outline(recipe, census)
+    with patch.object(identity, "start_identity", lambda encoder, *_: {"name": Path(encoder).name}):
+        found = identity.identities(plan, census.data)
+    census.memory.save()
+    groups: dict[str, list[str]] = {ALL: [f"missing: {gap}" for gap in plan.missing]}
+    for stage in plan.stages:
+        line = f"{stage.path} {found[stage.path].fingerprint}"
+        for group in (ALL, f"{plan.places[stage.path].arm or 'shared'}: {stage.work.kind}"):
+            groups.setdefault(group, []).append(line)
+    return {group: hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] for group, lines in groups.items()}
+
+
+@pytest.mark.parametrize("name", json.loads(PINNED.read_text(encoding="utf-8")))
+def test_a_pinned_recipe_has_the_fingerprints_of_its_committed_rows(
+    name: str, shared_data: Path, pytestconfig: pytest.Config
+) -> None:
+    assert pytestconfig.cache is not None
+    found = digests(name, shared_data, pytestconfig.cache.mkdir("pinned_recipes") / "census.json")
+    pinned = json.loads(PINNED.read_text(encoding="utf-8"))[name]
+    differing = [group for group in {**pinned, **found} if pinned.get(group) != found.get(group)]
+    assert not differing, f"{name}: committed rows would be foreign; see {Path(__file__).name}. Differing: {differing}"
+
+
+def main() -> None:
+    """Write the digests of the recipes that are named, and keep those of others."""
+    pinned = json.loads(PINNED.read_text(encoding="utf-8"))
+    pinned |= {name: digests(name, DATA) for name in sys.argv[1:]}
+    PINNED.write_text(json.dumps(pinned, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
