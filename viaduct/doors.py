@@ -24,6 +24,7 @@ ROOMS = (
     "viaduct.texts.room",
     "viaduct.vision.room",
     "viaduct.serving.room",
+    "viaduct.fusion.room",
     "viaduct.miniature.room",
 )
 """Modules with a `ROOM`, in the order in which what they offer is listed."""

@@ -212,6 +212,8 @@ class About(Record):
     """Of what is compared there alone."""
     question: str = "these languages"
     """What verdicts speak of: "these languages" or "languages like these"."""
+    marks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Arm -> what sets its results apart, in words that stand beside them."""
     remarks: tuple[str, ...] = ()
     """What else a reader has to know before trusting a number, in sentences."""
     leaks: tuple[str, ...] = ()

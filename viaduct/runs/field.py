@@ -19,7 +19,7 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
 from viaduct.runs.gaps import Gap
-from viaduct.runs.parts import ArmParts, RecipeParts, Retention
+from viaduct.runs.parts import ArmParts, RecipeParts, Retention, TargetParts
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Stage, Work, kind_of
 
@@ -79,6 +79,18 @@ class RecipeField(Generic[Value]):
 
     def finish(self, plan: GrowingPlan) -> None:
         """Add stages that come after all arms and targets."""
+
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """Rows that the arm's training of a target reads and the core's does not, to compare with evaluated ones."""
+        return []
+
+    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+        """What sets an arm's results apart, in words that stand beside them: "not zero-shot"."""
+        return ()
+
+    def chosen_on(self, arm: ArmParts) -> str | None:
+        """What chooses the checkpoints of an arm's targets in place of English dev rows, in words."""
+        return None
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
         """Fields that are added to the work of a kind of core stage: name -> (type, default). Kinds that have been run

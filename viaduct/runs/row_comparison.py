@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter
 from viaduct.languages import ENGLISH
 from viaduct.rows import Row
 from viaduct.runs.census import Census, Memory
+from viaduct.runs.field import set_fields
 from viaduct.runs.gaps import target_languages
 from viaduct.runs.identity import fingerprint_of
 from viaduct.runs.near import Index, Marks, Sketches
@@ -135,9 +137,11 @@ class _Comparison:
         """What the encoders are trained on and chosen by that predict a target in a language -> the arms that have
         it."""
         found: dict[_Training, list[str]] = {}
-        for arm, own in self.by_arm.items():
-            for one in dict.fromkeys((*own, *_by_target(target, code, self.recipe, self.census), *self.pretraining)):
-                found.setdefault(one, []).append(arm)
+        shared = (*_by_target(target, code, self.recipe, self.census), *self.pretraining)
+        for arm in self.recipe.intermediates:
+            added = [field.trained_rows(self.recipe, arm, target, self.census) for field in set_fields("arm", arm)]
+            for one in dict.fromkeys((*self.by_arm[arm.name], *shared, *map(_Training, chain(*added)))):
+                found.setdefault(one, []).append(arm.name)
         return {one: tuple(arms) for one, arms in found.items()}
 
     def _rows(self, need: Need) -> tuple[Row, ...]:

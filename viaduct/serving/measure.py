@@ -132,7 +132,8 @@ class MeasureField(RecipeField[Measure]):
         target = None if settings is None else self._target(plan, settings)
         if settings is None or target is None:
             return
-        arms = sorted(recipe.intermediates, key=lambda arm: arm.name != BASELINE)  # the baseline first
+        measured = [arm for arm in recipe.intermediates if (arm.name, target.task) in plan.models]
+        arms = sorted(measured, key=lambda arm: arm.name != BASELINE)  # the baseline first
         inputs = {arm.name: plan.models[arm.name, target.task] for arm in arms}
         how = {arm.name: COMPRESSION.of(arm) or Compression() for arm in arms}
         work = MeasureWork(

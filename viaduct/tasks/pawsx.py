@@ -7,13 +7,14 @@ A row of x-final/de/test_2k.tsv:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Task, sources
-from viaduct.tasks.formats import columns
-from viaduct.tasks.pairs import hub_pairs, label_of, xtreme_pairs
+from viaduct.tasks.formats import columns, tab_separated
+from viaduct.tasks.pairs import hub_pairs, label_of, pairs, xtreme_pairs
 from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
@@ -48,6 +49,13 @@ CARD = Task(
         *sources("official", read_official, _FILE, splits="dev=dev_2k test=test_2k"),
         *sources("official", read_official, _FILE, splits="train", languages=("en",)),
         *sources("official", read_official, _FILE, splits="train=translated_train", languages=_OTHERS),
+        *sources(
+            "xtreme",
+            pairs(partial(tab_separated, widths=(5,)), _NAMES, at=(2, 3, 4)),
+            "xtreme_translations/PAWSX/translate-train/en-{language}-translated.tsv",
+            splits="train",
+            languages=_OTHERS,
+        ),
         *sources(_HUB, hub_pairs(("sentence1", "sentence2", "label"), LABELS), "{language}/{split}-*.parquet"),
         *sources("xtreme", xtreme_pairs(_NAMES), "pawsx/{split}-{language}.tsv"),
     ),

@@ -1,8 +1,7 @@
 """What the Train stage does: train an encoder and a new head on one card, choosing the checkpoint on English dev.
 
-Used for intermediate and target tasks alike. Only the embedding rows that train and dev rows use are held while
-training (`models.vocabulary`): the result is the same as with all of them. A stage that trains in another way is a
-subclass of `FineTuning`.
+Only the embedding rows that train and dev rows use are held while training (`models.vocabulary`): the result is the
+same as with all of them. A stage that trains in another way is a subclass of `FineTuning`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import Order, count_steps
-from viaduct.training.state import spent, write_log
+from viaduct.training.state import TrainingState, spent, write_log
 from viaduct.training.train import TrainWork
 
 
@@ -51,8 +50,7 @@ class TaskData:
     card: Task
     spec: HeadSpec
     head: Head
-    rows: int
-    """Of the training rows."""
+    rows: Sequence[Row]
     encoded: Encoded
     dev_rows: Sequence[Row]
     dev: Encoded
@@ -89,18 +87,20 @@ class TaskReader:
 
     def read(self, card: Task, languages: Sequence[str], order_seed: int) -> TaskData:
         """Train rows of these languages and English dev rows. Raises DataError where rows have no gold."""
-        context, training = self.context, self.training
-        rows = [row for code in languages for row in context.load(card.name, "train", code).rows]
-        rows = list(sample_rows(rows, training.train_rows, self.seed))
-        dev_rows = context.load(card.name, "dev", ENGLISH).rows[: training.dev_rows]
+        rows = [row for code in languages for row in self.context.load(card.name, "train", code).rows]
+        dev_rows = self.context.load(card.name, "dev", ENGLISH).rows[: self.training.dev_rows]
+        return self.of(card, sample_rows(rows, self.training.train_rows, self.seed), dev_rows, order_seed)
+
+    def of(self, card: Task, rows: Sequence[Row], dev_rows: Sequence[Row], order_seed: int) -> TaskData:
+        """The same of these rows."""
         require_labels(card.name, "train", rows)
         require_labels(card.name, "dev", dev_rows)
         spec = head_spec(card, rows)
         head = trained_head(spec)
-        encoded = cached(rows, head.encode, self.tokenizer, spec.labels, self.limits, context.cache)
-        dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, context.cache)
-        order = Order(encoded, training.batch_tokens, order_seed)
-        return TaskData(card, spec, head, len(rows), encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
+        encoded = cached(rows, head.encode, self.tokenizer, spec.labels, self.limits, self.context.cache)
+        dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, self.context.cache)
+        order = Order(encoded, self.training.batch_tokens, order_seed)
+        return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
 
 
 def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
@@ -127,7 +127,7 @@ def fine_tune(context: Context, work: TrainWork) -> Spent:
 
 
 class FineTuning:
-    """A Train stage while it runs. A subclass may do more in `begin`, or have another `loss`."""
+    """A Train stage while it runs. A subclass may read other rows, do more in `begin`, or have another `loss`."""
 
     def __init__(self, context: Context, work: TrainWork) -> None:
         self.context, self.work = context, work
@@ -137,12 +137,16 @@ class FineTuning:
         context.progress(0, 1, "reading and tokenising")
         limits = Limits(min(work.training.max_length, longest_input(encoder)), work.training.stride)
         reader = TaskReader(context, work.training, work.seed, self.tokenizer, limits)
-        self.data = reader.read(context.task(work.task), (ENGLISH,), work.seed)
+        self.data = self.read(reader)
         seed_all("head", work.seed)
         module = build_head(self.data.spec, width(encoder), dropout(encoder))
         ids = (self.data.encoded.ids, self.data.dev.ids)
         self.trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
         self.model = TaskModel(encoder, module, self.trimmed)
+
+    def read(self, reader: TaskReader) -> TaskData:
+        """What it is trained and chosen on."""
+        return reader.read(self.context.task(self.work.task), (ENGLISH,), self.work.seed)
 
     def begin(self) -> None:
         """Called before the first step, with the model's new weights in place: to freeze some of them, say."""
@@ -174,6 +178,10 @@ class FineTuning:
         restore(encoder, self.trimmed)
         save_encoder(encoder, self.tokenizer, context.directory / "encoder")
         save_head(self.model.head.cpu(), data.spec, context.directory)
-        counts = {"rows": data.rows, "examples": len(data.encoded), "cut_tokens": data.encoded.cut_tokens}
+        counts = {"rows": len(data.rows), "examples": len(data.encoded), "cut_tokens": data.encoded.cut_tokens}
         write_log(context.directory, state, **counts, **whole_because(encoder))
-        return spent(state, 3 * forward_flops(encoder, state.tokens, state.squares), data.rows)
+        return spent(state, self.flops(state), len(data.rows))
+
+    def flops(self, state: TrainingState) -> float:
+        """Operations of the training, forward and backward."""
+        return 3 * forward_flops(self.model.encoder, state.tokens, state.squares)

@@ -75,7 +75,7 @@ class LabelledTask(Member):
     is_scored = True
 
     def __init__(self, data: TaskData) -> None:
-        self.data, self.name, self.rows, self.order = data, data.card.name, data.rows, data.order
+        self.data, self.name, self.rows, self.order = data, data.card.name, len(data.rows), data.order
         self.ids = (data.encoded.ids, data.dev.ids)
         self.head = head_name(data.spec)
 

@@ -1,0 +1,1 @@
+"""Fusion: translations as training data, FILTER's fused encoder, and self-teaching."""

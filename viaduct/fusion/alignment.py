@@ -1,0 +1,150 @@
+"""Rows and their translations by id, as token sequences that lie beside each other.
+
+All languages' sequences are joined into one `Encoded`; a couple is a sequence and that of its translation. Long
+contexts are several windows: the n-th window of one side goes with the n-th of the other, or with its last one.
+Shape letters: P couples, E examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from viaduct.encode.batch import Batch, plan_batches
+from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import DataError
+from viaduct.fusion.records import Coverage
+from viaduct.models.numerics import derived_seed
+from viaduct.rows import Pair, Row, Span, Tagged
+from viaduct.training.order import Order
+
+NO_GOLD = -100
+"""In the place of a gold value that one side lacks: torch's cross-entropy leaves it out."""
+
+GOLD = {"label": "", "start": "", "end": "", "tag": "first"}
+"""Gold field -> the field that is as long as it is; "": one value for each example."""
+
+ONE_SEQUENCE = (Pair, Span, Tagged)
+"""Row types whose examples are one sequence each."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The rows that have translations."""
+
+    at: Array
+    """Indices of these rows among all."""
+    translations: tuple[Row, ...]
+    coverage: Coverage
+
+
+def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missing: float, what: str) -> Matched:
+    """The translations of rows, by id. Raises DataError where more of the rows lack one than may, and where no id is
+    known at all."""
+    by_id = {row.id: row for row in others}
+    at = np.array([number for number, row in enumerate(rows) if row.id in by_id], dtype=np.int64)
+    missing = len(rows) - len(at)
+    unknown = len(by_id.keys() - {row.id for row in rows})
+    if missing > most_missing * len(rows):
+        lost = next(row.id for row in rows if row.id not in by_id)
+        raise DataError(
+            f"{what} in {language}: {missing:,} of {len(rows):,} rows have no translation of the same id, the first is "
+            f"'{lost}'; {unknown:,} of {len(by_id):,} translations belong to no row",
+            fix=f"use files with the ids of the originals, or raise `most_missing` (it is {most_missing:g})",
+        )
+    found = tuple(_labelled(by_id[rows[number].id], rows[number]) for number in at)
+    return Matched(at, found, Coverage(language=language, rows=len(rows), missing=missing, unknown=unknown))
+
+
+def _labelled(row: Row, original: Row) -> Row:
+    """The translation with what its original says about it: a label; tags stay with the words that have them."""
+    if isinstance(row, Pair) and row.label is None and isinstance(original, Pair):
+        return replace(row, label=original.label)
+    return replace(row, tags=None) if isinstance(row, Tagged) else row
+
+
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """One after the other; gold that a part lacks is `NO_GOLD` there."""
+    names = {name for part in parts for name in part.fields}
+    fields = {name: np.concatenate([_field(part, name) for part in parts]) for name in sorted(names)}
+    shifts = np.cumsum([0, *(len(part.ids) for part in parts)])
+    offsets = [np.asarray(part.offsets[1:]) + shift for part, shift in zip(parts, shifts, strict=False)]
+    ends = np.arange(sum(map(len, parts)) + 1)
+    return Encoded(
+        ids=np.concatenate([part.ids for part in parts]),
+        offsets=np.concatenate([np.zeros(1, np.int64), *offsets]),
+        groups=ends,
+        rows=np.concatenate([part.rows for part in parts]),
+        fields=fields,
+        cut_tokens=sum(part.cut_tokens for part in parts),
+    )
+
+
+def _field(part: Encoded, name: str) -> Array:
+    if name in part.fields:
+        return part.fields[name]
+    return np.full(len(part.fields[GOLD[name]]) if GOLD[name] else len(part), NO_GOLD, np.int32)
+
+
+def couples(first: Array, second: Array, *, every: bool) -> Array:
+    """(P, 2) indices of the examples that go together, of two sides whose examples belong to the rows `first` (E,) and
+    `second` (E,), both ascending; rows that only one side has give none. `every`: all examples of both sides take part,
+    else all of the first one's."""
+    found: list[tuple[int, int]] = []
+    ours, theirs = _spans(first), _spans(second)
+    for row, (begin, count) in ours.items():
+        if row in theirs:
+            start, other = theirs[row]
+            for at in range(max(count, other) if every else count):
+                found.append((begin + min(at, count - 1), start + min(at, other - 1)))
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _spans(rows: Array) -> Mapping[int, tuple[int, int]]:
+    """Row -> (its first example, how many it has)."""
+    unique, begins, counts = np.unique(np.asarray(rows), return_index=True, return_counts=True)
+    return dict(zip(unique.tolist(), zip(begins.tolist(), counts.tolist(), strict=True), strict=True))
+
+
+class CoupleOrder(Order):
+    """Batches of couples; in every epoch each English row comes once, with a translation that is drawn anew."""
+
+    def __init__(self, encoded: Encoded, by_language: Sequence[Array], batch_tokens: int, seed: int) -> None:
+        """`by_language`: for every language (P, 3), the row and both examples of each couple."""
+        super().__init__(encoded, batch_tokens, seed)
+        self.couples = np.concatenate(by_language)
+        if not len(self.couples):
+            raise DataError("no training row has a translation", fix="look at the ids, or raise `most_missing`")
+        self.language = np.repeat(np.arange(len(by_language)), [len(one) for one in by_language])
+        self.there = np.zeros((int(self.couples[:, 0].max()) + 1, len(by_language)), bool)
+        self.there[self.couples[:, 0], self.language] = True
+
+    def plan(self, epoch: int) -> list[Array]:
+        """The batches of this epoch: examples of both sides in turns, text first."""
+        if epoch not in self._known:
+            draw = np.random.default_rng(derived_seed("translation", self.seed, epoch))
+            chosen = np.where(self.there, draw.random(self.there.shape), -1.0).argmax(1)
+            drawn = self.couples[chosen[self.couples[:, 0]] == self.language][:, 1:]
+            batches = batches_of(drawn, self.lengths, self.batch_tokens, derived_seed("order", self.seed, epoch))
+            self._known = {epoch: batches}
+        return self._known[epoch]
+
+
+def batches_of(found: Array, lengths: Array, batch_tokens: int, seed: int | None) -> list[Array]:
+    """Couples (P, 2) in batches of at most so many slots on both sides together; a batch is its examples in turns."""
+    longest = lengths[found].max(1)
+    plan = plan_batches(longest, np.full(len(found), 2), batch_tokens, seed)
+    return [found[batch].reshape(-1) for batch in plan]
+
+
+def side(batch: Batch, at: int) -> Batch:
+    """One side of a batch of couples: 0 the text, 1 the translation."""
+    return Batch(
+        ids_BL=batch.ids_BL[at::2],
+        mask_BL=None if batch.mask_BL is None else batch.mask_BL[at::2],
+        types_BL=None if batch.types_BL is None else batch.types_BL[at::2],
+        examples=batch.examples[at::2],
+        tokens=batch.tokens,
+    )

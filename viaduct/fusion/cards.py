@@ -1,0 +1,94 @@
+"""Cards of XTREME's machine translations: of training questions into other languages, of evaluation rows into English.
+
+    Pair("0", "de", "The kettle is on.", "Tea is ready.", None): the English of row 0 of XNLI's German test rows
+
+Rows have the ids of what they translate, and the language whose file they belong to. Translations of training pairs are
+sources of the cards `mnli` and `pawsx`. The files' names are those that google-research/xtreme's baselines and others
+read (`xtreme_translations`, a bucket of Google Cloud Storage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from viaduct.fusion.answers import realigned
+from viaduct.languages import ENGLISH
+from viaduct.rows import Pair, Row
+from viaduct.tasks import mlqa, pawsx, squad, tydiqa, xnli, xquad
+from viaduct.tasks.card import Files, Reader, Task, sources
+from viaduct.tasks.formats import tab_separated
+from viaduct.tasks.squad_json import read_unchecked
+
+FOLDER = "xtreme_translations"
+SQUAD_LANGUAGES = ("ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
+"""XQuAD's, which hold MLQA's."""
+
+
+def read_pairs(files: Files, language: str, _split: str) -> Iterator[Pair]:
+    """test-*-en-translated.tsv: both texts, their English, perhaps a label, which the original has too. The id is the
+    number of the row from 0."""
+    for index, record in enumerate(tab_separated(files["rows"][0], widths=(4, 5))):
+        yield Pair(str(index), language, record.fields[2], record.fields[3], None)
+
+
+def read_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
+    """*.translate.test.*-en.json, without answers: those of the original are what counts."""
+    for row in read_unchecked(files["rows"][0], language):
+        yield replace(row, answers=None)
+
+
+def read_train_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
+    """*.translate.train.en-*.json; questions whose answer is lost in the translated context are left out."""
+    for row in read_unchecked(files["rows"][0], language):
+        found = realigned(row)
+        if found is not None:
+            yield found
+
+
+def _to_english(card: Task, read: Reader, pattern: str) -> Task:
+    """Translations of a card's test rows into English."""
+    others = tuple(code for code in card.languages if code != ENGLISH)
+    return Task(
+        name=f"{card.name}_to_english",
+        title=f"{card.title}, test rows machine-translated into English",
+        kind=card.kind,
+        languages=others,
+        labels=card.labels,
+        sources=sources("xtreme", read, f"{FOLDER}/{pattern}", splits="test"),
+        expected={(code, "test"): count for (code, split), count in card.expected.items() if split == "test"},
+        licence=card.licence,
+        citation=f"{card.citation}; translations: Hu et al. 2020, XTREME (arXiv 2003.11080)",
+    )
+
+
+def _from_english(card: Task, languages: tuple[str, ...], pattern: str) -> Task:
+    """Translations of a card's English training questions."""
+    count = card.expected[ENGLISH, "train"]
+    return Task(
+        name=f"{card.name}_translated",
+        title=f"{card.title}, English train rows machine-translated",
+        kind="span",
+        languages=languages,
+        sources=sources("xtreme", read_train_questions, f"{FOLDER}/{pattern}", splits="train"),
+        expected={(code, "train"): count for code in languages},
+        licence=card.licence,
+        citation=f"{card.citation}; translations: Hu et al. 2020, XTREME (arXiv 2003.11080)",
+        differs="An answer that is not where the file says is taken from the nearest place where it stands; questions "
+        "whose answer stands nowhere are left out, which is how many rows are fewer than published.",
+    )
+
+
+_PAIRS = "{folder}/translate-test/test-{{language}}-en-translated.tsv"
+_QUESTIONS = "{folder}/translate-test/{name}.translate.test.{{language}}-en.json"
+_TYDIQA = tuple(code for code in tydiqa.LANGUAGES if code != ENGLISH)
+
+CARDS = (
+    _to_english(xnli.CARD, read_pairs, _PAIRS.format(folder="XNLI")),
+    _to_english(pawsx.CARD, read_pairs, _PAIRS.format(folder="PAWSX")),
+    _to_english(xquad.CARD, read_questions, _QUESTIONS.format(folder="XQuAD", name="xquad")),
+    _to_english(mlqa.CARD, read_questions, _QUESTIONS.format(folder="MLQA", name="mlqa")),
+    _to_english(tydiqa.CARD, read_questions, _QUESTIONS.format(folder="TyDiQA-GoldP", name="tydiqa")),
+    _from_english(squad.CARD, SQUAD_LANGUAGES, "SQuAD/translate-train/squad.translate.train.en-{language}.json"),
+    _from_english(tydiqa.CARD, _TYDIQA, "TyDiQA-GoldP/translate-train/tydiqa.translate.train.en-{language}.json"),
+)

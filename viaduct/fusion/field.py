@@ -1,0 +1,201 @@
+"""An arm's field `fused`: its targets are trained on rows and translations together, and predicted with or without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from pydantic import BaseModel
+
+from viaduct.errors import UsageError
+from viaduct.fusion.fuse import FuseWork
+from viaduct.fusion.predict_fused import PredictFusedWork, with_translations
+from viaduct.fusion.settings import TEMPERATURES, fusion_of, require_fusable, translated_languages
+from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with
+from viaduct.languages import ENGLISH
+from viaduct.runs.census import Census
+from viaduct.runs.chain import Chain
+from viaduct.runs.field import RecipeField, set_fields
+from viaduct.runs.gaps import Gap
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
+from viaduct.runs.rows import Need, concerning, source_of
+from viaduct.runs.stage import Stage
+
+
+class Fused(Spec):
+    """Targets that are trained on rows and their translations together (FILTER, arXiv 2009.05166); where those are and
+    which layers read both stands in the target's `fusion`."""
+
+    self_teaching: bool = False
+    """Train another model, which learns the first one's soft labels of the translations too."""
+    translated: bool = False
+    """Predict rows with their English translations (`fusion.test`); otherwise alone, by the same model."""
+    oracle: bool = False
+    """Also score predictions with the human English originals for translations, which are shown and are no result."""
+    choose_on: Literal["english", "targets"] = "english"
+    """Whose dev rows choose the checkpoint: English ones, or as the paper did the target task's own in all languages
+    that are predicted, which is not zero-shot."""
+
+
+class FusedField(RecipeField[Fused]):
+    """Targets are trained on rows and their translations together (FILTER), and predicted with translations or without;
+    the target's `fusion` says how."""
+
+    name = "fused"
+    owner = "arm"
+    model = Fused
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for what cannot be fused, and for fields that do not go together."""
+        arm = cast(ArmParts, owner)
+        asked, where = self.of(arm), f"arm '{arm.name}': fused"
+        others = [one.name for one in set_fields("arm", arm) if one.name in ("train", "compression")]
+        if others:
+            raise UsageError(f"{where} does not go together with `{others[0]}`", fix="give each an arm of its own")
+        for target in _trained(recipe, census):
+            require_fusable(recipe, target, census, where)
+            if asked is not None and asked.translated and fusion_of(target).test is None:
+                raise UsageError(
+                    f"{where} predicts {target.task} with translations, and its `fusion.test` names no card of them",
+                    fix="name one, or leave `translated` out",
+                )
+            if asked is not None and asked.oracle and ENGLISH not in census.task(target.task).languages:
+                raise UsageError(f"{where}: {target.task} has no English originals", fix="leave `oracle` out")
+
+    def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
+        """Translations and dev rows that are not there, or too few."""
+        asked, found = self.of(owner), list[Gap]()
+        for target in _trained(recipe, census) if asked is not None else ():
+            card, codes = translated_languages(target, recipe, census)
+            if not codes:
+                found.append(Gap(f"{card} train", "", "no translations in any language"))
+            most, on = fusion_of(target).most_missing, census.task(target.task).trained_on or target.task
+            found += _too_few((on, "train", ENGLISH), [(card, "train", code) for code in codes], most, recipe, census)
+            if asked is not None and asked.choose_on == "targets":
+                dev = dev_of_targets(target, census)
+                found += gaps_of([(name, "dev", code) for name, code in dev], recipe, census)
+        return found
+
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """The translations."""
+        if self.of(arm) is None or census.task(target.task).trained_on is None:
+            return []
+        card, codes = translated_languages(target, recipe, census)
+        return [(card, "train", code) for code in codes]
+
+    def train_target(self, chain: Chain) -> Stage | None:
+        """The model that reads both languages; with self-teaching another one, taught by it; and the oracle."""
+        asked, on = self.of(chain.arm), chain.census.task(chain.target.task).trained_on
+        if asked is None or on is None:
+            return None
+        start = {} if chain.encoder is None else {"encoder": chain.encoder}
+        work, folders = _work(chain, asked, on), (on, f"{on}-for-{chain.target.task}")
+        model = chain.add(work, *folders, inputs=start)
+        if asked.self_teaching:
+            how, kind = fusion_of(chain.target), chain.census.task(on).kind
+            taught = {"alpha": how.alpha, "temperature": how.temperature or TEMPERATURES[kind]}
+            names = [f"{folder}-taught" for folder in folders]
+            model = chain.add(work.model_copy(update=taught), *names, inputs={**start, "teacher": model})
+        if asked.oracle:
+            chain.add(_prediction(chain, oracle=True), f"{chain.target.task}-oracle", inputs={"encoder": model})
+        return model
+
+    def predict_target(self, chain: Chain) -> Stage | None:
+        """Predictions with translations, where the arm asks for them."""
+        asked = self.of(chain.arm)
+        if asked is None or not asked.translated or chain.census.task(chain.target.task).trained_on is None:
+            return None
+        return chain.add(_prediction(chain, oracle=False), chain.target.task)
+
+    def words(self, owner: BaseModel) -> str:
+        """What is trained and how it predicts."""
+        asked = self.of(owner)
+        if asked is None:
+            return ""
+        taught = " with self-teaching (alpha is ours: the paper's are not published)" * asked.self_teaching
+        how = "with translations" if asked.translated else "without translations"
+        dev = "target-language" if asked.choose_on == "targets" else "English"
+        return f"trained on rows and translations together{taught}; predicted {how}; chosen on {dev} dev"
+
+    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+        """That translations are trained on or read, and whether other languages' labels chose."""
+        asked = self.of(arm)
+        if asked is None:
+            return ()
+        how = "translations at inference" if asked.translated else "no translations at inference"
+        return ("translate-train", how, *(("not zero-shot",) if asked.choose_on == "targets" else ()))
+
+    def chosen_on(self, arm: ArmParts) -> str | None:
+        """The targets' dev rows, where they choose."""
+        asked = self.of(arm)
+        return None if asked is None or asked.choose_on == "english" else "target-language dev"
+
+    def role(self, arm: ArmParts) -> str | None:
+        """FILTER, taught by itself or not, predicting with translations or not, chosen in English."""
+        asked = self.of(arm)
+        if asked is None or asked.choose_on != "english":
+            return None
+        name = "filter" + "_taught" * asked.self_teaching + "_alone" * (not asked.translated)
+        return role_with(name, arm)
+
+
+FUSED = FusedField()
+
+
+def _trained(recipe: RecipeParts, census: Census) -> list[TargetParts]:
+    return [target for target in recipe.targets if census.task(target.task).trained_on is not None]
+
+
+def _work(chain: Chain, asked: Fused, on: str) -> FuseWork:
+    how = fusion_of(chain.target)
+    card, languages = translated_languages(chain.target, chain.recipe, chain.census)
+    by_targets = asked.choose_on == "targets"
+    return FuseWork(
+        task=on,
+        training=chain.target.training,
+        seed=chain.seed,
+        card=card,
+        languages=languages,
+        local=how.local,
+        fused=how.fused,
+        most_missing=how.most_missing,
+        dev=dev_of_targets(chain.target, chain.census, chain.languages) if by_targets else ((on, ENGLISH),),
+    )
+
+
+def _prediction(chain: Chain, *, oracle: bool) -> PredictFusedWork:
+    target, how = chain.target, fusion_of(chain.target)
+    others = tuple(code for code in chain.languages if code != ENGLISH)
+    card, there = None, others
+    if not oracle and how.test is not None:
+        declared = concerning(chain.recipe.substitutions, [(how.test, target.split, ENGLISH)])
+        card, there = how.test, with_translations(how.test, target.split, others, declared, chain.census)
+    return PredictFusedWork(
+        task=target.task,
+        languages=others if oracle else chain.languages,
+        split=target.split,
+        max_length=target.training.max_length,
+        stride=target.training.stride,
+        card=card,
+        translated=there,
+        local=how.local,
+        fused=how.fused,
+        most_missing=how.most_missing,
+    )
+
+
+def _too_few(original: Need, translated: Sequence[Need], most: float, recipe: RecipeParts, census: Census) -> list[Gap]:
+    """Languages whose translations are not there, or fewer than may be missing."""
+    sources = [(*source_of(*need[:2], recipe.substitutions), need[2]) for need in (original, *translated)]
+    if census.problem(*sources[0], labelled=False) is not None:
+        return []  # told by the core
+    wanted, found = census.count(*sources[0]).found, []
+    for need, source in zip(translated, sources[1:], strict=True):
+        what, why = f"{need[0]} {need[1]}", census.problem(*source, labelled=False)
+        rows = 0 if why else census.count(*source).found
+        if why is None and rows < (1 - most) * wanted:
+            lost = wanted - rows
+            why = f"{lost:,} of {wanted:,} rows have no translation, and `most_missing` allows {most:.1%}"
+        if why is not None:
+            found.append(Gap(what, need[2], why))
+    return found

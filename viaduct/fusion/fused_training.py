@@ -1,0 +1,150 @@
+"""What the Fuse stage does: train on couples of an English row and a translation, which some layers read together.
+
+The loss is that of both sides whose gold is known (arXiv 2009.05166, equation 3), the mean over couples. With a teacher
+it is (1 - alpha) x text + alpha x temperature^2 x KL(teacher || student) of the text's labels + English (equation 5).
+Texts are translations here, and what FILTER calls the translation is English. In the authors' code the English logits
+of pairs come from the second token of the text; here they come from the first English token.
+
+Shape letters: B sequences, L tokens, C classes, R distributions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import kl_div
+
+from viaduct.encode.batch import Batch
+from viaduct.encode.cache import cached
+from viaduct.encode.tokens import Array, Encoded
+from viaduct.errors import DataError
+from viaduct.fusion.alignment import CoupleOrder, couples, join, match, side
+from viaduct.fusion.fuse import FuseWork
+from viaduct.fusion.fused_encoder import FusedModel, fused_flops
+from viaduct.fusion.records import Coverage, FusedTraining
+from viaduct.fusion.target_training import read_dev
+from viaduct.heads.head import load_head
+from viaduct.heads.tagged import word_positions
+from viaduct.models.encoder import load_encoder, width
+from viaduct.results.store import canonical
+from viaduct.runs.stage import Context, Spent
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
+from viaduct.training.state import TrainingState
+
+
+def fuse(context: Context, work: FuseWork) -> Spent:
+    """Train, and leave what the Train stage leaves, and `fusion.json`."""
+    return FusedFineTuning(context, work).run()
+
+
+class FusedFineTuning(FineTuning):
+    """A Fuse stage while it runs."""
+
+    work: FuseWork  # type: ignore[assignment]
+    model: FusedModel
+
+    def __init__(self, context: Context, work: FuseWork) -> None:
+        super().__init__(context, work)  # type: ignore[arg-type]
+
+    def read(self, reader: TaskReader) -> TaskData:
+        """English rows and all translations; their couples in batches."""
+        context, work = self.context, self.work
+        english = super().read(reader)
+        parts, found, coverage = [english.encoded], list[Array](), list[Coverage]()
+        for code in work.languages:
+            rows = context.load(work.card, "train", code).rows
+            one = match(english.rows, rows, code, work.most_missing, f"{work.card} train")
+            require_alike(one.translations, work.card, code)
+            labels = english.spec.labels
+            encoded = cached(
+                one.translations, english.head.encode, self.tokenizer, labels, reader.limits, context.cache
+            )
+            found.append(_couples(english.encoded, encoded, one.at, sum(map(len, parts))))
+            parts.append(encoded)
+            coverage.append(one.coverage)
+        self.units = english.head.units(english.encoded)
+        self._write(coverage)
+        joined = join(parts)
+        order = CoupleOrder(joined, found, work.training.batch_tokens, work.seed)
+        dev_rows = read_dev(context, work.dev, work.training.dev_rows)
+        dev = cached(dev_rows, english.head.encode, self.tokenizer, (), reader.limits, context.cache)
+        return replace(english, encoded=joined, order=order, dev_rows=dev_rows, dev=dev)
+
+    def _write(self, coverage: list[Coverage]) -> None:
+        work = self.work
+        told = {name: getattr(work, name) for name in ("task", "local", "fused", "alpha", "temperature")}
+        found = FusedTraining(**told, coverage=tuple(coverage))
+        (self.context.directory / "fusion.json").write_text(canonical(found.model_dump(mode="json")), encoding="utf-8")
+
+    def begin(self) -> None:
+        """Make the model one that reads couples, and load the teacher."""
+        layers = {"local": self.work.local, "fused": self.work.fused}
+        self.model = FusedModel(self.model.encoder, self.model.head, self.trimmed, **layers)
+        self.teacher = None
+        if self.work.alpha:
+            folder = self.context.inputs["teacher"]
+            encoder = load_encoder(str(folder / "encoder"), None)
+            head, _ = load_head(folder, width(encoder), dropout=0.0)
+            self.teacher = FusedModel(encoder, head, None, **layers).to(self.device).eval().requires_grad_(False)
+
+    def loss(self, _model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Of both sides, the mean over couples."""
+        data, work = self.data, self.work
+        logits = self.model.couples(batch)
+        text = side(batch, 0)
+        total = (1 - work.alpha) * data.head.loss(logits[0::2], data.encoded, text)
+        total = total + data.head.loss(logits[1::2], data.encoded, side(batch, 1))
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher.couples(batch)[0::2]
+            apart = divergence(data.spec.kind, logits[0::2], taught, data.encoded, text, work.temperature)
+            total = total + work.alpha * work.temperature**2 * apart
+        return total * len(data.order.plan(0)) / self.units
+
+    def flops(self, state: TrainingState) -> float:
+        """Operations of the training, the teacher's pass among them."""
+        once = fused_flops(self.model.encoder, state.tokens, state.squares, self.work.fused)
+        return (3 + bool(self.work.alpha)) * once
+
+
+def require_alike(rows: tuple, card: str, code: str) -> None:  # type: ignore[type-arg]
+    """Raise DataError where only some of the translations are labelled."""
+    labelled = sum(row.is_labelled for row in rows)
+    if labelled not in (0, len(rows)):
+        bare = next(row.id for row in rows if not row.is_labelled)
+        raise DataError(
+            f"{card} train in {code}: {len(rows) - labelled:,} of {len(rows):,} translations have no gold, the first is"
+            f" '{bare}'",
+            fix="leave those rows out of the file, or take the gold from all",
+        )
+
+
+def _couples(english: Encoded, translated: Encoded, at: Array, begin: int) -> Array:
+    """(P, 3): row, example of the translation, English example; the translation's examples begin at `begin`."""
+    rows = at[np.asarray(translated.rows)]
+    found = couples(rows, np.asarray(english.rows), every=True)
+    return np.column_stack([rows[found[:, 0]], found[:, 0] + begin, found[:, 1]])
+
+
+def divergence(
+    kind: str, own: torch.Tensor, teachers: torch.Tensor, encoded: Encoded, batch: Batch, temperature: float
+) -> torch.Tensor:
+    """KL(teacher || student) in nats of both's labels at this temperature, summed over the batch's units."""
+    found = [_labels(kind, logits.float(), encoded, batch) / temperature for logits in (own, teachers)]
+    own_RC, teachers_RC = (logits_RC.log_softmax(-1) for logits_RC in found)
+    total = kl_div(own_RC, teachers_RC, reduction="sum", log_target=True)
+    return total / 2 if kind == "span" else total  # the mean of start and end
+
+
+def _labels(kind: str, logits: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
+    """The logits of each thing that is labelled, one row each: pairs, words, or places of a start and an end."""
+    if kind == "span":
+        blocked = 0.0 if batch.mask_BL is None else (~batch.mask_BL)[..., None] * -1e4
+        return (logits + blocked).transpose(1, 2).flatten(0, 1)
+    if kind == "tagged":
+        rows, columns, _ = word_positions(encoded, batch, "word")
+        return logits[rows, columns]
+    return logits

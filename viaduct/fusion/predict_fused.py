@@ -1,0 +1,75 @@
+"""The PredictFused stage: a target's rows, each read together with its English translation.
+
+It leaves `predictions/LL.jsonl` as the Predict stage does, and `fused_inference.json` (`fusion.records.FusedInference`)
+with what that costs beside reading the rows alone. With the human English originals for translations it is an oracle:
+nothing else scores its predictions, and its own scores stand in that file.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from viaduct.languages import ENGLISH
+from viaduct.runs.census import Census
+from viaduct.runs.parts import Substitution
+from viaduct.runs.rows import Need, source_of
+from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
+from viaduct.runs.stage import StageKind, Work, in_languages
+
+
+class PredictFusedWork(Work):
+    """Predict rows with their translations."""
+
+    kind: Literal["predict_fused"] = "predict_fused"
+    task: str
+    languages: tuple[str, ...]
+    split: str
+    max_length: int
+    stride: int
+    card: str | None
+    """With the translations, by language; None: the task's own English rows (oracle)."""
+    translated: tuple[str, ...]
+    """Languages that have translations."""
+    local: int
+    fused: int
+    most_missing: float
+    substitutions: tuple[Substitution, ...] = ()
+
+
+class PredictFusedKind(StageKind[PredictFusedWork]):
+    """The kind."""
+
+    name = "predict_fused"
+    work = PredictFusedWork
+    version = 1
+    function = "viaduct.fusion.fused_prediction:predict"
+    starts_from_encoder = True
+
+    def needs(self, work: PredictFusedWork, census: Census) -> list[Need]:
+        """The rows, and their translations."""
+        own = [(work.task, work.split, code) for code in work.languages]
+        if work.card is None:
+            return [*own, (work.task, work.split, ENGLISH)]
+        return own + [(work.card, work.split, code) for code in work.translated]
+
+    def label(self, work: PredictFusedWork) -> str:
+        """The task, its split and languages, and what is read beside."""
+        beside = "the English originals (oracle)" if work.card is None else "translations"
+        return f"predict {work.task} {work.split} {in_languages(work.languages)} with {beside}"
+
+    def forecast(self, work: PredictFusedWork, sizes: Sizes) -> Estimate:
+        """One pass over both sides, which is about twice the rows."""
+        _, tokens = sizes.of([(work.task, work.split, code) for code in work.languages])
+        return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTED_TOKENS)
+
+
+PREDICT_FUSED = PredictFusedKind()
+
+
+def with_translations(
+    card: str, split: str, languages: tuple[str, ...], substitutions: tuple[Substitution, ...], census: Census
+) -> tuple[str, ...]:
+    """Those of the languages that the card has files of."""
+    known = census.task(card).languages
+    source = source_of(card, split, substitutions)
+    return tuple(code for code in languages if code in known and census.problem(*source, code, labelled=False) is None)

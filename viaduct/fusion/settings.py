@@ -1,0 +1,143 @@
+"""A target's field `fusion`: where its translations are, and how many layers read both languages."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from pydantic import BaseModel, Field
+
+from viaduct.errors import UsageError
+from viaduct.languages import ENGLISH
+from viaduct.rows import Pair, Span, Tagged
+from viaduct.runs.census import Census
+from viaduct.runs.encoder import cached_file, shape_of
+from viaduct.runs.field import RecipeField
+from viaduct.runs.parts import Pretrain, RecipeParts, Spec, TargetParts
+from viaduct.runs.rows import source_of
+
+FUSABLE = ("bert", "roberta", "xlm-roberta", "camembert")
+"""Model types with positions in their embeddings alone, so that two texts keep their own when they are joined."""
+
+REASONS = {
+    "modernbert": "its layers turn positions into rotations, and most of them see a window of neighbours only: tokens "
+    "of two texts are no neighbours",
+    "deberta": "its layers score distances between tokens, and two texts have none between them",
+    "deberta-v2": "its layers score distances between tokens, and two texts have none between them",
+}
+"""Model type -> why it cannot be fused."""
+
+TEMPERATURES = {"pair": 0.1, "span": 6.0, "tagged": 1.0}
+"""Kind -> default temperature of self-teaching: the defaults of the authors' code (yuwfan/FILTER at 6dac390)."""
+
+
+class Fusion(Spec):
+    """How a target is trained on rows and their translations together, in arms that ask for it (`fused`, `train`).
+
+    The layers are those of FILTER (arXiv 2009.05166): `local` ones over each language apart, `fused` ones over both
+    together, the rest apart; all weights are shared. Its authors have 1 and 1 for pairs and tagging, 1 and 20 for
+    questions, of 24.
+    """
+
+    local: int = Field(default=1, ge=0)
+    """m: the lowest layers, which read each language alone."""
+    fused: int = Field(default=1, ge=0)
+    """k: the layers above them, which read both; 0: none, as in plain training."""
+    train: str | None = None
+    """Card with translations of the English train rows, by id; None: the card that the target is trained on."""
+    test: str | None = None
+    """Card with English translations of the rows to predict, by language and id; None: there are none."""
+    languages: tuple[str, ...] | None = None
+    """Whose translations are trained on; None: all that are there."""
+    most_missing: float = Field(default=0.0, ge=0, le=1)
+    """Share of a language's rows that may lack a translation; they are then left out of training, and predicted
+    alone."""
+    alpha: float = Field(default=0.5, gt=0, le=1)
+    """Self-teaching: weight of the teacher's soft labels of translated text, beside 1 - alpha of the given ones. Ours:
+    those of the paper are not published."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Self-teaching: what logits are divided by; None: 0.1 for pairs, 6 for questions, 1 for tagging, the defaults of
+    the authors' code."""
+
+
+class FusionField(RecipeField[Fusion]):
+    """Where a target's translations are, and how arms that read both languages together do it; by itself it changes
+    nothing."""
+
+    name = "fusion"
+    owner = "target"
+    model = Fusion
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for layers that the encoder has not got, and for cards of another kind."""
+        target = cast(TargetParts, owner)
+        asked, where = fusion_of(target), f"target '{target.task}': fusion"
+        shape = shape_of(recipe.encoder, recipe.revision)
+        if shape is not None and asked.local + asked.fused > shape.layers:
+            raise UsageError(
+                f"{where} has {asked.local} local and {asked.fused} fused layers, and the encoder {shape.layers}",
+                fix=f"set local + fused to {shape.layers} or less",
+            )
+        kind = census.task(target.task).kind
+        for name in (asked.train, asked.test):
+            if name is not None and census.task(name).kind != kind:
+                raise UsageError(
+                    f"{where} names {name}, of kind '{census.task(name).kind}'", fix=f"name a card of kind '{kind}'"
+                )
+
+    def words(self, owner: BaseModel) -> str:
+        """The layers, and where translations are."""
+        target = cast(TargetParts, owner)
+        one = fusion_of(target)
+        where = f"; translations of train rows: {one.train}" * (one.train is not None)
+        where += f"; of rows to predict: {one.test}" * (one.test is not None)
+        return f"{one.local} local and {one.fused} fused layers{where}; {one.most_missing:.0%} may be missing"
+
+
+FUSION = FusionField()
+
+
+def fusion_of(target: TargetParts) -> Fusion:
+    """What the target says, or the defaults."""
+    return FUSION.of(target) or Fusion()
+
+
+def require_fusable(recipe: RecipeParts, target: TargetParts, census: Census, where: str) -> None:
+    """Raise UsageError for encoders and kinds of rows that cannot be fused, with the reason."""
+    if issubclass(census.task(target.task).row_kind.row, (Pair, Span, Tagged)) and model_type(recipe) in (
+        None,
+        *FUSABLE,
+    ):
+        return
+    found = model_type(recipe)
+    if found not in (None, *FUSABLE):
+        why = REASONS.get(found or "", "only encoders whose positions are in their embeddings can be")
+        raise UsageError(
+            f"{where}: an encoder of type '{found}' cannot be fused: {why}", fix=f"use one of {', '.join(FUSABLE)}"
+        )
+    kind = census.task(target.task).kind
+    raise UsageError(
+        f"{where}: {target.task} has rows of kind '{kind}', which are several texts or other", fix="leave it out"
+    )
+
+
+def model_type(recipe: RecipeParts) -> str | None:
+    """The encoder's model type; None where no file here says it."""
+    if isinstance(recipe.encoder, Pretrain):
+        return "xlm-roberta"
+    path = cached_file(recipe.encoder, recipe.revision, "config.json")
+    if path is None or not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    return found if isinstance(found, str) else None
+
+
+def translated_languages(target: TargetParts, recipe: RecipeParts, census: Census) -> tuple[str, tuple[str, ...]]:
+    """(the card with translations of the train rows, the languages that it is asked for, or has files of)."""
+    asked = fusion_of(target)
+    card = census.task(asked.train or census.task(target.task).trained_on or target.task)
+    if asked.languages is not None:
+        return card.name, asked.languages
+    source = source_of(card.name, "train", recipe.substitutions)
+    codes = [code for code in census.task(source[0]).languages if code != ENGLISH and code in card.languages]
+    return card.name, tuple(code for code in codes if census.problem(*source, code, labelled=False) is None)

@@ -1,0 +1,220 @@
+"""An arm's field `train`: other rows that targets are trained on than English ones, such as translations, a few rows
+in the language itself, or another source language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from pydantic import BaseModel, Field
+
+from viaduct.errors import UsageError
+from viaduct.fusion.settings import translated_languages
+from viaduct.fusion.train_on import TrainOnWork
+from viaduct.languages import ENGLISH
+from viaduct.languages import language as language_of
+from viaduct.results.xtreme import INTERMEDIATES
+from viaduct.runs.census import Census
+from viaduct.runs.chain import Chain
+from viaduct.runs.field import RecipeField, added_values, make_work
+from viaduct.runs.gaps import Gap
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
+from viaduct.runs.rows import Need, source_of
+from viaduct.runs.stage import Stage
+
+Source = tuple[str, str]
+"""(card, language)."""
+
+Choice = Literal["source", "english", "targets"]
+
+
+class TrainOn(Spec):
+    """What an arm's targets are trained on, instead of English or after it."""
+
+    languages: tuple[str, ...] | None = None
+    """Whose train rows; None, with `translated`: English and every language that has translations."""
+    translated: bool = False
+    """Take the rows of other languages than English from the target's card of translations (`fusion.train`)."""
+    rows: int | None = Field(default=None, ge=1)
+    """Of each language at most (a sample by the seed); None: all."""
+    after_english: bool = False
+    """Go on with the model that was trained in English; otherwise these rows are all that there are."""
+    choose_on: Choice = "source"
+    """Whose dev rows choose the checkpoint: the source language's (English, where it is one of several or came first),
+    English ones, or the target task's own in all languages that are predicted, which is not zero-shot."""
+
+
+class TrainField(RecipeField[TrainOn]):
+    """What targets are trained on instead of English rows, or after them: translate-train, a few rows in the language
+    itself, another source language."""
+
+    name = "train"
+    owner = "arm"
+    model = TrainOn
+
+    def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
+        """Raise UsageError for languages that are missing, unknown or English alone."""
+        arm = cast(ArmParts, owner)
+        asked, where = self.of(arm), f"arm '{arm.name}': train"
+        if asked is None:
+            return
+        if asked.languages is None and not asked.translated:
+            raise UsageError(f"{where} names no languages", fix="name some, or set translated: true")
+        if asked.languages == (ENGLISH,) or asked.languages == ():
+            raise UsageError(f"{where} has English alone", fix="leave the field out: targets are trained in English")
+        for code in asked.languages or ():
+            language_of(code)
+        for target in _trained(recipe, census):
+            for card, code in sources(asked, recipe, target, census):
+                if code not in census.task(card).languages:
+                    raise UsageError(
+                        f"{where}: {card}, which trains {target.task}, has no language '{code}'",
+                        fix=f"use some of: {', '.join(census.task(card).languages)}",
+                    )
+
+    def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
+        """Train and dev rows that are not there."""
+        arm = cast(ArmParts, owner)
+        asked = self.of(arm)
+        if asked is None:
+            return []
+        return [
+            gap
+            for target in _trained(recipe, census)
+            for gap in gaps_of(
+                (
+                    *((card, "train", code) for card, code in sources(asked, recipe, target, census)),
+                    *((card, "dev", code) for card, code in _dev(asked, target, census)),
+                ),
+                recipe,
+                census,
+            )
+        ]
+
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """All languages' train rows."""
+        asked = self.of(arm)
+        if asked is None or census.task(target.task).trained_on is None:
+            return []
+        return [(card, "train", code) for card, code in sources(asked, recipe, target, census)]
+
+    def train_target(self, chain: Chain) -> Stage | None:
+        """The core's English stage where it comes first, and that of these rows."""
+        asked, on = self.of(chain.arm), chain.census.task(chain.target.task).trained_on
+        if asked is None or on is None:
+            return None
+        training = chain.target.training
+        if asked.after_english:
+            chain.add(
+                make_work("train", task=on, training=training, seed=chain.seed, **added_values("train", chain)),
+                on,
+                f"{on}-for-{chain.target.task}",
+            )
+        work = TrainOnWork(
+            task=on,
+            training=training,
+            seed=chain.seed,
+            sources=sources(asked, chain.recipe, chain.target, chain.census),
+            rows=asked.rows,
+            continues=asked.after_english,
+            dev=_dev(asked, chain.target, chain.census, chain.languages),
+        )
+        return chain.add(work, on, f"{on}-for-{chain.target.task}")
+
+    def words(self, owner: BaseModel) -> str:
+        """Languages, rows and what chooses."""
+        arm = cast(ArmParts, owner)
+        asked = self.of(arm)
+        if asked is None:
+            return ""
+        codes = "all translations and English" if asked.languages is None else ", ".join(asked.languages)
+        rows = "all rows" if asked.rows is None else f"{asked.rows:,} rows each"
+        first = ", after English" if asked.after_english else ""
+        marks = "; ".join(self.marks(arm))
+        return f"trained on {codes}{' (translated)' * asked.translated}, {rows}{first}; {marks}"
+
+    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+        """Of what kind the results are: trained on other languages, from another source, chosen in other languages."""
+        asked = self.of(arm)
+        if asked is None:
+            return ()
+        marks = ["translate-train"] if asked.translated else []
+        if asked.languages is not None and len(asked.languages) == 1 and not asked.after_english:
+            marks.append(f"source {asked.languages[0]}")
+        if not asked.translated:
+            marks.append("not zero-shot" if _has_several(asked) else "zero-shot in other languages than the source")
+        elif asked.choose_on == "targets":
+            marks.append("not zero-shot")
+        return tuple(marks)
+
+    def chosen_on(self, arm: ArmParts) -> str | None:
+        """The dev rows, where they are not English."""
+        asked = self.of(arm)
+        if asked is None or asked.choose_on == "english" or (asked.choose_on == "source" and _from_english(asked)):
+            return None
+        return "target-language dev" if asked.choose_on == "targets" else f"dev in {', '.join(asked.languages or ())}"
+
+    def role(self, arm: ArmParts) -> str | None:
+        """All translations and English, chosen in English: translate-train, alone or after one intermediate task."""
+        asked = self.of(arm)
+        return role_with("translate_train", arm) if asked == TrainOn(translated=True) else None
+
+
+TRAIN = TrainField()
+
+
+def role_with(name: str, arm: ArmParts) -> str | None:
+    """The role of an arm that does this to targets, alone or after one intermediate task in English."""
+    if not arm.tasks:
+        return name
+    alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and arm.languages == (ENGLISH,) and arm.replay is None
+    return f"{arm.tasks[0]}+{name}" if alone else None
+
+
+def sources(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
+    """(card, language) of the train rows of a target."""
+    on = census.task(target.task).trained_on or target.task
+    card, there = translated_languages(target, recipe, census) if asked.translated else (on, ())
+    codes = asked.languages if asked.languages is not None else (ENGLISH, *there)
+    return tuple((on if code == ENGLISH else card, code) for code in codes)
+
+
+def _has_several(asked: TrainOn) -> bool:
+    return asked.after_english or len(asked.languages or ()) > 1
+
+
+def _from_english(asked: TrainOn) -> bool:
+    return asked.after_english or asked.languages is None or ENGLISH in asked.languages
+
+
+def _dev(
+    asked: TrainOn, target: TargetParts, census: Census, languages: Sequence[str] | None = None
+) -> tuple[Source, ...]:
+    """(card, language) of the dev rows that choose; `languages` are those that are predicted."""
+    on = census.task(target.task).trained_on or target.task
+    if asked.choose_on == "targets":
+        return dev_of_targets(target, census, languages)
+    if asked.choose_on == "english" or _from_english(asked):
+        return ((on, ENGLISH),)
+    return tuple((on, code) for code in asked.languages or ())
+
+
+def dev_of_targets(target: TargetParts, census: Census, languages: Sequence[str] | None = None) -> tuple[Source, ...]:
+    """(card, language) of the target task's own dev rows, in the languages that are predicted."""
+    card = census.task(target.task)
+    codes = languages if languages is not None else [code for code in target.languages if code in card.languages]
+    return tuple((card.name, code) for code in codes)
+
+
+def gaps_of(needs: Sequence[Need], recipe: RecipeParts, census: Census) -> list[Gap]:
+    """What is not there of these splits, which must be labelled."""
+    found = []
+    for name, split, code in dict.fromkeys(needs):
+        why = census.problem(*source_of(name, split, recipe.substitutions), code, labelled=True)
+        if why is not None:
+            found.append(Gap(f"{name} {split}", code, why))
+    return found
+
+
+def _trained(recipe: RecipeParts, census: Census) -> list[TargetParts]:
+    return [target for target in recipe.targets if census.task(target.task).trained_on is not None]

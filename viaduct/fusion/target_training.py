@@ -1,0 +1,54 @@
+"""What the TrainOn stage does: train a target on rows of named languages, choosing on named dev rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from viaduct.fusion.train_on import TrainOnWork
+from viaduct.heads.head import load_head
+from viaduct.models.encoder import dropout, width
+from viaduct.rows import Row
+from viaduct.runs.stage import Context, Spent
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
+
+
+def train_on(context: Context, work: TrainOnWork) -> Spent:
+    """Train, and leave what the Train stage leaves."""
+    return TargetTraining(context, work).run()
+
+
+class TargetTraining(FineTuning):
+    """A TrainOn stage while it runs."""
+
+    work: TrainOnWork  # type: ignore[assignment]
+
+    def __init__(self, context: Context, work: TrainOnWork) -> None:
+        super().__init__(context, work)  # type: ignore[arg-type]
+
+    def read(self, reader: TaskReader) -> TaskData:
+        """At most `rows` rows of each language."""
+        context, work = self.context, self.work
+        rows: list[Row] = []
+        for card, code in work.sources:
+            rows += sample_rows(context.load(card, "train", code).rows, work.rows, work.seed)
+        kept = sample_rows(rows, work.training.train_rows, work.seed)
+        dev_rows = read_dev(context, work.dev, work.training.dev_rows)
+        return reader.of(context.task(work.task), kept, dev_rows, work.seed)
+
+    def begin(self) -> None:
+        """Go on with the head of the stage before."""
+        if self.work.continues:
+            encoder = self.model.encoder
+            head, _ = load_head(self.context.inputs["encoder"], width(encoder), dropout(encoder))
+            self.model.head.load_state_dict(head.state_dict())
+
+
+def read_dev(context: Context, dev: Sequence[tuple[str, str]], most: int | None) -> list[Row]:
+    """Dev rows of these cards and languages, with ids that differ between languages; at most `most` in all, equally
+    many of each."""
+    found: list[Row] = []
+    for card, code in dev:
+        rows = context.load(card, "dev", code).rows[: None if most is None else max(1, most // len(dev))]
+        found += [replace(row, id=f"{code} {row.id}") for row in rows] if len(dev) > 1 else rows
+    return found
