@@ -130,6 +130,19 @@ def mnli(folder: Folder, train: Sequence[LabelledPair], dev: Sequence[LabelledPa
     folder.write("download/xnli/train-en.tsv", _csv(rows), len(rows))
 
 
+def halves(
+    folder: Folder, split: str, made: Sequence[tuple[LabelledPair, LabelledPair]], languages: Sequence[str]
+) -> None:
+    """One table per language with the columns id, first, second and label. The training pairs' English is the other
+    half of every other language's, and test pairs have theirs in a table of translations into English."""
+    tables = {f"{split}-{code}": (code, int(split == "train" and code == "en")) for code in languages}
+    if split == "test":
+        tables |= {f"to_english-{code}": ("en", 1) for code in languages if code != "en"}
+    for name, (code, half) in tables.items():
+        rows = [(str(at), *_texts(one[half], code), one[half].label) for at, one in enumerate(made)]
+        folder.write(f"halves/{name}.tsv", _lines([("id", "first", "second", "label"), *rows]), len(rows))
+
+
 def xnli(folder: Folder, split: str, made: Sequence[LabelledPair], languages: Sequence[str]) -> None:
     """One split of XNLI: the official table of all languages, and XTREME's files (test: no labels)."""
     records: list[Sequence[str]] = [_XNLI_COLUMNS]

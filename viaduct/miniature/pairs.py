@@ -56,6 +56,19 @@ def inference(random: Random, label: str) -> LabelledPair:
     return LabelledPair(_described(random, groups), ended((random.choice(groups[deciding]),)), label)
 
 
+def halves(random: Random, label: str) -> tuple[LabelledPair, LabelledPair]:
+    """An inference pair that is told in two halves, each with one mark and name: the row, and what its translation has.
+
+    The name that is asked about stands in either, and the other mark says nothing: whoever reads one half knows the
+    label of every second pair, and can only guess that of the rest.
+    """
+    own, other = some_names(random, 2)
+    parts = [(_MARK_OF[label], own), (random.choice(tuple(_MARK_OF.values())), other)]
+    random.shuffle(parts)
+    first, second = (LabelledPair(ended((mark(sign), name)), ended((own,)), label) for sign, name in parts)
+    return first, second
+
+
 def described(random: Random) -> Meaning:
     """What there is, may be and is not: the first sentence of an inference pair."""
     return inference(random, random.choice(INFERENCE)).first

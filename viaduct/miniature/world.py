@@ -22,7 +22,7 @@ from viaduct.miniature.layouts import Folder
 from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.miniature.sentences import Meaning, text
 
-VERSION = 2
+VERSION = 3
 """Raised with every change that changes a byte of the world."""
 
 _CHANCE = "1"
@@ -33,6 +33,7 @@ MARKER = "MINIATURE.json"
 
 SIZES = {
     "xnli_train": 6_000, "xnli_dev": 300, "xnli_test": 300,
+    "halves_train": 4_000, "halves_dev": 300, "halves_test": 300,
     "pawsx_train": 4_000, "pawsx_dev": 300, "pawsx_test": 300,
     "tagging_train": 2_000, "tagging_dev": 200, "tagging_test": 150,
     "squad_train": 3_000, "squad_dev": 300, "squad_test": 150,
@@ -149,6 +150,7 @@ class _World:
         """Write everything: evaluation before plain text, which must not contain it."""
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
             ("inference", self.make_inference),
+            ("halves", self.make_halves),
             ("paraphrases", self.make_paraphrases),
             ("parts of speech", lambda: self.make_tagging("udpos")),
             ("named entities", lambda: self.make_tagging("panx")),
@@ -190,6 +192,20 @@ class _World:
             layouts.xnli(self.folder, split, made[split], languages)
             self.close((side for pair in made[split] for side in (pair.first, pair.second)), languages)
         layouts.mnli(self.folder, made["train"], made["dev"], languages)
+
+    def make_halves(self) -> None:
+        """Inference pairs of which each language tells a half."""
+        taken: set[tuple[Hashable, ...]] = set()
+        for split in ("test", "dev", "train"):
+            random, made = self.random("halves", split), []
+            for label in pairs.INFERENCE * -(-self.size(f"halves_{split}") // len(pairs.INFERENCE)):
+                pair = pairs.halves(random, label)
+                while (key := (*map(pairs.taken_key, (pair[0].first, pair[1].first, pair[0].second)),)) in taken:
+                    pair = pairs.halves(random, label)
+                taken.add(key)
+                made.append(pair)
+            random.shuffle(made)
+            layouts.halves(self.folder, split, made, OF_TASK["xnli"])
 
     def make_paraphrases(self) -> None:
         """PAWS-X."""
