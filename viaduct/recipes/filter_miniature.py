@@ -12,13 +12,15 @@ Cost:      see docs/fusion.md
 Result:    docs/fusion.md
 """
 
+from typing import Any
+
 from viaduct.fusion.field import Fused
 from viaduct.fusion.settings import Fusion
 from viaduct.fusion.target_data import TrainOn
 from viaduct.recipes.pieces import MINI_ENCODER, mini_training
 from viaduct.runs.spec import Intermediate, Recipe, Target
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "translate_train": {"train": TrainOn(translated=True)},
     "filter_alone": {"fused": Fused()},
     "filter": {"fused": Fused(translated=True)},

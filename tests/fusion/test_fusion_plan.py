@@ -1,0 +1,217 @@
+"""Arms with translations in a plan: what they share, what they need, how they are told, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_world import census, expand, recipe
+
+from viaduct.errors import DataError, UsageError
+from viaduct.fusion.field import Fused
+from viaduct.fusion.settings import Fusion
+from viaduct.fusion.target_data import TrainOn
+from viaduct.runs.collect import run_record
+from viaduct.runs.description import roles, settings
+from viaduct.runs.plan import Plan
+from viaduct.runs.planned import plan_recipe
+from viaduct.runs.row_comparison import overlaps
+from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
+from viaduct.tasks.catalogue import Catalogue
+
+NONE = Intermediate(name="none")
+MINI = Pretrain(name="mini", text=("prose",))
+
+
+def arm(name: str, **fields: Any) -> Intermediate:
+    return Intermediate(name=name, **fields)
+
+
+FILTER = arm("filter", fused=Fused())
+WITH = arm("with", fused=Fused(translated=True))
+TAUGHT = arm("taught", fused=Fused(self_teaching=True))
+TRANSLATED = arm("translated", train=TrainOn(translated=True))
+
+
+def made(*arms: Intermediate, fusion: Fusion | None = None, **changes: Any) -> Recipe:
+    target = Target(task="fruit", fusion=fusion or Fusion(test="berry"))
+    return recipe(**{"intermediates": (NONE, *arms), "targets": (target,), "seeds": (1,), **changes})
+
+
+def stages(plan: Plan) -> dict[str, dict[str, str]]:
+    """Stage path -> its inputs' paths."""
+    return {
+        stage.path.removeprefix("mini/"): {role: one.path.removeprefix("mini/") for role, one in stage.inputs.items()}
+        for stage in plan.stages
+    }
+
+
+def test_arms_share_the_model_and_predict_with_translations_or_without(world: Path) -> None:
+    found = stages(expand(made(FILTER, WITH), census(world)))
+    assert found["filter/fruit/seed-1/fuse"] == {"encoder": "pretrain"}
+    assert found["filter/fruit/seed-1/predict"] == {"encoder": "filter/fruit/seed-1/fuse"}
+    assert found["with/fruit/seed-1/predict_fused"] == {"encoder": "filter/fruit/seed-1/fuse"}
+    assert "with/fruit/seed-1/fuse" not in found
+
+
+def test_a_taught_model_begins_where_its_teacher_began(world: Path) -> None:
+    first = arm("quiz+taught", tasks=("quiz",), fused=Fused(self_teaching=True))
+    found = stages(expand(made(FILTER, TAUGHT, first), census(world)))
+    assert found["taught/fruit-taught/seed-1/fuse"] == {"encoder": "pretrain", "teacher": "filter/fruit/seed-1/fuse"}
+    began = found["quiz+taught/fruit-taught/seed-1/fuse"]
+    assert began["encoder"].endswith("intermediate-1-quiz/seed-1/train") and began["teacher"].startswith("quiz+taught/")
+
+
+def test_an_oracle_is_no_cell_of_the_table(world: Path) -> None:
+    plan = expand(made(arm("oracle", fused=Fused(oracle=True))), census(world))
+    assert "mini/oracle/fruit-oracle/seed-1/predict_fused" in {stage.path for stage in plan.stages}
+    assert {cell.score.inputs["predictions"].work.kind for cell in plan.cells} == {"predict"}
+
+
+def test_what_costs_more_than_its_model_is_not_measured_as_that_model(world: Path) -> None:
+    plan = expand(made(WITH, FILTER, measure={}), census(world))
+    measured = next(stage for stage in plan.stages if stage.work.kind == "measure")
+    assert [one.arm for one in measured.work.arms] == ["none", "filter"]  # type: ignore[attr-defined]
+
+
+def test_translations_and_english_are_read(world: Path) -> None:
+    plan = expand(made(FILTER, TRANSLATED), census(world))
+    works = {stage.work.kind: stage for stage in plan.stages}
+    assert works["train_on"].work.sources == (("fruit", "en"), ("fruit", "de"), ("fruit", "sw"))  # type: ignore[attr-defined]
+    assert plan.needs[works["fuse"].path] == (
+        ("fruit", "train", "en"), ("fruit", "train", "de"), ("fruit", "train", "sw"), ("fruit", "dev", "en"),
+    )  # fmt: skip
+
+
+def test_going_on_from_english_shares_the_english_model(world: Path) -> None:
+    few = arm("few", train=TrainOn(languages=("de",), rows=5, after_english=True))
+    found = stages(expand(made(few), census(world)))
+    assert found["few/fruit/seed-1/train_on"] == {"encoder": "none/fruit/seed-1/train"}
+
+
+def test_another_source_language_is_chosen_by_its_own_dev_rows(world: Path) -> None:
+    source = arm("german", train=TrainOn(languages=("de",)))
+    plan = expand(made(source), census(world))
+    (stage,) = (one for one in plan.stages if one.work.kind == "train_on")
+    assert ("fruit", "dev", "de") in plan.needs[stage.path] and ("fruit", "train", "en") not in plan.needs[stage.path]
+
+
+@pytest.mark.parametrize(
+    ("one", "marks", "selection"),
+    [
+        (TRANSLATED, ("translate-train",), "english dev"),
+        (
+            arm("a", train=TrainOn(languages=("de",))),
+            ("source de", "zero-shot in other languages than the source"),
+            "dev in de",
+        ),
+        (arm("a", train=TrainOn(languages=("de",), rows=9, after_english=True)), ("not zero-shot",), "english dev"),
+        (arm("a", train=TrainOn(languages=("en", "de"))), ("not zero-shot",), "english dev"),
+        (
+            arm("a", train=TrainOn(translated=True, choose_on="targets")),
+            ("translate-train", "not zero-shot"),
+            "target-language dev",
+        ),
+        (FILTER, ("translate-train", "no translations at inference"), "english dev"),
+        (
+            arm("a", fused=Fused(translated=True, choose_on="targets")),
+            ("translate-train", "translations at inference", "not zero-shot"),
+            "target-language dev",
+        ),
+    ],
+)  # fmt: skip
+def test_results_are_marked_for_what_they_are(
+    one: Intermediate, marks: tuple[str, ...], selection: str, world: Path, tmp_path: Path
+) -> None:
+    from viaduct.results.store import Store
+    from viaduct.runs.collect import about
+
+    planned = plan_recipe(made(one), world, tmp_path / "store")
+    record = run_record(planned, command="", versions={})
+    assert {cell.arm: cell.selection for cell in record.cells} == {"none": "english dev", one.name: selection}
+    told = about(Store(tmp_path / "store"), record)
+    assert told.marks == {one.name: marks}
+    assert any(mark in text for mark in marks[:1] for text in told.settings.values()) or "fused" in str(told.settings)
+
+
+def test_roles_are_those_of_the_papers_arms(world: Path) -> None:
+    after = arm("mnli+t", tasks=("mnli",), train=TrainOn(translated=True))
+    chosen = arm("chosen", fused=Fused(choose_on="targets"))
+    few = arm("few", train=TrainOn(translated=True, rows=3))
+    found = roles(made(FILTER, WITH, TAUGHT, TRANSLATED, after, chosen, few))
+    assert found == {
+        "none": "none", "filter": "filter_alone", "with": "filter", "taught": "filter_taught_alone",
+        "translated": "translate_train", "mnli+t": "mnli+translate_train",
+    }  # fmt: skip
+    assert "not published" in settings(made(TAUGHT), Catalogue.builtin())["fused of taught"]
+
+
+@pytest.mark.parametrize(
+    ("one", "fusion", "message"),
+    [
+        (FILTER, Fusion(local=3, fused=2), "3 local and 2 fused layers, and the encoder 4"),
+        (WITH, Fusion(), "its `fusion.test` names no card"),
+        (FILTER, Fusion(train="quiz"), "names quiz, of kind 'span'"),
+        (FILTER, Fusion(train="fruits"), "unknown task 'fruits'"),
+        (arm("a", fused=Fused(), train=TrainOn(translated=True)), Fusion(), "does not go together with `train`"),
+        (arm("a", train=TrainOn()), Fusion(), "names no languages"),
+        (arm("a", train=TrainOn(languages=("en",))), Fusion(), "has English alone"),
+        (arm("a", train=TrainOn(languages=("fr",))), Fusion(), "fruit, which trains fruit, has no language 'fr'"),
+        (arm("a", train=TrainOn(languages=("xx",))), Fusion(), "'xx'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(one: Intermediate, fusion: Fusion, message: str, world: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        expand(made(one, fusion=fusion), census(world))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "why"), [("modernbert", "rotations"), ("deberta-v2", "distances"), ("t5", "positions")]
+)
+def test_encoders_that_cannot_be_fused_are_refused_before_anything_runs(
+    model_type: str, why: str, world: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    config = {
+        "model_type": model_type,
+        "num_hidden_layers": 4,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "vocab_size": 9,
+    }
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=f"'{model_type}' cannot be fused: .*{why}"):
+        expand(made(FILTER, encoder=str(tmp_path / "model")), census(world))
+
+
+def test_choices_cannot_be_fused(world: Path) -> None:
+    target = Target(task="commonsenseqa")
+    with pytest.raises(UsageError, match="commonsenseqa has rows of kind 'choice'"):
+        expand(recipe(intermediates=(NONE, FILTER), targets=(target,)), census(world))
+
+
+def test_missing_translations_are_refused_above_the_share_that_the_recipe_states(world: Path) -> None:
+    path = world / "fruit" / "train-de.tsv"
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:30]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"fruit train: 10 of 40 rows have no translation, .* allows 0\.0%"):
+        expand(made(FILTER), census(world))
+    expand(made(FILTER, fusion=Fusion(most_missing=0.25)), census(world))
+    path.unlink()
+    (world / "fruit" / "train-sw.tsv").unlink()
+    with pytest.raises(DataError, match="no translations in any language"):
+        expand(made(FILTER), census(world))
+    with pytest.raises(DataError, match="fruit train: no files for fruit, split train, language de"):
+        expand(made(FILTER, fusion=Fusion(languages=("de",))), census(world))
+
+
+def test_training_rows_that_are_evaluated_stop_a_run(world: Path) -> None:
+    stand_in = Substitution(task="fruit", split="train", use_split="test", why="a mistake")
+    few = arm("few", train=TrainOn(languages=("de",), rows=5, after_english=True))
+    asked = made(few, substitutions=(stand_in,))
+    found = [one for one in overlaps(asked, census(world)) if one.spoken == "de" and not one.chosen]
+    assert [(one.arms, one.language, one.evaluated) for one in found] == [(("few",), "de", 40)]
+    planned = plan_recipe(asked, world, world.parent / "store")
+    assert any(one.spoken == "de" for one in planned.leaks)

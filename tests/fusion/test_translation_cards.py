@@ -1,0 +1,148 @@
+"""Translations as they are published: XTREME's files, and anybody's through a mapping."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from viaduct.errors import DataError
+from viaduct.fusion.alignment import match
+from viaduct.fusion.answers import realigned
+from viaduct.fusion.cards import CARDS as TRANSLATIONS
+from viaduct.rows import Answer, Pair, Span
+from viaduct.tasks.card import locate, read
+from viaduct.tasks.catalogue import Catalogue, card_of_file
+
+CARDS = Catalogue.builtin()
+
+
+def write(folder: Path, name: str, content: Any) -> None:
+    path = folder / "xtreme_translations" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def questions(*given: tuple[str, str, str, int]) -> dict[str, Any]:
+    """SQuAD's form of (id, context, answer, start)."""
+    return {
+        "data": [
+            {
+                "paragraphs": [
+                    {
+                        "context": context,
+                        "qas": [{"id": id, "question": "?", "answers": [{"text": text, "answer_start": start}]}],
+                    }
+                    for id, context, text, start in given
+                ]
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(("folder", "name"), [("XNLI", "xnli"), ("PAWSX", "pawsx")])
+def test_pairs_translated_into_english_have_the_ids_of_the_test_rows(folder: str, name: str, tmp_path: Path) -> None:
+    place = f"{folder}/translate-test/test-de-en-translated.tsv"
+    write(tmp_path, place, 'Der Kessel.\tTee.\tThe "kettle.\tTea.\tneutral\nZwei.\tDrei.\tTwo.\tThree.\tneutral\n')
+    found = read(CARDS.task(f"{name}_to_english"), tmp_path, "de", "test").rows
+    assert found == (Pair("0", "de", 'The "kettle.', "Tea.", None), Pair("1", "de", "Two.", "Three.", None))
+
+
+def test_pawsx_and_mnli_read_xtremes_translations(tmp_path: Path) -> None:
+    write(tmp_path, "PAWSX/translate-train/en-fr-translated.tsv", "One.\tTwo.\tUn.\tDeux.\t1\n")
+    write(tmp_path, "XNLI/translate-train/en-fr-translated.tsv", "One.\tTwo.\tUn.\tDeux.\tcontradictory\n")
+    assert read(CARDS.task("pawsx"), tmp_path, "fr", "train").rows == (Pair("0", "fr", "Un.", "Deux.", "1"),)
+    assert read(CARDS.task("mnli"), tmp_path, "fr", "train").rows[0].gold == "contradiction"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("squad", "SQuAD/translate-train/squad.translate.train.en-ru.json"),
+        ("tydiqa", "TyDiQA-GoldP/translate-train/tydiqa.translate.train.en-ru.json"),
+    ],
+)
+def test_answers_are_realigned_and_lost_ones_leave_the_question_out(name: str, place: str, tmp_path: Path) -> None:
+    content = questions(
+        ("a", "Тэй течёт в Перт.", "Перт", 12), ("b", "Перт и Перт.", "Перт", 6), ("c", "Нет.", "Перт", 0)
+    )
+    write(tmp_path, place, content)
+    found = read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
+    assert [(row.id, row.gold) for row in found.rows] == [("a", (Answer("Перт", 12),)), ("b", (Answer("Перт", 7),))]
+    assert found.expected is not None and found.expected > len(found.rows)  # which the report tells
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("xquad", "XQuAD/translate-test/xquad.translate.test.ar-en.json"),
+        ("mlqa", "MLQA/translate-test/mlqa.translate.test.ar-en.json"),
+        ("tydiqa", "TyDiQA-GoldP/translate-test/tydiqa.translate.test.ar-en.json"),
+    ],
+)
+def test_questions_translated_into_english_have_no_answers_of_their_own(name: str, place: str, tmp_path: Path) -> None:
+    write(tmp_path, place, questions(("a", "The Tay flows to Perth.", "lost", 3)))
+    assert read(CARDS.task(f"{name}_to_english"), tmp_path, "ar", "test").rows == (
+        Span("a", "ar", "The Tay flows to Perth.", "?", None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "found"),
+    [
+        ("to Perth, Perth", Answer("Perth", 10), Answer("Perth", 10)),
+        ("to Perth, Perth", Answer("Perth", 8), Answer("Perth", 10)),
+        ("to Perth, Perth", Answer("Perth", -1), Answer("Perth", 3)),
+        ("To the PERTH.", Answer("perth", 0), Answer("PERTH", 7)),
+        ("To the Perth.", Answer(" Perth ", 6), Answer("Perth", 7)),
+        ("To Dundee.", Answer("Perth", 3), None),
+        ("İ Perth", Answer("perth", 3), None),  # its lower case has another length
+        ("To Perth.", Answer("", 0), None),
+    ],
+)
+def test_an_answer_goes_to_the_nearest_place(context: str, answer: Answer, found: Answer | None) -> None:
+    row = realigned(Span("a", "de", context, "?", (answer,)))
+    assert (None if row is None else row.gold) == (None if found is None else (found,))
+    if found is not None:
+        assert found.misplaced(context) is None
+
+
+def test_questions_without_an_answer_stay() -> None:
+    row = Span("a", "de", "Perth.", "?", ())
+    assert realigned(row) == row
+
+
+def test_any_file_with_ids_and_languages_can_hold_translations(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nkind = "pair"\npath = "mine/{split}.csv"\nlanguages = ["en", "de", "sw"]\n[columns]\n'
+        'id = "pair"\nlanguage = "lang"\nfirst = "a"\nsecond = "b"\nlabel = "y"\n[labels]\norder = ["no", "yes"]\n'
+    )
+    (tmp_path / "mine").mkdir()
+    lines = ["pair,lang,a,b,y", "7,en,One,Two,no", "9,en,Three,Four,yes", "9,de,Drei,Vier,yes", "7,de,Eins,Zwei,no"]
+    (tmp_path / "mine" / "train.csv").write_text("\n".join(lines) + "\n")
+    card = card_of_file(tmp_path / "mine.toml")
+    english, german = (read(card, tmp_path, code, "train").rows for code in ("en", "de"))
+    found = match(english, german, "de", 0.0, "mine train")
+    assert [row.texts[0] for row in found.translations] == ["Eins", "Drei"] and found.coverage.missing == 0
+    with pytest.raises(DataError, match="no row is in"):
+        read(card, tmp_path, "sw", "train")
+
+
+@pytest.mark.parametrize("card", TRANSLATIONS, ids=lambda card: card.name)
+def test_cards_say_how_many_rows_there_are_and_look_below_one_folder(card: Any, tmp_path: Path) -> None:
+    split = card.sources[0].splits
+    (split,) = split
+    assert all((code, split) in card.expected for code in card.languages)
+    with pytest.raises(DataError, match=r"xtreme_translations/"):
+        locate(card, tmp_path, card.languages[0], split)
+
+
+def test_the_freely_available_part_of_xnli_mt_is_row_by_row_the_same(shared_data: Path) -> None:
+    english = read(CARDS.task("mnli"), shared_data, "en", "train").rows
+    for code in ("ar", "de", "es", "fr", "sw", "tr", "ur", "vi", "zh"):
+        rows = read(CARDS.task("mnli"), shared_data, code, "train").rows
+        found = match(english, rows, code, 0.0, "mnli train")
+        assert found.coverage.unknown == 0
+        assert [row.gold for row in found.translations] == [row.gold for row in english]
