@@ -166,6 +166,8 @@ def _ways(model: FusedModel, material: Material, pad_id: int) -> tuple[Way, Way]
     chosen = found[np.linspace(0, len(found) - 1, min(TIMED, len(found))).astype(np.int64)]
     batches = [_single(chosen[:, 0], encoded), batches_of(chosen, encoded.lengths, PREDICTION_TOKENS, None)]
     seconds: tuple[list[float], list[float]] = ([], [])
+    for call in (model, model.couples):
+        _seconds(model, call, encoded, [chosen[0]], pad_id)  # warms up
     for couple in chosen:
         seconds[0].append(_seconds(model, model, encoded, [couple[:1]], pad_id))
         seconds[1].append(_seconds(model, model.couples, encoded, [couple], pad_id))

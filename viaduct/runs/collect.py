@@ -26,10 +26,10 @@ from viaduct.results.record import (
     SubstitutionNote,
 )
 from viaduct.results.store import Store, canonical, write_atomic
-from viaduct.runs.description import roles, settings
+from viaduct.runs.description import chosen_by, marks, roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.encoder_history import history, seen_before
-from viaduct.runs.field import fields, generator
+from viaduct.runs.field import generator
 from viaduct.runs.identity import Standing, standing
 from viaduct.runs.overlap import said
 from viaduct.runs.planned import Planned, remarks
@@ -123,13 +123,12 @@ def run_record(planned: Planned, *, command: str, versions: dict[str, str]) -> R
 
 def _cells(planned: Planned) -> tuple[CellEntry, ...]:
     plan, found = planned.plan, []
-    arms = {arm.name: arm for arm in plan.recipe.intermediates}
+    chosen_on = {arm.name: chosen_by(arm) for arm in plan.recipe.intermediates}
     chosen = {(arm, one.target) for one in planned.choices for arm in one.arms}
     for cell in plan.cells:
         card = planned.census.task(cell.target.task)
         substitution = substitution_for(card.name, cell.target.split, plan.recipe.substitutions)
-        other = [words for field in fields("arm") if (words := field.chosen_on(arms[cell.arm])) is not None]
-        trained = (*other, "english dev")[0] if cell.target.training.evaluations else "last step"
+        trained = chosen_on[cell.arm] if cell.target.training.evaluations else "last step"
         found.append(
             CellEntry(
                 arm=cell.arm,
@@ -278,18 +277,12 @@ def about(store: Store, record: RunRecord) -> About:
         deciding=recipe.deciding,
         question=recipe.question,
         compare_unlike=recipe.compare_unlike,
-        marks=_marks(recipe),
+        marks=marks(recipe),
         remarks=record.remarks,
         leaks=record.leaks,
         seen_tasks=seen_tasks,
         seen_arms=seen_arms,
     )
-
-
-def _marks(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Arm -> what sets its results apart, of the arms that have something of the kind."""
-    found = {arm.name: [mark for one in fields("arm") for mark in one.marks(arm)] for arm in recipe.intermediates}
-    return {arm: tuple(marks) for arm, marks in found.items() if marks}
 
 
 def save_collected(directory: Path, collected: Collected) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.runs.field import is_joint, set_fields
+from viaduct.runs.field import fields, is_joint, set_fields
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Retention, Retrieval
 from viaduct.runs.sentence_encoder import Makers, makers_meant
 from viaduct.tasks.catalogue import Catalogue
@@ -80,6 +80,18 @@ def _joint_words(arm: ArmParts) -> str:
         parts.append(f"replayed text, weight {arm.replay.weight:g}, {arm.replay.batch_tokens:,} tokens per step")
     parts += [f"{name} {value}" for name, value in arm.retention.model_dump(exclude_defaults=True).items()]
     return f"{'; '.join(parts)}; {arm.training.words()}"
+
+
+def chosen_by(arm: ArmParts) -> str:
+    """The rows that choose the checkpoints of an arm's targets, in words."""
+    other = (words for field in fields("arm") if (words := field.chosen_on(arm)) is not None)
+    return next(other, "english dev")
+
+
+def marks(recipe: RecipeParts) -> dict[str, tuple[str, ...]]:
+    """Arm -> what sets its results apart, of the arms that have something of the kind."""
+    found = {arm.name: tuple(mark for one in fields("arm") for mark in one.marks(arm)) for arm in recipe.intermediates}
+    return {arm: told for arm, told in found.items() if told}
 
 
 def roles(recipe: RecipeParts) -> dict[str, str]:

@@ -218,10 +218,7 @@ class _Builder:
 
     def _score(self, chain: Chain) -> Stage:
         target = chain.target
-        predicted = _first(field.predict_target(chain) for field in fields("arm", "target"))
-        if predicted is not None:  # what predicts so is more than a model
-            self.growing.models.pop((chain.arm.name, target.task), None)
-        predicted = predicted or self._predict(chain)
+        predicted = _first(field.predict_target(chain) for field in fields("arm", "target")) or self._predict(chain)
         work = make_work("score", task=target.task, languages=chain.languages, split=target.split)
         return chain.add(work, target.task, inputs={"predictions": predicted})
 

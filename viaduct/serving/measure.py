@@ -132,7 +132,8 @@ class MeasureField(RecipeField[Measure]):
         target = None if settings is None else self._target(plan, settings)
         if settings is None or target is None:
             return
-        measured = [arm for arm in recipe.intermediates if (arm.name, target.task) in plan.models]
+        plain = _predicting_plainly(plan, target.task)
+        measured = [arm for arm in recipe.intermediates if arm.name in plain]
         arms = sorted(measured, key=lambda arm: arm.name != BASELINE)  # the baseline first
         inputs = {arm.name: plan.models[arm.name, target.task] for arm in arms}
         how = {arm.name: COMPRESSION.of(arm) or Compression() for arm in arms}
@@ -154,6 +155,16 @@ class MeasureField(RecipeField[Measure]):
         """The target whose models are measured; one without any language has none."""
         trained = [target for target in plan.recipe.targets if any(task == target.task for _, task in plan.models)]
         return next((target for target in trained if settings.task in (None, target.task)), None)
+
+
+def _predicting_plainly(plan: GrowingPlan, task: str) -> set[str]:
+    """The arms whose model is all that predicts the task; where a room predicts otherwise it costs more than that."""
+    return {
+        arm
+        for path, users in plan.users.items()
+        for arm, target in users
+        if target == task and plan.stages[path].work.kind == "predict"
+    }
 
 
 def _folder(work: MeasureWork, inputs: Mapping[str, Stage]) -> str:

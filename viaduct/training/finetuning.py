@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -30,13 +29,14 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.trial import whole_because
+from viaduct.models.numerics import prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
 from viaduct.runs.parts import Training
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
+from viaduct.training.labelled import require_labels, sample_rows
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import Order, count_steps
 from viaduct.training.state import TrainingState, spent, write_log
@@ -103,24 +103,6 @@ class TaskReader:
         return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
 
 
-def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
-    """Raise DataError when a row has no gold label: it could be neither learned from nor scored."""
-    bare = [row.id for row in rows if not row.is_labelled]
-    if bare:
-        raise DataError(
-            f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",
-            fix="use files with labels, or declare a substitution in the recipe",
-        )
-
-
-def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
-    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
-    if count is None or count >= len(rows):
-        return tuple(rows)
-    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
-    return tuple(rows[at] for at in sorted(chosen))
-
-
 def fine_tune(context: Context, work: TrainWork) -> Spent:
     """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
     return FineTuning(context, work).run()
@@ -136,8 +118,7 @@ class FineTuning:
         encoder = load_encoder(context.start, context.revision)
         context.progress(0, 1, "reading and tokenising")
         limits = Limits(min(work.training.max_length, longest_input(encoder)), work.training.stride)
-        reader = TaskReader(context, work.training, work.seed, self.tokenizer, limits)
-        self.data = self.read(reader)
+        self.data = self.read(TaskReader(context, work.training, work.seed, self.tokenizer, limits))
         seed_all("head", work.seed)
         module = build_head(self.data.spec, width(encoder), dropout(encoder))
         ids = (self.data.encoded.ids, self.data.dev.ids)

@@ -1,0 +1,77 @@
+"""The part of the report on translations, and the claims about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from viaduct.fusion.claims import CLAIMS, ROLES
+from viaduct.fusion.records import Coverage, FusedInference, FusedTraining, StageInference, StageTraining, Way
+from viaduct.fusion.section import PREDICTED, SECTION, TRAINED
+from viaduct.report import claims
+
+ALONE = Way(tokens=40.0, flops=1e9, latency_ms=5.0, rows_per_second=100.0)
+TOGETHER = Way(tokens=82.0, flops=2.1e9, latency_ms=9.0, rows_per_second=45.0)
+COVERAGE = (Coverage(language="de", rows=100, missing=3, unknown=1),)
+
+
+def inference(arm: str, seed: int = 1, **changes: Any) -> StageInference:
+    told = {
+        "task": "xnli", "oracle": False, "scores": {}, "coverage": COVERAGE, "alone": ALONE, "together": TOGETHER,
+        "sample": 64, "threads": 1, "load_average": 0.1,
+    }  # fmt: skip
+    return StageInference(arm=arm, seed=seed, found=FusedInference(**{**told, **changes}))
+
+
+class Cell:
+    score = None
+
+
+class Tables:
+    def cell(self, _arm: str, _task: str) -> Cell:
+        return Cell()
+
+
+class Found:
+    tables = Tables()
+
+    def __init__(self, **records: Any) -> None:
+        self.records = records
+
+    def of(self, file: Any) -> Any:
+        return self.records.get(file.name, [])
+
+
+def content(*predicted: StageInference) -> Any:
+    trained = FusedTraining(task="mnli", local=1, fused=1, alpha=0.5, temperature=0.1, coverage=COVERAGE)
+    records = {TRAINED.name: [StageTraining(arm="filter", seed=1, found=trained)], PREDICTED.name: list(predicted)}
+    return SECTION.build(Found(**records))  # type: ignore[arg-type]
+
+
+def test_nothing_is_said_of_runs_without_translations() -> None:
+    assert SECTION.build(Found()) is None  # type: ignore[arg-type]
+
+
+def test_cost_stands_beside_the_score_once_for_each_arm() -> None:
+    found = content(inference("filter"), inference("filter", seed=2), inference("taught"))
+    assert [(line.arm, line.how, line.times) for line in found.values["lines"]] == [
+        ("filter", "the same rows alone", 1.0), ("filter", "with translations", 2.1),
+        ("taught", "the same rows alone", 1.0), ("taught", "with translations", 2.1),
+    ]  # fmt: skip
+    assert found.files["fusion.csv"][1]["latency_ms"] == 9.0
+    assert found.values["coverage"] == [("train", "mnli", "de", 100, 3, 1), ("predicted", "xnli", "de", 100, 3, 1)]
+    assert found.values["taught"] == [(0.5, 0.1)]
+
+
+def test_an_oracle_is_shown_apart_and_has_no_line() -> None:
+    found = content(inference("filter", oracle=True, scores={"de": 0.7, "fr": 0.8}))
+    assert found.values["lines"] == [] and found.values["oracle_means"] == [pytest.approx(0.75)]
+
+
+def test_claims_are_listed_with_roles_that_arms_can_have() -> None:
+    assert {claim.id for claim in CLAIMS} <= {claim.id for claim in claims.claims()}
+    assert {"filter", "filter_alone", "translate_train", "mnli+filter"} <= ROLES.keys() <= claims.roles().keys()
+    arms = {"filter": "A", "translate_train": "B", "squad+filter": "C", "squad+translate_train": "D"}
+    pairs = {claim.id: list(claim.pairs(arms)) for claim in CLAIMS}
+    assert pairs == {"F1": [], "F2": [("A", "B")], "F3": [], "F4": [("C", "D")]}
