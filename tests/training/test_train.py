@@ -23,7 +23,6 @@ from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training import finetuning
-from viaduct.training.labelled import sample_rows
 from viaduct.training.loop import TrainingJob
 from viaduct.training.order import Order, count_steps
 from viaduct.training.train import TrainWork
@@ -214,11 +213,16 @@ def test_no_rows_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
 def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
     rows = tiny.rows("pair", 50)
-    first = sample_rows(rows, 20, 1)
+    first = finetuning.sample_rows(rows, 20, 1)
     assert [row.id for row in first] == [row.id for row in rows if row in first]
     assert len(set(first)) == 20
-    assert sample_rows(rows, 20, 1) == first != sample_rows(rows, 20, 2)
-    assert sample_rows(rows, None, 1) == sample_rows(rows, 50, 1) == sample_rows(rows, 99, 1) == tuple(rows)
+    assert finetuning.sample_rows(rows, 20, 1) == first != finetuning.sample_rows(rows, 20, 2)
+    assert (
+        finetuning.sample_rows(rows, None, 1)
+        == finetuning.sample_rows(rows, 50, 1)
+        == finetuning.sample_rows(rows, 99, 1)
+        == tuple(rows)
+    )
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -152,7 +152,7 @@ def _work(chain: Chain, asked: Fused, on: str) -> FuseWork:
     by_targets = asked.choose_on == "targets"
     return FuseWork(
         task=on,
-        training=chain.target.training,
+        training=chain.training,
         seed=chain.seed,
         card=card,
         languages=languages,

@@ -103,7 +103,7 @@ class TrainField(RecipeField[TrainOn]):
         asked, on = self.of(chain.arm), chain.census.task(chain.target.task).trained_on
         if asked is None or on is None:
             return None
-        training = chain.target.training
+        training = chain.training
         if asked.after_english:
             chain.add(
                 make_work("train", task=on, training=training, seed=chain.seed, **added_values("train", chain)),

@@ -10,8 +10,7 @@ from viaduct.heads.head import load_head
 from viaduct.models.encoder import dropout, width
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Spent
-from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
-from viaduct.training.labelled import sample_rows
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
 
 
 def train_on(context: Context, work: TrainOnWork) -> Spent:

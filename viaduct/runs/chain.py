@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from viaduct.runs.census import Census
-from viaduct.runs.parts import ArmParts, RecipeParts, TargetParts
+from viaduct.runs.parts import ArmParts, RecipeParts, TargetParts, Training
 from viaduct.runs.rows import Need, concerning
 from viaduct.runs.stage import Stage, Work, is_seeded, kind_of
 
@@ -89,6 +89,12 @@ class Chain:
     def languages(self) -> tuple[str, ...]:
         """Those in which the target is predicted."""
         return self.plan.languages[self.target.task]
+
+    @property
+    def training(self) -> Training:
+        """How the arm trains the target."""
+        found, more = self.target.training, self.arm.longer_targets
+        return found.model_copy(update={"max_steps": (found.max_steps or 0) + more}) if more else found
 
     def add(self, work: Work, *folders: str, inputs: Mapping[str, Stage] | None = None) -> Stage:
         """Add a stage that begins with the chain's encoder, unless other `inputs` are given; where it leaves an

@@ -210,10 +210,7 @@ class _Builder:
     def _train(self, chain: Chain) -> Stage:
         on = self.census.task(chain.target.task).trained_on
         added = added_values("train", chain)
-        training = chain.target.training
-        if chain.arm.longer_targets:
-            training = training.model_copy(update={"max_steps": (training.max_steps or 0) + chain.arm.longer_targets})
-        work = make_work("train", task=on, training=training, seed=chain.seed, **added)
+        work = make_work("train", task=on, training=chain.training, seed=chain.seed, **added)
         return chain.add(work, f"{on}", f"{on}-for-{chain.target.task}")
 
     def _score(self, chain: Chain) -> Stage:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,14 +30,13 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
+from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.trial import whole_because
-from viaduct.models.numerics import prepare, seed_all
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
 from viaduct.runs.parts import Training
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
-from viaduct.training.labelled import require_labels, sample_rows
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import Order, count_steps
 from viaduct.training.state import TrainingState, spent, write_log
@@ -101,6 +101,24 @@ class TaskReader:
         dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, self.context.cache)
         order = Order(encoded, self.training.batch_tokens, order_seed)
         return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
+
+
+def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
+    """Raise DataError when a row has no gold label: it could be neither learned from nor scored."""
+    bare = [row.id for row in rows if not row.is_labelled]
+    if bare:
+        raise DataError(
+            f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",
+            fix="use files with labels, or declare a substitution in the recipe",
+        )
+
+
+def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
+    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
+    if count is None or count >= len(rows):
+        return tuple(rows)
+    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
+    return tuple(rows[at] for at in sorted(chosen))
 
 
 def fine_tune(context: Context, work: TrainWork) -> Spent:
