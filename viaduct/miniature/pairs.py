@@ -57,16 +57,16 @@ def inference(random: Random, label: str) -> LabelledPair:
 
 
 def halves(random: Random, label: str) -> tuple[LabelledPair, LabelledPair]:
-    """An inference pair that is told in two halves, each with one mark and name: the row, and what its translation has.
+    """An inference pair that is told in two halves: the row, and what its translation has.
 
-    The name that is asked about stands in either, and the other mark says nothing: whoever reads one half knows the
-    label of every second pair, and can only guess that of the rest.
+    Both name the same two things, and only one of them, either, has the mark: whoever reads one half knows the label of
+    every second pair, and can only guess that of the rest.
     """
     own, other = some_names(random, 2)
-    parts = [(_MARK_OF[label], own), (random.choice(tuple(_MARK_OF.values())), other)]
-    random.shuffle(parts)
-    first, second = (LabelledPair(ended((mark(sign), name)), ended((own,)), label) for sign, name in parts)
-    return first, second
+    names = listing(random.sample((own, other), 2))
+    told: list[Meaning] = [ended((mark(_MARK_OF[label]), names)), ended((names,))]
+    random.shuffle(told)
+    return LabelledPair(told[0], ended((own,)), label), LabelledPair(told[1], ended((own,)), label)
 
 
 def described(random: Random) -> Meaning:

@@ -1,15 +1,15 @@
 """Does fusion use the other side's words? On generated translations, where the truth is known.
 
-Each row of the task tells a half of what is asked, and its English "translation" the other half. Whoever reads one side
-knows the label of every second row and guesses among three for the rest: two rows in three at most. Only a model that
-reads both can do better, so here fusion with translations must win, and nothing else may.
+Of each row and its English "translation" only one has the mark that decides. Whoever reads one side knows the label of
+every second row and guesses among three for the rest: two rows in three at most. Only a model that reads both can do
+better, so here fusion with translations must win, and nothing else may.
 
 Hypothesis: fusion with translations is above 67 % and every arm that reads one side is not, with an intermediate task
 and without; self-teaching changes little.
 
 Command:   viaduct run filter_miniature
-Cost:      see docs/fusion.md
-Result:    docs/fusion.md
+Cost:      by `viaduct plan` five minutes of one core after the encoder's pretraining (a minute or two); not timed
+Result:    one seed of one arm, tried while the task was made: fusion with translations 100 % in all seven languages
 """
 
 from typing import Any
@@ -53,7 +53,7 @@ def recipe() -> Recipe:
             Target(
                 task="halves",
                 # English dev rows tell a half: they cannot choose, so the last step is taken
-                training=mini_training(400).model_copy(update={"evaluations": 1}),
+                training=mini_training(250).model_copy(update={"evaluations": 1}),
                 fusion=Fusion(local=0, fused=2, test="halves_to_english"),
             ),
         ),
