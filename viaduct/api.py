@@ -11,16 +11,19 @@ from pathlib import Path
 from rich.console import Console
 
 from viaduct.command import data_folder, data_if_any
-from viaduct.errors import StoreError, UsageError
+from viaduct.errors import StoreError, UsageError, one_message
 from viaduct.paths import cache_directory, default_rows, default_store, run_directory
+from viaduct.results import checksums
+from viaduct.results.checksums import Verified
 from viaduct.results.committed import CommittedRows, StoreWithRows
 from viaduct.results.json_lines import JsonLines, holds_json_lines
 from viaduct.results.result import Result
 from viaduct.results.scores import Scores
 from viaduct.results.store import Store
 from viaduct.results.submission import Submission
+from viaduct.results.working import new_files
 from viaduct.results.xtreme import TARGETS
-from viaduct.runs import collect, committed, execute
+from viaduct.runs import collect, committed, execute, processes
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
@@ -31,6 +34,7 @@ from viaduct.runs.encoder import fetch_small_files
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
+from viaduct.runs.freshness import freshness
 from viaduct.runs.gaps import require
 from viaduct.runs.identity import Standing
 from viaduct.runs.kept import of_stages, said_of_rows
@@ -142,7 +146,8 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned)
     record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=execute.versions())
-    directory = collect.save_run(planned.store, record)
+    with one_message(store):
+        directory = collect.save_run(planned.store, record)
     console = console or Console(stderr=True)
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -150,7 +155,8 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
     options = options or Options()
 
     with (
-        execute.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
+        one_message(store),
+        processes.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
         shown(console, weights) as display,
     ):
         execute.run(planned, options, display)
@@ -175,12 +181,18 @@ def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
 
 
 def open_run(run: str | Path, *, store: Path | None = None) -> Result:
-    """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none);
-    `run` as for `status`. Raises UsageError when there is no such run."""
-    directory, _, _ = _run_of(run, store)
-    if not (directory / "report.json").is_file():
+    """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none, or
+    one of other stages than this run's); `run` as for `status`. Raises UsageError when there is no such run."""
+    directory, kept, record = _run_of(run, store)
+    if not (directory / "report.json").is_file() or freshness(kept, record, directory).foreign:
         report(run, store=store)
     return Result(directory)
+
+
+def report_state(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> str:
+    """Whether the run's report is of what is done of it now, in words; `run` as for `status`."""
+    directory, kept, record = _run_of(run, store, rows)
+    return freshness(kept, record, directory).words
 
 
 def status(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[StageStatus, ...]:
@@ -205,7 +217,7 @@ def _seconds(kept: Store, path: str, state: Standing) -> float:
     return kept.seconds(path) if state in ("running", "interrupted") else 0.0
 
 
-def report(
+def report(  # noqa: PLR0913  each is an option of the command
     run: str | Path,
     *,
     data: Path | None = None,
@@ -213,35 +225,40 @@ def report(
     rows: Path | None = None,
     published: bool = False,
     compare: Sequence[tuple[str, str]] = (),
+    to: Path | None = None,
     console: Console | None = None,
 ) -> Path:
     """The report of what is done of a run so far, made anew from the store and the committed rows, or from these alone;
-    `run` as for `status`.
+    `run` as for `status`. It is written into the run's directory, or into the folder `to`, which stores that may only
+    be read need.
 
     `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
     those that the recipe names. `data` is needed once, for scores of an older version that left no outcomes by example
     (`runs.outcomes`). Raises UsageError for arms that do not exist.
     """
     directory, kept, record = _run_of(run, store, rows)
-    outcomes = RunOutcomes(kept, record, kept.rows)
-    made, told = outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)), said_of_rows(kept)
-    for line in (*made, *told):
-        (console or Console(stderr=True)).print(line, markup=False, highlight=False, soft_wrap=True)
-    collected = collect.collect(kept, record)
-    about = collected.about.model_copy(update={"remarks": (*collected.about.remarks, *told)})
-    collected = collected._replace(about=about)
-    collect.save_collected(directory, collected)
+    directory = to or directory
+    outcomes, told = RunOutcomes(kept, record, kept.rows), said_of_rows(kept)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
-    written: Path = page.write(
-        collected.about,
-        collected.rows,
-        collected.costs,
-        directory,
-        records=collected.records,
-        outcomes=outcomes,
-        asked=page.Asked(published, compare),
-    )
-    return written
+    with one_message(kept.root):
+        for line in (*outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)), *told):
+            (console or Console(stderr=True)).print(line, markup=False, highlight=False, soft_wrap=True)
+        collected = collect.collect(kept, record)
+        about = collected.about.model_copy(update={"remarks": (*collected.about.remarks, *told)})
+        collected = collected._replace(about=about)
+        earlier = (*page.earlier(), *(f"{name}.jsonl" for name in collected.records))
+        with new_files(directory, page.LAST, earlier) as folder:
+            collect.save_collected(folder, collected)
+            page.write(
+                collected.about,
+                collected.rows,
+                collected.costs,
+                folder,
+                records=collected.records,
+                outcomes=outcomes,
+                asked=page.Asked(published, compare),
+            )
+    return directory / "report.html"
 
 
 def submission(
@@ -308,6 +325,14 @@ def score(
             fix="leave them out for a submission, or write <task>/<language>.jsonl",
         )
     return Submission(predictions, labels, official=official).scores(partial=partial)
+
+
+def verify(store: Path | None = None) -> Verified:
+    """Which files of a store are what was written. Raises StoreError where there is no such folder."""
+    root = store or default_store()
+    if not root.is_dir():
+        raise StoreError(f"there is no store {root}", fix="name the folder of the results")
+    return checksums.verify(root)
 
 
 def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.Finding, ...]:

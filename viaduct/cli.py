@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from viaduct.command import Command, Data, given_seeds
+from viaduct.command import (
+    AllowOverlap, CheckpointSeconds, Command, Data, Device, Memory, Processes, RecipeFile, Rows,
+    RunName, Seeds, Set, StoreFolder, Threads, given_seeds,
+)  # fmt: skip
 from viaduct.doors import offered
-from viaduct.errors import UsageError, ViaductError
+from viaduct.errors import UsageError, ViaductError, unwritable
 
 if TYPE_CHECKING:
     from viaduct.runs.execute import Options
@@ -29,26 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RecipeFile = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")
-]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./store].")]
-Rows = Annotated[Path | None, typer.Option("--rows", help="Folder of committed rows [VIADUCT_ROWS, ./results].")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [measured].")]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
-Memory = Annotated[
-    float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
-]
-AllowOverlap = Annotated[
-    bool,
-    typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
-]
-CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
 def _version(asked: bool) -> None:
@@ -199,6 +182,7 @@ def status(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
     from viaduct import api, tables
 
     typer.echo(tables.status(api.status(run, store=store, rows=rows)))
+    typer.echo(f"report: {api.report_state(run, store=store, rows=rows)}")
 
 
 @app.command()
@@ -211,12 +195,13 @@ def report(
     compare: Annotated[
         list[str] | None, typer.Option(metavar="ARM:ARM", help="Test the first of two arms against the second.")
     ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Write it here, not into the run's folder.")] = None,
 ) -> None:
     """Write the report of what is done of a run so far."""
     from viaduct import api
 
     pairs = tuple(_pair(text) for text in compare or ())
-    written = api.report(run, data=data, store=store, rows=rows, published=published, compare=pairs)
+    written = api.report(run, data=data, store=store, rows=rows, published=published, compare=pairs, to=to)
     typer.echo(f"report: {written}")
 
 
@@ -285,6 +270,21 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
             raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
     _notes(scores.notes)
     typer.echo(tables.scores(scores))
+
+
+@app.command()
+def verify(
+    store: Annotated[
+        Path | None, typer.Argument(metavar="STORE", help="Folder of the results [VIADUCT_STORE, ./store].")
+    ] = None,
+) -> None:
+    """Read a store's files and compare them with their checksums. Status 1 where one is damaged."""
+    from viaduct import api, tables
+
+    found = api.verify(store)
+    typer.echo(tables.verified(found))
+    if found.damaged:
+        raise typer.Exit(BROKEN)
 
 
 @app.command()
@@ -392,6 +392,9 @@ def main() -> None:
         if _broken is not None:
             raise _broken
         app()
-    except ViaductError as error:
-        typer.echo(f"viaduct: {error}", err=True)
+    except Exception as error:
+        known = error if isinstance(error, ViaductError) else unwritable(error, "what was to be written")
+        if known is None:
+            raise
+        typer.echo(f"viaduct: {known}", err=True)
         sys.exit(MISTAKE)

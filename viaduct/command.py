@@ -28,6 +28,27 @@ ModelFolder = Annotated[
 ]
 
 
+RecipeFile = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./store].")]
+Rows = Annotated[Path | None, typer.Option("--rows", help="Folder of committed rows [VIADUCT_ROWS, ./results].")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [measured].")]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
+Memory = Annotated[
+    float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
+]
+AllowOverlap = Annotated[
+    bool,
+    typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
+]
+CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
+
+
 def data_folder(given: Path | None) -> Path:
     """The folder that was given, or the default one. Raises UsageError where it does not exist."""
     data = given or default_data()

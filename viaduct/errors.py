@@ -15,7 +15,10 @@ The command line prints it without a traceback and exits with status 2. Anything
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -54,6 +57,39 @@ class NumbersError(ViaductError):
 
 class TransientError(ViaductError):
     """A fault of the moment: the same step may succeed when tried again."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_WORDS = re.compile(r"No space left|[Qq]uota exceeded|os error (28|122)\b|\d+ requested and \d+ written")
+"""What safetensors, tokenizers, pyarrow and NumPy say in errors of their own."""
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def unwritable(error: BaseException | None, where: str) -> StoreError | None:
+    """The message for a write that failed because a disk is full or not ours to write on; `where`: what was written to,
+    where the error does not say. None for every other error."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in FULL or FULL_WORDS.search(str(error)):
+            return StoreError(f"the disk of {where} is full", fix="make room and run the same command again to go on")
+        if isinstance(error, OSError) and number in FORBIDDEN:
+            fix = "ask its owner for the right to write, or name a --store of your own (a report: --to)"
+            return StoreError(f"{error.filename or where} cannot be written or read: {error.strerror}", fix=fix)
+        error = error.__cause__
+    return None
+
+
+@contextmanager
+def one_message(where: object) -> Iterator[None]:
+    """Inside, errors of full and forbidden disks become StoreErrors."""
+    try:
+        yield
+    except ViaductError:
+        raise
+    except Exception as error:
+        if (said := unwritable(error, str(where))) is not None:
+            raise said from error
+        raise
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

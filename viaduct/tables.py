@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from viaduct.api import StageStatus
 from viaduct.command import table
+from viaduct.results.checksums import Verified
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.check import Holding, Survey
 from viaduct.runs.display import in_words
@@ -219,3 +220,16 @@ def status(stages: Sequence[StageStatus]) -> str:
     return (
         f"{table(('stage', 'state', 'time'), lines, frozenset({2}))}\n\n{done}/{len(stages)} done, {in_words(seconds)}"
     )
+
+
+def verified(found: Verified) -> str:
+    """What the checksums of a store say, the damaged files first."""
+    lines = [f"damaged: {path}" for path in found.damaged]
+    if found.damaged:
+        fix = "remove the folder of each (of a stage: the whole one) and run again, which computes it anew"
+        lines.append(f"  how to fix: {fix}")
+    lines.append(f"{found.whole:,} folders are what was written")
+    if found.unlisted:
+        lines.append(f"{len(found.unlisted):,} finished stages are from before there were checksums, such as")
+        lines.append(f"    {found.unlisted[0]}")
+    return "\n".join(lines)

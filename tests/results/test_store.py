@@ -32,7 +32,12 @@ def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert store.state("a/b") == "done"
     assert store.record("a/b") == RECORD
     assert store.cost("a/b") == {"seconds": 1.5}
-    assert sorted(path.name for path in store.directory("a/b").iterdir()) == ["cost.json", "file", "stage.json"]
+    assert sorted(path.name for path in store.directory("a/b").iterdir()) == [
+        "SHA256SUMS",
+        "cost.json",
+        "file",
+        "stage.json",
+    ]
     assert not (tmp_path / "a" / "b.partial").exists()
 
 

@@ -208,8 +208,7 @@ def test_stages_made_with_other_ids_are_not_taken_for_these(folder: Path, tmp_pa
     change(folder / "config.json", model_type="bert")
     files, cache = encoder_identity(str(folder), None), tmp_path / "cache"
     assert start_identity(str(folder), None, cache) == {**files, "tokenizer": "as its file has it"}
-    (kept,) = json.loads((cache / "tokenizers.json").read_text()).values()
-    assert kept == "other ids"
+    assert "other ids" in json.loads((cache / "tokenizers.json").read_text()).values()
     change(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert "tokenizer" not in start_identity(str(folder), None, cache), "the file was used before, too"
 

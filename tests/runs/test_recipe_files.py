@@ -10,10 +10,14 @@ from small_world import census
 
 from viaduct.errors import UsageError
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
+from viaduct.runs.census import Census
 from viaduct.runs.description import roles
 from viaduct.runs.plan import outline
 from viaduct.runs.recipes import SHIPPED, load_recipe, shipped
+from viaduct.runs.rows import RecipeData
 from viaduct.runs.validate import validate
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 
 FILES = [SHIPPED / f"{one.name}.py" for one in shipped()]
 
@@ -21,7 +25,8 @@ FILES = [SHIPPED / f"{one.name}.py" for one in shipped()]
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_recipe_says_what_it_asks_and_how_to_run_it(path: Path) -> None:
     made = load_recipe(path)
-    validate(made, census(path.parent))
+    catalogue = Catalogue.builtin().with_files(made.cards)
+    validate(made, Census(RecipeData(DataFolder(path.parent, catalogue))))
     words = path.read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
     assert made.name == path.stem and made.hypothesis
     assert all(f"\n{part}" in words for part in ("Hypothesis", "Command:", "Cost:", "Result:"))

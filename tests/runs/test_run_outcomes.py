@@ -103,7 +103,7 @@ def test_what_cannot_be_made_is_named_and_nothing_is_made_up(run: Path, world: P
     said = reported(run, world)
     assert "made from predictions: 3 finished scores" in said
     assert "cannot be made: 1 finished score, the first is mini/none/fruit/seed-1/score: " in said
-    assert "the file is missing" in said
+    assert "de.jsonl is gone" in said
     german.with_suffix(".away").rename(german)
     gold = world / "fruit" / "test-sw.tsv"
     gold.write_text(gold.read_text().replace("\tyes", "\tno"), encoding="utf-8")

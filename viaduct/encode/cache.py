@@ -1,16 +1,16 @@
 """Tokenised rows, computed once and memory-mapped afterwards.
 
 The key is the content: rows, their encoding, tokenizer, labels and limits. An entry is complete or absent: it is
-written beside its place and renamed.
+written beside its place and renamed. One that is damaged is computed anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from viaduct.encode.tokens import Encoded, Encoding, Limits, encode, forget_truncation
+from viaduct.results.checksums import damaged, seal
+from viaduct.results.working import working_folder
 from viaduct.rows import Row
 
 CACHE_FORMAT = 4
@@ -63,6 +65,8 @@ def cached(
     identity = [CACHE_FORMAT, way, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     place = cache / "tokens" / key
+    if damaged(place):
+        shutil.rmtree(place, ignore_errors=True)
     if not place.is_dir():
         write_tokens(encode(rows, encoding, tokenizer, labels, limits), place)
     return read_tokens(place)
@@ -70,18 +74,15 @@ def cached(
 
 def write_tokens(encoded: Encoded, place: Path) -> None:
     """Leave the arrays in a new folder of this name, unless another process has done so."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=place.parent, prefix="unfinished-"))
     arrays = {"ids": encoded.ids, "offsets": encoded.offsets, "groups": encoded.groups, "rows": encoded.rows}
-    for name, values in arrays.items():
-        np.save(unfinished / f"{name}.npy", values)
-    for name, values in encoded.fields.items():
-        np.save(unfinished / f"field-{name}.npy", values)
-    (unfinished / "about.json").write_text(json.dumps({"cut_tokens": encoded.cut_tokens}), encoding="utf-8")
-    try:
-        os.replace(unfinished, place)  # noqa: PTH105  replaces nothing: another process may have been first
-    except OSError:
-        shutil.rmtree(unfinished)
+    arrays |= {f"field-{name}": values for name, values in encoded.fields.items()}
+    with working_folder(place.parent) as unfinished:
+        for name, values in arrays.items():
+            np.save(unfinished / f"{name}.npy", values)
+        (unfinished / "about.json").write_text(json.dumps({"cut_tokens": encoded.cut_tokens}), encoding="utf-8")
+        seal(unfinished)
+        with contextlib.suppress(OSError):  # another process was first
+            os.replace(unfinished, place)  # noqa: PTH105
 
 
 def read_tokens(place: Path) -> Encoded:

@@ -39,9 +39,9 @@ class Fusion(Spec):
     questions, of 24.
     """
 
-    local: int = Field(default=1, ge=0)
+    local: int = Field(default=1, ge=0, le=10_000)
     """m: the lowest layers, which read each language alone."""
-    fused: int = Field(default=1, ge=0)
+    fused: int = Field(default=1, ge=0, le=10_000)
     """k: the layers above them, which read both; 0: none, as in plain training."""
     train: str | None = None
     """Card with translations of the English train rows, by id; None: the card that the target is trained on."""
@@ -55,7 +55,7 @@ class Fusion(Spec):
     alpha: float = Field(default=0.5, gt=0, le=1)
     """Self-teaching: weight of the teacher's soft labels of translated text, beside 1 - alpha of the given ones. Ours:
     those of the paper are not published."""
-    temperature: float | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, gt=0, le=1_000)
     """Self-teaching: what logits are divided by; None: 0.1 for pairs, 6 for questions, 1 for tagging, the defaults of
     the authors' code."""
 

@@ -35,7 +35,7 @@ class TrainOn(Spec):
     """Whose train rows; None, with `translated`: English and every language that has translations."""
     translated: bool = False
     """Take the rows of other languages than English from the target's card of translations (`fusion.train`)."""
-    rows: int | None = Field(default=None, ge=1)
+    rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Of each language at most (a sample by the seed); None: all."""
     after_english: bool = False
     """Go on with the model that was trained in English; otherwise these rows are all that there are."""

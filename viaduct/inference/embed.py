@@ -7,6 +7,7 @@ Nothing above the highest layer asked for is computed. Shape letters: B sequence
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from viaduct.models.encoder import encode_layers, num_layers, width
 from viaduct.models.layers import keep_layers
 from viaduct.models.numerics import require_finite
 from viaduct.models.sentences import SentenceModules, pool
+from viaduct.results.store import write_atomic
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,16 @@ def _of_unit_length(pooled_BD: torch.Tensor, layer: int, names: Sequence[str]) -
 def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
     """The file as an array that can be written; a file of another size is begun anew."""
     whole = path.is_file() and path.stat().st_size == 4 * shape[0] * shape[1]
-    return np.memmap(path, dtype=np.float32, mode="r+" if whole else "w+", shape=shape)
+    if not whole:
+        with path.open("wb") as file:  # all of it now: a full disk would end the process when it is written to
+            os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
+    return np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
 
 
 def _save(vectors: Iterable[np.memmap], state: Path, batches: int) -> None:
     for array in vectors:
         array.flush()
-    unfinished = state.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"batches": batches}), encoding="utf-8")
-    unfinished.replace(state)
+    write_atomic(state, json.dumps({"batches": batches}))
 
 
 def centre(vectors_ND: torch.Tensor) -> None:

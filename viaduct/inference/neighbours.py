@@ -25,6 +25,7 @@ from viaduct.errors import UsageError
 from viaduct.inference.quantised import Pairs, Quantised, Sieve, pairs_left, sieve_bytes, usable
 from viaduct.models.linear import product
 from viaduct.models.numerics import require_finite
+from viaduct.results.checksums import flush, open_to_others
 
 LARGEST_BLOCK = 1024
 """Rows and columns at most: 4 MiB of float32, which stay near the processor; larger ones are slower."""
@@ -239,6 +240,8 @@ def _save(path: Path, forward: _Best, backward: _Best, row: int) -> None:
     for name, best in (("forward", forward), ("backward", backward)):
         state |= {f"{name}_values": best.values, f"{name}_indices": best.indices}
     save_file(state, unfinished)
+    open_to_others(unfinished)
+    flush(unfinished)
     unfinished.replace(path)
 
 

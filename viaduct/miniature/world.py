@@ -7,8 +7,6 @@ demonstration, never evidence about languages or models. What each task asks is 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from viaduct.miniature import layouts, pairs, pictures, questions, retrieval, ta
 from viaduct.miniature.layouts import Folder
 from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.miniature.sentences import Meaning, text
+from viaduct.results.working import working_folder
 
 VERSION = 3
 """Raised with every change that changes a byte of the world."""
@@ -111,10 +110,7 @@ def _silent(done: float, total: float, message: str) -> None:
 
 
 def _write_atomically(directory: Path, seed: int, scale: float, progress: Progress) -> Manifest:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    unfinished.chmod(0o755)  # mkdtemp's folders are closed to everybody else
-    try:
+    with working_folder(directory.parent, f".{directory.name}-") as unfinished:
         folder = Folder(unfinished)
         _World(folder, seed, scale).write_all(progress)
         packages = {name: version(name) for name in _PACKAGES}
@@ -122,8 +118,6 @@ def _write_atomically(directory: Path, seed: int, scale: float, progress: Progre
         manifest = Manifest(VERSION, seed, scale, LANGUAGES, packages, folder.num_bytes, rows)
         (unfinished / MARKER).write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
         return _published(unfinished, directory, manifest)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _published(unfinished: Path, directory: Path, manifest: Manifest) -> Manifest:

@@ -111,12 +111,10 @@ def write_tables(
     directory: Path, about: About, tables: Mapping[str, Sequence[Line]], records: Mapping[str, Sequence[Record]]
 ) -> list[str]:
     """A CSV file for every table that has lines, and `report.json`, which holds the same tables and every record; the
-    CSV files' names. A file that an earlier report left of an empty table goes."""
+    CSV files' names."""
     for name, lines in tables.items():
         if lines:
             write_csv(directory / f"{name}.csv", lines)
-        else:
-            (directory / f"{name}.csv").unlink(missing_ok=True)
     dumped = {name: [record.model_dump(mode="json") for record in own] for name, own in records.items()}
     write_json(directory / "report.json", {"about": about.model_dump(mode="json"), "tables": tables, "records": dumped})
     return [f"{name}.csv" for name, lines in tables.items() if lines]

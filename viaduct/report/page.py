@@ -28,6 +28,7 @@ from viaduct.report.section import Content, RunResults, Section, SeenLanguages, 
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
+from viaduct.results.working import new_files
 
 _FOLDER = Path(__file__).parent
 
@@ -79,8 +80,6 @@ def write(
         "alike": build_alike(costs),
     }
 
-    directory.mkdir(parents=True, exist_ok=True)
-    _remove_earlier(directory)
     lines = {
         "main_table": export.main_lines(tables, differences),
         "per_language": export.language_lines(tables, differences),
@@ -89,15 +88,15 @@ def write(
         "contrasts": tested.contrast_lines(differences),
         "associations": associated,
     }
-    names = export.write_tables(directory, about, lines, {"results": rows, "costs": costs})
-    export.write_json(directory / "claims.json", {line.claim.id: line.dumped() for line in judged.lines})
-    for name, held in ((name, held) for _, content in told for name, held in content.files.items()):
-        (export.write_csv if name.endswith(".csv") else export.write_json)(directory / name, held)
-        names.append(name)
-    _write_figures(directory, values, [content for _, content in told])
-    path = directory / "report.html"
-    path.write_text(_page(values, told, names), encoding="utf-8")
-    return path
+    with new_files(directory, LAST, earlier()) as folder:
+        names = export.write_tables(folder, about, lines, {"results": rows, "costs": costs})
+        export.write_json(folder / "claims.json", {line.claim.id: line.dumped() for line in judged.lines})
+        for name, held in ((name, held) for _, content in told for name, held in content.files.items()):
+            (export.write_csv if name.endswith(".csv") else export.write_json)(folder / name, held)
+            names.append(name)
+        _write_figures(folder, values, [content for _, content in told])
+        (folder / "report.html").write_text(_page(values, told, names), encoding="utf-8")
+    return directory / "report.html"
 
 
 def _unlike(costs: Sequence[StageCost]) -> tested.Unlike:
@@ -183,12 +182,15 @@ def _drawings(
     }
 
 
-def _remove_earlier(directory: Path) -> None:
-    """Remove the figures and the sections' files of an earlier report: it may have had some that this one has not."""
+LAST = "report.json"
+"""Says what the report was made from, so it is put in place after all the rest."""
+
+
+def earlier() -> tuple[str, ...]:
+    """Names of files that an earlier report may have had and a new one may not have."""
     own = ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
-    for pattern in (*own, *(name for section in sections() for name in section.writes)):
-        for path in directory.glob(pattern):
-            path.unlink()
+    tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv")
+    return (*own, *tables, *(name for section in sections() for name in section.writes))
 
 
 def _environment() -> Environment:

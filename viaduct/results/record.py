@@ -5,6 +5,8 @@ These are the only things the report reads. All are plain JSON on disk.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -222,3 +224,11 @@ class About(Record):
     """Target whose task the encoder had been trained on before it came here -> the data."""
     seen_arms: dict[str, str] = {}
     """The same for arms by the tasks that they train on."""
+    made_from: dict[str, str] = {}
+    """Finished stage -> its fingerprint; a report that is of other ones is another one."""
+
+    @property
+    def origin(self) -> str:
+        """What it was made from, in words; "" where that is not known."""
+        digest = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
+        return f"{len(self.made_from):,} stages, fingerprint {digest[:16]}" if self.made_from else ""

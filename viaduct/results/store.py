@@ -2,8 +2,9 @@
 
 While stage X is worked on, everything lies in `X.partial/` (`output/`, `scratch/`, the identity and the seconds spent)
 and a lock on `X.lock` is held, which the operating system drops when the process dies. A finished output is flushed to
-disk and renamed to X in one step, so `X/stage.json` means done. Finished stages are never written again. This file does
-not know what a stage does, nor whether two identities ought to be the same.
+disk and renamed to X in one step, so `X/stage.json` means done. Finished stages are never written again, and have
+checksums (`viaduct.results.checksums`). This file does not know what a stage does, nor whether two identities ought to
+be the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from viaduct.errors import StoreError
+from viaduct.results.checksums import flush, require_whole, seal
+from viaduct.results.working import is_locked
 
 State = Literal["done", "running", "interrupted", "waiting"]
 
@@ -36,21 +39,12 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def canonical(value: object) -> str:
     """JSON text with sorted keys and one final newline: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-
-
-def _flush(path: Path) -> None:
-    """See to it that a file, or the names in a directory, are on the disk and not only in memory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
@@ -91,14 +85,11 @@ class Claim:
 
     def finish(self, cost: Mapping[str, Any]) -> None:
         """Make the output the stage's directory, in one step, and let go of the stage."""
-        (self.output / "cost.json").write_text(canonical(cost), encoding="utf-8")
         (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
-        # Contents and names reach the disk before the rename does, so that X is whole even after a power cut.
-        for folder, _, names in os.walk(self.output):
-            for path in (*(Path(folder, name) for name in names), Path(folder)):
-                _flush(path)
+        seal(self.output)  # all that is the same whenever it is computed
+        write_atomic(self.output / "cost.json", canonical(cost))
         self.output.rename(self.directory)
-        _flush(self.directory.parent)
+        flush(self.directory.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
@@ -145,8 +136,13 @@ class Store:
 
     def text(self, path: str, name: str) -> str | None:
         """What a finished stage left in a text file; None where it left none."""
-        file = self.directory(path) / name
+        file = self.file(path, name)
         return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    def file(self, path: str, name: str) -> Path:
+        """A file that a finished stage left. Raises StoreError where it is damaged."""
+        require_whole(self.directory(path), name)
+        return self.directory(path) / name
 
     def unfinished(self, path: str) -> dict[str, Any] | None:
         """The record of an attempt at an unfinished stage, None when there is none."""
@@ -156,11 +152,8 @@ class Store:
         """Whether the stage is done, running in a live process, interrupted, or not begun."""
         if self.record(path) is not None:
             return "done"
-        if self._lock_file(path).exists():
-            lock = self._lock(path)
-            if lock is None:
-                return "running"
-            lock.release()
+        if is_locked(self._lock_file(path)):
+            return "running"
         return "interrupted" if (self._partial(path) / "stage.json").exists() else "waiting"
 
     def seconds(self, path: str) -> float:

@@ -6,10 +6,12 @@ make `plan` slow. The memory is keyed by the files' SHA-256 and the card's versi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,15 +34,24 @@ class Memory(Generic[Kept]):
         if path is not None and path.is_file():
             try:
                 raw = json.loads(path.read_text(encoding="utf-8"))
-                self.known = {key: value.validate_python(one) for key, one in raw.items()}
-            except (ValueError, ValidationError, AttributeError):
+                if raw.pop(CHECKSUM, None) in (None, _checksum(raw)):  # None: of before there was one
+                    self.known = {key: value.validate_python(one) for key, one in raw.items()}
+            except (OSError, ValueError, ValidationError, AttributeError):
                 self.known = {}  # only a cache: a damaged one is written anew
 
     def save(self) -> None:
         """Write the file, if there is one."""
         if self._path is not None:
             content = {key: self._value.dump_python(one, mode="json") for key, one in self.known.items()}
-            write_atomic(self._path, canonical(content))
+            with contextlib.suppress(OSError):  # only a cache: a store may be another's, or full
+                write_atomic(self._path, canonical({**content, CHECKSUM: _checksum(content)}))
+
+
+CHECKSUM = "sha256"
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 class Count(Record):

@@ -200,7 +200,8 @@ def collect(store: Store, record: RunRecord) -> Collected:
         for path, stage in done.items()
     )
     read = {file.name: tuple(_read(store, done.values(), file)) for section in sections() for file in section.reads}
-    return Collected(about(store, record), rows, costs, read)
+    made_from = {path: stage.fingerprint for path, stage in done.items()}
+    return Collected(about(store, record).model_copy(update={"made_from": made_from}), rows, costs, read)
 
 
 def _arms(store: Store, record: RunRecord, done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
@@ -286,7 +287,7 @@ def about(store: Store, record: RunRecord) -> About:
 
 
 def save_collected(directory: Path, collected: Collected) -> None:
-    """Write what was collected as about.json and one .jsonl file each, in one step each."""
+    """Write what was collected as about.json and one .jsonl file each."""
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
     for name, records in {"rows": collected.rows, "costs": collected.costs, **collected.records}.items():
         dumped = (one.model_dump(mode="json") for one in records)

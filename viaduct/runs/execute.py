@@ -12,19 +12,19 @@ import errno
 import functools
 import importlib
 import importlib.metadata
-import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import viaduct
 from viaduct.doors import loaded
-from viaduct.errors import DataError, NumbersError, StoreError, TransientError, UsageError, ViaductError
+from viaduct.errors import DataError, NumbersError, TransientError, UsageError, one_message
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
+from viaduct.results.checksums import require_whole
 from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
@@ -44,8 +44,6 @@ PACKAGES = (
 """What can change a number; the last three are an extra."""
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
-HEAD_START_SECONDS = 0.3
-"""Of the process whose progress is shown, so that the first stage, often the longest, is done by it."""
 NOTE_SECONDS = 5.0
 """How often the seconds spent so far are noted for the case that the process dies."""
 
@@ -121,34 +119,6 @@ def run(planned: Planned, options: Options, display: Display) -> None:
             time.sleep(options.poll_seconds)
 
 
-@contextlib.contextmanager
-def beside(count: int, work: Callable[[], None]) -> Iterator[None]:
-    """While this is open, `count` more processes do `work`, begun as copies of this one; they are gone afterwards.
-    Where a model is too small to keep all cores busy, two processes with a thread each are faster than one with two.
-
-    An error in one of them is not repeated here: what it was doing is free again, and who takes it up meets the same.
-    Call it before anything has imported torch, whose threads a copy would lack. Raises UsageError where processes
-    cannot be copied.
-    """
-    if count and "fork" not in multiprocessing.get_all_start_methods():
-        raise UsageError("--processes: this system cannot copy a process", fix="start the command in several terminals")
-    copies = [multiprocessing.get_context("fork").Process(target=_quietly, args=(work,)) for _ in range(count)]
-    try:
-        for copy in copies:
-            copy.start()
-        yield
-    finally:
-        for copy in copies:
-            copy.terminate()
-            copy.join()
-
-
-def _quietly(work: Callable[[], None]) -> None:
-    time.sleep(HEAD_START_SECONDS)
-    with contextlib.suppress(ViaductError, KeyboardInterrupt):
-        work()
-
-
 @dataclass
 class Worker:
     """One process at work on a plan."""
@@ -188,13 +158,8 @@ class Worker:
             self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({'; '.join(fields)})")
         self.display.start(stage.path, resumed=claim.resumed)
         try:
-            self._run(stage, claim)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise StoreError(
-                    f"the disk of {self.store.root} is full ({stage.path})", fix="make room and run again to go on"
-                ) from error
-            raise
+            with one_message(f"{self.store.root} ({stage.path})"):
+                self._run(stage, claim)
         finally:
             claim.release()
         self.display.done(stage.path)
@@ -217,7 +182,8 @@ class Worker:
         try:
             spent = self._attempt(stage, claim, context)
         except BaseException:
-            claim.note_seconds(claim.seconds_before + time.monotonic() - started)
+            with contextlib.suppress(OSError):  # of a full disk, which is told anyway
+                claim.note_seconds(claim.seconds_before + time.monotonic() - started)
             raise
         for need in self.plan.needs[stage.path]:
             if used_files(need) in self.identities[stage.path].content["data"]:
@@ -247,6 +213,8 @@ class Worker:
         if self.device is None and not on_cpu:
             self.device = resolve_device(self.options.device)
         inputs = {role: self.store.directory(source.path) for role, source in stage.inputs.items()}
+        for folder in inputs.values():
+            require_whole(folder)
         encoder = str(inputs["encoder"] / "encoder") if "encoder" in inputs else stage.encoder
         cache = cache_directory(self.store.root)
         cache.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from viaduct.errors import DataError, StoreError, ViaductError
 from viaduct.metrics.score import ByExample
 from viaduct.paths import cache_directory
+from viaduct.results.checksums import require_whole
 from viaduct.results.committed import NO_ROWS, CommittedRows
 from viaduct.results.outcomes import FILE, LanguageOutcomes, packed, read_outcomes, write_outcomes
 from viaduct.results.store import Store
@@ -83,7 +84,7 @@ class RunOutcomes:
         for cell in cells.values():
             try:
                 self._make(cell, rows)
-            except ViaductError as error:
+            except (ViaductError, OSError) as error:  # also where a store may only be read
                 problems.append(f"{cell.score}: {error}")
         if made := len(cells) - len(problems):
             seconds = time.monotonic() - started
@@ -93,6 +94,8 @@ class RunOutcomes:
 
     def _read(self, cell: CellEntry, shared: dict[tuple[str, bytes], NDArray[np.int32]]) -> ByLanguage | None:
         folder = self._folder(cell)
+        if folder is not None:
+            require_whole(folder, FILE)
         kept = self._rows.outcomes(self._fingerprints[cell.score]) if folder is None else None
         outcomes = kept if folder is None else read_outcomes(folder)
         if outcomes is None:
@@ -105,6 +108,10 @@ class RunOutcomes:
 
     def _is_missing(self, cell: CellEntry) -> bool:
         return self._folder(cell) is None and self._fingerprints[cell.score] not in self._rows.stages
+
+    def _whole(self, path: str) -> Path:
+        require_whole(self._store.directory(path))
+        return self._store.directory(path)
 
     def _folder(self, cell: CellEntry) -> Path | None:
         """Where the outcomes of a finished score are; None where there are none."""
@@ -125,7 +132,7 @@ class RunOutcomes:
         found = {}
         for code in work["languages"]:
             rows = data.load(cell.task, work["split"], code, self._record.recipe.substitutions).rows
-            found[code] = rows, examined(card, code, rows, self._store.directory(predictions))
+            found[code] = rows, examined(card, code, rows, self._whole(predictions))
         if entries(found) != json.loads((self._store.directory(cell.score) / SCORES).read_text(encoding="utf-8")):
             raise DataError(
                 "its predictions and these gold rows do not give the scores that it left",

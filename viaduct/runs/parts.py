@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
+from viaduct.runs import bounds
 
 
 class Spec(BaseModel):
-    """A frozen specification; unknown keys are refused."""
+    """A frozen specification; unknown keys are refused, and numbers that are not finite or out of bounds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
 
 
 def later(before: Any) -> Any:
@@ -35,33 +36,33 @@ def wording() -> Any:
 class Training(Spec):
     """How one stage is trained: AdamW with linear warm-up and decay, token-budget batches."""
 
-    learning_rate: float = 2e-5
+    learning_rate: bounds.Rate = 2e-5
     """Peak rate of the encoder."""
-    head_learning_rate: float | None = None
+    head_learning_rate: bounds.Rate | None = None
     """Peak rate of the head's own parameters; None: the encoder's."""
-    epochs: float = 3.0
+    epochs: bounds.Above = 3.0
     """Passes over the training rows."""
-    max_steps: int | None = None
+    max_steps: bounds.Count | None = None
     """Optimiser steps at most; None: as `epochs` says."""
-    batch_tokens: int = 2048
+    batch_tokens: bounds.Count = 2048
     """Non-padding tokens per optimiser step, about."""
-    max_length: int = 128
+    max_length: bounds.Length = 128
     """Tokens per row at most; longer rows are cut (pairs), split (tagging) or windowed (spans)."""
-    stride: int = 64
+    stride: bounds.Natural = 64
     """Spans: tokens by which neighbouring windows overlap, half of `max_length` at most."""
-    warmup_fraction: float = 0.1
+    warmup_fraction: bounds.Share = 0.1
     """Share of the steps spent warming up."""
-    weight_decay: float = 0.0
+    weight_decay: bounds.Weight = 0.0
     """Of weight matrices; embeddings, biases and LayerNorm have none."""
-    clip_norm: float = 1.0
+    clip_norm: bounds.Above = 1.0
     """Global gradient norm at most."""
-    evaluations: int = 5
+    evaluations: bounds.Natural = 5
     """How often English dev is scored, evenly spaced, the last after the last step; the best checkpoint is kept."""
-    dev_rows: int | None = 1000
+    dev_rows: bounds.Count | None = 1000
     """English dev rows scored at each evaluation (the first ones); None: all."""
-    patience: int | None = None
+    patience: bounds.Count | None = None
     """Evaluations without improvement before stopping early; None: never."""
-    train_rows: int | None = None
+    train_rows: bounds.Count | None = None
     """Training rows used (a seeded sample); None: all."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of products while training; weights and the optimiser are float32. "auto": bf16 on GPUs that have it. CPUs with
@@ -81,18 +82,18 @@ class Training(Spec):
 class Architecture(Spec):
     """Shape of an XLM-R-like encoder that is built from scratch."""
 
-    layers: int = 4
-    hidden: int = 256
+    layers: bounds.Layers = 4
+    hidden: bounds.Width = 256
     """Width of the residual stream."""
-    heads: int = 4
+    heads: bounds.Width = 4
     """Attention heads per layer."""
-    feed_forward: int = 1024
+    feed_forward: bounds.Width = 1024
     """Inner width of the feed-forward layers."""
-    vocabulary: int = 8000
+    vocabulary: bounds.Pieces = 8000
     """Pieces in the trained vocabulary, special ones included."""
-    max_length: int = 512
+    max_length: bounds.Length = 512
     """Longest input, in tokens."""
-    dropout: float = 0.1
+    dropout: bounds.ShareBelowAll = 0.1
 
 
 class Pretrain(Spec):
@@ -106,15 +107,15 @@ class Pretrain(Spec):
     """Cards of kind "parallel": both sides in one row, masked on both (TLM, arXiv 1901.07291)."""
     languages: tuple[str, ...] | None = None
     """None: every language whose files are there."""
-    parallel_share: float = 0.3
+    parallel_share: bounds.ShareBelowAll = 0.3
     """Share of the training rows drawn from parallel text."""
-    sampling_exponent: float = 0.5
+    sampling_exponent: bounds.Share = 0.5
     """Languages are drawn with probability proportional to size ** this (XLM-R uses 0.3)."""
-    mask_fraction: float = 0.15
+    mask_fraction: bounds.InnerShare = 0.15
     whole_words: bool = False
     """Mask all pieces of a word together: where words fall into many pieces, one is guessed from its neighbours."""
     training: Training = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
-    seed: int = 1
+    seed: bounds.Natural = 1
     half_precision: bool = False
     """Store the encoder's weights in float16."""
 
@@ -126,30 +127,30 @@ class Replay(Spec):
     """Cards of kind "text"."""
     languages: tuple[str, ...] | None = None
     """None: every language whose text is there."""
-    weight: float = 1.0
+    weight: bounds.Weight = 1.0
     """Of its loss beside the stage's own."""
-    batch_tokens: int = 1024
-    max_length: int = 128
-    lines: int = 2000
+    batch_tokens: bounds.Count = 1024
+    max_length: bounds.Length = 128
+    lines: bounds.Count = 2000
     """Lines per language at most (the first ones)."""
-    sampling_exponent: float = 0.3
+    sampling_exponent: bounds.Share = 0.3
     """Languages are drawn with probability proportional to size ** this."""
-    mask_fraction: float = 0.15
+    mask_fraction: bounds.InnerShare = 0.15
     whole_words: bool = True
 
 
 class Retention(Spec):
     """What keeps an encoder close to what it was."""
 
-    kl: float = Field(default=0.0, ge=0)
+    kl: bounds.Weight = 0.0
     """Weight of KL(before || now) of the masked words of replayed text; needs `replay`."""
-    l2_sp: float = Field(default=0.0, ge=0)
+    l2_sp: bounds.Weight = 0.0
     """Weight of half the squared distance from the weights before (L2-SP, arXiv 1802.01483)."""
-    lora_rank: int | None = Field(default=None, ge=1)
+    lora_rank: bounds.Width | None = None
     """Train low-rank changes of the linear layers only, added to them at the end (arXiv 2106.09685), scaled by 2."""
     freeze_embeddings: bool = False
     """Leave the word embeddings as they are."""
-    interpolate: float = Field(default=1.0, gt=0, le=1)
+    interpolate: bounds.SomeShare = 1.0
     """Weight of the weights after the stage in their average with those before (arXiv 2109.01903)."""
 
 
@@ -157,9 +158,9 @@ class Mixture(Spec):
     """How the members of a mixture are drawn, one per step."""
 
     sampling: Literal["proportional", "temperature", "uniform"] = "proportional"
-    cap: int | None = 2**14
+    cap: bounds.Count | None = 2**14
     """Rows that a member counts with at most when shares are computed; None: all of them."""
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: bounds.Above = 2.0
     """Shares are proportional to rows ** (1 / temperature)."""
 
 
@@ -199,7 +200,7 @@ class ArmParts(Spec):
     retention: Retention = Retention()
     languages: tuple[str, ...] = (ENGLISH,)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
-    longer_targets: int = Field(default=0, ge=0)
+    longer_targets: bounds.Natural = 0
     """Steps that the targets of this arm are trained beyond their own `max_steps`: alone, the control for an arm that
     is trained so much more in its intermediate task."""
     optional: bool = False
@@ -209,7 +210,7 @@ class ArmParts(Spec):
 class Retrieval(Spec):
     """How sentences become vectors, and pairs of vectors become translations."""
 
-    layers: tuple[int, ...] | Literal["all"] | None = None
+    layers: tuple[bounds.Natural, ...] | Literal["all"] | None = None
     """Hidden layers that are pooled, 0 = embeddings. Of several, or "all", the best on dev is used: on the task's own
     dev split (mining), else on the card `choose_on`. None: a sentence encoder is used as its makers mean it (after
     training, that is one choice beside the layers); of others "all" where there are dev data, else the one two thirds
@@ -223,7 +224,7 @@ class Retrieval(Spec):
     it, else nothing."""
     centre: bool = False
     """Subtract each side's mean vector, which takes away what tells languages apart (published numbers do not)."""
-    neighbours: int = Field(default=4, ge=1)
+    neighbours: bounds.Count = 4
     """Mining: k of the margin (XTREME: 4)."""
     margin: Literal["ratio", "distance", "absolute"] = "ratio"
     """Mining: the cosine divided by, less, or regardless of the mean over both sides' neighbours (arXiv 1811.01136)."""
@@ -257,7 +258,7 @@ class Substitution(Spec):
     use_task: str | None = None
     """Card to read instead; None: the same card."""
     use_split: Literal["train", "dev", "test"]
-    part: tuple[float, float] = (0.0, 1.0)
+    part: tuple[bounds.Share, bounds.Share] = (0.0, 1.0)
     """The share of its groups (rows with the same context or first text stay together) to use, e.g. (0.0, 0.9)."""
     without_contexts_of: str | None = None
     """Drop rows whose context occurs in this card's English test split."""
@@ -291,14 +292,14 @@ class RecipeParts(Spec):
     """Run even if the encoder's tokenizer does not know most pieces of the texts. It changes no result."""
     intermediates: tuple[ArmParts, ...] = (ArmParts(name=BASELINE),)
     targets: tuple[TargetParts, ...]
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[bounds.Natural, ...] = (1,)
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     deciding: tuple[tuple[str, ...], ...] = ()
     """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, [arm, against, task], or
     [arm, against, task, task, ...] in the mean over these. They are tested first, and corrected for their own number
     only; all others come after."""
-    further_seeds: tuple[int, ...] = ()
+    further_seeds: tuple[bounds.Natural, ...] = ()
     """Beyond `seeds`, of what `deciding` compares alone: its arms on its tasks."""
     question: Literal["these languages", "languages like these"] = "these languages"
     """What verdicts speak of: the languages that are evaluated, or others like them, which takes far more to show."""

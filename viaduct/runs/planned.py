@@ -35,8 +35,9 @@ from viaduct.runs.validate import repeated
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 
-CHECKPOINT_COPIES = 5
-"""Disk of one running training stage in sizes of the model: weights, best weights, two moments, one to spare."""
+CHECKPOINT_COPIES = 8
+"""Disk of one running training stage in sizes of the model: two checkpoints of weights and two moments, each with the
+best weights of then."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from viaduct.runs.spec import Recipe
-from viaduct.tasks.written import reachable
+from viaduct.tasks.written import bounds_of, reachable
 
 _INTRODUCTION = """# The fields of a recipe
 
 Made from the models by `viaduct recipes --fields`. A YAML recipe has these fields; a Python recipe gives the models of
-these names. Any field can be changed for one run: `--set targets.xnli.training.epochs=1`.
+these names. Any field can be changed for one run: `--set targets.xnli.training.epochs=1`. All numbers are finite, and
+what is outside of a field's bounds is refused.
+
+A Python recipe is a program: whatever reads it runs it, `viaduct plan` too, as do cards in Python that a recipe names.
+Look into such a file before you use somebody else's. A YAML recipe runs nothing.
 """
 
 
@@ -33,7 +37,8 @@ def _section(model: type[BaseModel]) -> str:
     lines = [f"## {model.__name__}", "", *_wrapped(inspect.cleandoc(model.__doc__ or "")), ""]
     for name, info in model.model_fields.items():
         said = words.get(name) or inspect.cleandoc(info.description or "")
-        head = f"* `{name}`: {_type(info.annotation)}, {_default(info)}."
+        bounds = bounds_of(info)
+        head = f"* `{name}`: {_type(info.annotation)}{f' ({bounds})' if bounds else ''}, {_default(info)}."
         lines += _wrapped(f"{head} {' '.join(said.split())}".rstrip(), hanging="  ")
     return "\n".join([*lines, ""])
 
@@ -69,6 +74,8 @@ def _source(model: type[BaseModel]) -> str:
 def _type(annotation: object) -> str:
     """The type as a person would say it."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(inner[0])
     if origin in (typing.Union, UnionType):
         return " or ".join("nothing" if one is NoneType else _type(one) for one in inner)
     if origin is typing.Literal:

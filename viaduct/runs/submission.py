@@ -6,15 +6,15 @@ sentence with nothing above the mining threshold.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from viaduct.errors import DataError, StoreError, UsageError, unknown
 from viaduct.metrics.score import Predictions
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
+from viaduct.results.working import working_folder
 from viaduct.results.xtreme import FOLDERS, Folder
 from viaduct.rows import Row
 from viaduct.runs.plan import Cell, Plan
@@ -88,23 +88,18 @@ def write(
     for path in wanted:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = [Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) for path in wanted]
     files = [(folder, cell, code) for folder, cell in cells.items() for code in _languages(plan, cell)]
-    try:
+    with ExitStack() as stack:
+        unfinished = [stack.enter_context(working_folder(path.parent, f".{path.name}.")) for path in wanted]
         for folder, cell, code in files:
-            path = store.directory(made[folder]) / "predictions" / f"{code}.jsonl"
+            path = store.file(made[folder], f"predictions/{code}.jsonl")
             rows = data.load(cell.target.task, cell.target.split, code, plan.recipe.substitutions).rows
             given = read_predictions(path, folder.card, code, rows)
             for root, text in zip(unfinished, _texts(folder, code, rows, given, labels is not None), strict=True):
                 folder.path(root, code).parent.mkdir(exist_ok=True)
                 folder.path(root, code).write_text(text, encoding="utf-8", newline="\n")
         for root, path in zip(unfinished, wanted, strict=True):
-            root.chmod(0o755)
             root.replace(path)
-    finally:
-        for root in unfinished:
-            shutil.rmtree(root, ignore_errors=True)
     return len(files)
 
 

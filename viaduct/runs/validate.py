@@ -10,10 +10,10 @@ from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.rows import Span
 from viaduct.runs.census import Census
-from viaduct.runs.encoder import longest_of, require_overlap
+from viaduct.runs.encoder import longest_of, require_overlap, shape_of
 from viaduct.runs.field import fields, is_joint, set_fields
 from viaduct.runs.gaps import card_of_kind
-from viaduct.runs.parts import ArmParts, RecipeParts
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts
 from viaduct.runs.rows import substitution_for
 from viaduct.tasks.card import Task
 from viaduct.tasks.kind import row_kinds
@@ -29,6 +29,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
         _check_target(census.task(target.task), census)
     _check_longer(recipe, census)
     _check_lengths(recipe, census)
+    _check_shape(recipe)
     for field in set_fields("recipe", recipe):
         field.check(recipe, recipe, census)
     for arm in recipe.intermediates:
@@ -125,23 +126,59 @@ def _check_longer(recipe: RecipeParts, census: Census) -> None:
 
 
 def _check_lengths(recipe: RecipeParts, census: Census) -> None:
-    """Raise UsageError for rows that are to be longer than a ready-made encoder takes, and for windows of contexts that
-    cannot overlap as they are asked to."""
-    starts = [(recipe.encoder, recipe.revision)]
+    """Raise UsageError for rows that are to be longer than an encoder takes, and for windows of contexts that cannot
+    overlap as they are asked to."""
+    starts: list[tuple[str | Pretrain, str | None]] = [(recipe.encoder, recipe.revision)]
     starts += [(arm.encoder, arm.revision) for arm in recipe.intermediates if arm.encoder and arm.parent is None]
-    longest = [(found, str(one)) for one, revision in starts if (found := longest_of(one, revision)) is not None]
-    most, encoder = min(longest, default=(None, ""))
+    longest = [(found, one) for one, revision in starts if (found := longest_of(one, revision)) is not None]
+    most, encoder = min(longest, key=lambda one: one[0], default=(None, ""))
     asked = [(f"arm '{arm.name}'", arm.training, arm.tasks) for arm in recipe.intermediates]
     asked += [(f"target '{target.task}'", target.training, (target.task,)) for target in recipe.targets]
-    for where, training, tasks in asked:
-        if most is not None and training.max_length > most and isinstance(recipe.encoder, str):
+    lengths = [(where, training.max_length) for where, training, _ in asked if isinstance(recipe.encoder, str)]
+    lengths += [(f"arm '{arm.name}': replay", arm.replay.max_length) for arm in recipe.intermediates if arm.replay]
+    if isinstance(recipe.encoder, Pretrain):
+        lengths.append(("encoder: training", recipe.encoder.training.max_length))
+    for where, length in lengths:
+        if most is not None and length > most:
+            name, source = (
+                (encoder.name, "architecture.max_length")
+                if isinstance(encoder, Pretrain)
+                else (encoder, "max_position_embeddings in its config.json")
+            )
             raise UsageError(
-                f"{where}: a max_length of {training.max_length:,} tokens, and {encoder} takes {most:,}"
-                " (max_position_embeddings in its config.json)",
+                f"{where}: a max_length of {length:,} tokens, and {name} takes {most:,} ({source})",
                 fix=f"set max_length to {most:,} or less",
             )
+    for where, training, tasks in asked:
         if any(census.task(name).row_kind.row is Span for name in tasks):
             require_overlap(training.stride, min(training.max_length, most or training.max_length), where)
+
+
+def _check_shape(recipe: RecipeParts) -> None:
+    """Raise UsageError for what an encoder of this shape cannot do, where the shape is known."""
+    if isinstance(recipe.encoder, Pretrain):
+        made = recipe.encoder.architecture
+        if made.hidden % made.heads:
+            raise UsageError(
+                f"encoder.architecture: a width of {made.hidden:,} cannot be shared by {made.heads:,} heads",
+                fix="choose a `hidden` that is a multiple of `heads`",
+            )
+    shape = shape_of(recipe.encoder, recipe.revision)
+    if shape is None:
+        return
+    for target in recipe.targets:
+        layers = target.retrieval.layers
+        if isinstance(layers, tuple) and layers and max(layers) > shape.layers:
+            raise UsageError(
+                f"target '{target.task}': retrieval.layers has {max(layers)}, the encoder has {shape.layers} layers",
+                fix=f"name layers from 0 (embeddings) to {shape.layers}",
+            )
+    for arm in recipe.intermediates:
+        if arm.retention.lora_rank is not None and arm.retention.lora_rank > shape.width:
+            raise UsageError(
+                f"arm '{arm.name}': retention.lora_rank {arm.retention.lora_rank:,} in an encoder {shape.width:,} wide",
+                fix=f"a rank below {shape.width:,}; 8 to 64 are usual",
+            )
 
 
 def _check_joint(arm: ArmParts, census: Census) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.languages import language as language_of
+from viaduct.runs.bounds import Layers
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import shape_of
@@ -37,7 +38,7 @@ UNCHANGED = ("torch", "fp32")
 class Compression(Spec):
     """How an arm's model is made smaller: the encoder before the target's training, or the trained model's numbers."""
 
-    layers: int | None = Field(default=None, ge=1)
+    layers: Layers | None = None
     """Keep the lowest layers of the encoder, this many; the target trains what is left."""
     vocabulary: tuple[str, ...] | None = None
     """Keep the pieces that these languages' text uses, exactly; text in other languages becomes unknown."""

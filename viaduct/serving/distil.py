@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
-
+from viaduct.runs.bounds import Above, Count, InnerShare, Layers, Share, Weight
 from viaduct.runs.census import Census
 from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Spec, Substitution, Training
@@ -26,23 +25,23 @@ class Distil(Spec):
     teacher's layer round(j T / S) of T, and is held to that layer's states.
     """
 
-    layers: int = Field(ge=1)
+    layers: Layers
     """Of the student."""
     text: tuple[str, ...] = ("text",)
     """Cards of kind "text"."""
     languages: tuple[str, ...] | None = None
     """None: every language whose text is there."""
-    lines: int = Field(default=2000, ge=1)
+    lines: Count = 2000
     """Lines per language at most (the first ones)."""
-    sampling_exponent: float = 0.3
+    sampling_exponent: Share = 0.3
     """Languages are drawn with probability proportional to size ** this."""
-    hidden: float = Field(default=1.0, ge=0)
+    hidden: Weight = 1.0
     """Weight of the squared distance of student's and teacher's states, both of length 1 (arXiv 1908.09355)."""
-    logits: float = Field(default=1.0, ge=0)
+    logits: Weight = 1.0
     """Weight of KL(teacher || student) of the guesses at masked words, where the teacher has a masked-LM head."""
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: Above = 2.0
     """The guesses' logits are divided by it, and their KL multiplied by its square (arXiv 1503.02531)."""
-    mask_fraction: float = Field(default=0.15, gt=0, lt=1)
+    mask_fraction: InnerShare = 0.15
     whole_words: bool = True
     training: Training = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
 

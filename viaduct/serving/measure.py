@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from viaduct.errors import unknown
 from viaduct.results.record import BASELINE
 from viaduct.results.store import canonical
+from viaduct.runs.bounds import Count
 from viaduct.runs.census import Census
 from viaduct.runs.chain import GrowingPlan
 from viaduct.runs.field import RecipeField
@@ -36,14 +37,14 @@ class Measure(Spec):
 
     task: str | None = None
     """Target whose models are measured; None: the first one that is trained."""
-    rows: int = Field(default=200, ge=1)
+    rows: Count = 200
     """Of the target, over its languages: for latency, throughput and memory."""
-    rounds: int = Field(default=20, ge=1)
+    rounds: Count = 20
     """Paired ones; in each, two models go through the same rows in turns. With fewer than 20 the report says nothing
     about speed."""
-    round_rows: int = Field(default=16, ge=1)
+    round_rows: Count = 16
     """Of the `rows`; each is run three times in a round by either model."""
-    threads: int = Field(default=1, ge=1)
+    threads: Count = 1
 
 
 class ArmEngine(Spec):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.results.store import canonical
+from viaduct.results.working import working_folder
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.measure import ArmEngine, MeasureWork
 from viaduct.serving.model import encoder_folder, skeleton
@@ -38,7 +38,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
     notes += [f"{one.arm} against {work.arms[0].arm}" for one in work.arms]
     found: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch = stack.enter_context(working_folder(context.scratch))
         subjects = [_subject(one, context, work, sample, stack) for one in work.arms]
         timed = [one.timed(scratch / f"{number}", settings.threads) for number, one in enumerate(subjects)]
         pairs = [PairedRounds(timed[0], one, settings.rounds, settings.round_rows) for one in timed]
@@ -87,7 +87,7 @@ def _subject(one: ArmEngine, context: Context, work: MeasureWork, sample: Sample
     folder = context.inputs[one.arm]
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     limits = skeleton(folder).within(Limits(work.max_length, work.stride))
-    place = stack.enter_context(runnable(folder, one.engine, one.precision, sample=sample))
+    place = stack.enter_context(runnable(folder, one.engine, one.precision, context.scratch, sample=sample))
     return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits))
 
 

@@ -29,6 +29,7 @@ from viaduct.models.encoder import (
     width,
 )
 from viaduct.models.weights_check import first_line
+from viaduct.results.checksums import require_whole
 from viaduct.runs.encoder_check import require_folder
 
 NO_EXAMPLES = np.zeros(0, dtype=np.int64)
@@ -146,7 +147,9 @@ def encoder_folder(folder: Path) -> Path:
 
 
 def require_model(folder: Path) -> None:
-    """Raise UsageError for a folder that holds no model, or an encoder that is not whole."""
+    """Raise UsageError for a folder that holds no model, or an encoder that is not whole, and StoreError for a stage's
+    that is damaged."""
+    require_whole(folder)
     place = encoder_folder(folder)
     if export_record(folder) is None:
         require_folder(place)

@@ -16,6 +16,7 @@ from viaduct.encode.cache import write_tokens
 from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width
+from viaduct.results.working import working_folder
 from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
@@ -55,9 +56,10 @@ def profile(
     work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), with_builtin_cards(data), rows)
     rate = max(matrix_rate(threads).values())
     announce(cost(model, work, precision, rate))
-    with runnable(folder, engine, precision, data) as place, tempfile.TemporaryDirectory() as scratch:
+    temporary = Path(tempfile.gettempdir())
+    with runnable(folder, engine, precision, temporary, data) as place, working_folder(temporary) as scratch:
         subject = Subject(known.name, place, engine, precision, work)
-        (found,) = results([subject.timed(Path(scratch) / "rows", threads)], threads)
+        (found,) = results([subject.timed(scratch / "rows", threads)], threads)
         return subject.profile(found, threads, rate)
 
 
@@ -77,16 +79,16 @@ def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[st
 
 @contextmanager
 def runnable(
-    folder: Path, engine: str, precision: str, data: Path | None = None, sample: Sample | None = None
+    folder: Path, engine: str, precision: str, scratch: Path, data: Path | None = None, sample: Sample | None = None
 ) -> Iterator[Path]:
-    """A folder that the engine opens: this one, or an export of it that is gone afterwards; int8 is calibrated on
-    `sample`, or on rows that are found in `data`."""
+    """A folder that the engine opens: this one, or an export of it in `scratch` that is gone afterwards; int8 is
+    calibrated on `sample`, or on rows that are found in `data`."""
     if engine == "torch" or export_record(folder) is not None:
         yield folder
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        export(folder, Path(scratch) / "exported", ExportSettings(engine, precision), data, sample)
-        yield Path(scratch) / "exported"
+    with working_folder(scratch) as place:
+        export(folder, place / "exported", ExportSettings(engine, precision), data, sample)
+        yield place / "exported"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import UsageError
 from viaduct.memory import peak_bytes
 from viaduct.models.numerics import keep_freed_memory
+from viaduct.runs.processes import end_with
 from viaduct.serving.engines import Engine, open_engine
 from viaduct.serving.machine import energy, joules_between, matrix_rate
 from viaduct.serving.model import skeleton
@@ -178,7 +179,9 @@ def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
     done = 0
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process,  # noqa: S603
+        subprocess.Popen(  # noqa: S603
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
     ):
         assert process.stdout is not None  # noqa: S101  a pipe
         try:
@@ -205,6 +208,7 @@ def measure(jobs: Sequence[Job]) -> int:
         skeleton(Path(model.folder))  # imports the code of its architecture
         child = os.fork()
         if child == 0:
+            end_with(sys.stdin.fileno())
             print(json.dumps(job.run()), flush=True)  # noqa: T201  its parent reads it
             os._exit(0)
         if os.waitpid(child, 0)[1]:
@@ -213,4 +217,5 @@ def measure(jobs: Sequence[Job]) -> int:
 
 
 if __name__ == "__main__":
+    end_with(sys.stdin.fileno())  # a pipe of whoever wants to know
     sys.exit(measure(JOBS.validate_json(sys.argv[1])))

@@ -86,10 +86,9 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
         _report(job, state)
         if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
             checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
-            checkpointing.forget_best(job.scratch, keep=(state.best_step,))
             saved = time.monotonic()
     if job.evaluate is not None:
-        checkpointing.load_best(job.scratch, job.model, state.best_step)
+        checkpointing.load_best(job.scratch, job.model, state)
     job.model.eval()
     return state
 
@@ -131,8 +130,7 @@ def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> b
             record["score"] = job.evaluate(job.model)
         best = max((past["score"] for past in state.evaluations), default=-math.inf)
         if record["score"] > best:
-            state.best_step = state.step
-            checkpointing.save_best(job.scratch, job.model, state.step)
+            checkpointing.save_best(job.scratch, job.model, state)
     state.evaluations.append(record)
     if job.evaluate is None or job.training.patience is None:
         return False

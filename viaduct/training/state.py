@@ -1,9 +1,10 @@
-"""Where a training is, and what it leaves of it: checkpoints (model, optimiser and progress, complete or absent), and
-the log of a finished one."""
+"""Where a training is, and what it leaves of it: checkpoints (model, optimiser and progress, complete or absent, with
+checksums; the one before is kept in case the newest is damaged), and the log of a finished one."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from viaduct.errors import StoreError
+from viaduct.results.checksums import damaged, flush, open_to_others, seal
 from viaduct.runs.stage import Spent
+from viaduct.tasks.hashes import content_of, file_sha256, state_of
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,6 +37,8 @@ class TrainingState:
     evaluations: list[dict[str, float]] = field(default_factory=list)
     """One {step, loss, score} per evaluation; loss is the mean training loss since the one before."""
     best_step: int = 0
+    best_sha256: str = ""
+    """Of the file of the best weights; "" where there is none, or it is from before this was noted."""
     loss_sum: float = 0.0
     """Training loss since the last evaluation."""
     loss_steps: int = 0
@@ -74,19 +82,24 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
 
 
 def save_checkpoint(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Leave one complete checkpoint in `scratch`; the one before goes when this one is in place."""
+    """Leave a complete checkpoint in `scratch`, beside the one before; best weights that neither needs go."""
     place = scratch / f"checkpoint-{state.step:08d}"
     unfinished = scratch / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
+    for older in checkpoints(scratch)[:-1]:
+        shutil.rmtree(older)
     save_file(_weights(model), unfinished / "model.safetensors")
     save_file(flatten_optimizer(optimizer), unfinished / "optimizer.safetensors")
     (unfinished / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
     if place.exists():
         return
+    seal(unfinished)
     os.replace(unfinished, place)  # noqa: PTH105  atomic: a checkpoint is complete or absent
-    for older in checkpoints(scratch)[:-1]:
-        shutil.rmtree(older)
+    flush(scratch)
+    needed = {_best(scratch, _read_state(one).best_step) for one in checkpoints(scratch)}
+    for path in {*scratch.glob("best-*.safetensors")} - needed:
+        path.unlink()
 
 
 def checkpoints(scratch: Path) -> list[Path]:
@@ -95,34 +108,51 @@ def checkpoints(scratch: Path) -> list[Path]:
 
 
 def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """The newest checkpoint's state, with model and optimiser set to it; a fresh TrainingState when there is none."""
-    found = checkpoints(scratch)
-    if not found:
-        return TrainingState()
-    model.load_state_dict({**model.state_dict(), **load_file(found[-1] / "model.safetensors")})
-    restore_optimizer(optimizer, load_file(found[-1] / "optimizer.safetensors"))
-    return TrainingState(**json.loads((found[-1] / "state.json").read_text(encoding="utf-8")))
+    """The newest checkpoint's state, with model and optimiser set to it; a fresh TrainingState when there is none.
+
+    A damaged one is removed, and said to be, and the one before it taken.
+    """
+    for place in reversed(checkpoints(scratch)):
+        if not damaged(place) and _has_best(scratch, state := _read_state(place)):
+            model.load_state_dict({**model.state_dict(), **load_file(place / "model.safetensors")})
+            restore_optimizer(optimizer, load_file(place / "optimizer.safetensors"))
+            return state
+        _LOG.warning("%s is damaged and removed: the training goes on from an older one, or begins again", place)
+        shutil.rmtree(place)
+    return TrainingState()
 
 
-def save_best(scratch: Path, model: nn.Module, step: int) -> None:
-    """Keep these weights as the best so far."""
+def _read_state(place: Path) -> TrainingState:
+    return TrainingState(**json.loads((place / "state.json").read_text(encoding="utf-8")))
+
+
+def save_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
+    """Keep the weights of now as the best so far."""
     scratch.mkdir(parents=True, exist_ok=True)
     unfinished = scratch / "unfinished-best.safetensors"
     save_file(_weights(model), unfinished)
-    os.replace(unfinished, scratch / f"best-{step:08d}.safetensors")  # noqa: PTH105
+    open_to_others(unfinished)
+    flush(unfinished)
+    state.best_step, state.best_sha256 = state.step, file_sha256(unfinished)
+    os.replace(unfinished, _best(scratch, state.step))  # noqa: PTH105
 
 
-def load_best(scratch: Path, model: nn.Module, step: int) -> None:
-    """Set the model to the best weights, kept at this step."""
-    model.load_state_dict({**model.state_dict(), **load_file(scratch / f"best-{step:08d}.safetensors")})
+def load_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
+    """Set the model to the best weights. Raises StoreError where they are damaged."""
+    path = _best(scratch, state.best_step)
+    if not _has_best(scratch, state):
+        raise StoreError(f"{path} is damaged", fix="run again, which goes on from a checkpoint before it")
+    model.load_state_dict({**model.state_dict(), **load_file(path)})
 
 
-def forget_best(scratch: Path, *, keep: tuple[int, ...]) -> None:
-    """Remove kept weights other than those of these steps."""
-    wanted = {f"best-{step:08d}.safetensors" for step in keep}
-    for path in scratch.glob("best-*.safetensors"):
-        if path.name not in wanted:
-            path.unlink()
+def _best(scratch: Path, step: int) -> Path:
+    return scratch / f"best-{step:08d}.safetensors"
+
+
+def _has_best(scratch: Path, state: TrainingState) -> bool:
+    """Whether the best weights are there as they were written, where there are any."""
+    found = content_of(state_of(_best(scratch, state.best_step)))
+    return not state.best_sha256 or found == state.best_sha256
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -91,10 +91,6 @@ class Features:
             found[position] = parts[number][row]
         return found
 
-    def verify(self) -> None:
-        """Raise DataError, with what to remove, when a file is not what was written. Reads all of it."""
-        self._shards.verify(set(self._where[:, 0].tolist()))
-
 
 def build_features(
     pictures: Sequence[tuple[str, Picture]],
@@ -111,7 +107,7 @@ def build_features(
     An id may come twice with the same picture. Several processes may build at once: one computes a shard while the
     others wait, and none computes what another has. Raises DataError that counts and names the images that cannot be
     read, after all others are computed; with `skip_damaged` they are in `missing` instead. Raises UsageError for an id
-    with two pictures, and DataError for a damaged shard.
+    with two pictures. A shard that is damaged is computed anew.
     """
     wanted: dict[str, Picture] = {}
     for name, picture in pictures:
@@ -120,6 +116,10 @@ def build_features(
     shards = Shards(cache / "features" / tower.key, tower.key, tower.tokens, tower.width)
     build = _Build(shards, tower, opener, progress, tuple(dict.fromkeys(wanted.values())))
     build.run(batch)
+    while found := build.damaged_shards():
+        for number in found:
+            shards.forget(number)
+        build.run(batch)
     missing = {name: build.damaged[picture] for name, picture in wanted.items() if picture in build.damaged}
     if missing and not skip_damaged:
         raise _unreadable(missing, len(wanted))
@@ -162,6 +162,11 @@ class _Build:
     def where(self, picture: Picture) -> tuple[int, int]:
         """(shard, row) of a picture that is not damaged."""
         return self.shards.rows[self._content(picture)]
+
+    def damaged_shards(self) -> list[int]:
+        """Of the shards that hold these pictures."""
+        used = {self.where(picture)[0] for picture in self.pictures if picture not in self.damaged}
+        return [number for number in sorted(used) if self.shards.damaged(number)]
 
     def _content(self, picture: Picture) -> bytes:
         """b"" while it is not known."""

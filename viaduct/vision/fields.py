@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.results.xtreme import INTERMEDIATES
+from viaduct.runs.bounds import Above, Count, InnerShare, Natural, Share, ShareBelowAll, Width
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
@@ -31,7 +32,7 @@ class Objective(Spec):
     name: Literal["ar_caption", "mlm_caption", "contrastive", "itm", "imagine"]
     """Write the caption, fill in its masked words, find the image among others, say whether image and caption belong
     together, predict the image's vector."""
-    share: float = Field(default=1.0, gt=0)
+    share: Above = 1.0
 
 
 ImageSource = Literal["true", "null", "shuffled_caption", "shuffled_image", "noise", "text", "none"]
@@ -53,31 +54,31 @@ class Captions(Spec):
     tower: str = "patches"
     """A vision model's Hub name or folder, or "patches" (raw pixels, no weights)."""
     tower_revision: str | None = None
-    tower_tokens: int = Field(default=64, ge=1)
+    tower_tokens: Count = 64
     """Visual tokens per image at most; finer patches are averaged."""
-    tower_layers: int = Field(default=0, ge=0)
+    tower_layers: Natural = 0
     """Convolutions over raw pixels that are trained with the stage, for the tower without weights."""
     languages: tuple[str, ...] | None = None
     """Of the captions; None: every language whose captions are there."""
     one_language_per_image: bool = False
     """Each image keeps its captions in one language only (drawn by the seed): no parallel text is left."""
-    train_images: int | None = None
+    train_images: Count | None = None
     """Images used (a seeded sample); None: all."""
-    dev_captions: int = 300
+    dev_captions: Count = 300
     """Held-out captions on which the use of the image is measured (a fixed sample)."""
-    written: int = 120
+    written: Natural = 120
     """ar_caption: held-out captions that are written in the end."""
-    mask_fraction: float = 0.4
+    mask_fraction: InnerShare = 0.4
     """mlm_caption: share of the pieces, in whole words, rare words more often; at least one of every caption."""
-    label_smoothing: float = 0.1
+    label_smoothing: ShareBelowAll = 0.1
     """ar_caption."""
-    null_share: float = 0.1
+    null_share: Share = 0.1
     """Share of the captions whose image is replaced by the learned null image."""
     contrast: Literal["sigmoid", "softmax"] = "sigmoid"
     """SigLIP's loss, or InfoNCE in both directions. Captions of one image are positives of each other's images."""
-    negatives: int = Field(default=0, ge=0)
+    negatives: Natural = 0
     """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
-    common_width: int = 256
+    common_width: Width = 256
     """contrastive: width of the space in which texts and images are compared."""
     retrieval_languages: tuple[str, ...] = later(())
     """contrastive: further languages in which held-out images are looked for by their captions. With any, recall is

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
+from viaduct.runs.bounds import Count, Natural, Share
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
@@ -47,10 +48,10 @@ class PicturedTask(Spec):
     tower: str = RAW_PIXELS
     """As in `Captions`, with the next three."""
     tower_revision: str | None = None
-    tower_tokens: int = Field(default=64, ge=1)
-    tower_layers: int = Field(default=0, ge=0)
+    tower_tokens: Count = 64
+    tower_layers: Natural = 0
     languages: tuple[str, ...] = (ENGLISH,)
-    null_share: float = 0.1
+    null_share: Share = 0.1
     """Share of the training rows whose image is replaced by the learned null image."""
     skip_damaged: bool = False
     """Leave out images that cannot be opened, and say which; else the first one stops the run."""

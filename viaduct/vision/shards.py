@@ -14,7 +14,6 @@ Shape letters: N pictures of a shard, P tokens, D width, M places.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from filelock import FileLock, Timeout
 from viaduct.encode.tokens import Array
 from viaduct.errors import DataError
 from viaduct.results.store import canonical, write_atomic
+from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 SHARD_FORMAT = 1
 """Raised when the files' meaning changes."""
@@ -54,10 +54,13 @@ class Shards:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look for what other processes have finished since. Raises DataError for a damaged shard."""
+        """Look for what other processes have finished since; damaged shards are forgotten."""
         for path in sorted(self.root.glob("shard-*.json")):
             if _number(path) not in self.tokens:
-                self._open(_number(path), int(_json_object(path)["rows"]))
+                try:
+                    self._open(_number(path), int(_json_object(path)["rows"]))
+                except DataError:
+                    self.forget(_number(path))
         for path in sorted({*self.root.glob("places-*.npy")} - self._read_places):
             self._read_places.add(path)
             try:
@@ -66,6 +69,7 @@ class Shards:
                 continue
 
     def _open(self, number: int, rows: int) -> None:
+        """Raises DataError where a file is gone, cut off or of another form."""
         tokens = self._map("features", number, (rows, self.num_tokens, self.width), np.float16)
         vectors = self._map("pooled", number, (rows, self.width), np.float32)
         contents = self._map("pictures", number, (rows, DIGEST_BYTES), np.uint8)
@@ -78,9 +82,9 @@ class Shards:
             # A plain view: every access to a memmap object costs more than the copy of a row.
             array: Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
         except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(number, path, str(error)) from error
+            raise DataError(f"damaged: {error}", path=path) from error
         if array.shape != shape or array.dtype != dtype:
-            raise self._damaged(number, path, f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+            raise DataError(f"holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}", path=path)
         return array
 
     def _path(self, what: str, number: int) -> Path:
@@ -88,10 +92,6 @@ class Shards:
 
     def _marker(self, number: int) -> Path:
         return self.root / f"shard-{number:05d}.json"
-
-    def _damaged(self, number: int, path: Path, why: str) -> DataError:
-        fix = f"remove {self._marker(number)} and start again: only its pictures are computed anew"
-        return DataError(f"damaged: {why}", path=path, fix=fix)
 
     @contextmanager
     def locked(self, waiting: Callable[[], None]) -> Iterator[None]:
@@ -130,13 +130,20 @@ class Shards:
             _save(self._path("places", number), np.stack([_bytes(places.keys()), _bytes(places.values())], axis=1))
             self.places.update(places)
 
-    def verify(self, numbers: Collection[int]) -> None:
-        """Raise DataError when a file of these shards is not what was written."""
-        for number in sorted(numbers):
-            for what, expected in _json_object(self._marker(number))["sha256"].items():
-                path = self._path(what, number)
-                if not path.is_file() or _sha256(path) != expected:
-                    raise self._damaged(number, path, "its SHA-256 is not the one that was written down")
+    def forget(self, number: int) -> None:
+        """Take a shard away, so that its pictures are computed again. Whoever reads it now goes on reading it."""
+        self._marker(number).unlink(missing_ok=True)
+        self.rows = {content: at for content, at in self.rows.items() if at[0] != number}
+        self.tokens.pop(number, None)
+        self.vectors.pop(number, None)
+
+    def damaged(self, number: int) -> bool:
+        """Whether a file of this shard is not what was written; each is read once per process while it is as it is."""
+        try:
+            expected = _json_object(self._marker(number))["sha256"]
+        except DataError:
+            return True
+        return any(content_of(state_of(self._path(what, number))) != digest for what, digest in expected.items())
 
 
 def _number(path: Path) -> int:
@@ -165,11 +172,6 @@ def _save(path: Path, array: Array) -> str:
         np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
-    digest = _sha256(temporary)
+    digest = file_sha256(temporary)
     temporary.replace(path)
     return digest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

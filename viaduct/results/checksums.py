@@ -1,0 +1,99 @@
+"""Checksums of finished folders: a list as `sha256sum -c` reads it, written last and looked at when the files are read.
+
+A hash is computed once per process and content stamp (`viaduct.tasks.hashes`). A folder without a list is one from
+before there were any: nothing can be said of it, and it is taken as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.errors import StoreError
+from viaduct.tasks.hashes import content_of, file_sha256, state_of
+
+LIST = "SHA256SUMS"
+
+
+@cache
+def mode_mask() -> int:
+    """What the umask takes away from others' rights."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def open_to_others(path: Path) -> None:
+    """Leave it to the umask who may read and write a file or folder; some libraries close theirs to others."""
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mode_mask())
+
+
+def flush(path: Path) -> None:
+    """See to it that a file, or the names in a directory, are on the disk and not only in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def seal(folder: Path) -> None:
+    """List the checksums of all files, and flush everything to the disk: renamed then, the folder is whole even after a
+    power cut."""
+    paths = sorted(folder.rglob("*"))
+    for path in (folder, *paths):
+        open_to_others(path)
+    files = [path for path in paths if path.is_file() and path != folder / LIST]
+    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / LIST).write_text("".join(lines), encoding="utf-8")
+    for path in (*paths, folder / LIST, folder):
+        flush(path)
+
+
+def damaged(folder: Path, *names: str) -> list[str]:
+    """Which files (of these names; of all where none is given) are gone or not what was written."""
+    try:
+        lines = (folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    return [
+        name
+        for name, digest in found.items()
+        if (not names or name in names) and content_of(state_of(folder / name)) != digest
+    ]
+
+
+class Verified(NamedTuple):
+    """What the checksums below a folder say."""
+
+    whole: int
+    """Folders of which all files are what was written."""
+    unlisted: tuple[Path, ...]
+    """Finished stages without checksums, made before there were any."""
+    damaged: tuple[Path, ...]
+    """Files."""
+
+
+def verify(root: Path) -> Verified:
+    """Read everything that has checksums below a folder: finished stages, checkpoints, tokenised rows."""
+    found = {path.parent: damaged(path.parent) for path in sorted(root.rglob(LIST))}
+    stages = {path.parent for path in root.rglob("stage.json") if ".partial/" not in path.as_posix()}
+    return Verified(
+        sum(not names for names in found.values()),
+        tuple(sorted(stages - found.keys())),
+        tuple(folder / name for folder, names in found.items() for name in names),
+    )
+
+
+def require_whole(folder: Path, *names: str) -> None:
+    """Raise StoreError where one of these files (of all where none is named) is damaged."""
+    if found := damaged(folder, *names):
+        there = (folder / found[0]).exists()
+        what = "is damaged: its SHA-256 is not the one that was written down" if there else "is gone"
+        raise StoreError(
+            f"{folder / found[0]} {what}",
+            fix=f"remove the whole folder (rm -r '{folder}') and run again, which computes it anew",
+        )

@@ -1,0 +1,96 @@
+"""Folders in which something is made before it is renamed into place, and that nobody needs when its process is dead.
+
+A process holds a lock on its folder, which the operating system drops when it dies, so that whoever works in the same
+place next can tell such folders from those of the living. Where a file system has no such locks, they are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from viaduct.results.checksums import flush, open_to_others
+
+UNFINISHED = "viaduct-unfinished-"
+"""Nobody else has folders of such names."""
+
+
+@contextlib.contextmanager
+def working_folder(parent: Path, name: str = "") -> Iterator[Path]:
+    """A new folder in `parent`, whose name begins with `name` and `UNFINISHED`: gone afterwards, unless it has been
+    renamed. Those of dead processes are removed first."""
+    prefix = name + UNFINISHED
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError):
+            lock = _lock(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder, held = _new(parent, prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+@contextlib.contextmanager
+def new_files(directory: Path, last: str, stale: Iterable[str] = ()) -> Iterator[Path]:
+    """A folder for files that take the places of those of their names in `directory` once all are on the disk, `last`
+    as the last one; files there that match `stale` and are not among them go. If anything fails, nothing changes."""
+    with working_folder(directory, ".") as folder:
+        yield folder
+        made = sorted(folder.iterdir(), key=lambda path: path.name == last)
+        for path in made:
+            flush(path)
+        for path in made:
+            path.replace(directory / path.name)
+        for path in (path for pattern in stale for path in directory.glob(pattern)):
+            if path.name not in {one.name for one in made}:
+                path.unlink()
+        flush(directory)
+
+
+def _new(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """(a new folder, its lock where there are locks)."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            open_to_others(folder)
+            lock = _lock(folder)
+        except (FileNotFoundError, BlockingIOError):
+            continue  # another process took it for one of the dead
+        except OSError:
+            return folder, None
+        if folder.is_dir():
+            return folder, lock
+        os.close(lock)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process has a lock on a file, which may be another's; False where there is no such file."""
+    try:
+        os.close(_lock(path))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock(path: Path) -> int:
+    """A locked descriptor. Raises BlockingIOError where a living process has it, OSError where there are no locks."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,54 @@
+"""Whether the report in a run's directory is of what is done of that run now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.results.store import Store
+from viaduct.runs.collect import RunRecord, states
+
+
+class Freshness(NamedTuple):
+    """The stages that a report was made from, against those that are done now."""
+
+    there: bool
+    """Whether there is a report that says what it was made from."""
+    alike: int = 0
+    """Stages that it was made from and that are as they were."""
+    foreign: int = 0
+    """Stages that it was made from and that are not this run's, or no longer so: another experiment's report."""
+    later: int = 0
+    """Stages done since."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if not self.there:
+            return "none that says what it was made from"
+        if self.foreign:
+            return f"stale: {self.foreign:,} of its {self.alike + self.foreign:,} stages are not what this run has now"
+        if self.later:
+            return f"stale: made from {self.alike:,} stages, and {self.later:,} have been done since"
+        return f"up to date, made from {self.alike:,} stages"
+
+
+def freshness(store: Store, record: RunRecord, directory: Path) -> Freshness:
+    """How the report in a run's directory stands to the run."""
+    made = _made_from(directory / "report.json")
+    if not made:
+        return Freshness(there=False)
+    done = {path for path, state in states(store, record).items() if state == "done"}
+    now = {stage.path: stage.fingerprint for stage in record.stages if stage.path in done}
+    alike = now.items() & made.items()
+    return Freshness(True, len(alike), len(made) - len(alike), len(now.keys() - made.keys()))
+
+
+def _made_from(path: Path) -> Mapping[str, str]:
+    try:
+        found: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))["about"]["made_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found
