@@ -9,9 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from viaduct import upkeep
 from viaduct.command import (
-    AllowOverlap, CheckpointSeconds, Command, Data, Device, Memory, Processes, RecipeFile, Rows,
-    RunName, Seeds, Set, StoreFolder, Threads, given_seeds,
+    AllowOverlap,
+    CheckpointSeconds,
+    Command,
+    Data,
+    Device,
+    Memory,
+    Processes,
+    RecipeFile,
+    Rows,
+    RunName,
+    Seeds,
+    Set,
+    StoreFolder,
+    Threads,
+    given_seeds,
 )  # fmt: skip
 from viaduct.doors import offered
 from viaduct.errors import UsageError, ViaductError, unwritable
@@ -22,7 +36,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 MISTAKE = 2
-BROKEN = 1
 
 app = typer.Typer(
     name="viaduct",
@@ -206,18 +219,6 @@ def report(
 
 
 @app.command()
-def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
-    """Add what is done of a run to the committed rows, from which its report can be made without the store."""
-    from viaduct import api
-
-    folder, added = api.add_rows(run, store=store, rows=rows)
-    if added.without:
-        typer.echo(f"note: {added.without:,} scores have no outcomes by example: `viaduct report` makes them", err=True)
-    others = f", and {added.foreign:,} of other settings, seeds or data" if added.foreign else ""
-    typer.echo(f"rows: {folder} ({added.scores:,} scores added to {added.before:,}{others})")
-
-
-@app.command()
 def submission(
     run: RunName,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the predictions.")],
@@ -270,35 +271,6 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
             raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
     _notes(scores.notes)
     typer.echo(tables.scores(scores))
-
-
-@app.command()
-def verify(
-    store: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="Folder of the results [VIADUCT_STORE, ./store].")
-    ] = None,
-) -> None:
-    """Read a store's files and compare them with their checksums. Status 1 where one is damaged."""
-    from viaduct import api, tables
-
-    found = api.verify(store)
-    typer.echo(tables.verified(found))
-    if found.damaged:
-        raise typer.Exit(BROKEN)
-
-
-@app.command()
-def doctor(
-    store: StoreFolder = None,
-    online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
-) -> None:
-    """Show what this machine has, and what is broken and how to put it right."""
-    from viaduct import api, tables
-
-    findings = api.doctor(store=store, online=online)
-    typer.echo(tables.findings(findings))
-    if any(finding.state == "broken" for finding in findings):
-        raise typer.Exit(BROKEN)
 
 
 def _options(device: str, threads: int | None, processes: int, memory_gb: float, checkpoint_seconds: float) -> Options:
@@ -368,6 +340,10 @@ def _pair(text: str) -> tuple[str, str]:
     if not colon:
         raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
     return first, second
+
+
+for _function in (upkeep.rows, upkeep.verify, upkeep.doctor):
+    app.command()(_function)
 
 
 def _add_commands() -> ViaductError | None:

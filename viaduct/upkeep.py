@@ -1,0 +1,50 @@
+"""Commands that look after a store and its machine rather than run anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viaduct.command import Rows, RunName, StoreFolder
+
+BROKEN = 1
+
+
+def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
+    """Add what is done of a run to the committed rows, from which its report can be made without the store."""
+    from viaduct import api
+
+    folder, added = api.add_rows(run, store=store, rows=rows)
+    if added.without:
+        typer.echo(f"note: {added.without:,} scores have no outcomes by example: `viaduct report` makes them", err=True)
+    others = f", and {added.foreign:,} of other settings, seeds or data" if added.foreign else ""
+    typer.echo(f"rows: {folder} ({added.scores:,} scores added to {added.before:,}{others})")
+
+
+def verify(
+    store: Annotated[
+        Path | None, typer.Argument(metavar="STORE", help="Folder of the results [VIADUCT_STORE, ./store].")
+    ] = None,
+) -> None:
+    """Read a store's files and compare them with their checksums. Status 1 where one is damaged."""
+    from viaduct import api, tables
+
+    found = api.verify(store)
+    typer.echo(tables.verified(found))
+    if found.damaged:
+        raise typer.Exit(BROKEN)
+
+
+def doctor(
+    store: StoreFolder = None,
+    online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
+) -> None:
+    """Show what this machine has, and what is broken and how to put it right."""
+    from viaduct import api, tables
+
+    findings = api.doctor(store=store, online=online)
+    typer.echo(tables.findings(findings))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(BROKEN)
