@@ -22,11 +22,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+LONGEST_LINE = 20_000
+"""Characters of a message's line: what is given may be a file in the place of a word."""
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """The text where it has at most so many characters, else as many of it, and three dots."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class ViaductError(Exception):
     """A mistake that a person can correct; `str()` is the whole message."""
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
-        super().__init__(message if fix is None else f"{message}\n  how to fix: {fix}")
+        whole = message if fix is None else f"{message}\n  how to fix: {fix}"
+        super().__init__("\n".join(shortened(line, LONGEST_LINE) for line in whole.split("\n")))
 
 
 class UsageError(ViaductError):
@@ -101,6 +111,7 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
 def unknown(what: str, given: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist: what was given, the nearest match, what is allowed."""
     names = sorted(known)
-    close = nearest(given, names)
+    shown = shortened(given)
+    close = nearest(shown, names)
     hint = f" Did you mean '{close}'?" if close else ""
-    return UsageError(f"unknown {what} '{given}'.{hint}", fix=f"use one of: {', '.join(names)}")
+    return UsageError(f"unknown {what} '{shown}'.{hint}", fix=f"use one of: {', '.join(map(shortened, names))}")

@@ -91,17 +91,22 @@ def test_sentences_without_text_are_dropped(tmp_path: Path, forms: str, kept: bo
     assert bool(flat(write(tmp_path, *lines))) is kept
 
 
-def test_crlf_missing_last_blank_line_and_gzip_read_the_same(tmp_path: Path) -> None:
-    lines = [word(1, "one"), "", "", "", "# comment", word(1, "two"), word(2, "three", "VERB", 1)]
+def test_crlf_and_gzip_read_the_same(tmp_path: Path) -> None:
+    lines = [word(1, "one"), "", "", "", "# comment", word(1, "two"), word(2, "three", "VERB", 1), "", ""]
     expected = flat(write(tmp_path, *lines))
     assert [sentence.tokens for sentence in expected] == [("one",), ("two", "three")]
-    assert flat(write(tmp_path, *lines, end="")) == expected
     crlf = tmp_path / "crlf.conllu"
     crlf.write_bytes("\r\n".join(lines).encode())
     assert flat(crlf) == expected
     packed = tmp_path / "packed.conllu.gz"
     packed.write_bytes(gzip.compress("\n".join(lines).encode()))
     assert flat(packed) == expected
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_treebank_without_its_last_blank_line_may_be_cut_off(tmp_path: Path, end: str) -> None:
+    with pytest.raises(DataError, match="line 4: the last sentence has no blank line after it"):
+        flat(write(tmp_path, word(1, "one"), "", "# c", word(1, "two"), end=end))
 
 
 @pytest.mark.parametrize(
@@ -160,13 +165,18 @@ ADA = [Words(("Ada", "New York"), ("B-PER", "O")), Words(("", "#"), ("O", "I-PER
     "text",
     [
         "Ada\tB-PER\nNew York\tO\n\n\tO\n#\tI-PER\n",
-        "Ada\tB-PER\nNew York\tO\n\n\tO\n#\tI-PER",
         "Ada\tB-PER\r\nNew York\tO\r\n\r\n\tO\r\n#\tI-PER\r\n\r\n",
         "\ufeff\n\nAda\tB-PER\nNew York\tO\n \n\t\n\n\tO\n#\tI-PER\n\n\n",
     ],
 )
 def test_shapes_of_one_tagged_file(tmp_path: Path, text: str) -> None:
     assert tagged(tmp_path, text) == ADA
+
+
+def test_a_last_line_without_its_end_may_be_half_a_token(tmp_path: Path) -> None:
+    for half in ("Ada\tB-PER\nNew Yo", "Ada\tB-PER\nNew York\t", "Ada\tB-PER\nNew York\tO", "Ada\nNew Yo"):
+        with pytest.raises(DataError, match="line 2: the last line has no line end"):
+            tagged(tmp_path, half)
 
 
 def test_tokens_alone_have_no_tags(tmp_path: Path) -> None:
@@ -199,7 +209,7 @@ def test_damaged_tag_files_name_the_line(tmp_path: Path, text: str, message: str
         tagged(tmp_path, text)
 
 
-TOKENS = st.text(st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), max_size=8)
+TOKENS = st.text(st.characters(exclude_characters="\0\t\n\r\ufeff", exclude_categories=["Cs"]), max_size=8)
 SENTENCES = st.lists(
     st.lists(st.tuples(TOKENS, st.sampled_from(("O", "B-PER", "I-PER"))), min_size=1, max_size=5),
     min_size=1,
@@ -212,7 +222,7 @@ def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, sentences: list[list[tuple[str, str]]], blanks: int, ended: bool
 ) -> None:
     text = ("\n" * (blanks + 1)).join("\n".join(f"{token}\t{tag}" for token, tag in pairs) for pairs in sentences)
-    read = tagged(tmp_path_factory.mktemp("tags"), text + "\n" * ended)
+    read = tagged(tmp_path_factory.mktemp("tags"), text + "\n" * (1 + ended))
     assert read == [Words(*zip(*pairs, strict=True)) for pairs in sentences]
 
 
@@ -245,7 +255,7 @@ def test_hub_numbers_become_tags(tmp_path: Path) -> None:
         Tagged("1", "en", ("c",), ("B",)),
     ]
     read = hub_tags("tags", ("O", "B"))
-    with pytest.raises(DataError, match="row 0: tags holds other numbers than 0 to 1"):
+    with pytest.raises(DataError, match="row 0: 'tags' has 2, but there are only 2 labels"):
         list(read({"rows": (path,)}, "en", "test"))
     with pytest.raises(DataError, match="row 0: 1 tokens, but 2 tags"):
         list(read({"rows": (hub(tmp_path, tokens=[["a"]], tags=[[0, 1]]),)}, "en", "test"))

@@ -87,7 +87,7 @@ def test_truncated_json_names_line_and_column(tmp_path: Path) -> None:
     path = write(tmp_path, qa([("Tay", 18)]))
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join(lines[:5]) + '\n  "con', encoding="utf-8")
-    with pytest.raises(DataError, match=r"made.json, line 6: not JSON: .* at column 3"):
+    with pytest.raises(DataError, match=r"made.json, line 6: not JSON: .* at character 3"):
         read_squad(path, "en")
 
 

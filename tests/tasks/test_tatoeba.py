@@ -90,7 +90,7 @@ def test_one_side_alone_is_not_enough(tmp_path: Path) -> None:
         read(CARD, tmp_path, "de", "test")
 
 
-lines = st.text(st.characters(exclude_characters="\r\n\ufeff", codec="utf-8"), min_size=1).filter(str.strip)
+lines = st.text(st.characters(exclude_characters="\0\r\n\ufeff", codec="utf-8"), min_size=1).filter(str.strip)
 
 
 @given(st.lists(st.tuples(lines, lines), min_size=1, max_size=8))

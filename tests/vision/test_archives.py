@@ -21,7 +21,7 @@ from viaduct.tasks.card import Reader
 from viaduct.vision.archives import imagefolder, parquet_pictures, tar_bytes, tar_members, webdataset
 from viaduct.vision.rows import Captioned, Picture
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\ufeff"), min_size=1).map(str.strip).filter(bool)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), min_size=1).map(str.strip).filter(bool)
 stems = st.from_regex(r"[a-z0-9]{1,6}(/[a-z0-9]{1,4})?", fullmatch=True)
 
 
@@ -248,10 +248,10 @@ def test_a_column_per_language(tmp_path: Path) -> None:
         ("metadata.csv", "file_name,text\n", "no image has captions"),
         ("metadata.jsonl", '{"file_name": "a.jpg"}\n', "line 1: not a JSON object with file_name, text"),
         ("metadata.jsonl", '["a.jpg", "A kite"]\n', "line 1: not a JSON object"),
-        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "x"}\n\n', "line 2: not a JSON object"),
-        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "x"}\n{"file_n', "line 2: not a JSON object"),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "x"}\n\n', "line 2: not JSON: Expecting value"),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "text": "x"}\n{"file_n', "line 2: not JSON: Unterminated string"),
         ("metadata.jsonl", '{"file_name": "a.jpg", "text": 7}\n', "line 1: the caption is int"),
-        ("metadata.jsonl", '{"file_name": "a.jpg", "text": null}\n', "line 1: the caption is NoneType"),
+        ("metadata.jsonl", '{"file_name": "a.jpg", "text": null}\n', "line 1: 'text' is null"),
         ("metadata.jsonl", '{"file_name": 7, "text": "x"}\n', "line 1: the name of the image is 7"),
     ],
 )

@@ -27,7 +27,7 @@ from viaduct.vision.cards import multi30k
 from viaduct.vision.cards.flickr30k import read_bars
 from viaduct.vision.rows import Captioned, Picture
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1).map(str.strip).filter(bool)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\ufeff"), min_size=1).map(str.strip).filter(bool)
 names = st.from_regex(r"[0-9]{4,9}(_[0-9a-f]{4})?\.jpg", fullmatch=True)
 
 

@@ -9,7 +9,6 @@ ignored. Whatever could not be right for its row (see `tasks.predicted`) is refu
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from viaduct.metrics.score import Prediction, json_type
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
 from viaduct.tasks.formats import numbered_lines
+from viaduct.tasks.json_text import json_value
 from viaduct.tasks.predicted import short
 
 KEYS = ("id", "language", "prediction")
@@ -60,12 +60,7 @@ def _object(line: str) -> dict[str, Any]:
     """The line's JSON object with at least the three keys."""
     if not line.strip():
         raise DataError("the line is blank", fix=f"remove it; {SHAPE}")
-    try:
-        raw = json.loads(line, parse_constant=_no_number, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg} at character {error.colno:,}", fix=SHAPE) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise DataError(f"not JSON that can be read: {error}", fix=SHAPE) from error
+    raw = json_value(line.strip(), fix=SHAPE)
     if not isinstance(raw, dict):
         raise DataError(f"{json_type(raw)} where an object belongs", fix=SHAPE)
     for key in KEYS:
@@ -74,18 +69,6 @@ def _object(line: str) -> dict[str, Any]:
             hint = f" Did you mean {short(close)}?" if close else ""
             raise DataError(f'the object has no "{key}".{hint}', fix=SHAPE)
     return raw
-
-
-def _no_number(name: str) -> float:
-    raise DataError(f"{name} is not a finite number", fix='write finite numbers, or leave "scores" out')
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise DataError(f"the key {short(max(names, key=names.count))} occurs twice in the object", fix=SHAPE)
-    return made
 
 
 def _prediction(raw: Mapping[str, Any], language: str) -> Prediction:

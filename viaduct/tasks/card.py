@@ -19,6 +19,7 @@ from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
 from viaduct.tasks.kind import RowKind, row_kind
 from viaduct.tasks.published import Published
+from viaduct.tasks.row_checks import check_gold, check_ids, check_labels, check_texts
 
 Files = Mapping[str, tuple[Path, ...]]
 """Role (as the source names it) -> the files found for it, never empty."""
@@ -237,7 +238,8 @@ def read(task: Task, data: Path, language: str, split: str) -> Dataset:
 
 
 def read_located(task: Task, located: Located, language: str, split: str) -> Dataset:
-    """All rows of one language and split, checked: not empty, ids unique, labels within the card's set.
+    """All rows of one language and split, checked: not empty, ids unique, texts that are text, labels within the card's
+    set and on all rows or on none.
 
     Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
     is not an error here: the report and `viaduct check` tell it.
@@ -246,27 +248,12 @@ def read_located(task: Task, located: Located, language: str, split: str) -> Dat
     first = located.paths[0]
     if not rows:
         raise DataError("the file has no rows", path=first, fix="download it again: it may be truncated")
-    _check_ids(rows, first)
-    _check_labels(task, rows, first)
+    check_texts(rows, first)
+    check_ids(rows, first)
+    if task.labels and task.row_kind.label_set != "none":
+        check_labels(task.name, rows, task.labels, first)
+    if task.row_kind.has_gold:
+        check_gold(rows, first, unanswerable=task.unanswerable)
     return Dataset(
         task.name, language, split, rows, located.source.layout, located.paths, task.expected.get((language, split))
     )
-
-
-def _check_ids(rows: Iterable[Row], path: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise DataError(f"the id '{row.id}' occurs twice", path=path, fix="remove the duplicate row")
-        seen.add(row.id)
-
-
-def _check_labels(task: Task, rows: Iterable[Row], path: Path) -> None:
-    if not task.labels or task.row_kind.label_set == "none":
-        return
-    allowed = set(task.labels)
-    for row in rows:
-        for label in row.label_words:
-            if label not in allowed:
-                error = unknown(f"label of {task.name}", label, allowed)
-                raise DataError(f"row {row.id}: {error}", path=path)

@@ -8,15 +8,16 @@ files of the language and split.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from viaduct.errors import DataError, nearest
+from viaduct.errors import DataError, nearest, shortened
 from viaduct.rows import Tagged
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import numbered_lines, parquet, without_end
+from viaduct.tasks.formats import no_line_end, numbered_lines, parquet, without_end
+from viaduct.tasks.pairs import HubLabels
 
 CONLLU_COLUMNS = 10
 """Columns of a CoNLL-U line."""
@@ -66,11 +67,17 @@ class _Tree(NamedTuple):
     ranges: list[_Range]
 
 
-def token_tags(tags: Collection[str], *, prefix: str = "") -> Reader:
-    """A reader of files as `read_token_tags` reads them; `{language}` is filled into the prefix."""
+def token_tags(tags: Collection[str], *, prefix: str = "", may_have: str = "") -> Reader:
+    """A reader of files as `read_token_tags` reads them; `{language}` is filled into the prefix.
+
+    `may_have`: the prefix of files that are as they were before somebody else took it off; all lines have it, or none.
+    """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
-        return _rows(read_token_tags(files["rows"][0], tags, prefix=prefix.format(language=language)), language)
+        path, cut_off = files["rows"][0], (prefix or may_have).format(language=language)
+        if not prefix and not _all_lines(path, lambda line: line.startswith(cut_off)):
+            cut_off = ""
+        return _rows(read_token_tags(path, tags, prefix=cut_off), language)
 
     return read
 
@@ -88,19 +95,20 @@ def treebanks(tags: Collection[str]) -> Reader:
 
 
 def hub_tags(column: str, tags: Sequence[str]) -> Reader:
-    """A reader of Hub Parquet files with the columns `tokens` and `column`, whose numbers index `tags`.
+    """A reader of Hub Parquet files with the columns `tokens` and `column`, which holds tags (see `pairs.HubLabels`).
 
-    Raises DataError with the row for other lengths and for other numbers, and as `formats.parquet` does.
+    Raises DataError with the row for other lengths and other tags, and as `formats.parquet` does.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
         path = files["rows"][0]
-        for position, (tokens, numbers) in enumerate(parquet(files["rows"], ("tokens", column))):
-            if len(tokens) != len(numbers):
-                raise DataError(f"row {position}: {len(tokens)} tokens, but {len(numbers)} tags", path=path)
-            if not all(isinstance(given, int) and 0 <= given < len(tags) for given in numbers):
-                raise DataError(f"row {position}: {column} holds other numbers than 0 to {len(tags) - 1}", path=path)
-            yield Tagged(str(position), language, tuple(tokens), tuple(tags[given] for given in numbers))
+        known = HubLabels(path, column, tags)
+        for row, (tokens, given) in enumerate(parquet(files["rows"], ("tokens", column))):
+            if not isinstance(tokens, list) or not isinstance(given, list):
+                raise DataError(f"row {row}: 'tokens' and '{column}' are not both lists", path=path)
+            if len(tokens) != len(given):
+                raise DataError(f"row {row}: {len(tokens)} tokens, but {len(given)} tags", path=path)
+            yield Tagged(str(row), language, tuple(tokens), tuple(known.name(one, row) for one in given))
 
     return read
 
@@ -114,18 +122,23 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
     """Sentences of a file with `token TAB tag` per line, or only tokens (then the tags are None).
 
     Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
-    sentence needs none. A token may hold blanks. A line that begins with its tab has the empty token, which is kept:
+    sentence needs none, but its last line needs its end. A token may hold blanks. A line that begins with its tab has the empty token, which is kept:
     sentence lengths must match the published ones. With a `prefix` ("en:") every token must begin with it, and it is
     cut off along with blanks around the token.
 
     Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in one part of the
-    file only, and a missing prefix.
+    file only, tags behind a blank, and a missing prefix.
     """
+    if _all_lines(path, lambda line: _has_blank_for_tab(line, tags)):
+        message = "there is no tab between token and tag, but a blank"
+        raise DataError(message, path=path, line=1, fix="write a tab there, in every line")
     tokens: list[str] = []
     found: list[str] = []
     first: tuple[int, bool] | None = None
-    for number, ended in chain(numbered_lines(path), [(0, "")]):  # a blank line more, which ends the last sentence
+    for number, ended in chain(numbered_lines(path), [(0, "\n")]):  # a blank line more, which ends the last sentence
         line = without_end(ended)
+        if line == ended:
+            raise no_line_end(path, number)
         if not line.strip(" \t"):
             if tokens:
                 yield Words(tuple(tokens), tuple(found) if found else None)
@@ -143,6 +156,17 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
             found.append(_known_tag(path, number, tag, tags))
 
 
+def _all_lines(path: Path, holds: Callable[[str], bool]) -> bool:
+    """Whether this holds for all lines that are not blank, and there are any."""
+    lines = (line for _, line in numbered_lines(path) if line.strip())
+    return all(map(holds, chain([next(lines, " ")], lines)))
+
+
+def _has_blank_for_tab(line: str, tags: Collection[str]) -> bool:
+    token, blank, tag = line.strip().rpartition(" ")
+    return bool(token and blank) and "\t" not in line and tag in tags
+
+
 def _token_and_tag(path: Path, number: int, line: str, prefix: str) -> tuple[str, str | None]:
     token, *rest = line.split("\t")
     if len(rest) > 1:
@@ -150,13 +174,14 @@ def _token_and_tag(path: Path, number: int, line: str, prefix: str) -> tuple[str
         raise DataError(message, path=path, line=number, fix="keep the token and its tag only")
     if not token.startswith(prefix):
         fix = "check that this is the original file, and of this language"
-        raise DataError(f"the token '{token}' does not begin with '{prefix}'", path=path, line=number, fix=fix)
+        raise DataError(f"the token '{shortened(token)}' does not begin with '{prefix}'", path=path, line=number, fix=fix)
     return token.removeprefix(prefix).strip() if prefix else token, (rest[0].strip() or None) if rest else None
 
 
 def _known_tag(path: Path, line_number: int, tag: str, tags: Collection[str]) -> str:
     if tag in tags:
         return tag
+    tag = shortened(tag)
     close = nearest(tag, sorted(tags))
     if tag == "_":
         message = "the tag is '_': this word was never annotated, and no tag is guessed for it"
@@ -184,10 +209,10 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Wo
     distributed without its text. (google-research/xtreme@838c13b, ud-conversion-tools and utils_preprocess.py.)
 
     Raises DataError with the line for a wrong number of columns, ids out of order, ranges that do not fit the sentence,
-    unreadable heads, and unknown tags.
+    unreadable heads, unknown tags, and a last sentence without the blank line that ends it.
     """
     tree = _Tree(0, [], [])
-    for line_number, line in chain(numbered_lines(path), [(0, "")]):
+    for line_number, line in numbered_lines(path):
         if not line.strip():
             if tree.words or tree.ranges:
                 sentence = _flatten(path, tree, language, tags)
@@ -196,6 +221,9 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Wo
             tree = _Tree(line_number, [], [])
         elif not line.startswith("#"):
             _add_line(path, line_number, without_end(line), tree)
+    if line.strip():
+        message = "the last sentence has no blank line after it"
+        raise DataError(message, path=path, line=line_number, fix="download the treebank again: it may be cut off")
 
 
 def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:

@@ -2,13 +2,8 @@
 
 Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
 UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a
-form feed or U+2028 inside a sentence does not.
-
-Whether a table is csv-quoted is decided once per file, never per field, because both kinds are published under the same
-name and sentences hold quotation marks of their own. The rule: a file is quoted when Python's `csv.writer` (quoting
-what needs it, or everything), given what `csv.reader` reads, writes the same file again; except that tabs and line ends
-inside quotes do not count as quoted where every line as it stands has the same number of tabs. All other files are read
-as they stand, so an unbalanced quotation mark stays a character and cannot swallow the rest of the file.
+form feed or U+2028 inside a sentence does not. Whether a table is csv-quoted is told by `quoting`; what is not data at
+all is refused by `opening`.
 """
 
 from __future__ import annotations
@@ -16,23 +11,29 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
-import io
-import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
-from viaduct.errors import DataError, unknown
+from viaduct.errors import DataError, shortened, unknown
+from viaduct.tasks.json_text import json_value
+from viaduct.tasks.opening import BEGINNING, refuse_other, require_data, require_plain
+from viaduct.tasks.quoting import csv_quoting, first_broken, quoted_rows
 
 Quoting = Literal["never", "detect"]
-"""Whether quotation marks in a table are always characters, or quoting is looked for (see the module's rule)."""
+"""Whether quotation marks in a table are always characters, or quoting is looked for (see `quoting`)."""
+
+LONGEST_LINE = 1 << 28
+"""Bytes; a JSON file may be one line, and the largest published one has half of this."""
 
 _GZIP = b"\x1f\x8b"
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 _UTF8_MARK = b"\xef\xbb\xbf"
+_JOINED = re.compile(rb"\xef\xbb\xbf[^\t\r\n]")
+"""A byte order mark that begins a line; in PAN-X it is a token of its own."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DOWNLOAD = "download the file again: it may be cut off"
 
@@ -47,12 +48,14 @@ class TableRow(NamedTuple):
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The file's lines with their numbers from 1, line ends kept, read as a stream.
 
-    Raises DataError for a missing, empty or unreadable file, a damaged archive, and bytes that are not UTF-8.
+    Raises DataError for a missing, empty or unreadable file, what is no data (see `opening`), a damaged archive, bytes
+    that are not UTF-8, NUL, a byte order mark at the beginning of another line than the first, and endless lines.
     """
     number = 0
     try:
         with _open(path) as file:
-            for number, raw in enumerate(file, start=1):
+            refuse_other(file.peek(BEGINNING)[:BEGINNING], path)  # type: ignore[attr-defined]  all three have it
+            for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
                 yield number, _decoded(raw.removeprefix(_UTF8_MARK) if number == 1 else raw, path, number)
     except OSError as error:
         if error.errno is not None:
@@ -69,6 +72,7 @@ def _damaged_archive(path: Path, error: Exception) -> DataError:
 
 
 def _open(path: Path) -> BinaryIO:
+    require_plain(path)
     with path.open("rb") as file:
         start = file.read(10)
     if start.startswith(_GZIP):
@@ -79,6 +83,13 @@ def _open(path: Path) -> BinaryIO:
 def _decoded(raw: bytes, path: Path, number: int) -> str:
     if number == 1 and raw.startswith(_UTF16_MARKS):
         raise DataError("the file is UTF-16, not UTF-8", path=path, line=1, fix=f"iconv -f UTF-16 -t UTF-8 {path.name}")
+    if b"\0" in raw:
+        raise DataError("the line holds NUL, which no text does", path=path, line=number, fix=_DOWNLOAD)
+    if _JOINED.match(raw):
+        message = "the line begins with a byte order mark, as where files were joined"
+        raise DataError(message, path=path, line=number, fix="take out the three bytes EF BB BF there")
+    if len(raw) >= LONGEST_LINE:
+        raise DataError(f"the line is longer than {LONGEST_LINE:,} bytes", path=path, line=number, fix=_DOWNLOAD)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -105,11 +116,11 @@ def text_lines(path: Path) -> list[str]:
             raise DataError("the line is blank", path=path, line=number, fix="one text per line, with none left out")
         lines.append(text)
     if not line.endswith("\n"):
-        raise _no_line_end(path, len(lines))
+        raise no_line_end(path, len(lines))
     return lines
 
 
-def _no_line_end(path: Path, number: int) -> DataError:
+def no_line_end(path: Path, number: int) -> DataError:
     return DataError(
         "the last line has no line end, so the file may be cut off",
         path=path,
@@ -130,12 +141,14 @@ def aligned_lines(first: Path, second: Path) -> list[tuple[str, str]]:
     return list(zip(ours, theirs, strict=True))
 
 
-def tab_separated(path: Path, *, widths: Sequence[int], quoting: Quoting = "never") -> list[TableRow]:
+def tab_separated(
+    path: Path, *, widths: Sequence[int], quoting: Quoting = "never", needs_end: bool = False
+) -> list[TableRow]:
     """The records of a tab-separated file, all with the same number of fields, which must be one of `widths`.
 
-    Raises DataError with the line for blank lines and other numbers of fields. A last line without line end is taken as
-    whole when the records have the most fields allowed, since a cut would then show in the last one, and refused
-    otherwise.
+    Raises DataError with the line for blank lines, other numbers of fields, and broken quoting. A last line without
+    line end is taken as whole when the records have the most fields allowed, since a cut would then show in the last
+    one, and refused otherwise, and where a table `needs_end`.
     """
     text = "".join(line for _, line in numbered_lines(path))
     records: list[TableRow] = []
@@ -150,72 +163,57 @@ def tab_separated(path: Path, *, widths: Sequence[int], quoting: Quoting = "neve
             found = "1 field" if width == 1 else f"{width} tab-separated fields"
             raise DataError(f"{found} where {wanted} are expected", path=path, line=record.line, fix=_DOWNLOAD)
         records.append(record)
-    if not text.endswith("\n") and len(records[0].fields) < max(widths):
-        raise _no_line_end(path, records[-1].line)
+    if not text.endswith("\n") and (needs_end or len(records[0].fields) < max(widths)):
+        raise no_line_end(path, records[-1].line)
     return records
 
 
 def _records(text: str, path: Path, quoting: Quoting) -> Iterator[TableRow]:
-    if quoting == "detect" and is_csv_quoted(text):
-        yield from _quoted_records(text, path)
-        return
+    if quoting == "detect":
+        is_quoted, broken = csv_quoting(text)
+        if broken is not None:
+            raise _broken_quoting(path, broken)
+        if is_quoted:
+            yield from _quoted_records(text, path)
+            return
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         yield TableRow(number, tuple(line.removesuffix("\r").split("\t")))
 
 
 def _quoted_records(text: str, path: Path, delimiter: str = "\t") -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
     try:
-        for fields in reader:
+        for line, fields in quoted_rows(text, delimiter):
             yield TableRow(line, tuple(fields))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"the quoting of this line is broken ({error})", path=path, line=line, fix=_DOWNLOAD) from error
+    except csv.Error as error:  # a field longer than csv allows
+        raise DataError(f"the table cannot be read as csv: {error}", path=path, fix=_DOWNLOAD) from error
 
 
-def is_csv_quoted(text: str) -> bool:
-    """Whether a table's quotation marks are csv quoting (see the module's rule); a last line without line end is judged
-    with the others if it can be, and otherwise left out, since it may be cut off inside a quoted field.
-    """
-    return _is_as_written(text) or (not text.endswith("\n") and _is_as_written(text[: text.rfind("\n") + 1]))
-
-
-def _is_as_written(text: str) -> bool:
-    if '"' not in text:
-        return False
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
-    except csv.Error:
-        return False
-    plain = text.replace("\r\n", "\n").removesuffix("\n")
-    spanning = any("\n" in field or "\t" in field for row in rows for field in row)
-    if spanning and len({line.count("\t") for line in plain.split("\n")}) == 1:
-        return False
-    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
-        written = io.StringIO(newline="")
-        csv.writer(written, delimiter="\t", quoting=quoting).writerows(rows)
-        if written.getvalue().replace("\r\n", "\n").removesuffix("\n") == plain:
-            return True
-    return False
+def _broken_quoting(path: Path, line: int) -> DataError:
+    fix = "put marks around the field and double those inside, or download the file again: it may be cut off"
+    return DataError("the quoting of this line is broken: a quotation mark is missing", path=path, line=line, fix=fix)
 
 
 def columns(path: Path, names: Sequence[str], *, quoting: Quoting = "never") -> Iterator[TableRow]:
     """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
-    Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
+    Where quoting is looked for the file is somebody's own, whose last column may be a text: its last line needs its
+    end. Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
     """
     lines: Iterator[TableRow] = (
         TableRow(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
     )
     if quoting == "detect":
-        lines = iter(tab_separated(path, widths=(len(next(lines).fields),), quoting=quoting))
+        lines = iter(tab_separated(path, widths=(len(next(lines).fields),), quoting=quoting, needs_end=True))
     return _named(lines, names, path, "tab")
 
 
-def csv_columns(path: Path, names: Sequence[str]) -> Iterator[TableRow]:
+def csv_columns(path: Path, names: Sequence[str], *, needs_end: bool = True) -> Iterator[TableRow]:
     """The same of a comma-separated file with csv quoting, whose quoted fields may hold commas and line ends."""
     text = "".join(line for _, line in numbered_lines(path))
+    if (broken := first_broken(text, ",")) is not None:
+        raise _broken_quoting(path, broken)
+    if needs_end and not text.endswith("\n"):
+        raise no_line_end(path, text.count("\n") + 1)
     return _named(_quoted_records(text, path, ","), names, path, "comma")
 
 
@@ -240,23 +238,15 @@ def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, d
     """
     wanted = f" with {', '.join(names)}" if names else ""
     for number, line in numbered_lines(path):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
+        record = json_value(without_end(line), path, number, _DOWNLOAD)
         if not isinstance(record, dict) or not record.keys() >= set(names):
             raise DataError(f"not a JSON object{wanted}", path=path, line=number, fix=_DOWNLOAD)
         yield number, record
 
 
 def json_file(path: Path) -> Any:
-    """The content of a JSON file. Raises DataError with line and column for what is not JSON."""
-    text = "".join(line for _, line in numbered_lines(path))
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at column {error.colno}"
-        raise DataError(message, path=path, line=error.lineno, fix=_DOWNLOAD) from error
+    """The content of a JSON file. Raises DataError with the line for what `json_value` refuses."""
+    return json_value("".join(line for _, line in numbered_lines(path)), path, 1, _DOWNLOAD)
 
 
 def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
@@ -270,9 +260,16 @@ def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
 
 
 def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """(line number, the values of these fields) for every line, as `json_objects`; other fields are ignored."""
+    """(line number, the values of these fields) for every line, as `json_objects`; other fields are ignored.
+
+    Raises DataError for a field that is null, too.
+    """
     for number, record in json_objects(path, names):
-        yield number, tuple(record[name] for name in names)
+        values = tuple(record[name] for name in names)
+        if None in values:
+            message = f"'{names[values.index(None)]}' is null"
+            raise DataError(message, path=path, line=number, fix="fill it in, or take the line out")
+        yield number, values
 
 
 def all_shards(paths: Sequence[Path]) -> bool:
@@ -281,34 +278,61 @@ def all_shards(paths: Sequence[Path]) -> bool:
     return bool(paths) and totals <= {len(paths)}
 
 
+def parquet_file(path: Path) -> Any:
+    """The open Parquet file, as pyarrow's ParquetFile. Raises DataError for one that is missing, damaged or cut off,
+    and for what is no data (see `opening`)."""
+    import pyarrow  # slow to load, and only Parquet files need it
+    import pyarrow.parquet
+
+    try:
+        require_data(path)
+        return pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+
+
 def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False) -> Iterator[tuple[Any, ...]]:
     """The named columns of Parquet files, row by row, the files in the order given.
 
     Raises DataError for a file that is not Parquet or is cut off, a shard that is not there, a missing column (with the
     nearest one) and a missing value; with `holes` a missing value is None.
     """
-    import pyarrow  # slow to load, and only Hub files need it
-    import pyarrow.parquet
+    import pyarrow
 
     if not all_shards(paths):
         raise DataError(f"{len(paths)} files, but their names say otherwise", path=paths[0], fix="download all of them")
     for path in paths:
+        file = parquet_file(path)
+        for name in names:
+            if name not in file.schema_arrow.names:
+                raise DataError(str(unknown("column", name, file.schema_arrow.names)), path=path)
         try:
-            file = pyarrow.parquet.ParquetFile(path)
-            for name in names:
-                if name not in file.schema_arrow.names:
-                    raise DataError(str(unknown("column", name, file.schema_arrow.names)), path=path)
             for batch in file.iter_batches(columns=list(names)):
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     if None in row and not holes:
                         raise DataError(f"a row has no '{names[row.index(None)]}'", path=path, fix=_DOWNLOAD)
                     yield row
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
             raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+
+
+def class_names(path: Path, column: str) -> tuple[str, ...] | None:
+    """The names of the numbers in a column of labels (or of lists of them), as the Hub's `datasets` writes them into a
+    Parquet file; None for a file that has none."""
+    metadata = parquet_file(path).schema_arrow.metadata or {}
+    if b"huggingface" not in metadata:
+        return None
+    about = json_value(metadata[b"huggingface"], path)
+    for key in ("info", "features", column):
+        about = about.get(key) if isinstance(about, Mapping) else None
+    while isinstance(about, Mapping | list) and "names" not in about:  # a list of labels is [one], or {"feature": one}
+        about = about.get("feature") if isinstance(about, Mapping) else about[0] if about else None
+    names = about.get("names") if isinstance(about, Mapping) else None
+    return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def index_of(given: object, count: int, path: Path, line: int | None) -> int:
     """The index of a choice that the text says. Raises DataError for what is not a number from 0 to count - 1."""
     if given not in {str(number) for number in range(count)}:
-        raise DataError(f"unknown label {given!r}", path=path, line=line, fix=f"use 0 to {count - 1}")
+        raise DataError(f"unknown label {shortened(str(given))!r}", path=path, line=line, fix=f"use 0 to {count - 1}")
     return int(str(given))

@@ -6,6 +6,9 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from viaduct.errors import DataError
+from viaduct.tasks.opening import require_plain
+
 Stamp = tuple[int, int, int, int]
 """Size, times of change of contents and of inode, and inode of a file: another one means another content."""
 
@@ -17,7 +20,10 @@ def stamp(path: Path) -> Stamp:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed."""
+    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed.
+
+    Raises OSError for a file that is not there, DataError for a pipe or a device.
+    """
     return _sha256(path, stamp(path))
 
 
@@ -33,12 +39,13 @@ def content_of(state: tuple[Path, Stamp] | None) -> str:
     """SHA-256 of a file, or that it is not there, or cannot be read."""
     try:
         return "none" if state is None else _sha256(*state)
-    except OSError:
+    except (OSError, DataError):
         return "unreadable"
 
 
 @lru_cache(maxsize=2**17)  # COCO's images; all languages of a set of captions have the same ones
 def _sha256(path: Path, _stamp: Stamp) -> str:
+    require_plain(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from viaduct.errors import DataError, unknown
+from viaduct.errors import DataError, shortened, unknown
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import parquet, tab_separated
+from viaduct.tasks.formats import class_names, parquet, tab_separated
 
 Records = Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]
 """(file) -> (line, fields) of every record."""
@@ -56,17 +57,48 @@ def xtreme_pairs(names: Mapping[str, str]) -> Reader:
     return read
 
 
-def hub_pairs(names: Sequence[str], labels: Sequence[str]) -> Reader:
-    """A reader of Hub Parquet files with the columns `names` (first, second, label id); label id i is `labels[i]`.
+def hub_pairs(
+    columns: Sequence[str], labels: Sequence[str], *, others: Mapping[str, str] = MappingProxyType({})
+) -> Reader:
+    """A reader of Hub Parquet files with these columns: first, second, label (see `HubLabels`).
 
     Label id -1, the Hub's mark for a stripped label, becomes None. The id is the number of the row from 0.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
-        for index, (first, second, label) in enumerate(parquet(files["rows"], names)):
-            if not -1 <= label < len(labels):
-                message = f"row {index}: label id {label}, but there are only {len(labels)} labels"
-                raise DataError(message, path=files["rows"][0])
-            yield Pair(str(index), language, first, second, None if label == -1 else labels[label])
+        path = files["rows"][0]
+        known = HubLabels(path, columns[2], labels, others)
+        for index, (first, second, label) in enumerate(parquet(files["rows"], columns)):
+            yield Pair(str(index), language, first, second, None if label == -1 else known.name(label, index))
 
     return read
+
+
+class HubLabels:
+    """The labels of a Hub column: text, or numbers whose names the file says; where it does not, their order is that
+    of `labels`. `others` are other names for them."""
+
+    def __init__(
+        self, path: Path, column: str, labels: Sequence[str], others: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Raises DataError for a file whose names are others."""
+        self.path, self.column = path, column
+        self.ours = {**{label: label for label in labels}, **others}
+        self.names = class_names(path, column) or tuple(labels)
+        for name in self.names:
+            self._known(name, "")
+
+    def name(self, given: object, row: int) -> str:
+        """Our label. Raises DataError with the row for what is neither a label nor the number of one."""
+        if isinstance(given, str):
+            return self._known(given, f"row {row}: ")
+        if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < len(self.names):
+            fix = f"the labels are {', '.join(f'{number} {name}' for number, name in enumerate(self.names))}"
+            message = f"row {row}: '{self.column}' has {shortened(str(given))}, but there are only {len(self.names)}"
+            raise DataError(f"{message} labels", path=self.path, fix=fix)
+        return self.ours[self.names[given]]
+
+    def _known(self, name: str, where: str) -> str:
+        if name not in self.ours:
+            raise DataError(where + str(unknown(f"label in '{self.column}'", name, self.ours)), path=self.path)
+        return self.ours[name]

@@ -46,7 +46,7 @@ CARD = Task(
         ),
         # before XTREME's files, whose test sets are stripped
         *sources(XTREME_HUB, hub_tags("ner_tags", LABELS), "PAN-X.{language}/{split}-*.parquet"),
-        *sources("xtreme", token_tags(LABELS), "panx/{split}-{language}.tsv"),
+        *sources("xtreme", token_tags(LABELS, may_have="{language}:"), "panx/{split}-{language}.tsv"),
     ),
     metric=panx_scores,
     metrics=("f1", "precision", "recall", "token_accuracy"),

@@ -60,7 +60,8 @@ read_three_columns = pairs(partial(tab_separated, widths=(3,)), _NAMES)
 """Question, question, label; no header, no quoting."""
 read_partition = pairs(partial(tab_separated, widths=(4,)), _NAMES, at=(1, 2, 0))
 """The original files: label, question, question, number of the pair."""
-read_hub = hub_pairs(("question1", "question2", "label"), LABELS)
+_HUB_NAMES = {"not_duplicate": "0", "duplicate": "1"}
+read_hub = hub_pairs(("question1", "question2", "label"), LABELS, others=_HUB_NAMES)
 
 CARD = Task(
     name="qqp",

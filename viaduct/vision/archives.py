@@ -9,7 +9,6 @@ that have the language are read. Images that have the same id are one row with a
 
 from __future__ import annotations
 
-import json
 import tarfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +19,10 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, NoRowsError, unknown
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import csv_columns, json_lines, parquet
+from viaduct.tasks.formats import csv_columns, json_lines, parquet, parquet_file
 from viaduct.tasks.hashes import Stamp, stamp
+from viaduct.tasks.json_text import json_value
+from viaduct.tasks.opening import require_data
 from viaduct.vision.caption_files import ORIGINS, PlaceInFile, caption_text, failure, path_below
 from viaduct.vision.rows import Captioned, Picture
 
@@ -58,6 +59,7 @@ def tar_members(path: Path) -> Mapping[str, Extent]:
 def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
     members: dict[str, Extent] = {}
     try:
+        require_data(path)
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 if (fault := _fault(member, members)) is not None:
@@ -67,11 +69,15 @@ def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
             end = archive.offset
             file.seek(end)
             mark = file.read(tarfile.BLOCKSIZE)
+            is_joined = any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))
     except (tarfile.TarError, OSError, ValueError) as error:
         fix = "unpack a compressed one with gunzip, or copy it again"
         raise DataError(f"cannot be read as a tar file: {error}", path=path, fix=fix) from error
     if mark != bytes(tarfile.BLOCKSIZE):  # tarfile itself stops at a damaged or half header as if it were the end
         raise DataError(f"the tar file is damaged or cut off at byte {end:,}", path=path, fix=_DOWNLOAD)
+    if is_joined:
+        fix = "join tar files with `tar --concatenate`, or keep each of them"
+        raise DataError(f"more follows behind the archive's end at byte {end:,}", path=path, fix=fix)
     return members
 
 
@@ -90,17 +96,6 @@ def tar_bytes(path: Path, extent: Extent) -> bytes:
     with path.open("rb") as file:
         file.seek(extent.offset)
         return file.read(extent.size)
-
-
-def parquet_file(path: Path) -> Any:
-    """The open Parquet file, as pyarrow's ParquetFile. Raises DataError for one that is missing, damaged or cut off."""
-    import pyarrow  # slow to load, and only Parquet files need it
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
 
 
 def image_column(path: Path) -> str:
@@ -232,9 +227,9 @@ def _tar_captions(path: Path, name: str, members: Mapping[str, str], language: s
     """The sample's captions, None where it has none in this language."""
     contents = {ending: tar_bytes(path, tar_members(path)[members[ending]]) for ending in {"json", "txt"} & {*members}}
     try:
-        fields = json.loads(contents.get("json", b"null"))
-    except ValueError as error:
-        raise DataError(f"member {members['json']}: not JSON: {error}", path=path) from error
+        fields = json_value(contents.get("json", b"null"))
+    except DataError as error:
+        raise DataError(f"member {members['json']}: {error}", path=path) from error
     for key in ("caption", "captions"):
         if isinstance(fields, Mapping) and fields.get(key) is not None:
             return _captions(fields[key], language, path, f"member {members['json']}")

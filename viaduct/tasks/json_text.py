@@ -1,0 +1,36 @@
+"""JSON as data and predictions have it: what Python's parser would pass over in silence is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from viaduct.errors import DataError, shortened
+
+
+def json_value(text: str | bytes, path: Path | None = None, line: int = 1, fix: str | None = None) -> Any:
+    """The value that the text says; `line`: the number of its first line in the file.
+
+    Raises DataError with the line for what is not JSON, a key that an object has twice, NaN and infinite numbers, and
+    brackets nested too deeply or numbers too long to be read.
+    """
+
+    def no_number(name: str) -> float:
+        raise DataError(f"{name} is not a finite number", path=path, line=line, fix=fix)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = shortened(max(names, key=names.count))
+            raise DataError(f"the key {twice!r} occurs twice in the object", path=path, line=line, fix=fix)
+        return made
+
+    try:
+        return json.loads(text, parse_constant=no_number, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at character {error.colno:,}"
+        raise DataError(message, path=path, line=line + error.lineno - 1, fix=fix) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON that can be read: {error}", path=path, line=line, fix=fix) from error
