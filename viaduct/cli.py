@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -364,6 +365,9 @@ _broken = _add_commands()
 
 def main() -> None:
     """The program: a person's mistake is one message and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that has not got a character shows its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if _broken is not None:
             raise _broken

@@ -18,8 +18,9 @@ import numpy as np
 from viaduct.errors import UsageError
 from viaduct.rows import Row, Sentence
 
-TOKENISED_ROWS = 2048
-"""Rows handed to the tokenizer at once: bounds memory, keeps its threads busy."""
+TOKENISED_ROWS, TOKENISED_CHARACTERS = 2048, 1 << 22
+"""Rows handed to the tokenizer at once, and after how many characters no more: bounds memory, keeps its threads busy.
+"""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -114,8 +115,14 @@ sequences. Rows without gold get no gold fields; `types` (tokens,) where the tok
 def encode(rows: Sequence[Row], encoding: Encoding, tokenizer: Any, labels: Sequence[str], limits: Limits) -> Encoded:
     """The rows' token sequences, all rows in one encoding; no rows give no examples."""
     builder = Builder()
-    for at in range(0, len(rows), TOKENISED_ROWS):
-        encoding(rows[at : at + TOKENISED_ROWS], at, tokenizer, labels, limits, builder)
+    at = 0
+    while at < len(rows):
+        stop, characters = at + 1, rows[at].characters
+        while stop < min(at + TOKENISED_ROWS, len(rows)) and characters < TOKENISED_CHARACTERS:
+            characters += rows[stop].characters
+            stop += 1
+        encoding(rows[at:stop], at, tokenizer, labels, limits, builder)
+        at = stop
     return builder.build()
 
 
@@ -125,7 +132,7 @@ def encode_sentences(
     """The encoding of single texts, which have no gold fields."""
     encoding = tokenizer([row.text for row in rows], truncation=True, max_length=limits.max_length)
     for number, row in enumerate(rows):
-        out.cut_tokens += tokens_cut(encoding, number, tokenizer, row.text)
+        out.cut_tokens += tokens_cut(encoding, number)
         out.example(at + number, [encoding["input_ids"][number]], **segment_types(encoding, number))
 
 
@@ -151,11 +158,7 @@ def segment_types(encoding: Any, index: int) -> dict[str, list[int]]:
     return {} if types is None else {"types": types[index]}
 
 
-def tokens_cut(encoding: Any, index: int, tokenizer: Any, *texts: str) -> int:
-    """How many tokens of these texts are not in the encoding."""
-    if not encoding.encodings[index].overflowing:
-        return 0
-    # The overflow itself cannot be counted: of a pair it holds every combination of both sides' pieces.
-    whole = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-    kept = sum(1 for special in encoding.encodings[index].special_tokens_mask if not special)
-    return sum(map(len, whole)) - kept
+def tokens_cut(encoding: Any, index: int) -> int:
+    """How many tokens of a single text are not in the encoding."""
+    cut_off = encoding.encodings[index].overflowing
+    return sum(1 for one in cut_off for special in one.special_tokens_mask if not special)

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Array, Builder, Encoded, Limits, tokens_cut
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits
+from viaduct.encode.two_texts import encode_two
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.heads.pair import SequenceHead, gold_labels
 from viaduct.metrics.score import Prediction
@@ -26,18 +27,13 @@ def encode_choices(
     """A sequence per ending, all of one example; field `label` (examples,) is the index of the right one."""
     for number, row in enumerate(rows):
         endings = [f"{row.question} {choice}".strip() for choice in row.choices]
-        encoding = tokenizer(
-            [row.context] * len(endings), endings, truncation="longest_first", max_length=limits.max_length
-        )
-        fields: dict[str, list[int]] = {}
-        if encoding.get("token_type_ids") is not None:
-            fields["types"] = [kind for types in encoding["token_type_ids"] for kind in types]
+        encoded = list(encode_two([row.context] * len(endings), endings, tokenizer, limits.max_length))
+        types = [kind for one in encoded for kind in one.types or ()]
+        fields = {"types": types} if types else {}
         if row.label is not None:
             fields["label"] = [row.label]
-        out.cut_tokens += sum(
-            tokens_cut(encoding, index, tokenizer, row.context, ending) for index, ending in enumerate(endings)
-        )
-        out.example(at + number, encoding["input_ids"], **fields)
+        out.cut_tokens += sum(one.cut for one in encoded)
+        out.example(at + number, [one.ids for one in encoded], **fields)
 
 
 def _module(width: int, _labels: int, dropout: float) -> nn.Module:

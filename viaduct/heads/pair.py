@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types, tokens_cut
+from viaduct.encode.cut_texts import encode_texts
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
 from viaduct.rows import Row
@@ -51,13 +52,13 @@ def encode_whole(
 ) -> None:
     """One sequence per row, cut from the end of the longer text; field `label` (examples,) where it has one."""
     texts = [list(side) for side in zip(*(row.texts for row in rows), strict=True)]
-    encoding = tokenizer(*texts, truncation="longest_first", max_length=limits.max_length)
-    for number, (row, label) in enumerate(zip(rows, gold, strict=True)):
-        fields = segment_types(encoding, number)
+    encoded = encode_texts(texts, tokenizer, limits.max_length)
+    for number, ((ids, types, cut), label) in enumerate(zip(encoded, gold, strict=True)):
+        fields = {} if types is None else {"types": types}
         if label is not None:
             fields["label"] = [label]
-        out.cut_tokens += tokens_cut(encoding, number, tokenizer, *row.texts)
-        out.example(at + number, [encoding["input_ids"][number]], **fields)
+        out.cut_tokens += cut
+        out.example(at + number, [ids], **fields)
 
 
 def gold_labels(encoded: Encoded, batch: Batch, like: torch.Tensor) -> torch.Tensor:

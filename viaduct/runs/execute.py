@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,9 +186,12 @@ class Worker:
             with contextlib.suppress(OSError):  # of a full disk, which is told anyway
                 claim.note_seconds(claim.seconds_before + time.monotonic() - started)
             raise
-        for need in self.plan.needs[stage.path]:
-            if used_files(need) in self.identities[stage.path].content["data"]:
-                self._require_unchanged(stage, need)  # images are opened long after their rows are read
+        try:
+            for need in self.plan.needs[stage.path]:
+                self._require_unchanged(stage, need)
+        except DataError:
+            shutil.rmtree(claim.partial, ignore_errors=True)  # what was learnt from other data must not be gone on with
+            raise
         seconds = claim.seconds_before + time.monotonic() - started
         claim.finish(self._cost(stage, context, spent, seconds).model_dump(mode="json"))
 

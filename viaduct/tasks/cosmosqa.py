@@ -44,7 +44,7 @@ def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
         yield Choice(given, language, context, question, tuple(answers), index)
 
 
-read_csv = choices(partial(csv_columns, needs_end=False), _LABELLED)
+read_csv = choices(partial(csv_columns, closed=("label",)), _LABELLED)
 read_test = choices(json_lines, _FIELDS)
 
 CARD = Task(

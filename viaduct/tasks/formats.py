@@ -13,7 +13,8 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
@@ -193,28 +194,35 @@ def _broken_quoting(path: Path, line: int) -> DataError:
     return DataError("the quoting of this line is broken: a quotation mark is missing", path=path, line=line, fix=fix)
 
 
-def columns(path: Path, names: Sequence[str], *, quoting: Quoting = "never") -> Iterator[TableRow]:
+def columns(
+    path: Path, names: Sequence[str], *, quoting: Quoting = "never", closed: Collection[str] = ()
+) -> Iterator[TableRow]:
     """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
-    Where quoting is looked for the file is somebody's own, whose last column may be a text: its last line needs its
-    end. Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
+    Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
+    Where quoting is looked for, the file is somebody's own: its last line needs its end if the last column is read and
+    is not one of `closed`, in which a value that is cut off shows.
     """
     lines: Iterator[TableRow] = (
         TableRow(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
     )
     if quoting == "detect":
-        lines = iter(tab_separated(path, widths=(len(next(lines).fields),), quoting=quoting, needs_end=True))
+        header = next(lines).fields
+        needs_end = header[-1] in set(names) - set(closed)
+        lines = iter(tab_separated(path, widths=(len(header),), quoting=quoting, needs_end=needs_end))
     return _named(lines, names, path, "tab")
 
 
-def csv_columns(path: Path, names: Sequence[str], *, needs_end: bool = True) -> Iterator[TableRow]:
+def csv_columns(path: Path, names: Sequence[str], *, closed: Collection[str] = ()) -> Iterator[TableRow]:
     """The same of a comma-separated file with csv quoting, whose quoted fields may hold commas and line ends."""
     text = "".join(line for _, line in numbered_lines(path))
     if (broken := first_broken(text, ",")) is not None:
         raise _broken_quoting(path, broken)
-    if needs_end and not text.endswith("\n"):
+    records = _quoted_records(text, path, ",")
+    header = next(records)
+    if not text.endswith("\n") and header.fields[-1] in set(names) - set(closed):
         raise no_line_end(path, text.count("\n") + 1)
-    return _named(_quoted_records(text, path, ","), names, path, "comma")
+    return _named(chain([header], records), names, path, "comma")
 
 
 def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separator: str) -> Iterator[TableRow]:

@@ -22,6 +22,7 @@ import hashlib
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -271,9 +272,10 @@ def _reader(
     def read(files: Files, language: str, split: str) -> Iterator[Row]:
         bare = model.gold if split in mapping.unlabelled else ()
         wanted = {role: names for role, names in named.items() if role not in bare}
+        closed = named.get("label", ())
         reading = Reading(mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence)
         languages = set()
-        for index, ((path, line, where), values) in enumerate(_records(files["rows"], form, wanted)):
+        for index, ((path, line, where), values) in enumerate(_records(files["rows"], form, wanted, closed)):
             languages.add(given := str(values.get("language", words[language])))
             if given != words[language]:
                 continue
@@ -296,11 +298,11 @@ def _reader(
 
 
 def _records(
-    paths: Sequence[Path], form: FileFormat, wanted: Mapping[str, tuple[str, ...]]
+    paths: Sequence[Path], form: FileFormat, wanted: Mapping[str, tuple[str, ...]], closed: tuple[str, ...]
 ) -> Iterator[tuple[_Place, dict[str, Any]]]:
     """(where it is, role -> value) of every record."""
     names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
-    for row, (path, line, fields) in enumerate(_fields(paths, form, names)):
+    for row, (path, line, fields) in enumerate(_fields(paths, form, names, closed)):
         picked = {name: _pick(fields, name, path, line) for name in names}
         values = {
             role: picked[one[0]] if len(one) == 1 else [picked[name] for name in one] for role, one in wanted.items()
@@ -309,7 +311,7 @@ def _records(
 
 
 def _fields(
-    paths: Sequence[Path], form: FileFormat, names: tuple[str, ...]
+    paths: Sequence[Path], form: FileFormat, names: tuple[str, ...], closed: tuple[str, ...]
 ) -> Iterator[tuple[Path, int | None, Mapping[str, Any]]]:
     """(file, line, top-level column -> value) of every record of all files."""
     if form == "parquet":
@@ -321,7 +323,8 @@ def _fields(
         if form == "jsonl":
             yield from ((path, line, record) for line, record in json_objects(path))
         else:
-            rows = csv_columns(path, names) if form == "csv" else columns(path, names, quoting="detect")
+            read = csv_columns if form == "csv" else partial(columns, quoting="detect")
+            rows = read(path, names, closed=closed)
             yield from ((path, line, dict(zip(names, given, strict=True))) for line, given in rows)
 
 

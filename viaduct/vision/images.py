@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from viaduct.errors import DataError
+from viaduct.tasks.opening import refuse_other, require_plain
 from viaduct.vision.archives import parquet_bytes, tar_bytes, tar_members
 from viaduct.vision.rows import Picture
 
@@ -74,6 +75,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Ima
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own limit, 179 million
         raise PictureError("too large", str(error), picture) from error
     except UnidentifiedImageError as error:
+        refuse_other(content, Path(picture.path))
         start = " ".join(f"{byte:02x}" for byte in content[:4])
         message = f"it is none of {', '.join(IMAGE_FORMATS)} (it begins with the bytes {start})"
         raise PictureError("not an image", message, picture) from error
@@ -126,6 +128,7 @@ def picture_bytes(picture: Picture, *, max_bytes: int | None = None) -> bytes:
                 raise PictureError("missing", "the archive has no such member", picture)
             _check_bytes(members[picture.member].size, picture, max_bytes)
             return tar_bytes(path, members[picture.member])
+        require_plain(path)
         _check_bytes(path.stat().st_size, picture, max_bytes)
         return path.read_bytes()
     except OSError as error:
