@@ -22,6 +22,9 @@ from viaduct.tasks.pairs import HubLabels
 CONLLU_COLUMNS = 10
 """Columns of a CoNLL-U line."""
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+
 ZERO_WIDTH_NON_JOINER = "\u200c"
 
 TAG_ORDER = [
@@ -232,25 +235,25 @@ def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:
         message = f"{len(columns)} columns separated by tabs, but CoNLL-U has {CONLLU_COLUMNS}"
         raise DataError(message, path=path, line=line_number, fix="download the treebank again")
     word_id = columns[0]
-    if word_id.isascii() and word_id.isdigit():
+    if _NUMBER.fullmatch(word_id):
         if int(word_id) != len(tree.words) + 1:
             raise DataError(f"word {word_id} follows word {len(tree.words)}", path=path, line=line_number)
         heads = _heads(path, line_number, columns)
         tree.words.append(_Word(columns[1].strip(), columns[3].strip(), heads, line_number))
-    elif (span := re.fullmatch(r"(\d+)-(\d+)", word_id)) is not None:
+    elif (span := _RANGE.fullmatch(word_id)) is not None:
         tree.ranges.append(_Range(int(span[1]), int(span[2]), columns[1].strip()))
     elif re.fullmatch(r"\d+\.\d+", word_id) is None:
-        raise DataError(f"'{word_id}' is not the id of a word, range or empty node", path=path, line=line_number)
+        raise DataError(f"'{shortened(word_id)}' is not the id of a word, range or empty node", path=path, line=line_number)
 
 
 def _heads(path: Path, line_number: int, columns: Sequence[str]) -> tuple[int, ...]:
     head, enhanced = columns[6], columns[8]
-    if head != "_" and not (head.isascii() and head.isdigit()):
-        raise DataError(f"the head '{head}' is not a number", path=path, line=line_number)
+    if head != "_" and not _NUMBER.fullmatch(head):
+        raise DataError(f"the head '{shortened(head)}' is not a number", path=path, line=line_number)
     heads = [] if head == "_" else [int(head)]
     if enhanced != "_":
         # heads that are empty nodes ("5.1") do not count: XTREME's converter skips them
-        heads += [int(given) for part in enhanced.split("|") if (given := part.split(":")[0]).isdigit()]
+        heads += [int(given) for part in enhanced.split("|") if _NUMBER.fullmatch(given := part.split(":")[0])]
     return tuple(heads)
 
 

@@ -236,6 +236,9 @@ def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separa
             message = f"{len(fields)} {separator}-separated fields, but the header has {len(header)}"
             fix = _DOWNLOAD if separator == "tab" else "put quotation marks around fields with commas"
             raise DataError(message, path=path, line=line, fix=fix)
+        if fields == header:
+            message = "the header stands here again, as where files were joined"
+            raise DataError(message, path=path, line=line, fix="take this line out")
         yield TableRow(line, tuple(fields[place] for place in places))
 
 

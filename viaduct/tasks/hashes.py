@@ -22,9 +22,12 @@ def stamp(path: Path) -> Stamp:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed.
 
-    Raises OSError for a file that is not there, DataError for a pipe or a device.
+    Raises DataError for a file that is not there or may not be read, and for a pipe or a device.
     """
-    return _sha256(path, stamp(path))
+    try:
+        return _sha256(path, stamp(path))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=path) from error
 
 
 def state_of(path: Path | None) -> tuple[Path, Stamp] | None:

@@ -44,7 +44,10 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice
         if not isinstance(endings, list) or len(endings) != ENDINGS:
             raise DataError(f"'endings' is not a list of {ENDINGS} texts", path=path, line=line)
         label = None if label is None else index_of(str(label), ENDINGS, path, line)
-        yield _choice(line - 1, language, record["ctx_a"], record["ctx_b"], endings, label)
+        texts = (record["ctx_a"], record["ctx_b"], *endings)
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError("'ctx_a', 'ctx_b' and 'endings' are not all text", path=path, line=line)
+        yield _choice(line - 1, language, *texts[:2], endings, label)
 
 
 def read_text_form(files: Files, language: str, _split: str) -> Iterator[Choice]:
@@ -73,8 +76,8 @@ def read_hub(files: Files, language: str, _split: str) -> Iterator[Choice]:
     path = files["rows"][0]
     rows = parquet(files["rows"], ("ctx_a", "ctx_b", "endings", "label"))
     for index, (first, second, endings, given) in enumerate(rows):
-        if len(endings) != ENDINGS:
-            raise DataError(f"row {index} has {len(endings)} endings", path=path)
+        if not isinstance(endings, list) or len(endings) != ENDINGS or not isinstance(first + second, str):
+            raise DataError(f"row {index} has not {ENDINGS} endings", path=path)
         label = index_of(given, ENDINGS, path, None) if given else None
         yield _choice(index, language, first, second, endings, label)
 

@@ -90,7 +90,7 @@ def _tags(value: object, info: Info) -> list[str]:
 
 
 def _number(value: object, role: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise expected("a whole number", value, role)

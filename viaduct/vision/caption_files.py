@@ -195,7 +195,7 @@ def read_tokens(path: Path, separator: str = "\t") -> Numbered:
         key, parted, caption = without_end(text).partition(separator)
         name, _, number = key.partition("#")
         number = number.rpartition("#")[2]
-        if not parted or not name or not number.isdecimal():
+        if not parted or not name or not number.isdecimal() or len(number) > 9:
             fix = "download the file again: it may be cut off or of another form"
             raise DataError("not `image#number`, a separator and a caption", path=path, line=line, fix=fix)
         add_caption(captions, name, int(number), caption, path, line)
