@@ -249,6 +249,9 @@ def own_cards(folder: Path) -> list[tuple[Task, list[Files]]]:
     return made
 
 
-def content_of(row: Row) -> tuple[object, ...]:
+Content = tuple[tuple[str, ...], object]
+
+
+def content_of(row: Row) -> Content:
     """What a row says, without its id, which may be its place."""
     return (row.texts, row.gold if not row.links else None)

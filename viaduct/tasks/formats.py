@@ -297,7 +297,7 @@ def parquet_file(path: Path) -> Any:
 
     try:
         require_data(path)
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)  # where it has checksums
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
 

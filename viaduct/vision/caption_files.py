@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from viaduct.errors import DataError, nearest, unknown
+from viaduct.errors import DataError, nearest, shortened, unknown
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import json_file, member, numbered_lines, text_lines, without_end
 from viaduct.vision.rows import Captioned, Picture
@@ -26,6 +26,9 @@ ORIGINS = ("people", "machine", "names", "rules")
 
 FLICKR30K = ("flickr30k/flickr30k-images", "flickr30k/flickr30k_images")
 """Folders of Flickr30k's images below the data folder: as unpacked from the official archive, and from Kaggle's."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on any system."""
 
 PlaceInFile = int | str
 """Line number, or where in a JSON file."""
@@ -63,6 +66,8 @@ def path_below(folder: Path, name: object, path: Path, place: PlaceInFile) -> Pa
     """The file of this name below the folder. Raises DataError for a name that is no text or leads out of it."""
     if not isinstance(name, str) or not name or "\0" in name:
         raise failure(f"the name of the image is {name!r}, but must be text", path, place)
+    if max(len(part.encode("utf-8", "replace")) for part in name.split("/")) > LONGEST_NAME:
+        raise failure(f"the name of the image is too long: {shortened(name)}", path, place)
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise failure(f"the image '{name}' is not below {folder}", path, place, "use names relative to that folder")
     return folder / name
