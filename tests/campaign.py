@@ -40,25 +40,40 @@ REACH = 4
 
 REASONS = {
     **dict.fromkeys(
-        ("a letter", "a bit flipped", "a word of 300,000 letters", "a number of 5,000 digits", "a mark gone", "a mark more"),
-        "another text at this place; only a checksum could tell (Parquet's are verified where a file has them, and there "
-        "one byte may be the length of a text), and a stage's identity holds the file's",
+        (
+            "a letter",
+            "a bit flipped",
+            "a word of 300,000 letters",
+            "a number of 5,000 digits",
+            "a mark gone",
+            "a mark more",
+        ),
+        "another text at this place; only a checksum could tell (Parquet's are verified where a file has them, and "
+        "there one byte may be the length of a text), and a stage's identity holds the file's",
     ),
     **dict.fromkeys(
         ("some bytes gone", "a line gone", "a line twice", "a line moved", "a blank line", "a tab gone", "a tab more"),
-        "whole rows, or another text at this place; `check` shows the number of rows beside the published one, and twins. "
-        "Of files whose lines belong together by their number, a line that is moved shifts those between",
+        "whole rows, or another text at this place; `check` shows the number of rows beside the published one, and "
+        "twins. Of files whose lines belong together by their number, a line that is moved shifts those between",
     ),
     **dict.fromkeys(("a tab as a blank",), "a token of a file without tags may hold a blank"),
     **dict.fromkeys(
         ("cut", "cut after a line", "no last line end"),
-        "all rows are whole but for the last sentence of a file that has no mark between its lines and its end; `check` "
-        "shows the number of rows",
+        "all rows are whole but for the last sentence of a file that has no mark between its lines and its end; "
+        "`check` shows the number of rows",
     ),
     "all twice": "all rows are there twice, which `check` counts",
     "CRLF": "a line end inside a quoted field is another one",
     **dict.fromkeys(
-        ("null", "a number for a text", "a list for a text", "NaN", "half a character", "NUL escaped", "50,000 brackets"),
+        (
+            "null",
+            "a number for a text",
+            "a list for a text",
+            "NaN",
+            "half a character",
+            "NUL escaped",
+            "50,000 brackets",
+        ),
         "the text of a file that is not JSON",
     ),
     "only brackets": "a text, or a token of a file without tags, which cannot be scored",
@@ -159,7 +174,7 @@ def outcome(case: Case, before: Sequence[Row], damage: str, file: Path) -> tuple
             after = case.read()
     except ViaductError as error:
         message = str(error)
-        if len(message) > LONGEST_MESSAGE or file.name not in message and "\n  how to fix" not in message:
+        if len(message) > LONGEST_MESSAGE or (file.name not in message and "\n  how to fix" not in message):
             return "fault", f"a message of {len(message):,} characters: {message[:200]}"
         return "refused", message
     except Exception:
@@ -234,15 +249,15 @@ def main() -> None:
     totals = Counter[str]()
     for (said, _, _), count in counts.items():
         totals[said] += count
-    print(", ".join(f"{count:,} {said}" for said, count in totals.most_common()))
+    lines = [", ".join(f"{count:,} {said}" for said, count in totals.most_common())]
     for damage, reason in REASONS.items():
         readers = {name: count for (said, one, name), count in counts.items() if (said, one) == ("changed", damage)}
         if readers:
-            print(f"\n{damage}: read with other rows {sum(readers.values()):,} times, for {reason}:")
-            print("  " + ", ".join(f"{name} ({count})" for name, count in sorted(readers.items())))
+            lines.append(f"\n{damage}: read with other rows {sum(readers.values()):,} times, for {reason}:")
+            lines.append("  " + ", ".join(f"{name} ({count})" for name, count in sorted(readers.items())))
     faults = [(damage, name, words) for (said, damage, name), words in found.items() if said == "fault"]
-    for damage, name, words in faults:
-        print(f"\nFAULT: {damage} in {name} ({len(words)} times): {words[0]}")
+    lines += [f"\nFAULT: {damage} in {name} ({len(words)} times): {words[0]}" for damage, name, words in faults]
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(1 if faults else 0)
 
 

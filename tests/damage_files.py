@@ -92,12 +92,12 @@ def _commonsense() -> bytes:
 
 _COSMOS = ["id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label"]
 _PMB = "".join(
-    f"# newdoc id = p{at:02}/d1\n# raw sent = x\nTea\tTea\ttea\tCON\tn\to\t[]\nboils\tboils\tboil\tENS\ts:dcl\\np\to\t[]\n\n"
+    f"# newdoc id = p{at:02}/d1\nTea\tTea\ttea\tCON\tn\to\t[]\nboils\tboils\tboil\tENS\ts:dcl\\np\to\t[]\n\n"
     for at in range(12)
 ).encode()
 _AUTO = "".join(
-    f"ID=wsj_0001.{at} PARSER=GOLD NUMPARSE=1\n(<T S[dcl] 1 2> (<T NP 0 1> (<L N NN NN Tea N>) ) (<L S[dcl]\\NP VBZ VBZ boils "
-    "S[dcl]\\NP_7>) )\n"
+    f"ID=wsj_0001.{at} PARSER=GOLD NUMPARSE=1\n"
+    "(<T S[dcl] 1 2> (<T NP 0 1> (<L N NN NN Tea N>) ) (<L S[dcl]\\NP VBZ VBZ boils S[dcl]\\NP_7>) )\n"
     for at in range(12)
 ).encode()
 _KARPATHY = {
@@ -132,7 +132,10 @@ BUILT_IN: dict[tuple[str, str, str], list[Files]] = {
     ("qqp", "dev", "en"): [
         {
             "QQP/dev.tsv": _tabs(
-                [("id", "question1", "question2", "is_duplicate"), *((at, a, b, at % 2) for at, (a, b, _) in _numbered())]
+                [
+                    ("id", "question1", "question2", "is_duplicate"),
+                    *((at, a, b, at % 2) for at, (a, b, _) in _numbered()),
+                ]
             )
         },
         {
@@ -160,7 +163,12 @@ BUILT_IN: dict[tuple[str, str, str], list[Files]] = {
         },
         {
             "hub/Rowan/hellaswag/data/validation-00000-of-00001.parquet": _parquet(
-                {"ctx_a": FIRST, "ctx_b": SECOND, "endings": [[f"{thing} {at}" for thing in THINGS[:4]] for at in range(12)], "label": ["0", "1", "2", "3"] * 3}
+                {
+                    "ctx_a": FIRST,
+                    "ctx_b": SECOND,
+                    "endings": [[f"{thing} {at}" for thing in THINGS[:4]] for at in range(12)],
+                    "label": ["0", "1", "2", "3"] * 3,
+                }
             )
         },
     ],
@@ -212,7 +220,7 @@ _OWN_CARDS = {
 
 
 def own_cards(folder: Path) -> list[tuple[Task, list[Files]]]:
-    """Cards of mapping files (written to the folder) and of images, each with its files; the split is dev of English."""
+    """Cards of mapping files (written to the folder) and of images, each with its files (dev, English)."""
     records = [dict(zip("abc", row, strict=True)) for row in PAIRS]
     table = [tuple("cab"), *((row["c"], row["a"], row["b"]) for row in records)]
     forms = {
@@ -232,7 +240,9 @@ def own_cards(folder: Path) -> list[tuple[Task, list[Files]]]:
             lines += ['labels = {order = ["entailment", "neutral", "contradiction"]}'] * (kind == "pair")
             path.write_text("\n".join(lines), encoding="utf-8")
             made.append((load_mapping(path), [{f"own/rows.{suffix}": content}]))
-    captions = {f"s{at}.{end}": text for at, row in enumerate(FIRST) for end, text in (("jpg", b"x"), ("txt", row.encode()))}
+    captions = {
+        f"s{at}.{end}": text for at, row in enumerate(FIRST) for end, text in (("jpg", b"x"), ("txt", row.encode()))
+    }
     images = [{"file_name": f"{at}.jpg", "text": first} for at, first in enumerate(FIRST)]
     pictures = {"caption": FIRST, "image": [{"bytes": b"x", "path": ""}] * 12}
     folder_csv = _csv([("file_name", "text"), *((one["file_name"], one["text"]) for one in images)])

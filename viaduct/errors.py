@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 LONGEST_LINE = 20_000
 """Characters of a message's line: what is given may be a file in the place of a word."""
 

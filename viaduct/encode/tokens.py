@@ -131,7 +131,7 @@ def encode_sentences(
 ) -> None:
     """The encoding of single texts, which have no gold fields."""
     encoding = tokenizer([row.text for row in rows], truncation=True, max_length=limits.max_length)
-    for number, row in enumerate(rows):
+    for number in range(len(rows)):
         out.cut_tokens += tokens_cut(encoding, number)
         out.example(at + number, [encoding["input_ids"][number]], **segment_types(encoding, number))
 

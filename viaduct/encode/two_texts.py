@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class TwoTexts(NamedTuple):
-    """One sequence: its ids and segment types, None where the tokenizer tells none apart, and how many tokens are cut."""
+    """One sequence: ids, segment types (None where the tokenizer tells none apart), and how many tokens are cut."""
 
     ids: list[int]
     types: list[int] | None

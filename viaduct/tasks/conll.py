@@ -125,9 +125,9 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
     """Sentences of a file with `token TAB tag` per line, or only tokens (then the tags are None).
 
     Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
-    sentence needs none, but its last line needs its end. A token may hold blanks. A line that begins with its tab has the empty token, which is kept:
-    sentence lengths must match the published ones. With a `prefix` ("en:") every token must begin with it, and it is
-    cut off along with blanks around the token.
+    sentence needs none, but its last line needs its end. A token may hold blanks. A line that begins with its tab has
+    the empty token, which is kept: sentence lengths must match the published ones. With a `prefix` ("en:") every token
+    must begin with it, and it is cut off along with blanks around the token.
 
     Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in one part of the
     file only, tags behind a blank, and a missing prefix.
@@ -177,7 +177,9 @@ def _token_and_tag(path: Path, number: int, line: str, prefix: str) -> tuple[str
         raise DataError(message, path=path, line=number, fix="keep the token and its tag only")
     if not token.startswith(prefix):
         fix = "check that this is the original file, and of this language"
-        raise DataError(f"the token '{shortened(token)}' does not begin with '{prefix}'", path=path, line=number, fix=fix)
+        raise DataError(
+            f"the token '{shortened(token)}' does not begin with '{prefix}'", path=path, line=number, fix=fix
+        )
     return token.removeprefix(prefix).strip() if prefix else token, (rest[0].strip() or None) if rest else None
 
 
@@ -243,7 +245,9 @@ def _add_line(path: Path, line_number: int, line: str, tree: _Tree) -> None:
     elif (span := _RANGE.fullmatch(word_id)) is not None:
         tree.ranges.append(_Range(int(span[1]), int(span[2]), columns[1].strip()))
     elif re.fullmatch(r"\d+\.\d+", word_id) is None:
-        raise DataError(f"'{shortened(word_id)}' is not the id of a word, range or empty node", path=path, line=line_number)
+        raise DataError(
+            f"'{shortened(word_id)}' is not the id of a word, range or empty node", path=path, line=line_number
+        )
 
 
 def _heads(path: Path, line_number: int, columns: Sequence[str]) -> tuple[int, ...]:

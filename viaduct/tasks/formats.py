@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from viaduct.errors import DataError, shortened, unknown
 from viaduct.tasks.json_text import json_value
@@ -55,7 +55,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with _open(path) as file:
-            refuse_other(file.peek(BEGINNING)[:BEGINNING], path)  # type: ignore[attr-defined]  all three have it
+            refuse_other(file.peek(BEGINNING)[:BEGINNING], path)
             for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
                 yield number, _decoded(raw.removeprefix(_UTF8_MARK) if number == 1 else raw, path, number)
     except OSError as error:
@@ -72,13 +72,13 @@ def _damaged_archive(path: Path, error: Exception) -> DataError:
     return DataError(f"the archive is damaged ({error})", path=path, fix=_DOWNLOAD)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.BufferedReader:
     require_plain(path)
     with path.open("rb") as file:
         start = file.read(10)
     if start.startswith(_GZIP):
-        return cast(BinaryIO, io.BufferedReader(gzip.open(path, "rb")))  # whose lines are found in C
-    return cast(BinaryIO, bz2.open(path, "rb")) if _BZIP2.match(start) else path.open("rb")
+        return io.BufferedReader(gzip.open(path, "rb"))  # whose lines are found in C
+    return cast(io.BufferedReader, bz2.open(path, "rb")) if _BZIP2.match(start) else path.open("rb")
 
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:
@@ -122,6 +122,7 @@ def text_lines(path: Path) -> list[str]:
 
 
 def no_line_end(path: Path, number: int) -> DataError:
+    """The error for a file whose last line, of this number, has no end."""
     return DataError(
         "the last line has no line end, so the file may be cut off",
         path=path,

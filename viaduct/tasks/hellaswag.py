@@ -47,7 +47,7 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice
         texts = (record["ctx_a"], record["ctx_b"], *endings)
         if not all(isinstance(text, str) for text in texts):
             raise DataError("'ctx_a', 'ctx_b' and 'endings' are not all text", path=path, line=line)
-        yield _choice(line - 1, language, *texts[:2], endings, label)
+        yield _choice(line - 1, language, record["ctx_a"], record["ctx_b"], endings, label)
 
 
 def read_text_form(files: Files, language: str, _split: str) -> Iterator[Choice]:

@@ -1,12 +1,12 @@
 """Whether a table is csv-quoted: decided once per file, never per field, because both kinds are published under the
 same name and sentences hold quotation marks of their own.
 
-The rule: a record is one as a csv writer writes it when each field either holds no quotation mark or stands between two,
-with those inside doubled. Such writers quote fields that need it (MINIMAL), or all that are not numbers (NONNUMERIC; ALL
-is the same with numbers quoted too). A file is quoted when all its records with marks are as MINIMAL writes them, or all
-its records as the other two do; except that tabs and line ends inside quotes do not count as quoted where every line as
-it stands has the same number of tabs. It is broken when at least half of them are, and not all: a mark is missing, and
-reading on would swallow rows, or leave marks in the texts. All other files are read as they stand.
+The rule: a record is one as a csv writer writes it when each field either holds no quotation mark or stands between
+two, with those inside doubled. Such writers quote fields that need it (MINIMAL), or all that are not numbers
+(NONNUMERIC; ALL is the same with numbers quoted too). A file is quoted when all its records with marks are as MINIMAL
+writes them, or all its records as the other two do; except that tabs and line ends inside quotes do not count as quoted
+where every line as it stands has the same number of tabs. It is broken when at least half of them are, and not all: a
+mark is missing, and reading on would swallow rows, or leave marks in the texts. All other files are read as they stand.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ def check_ids(rows: Sequence[Row], path: Path) -> None:
 def check_texts(rows: Sequence[Row], path: Path) -> None:
     """Raise DataError for an id or text that is none, or that no file could hold as UTF-8 text."""
     for row in rows:
-        fault = _fault(row)
-        if fault is not None:
-            raise DataError(f"row {shortened(str(row.id))}: {fault}", path=path, fix="write it anew, or take the row out")
+        if (fault := _fault(row)) is not None:
+            fix = "write it anew, or take the row out"
+            raise DataError(f"row {shortened(str(row.id))}: {fault}", path=path, fix=fix)
 
 
 def _fault(row: Row) -> str | None:
