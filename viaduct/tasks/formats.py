@@ -11,6 +11,7 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
