@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from viaduct.encode.cut_texts import encode_texts
 from viaduct.errors import UsageError
 from viaduct.rows import Row, Sentence
 
@@ -130,10 +131,11 @@ def encode_sentences(
     rows: Sequence[Sentence], at: int, tokenizer: Any, _labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
     """The encoding of single texts, which have no gold fields."""
-    encoding = tokenizer([row.text for row in rows], truncation=True, max_length=limits.max_length)
-    for number in range(len(rows)):
-        out.cut_tokens += tokens_cut(encoding, number)
-        out.example(at + number, [encoding["input_ids"][number]], **segment_types(encoding, number))
+    for number, (ids, types, cut) in enumerate(
+        encode_texts([[row.text for row in rows]], tokenizer, limits.max_length)
+    ):
+        out.cut_tokens += cut
+        out.example(at + number, [ids], **({} if types is None else {"types": types}))
 
 
 def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -156,9 +158,3 @@ def segment_types(encoding: Any, index: int) -> dict[str, list[int]]:
     """The field `types` of one sequence, no field where the tokenizer gives none."""
     types = encoding.get("token_type_ids")
     return {} if types is None else {"types": types[index]}
-
-
-def tokens_cut(encoding: Any, index: int) -> int:
-    """How many tokens of a single text are not in the encoding."""
-    cut_off = encoding.encodings[index].overflowing
-    return sum(1 for one in cut_off for special in one.special_tokens_mask if not special)

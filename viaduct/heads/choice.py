@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from viaduct.encode.batch import Batch
+from viaduct.encode.cut_texts import encode_texts
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits
-from viaduct.encode.two_texts import encode_two
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.heads.pair import SequenceHead, gold_labels
 from viaduct.metrics.score import Prediction
@@ -27,7 +27,7 @@ def encode_choices(
     """A sequence per ending, all of one example; field `label` (examples,) is the index of the right one."""
     for number, row in enumerate(rows):
         endings = [f"{row.question} {choice}".strip() for choice in row.choices]
-        encoded = list(encode_two([row.context] * len(endings), endings, tokenizer, limits.max_length))
+        encoded = list(encode_texts([[row.context] * len(endings), endings], tokenizer, limits.max_length))
         types = [kind for one in encoded for kind in one.types or ()]
         fields = {"types": types} if types else {}
         if row.label is not None:

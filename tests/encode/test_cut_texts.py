@@ -1,4 +1,4 @@
-"""Two texts in one sequence: as the tokenizer cuts them, in memory that grows with their length."""
+"""One or two texts in one sequence: as the tokenizer cuts them, in memory that grows with their length."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from viaduct.encode.cut_texts import encode_texts, kept_of_two
 from viaduct.encode.tokens import Limits, encode
-from viaduct.encode.two_texts import encode_two, kept_of_two
 from viaduct.heads.pair import encode_pairs
 from viaduct.rows import Pair
 
@@ -18,16 +18,14 @@ words = st.lists(st.sampled_from(["the", "tea", "is", "cold", "and", "a", "red",
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(words, words, st.integers(6, 64), st.sampled_from(["left", "right"]))
-def test_they_are_cut_as_the_tokenizer_would(
-    tiny_tokenizer: Any, first: str, second: str, length: int, side: str
-) -> None:
+@given(st.lists(words, min_size=1, max_size=2), st.integers(6, 64), st.sampled_from(["left", "right"]))
+def test_they_are_cut_as_the_tokenizer_would(tiny_tokenizer: Any, texts: list[str], length: int, side: str) -> None:
     before = tiny_tokenizer.truncation_side
     tiny_tokenizer.truncation_side = side
     try:
-        wanted = tiny_tokenizer([first], [second], truncation="longest_first", max_length=length)
-        whole = tiny_tokenizer([first], [second])
-        (made,) = encode_two([first], [second], tiny_tokenizer, length)
+        wanted = tiny_tokenizer(*([text] for text in texts), truncation="longest_first", max_length=length)
+        whole = tiny_tokenizer(*([text] for text in texts))
+        (made,) = encode_texts([[text] for text in texts], tiny_tokenizer, length)
     finally:
         tiny_tokenizer.truncation_side = before
     assert made.ids == wanted["input_ids"][0]
