@@ -36,11 +36,15 @@ def require_plain(path: Path) -> None:
         raise DataError("is a pipe, a device or a socket, not a file", path=path, fix="write the data to a file")
 
 
+def other_than_data(beginning: bytes) -> tuple[str, str] | None:
+    """What a file is that begins so, and what to do, where it is a Git LFS pointer or a web page."""
+    return next(((message, fix) for pattern, message, fix in _OTHERS if pattern.match(beginning)), None)
+
+
 def refuse_other(beginning: bytes, path: Path) -> None:
     """Raise DataError where a file that begins so is a Git LFS pointer or a web page."""
-    for pattern, message, fix in _OTHERS:
-        if pattern.match(beginning):
-            raise DataError(message, path=path, fix=fix)
+    if (other := other_than_data(beginning)) is not None:
+        raise DataError(other[0], path=path, fix=other[1])
 
 
 def require_data(path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from viaduct.errors import DataError
-from viaduct.tasks.opening import refuse_other, require_plain
+from viaduct.tasks.opening import other_than_data, require_plain
 from viaduct.vision.archives import parquet_bytes, tar_bytes, tar_members
 from viaduct.vision.rows import Picture
 
@@ -75,9 +75,9 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Ima
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own limit, 179 million
         raise PictureError("too large", str(error), picture) from error
     except UnidentifiedImageError as error:
-        refuse_other(content, Path(picture.path))
         start = " ".join(f"{byte:02x}" for byte in content[:4])
         message = f"it is none of {', '.join(IMAGE_FORMATS)} (it begins with the bytes {start})"
+        message += "" if (other := other_than_data(content)) is None else f"; {'; '.join(other)}"
         raise PictureError("not an image", message, picture) from error
     except Exception as error:  # Pillow's readers and decoders raise almost anything on damaged bytes
         raise PictureError("damaged", f"{type(error).__name__}: {error}", picture) from error
