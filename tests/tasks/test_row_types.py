@@ -73,9 +73,10 @@ def test_captions_are_always_labelled() -> None:
 
 def test_every_kind_is_known_by_name_and_says_what_it_is() -> None:
     kinds = row_kinds()
-    assert list(kinds) == ["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel", "captioned"]
+    core = ["pair", "choice", "tagged", "span", "retrieval", "mining", "text", "parallel"]
+    assert list(kinds) == [*core, "classification", "regression", "captioned", "pictured"]
     assert [name for name, kind in kinds.items() if not kind.has_gold] == ["text", "parallel", "captioned"]
     assert [name for name, kind in kinds.items() if kind.is_searched] == ["retrieval", "mining"]
-    assert [name for name, kind in kinds.items() if kind.head] == ["pair", "choice", "tagged", "span"]
-    assert [name for name, kind in kinds.items() if kind.is_target] == list(kinds)[:6]
+    assert [name for name, kind in kinds.items() if kind.head] == [*core[:4], "classification", "regression"]
+    assert [name for name, kind in kinds.items() if kind.is_target] == [*core[:6], "classification", "regression"]
     assert row_kind("captioned").row is Captioned
