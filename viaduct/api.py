@@ -146,8 +146,6 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned)
     record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=execute.versions())
-    with one_message(store):
-        directory = collect.save_run(planned.store, record)
     console = console or Console(stderr=True)
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -159,7 +157,8 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         processes.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
         shown(console, weights) as display,
     ):
-        execute.run(planned, options, display)
+        execute.run(planned, options, display, lambda: collect.save_run(planned.store, record))
+    directory = run_directory(planned.store.root, record.recipe.name)
     report(directory, data=planned.census.data.root, rows=rows, console=console)
     return Result(directory)
 

@@ -21,7 +21,7 @@ from viaduct.errors import UsageError
 from viaduct.models import tokenizer_file
 from viaduct.models.encoder import load_tokenizer
 from viaduct.models.trial import require_encoder
-from viaduct.runs import encoder_check
+from viaduct.runs import encoder, encoder_check
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.encoder_check import require_folder, start_identity
 from viaduct.runs.evaluation import evaluation
@@ -69,6 +69,20 @@ def named_in_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def in_parts(folder: Path, parts: object) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+
+
+def settings(name: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(text)
+
+
+def said(**values: Any) -> Callable[[Path], object]:
+    """Other values in the configuration."""
+    return lambda folder: change(folder / "config.json", **values)
+
+
 class Object:
     pass
 
@@ -79,6 +93,21 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "two halves": (lambda one: change(one / "config.json", is_encoder_decoder=True), r"config\.json: .* a decoder"),
     "pointer": (lambda one: (one / "model.safetensors").write_text(POINTER), r"model\.safetensors is a Git LFS"),
     "tokenizer's pointer": (lambda one: (one / "tokenizer.json").write_text(POINTER), r"tokenizer\.json is a Git LFS"),
+    "pointer among settings": (settings("tokenizer_config.json", POINTER), r"tokenizer_config\.json is a Git LFS"),
+    "settings are a page": (settings("special_tokens_map.json", "<html>"), r"special_tokens_map\.json is not JSON"),
+    "settings are a list": (settings("added_tokens.json", "[]"), r"added_tokens\.json is not a JSON object"),
+    "no parts": (lambda one: in_parts(one, {}), r"index\.json is no index of weights"),
+    "parts are numbers": (lambda one: in_parts(one, {"a": 1}), r"index\.json is no index of weights"),
+    "size is a word": (said(hidden_size="big"), r"config\.json says hidden_size 'big', which is no size"),
+    "no layers": (said(num_hidden_layers=0), r"config\.json says num_hidden_layers 0, which is no size"),
+    "fewer layers": (said(num_hidden_layers=1), r"config\.json says num_hidden_layers 1, and the weights .* have 2"),
+    "more layers": (said(num_hidden_layers=3), r"config\.json says num_hidden_layers 3, and the weights .* have 2"),
+    "width": (said(hidden_size=64), r"config\.json says hidden_size 64, and the weights beside it have 32"),
+    "positions": (said(max_position_embeddings=99), r"says max_position_embeddings 99, and the weights .* have 130"),
+    "quantised": (
+        lambda one: weights(one, lambda w: {k: v.to(torch.int8) for k, v in w.items()}),
+        r"model\.safetensors: .*weight has values of type I8, and quantised weights are not",
+    ),
     "cut": (lambda one: cut(one / "model.safetensors"), r"model\.safetensors is cut off"),
     "no header": (lambda one: (one / "model.safetensors").write_bytes(b"text, " * 9), r"is no safetensors file"),
     "cut bin": (lambda one: cut(to_bin(one)), r"pytorch_model\.bin is cut off"),
@@ -120,8 +149,16 @@ def spoil(found: dict[str, Any]) -> dict[str, Any]:
 
 LOADED: dict[str, tuple[Callable[[Path], object], str]] = {
     "size": (lambda one: change(one / "config.json", intermediate_size=32), r"has the shape \(64,\).* means \(32,\)"),
-    "fewer": (lambda one: change(one / "config.json", num_hidden_layers=1), r"layer\.1\..*does not have"),
-    "more": (lambda one: change(one / "config.json", num_hidden_layers=3), r"layer\.2\..*is missing"),
+    "fewer": (
+        lambda one: (change(one / "config.json", num_hidden_layers=1), to_bin(one)),
+        r"layer\.1\..*does not have",
+    ),
+    "more": (lambda one: (change(one / "config.json", num_hidden_layers=3), to_bin(one)), r"layer\.2\..*is missing"),
+    "activation": (said(hidden_act="zelu"), "transformers does not know 'zelu'"),
+    "a padding token of its own": (
+        lambda one: change(one / "tokenizer_config.json", pad_token="<padding>"),
+        r"gives '<padding>' the id \d+, and the encoder has word embeddings for \d+",
+    ),
     "not finite": (lambda one: weights(one, spoil), r"model\.safetensors: 1 of .*no finite numbers"),
     "no padding": (lambda one: change(one / "tokenizer_config.json", pad_token=None), "no padding token"),
     "no unknown": (lambda one: change(one / "tokenizer_config.json", unk_token=None), "no unknown token"),
@@ -138,7 +175,7 @@ def test_what_only_loading_tells_is_said_before_the_first_stage(folder: Path, wo
             small_world.recipe(encoder=str(folder), targets=(ONE,), allow_unknown=True), data=world, store=world / "s"
         )
     assert str(folder) in str(caught.value)
-    assert not list((world / "s").glob("encoder/**/stage.json")) and not list((world / "s").glob("encoder/*"))
+    assert {path.name for path in (world / "s").iterdir()} <= {"cache"}, "nothing is written, no record of a run either"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -208,7 +245,12 @@ def test_stages_made_with_other_ids_are_not_taken_for_these(folder: Path, tmp_pa
     change(folder / "config.json", model_type="bert")
     files, cache = encoder_identity(str(folder), None), tmp_path / "cache"
     assert start_identity(str(folder), None, cache) == {**files, "tokenizer": "as its file has it"}
-    assert "other ids" in json.loads((cache / "tokenizers.json").read_text()).values()
+    known = json.loads((cache / "tokenizers.json").read_text())
+    del known["sha256"]
+    (kept,) = known.values()
+    assert json.loads(kept)["special"]["unk_token"] == "<unk>"
+    (cache / "tokenizers.json").write_text(json.dumps(dict.fromkeys(known, "other ids")))  # as it was written before
+    assert start_identity(str(folder), None, cache) == {**files, "tokenizer": "as its file has it"}
     change(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert "tokenizer" not in start_identity(str(folder), None, cache), "the file was used before, too"
 
@@ -221,8 +263,53 @@ def test_a_name_whose_file_is_not_used_is_refused(folder: Path, monkeypatch: pyt
     opened = AutoTokenizer.from_pretrained(folder)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_args, **_options: opened)
     monkeypatch.setattr(tokenizer_file, "cached_file", lambda *_: folder / "tokenizer.json")
+    monkeypatch.setattr(tokenizer_file, "hub_options", lambda *_: {})
     with pytest.raises(UsageError, match=r"other ids than its own tokenizer\.json"):
         load_tokenizer("somebody/encoder", "0" * 40)
+
+
+def test_a_tokenizer_is_not_made_again_once_its_ids_are_known_to_differ(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a plan, which asks in another process, or by opening it."""
+    from transformers import AutoTokenizer
+
+    made = unigram(folder)
+    change(folder / "config.json", model_type="bert")
+    assert "tokenizer" in start_identity(str(folder), None)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_args, **_options: pytest.fail("made again"))
+    ours = load_tokenizer(str(folder), None)
+    assert ours(TEXTS[0])["input_ids"] == made.encode(TEXTS[0]).ids
+    assert (ours.pad_token, ours.unk_token, ours.cls_token) == ("<pad>", "<unk>", "<s>")
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", None, 3])
+def test_a_file_that_transformers_can_make_nothing_of_is_used_itself(folder: Path, name: object) -> None:
+    """Its class for XLM-R's tokenizers takes unigram models only."""
+    expected = load_tokenizer(str(folder), None)(list(TEXTS))["input_ids"]
+    change(folder / "tokenizer_config.json", tokenizer_class=name, model_input_names=None)
+    require_folder(folder)
+    require_encoder(str(folder), None)
+    assert "tokenizer" not in start_identity(str(folder), None)
+    assert load_tokenizer(str(folder), None)(list(TEXTS))["input_ids"] == expected
+
+
+def test_code_of_the_makers_that_is_not_run_is_spoken_of(folder: Path, world: Path) -> None:
+    asked = small_world.recipe(encoder=str(folder), targets=(ONE,), allow_unknown=True)
+    assert not any("which is not run" in line for line in remarks(api.plan(asked, data=world, store=world / "s")))
+    change(folder / "config.json", auto_map={"AutoConfig": "a.B", "AutoModel": "modeling.New"})
+    told = [line for line in remarks(api.plan(asked, data=world, store=world / "s")) if "which is not run" in line]
+    assert len(told) == 1 and "modeling.New" in told[0] and "'xlm-roberta' is" in told[0]
+
+
+def test_a_name_on_the_hub_that_no_network_leads_to(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "unreachable", lambda: "https://hub cannot be reached (no network)")
+    with pytest.raises(UsageError, match=r"'some/model' is no folder here, .*https://hub cannot be reached"):
+        evaluation("some/model", revision="0" * 40, tasks=("udpos",))
+    asked = small_world.recipe(encoder="some/model", revision="0" * 40, targets=(ONE,))
+    with pytest.raises(UsageError, match=r"'some/model' is no folder here, .*https://hub cannot be reached"):
+        api.run(asked, data=world, store=world / "s")
+    assert {path.name for path in (world / "s").iterdir()} <= {"cache"}
 
 
 def test_unknown_pieces_are_shown_remarked_on_and_refused(folder: Path, world: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from viaduct.errors import DataError, UsageError
 from viaduct.tasks import bucc, mnli, pawsx, tatoeba, xnli
+from viaduct.tasks import hub as hub_module
 from viaduct.tasks.card import Hub, read
 from viaduct.tasks.hub import RECORD, fetch
 
@@ -42,6 +44,7 @@ class FakeHub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     fake = FakeHub()
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.download)
+    monkeypatch.setattr(hub_module, "unreachable", lambda: None)
     return fake
 
 
@@ -79,15 +82,44 @@ def test_an_interrupted_download_is_completed(tmp_path: Path, hub: FakeHub) -> N
 def test_without_a_network_there_is_one_message_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_: object, **__: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise LocalEntryNotFoundError("Name or service not known\nand much more")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", failing)
+    monkeypatch.setattr(hub_module, "unreachable", lambda: None)
     with pytest.raises(DataError) as caught:
         fetch(pawsx.CARD, tmp_path, "ko", "test")
     message = str(caught.value)
     assert "paws-x cannot be downloaded from the Hugging Face Hub: Name or service not known\n" in message
     assert "ko/test-*.parquet there by hand" in message
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "https://huggingface.co cannot be reached (Name or"),
+        (ConnectionRefusedError(111, "Connection refused"), "https://huggingface.co cannot be reached (Connection ref"),
+        (TimeoutError("slow"), None),
+        (None, None),
+    ],
+)
+def test_a_missing_network_is_known_at_once_and_a_slow_one_is_not_taken_for_it(
+    fault: OSError | None, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(place: tuple[str, int], timeout: float) -> socket.socket:
+        assert place == ("huggingface.co", 443) and timeout <= 2
+        if fault is not None:
+            raise fault
+        return socket.socket()
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "https://huggingface.co")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    found = hub_module.unreachable()
+    assert found is None if problem is None else found is not None and found.startswith(problem)
+    monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": "http://proxy"})
+    assert hub_module.unreachable() is None, "names are the proxy's to find"
 
 
 def test_revisions_are_commits_and_are_never_mixed(tmp_path: Path, hub: FakeHub) -> None:

@@ -21,6 +21,7 @@ from viaduct.models.tokenizer_file import load_tokenizer as load_tokenizer
 from viaduct.models.tokenizer_file import quieten
 from viaduct.models.weights_check import first_line, require_whole
 from viaduct.runs import families
+from viaduct.runs.encoder import hub_options
 from viaduct.runs.parts import Architecture
 
 UNBOUNDED = 2**20
@@ -38,7 +39,7 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
 
     quieten()
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    asked: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    asked = {**hub_options(source, revision), "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(source, **asked)
         model, info = auto_class(config).from_pretrained(source, config=config, **asked, **options)

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from viaduct.errors import UsageError
 from viaduct.models.encoder import width
 from viaduct.models.linear import OneDNNLinear, product
+from viaduct.runs.encoder import hub_options
 from viaduct.runs.families import ROBERTA
 
 LANGUAGE_HEAD_FILE = "masked_language_head.safetensors"
@@ -175,7 +176,7 @@ def _from_checkpoint(source: str, revision: str | None, words_VD: torch.Tensor) 
     from transformers import AutoModelForMaskedLM
 
     model, info = AutoModelForMaskedLM.from_pretrained(
-        source, revision=revision, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **hub_options(source, revision)
     )
     if any(name.startswith("lm_head.") and "decoder" not in name for name in info["missing_keys"]):
         return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from viaduct.errors import UsageError
-from viaduct.models.weights_check import first_line
-from viaduct.runs.encoder import cached_file
+from viaduct.models.weights_check import first_line, needs_code
+from viaduct.runs.encoder import cached_file, hub_options
 from viaduct.tasks.hashes import Stamp, stamp
 
 PROBES = (
@@ -86,6 +86,11 @@ def probed(tokenizer: Any) -> list[list[int]]:
     return [tokenizer(*one, verbose=False)["input_ids"] for one in texts]
 
 
+def expected(path: Path) -> list[list[int]]:
+    """Those that a tokenizer.json gives."""
+    return _expected(path, stamp(path))
+
+
 @lru_cache(maxsize=4)
 def _opened(path: Path, _stamp: Stamp) -> Any:
     from tokenizers import Tokenizer
@@ -106,26 +111,40 @@ def _pairs() -> Sequence[tuple[str, str]]:
     return tuple(zip(PROBES[:3], PROBES[-3:], strict=True))
 
 
-def is_rebuilt(folder: str) -> bool:
-    """Whether transformers, asked for the folder's tokenizer, gives one with other ids than its tokenizer.json."""
-    from transformers import AutoTokenizer
+_REMADE: dict[tuple[Path, Stamp], Mapping[str, Any]] = {}
 
-    quieten()
-    return not agrees(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), Path(folder) / "tokenizer.json")
+
+def remember(path: Path, about: Mapping[str, Any]) -> None:
+    """Of the tokenizer.json, transformers makes a tokenizer with other ids, `about` which this is known besides (see
+    `remade`): so that it is not made again in this process to find that out."""
+    _REMADE[path.resolve(), stamp(path)] = about
+
+
+def remade(tokenizer: Any) -> Mapping[str, Any]:
+    """What a tokenizer of transformers knows besides its file: the names of its inputs, and its special tokens."""
+    special = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return {"inputs": tokenizer.model_input_names, "special": special}
 
 
 def unknown_share(path: Path, texts: Iterable[str]) -> float:
     """Unknown pieces among all pieces of these texts as the file cuts them; 0 where it has no unknown piece (bytes)."""
-    model = json.loads(path.read_text(encoding="utf-8"))["model"]
-    tokenizer = _opened(path, stamp(path))
-    number = (
-        model.get("unk_id") if model.get("type") == "Unigram" else tokenizer.token_to_id(model.get("unk_token") or "")
-    )
+    stamped = stamp(path)
+    tokenizer, number = _opened(path, stamped), _unknown_id(path, stamped)
     pieces = unknown = 0
     for text in texts:  # one by one: several at once would start threads, which a copy of this process would lack
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         pieces, unknown = pieces + len(ids), unknown + ids.count(number)
     return unknown / pieces if pieces else 0.0
+
+
+@lru_cache(maxsize=4)
+def _unknown_id(path: Path, stamped: Stamp) -> int | None:
+    model = json.loads(path.read_text(encoding="utf-8"))["model"]
+    if model.get("type") == "Unigram":
+        found: int | None = model.get("unk_id")
+    else:
+        found = _opened(path, stamped).token_to_id(model.get("unk_token") or "")
+    return found
 
 
 def quieten() -> None:
@@ -143,28 +162,41 @@ def load_tokenizer(source: str, revision: str | None) -> Any:
     Raises UsageError when there is none, when it has no padding or unknown token, and for a Hub name of whose file
     transformers makes a tokenizer with other ids.
     """
-    from transformers import AutoTokenizer
-
     quieten()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-    except Exception as error:  # whatever transformers and what it calls raise on somebody's files
-        raise UsageError(
-            f"'{source}' has no tokenizer that can be opened: {first_line(error)}",
-            fix="put tokenizer.json and tokenizer_config.json beside the model",
-        ) from error
+    own = Path(source) / "tokenizer.json"
+    about = _REMADE.get((own.resolve(), stamp(own))) if own.is_file() else None
+    tokenizer = _of_transformers(source, revision, own) if about is None else _of_file(source, own, about)
     if not tokenizer.is_fast:
         raise UsageError(f"the tokenizer of '{source}' has no fast form, which word and span alignment needs")
     path = cached_file(source, revision, "tokenizer.json")
-    if path is not None and path.is_file() and type(tokenizer).__name__ not in GENERIC and not agrees(tokenizer, path):
-        tokenizer = _of_file(tokenizer, source, path)
+    is_generic = type(tokenizer).__name__ in GENERIC
+    if path is not None and path.is_file() and not is_generic and not agrees(tokenizer, path):
+        about = remade(tokenizer)
+        tokenizer = _of_file(source, path, about)
+        remember(path, about)
     _require_usable(tokenizer, source)
     return tokenizer
 
 
-def _of_file(rebuilt: Any, source: str, path: Path) -> Any:
+def _of_transformers(source: str, revision: str | None, own: Path) -> Any:
+    """The tokenizer that transformers makes; where it can make none of a folder's `own` tokenizer.json, that itself."""
+    from transformers import AutoTokenizer
+
+    options = hub_options(source, revision)
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    except Exception as error:  # whatever transformers and what it calls raise on somebody's files
+        if own.is_file() and not needs_code(error):
+            return _of_file(source, own, {})
+        raise UsageError(
+            f"'{source}' has no tokenizer that can be opened: {first_line(error)}",
+            fix="put tokenizer.json and tokenizer_config.json beside the model",
+        ) from error
+
+
+def _of_file(source: str, path: Path, about: Mapping[str, Any]) -> Any:
     """The tokenizer in a folder's tokenizer.json with the special tokens that its configurations name, or those of the
-    class that transformers takes, as far as the file has them."""
+    class that transformers takes (`about`, see `remade`), as far as the file has them."""
     from transformers import PreTrainedTokenizerFast
 
     if not Path(source).is_dir():
@@ -172,10 +204,11 @@ def _of_file(rebuilt: Any, source: str, path: Path) -> Any:
             f"transformers makes a tokenizer of '{source}' that gives other ids than its own tokenizer.json",
             fix="download the model to a folder and name the folder: then the file's tokenizer is used",
         )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, model_input_names=rebuilt.model_input_names)
-    known = tokenizer.get_vocab()
-    for name, token in rebuilt.special_tokens_map.items():
-        if isinstance(token, str) and token in known and getattr(tokenizer, name, None) is None:
+    given = {"model_input_names": about["inputs"]} if "inputs" in about else {}
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **given)
+    for name, token in about.get("special", {}).items():
+        known = tokenizer.backend_tokenizer.token_to_id(token) is not None
+        if known and getattr(tokenizer, name, None) is None:
             setattr(tokenizer, name, token)
     if not agrees(tokenizer, path):
         raise UsageError(
@@ -196,5 +229,18 @@ def _require_usable(tokenizer: Any, source: str) -> None:
             )
 
 
+def main() -> None:
+    """For another process, which is told a folder, and the ids that its file gives on the standard input: print what
+    there is to `remember`, "the same ids" where there is nothing."""
+    from transformers import AutoTokenizer
+
+    quieten()
+    tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=False)
+    same = probed(tokenizer) == json.load(sys.stdin)
+    sys.stdout.write("the same ids" if same else json.dumps(remade(tokenizer)))
+
+
 if __name__ == "__main__":
-    sys.stdout.write("other ids" if is_rebuilt(sys.argv[1]) else "the same ids")
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    # Tokenizers do not need it, and it takes seconds to load.
+    main()

@@ -18,6 +18,7 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import encode_batch, load_encoder, load_tokenizer
 from viaduct.models.tokenizer_file import PROBES
 from viaduct.models.weights_check import first_line
+from viaduct.runs.encoder_check import TOKENIZER_SETTINGS
 from viaduct.runs.families import FIX, TRIMMED
 
 LANES = 8
@@ -32,9 +33,18 @@ ALIKE = 1e-3
 
 def require_encoder(source: str, revision: str | None) -> None:
     """Raise UsageError for an encoder or tokenizer that `load_encoder` or `load_tokenizer` refuses, and for an encoder
-    that cannot be run, gives a text other states beside longer ones than plain transformers gives it alone, or reads
-    from left to right."""
+    that has no embedding for a token, cannot be run, gives a text other states beside longer ones than plain
+    transformers gives it alone, or reads from left to right."""
     tokenizer, encoder = load_tokenizer(source, revision), load_encoder(source, revision).eval()
+    rows: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    last = tokenizer.vocab_size - 1
+    for piece, number in {tokenizer.convert_ids_to_tokens(last): last, **tokenizer.get_added_vocab()}.items():
+        if number >= rows:
+            raise UsageError(
+                f"the tokenizer of '{source}' gives '{piece}' the id {number:,}, and the encoder has word embeddings"
+                f" for {rows:,}",
+                fix=f"look where it is named: tokenizer.json, {', '.join(TOKENIZER_SETTINGS)}",
+            )
     ids = np.asarray(tokenizer(PROBES[0], verbose=False)["input_ids"])
     try:
         with torch.inference_mode():

@@ -8,14 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.errors import UsageError
-from viaduct.runs.encoder_check import weights_file
+from viaduct.runs.encoder_files import weights_file
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message; where it asks whether the folder's own code may run, that this is not done."""
-    if "trust_remote_code" in str(error):
+    """Of its message, with the next one where it only announces that; where it asks whether the folder's own code may
+    run, that this is not done."""
+    if needs_code(error):
         return "it needs code that comes with it, which is not run here"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, KeyError):
+        return f"transformers does not know {error}"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join(lines[: 1 + lines[0].rstrip().endswith(":")])
+
+
+def needs_code(error: BaseException) -> bool:
+    """Whether it asks whether the folder's own code may run."""
+    return "trust_remote_code" in str(error)
 
 
 def require_whole(source: str, model: Any, info: Any) -> None:

@@ -6,15 +6,16 @@ import contextlib
 import json
 import math
 import re
-import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError
 from viaduct.paths import RESERVED
+from viaduct.runs.encoder_files import safetensors_header
 from viaduct.runs.families import first_position, size
 from viaduct.runs.parts import Pretrain, RecipeParts
 from viaduct.tasks.hashes import file_sha256
+from viaduct.tasks.hub import unreachable
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""
@@ -143,7 +144,7 @@ def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
     downloads nothing, finds them. Nothing is done where that cannot be: whoever opens the encoder says why."""
     if isinstance(encoder, Pretrain) or revision is None or encoder.rpartition("/")[2].lower() in KNOWN:
         return
-    if encoder.count("/") > 1 or Path(encoder).expanduser().is_dir():
+    if encoder.count("/") > 1 or Path(encoder).expanduser().is_dir() or unreachable():
         return
     import huggingface_hub  # slow to load, and folders do not need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -152,6 +153,20 @@ def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
         if huggingface_hub.try_to_load_from_cache(encoder, "modules.json", revision=revision) is None:
             huggingface_hub.snapshot_download(encoder, revision=revision, allow_patterns=list(SMALL_FILES))
             huggingface_hub.hf_hub_download(encoder, "modules.json", revision=revision)  # remembers that there is none
+
+
+def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
+    """How a library that opens an encoder is to be asked for it: at its revision, and from the Hub's local cache alone
+    where the Hub cannot be reached. Raises UsageError where it is not there either."""
+    if Path(encoder).is_dir():
+        return {"revision": revision}
+    problem = unreachable()
+    if problem and cached_file(encoder, revision, "config.json") is None:
+        raise UsageError(
+            f"'{encoder}' is no folder here, it is not in the Hub's local cache at {revision}, and {problem}",
+            fix="check the name, the revision and the network, or name a folder",
+        )
+    return {"revision": revision, "local_files_only": problem is not None}
 
 
 def _from_config(path: Path) -> Shape | None:
@@ -225,26 +240,3 @@ def count_parameters(path: Path) -> int:
     """Number of values in a safetensors file, from its header alone."""
     header = safetensors_header(path)
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-
-
-def safetensors_header(path: Path) -> dict[str, Any]:
-    """Name -> {"shape", "data_offsets", ...} of the tensors in a safetensors file (format: 8 bytes length, then JSON).
-
-    Raises UsageError for a file that is none, or cut off.
-    """
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
-                raise ValueError("its header is longer than the file")
-            header: dict[str, Any] = json.loads(file.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise UsageError(f"{path} is no safetensors file: {error}", fix="download it again") from error
-    if size != 8 + length + end:
-        raise UsageError(
-            f"{path} is cut off or damaged: it has {size:,} bytes, and its header speaks of {8 + length + end:,}",
-            fix="download it again",
-        )
-    return header

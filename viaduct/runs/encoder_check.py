@@ -8,46 +8,41 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import pickletools
+import re
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from viaduct.doors import loaded
 from viaduct.errors import UsageError
 from viaduct.runs.census import Census, Memory
-from viaduct.runs.encoder import cached_file, encoder_identity, safetensors_header
-from viaduct.runs.families import CHANGED, ENCODER_SIDES, FIX, REFUSED, size
+from viaduct.runs.encoder import cached_file, encoder_identity
+from viaduct.runs.encoder_files import DOWNLOAD, Shapes, folder_shapes, read_json, require_content
+from viaduct.runs.families import CHANGED, ENCODER_SIDES, FIX, REFUSED, SIZES, encoder_side, size
+from viaduct.runs.parts import Pretrain
 from viaduct.runs.plan import Plan
 from viaduct.tasks.hashes import Stamp, file_sha256, stamp
 
 TOKENIZER_FILE = "tokenizer.json"
 READER = "viaduct.models.tokenizer_file"
 """What reads it; it needs a library that planning is not to wait for."""
+SAME = "the same ids"
 
 OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "bpe.codes", "tokenizer.model", "spm.model", "spiece.model")
 """Files of tokenizers without a tokenizer.json, with every other `*.model`."""
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""In the order in which transformers looks for them."""
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 WORD_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
 """How the names of an encoder's word embeddings end."""
-
-POINTER = b"version https://git-lfs"
-LEGACY_STREAMS = 4
-"""What comes before the values in the form of torch.save before version 1.6: a number, a version, sizes, names."""
-PLAIN_OBJECTS = ("torch", "collections", "_codecs", "numpy", "builtins")
-"""Modules whose names stand in a file of nothing but weights."""
-
-DOWNLOAD = "download it again"
+LAYER = re.compile(r"\b(?:layers?|block|h)\.(\d+)\.")
+"""The number of a layer in the name of one of its weights."""
 
 SAMPLED = 200
 """Rows of each language whose unknown pieces are counted."""
@@ -58,31 +53,52 @@ ABSURD = 0.5
 
 def require_folder(folder: Path) -> None:
     """Raise UsageError, naming the file, for an encoder's folder that cannot be what its makers meant."""
-    config = read_config(folder / "config.json")
-    shapes = _shapes(folder)
+    path = folder / "config.json"
+    config = read_config(path)
+    for settings in TOKENIZER_SETTINGS:
+        if (folder / settings).is_file():
+            read_json(folder / settings, dict)
+    shapes = folder_shapes(folder)
     rows = next(
         (shape[0] for name, shape in shapes.items() if name.endswith(WORD_EMBEDDINGS) and len(shape) == 2), None
     )
-    said = size(config, "vocabulary")
-    _require_tokenizer(folder, rows or said)
-    if rows is not None and said is not None and rows != said:
-        raise UsageError(
-            f"{folder / 'config.json'} says vocab_size {said:,}, and the weights beside it have {rows:,} rows for it",
-            fix="put the config.json and the weights of one model into the folder",
-        )
+    _require_tokenizer(folder, rows or size(config, "vocabulary"))
+    for name, found in (("vocabulary", rows), *_in_weights(config, shapes)):
+        said = size(config, name)
+        if None not in (said, found) and said != found:
+            key = next(key for key in SIZES[name] if key in encoder_side(config))
+            raise UsageError(
+                f"{path} says {key} {said:,}, and the weights beside it have {found:,}",
+                fix="put the config.json and the weights of one model into the folder",
+            )
+
+
+def _in_weights(config: Mapping[str, Any], shapes: Shapes) -> Iterable[tuple[str, int]]:
+    """(size, what the headers of the weights say of it), as far as they tell, where none of them says what the
+    configuration does."""
+    stacks: dict[str, int] = {}
+    norms: list[int] = []
+    for name, shape in shapes.items():
+        if found := LAYER.search(name):
+            stacks[name[: found.start()]] = max(int(found[1]) + 1, stacks.get(name[: found.start()], 0))
+            norms += shape[:1] if name.lower().endswith("norm.weight") else ()
+        elif name.endswith(".position_embeddings.weight"):
+            yield "positions", shape[0]
+    for size_name, sizes in (("layers", [*stacks.values()]), ("width", norms)):
+        if sizes and size(config, size_name) not in sizes:
+            yield size_name, max(sizes)
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """A model's config.json. Raises UsageError where it is not there, damaged, or of no encoder."""
     if not path.is_file():
         raise UsageError(f"{path.parent} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
-    _require_content(path)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}", fix=DOWNLOAD) from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is not a JSON object", fix=DOWNLOAD)
+    found = read_json(path, dict)
+    side = encoder_side(found)
+    for name in (*SIZES["layers"], *SIZES["width"], "vocab_size", "num_attention_heads"):
+        value = side.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UsageError(f"{path} says {name} {value!r}, which is no size", fix=DOWNLOAD)
     kind = found.get("model_type")
     why = REFUSED.get(str(kind))
     if why is None and found.get("is_encoder_decoder") and kind not in ENCODER_SIDES:
@@ -100,88 +116,10 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _require_content(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(POINTER)) == POINTER:
-            raise UsageError(
-                f"{path} is a Git LFS pointer, not the file itself", fix="run `git lfs pull` where it was cloned"
-            )
-
-
-def _shapes(folder: Path) -> dict[str, list[int]]:
-    """Name -> shape of the weights, from safetensors; {} for others. Raises UsageError for weights that are not there,
-    cut off, or more than weights."""
-    first = weights_file(folder)
-    if first is None:
-        raise UsageError(f"{folder} has no weights", fix="put model.safetensors (or pytorch_model.bin) into it")
-    _require_content(first)
-    found: dict[str, list[int]] = {}
-    for path in _parts(first):
-        if not path.is_file():
-            raise UsageError(f"{path} is not there, and {first.name} names it", fix=DOWNLOAD)
-        _require_content(path)
-        if path.suffix == ".safetensors":
-            header = safetensors_header(path)
-            found |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-        else:
-            require_only_weights(path)
-    return found
-
-
-def weights_file(folder: Path) -> Path | None:
-    """The weights, or the index of their parts; None where there are none."""
-    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-
-
-def _parts(first: Path) -> Iterable[Path]:
-    if first.suffix != ".json":
-        return [first]
-    try:
-        names = json.loads(first.read_text(encoding="utf-8"))["weight_map"].values()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{first} is no index of weights", fix=DOWNLOAD) from error
-    return [first.parent / name for name in dict.fromkeys(names)]
-
-
-def require_only_weights(path: Path) -> None:
-    """Raise UsageError for a pytorch_model.bin that is cut off, or holds what is no weight; nothing of it is run."""
-    try:
-        named = list(_named(path))
-    except (zipfile.BadZipFile, StopIteration, ValueError) as error:
-        raise UsageError(f"{path} is cut off, or no file of weights", fix=DOWNLOAD) from error
-    strange = next((one for one in named if one.partition(".")[0] not in PLAIN_OBJECTS), None)
-    if strange is not None:
-        raise UsageError(
-            f"{path} holds other objects than weights ({strange}), which may run code when opened",
-            fix="take the model's model.safetensors, or save its state_dict alone",
-        )
-
-
-def _named(path: Path) -> Iterable[str]:
-    """What a file of torch.save would look up when opened, as "module.name"."""
-    streams = list(range(LEGACY_STREAMS))
-    with path.open("rb") as file:
-        source: IO[bytes] = file
-        if file.read(2) == b"PK":
-            archive = zipfile.ZipFile(path)
-            source, streams = archive.open(next(one for one in archive.namelist() if one.endswith("data.pkl"))), [0]
-        else:
-            file.seek(0)
-        strings: list[str] = []
-        for _ in streams:
-            for operation, value, _ in pickletools.genops(source):
-                if isinstance(value, str):
-                    strings.append(value)
-                if operation.name == "GLOBAL":
-                    yield strings[-1].replace(" ", ".")
-                elif operation.name == "STACK_GLOBAL":
-                    yield ".".join(strings[-2:])
-
-
 def _require_tokenizer(folder: Path, rows: int | None) -> None:
     path = folder / TOKENIZER_FILE
     if path.is_file():
-        _require_content(path)
+        require_content(path)
         loaded(f"{READER}:require_readable")(path, rows)
         return
     others = [*(folder / name for name in OTHER_TOKENIZERS if (folder / name).is_file()), *folder.glob("*.model")]
@@ -191,12 +129,25 @@ def _require_tokenizer(folder: Path, rows: int | None) -> None:
             fix="put the tokenizer's files beside the weights",
         )
     for other in others:
-        _require_content(other)
+        require_content(other)
     if all(other.suffix == ".model" for other in others) and importlib.util.find_spec("sentencepiece") is None:
         raise UsageError(
             f"{others[0]} is the folder's only tokenizer, and reading it takes the package sentencepiece",
             fix=f"pip install sentencepiece, or put the model's {TOKENIZER_FILE} beside it",
         )
+
+
+def said_of_code(encoder: str | Pretrain, revision: str | None) -> tuple[str, ...]:
+    """A sentence where the makers have code of their own for their model, which is not run."""
+    path = cached_file(encoder, revision, "config.json") if isinstance(encoder, str) else None
+    config = read_json(path, dict) if path is not None and path.is_file() else {}
+    code = config.get("auto_map")
+    if not isinstance(code, dict) or "AutoModel" not in code:
+        return ()
+    return (
+        f"{path} names code of the makers' own ({code['AutoModel']}), which is not run: transformers' own"
+        f" '{config.get('model_type')}' is, which may compute something else",
+    )
 
 
 def start_identity(encoder: str, revision: str | None, cache: Path | None = None) -> dict[str, Any]:
@@ -217,9 +168,15 @@ def start_identity(encoder: str, revision: str | None, cache: Path | None = None
     memory = Memory(cache and cache / "tokenizers.json", TypeAdapter(str))
     key = " ".join((version("transformers"), *settings))
     if key not in memory.known:
-        memory.known[key] = _against_transformers(folder, stamp(path))
+        if not (said := _against_transformers(folder, path, stamp(path))):
+            return found  # it cannot be made, and who opens it says why
+        memory.known[key] = said
         memory.save()
-    return {**found, "tokenizer": "as its file has it"} if memory.known[key] == "other ids" else found
+    if memory.known[key] == SAME:
+        return found
+    if memory.known[key].startswith("{"):
+        loaded(f"{READER}:remember")(path, json.loads(memory.known[key]))
+    return {**found, "tokenizer": "as its file has it"}
 
 
 def _changed(encoder: str) -> dict[str, str]:
@@ -240,11 +197,11 @@ def _said(path: Path, key: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _against_transformers(folder: Path, _stamp: Stamp) -> str:
-    """What transformers makes of the folder's tokenizer ("" where nothing), from another process: finding it out loads
-    torch, and a process that has loaded it cannot be copied."""
-    command = [sys.executable, "-m", READER, str(folder.resolve())]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  our own module
+def _against_transformers(folder: Path, path: Path, _stamp: Stamp) -> str:
+    """What there is to remember of the tokenizer that transformers makes of the folder's, `SAME` where it has the same
+    ids, "" where it makes none; from another process: a process that has loaded transformers cannot be copied."""
+    command, ids = [sys.executable, "-m", READER, str(folder.resolve())], json.dumps(loaded(f"{READER}:expected")(path))
+    return subprocess.run(command, input=ids, capture_output=True, text=True, check=False).stdout  # noqa: S603  our own
 
 
 class Unknown(NamedTuple):

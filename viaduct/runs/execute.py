@@ -29,7 +29,7 @@ from viaduct.results.checksums import require_whole
 from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
-from viaduct.runs.encoder import expanded
+from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.identity import difference, is_done
 from viaduct.runs.planned import Planned
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
@@ -100,8 +100,8 @@ def _machine(device: str) -> str:
     return str(cuda.get_device_name()) if cuda.is_available() else ""
 
 
-def run(planned: Planned, options: Options, display: Display) -> None:
-    """Do every stage of the plan.
+def run(planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool) -> None:
+    """Do every stage of the plan; `checked` is called when nothing is known that forbids to begin.
 
     Raises StoreError before anything starts when the store holds something else, UsageError likewise for an encoder
     that cannot be used, and whatever a stage raises; stages that are finished stay finished.
@@ -110,9 +110,11 @@ def run(planned: Planned, options: Options, display: Display) -> None:
     pending = [stage for stage in planned.plan.stages if not worker.skip(stage)]
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
+            hub_options(expanded(encoder), revision)  # which need not load torch to say that there is no network
             loaded(REQUIRE_ENCODER)(expanded(encoder), revision)
     for stage in pending:
         kind_of(stage.work.kind).require(stage)
+    checked()
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
     while pending := [stage for stage in pending if not worker.skip(stage)]:
         if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):

@@ -19,7 +19,7 @@ from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
 from viaduct.runs.encoder import Shape, is_open_clip, shape_of
-from viaduct.runs.encoder_check import Unknown, require_folder, unknown_pieces
+from viaduct.runs.encoder_check import Unknown, require_folder, said_of_code, unknown_pieces
 from viaduct.runs.encoder_history import history, said_of_arms, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
@@ -244,14 +244,17 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 def remarks(planned: Planned) -> tuple[str, ...]:
     """Rows and tasks that are both trained and evaluated on, in words, but for those that stop a run; and what is
-    chosen on rows that are scored; and what the encoder has seen before, and what its tokenizer does not know."""
+    chosen on rows that are scored; and what the encoder has seen before, what its tokenizer does not know, and code
+    that is not run."""
     told = (*planned.leaks, *planned.choices)
     others = said(one for one in planned.overlaps if one not in told)
     recipe, catalogue = planned.plan.recipe, planned.census.data.folder.catalogue
     past = history(recipe, catalogue)
     seen = (*(said_of_history(recipe, past) if generator(recipe) is None else ()), *said_of_arms(recipe, past))
     unknown = () if planned.unknown is None else planned.unknown.remark()
-    return (*unknown, *seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
+    arms = ((arm.encoder, arm.revision) for arm in recipe.intermediates if arm.encoder is not None)
+    code = [line for start in ((recipe.encoder, recipe.revision), *arms) for line in said_of_code(*start)]
+    return (*unknown, *code, *seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
 
 
 def require_space(planned: Planned) -> None:

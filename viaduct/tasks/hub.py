@@ -7,6 +7,9 @@ A folder of the same structure that the user filled is used as it is, and never 
 from __future__ import annotations
 
 import re
+import socket
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from viaduct.errors import DataError, UsageError
@@ -17,6 +20,29 @@ RECORD = "REVISION"
 """File in the dataset's folder that says which revision was downloaded into it."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+CONNECT_SECONDS = 2.0
+
+
+def unreachable() -> str | None:
+    """Why no network leads to the Hugging Face Hub; None where one does, or a proxy or a slow network may.
+
+    The Hub's own library asks six times before it gives up, which takes 24 s for every file.
+    """
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE  # slow to load, and folders do not need it
+
+    if HF_HUB_OFFLINE or {"http", "https", "all"} & urllib.request.getproxies().keys():
+        return None
+    place = urllib.parse.urlsplit(ENDPOINT)
+    try:
+        port = place.port or {"http": 80}.get(place.scheme, 443)
+        socket.create_connection((place.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except TimeoutError:
+        return None
+    except OSError as error:
+        return f"{ENDPOINT} cannot be reached ({error.strerror or error})"
+    return None
 
 
 def hub_source(task: Task, split: str) -> Source:
@@ -93,6 +119,8 @@ def _download(repository: str, commit: str, folder: Path, wanted: dict[str, str]
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
+        if problem := unreachable():
+            raise OSError(problem)
         huggingface_hub.snapshot_download(
             repository, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=sorted(wanted.values())
         )

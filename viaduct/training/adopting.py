@@ -23,8 +23,8 @@ from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
 from viaduct.models.tokenizer_file import agrees, probed, require_readable
 from viaduct.models.weights_check import first_line, not_finite
 from viaduct.results.store import canonical, write_atomic
-from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded, safetensors_header
-from viaduct.runs.encoder_check import require_only_weights
+from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded
+from viaduct.runs.encoder_files import require_only_weights, safetensors_header
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.adopt import AdoptWork
 

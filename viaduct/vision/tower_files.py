@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from viaduct.errors import UsageError, nearest, unknown
+from viaduct.tasks.hub import unreachable
 
 KNOWN_TOWERS = (
     "openai/clip-vit-large-patch14",
@@ -78,7 +79,11 @@ def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Pa
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
+        kept, patterns = unreachable() is not None, list(HUB_FILES)
+        found = huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=patterns, local_files_only=kept
+        )
+        return Path(found)
     except (OSError, ValueError, HfHubHTTPError) as error:
         close = nearest(name, KNOWN_TOWERS)
         hint = f" Did you mean '{close}'?" if close and close != name else ""
