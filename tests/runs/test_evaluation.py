@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,26 @@ def test_no_layer_is_named_for_a_sentence_encoder(tmp_path: Path) -> None:
     folder = sentence_folder.write(tmp_path / "e5", width=384)
     made = evaluation(model(folder, hidden_size=384, num_hidden_layers=12), tasks=("tatoeba", "bucc"))
     assert [target.retrieval.layers for target in made.targets] == [None, None]
+
+
+def test_a_sentence_encoders_modules_that_are_not_supported_stop_only_those_who_use_them(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_encoder, tmp_path / "st")
+    sentence_folder.write(folder, width=32)
+    (folder / "modules.json").write_text('[{"type": "custom_st.Transformer", "path": ""}]')
+    world.write(tmp_path / "data", scale=0.01)
+    options = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store"), "--plan"]
+    with pytest.raises(UsageError, match=r"modules\.json: a module 'custom_st\.Transformer' is not supported"):
+        cli_run(["evaluate", str(folder), "--tasks", "tatoeba", *options])
+    cli_run(["evaluate", str(folder), "--tasks", "tatoeba", "--set", "targets.tatoeba.retrieval.layers=[1]", *options])
+    cli_run(["evaluate", str(folder), "--tasks", "udpos", *options])
+
+
+def cli_run(words: list[str]) -> None:
+    done = CliRunner().invoke(cli.app, words)
+    if done.exception is not None:
+        raise done.exception
 
 
 def test_only_substitutions_that_concern_the_tasks_are_taken(tmp_path: Path) -> None:

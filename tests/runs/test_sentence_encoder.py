@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import sentence_folder
+import torch
+from safetensors.torch import save_file
 from small_world import census, expand, recipe
 
 from viaduct.inference.predict import PredictWork
@@ -50,7 +52,8 @@ def test_where_a_sentence_encoder_lies_is_no_part_of_an_identity(world: Path, tm
     folders = [sentence_folder.write(tmp_path / name / "st", width=4, dense=2) for name in "ab"]
     works = [PredictWork(**{**PREDICTED, "makers": makers_of(str(folder), None)}) for folder in folders]
     assert works[0] != works[1] and literals(works[0]) == literals(works[1])
-    (folders[1] / "2_Dense" / "model.safetensors").write_bytes(b"other weights")
+    state = {"linear.weight": torch.zeros(2, 4), "linear.bias": torch.zeros(2)}
+    save_file(state, folders[1] / "2_Dense" / "model.safetensors")
     other = PredictWork(**{**PREDICTED, "makers": makers_of(str(folders[1]), None)})
     assert literals(other) != literals(works[1]), "but its weights are"
     assert "makers" not in literals(PredictWork(**PREDICTED))

@@ -5,9 +5,7 @@ Shape letters: B sequences, L tokens, D width, E width of the vector.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -15,23 +13,29 @@ from torch import nn
 
 from viaduct.errors import UsageError
 from viaduct.runs.encoder import cached_file
+from viaduct.runs.encoder_files import read_json
 from viaduct.runs.sentence_encoder import FIX, Makers
-
-ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "Sigmoid": nn.Sigmoid}
 
 
 def pool(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None, how: str) -> torch.Tensor:
-    """pooled_BD: the mean over real tokens, their highest values ("max"), or the state of the "first" or "last" one."""
+    """pooled_BD: the mean over real tokens, their highest values ("max"), or the state of the "first" or "last" one.
+    "mean_sqrt_len" divides by the square root of the length, "weighted_mean" weights tokens by their places, from 1 on
+    (sentence-transformers, modules/pooling.py at 03ba732)."""
     if how == "first":
         return hidden_BLD[:, 0]
     if mask_BL is None:
-        return {"mean": hidden_BLD.mean(dim=1), "max": hidden_BLD.amax(dim=1), "last": hidden_BLD[:, -1]}[how]
+        if how == "mean":
+            return hidden_BLD.mean(dim=1)
+        mask_BL = torch.ones_like(hidden_BLD[..., 0], dtype=torch.bool)
     if how == "last":
         return hidden_BLD[torch.arange(len(mask_BL)), mask_BL.sum(dim=1) - 1]
     if how == "max":
         return hidden_BLD.masked_fill(~mask_BL[..., None], -torch.inf).amax(dim=1)
     weights_BL1 = mask_BL[..., None].to(hidden_BLD.dtype)
-    return (hidden_BLD * weights_BL1).sum(dim=1) / weights_BL1.sum(dim=1)
+    if how == "weighted_mean":
+        weights_BL1 = weights_BL1.cumsum(dim=1) * weights_BL1
+    whole_B1 = weights_BL1.sum(dim=1)
+    return (hidden_BLD * weights_BL1).sum(dim=1) / (whole_B1.sqrt() if how == "mean_sqrt_len" else whole_B1)
 
 
 class SentenceModules(nn.Module):
@@ -50,19 +54,21 @@ class SentenceModules(nn.Module):
         config_path, weights_path = (
             path for path in paths if path is not None and path.parent.name == Path(folder).name
         )
-        config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
-        name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
-        if name not in ACTIVATIONS or config["in_features"] != self.width:
-            what = f"takes {config['in_features']} values and gives {name} of them; there are {self.width}"
-            raise UsageError(f"{config_path}: a dense module {what}, and {', '.join(ACTIVATIONS)} are known", fix=FIX)
+        config = read_json(config_path, dict)
+        name = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
+        if config["in_features"] != self.width:
+            what = f"takes {config['in_features']} values; there are {self.width}"
+            raise UsageError(f"{config_path}: a dense module {what}", fix=FIX)
         linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-        state = load_file(weights_path) if weights_path.suffix == ".safetensors" else _pickled(weights_path)
         try:
+            state = load_file(weights_path) if weights_path.suffix == ".safetensors" else _pickled(weights_path)
             linear.load_state_dict({key.removeprefix("linear."): value.float() for key, value in state.items()})
-        except RuntimeError as error:
+            if not all(value.isfinite().all() for value in state.values()):
+                raise ValueError("not all are finite numbers")
+        except Exception as error:  # whatever torch and safetensors raise on somebody's files
             raise UsageError(f"{weights_path} does not hold the weights of {config_path}", fix=FIX) from error
         self.width = config["out_features"]
-        return linear, ACTIVATIONS[name]()
+        return linear, getattr(nn, name)()
 
     def forward(self, hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None) -> torch.Tensor:
         """vector_BE."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from viaduct.errors import UsageError, unknown
 from viaduct.results.xtreme import FOLDERS, TARGETS
-from viaduct.runs.encoder import encoder_identity, fetch_small_files, longest_of, require_name
+from viaduct.runs.encoder import encoder_identity, fetch_small_files, hub_options, longest_of, require_name
 from viaduct.runs.encoder_check import read_config
 from viaduct.runs.families import size
-from viaduct.runs.sentence_encoder import makers_of
+from viaduct.runs.sentence_encoder import is_sentence_encoder
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 
 QUESTIONS = tuple(folder.card.name for folder in FOLDERS if folder.group == "qa")
@@ -57,7 +57,7 @@ def evaluation(
         if task not in TARGETS:
             raise unknown("task of XTREME", task, TARGETS)
     width, layers = shape(encoder, revision)
-    depth = None if makers_of(encoder, revision) is not None else layers
+    depth = None if is_sentence_encoder(encoder, revision) else layers
     name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]
     require_name(name)
     return Recipe(
@@ -119,9 +119,10 @@ def _from_hub(encoder: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     encoder_identity(encoder, revision)  # which refuses a name without a revision
+    options = hub_options(encoder, revision)
     fetch_small_files(encoder, revision)
     try:
-        return Path(huggingface_hub.hf_hub_download(encoder, "config.json", revision=revision))
+        return Path(huggingface_hub.hf_hub_download(encoder, "config.json", **options))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UsageError(
             f"the configuration of '{encoder}' at {revision} cannot be read: {str(error).splitlines()[0]}",

@@ -8,33 +8,39 @@ the layer that is best on dev data where there are any.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from viaduct.errors import UsageError
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import cached_file
+from viaduct.runs.encoder_files import Json, read_json, shapes_in
+from viaduct.runs.families import size
 from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Pretrain, RecipeParts, Retrieval, Spec, TargetParts, wording
 from viaduct.tasks.hashes import file_sha256
 
 POOLING = {
-    "pooling_mode_cls_token": "first",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_lasttoken": "last",
+    "cls": ("pooling_mode_cls_token", "first"),
+    "max": ("pooling_mode_max_tokens", "max"),
+    "mean": ("pooling_mode_mean_tokens", "mean"),
+    "mean_sqrt_len_tokens": ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len"),
+    "weightedmean": ("pooling_mode_weightedmean_tokens", "weighted_mean"),
+    "lasttoken": ("pooling_mode_lasttoken", "last"),
 }
-"""What a pooling module may do with the states; several are set side by side."""
-SHORT_POOLING = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
-"""The same by the names of newer files."""
+"""What a pooling module may do with the states: its name in newer files, in older ones, and here. Older files set
+several side by side in this order, whatever theirs is (sentence-transformers, modules/pooling.py at 03ba732)."""
+
+ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
+"""Of dense modules."""
 
 PROMPTS = ("BitextMining", "text-matching", "STS", "query")
 """Names of prompts for translations, where both sides are alike; the first of these that the makers have counts."""
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+SENTENCE = "sentence_embedding"
+"""What a dense module takes, unless it says otherwise."""
 CHOOSING_LINES = 200
 """Of parallel text in a language, where a layer is chosen among all of them."""
 
@@ -45,7 +51,7 @@ class Makers(Spec):
     """The modules of a sentence encoder's makers."""
 
     pooling: tuple[str, ...]
-    """Of the last layer: "first", "mean", "max", "last"."""
+    """Of the last layer: what `POOLING` has."""
     dense: tuple[str, ...] = ()
     """Folders of the dense modules that come after it."""
     files: tuple[tuple[str, str], ...] = ()
@@ -73,33 +79,53 @@ def makers_of(encoder: str | Pretrain, revision: str | None) -> Makers | None:
     if isinstance(encoder, Pretrain):
         return None
     files = _Files(encoder, revision)
-    modules = files.read("modules.json")
+    modules = files.read("modules.json", list)
     if modules is None:
         return None
-    if not isinstance(modules, list) or not all(
-        isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules
-    ):
-        raise UsageError(f"{files.at('modules.json')} is no list of modules, each with a type and a path", fix=FIX)
-    kinds = [(str(one["type"]).rpartition(".")[2], str(one["path"])) for one in modules]
-    known = {"Transformer", "Pooling", "Dense", "Normalize", "Dropout"}
-    if other := [kind for kind, _ in kinds if kind not in known]:
-        raise UsageError(f"{files.at('modules.json')}: a module '{other[0]}' is not supported", fix=FIX)
-    order = [kind for kind, _ in kinds]
-    if not re.fullmatch(r"Transformer Pooling( Dense| Dropout)*( Normalize)?", " ".join(order)):
-        raise UsageError(f"{files.at('modules.json')}: {', '.join(order)} is no order that is supported", fix=FIX)
-    about = files.read("sentence_bert_config.json") or {}
-    dense = tuple(path for kind, path in kinds if kind == "Dense")
+    kinds = _kinds(files.at("modules.json"), modules)
+    about = files.read("sentence_bert_config.json", dict) or {}
     longest = about.get("max_seq_length")
+    if longest is not None and (not isinstance(longest, int) or longest < 1):
+        raise UsageError(f"{files.at('sentence_bert_config.json')}: max_seq_length {longest!r} is no length", fix=FIX)
+    pooling, dense = _pooling(files, kinds[1][1]), tuple(path for kind, path in kinds if kind == "Dense")
+    width = size(files.read("config.json", dict) or {}, "width")
+    width = width and width * len(pooling)
+    used: list[str] = []
+    for path in dense:
+        config, weights, width = _dense(files, path, width)
+        used += [config, weights]
     return Makers(
-        pooling=_pooling(files, kinds[1][1]),
+        pooling=pooling,
         dense=dense,
-        files=tuple((name, file_sha256(files.at(name))) for path in dense for name in _dense_files(files, path)),
-        prompt=_prompt(files.read("config_sentence_transformers.json") or {}),
+        files=tuple((name, file_sha256(files.at(name))) for name in used),
+        prompt=_prompt(files),
         lower=bool(about.get("do_lower_case")),
-        max_length=longest if isinstance(longest, int) else None,
+        max_length=longest,
         encoder=encoder,
         revision=revision,
     )
+
+
+def is_sentence_encoder(encoder: str, revision: str | None) -> bool:
+    """Whether its makers say that it is one, whatever they say of its modules."""
+    return _Files(encoder, revision).has("modules.json")
+
+
+def _kinds(path: Path, modules: list[Any]) -> list[tuple[str, str]]:
+    """(kind, folder) of every module. Raises UsageError for modules that are not used here."""
+    if not all(isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules):
+        raise UsageError(f"{path} is no list of modules, each with a type and a path", fix=FIX)
+    kinds = [(str(one["type"]).rpartition(".")[2], str(one["path"])) for one in modules]
+    known = {"Transformer", "Pooling", "Dense", "Normalize", "Dropout"}
+    for one, (kind, _) in zip(modules, kinds, strict=True):
+        if kind not in known or not str(one["type"]).startswith("sentence_transformers."):
+            raise UsageError(f"{path}: a module '{one['type']}' is not supported", fix=FIX)
+    order = " ".join(kind for kind, _ in kinds)
+    if not re.fullmatch(r"Transformer Pooling( Dense| Dropout)*( Normalize)?", order):
+        raise UsageError(f"{path}: {order.replace(' ', ', ')} is no order that is supported", fix=FIX)
+    if kinds[0][1] not in ("", "."):
+        raise UsageError(f"{path}: an encoder in another folder ({kinds[0][1]}) is not supported", fix=FIX)
+    return kinds
 
 
 class _Files:
@@ -108,6 +134,11 @@ class _Files:
     def __init__(self, encoder: str, revision: str | None) -> None:
         self.encoder, self.revision = encoder, revision
 
+    def has(self, name: str) -> bool:
+        """Whether one is there."""
+        path = cached_file(self.encoder, self.revision, name)
+        return path is not None and path.is_file()
+
     def at(self, name: str) -> Path:
         """Where one is. Raises UsageError where it is not there."""
         path = cached_file(self.encoder, self.revision, name)
@@ -115,44 +146,51 @@ class _Files:
             raise UsageError(f"'{self.encoder}' has no {name}, which its modules.json names", fix=FIX)
         return path
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, form: type[Json]) -> Json | None:
         """Its JSON; None where it is not there."""
-        path = cached_file(self.encoder, self.revision, name)
-        if path is None or not path.is_file():
-            return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{path} is no JSON: {error}", fix="download it again") from error
+        return read_json(self.at(name), form) if self.has(name) else None
 
 
 def _pooling(files: _Files, folder: str) -> tuple[str, ...]:
-    name = f"{folder}/config.json"
-    config = json.loads(files.at(name).read_text(encoding="utf-8"))
-    modes = config.get("pooling_mode")
-    asked = [modes] if isinstance(modes, str) else modes
-    known = SHORT_POOLING if asked else POOLING
-    asked = asked or [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    if not asked or not config.get("include_prompt", True) or not set(asked) <= known.keys():
+    path = files.at(f"{folder}/config.json")
+    config = read_json(path, dict)
+    names = {older: name for name, (older, _) in POOLING.items()}
+    said = {key for key, value in config.items() if key.startswith("pooling_mode_") and value}
+    asked = config.get("pooling_mode") or [names[key] for key in names if key in said] + sorted(said - names.keys())
+    asked = [asked] if isinstance(asked, str) else asked
+    if not asked or not config.get("include_prompt", True) or not set(asked) <= POOLING.keys():
         what = ", ".join(map(str, asked)) or "none"
-        raise UsageError(f"{files.at(name)}: pooling '{what}' is not supported, or not without the prompt", fix=FIX)
-    return tuple(known[mode] for mode in asked)
+        raise UsageError(f"{path}: pooling '{what}' is not supported, or not without the prompt", fix=FIX)
+    return tuple(POOLING[mode][1] for mode in asked)
 
 
-def _dense_files(files: _Files, folder: str) -> Iterator[str]:
-    yield f"{folder}/config.json"
-    for name in WEIGHTS:
-        path = cached_file(files.encoder, files.revision, f"{folder}/{name}")
-        if path is not None and path.is_file():
-            yield f"{folder}/{name}"
-            return
-    files.at(f"{folder}/{WEIGHTS[0]}")  # which says that it is not there
+def _dense(files: _Files, folder: str, width: int | None) -> tuple[str, str, int]:
+    """(its configuration, its weights, how many values it gives), of `width` values (None: not known). Raises
+    UsageError for a dense module that cannot be used as it is meant."""
+    config = f"{folder}/config.json"
+    weights = next((name for one in WEIGHTS if files.has(name := f"{folder}/{one}")), f"{folder}/{WEIGHTS[0]}")
+    path = files.at(config)
+    about = read_json(path, dict)
+    out, taken = about.get("out_features"), about.get("in_features")
+    activation = str(about.get("activation_function", "Tanh")).rpartition(".")[2]
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"{path}: the activation {activation} is none of {', '.join(ACTIVATIONS)}", fix=FIX)
+    if about.get("use_residual") or about.get("module_input_name", SENTENCE) != SENTENCE:
+        raise UsageError(f"{path}: a dense module with a residual, or of tokens, is not supported", fix=FIX)
+    found = shapes_in(files.at(weights)).get("linear.weight", (out, taken))
+    if not isinstance(out, int) or (out, taken) != found or width not in (None, taken):
+        what = f"takes {taken} values and gives {out}; there are {width or 'some'}, and its weights are {found}"
+        raise UsageError(f"{path}: a dense module {what}", fix=FIX)
+    return config, weights, out
 
 
-def _prompt(config: dict[str, Any]) -> str:
+def _prompt(files: _Files) -> str:
     """The makers' default one, else theirs for translations, else none."""
-    prompts: dict[str, str] = config.get("prompts") or {}
-    return next((prompts[name] for name in (config.get("default_prompt_name"), *PROMPTS) if name in prompts), "")
+    config = files.read("config_sentence_transformers.json", dict) or {}
+    prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise UsageError(f"{files.at('config_sentence_transformers.json')}: prompts are no texts by name", fix=FIX)
+    return next((prompts[name] for name in (default, *PROMPTS) if name in prompts), "")
 
 
 def makers_meant(how: Retrieval, recipe: RecipeParts) -> Makers | None:
