@@ -52,7 +52,7 @@ def test_restoring_puts_trained_rows_in_their_places(tiny_tokenizer: Any) -> Non
 
 
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
-@pytest.mark.parametrize("clip_norm", [1e9, 0.05])
+@pytest.mark.parametrize("clip_norm", [1e6, 0.05])
 def test_training_with_a_part_of_the_vocabulary_is_bit_identical(
     kind: str, clip_norm: float, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
