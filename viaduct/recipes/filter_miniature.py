@@ -8,8 +8,8 @@ Hypothesis: fusion with translations is above 67 % and every arm that reads one 
 and without; self-teaching changes little.
 
 Command:   viaduct run filter_miniature
-Cost:      by `viaduct plan` five minutes of one core after the encoder's pretraining (a minute or two); not timed
-Result:    one seed of one arm, tried while the task was made: fusion with translations 100 % in all seven languages
+Cost:      about seven minutes of one core, the encoder's pretraining included
+Result:    docs/log.md: fusion with translations 100 % outside English, every other arm 63 to 67 %
 """
 
 from typing import Any
