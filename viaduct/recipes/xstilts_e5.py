@@ -14,7 +14,7 @@ Analysis: the five comparisons of `deciding` with nine seeds, corrected for five
 and intervals. Tasks whose own training data an arm trains on (MNLI before XNLI, SQuAD before XQuAD) are left out of the
 means that decide. Stopping rule: all nine seeds, then the report; nothing is looked at before to decide on more.
 
-Pilot (seeds 101 to 103, 100 steps): Tatoeba 92.6 without, 77.8 (standard deviation .9) after MNLI at the best layer
+Pilot (seeds 101 to 103, 100 steps): Tatoeba 92.6 without, 77.8 (standard deviation 1.1) after MNLI at the best layer
 (one seed: 80.1 with L2-SP of .1, 92.6 with 1, which hardly lets the encoder move; so .3);
 PAN-X 47.6 (1.0) outside English and -.5 (1.5) after MNLI; XNLI 47.5 (.8). With nine seeds and five comparisons a
 difference of 2.2 points on one task, of 1.4 in the mean over three, is then found in four of five such runs; three
