@@ -84,5 +84,5 @@ def test_a_section_without_anything_to_say_leaves_nothing_of_an_earlier_report(
 
 
 def test_rooms_bring_images_forgetting_and_the_cost_at_inference() -> None:
-    assert [one.name for one in door.sections()] == ["images", "forgetting", "inference"]
+    assert [one.name for one in door.sections()] == ["images", "forgetting", "inference", "translations"]
     assert all(one.template.is_file() for one in door.sections())
