@@ -20,7 +20,7 @@ from viaduct.miniature import world as miniature
 from viaduct.models.encoder import load_encoder, save_encoder
 from viaduct.results.store import Store
 from viaduct.runs import collect
-from viaduct.runs.encoder import Shape
+from viaduct.runs.encoder import Shape, is_tower
 from viaduct.runs.execute import Options
 from viaduct.runs.identity import identities
 from viaduct.runs.plan import outline
@@ -320,3 +320,9 @@ def test_arms_run_to_a_report_and_the_parent_itself_changes_nothing(
     assert texts[0] == texts[1] != texts[2]
     page = result.report.read_text(encoding="utf-8")
     assert "were trained by others, once each" in page and "trained from the encoder of none" in page
+
+
+def test_towers_are_known_from_folders_that_transformers_opens(tiny_encoder: Path, tmp_path: Path) -> None:
+    towers = (open_clip(tiny_encoder, tmp_path / "tower"), m_clip(tiny_encoder, tmp_path / "mclip"))
+    assert all(is_tower(folder) for folder in towers)
+    assert not is_tower(tiny_encoder) and not is_tower(tmp_path)

@@ -190,6 +190,21 @@ def is_open_clip(folder: Path) -> bool:
     return any((folder / name).is_file() for name in OPEN_CLIP_FILES)
 
 
+def is_m_clip(config: Path) -> bool:
+    """Whether a config.json is of an encoder as M-CLIP saves it."""
+    try:
+        about = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    kinds = (about.get("model_type"), *(about.get("architectures") or ())) if isinstance(about, dict) else ()
+    return "M-CLIP" in kinds or "MultilingualCLIP" in kinds
+
+
+def is_tower(folder: Path) -> bool:
+    """Whether a folder holds what only the stage `adopt` opens."""
+    return is_open_clip(folder) or is_m_clip(folder / "config.json")
+
+
 def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
     """What identifies a ready-made encoder: the hashes of a folder's files, or a Hub name at a revision.
 

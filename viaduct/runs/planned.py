@@ -18,7 +18,7 @@ from viaduct.results.committed import NO_ROWS, CommittedRows, StoreWithRows
 from viaduct.results.record import DataNote, differing_counts
 from viaduct.results.store import Store
 from viaduct.runs.census import Census, Memory
-from viaduct.runs.encoder import Shape, is_open_clip, shape_of
+from viaduct.runs.encoder import Shape, is_tower, shape_of
 from viaduct.runs.encoder_check import Unknown, require_folder, said_of_code, unknown_pieces
 from viaduct.runs.encoder_history import history, said_of_arms, said_of_history
 from viaduct.runs.field import generator
@@ -104,7 +104,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     too), DataError for damaged files, or StoreError (a directory holds another experiment).
     """
     for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
-        if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_open_clip(folder):
+        if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_tower(folder):
             require_folder(folder)
     cache = planning_cache(store)
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))

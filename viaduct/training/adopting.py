@@ -8,7 +8,6 @@ the whole model); FreddeFrallan/Multilingual-CLIP `multilingual_clip/pt_multilin
 from __future__ import annotations
 
 import contextlib
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
 from viaduct.models.tokenizer_file import agrees, probed, require_readable
 from viaduct.models.weights_check import first_line, not_finite
 from viaduct.results.store import canonical, write_atomic
-from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded
+from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded, is_m_clip
 from viaduct.runs.encoder_files import require_only_weights, safetensors_header
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.adopt import AdoptWork
@@ -137,11 +136,8 @@ def _tower(work: AdoptWork) -> Tower | None:
     for name in OPEN_CLIP_FILES:
         if (file := _file(work, name)) is not None:
             return Tower(file, OPEN_CLIP)
-    about: dict[str, Any] = {}
-    if (config := _file(work, "config.json")) is not None:
-        with contextlib.suppress(ValueError):
-            about = json.loads(config.read_text(encoding="utf-8"))
-    if about.get("model_type") == "M-CLIP" or "MultilingualCLIP" in (about.get("architectures") or ()):
+    config = _file(work, "config.json")
+    if config is not None and is_m_clip(config):
         files = (_file(work, name) for name in M_CLIP_FILES)
         return next((Tower(file, M_CLIP) for file in files if file is not None), None)
     return None
