@@ -155,9 +155,7 @@ class CaptionsField(RecipeField[Captions]):
     def identity(self, work: Work) -> Mapping[str, Any]:
         """What identifies the image tower, where it has weights."""
         asked = self.of(work)
-        if asked is None or asked.tower.startswith(RAW_PIXELS):
-            return {}
-        return {"tower": encoder_identity(asked.tower, asked.tower_revision)}
+        return {} if asked is None else tower_identity(asked.tower, asked.tower_revision)
 
     def words(self, owner: BaseModel) -> str:
         """The card, what is asked, and what is seen."""
@@ -192,6 +190,11 @@ def languages_of(work: Work) -> tuple[str, ...]:
     """The languages whose captions a joint stage trains on."""
     found: tuple[str, ...] = getattr(work, "caption_languages", ())
     return found
+
+
+def tower_identity(tower: str, revision: str | None) -> Mapping[str, Any]:
+    """What identifies an image tower, where it has weights."""
+    return {} if tower.startswith(RAW_PIXELS) else {"tower": encoder_identity(tower, revision)}
 
 
 def tower_gaps(tower: str, revision: str | None) -> list[Gap]:

@@ -13,13 +13,20 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.bounds import Count, Natural, Share
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
-from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, there
 from viaduct.runs.parts import RecipeParts, Spec, later
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
-from viaduct.vision.fields import CAPTION_SPLITS, CAPTIONS, RAW_PIXELS, Captions, ImageSource, tower_gaps
+from viaduct.vision.fields import (
+    CAPTION_SPLITS,
+    CAPTIONS,
+    RAW_PIXELS,
+    Captions,
+    ImageSource,
+    tower_gaps,
+    tower_identity,
+)
 from viaduct.vision.rows import Pictured
 
 Premise = Literal["text", "image", "both", "none", "wrong_image", "null_image"]
@@ -129,9 +136,7 @@ class PicturedField(RecipeField[PicturedTask]):
     def identity(self, work: Work) -> Mapping[str, Any]:
         """What identifies the image tower, where it has weights."""
         asked = self.of(work)
-        if asked is None or asked.tower.startswith(RAW_PIXELS):
-            return {}
-        return {"tower": encoder_identity(asked.tower, asked.tower_revision)}
+        return {} if asked is None else tower_identity(asked.tower, asked.tower_revision)
 
     def words(self, owner: BaseModel) -> str:
         """The card, what is shown, and what it is seen through."""
