@@ -17,7 +17,7 @@ from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.fusion.records import Coverage
 from viaduct.models.numerics import derived_seed
-from viaduct.rows import Pair, Row, Span, Tagged
+from viaduct.rows import Pair, Row, Tagged
 from viaduct.training.order import Order
 
 NO_GOLD = -100
@@ -25,9 +25,6 @@ NO_GOLD = -100
 
 GOLD = {"label": "", "start": "", "end": "", "tag": "first"}
 """Gold field -> the field that is as long as it is; "": one value for each example."""
-
-ONE_SEQUENCE = (Pair, Span, Tagged)
-"""Row types whose examples are one sequence each."""
 
 
 @dataclass(frozen=True)

@@ -37,18 +37,6 @@ class FusedModel(TaskModel):
         return logits
 
 
-class CoupleModel(nn.Module):
-    """The same, called on couples."""
-
-    def __init__(self, model: FusedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """The logits of both sides."""
-        return self.model.couples(batch)
-
-
 @contextmanager
 def fused_layers(encoder: nn.Module, local: int, fused: int) -> Iterator[None]:
     """Within it, the `fused` layers above the `local` lowest ones read couples. Raises UsageError for an encoder that
