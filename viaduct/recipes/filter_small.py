@@ -36,7 +36,7 @@ TRAINING = Training(
     max_length=96,
     evaluations=2,
     dev_rows=300,
-    precision="bf16",
+    precision="fp32",
 )
 
 WAYS: dict[str, dict[str, Any]] = {
