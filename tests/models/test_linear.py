@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from viaduct.models.linear import OneDNNLinear, multiplies, product, use_onednn
+from viaduct.models import linear as module
+from viaduct.models.linear import OneDNNLinear, multiplies, product, rounds, use_onednn
 
 
 def _close(found: torch.Tensor | None, expected: torch.Tensor | None) -> None:
@@ -90,3 +91,37 @@ def test_other_devices_and_types_are_left_to_torch() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not multiplies(torch.randn(2, 8), weight)
         assert product(torch.randn(2, 8), weight, None).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("by", ["autocast", "dtype"])
+def test_products_in_bfloat16_are_torchs_own(bias: bool, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    ours = OneDNNLinear(24, 40, bias=bias)
+    ours = ours.bfloat16() if by == "dtype" else ours
+    theirs = nn.Linear(24, 40, bias=bias, dtype=ours.weight.dtype)
+    theirs.load_state_dict(ours.state_dict())
+    given = torch.randn(3, 11, 24, dtype=ours.weight.dtype)
+    found = {}
+    for name, layer, native in (("ours", ours, False), ("theirs", theirs, True)):
+        monkeypatch.setattr(module, "_BFLOAT16", native)
+        input = given.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=by == "autocast"):
+            assert rounds(input, layer.weight) is not native
+            output = layer(input)
+        output.float().square().sum().backward()
+        found[name] = [output, input.grad, *(parameter.grad for parameter in layer.parameters())]
+    for one, other in zip(found["ours"], found["theirs"], strict=True):
+        assert one.dtype == other.dtype
+        # The same but for sums in another order, which the rounding to 8 bits then shows as one step now and then.
+        torch.testing.assert_close(one.float(), other.float(), rtol=2**-6, atol=2**-6)
+
+
+def test_what_is_not_in_bfloat16_is_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BFLOAT16", False)
+    input, weight = torch.randn(5, 8), torch.randn(6, 8)
+    assert not rounds(input, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not rounds(input.double(), weight.double())
+    with torch.autocast("cpu", torch.float16):
+        assert not rounds(input, weight)
