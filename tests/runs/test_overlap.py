@@ -383,3 +383,16 @@ def test_the_classic_leak_stops_the_run(shared_data: Path, tmp_path: Path) -> No
     assert record.leaks == (line,)
     assert not any(cell.chosen_on_scored for cell in record.cells), "SQuAD's own dev set may choose, as in XTREME"
     assert any(f"note: stops a run without --allow-overlap: {line}" == one for one in warnings(planned))
+
+
+def test_only_stand_ins_of_splits_that_are_read_are_told(world: Path) -> None:
+    read = Substitution(task="mine", split="test", use_split="dev", why="no test rows")
+    unread = Substitution(task="fruit", split="train", use_split="dev", why="no training rows")
+    asked = recipe(
+        targets=(Target(task="mine"),),
+        intermediates=(Intermediate(name="none"),),
+        encoder=small_world.recipe().encoder,
+        substitutions=(read, unread),
+    )
+    told = warnings(api.plan(asked, data=world, store=world / "s"))
+    assert f"note: {read.words()}" in told and f"note: {unread.words()}" not in told

@@ -28,7 +28,7 @@ from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said
 from viaduct.runs.parts import RecipeParts
 from viaduct.runs.plan import Plan, outline
 from viaduct.runs.row_comparison import overlaps
-from viaduct.runs.rows import RecipeData, source_of
+from viaduct.runs.rows import RecipeData, concerning, source_of
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, kind_of
 from viaduct.runs.validate import repeated
@@ -236,7 +236,8 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     lines = [] if generator(expanded.recipe) else list(differing_counts(planned.data))
     lines += [f"arm {arm} is left out: {'; '.join(gaps)}" for arm, gaps in expanded.left_out.items()]
     lines += [f"{name}: no labelled files in {' '.join(codes)}; left out" for name, codes in expanded.absent.items()]
-    lines += [one.words() for one in expanded.recipe.substitutions]
+    read = [need for needs in expanded.needs.values() for need in needs]
+    lines += [one.words() for one in concerning(expanded.recipe.substitutions, read)]
     lines += said_of_rows(planned.store)
     leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
     return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
