@@ -126,7 +126,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     for kind in small_world.FAKES:
         monkeypatch.setattr(kind_of(kind), "run", lambda context, _work: small_world.run(context))
     monkeypatch.setattr("viaduct.report.figure.heat_map", lambda shown: None)
-    monkeypatch.setattr("viaduct.api.require_space", lambda planned: None)  # which would refuse before anything is full
+    monkeypatch.setattr("viaduct.api.require_space", lambda planned, keep: None)  # or nothing begins
     (tmp_path / "small.py").write_text("from small_world import recipe\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     data = small_world.write_data(tmp_path / "data")
@@ -175,7 +175,7 @@ def test_a_real_run_on_a_disk_that_grows_ends_with_the_bytes_of_one_with_room(
     disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, optimisers, tokenizers, arrays, vectors: whatever is written where the disk ends."""
-    monkeypatch.setattr("viaduct.api.require_space", lambda planned: None)
+    monkeypatch.setattr("viaduct.api.require_space", lambda planned, keep: None)
     write_data(tmp_path / "data")
     (tmp_path / "tiny.py").write_text(TINY.replace("STEPS", "20"), encoding="utf-8")
 

@@ -37,6 +37,7 @@ from viaduct.runs.field import generator
 from viaduct.runs.freshness import freshness
 from viaduct.runs.gaps import require
 from viaduct.runs.identity import Standing
+from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.kept import of_stages, said_of_rows
 from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
@@ -141,16 +142,16 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     fetch_small_files(recipe.encoder, recipe.revision)
     planned = plan(recipe, data=data, store=store, rows=rows)
+    options = options or Options()
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     if not allow_overlap:
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
-    require_space(planned)
+    require_space(planned, options.keep)
     record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=execute.versions())
     console = console or Console(stderr=True)
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
-    options = options or Options()
 
     with (
         one_message(store),
@@ -324,6 +325,16 @@ def score(
             fix="leave them out for a submission, or write <task>/<language>.jsonl",
         )
     return Submission(predictions, labels, official=official).scores(partial=partial)
+
+
+def clean(run: str | Path, *, keep: Keep = "needed", data: Path | None = None, store: Path | None = None) -> int:
+    """Bytes of a run's models (and predictions, with "scores") that nothing it has left to do needs, and that are
+    removed; `run` as for `status`. Raises what `plan` raises."""
+    _, kept, record = _run_of(run, store)
+    planned = plan(record.recipe, data=data, store=kept.root)
+    require(planned.plan.missing, planned.plan.recipe, planned.census)
+    with one_message(kept.root):
+        return Cleaning(planned.plan, planned.store, keep).clean(planned.plan.stages)
 
 
 def verify(store: Path | None = None) -> Verified:

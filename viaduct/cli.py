@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -140,6 +141,10 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     threads: Threads = None,
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
+    keep: Annotated[
+        Literal["all", "needed", "scores"],
+        typer.Option(help="What stays in the store: all; no models that nothing needs; no predictions, either."),
+    ] = "all",
     allow_overlap: AllowOverlap = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
@@ -148,7 +153,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
 
     loaded = load_recipe(recipe, overrides=set or (), seeds=given_seeds(seeds))
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
-    _run(loaded, data, store, options, allow_overlap, rows)
+    _run(loaded, data, store, replace(options, keep=keep), allow_overlap, rows)
 
 
 @app.command()
@@ -343,7 +348,7 @@ def _pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-for _function in (upkeep.rows, upkeep.verify, upkeep.doctor):
+for _function in (upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor):
     app.command()(_function)
 
 

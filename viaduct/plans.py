@@ -273,8 +273,11 @@ def _guessed(planned: Planned) -> list[str]:
 
 
 def _disk(planned: Planned) -> str:
-    need = "unknown" if planned.need_bytes is None else f"{planned.need_bytes / 1e9:,.1f} GB"
-    return f"disk: {free_bytes(planned.store.root) / 1e9:,.1f} GB free at {planned.store.root}, need about {need}"
+    needs = {keep: planned.need_bytes(keep) for keep in ("all", "needed")}
+    words = {keep: "unknown" if need is None else f"{need / 1e9:,.1f} GB" for keep, need in needs.items()}
+    less = f" ({words['needed']} with --keep needed)" if words["needed"] != words["all"] else ""
+    free = f"{free_bytes(planned.store.root) / 1e9:,.1f} GB free at {planned.store.root}"
+    return f"disk: {free}, need about {words['all']}{less}"
 
 
 def _count(value: float) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from viaduct.command import Rows, RunName, StoreFolder
+from viaduct.command import Data, Rows, RunName, StoreFolder
 
 BROKEN = 1
 
@@ -35,6 +35,21 @@ def verify(
     typer.echo(tables.verified(found))
     if found.damaged:
         raise typer.Exit(BROKEN)
+
+
+def clean(
+    run: RunName,
+    keep: Annotated[
+        Literal["needed", "scores"], typer.Option(help="What stays: models that the run still needs; scores alone.")
+    ] = "needed",
+    data: Data = None,
+    store: StoreFolder = None,
+) -> None:
+    """Remove models that a run needs no more; with `--keep scores`, predictions that are scored, too."""
+    from viaduct import api
+
+    freed = api.clean(run, keep=keep, data=data, store=store)
+    typer.echo(f"removed: {freed / 1e9:,.2f} GB")
 
 
 def doctor(

@@ -24,8 +24,8 @@ What the encoder has seen before (NLI, SQuAD, Quora among others) is on the page
 does to an encoder with this history.
 
 Command:   viaduct run xstilts_e5 --data FOLDER --set encoder=ENCODER --processes 2
-Cost:      about 14 hours on two cores with bfloat16 and 142 GB of disk, by forecast; in parts where there is less:
-           --seeds 1,2 --set further_seeds=[]
+Cost:      about 14 hours on two cores with bfloat16 and 142 GB of disk (a few with --keep needed), by forecast; in
+           parts: --seeds 1,2 --set further_seeds=[]
 Result:    docs/log.md
 """
 

@@ -15,6 +15,8 @@ from viaduct.errors import StoreError
 from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 LIST = "SHA256SUMS"
+CLEANED = "cleaned"
+"""File with the names of those that were removed to make room, on purpose."""
 
 
 @cache
@@ -52,17 +54,27 @@ def seal(folder: Path) -> None:
         flush(path)
 
 
+def cleaned(folder: Path) -> frozenset[str]:
+    """Names of the files of a finished folder that were removed to make room; none where nothing was."""
+    try:
+        return frozenset((folder / CLEANED).read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        return frozenset()
+
+
 def damaged(folder: Path, *names: str) -> list[str]:
-    """Which files (of these names; of all where none is given) are gone or not what was written."""
+    """Which files (of these names; of all where none is given) are gone, but for those that were removed to make room,
+    or not what was written."""
     try:
         lines = (folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    removed = cleaned(folder)
     return [
         name
         for name, digest in found.items()
-        if (not names or name in names) and content_of(state_of(folder / name)) != digest
+        if name not in removed and (not names or name in names) and content_of(state_of(folder / name)) != digest
     ]
 
 
@@ -89,7 +101,12 @@ def verify(root: Path) -> Verified:
 
 
 def require_whole(folder: Path, *names: str) -> None:
-    """Raise StoreError where one of these files (of all where none is named) is damaged."""
+    """Raise StoreError where one of these files (of all where none is named) is damaged, or was removed."""
+    if removed := cleaned(folder) & set(names) if names else cleaned(folder):
+        raise StoreError(
+            f"{folder / min(removed)} was removed to make room (--keep, viaduct clean)",
+            fix="run again what needs it, which makes it anew",
+        )
     if found := damaged(folder, *names):
         there = (folder / found[0]).exists()
         what = "is damaged: its SHA-256 is not the one that was written down" if there else "is gone"

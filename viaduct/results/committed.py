@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from viaduct.errors import StoreError
+from viaduct.results.checksums import cleaned
 from viaduct.results.outcomes import LanguageOutcomes, form_of
 from viaduct.results.record import Record
 from viaduct.results.store import Store, write_atomic
@@ -126,16 +127,27 @@ NO_ROWS = CommittedRows(None)
 class StoreWithRows(Store):
     """A store that takes stages for done whose rows are committed. It has no models and no predictions of them."""
 
-    def __init__(self, root: Path, rows: CommittedRows, kept: Mapping[str, str], own: Iterable[str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        rows: CommittedRows,
+        kept: Mapping[str, str],
+        own: Iterable[str],
+        again: frozenset[str] = frozenset(),
+    ) -> None:
         """`kept`: path -> fingerprint of the stages that are taken from the rows, whatever is in the store. `own`: the
-        fingerprints of all stages in question; scores of others in the rows are `foreign`."""
+        fingerprints of all stages in question; scores of others in the rows are `foreign`. `again`: paths that are not
+        done as long as they are cleaned."""
         super().__init__(root)
+        self.again = again
         self.rows, self.kept = rows, dict(kept)
         others = rows.stages.keys() - set(own)
         self.foreign = sum(rows.stages[one].kind == "score" for one in others)
 
     def record(self, path: str) -> dict[str, Any] | None:
         """As a store has it, with the inputs as all that is told of the identity of a stage from the rows."""
+        if path in self.again and cleaned(self.directory(path)):
+            return None
         if path not in self.kept:
             return super().record(path)
         one = self.rows.stages[self.kept[path]]

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from viaduct.errors import StoreError
-from viaduct.results.checksums import flush, require_whole, seal
+from viaduct.results.checksums import CLEANED, LIST, cleaned, flush, require_whole, seal
 from viaduct.results.working import is_locked
 
 State = Literal["done", "running", "interrupted", "waiting"]
@@ -52,7 +52,7 @@ class Claim:
     """The right to work on one stage, held until `finish` or `release`."""
 
     directory: Path
-    """The stage's final directory, which does not exist yet."""
+    """The stage's final directory, which does not exist yet, or was cleaned."""
     partial: Path
     record: Mapping[str, Any]
     lock: FileLock
@@ -88,6 +88,8 @@ class Claim:
         (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
         seal(self.output)  # all that is the same whenever it is computed
         write_atomic(self.output / "cost.json", canonical(cost))
+        if cleaned(self.directory):  # what was left of it is all in the output again
+            shutil.rmtree(self.directory)
         self.output.rename(self.directory)
         flush(self.directory.parent)
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -196,6 +198,25 @@ class Store:
         if lock is not None:
             shutil.rmtree(partial, ignore_errors=True)
             lock.release()
+
+    def clean(self, path: str) -> int:
+        """Remove all files of a finished stage but the JSON at its top, which says what it did and found; bytes.
+
+        What is to go is written down first: after a kill in between, the stage is a cleaned one all the same."""
+        directory = self.directory(path)
+        kept = {"stage.json", LIST, CLEANED}
+        files = [one for one in directory.rglob("*") if one.is_file() and one.name not in kept]
+        files = [one for one in files if one.suffix != ".json" or one.parent != directory]
+        if not files:
+            return 0
+        names = cleaned(directory) | {one.relative_to(directory).as_posix() for one in files}
+        write_atomic(directory / CLEANED, "".join(f"{name}\n" for name in sorted(names)))
+        freed = sum(one.stat().st_size for one in files)
+        for one in files:
+            one.unlink(missing_ok=True)
+        for folder in sorted((one for one in directory.rglob("*") if one.is_dir()), reverse=True):
+            folder.rmdir()
+        return freed
 
     def _lock(self, path: str) -> FileLock | None:
         """The stage's lock, held; None where another process has it."""

@@ -31,6 +31,7 @@ from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.identity import difference, is_done
+from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.planned import Planned
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
@@ -64,6 +65,8 @@ class Options:
     """What a search for nearest sentences may hold at most."""
     retry_seconds: float = 2.0
     """Wait before the first repetition after a transient fault; four times as long before the second."""
+    keep: Keep = "all"
+    """What of the store stays when nothing left to do needs it."""
     poll_seconds: float = 5.0
     """How often stages that other processes work on are looked at when nothing else can be done."""
 
@@ -108,6 +111,7 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
     """
     worker = Worker(planned, options, display)
     pending = [stage for stage in planned.plan.stages if not worker.skip(stage)]
+    worker.cleaning.clean(planned.plan.stages)
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
             hub_options(expanded(encoder), revision)  # which need not load torch to say that there is no network
@@ -136,6 +140,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.plan, self.identities, self.store = self.planned.plan, self.planned.identities, self.planned.store
+        self.cleaning = Cleaning(self.plan, self.store, self.options.keep)
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
@@ -165,6 +170,7 @@ class Worker:
                 self._run(stage, claim)
         finally:
             claim.release()
+        self.cleaning.clean((stage, *stage.inputs.values()))
         self.display.done(stage.path)
         return True
 

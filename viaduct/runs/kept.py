@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from viaduct.results.checksums import cleaned
 from viaduct.results.committed import CommittedRows, StoreWithRows
 from viaduct.results.store import Store
 from viaduct.runs.identity import Identity
@@ -11,19 +12,24 @@ from viaduct.runs.plan import Plan
 
 
 def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: CommittedRows) -> StoreWithRows:
-    """The store with the stages for done that need not be run: their rows are committed, and nothing that is to be run
-    takes what they would leave."""
+    """The store with the stages for done that need not be run: their rows are committed, or they were cleaned, and
+    nothing that is to be run takes what they would leave."""
     kept: dict[str, str] = {}
     needed: set[str] = set()
-    for stage in reversed(plan.stages) if rows.stages else ():
+    again: set[str] = set()
+    for stage in reversed(plan.stages):
         fingerprint = identities[stage.path].fingerprint
+        is_needed = stage.path in needed
         if is_there(store, stage.path, fingerprint):
-            continue
-        if fingerprint in rows.stages and stage.path not in needed:
+            if not is_needed or not cleaned(store.directory(stage.path)):
+                continue
+            again.add(stage.path)
+        if fingerprint in rows.stages and not is_needed:
             kept[stage.path] = fingerprint
         else:
             needed.update(source.path for source in stage.inputs.values())
-    return StoreWithRows(store.root, rows, kept, (one.fingerprint for one in identities.values()))
+    own = (one.fingerprint for one in identities.values())
+    return StoreWithRows(store.root, rows, kept, own, frozenset(again))
 
 
 def of_stages(fingerprints: Mapping[str, str], store: Store, rows: CommittedRows) -> StoreWithRows:

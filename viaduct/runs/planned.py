@@ -23,6 +23,7 @@ from viaduct.runs.encoder_check import Unknown, require_folder, said_of_code, un
 from viaduct.runs.encoder_history import history, said_of_arms, said_of_history
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Identity, Standing, identities, is_done, standing
+from viaduct.runs.keep import peak
 from viaduct.runs.kept import of_plan, said_of_rows
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
 from viaduct.runs.parts import RecipeParts
@@ -74,11 +75,10 @@ class Planned:
         """Paths of the stages that are not done."""
         return [path for path, state in self.states.items() if state != "done"]
 
-    @property
-    def need_bytes(self) -> int | None:
-        """What the stages that are not done will need on the store's disk, about; None when the encoder's size is
-        unknown."""
-        return disk_need(self.plan, self.waiting)
+    def need_bytes(self, keep: str = "all") -> int | None:
+        """What the stages that are not done will need on the store's disk at once, about; None when the encoder's size
+        is unknown."""
+        return disk_need(self.plan, self.waiting, keep)
 
     @property
     def flops(self) -> float | None:
@@ -209,15 +209,17 @@ def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> flo
     return sum(seconds[path] for path in paths) / weight if weight else None
 
 
-def disk_need(plan: Plan, waiting: Iterable[str]) -> int | None:
-    """Bytes on disk that the stages in `waiting` need, about; None when the encoder's size is unknown."""
+def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | None:
+    """Bytes on disk that the stages in `waiting` need at once, about; None when the encoder's size is unknown."""
     weights = _encoder_bytes(plan.recipe)
     if weights is None:
         return None
     shape, paths = shape_of(plan.recipe.encoder, plan.recipe.revision), set(waiting)
     left = [stage for stage in plan.stages if stage.path in paths and kind_of(stage.work.kind).leaves_encoder]
-    models = [weights if (own := _left_by(stage, shape)) in (None, shape) else own.num_bytes for stage in left]
-    return sum(models) + CHECKPOINT_COPIES * max(models, default=0)
+    sizes = {
+        stage.path: weights if (own := _left_by(stage, shape)) in (None, shape) else own.num_bytes for stage in left
+    }
+    return peak(plan, sizes, keep) + CHECKPOINT_COPIES * max(sizes.values(), default=0)
 
 
 def _encoder_bytes(recipe: RecipeParts) -> int | None:
@@ -258,12 +260,12 @@ def remarks(planned: Planned) -> tuple[str, ...]:
     return (*unknown, *code, *seen, *repeated(recipe, planned.census), *said_of_choices(planned.choices), *others)
 
 
-def require_space(planned: Planned) -> None:
+def require_space(planned: Planned, keep: str) -> None:
     """Raise StoreError when the store's disk has less room than the stages to do need, about."""
-    free, need = free_bytes(planned.store.root), planned.need_bytes
+    free, need = free_bytes(planned.store.root), planned.need_bytes(keep)
     if need is not None and need > free:
         raise StoreError(
             f"the disk of {planned.store.root} has {free / 1e9:.1f} GB free,"
             f" and the stages to do need about {need / 1e9:.1f} GB",
-            fix="make room, or name a --store on another disk",
+            fix="make room, name a --store on another disk, or let models go with --keep needed",
         )
