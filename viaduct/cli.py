@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +30,12 @@ from viaduct.command import (
 )  # fmt: skip
 from viaduct.doors import offered
 from viaduct.errors import UsageError, ViaductError, unwritable
+from viaduct.interruption import exit_status, stopping
 
 if TYPE_CHECKING:
     from viaduct.runs.execute import Options
     from viaduct.runs.spec import Recipe
 
-INTERRUPTED = 130
 MISTAKE = 2
 
 app = typer.Typer(
@@ -317,22 +316,20 @@ def _run(
     from viaduct import api
 
     command = " ".join(["viaduct", *sys.argv[1:]])
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what clusters send before they kill
     try:
-        result = api.run(
-            recipe,
-            data=data,
-            store=store,
-            rows=rows,
-            options=options,
-            command=command,
-            allow_overlap=allow_overlap,
-        )
+        with stopping():
+            result = api.run(
+                recipe,
+                data=data,
+                store=store,
+                rows=rows,
+                options=options,
+                command=command,
+                allow_overlap=allow_overlap,
+            )
     except KeyboardInterrupt as error:
         typer.echo("stopped; run the same command again to go on", err=True)
-        raise typer.Exit(INTERRUPTED) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        raise typer.Exit(exit_status(error)) from error
     typer.echo(f"report: {result.report}")
 
 

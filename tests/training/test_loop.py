@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +18,7 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import NumbersError, ViaductError
+from viaduct.interruption import Stopped, exit_status, stopping
 from viaduct.runs.spec import Training
 from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
 from viaduct.training.state import TrainingState, checkpoints
@@ -110,6 +113,73 @@ def test_a_resumed_training_is_bit_identical(
     resumed = job(scratch, checkpoint_seconds=every, **script)
     assert fit(resumed) == expected
     assert same(resumed.model, whole.model)
+
+
+def send(number: int, at: int, times: int = 1) -> Callable[[float, float, str], None]:
+    """Progress that sends this process a signal after so many steps."""
+
+    def progress(done: float, _total: float, _note: str) -> None:
+        for _ in range(times if done == at else 0):
+            os.kill(os.getpid(), number)
+
+    return progress
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("at", [1, 5, 6, STEPS])
+def test_a_signal_leaves_a_checkpoint_after_the_step_it_meets(
+    tmp_path: Path, number: int, status: int, at: int
+) -> None:
+    whole = job(tmp_path / "whole", checkpoint_seconds=1e9)
+    expected = fit(whole)
+    parts = tmp_path / "parts"
+    with stopping(), pytest.raises(Stopped) as stopped:
+        fit(job(parts, checkpoint_seconds=1e9, progress=send(number, at)))
+    assert exit_status(stopped.value) == status
+    assert [path.name for path in checkpoints(parts)] == [f"checkpoint-{at:08d}"]
+    resumed = job(parts, checkpoint_seconds=1e9, progress=send(number, at))  # is past it
+    if at < STEPS:
+        assert fit(resumed) == expected
+    else:
+        assert fit(replace(resumed, progress=lambda *_: None)) == expected
+    assert same(resumed.model, whole.model)
+
+
+def test_a_signal_during_an_evaluation_stops_it_at_once_and_it_is_made_up_for(tmp_path: Path) -> None:
+    def evaluate(model: nn.Module) -> float:
+        return float(next(model.parameters()).sum())
+
+    def interrupted(model: nn.Module) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    whole = job(tmp_path / "whole", checkpoint_seconds=1e9, evaluate=evaluate)
+    expected = fit(whole)
+    with stopping(), pytest.raises(Stopped):
+        fit(job(tmp_path / "parts", checkpoint_seconds=1e9, evaluate=interrupted))
+    assert [path.name for path in checkpoints(tmp_path / "parts")] == ["checkpoint-00000003"]
+    resumed = job(tmp_path / "parts", checkpoint_seconds=1e9, evaluate=evaluate)
+    assert fit(resumed) == expected
+    assert same(resumed.model, whole.model)
+
+
+def test_patience_that_had_run_out_when_a_signal_came_has_run_out_after_it(tmp_path: Path) -> None:
+    changes = {"training": Training(learning_rate=0.05, evaluations=4, patience=1), "checkpoint_seconds": 1e9}
+    with stopping(), pytest.raises(Stopped):
+        fit(job(tmp_path, progress=send(signal.SIGTERM, 9), **changes, **scripted(RISING)))
+    assert fit(job(tmp_path, **changes, **scripted(RISING))).step == 9
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    with stopping(), pytest.raises(KeyboardInterrupt) as stopped:
+        fit(job(tmp_path, checkpoint_seconds=1e9, progress=send(signal.SIGINT, 2, times=2)))
+    assert exit_status(stopped.value) == 130 and not checkpoints(tmp_path)
+
+
+def test_signals_go_where_they_went_before_once_a_training_is_over(tmp_path: Path) -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    fit(job(tmp_path))
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_checkpoint_cut_short_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,14 @@ SLOW_SECONDS = 3000.0
 class World:
     """Data and recipe, and how to run it into a store."""
 
-    def __init__(self, folder: Path, recipe: str, preloaded: Preloaded) -> None:
-        self.folder, self.preloaded = folder, preloaded
+    def __init__(self, folder: Path, recipe: str, preloaded: Preloaded, checkpoint_seconds: float = 0.1) -> None:
+        self.folder, self.preloaded, self.checkpoint_seconds = folder, preloaded, checkpoint_seconds
         (folder / "tiny.py").write_text(recipe, encoding="utf-8")
 
     def start(self, store: str, log: Path) -> Child:
         """A process at work on the recipe; what it says goes to `log`."""
-        command = ["run", self.folder / "tiny.py", "--device", "cpu", "--threads", "1", "--checkpoint-seconds", "0.1"]
+        command = ["run", self.folder / "tiny.py", "--device", "cpu", "--threads", "1"]
+        command += ["--checkpoint-seconds", self.checkpoint_seconds]
         command += ["--data", self.folder / "data", "--store", self.folder / store, "--allow-overlap"]
         return self.preloaded.viaduct(command, log)
 
@@ -126,6 +127,18 @@ def test_a_run_killed_a_few_times_ends_with_the_same_bytes(preloaded: Preloaded,
     check(world, kills=2, most=40, seed=1)
     names = {Path(name).name for name in world.results("whole")}
     assert {"model.safetensors", "head.safetensors", "training.json", "th.jsonl", "scores.json", "stage.json"} <= names
+
+
+def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_and_says_so(preloaded: Preloaded, tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    world = World(tmp_path, TINY.replace("STEPS", "3"), preloaded, checkpoint_seconds=1e9)
+    process, store, log = world.start("store", tmp_path / "log"), tmp_path / "store", tmp_path / "log"
+    while not list(store.rglob("best-*.safetensors")) and process.poll() is None:
+        time.sleep(0.005)  # until a training has been evaluated once
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=SLOW_SECONDS) == 143, log.read_text(encoding="utf-8")
+    assert "run the same command again" in log.read_text(encoding="utf-8")
+    assert list(store.rglob("checkpoint-*/state.json"))
 
 
 @pytest.mark.slow

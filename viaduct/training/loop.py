@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from viaduct.encode.batch import BatchSize
+from viaduct.interruption import HeldBack, Stopped, held_back
 from viaduct.models.numerics import FreedMemory, finite, products_in, seed_all, training_precision
 from viaduct.runs.parts import Training
 from viaduct.runs.stage import Progress
@@ -62,7 +63,8 @@ class TrainingJob(Generic[BatchT]):
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
-    Raises NumbersError when loss or gradient stop being numbers, with the step and what to change.
+    Raises NumbersError when loss or gradient stop being numbers, with the step and what to change; `Stopped` for a
+    signal, after a checkpoint.
     """
     accelerator = Accelerator(cpu=job.device.type == "cpu")
     job.model.to(job.device)
@@ -70,27 +72,42 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     state = checkpointing.resume(job.scratch, job.model, optimizer)
     state.precision = state.precision or training_precision(job.training.precision, job.device)
     model, optimizer = accelerator.prepare(job.model, optimizer)
-    evaluations = max(1, min(job.training.evaluations, job.steps))
-    evaluate_at = {round(job.steps * (at + 1) / evaluations) for at in range(evaluations)}
-    saved = time.monotonic()
-    freed = FreedMemory()
-    model.train()
-    while state.step < job.steps:
-        _step(job, accelerator, model, optimizer, state)
-        freed.bound()
-        if state.step in evaluate_at:
-            stop = _evaluate(job, state)
-            model.train()
-            if stop:
-                break
-        _report(job, state)
-        if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
-            checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
-            saved = time.monotonic()
+    saved, freed = time.monotonic(), FreedMemory()
+    with held_back() as signals:
+        while _is_due(job, state) or not _is_over(job, state):
+            if not _is_due(job, state):  # else it was interrupted there
+                model.train()
+                _step(job, accelerator, model, optimizer, state)
+                freed.bound()
+            try:
+                if _is_due(job, state):
+                    _evaluate(job, state, signals)
+                _report(job, state)
+                signals.stop_if_asked()
+            except Stopped:
+                checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
+                raise
+            if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
+                checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
+                saved = time.monotonic()
     if job.evaluate is not None:
         checkpointing.load_best(job.scratch, job.model, state)
     job.model.eval()
     return state
+
+
+def _is_due(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
+    """Whether an evaluation comes after the last step and has not been made."""
+    count = max(1, min(job.training.evaluations, job.steps))
+    at = {round(job.steps * (number + 1) / count) for number in range(count)}
+    return state.step in at and not any(past["step"] == state.step for past in state.evaluations)
+
+
+def _is_over(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
+    """Whether all steps are done, or patience has run out."""
+    if state.step >= job.steps or job.evaluate is None or job.training.patience is None:
+        return state.step >= job.steps
+    return sum(past["step"] > state.best_step for past in state.evaluations) >= job.training.patience
 
 
 def _step(
@@ -120,22 +137,18 @@ def _step(
     state.loss_steps += 1
 
 
-def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
-    """Record loss and dev score, keep the weights if they are the best; whether patience has run out."""
+def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState, signals: HeldBack) -> None:
+    """Record loss and dev score, and keep the weights if they are the best."""
     record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
-    state.loss_sum, state.loss_steps = 0.0, 0
     if job.evaluate is not None:
         job.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), signals.let_through():
             record["score"] = job.evaluate(job.model)
         best = max((past["score"] for past in state.evaluations), default=-math.inf)
         if record["score"] > best:
             checkpointing.save_best(job.scratch, job.model, state)
+    state.loss_sum, state.loss_steps = 0.0, 0
     state.evaluations.append(record)
-    if job.evaluate is None or job.training.patience is None:
-        return False
-    since_best = sum(1 for past in state.evaluations if past["step"] > state.best_step)
-    return since_best >= job.training.patience
 
 
 def _report(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> None:

@@ -1,0 +1,91 @@
+"""Signals that ask a run to stop: Ctrl-C's, and the one that clusters send before they kill. A training leaves a
+checkpoint first; everything else stops at once."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def exit_status(stopped: KeyboardInterrupt) -> int:
+    """As a shell names it: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """While this is open, both signals raise `Stopped`."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Stopped(number)
+
+    with _handled(stop):
+        yield
+
+
+class HeldBack:
+    """A signal that is kept until it may stop the work; a second Ctrl-C does not wait."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.waits = True
+
+    def note(self, number: int, _frame: object) -> None:
+        """The handler."""
+        if number == self.asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = self.asked or number
+        if not self.waits:
+            self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Raise `Stopped` where a signal has come."""
+        if self.asked is not None:
+            raise Stopped(self.asked)
+
+    @contextlib.contextmanager
+    def let_through(self) -> Iterator[None]:
+        """While this is open, a signal raises `Stopped` at once: nothing here changes what a checkpoint holds."""
+        self.waits = False
+        try:
+            self.stop_if_asked()
+            yield
+        finally:
+            self.waits = True
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[HeldBack]:
+    """While this is open, both signals wait until the work asks for them, at the latest until it is over."""
+    kept = HeldBack()
+    with _handled(kept.note):
+        yield kept
+    kept.stop_if_asked()
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Both signals go to `handler`, but for those that are ignored, as a shell's background jobs do; only the main
+    thread is told of signals."""
+    mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in mine}
+    changed = [number for number, was in before.items() if was not in (signal.SIG_IGN, None)]
+    for number in changed:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, before[number])
