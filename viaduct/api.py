@@ -93,7 +93,7 @@ def plan(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     store = store or default_store()
-    committed = CommittedRows((rows or default_rows()) / recipe.name)
+    committed = CommittedRows((rows or default_rows()) / recipe.run_name)
     return plan_recipe(recipe, _data_of(recipe, data, store).resolve(), store, committed)
 
 
@@ -159,7 +159,7 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         shown(console, weights) as display,
     ):
         execute.run(planned, options, display, lambda: collect.save_run(planned.store, record))
-    directory = run_directory(planned.store.root, record.recipe.name)
+    directory = run_directory(planned.store.root, record.recipe.run_name)
     report(directory, data=planned.census.data.root, rows=rows, console=console)
     return Result(directory)
 
@@ -357,7 +357,7 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
     Raises UsageError where nothing is done, StoreError for rows that are damaged.
     """
     _, kept, record = _run_of(run, store, rows)
-    folder = (rows or default_rows()) / record.recipe.name
+    folder = (rows or default_rows()) / record.recipe.run_name
     return folder, committed.add_rows(record, Store(kept.root), folder)
 
 
@@ -371,10 +371,10 @@ def _run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tu
     folder = path if are_rows else every / str(run)
     if not are_rows and (directory / "run.json").is_file():
         record = collect.load_run(directory)
-        folder = every / record.recipe.name
+        folder = every / record.recipe.run_name
     elif (folder / committed.RECORD).is_file():
         record = committed.load_rows(folder)
-        directory = run_directory(root, record.recipe.name)
+        directory = run_directory(root, record.recipe.run_name)
     else:
         raise _no_run(run, root, every)
     stages = {one.path: one.fingerprint for one in record.stages}

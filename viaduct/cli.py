@@ -17,6 +17,7 @@ from viaduct.command import (
     Command,
     Data,
     Device,
+    Limit,
     Memory,
     Processes,
     RecipeFile,
@@ -26,6 +27,7 @@ from viaduct.command import (
     Set,
     StoreFolder,
     Threads,
+    changes,
     given_seeds,
 )  # fmt: skip
 from viaduct.doors import offered
@@ -120,12 +122,13 @@ def plan(
     store: StoreFolder = None,
     rows: Rows = None,
     set: Set = None,
+    limit: Limit = None,
     seeds: Seeds = None,
 ) -> None:
     """Check a recipe and show what would run; nothing runs. Status 2 where data are missing."""
     from viaduct.runs.recipes import load_recipe
 
-    _plan(load_recipe(recipe, overrides=set or (), seeds=given_seeds(seeds)), data, store, rows)
+    _plan(load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds)), data, store, rows)
 
 
 @app.command()
@@ -135,6 +138,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     store: StoreFolder = None,
     rows: Rows = None,
     set: Set = None,
+    limit: Limit = None,
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -150,7 +154,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     """Run whatever of a recipe is not done yet, and write its report."""
     from viaduct.runs.recipes import load_recipe
 
-    loaded = load_recipe(recipe, overrides=set or (), seeds=given_seeds(seeds))
+    loaded = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
     _run(loaded, data, store, replace(options, keep=keep), allow_overlap, rows)
 
@@ -166,6 +170,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     data: Data = None,
     store: StoreFolder = None,
     set: Set = None,
+    limit: Limit = None,
     seeds: Seeds = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -187,7 +192,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
-    recipe = apply(recipe, set or ())
+    recipe = apply(recipe, changes(set, limit))
     if plan:
         _plan(recipe, data, store)
     else:

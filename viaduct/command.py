@@ -36,6 +36,10 @@ StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the
 Rows = Annotated[Path | None, typer.Option("--rows", help="Folder of committed rows [VIADUCT_ROWS, ./results].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Read N rows of a language at most: a quick look, no result."),
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [measured].")]
 Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
@@ -70,6 +74,11 @@ def given_seeds(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--seeds {text}: not whole numbers", fix="--seeds 1,2,3") from error
+
+
+def changes(set: Sequence[str] | None, limit: int | None) -> list[str]:
+    """What `--set` and `--limit` change in a recipe."""
+    return [*(set or ()), *([] if limit is None else [f"limit={limit}"])]
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:

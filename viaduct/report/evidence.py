@@ -201,9 +201,11 @@ class Evidence:
 
 
 def require_real(evidence: Evidence) -> None:
-    """Return when the data are not generated; UndecidedError otherwise."""
+    """Return when the data are neither generated nor a few rows only; UndecidedError otherwise."""
     if evidence.about.miniature:
         raise UndecidedError("the data are generated: a demonstration is no evidence")
+    if evidence.about.limit is not None:
+        raise UndecidedError(f"a quick look at {evidence.about.limit:,} rows a language is no result")
 
 
 def _require_official(evidence: Evidence, tasks: Sequence[str], seeds: int) -> None:

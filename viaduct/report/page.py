@@ -75,7 +75,7 @@ def write(
         "with_and_without": _with_and_without(differences, seen),
         "drawings": _drawings(tables, spent, differences, seen),
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
-        "published": provenance.published_scores(tables, miniature=about.miniature) if asked.published else None,
+        "published": provenance.published_scores(tables, about) if asked.published else None,
         "provenance": provenance.origins(rows),
         "alike": build_alike(costs),
     }

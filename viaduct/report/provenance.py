@@ -79,7 +79,7 @@ def _origin(rows: Sequence[ResultRow]) -> dict[str, Any]:
     }
 
 
-def published_scores(tables: Tables, *, miniature: bool) -> dict[str, Any]:
+def published_scores(tables: Tables, about: About) -> dict[str, Any]:
     """The published scores of these tables' columns, in the metric that the column shows: model -> task -> fraction,
     model -> their sources, and task -> why its column is not the published experiment (where it is not)."""
     catalogue = Catalogue.builtin()
@@ -92,7 +92,8 @@ def published_scores(tables: Tables, *, miniature: bool) -> dict[str, Any]:
         for one in shown:
             models.setdefault(one.model, {})[column.task] = one.value
             sources.setdefault(one.model, {})[one.source] = None
-        reasons = ["generated data"] if miniature else _reservations(column, card.languages if card else ())
+        reasons = ["generated data"] if about.miniature else _reservations(column, card.languages if card else ())
+        reasons += [] if about.limit is None else [f"{about.limit:,} rows a language at most"]
         if shown and reasons:
             reservations[column.task] = ", ".join(reasons)
     return {"models": models, "sources": sources, "reservations": reservations}

@@ -224,6 +224,8 @@ class About(Record):
     """Target whose task the encoder had been trained on before it came here -> the data."""
     seen_arms: dict[str, str] = {}
     """The same for arms by the tasks that they train on."""
+    limit: int | None = None
+    """Rows of a language and split that were read at most: a quick look, which is no result."""
     made_from: dict[str, str] = {}
     """Finished stage -> its fingerprint; a report that is of other ones is another one."""
 

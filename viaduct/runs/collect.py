@@ -148,7 +148,7 @@ def _cells(planned: Planned) -> tuple[CellEntry, ...]:
 
 def save_run(store: Store, record: RunRecord) -> Path:
     """The run's directory, with its record written."""
-    directory = run_directory(store.root, record.recipe.name)
+    directory = run_directory(store.root, record.recipe.run_name)
     write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
     write_atomic(directory / "run.json", canonical(record.model_dump(mode="json")))
     return directory
@@ -230,7 +230,7 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
     for score in json.loads(store.text(cell.score, "scores.json") or ""):
         yield ResultRow(
             **cell.model_dump(exclude={"headline", "score"}),
-            recipe=record.recipe.name,
+            recipe=record.recipe.run_name,
             encoder=record.encoder,
             headline=score["metric"] == cell.headline,
             fingerprint=done[cell.score].fingerprint,
@@ -249,7 +249,7 @@ def about(store: Store, record: RunRecord) -> About:
         details["unknown pieces"] = record.unknown_pieces
     seen_tasks, seen_arms = ({}, {}) if is_generated else seen_before(recipe, past)
     return About(
-        recipe=recipe.name,
+        recipe=recipe.run_name,
         hypothesis=recipe.hypothesis,
         command=record.command,
         encoder=record.encoder,
@@ -281,6 +281,7 @@ def about(store: Store, record: RunRecord) -> About:
         marks=marks(recipe),
         remarks=record.remarks,
         leaks=record.leaks,
+        limit=recipe.limit,
         seen_tasks=seen_tasks,
         seen_arms=seen_arms,
     )

@@ -54,6 +54,9 @@ class Added(NamedTuple):
 def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
     """Add what is done of a run to the rows in a folder, which is made where it is not there; each file is written in
     one step. Raises UsageError where no score is done, StoreError for damaged rows."""
+    if record.recipe.limit is not None:
+        what = f"{record.recipe.run_name} is a quick look at a few rows, and committed rows are results"
+        raise UsageError(what, fix="run the recipe without --limit")
     rows = CommittedRows(folder)
     own = {one.fingerprint: one for one in record.stages}
     done = {fingerprint: one for fingerprint, one in own.items() if is_there(store, one.path, fingerprint)}

@@ -63,10 +63,10 @@ KNOWN = {
 
 
 def encoder_name(recipe: RecipeParts) -> str:
-    """The encoder's name in paths and tables."""
+    """The encoder's name in paths and tables; that of a quick look says so."""
     name = recipe.encoder.name if isinstance(recipe.encoder, Pretrain) else plain_name(recipe.encoder)
     require_name(name)
-    return name
+    return f"{name}{recipe.mark}"
 
 
 def plain_name(encoder: str) -> str:

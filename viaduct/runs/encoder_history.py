@@ -116,7 +116,7 @@ def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
         if arm.encoder is not None:
             own = arm.encoder_saw or _found(arm.encoder, arm.revision)
             arms[arm.name] = _history(plain_name(arm.encoder), own, catalogue)
-    return _history(encoder_name(recipe), saw, catalogue)._replace(cards=cards, arms=arms)
+    return _history(encoder_name(recipe).removesuffix(recipe.mark), saw, catalogue)._replace(cards=cards, arms=arms)
 
 
 def _history(name: str, saw: Saw | None, catalogue: Catalogue) -> History:

@@ -309,6 +309,18 @@ class RecipeParts(Spec):
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
+    limit: bounds.Count | None = None
+    """Rows of a language and split that are read at most, for a quick look that is no result (`--limit`)."""
+
+    @property
+    def run_name(self) -> str:
+        """What its run is called: a quick look is another one than the experiment."""
+        return f"{self.name}{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """What sets a quick look apart in names and paths."""
+        return "" if self.limit is None else f"@limit-{self.limit}"
 
     @model_validator(mode="after")
     def _check(self) -> RecipeParts:

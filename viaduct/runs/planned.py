@@ -109,7 +109,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     cache = planning_cache(store)
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
     held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
-    census = Census(RecipeData(held), cache and cache / "census.json")
+    census = Census(RecipeData(held, recipe.limit), cache and cache / "census.json")
     plan = outline(recipe, census)
     unknown = unknown_pieces(plan, census, cache)
     if unknown is not None and not recipe.allow_unknown:

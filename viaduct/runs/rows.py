@@ -71,8 +71,9 @@ def source_of(task: str, split: str, substitutions: Iterable[Substitution]) -> t
 class RecipeData:
     """A data folder as the stages of a recipe read it."""
 
-    def __init__(self, folder: DataFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: DataFolder, limit: int | None = None) -> None:
+        """`limit`: rows of a language and split at most."""
+        self.folder, self.limit = folder, limit
         self._groups: dict[Need, dict[str, str]] = {}
         self._contexts: dict[str, frozenset[str]] = {}
         self._test_keys: dict[str, frozenset[int]] = {}
@@ -96,7 +97,7 @@ class RecipeData:
         name, used_split = source_of(task, split, declared)
         dataset = self.folder.read(name, used_split, language)
         if substitution is None:
-            return Loaded(dataset.rows, None)
+            return Loaded(self._limited(dataset.rows), None)
         rows = self._substituted(dataset, substitution)
         if not rows:
             raise DataError(
@@ -104,7 +105,23 @@ class RecipeData:
                 path=dataset.paths[0],
                 fix="widen its `part`",
             )
-        return Loaded(rows, substitution.words())
+        return Loaded(self._limited(rows), substitution.words())
+
+    def _limited(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """As many rows as the limit allows, in their order: the same ones each time, drawn from all of the file because
+        it may be sorted by label; those that are linked (a sentence and its translations) together."""
+        if self.limit is None or len(rows) <= self.limit:
+            return rows
+        links = _linked(rows)
+        groups: dict[str, list[str]] = {}
+        for row in rows:
+            groups.setdefault(links.get(row.id) or row.id, []).append(row.id)
+        kept: set[str] = set()
+        for name in sorted(groups, key=fraction):
+            if kept and len(kept) + len(groups[name]) > self.limit:
+                break
+            kept.update(groups[name])
+        return tuple(row for row in rows if row.id in kept)
 
     def fingerprint(
         self,
@@ -139,6 +156,7 @@ class RecipeData:
             for other in substitution.without_rows_of:
                 read += [(other, "test", code) for code in self._test_languages(other)]
         digests = [list(self.folder.digest(*one)) for one in read]
+        digests += [] if self.limit is None else [["limit", str(self.limit)]]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
     def _substituted(self, dataset: Dataset, substitution: Substitution) -> tuple[Row, ...]:

@@ -58,10 +58,13 @@ class Sizes:
         """(rows, tokens): from the files, or where they are not there from the card (none when it states no number)."""
         if self.census.problem(task, split, language, labelled=False) is None:
             count = self.census.count(task, split, language)
-            return count.found, count.characters / CHARACTERS_PER_TOKEN
-        card = self.census.task(task)
-        published = card.expected.get((language, split), 0)
-        return published, float(published * card.row_kind.tokens_per_row)
+            rows, tokens = count.found, count.characters / CHARACTERS_PER_TOKEN
+        else:
+            card = self.census.task(task)
+            rows = card.expected.get((language, split), 0)
+            tokens = float(rows * card.row_kind.tokens_per_row)
+        limit = self.census.data.limit
+        return (rows, tokens) if limit is None or rows <= limit else (limit, tokens * limit / rows)
 
     def guessing(self, mask_fraction: float) -> float:
         """What masked LM costs for each token, in passes without its vocabulary."""
