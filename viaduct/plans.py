@@ -21,7 +21,7 @@ from viaduct.paths import free_bytes
 from viaduct.results.record import DataNote
 from viaduct.runs.display import in_words
 from viaduct.runs.gaps import listed
-from viaduct.runs.planned import Planned, warnings
+from viaduct.runs.planned import Load, Planned, warnings
 from viaduct.runs.rows import source_of
 from viaduct.runs.stage import Stage, Work, kind_of
 
@@ -35,20 +35,24 @@ class Device(NamedTuple):
 
     name: str
     flops: float
-    """Operations per second of long matrix products."""
-    step: float
-    """Seconds that every step takes besides: an accelerator that is given 32 short rows at a time mostly waits."""
+    """Operations per second of long products of wide matrices."""
     basis: str
 
-    def seconds(self, flops: float, steps: float) -> float:
-        """What so many operations in so many steps take."""
-        return flops / self.flops + steps * self.step
+    def seconds(self, load: Load) -> float:
+        """What stages take. Calling layers takes as long on every device: an accelerator that is given 32 short rows at
+        a time mostly waits."""
+        rate = self.flops * load.width / (load.width + NARROW)
+        return load.flops / rate + load.layer_passes * CALL_SECONDS + load.seconds
 
 
+NARROW = 128
+"""Width at which half the time goes into what is not products: 129 s for 1.2e13 operations of two layers of 128."""
+CALL_SECONDS = 5e-4
+"""Of calling one layer for one batch: 20 ms a training step of 12 layers."""
 DEVICES = (
-    Device("one CPU core", 1.0e11, 0.0, "100 GFLOP/s in float32: measured, 4 layers of 256 on an AVX-512 server core"),
-    Device("one A100", 0.4 * 312e12, 0.02, "40 % of 312 TFLOP/s in bfloat16, and 20 ms a step: assumed, at best"),
-    Device("one H100", 0.4 * 989e12, 0.02, "40 % of 989 TFLOP/s in bfloat16, and 20 ms a step: assumed, at best"),
+    Device("one CPU core", 1.2e11, "120 GFLOP/s in float32: measured at widths 384 and 768 on an AVX-512 server core"),
+    Device("one A100", 0.4 * 312e12, "40 % of 312 TFLOP/s in bfloat16: assumed, at best"),
+    Device("one H100", 0.4 * 989e12, "40 % of 989 TFLOP/s in bfloat16: assumed, at best"),
 )
 
 
@@ -243,15 +247,14 @@ def _data(planned: Planned) -> str:
 
 def _forecast(planned: Planned, todo: Sequence[Stage]) -> str:
     tokens = sum(planned.estimates[stage.path].tokens for stage in todo)
-    flops, steps = planned.flops, sum(planned.estimates[stage.path].steps for stage in todo)
-    seconds = planned.seconds
+    load, seconds = planned.load, planned.seconds
     pace = "" if seconds is None else f"; about {in_words(seconds)} at the pace of the stages done"
-    work = "" if flops is None else f", {flops:.1e} floating-point operations"
+    work = "" if load is None else f", {load.flops:.1e} floating-point operations"
     lines = [f"rough forecast: {_count(tokens)} tokens through the encoder{work}{pace}"]
     lines += _guessed(planned)
-    if flops is None:
+    if load is None:
         return "\n".join([*lines, "the encoder's shape is not known here, so no operations and hours are given"])
-    times = [(device.name, in_words(device.seconds(flops, steps)), device.basis) for device in DEVICES]
+    times = [(device.name, in_words(device.seconds(load)), device.basis) for device in DEVICES]
     return "\n".join([*lines, table(("on", "about", "if it does"), times, frozenset({1}))])
 
 

@@ -41,7 +41,7 @@ def test_other_shapes_and_names(tmp_path: Path) -> None:
     assert (xlm.name, xlm.targets[0].retrieval.layers, xlm.seeds) == ("evaluate-xlm-17", None, (3,))
     with pytest.raises(UsageError, match="Did you mean 'xquad'"):
         evaluation(str(tmp_path / "XLM-17"), tasks=("xqad",))
-    with pytest.raises(UsageError, match="Hub name without a revision"):
+    with pytest.raises(UsageError, match=r"folder somebody/something does not exist\n.*Hub needs a revision"):
         evaluation("somebody/something")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"has no config\.json"):

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from small_world import recipe
 from typer.testing import CliRunner
 
 from viaduct import api, cli, plans
 from viaduct.plans import DEVICES
 from viaduct.runs.encoder import KNOWN, Shape, shape_of
+from viaduct.runs.planned import Load
 from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Target, Training
+from viaduct.serving.measure import Measure
 
 NONE = Intermediate(name="none")
 
@@ -123,11 +127,29 @@ def test_a_known_shape_has_the_size_of_the_model() -> None:
 
 def test_hours_grow_with_work_and_with_steps(world: Path) -> None:
     for device in DEVICES:
-        assert device.seconds(2e15, 0) == pytest.approx(2 * device.seconds(1e15, 0))
-        assert device.seconds(1e15, 10) >= device.seconds(1e15, 0)
+        assert device.seconds(Load(2e15, 768, 0, 0)) == pytest.approx(2 * device.seconds(Load(1e15, 768, 0, 0)))
+        assert device.seconds(Load(1e15, 768, 10, 0)) > device.seconds(Load(1e15, 768, 0, 0))
+        assert device.seconds(Load(1e15, 128, 0, 0)) > device.seconds(Load(1e15, 768, 0, 0))  # narrow is slow
     short, long = (
         planned(world, targets=(Target(task="fruit", training=Training(max_steps=steps, batch_tokens=10)),))
         for steps in (2, 20)
     )
-    assert short.flops is not None and long.flops is not None and short.flops < long.flops
-    assert planned(world, encoder="nobody/nothing", revision="0" * 40).flops is None
+    assert short.load is not None and long.load is not None
+    assert short.load.flops < long.load.flops and short.load.layer_passes < long.load.layer_passes
+    assert planned(world, encoder="nobody/nothing", revision="0" * 40).load is None
+
+
+@given(st.floats(0, 1e22), st.integers(16, 4096), st.floats(0, 1e9), st.floats(0, 1e5))
+def test_no_accelerator_is_said_to_be_slower_than_a_core(
+    flops: float, width: int, passes: float, seconds: float
+) -> None:
+    core, *others = (device.seconds(Load(flops, width, passes, seconds)) for device in DEVICES)
+    assert all(other <= core for other in others)
+
+
+def test_a_small_run_is_said_to_take_what_its_stages_and_processes_take_to_start(world: Path) -> None:
+    """Products alone take 2 s here; most is opening and writing models, and processes that measure two arms."""
+    small = planned(world, measure=Measure(rounds=1))
+    assert small.load is not None
+    core = DEVICES[0].seconds(small.load)
+    assert core > 30 > 10 * small.load.flops / DEVICES[0].flops

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from viaduct.errors import UsageError
+from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.recipes import apply, load_recipe
 from viaduct.runs.spec import Pretrain, Recipe
 
@@ -150,3 +151,41 @@ def test_mistakes_in_set_are_told(loaded: Recipe, override: str, words: str) -> 
     with pytest.raises(UsageError, match=words) as error:
         apply(loaded, [override])
     assert f"--set {override}" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "recipe.py"])
+def test_folders_that_a_recipe_names_are_relative_to_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path / "project"
+    for folder in ("models/mine", "tower"):
+        (beside / folder).mkdir(parents=True)
+    fields = {
+        "name": "own",
+        "hypothesis": "h",
+        "encoder": "models/mine",
+        "intermediates": [
+            {"name": "none"},
+            {"name": "other", "encoder": "../elsewhere"},
+            {"name": "hub", "encoder": "owner/name", "revision": "abc"},
+            {"name": "seen", "captions": {"card": "coco", "tower": "tower"}},
+        ],
+        "targets": [{"task": "xnli"}],
+    }
+    text = f"from viaduct.runs.spec import Recipe\nRECIPE = Recipe(**{fields!r})"
+    file = write(beside, text if name.endswith("py") else repr(fields), name)
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(file)
+    assert recipe.encoder == str(beside / "models/mine")
+    assert [arm.encoder for arm in recipe.intermediates] == [None, str(beside / "../elsewhere"), "owner/name", None]
+    assert recipe.intermediates[3].captions.tower == str(beside / "tower")
+    assert load_recipe(file.relative_to(tmp_path)) == recipe
+
+
+@pytest.mark.parametrize(("encoder", "hub"), [("models/mine", True), ("./mine", False), ("a/b/c", False)])
+def test_a_folder_that_does_not_exist_is_called_that(tmp_path: Path, encoder: str, hub: bool) -> None:
+    file = write(tmp_path, f"{{name: a, hypothesis: h, encoder: {encoder}, targets: [{{task: xnli}}]}}")
+    with pytest.raises(UsageError, match=r"the encoder's folder .* does not exist") as refused:
+        encoder_identity(str(load_recipe(file).encoder), None)
+    assert encoder.removeprefix("./") in str(refused.value)
+    assert ("Hub" in str(refused.value)) is hub

@@ -247,7 +247,7 @@ def test_names_that_are_no_towers_are_answered_with_the_nearest(tmp_path: Path) 
         load_tower("dinov2-base", None)
     with pytest.raises(UsageError, match=r"folder .*nowhere does not exist"):
         load_tower(str(tmp_path / "nowhere"), None)
-    with pytest.raises(UsageError, match="without a revision"):
+    with pytest.raises(UsageError, match=r"folder facebook/dinov2-base does not exist\n.*Hub needs a revision"):
         load_tower("facebook/dinov2-base", None)
 
 

@@ -353,7 +353,7 @@ def test_plan_says_what_is_missing_and_refuses_what_does_not_go_together(tmp_pat
         planned(tmp_path, Intermediate(name="ve", pictured=task, captions=Captions(card="flickr8k")))
     away = task.model_copy(update={"tower": str(tmp_path / "away")})
     (gap,) = (one for one in planned(tmp_path, Intermediate(name="ve", pictured=away)).missing if "tower" in one.what)
-    assert gap.why.startswith("no such folder; a Hub name needs a tower_revision")
+    assert gap.why.startswith("no such folder; a model of the Hub needs a tower_revision")
     small_join(tmp_path)
     found = planned(tmp_path, Intermediate(name="ve", pictured=task)).missing
     assert not any(gap.what.startswith("visual_entailment") for gap in found)

@@ -218,14 +218,23 @@ def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
         if not is_open_clip(folder) and not any(path.name == "config.json" for path in files):
             raise UsageError(f"{folder} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
         return {path.name: file_sha256(path) for path in files}
-    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
-        raise UsageError(f"the encoder's folder {encoder} does not exist", fix="correct `encoder` in the recipe")
-    if revision is None:
-        raise UsageError(
-            f"the encoder '{encoder}' is a Hub name without a revision, and a name's weights may change",
-            fix=f'add revision="<commit>" (shown at https://huggingface.co/{encoder}/commits/main), or name a folder',
-        )
+    if revision is None or not may_be_on_hub(encoder):
+        raise no_folder("encoder", encoder)
     return {"hub": encoder, "revision": revision}
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether what is no folder can be a model's name on the Hub: OWNER/NAME, or NAME alone."""
+    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
+
+
+def no_folder(what: str, name: str) -> UsageError:
+    """What to say of a model that is no folder, and no Hub name at a revision."""
+    fix = "correct it; in a recipe, paths are relative to the recipe's file"
+    if may_be_on_hub(name):
+        where = f"shown at https://huggingface.co/{name}/commits/main"
+        fix += f"; a model of the Hub needs a revision (a commit, {where}), because a name's weights may change"
+    return UsageError(f"the {what}'s folder {name} does not exist", fix=fix)
 
 
 def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:

@@ -50,7 +50,7 @@ def model_gaps(what: str, name: str, revision: str | None, field: str) -> list[G
     """A model that is no folder here and cannot be downloaded, being without a revision; `field` has its revision."""
     if revision is not None or Path(name).expanduser().is_dir():
         return []
-    why = f"no such folder; a Hub name needs a {field} (a commit), because a name's weights may change"
+    why = f"no such folder; a model of the Hub needs a {field} (a commit), because a name's weights may change"
     return [Gap(f"{what} '{name}'", "", why)]
 
 

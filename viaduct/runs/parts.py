@@ -28,6 +28,11 @@ def later(before: Any) -> Any:
     return Field(default=before, json_schema_extra={"later": True})
 
 
+def folder(default: Any = ...) -> Any:
+    """A field that may name a model's folder: in a recipe's file, relative to that file."""
+    return Field(default, json_schema_extra={"folder": True})
+
+
 def wording() -> Any:
     """A field that holds words for people; they are no part of an identity."""
     return Field(json_schema_extra={"wording": True})
@@ -183,7 +188,7 @@ class ArmParts(Spec):
     """
 
     name: str
-    encoder: str | None = None
+    encoder: str | None = folder(None)
     """What the arm begins with in place of the recipe's: a Hub name or a folder that `AutoModel.from_pretrained` opens,
     or with open_clip's or M-CLIP's files of a text tower. Its tokenizer must give the ids of the recipe's."""
     revision: str | None = None
@@ -281,7 +286,7 @@ class RecipeParts(Spec):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     hypothesis: str
-    encoder: str | Pretrain
+    encoder: str | Pretrain = folder()
     """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
     revision: str | None = None
     """Hub revision (commit) of the encoder; None only for folders and encoders to pretrain."""

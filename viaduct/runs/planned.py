@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -39,6 +40,22 @@ from viaduct.tasks.folder import DataFolder
 CHECKPOINT_COPIES = 8
 """Disk of one running training stage in sizes of the model: two checkpoints of weights and two moments, each with the
 best weights of then."""
+
+
+START_SECONDS = 8.0
+"""Of a run: loading libraries, and the report."""
+
+
+class Load(NamedTuple):
+    """What stages take, before it is known on what."""
+
+    flops: float
+    width: int
+    """Of the encoder."""
+    layer_passes: float
+    """How often a layer, or what is around them, is called."""
+    seconds: float
+    """On whatever device: opening and writing models, other processes, the report."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +98,15 @@ class Planned:
         return disk_need(self.plan, self.waiting, keep)
 
     @property
-    def flops(self) -> float | None:
+    def load(self) -> Load | None:
         """Of the stages that are not done, about; None when the encoder's shape is unknown."""
         shape = shape_of(self.plan.recipe.encoder, self.plan.recipe.revision)
-        return None if shape is None else self._weight * shape.token_flops
+        if shape is None:
+            return None
+        todo = [(stage, self.estimates[stage.path]) for stage in self.plan.stages if stage.path in self.waiting]
+        passes = sum(one.steps * one.weight / one.tokens for _, one in todo if one.tokens)
+        fixed = sum(one.seconds + _opening(stage, shape) for stage, one in todo) + START_SECONDS * bool(todo)
+        return Load(self._weight * shape.token_flops, shape.width, passes * (shape.layers + 1), fixed)
 
     @property
     def seconds(self) -> float | None:
@@ -186,6 +208,14 @@ def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> 
     if own is None or shape is None:
         return whole
     return replace(whole, weight=whole.weight * own.token_flops / shape.token_flops)
+
+
+def _opening(stage: Stage, shape: Shape) -> float:
+    """Seconds that a stage spends on opening models and writing them with their checksums, about."""
+    kind, gigabytes = kind_of(stage.work.kind), shape.num_bytes / 1e9
+    if kind.leaves_encoder:
+        return 1.0 + 6.0 * gigabytes
+    return 0.4 + gigabytes if kind.starts_from_encoder else 0.1
 
 
 def _begun_with(stage: Stage, shape: Shape | None) -> Shape | None:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from viaduct.errors import UsageError, ViaductError, nearest, unknown
+from viaduct.runs.encoder import may_be_on_hub
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.written import explain, models_in, parsed
@@ -72,7 +73,7 @@ def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tupl
     """The recipe in this file, or of this name, with `--set` and `--seeds` applied.
 
     A Python file has a function `recipe()` or a value `RECIPE`, and may import from Python files beside it; a YAML file
-    has the recipe's fields. Raises UsageError.
+    has the recipe's fields. Folders and files that it names are relative to it. Raises UsageError.
     """
     path = recipe_file(given)
     if path.suffix == ".py":
@@ -81,6 +82,8 @@ def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tupl
         recipe = _from_yaml(path)
     else:
         raise UsageError(f"{path}: a recipe is a .py, .yaml or .yml file, not '{path.suffix}'")
+    if path.parent != SHIPPED:
+        recipe = _validated(_beside(recipe, path.parent), str(path))
     recipe = apply(recipe, overrides)
     if recipe.cards:
         recipe = recipe.model_copy(update={"cards": tuple(str((path.parent / one).resolve()) for one in recipe.cards)})
@@ -88,6 +91,24 @@ def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tupl
     if seeds is not None:
         recipe = _validated({**recipe.model_dump(), "seeds": seeds}, "--seeds")
     return recipe
+
+
+def _beside(model: BaseModel, base: Path) -> dict[str, Any]:
+    """The fields of a recipe, or of a part of it, with whole paths for the folders that it names relative to `base`;
+    what is no folder there and may be a name on the Hub stays as it is."""
+    found = {}
+    for name, info in type(model).model_fields.items():
+        value, marks = getattr(model, name), info.json_schema_extra
+        if isinstance(value, str) and isinstance(marks, dict) and "folder" in marks:
+            there = base / Path(value).expanduser()
+            found[name] = str(there.absolute()) if there.is_dir() or not may_be_on_hub(value) else value
+        elif isinstance(value, BaseModel):
+            found[name] = _beside(value, base)
+        elif isinstance(value, tuple):
+            found[name] = tuple(_beside(one, base) if isinstance(one, BaseModel) else one for one in value)
+        else:
+            found[name] = value
+    return found
 
 
 def _from_python(path: Path) -> Recipe:

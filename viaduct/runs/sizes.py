@@ -30,6 +30,8 @@ class Estimate:
     weight: float
     steps: float = 0.0
     """Batches that go through the encoder, each in its turn."""
+    seconds: float = 0.0
+    """What it takes besides opening and writing models, on whatever device: other processes that it starts."""
 
 
 @dataclass(frozen=True)

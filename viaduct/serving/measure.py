@@ -31,6 +31,10 @@ ROUND_PASSES = 6
 """How often a paired round runs its rows: three times by either model."""
 
 
+PROCESS_SECONDS = 4.0
+"""Of starting a process that loads torch, about."""
+
+
 class Measure(Spec):
     """How the cost at inference of the arms' models is measured: on the CPU, all of one target and the first seed, each
     against the first arm's."""
@@ -94,7 +98,8 @@ class MeasureKind(StageKind[MeasureWork]):
         rows, tokens = sizes.of(sizes.needs)
         examples = len(work.arms) * (PROFILE_PASSES * asked.rows + ROUND_PASSES * asked.rounds * asked.round_rows)
         measured = examples * tokens / max(rows, 1)
-        return Estimate(measured, measured, examples)
+        processes = 2 * len(work.arms)  # a profile, and a comparison with the first
+        return Estimate(measured, measured, examples, PROCESS_SECONDS * processes)
 
     def on_cpu(self, work: MeasureWork) -> bool:
         """Always."""

@@ -16,7 +16,7 @@ from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, model_gaps, there
-from viaduct.runs.parts import ArmParts, RecipeParts, Spec, later
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec, folder, later
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
 
@@ -51,7 +51,7 @@ class Captions(Spec):
     """What stands for the image: its own features; or a control: one learned constant, another image drawn anew for
     every caption and epoch, always the same wrong image, Gaussian noise with the features' mean and covariance,
     another caption of the same image (contrastive), or nothing."""
-    tower: str = "patches"
+    tower: str = folder("patches")
     """A vision model's Hub name or folder, or "patches" (raw pixels, no weights)."""
     tower_revision: str | None = None
     tower_tokens: Count = 64

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from viaduct.errors import UsageError, nearest, unknown
+from viaduct.runs.encoder import may_be_on_hub, no_folder
 from viaduct.tasks.hub import unreachable
 
 KNOWN_TOWERS = (
@@ -66,15 +67,10 @@ def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Pa
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UsageError(f"the image tower's folder {folder} does not exist")
     if "/" not in name:
         raise unknown("image tower", name, [*others, *KNOWN_TOWERS])
-    if revision is None:
-        raise UsageError(
-            f"the image tower '{name}' is a Hub name without a revision, and a name's weights may change",
-            fix=f"add the commit shown at https://huggingface.co/{name}/commits/main, or name a folder",
-        )
+    if revision is None or not may_be_on_hub(name):
+        raise no_folder("image tower", name)
     import huggingface_hub  # slow to load, and only downloads need it
     from huggingface_hub.errors import HfHubHTTPError
 
