@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -43,6 +43,7 @@ from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.recipes import load_recipe
+from viaduct.runs.selection import with_choices
 from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
@@ -158,8 +159,10 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         processes.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
         shown(console, weights) as display,
     ):
-        execute.run(planned, options, display, lambda: collect.save_run(planned.store, record))
-    directory = run_directory(planned.store.root, record.recipe.run_name)
+        done = execute.run(planned, options, display, lambda: collect.save_run(planned.store, record))
+    # Another run of the same name may have begun at the same time, and taken places.
+    placed = collect.run_record(done, command=record.command, versions=record.versions)
+    directory = collect.save_run(planned.store, placed.model_copy(update={"created": record.created}))
     report(directory, data=planned.census.data.root, rows=rows, console=console)
     return Result(directory)
 
@@ -279,9 +282,11 @@ def submission(
     _, kept, record = _run_of(run, store)
     planned = plan(record.recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
-    cells = hand_in.choose(planned.plan, arm, seed)
-    count = hand_in.write(planned.plan, cells, Store(kept.root), planned.census.data, directory, labels)
-    return count, hand_in.holes(planned.plan, cells)
+    chosen = {cell.score for cell in record.cells}
+    done = replace(planned.plan, cells=tuple(cell for cell in planned.plan.cells if cell.score.path in chosen))
+    cells = hand_in.choose(done, arm, seed)
+    count = hand_in.write(done, cells, Store(kept.root), planned.census.data, directory, labels)
+    return count, hand_in.holes(done, cells)
 
 
 def score(
@@ -356,8 +361,8 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 
     Raises UsageError where nothing is done, StoreError for rows that are damaged.
     """
-    _, kept, record = _run_of(run, store, rows)
-    folder = (rows or default_rows()) / record.recipe.run_name
+    directory, kept, record = _run_of(run, store, rows)
+    folder = (rows or default_rows()) / directory.name
     return folder, committed.add_rows(record, Store(kept.root), folder)
 
 
@@ -371,14 +376,16 @@ def _run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tu
     folder = path if are_rows else every / str(run)
     if not are_rows and (directory / "run.json").is_file():
         record = collect.load_run(directory)
-        folder = every / record.recipe.run_name
+        folder = every / directory.name
     elif (folder / committed.RECORD).is_file():
         record = committed.load_rows(folder)
-        directory = run_directory(root, record.recipe.run_name)
+        name = record.recipe.run_name
+        directory = run_directory(root, folder.name if folder.name.startswith(f"{name}@") else name)
     else:
         raise _no_run(run, root, every)
     stages = {one.path: one.fingerprint for one in record.stages}
-    return directory, of_stages(stages, Store(root), CommittedRows(folder)), record
+    kept = of_stages(stages, Store(root), CommittedRows(folder))
+    return directory, kept, with_choices(kept, record)
 
 
 def _no_run(run: str | Path, root: Path, rows: Path) -> UsageError:

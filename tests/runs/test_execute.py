@@ -138,12 +138,14 @@ def test_another_experiment_in_the_store_stops_the_run_before_it_starts(
     before = finished(store)
     replace(monkeypatch, lambda context: pytest.fail("something was run"))
     other = recipe(targets=(Target(task="fruit", training=Training(epochs=1.0)), Target(task="twins")))
+    with (world / "quiz" / "train-en.tsv").open("a") as file:
+        file.write("99\tcontext 9 of train\twhich?\tcontext 9\n")
     for attempt in (lambda: go(other, world, store), lambda: api.plan(other, data=world, store=store)):
         with pytest.raises(StoreError) as error:
             attempt()
         message = str(error.value)
-        assert "work.training.epochs: 3.0 -> 1.0" in message
-        assert "mini/none/fruit/seed-1/train" in message and "another --store" in message
+        assert "data.quiz train en: " in message and "work.training" not in message
+        assert "mini/quiz/intermediate-1-quiz/seed-1/train" in message and "another --store" in message
     assert finished(store) == before
 
 

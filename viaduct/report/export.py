@@ -107,6 +107,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def tried_lines(about: About) -> list[Line]:
+    """Arm x task x setting, of those for which several were tried."""
+    return [{**one.model_dump(), "seeds": seed_list(one.seeds)} for one in about.tried]
+
+
 def write_tables(
     directory: Path, about: About, tables: Mapping[str, Sequence[Line]], records: Mapping[str, Sequence[Record]]
 ) -> list[str]:

@@ -72,6 +72,7 @@ def write(
     values = {
         **_values(about, tables, spent, differences, associated),
         "seen": seen,
+        "tried": about.tried,
         "with_and_without": _with_and_without(differences, seen),
         "drawings": _drawings(tables, spent, differences, seen),
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
@@ -87,6 +88,7 @@ def write(
         "cost": spent.lines_and_total(),
         "contrasts": tested.contrast_lines(differences),
         "associations": associated,
+        "settings": export.tried_lines(about),
     }
     with new_files(directory, LAST, earlier()) as folder:
         names = export.write_tables(folder, about, lines, {"results": rows, "costs": costs})
@@ -113,6 +115,7 @@ def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequenc
 
 _PARTS = (
     (100, "scores", "Scores", ""),
+    (150, "settings", "Settings tried", "tried"),
     (200, "tested", "Differences, tested", "tested"),
     (300, "languages", "Languages", ""),
     (400, "transfer", "Transfer gap", ""),
@@ -189,7 +192,7 @@ LAST = "report.json"
 def earlier() -> tuple[str, ...]:
     """Names of files that an earlier report may have had and a new one may not have."""
     own = ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
-    tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv")
+    tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv", "settings.csv")
     return (*own, *tables, *(name for section in sections() for name in section.writes))
 
 

@@ -177,6 +177,20 @@ class SubstitutionNote(Record):
     why: str
 
 
+class Tried(Record):
+    """One setting of those that a recipe varies, for one arm and task."""
+
+    arm: str
+    task: str
+    setting: str
+    seeds: tuple[int, ...]
+    dev: float | None
+    """Mean over seeds of the best score on English dev, by which one is chosen; None until all seeds are trained."""
+    test: float | None
+    """Mean over seeds and languages of the headline metric, which chooses nothing; None until all are scored."""
+    chosen: bool
+
+
 class About(Record):
     """What a run was: everything the report says that is not a number measured."""
 
@@ -226,6 +240,8 @@ class About(Record):
     """The same for arms by the tasks that they train on."""
     limit: int | None = None
     """Rows of a language and split that were read at most: a quick look, which is no result."""
+    tried: tuple[Tried, ...] = ()
+    """Of arms and tasks for which several settings were tried; their scores are those of the chosen one."""
     made_from: dict[str, str] = {}
     """Finished stage -> its fingerprint; a report that is of other ones is another one."""
 

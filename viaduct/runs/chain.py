@@ -32,8 +32,14 @@ class GrowingPlan:
     """Stage path -> (arm, target) pairs that use it."""
     models: dict[tuple[str, str], Stage] = field(default_factory=dict)
     """(arm, target) -> the stage that trained its model, for targets that are trained, with the first seed."""
+    setting: str = ""
+    """Which of those that the recipe varies is being planned."""
     asked: int = 0
     """Stages there would be if nothing were shared."""
+    _plain: dict[str, str] = field(default_factory=dict)
+    """Stage path -> the path without the setting in it."""
+    _given: set[tuple[str, str]] = field(default_factory=set)
+    """(setting, such a path) of the stages that a setting has."""
     _known: dict[tuple[Work, tuple[tuple[str, str], ...]], Stage] = field(default_factory=dict)
 
     def add(self, work: Work, inputs: Mapping[str, Stage], paths: Sequence[str], seed: int) -> Stage:
@@ -48,7 +54,9 @@ class GrowingPlan:
             work = work.model_copy(update={"substitutions": concerning(self.recipe.substitutions, needs)})
         key = (work, tuple((role, stage.path) for role, stage in sorted(inputs.items())))
         if key not in self._known:
-            path = next(path for path in paths if path not in self.stages)
+            plain = next(path for path in paths if (self.setting, path) not in self._given)
+            path = f"{plain}@{self.setting}" if plain in self.stages else plain  # an earlier setting has it
+            self._plain[path] = plain
             ready = isinstance(self.recipe.encoder, str) and "encoder" not in inputs and kind.starts_from_encoder
             stage = Stage(
                 path,
@@ -60,6 +68,7 @@ class GrowingPlan:
             self._known[key] = self.stages[path] = stage
             self.needs[path] = needs
             self.seeds[path] = seed
+        self._given.add((self.setting, self._plain[self._known[key].path]))
         return self._known[key]
 
 

@@ -7,7 +7,9 @@ A run's own directory holds what it was (`recipe.json`, `run.json`) and what cam
 from __future__ import annotations
 
 import datetime
+import glob
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,14 +26,16 @@ from viaduct.results.record import (
     ResultRow,
     StageCost,
     SubstitutionNote,
+    Tried,
 )
 from viaduct.results.store import Store, canonical, write_atomic
 from viaduct.runs.description import chosen_by, marks, roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.encoder_history import history, seen_before
 from viaduct.runs.field import generator
-from viaduct.runs.identity import Standing, standing
+from viaduct.runs.identity import Standing, fingerprint_of, standing
 from viaduct.runs.overlap import said
+from viaduct.runs.placement import DIGITS, plain_path
 from viaduct.runs.planned import Planned, remarks
 from viaduct.runs.rows import substitution_for
 from viaduct.runs.spec import Recipe
@@ -61,6 +65,10 @@ class CellEntry(Record):
     selection: str
     headline: str
     score: str
+    setting: str = ""
+    """Which of those that the recipe varies."""
+    dev: str = ""
+    """Path of the training by whose dev score a setting is chosen."""
     chosen_on_scored: bool = False
 
 
@@ -79,6 +87,9 @@ class RunRecord(Record):
     remarks: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
     unknown_pieces: str | None = None
+    not_chosen: tuple[CellEntry, ...] = ()
+    """Of settings that others were better than on English dev (`runs.selection`)."""
+    tried: tuple[Tried, ...] = ()
     about: About | None = None
     """Where it was taken from a store, which is not needed then."""
 
@@ -140,6 +151,8 @@ def _cells(planned: Planned) -> tuple[CellEntry, ...]:
                 selection="untrained" if card.trained_on is None else trained,
                 headline=card.metrics[0],
                 score=cell.score.path,
+                setting=cell.setting,
+                dev="" if cell.dev is None else cell.dev.path,
                 chosen_on_scored=(cell.arm, card.name) in chosen,
             )
         )
@@ -147,11 +160,32 @@ def _cells(planned: Planned) -> tuple[CellEntry, ...]:
 
 
 def save_run(store: Store, record: RunRecord) -> Path:
-    """The run's directory, with its record written."""
-    directory = run_directory(store.root, record.recipe.run_name)
+    """The run's directory, with its record written: that of the recipe's name, or one of its own where a run of that
+    name with other settings or another encoder has it."""
+    plain = run_directory(store.root, record.recipe.run_name)
+    digest = fingerprint_of({"stages": sorted(stage.fingerprint for stage in record.stages)})
+    places = (plain, *sorted(plain.parent.glob(f"{glob.escape(plain.name)}@*")))
+    own = plain.with_name(f"{plain.name}@{digest[:DIGITS]}")
+    directory = next((one for one in places if not _is_another(store, one, record)), own)
     write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
     write_atomic(directory / "run.json", canonical(record.model_dump(mode="json")))
     return directory
+
+
+def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
+    """Whether a directory has a run that begun stages of which `record` has the same with other settings."""
+    try:
+        there = load_run(directory)
+    except StoreError:
+        return False
+    known = states(store, there)
+    begun = [stage for stage in there.stages if known[stage.path] in ("done", "running", "interrupted")]
+    if there.recipe.run_name != record.recipe.run_name or (begun and there.encoder != record.encoder):
+        return True
+    own: dict[str, set[str]] = {}
+    for stage in record.stages:
+        own.setdefault(plain_path(stage.path), set()).add(stage.fingerprint)
+    return any(stage.fingerprint not in own.get(plain_path(stage.path), {stage.fingerprint}) for stage in begun)
 
 
 def load_run(directory: Path) -> RunRecord:
@@ -187,7 +221,8 @@ def collect(store: Store, record: RunRecord) -> Collected:
         if (found := store.record(stage.path)) is not None and found.get("fingerprint") == stage.fingerprint
     }
     rows = tuple(row for cell in record.cells if cell.score in done for row in _rows(store, record, cell, done))
-    arms = _arms(store, record, done)
+    arms, others = _arms(store, record.cells, done), _arms(store, record.not_chosen, done)
+    told = [stage for path, stage in done.items() if arms[path] or not others[path]]
     costs = tuple(
         StageCost.model_validate(
             {
@@ -199,16 +234,16 @@ def collect(store: Store, record: RunRecord) -> Collected:
         )
         for path, stage in done.items()
     )
-    read = {file.name: tuple(_read(store, done.values(), file)) for section in sections() for file in section.reads}
+    read = {file.name: tuple(_read(store, told, file)) for section in sections() for file in section.reads}
     made_from = {path: stage.fingerprint for path, stage in done.items()}
     return Collected(about(store, record).model_copy(update={"made_from": made_from}), rows, costs, read)
 
 
-def _arms(store: Store, record: RunRecord, done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
+def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
     """Stage -> the arms whose scores come from it: none for unfinished cells, and for what comes after all results."""
     paths = {stage.fingerprint: path for path, stage in done.items()}
     found: dict[str, dict[str, None]] = {path: {} for path in done}
-    for cell in record.cells:
+    for cell in cells:
         waiting = [cell.score] if cell.score in done else []
         while waiting:
             path = waiting.pop()
@@ -229,7 +264,7 @@ def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> I
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
     for score in json.loads(store.text(cell.score, "scores.json") or ""):
         yield ResultRow(
-            **cell.model_dump(exclude={"headline", "score"}),
+            **cell.model_dump(exclude={"headline", "score", "setting", "dev"}),
             recipe=record.recipe.run_name,
             encoder=record.encoder,
             headline=score["metric"] == cell.headline,
@@ -241,10 +276,11 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
 def about(store: Store, record: RunRecord) -> About:
     """What the run is about, as far as it is known now (an encoder that is not trained yet has no details)."""
     if record.about is not None:
-        return record.about
+        return record.about.model_copy(update={"tried": record.tried or record.about.tried})
     recipe, catalogue = record.recipe, Catalogue.builtin().with_files(record.recipe.cards)
     past, is_generated = history(recipe, catalogue), generator(recipe) is not None
-    details = encoder_details(recipe, store.directory(f"{record.encoder}/pretrain"))
+    made = next((stage.path for stage in record.stages if stage.kind == "pretrain"), "")
+    details = encoder_details(recipe, store.directory(made))
     if record.unknown_pieces is not None:
         details["unknown pieces"] = record.unknown_pieces
     seen_tasks, seen_arms = ({}, {}) if is_generated else seen_before(recipe, past)
@@ -278,13 +314,25 @@ def about(store: Store, record: RunRecord) -> About:
         deciding=recipe.deciding,
         question=recipe.question,
         compare_unlike=recipe.compare_unlike,
-        marks=marks(recipe),
+        marks=_marks(record),
+        tried=record.tried,
         remarks=record.remarks,
         leaks=record.leaks,
         limit=recipe.limit,
         seen_tasks=seen_tasks,
         seen_arms=seen_arms,
     )
+
+
+def _marks(record: RunRecord) -> dict[str, tuple[str, ...]]:
+    """Arm -> what sets its results apart, with the number of settings that they are the best of."""
+    found = {arm: list(words) for arm, words in marks(record.recipe).items()}
+    for arm in dict.fromkeys(one.arm for one in record.tried):
+        tried = Counter(one.task for one in record.tried if one.arm == arm)
+        for count in sorted(set(tried.values())):
+            tasks = ", ".join(task for task, number in tried.items() if number == count)
+            found.setdefault(arm, []).append(f"best of {count} settings on English dev: {tasks}")
+    return {arm: tuple(words) for arm, words in found.items()}
 
 
 def save_collected(directory: Path, collected: Collected) -> None:

@@ -32,7 +32,8 @@ from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.identity import difference, is_done
 from viaduct.runs.keep import Cleaning, Keep
-from viaduct.runs.planned import Planned
+from viaduct.runs.placement import is_taken
+from viaduct.runs.planned import Planned, placed_anew
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
 
@@ -103,8 +104,9 @@ def _machine(device: str) -> str:
     return str(cuda.get_device_name()) if cuda.is_available() else ""
 
 
-def run(planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool) -> None:
-    """Do every stage of the plan; `checked` is called when nothing is known that forbids to begin.
+def run(planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool) -> Planned:
+    """Do every stage of the plan, and say where they lie; `checked` is called when nothing is known that forbids to
+    begin.
 
     Raises StoreError before anything starts when the store holds something else, UsageError likewise for an encoder
     that cannot be used, and whatever a stage raises; stages that are finished stay finished.
@@ -120,10 +122,11 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
         kind_of(stage.work.kind).require(stage)
     checked()
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
-    while pending := [stage for stage in pending if not worker.skip(stage)]:
+    while pending := [stage for stage in worker.displaced(pending) if not worker.skip(stage)]:
         if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
             display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(options.poll_seconds)
+    return worker.planned
 
 
 @dataclass
@@ -139,8 +142,21 @@ class Worker:
     """Found by measurement, once, likewise."""
 
     def __post_init__(self) -> None:
-        self.plan, self.identities, self.store = self.planned.plan, self.planned.identities, self.planned.store
+        self._work_from(self.planned)
+
+    def _work_from(self, planned: Planned) -> None:
+        self.planned = planned
+        self.plan, self.identities, self.store = planned.plan, planned.identities, planned.store
         self.cleaning = Cleaning(self.plan, self.store, self.options.keep)
+
+    def displaced(self, pending: list[Stage]) -> list[Stage]:
+        """The same stages; beside those of other settings that have taken their places in the store meanwhile."""
+        if not any(is_taken(self.store, one.path, self.identities[one.path].fingerprint) for one in pending):
+            return pending
+        before = self.plan.stages
+        self._work_from(placed_anew(self.planned))
+        moved = {was.path: stage for was, stage in zip(before, self.plan.stages, strict=True)}
+        return [moved[stage.path] for stage in pending]
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""

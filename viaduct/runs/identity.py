@@ -209,7 +209,7 @@ def is_done(store: Store, stage: Stage, identity: Identity) -> bool:
         raise StoreError(
             f"{directory} holds the results of another experiment; what differs (there -> here):\n    "
             + "\n    ".join(fields or ("the way the fingerprint is computed",)),
-            fix="use another --store, or rename the encoder or the arm in the recipe, or restore the recipe as it was,"
+            fix="use another --store, or rename the encoder or the arm in the recipe, or restore what differs,"
             f" or remove the directory (rm -r '{directory}') to compute it anew",
         )
     return True
@@ -217,12 +217,14 @@ def is_done(store: Store, stage: Stage, identity: Identity) -> bool:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields in which two identities differ, one line each: "work.training.epochs: 3.0 -> 1.0"."""
+    return tuple(f"{name}: {_shown(was)} -> {_shown(now)}" for name, (was, now) in differing(old, new).items())
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
+    """The fields in which two identities differ -> (the value in the old one, in the new one)."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return tuple(
-        f"{name}: {_shown(before, name)} -> {_shown(after, name)}"
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name) or (name in before) != (name in after)
-    )
+    both = {name: (before.get(name, ABSENT), after.get(name, ABSENT)) for name in sorted({*before, *after})}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
 def _leaves(value: object, name: str = "") -> Iterable[tuple[str, object]]:
@@ -236,10 +238,12 @@ def _leaves(value: object, name: str = "") -> Iterable[tuple[str, object]]:
         yield name, value
 
 
-def _shown(fields: Mapping[str, object], name: str) -> str:
-    if name not in fields:
+ABSENT = object()
+
+
+def _shown(value: object) -> str:
+    if value is ABSENT:
         return "absent"
-    value = fields[name]
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
     return json.dumps(value, ensure_ascii=False)

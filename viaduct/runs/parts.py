@@ -314,6 +314,9 @@ class RecipeParts(Spec):
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
+    vary: dict[str, tuple[Any, ...]] = {}
+    """Fields, named as for `--set`, and the values of each that are tried, all with all. Of each arm and task the
+    setting with the best English dev score is the result, and the report says how many were tried."""
     limit: bounds.Count | None = None
     """Rows of a language and split that are read at most, for a quick look that is no result (`--limit`)."""
 

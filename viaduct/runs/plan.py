@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from viaduct.errors import UsageError
 from viaduct.results.record import declared_seeds
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
@@ -31,6 +32,7 @@ from viaduct.runs.rows import Need
 from viaduct.runs.sentence_encoder import chosen_in, vectors_of
 from viaduct.runs.stage import Stage, kind_of
 from viaduct.runs.validate import validate
+from viaduct.runs.variation import variants
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Cell:
     target: TargetParts
     seed: int
     score: Stage
+    setting: str = ""
+    """Which of those that the recipe varies."""
+    dev: Stage | None = None
+    """The training by whose dev score a setting is chosen."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,12 @@ def outline(recipe: RecipeParts, census: Census) -> Plan:
     if isinstance(recipe.encoder, Pretrain):
         missing += pretrain_gaps(recipe.encoder, census)
     builder = _Builder(GrowingPlan(recipe, encoder_name(recipe), census, languages), missing)
-    builder.build()
+    settings = variants(recipe)
+    for name, one in settings.items():
+        if one is not recipe:
+            validate(one, census)
+        builder.build(name, one)
+    builder.finish(recipe)
     return builder.plan(absent, left_out)
 
 
@@ -120,23 +131,40 @@ class _Builder:
         self.recipe, self.census = growing.recipe, growing.census
         self.missing = missing
         self.cells: list[Cell] = []
+        self.scored: dict[tuple[str, str], set[str]] = {}
+        """Paths of the scores of an arm and task."""
         self.shared_by_arms: set[str] = set()
         """Paths of the stages that come before any arm's own work."""
         self.shared_by_targets: set[str] = set()
         """Paths of the stages that come before any target's own work."""
 
-    def build(self) -> None:
-        for arm in self.recipe.intermediates:
-            for target in self.recipe.targets:
-                scored: set[str] = set()
-                seeds = declared_seeds(self.recipe, arm.name, target.task)
+    def build(self, setting: str, recipe: RecipeParts) -> None:
+        """Add the stages of the recipe with one setting."""
+        self.recipe = self.growing.recipe = recipe
+        self.growing.setting = setting
+        for arm in recipe.intermediates:
+            for target in recipe.targets:
+                scored = self.scored.setdefault((arm.name, target.task), set())
+                seeds = declared_seeds(recipe, arm.name, target.task)
                 for seed in seeds if self.growing.languages[target.task] else ():
-                    score = self._chain(Chain(self.growing, arm, target, seed))
+                    chain = Chain(self.growing, arm, target, seed)
+                    score = self._chain(chain)
                     if score.path not in scored:
                         scored.add(score.path)
-                        self.cells.append(Cell(arm.name, target, seed, score))
+                        self.cells.append(Cell(arm.name, target, seed, score, setting, _scored_on_dev(chain)))
+
+    def finish(self, recipe: RecipeParts) -> None:
+        """Add what comes after all results of the recipe, whose settings must be told apart by dev scores."""
+        self.recipe = self.growing.recipe = recipe
+        self.growing.setting = ""
         for field in fields():
             field.finish(self.growing)
+        for arm, task in self.scored if recipe.vary else ():
+            cells = [cell for cell in self.cells if (cell.arm, cell.target.task) == (arm, task)]
+            chosen_by = {(cell.seed, cell.dev.path) for cell in cells if cell.dev is not None}
+            if len({cell.setting for cell in cells}) > 1 and len(chosen_by) < len(cells):
+                what = f"vary: nothing chooses among the settings of {arm} on {task}"
+                raise UsageError(f"{what}: they are not trained apart, with scores on English dev", fix=_VARIED_APART)
 
     def _chain(self, chain: Chain) -> Stage:
         """The stage that scores the target, after all that come before it."""
@@ -276,6 +304,15 @@ class _Builder:
             task=tasks.pop() if len(tasks) == 1 else "",
             seed=self.growing.seeds[path],
         )
+
+
+_VARIED_APART = "vary what trains this arm or target, and leave out targets that nothing is trained for"
+
+
+def _scored_on_dev(chain: Chain) -> Stage | None:
+    """The last training of a chain that has scores on English dev."""
+    trained = (stage for stage in reversed(chain.stages) if kind_of(stage.work.kind).is_scored_on_dev(stage.work))
+    return next(trained, None)
 
 
 def _first(made: Iterable[Stage | None]) -> Stage | None:

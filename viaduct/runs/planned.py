@@ -28,6 +28,7 @@ from viaduct.runs.keep import peak
 from viaduct.runs.kept import of_plan, said_of_rows
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
 from viaduct.runs.parts import RecipeParts
+from viaduct.runs.placement import is_beside, placed
 from viaduct.runs.plan import Plan, outline
 from viaduct.runs.row_comparison import overlaps
 from viaduct.runs.rows import RecipeData, concerning, source_of
@@ -103,7 +104,8 @@ class Planned:
         shape = shape_of(self.plan.recipe.encoder, self.plan.recipe.revision)
         if shape is None:
             return None
-        todo = [(stage, self.estimates[stage.path]) for stage in self.plan.stages if stage.path in self.waiting]
+        waiting = set(self.waiting)
+        todo = [(stage, self.estimates[stage.path]) for stage in self.plan.stages if stage.path in waiting]
         passes = sum(one.steps * one.weight / one.tokens for _, one in todo if one.tokens)
         fixed = sum(one.seconds + _opening(stage, shape) for stage, one in todo) + START_SECONDS * bool(todo)
         return Load(self._weight * shape.token_flops, shape.width, passes * (shape.layers + 1), fixed)
@@ -136,7 +138,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     unknown = unknown_pieces(plan, census, cache)
     if unknown is not None and not recipe.allow_unknown:
         unknown.require()
-    found = identities(plan, census.data, Store(store))
+    plan, found = placed(plan, identities(plan, census.data, Store(store)), Store(store))
     kept = of_plan(plan, found, Store(store), rows)
     if not plan.missing:
         for stage in plan.stages:
@@ -165,6 +167,13 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     census.memory.save()
     used.save()
     return planned
+
+
+def placed_anew(planned: Planned) -> Planned:
+    """The same with stages beside those of other settings that other processes have made, or are making, since."""
+    store = Store(planned.store.root)
+    plan, found = placed(planned.plan, planned.identities, store)
+    return replace(planned, plan=plan, identities=found, store=of_plan(plan, found, store, planned.store.rows))
 
 
 def _data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
@@ -271,6 +280,10 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     read = [need for needs in expanded.needs.values() for need in needs]
     lines += [one.words() for one in concerning(expanded.recipe.substitutions, read)]
     lines += said_of_rows(planned.store)
+    beside = [path for path in planned.identities if is_beside(path)]
+    if beside:
+        many = f"{len(beside):,} stages lie" if len(beside) > 1 else "1 stage lies"
+        lines.append(f"{many} beside others of this store with other settings, such as {beside[0]}")
     leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
     return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
 

@@ -29,7 +29,7 @@ def end_with(pipe: int) -> None:
 
 
 @contextlib.contextmanager
-def beside(count: int, work: Callable[[], None]) -> Iterator[None]:
+def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
     """While this is open, `count` more processes do `work`, begun as copies of this one; they are gone afterwards.
     Where a model is too small to keep all cores busy, two processes with a thread each are faster than one with two.
 
@@ -50,7 +50,7 @@ def beside(count: int, work: Callable[[], None]) -> Iterator[None]:
             copy.join()
 
 
-def _quietly(work: Callable[[], None]) -> None:
+def _quietly(work: Callable[[], object]) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101  it was begun by one
     end_with(parent.sentinel)

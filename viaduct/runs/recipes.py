@@ -96,7 +96,7 @@ def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tupl
 def _beside(model: BaseModel, base: Path) -> dict[str, Any]:
     """The fields of a recipe, or of a part of it, with whole paths for the folders that it names relative to `base`;
     what is no folder there and may be a name on the Hub stays as it is."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, info in type(model).model_fields.items():
         value, marks = getattr(model, name), info.json_schema_extra
         if isinstance(value, str) and isinstance(marks, dict) and "folder" in marks:
@@ -199,34 +199,37 @@ def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
             given = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {override}: the value is not YAML") from error
-        raw = recipe.model_dump()
-        _set(raw, Recipe, tuple(field.split(".")), given, override)
-        recipe = _validated(raw, f"--set {override}")
+        recipe = changed(recipe, field, given, f"--set {override}")
     return recipe
 
 
-def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: object, override: str) -> None:
+def changed(recipe: Recipe, field: str, value: object, where: str) -> Recipe:
+    """The recipe with a value for a field, named as for `--set`; `where`: who says so, for what cannot be."""
+    raw = recipe.model_dump()
+    _set(raw, Recipe, tuple(field.split(".")), value, where)
+    return _validated(raw, where)
+
+
+def _set(node: Any, model: type[BaseModel], parts: tuple[str, ...], value: object, where: str) -> None:
     name, rest = parts[0], parts[1:]
     if name not in model.model_fields:
-        raise UsageError(f"--set {override}: {unknown('field', name, model.model_fields)}")
+        raise UsageError(f"{where}: {unknown('field', name, model.model_fields)}")
     if not rest:
         node[name] = value
         return
     inner = next(iter(models_in(model.model_fields[name].annotation)), None)
     child = node[name]
     if inner is not None and isinstance(child, dict):
-        _set(child, inner, rest, value, override)
+        _set(child, inner, rest, value, where)
         return
     if inner is None or not isinstance(child, (list, tuple)):
-        raise UsageError(f"--set {override}: '{name}' is {_described(child)}, it has no '{rest[0]}'")
+        raise UsageError(f"{where}: '{name}' is {_described(child)}, it has no '{rest[0]}'")
     key = "name" if "name" in inner.model_fields else "task"
     chosen = [item for item in child if rest[0] in ("*", item[key])]
     if not chosen:
         known = [item[key] for item in child]
-        raise UsageError(f"--set {override}: {unknown(name.rstrip('s'), rest[0], known)}")
+        raise UsageError(f"{where}: {unknown(name.rstrip('s'), rest[0], known)}")
     if len(rest) == 1:
-        raise UsageError(
-            f"--set {override}: name a field of '{rest[0]}'", fix=f"one of: {', '.join(inner.model_fields)}"
-        )
+        raise UsageError(f"{where}: name a field of '{rest[0]}'", fix=f"one of: {', '.join(inner.model_fields)}")
     for item in chosen:
-        _set(item, inner, rest[1:], value, override)
+        _set(item, inner, rest[1:], value, where)

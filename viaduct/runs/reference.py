@@ -8,6 +8,7 @@ import inspect
 import textwrap
 import typing
 from types import NoneType, UnionType
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -83,9 +84,11 @@ def _type(annotation: object) -> str:
     if origin is tuple:
         repeated = inner[-1] is Ellipsis
         return f"list of {_type(inner[0])}" if repeated else f"({', '.join(map(_type, inner))})"
+    if origin is dict:
+        return f"mapping of {_type(inner[0])} to {_type(inner[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
-    names: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "yes or no"}
+    names: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "yes or no", Any: "value"}
     return names.get(annotation, str(annotation))
 
 
@@ -102,7 +105,7 @@ def _default(info: FieldInfo) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {_plain(one)}" for name, one in value.items()) or "none"
     if isinstance(value, tuple | list):
         return ", ".join(map(_plain, value)) or "none"
     if value is None or isinstance(value, bool):

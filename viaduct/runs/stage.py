@@ -150,6 +150,10 @@ class StageKind(Generic[W]):
         spent: Spent = loaded(self.function)(context, work)
         return spent
 
+    def is_scored_on_dev(self, work: W) -> bool:
+        """Whether it leaves a `training.json` with scores on English dev, by which one of several is chosen."""
+        return False
+
     def on_cpu(self, work: W) -> bool:
         """Whether it runs on the CPU whatever device is asked for."""
         return not self.uses_torch

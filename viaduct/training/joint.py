@@ -50,6 +50,10 @@ class JointKind(StageKind[JointWork]):
     function = "viaduct.training.joint_training:train_jointly"
     starts_from_encoder = leaves_encoder = seeded = True
 
+    def is_scored_on_dev(self, work: JointWork) -> bool:
+        """Where it has a labelled task."""
+        return bool(work.tasks)
+
     def needs(self, work: JointWork, census: Census) -> list[Need]:
         """Train rows of the tasks in all languages and dev rows in English, what rooms add, and text to replay."""
         needs = [(name, "train", code) for name in work.tasks for code in work.languages]

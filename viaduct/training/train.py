@@ -59,6 +59,10 @@ class TrainKind(StageKind[TrainWork]):
         steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
         return Estimate(trained + scored, trained * (1 + BACKWARD) + scored, steps)
 
+    def is_scored_on_dev(self, work: TrainWork) -> bool:
+        """Always."""
+        return True
+
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """The task, the seed and how long."""
         return training_history(f"trained on {work['task']}", begun, work["seed"], work["training"])

@@ -1,0 +1,125 @@
+"""Where the stages of a plan lie in a store that holds the same ones with other settings.
+
+The setting that came first has the plain path; another one lies beside it, `train@learning_rate-3e-05`, or with the
+beginning of its fingerprint where more than one field differs. What is the same is shared. Only settings are told
+apart so: what differs in code, cards, data or the ready-made encoder is another experiment, which the store refuses.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from viaduct.results.store import Store
+from viaduct.runs.identity import Identity, differing, standing
+from viaduct.runs.plan import Plan
+from viaduct.runs.stage import Stage
+
+DIGITS = 8
+"""Of a fingerprint in a path."""
+LONGEST = 40
+"""Characters of a field and its value in a path."""
+WORTH_SECONDS = 60.0
+"""An attempt that was interrupted sooner gives way to other settings: a slip that was seen at once."""
+
+
+def placed(plan: Plan, identities: Mapping[str, Identity], store: Store) -> tuple[Plan, dict[str, Identity]]:
+    """The plan with each stage at the path that is its own in this store, and the identities by these paths."""
+    places, moved = _Places(store), dict[str, Stage]()
+    for stage in plan.stages:
+        here = replace(stage, inputs={role: moved[source.path] for role, source in stage.inputs.items()})
+        moved[stage.path] = replace(here, path=places.of(here, identities[stage.path]))
+    if all(path == stage.path for path, stage in moved.items()):
+        return plan, dict(identities)
+    return replace(
+        plan,
+        stages=tuple(moved.values()),
+        cells=tuple(
+            replace(cell, score=moved[cell.score.path], dev=cell.dev and moved[cell.dev.path]) for cell in plan.cells
+        ),
+        places={moved[path].path: place for path, place in plan.places.items()},
+        needs={moved[path].path: needs for path, needs in plan.needs.items()},
+    ), {moved[path].path: one for path, one in identities.items()}
+
+
+def plain_path(path: str) -> str:
+    """Where a stage lies when it is the first of its settings."""
+    return path.removesuffix(f"@{_suffix(path)}")
+
+
+def is_beside(path: str) -> bool:
+    """Whether a stage lies beside one of other settings."""
+    return bool(_suffix(path))
+
+
+def is_taken(store: Store, path: str, fingerprint: str) -> bool:
+    """Whether a stage of another fingerprint lies here, or is being made, or was interrupted and is worth keeping."""
+    done = store.record(path)
+    found = store.unfinished(path) if done is None else done
+    if not fingerprint or found is None or found.get("fingerprint") == fingerprint:
+        return False
+    return done is not None or store.state(path) == "running" or store.seconds(path) >= WORTH_SECONDS
+
+
+class _Places:
+    """The paths in a store, as the stages of one plan take them."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.given: dict[str, Identity] = {}
+        """To stages of the plan that came before."""
+
+    def of(self, stage: Stage, identity: Identity) -> str:
+        """The path of a stage, from now on its own."""
+        path = self._choose(stage, identity)
+        self.given[path] = identity
+        return path
+
+    def _choose(self, stage: Stage, identity: Identity) -> str:
+        plain, fingerprint = plain_path(stage.path), identity.fingerprint  # it may have been placed before
+        if not fingerprint:
+            return stage.path
+        folder, _, name = plain.rpartition("/")
+        beside = (path for path in self.store.directory(folder).glob(f"{glob.escape(name)}@*") if path.is_dir())
+        siblings = [f"{folder}/{path.name.removesuffix('.partial')}" for path in sorted(beside)]
+        for path in (plain, *siblings):
+            if standing(self.store, path, fingerprint) in ("done", "running", "interrupted"):
+                return path
+        if not self._is_taken(plain, fingerprint):
+            return plain
+        fields = differing(self._there(plain), identity.content)
+        if not any(name.startswith(("work.", "inputs.")) for name in fields):
+            return plain  # which is refused
+        choices = [f"{plain}@{name}" for name in (_name(stage, fields), fingerprint[:DIGITS]) if name]
+        return next((path for path in choices if not self._is_taken(path, fingerprint)), choices[-1])
+
+    def _is_taken(self, path: str, fingerprint: str) -> bool:
+        return path in self.given or is_taken(self.store, path, fingerprint)
+
+    def _there(self, path: str) -> Mapping[str, Any]:
+        """The identity of what is at a path."""
+        if path in self.given:
+            return self.given[path].content
+        found: Mapping[str, Any] = (self.store.record(path) or self.store.unfinished(path) or {}).get("identity", {})
+        return found
+
+
+def _name(stage: Stage, fields: Mapping[str, tuple[Any, Any]]) -> str:
+    """The one setting in which a stage differs from the one at the plain path, that of what it begins with, or ""."""
+    changed = [name for name in fields if name.startswith("work.")]
+    inherited = {name for source in stage.inputs.values() if (name := _suffix(source.path))}
+    if len(changed) > 1 or len(inherited) > 1 or (changed and inherited):
+        return ""
+    if not changed:
+        return next(iter(inherited), "")
+    value = fields[changed[0]][1]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    name = f"{changed[0].rpartition('.')[2]}-{text}"
+    return name if len(name) <= LONGEST and re.fullmatch(r"[\w.+-]+", name, re.ASCII) else ""
+
+
+def _suffix(path: str) -> str:
+    return path.rpartition("/")[2].partition("@")[2]

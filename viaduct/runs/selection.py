@@ -1,0 +1,70 @@
+"""Which of the settings that were tried is the result: for each arm and task the one with the best English dev score.
+
+Test scores have no part in it: they are read for the table of settings only, after the choice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from viaduct.results.record import Tried
+from viaduct.results.store import Store
+from viaduct.runs.collect import CellEntry, RunRecord
+
+
+def with_choices(store: Store, record: RunRecord) -> RunRecord:
+    """The record with the cells of one setting for each arm and task, by the mean dev score over its seeds, the first
+    of equally good ones; with none of an arm and task until all of its settings have been trained."""
+    groups: dict[tuple[str, str], dict[str, list[CellEntry]]] = {}
+    for cell in record.cells:
+        groups.setdefault((cell.arm, cell.task), {}).setdefault(cell.setting, []).append(cell)
+    taken: list[CellEntry] = []
+    tried: list[Tried] = []
+    known = {stage.path: stage.fingerprint for stage in record.stages}
+    for (arm, task), settings in groups.items():
+        if len(settings) == 1:
+            taken += next(iter(settings.values()))
+            continue
+        dev = {name: _dev(store, known, cells) for name, cells in settings.items()}
+        complete = {name: score for name, score in dev.items() if score is not None}
+        best = max(complete, key=complete.__getitem__) if len(complete) == len(dev) else None
+        taken += settings.get(best or "", [])
+        for name, cells in settings.items():
+            test, seeds = _test(store, known, cells), tuple(cell.seed for cell in cells)
+            tried.append(
+                Tried(arm=arm, task=task, setting=name, seeds=seeds, dev=dev[name], test=test, chosen=name == best)
+            )
+    if not tried:
+        return record
+    left = tuple(cell for cell in record.cells if cell not in taken)
+    return record.model_copy(update={"cells": tuple(taken), "not_chosen": left, "tried": tuple(tried)})
+
+
+def _dev(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> float | None:
+    """The mean over seeds of the best score on English dev; None where a training is not done."""
+    scores = []
+    for cell in cells:
+        log = _left(store, known, cell.dev, "training.json")
+        if log is None:
+            return None
+        scores.append(max(one["score"] for one in json.loads(log)["evaluations"]))
+    return fmean(scores)
+
+
+def _test(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> float | None:
+    """The mean over seeds and languages of the headline metric; None where a score is not done."""
+    values: list[float] = []
+    for cell in cells:
+        text = _left(store, known, cell.score, "scores.json")
+        if text is None:
+            return None
+        values += [one["value"] for one in json.loads(text) if one["metric"] == cell.headline]
+    return fmean(values)
+
+
+def _left(store: Store, known: Mapping[str, str], path: str, name: str) -> str | None:
+    """What this run's own stage left in a file; None where it is not done."""
+    done = (store.record(path) or {}).get("fingerprint") == known[path]
+    return store.text(path, name) if done else None
