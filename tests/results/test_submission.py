@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -26,9 +27,11 @@ REFUSED = {
     "one_token_too_few_panx",
     "one_token_too_many_udpos",
     "outside_scheme_panx",
+    "same_id_twice_xquad",
     "token_and_tag_panx",
 }
-"""Cases that only --official scores: files that are empty, sentences of another length, labels that are no labels."""
+"""Cases that only --official scores: files that are empty, sentences of another length, labels that are no labels, a
+question that is there twice."""
 
 
 def score_folder(predictions: Path, labels: Path, *, official: bool = False, partial: bool = False) -> Scores:
@@ -163,7 +166,43 @@ BAD: dict[str, tuple[str, str | bytes, str | bytes, str]] = {
     "endless JSON": ("xquad", "[" * 100_000, QUESTIONS, "not JSON that can be read"),
     "a number too long": ("xquad", '{"q": ' + "1" * 5000 + "}", QUESTIONS, "not JSON that can be read"),
     "a list of answers": ("xquad", '["tea"]', QUESTIONS, "not a JSON object of question id to answer"),
-    "a number for an answer": ("xquad", '{"q": NaN}', QUESTIONS, "the prediction for row 'q' is a number: nan"),
+    "a number for an answer": ("xquad", '{"q": NaN}', QUESTIONS, "line 1: NaN is not a finite number"),
+    "labels: blank answers": ("xquad", '{"q": ""}', QUESTIONS.replace("tea", " "), "all answers are blank"),
+    "labels: null for an answer": ("xquad", "{}", QUESTIONS.replace('"tea"', "null"), "question q: null in the place"),
+    "labels: a list for an id": ("xquad", "{}", QUESTIONS.replace('"q"', "[1]"), "question [1]: a list in the place"),
+    "labels: a question twice": (
+        "xquad",
+        "{}",
+        '{"data": [%s, %s]}' % ((QUESTIONS[10:-2],) * 2),
+        "id 'q' occurs twice",
+    ),
+    "labels: other answers too": (
+        "xquad",
+        "{}",
+        QUESTIONS.replace('"q"', '"q", "answers": []'),
+        "the key 'answers' occurs twice",
+    ),
+    "labels: more data": ("xquad", "{}", QUESTIONS[:-1] + ', "data": []}', "the key 'data' occurs twice"),
+    "labels: a web page": ("xnli", "neutral\n", "<!DOCTYPE html>\n", "labels/xnli/test-de.tsv: the file is a web page"),
+    "cut off: an index": (
+        "tatoeba",
+        "0\n1",
+        "0\n12\n",
+        "predictions/tatoeba/test-de.tsv, line 2: the last line has no",
+    ),
+    "cut off: labels": ("tatoeba", "0\n12\n", "0\n1", "labels/tatoeba/test-de.tsv, line 2: the last line has no"),
+    "cut off: a pair": (
+        "bucc2018",
+        "a\tb\nc\td-1",
+        "c\td-13\na\tb\n",
+        "predictions/bucc2018/test-de.tsv, line 2: the last",
+    ),
+    "cut off: labels of pairs": (
+        "bucc2018",
+        "c\td-13\na\tb\n",
+        "a\tb\nc\td-1",
+        "labels/bucc2018/test-de.tsv, line 2: the",
+    ),
     "a list for an answer": ("xquad", '{"q": ["tea"]}', QUESTIONS, "the prediction for row 'q' is a list"),
     "null for an answer": ("xquad", '{"q": null}', QUESTIONS, "the prediction for row 'q' is null"),
     "no UTF-8": ("xnli", b"neutral\n\xff\n", "neutral\nneutral\n", "the file is not UTF-8: byte 9 is 0xff"),
@@ -186,6 +225,27 @@ def test_a_bad_file_is_one_message_and_nothing_is_written(
     assert shown.out == "" and shown.err.startswith("viaduct: 1 file cannot be scored:")
     assert words in shown.err and len(shown.err) < 1000
     assert not list(tmp_path.glob("*scores.json*"))
+
+
+@pytest.mark.parametrize("kind", ["labels", "predictions"])
+def test_a_pipe_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    predictions, labels = written(tmp_path, "xnli", de_predictions="neutral\n", de_labels="neutral\n")
+    path = tmp_path / kind / "xnli" / "test-de.tsv"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ViaductError, match=f"{kind}/xnli/test-de.tsv: is a pipe, a device or a socket, not a file"):
+        score_folder(predictions, labels, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "gold"), [("tatoeba", "0\n2", "0\n1\n"), ("bucc2018", "c\td\nc\te", "c\te\nc\td\n")]
+)
+def test_a_last_line_that_is_not_the_beginning_of_a_right_one_needs_no_end(
+    task: str, given: str, gold: str, tmp_path: Path
+) -> None:
+    written_files = written(tmp_path, task, de_predictions=given, de_labels=gold)
+    expected = 0.5 if task == "tatoeba" else 1.0
+    assert score_folder(*written_files, partial=True).tasks[0].task_score == expected
 
 
 def test_labels_that_are_none_of_the_task_are_compared_as_they_are_when_official_is_asked(tmp_path: Path) -> None:

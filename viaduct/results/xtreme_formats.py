@@ -2,8 +2,9 @@
 
 Files are compared line by line, or id by id, as that script does it, never by our row ids. Unless `official`, what it
 scores too well or by chance is refused: sentences with another number of tags than tokens (it shifts all tags behind),
-labels that are none of the task's (XTREME's stripped test files have the same names) or not there at all, and an id
-that is answered twice (it takes the last). Lines of predictions that could not be right are compared as they stand.
+labels that are none of the task's (XTREME's stripped test files have the same names) or not there at all, an id that
+is asked or answered twice (it takes the last answer), and a last line without line end where a longer one would be
+right. Lines of predictions that could not be right are compared as they stand.
 
 Labels are written in the format of the predictions, those of questions in SQuAD's JSON. A file of lines cannot say that
 a prediction is missing, so every row needs one; an unanswered question is left out, and so is a sentence without pair.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from viaduct.errors import DataError, nearest
+from viaduct.errors import DataError, nearest, shortened
 from viaduct.metrics.official import (
     FileScore,
     LabelsError,
@@ -29,9 +30,12 @@ from viaduct.metrics.official import (
     tag_scores,
 )
 from viaduct.metrics.qa import SQUAD, Definition
-from viaduct.metrics.score import Predictions
+from viaduct.metrics.score import Predictions, json_type
 from viaduct.rows import Row, Sentence, Tagged
 from viaduct.tasks.card import Task
+from viaduct.tasks.formats import no_line_end
+from viaduct.tasks.json_text import json_value
+from viaduct.tasks.opening import require_data
 
 SHOWN = 60
 """Characters of a line or an id that a message shows."""
@@ -91,12 +95,22 @@ class Lines:
         if wrong:
             fix = "name the folder of labels with --gold (XTREME's test files have none), or compare as is: --official"
             raise DataError(self._in_words(wrong[0], labels), path=files.gold, line=wrong[0].number, fix=fix)
+        if not files.official:
+            self._require_end(files.gold, gold, given)
+            self._require_end(files.given, given, gold)
         score = files.named(lambda: self.compare(gold, given, not files.official))
         strange = _not_allowed(given, self.allowed(labels, gold))
         if not strange:
             return score
         first = f"line {strange[0].number:,}: {self._in_words(strange[0], labels)}"
         return replace(score, n_strange=len(strange), strange=first)
+
+    def _require_end(self, path: Path, lines: Sequence[str], others: Sequence[str]) -> None:
+        """Raise DataError where the last line has no end, and the other file has there a line that begins like it."""
+        last = lines[-1] if lines and not path.read_bytes().endswith((b"\n", b"\r")) else ""
+        there = others[-1:] if self.needs_all else others  # pairs stand in any order
+        if last and last not in there and any(line.startswith(last) for line in there):
+            raise no_line_end(path, len(lines))
 
     def _in_words(self, line: Line, labels: Sequence[str]) -> str:
         close = nearest(line.text[:SHOWN], labels)
@@ -208,7 +222,8 @@ class Answers:
 
     def score(self, files: FilePair) -> FileScore:
         """The scores of one language. Raises DataError with the file for whatever cannot be scored."""
-        questions, answers = read_questions(files.gold), read_answers(files.given, unique=not files.official)
+        unique = not files.official
+        questions, answers = read_questions(files.gold, unique=unique), read_answers(files.given, unique=unique)
         return files.named(
             lambda: answer_scores(questions, answers, language=files.language, definition=self.definition)
         )
@@ -228,17 +243,37 @@ class Answers:
         return json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}, ensure_ascii=False) + "\n"
 
 
-def read_questions(path: Path) -> list[Question]:
-    """The questions of a file in SQuAD's JSON. Raises DataError for other JSON."""
+def read_questions(path: Path, *, unique: bool = True) -> list[Question]:
+    """The questions of a file in SQuAD's JSON. Raises DataError for other JSON and ids and answers that are no text;
+    with `unique` also for an id or key that occurs twice, and where all answers are blank."""
     try:
-        return [
+        found = [
             Question(question["id"], tuple(answer["text"] for answer in question["answers"]))
-            for article in _json(path)
+            for article in _json(path, unique=unique)
             for paragraph in article["paragraphs"]
             for question in paragraph["qas"]
         ]
     except (KeyError, TypeError) as error:
         raise DataError(f"not SQuAD's JSON ({type(error).__name__}: {error})", path=path) from error
+    for question in found:
+        for text in (question.id, *question.answers):
+            if not isinstance(text, str):
+                message = f"question {shortened(str(question.id))}: {json_type(text)} in the place of an id or answer"
+                raise DataError(message, path=path, fix="write ids and answers as text")
+    if unique:
+        _require_answers(path, found)
+    return found
+
+
+def _require_answers(path: Path, questions: Sequence[Question]) -> None:
+    twice = [id for id, count in Counter(question.id for question in questions).items() if count > 1]
+    if twice:
+        message = f"the question id '{shortened(twice[0])}' occurs twice"
+        raise DataError(message, path=path, fix="remove the repeated question, or count it twice: --official")
+    texts = [text for question in questions for text in question.answers]
+    if texts and not any(text.strip() for text in texts):
+        message = "all answers are blank: they were stripped, so nothing can be scored"
+        raise DataError(message, path=path, fix="use the labelled file of this split")
 
 
 def read_answers(path: Path, *, unique: bool = True) -> Mapping[str, object]:
@@ -250,26 +285,12 @@ def read_answers(path: Path, *, unique: bool = True) -> Mapping[str, object]:
     return answers
 
 
-def _json(path: Path, *, unique: bool = False) -> Any:
+def _json(path: Path, *, unique: bool) -> Any:
     """The content of a JSON file, without the outer "data" if it has one."""
-
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(found)
-        if unique and len(made) < len(found):
-            twice = Counter(key for key, _ in found).most_common(1)[0][0]
-            raise DataError(f"the id {twice[:SHOWN]!r} occurs twice", path=path, fix="keep one answer to each question")
-        return made
-
     text = _text(path)
     if not text.strip():
         raise DataError("the file is empty", path=path, fix='write {"id": "answer", ...}; {} answers nothing')
-    try:
-        raw = json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        fix = "write it with a JSON library"
-        raise DataError(f"not JSON: {error.msg}", path=path, line=error.lineno, fix=fix) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise DataError(f"not JSON that can be read: {error}", path=path) from error
+    raw = json_value(text, path, fix="write it with a JSON library, and each key once", unique=unique)
     return raw["data"] if isinstance(raw, dict) and "data" in raw else raw
 
 
@@ -281,6 +302,7 @@ def read_lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
+        require_data(path)
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         found = f"byte {error.start + 1:,} is 0x{error.object[error.start]:02x}"

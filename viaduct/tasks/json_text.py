@@ -9,11 +9,13 @@ from typing import Any
 from viaduct.errors import DataError, shortened
 
 
-def json_value(text: str | bytes, path: Path | None = None, line: int = 1, fix: str | None = None) -> Any:
+def json_value(
+    text: str | bytes, path: Path | None = None, line: int = 1, fix: str | None = None, *, unique: bool = True
+) -> Any:
     """The value that the text says; `line`: the number of its first line in the file.
 
-    Raises DataError with the line for what is not JSON, a key that an object has twice, NaN and infinite numbers, and
-    brackets nested too deeply or numbers too long to be read.
+    Raises DataError with the line for what is not JSON, a key that an object has twice (unless not `unique`: the last
+    counts), NaN and infinite numbers, and brackets nested too deeply or numbers too long to be read.
     """
 
     def no_number(name: str) -> float:
@@ -21,7 +23,7 @@ def json_value(text: str | bytes, path: Path | None = None, line: int = 1, fix: 
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
-        if len(made) < len(pairs):
+        if unique and len(made) < len(pairs):
             names = [name for name, _ in pairs]
             twice = shortened(max(names, key=names.count))
             raise DataError(f"the key {twice!r} occurs twice in the object", path=path, line=line, fix=fix)
