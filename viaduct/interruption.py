@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_come: list[int] = []
+"""Signals that came while `stopping` was open: Python drops what is raised while an object is being deleted."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,17 +31,27 @@ def stopping() -> Iterator[None]:
     """While this is open, both signals raise `Stopped`."""
 
     def stop(number: int, _frame: object) -> None:
+        _come.append(number)
         raise Stopped(number)
 
-    with _handled(stop):
-        yield
+    try:
+        with _handled(stop):
+            yield
+    finally:
+        _come.clear()
+
+
+def stop_if_asked() -> None:
+    """Raise `Stopped` where a signal has come and what it raised was dropped."""
+    if _come:
+        raise Stopped(_come[0])
 
 
 class HeldBack:
     """A signal that is kept until it may stop the work; a second Ctrl-C does not wait."""
 
     def __init__(self) -> None:
-        self.asked: int | None = None
+        self.asked = _come[0] if _come else None
         self.waits = True
 
     def note(self, number: int, _frame: object) -> None:

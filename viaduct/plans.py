@@ -21,6 +21,7 @@ from viaduct.paths import free_bytes
 from viaduct.results.record import DataNote
 from viaduct.runs.display import in_words
 from viaduct.runs.gaps import listed
+from viaduct.runs.placement import setting_in
 from viaduct.runs.planned import Load, Planned, warnings
 from viaduct.runs.rows import source_of
 from viaduct.runs.stage import Stage, Work, kind_of
@@ -45,8 +46,9 @@ class Device(NamedTuple):
         return load.flops / rate + load.layer_passes * CALL_SECONDS + load.seconds
 
 
-NARROW = 128
-"""Width at which half the time goes into what is not products: 129 s for 1.2e13 operations of two layers of 128."""
+NARROW = 192
+"""Width at which half the time goes into what is not products: 1.2e13 operations of two layers of 128 took two threads
+129 s, and at widths 384 and 768 one thread does 120 GFLOP/s."""
 CALL_SECONDS = 5e-4
 """Of calling one layer for one batch: 20 ms a training step of 12 layers."""
 DEVICES = (
@@ -169,6 +171,7 @@ class _Branches:
         scored = len(group.below) == 1 and group.below[0].work.kind == "score"
         stages = group.everything() if scored else group.stages
         words = f"{label(group.work)} and score it" if scored else label(group.work)
+        words += f" ({setting})" if (setting := setting_in(group.stages[0].path)) else ""
         branch = node.add(Text(f"{words}: {self._state(stages)}"))
         if not scored:
             self.add(branch, group.below, group.arms, heading)

@@ -99,7 +99,7 @@ def test_a_folder_is_known_by_its_content(world: Path, tmp_path: Path) -> None:
 
 def test_hub_names_need_a_revision() -> None:
     assert encoder_identity("owner/name", "abc") == {"hub": "owner/name", "revision": "abc"}
-    with pytest.raises(UsageError, match="revision="):
+    with pytest.raises(UsageError, match=r"does not exist\n.*needs a revision"):
         encoder_identity("owner/name", None)
     with pytest.raises(UsageError, match="does not exist"):
         encoder_identity("./no/such/folder", None)

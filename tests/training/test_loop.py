@@ -18,7 +18,7 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import NumbersError, ViaductError
-from viaduct.interruption import Stopped, exit_status, stopping
+from viaduct.interruption import Stopped, exit_status, stop_if_asked, stopping
 from viaduct.runs.spec import Training
 from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
 from viaduct.training.state import TrainingState, checkpoints
@@ -174,6 +174,24 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with stopping(), pytest.raises(KeyboardInterrupt) as stopped:
         fit(job(tmp_path, checkpoint_seconds=1e9, progress=send(signal.SIGINT, 2, times=2)))
     assert exit_status(stopped.value) == 130 and not checkpoints(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_came_while_something_was_deleted_is_not_lost(tmp_path: Path) -> None:
+    class Deleted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # what a handler raises here is dropped
+                pass
+
+    for work in (stop_if_asked, lambda: fit(job(tmp_path, checkpoint_seconds=1e9))):
+        with stopping(), pytest.raises(Stopped):
+            gone: Deleted | None = Deleted()
+            gone = None
+            assert gone is None
+            work()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000001"]
+    stop_if_asked()  # nothing is left of it
 
 
 def test_signals_go_where_they_went_before_once_a_training_is_over(tmp_path: Path) -> None:

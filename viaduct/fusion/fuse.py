@@ -53,6 +53,10 @@ class FuseKind(StageKind[FuseWork]):
         translated = [(work.card, "train", code) for code in work.languages]
         return [(work.task, "train", ENGLISH), *translated, *((card, "dev", code) for card, code in work.dev)]
 
+    def is_scored_on_dev(self, work: FuseWork) -> bool:
+        """Where no other language's dev rows choose."""
+        return all(code == ENGLISH for _, code in work.dev)
+
     def label(self, work: FuseWork) -> str:
         """The task, its languages and layers."""
         taught = ", self-taught" if work.alpha else ""

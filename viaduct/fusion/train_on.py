@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
@@ -47,6 +48,10 @@ class TrainOnKind(StageKind[TrainOnWork]):
         """Train and dev rows."""
         trained = [(card, "train", code) for card, code in work.sources]
         return trained + [(card, "dev", code) for card, code in work.dev]
+
+    def is_scored_on_dev(self, work: TrainOnWork) -> bool:
+        """Where no other language's dev rows choose."""
+        return all(code == ENGLISH for _, code in work.dev)
 
     def label(self, work: TrainOnWork) -> str:
         """The task and its languages."""

@@ -23,6 +23,7 @@ from pathlib import Path
 import viaduct
 from viaduct.doors import loaded
 from viaduct.errors import DataError, NumbersError, TransientError, UsageError, one_message
+from viaduct.interruption import stop_if_asked
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory
 from viaduct.results.checksums import require_whole
@@ -201,6 +202,7 @@ class Worker:
                 noted = now
                 claim.note_seconds(claim.seconds_before + now - started)
             self.display.progress(done, total, note)
+            stop_if_asked()
 
         context = self._context(stage, claim, progress)
         begin_afresh()

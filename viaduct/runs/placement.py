@@ -45,14 +45,14 @@ def placed(plan: Plan, identities: Mapping[str, Identity], store: Store) -> tupl
     ), {moved[path].path: one for path, one in identities.items()}
 
 
+def setting_in(path: str) -> str:
+    """What sets a stage's path apart from that of the same one with other settings; "" for the first of these."""
+    return path.rpartition("/")[2].partition("@")[2]
+
+
 def plain_path(path: str) -> str:
     """Where a stage lies when it is the first of its settings."""
-    return path.removesuffix(f"@{_suffix(path)}")
-
-
-def is_beside(path: str) -> bool:
-    """Whether a stage lies beside one of other settings."""
-    return bool(_suffix(path))
+    return path.removesuffix(f"@{setting_in(path)}")
 
 
 def is_taken(store: Store, path: str, fingerprint: str) -> bool:
@@ -110,7 +110,7 @@ class _Places:
 def _name(stage: Stage, fields: Mapping[str, tuple[Any, Any]]) -> str:
     """The one setting in which a stage differs from the one at the plain path, that of what it begins with, or ""."""
     changed = [name for name in fields if name.startswith("work.")]
-    inherited = {name for source in stage.inputs.values() if (name := _suffix(source.path))}
+    inherited = {name for source in stage.inputs.values() if (name := setting_in(source.path))}
     if len(changed) > 1 or len(inherited) > 1 or (changed and inherited):
         return ""
     if not changed:
@@ -119,7 +119,3 @@ def _name(stage: Stage, fields: Mapping[str, tuple[Any, Any]]) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     name = f"{changed[0].rpartition('.')[2]}-{text}"
     return name if len(name) <= LONGEST and re.fullmatch(r"[\w.+-]+", name, re.ASCII) else ""
-
-
-def _suffix(path: str) -> str:
-    return path.rpartition("/")[2].partition("@")[2]

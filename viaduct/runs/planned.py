@@ -28,7 +28,7 @@ from viaduct.runs.keep import peak
 from viaduct.runs.kept import of_plan, said_of_rows
 from viaduct.runs.overlap import Overlap, blocking, chosen_on_scored, said, said_of_choices
 from viaduct.runs.parts import RecipeParts
-from viaduct.runs.placement import is_beside, placed
+from viaduct.runs.placement import placed, setting_in
 from viaduct.runs.plan import Plan, outline
 from viaduct.runs.row_comparison import overlaps
 from viaduct.runs.rows import RecipeData, concerning, source_of
@@ -280,10 +280,10 @@ def warnings(planned: Planned) -> tuple[str, ...]:
     read = [need for needs in expanded.needs.values() for need in needs]
     lines += [one.words() for one in concerning(expanded.recipe.substitutions, read)]
     lines += said_of_rows(planned.store)
-    beside = [path for path in planned.identities if is_beside(path)]
+    beside = [path for path in planned.identities if setting_in(path)]
     if beside:
         many = f"{len(beside):,} stages lie" if len(beside) > 1 else "1 stage lies"
-        lines.append(f"{many} beside others of this store with other settings, such as {beside[0]}")
+        lines.append(f"{many} beside the same ones with other settings, such as {beside[0]}")
     leaks = [f"stops a run without --allow-overlap: {line}" for line in said(planned.leaks)]
     return tuple(f"note: {line}" for line in (*leaks, *lines, *remarks(planned)))
 
