@@ -1,15 +1,20 @@
 """The languages once: code, ISO 639-3 as used by the datasets' file names, English name, script, family.
 
-The 40 languages of XTREME (arXiv 2003.11080, table 6), families as there, with Basque and Korean as isolates; then
-those that XTREME-R adds (arXiv 2104.07412, table 8), and Czech, in which there are captions. Nothing else in the
-package types a language list: cards select from this table.
+The 40 languages of XTREME (arXiv 2003.11080, table 6), families as there, with Basque and Korean as isolates; those
+that XTREME-R adds (arXiv 2104.07412, table 8), and Czech, in which there are captions; then the others of Belebele
+(its README at 08633e8, whose families these are; there Nyanja, Tsonga and Pashto are in a wrong one), of AfriXNLI and
+MasakhaNER, and some that have a treebank or a large Wikipedia. Any other code of ISO 639 is known through `langcodes`:
+by name and usual script; its family is not known then, and counts as one of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
 
-from viaduct.errors import unknown
+from viaduct.errors import UsageError, nearest, shortened
 
 ENGLISH = "en"
 
@@ -84,9 +89,121 @@ cs ces Czech       Latn Slavic
 """
 """XTREME-R, and Czech."""
 
+_FURTHER = """
+acm acm Arab Afro-Asiatic  Mesopotamian Arabic
+ak  twi Latn Niger-Congo   Akan
+am  amh Ethi Afro-Asiatic  Amharic
+apc apc Arab Afro-Asiatic  North Levantine Arabic
+ars ars Arab Afro-Asiatic  Najdi Arabic
+ary ary Arab Afro-Asiatic  Moroccan Arabic
+arz arz Arab Afro-Asiatic  Egyptian Arabic
+as  asm Beng Indo-Aryan    Assamese
+ast ast Latn Romance       Asturian
+ay  ayr Latn Aymaran       Aymara
+ba  bak Cyrl Turkic        Bashkir
+bbj bbj Latn Niger-Congo   Ghomala
+be  bel Cyrl Slavic        Belarusian
+bho bho Deva Indo-Aryan    Bhojpuri
+bm  bam Latn Mande         Bambara
+bo  bod Tibt Sino-Tibetan  Tibetan
+br  bre Latn Celtic        Breton
+bs  bos Latn Slavic        Bosnian
+ca  cat Latn Romance       Catalan
+ceb ceb Latn Austronesian  Cebuano
+ckb ckb Arab Iranian       Central Kurdish
+cy  cym Latn Celtic        Welsh
+da  dan Latn Germanic      Danish
+ee  ewe Latn Niger-Congo   Ewe
+ff  ful Latn Niger-Congo   Fula
+fo  fao Latn Germanic      Faroese
+fon fon Latn Niger-Congo   Fon
+fuv fuv Latn Niger-Congo   Nigerian Fulfulde
+fy  fry Latn Germanic      Western Frisian
+ga  gle Latn Celtic        Irish
+gd  gla Latn Celtic        Scottish Gaelic
+gl  glg Latn Romance       Galician
+gn  grn Latn Tupian        Guarani
+ha  hau Latn Afro-Asiatic  Hausa
+hr  hrv Latn Slavic        Croatian
+hy  hye Armn Armenian      Armenian
+ig  ibo Latn Niger-Congo   Igbo
+ilo ilo Latn Austronesian  Iloko
+is  isl Latn Germanic      Icelandic
+kac kac Latn Sino-Tibetan  Kachin
+kea kea Latn Creole        Kabuverdianu
+km  khm Khmr Austro-Asiatic Khmer
+kn  kan Knda Dravidian     Kannada
+ku  kmr Latn Iranian       Kurdish
+ky  kir Cyrl Turkic        Kyrgyz
+lb  ltz Latn Germanic      Luxembourgish
+lg  lug Latn Niger-Congo   Ganda
+ln  lin Latn Niger-Congo   Lingala
+lo  lao Laoo Kra-Dai       Lao
+luo luo Latn Nilo-Saharan  Luo
+lv  lvs Latn Baltic        Latvian
+mai mai Deva Indo-Aryan    Maithili
+mg  plt Latn Austronesian  Malagasy
+mi  mri Latn Austronesian  Maori
+mk  mkd Cyrl Slavic        Macedonian
+mn  khk Cyrl Mongolic      Mongolian
+mos mos Latn Niger-Congo   Mossi
+mt  mlt Latn Afro-Asiatic  Maltese
+nb  nob Latn Germanic      Norwegian Bokmål
+ne  npi Deva Indo-Aryan    Nepali
+nn  nno Latn Germanic      Norwegian Nynorsk
+no  nor Latn Germanic      Norwegian
+nso nso Latn Niger-Congo   Northern Sotho
+ny  nya Latn Niger-Congo   Nyanja
+oc  oci Latn Romance       Occitan
+om  gaz Latn Afro-Asiatic  Oromo
+or  ory Orya Indo-Aryan    Odia
+pbt pbt Arab Iranian       Southern Pashto
+pcm pcm Latn Creole        Nigerian Pidgin
+ps  pus Arab Iranian       Pashto
+quy quy Latn Quechuan      Ayacucho Quechua
+rn  run Latn Niger-Congo   Rundi
+rw  kin Latn Niger-Congo   Kinyarwanda
+sa  san Deva Indo-Aryan    Sanskrit
+sd  snd Arab Indo-Aryan    Sindhi
+se  sme Latn Uralic        Northern Sami
+shn shn Mymr Kra-Dai       Shan
+si  sin Sinh Indo-Aryan    Sinhala
+sk  slk Latn Slavic        Slovak
+sl  slv Latn Slavic        Slovenian
+sn  sna Latn Niger-Congo   Shona
+so  som Latn Afro-Asiatic  Somali
+sq  als Latn Albanian      Albanian
+sr  srp Cyrl Slavic        Serbian
+ss  ssw Latn Niger-Congo   Swati
+st  sot Latn Niger-Congo   Southern Sotho
+su  sun Latn Austronesian  Sundanese
+sv  swe Latn Germanic      Swedish
+tg  tgk Cyrl Iranian       Tajik
+ti  tir Ethi Afro-Asiatic  Tigrinya
+tk  tuk Latn Turkic        Turkmen
+tn  tsn Latn Niger-Congo   Tswana
+ts  tso Latn Niger-Congo   Tsonga
+tt  tat Cyrl Turkic        Tatar
+ug  uig Arab Turkic        Uyghur
+uz  uzn Latn Turkic        Uzbek
+war war Latn Austronesian  Waray
+xh  xho Latn Niger-Congo   Xhosa
+yi  yid Hebr Germanic      Yiddish
+yue yue Hant Sino-Tibetan  Cantonese
+zu  zul Latn Niger-Congo   Zulu
+"""
+"""Of later sets: code, ISO 639-3 as in FLORES-200, script, family, name."""
+
 LANGUAGES: dict[str, Language] = {
     code: Language(code, iso3, name, script, family)
     for code, iso3, name, script, family in (line.split() for line in (_TABLE + _MORE).split("\n") if line)
+}
+
+"""Those of XTREME, XTREME-R and Czech, from which the cards of their time select."""
+
+_KNOWN: dict[str, Language] = LANGUAGES | {
+    code: Language(code, iso3, name, script, family)
+    for code, iso3, script, family, name in (line.split(maxsplit=4) for line in _FURTHER.split("\n") if line)
 }
 
 XTREME: tuple[str, ...] = tuple(line.split()[0] for line in _TABLE.strip().splitlines())
@@ -100,26 +217,124 @@ CC100_GIB: dict[str, float] = {
     "sw": 1.6, "ta": 12.2, "te": 4.7, "th": 71.7, "tl": 3.1, "tr": 20.9, "uk": 84.6, "ur": 5.7, "vi": 137.3,
     "zh": 46.9,
 }  # fmt: skip
-"""Text that XLM-R was pretrained on, in GiB (arXiv 1911.02116, table 6; Chinese: simplified). Others had none."""
+"""Text that XLM-R was pretrained on, in GiB (arXiv 1911.02116, table 6; Chinese: simplified). Others of
+`LANGUAGES` had none; of further languages nothing is said here."""
 
 FAMILY_ORDER: tuple[str, ...] = (
-    "Germanic", "Romance", "Creole", "Baltic", "Slavic", "Greek", "Iranian", "Indo-Aryan", "Uralic", "Basque",
-    "Turkic", "Kartvelian", "Afro-Asiatic", "Niger-Congo", "Dravidian", "Austronesian", "Austro-Asiatic", "Kra-Dai",
-    "Sino-Tibetan", "Koreanic", "Japonic", "Quechuan",
+    "Germanic", "Romance", "Creole", "Celtic", "Baltic", "Slavic", "Albanian", "Greek", "Armenian", "Iranian",
+    "Indo-Aryan", "Uralic", "Basque", "Turkic", "Mongolic", "Kartvelian", "Afro-Asiatic", "Nilo-Saharan", "Mande",
+    "Niger-Congo", "Dravidian", "Austronesian", "Austro-Asiatic", "Kra-Dai", "Sino-Tibetan", "Koreanic", "Japonic",
+    "Quechuan", "Aymaran", "Tupian",
 )  # fmt: skip
-"""Families from English outwards (Indo-European first, then by area), the row order of heat maps."""
+"""Families from English outwards (Indo-European first, then by area), the row order of heat maps; others follow."""
 
 INDO_EUROPEAN = frozenset(FAMILY_ORDER[: FAMILY_ORDER.index("Uralic")])
 """Branches of one family, which may have an effect in common."""
 
 
-def language(code: str) -> Language:
-    """The language with this code. Raises UsageError with the nearest code when there is none."""
-    if code not in LANGUAGES:
-        raise unknown("language", code, LANGUAGES)
-    return LANGUAGES[code]
+UNKNOWN_SCRIPT = "Zzzz"
+"""ISO 15924's code for a script that is not known."""
+
+_CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?")
+_SAME_SCRIPT = {"Hang": "Kore"}
+"""FLORES-200's word for Korean writing, and ours."""
+_FLORES = {"ar": "arb", "az": "azj", "ms": "zsm", "qu": "quy", "zh": "zho"}
+"""Our code -> FLORES-200's, which names a variety where ISO 639's code is a macrolanguage's."""
+_OUR_CODE = {"fil": "tl", "pus": "ps"}
+"""CLDR's code, and ours."""
+
+
+@cache
+def language(given: str) -> Language:
+    """The language of this code of ISO 639, with its script or without: "da", "hau", "eng_Latn", "zh-Hant".
+
+    `code` is what it is called everywhere: the shortest code ("en" for "eng_Latn"), with the script where that is not
+    the usual one ("zh-Hant"). Raises UsageError for what is no such code.
+    """
+    if given in _KNOWN:
+        return _KNOWN[given]
+    matched = _CODE.fullmatch(given)
+    plain = None if matched is None else _plain(matched[1].lower())
+    if matched is None or plain is None:
+        close = nearest(shortened(given), _KNOWN)
+        raise UsageError(
+            f"unknown language '{shortened(given)}'." + (f" Did you mean '{close}'?" if close else ""),
+            fix="use a code of ISO 639, with a script where it is not the usual one: da, hau, eng_Latn, zh-Hant",
+        )
+    script = (matched[2] or plain.script).capitalize()
+    script = _SAME_SCRIPT.get(script, script)
+    if script == plain.script:
+        return plain
+    return replace(plain, code=f"{plain.code}-{script}", name=f"{plain.name} ({script})", script=script)
+
+
+def _plain(code: str) -> Language | None:
+    """The language of a code without script, None where there is none."""
+    if code in _KNOWN:
+        return _KNOWN[code]
+    import langcodes  # a quarter of a second, which languages of the table do not need
+
+    if not langcodes.tag_is_valid(code):
+        return None
+    short = langcodes.Language.get(langcodes.standardize_tag(code, macro=True)).language or code
+    short = _OUR_CODE.get(short, short)
+    if short in _KNOWN:
+        return _KNOWN[short]
+    name = _name(short)
+    return Language(short, langcodes.Language.get(short).to_alpha3(), name, _script(short), f"{name}, family unknown")
+
+
+def _name(code: str) -> str:
+    """In English: CLDR's, else that of the registry of language tags, which has every code of ISO 639."""
+    from babel import Locale
+
+    known: str | None = Locale.parse("en").languages.get(code)
+    if known is not None:
+        return known
+    from langcodes.registry_parser import parse_registry
+
+    registry = parse_registry()  # type: ignore[no-untyped-call]
+    return next((str(one["Description"][0]) for one in registry if one.get("Subtag") == code), code)
+
+
+def _script(code: str) -> str:
+    """The usual script by CLDR, `UNKNOWN_SCRIPT` where it does not say."""
+    from babel.core import get_global
+
+    likely: str = get_global("likely_subtags").get(code, f"{code}_{UNKNOWN_SCRIPT}")
+    return likely.split("_")[1]
+
+
+def flores_code(code: str) -> str:
+    """FLORES-200's word for one of our codes: "arb_Arab" for "ar", "zho_Hant" for "zh-Hant"."""
+    one = language(code)
+    script = next((theirs for theirs, ours in _SAME_SCRIPT.items() if ours == one.script), one.script)
+    return f"{_FLORES.get(code.partition('-')[0], one.iso3)}_{script}"
+
+
+@cache
+def is_language(code: str) -> bool:
+    """Whether there is such a language."""
+    try:
+        language(code)
+    except UsageError:
+        return False
+    return True
 
 
 def family_of(code: str) -> str:
-    """The language's family, "other" for a code that the table does not have."""
-    return LANGUAGES[code].family if code in LANGUAGES else "other"
+    """The language's family. One that is not known is a family of its own, and its name says so."""
+    return language(code).family if is_language(code) else f"{code}, family unknown"
+
+
+def name_of(code: str) -> str:
+    """The language's name, the code itself where there is no such language."""
+    return language(code).name if is_language(code) else code
+
+
+def families_in_order(families: Iterable[str]) -> tuple[str, ...]:
+    """Each once, as in `FAMILY_ORDER`; those that are not there come last, by name."""
+    return tuple(sorted(set(families), key=lambda one: (_RANKS.get(one, len(_RANKS)), one)))
+
+
+_RANKS = {family: rank for rank, family in enumerate(FAMILY_ORDER)}

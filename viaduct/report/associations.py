@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from viaduct.languages import CC100_GIB, INDO_EUROPEAN, LANGUAGES
+from viaduct.languages import CC100_GIB, FAMILY_ORDER, INDO_EUROPEAN, UNKNOWN_SCRIPT, is_language, language
 from viaduct.report.contrasts import OVERALL, Contrast
 from viaduct.report.section import SeenLanguages
 
@@ -21,13 +21,14 @@ FEWEST_LANGUAGES = 6
 
 
 def _latin(code: str) -> float | None:
-    return float(LANGUAGES[code].script == "Latn") if code in LANGUAGES else None
+    script = language(code).script if is_language(code) else UNKNOWN_SCRIPT
+    return None if script == UNKNOWN_SCRIPT else float(script == "Latn")
 
 
 def _kinship(code: str) -> float | None:
-    if code not in LANGUAGES:
+    family = language(code).family if is_language(code) else ""
+    if family not in FAMILY_ORDER:
         return None
-    family = LANGUAGES[code].family
     return 2.0 if family == "Germanic" else 1.0 if family in INDO_EUROPEAN else 0.0
 
 

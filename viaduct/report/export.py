@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from viaduct.languages import LANGUAGES
+from viaduct.languages import family_of
 from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
 from viaduct.report.number import seed_list
 from viaduct.report.table import ScoreCell, Tables
@@ -55,7 +55,7 @@ def language_lines(tables: Tables, differences: Contrasts) -> list[Line]:
             "metric": cell.metric,
             "headline": cell.headline,
             "language": cell.language,
-            "family": LANGUAGES[cell.language].family if cell.language in LANGUAGES else None,
+            "family": family_of(cell.language),
             "arm": cell.arm,
             **_numbers(cell),
             "difference": compared.get((cell.arm, cell.task), {}).get(cell.language) if cell.headline else None,

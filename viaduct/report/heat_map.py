@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from viaduct.languages import FAMILY_ORDER, LANGUAGES, family_of
+from viaduct.languages import families_in_order, family_of, name_of
 from viaduct.report.contrasts import Contrasts
 from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
@@ -128,11 +128,6 @@ def _cell(difference: float | None, cell: ScoreCell, signed: bool) -> HeatCell |
     return None if value is None else HeatCell(value)
 
 
-def name_of(code: str) -> str:
-    """The language's name, the code itself where the language table does not have it."""
-    return LANGUAGES[code].name if code in LANGUAGES else code
-
-
 def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
     """Differences from the baseline by task and by language family; () where there are none."""
     own = [one for one in differences.found if one.against == BASELINE and not one.is_of_several]
@@ -143,7 +138,7 @@ def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
         (one.arm, family): HeatCell(group.mean) for one in own if not one.task for family, group in one.families.items()
     }
     tasks = (EVERY_TASK, *dict.fromkeys(one.task for one in own if one.task))
-    families = tuple(family for family in FAMILY_ORDER if any(family == name for _, name in by_family))
+    families = families_in_order(name for _, name in by_family)
     title = f"Differences from {BASELINE} by intermediate and"
     maps = (
         _arm_map("transfer_matrix", f"{title} task, in points", tasks, by_task),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from viaduct.languages import family_of
+from viaduct.languages import family_of, name_of
 from viaduct.report import alike, claims, export, figure, number, provenance, spending, table, words
 from viaduct.report import contrasts as tested
 from viaduct.report.alike import build_alike
@@ -23,7 +23,7 @@ from viaduct.report.associations import associations
 from viaduct.report.contrasts import Contrast, Contrasts
 from viaduct.report.drawing import Drawing
 from viaduct.report.examples import OutcomeSource
-from viaduct.report.heat_map import Scale, arm_maps, language_maps, name_of
+from viaduct.report.heat_map import Scale, arm_maps, language_maps
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from viaduct.errors import DataError
-from viaduct.languages import ENGLISH, FAMILY_ORDER, LANGUAGES
+from viaduct.languages import ENGLISH, families_in_order, family_of
 from viaduct.metrics.summary import Spread, counted_metrics, mean, over_seeds
 from viaduct.results.record import BASELINE, About, ResultRow, declared_seeds
 from viaduct.tasks.catalogue import Catalogue
@@ -111,9 +111,9 @@ class Tables:
 
 
 def family_order(codes: Sequence[str]) -> tuple[str, ...]:
-    """The codes by family and then by code; codes outside the language table come last."""
-    known = {code: FAMILY_ORDER.index(LANGUAGES[code].family) for code in codes if code in LANGUAGES}
-    return tuple(sorted(set(codes), key=lambda code: (known.get(code, len(FAMILY_ORDER)), code)))
+    """The codes by family and then by code; families that are not known come last."""
+    order = families_in_order(map(family_of, codes))
+    return tuple(sorted(set(codes), key=lambda code: (order.index(family_of(code)), code)))
 
 
 def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASELINE) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from viaduct.errors import DataError, UsageError
-from viaduct.languages import ENGLISH, LANGUAGES
+from viaduct.languages import ENGLISH, is_language
 from viaduct.languages import language as language_of
 from viaduct.runs.census import Census
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, TargetParts
@@ -40,9 +40,9 @@ def listed(gaps: Iterable[Gap]) -> tuple[str, ...]:
 
 
 def _pattern(gap: Gap) -> str:
-    if gap.language not in LANGUAGES:
+    if not is_language(gap.language):
         return gap.why
-    names = "|".join((gap.language, LANGUAGES[gap.language].iso3))
+    names = "|".join((gap.language, language_of(gap.language).iso3))
     return re.sub(rf"(?<![A-Za-z])(?:{names})(?![A-Za-z])", "*", gap.why)
 
 
@@ -116,12 +116,12 @@ def target_languages(
 
 
 def _wanted(target: TargetParts, card: Task) -> tuple[str, ...]:
-    wanted = card.languages if isinstance(target.languages, str) else target.languages
+    named = card.languages if isinstance(target.languages, str) else target.languages
+    wanted = tuple(language_of(code).code for code in named)
     for code in wanted:
-        language_of(code)
         if code not in card.languages:
             raise UsageError(f"{card.name} has no language '{code}'", fix=f"use some of: {', '.join(card.languages)}")
-    return tuple(wanted)
+    return wanted
 
 
 def _problems(task: str, split: str, languages: Iterable[str], recipe: RecipeParts, census: Census) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from viaduct.errors import StoreError, UsageError, ViaductError
-from viaduct.languages import LANGUAGES
+from viaduct.languages import is_language
 from viaduct.paths import planning_cache
 from viaduct.results.store import State, Store
 from viaduct.runs.encoder_check import start_identity
@@ -195,7 +195,7 @@ def _fewer(known: object, found: object) -> bool:
     if not isinstance(known, list) or not isinstance(found, list):
         return False
     codes = [one[-1] if isinstance(one, list) and one else one for one in found]
-    return all(isinstance(code, str) and code in LANGUAGES for code in codes) and all(one in found for one in known)
+    return all(isinstance(code, str) and is_language(code) for code in codes) and all(one in found for one in known)
 
 
 def is_done(store: Store, stage: Stage, identity: Identity) -> bool:

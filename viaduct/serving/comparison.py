@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from viaduct.errors import UsageError
-from viaduct.languages import LANGUAGES
+from viaduct.languages import name_of
 from viaduct.metrics.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 from viaduct.report.number import count, duration
 from viaduct.results.record import StageCost
@@ -69,7 +69,7 @@ class InferenceLine:
         """Tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"; "" where the
         rows have no language."""
         by_length = sorted(self.tokens, key=lambda code: (self.tokens[code], code))
-        names = {code: LANGUAGES[code].name if code in LANGUAGES else code for code in by_length}
+        names = {code: name_of(code) for code in by_length}
         ends = (by_length[0], by_length[-1]) if by_length else ()
         return " to ".join(f"{count(self.tokens[code])} ({names[code]})" for code in ends)
 

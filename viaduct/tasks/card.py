@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from viaduct.errors import DataError, unknown
-from viaduct.languages import LANGUAGES
+from viaduct.languages import language as language_of
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
 from viaduct.tasks.kind import RowKind, row_kind
@@ -210,7 +210,7 @@ def patterns(source: Source, language: str, split: str) -> dict[str, str] | None
         return None
     words = {
         "language": source.languages[language] if source.languages is not None else language,
-        "iso3": LANGUAGES[language].iso3,
+        "iso3": language_of(language).iso3,
         "split": source.splits[split],
     }
     return {role: pattern.format(**words) for role, pattern in source.files.items()}

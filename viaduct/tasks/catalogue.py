@@ -94,6 +94,8 @@ def card_of_file(path: Path) -> Task:
     if not isinstance(card, Task):
         raise UsageError(f"{path}: the file has no CARD", fix="end it with CARD = Task(...)")
     for code in card.languages:
-        language(code)
+        if (ours := language(code).code) != code:
+            fix = "write that in the card, and the word of the file names in the source's `languages`"
+            raise UsageError(f"{path}: language '{code}' is called '{ours}' here", fix=fix)
     row_kind(card.kind)
     return card

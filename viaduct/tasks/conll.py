@@ -121,8 +121,8 @@ def _rows(sentences: Iterable[Words], language: str) -> Iterator[Tagged]:
         yield Tagged(str(position), language, tokens, tags)
 
 
-def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> Iterator[Words]:
-    """Sentences of a file with `token TAB tag` per line, or only tokens (then the tags are None).
+def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "", separator: str = "\t") -> Iterator[Words]:
+    """Sentences of a file with `token TAB tag` (or another separator) per line, or only tokens (their tags are None).
 
     Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
     sentence needs none, but its last line needs its end. A token may hold blanks. A line that begins with its tab has
@@ -132,7 +132,7 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
     Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in one part of the
     file only, tags behind a blank, and a missing prefix.
     """
-    if _all_lines(path, lambda line: _has_blank_for_tab(line, tags)):
+    if separator == "\t" and _all_lines(path, lambda line: _has_blank_for_tab(line, tags)):
         message = "there is no tab between token and tag, but a blank"
         raise DataError(message, path=path, line=1, fix="write a tab there, in every line")
     tokens: list[str] = []
@@ -147,7 +147,7 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "") -> I
                 yield Words(tuple(tokens), tuple(found) if found else None)
             tokens, found = [], []
             continue
-        token, tag = _token_and_tag(path, number, line, prefix)
+        token, tag = _token_and_tag(path, number, line.replace(separator, "\t"), prefix)
         first = first or (number, tag is not None)
         if first[1] != (tag is not None):
             here, there = ("a tag" if tagged else "no tag" for tagged in (tag is not None, first[1]))

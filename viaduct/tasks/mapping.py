@@ -98,7 +98,8 @@ class MappingFile(_Strict):
     """Its commit."""
     languages: Names = Field(min_length=1)
     language_words: dict[str, str] = {}
-    """Code -> the word for it in file names and in the language column, where that is not the code."""
+    """Code -> the word for it in file names and in the language column, where that is not the code as written in
+    `languages`."""
     splits: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test"}
     """Split -> the word for it in file names; a split that is absent here does not exist."""
     unlabelled: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
@@ -150,14 +151,15 @@ def load_mapping(path: Path) -> Task:
 
 
 def _card(mapping: MappingFile, path: Path) -> Task:
-    for code in (*mapping.languages, *mapping.language_words):
-        language(code)
+    given_words = {language(code).code: word for code, word in mapping.language_words.items()}
+    words = {language(code).code: given_words.get(language(code).code, code) for code in mapping.languages}
+    if len(words) < len(mapping.languages):
+        raise UsageError(f"languages: one is there twice among {', '.join(mapping.languages)}")
     kind = row_kinds()[mapping.kind]
     assert kind.mapped is not None  # noqa: S101  the file's model allows no other kind
     named = _columns(mapping, kind.mapped)
     _check_path(mapping)
     _check_labels(mapping, kind)
-    words = {code: mapping.language_words.get(code, code) for code in mapping.languages}
     hub = None if mapping.hub is None else Hub(mapping.hub, mapping.revision)
     source = Source(
         "official" if hub is None else "hub",
@@ -173,7 +175,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
         version=_version(mapping),
         title=mapping.title or mapping.name,
         kind=mapping.kind,
-        languages=mapping.languages,
+        languages=tuple(words),
         sources=(source,),
         metric=metric,
         metrics=scores,
@@ -182,7 +184,11 @@ def _card(mapping: MappingFile, path: Path) -> Task:
         citation=mapping.citation,
         labels=() if kind.label_set == "none" else mapping.labels.order,
         unanswerable=mapping.no_answer,
-        expected={(code, split): count for split, counts in mapping.expected.items() for code, count in counts.items()},
+        expected={
+            (language(code).code, split): count
+            for split, counts in mapping.expected.items()
+            for code, count in counts.items()
+        },
         history=(f"made from {path.name}; the version number is that of its content",),
     )
 

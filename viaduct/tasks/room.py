@@ -4,9 +4,10 @@ from viaduct.doors import Room
 
 CARDS = (
     "xnli:CARD", "pawsx:CARD", "udpos:CARD", "panx:CARD", "xquad:CARD", "mlqa:CARD", "tydiqa:CARD", "bucc:CARD",
-    "tatoeba:CARD", "xcopa:CARD", "mnli:CARD", "mnli:MISMATCHED", "snli:CARD", "anli:CARD", "anli:PLUS", "qqp:CARD",
-    "qqp:BIMPM", "squad:CARD", "squad2:CARD", "hellaswag:CARD", "cosmosqa:CARD", "commonsenseqa:CARD", "ccg:CARD",
-    "ccg_pmb:CARD", "xcopa:COPA", "text:CARD", "ntrex:CARD",
+    "tatoeba:CARD", "xcopa:CARD", "belebele:CARD", "afrixnli:CARD", "masakhaner:CARD", "mnli:CARD",
+    "mnli:MISMATCHED", "snli:CARD", "anli:CARD", "anli:PLUS", "qqp:CARD", "qqp:BIMPM", "squad:CARD", "squad2:CARD",
+    "hellaswag:CARD", "cosmosqa:CARD", "commonsenseqa:CARD", "ccg:CARD", "ccg_pmb:CARD", "xcopa:COPA",
+    "belebele:RACE", "text:CARD", "ntrex:CARD",
 )  # fmt: skip
 """Every card of text data, in the order in which they are listed: adding one is one file and one name here."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viaduct.languages import LANGUAGES as TABLE
+from viaduct.languages import flores_code
 from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import columns
 from viaduct.tasks.pairs import label_of
@@ -18,12 +19,7 @@ from viaduct.texts.rows import Labelled
 
 LABELS = ("science/technology", "travel", "politics", "sports", "health", "entertainment", "geography")
 _NAMES = {label: label for label in LABELS}
-# FLORES-200 names a variety where the ISO code of our table is a macrolanguage's, and scripts by its own codes.
-_OTHER_CODES = {
-    "ar": "arb_Arab", "az": "azj_Latn", "fa": "pes_Arab", "ko": "kor_Hang", "ms": "zsm_Latn", "qu": "quy_Latn",
-    "zh": "zho_Hans",
-}  # fmt: skip
-CODES = {code: _OTHER_CODES.get(code, f"{one.iso3}_{one.script}") for code, one in TABLE.items()}
+CODES = {code: flores_code(code) for code in TABLE}
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Labelled]:
