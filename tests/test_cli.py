@@ -36,6 +36,25 @@ def test_a_mistake_is_one_message_and_status_2() -> None:
     assert "Traceback" not in done.stderr and done.stdout == ""
 
 
+ELSEWHERE = """
+import sys, types
+
+sys.modules.update(dict.fromkeys(("fcntl", "resource")))  # as on Windows: importing them fails
+from viaduct import cli, system
+system.sys = types.SimpleNamespace(platform="{}")
+sys.argv[1:] = ["--help"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("platform", "name"), [("win32", "Windows"), ("darwin", "macOS")])
+def test_other_systems_are_refused_in_one_message(platform: str, name: str) -> None:
+    command = [sys.executable, "-c", ELSEWHERE.format(platform)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == "", done.stderr
+    assert done.stderr.startswith(f"viaduct: Viaduct runs on Linux, and this is {name}\n  how to fix: ")
+
+
 @pytest.mark.parametrize("arguments", [("plan", "--bogus"), ("nonsense",), ("run",), ("run", "x.py", "--threads", "0")])
 def test_wrong_usage_has_status_2(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, list(arguments)).exit_code == 2

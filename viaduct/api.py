@@ -1,4 +1,7 @@
-"""Viaduct from Python: the same nouns as on the command line, as functions. Importing this does not import torch."""
+"""Viaduct from Python: the same nouns as on the command line, as functions.
+
+Importing this does not import torch; on another system than Linux it raises UsageError.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,12 @@ from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.selection import with_choices
 from viaduct.runs.spec import Recipe, Substitution
+from viaduct.system import require_linux
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
 from viaduct.tasks.folder import DataFolder
+
+require_linux()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from viaduct.command import (
 from viaduct.doors import offered
 from viaduct.errors import UsageError, ViaductError, unwritable
 from viaduct.interruption import exit_status, stopping
+from viaduct.system import require_linux
 
 if TYPE_CHECKING:
     from viaduct.runs.execute import Options
@@ -376,6 +377,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        require_linux()
         if _broken is not None:
             raise _broken
         app()

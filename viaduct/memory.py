@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,5 +37,7 @@ def peak_bytes() -> int:
     for line in lines:
         if line.startswith("VmHWM:"):
             return 1024 * int(line.split()[1])
+    import resource  # no other system than those of Unix has it
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

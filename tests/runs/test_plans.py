@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import viaduct
 from small_world import recipe
 from typer.testing import CliRunner
 
@@ -51,10 +52,11 @@ def test_work_stands_below_what_it_takes_and_seeds_share_a_line(world: Path) -> 
 
 
 def test_arms_that_begin_alike_have_one_beginning(world: Path) -> None:
-    arms = (Intermediate(name="a", tasks=("quiz",)), Intermediate(name="b", tasks=("quiz", "fruit")))
+    arms = (NONE, Intermediate(name="a", tasks=("quiz",)), Intermediate(name="b", tasks=("quiz", "fruit")))
     found = lines(world, intermediates=arms, targets=(Target(task="twins"),))
     stages = [line.partition(":")[0] for line in found]
-    assert stages[2:] == [
+    assert stages[stages.index("train quiz") - 1 :] == [
+        "arms a, b",
         "train quiz",
         "arm a",
         "predict twins test in de sw and score it",
@@ -62,6 +64,15 @@ def test_arms_that_begin_alike_have_one_beginning(world: Path) -> None:
         "train fruit",
         "predict twins test in de sw and score it",
     ], "too little to be named instead of shown"
+
+
+def test_a_recipe_without_a_baseline_is_refused(world: Path) -> None:
+    arms = [{"name": "a", "tasks": ["quiz"]}, {"name": "b", "tasks": ["fruit"]}]
+    raw = {**recipe().model_dump(mode="json"), "intermediates": arms}
+    (world / "recipe.yaml").write_text(json.dumps(raw), encoding="utf-8")
+    done = viaduct("plan", str(world / "recipe.yaml"), "--data", str(world))
+    assert done.status == 2 and done.output == ""
+    assert "the arms a, b and no baseline" in done.errors and "{name: none}" in done.errors
 
 
 def test_counts_states_and_disk_are_said(world: Path) -> None:

@@ -51,6 +51,7 @@ def rows_of(folder: Path, *rows: object, **changes: Any) -> list[Any]:
     return list(read(card(folder, **changes), lines(folder, *rows), "en", "train").rows)
 
 
+DEV_ALONE = {"train": "", "dev": "dev", "test": ""}
 CHOICE = {"kind": "choice", "columns": {"context": "c", "choices": ["a0", "a1"], "label": "gold"}, "labels": None}
 TAGGED = {"kind": "tagged", "columns": {"tokens": "words", "tags": "tags"}, "labels": {"order": ["A", "B"]}}
 SPAN = {
@@ -129,7 +130,7 @@ def test_what_can_change_a_row_changes_the_version_and_nothing_else_does(tmp_pat
         {"labels": {"order": ["no", "yes"], "rename": {"0": "no"}}},
         {"columns": {**PAIR["columns"], "first": "text"}},
         {"metric": "paraphrase"},
-        {"splits": {"train": "train"}},
+        {"splits": {"train": "train", "dev": "", "test": ""}},
     ):
         assert card(tmp_path, **changes).version != plain
     for changes in ({"title": "Mine"}, {"licence": "ours"}, {"citation": "us"}, {"expected": {"train": {"en": 3}}}):
@@ -315,6 +316,8 @@ WRONG_MAPPINGS = [
     ({"path": "../{split}.jsonl"}, "leaves the data folder"),
     ({"path": "files/{split}.json"}, "does not end like a known format"),
     ({"metric": "f1"}, "kind 'pair' has no metric 'f1'"),
+    ({"splits": {"dev": "validation"}}, 'has dev = "validation" and loses train and test'),
+    ({"splits": {"train": "", "dev": "", "test": ""}}, "has no split"),
     ({"splits": {"training": "x"}}, "splits.training.*: .*'train', 'dev' or 'test'"),
     ({"revision": "main"}, "revision: 'main' was given"),
     ({"name": "My NLI"}, "name: 'My NLI' was given"),
@@ -361,7 +364,7 @@ def test_real_files_of_several_shapes(shared_data: Path, tmp_path: Path) -> None
         ("pair", "anli/anli_v1.0/R1/{split}.jsonl", inference,
          {"order": sorted(names.values()), "rename": names}, None),
     ):  # fmt: skip
-        mine = card(tmp_path, kind=kind, path=path, columns=columns, labels=labels, splits={"dev": "dev"})
+        mine = card(tmp_path, kind=kind, path=path, columns=columns, labels=labels, splits=DEV_ALONE)
         found = read(mine, shared_data, "en", "dev").rows
         if same is None:
             assert len(found) == 1_000

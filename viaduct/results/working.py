@@ -7,7 +7,6 @@ place next can tell such folders from those of the living. Where a file system h
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import os
 import shutil
@@ -87,6 +86,8 @@ def is_locked(path: Path) -> bool:
 
 def _lock(path: Path) -> int:
     """A locked descriptor. Raises BlockingIOError where a living process has it, OSError where there are no locks."""
+    import fcntl  # Windows has none, and is told so in words where a command begins
+
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,7 +34,7 @@ from viaduct.runs.row_comparison import overlaps
 from viaduct.runs.rows import RecipeData, concerning, source_of
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, kind_of
-from viaduct.runs.validate import repeated
+from viaduct.runs.validate import repeated, require_baseline
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 
@@ -143,6 +143,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     if not plan.missing:
         for stage in plan.stages:
             is_done(kept, stage, found[stage.path])
+    require_baseline(recipe)
     compared = not plan.missing and generator(plan.recipe) is None
     states = {
         path: standing(kept, path, one.fingerprint, one.content if plan.missing else None)

@@ -41,6 +41,16 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     _check_substitutions(recipe, census)
 
 
+def require_baseline(recipe: RecipeParts) -> None:
+    """Raise UsageError where no arm is the baseline, without which no verdict is possible."""
+    names = [arm.name for arm in recipe.intermediates]
+    if BASELINE not in names:
+        raise UsageError(
+            f"recipe {recipe.name} has the arms {', '.join(names)} and no baseline to compare them with",
+            fix=f"add the arm {{name: {BASELINE}}} to `intermediates`",
+        )
+
+
 def _check_comparisons(recipe: RecipeParts) -> None:
     names, tasks = [arm.name for arm in recipe.intermediates], [target.task for target in recipe.targets]
     for comparison in recipe.deciding:

@@ -247,7 +247,7 @@ def read_located(task: Task, located: Located, language: str, split: str) -> Dat
     rows = tuple(located.source.read(located.files, language, split))
     first = located.paths[0]
     if not rows:
-        raise DataError("the file has no rows", path=first, fix="download it again: it may be truncated")
+        raise DataError("the file has no rows", path=first, fix="replace it with a complete copy: it may be cut off")
     check_texts(rows, first)
     check_ids(rows, first)
     if task.labels and task.row_kind.label_set != "none":

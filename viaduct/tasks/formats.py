@@ -37,7 +37,7 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _JOINED = re.compile(rb"\xef\xbb\xbf[^\t\r\n]")
 """A byte order mark that begins a line; in PAN-X it is a token of its own."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_DOWNLOAD = "download the file again: it may be cut off"
+_REPLACE = "replace the file with a complete copy: it may be cut off"
 
 
 class TableRow(NamedTuple):
@@ -66,11 +66,11 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     except (EOFError, zlib.error) as error:
         raise _damaged_archive(path, error) from error
     if number == 0:
-        raise DataError("the file is empty", path=path, fix="download it again")
+        raise DataError("the file is empty", path=path, fix=_REPLACE)
 
 
 def _damaged_archive(path: Path, error: Exception) -> DataError:
-    return DataError(f"the archive is damaged ({error})", path=path, fix=_DOWNLOAD)
+    return DataError(f"the archive is damaged ({error})", path=path, fix=_REPLACE)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -86,17 +86,17 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
     if number == 1 and raw.startswith(_UTF16_MARKS):
         raise DataError("the file is UTF-16, not UTF-8", path=path, line=1, fix=f"iconv -f UTF-16 -t UTF-8 {path.name}")
     if b"\0" in raw:
-        raise DataError("the line holds NUL, which no text does", path=path, line=number, fix=_DOWNLOAD)
+        raise DataError("the line holds NUL, which no text does", path=path, line=number, fix=_REPLACE)
     if _JOINED.match(raw):
         message = "the line begins with a byte order mark, as where files were joined"
         raise DataError(message, path=path, line=number, fix="take out the three bytes EF BB BF there")
     if len(raw) >= LONGEST_LINE:
-        raise DataError(f"the line is longer than {LONGEST_LINE:,} bytes", path=path, line=number, fix=_DOWNLOAD)
+        raise DataError(f"the line is longer than {LONGEST_LINE:,} bytes", path=path, line=number, fix=_REPLACE)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"the file is not UTF-8: byte {error.start + 1} of the line is 0x{raw[error.start]:02x}"
-        raise DataError(message, path=path, line=number, fix="convert it to UTF-8, or download it again") from error
+        raise DataError(message, path=path, line=number, fix=f"convert it to UTF-8, or {_REPLACE}") from error
 
 
 def without_end(line: str) -> str:
@@ -128,7 +128,7 @@ def no_line_end(path: Path, number: int) -> DataError:
         "the last line has no line end, so the file may be cut off",
         path=path,
         line=number,
-        fix="download it again; if the line is whole, add the line end",
+        fix="replace the file with a complete copy; if the line is whole, add the line end",
     )
 
 
@@ -139,7 +139,7 @@ def aligned_lines(first: Path, second: Path) -> list[tuple[str, str]]:
         raise DataError(
             f"{len(theirs):,} lines, but {first.name} has {len(ours):,}: line i must belong to line i",
             path=second,
-            fix="download both files again",
+            fix="use two files that belong together, complete",
         )
     return list(zip(ours, theirs, strict=True))
 
@@ -158,13 +158,11 @@ def tab_separated(
     for record in _records(text, path, quoting):
         width = len(record.fields)
         if not any(field.strip() for field in record.fields):
-            raise DataError(
-                "the line is blank", path=path, line=record.line, fix="remove it, or download the file again"
-            )
+            raise DataError("the line is blank", path=path, line=record.line, fix=f"remove it, or {_REPLACE}")
         if width not in widths or (records and width != len(records[0].fields)):
             wanted = str(len(records[0].fields)) if records else " or ".join(map(str, widths))
             found = "1 field" if width == 1 else f"{width} tab-separated fields"
-            raise DataError(f"{found} where {wanted} are expected", path=path, line=record.line, fix=_DOWNLOAD)
+            raise DataError(f"{found} where {wanted} are expected", path=path, line=record.line, fix=_REPLACE)
         records.append(record)
     if not text.endswith("\n") and (needs_end or len(records[0].fields) < max(widths)):
         raise no_line_end(path, records[-1].line)
@@ -188,11 +186,11 @@ def _quoted_records(text: str, path: Path, delimiter: str = "\t") -> Iterator[Ta
         for line, fields in quoted_rows(text, delimiter):
             yield TableRow(line, tuple(fields))
     except csv.Error as error:  # a field longer than csv allows
-        raise DataError(f"the table cannot be read as csv: {error}", path=path, fix=_DOWNLOAD) from error
+        raise DataError(f"the table cannot be read as csv: {error}", path=path, fix=_REPLACE) from error
 
 
 def _broken_quoting(path: Path, line: int) -> DataError:
-    fix = "put marks around the field and double those inside, or download the file again: it may be cut off"
+    fix = "put marks around the field and double those inside, or use a complete copy: it may be cut off"
     return DataError("the quoting of this line is broken: a quotation mark is missing", path=path, line=line, fix=fix)
 
 
@@ -236,7 +234,7 @@ def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separa
     for line, fields in records:
         if len(fields) != len(header):
             message = f"{len(fields)} {separator}-separated fields, but the header has {len(header)}"
-            fix = _DOWNLOAD if separator == "tab" else "put quotation marks around fields with commas"
+            fix = _REPLACE if separator == "tab" else "put quotation marks around fields with commas"
             raise DataError(message, path=path, line=line, fix=fix)
         if fields == header:
             message = "the header stands here again, as where files were joined"
@@ -251,15 +249,15 @@ def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, d
     """
     wanted = f" with {', '.join(names)}" if names else ""
     for number, line in numbered_lines(path):
-        record = json_value(without_end(line), path, number, _DOWNLOAD)
+        record = json_value(without_end(line), path, number, _REPLACE)
         if not isinstance(record, dict) or not record.keys() >= set(names):
-            raise DataError(f"not a JSON object{wanted}", path=path, line=number, fix=_DOWNLOAD)
+            raise DataError(f"not a JSON object{wanted}", path=path, line=number, fix=_REPLACE)
         yield number, record
 
 
 def json_file(path: Path) -> Any:
     """The content of a JSON file. Raises DataError with the line for what `json_value` refuses."""
-    return json_value("".join(line for _, line in numbered_lines(path)), path, 1, _DOWNLOAD)
+    return json_value("".join(line for _, line in numbered_lines(path)), path, 1, _REPLACE)
 
 
 def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
@@ -301,7 +299,7 @@ def parquet_file(path: Path) -> Any:
         require_data(path)
         return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)  # where it has checksums
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+        raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_REPLACE) from error
 
 
 def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -313,7 +311,9 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
     import pyarrow
 
     if not all_shards(paths):
-        raise DataError(f"{len(paths)} files, but their names say otherwise", path=paths[0], fix="download all of them")
+        raise DataError(
+            f"{len(paths)} files, but their names say otherwise", path=paths[0], fix="put all of them there"
+        )
     for path in paths:
         file = parquet_file(path)
         for name in names:
@@ -323,10 +323,10 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
             for batch in file.iter_batches(columns=list(names)):
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     if None in row and not holes:
-                        raise DataError(f"a row has no '{names[row.index(None)]}'", path=path, fix=_DOWNLOAD)
+                        raise DataError(f"a row has no '{names[row.index(None)]}'", path=path, fix=_REPLACE)
                     yield row
         except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-            raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_DOWNLOAD) from error
+            raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_REPLACE) from error
 
 
 def class_names(path: Path, column: str) -> tuple[str, ...] | None:

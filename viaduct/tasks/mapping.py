@@ -21,10 +21,10 @@ from __future__ import annotations
 import hashlib
 import json
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
@@ -101,7 +101,7 @@ class MappingFile(_Strict):
     """Code -> the word for it in file names and in the language column, where that is not the code as written in
     `languages`."""
     splits: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test"}
-    """Split -> the word for it in file names; a split that is absent here does not exist."""
+    """Split -> the word for it in file names, "" for one that does not exist."""
     unlabelled: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
     columns: Any
     """Role -> column in the file; "a.b" is the field `b` of the object (or of each object of the list) `a`. Without
@@ -118,6 +118,11 @@ class MappingFile(_Strict):
     """Split -> language -> number of rows that there should be."""
     licence: str = "not stated"
     citation: str = ""
+
+    @property
+    def named_splits(self) -> dict[str, str]:
+        """Those that exist."""
+        return {str(split): word for split, word in self.splits.items() if word}
 
 
 def file_model() -> type[MappingFile]:
@@ -165,7 +170,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
         "official" if hub is None else "hub",
         {"rows": mapping.path},
         _reader(mapping, kind.mapped, named, words),
-        {str(split): word for split, word in mapping.splits.items()},
+        mapping.named_splits,
         words,
         hub=hub,
     )
@@ -195,6 +200,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
 
 def _version(mapping: MappingFile) -> int:
     about = mapping.model_dump(exclude={"name", "title", "licence", "citation", "expected"})
+    about["splits"] = mapping.named_splits
     given = {role: names for role, names in about["columns"].items() if names is not None}
     about["columns"] = {**dict.fromkeys(EARLIER_ROLES), **given}
     digest = hashlib.sha256(json.dumps([READING, about], sort_keys=True).encode()).hexdigest()
@@ -224,13 +230,28 @@ def _check_path(mapping: MappingFile) -> None:
         if name not in ("split", "language", "iso3"):
             message = f"path '{mapping.path}' has an unknown {{{name}}}"
             raise UsageError(message, fix="use {split}, {language} and {iso3}")
-    if "split" not in fields and len(mapping.splits) > 1:
-        message = f"path '{mapping.path}' has no {{split}}, but there are {len(mapping.splits)} splits"
-        raise UsageError(message, fix="write {split} where the file names differ, or give only one under [splits]")
+    _check_splits(mapping, fields)
     told = {"language", "iso3"} & fields or mapping.columns.language is not None
     if len(mapping.languages) > 1 and not told:
         message = f"{len(mapping.languages)} languages, but neither `path` nor a column tells them apart"
         raise UsageError(message, fix="write {language} in `path`, or give the column `language`")
+
+
+def _check_splits(mapping: MappingFile, fields: Collection[str]) -> None:
+    """Each of the three is named where file names tell them apart: one that was forgotten would be lost."""
+    there = mapping.named_splits
+    if "split" not in fields and len(there) > 1:
+        message = f"path '{mapping.path}' has no {{split}}, but there are {len(there)} splits"
+        raise UsageError(message, fix="write {split} where the file names differ, or give only one under [splits]")
+    lost = [name for name in get_args(Split) if name not in mapping.splits]
+    if "split" in fields and lost:
+        given = ", ".join(f'{name} = "{word}"' for name, word in mapping.splits.items())
+        raise UsageError(
+            f"[splits] has {given} and loses {' and '.join(lost)}",
+            fix=f'name all three: {lost[0]} = "{lost[0]}" if its files are called that, {lost[0]} = "" if it has none',
+        )
+    if not there:
+        raise UsageError("[splits] has no split", fix="give at least one its word in file names")
 
 
 def _check_labels(mapping: MappingFile, kind: RowKind) -> None:

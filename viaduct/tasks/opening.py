@@ -24,7 +24,7 @@ _OTHERS = (
     (
         re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE),
         "the file is a web page, not the data",
-        "download the data themselves; the page may say why they were refused",
+        "put the data in its place; the page may say why they were refused",
     ),
 )
 

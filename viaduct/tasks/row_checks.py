@@ -55,7 +55,7 @@ def check_gold(rows: Sequence[Row], path: Path, *, unanswerable: bool) -> None:
     bare = [row for row in rows if not row.is_labelled]
     if 0 < len(bare) < len(rows):
         message = f"row {shortened(bare[0].id)} has no label, like {len(bare):,} of {len(rows):,} rows"
-        raise DataError(message, path=path, fix="download it again; labels are stripped from all rows or from none")
+        raise DataError(message, path=path, fix="label all rows or none; of a published file, use a complete copy")
     lost = next((row for row in rows if row.gold == () and row.label_words == ("no answer",)), None)
     if lost is not None and not unanswerable:
         fix = "give the file as published; questions without an answer are those of SQuAD 2.0"
