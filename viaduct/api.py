@@ -16,7 +16,7 @@ from rich.console import Console
 from viaduct.command import data_folder, data_if_any
 from viaduct.errors import StoreError, UsageError, one_message
 from viaduct.paths import cache_directory, default_rows, default_store, run_directory
-from viaduct.results import checksums
+from viaduct.results import checksums, one_file
 from viaduct.results.checksums import Verified
 from viaduct.results.committed import CommittedRows, StoreWithRows
 from viaduct.results.json_lines import JsonLines, holds_json_lines
@@ -295,27 +295,32 @@ def submission(
     return count, hand_in.holes(done, cells)
 
 
-def score(
+def score(  # noqa: PLR0913  what the command line offers, one argument each
     predictions: Path,
     labels: Path | None = None,
     *,
     data: Path | None = None,
     task: str | None = None,
     split: str | None = None,
+    language: str | None = None,
     official: bool = False,
     partial: bool = False,
 ) -> Scores:
-    """The scores of anybody's predictions: an XTREME submission folder, or JSON Lines by task and language.
+    """The scores of anybody's predictions: an XTREME submission folder, or JSON Lines by task and language; or one file
+    of either ("-": standard input), of the `language` that its name tells unless it is given.
 
     A submission is scored against the folder `labels`, as the benchmark's script does it (see `Submission`). JSON
     Lines are scored against the gold of the cards in the `data` folder (see `JsonLines`); `task`: only this one
     (a name, or a card's Python file). Raises what the two raise, and UsageError for options of the other form.
     """
     if not predictions.is_dir():
-        what = "is a file, not a folder of predictions" if predictions.exists() else "does not exist"
-        raise UsageError(
-            f"{predictions} {what}", fix="name the folder that holds the tasks' folders, or one task's files"
-        )
+        if labels is not None and (data is not None or split is not None):
+            raise UsageError("--data and --split are for JSON Lines, --gold for a submission", fix="name one of them")
+        cards, catalogue = _cards(task)
+        card, given = None if task is None else cards[0], one_file.Given(predictions, split, language, official)
+        return one_file.scores(given, labels, lambda: DataFolder(data_folder(data), catalogue), card)
+    if language is not None:
+        raise UsageError(f"--language is of one file, and {predictions} is a folder", fix="leave it out")
     if holds_json_lines(predictions):
         if labels is not None or official:
             raise UsageError(

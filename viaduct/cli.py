@@ -250,16 +250,23 @@ def submission(
 @app.command()
 def score(  # noqa: PLR0913  one argument per option is how Typer declares a command
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...; one such file, or -."
+        ),
     ],
     gold: Annotated[
         Path | None, typer.Option(metavar="LABELS", help="Of a submission: folder of labels in the same formats.")
     ] = None,
     data: Data = None,
     task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Of JSON Lines: only this one; a name, or a file with your card.")
+        str | None,
+        typer.Option(metavar="TASK", help="Only this one (JSON Lines, or one file); a name, or a file with your card."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Of JSON Lines: the split that was predicted [test].")] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Of one file whose name does not end in it, as en.jsonl does.")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help='Also write what evaluate.py returns, and more under "viaduct".')
     ] = None,
@@ -269,12 +276,22 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
     """Score anybody's predictions.
 
     An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
-    (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data.
+    (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data. One file is told its language by its name;
+    standard input (-) is JSON Lines, which say it.
     """
     from viaduct import api, tables
     from viaduct.results.store import canonical, write_atomic
 
-    scores = api.score(predictions, gold, data=data, task=task, split=split, official=official, partial=partial)
+    scores = api.score(
+        predictions,
+        gold,
+        data=data,
+        task=task,
+        split=split,
+        language=language,
+        official=official,
+        partial=partial,
+    )
     if json is not None:
         try:
             write_atomic(json, canonical(scores.as_json()))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from viaduct.api import StageStatus
 from viaduct.command import table
+from viaduct.languages import ENGLISH
+from viaduct.metrics.interval import Interval
 from viaduct.results.checksums import Verified
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.check import Holding, Survey
@@ -138,13 +141,15 @@ def _labels(held: Holding) -> str:
 def scores(found: Scores) -> str:
     """Percent: per task a line per language, then the means over languages, then the averages over tasks."""
     parts = [_by_language(one) for one in found.tasks]
-    header = ("task", "metric", "incl. English", "excl. English", "gap", "languages", "missing", "")
+    header = ("task", "metric", "incl. English", "95 %", "excl. English", "95 %", "gap", "languages", "missing", "")
     lines = [line for one in found.tasks for line in _means(one)]
-    parts.append(table(header, lines, frozenset({2, 3, 4, 5, 6})))
+    parts.append(table(header, lines, frozenset({2, 4, 6, 7, 8})))
     parts.append(
         "incl. English: the mean over all languages, as XTREME counts. gap: English minus the mean of the others.\n"
-        "missing: examples without prediction, which count as wrong."
+        "missing: examples without prediction, which count as wrong.\n"
+        "95 %: the interval for other test examples like these; another training run is not in it."
     )
+    parts.append("\n".join(line for one in found.tasks for line in _signatures(one)))
     holes = [f"{one.name}: partial, without {' '.join(one.missing)}" for one in found.tasks if one.missing]
     parts += ["\n".join(holes)] if holes else []
     sizes = {member.name: len(member.languages) for member in found.benchmark}
@@ -161,12 +166,22 @@ def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
             one.name,
             _metric(one, metric),
             _percent(means.including_english),
+            _interval(one.interval(metric)),
             _percent(means.excluding_english),
+            _interval(one.interval(metric, set(values) - {ENGLISH})),
             _percent(one.transfer_gap(metric)),
             f"{len(values)} of {every}",
             f"{sum(one.by_language[language].counts(metric)[1] for language in values):,}",
             "partial" if one.without(metric) else "",
         )
+
+
+def _signatures(one: TaskScores) -> Iterator[str]:
+    """A line per signature, with the languages where there is another for the same metric."""
+    metrics = Counter(signature.partition("|")[0] for signature in one.signatures)
+    for signature, languages in one.signatures.items():
+        several = metrics[signature.partition("|")[0]] > 1
+        yield f"{one.name}: {signature}" + (f" ({' '.join(languages)})" if several else "")
 
 
 def _metric(one: TaskScores, name: str) -> str:
@@ -186,17 +201,30 @@ def _average(one: Average, sizes: Mapping[str, int]) -> tuple[str, str, str]:
 
 def _by_language(one: TaskScores) -> str:
     series = {metric: values for metric, values in one.series().items() if metric != TASK_SCORE}
-    header = (one.name, *(_metric(one, metric) for metric in series), "n", "missing")
+    known = {metric for metric in series if one.interval(metric) is not None}
+    named = (name for metric in series for name in (_metric(one, metric), *(["95 %"] if metric in known else [])))
+    header = (one.name, *named, "n", "missing")
     lines = [
         (
             language,
-            *(_percent(values.get(language)) for values in series.values()),
+            *(cell for metric in series for cell in _cells(one, metric, language, metric in known)),
             f"{score.n:,}",
             f"{score.n_missing:,}",
         )
         for language, score in one.by_language.items()
     ]
     return table(header, lines, frozenset(range(1, len(header))))
+
+
+def _cells(one: TaskScores, metric: str, language: str, with_interval: bool) -> Iterator[str]:
+    value = one.series()[metric].get(language)
+    yield _percent(value)
+    if with_interval:
+        yield "-" if value is None else _interval(one.interval(metric, (language,)))
+
+
+def _interval(found: Interval | None) -> str:
+    return "-" if found is None else f"{100 * found[0]:.1f}-{100 * found[1]:.1f}"
 
 
 def _percent(value: float | None) -> str:

@@ -46,7 +46,7 @@ def test_missing_predictions_count_as_wrong_and_are_shown(world: Path, capsys: p
     assert written["xquad"]["exact_match"] == {"de": 50.0}
     assert written["tatoeba"]["accuracy"] == {"de": 50.0}
     assert "note: xnli: no prediction for 2 of 3 examples, which count as wrong (de 2)" in shown.err
-    assert "de       33.33  3        2" in shown.out
+    assert "de       33.33  6.1-79.2  3        2" in shown.out
 
 
 def test_a_second_direction_of_retrieval_has_its_own_count(world: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_documented_ids_are_those_of_the_rows(world: Path, monkeypatch: pyte
 
 
 def test_every_command_and_kind_of_prediction_is_documented() -> None:
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
     assert all(f"| {task(name.partition('/')[0]).kind} (" in DOCUMENT for name in RIGHT)
 
 

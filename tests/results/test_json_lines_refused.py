@@ -137,7 +137,7 @@ def test_options_that_do_not_fit_are_explained(
     ("prepare", "words"),
     [
         (lambda root: (root / "mine").rename(root / "theirs"), "mine does not exist"),
-        (lambda root: (root / "mine").rename(root / "mine.d") and (root / "mine").write_text(""), "mine is a file"),
+        (lambda root: (root / "mine").rename(root / "mine.d") and (root / "mine").write_text(""), "of which task"),
         (
             lambda root: (root / "mine" / "xnli").rename(root / "mine" / "xmli"),
             "unknown task 'xmli'. Did you mean 'xnli'(?s:.*)FILE.py",

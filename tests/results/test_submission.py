@@ -293,7 +293,8 @@ def test_means_are_with_and_without_english_and_the_gap_is_between(tmp_path: Pat
     scores = score_folder(*written(tmp_path, "pawsx", **texts, **gold), partial=True)
     found = scores.as_json()["viaduct"]
     assert found["unit"] == "percent"
-    assert found["tasks"]["pawsx"]["accuracy"] == {
+    accuracy = found["tasks"]["pawsx"]["accuracy"]
+    assert {name: value for name, value in accuracy.items() if "95" not in name and name != "signatures"} == {
         "mean_including_english": 50.0,
         "mean_excluding_english": 25.0,
         "transfer_gap": 75.0,

@@ -12,10 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from viaduct.errors import DataError
+from viaduct.metrics.interval import COUNTS
 from viaduct.metrics.qa import ANSWER_METRICS, Definition
 from viaduct.metrics.retrieval import pair_f1
-from viaduct.metrics.score import not_a_prediction
-from viaduct.metrics.tagging import span_f1
+from viaduct.metrics.score import Outcomes, f1_precision_recall, not_a_prediction
+from viaduct.metrics.tagging import span_counts
 
 
 class LabelsError(DataError):
@@ -42,6 +43,11 @@ class FileScore:
     """Lines that hold nothing that could be right: no label of the task, no index, not two ids."""
     strange: str = ""
     """The first of these lines, in words."""
+    outcomes: Outcomes | None = field(default=None, compare=False)
+    """How each example came out, where that is known; the ids are as in other languages where a test set is
+    parallel."""
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> what says exactly how it was computed."""
 
     def counts(self, metric: str) -> tuple[int, int]:
         """(n, n_missing) of this metric."""
@@ -62,8 +68,8 @@ def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
     if not gold:
         raise LabelsError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
     _same_number(gold, given, "line")
-    correct = sum(one == other for one, other in zip(gold, given, strict=True))
-    return FileScore({"accuracy": correct / len(gold)}, len(gold))
+    right = [one == other for one, other in zip(gold, given, strict=True)]
+    return FileScore({"accuracy": sum(right) / len(gold)}, len(gold), outcomes=_by_line({"accuracy": right}))
 
 
 def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *, strict: bool) -> FileScore:
@@ -84,17 +90,22 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
             f" {number + 1:,} with {len(given[number])} tags for {len(gold[number])} tokens",
             fix="write one tag per token; the official scorer would shift all tags behind (--official does too)",
         )
-    values = dict(zip(("f1", "precision", "recall"), span_f1(gold, given), strict=True))
+    counts = dict(zip(COUNTS, span_counts(gold, given), strict=True))
+    values = dict(zip(("f1", "precision", "recall"), f1_precision_recall(*map(sum, counts.values())), strict=True))
     if tokens and not uneven:
         correct = sum(a == b for one, other in zip(gold, given, strict=True) for a, b in zip(one, other, strict=True))
         values["token_accuracy"] = correct / tokens
-    return FileScore(values, len(gold))
+    return FileScore(values, len(gold), outcomes=_by_line(counts))
 
 
 def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, ...]]) -> FileScore:
     """f1, precision and recall of the lines as sets of tuples of fields: a blank line is one more wrong pair."""
     values = dict(zip(("f1", "precision", "recall"), pair_f1(given, gold), strict=True))
-    return FileScore(values, len(set(gold)))
+    wanted, found = set(gold), set(given)
+    pairs = sorted(wanted | found)
+    sides = ([pair in side for pair in pairs] for side in (wanted & found, found, wanted))
+    outcomes = Outcomes(list(map("\t".join, pairs)), dict(zip(COUNTS, sides, strict=True)))
+    return FileScore(values, len(wanted), outcomes=outcomes if pairs else None)
 
 
 def answer_scores(
@@ -109,18 +120,25 @@ def answer_scores(
         raise LabelsError("there are no questions", fix="use the labelled file of this split")
     scored = []
     for question in questions:
+        answer = given.get(question.id)
         if question.id not in given:
+            scored.append((0.0, 0.0))
             continue
-        answer = given[question.id]
         if not isinstance(answer, str):
             raise not_a_prediction(question.id, answer, "the answer as text")
         if not question.answers:
             raise LabelsError(f"question '{question.id}' has no gold answer", fix="use the labelled file of this split")
         scored.append(definition.score(answer, question.answers, language))
-    count = len(questions)
-    values = {name: math.fsum(score[place] for score in scored) / count for place, name in enumerate(ANSWER_METRICS)}
-    unknown = len(given.keys() - {question.id for question in questions})
-    return FileScore(values, count, count - len(scored), unknown)
+    count, ids = len(questions), [question.id for question in questions]
+    outcomes = Outcomes(ids, dict(zip(ANSWER_METRICS, zip(*scored, strict=True), strict=True)))
+    values = {name: math.fsum(one) / count for name, one in outcomes.values.items()}
+    missing = sum(question not in given for question in ids)
+    return FileScore(values, count, missing, len(given.keys() - set(ids)), outcomes=outcomes)
+
+
+def _by_line(values: Mapping[str, Sequence[float]]) -> Outcomes:
+    """Outcomes of lines or sentences, which are parallel by their number."""
+    return Outcomes([str(number) for number in range(len(next(iter(values.values()))))], values)
 
 
 def _same_number(gold: Collection[object], given: Collection[object], what: str) -> None:

@@ -105,11 +105,6 @@ def _token_accuracy(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]
     return Score("token_accuracy", share, len(gold), sum(own is None for own in given), "token_accuracy|plain|v1")
 
 
-def span_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> tuple[float, float, float]:
-    """(f1, precision, recall) of the spans of these sentences."""
-    return f1_precision_recall(*map(sum, span_counts(gold, predicted)))
-
-
 def span_counts(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> tuple[list[int], list[int], list[int]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from viaduct.errors import DataError, NoRowsError, UsageError, unknown
 from viaduct.metrics.official import FileScore
-from viaduct.metrics.score import MetricFunction
+from viaduct.metrics.score import MetricFunction, scored
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.prediction_folder import NoGoldError, PredictionFolder
 from viaduct.results.record import DataNote, differing_counts
@@ -70,13 +70,16 @@ class JsonLines(PredictionFolder):
 
     def score(self, member: Member, language: str) -> FileScore:
         """By the card's metric."""
-        (path,) = self.files(member, language)
-        dataset = self._gold(member.card, language)
+        return self.file_score(*self.files(member, language), member.card, language)
+
+    def file_score(self, path: Path, card: Task, language: str) -> FileScore:
+        """The scores of one file, wherever it lies."""
+        dataset = self._gold(card, language)
         if path.is_file() and path.stat().st_size == 0:
             raise DataError("the file is empty", path=path, fix="write a line per row, or remove the file")
-        predictions = read_predictions(path, member.card, language, dataset.rows)
+        predictions = read_predictions(path, card, language, dataset.rows)
         try:
-            scores = self.metrics[member.name](dataset.rows, predictions)
+            scores, outcomes = scored(self.metrics[card.name], dataset.rows, predictions)
         except DataError as error:
             raise DataError(str(error), path=path) from error
         self.counts.append(
@@ -92,7 +95,8 @@ class JsonLines(PredictionFolder):
         values = {one.metric: one.value for one in scores}
         headline, *others = ((one.metric, (one.n, one.n_missing)) for one in scores)
         counts = {metric: counts for metric, counts in others if counts != headline[1]}
-        return FileScore(values, *headline[1], other_counts=counts)
+        signatures = {one.metric: one.signature for one in scores}
+        return FileScore(values, *headline[1], other_counts=counts, outcomes=outcomes, signatures=signatures)
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
         """Numbers of rows that differ from the published ones, and what has no prediction."""

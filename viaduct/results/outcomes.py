@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viaduct.errors import DataError, StoreError
+from viaduct.metrics.interval import by_example
 from viaduct.metrics.score import Score, Scored
 from viaduct.metrics.summary import counted_metrics
 from viaduct.results.store import write_atomic
@@ -27,8 +28,6 @@ from viaduct.rows import Row
 from viaduct.tasks.card import Task
 
 FILE = "outcomes.npz"
-COUNTS = ("correct", "predicted", "gold")
-"""The values of a task whose score is an F1 over all examples."""
 TOLERANCE = 1e-6
 """Between a score and the mean of its outcomes."""
 
@@ -56,22 +55,8 @@ class LanguageOutcomes:
         return "correct" in self.values
 
     def scores(self) -> NDArray[np.float64]:
-        """(N,) values whose mean is the task's score in this language.
-
-        Shares: the mean of the metrics. Counts: F1 with the influence of each example on it,
-        F + (2 correct - F (predicted + gold)) / mean(predicted + gold), so that the deviations are those of the first
-        order; 0 where nothing was predicted and nothing was there.
-        """
-        if not self.are_counts:
-            mean: NDArray[np.float64] = np.mean([value.astype(np.float64) for value in self.values.values()], axis=0)
-            return mean
-        correct, predicted, gold = (self.values[name].astype(np.float64) for name in COUNTS)
-        spans = predicted + gold
-        if not spans.any():
-            return np.zeros(len(spans))
-        f1 = 2 * correct.sum() / spans.sum()
-        influence: NDArray[np.float64] = f1 + (2 * correct - f1 * spans) / spans.mean()
-        return influence
+        """(N,) values whose mean is the task's score in this language, see `by_example`."""
+        return by_example(self.values)
 
 
 def ids_digest(ids: Sequence[str]) -> str:

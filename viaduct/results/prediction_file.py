@@ -56,6 +56,16 @@ def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row])
     return found
 
 
+def first_language(path: Path) -> str:
+    """The language that the first line names. Raises DataError for no such line."""
+    for number, line in numbered_lines(path):
+        try:
+            return str(_object(line)["language"])
+        except ViaductError as error:
+            raise DataError(str(error), path=path, line=number) from error
+    raise DataError("there is no line", path=path, fix=SHAPE)
+
+
 def _object(line: str) -> dict[str, Any]:
     """The line's JSON object with at least the three keys."""
     if not line.strip():

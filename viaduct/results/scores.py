@@ -5,10 +5,12 @@ Values are fractions; what goes into a JSON file is in percent, as XTREME's eval
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from viaduct.languages import ENGLISH
+from viaduct.metrics.interval import Interval, interval
 from viaduct.metrics.official import FileScore
 from viaduct.metrics.summary import LanguageMeans, counted_metrics, language_means, transfer_gap
 from viaduct.tasks.card import Task
@@ -75,6 +77,30 @@ class TaskScores:
             found[TASK_SCORE] = {
                 language: sum(half[language] for half in halves) / len(halves) for language in self.by_language
             }
+        return found
+
+    def interval(self, metric: str, languages: Collection[str] | None = None) -> Interval | None:
+        """The 95 % interval of one of the `series`, of its mean over these languages (None: all that have it); None
+        where outcomes by example are not known, or make no mean of it."""
+        there = self.series()[metric]
+        codes = [code for code in there if languages is None or code in languages]
+        found = {code: one for code in codes if (one := self.by_language[code].outcomes) is not None}
+        if not codes or len(found) < len(codes):
+            return None
+        if metric in self.counted and all(metric in one.values for one in found.values()):
+            return interval(found, metric)
+        whole = metric in (TASK_SCORE, *self.counted[:1]) and all(
+            len(one.values) == len(self.counted) or "correct" in one.values for one in found.values()
+        )
+        return interval(found) if whole else None
+
+    @property
+    def signatures(self) -> dict[str, tuple[str, ...]]:
+        """Signature -> the languages whose scores were computed so."""
+        found: dict[str, tuple[str, ...]] = {}
+        for language, score in self.by_language.items():
+            for signature in score.signatures.values():
+                found[signature] = (*found.get(signature, ()), language)
         return found
 
     def means(self, metric: str) -> LanguageMeans:
@@ -174,14 +200,22 @@ def _details(task: TaskScores) -> dict[str, Any]:
     return {
         metric: {
             "mean_including_english": 100 * task.means(metric).including_english,
+            "mean_including_english_95": _percents(task.interval(metric)),
             "mean_excluding_english": _times_100(task.means(metric).excluding_english),
+            "mean_excluding_english_95": _percents(task.interval(metric, set(values) - {ENGLISH})),
             "transfer_gap": _times_100(task.transfer_gap(metric)),
             "languages_missing": list(task.without(metric)),
             "n": {language: task.by_language[language].counts(metric)[0] for language in values},
             "n_missing": {language: task.by_language[language].counts(metric)[1] for language in values},
+            "languages_95": {language: _percents(task.interval(metric, (language,))) for language in values},
+            "signatures": {code: task.by_language[code].signatures.get(metric) for code in values},
         }
         for metric, values in task.series().items()
     }
+
+
+def _percents(found: Interval | None) -> list[float] | None:
+    return None if found is None else [100 * end for end in found]
 
 
 def _times_100(value: float | None) -> float | None:

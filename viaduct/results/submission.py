@@ -6,6 +6,7 @@ A folder of labels has the same files; their formats are in `xtreme_formats`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from viaduct.errors import UsageError, nearest
@@ -45,7 +46,7 @@ class Submission(PredictionFolder):
     def score(self, member: Member, language: str) -> FileScore:
         """As evaluate.py does it."""
         folder = BY_NAME[member.name]
-        return folder.score(self.predictions, self.labels, language, official=self.official)
+        return signed(folder.score(self.predictions, self.labels, language, official=self.official), self.official)
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
         """What has no prediction, answers that nobody asked for, and lines that could not be right."""
@@ -65,6 +66,12 @@ class Submission(PredictionFolder):
                 f" {sum(strange.values()):,} ({by_language(strange)}); the first: {path},"
                 f" {task.by_language[language].strange}"
             )
+
+
+def signed(score: FileScore, official: bool) -> FileScore:
+    """The same with its signatures."""
+    how = "exactly" if official else "refusing what flatters"
+    return replace(score, signatures={name: f"{name}|XTREME evaluate.py 838c13b, {how}|v1" for name in score.values})
 
 
 BY_NAME = {folder.name: folder for folder in FOLDERS}

@@ -1,0 +1,78 @@
+"""One file, or standard input, is scored as a folder is; intervals and signatures stand beside its scores."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from predicted_world import RIGHT, command, scored
+from programs import viaduct
+from scipy.stats import binomtest
+
+from viaduct import api
+from viaduct.errors import DataError, UsageError
+
+
+def test_a_file_is_told_its_language_by_its_name(world: Path) -> None:
+    whole = {one.name: one for one in scored(world).tasks}
+    for name in RIGHT:
+        folder, _, code = name.partition("/")
+        (one,) = api.score(world / "mine" / f"{name}.jsonl", data=world / "data").tasks
+        assert one.by_language[code] == whole[folder].by_language[code]
+    other = world / "my-xnli_de.jsonl"
+    (world / "mine" / "xnli" / "de.jsonl").rename(other)
+    assert api.score(other, data=world / "data", task="xnli").tasks[0].task_score == 1.0
+    assert api.score(other, data=world / "data", task="xnli", language="de").tasks[0].task_score == 1.0
+
+
+def test_standard_input_says_its_language(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = (world / "mine" / "panx" / "de.jsonl").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    (one,) = api.score(Path("-"), data=world / "data", task="panx").tasks
+    assert list(one.by_language) == ["de"] and one.task_score == 1.0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"[1]\n")))
+    with pytest.raises(DataError, match="standard input, line 1: a list where an object belongs"):
+        api.score(Path("-"), data=world / "data", task="panx")
+
+
+def test_a_file_of_a_submission_is_scored_against_its_labels(tmp_path: Path) -> None:
+    for folder, text in (("labels", "neutral\nentailment\ncontradiction\n"), ("mine", "neutral\nneutral\nneutral\n")):
+        path = tmp_path / folder / "xnli" / "test-de.tsv"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    mine, gold = tmp_path / "mine" / "xnli" / "test-de.tsv", tmp_path / "labels"
+    for labels in (gold, gold / "xnli" / "test-de.tsv"):
+        (one,) = api.score(mine, labels).tasks
+        assert one.series() == {"accuracy": {"de": pytest.approx(1 / 3)}}
+    with pytest.raises(UsageError, match="--data and --split are for JSON Lines"):
+        api.score(mine, gold, data=tmp_path)
+
+
+def test_what_is_not_told_is_asked_for(world: Path) -> None:
+    (world / "de.jsonl").write_bytes((world / "mine" / "xnli" / "de.jsonl").read_bytes())
+    for path, options, words in (
+        (world / "de.jsonl", (), "of which task.*\n.*--task"),
+        (world / "mine" / "none.jsonl", (), "none.jsonl does not exist"),
+        (world / "mine" / "xnli", ("--task", "xnli", "--language", "de"), "--language is of one file"),
+        (world / "de.jsonl", ("--task", "xnli", "--language", "xx"), "unknown language of xnli 'xx'"),
+    ):
+        done = viaduct("score", str(path), "--data", str(world / "data"), *options)
+        assert done.status == 2
+        with pytest.raises(AssertionError, match=words):
+            raise AssertionError(done.errors)
+
+
+def test_intervals_and_signatures_are_printed_and_written(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        assert command(patch, world / "mine", "--data", world / "data", "--partial", "--json", world / "s.json") == 0
+    shown, found = capsys.readouterr().out, json.loads((world / "s.json").read_text())["viaduct"]["tasks"]
+    low, high = binomtest(3, 3).proportion_ci(method="wilson")
+    assert f"de      100.00  {100 * low:.1f}-100.0  3        0" in shown
+    assert found["xnli"]["accuracy"]["languages_95"] == {"de": pytest.approx([100 * low, 100 * high], abs=1e-3)}
+    assert found["panx"]["recall"]["mean_including_english_95"] is None
+    for name, metric in (("xnli", "accuracy"), ("panx", "f1"), ("xquad", "exact_match")):
+        signature = found[name][metric]["signatures"]["de"]
+        assert f"{name}: {signature}\n" in shown and signature.startswith(metric)

@@ -1,0 +1,78 @@
+"""How far a score may be off because its test examples were drawn: for one model, whose training is taken as it is.
+
+The score is a mean of values by example, or an F1 with each example's influence on it. Its variance gives the number of
+right or wrong answers that would be as uncertain, and Wilson's interval for that many is taken (Wilson 1927; with an
+effective number of examples as Korn and Graubard 1998, Survey Methodology 24): plain accuracy gets Wilson's interval
+itself, and a score of 1 no interval of width 0. Examples with one id in several languages are drawn together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viaduct.metrics.score import Outcomes
+
+Interval: TypeAlias = tuple[float, float]
+
+_NORMAL = 1.959964
+"""The standard normal distribution has 95 % within plus and minus that."""
+_NOTHING = 1e-12
+"""A variance below it is that of examples that all came out alike."""
+CORRELATIONS = ("pearson", "spearman")
+"""Metrics from -1 to 1."""
+COUNTS = ("correct", "predicted", "gold")
+"""The values of a task whose score is an F1 over all examples."""
+
+
+def by_example(values: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """(N,) values whose mean is the task's score in a language.
+
+    Shares: the mean of the metrics. Counts: F1 with the influence of each example on it,
+    F + (2 correct - F (predicted + gold)) / mean(predicted + gold), so that the deviations are those of the first
+    order; 0 where nothing was predicted and nothing was there.
+    """
+    if "correct" not in values:
+        mean: NDArray[np.float64] = np.mean([value.astype(np.float64) for value in values.values()], axis=0)
+        return mean
+    correct, predicted, gold = (values[name].astype(np.float64) for name in COUNTS)
+    spans = predicted + gold
+    if not spans.any():
+        return np.zeros(len(spans))
+    f1 = 2 * correct.sum() / spans.sum()
+    influence: NDArray[np.float64] = f1 + (2 * correct - f1 * spans) / spans.mean()
+    return influence
+
+
+def interval(found: Mapping[str, Outcomes], metric: str | None = None) -> Interval:
+    """The 95 % interval of the mean over these languages of the task's score, or of one metric that outcomes have."""
+    mean, drawn = 0.0, dict[str, float]()
+    for one in found.values():
+        arrays = {name: np.asarray(value) for name, value in one.values.items()}
+        values_N = by_example(arrays if metric is None else {metric: arrays[metric]})
+        mean += float(values_N.mean()) / len(found)
+        shares_N = (values_N - values_N.mean()) / len(values_N) / len(found)
+        for example, share in zip(one.same or one.ids, shares_N.tolist(), strict=True):
+            drawn[example] = drawn.get(example, 0.0) + share
+    variance = math.fsum(share**2 for share in drawn.values())
+    if metric in CORRELATIONS:
+        low, high = _between(variance / 4, (1 + mean) / 2, len(drawn))
+        return 2 * low - 1, 2 * high - 1
+    return _between(variance, mean, len(drawn))
+
+
+def _between(variance: float, share: float, count: int) -> Interval:
+    """Wilson's interval of a share with this variance, or with so many examples where that says nothing."""
+    spread = share * (1 - share)
+    return _wilson(share, spread / variance if min(spread, variance) > _NOTHING else count)
+
+
+def _wilson(share: float, count: float) -> Interval:
+    square = _NORMAL**2 / count
+    centre = (share + square / 2) / (1 + square)
+    reach = _NORMAL / (1 + square) * math.sqrt(max(0.0, share * (1 - share)) / count + square / (4 * count))
+    return max(0.0, centre - reach), min(1.0, centre + reach)

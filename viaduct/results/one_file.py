@@ -1,0 +1,103 @@
+"""One file of predictions, or standard input: the language is told by its name, as `de.jsonl` or `test-de.tsv`.
+
+It is JSON Lines, scored by id against the gold of a card, or, where gold labels are named, a file of a submission.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.errors import UsageError, unknown
+from viaduct.results.json_lines import JsonLines
+from viaduct.results.prediction_file import first_language
+from viaduct.results.prediction_folder import unanswered
+from viaduct.results.scores import Scores, TaskScores
+from viaduct.results.submission import signed
+from viaduct.results.xtreme import FOLDERS, TARGETS
+from viaduct.results.xtreme_formats import FilePair
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
+
+STANDARD_INPUT = "standard input"
+"""What the file is called that it is written to."""
+
+
+class Given(NamedTuple):
+    """What is to be scored: a file ("-": standard input), and what is said of it."""
+
+    path: Path
+    split: str | None
+    language: str | None
+    """None: as the name tells."""
+    official: bool
+
+
+def scores(given: Given, labels: Path | None, data: Callable[[], DataFolder], card: Task | None) -> Scores:
+    """The scores of one file; `labels` (a file, or the folder of all of them) for one of a submission, `data` for JSON
+    Lines. `card`: None is that of the file's folder. Raises UsageError where the file, its task or its language is not
+    known, and as `JsonLines` and the formats of XTREME do."""
+    with _as_file(given.path) as path:
+        if not path.is_file():
+            fix = "name a file, a folder that holds the tasks' folders or one task's files, or - for standard input"
+            raise UsageError(f"{given.path} does not exist", fix=fix)
+        known = card or _card_of(path)
+        if labels is None:
+            return _lines_scores(path, data(), known, given)
+        return _submitted_scores(path, labels, known, given)
+
+
+@contextlib.contextmanager
+def _as_file(given: Path) -> Iterator[Path]:
+    """The file itself; standard input is first written to one, which is gone afterwards."""
+    if str(given) != "-":
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, STANDARD_INPUT)
+        path.write_bytes(sys.stdin.buffer.read())
+        yield path
+
+
+def _card_of(path: Path) -> Task:
+    """The card that the file's folder is named like. Raises UsageError where there is none."""
+    name, catalogue = path.resolve().parent.name, Catalogue.builtin()
+    name = next((folder.card.name for folder in FOLDERS if folder.name == name), name)
+    if name not in catalogue:
+        raise UsageError(f"{path}: of which task?", fix="name it with --task, or put it into a folder named like it")
+    return catalogue.task(name)
+
+
+def _language_of(path: Path, card: Task, given: str | None) -> str:
+    """The language that was given, or else the last part of the file's name. Raises UsageError where it is none of the
+    card's."""
+    named = given or re.split(r"[-_.]", path.stem)[-1]
+    if named not in card.languages:
+        error = unknown(f"language of {card.name}", named, card.languages)
+        raise UsageError(f"{path}: {error}, in the file's name (de.jsonl, test-de.tsv) or with --language")
+    return named
+
+
+def _lines_scores(path: Path, data: DataFolder, card: Task, given: Given) -> Scores:
+    within = first_language(path) if path.name == STANDARD_INPUT else None
+    code = _language_of(path, card, given.language or within)
+    lines = JsonLines(path.parent, data, task=card.name, split=given.split or "test")
+    tasks = (TaskScores(card.name, card, {code: lines.file_score(path, card, code)}),)
+    return Scores(tasks, tuple(lines.remarks(tasks)))
+
+
+def _submitted_scores(path: Path, labels: Path, card: Task, given: Given) -> Scores:
+    folder = next((one for one in FOLDERS if one.card.name == card.name), None)
+    if folder is None:
+        raise unknown("task of XTREME", card.name, TARGETS)
+    code = _language_of(path, card, given.language)
+    gold = labels if labels.is_file() else folder.path(labels, code)
+    score = folder.format.score(FilePair(card, code, path, gold, given.official))
+    task = TaskScores(folder.name, card, {code: signed(score, given.official)})
+    return Scores((task,), tuple(unanswered(task)))
