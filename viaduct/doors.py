@@ -25,6 +25,7 @@ ROOMS = (
     "viaduct.vision.room",
     "viaduct.serving.room",
     "viaduct.fusion.room",
+    "viaduct.ranking.room",
     "viaduct.miniature.room",
 )
 """Modules with a `ROOM`, in the order in which what they offer is listed."""

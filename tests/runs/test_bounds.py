@@ -121,6 +121,10 @@ def test_a_copy_with_a_senseless_value_is_refused_where_it_is_used() -> None:
             {"intermediates": (Intermediate(name="a", tasks=("quiz",), retention=Retention(lora_rank=900)),)},
             "retention.lora_rank 900 in an encoder 256 wide",
         ),
+        (
+            {"targets": (Target(task="fruit", training=Training(encoder="lora", lora_rank=900)),)},
+            "target 'fruit': training.lora_rank 900 in an encoder 256 wide",
+        ),
     ],
 )
 def test_what_only_the_encoder_can_tell_is_told_by_the_plan(

@@ -29,6 +29,7 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.vision.fields import Captions, Objective
 
 NONE = Intermediate(name="none")
+LORA = Training(encoder="lora")
 
 
 def paths(plan) -> list[str]:
@@ -338,6 +339,14 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"intermediates": (Intermediate(name="a", replay=Replay(text=("prose",))),)}, "which has no end"),
         ({"intermediates": (Intermediate(name="a", tasks=("quiz",), replay=Replay(text=("fruit",))),)}, "of kind text"),
         ({"intermediates": (Intermediate(name="a", tasks=("quiz",), retention=Retention(kl=1.0)),)}, "needs replayed"),
+        (
+            {"intermediates": (Intermediate(name="a", tasks=("quiz",), training=Training(encoder="frozen")),)},
+            "would hand on what it was given",
+        ),
+        (
+            {"intermediates": (Intermediate(name="a", tasks=("quiz",), replay=Replay(), training=LORA),)},
+            r"one joint stage(?s:.*)retention\.lora_rank",
+        ),
         ({"intermediates": (Intermediate(name="a", captions=Captions(card="prose")),)}, "of kind captioned"),
         ({"intermediates": (shown(image="none", objectives=asked("itm")),)}, "without images there is no itm"),
         ({"intermediates": (shown(image="text"),)}, "stand for images in contrastive only"),

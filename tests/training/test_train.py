@@ -31,7 +31,7 @@ from viaduct.training.train import TrainWork
 def stage(
     kind: str,
     folder: Path,
-    encoder: Path,
+    start: Path,
     *,
     rows: list[Row] | None = None,
     dev: list[Row] | None = None,
@@ -43,7 +43,7 @@ def stage(
     rows = tiny.rows(kind, 16) if rows is None else rows
     parts = {(name, "train", "en"): rows, (name, "dev", "en"): rows[:8] if dev is None else dev}
     work = TrainWork(task=name, training=tiny.training(**changes), seed=1)
-    return tiny.context(work, folder, parts, encoder=encoder, cards=(card,))
+    return tiny.context(work, folder, parts, encoder=start, cards=(card,))
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -134,6 +134,37 @@ def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: 
     load_encoder(str(context.directory / "encoder"), None)
 
 
+def changed(context: Context, encoder: Path) -> dict[str, torch.Tensor]:
+    """What a stage changed in the weights that it began with."""
+    before, after = (load_file(folder / "model.safetensors") for folder in (encoder, context.directory / "encoder"))
+    assert before.keys() == after.keys()
+    return {name: after[name] - before[name] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_a_probe_learns_and_leaves_the_encoder_as_it_was(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = {"encoder": "frozen", "learning_rate": 1e-2, "max_steps": 20, "epochs": 20.0}
+    context = stage("tagged", tmp_path / "frozen", tiny_encoder, **frozen)
+    spent = tiny.run(context)
+    assert changed(context, tiny_encoder) == {}
+    losses = [one["loss"] for one in json.loads((context.directory / "training.json").read_text())["evaluations"]]
+    assert losses[-1] < 0.7 * losses[0]
+    whole = tiny.run(stage("tagged", tmp_path / "whole", tiny_encoder, **{**frozen, "encoder": "full"}))
+    assert spent.flops is not None and whole.flops == pytest.approx(3 * spent.flops)
+    model = captured(stage("pair", tmp_path / "pair", tiny_encoder, **frozen), monkeypatch).model.train()
+    assert model.head.training and not model.encoder.training, "a probe reads what predictions will read"
+
+
+def test_an_adapter_changes_linear_layers_by_its_rank_and_is_merged(tiny_encoder: Path, tmp_path: Path) -> None:
+    context = stage("pair", tmp_path, tiny_encoder, encoder="lora", lora_rank=2, learning_rate=1e-2)
+    tiny.run(context)
+    found = changed(context, tiny_encoder)
+    assert found and not any("embeddings" in name or "LayerNorm" in name or name.endswith("bias") for name in found)
+    assert max(int(torch.linalg.matrix_rank(tensor, rtol=1e-3)) for tensor in found.values()) == 2
+    assert outputs(context.directory).keys() >= {"encoder/model.safetensors", "head.safetensors"}
+
+
 class StoppedError(Exception):
     """Stands for a process that dies."""
 
@@ -146,12 +177,16 @@ def stop_after(step: int) -> Any:
     return progress
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
-@given(kind=st.sampled_from(list(tiny.CARDS)), stops=st.lists(st.integers(1, 9), min_size=1, max_size=2))
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(
+    kind=st.sampled_from(list(tiny.CARDS)),
+    stops=st.lists(st.integers(1, 9), min_size=1, max_size=2),
+    encoder=st.sampled_from(["full", "lora", "frozen"]),
+)
 def test_a_resumed_stage_leaves_the_same_bytes(
-    tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory, kind: str, stops: list[int]
+    tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory, kind: str, stops: list[int], encoder: str
 ) -> None:
-    changes = {"max_steps": 9, "evaluations": 3, "epochs": 9.0}
+    changes = {"max_steps": 9, "evaluations": 3, "epochs": 9.0, "encoder": encoder}
     whole = stage(kind, tmp_path_factory.mktemp("whole"), tiny_encoder, **changes)
     spent = tiny.run(whole)
     parts = tmp_path_factory.mktemp("parts")

@@ -14,7 +14,7 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
-from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
+from viaduct.runs.sizes import Estimate, Sizes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
@@ -69,7 +69,7 @@ class FuseKind(StageKind[FuseWork]):
         rows, english = sizes.of([(work.task, "train", ENGLISH)], length)
         _, others = sizes.of([(work.card, "train", code) for code in work.languages], length)
         trained = trained_tokens(english + others / max(1, len(work.languages)), rows, work.training)
-        return trained_and_chosen(trained, work.training, work.dev, sizes, 1 + BACKWARD + bool(work.alpha))
+        return trained_and_chosen(trained, work.training, work.dev, sizes, more=bool(work.alpha))
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """The task, the layers, the seed and how long."""

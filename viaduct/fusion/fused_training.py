@@ -30,6 +30,7 @@ from viaduct.heads.head import load_head
 from viaduct.heads.tagged import word_positions
 from viaduct.models.encoder import load_encoder, width
 from viaduct.results.store import canonical
+from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
 from viaduct.training.state import TrainingState
@@ -107,7 +108,7 @@ class FusedFineTuning(FineTuning):
     def flops(self, state: TrainingState) -> float:
         """Operations of the training, the teacher's pass among them."""
         once = fused_flops(self.model.encoder, state.tokens, state.squares, self.work.fused)
-        return (3 + bool(self.work.alpha)) * once
+        return (passes(self.work.training) + bool(self.work.alpha)) * once
 
 
 def require_alike(rows: tuple, card: str, code: str) -> None:  # type: ignore[type-arg]

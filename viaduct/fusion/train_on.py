@@ -12,7 +12,7 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
-from viaduct.runs.sizes import BACKWARD, PREDICTED_TOKENS, Estimate, Sizes, trained_tokens
+from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
@@ -77,12 +77,12 @@ TRAIN_ON = TrainOnKind()
 
 
 def trained_and_chosen(
-    trained: float, training: Training, dev: tuple[tuple[str, str], ...], sizes: Sizes, passes: float = 1 + BACKWARD
+    trained: float, training: Training, dev: tuple[tuple[str, str], ...], sizes: Sizes, more: float = 0.0
 ) -> Estimate:
-    """The cost of training on so many tokens, each in so many passes, and of scoring dev rows."""
+    """The cost of training on so many tokens, each with so many passes more than usual, and of scoring dev rows."""
     rows, tokens = sizes.of(((card, "dev", code) for card, code in dev), training.max_length)
     if training.dev_rows is not None and rows > training.dev_rows:
         tokens *= training.dev_rows / rows
     scored = tokens * training.evaluations
     steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
-    return Estimate(trained + scored, trained * passes + scored, steps)
+    return Estimate(trained + scored, trained * (passes(training) + more) + scored, steps)

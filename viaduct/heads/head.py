@@ -76,6 +76,13 @@ class TaskModel(nn.Module):
         self.head = head
         self.trimmed = trimmed
 
+    def train(self, mode: bool = True) -> TaskModel:
+        """As ever, but an encoder of which nothing is trained stays as it predicts, without dropout."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            self.encoder.eval()
+        return self
+
     def forward(self, batch: Batch) -> torch.Tensor:
         """The logits of the head."""
         if self.trimmed is not None:

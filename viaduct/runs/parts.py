@@ -6,9 +6,9 @@ threads, store, data folder) is not here.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
@@ -72,6 +72,12 @@ class Training(Spec):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of products while training; weights and the optimiser are float32. "auto": bf16 on GPUs that have it. CPUs with
     instructions for it (`viaduct doctor`) train encoders of width 384 1.5 times as fast in bf16, of width 768 twice."""
+    encoder: Literal["full", "lora", "frozen"] = later("full")
+    """What is trained beside the head: the whole encoder; low-rank changes of its linear layers, which are added to
+    them at the end (arXiv 2106.09685, scaled by 2); or nothing, so that the head is a probe. Joint stages have
+    `retention` instead."""
+    lora_rank: bounds.Width = later(16)
+    """Rank of these changes."""
 
     def words(self) -> str:
         """The settings in one line."""
@@ -80,8 +86,26 @@ class Training(Spec):
         return (
             f"learning rate {self.learning_rate:g}, {length} of {rows}, {self.batch_tokens:,} tokens per step,"
             f" length {self.max_length}, warm-up {self.warmup_fraction:.0%}, weight decay"
-            f" {self.weight_decay:g}, {self.evaluations} evaluations"
+            f" {self.weight_decay:g}, {self.evaluations} evaluations{self.of_encoder()}"
         )
+
+    def of_encoder(self) -> str:
+        """What of the encoder is trained, in words; "" for all of it."""
+        rank = f", adapter of rank {self.lora_rank}"
+        return {"full": "", "lora": rank, "frozen": ", frozen encoder"}[self.encoder]
+
+
+def _whole(training: Training) -> Training:
+    if training.encoder != "full":
+        raise UsageError(
+            f"training.encoder is '{training.encoder}' where an encoder is made",
+            fix="leave it out there: arms' tasks and targets have it",
+        )
+    return training
+
+
+WholeTraining = Annotated[Training, AfterValidator(_whole)]
+"""Of a stage that trains all of an encoder."""
 
 
 class Architecture(Spec):
@@ -119,7 +143,7 @@ class Pretrain(Spec):
     mask_fraction: bounds.InnerShare = 0.15
     whole_words: bool = False
     """Mask all pieces of a word together: where words fall into many pieces, one is guessed from its neighbours."""
-    training: Training = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
+    training: WholeTraining = Training(learning_rate=1e-3, epochs=1.0, batch_tokens=8192, weight_decay=0.01)
     seed: bounds.Natural = 1
     half_precision: bool = False
     """Store the encoder's weights in float16."""

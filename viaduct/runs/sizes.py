@@ -21,6 +21,12 @@ BACKWARD = 2.0
 """Cost of a backward pass in forward passes."""
 
 
+def passes(training: Training) -> float:
+    """Cost of a training step in forward passes: the gradient of the encoder's states, and that of its weights."""
+    halves = {"full": 2, "lora": 1, "frozen": 0}[training.encoder]
+    return 1 + BACKWARD / 2 * halves
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Rough tokens through the encoder, and their weight in forward passes (a trained token counts three times, one

@@ -98,6 +98,12 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
         )
     for name in arm.tasks:
         _check_trainable(census.task(name), f"arm '{arm.name}'")
+    if arm.training.encoder != "full" and is_joint(arm):
+        fix = "set retention.lora_rank or retention.freeze_embeddings"
+        raise UsageError(f"arm '{arm.name}' is one joint stage and has training.encoder", fix=fix)
+    if arm.training.encoder == "frozen":
+        message = f"arm '{arm.name}' freezes its encoder, and would hand on what it was given"
+        raise UsageError(message, fix="freeze the encoder of targets, or train an adapter: encoder: lora")
     if is_joint(arm):
         _check_joint(arm, census)
 
@@ -183,10 +189,14 @@ def _check_shape(recipe: RecipeParts) -> None:
                 f"target '{target.task}': retrieval.layers has {max(layers)}, the encoder has {shape.layers} layers",
                 fix=f"name layers from 0 (embeddings) to {shape.layers}",
             )
-    for arm in recipe.intermediates:
-        if arm.retention.lora_rank is not None and arm.retention.lora_rank > shape.width:
+    ranks = [(f"arm '{arm.name}': retention", arm.retention.lora_rank) for arm in recipe.intermediates]
+    trainings = [(f"arm '{arm.name}'", arm.training) for arm in recipe.intermediates]
+    trainings += [(f"target '{target.task}'", target.training) for target in recipe.targets]
+    ranks += [(f"{where}: training", one.lora_rank) for where, one in trainings if one.encoder == "lora"]
+    for where, rank in ranks:
+        if rank is not None and rank > shape.width:
             raise UsageError(
-                f"arm '{arm.name}': retention.lora_rank {arm.retention.lora_rank:,} in an encoder {shape.width:,} wide",
+                f"{where}.lora_rank {rank:,} in an encoder {shape.width:,} wide",
                 fix=f"a rank below {shape.width:,}; 8 to 64 are usual",
             )
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from viaduct.runs.bounds import Above, Count, InnerShare, Layers, Share, Weight
 from viaduct.runs.census import Census
 from viaduct.runs.gaps import text_needs
-from viaduct.runs.parts import Spec, Substitution, Training
+from viaduct.runs.parts import Spec, Substitution, Training, WholeTraining
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import BACKWARD, Estimate, Sizes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, layer_words, training_history
@@ -43,7 +43,7 @@ class Distil(Spec):
     """The guesses' logits are divided by it, and their KL multiplied by its square (arXiv 1503.02531)."""
     mask_fraction: InnerShare = 0.15
     whole_words: bool = True
-    training: Training = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
+    training: WholeTraining = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
 
 
 class DistilWork(Work):

@@ -34,9 +34,11 @@ from viaduct.models.numerics import derived_seed, prepare, seed_all
 from viaduct.models.trial import whole_because
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
-from viaduct.runs.parts import Training
+from viaduct.runs.parts import Retention, Training
+from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
+from viaduct.training import retention
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import Order, count_steps
 from viaduct.training.state import TrainingState, spent, write_log
@@ -158,6 +160,10 @@ class FineTuning:
         """Train and save."""
         context, work, data = self.context, self.work, self.data
         self.begin()
+        kept = Retention(lora_rank=work.training.lora_rank if work.training.encoder == "lora" else None)
+        retention.begin(self.model.encoder, kept)
+        if work.training.encoder == "frozen":
+            self.model.encoder.requires_grad_(False)
         state = fit(
             TrainingJob(
                 model=self.model,
@@ -174,6 +180,7 @@ class FineTuning:
             )
         )
         encoder = self.model.encoder.cpu()
+        retention.end(encoder, {}, kept)
         restore(encoder, self.trimmed)
         save_encoder(encoder, self.tokenizer, context.directory / "encoder")
         save_head(self.model.head.cpu(), data.spec, context.directory)
@@ -183,4 +190,4 @@ class FineTuning:
 
     def flops(self, state: TrainingState) -> float:
         """Operations of the training, forward and backward."""
-        return 3 * forward_flops(self.model.encoder, state.tokens, state.squares)
+        return passes(self.work.training) * forward_flops(self.model.encoder, state.tokens, state.squares)

@@ -14,7 +14,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.field import added_labels, added_needs
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
-from viaduct.runs.sizes import BACKWARD, PREDICTED_TOKENS, Estimate, Sizes, trained_tokens
+from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, training_history
 
 
@@ -43,7 +43,7 @@ class TrainKind(StageKind[TrainWork]):
 
     def label(self, work: TrainWork) -> str:
         """The task."""
-        return " + ".join((f"train {work.task}", *added_labels(work)))
+        return " + ".join((f"train {work.task}{work.training.of_encoder()}", *added_labels(work)))
 
     def forecast(self, work: TrainWork, sizes: Sizes) -> Estimate:
         """Training, and dev rows at every evaluation."""
@@ -57,7 +57,7 @@ class TrainKind(StageKind[TrainWork]):
             dev_tokens *= training.dev_rows / dev_rows
         scored = dev_tokens * training.evaluations
         steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
-        return Estimate(trained + scored, trained * (1 + BACKWARD) + scored, steps)
+        return Estimate(trained + scored, trained * passes(training) + scored, steps)
 
     def is_scored_on_dev(self, work: TrainWork) -> bool:
         """Always."""

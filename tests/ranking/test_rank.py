@@ -1,0 +1,57 @@
+"""`viaduct rank`: tasks in the order of their likeness, encoders in that of LogME, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import small_world
+from programs import viaduct
+
+
+def lines(output: str) -> list[list[str]]:
+    """The table's cells, below its header."""
+    return [line.split() for line in output.split("\n\n")[0].splitlines()[1:]]
+
+
+def test_the_most_alike_task_is_first(world: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fruit = next(card for card in small_world.CARDS if card.name == "fruit")
+    small_world.add_cards(monkeypatch.setattr, [replace(fruit, name="copy")])
+    done = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--rows", "20")
+    assert done.status == 0, done.errors
+    assert done.output.startswith("for berry  rows  likeness\n") and "no result" in done.output
+    found = lines(done.output)
+    assert [name for name, _, _ in found] == ["copy", "quiz"] and found[0][1:] == ["20", "1.0000"]
+    assert 0 < float(found[1][2]) < 1
+    again = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--tasks", "quiz")
+    assert [name for name, _, _ in lines(again.output)] == ["quiz"] and lines(again.output)[0][1] == "40"
+
+
+def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "train"
+    trained.mkdir()
+    (trained / "encoder").symlink_to(tiny_encoder)
+    models = (str(tiny_encoder), str(trained))
+    done = viaduct("rank", *models, "--target", "berry", "--data", str(world))
+    assert done.status == 0 and "LogME" in done.output, done.errors
+    (one, other) = lines(done.output)
+    assert one[2] == other[2] and float(one[2]) < 0, "the same encoder has the same evidence"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ENCODER", "--target", "twins"), "twins is trained on nothing"),
+        (("ENCODER", "--target", "bery"), "Did you mean 'berry'"),
+        (("ENCODER", "ENCODER", "--target", "quiz"), "rows of quiz have no single label"),
+        (("ENCODER", "ENCODER", "--target", "berry", "--tasks", "quiz"), "several models are ordered themselves"),
+        (("./nowhere", "--target", "berry"), "the folder nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_ordered_is_explained(
+    arguments: tuple[str, ...], words: str, world: Path, tiny_encoder: Path
+) -> None:
+    given = [str(tiny_encoder) if one == "ENCODER" else one for one in arguments]
+    done = viaduct("rank", *given, "--data", str(world))
+    assert done.status == 2 and words in done.errors and "Traceback" not in done.errors

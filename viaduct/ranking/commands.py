@@ -1,0 +1,48 @@
+"""The command `rank`, and what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viaduct.command import Command, Data, data_folder, table
+
+
+def rank_command(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="An encoder's folder or a `train` folder of the store.")
+    ],
+    target: Annotated[str, typer.Option(metavar="TASK", help="The target that is to be helped.")],
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Intermediate tasks [all whose English train rows are there]."),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="English train rows of each task that are looked at.")] = 500,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    data: Data = None,
+) -> None:
+    """Order intermediate tasks for a target by a first look, without training.
+
+    One model: tasks by how alike their texts are to it. Several, each trained on another task: models by LogME.
+    """
+    from viaduct.errors import UsageError
+    from viaduct.ranking import order
+    from viaduct.tasks.catalogue import Catalogue
+    from viaduct.tasks.folder import DataFolder
+
+    folder = DataFolder(data_folder(data), Catalogue.builtin())
+    if len(models) > 1:
+        if tasks is not None:
+            raise UsageError("--tasks orders tasks, and several models are ordered themselves", fix="leave one out")
+        what, found = "LogME", order.by_evidence(models, target, folder, rows, threads)
+    else:
+        named = order.candidates(target, folder) if tasks is None else [folder.task(one) for one in tasks.split(",")]
+        what, found = "likeness", order.by_likeness(order.Look(models[0], threads), target, named, folder, rows)
+    lines = [(one.name, f"{one.rows:,}", f"{one.value:.4f}") for one in found]
+    typer.echo(table((f"for {target}", "rows", what), lines, frozenset({1, 2})))
+    typer.echo("\na first look, best first, and no result: how far it agreed with runs is in docs/log.md")
+
+
+RANK = Command("rank", rank_command)
