@@ -27,6 +27,13 @@ ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
 ]
 
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...", help="A `train` folder of the store, an encoder's folder, or owner/name@commit."
+    ),
+]
+
 
 RecipeFile = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")

@@ -46,7 +46,7 @@ def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, 
         (("ENCODER", "--target", "bery"), "Did you mean 'berry'"),
         (("ENCODER", "ENCODER", "--target", "quiz"), "rows of quiz have no single label"),
         (("ENCODER", "ENCODER", "--target", "berry", "--tasks", "quiz"), "several models are ordered themselves"),
-        (("./nowhere", "--target", "berry"), "the folder nowhere does not exist"),
+        (("./nowhere", "--target", "berry"), "the folder ./nowhere does not exist"),
     ],
 )
 def test_what_cannot_be_ordered_is_explained(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from programs import viaduct
 from small_world import add_cards
 from typer.testing import CliRunner
 
@@ -24,7 +25,7 @@ from viaduct.serving import machine, samples
 from viaduct.serving.comparison import CONDITIONS, comparable
 from viaduct.serving.export import ExportSettings, export
 from viaduct.serving.model import open_model, skeleton
-from viaduct.serving.profile import cost, parameters, profile, weight_bytes
+from viaduct.serving.profile import cost, parameters, profiles, weight_bytes
 from viaduct.serving.samples import workload
 from viaduct.serving.timing import BUDGETS
 from viaduct.tasks.card import Source
@@ -160,13 +161,45 @@ def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(
 ) -> None:
     pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
     export(stage, tmp_path / "made", ExportSettings("openvino", languages=("en", "zh")), data)
-    other = profile(tmp_path / "made", data=data, rows=20)
+    (other,) = profiles([tmp_path / "made"], data=data, rows=20)
     assert (other["engine"], other["precision"]) == ("openvino", "fp32")
     assert json.loads(json.dumps(other)) == other, "a profile is plain values"
     assert other["cost"]["parameters"]["token_embedding"] < found["cost"]["parameters"]["token_embedding"]
     assert comparable(found, other) == ()
     with pytest.raises(UsageError, match="was exported for openvino in fp32"):
-        profile(tmp_path / "made", "onnx", data=data)
+        profiles([tmp_path / "made"], "onnx", data=data)
+
+
+def test_several_models_stand_side_by_side(
+    stage: Path, data: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trained stage, and a Hub name whose files are in the Hub's local cache."""
+    commit = "a" * 40
+    cached = tmp_path / "hub" / "models--us--tiny" / "snapshots" / commit
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(tiny_encoder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    models = [str(stage), f"us/tiny@{commit}"]
+    done = viaduct("profile", *models, "--rows", "20", "--data", str(data), "--json", str(tmp_path / "both.json"))
+    assert done.status == 0, done.errors
+    kept = json.loads((tmp_path / "both.json").read_text())
+    assert kept["models"] == models
+    rows = {one["conditions"]["rows_digest"] for one in kept["profiles"]}
+    assert len(rows) == 1, "all are measured on the same rows"
+    table = done.output.partition("side by side\n\n")[2].splitlines()
+    assert [line.split()[0] for line in table] == ["model", *models]
+    for line, one in zip(table[1:], kept["profiles"], strict=True):
+        assert f"{one['latency_ms']['p50']:.2f}" in line.split()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("./nowhere", "./nowhere does not exist"), ("us/tiny", "without a commit")],
+)
+def test_a_model_that_cannot_be_found_is_explained(model: str, words: str) -> None:
+    done = viaduct("profile", model)
+    assert done.status == 2 and words in done.errors
 
 
 def test_unlike_profiles_are_not_compared_without_saying_so(found: dict[str, Any]) -> None:

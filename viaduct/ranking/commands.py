@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from viaduct.command import Command, Data, data_folder, table
+from viaduct.command import Command, Data, Models, data_folder, table
 
 
 def rank_command(
-    models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="An encoder's folder or a `train` folder of the store.")
-    ],
+    models: Models,
     target: Annotated[str, typer.Option(metavar="TASK", help="The target that is to be helped.")],
     tasks: Annotated[
         str | None,
@@ -29,17 +26,19 @@ def rank_command(
     """
     from viaduct.errors import UsageError
     from viaduct.ranking import order
+    from viaduct.runs.encoder import folder_of
     from viaduct.tasks.catalogue import Catalogue
     from viaduct.tasks.folder import DataFolder
 
     folder = DataFolder(data_folder(data), Catalogue.builtin())
+    places = {model: folder_of(model) for model in models}
     if len(models) > 1:
         if tasks is not None:
             raise UsageError("--tasks orders tasks, and several models are ordered themselves", fix="leave one out")
-        what, found = "LogME", order.by_evidence(models, target, folder, rows, threads)
+        what, found = "LogME", order.by_evidence(places, target, folder, rows, threads)
     else:
         named = order.candidates(target, folder) if tasks is None else [folder.task(one) for one in tasks.split(",")]
-        what, found = "likeness", order.by_likeness(order.Look(models[0], threads), target, named, folder, rows)
+        what, found = "likeness", order.by_likeness(order.Look(places[models[0]], threads), target, named, folder, rows)
     lines = [(one.name, f"{one.rows:,}", f"{one.value:.4f}") for one in found]
     typer.echo(table((f"for {target}", "rows", what), lines, frozenset({1, 2})))
     typer.echo("\na first look, best first, and no result: how far it agreed with runs is in docs/log.md")

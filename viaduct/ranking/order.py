@@ -11,7 +11,7 @@ Shape letters: B sequences, L tokens, D width, N examples, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +54,6 @@ class Look:
     def __init__(self, folder: Path, threads: int) -> None:
         inner = folder / "encoder"
         self.folder = inner if inner.is_dir() else folder
-        if not self.folder.is_dir():
-            fix = "name a `train` folder of the store, or an encoder's folder"
-            raise UsageError(f"the folder {self.folder} does not exist", fix=fix)
         require_folder(self.folder)
         self.device = prepare("auto", threads)
         self.tokenizer = load_tokenizer(str(self.folder), None)
@@ -112,16 +109,16 @@ def by_likeness(look: Look, target: str, tasks: Sequence[Task], data: DataFolder
     return sorted(found, key=lambda one: -one.value)
 
 
-def by_evidence(folders: Sequence[Path], target: str, data: DataFolder, count: int, threads: int) -> list[Ranked]:
-    """The encoders, that with the highest LogME of the target's labels first. Raises UsageError where a row has not one
-    label."""
+def by_evidence(folders: Mapping[str, Path], target: str, data: DataFolder, count: int, threads: int) -> list[Ranked]:
+    """The encoders in these folders, by name, that with the highest LogME of the target's labels first. Raises
+    UsageError where a row has not one label."""
     on = trained_card(target, data)
     rows = english_rows(on, data, count)
     targets_NC = _targets(on, rows)
     found = []
-    for folder in folders:
+    for name, folder in folders.items():
         states_ND, at_N = Look(folder, threads).states(on, rows)
-        found.append(Ranked(str(folder), len(rows), log_evidence(states_ND, targets_NC[at_N])))
+        found.append(Ranked(name, len(rows), log_evidence(states_ND, targets_NC[at_N])))
     return sorted(found, key=lambda one: -one.value)
 
 
@@ -137,5 +134,5 @@ def _targets(card: Task, rows: Sequence[Row]) -> NDArray[Any]:
             f"rows of {card.name} have no single label, which LogME needs",
             fix="name one encoder, to order intermediate tasks, or another target",
         )
-    labels = sorted(set(gold))
+    labels = sorted(map(str, set(gold)))
     return np.array([[one == label for label in labels] for one in gold], dtype=np.float64)

@@ -70,7 +70,8 @@ class JsonLines(PredictionFolder):
 
     def score(self, member: Member, language: str) -> FileScore:
         """By the card's metric."""
-        return self.file_score(*self.files(member, language), member.card, language)
+        (path,) = self.files(member, language)
+        return self.file_score(path, member.card, language)
 
     def file_score(self, path: Path, card: Task, language: str) -> FileScore:
         """The scores of one file, wherever it lies."""

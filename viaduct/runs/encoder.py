@@ -169,6 +169,35 @@ def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
     return {"revision": revision, "local_files_only": problem is not None}
 
 
+def folder_of(model: str) -> Path:
+    """The folder of a model: itself, or that of "owner/name@commit" in the Hub's local cache, downloaded where it is
+    not there. Raises UsageError for a folder that does not exist, and for a name without its commit."""
+    folder = Path(model).expanduser()
+    name, _, commit = model.partition("@")
+    if folder.is_dir():
+        return folder
+    if model.startswith((".", "/", "~")) or name.count("/") != 1:
+        fix = (
+            "name a `train` folder of the store, an encoder's folder, or a Hub name with its commit, owner/name@commit"
+        )
+        raise UsageError(f"the folder {model} does not exist", fix=fix)
+    if not commit:
+        fix = f"write {name}@<commit> (shown at https://huggingface.co/{name}/commits/main), or name a folder"
+        raise UsageError(
+            f"'{name}' is no folder here, and a Hub name without a commit, whose weights may change", fix=fix
+        )
+    import huggingface_hub  # slow to load, and folders do not need it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = [f"*{suffix}" for suffix in ENCODER_FILES if suffix != ".bin"]
+    try:
+        found = huggingface_hub.snapshot_download(name, **hub_options(name, commit), allow_patterns=wanted)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        fix = "check the name, the commit and the network, or name a folder"
+        raise UsageError(f"'{name}' at {commit} cannot be downloaded: {str(error).splitlines()[0]}", fix=fix) from error
+    return Path(found)
+
+
 def _from_config(path: Path) -> Shape | None:
     """The shape, None where a configuration does not tell all of it."""
     try:

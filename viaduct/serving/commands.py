@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from viaduct.command import Command, Data, ModelFolder, data_if_any, table
+from viaduct.command import Command, Data, ModelFolder, Models, data_if_any, table
 
 
 def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
@@ -38,7 +38,7 @@ def export_command(  # noqa: PLR0913  one argument per option is how Typer decla
 
 
 def profile_command(
-    model: ModelFolder,
+    models: Models,
     engine: Annotated[
         str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
     ] = None,
@@ -50,12 +50,13 @@ def profile_command(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything, with raw samples.")] = None,
     data: Data = None,
 ) -> None:
-    """Show what a model costs to run: from its architecture, then by the clock."""
+    """Show what a model costs to run: from its architecture, then by the clock; several side by side."""
     from viaduct.results.store import canonical, write_atomic
+    from viaduct.runs.encoder import folder_of
     from viaduct.serving import profile as profiling
 
-    found = profiling.profile(
-        model,
+    found = profiling.profiles(
+        [folder_of(model) for model in models],
         engine,
         precision,
         threads=threads,
@@ -64,8 +65,10 @@ def profile_command(
         announce=lambda cost: typer.echo(f"{cost_words(cost)}\n"),
     )
     if json is not None:
-        write_atomic(json, canonical(found))
-    typer.echo(profile_words(found))
+        write_atomic(json, canonical(found[0] if len(found) == 1 else {"models": list(models), "profiles": found}))
+    typer.echo("\n\n".join(profile_words(one) for one in found))
+    if len(found) > 1:
+        typer.echo(f"\nside by side\n\n{side_by_side(models, found)}")
 
 
 EXPORT = Command("export", export_command)
@@ -158,3 +161,25 @@ def profile_words(found: Mapping[str, Any]) -> str:
         ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
     ]
     return f"measured\n\n{table(('', ''), lines)}"
+
+
+def side_by_side(models: Sequence[str], found: Sequence[Mapping[str, Any]]) -> str:
+    """A line per model, with what it was called."""
+    lines = []
+    for model, one in zip(models, found, strict=True):
+        peak = one["peak_bytes"]["in_all"]
+        lines.append(
+            (
+                model,
+                f"{one['engine']} {one['precision']}",
+                f"{one['cost']['parameters']['total'] / 1e6:,.1f}",
+                f"{one['cost']['tokens_per_sentence']:.1f}",
+                f"{one['latency_ms']['p50']:.2f}",
+                f"{one['latency_ms']['p95']:.2f}",
+                f"{one['throughput']['examples_per_second']:,.1f}",
+                "-" if peak is None else f"{peak / 1e6:,.0f}",
+                f"{one['disk_bytes'] / 1e6:,.1f}",
+            )
+        )
+    header = ("model", "engine", "M parameters", "tokens a row", "p50 ms", "p95 ms", "rows/s", "peak MB", "disk MB")
+    return table(header, lines, frozenset(range(2, len(header))))

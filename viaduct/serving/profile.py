@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ BYTES = {"fp32": 4, "bf16": 2}
 Announce = Callable[[Mapping[str, Any]], None]
 
 
-def profile(
-    folder: Path,
+def profiles(
+    folders: Sequence[Path],
     engine: str | None = None,
     precision: str | None = None,
     *,
@@ -41,26 +41,31 @@ def profile(
     data: Path | None = None,
     rows: int = 200,
     announce: Announce = lambda _cost: None,
-) -> dict[str, Any]:
-    """Plain values: `cost` (from the architecture), latency, throughput, memory, load time, size, energy, the
-    conditions, and every raw sample.
+) -> list[dict[str, Any]]:
+    """For each of the folders plain values: `cost` (from the architecture), latency, throughput, memory, load time,
+    size, energy, the conditions, and every raw sample. All read rows of the first one's task.
 
-    `folder` is a trained stage's, an encoder's, or an exported one, which decides engine and precision itself; others
+    A folder is a trained stage's, an encoder's, or an exported one, which decides engine and precision itself; others
     run in torch and fp32 unless said, and are exported to a temporary folder for another engine. `announce` is given
-    `cost` before anything is measured. Raises UsageError for what does not go together.
+    each `cost` before anything is measured. Raises UsageError for what does not go together.
     """
-    engine, precision = _chosen(folder, engine, precision)
-    require_model(folder)
-    tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
-    model, known = skeleton(folder), history(folder)
-    work = workload(tokenizer, known.task, model.within(known.limits or UNKNOWN_LIMITS), with_builtin_cards(data), rows)
-    rate = max(matrix_rate(threads).values())
-    announce(cost(model, work, precision, rate))
-    temporary = Path(tempfile.gettempdir())
-    with runnable(folder, engine, precision, temporary, data) as place, working_folder(temporary) as scratch:
-        subject = Subject(known.name, place, engine, precision, work)
-        (found,) = results([subject.timed(scratch / "rows", threads)], threads)
-        return subject.profile(found, threads, rate)
+    rate, temporary, task = max(matrix_rate(threads).values()), Path(tempfile.gettempdir()), history(folders[0]).task
+    subjects: list[Subject] = []
+    with ExitStack() as opened:
+        for folder in folders:
+            chosen = _chosen(folder, engine, precision)
+            require_model(folder)
+            tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
+            model, known = skeleton(folder), history(folder)
+            limits = model.within(known.limits or UNKNOWN_LIMITS)
+            work = workload(tokenizer, task, limits, with_builtin_cards(data), rows)
+            announce(cost(model, work, chosen[1], rate))
+            place = opened.enter_context(runnable(folder, *chosen, temporary, data))
+            subjects.append(Subject(known.name, place, *chosen, work))
+        scratch = opened.enter_context(working_folder(temporary))
+        jobs = [subject.timed(scratch / f"rows-{at}", threads) for at, subject in enumerate(subjects)]
+        measured = zip(subjects, results(jobs, threads), strict=True)
+        return [subject.profile(found, threads, rate) for subject, found in measured]
 
 
 def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[str, str]:
