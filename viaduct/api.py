@@ -1,7 +1,4 @@
-"""Viaduct from Python: the same nouns as on the command line, as functions.
-
-Importing this does not import torch; on another system than Linux it raises UsageError.
-"""
+"""Viaduct from Python: the same nouns as on the command line, as functions. Importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -48,12 +45,9 @@ from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.selection import with_choices
 from viaduct.runs.spec import Recipe, Substitution
-from viaduct.system import require_linux
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import CARD_FILES, Catalogue
 from viaduct.tasks.folder import DataFolder
-
-require_linux()
 
 
 @dataclass(frozen=True)
@@ -306,16 +300,14 @@ def score(  # noqa: PLR0913  what the command line offers, one argument each
     official: bool = False,
     partial: bool = False,
 ) -> Scores:
-    """The scores of anybody's predictions: an XTREME submission folder, or JSON Lines by task and language; or one file
-    of either ("-": standard input), of the `language` that its name tells unless it is given.
+    """The scores of anybody's predictions: an XTREME submission folder, JSON Lines by task and language, or one file of
+    either ("-": standard input) in the `language` that its name tells.
 
     A submission is scored against the folder `labels`, as the benchmark's script does it (see `Submission`). JSON
     Lines are scored against the gold of the cards in the `data` folder (see `JsonLines`); `task`: only this one
     (a name, or a card's Python file). Raises what the two raise, and UsageError for options of the other form.
     """
     if not predictions.is_dir():
-        if labels is not None and (data is not None or split is not None):
-            raise UsageError("--data and --split are for JSON Lines, --gold for a submission", fix="name one of them")
         cards, catalogue = _cards(task)
         card, given = None if task is None else cards[0], one_file.Given(predictions, split, language, official)
         return one_file.scores(given, labels, lambda: DataFolder(data_folder(data), catalogue), card)

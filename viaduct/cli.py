@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from viaduct import upkeep
+from viaduct import scoring, upkeep
 from viaduct.command import (
     AllowOverlap,
     CheckpointSeconds,
@@ -128,8 +129,9 @@ def plan(
 ) -> None:
     """Check a recipe and show what would run; nothing runs. Status 2 where data are missing."""
     from viaduct.runs.recipes import load_recipe
+    from viaduct.several import each
 
-    _plan(load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds)), data, store, rows)
+    _plan(each(load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))), data, store, rows)
 
 
 @app.command()
@@ -154,17 +156,20 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
 ) -> None:
     """Run whatever of a recipe is not done yet, and write its report."""
     from viaduct.runs.recipes import load_recipe
+    from viaduct.several import each
 
     loaded = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
-    _run(loaded, data, store, replace(options, keep=keep), allow_overlap, rows)
+    _run(each(loaded), data, store, replace(options, keep=keep), allow_overlap, rows, loaded.name)
 
 
 @app.command()
 def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a command
-    encoder: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or a Hub name (with --revision).")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="A folder, or a Hub name, owner/name@commit.")
+    ],
     tasks: Annotated[str, typer.Option(metavar="xtreme|NAME,...", help="Which of the nine tasks.")] = "xtreme",
-    revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="The Hub commit of the model.")] = None,
+    revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="The Hub commit of a single model.")] = None,
     substitutions: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Recipe whose stand-ins for missing splits are used.")
     ] = None,
@@ -181,32 +186,36 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     checkpoint_seconds: CheckpointSeconds = 300.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
-    """Train an encoder on each English training set with published settings, and evaluate it in every language."""
-    from viaduct.results.xtreme import TARGETS
-    from viaduct.runs.evaluation import evaluation
-    from viaduct.runs.recipes import apply, load_recipe
+    """Train an encoder on each English training set with published settings, and evaluate it in every language.
 
-    recipe = evaluation(
-        encoder,
+    Several: each has a run of its own, and one page has all of them.
+    """
+    from viaduct.results.xtreme import TARGETS
+    from viaduct.runs.recipes import load_recipe
+    from viaduct.several import evaluations
+
+    recipes = evaluations(
+        models,
+        revision,
+        changes(set, limit),
         tasks=TARGETS if tasks == "xtreme" else tuple(tasks.split(",")),
-        revision=revision,
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
-    recipe = apply(recipe, changes(set, limit))
     if plan:
-        _plan(recipe, data, store)
+        _plan(recipes, data, store)
     else:
-        _run(recipe, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
+        _run(recipes, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
 
 
 @app.command()
 def status(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
     """Show how far each stage of a run is."""
-    from viaduct import api, tables
+    from viaduct import api, several, tables
 
-    typer.echo(tables.status(api.status(run, store=store, rows=rows)))
-    typer.echo(f"report: {api.report_state(run, store=store, rows=rows)}")
+    for one in several.members(run, store):
+        typer.echo(tables.status(api.status(one, store=store, rows=rows)))
+        typer.echo(f"report: {api.report_state(one, store=store, rows=rows)}")
 
 
 @app.command()
@@ -222,83 +231,11 @@ def report(
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Write it here, not into the run's folder.")] = None,
 ) -> None:
     """Write the report of what is done of a run so far."""
-    from viaduct import api
+    from viaduct import several
 
     pairs = tuple(_pair(text) for text in compare or ())
-    written = api.report(run, data=data, store=store, rows=rows, published=published, compare=pairs, to=to)
+    written = several.report(run, data=data, store=store, rows=rows, published=published, compare=pairs, to=to)
     typer.echo(f"report: {written}")
-
-
-@app.command()
-def submission(
-    run: RunName,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the predictions.")],
-    data: Data = None,
-    store: StoreFolder = None,
-    arm: Annotated[str | None, typer.Option(help="Which intermediate arm, where there are several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which seed, where there are several.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="New folder for the gold labels, in the same formats.")] = None,
-) -> None:
-    """Write a run's predictions as an XTREME submission: nine folders in the official formats."""
-    from viaduct import api
-
-    count, notes = api.submission(run, directory, data=data, store=store, arm=arm, seed=seed, labels=labels)
-    _notes(notes)
-    typer.echo(f"submission: {directory} ({count} files)")
-
-
-@app.command()
-def score(  # noqa: PLR0913  one argument per option is how Typer declares a command
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...; one such file, or -."
-        ),
-    ],
-    gold: Annotated[
-        Path | None, typer.Option(metavar="LABELS", help="Of a submission: folder of labels in the same formats.")
-    ] = None,
-    data: Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="TASK", help="Only this one (JSON Lines, or one file); a name, or a file with your card."),
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Of JSON Lines: the split that was predicted [test].")] = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Of one file whose name does not end in it, as en.jsonl does.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='Also write what evaluate.py returns, and more under "viaduct".')
-    ] = None,
-    official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
-) -> None:
-    """Score anybody's predictions.
-
-    An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
-    (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data. One file is told its language by its name;
-    standard input (-) is JSON Lines, which say it.
-    """
-    from viaduct import api, tables
-    from viaduct.results.store import canonical, write_atomic
-
-    scores = api.score(
-        predictions,
-        gold,
-        data=data,
-        task=task,
-        split=split,
-        language=language,
-        official=official,
-        partial=partial,
-    )
-    if json is not None:
-        try:
-            write_atomic(json, canonical(scores.as_json()))
-        except OSError as error:
-            raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
-    _notes(scores.notes)
-    typer.echo(tables.scores(scores))
 
 
 def _options(device: str, threads: int | None, processes: int, memory_gb: float, checkpoint_seconds: float) -> Options:
@@ -315,34 +252,39 @@ def _options(device: str, threads: int | None, processes: int, memory_gb: float,
     )
 
 
-def _plan(recipe: Recipe, data: Path | None, store: Path | None, rows: Path | None = None) -> None:
+def _plan(recipes: Sequence[Recipe], data: Path | None, store: Path | None, rows: Path | None = None) -> None:
     from rich.console import Console
 
     from viaduct import api, plans
 
-    with Console(stderr=True).status("reading the data"):
-        planned = api.plan(recipe, data=data, store=store, rows=rows)
-    typer.echo(plans.text(planned))
-    if planned.plan.missing:
-        typer.echo(f"viaduct: recipe {recipe.name} needs data that is not there (listed above)", err=True)
+    lacking = []
+    for recipe in recipes:
+        with Console(stderr=True).status("reading the data"):
+            planned = api.plan(recipe, data=data, store=store, rows=rows)
+        typer.echo(plans.text(planned))
+        lacking += [recipe.name] if planned.plan.missing else []
+    if lacking:
+        typer.echo(f"viaduct: recipe {', '.join(lacking)} needs data that is not there (listed above)", err=True)
         raise typer.Exit(MISTAKE)
 
 
 def _run(
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     data: Path | None,
     store: Path | None,
     options: Options,
     allow_overlap: bool,
     rows: Path | None = None,
+    name: str | None = None,
 ) -> None:
-    from viaduct import api
+    from viaduct import several
 
     command = " ".join(["viaduct", *sys.argv[1:]])
     try:
         with stopping():
-            result = api.run(
-                recipe,
+            result = several.run(
+                recipes,
+                name,
                 data=data,
                 store=store,
                 rows=rows,
@@ -356,11 +298,6 @@ def _run(
     typer.echo(f"report: {result.report}")
 
 
-def _notes(notes: tuple[str, ...]) -> None:
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
-
-
 def _pair(text: str) -> tuple[str, str]:
     first, colon, second = text.partition(":")
     if not colon:
@@ -368,7 +305,7 @@ def _pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-for _function in (upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor):
+for _function in (scoring.submission, scoring.score, upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor):
     app.command()(_function)
 
 

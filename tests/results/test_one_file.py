@@ -47,8 +47,8 @@ def test_a_file_of_a_submission_is_scored_against_its_labels(tmp_path: Path) -> 
     for labels in (gold, gold / "xnli" / "test-de.tsv"):
         (one,) = api.score(mine, labels).tasks
         assert one.series() == {"accuracy": {"de": pytest.approx(1 / 3)}}
-    with pytest.raises(UsageError, match="--data and --split are for JSON Lines"):
-        api.score(mine, gold, data=tmp_path)
+    with pytest.raises(UsageError, match="--split is for JSON Lines"):
+        api.score(mine, gold, split="dev")
 
 
 def test_what_is_not_told_is_asked_for(world: Path) -> None:

@@ -50,6 +50,8 @@ def scores(given: Given, labels: Path | None, data: Callable[[], DataFolder], ca
         known = card or _card_of(path)
         if labels is None:
             return _lines_scores(path, data(), known, given)
+        if given.split is not None:
+            raise UsageError("--split is for JSON Lines, --gold for a submission", fix="leave one of them out")
         return _submitted_scores(path, labels, known, given)
 
 

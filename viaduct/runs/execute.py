@@ -37,6 +37,9 @@ from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
+from viaduct.system import require_linux
+
+require_linux()
 
 THREADS = "viaduct.models.threads"
 REQUIRE_ENCODER = "viaduct.models.trial:require_encoder"

@@ -6,6 +6,7 @@ threads, store, data folder) is not here.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -202,6 +203,24 @@ class Saw(Spec):
     """Where that is said: a paper, a model card, or whoever trained it."""
 
 
+class EncoderChoice(Spec):
+    """One of several encoders: as the recipe's fields of these names. A text is an `encoder`, "owner/name@commit" also
+    its `revision`."""
+
+    encoder: str | Pretrain = folder()
+    revision: str | None = None
+    encoder_saw: Saw | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        name, at, commit = given.partition("@")
+        is_hub = at and not Path(given).expanduser().is_dir()
+        return {"encoder": name, "revision": commit} if is_hub else {"encoder": given}
+
+
 class ArmParts(Spec):
     """One intermediate arm. The baseline has nothing to train on and is named "none".
 
@@ -314,6 +333,8 @@ class RecipeParts(Spec):
     """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
     revision: str | None = None
     """Hub revision (commit) of the encoder; None only for folders and encoders to pretrain."""
+    encoders: tuple[EncoderChoice, ...] = ()
+    """Several encoders in place of `encoder`: each has a run of its own, and one page has all of them."""
     encoder_saw: Saw | None = None
     """What a ready-made encoder was trained on before; None: what is known by its name or its model card, else nothing.
     Tasks that it has seen are marked, and decide no claim. It changes no result."""
@@ -354,8 +375,19 @@ class RecipeParts(Spec):
         """What sets a quick look apart in names and paths."""
         return "" if self.limit is None else f"@limit-{self.limit}"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_encoder(cls, given: Any) -> Any:
+        several = given.get("encoders") if isinstance(given, dict) else None
+        if not several or not isinstance(several, list | tuple) or "encoder" in given:
+            return given
+        return {**given, **dict(EncoderChoice.model_validate(several[0]))}
+
     @model_validator(mode="after")
     def _check(self) -> RecipeParts:
+        first = next(iter(self.encoders), None)
+        if first is not None and (first.encoder, first.revision) != (self.encoder, self.revision):
+            raise UsageError(f"recipe {self.name} has `encoder` and `encoders`", fix="name one encoder or several")
         for what, names in (
             ("intermediate", [arm.name for arm in self.intermediates]),
             ("target", [target.task for target in self.targets]),

@@ -1,0 +1,92 @@
+"""Several encoders in one recipe: a run for each, and one page with all their scores and costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from programs import viaduct
+from small_world import recipe
+
+from viaduct import api, several
+from viaduct.errors import UsageError
+from viaduct.report import joint
+from viaduct.runs.recipes import load_recipe
+from viaduct.runs.spec import Pretrain, Recipe, Target
+
+TWO = (Pretrain(name="mini", text=("prose",)), Pretrain(name="midi", text=("prose",)))
+
+
+def asked(**changes: object) -> Recipe:
+    fields = {**dict(recipe()), "targets": (Target(task="fruit"), Target(task="twins")), "seeds": (1,), **changes}
+    fields.pop("encoder")
+    return Recipe(**{**fields, "encoders": [{"encoder": one} for one in TWO]})
+
+
+@pytest.mark.usefixtures("no_heat_map_files")
+def test_each_encoder_has_a_run_and_one_page_has_all(world: Path) -> None:
+    store = world / "store"
+    (world / "two.yaml").write_text(asked().model_dump_json(), encoding="utf-8")
+    common = ("--data", str(world), "--store", str(store))
+    planned = viaduct("plan", str(world / "two.yaml"), *common)
+    assert planned.status == 0 and "mini (made here)" in planned.output and "midi (made here)" in planned.output
+    done = viaduct("run", str(world / "two.yaml"), *common, "--device", "cpu", "--threads", "1")
+    assert done.status == 0, done.errors
+    page = store / "runs" / "small" / "report.html"
+    assert done.output.strip() == f"report: {page}"
+    text = page.read_text(encoding="utf-8")
+    for name in ("small-mini", "small-midi"):
+        assert (store / "runs" / name / "report.html").is_file() and f'href="../{name}/report.html"' in text
+    scores = api.open_run("small-midi", store=store).scores
+    found = json.loads((page.parent / "report.json").read_text())
+    assert {row["encoder"] for row in found["records"]["results"]} == {"mini", "midi"}
+    with (page.parent / "encoders.csv").open(encoding="utf-8", newline="") as file:
+        lines = {(line["encoder"], line["arm"]): line for line in csv.DictReader(file)}
+    assert set(lines) == {(encoder, arm) for encoder in ("mini", "midi") for arm in ("none", "quiz")}
+    own = scores[(scores.arm == "quiz") & (scores.task == "twins") & scores.headline].value.mean()
+    assert float(lines["midi", "quiz"]["twins"]) == pytest.approx(own)
+    assert "not measured" in text and "No model has both" in text
+    page.unlink()
+    again = viaduct("report", "small", "--store", str(store))
+    assert again.status == 0 and page.read_text(encoding="utf-8") == text
+    assert viaduct("status", "small", "--store", str(store)).output.count("report: ") == 2
+
+
+def test_encoders_are_written_in_one_line(tmp_path: Path) -> None:
+    text = "{name: a, hypothesis: b, encoders: [us/one@abc, us/two@def], targets: [{task: xnli}]}"
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    first, second = several.each(load_recipe(tmp_path / "a.yaml", seeds=(4,)))
+    assert (first.name, first.encoder, first.revision, first.seeds) == ("a-us--one", "us/one", "abc", (4,))
+    assert (second.name, second.encoder, second.revision) == ("a-us--two", "us/two", "def")
+    (tmp_path / "a.yaml").write_text(text.replace("encoders", "encoder: us/one, encoders"), encoding="utf-8")
+    with pytest.raises(UsageError, match="has `encoder` and `encoders`"):
+        load_recipe(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text(text.replace("us/two@def", "us/one@abc"), encoding="utf-8")
+    with pytest.raises(UsageError, match="two encoders are called us--one"):
+        several.each(load_recipe(tmp_path / "a.yaml"))
+
+
+def test_several_models_are_evaluated_with_the_settings_of_each(tiny_encoder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(tiny_encoder)
+    models = [str(tmp_path / name) for name in ("one", "two")]
+    made = several.evaluations(models, None, ["targets.tatoeba.retrieval.layers=[1]"], tasks=("tatoeba",), seeds=(2,))
+    assert [Path(str(one.encoder)).name for one in made] == ["one", "two"]
+    assert all(one.targets[0].retrieval.layers == (1,) and one.seeds == (2,) for one in made)
+    with pytest.raises(UsageError, match="owner/name@commit for each"):
+        several.evaluations(models, "abc", [], tasks=("tatoeba",))
+
+
+def line(encoder: str, average: float, latency: float, missing: str | None = None) -> joint.Line:
+    costs = dict(zip(joint.COSTS, (latency, 2.0**30, 2.0**29), strict=True))
+    return joint.Line(encoder, "none", encoder, {}, {"value": average, "missing": missing}, costs)
+
+
+def test_what_no_other_point_beats_is_on_the_frontier() -> None:
+    lines = [line("quick", 0.6, 1.0), line("good", 0.8, 3.0), line("worse", 0.7, 4.0), line("part", 0.9, 0.5, "xnli")]
+    assert joint.best(lines) == {"quick none", "good none"}
+    drawn = joint.frontier_plot(lines, joint.best(lines))
+    assert drawn is not None and "worse none" in drawn.svg and "part none" not in drawn.svg
+    assert joint.frontier_plot(lines[3:], set()) is None

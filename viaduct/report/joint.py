@@ -1,0 +1,176 @@
+"""One page for several encoders: their main tables and their costs side by side, from what each run's report wrote.
+
+Each encoder has a run and a report of its own, where arms are compared and tested. Encoders differ in everything, so
+nothing is tested between them here: these are numbers, and which point no other one is better than in all of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from viaduct.report import number
+from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, mark, settle, shortened
+from viaduct.report.export import write_csv, write_json
+from viaduct.results.working import new_files
+
+COSTS = {
+    "latency_ms_p50": ("latency of one sentence, ms (median)", 1.0),
+    "peak_bytes": ("peak memory, MiB", 2.0**20),
+    "disk_bytes": ("size on disk, MiB", 2.0**20),
+}
+"""Column of a run's `inference.csv` -> (its words, how many of its units make one here)."""
+PAGE, LAST = "report.html", "report.json"
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm of one encoder."""
+
+    encoder: str
+    arm: str
+    run: str
+    """Name of the run's directory, beside this page's."""
+    scores: Mapping[str, Mapping[str, Any]]
+    """Task -> its line of the run's main table."""
+    average: Mapping[str, Any] | None
+    costs: Mapping[str, float]
+    """Those that were measured."""
+
+    @property
+    def name(self) -> str:
+        """As in the figure."""
+        return f"{self.encoder} {self.arm}"
+
+    def point(self) -> tuple[float, ...] | None:
+        """Costs, and the average turned round, so that less is better in all; None unless all are known."""
+        if self.average is None or self.average["missing"] or len(self.costs) < len(COSTS):
+            return None
+        return (*(self.costs[cost] for cost in COSTS), -float(self.average["value"]))
+
+
+def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> Path:
+    """The page, written into `directory` with its table as CSV and everything as JSON, from the reports in the
+    directories of these runs."""
+    lines = [line for run in runs for line in _lines(run)]
+    tasks = list(dict.fromkeys(task for line in lines for task in line.scores))
+    undominated = best(lines)
+    front = frontier_plot(lines, undominated)
+    written = [json.loads((run / LAST).read_text(encoding="utf-8")) for run in runs]
+    records = {kind: [one for run in written for one in run["records"][kind]] for kind in ("results", "costs")}
+    table = [_dumped(line, tasks, line.name in undominated) for line in lines]
+    values = {
+        "name": name,
+        "hypothesis": hypothesis,
+        "lines": lines,
+        "tasks": tasks,
+        "costs": COSTS,
+        "best": undominated,
+        "front": None if front is None else Markup(front.inline),  # noqa: S704  escaped by the SVG writer
+        "style": Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+    }
+    with new_files(directory, LAST, ("encoders.csv", "frontier.svg", PAGE)) as folder:
+        write_csv(folder / "encoders.csv", table)
+        if front is not None:
+            (folder / "frontier.svg").write_text(front.svg, encoding="utf-8")
+        (folder / PAGE).write_text(_environment().get_template("joint.html.j2").render(values), encoding="utf-8")
+        write_json(
+            folder / LAST, {"runs": [run.name for run in runs], "tables": {"encoders": table}, "records": records}
+        )
+    return directory / PAGE
+
+
+def _lines(run: Path) -> list[Line]:
+    """The arms of one run."""
+    written = json.loads((run / LAST).read_text(encoding="utf-8"))
+    main = written["tables"]["main_table"]
+    measured = run / "inference.csv"
+    costs: dict[str, dict[str, float]] = {}
+    if measured.is_file():
+        with measured.open(encoding="utf-8", newline="") as file:
+            for one in csv.DictReader(file):
+                costs[one["arm"]] = {cost: float(one[cost]) for cost in COSTS if one[cost]}
+    averages = {line["arm"]: line for line in main if line["task"] == "average"}
+    arms = dict.fromkeys(line["arm"] for line in main)
+    return [
+        Line(
+            written["about"]["encoder"],
+            arm,
+            run.name,
+            {line["task"]: line for line in main if line["arm"] == arm and line["headline"]},
+            averages.get(arm),
+            costs.get(arm, {}),
+        )
+        for arm in arms
+    ]
+
+
+def best(lines: Sequence[Line]) -> set[str]:
+    """Names of the points that no other one equals or beats in the average and all costs, and beats in one."""
+    points = {line.name: point for line in lines if (point := line.point()) is not None}
+    return {
+        name
+        for name, own in points.items()
+        if not any(
+            other != own and all(theirs <= ours for theirs, ours in zip(other, own, strict=True))
+            for other in points.values()
+        )
+    }
+
+
+def frontier_plot(lines: Sequence[Line], undominated: set[str]) -> Drawing | None:
+    """A panel per cost: the average upwards, cost to the right; None without any point."""
+    points = [line for line in lines if line.point() is not None]
+    if not points:
+        return None
+    figure, panels = canvas(360.0 * len(COSTS), max(300.0, 16.0 * len(points) + 120), 1, len(COSTS), sharey=True)
+    for axes, (cost, (words, unit)) in zip(panels, COSTS.items(), strict=True):
+        axes.set_xlim(0, 1.5 * max(line.costs[cost] for line in points) / unit)
+        axes.set_xlabel(words)
+        axes.margins(y=0.15)
+        axes.grid()
+        for line in points:
+            place = (line.costs[cost] / unit, 100 * float((line.average or {})["value"]))
+            on = line.name in undominated
+            mark(axes, place, COLOURS["series-1" if on else "soft"], filled=on)
+            colour = INK if on else SOFT
+            axes.annotate(shortened(line.name), place, (9, 0), textcoords="offset points", va="center", color=colour)
+    panels[0].set_ylabel("average over tasks, percent")
+    settle(figure)
+    return finish(figure, "frontier", "Average against latency, memory and size; rings are beaten in all of them")
+
+
+def _dumped(line: Line, tasks: Sequence[str], on: bool) -> dict[str, Any]:
+    """The line for a file."""
+    scores = {task: line.scores.get(task, {}).get("value") for task in tasks}
+    average = line.average and line.average["value"]
+    costs = {cost: line.costs.get(cost) for cost in COSTS}
+    return {
+        "encoder": line.encoder,
+        "arm": line.arm,
+        "run": line.run,
+        **scores,
+        "average": average,
+        **costs,
+        "best": on,
+    }
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["percent"] = number.percent
+    return found

@@ -1,0 +1,101 @@
+"""Several encoders in one recipe or one evaluation: a run for each, planned before the first begins, and one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from viaduct import api
+from viaduct.errors import UsageError
+from viaduct.paths import default_store, run_directory
+from viaduct.results.result import Result
+from viaduct.runs.encoder import encoder_name
+from viaduct.runs.evaluation import evaluation
+from viaduct.runs.gaps import require
+from viaduct.runs.parts import EncoderChoice
+from viaduct.runs.recipes import apply
+from viaduct.runs.spec import Recipe
+
+TOLD = "encoders.json"
+"""In the directory of a joint page: the runs that it is made of."""
+
+
+def each(recipe: Recipe) -> tuple[Recipe, ...]:
+    """A recipe for each encoder, named after both; the recipe itself where it has one. Raises UsageError for two
+    encoders of one name."""
+    found: dict[str, Recipe] = {}
+    for one in recipe.encoders:
+        own = recipe.model_copy(update={**dict(one), "encoders": ()})
+        name = f"{recipe.name}-{encoder_name(own).lower()}"
+        if name in found:
+            raise UsageError(
+                f"recipe {recipe.name}: two encoders are called {encoder_name(own)}", fix="rename a folder"
+            )
+        found[name] = own.model_copy(update={"name": name})
+    return tuple(found.values()) or (recipe,)
+
+
+def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[str], **how: Any) -> tuple[Recipe, ...]:
+    """The recipes that evaluate these models (folders, or Hub names with their commits: owner/name@commit), changed as
+    `--set` says."""
+    chosen = [EncoderChoice.model_validate(model) for model in models]
+    if revision is not None and len(chosen) > 1:
+        raise UsageError("--revision is of one model", fix="write owner/name@commit for each")
+    made = (evaluation(str(one.encoder), revision=one.revision or revision, **how) for one in chosen)
+    return tuple(apply(recipe, changes) for recipe in made)
+
+
+def run(
+    recipes: Sequence[Recipe], name: str | None = None, *, data: Path | None, rows: Path | None = None, **options: Any
+) -> Result:
+    """What came out of these recipes: of one as `api.run`; of several the joint page, called `name` (None: as the first
+    and the encoders of the others), with all their rows. Everything is planned, and what is missing told, before the
+    first begins."""
+    if len(recipes) == 1:
+        return api.run(recipes[0], data=data, rows=rows, **options)
+    root = options.get("store") or default_store()
+    for one in recipes:
+        planned = api.plan(one, data=data, store=root, rows=rows)
+        require(planned.plan.missing, planned.plan.recipe, planned.census)
+    found = [api.run(one, data=data, rows=rows, **options).directory for one in recipes]
+    others = (one.name.removeprefix("evaluate-") for one in recipes[1:])
+    return Result(
+        _write(run_directory(root, name or "-".join((recipes[0].name, *others))), recipes[0].hypothesis, found)
+    )
+
+
+def report(run: str, *, store: Path | None, to: Path | None, **options: Any) -> Path:
+    """The report of a run, or of every run behind a joint page and then this page, made anew."""
+    directory = _joint(run, store)
+    if directory is None:
+        return api.report(run, store=store, to=to, **options)
+    told = json.loads((directory / TOLD).read_text(encoding="utf-8"))
+    runs = [directory.parent / name for name in told["runs"]]
+    for one in runs:
+        api.report(one, **options)
+    return _write(to or directory, told["hypothesis"], runs) / "report.html"
+
+
+def members(run: str, store: Path | None) -> list[str]:
+    """The runs behind a joint page of this name; the run itself where there is none."""
+    directory = _joint(run, store)
+    if directory is None:
+        return [run]
+    return list(json.loads((directory / TOLD).read_text(encoding="utf-8"))["runs"])
+
+
+def _joint(run: str, store: Path | None) -> Path | None:
+    places = (Path(run), run_directory(store or default_store(), run))
+    return next((one for one in places if (one / TOLD).is_file()), None)
+
+
+def _write(directory: Path, hypothesis: str, runs: Sequence[Path]) -> Path:
+    from viaduct.report import joint  # Matplotlib is slow to load
+    from viaduct.results.store import canonical, write_atomic
+
+    joint.write(directory, directory.name, hypothesis, runs)
+    told = {"runs": [one.name for one in runs], "hypothesis": hypothesis}
+    write_atomic(directory / TOLD, canonical(told))
+    return directory
