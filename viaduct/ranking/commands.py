@@ -41,7 +41,9 @@ def rank_command(
         what, found = "likeness", order.by_likeness(order.Look(places[models[0]], threads), target, named, folder, rows)
     lines = [(one.name, f"{one.rows:,}", f"{one.value:.4f}") for one in found]
     typer.echo(table((f"for {target}", "rows", what), lines, frozenset({1, 2})))
-    typer.echo("\na first look, best first, and no result: how far it agreed with runs is in docs/log.md")
+    typer.echo(
+        "\na first look, best first, and no result: in the generated world it chose no better than chance (docs/log.md)"
+    )
 
 
 RANK = Command("rank", rank_command)

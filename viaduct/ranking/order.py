@@ -2,8 +2,8 @@
 rows, without training.
 
 Tasks are ordered by how alike their texts are to the target's, to one encoder: the cosine of the mean of its states
-over both samples (TextEmb, Vu et al. 2020, arXiv 2005.00770; among methods that need no model of the intermediate
-task, embeddings of the data sets chose best, Poth et al. 2021, arXiv 2104.08247). Encoders that have been trained
+over both samples (TextEmb, Vu et al. 2020, arXiv 2005.00770; Poth et al. 2021, arXiv 2104.08247, found that embeddings
+of data sets choose better than few-shot training). Encoders that have been trained
 further are ordered by LogME of the target's labels.
 
 Shape letters: B sequences, L tokens, D width, N examples, C labels.

@@ -106,7 +106,6 @@ def _whole(training: Training) -> Training:
 
 
 WholeTraining = Annotated[Training, AfterValidator(_whole)]
-"""Of a stage that trains all of an encoder."""
 
 
 class Architecture(Spec):
@@ -204,8 +203,7 @@ class Saw(Spec):
 
 
 class EncoderChoice(Spec):
-    """One of several encoders: as the recipe's fields of these names. A text is an `encoder`, "owner/name@commit" also
-    its `revision`."""
+    """One of several encoders, with the recipe's fields of these names; or their short form, "owner/name@commit"."""
 
     encoder: str | Pretrain = folder()
     revision: str | None = None
