@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_world
@@ -35,7 +36,7 @@ QUICK = Options(device="cpu", threads=2, poll_seconds=0.01)
 
 
 def measures(plan: Plan) -> list[Stage]:
-    return [one for one in plan.stages if one.work.kind == "measure"]
+    return [one for one in plan.stages if one.work.kind.startswith("measure")]
 
 
 def test_a_plan_measures_all_arms_of_the_first_trained_target_once_and_last(world: Path) -> None:
@@ -56,11 +57,24 @@ def test_a_plan_measures_all_arms_of_the_first_trained_target_once_and_last(worl
     assert isinstance(measures(named)[0].work, MeasureWork) and measures(named)[0].work.task == "quiz"
 
 
-def test_nothing_is_measured_where_nothing_is_trained_or_asked(world: Path) -> None:
+def test_nothing_is_measured_where_nothing_is_asked(world: Path) -> None:
     assert not measures(expand(recipe(measure=None), census(world)))
-    assert not measures(expand(recipe(targets=(Target(task="twins"),), measure=Measure()), census(world)))
     with pytest.raises(UsageError, match="trained target in `measure`: 'twins'"):
         expand(recipe(measure=Measure(task="twins")), census(world))
+
+
+def test_without_a_trained_target_the_encoders_that_search_are_measured(world: Path, tiny_encoder: Path) -> None:
+    targets = (Target(task="twins"), Target(task="mine"))
+    (one,) = measures(expand(recipe(intermediates=ARMS, targets=targets, measure=Measure()), census(world)))
+    assert one.work.kind == "measure_search" and one.encoder is None
+    assert {arm: source.path for arm, source in one.inputs.items()} == {
+        "none": "mini/pretrain",
+        "quiz": "mini/quiz/intermediate-1-quiz/seed-1/train",
+    }
+    ready = recipe(encoder=str(tiny_encoder), intermediates=ARMS, targets=targets, measure=Measure())
+    (one,) = measures(expand(ready, census(world)))
+    assert one.encoder == str(tiny_encoder) and list(one.inputs) == ["quiz"]
+    assert isinstance(one.work, MeasureWork) and [each.arm for each in one.work.arms] == ["none", "quiz"]
 
 
 def test_another_arm_is_another_measurement_and_one_that_is_left_out_none(world: Path) -> None:
@@ -129,6 +143,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+class StoppedError(Exception):
+    """Stands for a measurement that is not made."""
+
+
+def stopped(jobs: Any, _threads: int) -> Any:
+    raise StoppedError(jobs[0].folder)
+
+
 def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = MeasureWork(
         arms=tuple(ArmEngine(arm=name) for name in models),
@@ -142,6 +164,11 @@ def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, mon
     )
     notes: list[str] = []
     made = tiny.context(work, tmp_path, {("tiny-pair", "test", "en"): tiny.rows("pair", 30)})
+    own = {"encoder": str(models["none"] / "encoder"), "inputs": {name: models[name] for name in ("same", "deep")}}
+    with monkeypatch.context() as patch:
+        patch.setattr("viaduct.serving.measurement.results", stopped)
+        with pytest.raises(StoppedError, match=str(models["none"] / "encoder")):
+            tiny.run(replace(made, **own))
     made = replace(made, inputs=models, progress=lambda done, total, note: notes.append(f"{done:g}/{total:g} {note}"))
     spent = tiny.run(made)
     assert spent.tokens > 0 and spent.flops

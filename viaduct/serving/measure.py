@@ -62,7 +62,7 @@ class ArmEngine(Spec):
 class MeasureWork(Work):
     """Measure what the arms' models of one target cost at inference, each against the first one's."""
 
-    kind: Literal["measure"] = "measure"
+    kind: Literal["measure", "measure_search"] = "measure"
     arms: tuple[ArmEngine, ...]
     task: str
     languages: tuple[str, ...]
@@ -113,9 +113,19 @@ class MeasureKind(StageKind[MeasureWork]):
 MEASURING = MeasureKind()
 
 
+class MeasureSearchKind(MeasureKind):
+    """The kind for recipes that train no target. An arm without an input has the recipe's own encoder."""
+
+    name = "measure_search"
+    starts_from_encoder = True
+
+
+MEASURING_SEARCH = MeasureSearchKind()
+
+
 class MeasureField(RecipeField[Measure]):
-    """How the cost at inference of the arms' models is measured. None: not at all. Recipes whose targets are all
-    untrained have nothing to measure."""
+    """How the cost at inference of the arms' models is measured. None: not at all. Where no target is trained, encoders
+    are measured on the first one."""
 
     name = "measure"
     owner = "recipe"
@@ -138,12 +148,13 @@ class MeasureField(RecipeField[Measure]):
         target = None if settings is None else self._target(plan, settings)
         if settings is None or target is None:
             return
-        plain = _predicting_plainly(plan, target.task)
-        measured = [arm for arm in recipe.intermediates if arm.name in plain]
+        models = _models(plan, target.task)
+        measured = [arm for arm in recipe.intermediates if arm.name in models]
         arms = sorted(measured, key=lambda arm: arm.name != BASELINE)  # the baseline first
-        inputs = {arm.name: plan.models[arm.name, target.task] for arm in arms}
+        inputs = {arm.name: model for arm in arms if (model := models[arm.name]) is not None}
         how = {arm.name: COMPRESSION.of(arm) or Compression() for arm in arms}
         work = MeasureWork(
+            kind="measure" if plan.models else "measure_search",
             arms=tuple(ArmEngine(arm=arm, engine=one.engine, precision=one.precision) for arm, one in how.items()),
             task=target.task,
             languages=plan.languages[target.task],
@@ -154,23 +165,25 @@ class MeasureField(RecipeField[Measure]):
             settings=settings,
         )
         stage = plan.add(work, inputs, (f"{plan.encoder}/measure/{_folder(work, inputs)}",), recipe.seeds[0])
-        plan.users[stage.path] = {(arm, target.task) for arm in inputs}
+        plan.users[stage.path] = {(arm.name, target.task) for arm in arms}
 
     @staticmethod
     def _target(plan: GrowingPlan, settings: Measure) -> TargetParts | None:
         """The target whose models are measured; one without any language has none."""
         trained = [target for target in plan.recipe.targets if any(task == target.task for _, task in plan.models)]
-        return next((target for target in trained if settings.task in (None, target.task)), None)
+        searched = [target for target in plan.recipe.targets if plan.languages[target.task] and not plan.models]
+        return next((target for target in trained or searched if settings.task in (None, target.task)), None)
 
 
-def _predicting_plainly(plan: GrowingPlan, task: str) -> set[str]:
-    """The arms whose model is all that predicts the task; where a room predicts otherwise it costs more than that."""
-    return {
-        arm
-        for path, users in plan.users.items()
-        for arm, target in users
-        if target == task and plan.stages[path].work.kind == "predict"
-    }
+def _models(plan: GrowingPlan, task: str) -> dict[str, Stage | None]:
+    """Arm -> the stage whose model is all that predicts the task (None: the recipe's own encoder); without arms that a
+    room predicts otherwise, which costs more than that. Of what is not trained, with the first seed."""
+    found: dict[str, Stage | None] = {}
+    for path, users in plan.users.items():
+        stage = plan.stages[path]
+        for arm in (arm for arm, target in users if target == task and stage.work.kind == "predict"):
+            found.setdefault(arm, plan.models.get((arm, task), stage.inputs.get("encoder")))
+    return found
 
 
 def _folder(work: MeasureWork, inputs: Mapping[str, Stage]) -> str:

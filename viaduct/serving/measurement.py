@@ -20,6 +20,7 @@ from viaduct.errors import DataError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.results.store import canonical
 from viaduct.results.working import working_folder
+from viaduct.runs.encoder import folder_of
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.measure import ArmEngine, MeasureWork
 from viaduct.serving.model import encoder_folder, skeleton
@@ -58,7 +59,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
                 arm=one.arm,
                 engine=one.engine,
                 precision=one.precision,
-                keys=weights_digest(context.inputs[one.arm]),
+                keys=weights_digest(_folder(context, one.arm)),
                 profile=profile,
                 seconds=tuple(ratio["seconds"]),
                 against=tuple(ratio["against"]),
@@ -84,11 +85,18 @@ def _sample(context: Context, work: MeasureWork) -> Sample:
 
 def _subject(one: ArmEngine, context: Context, work: MeasureWork, sample: Sample, stack: ExitStack) -> Subject:
     """The arm's model, ready for its engine until the stack is closed."""
-    folder = context.inputs[one.arm]
+    folder = _folder(context, one.arm)
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     limits = skeleton(folder).within(Limits(work.max_length, work.stride))
     place = stack.enter_context(runnable(folder, one.engine, one.precision, context.scratch, sample=sample))
     return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits))
+
+
+def _folder(context: Context, arm: str) -> Path:
+    """Of the arm's model: the stage that left it, or the recipe's own encoder."""
+    if arm in context.inputs:
+        return context.inputs[arm]
+    return folder_of(context.start if context.revision is None else f"{context.start}@{context.revision}")
 
 
 def weights_digest(folder: Path) -> str:

@@ -8,6 +8,7 @@ ROOM = Room(
         "viaduct.serving.distil:DISTIL",
         "viaduct.serving.compress:COMPRESS",
         "viaduct.serving.measure:MEASURING",
+        "viaduct.serving.measure:MEASURING_SEARCH",
     ),
     sections=("viaduct.serving.section:SECTION",),
     commands=("viaduct.serving.commands:EXPORT", "viaduct.serving.commands:PROFILE"),

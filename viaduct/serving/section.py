@@ -11,10 +11,11 @@ from viaduct.serving.comparison import compare
 from viaduct.serving.records import MeasuredArms
 
 MEASURED = StageFile("measured", "measure", "inference.json", MeasuredArms, None)
+SEARCHED = StageFile("measured_search", "measure_search", "inference.json", MeasuredArms, None)
 
 
 def _build(found: RunResults) -> Content | None:
-    inference = compare(found.of(MEASURED), found.costs)
+    inference = compare((*found.of(MEASURED), *found.of(SEARCHED)), found.costs)
     if inference is None:
         return None
     if inference.refusal:
@@ -42,6 +43,6 @@ SECTION = Section(
     place=600,
     template=Path(__file__).with_name("inference.html.j2"),
     build=_build,
-    reads=(MEASURED,),
+    reads=(MEASURED, SEARCHED),
     writes=("inference.csv", "frontier.json", "frontier.svg"),
 )
