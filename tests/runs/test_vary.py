@@ -22,7 +22,7 @@ from viaduct.results.store import Store, canonical
 from viaduct.runs.collect import CellEntry, RunRecord, StageEntry
 from viaduct.runs.execute import Options
 from viaduct.runs.selection import with_choices
-from viaduct.runs.spec import Intermediate, Recipe, Target
+from viaduct.runs.spec import Intermediate, Recipe, Target, Training
 from viaduct.runs.stage import Context, Spent
 
 RATES = {"targets.*.training.learning_rate": (1e-5, 3e-5)}
@@ -96,7 +96,9 @@ def test_settings_stand_on_one_page_and_the_best_on_dev_is_the_result(
     lines = (page.parent / "settings.csv").read_text().splitlines()
     assert len(lines) == 1 + 4
     monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
-    assert go(varied(vary={}), world, store).parent.name.startswith("small@"), "a third setting, on a page of its own"
+    alone = varied(vary={}, targets=(Target(task="fruit", training=Training(learning_rate=1e-5)),))
+    assert go(alone, world, store).parent.name.startswith("small@"), "one of the settings alone, on a page of its own"
+    assert go(varied(), world, store) == page and api.status("small", store=store)
 
 
 @pytest.mark.parametrize(

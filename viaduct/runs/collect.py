@@ -173,7 +173,7 @@ def save_run(store: Store, record: RunRecord) -> Path:
 
 
 def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
-    """Whether a directory has a run that begun stages of which `record` has the same with other settings."""
+    """Whether a directory has a run that has begun stages which `record` has with other settings, or more of them."""
     try:
         there = load_run(directory)
     except StoreError:
@@ -182,10 +182,17 @@ def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
     begun = [stage for stage in there.stages if known[stage.path] in ("done", "running", "interrupted")]
     if there.recipe.run_name != record.recipe.run_name or (begun and there.encoder != record.encoder):
         return True
-    own: dict[str, set[str]] = {}
+    own, theirs = _settings(record), _settings(there)
+    common = {plain_path(stage.path) for stage in begun} & own.keys()
+    return any(own[path] != theirs[path] for path in common)
+
+
+def _settings(record: RunRecord) -> dict[str, set[str]]:
+    """Plain path -> the fingerprints of the stages that the run has there and beside it."""
+    found: dict[str, set[str]] = {}
     for stage in record.stages:
-        own.setdefault(plain_path(stage.path), set()).add(stage.fingerprint)
-    return any(stage.fingerprint not in own.get(plain_path(stage.path), {stage.fingerprint}) for stage in begun)
+        found.setdefault(plain_path(stage.path), set()).add(stage.fingerprint)
+    return found
 
 
 def load_run(directory: Path) -> RunRecord:
