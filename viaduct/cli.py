@@ -160,7 +160,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
 
     loaded = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
-    _run(each(loaded), data, store, replace(options, keep=keep), allow_overlap, rows, loaded.name)
+    _run(each(loaded), data, store, replace(options, keep=keep), allow_overlap, rows, loaded.run_name)
 
 
 @app.command()

@@ -11,15 +11,15 @@ from viaduct import api
 from viaduct.errors import UsageError
 from viaduct.paths import default_store, run_directory
 from viaduct.results.result import Result
+from viaduct.runs.collect import TOLD
 from viaduct.runs.encoder import encoder_name
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.gaps import require
+from viaduct.runs.identity import fingerprint_of
 from viaduct.runs.parts import EncoderChoice
+from viaduct.runs.placement import DIGITS
 from viaduct.runs.recipes import apply
 from viaduct.runs.spec import Recipe
-
-TOLD = "encoders.json"
-"""In the directory of a joint page: the runs that it is made of."""
 
 
 def each(recipe: Recipe) -> tuple[Recipe, ...]:
@@ -28,7 +28,7 @@ def each(recipe: Recipe) -> tuple[Recipe, ...]:
     found: dict[str, Recipe] = {}
     for one in recipe.encoders:
         own = recipe.model_copy(update={**dict(one), "encoders": ()})
-        name = f"{recipe.name}-{encoder_name(own).lower()}"
+        name = f"{recipe.name}-{encoder_name(own).removesuffix(own.mark).lower()}"
         if name in found:
             raise UsageError(
                 f"recipe {recipe.name}: two encoders are called {encoder_name(own)}", fix="rename a folder"
@@ -61,9 +61,17 @@ def run(
         require(planned.plan.missing, planned.plan.recipe, planned.census)
     found = [api.run(one, data=data, rows=rows, **options).directory for one in recipes]
     others = (one.name.removeprefix("evaluate-") for one in recipes[1:])
-    return Result(
-        _write(run_directory(root, name or "-".join((recipes[0].name, *others))), recipes[0].hypothesis, found)
-    )
+    place = run_directory(root, name or "-".join((recipes[0].name, *others)) + recipes[0].mark)
+    return Result(_write(_own(place, [one.name for one in found]), recipes[0].hypothesis, found))
+
+
+def _own(place: Path, runs: Sequence[str]) -> Path:
+    """The directory of a joint page: this one, or where it is a run's, or a page's of other runs, one beside it."""
+    told = place / TOLD
+    before = json.loads(told.read_text(encoding="utf-8"))["runs"] if told.is_file() else []
+    if set(before) <= set(runs) and not (place / "run.json").is_file():
+        return place
+    return place.with_name(f"{place.name}@{fingerprint_of({'runs': sorted(runs)})[:DIGITS]}")
 
 
 def report(run: str, *, store: Path | None, to: Path | None, **options: Any) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from programs import viaduct
@@ -79,9 +80,33 @@ def test_several_models_are_evaluated_with_the_settings_of_each(tiny_encoder: Pa
         several.evaluations(models, "abc", [], tasks=("tatoeba",))
 
 
+def test_a_quick_look_and_other_settings_do_not_take_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = several.each(asked(limit=10))
+    assert [one.run_name for one in recipes] == ["small-mini@limit-10", "small-midi@limit-10"]
+    made: list[str] = []
+    plan = SimpleNamespace(plan=SimpleNamespace(missing=(), recipe=None), census=None)
+    monkeypatch.setattr(several, "require", lambda *_: None)
+    monkeypatch.setattr(api, "plan", lambda *_, **__: plan)
+    monkeypatch.setattr(joint, "write", lambda *_: None)
+    monkeypatch.setattr(api, "run", lambda one, **_: SimpleNamespace(directory=Path(f"{one.run_name}{''.join(made)}")))
+
+    def place() -> str:
+        return several.run(recipes, "small", data=None, store=tmp_path).directory.name
+
+    assert [place(), place()] == ["small", "small"]
+    made.append("@12345678")  # the same encoders with other settings have runs of their own
+    own = place()
+    assert own.startswith("small@") and place() == own
+    made.clear()
+    assert place() == "small" and several.members(own, tmp_path) != several.members("small", tmp_path)
+    (tmp_path / "runs" / "alone").mkdir()
+    (tmp_path / "runs" / "alone" / "run.json").write_text("{}")
+    assert several.run(recipes, "alone", data=None, store=tmp_path).directory.name.startswith("alone@")
+
+
 def line(encoder: str, average: float, latency: float, missing: str | None = None) -> joint.Line:
     costs = dict(zip(joint.COSTS, (latency, 2.0**30, 2.0**29), strict=True))
-    return joint.Line(encoder, "none", encoder, {}, {"value": average, "missing": missing}, costs)
+    return joint.Line(encoder, "none", encoder, {}, {"value": average, "missing": missing}, costs, ())
 
 
 def test_what_no_other_point_beats_is_on_the_frontier() -> None:

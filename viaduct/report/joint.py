@@ -44,6 +44,8 @@ class Line:
     average: Mapping[str, Any] | None
     costs: Mapping[str, float]
     """Those that were measured."""
+    marks: Sequence[str]
+    """What sets its results apart, in words."""
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
         "tasks": tasks,
         "costs": COSTS,
         "best": undominated,
+        "limits": sorted({one for run in written if (one := run["about"]["limit"]) is not None}),
         "front": None if front is None else Markup(front.inline),  # noqa: S704  escaped by the SVG writer
         "style": Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
     }
@@ -108,6 +111,7 @@ def _lines(run: Path) -> list[Line]:
             {line["task"]: line for line in main if line["arm"] == arm and line["headline"]},
             averages.get(arm),
             costs.get(arm, {}),
+            written["about"]["marks"].get(arm, ()),
         )
         for arm in arms
     ]

@@ -94,6 +94,10 @@ class RunRecord(Record):
     """Where it was taken from a store, which is not needed then."""
 
 
+TOLD = "encoders.json"
+"""In the directory of a page of several encoders: the runs that it is made of."""
+
+
 class Collected(NamedTuple):
     """What the report reads."""
 
@@ -177,7 +181,7 @@ def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
     try:
         there = load_run(directory)
     except StoreError:
-        return False
+        return (directory / TOLD).is_file()
     known = states(store, there)
     begun = [stage for stage in there.stages if known[stage.path] in ("done", "running", "interrupted")]
     if there.recipe.run_name != record.recipe.run_name or (begun and there.encoder != record.encoder):
