@@ -162,3 +162,21 @@ def test_settings_that_are_run_at_the_same_time_all_get_done(world: Path, tmp_pa
     runs = [json.loads(path.read_text()) for path in (store / "runs").glob("*/run.json")]
     rates = {run["recipe"]["targets"][0]["training"]["learning_rate"] for run in runs}
     assert len(runs) == 3 and rates == {2e-5, 3e-5, 4e-5}
+
+
+def test_a_place_that_is_taken_between_plan_and_start_is_given_up(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a process waits for libraries to load while another one runs."""
+    store, plan = tmp_path / "store", api.plan
+
+    def slowly(one: Recipe, **places: Path) -> api.Planned:
+        planned = plan(one, **places)
+        monkeypatch.setattr(api, "plan", plan)
+        go(asked(), world, store)
+        return planned
+
+    monkeypatch.setattr(api, "plan", slowly)
+    run = go(asked(learning_rate=3e-5), world, store)
+    assert f"{FRUIT}/train@learning_rate-3e-05" in stages(store)
+    assert run.name.startswith("small@") and (store / "runs" / "small" / "run.json").is_file()

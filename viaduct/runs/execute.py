@@ -116,8 +116,9 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
     that cannot be used, and whatever a stage raises; stages that are finished stay finished.
     """
     worker = Worker(planned, options, display)
-    pending = [stage for stage in planned.plan.stages if not worker.skip(stage)]
-    worker.cleaning.clean(planned.plan.stages)
+    stages = worker.displaced(list(planned.plan.stages))
+    pending = [stage for stage in stages if not worker.skip(stage)]
+    worker.cleaning.clean(stages)
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
             hub_options(expanded(encoder), revision)  # which need not load torch to say that there is no network
