@@ -101,6 +101,24 @@ def test_settings_stand_on_one_page_and_the_best_on_dev_is_the_result(
     assert go(varied(), world, store) == page and api.status("small", store=store)
 
 
+@pytest.mark.usefixtures("with_logs")
+def test_committed_rows_hold_what_the_choice_was_made_by(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
+    rows = tmp_path / "rows"
+    page = go(varied(), world, tmp_path / "store")
+    api.add_rows("small", store=tmp_path / "store", rows=rows)
+    alone = api.report("small", store=tmp_path / "none", rows=rows)
+    monkeypatch.setattr(small_world, "run", lambda context: pytest.fail("something was run"))
+    options = Options(device="cpu", threads=1)
+    again = api.run(varied(), data=world, store=tmp_path / "b", rows=rows, options=options, console=Console(quiet=True))
+    for other in (alone.parent, again.directory):
+        for name, key in (("about.json", "tried"), ("rows.jsonl", None)):
+            found, expected = ((folder / name).read_text() for folder in (other, page.parent))
+            assert found == expected if key is None else json.loads(found)[key] == json.loads(expected)[key]
+
+
 @pytest.mark.parametrize(
     ("vary", "words"),
     [

@@ -23,6 +23,7 @@ from viaduct.runs.encoder import plain_name
 from viaduct.runs.kept import is_there
 from viaduct.runs.outcomes import ByLanguage, RunOutcomes
 from viaduct.runs.score import SCORES
+from viaduct.runs.selection import LOG
 from viaduct.runs.stage import kind_of
 from viaduct.tasks.catalogue import Catalogue
 
@@ -69,7 +70,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
         fix = "make them with `viaduct report RUN --data FOLDER`" if without else "run it first, or name its --store"
         raise UsageError(f"no score of {record.recipe.name} is done{left}", fix=fix)
     wanted = _with_inputs(store, done, results) & new.keys()
-    add_part(folder, [_kept(store, one) for fingerprint, one in new.items() if fingerprint in wanted], outcomes)
+    add_part(folder, [_kept(store, one, record) for fingerprint, one in new.items() if fingerprint in wanted], outcomes)
     told = about(store, record)
     if before and (earlier := load_rows(folder).about) is not None:  # what only the store said that made the encoder
         told = told.model_copy(update={"encoder_details": {**earlier.encoder_details, **told.encoder_details}})
@@ -81,7 +82,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
 def _outcomes(record: RunRecord, store: Store, new: Mapping[str, StageEntry]) -> tuple[dict[str, ByLanguage], int]:
     """(fingerprint -> outcomes of every new score, {} where its metric has none; scores whose outcomes are missing)."""
     catalogue, kept = Catalogue.builtin().with_files(record.recipe.cards), RunOutcomes(store, record)
-    cells = {cell.score: cell for cell in record.cells}
+    cells = {cell.score: cell for cell in (*record.cells, *record.not_chosen)}
     found: dict[str, ByLanguage] = {}
     without = 0
     for fingerprint, stage in new.items():
@@ -116,13 +117,15 @@ def _inputs(store: Store, stage: StageEntry) -> dict[str, str]:
     return found
 
 
-def _kept(store: Store, stage: StageEntry) -> KeptStage:
+def _kept(store: Store, stage: StageEntry, record: RunRecord) -> KeptStage:
+    choosing = {cell.dev for cell in (*record.cells, *record.not_chosen)} if record.tried else set()
+    log = store.text(stage.path, LOG) if stage.path in choosing else None
     return KeptStage(
         kind=stage.kind,
         fingerprint=stage.fingerprint,
         inputs=_inputs(store, stage),
         cost=store.cost(stage.path),
-        files=_texts(store, stage),
+        files=_texts(store, stage) | ({} if log is None else {LOG: log}),
     )
 
 

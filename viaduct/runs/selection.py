@@ -13,6 +13,9 @@ from viaduct.results.record import Tried
 from viaduct.results.store import Store
 from viaduct.runs.collect import CellEntry, RunRecord
 
+LOG = "training.json"
+"""What a training leaves, with its scores on English dev."""
+
 
 def with_choices(store: Store, record: RunRecord) -> RunRecord:
     """The record with the cells of one setting for each arm and task, by the mean dev score over its seeds, the first
@@ -46,7 +49,7 @@ def _dev(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> 
     """The mean over seeds of the best score on English dev; None where a training is not done."""
     scores = []
     for cell in cells:
-        log = _left(store, known, cell.dev, "training.json")
+        log = _left(store, known, cell.dev, LOG)
         if log is None:
             return None
         scores.append(max(one["score"] for one in json.loads(log)["evaluations"]))
