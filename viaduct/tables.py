@@ -82,7 +82,7 @@ def survey(one: Survey) -> str:
         words = "; ".join(f"{', '.join(names)}: {' '.join(languages)}" for languages, names in splits.items())
         parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
     notes = [] if first is None else [line for what in first.named for line in _named(one.holdings, what)]
-    return "\n".join([*parts, *notes, *(f"damaged: {line}" for line in one.damaged)])
+    return "\n".join([*parts, *one.left_out, *notes, *(f"damaged: {line}" for line in one.damaged)])
 
 
 def _held(held: Holding) -> tuple[str, ...]:

@@ -85,8 +85,16 @@ def test_any_one_mark_missing_is_named_or_changes_its_own_row_only(tmp_path: Pat
     [
         ("Ada\tB-PER\nwe\0nt\tO\n", "line 2: the line holds NUL"),
         ("Ada\tB-PER\n\ufeffwent\tO\n", "line 2: the line begins with a byte order mark, as where files were joined"),
-        ("\n<!doctype HTML>\n<html>\n", "a web page, not the data"),
-        ("<html><body>403</body></html>\n", "a web page, not the data"),
+        *(
+            (page, "the file is a web page .* not the data")
+            for page in (
+                "\n<!doctype HTML>\n<html>\n",
+                "<html><body>403</body></html>\n",
+                '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>\n',
+                "<!-- saved from url=(0014)about:internet -->\n<html>\n",
+                "<head><title>403 Forbidden</title></head>\n",
+            )
+        ),
     ],
 )
 def test_what_is_no_text_is_no_rows(tmp_path: Path, content: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
@@ -18,6 +19,7 @@ from viaduct.tasks.formats import (
     TableRow,
     aligned_lines,
     columns,
+    csv_columns,
     parquet,
     tab_separated,
     text_lines,
@@ -42,6 +44,9 @@ def write(path: Path, content: str | bytes) -> Path:
         ("eins\n".encode("utf-16"), "line 1: the file is UTF-16"),
         (b"\x1f\x8b" + gzip.compress(b"eins\nzwei\n" * 99, mtime=0)[2:-12], "the archive is damaged"),
         (b"\x1f\x8bnot gzip at all", "the archive is damaged"),
+        (bz2.compress(b"eins\n") + bz2.compress(b"zwei\n")[:-3], "the archive is damaged"),
+        (bz2.compress(b"eins\n") + b"CZ" + bz2.compress(b"zwei\n")[2:], "the archive is damaged"),
+        (bz2.compress(b"eins\n") + b"\0", "the archive is damaged"),
         (b"eins\n\nzwei\n", "line 2: the line is blank"),
         (b"eins\nzw", "line 2: the last line has no line end"),
     ],
@@ -49,6 +54,13 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_a_damaged_text_file_is_one_message_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         text_lines(write(tmp_path / "a.txt", content))
+
+
+def test_compressed_files_in_several_parts_are_read_whole(tmp_path: Path) -> None:
+    lines = [f"{number} {'tea' * 40}" for number in range(20_000)]
+    halves = ["".join(f"{line}\n" for line in part).encode() for part in (lines[:7], lines[7:])]
+    for pack in (bz2.compress, gzip.compress):
+        assert text_lines(write(tmp_path / "a.txt", b"".join(map(pack, halves)))) == lines
 
 
 def test_a_missing_file_and_a_folder_are_data_errors(tmp_path: Path) -> None:
@@ -195,6 +207,27 @@ def test_columns_are_found_by_name_and_a_missing_one_is_answered_with_the_neares
         list(columns(path, ("hypothesis",)))
     with pytest.raises(DataError, match="line 3: 2 tab-separated fields, but the header has 3"):
         list(columns(write(path, "label\tpremise\thypo\nyes\tuno\tdos\nno\tuno\n"), ("label",)))
+
+
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "a\tb\tl\tb\nx\ty\tno\tOTHER\n")
+    assert list(columns(path, ("a", "l"))) == [TableRow(2, ("x", "no"))]
+    with pytest.raises(DataError, match="line 1: 2 columns are called 'b'"):
+        list(columns(path, ("a", "b")))
+    with pytest.raises(DataError, match="line 1: 2 columns are called 'b'"):
+        list(csv_columns(write(tmp_path / "t.csv", "a,b,b\nx,y,z\n"), ("a", "b")))
+    table = pyarrow.table([["x"], ["y"]], names=["b", "b"])
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'b'"):
+        list(parquet([tmp_path / "t.parquet"], ["b"]))
+
+
+def test_a_last_line_needs_its_end_where_its_last_field_is_read_and_a_cut_would_not_show(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "a\tb\nx\tcut he")
+    with pytest.raises(DataError, match="line 2: the last line has no line end"):
+        list(columns(path, ("a", "b")))
+    assert list(columns(path, ("a",))) == [TableRow(2, ("x",))]
+    assert list(columns(path, ("a", "b"), closed=("b",))) == [TableRow(2, ("x", "cut he"))]
 
 
 def shard(path: Path, **values: list[object]) -> Path:

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from viaduct.errors import DataError, NoRowsError, UsageError
 from viaduct.rows import Answer, Choice, Pair, Sentence, Span, Tagged
+from viaduct.runs.check import survey
+from viaduct.tables import survey as shown
 from viaduct.tasks.card import read
 from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.mapping import load_mapping
 
 PAIR: dict[str, Any] = {
@@ -199,9 +202,60 @@ def test_languages_by_file_and_by_column(tmp_path: Path) -> None:
     mine = card(tmp_path, columns=columns, **words)
     lines(tmp_path, {**ROW, "lang": "en"}, {**ROW, "lang": "german", "gold": "no"}, {**ROW, "lang": "xx"})
     assert [(row.id, row.label) for row in read(mine, tmp_path, "de", "train").rows] == [("1", "no")]
-    mine = card(tmp_path, columns=columns, languages=["en", "de"])
-    with pytest.raises(NoRowsError, match="no row is in 'de'; the languages there are en, german, xx"):
-        read(mine, tmp_path, "de", "train")
+    mine = card(tmp_path, columns=columns, languages=["en", "sw"])
+    with pytest.raises(NoRowsError, match="no row is in 'sw'; the languages there are en, german, xx"):
+        read(mine, tmp_path, "sw", "train")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("DE", "line 2: the language is 'DE' \\(str\\), but rows of 'de' have 'de'"),
+        ("de ", "line 2: the language is 'de ' "),
+        ("deu", "line 2: the language is 'deu' "),
+        ("German", "line 2: the language is 'German' "),
+        (" ", "line 2: the language is ' ' \\(str\\), but must be a word"),
+        (None, "line 2: the language is nothing, but must be a word"),
+        (True, "but must be a word"),
+        (5, "but must be a word"),
+        (["de"], "but must be a word"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["en", "de"])
+def test_rows_in_another_spelling_of_a_language_do_not_vanish(
+    tmp_path: Path, given: object, message: str, asked: str
+) -> None:
+    mine = card(tmp_path, columns={**PAIR["columns"], "language": "lang"}, languages=["en", "de"])
+    lines(tmp_path, {**ROW, "lang": "en"}, {**ROW, "lang": given}, {**ROW, "lang": "de"})
+    with pytest.raises(DataError, match=message):
+        read(mine, tmp_path, asked, "train")
+
+
+def test_check_counts_the_rows_in_other_languages_than_those_declared(tmp_path: Path) -> None:
+    mine = card(tmp_path, columns={**PAIR["columns"], "language": "lang"}, languages=["en", "de"])
+    lines(tmp_path, *({**ROW, "lang": code} for code in ("en", "sw", "de", "xx", "sw")))
+    found = survey(mine, DataFolder(tmp_path, Catalogue.builtin().with_files([str(tmp_path / "mine.yaml")])))
+    assert [held.rows for held in found.holdings] == [1, 1]
+    assert "train: 3 rows in languages that are not asked for: sw 2, xx 1" in shown(found)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    ("order", "is_refused"), [(["1", "12"], True), (["not", "not neutral"], True), (["no", "yes"], False)]
+)
+def test_a_label_that_another_one_begins_with_needs_its_line_end(
+    tmp_path: Path, suffix: str, order: list[str], is_refused: bool
+) -> None:
+    mark = "," if suffix == "csv" else "\t"
+    text = "\n".join(mark.join(row) for row in (("a", "b", "l"), ("x", "y", order[1]), ("x", "y", order[0])))
+    (tmp_path / f"train.{suffix}").write_text(text)
+    columns = {"first": "a", "second": "b", "label": "l"}
+    mine = card(tmp_path, path=f"{{split}}.{suffix}", columns=columns, labels={"order": order})
+    if is_refused:
+        with pytest.raises(DataError, match="line 3: the last line has no line end"):
+            read(mine, tmp_path, "en", "train")
+        (tmp_path / f"train.{suffix}").write_text(text + "\n")
+    assert [row.gold for row in read(mine, tmp_path, "en", "train").rows] == order[::-1]
 
 
 def test_the_hub(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from viaduct.tasks import (
     xnli,
 )
 from viaduct.tasks.card import Task, read
+from viaduct.vision.cards import flickr8k
 
 STRIPPED_XNLI = ("ar", "de", "en", "hi", "sw", "th", "ur", "zh")
 
@@ -48,6 +49,7 @@ STRIPPED_XNLI = ("ar", "de", "en", "hi", "sw", "th", "ur", "zh")
         (commonsenseqa.CARD, "train", ("en",), "official", True),
         (commonsenseqa.CARD, "dev", ("en",), "official", True),
         (commonsenseqa.CARD, "test", ("en",), "official", False),
+        *((flickr8k.JOINED, split, flickr8k.JOINED.languages, "official", True) for split in ("train", "dev", "test")),
         (ccg_pmb.CARD, "train", ("en",), "official", True),
         (ccg_pmb.CARD, "dev", ccg_pmb.LANGUAGES, "official", True),
         (ccg_pmb.CARD, "test", ccg_pmb.LANGUAGES, "official", True),

@@ -60,6 +60,8 @@ class Survey:
     """Where the files were looked for, in words, when none are there; else ""."""
     example: Row | None
     """The first row of the first split that is there."""
+    left_out: tuple[str, ...]
+    """What rows are in files that are there and in none of the card's languages, in words."""
 
 
 def survey(card: Task, data: DataFolder) -> Survey:
@@ -68,12 +70,13 @@ def survey(card: Task, data: DataFolder) -> Survey:
     holdings: list[Holding] = []
     absent: dict[str, list[str]] = {}
     damaged: list[str] = []
+    left_out: dict[str, None] = {}
     looked_for = ""
     example: Row | None = None
     for split in splits_of(card):
         for language in card.languages:
             try:
-                data.locate(card.name, split, language)
+                located = data.locate(card.name, split, language)
             except DataError as error:
                 looked_for = looked_for or str(error)
                 absent.setdefault(split, []).append(language)
@@ -82,6 +85,11 @@ def survey(card: Task, data: DataFolder) -> Survey:
                 found = data.read(card.name, split, language)
                 holdings.append(_holding(card, found, training))
                 example = example or found.rows[0]
+                if located.source.left_out is not None and (others := located.source.left_out(located.files)):
+                    words = ", ".join(f"{word} {count:,}" for word, count in sorted(others.items()))
+                    left_out[f"{split}: {sum(others.values()):,} rows in languages that are not asked for: {words}"] = (
+                        None
+                    )
             except NoRowsError:  # a file that several languages share, without this one
                 absent.setdefault(split, []).append(language)
             except DataError as error:
@@ -93,6 +101,7 @@ def survey(card: Task, data: DataFolder) -> Survey:
         tuple(damaged),
         "" if holdings or damaged else looked_for,
         example,
+        tuple(left_out),
     )
 
 

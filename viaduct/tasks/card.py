@@ -27,6 +27,9 @@ Files = Mapping[str, tuple[Path, ...]]
 Reader = Callable[[Files, str, str], Iterable[Row]]
 """(files, language, split) -> rows."""
 
+Tally = Callable[[Files], Mapping[str, int]]
+"""(files) -> how many rows there are, by what they have in common."""
+
 ROOTS = ("", "download", "xtreme_download")
 """Folders below the data folder in which a source's patterns are tried."""
 
@@ -63,6 +66,8 @@ class Source:
     hub: Hub | None = None
     """For layout "hub": files live below `hub/<owner>/<name>/` of the data folder, or are downloaded at this
     revision."""
+    left_out: Tally | None = None
+    """Counts the rows of such files that are in none of the card's languages, by the words for theirs."""
 
 
 def sources(

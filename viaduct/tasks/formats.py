@@ -1,27 +1,25 @@
 """Files that two or more cards read: text, tables, line-aligned files, JSON and Parquet.
 
 Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
-UTF-8 (a leading byte order mark is dropped), plain, gzip or bzip2, with LF or CRLF line ends. Only LF ends a line: a
-form feed or U+2028 inside a sentence does not. Whether a table is csv-quoted is told by `quoting`; what is not data at
-all is refused by `opening`.
+UTF-8 (a leading byte order mark is dropped; one inside a text stays, for official files have it), plain, gzip or bzip2,
+with LF or CRLF line ends. Only LF ends a line: a form feed or U+2028 inside a sentence does not. Whether a table is
+csv-quoted is told by `quoting`; what is not data at all is refused by `opening`.
 """
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
-import io
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from viaduct.errors import DataError, shortened, unknown
+from viaduct.tasks.compressed import open_data
 from viaduct.tasks.json_text import json_value
-from viaduct.tasks.opening import BEGINNING, refuse_other, require_data, require_plain
+from viaduct.tasks.opening import BEGINNING, refuse_other, require_data
 from viaduct.tasks.quoting import csv_quoting, first_broken, quoted_rows
 
 Quoting = Literal["never", "detect"]
@@ -30,8 +28,6 @@ Quoting = Literal["never", "detect"]
 LONGEST_LINE = 1 << 28
 """Bytes; a JSON file may be one line, and the largest published one has half of this."""
 
-_GZIP = b"\x1f\x8b"
-_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _JOINED = re.compile(rb"\xef\xbb\xbf[^\t\r\n]")
@@ -55,7 +51,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with _open(path) as file:
+        with open_data(path) as file:
             refuse_other(file.peek(BEGINNING)[:BEGINNING], path)
             for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
                 yield number, _decoded(raw.removeprefix(_UTF8_MARK) if number == 1 else raw, path, number)
@@ -71,15 +67,6 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _damaged_archive(path: Path, error: Exception) -> DataError:
     return DataError(f"the archive is damaged ({error})", path=path, fix=_REPLACE)
-
-
-def _open(path: Path) -> io.BufferedReader:
-    require_plain(path)
-    with path.open("rb") as file:
-        start = file.read(10)
-    if start.startswith(_GZIP):
-        return io.BufferedReader(gzip.open(path, "rb"))  # whose lines are found in C
-    return cast(io.BufferedReader, bz2.open(path, "rb")) if _BZIP2.match(start) else path.open("rb")
 
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:
@@ -199,18 +186,29 @@ def columns(
 ) -> Iterator[TableRow]:
     """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
-    Raises DataError for a missing column (with the nearest one) and lines with more or fewer fields than the header.
-    Where quoting is looked for, the file is somebody's own: its last line needs its end if the last column is read and
-    is not one of `closed`, in which a value that is cut off shows.
+    Raises DataError for a missing column (with the nearest one), one that is there twice, and lines with more or fewer
+    fields than the header.
+    The last line needs its end if the last column is read and is not one of `closed`, in which a value that is cut off
+    shows, since none there is the beginning of another.
     """
-    lines: Iterator[TableRow] = (
-        TableRow(number, tuple(without_end(line).split("\t"))) for number, line in numbered_lines(path)
-    )
-    if quoting == "detect":
-        header = next(lines).fields
-        needs_end = header[-1] in set(names) - set(closed)
-        lines = iter(tab_separated(path, widths=(len(header),), quoting=quoting, needs_end=needs_end))
-    return _named(lines, names, path, "tab")
+    read = set(names) - set(closed)
+    if quoting == "never":
+        return _named(_unquoted(path, read), names, path, "tab")
+    header = next(_unquoted(path, read)).fields
+    lines = tab_separated(path, widths=(len(header),), quoting=quoting, needs_end=header[-1] in read)
+    return _named(iter(lines), names, path, "tab")
+
+
+def _unquoted(path: Path, read: Collection[str]) -> Iterator[TableRow]:
+    """The header and the lines below it. Raises DataError for a last line without end if the last column is `read`."""
+    header: tuple[str, ...] = ()
+    number, line = 0, ""
+    for number, line in numbered_lines(path):
+        row = TableRow(number, tuple(without_end(line).split("\t")))
+        header = header or row.fields
+        yield row
+    if not line.endswith("\n") and header[-1] in read:
+        raise no_line_end(path, number)
 
 
 def csv_columns(path: Path, names: Sequence[str], *, closed: Collection[str] = ()) -> Iterator[TableRow]:
@@ -228,8 +226,7 @@ def csv_columns(path: Path, names: Sequence[str], *, closed: Collection[str] = (
 def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separator: str) -> Iterator[TableRow]:
     header = next(records).fields
     for name in names:
-        if name not in header:
-            raise DataError(str(unknown("column", name, header)), path=path, line=1)
+        _require_column(name, header, path, 1)
     places = [header.index(name) for name in names]
     for line, fields in records:
         if len(fields) != len(header):
@@ -240,6 +237,14 @@ def _named(records: Iterator[TableRow], names: Sequence[str], path: Path, separa
             message = "the header stands here again, as where files were joined"
             raise DataError(message, path=path, line=line, fix="take this line out")
         yield TableRow(line, tuple(fields[place] for place in places))
+
+
+def _require_column(name: str, header: Sequence[str], path: Path, line: int | None = None) -> None:
+    if name not in header:
+        raise DataError(str(unknown("column", name, header)), path=path, line=line)
+    if header.count(name) > 1:
+        fix = "name them differently, or take all but one out"
+        raise DataError(f"{header.count(name)} columns are called '{name}'", path=path, line=line, fix=fix)
 
 
 def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -306,7 +311,7 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
     """The named columns of Parquet files, row by row, the files in the order given.
 
     Raises DataError for a file that is not Parquet or is cut off, a shard that is not there, a missing column (with the
-    nearest one) and a missing value; with `holes` a missing value is None.
+    nearest one) or one that is there twice, and a missing value; with `holes` a missing value is None.
     """
     import pyarrow
 
@@ -317,8 +322,7 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
     for path in paths:
         file = parquet_file(path)
         for name in names:
-            if name not in file.schema_arrow.names:
-                raise DataError(str(unknown("column", name, file.schema_arrow.names)), path=path)
+            _require_column(name, file.schema_arrow.names, path)
         try:
             for batch in file.iter_batches(columns=list(names)):
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):

@@ -21,8 +21,10 @@ from __future__ import annotations
 import hashlib
 import json
 import string
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
@@ -32,7 +34,7 @@ from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, unk
 from viaduct.languages import language
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
-from viaduct.tasks.card import Files, Hub, Reader, Source, Task
+from viaduct.tasks.card import Files, Hub, Reader, Source, Tally, Task
 from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
 from viaduct.tasks.kind import RowKind, row_kinds
 from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, value_shown
@@ -173,6 +175,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
         mapping.named_splits,
         words,
         hub=hub,
+        left_out=_other_languages(mapping, named["language"], words) if "language" in named else None,
     )
     metric, scores = _metric(mapping, kind)
     return Task(
@@ -290,20 +293,57 @@ _Place = tuple[Path, int | None, str]
 """File, line, and the same in words; Parquet files have rows instead of lines."""
 
 
+def _shows_cuts(labels: Iterable[str]) -> bool:
+    """Whether none of these labels is the beginning of another, so that one that is cut off is none of them."""
+    return not any(later.startswith(one) for one, later in pairwise(sorted(set(labels))))
+
+
+def _require_language(given: object, words: Mapping[str, str], place: _Place) -> None:
+    """Raise DataError for what is no word, and for another spelling of a word that stands for a language here."""
+    if given in words.values():
+        return
+    path, line, where = place
+    told = f"{'' if line else f'{where}: '}the language is {value_shown(given)}"
+    if not isinstance(given, str) or not given.strip():
+        raise DataError(f"{told}, but must be a word", path=path, line=line, fix="fill it in, or take the row out")
+    bare = given.strip().casefold()
+    for code, word in words.items():
+        if bare in {name.casefold() for name in (word, code, language(code).iso3, language(code).name)}:
+            fix = f"write '{word}' in all rows, or give their word under [language_words]"
+            raise DataError(f"{told}, but rows of '{code}' have '{word}'", path=path, line=line, fix=fix)
+
+
+def _other_languages(mapping: MappingFile, column: tuple[str, ...], words: Mapping[str, str]) -> Tally:
+    """What counts the rows in languages that the mapping does not declare, by their words."""
+    form = mapping.format or _format(mapping.path)
+
+    def count(files: Files) -> Mapping[str, int]:
+        found = (values["language"] for _, values in _records(files["rows"], form, {"language": column}, column))
+        return Counter(str(given) for given in found if given not in words.values())
+
+    return count
+
+
 def _reader(
     mapping: MappingFile, model: type[Mapped], named: Mapping[str, tuple[str, ...]], words: Mapping[str, str]
 ) -> Reader:
     """The card's read function."""
     form = mapping.format or _format(mapping.path)
 
+    labels = (*mapping.labels.order, *mapping.labels.rename) or map(str, range(len(named.get("choices", ()))))
+    closed = named.get("label", ()) if _shows_cuts(labels) else ()
+
     def read(files: Files, language: str, split: str) -> Iterator[Row]:
         bare = model.gold if split in mapping.unlabelled else ()
         wanted = {role: names for role, names in named.items() if role not in bare}
-        closed = named.get("label", ())
         reading = Reading(mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence)
         languages = set()
-        for index, ((path, line, where), values) in enumerate(_records(files["rows"], form, wanted, closed)):
-            languages.add(given := str(values.get("language", words[language])))
+        for index, (place, values) in enumerate(_records(files["rows"], form, wanted, closed)):
+            path, line, where = place
+            given = values.get("language", words[language])
+            if not isinstance(given, str) or given not in languages:
+                _require_language(given, words, place)
+            languages.add(given)
             if given != words[language]:
                 continue
             reading.where = where

@@ -33,7 +33,7 @@ _TRANSLATIONS = ("XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", "mnli/m
 FIELDS = ("gold_label", "sentence1", "sentence2")
 read_json = pairs(partial(json_lines, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
 """multinli_1.0_*.jsonl; pairs whose annotators found no majority are left out, as in the paper."""
-read_translated = pairs(partial(columns, names=("premise", "hypo", "label")), NAMES)
+read_translated = pairs(partial(columns, names=("premise", "hypo", "label"), closed=("label",)), NAMES)
 """XNLI-MT-1.0's multinli.train.*.tsv (tokenised text, no quoting)."""
 read_translate_train = pairs(partial(tab_separated, widths=(5,)), NAMES, at=(2, 3, 4))
 """XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label; no header, no quoting."""

@@ -22,8 +22,8 @@ _OTHERS = (
         "run `git lfs pull` in the repository that it comes from",
     ),
     (
-        re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.IGNORECASE),
-        "the file is a web page, not the data",
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!--|\?xml\s|(?:!doctype|html|head|body|error)\b)", re.IGNORECASE),
+        "the file is a web page (HTML or XML), not the data",
         "put the data in its place; the page may say why they were refused",
     ),
 )

@@ -32,7 +32,9 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
     """
     path = files["rows"][0]
     seen: set[str] = set()
-    for line, (given, first, second, label) in columns(path, ("id", "sentence1", "sentence2", "label")):
+    for line, (given, first, second, label) in columns(
+        path, ("id", "sentence1", "sentence2", "label"), closed=("label",)
+    ):
         if given in seen:
             raise DataError(f"the id '{given}' occurs twice", path=path, line=line, fix="download the file again")
         yield Pair(str(len(seen)), language, first, second, label_of(label, _NAMES, path, line))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viaduct.errors import DataError, NoRowsError
+from viaduct.errors import DataError, NoRowsError, unknown
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Task, sources
@@ -32,6 +32,8 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
     seen: set[str] = set()
     for line, fields in columns(path, ("language", "gold_label", "sentence1", "sentence2", "pairID")):
         code, label, first, second, pair = fields
+        if code not in LANGUAGES:
+            raise DataError(str(unknown("language of xnli", code, LANGUAGES)), path=path, line=line)
         if code != language:
             continue
         if pair in seen:

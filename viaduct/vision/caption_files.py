@@ -18,7 +18,7 @@ from typing import Literal
 
 from viaduct.errors import DataError, nearest, shortened, unknown
 from viaduct.tasks.card import Files, Reader
-from viaduct.tasks.formats import json_file, member, numbered_lines, text_lines, without_end
+from viaduct.tasks.formats import json_file, member, no_line_end, numbered_lines, text_lines, without_end
 from viaduct.vision.rows import Captioned, Picture
 
 ORIGINS = ("people", "machine", "names", "rules")
@@ -193,9 +193,10 @@ def read_tokens(path: Path, separator: str = "\t") -> Numbered:
     """The captions of a token file: `1000268201_693b08cb0e.jpg#0`, the separator, the caption.
 
     There may be a tag between the name and the number (`...jpg#zhm#0`). Raises DataError with the line for another
-    form, and an image that has a number twice.
+    form, an image that has a number twice, and a last line without line end, whose caption may be cut off.
     """
     captions: Numbered = {}
+    line, text = 0, ""
     for line, text in numbered_lines(path):
         key, parted, caption = without_end(text).partition(separator)
         name, _, number = key.partition("#")
@@ -204,6 +205,8 @@ def read_tokens(path: Path, separator: str = "\t") -> Numbered:
             fix = "download the file again: it may be cut off or of another form"
             raise DataError("not `image#number`, a separator and a caption", path=path, line=line, fix=fix)
         add_caption(captions, name, int(number), caption, path, line)
+    if not text.endswith("\n"):
+        raise no_line_end(path, line)
     return captions
 
 

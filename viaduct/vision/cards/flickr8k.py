@@ -68,6 +68,9 @@ CARD = Task(
     ),
 )
 
+_PHOTOS = {"ar en zh": (6_000, 1_000, 1_000), "cs de fr": (5_528, 934, 929), "es id ja ru tr": (173, 36, 30)}
+"""Photographs with captions, by languages: train, dev and test."""
+
 JOINED = Task(
     name="flickr8k_joined",
     title="Flickr8k in eleven languages",
@@ -76,6 +79,12 @@ JOINED = Task(
     sources=sources(
         "official", read_joined, {"rows": "flickr8k/captions/Flickr8k.{language}.token.txt", "images": LISTS}
     ),
+    expected={
+        (code, split): count
+        for codes, counted in _PHOTOS.items()
+        for code in codes.split()
+        for split, count in zip(("train", "dev", "test"), counted, strict=True)
+    },
     licence="non-commercial research use; images under Flickr's terms of use",
     citation=(
         "Hodosh, Young, Hockenmaier 2013; Li et al. 2016 (zh); ElJundi et al. 2020 (ar); Elliott et al. 2016, 2017 and "
