@@ -17,15 +17,16 @@ def lines(output: str) -> list[list[str]]:
 
 def test_the_most_alike_task_is_first(world: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fruit = next(card for card in small_world.CARDS if card.name == "fruit")
-    small_world.add_cards(monkeypatch.setattr, [replace(fruit, name="copy")])
+    small_world.add_cards(monkeypatch.setattr, [replace(fruit, name="copy", trained_on="copy")])
     done = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--rows", "20")
     assert done.status == 0, done.errors
-    assert done.output.startswith("for berry  rows  likeness\n") and "no result" in done.output
+    assert done.output.startswith("for berry      rows  likeness\n") and "no result" in done.output
     found = lines(done.output)
-    assert [name for name, _, _ in found] == ["copy", "quiz"] and found[0][1:] == ["20", "1.0000"]
-    assert 0 < float(found[1][2]) < 1
+    assert [one[0] for one in found] == ["copy", "quiz"] and found[0][1:] == ["20", "train", "1.0000"]
+    assert 0 < float(found[1][3]) < 1
+    (world / "quiz" / "train-en.tsv").unlink()
     again = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--tasks", "quiz")
-    assert [name for name, _, _ in lines(again.output)] == ["quiz"] and lines(again.output)[0][1] == "40"
+    assert lines(again.output)[0][:3] == ["quiz", "40", "dev"]
 
 
 def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, 
     done = viaduct("rank", *models, "--target", "berry", "--data", str(world))
     assert done.status == 0 and "LogME" in done.output, done.errors
     (one, other) = lines(done.output)
-    assert one[2] == other[2] and float(one[2]) < 0, "the same encoder has the same evidence"
+    assert one[3] == other[3] and float(one[3]) < 0, "the same encoder has the same evidence"
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,36 @@ def line(encoder: str, average: float, latency: float, missing: str | None = Non
     return joint.Line(encoder, "none", encoder, {}, {"value": average, "missing": missing}, costs, ())
 
 
+def test_models_of_one_shape_cost_the_same(tmp_path: Path) -> None:
+    common = {"engine": "torch", "precision": "fp32", "parameters_embedding": "5", "parameters_rest": "7"}
+    measured = [
+        {
+            **common,
+            "arm": arm,
+            "flops_per_sentence": flops,
+            "latency_ms_p50": latency,
+            "peak_bytes": "",
+            "disk_bytes": "9",
+        }
+        for arm, flops, latency in (("a", "1.0", "3"), ("b", "1.0", "5"), ("c", "0.5", "2"))
+    ]
+    main = [
+        {"arm": one["arm"], "task": "average", "headline": False, "value": 0.5, "missing": None} for one in measured
+    ]
+    written = {"about": {"encoder": "x", "miniature": True, "limit": None, "marks": {}}, "tables": {"main_table": main}}
+    run = tmp_path / "r-x"
+    run.mkdir()
+    (run / "report.json").write_text(json.dumps({**written, "records": {"results": [], "costs": []}}), encoding="utf-8")
+    with (run / "inference.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(measured[0]))
+        writer.writeheader()
+        writer.writerows(measured)
+    page = joint.write(tmp_path / "r", "r", "h <b>", [run]).read_text(encoding="utf-8")
+    assert "Generated world" in page and "h &lt;b&gt;" in page
+    with (tmp_path / "r" / "encoders.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["latency_ms_p50"] for line in csv.DictReader(file)] == ["4.0", "4.0", "2.0"]
+
+
 def test_what_no_other_point_beats_is_on_the_frontier() -> None:
     lines = [line("quick", 0.6, 1.0), line("good", 0.8, 3.0), line("worse", 0.7, 4.0), line("part", 0.9, 0.5, "xnli")]
     assert joint.best(lines) == {"quick none", "good none"}

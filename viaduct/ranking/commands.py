@@ -14,9 +14,11 @@ def rank_command(
     target: Annotated[str, typer.Option(metavar="TASK", help="The target that is to be helped.")],
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Intermediate tasks [all whose English train rows are there]."),
+        typer.Option(metavar="NAME,...", help="Intermediate tasks [all whose English rows are there]."),
     ] = None,
-    rows: Annotated[int, typer.Option(min=2, help="English train rows of each task that are looked at.")] = 500,
+    rows: Annotated[
+        int, typer.Option(min=2, help="English train (else dev) rows of each task that are looked at.")
+    ] = 500,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     data: Data = None,
 ) -> None:
@@ -39,7 +41,7 @@ def rank_command(
     else:
         named = order.candidates(target, folder) if tasks is None else [folder.task(one) for one in tasks.split(",")]
         what, found = "likeness", order.by_likeness(order.Look(places[models[0]], threads), target, named, folder, rows)
-    lines = [(one.name, f"{one.rows:,}", f"{one.value:.4f}") for one in found]
+    lines = [(one.name, f"{one.rows:,} {one.split}", f"{one.value:.4f}") for one in found]
     typer.echo(table((f"for {target}", "rows", what), lines, frozenset({1, 2})))
     typer.echo(
         "\na first look, best first, and no result: in the generated world it chose no better than chance (docs/log.md)"

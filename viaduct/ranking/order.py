@@ -44,6 +44,8 @@ class Ranked(NamedTuple):
 
     name: str
     rows: int
+    split: str
+    """Of the rows."""
     value: float
 
 
@@ -74,9 +76,11 @@ class Look:
         return np.stack([found[at] for at in range(len(encoded))]), np.asarray(encoded.rows)
 
 
-def english_rows(card: Task, data: DataFolder, count: int) -> tuple[Row, ...]:
-    """A sample of a card's English train rows, the same one every time."""
-    return sample_rows(data.read(card.name, "train", ENGLISH).rows, count, seed=1)
+def english_rows(card: Task, data: DataFolder, count: int) -> tuple[str, tuple[Row, ...]]:
+    """("train", a sample of a card's English train rows, the same one every time); of dev rows where there are no
+    others."""
+    split = "train" if data.has(card.name, "train", ENGLISH) else "dev"
+    return split, sample_rows(data.read(card.name, split, ENGLISH).rows, count, seed=1)
 
 
 def trained_card(target: str, data: DataFolder) -> Task:
@@ -88,24 +92,26 @@ def trained_card(target: str, data: DataFolder) -> Task:
 
 
 def candidates(target: str, data: DataFolder) -> list[Task]:
-    """The cards that can be an intermediate task of this target and whose English train files are there."""
+    """The cards that can be an intermediate task of this target, and whose English train or dev files are there: those
+    that are trained on their own rows."""
     own = trained_card(target, data).name
     others = (card for card in data.catalogue if card.name not in (own, target) and ENGLISH in card.languages)
-    return [card for card in others if card.row_kind.head is not None and data.has(card.name, "train", ENGLISH)]
+    trained = [card for card in others if card.row_kind.head is not None and card.trained_on in (None, card.name)]
+    return [card for card in trained if any(data.has(card.name, split, ENGLISH) for split in ("train", "dev"))]
 
 
 def by_likeness(look: Look, target: str, tasks: Sequence[Task], data: DataFolder, count: int) -> list[Ranked]:
     """The tasks, the most alike first. Raises UsageError for no tasks."""
     if not tasks:
-        raise UsageError("there is no intermediate task whose English train rows are there", fix="name it with --tasks")
+        raise UsageError("there is no intermediate task whose English rows are there", fix="name it with --tasks")
     on = trained_card(target, data)
-    own_D = look.states(on, english_rows(on, data, count))[0].mean(axis=0)
+    own_D = look.states(on, english_rows(on, data, count)[1])[0].mean(axis=0)
     found = []
     for task in tasks:
-        rows = english_rows(task, data, count)
+        split, rows = english_rows(task, data, count)
         other_D = look.states(task, rows)[0].mean(axis=0)
         cosine = own_D @ other_D / (np.linalg.norm(own_D) * np.linalg.norm(other_D))
-        found.append(Ranked(task.name, len(rows), float(cosine)))
+        found.append(Ranked(task.name, len(rows), split, float(cosine)))
     return sorted(found, key=lambda one: -one.value)
 
 
@@ -113,12 +119,12 @@ def by_evidence(folders: Mapping[str, Path], target: str, data: DataFolder, coun
     """The encoders in these folders, by name, that with the highest LogME of the target's labels first. Raises
     UsageError where a row has not one label."""
     on = trained_card(target, data)
-    rows = english_rows(on, data, count)
+    split, rows = english_rows(on, data, count)
     targets_NC = _targets(on, rows)
     found = []
     for name, folder in folders.items():
         states_ND, at_N = Look(folder, threads).states(on, rows)
-        found.append(Ranked(name, len(rows), log_evidence(states_ND, targets_NC[at_N])))
+        found.append(Ranked(name, len(rows), split, log_evidence(states_ND, targets_NC[at_N])))
     return sorted(found, key=lambda one: -one.value)
 
 

@@ -11,15 +11,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from viaduct.report import number
-from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, mark, settle, shortened
+from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
 from viaduct.report.export import write_csv, write_json
 from viaduct.results.working import new_files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COSTS = {
     "latency_ms_p50": ("latency of one sentence, ms (median)", 1.0),
@@ -27,6 +31,8 @@ COSTS = {
     "disk_bytes": ("size on disk, MiB", 2.0**20),
 }
 """Column of a run's `inference.csv` -> (its words, how many of its units make one here)."""
+SHAPE = ("engine", "precision", "parameters_embedding", "parameters_rest", "flops_per_sentence")
+"""Columns that are the same for models that differ in the values of their weights alone."""
 PAGE, LAST = "report.html", "report.json"
 _FOLDER = Path(__file__).parent
 
@@ -72,6 +78,7 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
     values = {
         "name": name,
         "hypothesis": hypothesis,
+        "miniature": any(run["about"]["miniature"] for run in written),
         "lines": lines,
         "tasks": tasks,
         "costs": COSTS,
@@ -96,11 +103,10 @@ def _lines(run: Path) -> list[Line]:
     written = json.loads((run / LAST).read_text(encoding="utf-8"))
     main = written["tables"]["main_table"]
     measured = run / "inference.csv"
-    costs: dict[str, dict[str, float]] = {}
+    costs: Mapping[str, Mapping[str, float]] = {}
     if measured.is_file():
         with measured.open(encoding="utf-8", newline="") as file:
-            for one in csv.DictReader(file):
-                costs[one["arm"]] = {cost: float(one[cost]) for cost in COSTS if one[cost]}
+            costs = _costs(list(csv.DictReader(file)))
     averages = {line["arm"]: line for line in main if line["task"] == "average"}
     arms = dict.fromkeys(line["arm"] for line in main)
     return [
@@ -115,6 +121,18 @@ def _lines(run: Path) -> list[Line]:
         )
         for arm in arms
     ]
+
+
+def _costs(measured: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """Arm -> its costs. Models of one shape cost the same, and what they were measured to differ by is noise: each has
+    the median."""
+    shapes = [tuple(one[name] for name in SHAPE) for one in measured]
+    found: dict[str, dict[str, float]] = {}
+    for one, shape in zip(measured, shapes, strict=True):
+        alike = [other for other, its in zip(measured, shapes, strict=True) if its == shape]
+        known = {cost: [float(other[cost]) for other in alike if other[cost]] for cost in COSTS}
+        found[one["arm"]] = {cost: median(values) for cost, values in known.items() if values}
+    return found
 
 
 def best(lines: Sequence[Line]) -> set[str]:
@@ -141,15 +159,41 @@ def frontier_plot(lines: Sequence[Line], undominated: set[str]) -> Drawing | Non
         axes.set_xlabel(words)
         axes.margins(y=0.15)
         axes.grid()
-        for line in points:
-            place = (line.costs[cost] / unit, 100 * float((line.average or {})["value"]))
-            on = line.name in undominated
+        for place, on in _places(points, undominated, cost, unit).values():
             mark(axes, place, COLOURS["series-1" if on else "soft"], filled=on)
-            colour = INK if on else SOFT
-            axes.annotate(shortened(line.name), place, (9, 0), textcoords="offset points", va="center", color=colour)
     panels[0].set_ylabel("average over tasks, percent")
     settle(figure)
+    for axes, (cost, (_, unit)) in zip(panels, COSTS.items(), strict=True):
+        _name_points(axes, _places(points, undominated, cost, unit))
     return finish(figure, "frontier", "Average against latency, memory and size; rings are beaten in all of them")
+
+
+def _places(
+    points: Sequence[Line], undominated: set[str], cost: str, unit: float
+) -> dict[str, tuple[tuple[float, float], bool]]:
+    """Name -> (its place, whether it is on the frontier), from the top."""
+    ordered = sorted(points, key=lambda line: -float((line.average or {})["value"]))
+    return {
+        line.name: ((line.costs[cost] / unit, 100 * float((line.average or {})["value"])), line.name in undominated)
+        for line in ordered
+    }
+
+
+def _name_points(axes: Axes, places: Mapping[str, tuple[tuple[float, float], bool]]) -> None:
+    """Names beside the dots, at heights where none covers another."""
+    heights = [(0.0, float(axes.transData.transform(place)[1])) for place, _ in places.values()]
+    shifts = free_shifts(heights, (0.0, 13.0), nearest=0, taken=[])
+    for (name, (place, on)), shift in zip(places.items(), shifts, strict=True):
+        axes.annotate(
+            shortened(name),
+            place,
+            (12, shift),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+            color=INK if on else SOFT,
+            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75} if shift else None,
+        )
 
 
 def _dumped(line: Line, tasks: Sequence[str], on: bool) -> dict[str, Any]:
