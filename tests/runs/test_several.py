@@ -48,6 +48,11 @@ def test_each_encoder_has_a_run_and_one_page_has_all(world: Path) -> None:
     assert set(lines) == {(encoder, arm) for encoder in ("mini", "midi") for arm in ("none", "quiz")}
     own = scores[(scores.arm == "quiz") & (scores.task == "twins") & scores.headline].value.mean()
     assert float(lines["midi", "quiz"]["twins"]) == pytest.approx(own)
+    with (page.parent / "per_language.csv").open(encoding="utf-8", newline="") as file:
+        languages = {(line["encoder"], line["task"], line["language"]) for line in csv.DictReader(file)}
+    assert {one[::2] for one in languages if one[1] == "twins"} == {
+        (e, c) for e in ("mini", "midi") for c in ("de", "sw")
+    }
     assert "not measured" in text and "No model has both" in text
     page.unlink()
     again = viaduct("report", "small", "--store", str(store))
@@ -125,7 +130,10 @@ def test_models_of_one_shape_cost_the_same(tmp_path: Path) -> None:
     main = [
         {"arm": one["arm"], "task": "average", "headline": False, "value": 0.5, "missing": None} for one in measured
     ]
-    written = {"about": {"encoder": "x", "miniature": True, "limit": None, "marks": {}}, "tables": {"main_table": main}}
+    written = {
+        "about": {"encoder": "x", "miniature": True, "limit": None, "marks": {}},
+        "tables": {"main_table": main, "per_language": []},
+    }
     run = tmp_path / "r-x"
     run.mkdir()
     (run / "report.json").write_text(json.dumps({**written, "records": {"results": [], "costs": []}}), encoding="utf-8")

@@ -424,3 +424,16 @@ def test_real_files_of_several_shapes(shared_data: Path, tmp_path: Path) -> None
             assert len(found) == 1_000
         else:
             assert found == read(Catalogue.builtin().task(same), shared_data, "en", "dev").rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"premise": "It', b"\xff\xfe", b"<!doctype html>\n", b'["a"]\n', b"a\0b\n", b'{"premise": "a"}\n\n'],
+)
+def test_a_damaged_file_of_ones_own_is_not_to_be_downloaded(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "files" / "train.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        read(card(tmp_path), tmp_path, "en", "train")
+    assert str(path) in str(error.value) and "download" not in str(error.value)

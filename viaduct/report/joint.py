@@ -66,7 +66,7 @@ class Line:
 
 
 def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> Path:
-    """The page, written into `directory` with its table as CSV and everything as JSON, from the reports in the
+    """The page, written into `directory` with its tables as CSV and everything as JSON, from the reports in the
     directories of these runs."""
     lines = [line for run in runs for line in _lines(run)]
     tasks = list(dict.fromkeys(task for line in lines for task in line.scores))
@@ -75,6 +75,9 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
     written = [json.loads((run / LAST).read_text(encoding="utf-8")) for run in runs]
     records = {kind: [one for run in written for one in run["records"][kind]] for kind in ("results", "costs")}
     table = [_dumped(line, tasks, line.name in undominated) for line in lines]
+    languages = [
+        {"encoder": run["about"]["encoder"], **line} for run in written for line in run["tables"]["per_language"]
+    ]
     values = {
         "name": name,
         "hypothesis": hypothesis,
@@ -87,14 +90,15 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
         "front": None if front is None else Markup(front.inline),  # noqa: S704  escaped by the SVG writer
         "style": Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
     }
-    with new_files(directory, LAST, ("encoders.csv", "frontier.svg", PAGE)) as folder:
-        write_csv(folder / "encoders.csv", table)
+    tables = {"encoders": table, "per_language": languages}
+    with new_files(directory, LAST, (*(f"{kind}.csv" for kind in tables), "frontier.svg", PAGE)) as folder:
+        for kind, own in tables.items():
+            if own:
+                write_csv(folder / f"{kind}.csv", own)
         if front is not None:
             (folder / "frontier.svg").write_text(front.svg, encoding="utf-8")
         (folder / PAGE).write_text(_environment().get_template("joint.html.j2").render(values), encoding="utf-8")
-        write_json(
-            folder / LAST, {"runs": [run.name for run in runs], "tables": {"encoders": table}, "records": records}
-        )
+        write_json(folder / LAST, {"runs": [run.name for run in runs], "tables": tables, "records": records})
     return directory / PAGE
 
 
