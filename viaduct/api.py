@@ -42,6 +42,7 @@ from viaduct.runs.kept import of_stages, said_of_rows
 from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
+from viaduct.runs.predictions import RunPredictions
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.selection import with_choices
 from viaduct.runs.spec import Recipe, Substitution
@@ -236,12 +237,13 @@ def report(  # noqa: PLR0913  each is an option of the command
     be read need.
 
     `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
-    those that the recipe names. `data` is needed once, for scores of an older version that left no outcomes by example
-    (`runs.outcomes`). Raises UsageError for arms that do not exist.
+    those that the recipe names. `data` is needed for pages of predictions, which are written into a run's directory
+    alone, and once for scores of an older version that left no outcomes by example (`runs.outcomes`). Raises UsageError for arms that do not exist.
     """
     directory, kept, record = _run_of(run, store, rows)
     directory = to or directory
     outcomes, told = RunOutcomes(kept, record, kept.rows), said_of_rows(kept)
+    predicted = RunPredictions(kept, record, data_if_any(data) if to is None else None)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     with one_message(kept.root):
         for line in (*outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)), *told):
@@ -252,15 +254,10 @@ def report(  # noqa: PLR0913  each is an option of the command
         earlier = (*page.earlier(), *(f"{name}.jsonl" for name in collected.records))
         with new_files(directory, page.LAST, earlier) as folder:
             collect.save_collected(folder, collected)
-            page.write(
-                collected.about,
-                collected.rows,
-                collected.costs,
-                folder,
-                records=collected.records,
-                outcomes=outcomes,
-                asked=page.Asked(published, compare),
-            )
+            asked = page.Asked(published, compare, predicted)
+            page.write(*collected[:3], folder, records=collected.records, outcomes=outcomes, asked=asked)
+    for line in predicted.problems[:1]:
+        (console or Console(stderr=True)).print(f"some predictions are not shown, such as {line}", markup=False)
     return directory / "report.html"
 
 

@@ -421,6 +421,6 @@ def test_the_page_has_the_pairs_that_are_asked_for(tmp_path):
     run = make_run(tasks=SMALL)
     asked = Asked(compare=[("caption-contrast", "snli-mnli")])
     html = write(*run, tmp_path, outcomes=Outcomes(run.rows), asked=asked).read_text(encoding="utf-8")
-    assert '<h2 id="tested">' in html and '<a href="#tested">' in html
+    assert '<summary><h2 id="tested">' in html
     assert "<b>caption-contrast</b> against none: higher in the mean over 3 tasks (+" in html
     assert "<b>caption-contrast</b> against snli-mnli: higher in the mean over 3 tasks (+" in html

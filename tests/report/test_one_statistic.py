@@ -94,7 +94,7 @@ def test_the_file_of_contrasts_and_the_json_have_them(shown):
 
 
 def test_a_dot_is_filled_where_the_verdict_is_higher_or_lower(shown):
-    listed = [shown.found.of(arm, task) for task in TASKS for arm in ARMS]
+    listed = [shown.found.of(arm, task) for arm in ARMS for task in (OVERALL, *TASKS)]
     assert [(value, filled) for value, _, filled in shown.dots] == [
         (one.mean, one.verdict in ("higher", "lower")) for one in listed
     ]
@@ -105,16 +105,18 @@ def test_sentences_say_the_verdicts_with_their_intervals(shown):
     tested = dict(re.findall(r"<li><b>([a-z-]+)</b> against none: (.*)</li>", shown.html))
     assert set(said) == set(tested) == set(ARMS)
     for arm in ARMS:
-        one, words = shown.found.of(arm), said[arm]
-        assert words == tested[arm]
-        assert words.startswith(one.verdict)
+        one, words = shown.found.of(arm), tested[arm]
         low, high = one.estimate.interval
-        assert f"({points(one.mean)} points, 95 % interval {points(low)} to {points(high)}, " in words
+        interval = f"({points(one.mean)} points, 95 % interval {points(low)} to {points(high)}"
+        assert words.startswith(one.verdict) and f"{interval}, " in words
+        assert said[arm].startswith(one.verdict) and f"{interval})." in said[arm]
         for task in TASKS:
             single = shown.found.of(arm, task)
             before = words[: words.index(f"{task} ({points(single.mean)})")]
             last = max(("higher on", "lower on", "equivalent within", "no measurable difference on"), key=before.rfind)
             assert last.startswith(single.verdict), (arm, task)
+            named = f"{task} ({points(single.mean)})" in said[arm]
+            assert named == (single.verdict != "no measurable difference"), (arm, task)
 
 
 def test_the_heat_map_has_the_intervals_and_stars_where_there_is_a_verdict(shown):

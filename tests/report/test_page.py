@@ -18,11 +18,12 @@ from viaduct.report.page import Asked, write
 
 def test_page_is_self_contained(whole):
     parsed = outline(whole.html)
-    assert {"script", "link", "iframe", "img"}.isdisjoint(tag for tag, _ in parsed.tags)
+    assert {"link", "iframe", "img"}.isdisjoint(tag for tag, _ in parsed.tags)
+    assert [attrs for tag, attrs in parsed.tags if tag == "script"] == [{}], "our own, in the page"
     targets = [
         value for _, attrs in parsed.tags for key, value in attrs.items() if key in ("src", "href", "xlink:href")
     ]
-    assert targets and all(target.startswith("#") for target in targets)
+    assert targets and all(target.startswith("#") or (whole.directory / target).is_file() for target in targets)
     assert re.findall(r"https?://[^\"]*", whole.html) == re.findall(r"http://www\.w3\.org/2000/svg", whole.html)
     assert "@import" not in whole.html and "url(http" not in whole.html
 
@@ -82,7 +83,7 @@ def test_missing_cells_are_dashes_with_a_reason_never_zero(holed):
 
 
 def test_substitutions_have_a_box_and_an_asterisk(holed, whole):
-    assert "2 substitutions declared" in holed.html
+    assert "<b>Before trusting a number</b>: 2 substitutions declared" in holed.html
     assert holed.html.count("<small>dev*</small>") == 2
     assert "the published test file has no labels" in holed.html
     assert "dev*" not in whole.html and "substitutions declared" not in whole.html
@@ -97,6 +98,7 @@ def test_what_was_left_out_and_what_is_trained_and_evaluated_on_is_said_first(tm
     assert "2 kinds of intermediate training were left out, because data were not there: ccg and all_nine." in html
     assert "<li><b>ccg</b> was left out: ccg train: no files.</li>" in html
     assert "<li>rows of a train are evaluated in b.</li>" in html
+    assert "2 arms left out; 1 remark</summary>" in html
     assert "Before trusting" not in whole.html and "left out, because" not in whole.html
 
 
@@ -126,7 +128,8 @@ def test_only_the_generated_world_has_the_banner(single, whole):
 
 
 def test_one_seed_claims_nothing(single):
-    assert "No difference between arms can be claimed from 1 seed." in single.html
+    assert "<b>Answer</b> Not answered: the data are generated" in single.html
+    assert "With fewer than 3 seeds the variation between runs is hardly known" in single.html
     body = single.html[single.html.index("<main>") :]
     assert not re.search("[▲▼±]", body)
     assert "higher" not in single.html and "lower than" not in single.html
@@ -136,11 +139,39 @@ def test_several_seeds_say_higher_or_equivalent_or_no_measurable_difference(whol
     said = dict(re.findall(r"<li><b>([a-z-]+)</b>: (.*)</li>", whole.html))
     assert said["caption-contrast"].startswith("higher in the mean over 9 tasks (+")
     assert said["text-only"].startswith("equivalent within half a point in the mean over 9 tasks (+0.1 points, 95 %")
-    assert re.search(
-        r"By task: no measurable difference on xnli \(\+0\.1\), .* tatoeba \(\+0\.2\)\. In", said["text-only"]
-    )
-    assert said["text-only"].endswith("In English: no measurable difference (0.0 in the mean over 7 tasks in English).")
-    assert "higher" not in said["text-only"] and "would be found" not in said["text-only"]
+    assert "By task: higher on" in said["caption-contrast"] and "By task" not in said["text-only"]
+    tested = dict(re.findall(r"<li><b>([a-z-]+)</b> against none: (.*)</li>", whole.html))["text-only"]
+    assert re.search(r"By task: no measurable difference on xnli \(\+0\.1\), .* tatoeba \(\+0\.2\)\. In", tested)
+    assert tested.endswith("In English: no measurable difference (0.0 in the mean over 7 tasks in English).")
+    assert "higher" not in tested and "would be found" not in tested
+
+
+@pytest.mark.usefixtures("no_heat_map_files")
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [
+        (
+            ("higher", "not higher"),
+            "Borne out. Of 2 comparisons whose outcome was stated before the run: 2 as expected",
+        ),
+        (("lower", ""), "Not borne out. Of 1 comparison whose outcome was stated before the run: 1 contrary to"),
+        (
+            ("higher", "lower"),
+            "Not borne out. Of 2 comparisons whose outcome was stated before the run: 1 as expected, ",
+        ),
+        ((), "What was declared before the run as deciding it, and what was found:"),
+    ],
+)
+def test_the_hypothesis_is_answered_first(expected, answer, tmp_path):
+    run = make_run(arms=("none", "caption-contrast", "text-only"), tasks=("xnli", "bucc"), substituted=())
+    deciding = (("caption-contrast", "none", "bucc"), ("text-only", "none"))
+    about = run.about.model_copy(update={"deciding": deciding, "expected": expected})
+    html = write(about, run.rows, run.costs, tmp_path, outcomes=Outcomes(run.rows)).read_text(encoding="utf-8")
+    assert f"<b>Answer</b> {answer}" in html
+    (line,) = re.findall(r"<li><b>caption-contrast against none on bucc</b>: (.*)</li>", html)
+    before = {"higher": "expected to be higher, as expected: ", "lower": "expected to be lower, contrary to what was"}
+    assert line.startswith(before.get(expected[0], "") if expected else "higher in bucc (+9.")
+    assert "higher in bucc (+" in line
 
 
 @pytest.mark.usefixtures("no_heat_map_files")
@@ -163,13 +194,15 @@ def test_names_are_escaped_everywhere(tmp_path):
     run = make_run(arms=("none", nasty, "$x^2$ lr-0.00005"), tasks=("xnli", "bucc"), seeds=(1, 2), recipe=f"r{nasty}")
     about = run.about.model_copy(update={"hypothesis": nasty, "versions": {nasty: nasty}, "settings": {"a": nasty}})
     html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
-    assert "<script" not in html
+    assert html.count("<script") == 1, "our own"
     outline(html)
+    for path in (tmp_path / "tables").glob("*.md"):
+        assert "<script" not in path.read_text(encoding="utf-8")
     drawings = sorted(tmp_path.glob("*.svg"))
     texts = ["".join(ElementTree.fromstring(path.read_text(encoding="utf-8")).itertext()) for path in drawings]
     assert all("<script" not in path.read_text(encoding="utf-8") for path in drawings)
     assert any("$x^2$ lr-0.00005" in text for text in texts), "neither mathematics nor rounded"
-    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}, "an arm's name cannot make folders"
+    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path, tmp_path / "tables"}, "no name makes folders"
 
 
 def test_figures_are_files_and_in_the_page(whole):
@@ -231,7 +264,7 @@ def test_no_file_is_empty_and_tables_of_an_earlier_report_do_not_stay(tmp_path):
     write(*make_run(tasks=("bucc",), seeds=(1, 2)), tmp_path)
     assert (tmp_path / "contrasts.csv").stat().st_size
     html = write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path).read_text(encoding="utf-8")
-    assert not [path for path in tmp_path.iterdir() if not path.stat().st_size]
+    assert not [path for path in tmp_path.rglob("*") if not path.stat().st_size]
     assert not (tmp_path / "contrasts.csv").exists() and "contrasts.csv" not in html
     assert "Beside this page: main_table.csv, per_language.csv, cost.csv, claims.json" in html
 
@@ -241,7 +274,8 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     contents = []
     for name in ("first", "second"):
         write(*run, tmp_path / name, outcomes=Outcomes(run.rows))
-        contents.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        contents.append({str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files})
     assert contents[0] == contents[1]
 
 
@@ -268,6 +302,7 @@ def test_without_results_the_error_says_what_to_do(tmp_path):
 def test_runs_without_anything_to_compare_still_have_a_page(arms, tmp_path: Path):
     run = make_run(arms=arms, tasks=("xnli", "bucc"))
     html = write(run.about, run.rows, (), tmp_path).read_text(encoding="utf-8")
+    assert "<b>Answer</b> Not answered: " in html
     assert "nothing to compare" in html or "no difference can be given" in html
     assert "No stage left a record of its cost" in html
     assert "▲" not in html

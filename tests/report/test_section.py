@@ -33,7 +33,7 @@ def weather(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Section:
     """A section of another package, the only one."""
     template = tmp_path / "weather.html.j2"
     template.write_text(
-        '{% from "macros.html.j2" import plural %}<h2 id="weather">Weather</h2>'
+        '{% from "macros.html.j2" import plural %}'
         "<p>{{ plural(skies | length, 'sky') }}: {{ skies | join(', ') }}</p>"
     )
 
@@ -60,7 +60,7 @@ def test_a_section_has_its_place_its_files_and_its_claims(weather: Section, tmp_
     about = run.about.model_copy(update={"roles": {"none": "none", "snli-mnli": "sunny"}})
     read = SKY.read('{"colour": "<blue>"}', "none", 1)
     html = write(about, run.rows, run.costs, tmp_path / "out", records={"weather": [read]}).read_text(encoding="utf-8")
-    assert "1 sky: &lt;blue&gt;" in html and '<a href="#weather">The weather</a>' in html
+    assert "1 sky: &lt;blue&gt;" in html and '<h2 id="weather">The weather</h2>' in html
     places = [html.index(f'<h2 id="{name}">') for name in ("scores", "weather", "tested")]
     assert places == sorted(places)
     assert "snli-mnli (trained outdoors)" in html and ", weather.json, weather.csv" in html

@@ -114,6 +114,7 @@ def recipe() -> Recipe:
             ("mnli", "longer", *TRANSFER),
             ("squad", "none", "xnli", "udpos", "panx"),
         ),
+        expected=("lower", "higher", "", "not higher", ""),
         compare=(("all_together", "mnli"),),
         substitutions=SUBSTITUTIONS,
         measure=None,

@@ -38,7 +38,7 @@ class ClaimLine(NamedTuple):
     def dumped(self) -> dict[str, Any]:
         """As it stands in claims.json."""
         one = self.claim
-        said = {"claim": one.text, "source": one.source, "provenance": one.provenance, "kind": one.kind}
+        said = {"claim": one.text, "source": one.cited, "provenance": one.provenance, "kind": one.kind}
         found = {"verdict": self.verdict, "why": self.why, "applies": self.applies}
         return {**said, **found, "decided_by": one.decided_by, "needs": one.needs}
 

@@ -32,9 +32,15 @@ COLOURS = {
     "series-2": "#c4742c",
     "series-3": "#6c8f3c",
     "series-4": "#8a5fa8",
+    "series-5": "#2f9a94",
+    "series-6": "#c2506e",
+    "series-7": "#8c6d46",
+    "series-8": "#7d868f",
 }
 """Name -> colour on a light page; the page's style sheet gives each name its dark twin. Blue against orange stays apart
 for the common kinds of colour blindness."""
+SERIES = 8
+"""Colours of stages."""
 INK, SOFT, LINE, PAPER = (COLOURS[name] for name in ("ink", "soft", "line", "paper"))
 
 _STYLE: dict[str, Any] = {

@@ -240,7 +240,7 @@ _SYNTHESIS = "our synthesis of arXiv 2005.13013"
 
 
 def _number(name: str, text: str, claimed: float, *roles: str) -> Claim:
-    return Claim(name, text, _WITHIN, _gains(claimed, *roles), _NUMBER, provenance="low confidence")
+    return Claim(name, text, _WITHIN, _gains(claimed, *roles), _NUMBER, provenance="unverified")
 
 
 def _against(name: str, text: str, rule: Rule, pattern: str, *, ours: bool) -> Claim:
@@ -269,7 +269,7 @@ CLAIMS = (
         _MOST,
         tydiqa,
         _SEVERAL,
-        provenance="low confidence",
+        provenance="unverified",
     ),
     Claim(
         "C11",
@@ -277,7 +277,7 @@ CLAIMS = (
         "less than half a point, shown for every intermediate task",
         xnli,
         _SEVERAL,
-        provenance="low confidence",
+        provenance="unverified",
     ),
     _against(
         "C13",
@@ -328,6 +328,6 @@ CLAIMS = (
         "differences in English, mean over the tasks that have it, for more than half of the intermediate tasks",
         in_english,
         _SEVERAL,
-        provenance="from memory",
+        provenance="unverified",
     ),
 )

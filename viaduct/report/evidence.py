@@ -34,15 +34,14 @@ ROLES: dict[str, str] = {
 """Role -> what an arm with it does; sections add theirs (`viaduct.report.claims.roles`). Arms' names are free; a report
 is told which arm has which role."""
 
-Provenance: TypeAlias = Literal["read", "confirmed", "from memory", "low confidence", "synthesis", "open"]
+Provenance: TypeAlias = Literal["read", "confirmed", "unverified", "synthesis", "open"]
 """How sure we are that the source says so, see `MARKS`."""
 MARKS: dict[Provenance, str] = {
     "read": "read in a public copy",
-    "confirmed": "from memory, confirmed by arithmetic or another copy",
-    "from memory": "from memory, not to be cited",
-    "low confidence": "from memory with low confidence, not to be cited",
-    "synthesis": "our synthesis's wording, stronger than the source's",
-    "open": "nobody's claim",
+    "confirmed": "confirmed by arithmetic or another copy",
+    "unverified": "unverified",
+    "synthesis": "worded more strongly than the source",
+    "open": "an open question",
 }
 """Provenance -> its words beside a verdict."""
 
@@ -113,9 +112,14 @@ class Claim:
     """(arm, against) that the report has to compare for this claim, besides each arm against the baseline."""
 
     @property
-    def mark(self) -> str:
-        """How sure we are that the source says so, in words."""
-        return MARKS[self.provenance]
+    def cited(self) -> str | None:
+        """The source; None where nobody has verified that it says so, or nobody says so."""
+        return None if self.provenance in ("unverified", "open") else self.source
+
+    @property
+    def origin(self) -> str:
+        """The source and how sure we are that it says so, in words."""
+        return f"{self.cited}: {MARKS[self.provenance]}" if self.cited else MARKS[self.provenance]
 
 
 @dataclass(frozen=True)

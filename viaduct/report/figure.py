@@ -16,6 +16,7 @@ from viaduct.report.drawing import (
     INK,
     LINE,
     PAPER,
+    SERIES,
     SOFT,
     Drawing,
     canvas,
@@ -36,32 +37,57 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE = 780.0
+ACROSS = 4
+"""Panels beside each other."""
+APART = {"wspace": 0.07}
+"""So that the ticks of neighbours do not touch."""
 GIB = (0.25, 1, 4, 16, 64, 256)
 """Ticks of the amount of text."""
 
 
 def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | None:
-    """For each task and arm the difference from the baseline with its 95 % interval, around a line at zero.
+    """A panel per arm: the difference from the baseline with its 95 % interval in the mean over tasks and on each task,
+    around a line at zero. A filled dot: higher or lower after correction.
 
     Ends of intervals far beyond the differences themselves are cut at the edge of the drawing. None without any
     difference.
     """
-    found = [one for task in tasks for one in differences.found if (one.against, one.task) == (BASELINE, task)]
+    found = [
+        one for task in (OVERALL, *tasks) for one in differences.found if (one.against, one.task) == (BASELINE, task)
+    ]
     if not found:
         return None
-    figure, axes, places = _strips([(one.task, one.arm) for one in found], [points(one.mean) for one in found])
+    arms, lines = tuple(dict.fromkeys(one.arm for one in found)), tuple(dict.fromkeys(one.task for one in found))
+    across = min(ACROSS, len(arms))
+    down = -(-len(arms) // across)
+    figure, panels = canvas(
+        WIDE, down * (52 + 18 * len(lines)), down, across, sharex=True, sharey=True, gridspec_kw=APART
+    )
+    for axes in panels[len(arms) :]:
+        axes.set_visible(False)
     reach = 2.5 * max(0.004, *(abs(one.mean) for one in found))
     ends = [0.0]
-    axes.axvline(0, color=SOFT, linewidth=1.25)
-    for one, y in zip(found, places, strict=True):
-        between = one.estimate.interval
-        colour = COLOURS["up" if one.mean >= 0 else "down"]
-        ends += [one.mean, *(min(reach, max(-reach, end)) for end in between or ())]
-        if between is not None:
-            axes.plot(between, (y, y), color=colour, linewidth=2)
-        mark(axes, (one.mean, y), colour, filled=one.verdict in ("higher", "lower"))
-    _scale(axes, ends, signed=True)
-    return finish(figure, "differences", "Difference from the baseline by task and arm, in points")
+    for axes, arm in zip(panels, arms, strict=False):
+        axes.set_title(shortened(arm), loc="left", weight="bold", fontsize=11)
+        axes.axvline(0, color=SOFT, linewidth=1.25)
+        for one in (one for one in found if one.arm == arm):
+            ends += _difference(axes, one, lines.index(one.task), reach)
+        axes.tick_params(labelbottom=True)
+        axes.grid(axis="x")
+    panels[0].set_yticks(range(len(lines)), [shortened(task) or "mean over tasks" for task in lines])
+    panels[0].get_yticklabels()[0].set_fontweight("bold" if lines[0] == OVERALL else "normal")
+    panels[0].set_ylim(len(lines) - 0.5, -0.5)
+    _scale(panels[0], ends, signed=True, most=4)
+    return finish(figure, "differences", "Difference from the baseline by arm and task, in points")
+
+
+def _difference(axes: Axes, one: Contrast, y: int, reach: float) -> list[float]:
+    """Draw one difference; where it and its interval end."""
+    between, colour = one.estimate.interval, COLOURS["up" if one.mean >= 0 else "down"]
+    if between is not None:
+        axes.plot(between, (y, y), color=colour, linewidth=2)
+    mark(axes, (one.mean, y), colour, filled=one.verdict in ("higher", "lower"))
+    return [one.mean, *(min(reach, max(-reach, end)) for end in between or ())]
 
 
 def transfer_plot(tables: Tables) -> Drawing | None:
@@ -111,11 +137,11 @@ def _beside(axes: Axes, places: Sequence[float], words: Sequence[str], colour: s
     right.set_yticks(places, list(words), color=colour)
 
 
-def _scale(axes: Axes, values: Sequence[float], *, signed: bool) -> None:
-    """Round ticks in percent that enclose the values."""
+def _scale(axes: Axes, values: Sequence[float], *, signed: bool, most: int = 7) -> None:
+    """At most so many round ticks in percent, or one more, that enclose the values."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(min(values), max(values))
+    ticks = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(min(values), max(values))
     digits = 0 if ticks[1] - ticks[0] >= 0.0099 else 1
     axes.set_xticks(ticks)
     axes.set_xlim(ticks[0], ticks[-1])
@@ -133,7 +159,7 @@ def cost_bars(spent: Spending) -> Drawing | None:
     begin = [0.0] * len(names)
     for number, stage in enumerate(spent.stages):
         seconds = [spent.seconds(arm, stage) or 0.0 for arm in spent.arms]
-        colour = COLOURS[f"series-{number % 4 + 1}"]
+        colour = COLOURS[f"series-{number % SERIES + 1}"]
         axes.barh(range(len(names)), seconds, left=begin, height=0.65, color=colour, label=stage)
         begin = [start + length for start, length in zip(begin, seconds, strict=True)]
     for row, total in enumerate(begin):
@@ -194,8 +220,8 @@ def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]
     """Difference by language against the amount of text there is in it: a panel per arm, each language by its code;
     None where there is no difference of two or more languages.
 
-    `seen`: arm -> languages of its own data, which have another colour. Languages without an amount of text (Yoruba, of
-    XTREME's) are left out.
+    `seen`: arm -> languages of its own data: dots, where others are rings. Languages without an amount of text (Yoruba,
+    of XTREME's) are left out.
     """
     shown = [(one, known) for one in found if one.task == OVERALL and len(known := _known(one)) > 1]
     if not shown:
@@ -215,7 +241,7 @@ def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]
         axes.set_yticks((-most, 0, most), map(points, (-most, 0, most)))
         axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10)
         axes.tick_params(labelbottom=True, labelleft=True)
-        axes.set_xlabel("GiB of text")
+        axes.set_xlabel("GiB of CC-100 text")
         axes.grid(axis="y")
     settle(figure)
     for axes, (one, known) in zip(panels, shown, strict=False):
@@ -237,5 +263,6 @@ def _codes(axes: Axes, known: Mapping[str, float], seen: frozenset[str]) -> None
         colour = INK if not seen else COLOURS["series-1" if code in seen else "series-2"]
         gib, label = CC100_GIB[code], float(axes.transData.inverted().transform((x, y + shift))[1])
         axes.plot([gib, gib], [known[code], label], color=LINE, linewidth=0.5)
-        axes.plot([gib], [known[code]], "o", markersize=2, color=colour)
+        face = PAPER if seen and code not in seen else colour
+        axes.plot([gib], [known[code]], "o", markersize=4, mec=colour, mfc=face, mew=1)
         _inside(axes, gib, label, code, colour)

@@ -37,7 +37,7 @@ def _line(members: Sequence[Retained]) -> dict[str, Any]:
 
 SECTION = Section(
     name="forgetting",
-    title="Forgetting",
+    title="What the stages changed and forgot",
     place=550,
     template=Path(__file__).with_name("forgetting.html.j2"),
     build=_build,

@@ -12,25 +12,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from viaduct.languages import family_of, name_of
-from viaduct.report import alike, claims, export, figure, number, provenance, spending, table, words
+from viaduct.languages import CC100_GIB
+from viaduct.report import (
+    alike,
+    claims,
+    export,
+    figure,
+    predictions,
+    provenance,
+    spending,
+    table,
+    table_files,
+    templates,
+    words,
+)
 from viaduct.report import contrasts as tested
 from viaduct.report.alike import build_alike
 from viaduct.report.associations import associations
-from viaduct.report.contrasts import Contrast, Contrasts
+from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
 from viaduct.report.drawing import Drawing
 from viaduct.report.examples import OutcomeSource
 from viaduct.report.heat_map import Scale, arm_maps, language_maps
+from viaduct.report.predictions import Predicted
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 from viaduct.results.working import new_files
-
-_FOLDER = Path(__file__).parent
 
 
 class Asked(NamedTuple):
@@ -40,6 +50,8 @@ class Asked(NamedTuple):
     """Whether to have a section of published numbers on the same tasks."""
     compare: Sequence[tuple[str, str]] = ()
     """Pairs of arms to compare."""
+    predictions: Iterable[Predicted] = ()
+    """To be shown row by row, in pages beside the report."""
 
 
 def write(
@@ -79,6 +91,7 @@ def write(
         "published": provenance.published_scores(tables, about) if asked.published else None,
         "provenance": provenance.origins(rows),
         "alike": build_alike(costs),
+        "alarms": [alarm for _, content in told for alarm in content.alarms],
     }
 
     lines = {
@@ -89,6 +102,7 @@ def write(
         "contrasts": tested.contrast_lines(differences),
         "associations": associated,
         "settings": export.tried_lines(about),
+        "fingerprints": provenance.fingerprints(rows),
     }
     with new_files(directory, LAST, earlier()) as folder:
         names = export.write_tables(folder, about, lines, {"results": rows, "costs": costs})
@@ -97,7 +111,10 @@ def write(
             (export.write_csv if name.endswith(".csv") else export.write_json)(folder / name, held)
             names.append(name)
         _write_figures(folder, values, [content for _, content in told])
-        (folder / "report.html").write_text(_page(values, told, names), encoding="utf-8")
+        linked = predictions.write(about, asked.predictions, folder / predictions.FOLDER)
+        html = _page({**values, "linked": linked}, told, names)
+        table_files.write(html, folder / table_files.FOLDER)
+        (folder / "report.html").write_text(html, encoding="utf-8")
     return directory / "report.html"
 
 
@@ -113,35 +130,50 @@ def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequenc
         (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
 
 
+class Part(NamedTuple):
+    """A part of the page."""
+
+    place: int
+    """Sections and the report's own parts stand in ascending order."""
+    name: str
+    title: str
+    gist: str
+    html: Markup
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is folded away until a reader asks for it: all but the scores."""
+        return self.name != "scores"
+
+
 _PARTS = (
-    (100, "scores", "Scores", ""),
+    (100, "scores", "Scores by task", ""),
     (150, "settings", "Settings tried", "tried"),
+    (160, "published", "Published numbers", "published"),
     (200, "tested", "Differences, tested", "tested"),
-    (300, "languages", "Languages", ""),
+    (300, "languages", "Scores by language", ""),
     (400, "transfer", "Transfer gap", ""),
     (700, "claims", "Claims", "claims"),
     (800, "cost", "Cost", ""),
     (900, "data", "Data", ""),
     (1000, "provenance", "Provenance", ""),
 )
-"""The report's own parts: place on the page (sections stand between), name, title, and the value without which the part
-is left out ("": never). The template has the part's name."""
+"""The report's own parts: place, name, title, and the value without which the part is left out ("": never). The
+template has the part's name."""
 
 
 def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
     """The whole page: its own parts and those of sections, in the order of their places."""
-    environment = _environment()
-    parts = []
+    environment = templates.environment()
+    gists, parts = words.gists(values["claims"], values["spent"], values["data"]), []
     for place, name, title, shown in _PARTS:
-        if not shown or values[shown]:
+        if not shown or values[shown] not in (None, (), []):
             html = environment.get_template(f"{name}.html.j2").render(values)
-            parts.append((place, name, title, Markup(html)))  # noqa: S704  autoescaped
+            parts.append(Part(place, name, title, gists.get(name, ""), Markup(html)))  # noqa: S704  autoescaped
     for section, content in told:
         html = environment.from_string(section.template.read_text(encoding="utf-8")).render(content.values)
-        parts.append((section.place, section.name, section.title, Markup(html)))  # noqa: S704  autoescaped
-    style = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))  # noqa: S704  our own file
-    page = environment.get_template("page.html.j2")
-    return page.render(values, style=style, parts=sorted(parts), files=files)
+        parts.append(Part(section.place, section.name, section.title, content.gist, Markup(html)))  # noqa: S704  as above
+    return environment.get_template("page.html.j2").render(values, parts=sorted(parts), files=files)
 
 
 def _values(
@@ -152,6 +184,7 @@ def _values(
     associated: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What the report's own templates know."""
+    by_language = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
     return {
         "about": about,
         "tables": tables,
@@ -162,10 +195,13 @@ def _values(
         "tested": _tested(differences.found),
         "contrasts": differences,
         "associations": _by_pair(associated),
+        "by_language": by_language,
+        "compared_languages": table.family_order([code for one in by_language for code in one.weights]),
+        "gib": CC100_GIB,
         "traits": tuple(dict.fromkeys(one["trait"] for one in associated)),
         "known_roles": claims.roles(),
         "languages": _language_tables(tables),
-        "unshown": sorted({_metric(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
+        "unshown": sorted({templates.metric_words(cell.metric) for cell in tables.per_language if not _on_page(cell)}),
         "data": provenance.data_groups(about),
         "tint": _tint(differences),
         "baseline": BASELINE,
@@ -192,35 +228,8 @@ LAST = "report.json"
 def earlier() -> tuple[str, ...]:
     """Names of files that an earlier report may have had and a new one may not have."""
     own = ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
-    tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv", "settings.csv")
-    return (*own, *tables, *(name for section in sections() for name in section.writes))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": number.percent,
-        "points": number.points,
-        "duration": number.duration,
-        "count": number.count,
-        "size": number.size,
-        "metric": _metric,
-        "language": name_of,
-        "family": family_of,
-        "svg": lambda drawing: Markup(drawing.inline),  # noqa: S704  drawn here, every text escaped by the SVG writer
-        "combined": lambda first, second: {**first, **second},
-    }
-    return environment
-
-
-def _metric(name: str) -> str:
-    return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))
+    tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv", "settings.csv", "fingerprints.csv")
+    return (*own, *tables, predictions.FOLDER, *(name for section in sections() for name in section.writes))
 
 
 def _with_and_without(

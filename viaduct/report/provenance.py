@@ -75,8 +75,13 @@ def _origin(rows: Sequence[ResultRow]) -> dict[str, Any]:
         # of the fullest arm and seed, over all languages
         "examples": max(scored.values()),
         "missing": sum(row.n_missing for row in rows if row.headline),
-        "fingerprints": tuple(dict.fromkeys((row.arm, row.seed, row.fingerprint) for row in rows)),
     }
+
+
+def fingerprints(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
+    """For a file: the fingerprint of every score stage."""
+    found = dict.fromkeys((row.task, row.arm, row.seed, row.fingerprint) for row in rows)
+    return [dict(zip(("task", "arm", "seed", "fingerprint"), one, strict=True)) for one in found]
 
 
 def published_scores(tables: Tables, about: About) -> dict[str, Any]:

@@ -92,6 +92,10 @@ class Content:
     facts: Any = None
     """For the rules of claims: `Evidence.facts` under the section's name."""
     seen: SeenLanguages | None = None
+    gist: str = ""
+    """Stands beside the heading, where the section itself is folded."""
+    alarms: Sequence[str] = ()
+    """What no reader may miss, in sentences: they stand in red at the top of the page."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Section:
     name: str
     """Of its heading's id."""
     title: str
-    """In the page's list of sections."""
+    """Its heading, which the page writes."""
     place: int
     """Sections and the report's own parts (`viaduct.report.page`) stand in ascending order."""
     template: Path

@@ -6,19 +6,22 @@ first lines and its tests cannot disagree.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from viaduct.metrics.difference import FEWEST_SEEDS
-from viaduct.report.contrasts import DECIDING, IN_ENGLISH, OVERALL, Contrast, Contrasts
-from viaduct.report.number import plural, points
+from viaduct.report.claims import Judged
+from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Contrast, Contrasts
+from viaduct.report.number import count as count_of
+from viaduct.report.number import duration, plural, points
+from viaduct.report.spending import Spending
 from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
 RULE = (
-    "Of languages other than English, unless English is named. An arm is called higher or lower only where its "
-    "p-value, times the number of comparisons, is below 0.05; the section “Differences, tested” says how, and has "
-    "single tasks, families and languages."
+    "In languages other than English, unless English is named. “Higher” and “lower” are said only where p is below "
+    "0.05 after correction for the number of comparisons."
 )
 ON = {
     "higher": "higher on",
@@ -35,11 +38,24 @@ FEW_SEEDS_RULE = (
     f"With fewer than {FEWEST_SEEDS} seeds the variation between runs is hardly known: differences are shown, and none "
     "is claimed."
 )
+BORNE_OUT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "higher": (frozenset({"higher"}), frozenset({"lower", "equivalent"})),
+    "lower": (frozenset({"lower"}), frozenset({"higher", "equivalent"})),
+    "equivalent": (frozenset({"equivalent"}), frozenset({"higher", "lower"})),
+    "not higher": (frozenset({"lower", "equivalent"}), frozenset({"higher"})),
+    "not lower": (frozenset({"higher", "equivalent"}), frozenset({"lower"})),
+}
+"""What a recipe expects of a comparison -> the verdicts that bear it out, and those that contradict it."""
+AS_EXPECTED, CONTRADICTED, NOT_SHOWN = "as expected", "contrary to what was expected", "neither shown nor excluded"
 
 
 class Summary(NamedTuple):
     """What the report says first."""
 
+    answer: str
+    """To the hypothesis, in one or two sentences."""
+    deciding: Mapping[str, str]
+    """What was declared before the run -> what was found."""
     opening: tuple[str, ...]
     """Sentences of one paragraph: what was run, what is missing, whether anything can be compared."""
     verdicts: Mapping[str, str]
@@ -52,18 +68,81 @@ def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
     """The page's opening words."""
     opening = [_what_was_run(about, tables), *_what_is_missing(about, tables)]
     arms = [arm for arm in tables.arms if arm != BASELINE]
-    verdicts: dict[str, str] = {}
     few = len(about.seeds) < FEWEST_SEEDS
-    if not arms:
-        opening.append("There is only the baseline, so there is nothing to compare.")
-    elif not tables.has_baseline:
-        opening.append(f'The baseline arm "{BASELINE}" has no result, so no difference can be given.')
-    elif few:
-        opening.append(f"No difference between arms can be claimed from {plural(len(about.seeds), 'seed')}.")
+    nothing = _nothing_to_claim(about, tables, few)
+    if few and tables.has_baseline:
         opening += _means(differences)
-    else:
-        verdicts = _deciding(differences, len(arms) > MANY_ARMS) | _verdicts(differences, arms)
-    return Summary(tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE if verdicts else "")
+    verdicts = {} if nothing else _verdicts(differences, arms)
+    found = {} if nothing else {one: _decides(about, differences, one) for one in about.deciding}
+    judged = [word for word, _ in found.values() if word]
+    answer = f"Not answered: {nothing}" if nothing else _answer(about, judged)
+    if about.miniature:
+        answer = "Not answered: the data are generated, and nothing here is evidence."
+    elif about.limit is not None:
+        answer = "Not answered: a quick look at a few rows is no result."
+    deciding = {_named(one): words for one, (_, words) in found.items()}
+    return Summary(answer, deciding, tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE if verdicts else "")
+
+
+def _nothing_to_claim(about: About, tables: Tables, few: bool) -> str:
+    """Why no difference can be claimed at all; "" where some may be."""
+    if tables.arms == (BASELINE,):
+        return "there is only the baseline, so there is nothing to compare."
+    if not tables.has_baseline:
+        return f'the baseline arm "{BASELINE}" has no result, so no difference can be given.'
+    return f"no difference between arms can be claimed from {plural(len(about.seeds), 'seed')}." if few else ""
+
+
+def _answer(about: About, judged: Sequence[str]) -> str:
+    """What the comparisons that were declared before the run say together."""
+    if not about.deciding:
+        return "The recipe declares no comparison that would decide it; what the tests show of each arm stands below."
+    if not judged:
+        return "What was declared before the run as deciding it, and what was found:"
+    counts = {word: judged.count(word) for word in (AS_EXPECTED, CONTRADICTED, NOT_SHOWN) if word in judged}
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    whole = "Borne out" if counts.keys() == {AS_EXPECTED} else "Not borne out" if CONTRADICTED in counts else ""
+    whole = whole or ("Borne out in part" if AS_EXPECTED in counts else "Neither borne out nor refuted")
+    return f"{whole}. Of {plural(len(judged), 'comparison')} whose outcome was stated before the run: {said}."
+
+
+def _named(declared: Sequence[str]) -> str:
+    on = f" on {_listed(declared[2:])}" if declared[2:] else ""
+    return f"{declared[0]} against {declared[1]}{on}"
+
+
+def _decides(about: About, differences: Contrasts, declared: tuple[str, ...]) -> tuple[str, str]:
+    """(whether it came out as expected, "" where nobody said; what was found, in words)."""
+    wanted = dict(zip(about.deciding, about.expected, strict=False)).get(declared, "")
+    one = differences.of(declared[0], ", ".join(declared[2:]), declared[1])
+    right, wrong = BORNE_OUT.get(wanted, (frozenset(), frozenset()))
+    verdict = one.verdict if one else "no verdict"
+    judged = AS_EXPECTED if verdict in right else CONTRADICTED if verdict in wrong else NOT_SHOWN
+    found = f"{_brief(one)}." if one else "the two have no result in common."
+    return (judged, f"expected to be {wanted}, {judged}: {found}") if wanted else ("", found)
+
+
+def _brief(one: Contrast) -> str:
+    """One contrast in a few words; `_said` has all of its numbers."""
+    between, what = one.estimate.interval, one.task if one.is_of_task else _over(one)
+    if between is None or one.verdict == "no verdict":
+        return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
+    interval = f"95 % interval {points(between[0])} to {points(between[1])}"
+    return f"{ON[one.verdict].removesuffix(' on')} in {what} ({points(one.mean)} points, {interval})"
+
+
+def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Part of the page -> what stands beside its heading, where the part itself is folded."""
+    found = {}
+    if judged:
+        counts = Counter(line.verdict for line in judged.listed)
+        found["claims"] = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    if spent.total:
+        found["cost"] = f"{duration(spent.total.seconds)}, {count_of(spent.total.tokens)} tokens"
+    if data:
+        odd = sum(group["odd"] for group in data)
+        found["data"] = f"≠ {plural(odd, 'count')} not as published" if odd else "no count differs from a published one"
+    return found
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
@@ -104,26 +183,15 @@ def _means(differences: Contrasts) -> list[str]:
     return [f"Mean over tasks less the baseline's, in points: {', '.join(parts)}."] if parts else []
 
 
-def _deciding(differences: Contrasts, many: bool) -> dict[str, str]:
-    """What was declared before the run, first; arms that have a sentence of their own, where there are not `many`, have
-    their mean over tasks there."""
-    found = [one for one in differences.found if one.step == DECIDING]
-    return {
-        f"Deciding: {one.arm} against {one.against}": f"{_said(one, one.task if one.is_of_task else _over(one))}."
-        for one in found
-        if many or (one.against, one.task) != (BASELINE, OVERALL)
-    }
-
-
 def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in differences.found if one.against == BASELINE]
     wholes = {one.arm: one for task in (IN_ENGLISH, OVERALL) for one in own if one.task == task}
     if len(arms) <= MANY_ARMS:
-        return {arm: sentence(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
+        return {arm: _short(whole, [one for one in own if one.arm == arm]) for arm, whole in wholes.items()}
     named = {}
     for verdict, words in ON.items():
-        same = [one for one in wholes.values() if one.verdict == verdict and one.step != DECIDING]
+        same = [one for one in wholes.values() if one.verdict == verdict]
         members = [f"{one.arm} ({points(one.mean)})" for one in same]
         if members:
             why = "; ".join(dict.fromkeys(one.estimate.why_not for one in same))
@@ -132,6 +200,17 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     if without:
         named["No result in common with the baseline"] = f"{_listed(without)}."
     return named
+
+
+def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
+    """What is shown of one arm, without what stands in “Differences, tested”."""
+    groups = {
+        verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.is_of_task and one.verdict == verdict]
+        for verdict in ("higher", "lower", "equivalent")
+    }
+    by_task = [f"{ON[verdict]} {_listed(members)}" for verdict, members in groups.items() if members]
+    told = f" By task: {'; '.join(by_task)}." if by_task else ""
+    return f"{_brief(whole)}.{told}"
 
 
 def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:

@@ -224,6 +224,8 @@ class About(Record):
     """Whether differences between arms that were not computed alike may be claimed."""
     deciding: tuple[tuple[str, ...], ...] = ()
     """(arm, against), or with tasks after them, that were declared before the run to be decided first."""
+    expected: tuple[str, ...] = ()
+    """What the hypothesis says of each of these, "" where it says nothing; () where it says nothing of any."""
     further_seeds: tuple[int, ...] = ()
     """Of what is compared there alone."""
     question: str = "these languages"

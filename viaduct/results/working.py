@@ -43,17 +43,21 @@ def working_folder(parent: Path, name: str = "") -> Iterator[Path]:
 @contextlib.contextmanager
 def new_files(directory: Path, last: str, stale: Iterable[str] = ()) -> Iterator[Path]:
     """A folder for files that take the places of those of their names in `directory` once all are on the disk, `last`
-    as the last one; files there that match `stale` and are not among them go. If anything fails, nothing changes."""
+    as the last one; a folder takes the place of one. Files and folders there that match `stale` and are not among them
+    go. If anything fails, nothing changes."""
     with working_folder(directory, ".") as folder:
         yield folder
         made = sorted(folder.iterdir(), key=lambda path: path.name == last)
         for path in made:
             flush(path)
         for path in made:
-            path.replace(directory / path.name)
+            place = directory / path.name
+            if path.is_dir() and place.is_dir():
+                place.rename(folder / f"earlier-{path.name}")  # a folder takes no other's place
+            path.replace(place)
         for path in (path for pattern in stale for path in directory.glob(pattern)):
             if path.name not in {one.name for one in made}:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         flush(directory)
 
 

@@ -323,6 +323,7 @@ def about(store: Store, record: RunRecord) -> About:
         roles=roles(recipe),
         compare=recipe.compare,
         deciding=recipe.deciding,
+        expected=recipe.expected,
         question=recipe.question,
         compare_unlike=recipe.compare_unlike,
         marks=_marks(record),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 from viaduct.errors import UsageError
 from viaduct.results.record import declared_seeds
@@ -95,8 +96,10 @@ def outline(recipe: RecipeParts, census: Census) -> Plan:
         left_out = {}
     kept = tuple(arm for arm in recipe.intermediates if arm.name not in left_out)
     compare = tuple(pair for pair in recipe.compare if not left_out.keys() & set(pair))
-    deciding = tuple(one for one in recipe.deciding if not left_out.keys() & set(one[:2]))
-    recipe = recipe.model_copy(update={"intermediates": kept, "compare": compare, "deciding": deciding})
+    there = [not left_out.keys() & set(one[:2]) for one in recipe.deciding]
+    deciding, expected = tuple(compress(recipe.deciding, there)), tuple(compress(recipe.expected, there))
+    changes = {"intermediates": kept, "compare": compare, "deciding": deciding, "expected": expected}
+    recipe = recipe.model_copy(update=changes)
     missing: list[Gap] = []
     languages, absent = target_languages(recipe, census, missing)
     missing += [gap for arm in kept for gap in gaps[arm.name]] + target_gaps(recipe, census)

@@ -67,6 +67,11 @@ def _check_comparisons(recipe: RecipeParts) -> None:
             if name not in names:
                 raise unknown(f"arm in `{where}`:", name, names)
         _check_pairs(where, pairs)
+    if recipe.expected and len(recipe.expected) != len(recipe.deciding):
+        raise UsageError(
+            f"`expected` has {len(recipe.expected)} entries, and `deciding` {len(recipe.deciding)}",
+            fix='write what is expected of each deciding comparison, in their order, "" where nothing is',
+        )
     if recipe.further_seeds and not recipe.deciding:
         raise UsageError(
             "`further_seeds` are for what `deciding` compares, and there is no such comparison",

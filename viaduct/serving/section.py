@@ -19,7 +19,8 @@ def _build(found: RunResults) -> Content | None:
     if inference is None:
         return None
     if inference.refusal:
-        return Content({"inference": inference, "frontier": None})
+        refused = f"Cost at inference: nothing is compared: {inference.refusal}"
+        return Content({"inference": inference, "frontier": None}, alarms=(refused,))
     files: dict[str, object] = {"inference.csv": [line.dumped() for line in inference.lines]}
     figures = []
     front = frontier.frontier(inference, found.tables, found.contrasts)
@@ -30,7 +31,7 @@ def _build(found: RunResults) -> Content | None:
     roles = found.about.roles
     against_baseline = roles.get(inference.first, inference.first) == BASELINE
     return Content(
-        {"inference": inference, "frontier": front, "figures": figures},
+        {"inference": inference, "frontier": front, "figures": figures, "axes": frontier.AXES},
         figures=figures,
         files=files,
         facts=[line.measured for line in inference.lines] if against_baseline else (),

@@ -37,6 +37,14 @@ class Predicted:
             _unknown_id(row_id, self.rows, f"no row of {self.task} in '{self.language}' to predict")
         self._check_value(self.rows[row_id], given)
 
+    def input(self, row: Any) -> tuple[str, ...]:
+        """What a model reads of a row, for a person."""
+        return tuple(row.texts)
+
+    def words(self, row: Any, given: Any) -> str:
+        """A prediction for a row, or the row's gold value, for a person."""
+        return "" if given is None else str(given)
+
     def _check_value(self, row: Any, given: object) -> None:
         if self.text and not isinstance(given, str):
             raise not_a_prediction(row.id, given, self.text)
@@ -66,9 +74,21 @@ class PredictedIndex(Predicted):
         if not 0 <= given <= last:
             raise DataError(f"the prediction for row '{row.id}' is {given}", fix=f"write an index, 0 to {last}")
 
+    def words(self, row: Choice, given: int | None) -> str:
+        """The choice itself."""
+        return "" if given is None else row.choices[given]
+
 
 class PredictedTags(Predicted):
     """A tag of the card per token."""
+
+    def input(self, row: Tagged) -> tuple[str, ...]:
+        """The sentence."""
+        return (row.group,)
+
+    def words(self, row: Tagged, given: Sequence[str] | None) -> str:
+        """Each token with its tag, without those outside all names."""
+        return " ".join(f"{token}/{tag}" for token, tag in zip(row.tokens, given or (), strict=False) if tag != "O")
 
     def _check_value(self, row: Tagged, given: object) -> None:
         if not isinstance(given, list):
@@ -89,6 +109,11 @@ class PredictedAnswer(Predicted):
 
     text = "the answer as text ('' for no answer)"
 
+    def words(self, row: Span, given: Any) -> str:
+        """The answer, or all different gold answers."""
+        answers = [given] if isinstance(given, str) else [one.text for one in given or ()]
+        return " | ".join(dict.fromkeys(answers)) or "(no answer)"
+
 
 class PredictedMatch(Predicted):
     """The id of a sentence of the other side."""
@@ -99,6 +124,13 @@ class PredictedMatch(Predicted):
         super().__init__(task, language, labels, rows)
         sides = {side: {row.id for row in rows if row.side == side} for side in ("source", "target")}
         self.others = {"source": sides["target"], "target": sides["source"]}
+        self.texts: dict[tuple[str, str], str] = {(row.side, row.id): row.text for row in rows}
+
+    def words(self, row: Sentence, given: Any) -> str:
+        """The sentences of the other side."""
+        other = "target" if row.side == "source" else "source"
+        ids = [given] if isinstance(given, str) else given or ()
+        return " | ".join(self.texts[other, one] for one in ids)
 
     def _check_value(self, row: Sentence, given: Any) -> None:
         super()._check_value(row, given)

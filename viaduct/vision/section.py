@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from viaduct.metrics.difference import TaskDifference, estimate, example_variance
 from viaduct.metrics.spread import Numbers, Part, Spread
+from viaduct.report.number import plural
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, StageFile
 from viaduct.vision import claims
 from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse, StageImages
@@ -240,6 +241,11 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
     return tuple(sentences), broken
 
 
+def _gist(lines: Sequence[ImageLine]) -> str:
+    shown = [line.used for line in lines if line.image == TRUE and line.used is not None]
+    return f"used by {sum(shown)} of {plural(len(shown), 'arm')} that saw the true ones" if shown else ""
+
+
 def _build(found: RunResults) -> Content | None:
     uses = found.of(IMAGES)
     images = images_of(uses)
@@ -249,6 +255,8 @@ def _build(found: RunResults) -> Content | None:
         {"images": images},
         files={"image_gain.json": gains(images)},
         facts={line.arm: line.used for line in images.lines if line.used is not None},
+        alarms=images.verdict if images.broken else (),
+        gist=_gist(images.lines),
         seen=SeenLanguages("captions", {one.arm: one.use.seen_languages for one in uses}),
     )
 

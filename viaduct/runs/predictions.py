@@ -1,0 +1,107 @@
+"""What a run's models predicted, row by row, for the pages beside its report: from predictions in the store, with gold
+and input from the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from viaduct.errors import DataError, ViaductError
+from viaduct.metrics.score import Outcomes, Predictions, scored
+from viaduct.report.predictions import Answer, Example, Predicted
+from viaduct.results.prediction_file import read_predictions
+from viaduct.results.store import Store
+from viaduct.rows import Row
+from viaduct.runs.collect import CellEntry, RunRecord, states
+from viaduct.runs.rows import RecipeData
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.folder import DataFolder
+
+
+class _Made(NamedTuple):
+    """One arm's predictions of one task."""
+
+    cell: CellEntry
+    folder: Path
+    split: str
+    """Before substitution."""
+    languages: tuple[str, ...]
+
+
+class RunPredictions:
+    """What is done of a run and still has its predictions, of the first seed of each arm; a language at a time."""
+
+    def __init__(self, store: Store, record: RunRecord, root: Path | None) -> None:
+        """`root`: the data sets; None where they are not at hand, and then there is nothing."""
+        self._store, self._record, self._root = store, record, root
+        self.problems: list[str] = []
+        """Why something is not shown."""
+
+    def __iter__(self) -> Iterator[Predicted]:
+        """Task by task, language by language."""
+        if self._root is None:
+            return
+        catalogue = Catalogue.builtin().with_files(self._record.recipe.cards)
+        data = RecipeData(DataFolder(self._root, catalogue), self._record.recipe.limit)
+        for task, made in self._made().items():
+            for language in dict.fromkeys(code for one in made for code in one.languages):
+                own = [one for one in made if language in one.languages]
+                try:
+                    yield self._predicted(data, catalogue.task(task), language, own)
+                except (ViaductError, OSError) as error:
+                    self.problems.append(f"{task} {language}: {error}")
+
+    def _made(self) -> dict[str, list[_Made]]:
+        """By task."""
+        done = {path for path, state in states(self._store, self._record).items() if state == "done"}
+        paths = {stage.fingerprint: stage.path for stage in self._record.stages}
+        found: dict[str, dict[str, _Made]] = {}
+        for cell in self._record.cells:
+            own = found.setdefault(cell.task, {})
+            if cell.score not in done or cell.arm in own or (kept := self._store.record(cell.score)) is None:
+                continue
+            identity = kept["identity"]
+            folder = self._store.directory(paths.get(identity["inputs"].get("predictions"), cell.score)) / "predictions"
+            if folder.is_dir():
+                work = identity["work"]
+                own[cell.arm] = _Made(cell, folder, work["split"], tuple(work["languages"]))
+        return {task: list(own.values()) for task, own in found.items()}
+
+    def _predicted(self, data: RecipeData, card: Task, language: str, made: Sequence[_Made]) -> Predicted:
+        """Raises DataError for predictions that are not of these rows."""
+        first = made[0]
+        rows = data.load(card.name, first.split, language, self._record.recipe.substitutions).rows
+        given = {one.cell.arm: read_predictions(one.folder / f"{language}.jsonl", card, language, rows) for one in made}
+        scores = {arm: _scores(card, rows, own) for arm, own in given.items()}
+        asked = card.row_kind.predicted(card.name, language, card.labels, rows)
+        wanted = dict.fromkeys(one for own in scores.values() for one in own)
+        if not all(one in asked.rows for one in wanted):
+            raise DataError("its rows are not those that were scored", fix="name the data that the run was made with")
+        examples = []
+        for row in (asked.rows[one] for one in wanted):
+            answers = {
+                arm: Answer(asked.words(row, own[row.id].prediction), scores[arm].get(row.id))
+                for arm, own in given.items()
+                if row.id in own
+            }
+            examples.append(Example(row.id, asked.input(row), asked.words(row, row.gold), answers))
+        seeds = {one.cell.arm: one.cell.seed for one in made}
+        return Predicted(card.name, language, first.cell.split, seeds, tuple(examples))
+
+
+def _scores(card: Task, rows: Sequence[Row], given: Predictions) -> dict[str, float | None]:
+    """Id of each row that is scored -> how right its prediction is; None where the metric does not say it."""
+    outcomes = None if card.metric is None else scored(card.metric, rows, given).outcomes
+    return dict.fromkeys(given) if outcomes is None else _shares(outcomes)
+
+
+def _shares(outcomes: Outcomes) -> dict[str, float | None]:
+    values: Mapping[str, Sequence[float]] = outcomes.values
+    if "correct" in values:
+        counts = zip(values["correct"], values["predicted"], values["gold"], strict=True)
+        shares = [2 * right / (found + wanted) if found + wanted else 1.0 for right, found, wanted in counts]
+    else:
+        shares = [sum(own) / len(own) for own in zip(*values.values(), strict=True)]
+    return dict(zip(outcomes.ids, map(float, shares), strict=True))
