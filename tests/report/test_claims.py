@@ -34,7 +34,7 @@ def test_the_table_has_every_claim_once_in_order_and_in_full():
     ]
     assert [claim.id for claim in claims.claims()] == ids
     for claim in claims.claims():
-        assert all((claim.text, claim.source, claim.decided_by, claim.needs, claim.mark)), claim.id
+        assert all((claim.text, claim.source, claim.decided_by, claim.needs, claim.origin)), claim.id
         assert (claim.provenance == "open") == (claim.id.startswith("Q") or claim.id == "F4")
 
 
@@ -283,10 +283,10 @@ def test_plain_training_against_a_variant(beats, consistently, variant):
 
 def test_who_says_what_is_kept_apart():
     found = {claim.id: claim for claim in claims.claims()}
-    assert "synthesis" in found["C13"].source and "stronger than the source's" in found["C14"].mark
+    assert "synthesis" in found["C13"].source and "more strongly than the source" in found["C14"].origin
     assert found["C21"].source == found["C22"].source == "arXiv 2005.13013"
     assert "consistently" in found["C21"].text and found["C22"].provenance == "read"
-    assert found["C04"].mark == "from memory with low confidence, not to be cited"
+    assert (found["C04"].cited, found["C04"].origin) == (None, "unverified"), "no source beside an unverified number"
 
 
 def test_c23_answers():

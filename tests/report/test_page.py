@@ -266,7 +266,7 @@ def test_no_file_is_empty_and_tables_of_an_earlier_report_do_not_stay(tmp_path):
     html = write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path).read_text(encoding="utf-8")
     assert not [path for path in tmp_path.rglob("*") if not path.stat().st_size]
     assert not (tmp_path / "contrasts.csv").exists() and "contrasts.csv" not in html
-    assert "Beside this page: main_table.csv, per_language.csv, cost.csv, claims.json" in html
+    assert "Beside this page: main_table.csv, per_language.csv, cost.csv, fingerprints.csv, claims.json" in html
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):

@@ -1,0 +1,62 @@
+"""Tables of the page as files for papers, issues and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import Any
+
+from viaduct.report.table_files import Table, latex, markdown, tables
+
+PAGE = """<div class="table" id="table-main" data-table="main"><div class="scroll" aria-label="Scores">
+<table><thead><tr><th scope="col">Arm</th><th scope="col">panx†<small>F1</small><small>dev*</small></th>
+<th class="words" scope="col">Why</th></tr></thead>
+<tbody><tr><th scope="row">a_b &amp; 50 %</th><td><span class="value">73.1</span> <span class="spread">± 0.6</span>
+<span class="delta up">▲ +1.2</span></td><td class="words">x|y &lt;b&gt;</td></tr></tbody>
+<tbody><tr><th scope="row">chance</th><td><span class="absent"><span aria-hidden="true">–</span><span
+class="unseen">missing: <i>no</i> result</span></span></td><td class="words"></td></tr></tbody></table></div></div>"""
+
+
+def one() -> Table:
+    (found,) = tables(PAGE)
+    return found
+
+
+def test_latex_is_a_booktabs_table_with_everything_escaped() -> None:
+    assert latex(one()).splitlines() == [
+        r"% Scores; \usepackage{booktabs}",
+        r"\begin{tabular}{lrl}",
+        r"\toprule",
+        r"Arm & \shortstack{panx$\dagger$ \\ F1 \\ dev*} & Why \\",
+        r"\midrule",
+        r"a\_b \& 50 \% & 73.1 $\pm$ 0.6 ($\uparrow$ +1.2) & x|y $<$b$>$ \\",
+        r"\midrule",
+        r"chance & -- &  \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_markdown_has_no_html_and_no_cell_breaks_out() -> None:
+    assert markdown(one()).splitlines() == [
+        r"| Arm | panx† (F1; dev\*) | Why |",
+        "|---|--:|---|",
+        r"| a\_b &amp; 50 % | 73.1 ± 0.6 (▲ +1.2) | x\|y &lt;b> |",
+        "| chance | – |  |",
+    ]
+
+
+def test_every_table_of_a_page_lies_beside_it_three_times(whole: Any) -> None:
+    names = [table.name for table in tables(whole.html)]
+    assert len(names) == len(set(names)) == whole.html.count('<div class="table"')
+    folder = whole.directory / "tables"
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("csv", "tex", "md")
+    }
+    linked = set(re.findall(r'href="(tables/[^"]*)"', whole.html))
+    assert linked and all((whole.directory / path).is_file() for path in linked)
+    for table in tables(whole.html):
+        assert len({len(row) for group in table.groups for row in group}) == 1, table.name
+    with (folder / "main_table.csv").open(encoding="utf-8", newline="") as file:
+        head, first, *_ = csv.reader(file)
+    assert head[1] == "xnli (accuracy; test; 15 lang.)" and re.fullmatch(r"\d\d\.\d ± \d\.\d", first[1])
