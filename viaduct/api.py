@@ -238,7 +238,8 @@ def report(  # noqa: PLR0913  each is an option of the command
 
     `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
     those that the recipe names. `data` is needed for pages of predictions, which are written into a run's directory
-    alone, and once for scores of an older version that left no outcomes by example (`runs.outcomes`). Raises UsageError for arms that do not exist.
+    alone, and once for scores of an older version that left no outcomes by example (`runs.outcomes`). Raises UsageError
+    for arms that do not exist.
     """
     directory, kept, record = _run_of(run, store, rows)
     directory = to or directory
