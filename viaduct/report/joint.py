@@ -14,12 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from viaduct.report import number
+from viaduct.report import table_files
 from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
 from viaduct.report.export import write_csv, write_json
+from viaduct.report.templates import environment
 from viaduct.results.working import new_files
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ COSTS = {
 SHAPE = ("engine", "precision", "parameters_embedding", "parameters_rest", "flops_per_sentence")
 """Columns that are the same for models that differ in the values of their weights alone."""
 PAGE, LAST = "report.html", "report.json"
-_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,9 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
         "costs": COSTS,
         "best": undominated,
         "limits": sorted({one for run in written if (one := run["about"]["limit"]) is not None}),
-        "front": None if front is None else Markup(front.inline),  # noqa: S704  escaped by the SVG writer
-        "style": Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        "front": front,
     }
+    html = environment().get_template("joint.html.j2").render(values)
     tables = {"encoders": table, "per_language": languages}
     with new_files(directory, LAST, (*(f"{kind}.csv" for kind in tables), "frontier.svg", PAGE)) as folder:
         for kind, own in tables.items():
@@ -97,7 +94,8 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
                 write_csv(folder / f"{kind}.csv", own)
         if front is not None:
             (folder / "frontier.svg").write_text(front.svg, encoding="utf-8")
-        (folder / PAGE).write_text(_environment().get_template("joint.html.j2").render(values), encoding="utf-8")
+        table_files.write(html, folder / table_files.FOLDER)
+        (folder / PAGE).write_text(html, encoding="utf-8")
         write_json(folder / LAST, {"runs": [run.name for run in runs], "tables": tables, "records": records})
     return directory / PAGE
 
@@ -214,15 +212,3 @@ def _dumped(line: Line, tasks: Sequence[str], on: bool) -> dict[str, Any]:
         **costs,
         "best": on,
     }
-
-
-def _environment() -> Environment:
-    found = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["percent"] = number.percent
-    return found

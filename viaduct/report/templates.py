@@ -13,7 +13,6 @@ from markupsafe import Markup
 from viaduct.languages import family_of, name_of
 from viaduct.report import number
 
-
 _FOLDER = Path(__file__).parent
 
 
