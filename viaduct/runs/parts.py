@@ -7,7 +7,7 @@ threads, store, data folder) is not here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -322,10 +322,6 @@ class Substitution(Spec):
         return f"{self.task} {self.split} := {source}{share}{without} ({self.why})"
 
 
-Expected: TypeAlias = Literal["higher", "lower", "equivalent", "not higher", "not lower", ""]
-"""What the first of two arms is expected to be."""
-
-
 class RecipeParts(Spec):
     """encoder x intermediates x targets x seeds, with the hypothesis stated before the run."""
 
@@ -351,9 +347,8 @@ class RecipeParts(Spec):
     """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, [arm, against, task], or
     [arm, against, task, task, ...] in the mean over these. They are tested first, and corrected for their own number
     only; all others come after."""
-    expected: tuple[Expected, ...] = ()
-    """What the hypothesis says of each of `deciding`, in their order, "" for nothing; the report says whether it came
-    out so. () says nothing of any."""
+    expected: tuple[Literal["higher", "lower", "equivalent", "not higher", "not lower", ""], ...] = ()
+    """What the hypothesis says of the first arm of each of `deciding`, "" where it says nothing."""
     further_seeds: tuple[bounds.Natural, ...] = ()
     """Beyond `seeds`, of what `deciding` compares alone: its arms on its tasks."""
     question: Literal["these languages", "languages like these"] = "these languages"
