@@ -85,6 +85,13 @@ class Pair(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class TranslatedPair(Pair):
+    """A pair that was translated, with the texts that it translates, by which it is known to belong to its id."""
+
+    originals: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice(Row):
     """A context, a question (may be empty) and candidate endings; `label` is the index of the right one."""
 

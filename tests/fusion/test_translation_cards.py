@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from viaduct.errors import DataError
-from viaduct.fusion.alignment import match
+from viaduct.fusion.alignment import Matched, match
 from viaduct.fusion.answers import realigned
 from viaduct.fusion.cards import CARDS as TRANSLATIONS
-from viaduct.rows import Answer, Pair, Span
+from viaduct.rows import Answer, Pair, Span, TranslatedPair
 from viaduct.tasks.card import locate, read
 from viaduct.tasks.catalogue import Catalogue, card_of_file
 
@@ -42,19 +42,76 @@ def questions(*given: tuple[str, str, str, int]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("folder", "name"), [("XNLI", "xnli"), ("PAWSX", "pawsx")])
-def test_pairs_translated_into_english_have_the_ids_of_the_test_rows(folder: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "name", "label"), [("XNLI", "xnli", "neutral"), ("PAWSX", "pawsx", "1")])
+def test_pairs_translated_into_english_have_the_ids_and_texts_of_the_test_rows(
+    folder: str, name: str, label: str, tmp_path: Path
+) -> None:
     place = f"{folder}/translate-test/test-de-en-translated.tsv"
-    write(tmp_path, place, 'Der Kessel.\tTee.\tThe "kettle.\tTea.\tneutral\nZwei.\tDrei.\tTwo.\tThree.\tneutral\n')
-    found = read(CARDS.task(f"{name}_to_english"), tmp_path, "de", "test").rows
-    assert found == (Pair("0", "de", 'The "kettle.', "Tea.", None), Pair("1", "de", "Two.", "Three.", None))
+    write(tmp_path, place, f'Der Kessel.\tTee.\tThe "kettle.\tTea.\t{label}\nZwei.\tDrei.\tTwo.\tThree.\t{label}\n')
+    assert read(CARDS.task(f"{name}_to_english"), tmp_path, "de", "test").rows == (
+        TranslatedPair("0", "de", 'The "kettle.', "Tea.", label, ("Der Kessel.", "Tee.")),
+        TranslatedPair("1", "de", "Two.", "Three.", label, ("Zwei.", "Drei.")),
+    )
+    write(tmp_path, place, '"Er sagt ""Tee""."\tDrei.\t"He says ""tea""."\tThree.\n')
+    (row,) = read(CARDS.task(f"{name}_to_english"), tmp_path, "de", "test").rows
+    assert row == TranslatedPair("0", "de", 'He says "tea".', "Three.", None, ('Er sagt "Tee".', "Drei."))
+
+
+ORIGINALS = [Pair(str(at), "de", f"Satz {at}, so.", f"Tee {at}?", "neutral") for at in range(10)]
+LINES = [f"Satz {at},  so .\tTee {at}?\tLine {at}.\tTea {at}?\tneutral\n" for at in range(10)]
+
+
+def matched(folder: Path, lines: list[str], most_missing: float = 0.0) -> Matched:
+    """The test rows above with translations from these lines."""
+    write(folder, "XNLI/translate-test/test-de-en-translated.tsv", "".join(lines))
+    others = read(CARDS.task("xnli_to_english"), folder, "de", "test").rows
+    return match(ORIGINALS, others, "de", most_missing, "xnli_to_english test")
+
+
+def test_translations_go_with_the_rows_that_they_translate(tmp_path: Path) -> None:
+    found = matched(tmp_path, LINES)
+    assert found.translations == tuple(Pair(str(at), "de", f"Line {at}.", f"Tea {at}?", "neutral") for at in range(10))
+    assert (found.coverage.missing, found.coverage.unknown) == (0, 0)
+    bare = matched(tmp_path, [line.rpartition("\t")[0] + "\n" for line in LINES])
+    assert bare.translations == found.translations
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            [LINES[0], LINES[2], LINES[1], *LINES[3:]],
+            "2 of 10 rows have no .* first is '1' .the translation of this id is",
+        ),
+        ([*LINES[1:], LINES[-1]], "9 of 10 rows have no translation"),
+        (LINES[::-1], "10 of 10 rows have no translation .* 10 of 10 translations belong to no row"),
+        (["premise\thypothesis\ta\tb\tneutral\n", *LINES[:-1]], "10 of 10 rows have no translation"),
+        (["a\tb\tc\td\n"] * 10, "10 of 10 rows have no translation"),
+        ([LINES[0].replace("neutral", "entailment"), *LINES[1:]], "first is '0' .* or has another label"),
+        ([LINES[0], LINES[1].replace("Line 1.", " "), *LINES[2:]], "line 2: a text or label is blank"),
+        (["premise\thypothesis\ta\tb\tlabel\n", *LINES[:-1]], "line 1: unknown label 'label'"),
+    ],
+)
+def test_translations_of_something_else_are_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        matched(tmp_path, lines)
+
+
+def test_translations_of_something_else_count_as_missing_where_some_may(tmp_path: Path) -> None:
+    found = matched(tmp_path, [LINES[1], LINES[0], *LINES[2:]], most_missing=0.2)
+    assert found.at.tolist() == list(range(2, 10))
+    assert (found.coverage.missing, found.coverage.unknown) == (2, 2)
 
 
 def test_pawsx_and_mnli_read_xtremes_translations(tmp_path: Path) -> None:
     write(tmp_path, "PAWSX/translate-train/en-fr-translated.tsv", "One.\tTwo.\tUn.\tDeux.\t1\n")
     write(tmp_path, "XNLI/translate-train/en-fr-translated.tsv", "One.\tTwo.\tUn.\tDeux.\tcontradictory\n")
-    assert read(CARDS.task("pawsx"), tmp_path, "fr", "train").rows == (Pair("0", "fr", "Un.", "Deux.", "1"),)
-    assert read(CARDS.task("mnli"), tmp_path, "fr", "train").rows[0].gold == "contradiction"
+    for name, label, other in (("pawsx", "1", "0"), ("mnli", "contradiction", "neutral")):
+        rows = read(CARDS.task(name), tmp_path, "fr", "train").rows
+        assert rows == (TranslatedPair("0", "fr", "Un.", "Deux.", label, ("One.", "Two.")),)
+        assert match([Pair("0", "en", "One.", "Two.", label)], rows, "fr", 0.0, name).coverage.missing == 0
+        with pytest.raises(DataError, match="1 of 1 rows have no translation"):
+            match([Pair("0", "en", "One.", "Two.", other)], rows, "fr", 0.0, name)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +129,9 @@ def test_answers_are_realigned_and_lost_ones_leave_the_question_out(name: str, p
     found = read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
     assert [(row.id, row.gold) for row in found.rows] == [("a", (Answer("Перт", 12),)), ("b", (Answer("Перт", 7),))]
     assert found.expected is not None and found.expected > len(found.rows)  # which the report tells
+    write(tmp_path, place, questions(("a", "Тэй.", "Tay", 0), ("b", "Перт.", "Perth", 0)))
+    with pytest.raises(DataError, match="not one answer to 2 questions stands in its context"):
+        read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
 
 
 @pytest.mark.parametrize(

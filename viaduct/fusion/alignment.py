@@ -17,7 +17,8 @@ from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.fusion.records import Coverage
 from viaduct.models.numerics import derived_seed
-from viaduct.rows import Pair, Row, Tagged
+from viaduct.rows import Pair, Row, Tagged, TranslatedPair
+from viaduct.runs.rows import letters
 from viaduct.training.order import Order
 
 NO_GOLD = -100
@@ -38,27 +39,39 @@ class Matched:
 
 
 def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missing: float, what: str) -> Matched:
-    """The translations of rows, by id. Raises DataError where more of the rows lack one than may, and where no id is
-    known at all."""
+    """The translations of rows, by id; one that says what it translates must say the row's texts and label.
+
+    Raises DataError where more of the rows lack one than may, and where no id is known at all.
+    """
     by_id = {row.id: row for row in others}
-    at = np.array([number for number, row in enumerate(rows) if row.id in by_id], dtype=np.int64)
+    has = [row.id in by_id and _belongs(by_id[row.id], row) for row in rows]
+    at = np.array([number for number, there in enumerate(has) if there], dtype=np.int64)
     missing = len(rows) - len(at)
-    unknown = len(by_id.keys() - {row.id for row in rows})
+    unknown = len(by_id) - len(at)
     if missing > most_missing * len(rows):
-        lost = next(row.id for row in rows if row.id not in by_id)
+        lost = rows[has.index(False)].id
+        other = " (the translation of this id is of another text, or has another label)" if lost in by_id else ""
         raise DataError(
             f"{what} in {language}: {missing:,} of {len(rows):,} rows have no translation of the same id, the first is "
-            f"'{lost}'; {unknown:,} of {len(by_id):,} translations belong to no row",
+            f"'{lost}'{other}; {unknown:,} of {len(by_id):,} translations belong to no row",
             fix=f"use files with the ids of the originals, or raise `most_missing` (it is {most_missing:g})",
         )
     found = tuple(_labelled(by_id[rows[number].id], rows[number]) for number in at)
     return Matched(at, found, Coverage(language=language, rows=len(rows), missing=missing, unknown=unknown))
 
 
+def _belongs(row: Row, original: Row) -> bool:
+    """Whether this translation is not of something else: blanks, case and marks are no difference."""
+    if not isinstance(row, TranslatedPair) or not isinstance(original, Pair):
+        return True
+    is_labelled_so = None in (row.label, original.label) or row.label == original.label
+    return is_labelled_so and [*map(letters, row.originals)] == [*map(letters, original.texts)]
+
+
 def _labelled(row: Row, original: Row) -> Row:
     """The translation with what its original says about it: a label; tags stay with the words that have them."""
-    if isinstance(row, Pair) and row.label is None and isinstance(original, Pair):
-        return replace(row, label=original.label)
+    if isinstance(row, Pair) and isinstance(original, Pair):
+        return Pair(row.id, row.language, row.first, row.second, row.label or original.label)
     return replace(row, tags=None) if isinstance(row, Tagged) else row
 
 

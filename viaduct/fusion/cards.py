@@ -1,6 +1,6 @@
 """Cards of XTREME's machine translations: of training questions into other languages, of evaluation rows into English.
 
-    Pair("0", "de", "The kettle is on.", "Tea is ready.", None): the English of row 0 of XNLI's German test rows
+    TranslatedPair("0", "de", "The kettle is on.", "Tea is ready.", "neutral", ("Der Kessel läuft.", "Tee ist fertig."))
 
 Rows have the ids of what they translate, and the language whose file they belong to. Translations of training pairs are
 sources of the cards `mnli` and `pawsx`. The files' names are those that google-research/xtreme's baselines and others
@@ -12,24 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from viaduct.errors import DataError
 from viaduct.fusion.answers import realigned
 from viaduct.languages import ENGLISH
-from viaduct.rows import Pair, Row
-from viaduct.tasks import mlqa, pawsx, squad, tydiqa, xnli, xquad
+from viaduct.rows import Row
+from viaduct.tasks import mlqa, mnli, pawsx, squad, tydiqa, xnli, xquad
 from viaduct.tasks.card import Files, Reader, Task, sources
-from viaduct.tasks.formats import tab_separated
+from viaduct.tasks.pairs import translated_pairs
 from viaduct.tasks.squad_json import read_unchecked
 
 FOLDER = "xtreme_translations"
 SQUAD_LANGUAGES = ("ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
 """XQuAD's, which hold MLQA's."""
-
-
-def read_pairs(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """test-*-en-translated.tsv: both texts, their English, perhaps a label, which the original has too. The id is the
-    number of the row from 0."""
-    for index, record in enumerate(tab_separated(files["rows"][0], widths=(4, 5))):
-        yield Pair(str(index), language, record.fields[2], record.fields[3], None)
 
 
 def read_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
@@ -40,10 +34,13 @@ def read_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
 
 def read_train_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
     """*.translate.train.en-*.json; questions whose answer is lost in the translated context are left out."""
-    for row in read_unchecked(files["rows"][0], language):
-        found = realigned(row)
-        if found is not None:
-            yield found
+    path = files["rows"][0]
+    rows = read_unchecked(path, language)
+    found = [placed for row in rows if (placed := realigned(row)) is not None]
+    if rows and not found:
+        message = f"not one answer to {len(rows):,} questions stands in its context"
+        raise DataError(message, path=path, fix="give the file as published; are these contexts in another language?")
+    yield from found
 
 
 def _to_english(card: Task, read: Reader, pattern: str) -> Task:
@@ -84,8 +81,8 @@ _QUESTIONS = "{folder}/translate-test/{name}.translate.test.{{language}}-en.json
 _TYDIQA = tuple(code for code in tydiqa.LANGUAGES if code != ENGLISH)
 
 CARDS = (
-    _to_english(xnli.CARD, read_pairs, _PAIRS.format(folder="XNLI")),
-    _to_english(pawsx.CARD, read_pairs, _PAIRS.format(folder="PAWSX")),
+    _to_english(xnli.CARD, translated_pairs(mnli.NAMES, 4, 5), _PAIRS.format(folder="XNLI")),
+    _to_english(pawsx.CARD, translated_pairs(pawsx.NAMES, 4, 5), _PAIRS.format(folder="PAWSX")),
     _to_english(xquad.CARD, read_questions, _QUESTIONS.format(folder="XQuAD", name="xquad")),
     _to_english(mlqa.CARD, read_questions, _QUESTIONS.format(folder="MLQA", name="mlqa")),
     _to_english(tydiqa.CARD, read_questions, _QUESTIONS.format(folder="TyDiQA-GoldP", name="tydiqa")),

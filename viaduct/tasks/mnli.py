@@ -13,8 +13,8 @@ from functools import partial
 
 from viaduct.metrics.classification import accuracy
 from viaduct.tasks.card import Hub, Task, sources
-from viaduct.tasks.formats import columns, json_lines, tab_separated
-from viaduct.tasks.pairs import hub_pairs, pairs, xtreme_pairs
+from viaduct.tasks.formats import columns, json_lines
+from viaduct.tasks.pairs import hub_pairs, pairs, translated_pairs, xtreme_pairs
 from viaduct.tasks.published import counts
 
 LANGUAGES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
@@ -35,8 +35,8 @@ read_json = pairs(partial(json_lines, names=FIELDS), NAMES, at=(1, 2, 0), withou
 """multinli_1.0_*.jsonl; pairs whose annotators found no majority are left out, as in the paper."""
 read_translated = pairs(partial(columns, names=("premise", "hypo", "label"), closed=("label",)), NAMES)
 """XNLI-MT-1.0's multinli.train.*.tsv (tokenised text, no quoting)."""
-read_translate_train = pairs(partial(tab_separated, widths=(5,)), NAMES, at=(2, 3, 4))
-"""XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label; no header, no quoting."""
+read_translate_train = translated_pairs(NAMES, 5)
+"""XTREME's en-*-translated.tsv: English premise and hypothesis, their translations, label."""
 read_hub = hub_pairs(("premise", "hypothesis", "label"), HUB_LABELS)
 
 CARD = Task(

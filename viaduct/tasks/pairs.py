@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from viaduct.errors import DataError, shortened, unknown
-from viaduct.rows import Pair
+from viaduct.rows import Pair, TranslatedPair
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import class_names, parquet, tab_separated
 
@@ -53,6 +53,24 @@ def xtreme_pairs(names: Mapping[str, str]) -> Reader:
             first, second, *rest = record.fields
             label = label_of(rest[0], names, path, record.line) if rest else None
             yield Pair(str(index), language, first, second, label)
+
+    return read
+
+
+def translated_pairs(names: Mapping[str, str], *widths: int) -> Reader:
+    """A reader of XTREME's *-translated.tsv with so many columns: two texts, their translations, perhaps a label.
+
+    No header; quoting is detected. The id is the number of the row from 0. Raises DataError for a blank field.
+    """
+
+    def read(files: Files, language: str, _split: str) -> Iterator[TranslatedPair]:
+        path = files["rows"][0]
+        for index, (line, fields) in enumerate(tab_separated(path, widths=widths, quoting="detect")):
+            if not all(map(str.strip, fields)):
+                fix = "fill it in, or take the row out of the originals too"
+                raise DataError("a text or label is blank", path=path, line=line, fix=fix)
+            label = label_of(fields[4], names, path, line) if len(fields) > 4 else None
+            yield TranslatedPair(str(index), language, fields[2], fields[3], label, (fields[0], fields[1]))
 
     return read
 

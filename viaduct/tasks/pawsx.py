@@ -7,19 +7,18 @@ A row of x-final/de/test_2k.tsv:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from viaduct.errors import DataError
 from viaduct.metrics.classification import accuracy
 from viaduct.rows import Pair
 from viaduct.tasks.card import Files, Hub, Task, sources
-from viaduct.tasks.formats import columns, tab_separated
-from viaduct.tasks.pairs import hub_pairs, label_of, pairs, xtreme_pairs
+from viaduct.tasks.formats import columns
+from viaduct.tasks.pairs import hub_pairs, label_of, translated_pairs, xtreme_pairs
 from viaduct.tasks.published import counts, published_scores
 
 LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
 LABELS = ("0", "1")
-_NAMES = {label: label for label in LABELS}
+NAMES = {label: label for label in LABELS}
 _OTHERS = tuple(language for language in LANGUAGES if language != "en")
 _HUB = Hub("google-research-datasets/paws-x", "4cd8187c404bda33cb1f62b49b001115862acf37")
 _FILE = "x-final/{language}/{split}.tsv"
@@ -37,7 +36,7 @@ def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
     ):
         if given in seen:
             raise DataError(f"the id '{given}' occurs twice", path=path, line=line, fix="download the file again")
-        yield Pair(str(len(seen)), language, first, second, label_of(label, _NAMES, path, line))
+        yield Pair(str(len(seen)), language, first, second, label_of(label, NAMES, path, line))
         seen.add(given)
 
 
@@ -53,13 +52,13 @@ CARD = Task(
         *sources("official", read_official, _FILE, splits="train=translated_train", languages=_OTHERS),
         *sources(
             "xtreme",
-            pairs(partial(tab_separated, widths=(5,)), _NAMES, at=(2, 3, 4)),
+            translated_pairs(NAMES, 5),
             "xtreme_translations/PAWSX/translate-train/en-{language}-translated.tsv",
             splits="train",
             languages=_OTHERS,
         ),
         *sources(_HUB, hub_pairs(("sentence1", "sentence2", "label"), LABELS), "{language}/{split}-*.parquet"),
-        *sources("xtreme", xtreme_pairs(_NAMES), "pawsx/{split}-{language}.tsv"),
+        *sources("xtreme", xtreme_pairs(NAMES), "pawsx/{split}-{language}.tsv"),
     ),
     metric=accuracy,
     metrics=("accuracy",),
