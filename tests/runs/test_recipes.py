@@ -75,6 +75,21 @@ def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_o
         ("task: twins", "task: fruit", "target 'fruit' is there twice"),
         ("name: small", "name: Small!", "name: 'Small!' .str. was given; .*pattern"),
         ("[1, 2]", "[1, 2", "line 9: not YAML"),
+        ("[1, 2]", "[1:30]", "seeds.0: '1:30' .str. was given; .*valid integer"),
+        ("[1, 2]", "[true]", r"seeds: \[True\] .list. was given; write a number"),
+        ("[1, 2]", f"[{'1' * 5000}]", "not YAML: .*5000 digits"),
+        ("[1, 2]", "[" * 50_000, "not YAML: .*recursion"),
+        ("epochs: 2", "learning_rate: true", "learning_rate: True .bool. was given; write a number"),
+        ("epochs: 2", "evaluations: 1000000000", "allowed is at least 0 and at most 10,000"),
+        ("text: [prose]", "text: [prose, prose]", "encoder.text: .* was given; 'prose' is there twice$"),
+        (
+            "task: twins",
+            "task: twins, languages: []",
+            r"targets.twins.languages: \[\] .list. was given; name at least one",
+        ),
+        ("task: twins", "task: twins, languages: [de, sw, de]", "targets.twins.languages: .*; 'de' is there twice$"),
+        ("task: twins", "task: twins, retrieval: {layers: [1, 1]}", "retrieval.layers: .*; '1' is there twice$"),
+        ("name: small", f"name: {'a' * 300}", "name: .* was given; .*at most 100 characters"),
     ],
 )
 def test_mistakes_in_yaml_are_told_with_file_and_field(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -98,6 +113,22 @@ def test_mistakes_in_python_are_told_with_file_and_line(tmp_path: Path, old: str
     with pytest.raises(UsageError, match=words) as error:
         load_recipe(path)
     assert str(path) in str(error.value)
+
+
+def test_words_mean_what_yaml_1_2_says(tmp_path: Path) -> None:
+    changed = YAML.replace("[1, 2]", "[010, 2]").replace("task: twins", "task: twins, languages: [no, sw]")
+    made = load_recipe(write(tmp_path, changed.replace("epochs: 2", "learning_rate: 1e-5")))
+    assert made.seeds == (10, 2) and made.targets[1].languages == ("no", "sw")
+    assert made.targets[0].training.learning_rate == 1e-5
+    assert load_recipe(write(tmp_path, YAML), overrides=["seeds=[010]"]).seeds == (10,)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_text_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, YAML)
+    path.write_bytes(YAML.replace("hypothesis: ", "hypothesis: é").encode(encoding))
+    with pytest.raises(UsageError, match=r"byte [\d,]+ is not UTF-8\n.*save the file as text in UTF-8"):
+        load_recipe(path)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.rows import Pair, Span, Tagged
+from viaduct.runs.bounds import Some
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import cached_file, shape_of
 from viaduct.runs.field import RecipeField
@@ -47,7 +48,7 @@ class Fusion(Spec):
     """Card with translations of the English train rows, by id; None: the card that the target is trained on."""
     test: str | None = None
     """Card with English translations of the rows to predict, by language and id; None: there are none."""
-    languages: tuple[str, ...] | None = None
+    languages: Some[str] | None = None
     """Whose translations are trained on; None: all that are there."""
     most_missing: float = Field(default=0.0, ge=0, le=1)
     """Share of a language's rows that may lack a translation; they are then left out of training, and predicted

@@ -1,11 +1,50 @@
-"""The types of a recipe's numbers: each has bounds, so that what no experiment can mean is refused when it is written.
-That numbers are finite is said once, in `viaduct.runs.parts.Spec`. Bounds are no part of an identity."""
+"""The types of a recipe's numbers and lists: each has bounds, so that what no experiment can mean is refused when it is
+written. That numbers are finite is said once, in `viaduct.runs.parts.Spec`. Bounds are no part of an identity."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+Item = TypeVar("Item")
+
+
+def _once(given: tuple[Item, ...]) -> tuple[Item, ...]:
+    if doubled := [one for number, one in enumerate(given) if one in given[:number]]:
+        raise PydanticCustomError("twice", f"'{doubled[0]}' is there twice")
+    return given
+
+
+def _any(given: tuple[Item, ...]) -> tuple[Item, ...]:
+    if not given:
+        raise PydanticCustomError("none", "name at least one, or leave the field out")
+    return given
+
+
+Distinct = Annotated[tuple[Item, ...], AfterValidator(_once)]
+"""Each once, and perhaps none."""
+Some = Annotated[tuple[Item, ...], AfterValidator(_once), AfterValidator(_any)]
+"""Each once, and at least one."""
+
+
+class Plain(BaseModel):
+    """Takes true and false for what they are alone, and no copy unchecked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, given: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1."""
+        values = given if isinstance(given, list | tuple) else (given,)
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if any(isinstance(one, bool) for one in values) and bool not in (annotation, *get_args(annotation)):
+            raise PydanticCustomError("truth", "write a number or a text")
+        return given
+
 
 MOST = 10**9
 """Of anything that is counted; NumPy and torch hold it in their smaller whole numbers."""
@@ -14,6 +53,8 @@ Count = Annotated[int, Ge(1), Le(MOST)]
 """How many, at least one."""
 Natural = Annotated[int, Ge(0), Le(MOST)]
 """How many, and perhaps none; also a seed, or the number of a layer."""
+Evaluations = Annotated[int, Ge(0), Le(10_000)]
+"""In the course of a training."""
 Length = Annotated[int, Ge(8), Le(2**20)]
 """Tokens of an input: two texts with special tokens around them need seven."""
 Layers = Annotated[int, Ge(1), Le(1000)]

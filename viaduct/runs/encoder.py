@@ -77,10 +77,10 @@ def plain_name(encoder: str) -> str:
 
 def require_name(name: str) -> None:
     """Raise UsageError for an encoder's name that cannot be a folder's in the store."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or name in RESERVED:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) or name in RESERVED:
         raise UsageError(
             f"the encoder's name '{name}' cannot be a folder's name in the store",
-            fix=f"use letters, digits, '.', '_' and '-', and none of: {', '.join(RESERVED)}; rename the folder",
+            fix=f"use at most 100 letters, digits, '.', '_', '-'; none of: {', '.join(RESERVED)}; rename the folder",
         )
 
 

@@ -222,7 +222,7 @@ def _front_matter(path: Path | None) -> Mapping[str, Any]:
         return {}
     try:
         found = yaml.safe_load(first.removeprefix("---"))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
@@ -17,10 +17,8 @@ from viaduct.results.record import BASELINE
 from viaduct.runs import bounds
 
 
-class Spec(BaseModel):
+class Spec(bounds.Plain, BaseModel):
     """A frozen specification; unknown keys are refused, and numbers that are not finite or out of bounds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
 
 
 def later(before: Any) -> Any:
@@ -62,7 +60,7 @@ class Training(Spec):
     """Of weight matrices; embeddings, biases and LayerNorm have none."""
     clip_norm: bounds.Above = 1.0
     """Global gradient norm at most."""
-    evaluations: bounds.Natural = 5
+    evaluations: bounds.Evaluations = 5
     """How often English dev is scored, evenly spaced, the last after the last step; the best checkpoint is kept."""
     dev_rows: bounds.Count | None = 1000
     """English dev rows scored at each evaluation (the first ones); None: all."""
@@ -130,11 +128,11 @@ class Pretrain(Spec):
 
     name: str
     architecture: Architecture = Architecture()
-    text: tuple[str, ...] = ("text",)
+    text: bounds.Some[str] = ("text",)
     """Cards of kind "text"."""
-    parallel: tuple[str, ...] = ()
+    parallel: bounds.Distinct[str] = ()
     """Cards of kind "parallel": both sides in one row, masked on both (TLM, arXiv 1901.07291)."""
-    languages: tuple[str, ...] | None = None
+    languages: bounds.Some[str] | None = None
     """None: every language whose files are there."""
     parallel_share: bounds.ShareBelowAll = 0.3
     """Share of the training rows drawn from parallel text."""
@@ -152,9 +150,9 @@ class Pretrain(Spec):
 class Replay(Spec):
     """Masked LM on plain text of many languages beside every step, against forgetting."""
 
-    text: tuple[str, ...] = ("text",)
+    text: bounds.Some[str] = ("text",)
     """Cards of kind "text"."""
-    languages: tuple[str, ...] | None = None
+    languages: bounds.Some[str] | None = None
     """None: every language whose text is there."""
     weight: bounds.Weight = 1.0
     """Of its loss beside the stage's own."""
@@ -244,7 +242,7 @@ class ArmParts(Spec):
     together: Mixture | None = None
     replay: Replay | None = None
     retention: Retention = Retention()
-    languages: tuple[str, ...] = (ENGLISH,)
+    languages: bounds.Some[str] = (ENGLISH,)
     """Whose train rows of the tasks are used: machine-translated ones, where a card has them."""
     longer_targets: bounds.Natural = 0
     """Steps that the targets of this arm are trained beyond their own `max_steps`: alone, the control for an arm that
@@ -256,7 +254,7 @@ class ArmParts(Spec):
 class Retrieval(Spec):
     """How sentences become vectors, and pairs of vectors become translations."""
 
-    layers: tuple[bounds.Natural, ...] | Literal["all"] | None = None
+    layers: bounds.Some[bounds.Natural] | Literal["all"] | None = None
     """Hidden layers that are pooled, 0 = embeddings. Of several, or "all", the best on dev is used: on the task's own
     dev split (mining), else on the card `choose_on`. None: a sentence encoder is used as its makers mean it (after
     training, that is one choice beside the layers); of others "all" where there are dev data, else the one two thirds
@@ -288,7 +286,7 @@ class TargetParts(Spec):
 
     task: str
     training: Training = Training()
-    languages: tuple[str, ...] | Literal["all", "available"] = "all"
+    languages: bounds.Some[str] | Literal["all", "available"] = "all"
     """"all": every language of the card must be there; "available": those whose labelled files are there (the report
     lists the others); or a list."""
     split: str = "test"
@@ -308,7 +306,7 @@ class Substitution(Spec):
     """The share of its groups (rows with the same context or first text stay together) to use, e.g. (0.0, 0.9)."""
     without_contexts_of: str | None = None
     """Drop rows whose context occurs in this card's English test split."""
-    without_rows_of: tuple[str, ...] = later(())
+    without_rows_of: bounds.Distinct[str] = later(())
     """Drop rows that occur in these cards' test splits, in any language whose files are there (letters and digits are
     compared)."""
     why: str = wording()
@@ -325,7 +323,7 @@ class Substitution(Spec):
 class RecipeParts(Spec):
     """encoder x intermediates x targets x seeds, with the hypothesis stated before the run."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)
     hypothesis: str
     encoder: str | Pretrain = folder()
     """A Hub name or a folder that `AutoModel.from_pretrained` opens, or an encoder to pretrain."""
@@ -355,7 +353,7 @@ class RecipeParts(Spec):
     """What verdicts speak of: the languages that are evaluated, or others like them, which takes far more to show."""
     compare_unlike: bool = False
     """Claim differences also between arms that were not computed alike (other versions, device, precision, threads)."""
-    cards: tuple[str, ...] = ()
+    cards: bounds.Distinct[str] = ()
     """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
     built-in ones."""
     substitutions: tuple[Substitution, ...] = ()

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from viaduct.errors import UsageError, ViaductError, nearest, unknown
+from viaduct.errors import UsageError, ViaductError, nearest, shortened, unknown
 from viaduct.runs.encoder import may_be_on_hub
 from viaduct.runs.spec import Recipe
 from viaduct.tasks.catalogue import Catalogue
-from viaduct.tasks.written import explain, models_in, parsed
+from viaduct.tasks.written import explain, models_in, parsed, yaml_value
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 """The folder of the recipes that come with Viaduct."""
+LONGEST_VALUE = 300
+"""Characters of what was given that a message repeats."""
 _NOT_RECIPES = ("__init__", "pieces")
 
 
@@ -181,7 +183,7 @@ def _validated(raw: Mapping[str, Any], where: str) -> Recipe:
 
 
 def _described(value: object) -> str:
-    return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+    return "nothing" if value is None else f"{shortened(repr(value), LONGEST_VALUE)} ({type(value).__name__})"
 
 
 def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
@@ -190,14 +192,15 @@ def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     Fields are dotted; items of a list are selected by name ("targets.xnli.training.epochs=1"), "*" selects all; values
     are YAML. Raises UsageError for unknown fields, with the nearest one, and for values of a wrong type.
     """
-    for override in overrides:
-        field, equals, value = override.partition("=")
+    for whole in overrides:
+        field, equals, value = whole.partition("=")
+        override = shortened(whole, LONGEST_VALUE)
         if not equals or not field:
             example = "--set targets.xnli.training.epochs=1"
             raise UsageError(f"--set {override}: not of the form field=value", fix=example)
         try:
-            given = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            given = yaml_value(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(f"--set {override}: the value is not YAML") from error
         recipe = changed(recipe, field, given, f"--set {override}")
     return recipe

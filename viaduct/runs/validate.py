@@ -90,8 +90,9 @@ def _check_pairs(where: str, pairs: Sequence[Sequence[str]]) -> None:
 
 
 def _check_arm(arm: ArmParts, census: Census) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", arm.name):
-        raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix="use letters, digits, . _ + -")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", arm.name):
+        fix = "use letters, digits, . _ + -, 100 at most"
+        raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix=fix)
     added = fields("arm")
     idle = not arm.tasks and not is_joint(arm) and not arm.longer_targets and arm.encoder is None
     idle = idle and not any(field.is_set(arm) for field in added)

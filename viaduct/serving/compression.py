@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.languages import language as language_of
-from viaduct.runs.bounds import Layers
+from viaduct.runs.bounds import Layers, Some
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import shape_of
@@ -40,9 +40,9 @@ class Compression(Spec):
 
     layers: Layers | None = None
     """Keep the lowest layers of the encoder, this many; the target trains what is left."""
-    vocabulary: tuple[str, ...] | None = None
+    vocabulary: Some[str] | None = None
     """Keep the pieces that these languages' text uses, exactly; text in other languages becomes unknown."""
-    text: tuple[str, ...] = ("text",)
+    text: Some[str] = ("text",)
     """Cards of kind "text": what `vocabulary` is looked up in, and what OpenVINO's int8 is calibrated on."""
     distil: Distil | None = None
     """Put a student in the encoder's place."""

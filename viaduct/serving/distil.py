@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from viaduct.runs.bounds import Above, Count, InnerShare, Layers, Share, Weight
+from viaduct.runs.bounds import Above, Count, InnerShare, Layers, Share, Some, Weight
 from viaduct.runs.census import Census
 from viaduct.runs.gaps import text_needs
 from viaduct.runs.parts import Spec, Substitution, Training, WholeTraining
@@ -27,9 +27,9 @@ class Distil(Spec):
 
     layers: Layers
     """Of the student."""
-    text: tuple[str, ...] = ("text",)
+    text: Some[str] = ("text",)
     """Cards of kind "text"."""
-    languages: tuple[str, ...] | None = None
+    languages: Some[str] | None = None
     """None: every language whose text is there."""
     lines: Count = 2000
     """Lines per language at most (the first ones)."""

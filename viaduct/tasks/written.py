@@ -3,6 +3,7 @@ allowed."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 import typing
@@ -19,19 +20,34 @@ from viaduct.errors import UsageError, nearest
 
 def parsed(path: Path) -> object:
     """What a TOML file (by its suffix) or a YAML file says. Raises UsageError with the line of a mistake."""
-    text = path.read_text(encoding="utf-8")
+    form = "TOML" if path.suffix == ".toml" else "YAML"
     try:
-        return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _UniqueKeys)  # noqa: S506  a safe one
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text) if form == "TOML" else yaml_value(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start:,} is not UTF-8", fix="save the file as text in UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
         raise UsageError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets in brackets
+        raise UsageError(f"{path}: not {form}: {error}") from error
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML takes the last one without a word."""
+def yaml_value(text: str) -> object:
+    """What YAML says. Raises yaml.YAMLError, or ValueError and RecursionError for what only looks like it."""
+    return yaml.load(text, _Loader)  # noqa: S506  a safe one
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain words by the core schema of YAML 1.2 (yaml.org/spec/1.2.2, 10.3.2): 010 is ten and not eight, 1:30
+    is no number, and `no` is a language. Refuses a key that a mapping has twice, of which YAML takes the last one
+    without a word."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  as its parent has them
+        first: [(tag, words) for tag, words in found if tag.endswith((":null", ":merge"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As its parent does."""
@@ -42,6 +58,15 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+for _name, _words, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"(?:{_words})$"), [*_first])
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+
+
 def explain(
     error: ValidationError, whole: type[BaseModel], raw: object, described: Callable[[object], str] = repr
 ) -> str:
@@ -50,19 +75,27 @@ def explain(
     problems = [problem for problem in error.errors(include_url=False) if problem["loc"]]
     depths: dict[int | str, int] = {}
     for problem in problems:
-        depths[problem["loc"][0]] = max(depths.get(problem["loc"][0], 0), len(problem["loc"]))
+        depths[problem["loc"][0]] = max(depths.get(problem["loc"][0], 0), _depth(problem))
     lines = [
         _in_words(problem, root, raw, described)
         for problem in problems
-        if not (_is_other_branch(problem) and len(problem["loc"]) < depths[problem["loc"][0]])
+        if not (_is_other_branch(problem) and _depth(problem) < depths[problem["loc"][0]])
     ]
     return "\n    ".join(dict.fromkeys(lines or [str(error)]))
 
 
 def _is_other_branch(problem: Mapping[str, Any]) -> bool:
     """Whether a mapping was tried as the plain value that the same field may also be, or a list as a word."""
-    is_list = isinstance(problem["input"], list | tuple) and problem["type"] == "literal_error"
-    return is_list or (isinstance(problem["input"], Mapping) and problem["type"] != "missing")
+    return _is_list(problem) or (isinstance(problem["input"], Mapping) and problem["type"] != "missing")
+
+
+def _is_list(problem: Mapping[str, Any]) -> bool:
+    return isinstance(problem["input"], list | tuple) and problem["type"] == "literal_error"
+
+
+def _depth(problem: Mapping[str, Any]) -> int:
+    """What is wrong with a list counts before its not being a word."""
+    return len(problem["loc"]) - _is_list(problem)
 
 
 def _in_words(
@@ -100,6 +133,7 @@ def _constraints(annotation: object) -> Iterable[object]:
         yield from (*annotation.metadata, *_constraints(annotation.annotation))
     elif typing.get_origin(annotation) is typing.Annotated:
         yield from getattr(annotation, "__metadata__", ())
+        yield from _constraints(typing.get_args(annotation)[0])
     else:
         for inner in typing.get_args(annotation):
             yield from _constraints(inner)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.runs.bounds import Above, Count, InnerShare, Natural, Share, ShareBelowAll, Width
+from viaduct.runs.bounds import Above, Count, Distinct, InnerShare, Natural, Share, ShareBelowAll, Some, Width
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
@@ -58,7 +58,7 @@ class Captions(Spec):
     """Visual tokens per image at most; finer patches are averaged."""
     tower_layers: Natural = 0
     """Convolutions over raw pixels that are trained with the stage, for the tower without weights."""
-    languages: tuple[str, ...] | None = None
+    languages: Some[str] | None = None
     """Of the captions; None: every language whose captions are there."""
     one_language_per_image: bool = False
     """Each image keeps its captions in one language only (drawn by the seed): no parallel text is left."""
@@ -80,7 +80,7 @@ class Captions(Spec):
     """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
     common_width: Width = 256
     """contrastive: width of the space in which texts and images are compared."""
-    retrieval_languages: tuple[str, ...] = later(())
+    retrieval_languages: Distinct[str] = later(())
     """contrastive: further languages in which held-out images are looked for by their captions. With any, recall is
     told by language too: one caption an image, of images that have captions in all of these languages."""
     skip_damaged: bool = False
