@@ -22,8 +22,8 @@ ROOT = Path(viaduct.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "recipes" not in path.relative_to(ROOT).parts)
 
 ABOVE_TORCH = (
-    "viaduct", "errors", "system", "interruption", "memory", "paths", "rows", "languages", "doors", "command",
-    "metrics", "tasks", "results", "report", "runs",
+    "viaduct", "errors", "system", "interruption", "memory", "paths", "rows", "languages", "hub", "doors", "command",
+    "metrics", "tasks", "results", "report", "runs", "fetching",
 )  # fmt: skip
 """The core's parts above the torch line, each after those that it may use."""
 BELOW_TORCH = ("encode", "models", "heads", "inference", "training")

@@ -44,6 +44,7 @@ from viaduct.runs.overlap import require_none
 from viaduct.runs.planned import Planned, plan_recipe, require_space, warnings
 from viaduct.runs.predictions import RunPredictions
 from viaduct.runs.recipes import load_recipe
+from viaduct.runs.revisions import resolved
 from viaduct.runs.selection import with_choices
 from viaduct.runs.spec import Recipe, Substitution
 from viaduct.tasks.card import Task
@@ -141,7 +142,7 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
     """
     store = store or default_store()
     _make(store)
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = resolved(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     fetch_small_files(recipe.encoder, recipe.revision)
     planned = plan(recipe, data=data, store=store, rows=rows)
     options = options or Options()

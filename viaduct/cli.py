@@ -18,6 +18,7 @@ from viaduct.command import (
     Command,
     Data,
     Device,
+    Fetch,
     Limit,
     Memory,
     Processes,
@@ -28,6 +29,7 @@ from viaduct.command import (
     Set,
     StoreFolder,
     Threads,
+    Yes,
     changes,
     given_seeds,
 )  # fmt: skip
@@ -45,7 +47,6 @@ MISTAKE = 2
 app = typer.Typer(
     name="viaduct",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -102,22 +103,6 @@ def check(
 
 
 @app.command()
-def recipes(
-    fields: Annotated[bool, typer.Option("--fields", help="Instead: every field that a recipe may have.")] = False,
-) -> None:
-    """List the recipes that come with Viaduct: what each asks, what was expected before its run, what it costs."""
-    if fields:
-        from viaduct.runs.reference import reference
-
-        typer.echo(reference())
-        return
-    from viaduct.runs.recipes import shipped
-
-    for one in shipped():
-        typer.echo(f"{one.name}: {one.question}\n    hypothesis: {one.hypothesis}\n    cost: {one.cost}\n")
-
-
-@app.command()
 def plan(
     recipe: RecipeFile,
     data: Data = None,
@@ -152,6 +137,8 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
         typer.Option(help="What stays in the store: all; no models that nothing needs; no predictions, either."),
     ] = "all",
     allow_overlap: AllowOverlap = False,
+    fetch: Fetch = False,
+    yes: Yes = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
     """Run whatever of a recipe is not done yet, and write its report."""
@@ -159,8 +146,13 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     from viaduct.several import each
 
     loaded = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
+    recipes = each(loaded)
+    if fetch:
+        from viaduct.fetching.arriving import arrived
+
+        recipes = tuple(arrived(one, data, yes=yes) for one in recipes)
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
-    _run(each(loaded), data, store, replace(options, keep=keep), allow_overlap, rows, loaded.run_name)
+    _run(recipes, data, store, replace(options, keep=keep), allow_overlap, rows, loaded.run_name)
 
 
 @app.command()
@@ -183,6 +175,8 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
     allow_overlap: AllowOverlap = False,
+    fetch: Fetch = False,
+    yes: Yes = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
 ) -> None:
@@ -202,6 +196,10 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
+    if fetch:
+        from viaduct.fetching.arriving import arrived
+
+        recipes = tuple(arrived(one, data, yes=yes) for one in recipes)
     if plan:
         _plan(recipes, data, store)
     else:
@@ -305,7 +303,9 @@ def _pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-for _function in (scoring.submission, scoring.score, upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor):
+for _function in (
+    upkeep.recipes, scoring.submission, scoring.score, upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor,
+):  # fmt: skip
     app.command()(_function)
 
 

@@ -57,6 +57,12 @@ AllowOverlap = Annotated[
     bool,
     typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
 ]
+Fetch = Annotated[bool, typer.Option("--fetch", help="First download what is not there, as `viaduct fetch` does.")]
+Mirror = Annotated[
+    list[str] | None,
+    typer.Option(metavar="BASE|HOST=BASE", help="Where publishers' files are instead: BASE/HOST/... [VIADUCT_MIRROR]."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree to the licences that are shown before a download.")]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 

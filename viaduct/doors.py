@@ -21,6 +21,7 @@ ROOMS = (
     "viaduct.training.room",
     "viaduct.inference.room",
     "viaduct.runs.room",
+    "viaduct.fetching.room",
     "viaduct.texts.room",
     "viaduct.vision.room",
     "viaduct.serving.room",

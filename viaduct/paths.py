@@ -22,6 +22,12 @@ def default_rows() -> Path:
     return Path(os.environ.get("VIADUCT_ROWS") or "results")
 
 
+def default_mirrors() -> tuple[str, ...]:
+    """Where publishers' files are fetched from instead of their own servers: `VIADUCT_MIRROR`, several with blanks
+    between; see `viaduct fetch --mirror`."""
+    return tuple(os.environ.get("VIADUCT_MIRROR", "").split())
+
+
 def run_directory(store: Path, recipe: str) -> Path:
     """Where the records and the report of a recipe's runs live."""
     return store / "runs" / recipe

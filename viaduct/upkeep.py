@@ -1,4 +1,4 @@
-"""Commands that look after a store and its machine rather than run anything."""
+"""Commands that run nothing: they list recipes, and look after a store and its machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ import typer
 from viaduct.command import Data, Rows, RunName, StoreFolder
 
 BROKEN = 1
+
+
+def recipes(
+    fields: Annotated[bool, typer.Option("--fields", help="Instead: every field that a recipe may have.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Instead: the JSON Schema of recipes, for editors.")] = False,
+) -> None:
+    """List the recipes that come with Viaduct: what each asks, what was expected before its run, what it costs."""
+    if fields or schema:
+        from viaduct.runs.reference import reference, schema_text
+
+        typer.echo(reference() if fields else schema_text())
+        return
+    from viaduct.runs.recipes import shipped
+
+    for one in shipped():
+        typer.echo(f"{one.name}: {one.question}\n    hypothesis: {one.hypothesis}\n    cost: {one.cost}\n")
 
 
 def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:

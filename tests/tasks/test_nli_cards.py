@@ -11,11 +11,10 @@ import pyarrow.parquet
 import pytest
 from holdings import languages_there
 
-from viaduct.errors import DataError, UsageError
+from viaduct.errors import DataError
 from viaduct.tasks.anli import CARD as ANLI
 from viaduct.tasks.anli import PLUS
 from viaduct.tasks.card import locate, read, splits_of
-from viaduct.tasks.hub import fetch
 from viaduct.tasks.mnli import CARD as MNLI
 from viaduct.tasks.snli import CARD as SNLI
 
@@ -144,11 +143,6 @@ def test_anli_plus_is_the_rows_of_three_cards(all_three: Path) -> None:
     assert (found.layout, len(found.paths), found.expected) == ("official+hub", 5, 1_104_934)
     assert splits_of(PLUS) == ("train", "dev")
     assert languages_there(PLUS, all_three, "train") == ("en",)
-
-
-def test_anli_plus_is_downloaded_part_by_part(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="download those of its parts: anli, mnli, snli"):
-        fetch(PLUS, tmp_path, "en", "train")
 
 
 def test_anli_plus_names_the_card_whose_files_are_missing(all_three: Path) -> None:

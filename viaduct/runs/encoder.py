@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError
+from viaduct.hub import commit_of, unreachable
 from viaduct.paths import RESERVED
 from viaduct.runs.encoder_files import safetensors_header
 from viaduct.runs.families import first_position, size
 from viaduct.runs.parts import Pretrain, RecipeParts
 from viaduct.tasks.hashes import file_sha256
-from viaduct.tasks.hub import unreachable
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
 """Suffixes of the files of an encoder's folder that decide what it computes."""
@@ -160,8 +160,10 @@ def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
     where the Hub cannot be reached. Raises UsageError where it is not there either."""
     if Path(encoder).is_dir():
         return {"revision": revision}
-    problem = unreachable()
-    if problem and cached_file(encoder, revision, "config.json") is None:
+    problem, is_here = unreachable(), cached_file(encoder, revision, "config.json") is not None
+    if not problem and not is_here:
+        commit_of(encoder, revision)  # which says what a private or gated repository wants
+    if problem and not is_here:
         raise UsageError(
             f"'{encoder}' is no folder here, it is not in the Hub's local cache at {revision}, and {problem}",
             fix="check the name, the revision and the network, or name a folder",

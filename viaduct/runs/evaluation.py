@@ -16,6 +16,7 @@ from viaduct.results.xtreme import FOLDERS, TARGETS
 from viaduct.runs.encoder import encoder_identity, fetch_small_files, hub_options, longest_of, require_name
 from viaduct.runs.encoder_check import read_config
 from viaduct.runs.families import size
+from viaduct.runs.revisions import pinned
 from viaduct.runs.sentence_encoder import is_sentence_encoder
 from viaduct.runs.spec import Recipe, Retrieval, Substitution, Target, Training
 
@@ -56,6 +57,7 @@ def evaluation(
     for task in tasks:
         if task not in TARGETS:
             raise unknown("task of XTREME", task, TARGETS)
+    revision = pinned(encoder, revision)
     width, layers = shape(encoder, revision)
     depth = None if is_sentence_encoder(encoder, revision) else layers
     name = Path(encoder).resolve().name if Path(encoder).is_dir() else encoder.rpartition("/")[2]

@@ -180,6 +180,6 @@ def require(gaps: Sequence[Gap], recipe: RecipeParts, census: Census) -> None:
         raise DataError(
             f"recipe {recipe.name} needs data that is not there:{lines}",
             path=census.data.root,
-            fix="point --data at the folder that holds it, declare substitutions in the recipe, set `optional` of an"
-            ' arm, or set `languages` of a target to "available"',
+            fix="fetch it (`viaduct fetch`, or --fetch), point --data at the folder that holds it, declare"
+            ' substitutions in the recipe, set `optional` of an arm, or set `languages` of a target to "available"',
         )

@@ -1,10 +1,11 @@
 """Every field of a recipe, from the models themselves: what `viaduct recipes --fields` prints and docs/recipe_fields.md
-holds."""
+holds; and the JSON Schema of recipes, for editors."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 import typing
 from types import NoneType, UnionType
@@ -31,6 +32,18 @@ Look into such a file before you use somebody else's. A YAML recipe runs nothing
 def reference() -> str:
     """All models and their fields as Markdown, the recipe first, each model where it is first used."""
     return "\n".join([_INTRODUCTION, *(_section(model) for model in dict.fromkeys(reachable(Recipe)))])
+
+
+def schema_text() -> str:
+    """The JSON Schema of recipes (draft 2020-12, as pydantic makes it), with each field's description, for editors."""
+    made = Recipe.model_json_schema()
+    for model in dict.fromkeys(reachable(Recipe)):
+        words = _attribute_docstrings(model)
+        properties = (made if model is Recipe else made["$defs"][model.__name__])["properties"]
+        for name, info in model.model_fields.items():
+            if said := words.get(name) or inspect.cleandoc(info.description or ""):
+                properties[name]["description"] = said
+    return json.dumps(made, indent=1, ensure_ascii=False)
 
 
 def _section(model: type[BaseModel]) -> str:

@@ -1,5 +1,5 @@
-"""The stage that is above the torch line."""
+"""The stage that is above the torch line, and the command that begins a recipe."""
 
 from viaduct.doors import Room
 
-ROOM = Room("runs", stage_kinds=("viaduct.runs.score:SCORE",))
+ROOM = Room("runs", stage_kinds=("viaduct.runs.score:SCORE",), commands=("viaduct.runs.new:NEW",))

@@ -86,7 +86,7 @@ CARD = Task(
     ),
     differs=(
         "XTREME's paper says 33 languages; its repository, and we, evaluate 36. No revision of google/xtreme is "
-        "pinned, for no public code was found that names one: files that are there are read, and downloading needs a "
-        "revision from the user (`viaduct.tasks.hub.fetch`)."
+        "pinned, for no public code was found that names one: files that are there are read, and `viaduct fetch` takes "
+        "LASER's."
     ),
 )

@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 
 from viaduct.errors import UsageError, nearest, unknown
+from viaduct.hub import unreachable
 from viaduct.runs.encoder import may_be_on_hub, no_folder
-from viaduct.tasks.hub import unreachable
 
 KNOWN_TOWERS = (
     "openai/clip-vit-large-patch14",

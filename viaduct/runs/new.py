@@ -1,0 +1,70 @@
+"""The command `new`: a recipe to begin with, and beside it the schema by which an editor completes and checks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viaduct.command import Command
+from viaduct.errors import UsageError
+
+SCHEMA = "recipe.schema.json"
+
+TEMPLATE = f"""# yaml-language-server: $schema={SCHEMA}
+# The line above lets editors with a YAML language server complete field names and mark mistakes.
+# All fields: docs/recipe_fields.md, or `viaduct recipes --fields`. Next: `viaduct plan {{file}}`.
+
+name: {{name}}
+hypothesis: SQuAD helps question answering, and does nothing for sentence pairs.   # stated before the run
+
+# What is trained on: a folder that AutoModel.from_pretrained opens, or a name of the Hugging Face Hub. Of a name the
+# commit belongs to the experiment; where it is left out, today's is taken and told.
+encoder: FacebookAI/xlm-roberta-base
+revision: e73636d4f797dec63c3081bb6ed5c7b0bb3f2089
+
+# What comes before the target tasks. Arms are compared with `none`; `viaduct tasks` lists what they can train on.
+intermediates:
+  - name: none
+  - name: squad
+    tasks: [squad]
+    training: {{{{max_length: 384, stride: 128}}}}
+
+# What is trained on in English and evaluated in the other languages. `languages: available` takes those whose files are
+# there; without it all of the card's must be.
+targets:
+  - task: xnli
+    languages: available
+  - task: xquad
+    languages: available
+    training: {{{{learning_rate: 3.0e-5, max_length: 384, stride: 128}}}}
+
+seeds: [1, 2, 3]   # fewer than three claim nothing
+"""
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe: letters, digits, '.', '_' and '-'.")],
+) -> None:
+    """Write NAME.yaml, a commented recipe to begin with, and the schema that editors check it by."""
+    from viaduct.results.store import write_atomic
+    from viaduct.runs.recipes import load_recipe
+    from viaduct.runs.reference import schema_text
+
+    stem = name.removesuffix(".yaml")
+    path = Path(f"{stem}.yaml")
+    if Path(stem).name != stem or path.exists():
+        why = "is there already" if path.exists() else "is no name of a file in this folder"
+        raise UsageError(f"{path} {why}", fix="give another name")
+    try:
+        write_atomic(path, TEMPLATE.format(file=path, name=stem))
+        load_recipe(path)
+    except UsageError:
+        path.unlink()
+        raise
+    write_atomic(Path(SCHEMA), schema_text() + "\n")
+    typer.echo(f"recipe: {path} (schema: {SCHEMA})")
+
+
+NEW = Command("new", new)
