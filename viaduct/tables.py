@@ -134,6 +134,8 @@ def _short(value: object) -> str:
 def _labels(held: Holding) -> str:
     if held.unlabelled == held.rows:
         return "stripped: cannot be scored"
+    if held.pairs is not None:
+        return f"gold pairs {held.pairs[0]:,}, published {held.pairs[1]:,}"
     shown = ", ".join(f"{label} {100 * share:.0f}%" for label, share in held.labels[:3])
     return shown + (f" +{len(held.labels) - 3}" if len(held.labels) > 3 else "")
 

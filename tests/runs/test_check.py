@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from viaduct import api, cli
 from viaduct.miniature import world
+from viaduct.tables import survey
 from viaduct.tasks.catalogue import Catalogue
 
 SENTENCES = {
@@ -126,6 +127,17 @@ def test_every_task_is_looked_at_where_none_is_named(data: Path) -> None:
     assert not found["xnli"].holdings and dict(found["xnli"].absent)["test"][0] == "ar"
 
 
+def test_gold_pairs_are_set_beside_the_published_number(tmp_path: Path) -> None:
+    folder = tmp_path / "bucc2018"
+    folder.mkdir()
+    for side, ids in (("de", ("de-1", "de-2")), ("en", ("en-1", "en-2"))):
+        (folder / f"de-en.dev.{side}").write_text("".join(f"{id}\tTee {id}\n" for id in ids))
+    for gold, pairs in (("de-1\ten-2\nde-2\ten-1\n", 2), ("de-1\ten-2\n", 1)):
+        (folder / "de-en.dev.gold").write_text(gold)
+        (found,) = api.check("bucc", data=tmp_path)
+        assert f"gold pairs {pairs}, published 1,038" in survey(found)
+
+
 STRIPPED = {"xnli": {"test"}, "pawsx": {"test"}, "panx": {"test"}, "tydiqa": {"test"}}
 
 
@@ -138,4 +150,4 @@ def test_real_files_are_whole(shared_data: Path, name: str) -> None:
     assert stripped >= STRIPPED.get(name, set())
     if name == "bucc":
         zh = next(held for held in found.holdings if held.language == "zh")
-        assert zh.rows == zh.published == 8_624 + 13_589
+        assert zh.rows == zh.published == 8_624 + 13_589 and zh.pairs == (257, 257)

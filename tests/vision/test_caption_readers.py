@@ -24,6 +24,7 @@ from viaduct.vision.caption_files import (
 )
 from viaduct.vision.cards import coco as coco_card
 from viaduct.vision.cards import multi30k
+from viaduct.vision.cards.flickr8k import read_joined
 from viaduct.vision.cards.flickr30k import read_bars
 from viaduct.vision.rows import Captioned, Picture
 
@@ -257,6 +258,17 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path: Path) -> N
 def test_a_damaged_list_of_images_names_the_line(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         listed(write(tmp_path / "list.txt", content), {"a.jpg": {0: "A kite"}})
+
+
+def test_photographs_that_the_captions_call_otherwise_are_not_left_out(tmp_path: Path) -> None:
+    files = {
+        "rows": (write(tmp_path / "flickr8k/captions/t.txt", "1_ab.jpg#0\tA kite\n2_cO.jpg#0\tA bridge\n"),),
+        "images": (write(tmp_path / "list.txt", "1_ab.jpg\n3_cd.jpg\n"),),
+    }
+    assert [row.id for row in read_joined(files, "en", "test")] == ["1"]
+    write(files["images"][0], "1_ab.jpg\n2_c0.jpg\n")
+    with pytest.raises(DataError, match=r"list.txt, line 2: '2_cO.jpg' of t.txt is called '2_c0.jpg' here"):
+        list(read_joined(files, "en", "test"))
 
 
 @given(st.dictionaries(names, st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=4))

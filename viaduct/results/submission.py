@@ -57,6 +57,10 @@ class Submission(PredictionFolder):
         if unknown:
             count = f"{sum(unknown.values()):,} ({by_language(unknown)})"
             yield f"{task.name}: answers to ids that no question has, ignored: {count}"
+        for code, score in task.by_language.items():
+            if score.n != task.card.pairs.get((code, "test"), score.n):
+                published = task.card.pairs[code, "test"]
+                yield f"{task.name}: gold pairs of {code}: {score.n:,}, published {published:,}"
         strange = {language: score.n_strange for language, score in task.by_language.items() if score.n_strange}
         if strange:
             language = next(iter(strange))

@@ -30,6 +30,8 @@ class Holding:
     published: int | None
     labels: tuple[tuple[str, float], ...]
     """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; () where there are none."""
+    pairs: tuple[int, int] | None
+    """Gold pairs there and published; None for cards that know of none."""
     unlabelled: int
     """Rows without gold: all of them in a test file whose labels were stripped. Plain text has none to lack."""
     median_length: int
@@ -150,6 +152,7 @@ def _holding(card: Task, found: Dataset, training: _Training) -> Holding:
         rows=len(found.rows),
         published=found.expected,
         labels=_shares(found.rows),
+        pairs=_pairs(card, found),
         unlabelled=sum(not row.is_labelled for row in found.rows) if kind.has_gold else 0,
         median_length=round(statistics.median(lengths)),
         longest=max(lengths),
@@ -158,6 +161,12 @@ def _holding(card: Task, found: Dataset, training: _Training) -> Holding:
         trained_on=where,
         inspection=None if kind.inspect is None else kind.inspect(found.rows, trained),
     )
+
+
+def _pairs(card: Task, found: Dataset) -> tuple[int, int] | None:
+    published = card.pairs.get((found.language, found.split))
+    links = [len(row.links) for row in found.rows]
+    return None if published is None else (sum(links) // 2, published)  # both sides name the other
 
 
 def _shares(rows: Iterable[Row]) -> tuple[tuple[str, float], ...]:

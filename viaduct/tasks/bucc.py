@@ -93,6 +93,11 @@ CARD = Task(
     metric=bucc_f1,
     metrics=("f1", "precision", "recall"),
     expected={("zh", "dev"): 8_624 + 13_589},
+    pairs={
+        (language, split): count
+        for split, counted in (("dev", (1_038, 929, 2_374, 257)), ("test", (9_580, 9_086, 14_435, 1_899)))
+        for language, count in zip(LANGUAGES, counted, strict=True)
+    },
     published=published_scores(
         "arXiv 2003.11080, average over the 4 languages", ("f1",), {"XLM-R large": (0.660,), "mBERT": (0.567,)}
     ),

@@ -122,6 +122,8 @@ class Task:
     """Name of the card whose English train split trains this task; None when nothing is trained (retrieval)."""
     expected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(language, split) -> number of rows as published; for retrieval the sum of both sides."""
+    pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(language, split) -> number of gold pairs as published (mining): those lost show in no number of rows."""
     published: tuple[Published, ...] = ()
     differs: str = ""
     """Where our reading differs from the paper or from the reference code, and why."""

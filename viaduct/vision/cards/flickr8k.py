@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from viaduct.errors import DataError
 from viaduct.tasks.card import Files, Task, sources
 from viaduct.tasks.formats import text_lines
 from viaduct.vision.caption_files import Photos, karpathy_split, listed_photos, once, read_tokens
@@ -25,10 +26,16 @@ _read = listed_photos(lambda path, language: read_tokens(path, " " if language =
 
 
 def read_joined(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The photographs of a list that have captions in this language, with these in the order of their numbers."""
+    """The photographs of a list that have captions in this language, with these in the order of their numbers.
+
+    Raises DataError with the list's line for a photograph that the captions call otherwise.
+    """
     listed, path = files["images"][0], files["rows"][0]
     captions, photos = read_tokens(path), Photos(path.parents[2], FOLDERS)
+    known = {name.partition("_")[0]: name for name in captions}
     for line, name in once(text_lines(listed), listed):
+        if (theirs := known.get(name.partition("_")[0], name)) != name:
+            raise DataError(f"'{theirs}' of {path.name} is called '{name}' here", path=listed, line=line)
         if name in captions:
             texts = [captions[name][number] for number in sorted(captions[name])]
             yield photos.row(name, texts, language, listed, line)
