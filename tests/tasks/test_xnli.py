@@ -75,6 +75,12 @@ def test_a_language_that_the_official_file_has_not_got_is_a_message(tmp_path: Pa
         read(CARD, tmp_path, "ur", "test")
 
 
+def test_a_language_that_xnli_has_not_got_is_refused_with_its_line(tmp_path: Path) -> None:
+    put(tmp_path, "XNLI-1.0/xnli.dev.tsv", OFFICIAL + line("dE", "neutral", "a", "b", "9"))
+    with pytest.raises(DataError, match=r"line 6: unknown language of xnli 'dE'. Did you mean 'de'"):
+        read(CARD, tmp_path, "de", "dev")
+
+
 def test_a_pair_that_a_language_has_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     put(tmp_path, "XNLI-1.0/xnli.dev.tsv", OFFICIAL + line("sw", "neutral", "a", "b", "2"))
     with pytest.raises(DataError, match="line 6: the pairID '2' occurs twice in 'sw'"):
