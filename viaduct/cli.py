@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from viaduct import scoring, upkeep
+from viaduct import judging, scoring, upkeep
 from viaduct.command import (
     AllowOverlap,
     CheckpointSeconds,
@@ -179,11 +179,21 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     yes: Yes = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
+    own_head: Annotated[
+        bool, typer.Option("--own-head", help="Train nothing: score the head that the model came with on --tasks.")
+    ] = False,
+    labels: Annotated[
+        str | None, typer.Option(metavar="THEIRS=OURS,...", help="With --own-head: what the model's labels mean.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="With --own-head: keep the predictions here.")] = None,
 ) -> None:
     """Train an encoder on each English training set with published settings, and evaluate it in every language.
 
     Several: each has a run of its own, and one page has all of them.
     """
+    if own_head:
+        judging.own_head(models, tasks, data, labels, revision, to)
+        return
     from viaduct.results.xtreme import TARGETS
     from viaduct.runs.recipes import load_recipe
     from viaduct.several import evaluations

@@ -14,7 +14,7 @@ from viaduct.command import Command, Data, ModelFolder, Models, data_if_any, tab
 def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
     model: ModelFolder,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
-    engine: Annotated[str, typer.Option(metavar="onnx|openvino", help="What is to run it.")],
+    engine: Annotated[str, typer.Option(metavar="onnx|openvino|transformers", help="What is to run it.")],
     precision: Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format.")] = "fp32",
     languages: Annotated[
         str | None,
@@ -27,7 +27,7 @@ def export_command(  # noqa: PLR0913  one argument per option is how Typer decla
     layers: Annotated[int | None, typer.Option(help="Keep only this many layers.")] = None,
     data: Data = None,
 ) -> None:
-    """Export a model to a folder that ONNX Runtime or OpenVINO runs without Viaduct."""
+    """Export a model to a folder that ONNX Runtime, OpenVINO or transformers runs without Viaduct."""
     from viaduct.serving import export as exporting
 
     codes = tuple(languages.split(",")) if languages else ()

@@ -1,4 +1,4 @@
-"""A trained model as a folder that ONNX Runtime's or OpenVINO's own users load without Viaduct.
+"""A trained model as a folder that users of ONNX Runtime, OpenVINO or transformers load without Viaduct.
 
 The vocabulary may be cut to some languages and the upper layers taken away; what was made is then compared with the
 whole model in torch and float32, on labelled rows where there are any, and the model card says what was lost.
@@ -23,6 +23,7 @@ from viaduct import __version__
 from viaduct.encode.batch import Batch
 from viaduct.encode.tokens import Encoded, Limits, forget_truncation
 from viaduct.errors import DataError, UsageError, unknown
+from viaduct.inference.auto_model import CLASSES
 from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, width
 from viaduct.models.layers import pick_layers
@@ -33,7 +34,7 @@ from viaduct.serving.convert import write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require_engine
 from viaduct.serving.history import History, history
 from viaduct.serving.losses import NO_LABELS, NO_ROWS, Side, grouped, losses
-from viaduct.serving.model import LoadedModel, open_model, require_model
+from viaduct.serving.model import LoadedModel, encoder_folder, open_model, require_model
 from viaduct.serving.samples import (
     SAMPLE_ROWS,
     Sample,
@@ -43,6 +44,13 @@ from viaduct.serving.samples import (
     made_up,
     text_sample,
     with_builtin_cards,
+)
+from viaduct.serving.transformers_folder import (
+    TRANSFORMERS,
+    TransformersEngine,
+    named_labels,
+    require_same,
+    write_transformers,
 )
 from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.formats import text_lines
@@ -82,9 +90,7 @@ def export(
     `data` is where text and rows are looked for: to trim, to calibrate int8, to compare; `sample`: rows for the last
     two that need not be looked for. Raises UsageError for what cannot be done as asked, and leaves nothing behind then.
     """
-    if settings.engine not in FILES:
-        raise unknown("engine to export for", settings.engine, FILES)
-    require_engine(settings.engine, settings.precision)
+    _require_engine(settings)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError(f"{directory} is there already", fix="name a new folder, or remove it")
     require_model(folder)
@@ -100,7 +106,7 @@ def export(
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
     rows = labelled_sample(known.task, files, SAMPLE_ROWS) if sample is None else sample
     with _new_folder(directory) as unfinished:
-        calibrated = _write_files(source, settings, unfinished, encoded)
+        calibrated = _write_files(source, settings, folder, unfinished, encoded)
         about = {
             "engine": settings.engine,
             "precision": settings.precision,
@@ -116,7 +122,7 @@ def export(
             "languages": list(settings.languages),
             "vocabulary": None if kept is None else asdict(kept),
             "comparison": _comparison(folder, source, settings, unfinished, rows, encoded, limits),
-            "num_bytes": sum(path.stat().st_size for path in unfinished.iterdir()),
+            "num_bytes": sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file()),
             "viaduct": __version__,
         }
         text = json.dumps(about, ensure_ascii=False, indent=1) + "\n"
@@ -124,6 +130,15 @@ def export(
         card = _model_card(source, known, about, calibrated)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
     return about
+
+
+def _require_engine(settings: ExportSettings) -> None:
+    if settings.engine not in (*FILES, TRANSFORMERS):
+        raise unknown("engine to export for", settings.engine, (*FILES, TRANSFORMERS))
+    if settings.engine != TRANSFORMERS:
+        require_engine(settings.engine, settings.precision)
+    elif settings.precision != "fp32":
+        raise UsageError(f"{settings.precision}: transformers' folders are in float32", fix="leave --precision out")
 
 
 @contextmanager
@@ -171,7 +186,11 @@ def _samples(source: LoadedModel, known: History, texts: Texts, data: DataFolder
 
 
 def _write_files(
-    source: LoadedModel, settings: ExportSettings, folder: Path, encoded: Sequence[tuple[Sample, Encoded]]
+    source: LoadedModel,
+    settings: ExportSettings,
+    origin: Path,
+    folder: Path,
+    encoded: Sequence[tuple[Sample, Encoded]],
 ) -> str:
     """Write model, configuration and tokenizer; what int8 was calibrated on, in words ("" where it was not)."""
     calibration: list[Batch] = []
@@ -182,13 +201,15 @@ def _write_files(
                 "OpenVINO's int8 is calibrated on real text, and there is none",
                 fix="name a data folder with --data, or files with --text, or use --engine onnx",
             )
-    write_model(source, settings.engine, settings.precision, folder, calibration)
     config = copy.deepcopy(source.config)
     renumber(config, source.tokenizer)
     if source.spec is not None and source.spec.labels:
-        config.id2label = dict(enumerate(source.spec.labels))
-        config.label2id = {label: number for number, label in enumerate(source.spec.labels)}
-    config.save_pretrained(folder)
+        config.id2label, config.label2id = named_labels(source.spec.labels)
+    if settings.engine == TRANSFORMERS:
+        write_transformers(source, config, encoder_folder(origin), folder)
+    else:
+        write_model(source, settings.engine, settings.precision, folder, calibration)
+        config.save_pretrained(folder)
     forget_truncation(source.tokenizer)
     source.tokenizer.save_pretrained(folder)
     return "; ".join(f"{len(sample.rows):,} rows of {sample.name}" for sample, _ in encoded) if calibration else ""
@@ -208,13 +229,15 @@ def _comparison(
     in torch and float32; `cut`: whether it was.
     """
     cut = settings.layers is not None or bool(settings.languages or settings.text)
-    made = Side(source, ExportedEngine(place, settings.engine, settings.precision, source, settings.threads))
+    made = Side(source, _opened(place, settings, source))
     same = TorchEngine(source, "fp32", settings.threads)
     names, parts = [sample.name for sample, _ in encoded], [one for _, one in encoded]
     if not parts:
         lengths = [length for length in MADE_LENGTHS if length <= longest_input(source.model.encoder)]
         names, parts = [f"{len(lengths)} made-up sequences"], [made_up(source.tokenizer, lengths)]
     largest = max(_difference(same, made.engine, batch) for part in parts for batch in batches(part, made.pad_id))
+    if settings.engine == TRANSFORMERS:
+        require_same(largest, source)
     whole = Side(source, same)
     if cut:
         loaded = open_model(folder)
@@ -228,6 +251,12 @@ def _comparison(
         "cut": cut,
         **losses(whole, made, rows, texts, limits),
     }
+
+
+def _opened(place: Path, settings: ExportSettings, source: LoadedModel) -> Engine:
+    if settings.engine == TRANSFORMERS:
+        return TransformersEngine(place, source)
+    return ExportedEngine(place, settings.engine, settings.precision, source, settings.threads)
 
 
 def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:
@@ -263,7 +292,8 @@ def _model_card(source: LoadedModel, known: History, about: dict[str, Any], cali
         config=source.config,
         width=width(source.model.encoder),
         longest=min(LONGEST_INPUT, longest_input(source.model.encoder)),
-        package=PACKAGES[about["engine"]],
+        package=PACKAGES.get(about["engine"], TRANSFORMERS),
+        opener=CLASSES.get(source.spec.kind, "") if source.spec else "AutoModel",
         calibrated=calibrated,
         no_rows=NO_ROWS,
         no_labels=NO_LABELS,

@@ -1,0 +1,75 @@
+"""Somebody's finished model, with the head that it came with: opened by transformers' classes, called with our batches.
+
+Shape letters: B sequences, L tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from viaduct.encode.batch import Batch
+from viaduct.errors import UsageError
+from viaduct.models.weights_check import first_line
+from viaduct.runs.encoder import hub_options
+
+CLASSES: Mapping[str, str] = {
+    "pair": "AutoModelForSequenceClassification",
+    "classification": "AutoModelForSequenceClassification",
+    "choice": "AutoModelForMultipleChoice",
+    "tagged": "AutoModelForTokenClassification",
+    "span": "AutoModelForQuestionAnswering",
+}
+"""Kind of head -> what opens it."""
+
+
+def class_of(kind: str) -> Any:
+    """The class that opens such a head. Raises UsageError where there is none."""
+    import transformers
+
+    if kind not in CLASSES:
+        raise UsageError(
+            f"transformers has no class for a head of rows of the kind '{kind}'",
+            fix="export a model of Viaduct's for ONNX Runtime or OpenVINO (--engine onnx), which take any head",
+        )
+    return getattr(transformers, CLASSES[kind])
+
+
+class AutoModelLogits(nn.Module):
+    """Called with a batch: logits_BC, logits_BLC (of spans: start and end), or the states where `kind` is None."""
+
+    def __init__(self, source: str, kind: str | None, inputs: Sequence[str], revision: str | None = None) -> None:
+        """Raises UsageError for what cannot be opened so, or lacks weights of its head."""
+        from transformers import AutoModel
+
+        super().__init__()
+        self.kind, self.inputs = kind, tuple(inputs)
+        opened = AutoModel if kind is None else class_of(kind)
+        options = {**hub_options(source, revision), "trust_remote_code": False, "dtype": torch.float32}
+        try:
+            model, info = opened.from_pretrained(source, output_loading_info=True, **options)
+        except Exception as error:  # whatever transformers raises on somebody's files
+            raise UsageError(f"'{source}' cannot be opened by {opened.__name__}: {first_line(error)}") from error
+        if kind is not None and (missing := sorted(info["missing_keys"])):
+            what = f"'{source}' has no trained head of {opened.__name__}: {', '.join(missing[:3])} are missing"
+            raise UsageError(what, fix="name a model that was trained on such a task, or leave --own-head out")
+        self.model: Any = model.eval()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The output, float32."""
+        mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
+        types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
+        known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
+        inputs = {name: known[name][:, None] if self.kind == "choice" else known[name] for name in self.inputs}
+        with torch.inference_mode():
+            output: Any = self.model(**inputs)
+        if self.kind is None:
+            states: torch.Tensor = output.last_hidden_state
+            return states
+        if self.kind == "span":
+            return torch.stack((output.start_logits, output.end_logits), dim=-1)
+        logits: torch.Tensor = output.logits
+        return logits
