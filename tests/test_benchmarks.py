@@ -135,7 +135,7 @@ def test_inference_rows_have_exactly_the_tokens_that_were_drawn(monkeypatch: pyt
 
 @pytest.mark.slow
 def test_the_inference_benchmark_compares_every_engine() -> None:
-    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
+    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct-nlp[engines]'")
     options = ["--shapes", "2x32", "--repetitions", "1", "--same-process", "--train-seconds", "3"]
     done = run_script(BENCHMARKS / "inference.py", *options)
     assert done.status == 0, done.errors

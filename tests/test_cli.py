@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.metadata
+import tomllib
 import json
 import subprocess
 import sys
@@ -215,4 +215,7 @@ def test_help_has_a_short_form(command: list[str]) -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     shown = CliRunner().invoke(cli.app, ["--version"])
-    assert (shown.exit_code, shown.output) == (0, f"viaduct {importlib.metadata.version('viaduct')}\n")
+    root = Path(__file__).parents[1]
+    version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert (shown.exit_code, shown.output) == (0, f"viaduct {version}\n")
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")

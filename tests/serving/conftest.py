@@ -72,7 +72,7 @@ def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engines_installed() -> None:
     """The test is skipped where the extra with the engines is not installed."""
     for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
-        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct[engines]'")
+        pytest.importorskip(name, reason="needs the extra: pip install 'viaduct-nlp[engines]'")
 
 
 Exported = Callable[[str, str], tuple[Path, dict[str, Any]]]

@@ -172,7 +172,7 @@ def test_the_card_says_where_the_model_is_from_and_what_it_scored(exported: Any)
     assert "| labels | no, yes |" in card
     files = {path.name for path in folder.iterdir()}
     assert files == {
-        "README.md", "config.json", "export.json", "openvino_model.bin", "openvino_model.xml",
+        "README.md", "citations.bib", "config.json", "export.json", "openvino_model.bin", "openvino_model.xml",
         "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     config = json.loads((folder / "config.json").read_text())

@@ -159,7 +159,7 @@ def test_saved_rows_are_read_back(stage: Path, tmp_path: Path) -> None:
 def test_an_exported_model_is_measured_as_it_is_and_compares_with_its_source(
     found: dict[str, Any], stage: Path, data: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct[engines]'")
+    pytest.importorskip("openvino", reason="needs the extra: pip install 'viaduct-nlp[engines]'")
     export(stage, tmp_path / "made", ExportSettings("openvino", languages=("en", "zh")), data)
     (other,) = profiles([tmp_path / "made"], data=data, rows=20)
     assert (other["engine"], other["precision"]) == ("openvino", "fp32")

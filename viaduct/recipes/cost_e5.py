@@ -13,7 +13,7 @@ page's means are over. Retrieval is left out: it trains nothing, and engines do 
 Analysis: the comparisons of `deciding`, corrected for four, with three seeds; "equivalent" means within half a point.
 Nothing is added after a score was seen.
 
-Command:   viaduct run cost_e5 --data FOLDER --set encoder=ENCODER --processes 2      (pip install 'viaduct[engines]')
+Command:   viaduct run cost_e5 --data FOLDER --set encoder=ENCODER --processes 2  (pip install 'viaduct-nlp[engines]')
 Cost:      `viaduct plan cost_e5`
 Result:    not run yet
 """

@@ -41,6 +41,7 @@ from viaduct.report.spending import SHARED, Spending
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record, ResultRow, StageCost
 from viaduct.results.working import new_files
+from viaduct.tasks.citing import bibtex
 
 
 class Asked(NamedTuple):
@@ -90,6 +91,7 @@ def write(
         "claims": judged if any(role != BASELINE for role in about.roles.values()) else (),
         "published": provenance.published_scores(tables, about) if asked.published else None,
         "provenance": provenance.origins(rows),
+        "licences": provenance.licences(about),
         "alike": build_alike(costs),
         "alarms": [alarm for _, content in told for alarm in content.alarms],
     }
@@ -110,6 +112,7 @@ def write(
         for name, held in ((name, held) for _, content in told for name, held in content.files.items()):
             (export.write_csv if name.endswith(".csv") else export.write_json)(folder / name, held)
             names.append(name)
+        (folder / "citations.bib").write_text(bibtex(provenance.cards_read(about)), encoding="utf-8")
         _write_figures(folder, values, [content for _, content in told])
         linked = predictions.write(about, asked.predictions, folder / predictions.FOLDER)
         html = _page({**values, "linked": linked}, told, names)

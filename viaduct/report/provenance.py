@@ -10,7 +10,9 @@ from typing import Any
 
 from viaduct.report.table import Column, Tables, family_order
 from viaduct.results.record import About, DataNote, ResultRow
+from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
+from viaduct.tasks.citing import is_non_commercial
 
 ABSENT, DIFFERS, EQUAL, UNKNOWN = (
     "not found",
@@ -52,6 +54,30 @@ def _state(note: DataNote) -> str:
     if note.published is None:
         return UNKNOWN
     return EQUAL if note.found == note.published else DIFFERS
+
+
+def cards_read(about: About) -> list[Task]:
+    """Viaduct's own cards whose rows the run read, each once; what somebody's own card says stands in its file."""
+    catalogue = Catalogue.builtin()
+    return [catalogue.task(name) for name in dict.fromkeys(note.task for note in about.data) if name in catalogue]
+
+
+def licences(about: About) -> list[dict[str, Any]]:
+    """Licence and citation of each data set, what it was read for, and whether it may not be used for gain."""
+    splits: dict[str, dict[str, None]] = {}
+    for note in about.data:
+        splits.setdefault(note.task, {})[note.split] = None
+    return [
+        {
+            "name": card.name,
+            "splits": ", ".join(splits[card.name]),
+            "trained": "train" in splits[card.name],
+            "licence": card.licence,
+            "restricted": is_non_commercial(card.licence),
+            "citation": card.citation,
+        }
+        for card in cards_read(about)
+    ]
 
 
 def origins(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 An engine takes a batch and gives logits (or the encoder's states, where there is no head) in float32. torch opens the
 folders that stages leave; the other two open what `viaduct export` writes. They are an extra:
-`pip install 'viaduct[engines]'`.
+`pip install 'viaduct-nlp[engines]'`.
 
 Shape letters: B sequences, L tokens.
 """
@@ -157,5 +157,5 @@ def package(name: str, *, of: str) -> Any:
     except ImportError as error:
         raise UsageError(
             f"the engine {of} needs the package {name}, which cannot be imported: {error}",
-            fix="pip install 'viaduct[engines]'",
+            fix="pip install 'viaduct-nlp[engines]'",
         ) from error

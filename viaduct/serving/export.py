@@ -52,6 +52,7 @@ from viaduct.serving.transformers_folder import (
     require_same,
     write_transformers,
 )
+from viaduct.tasks.citing import bibtex, is_non_commercial
 from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.formats import text_lines
 
@@ -129,6 +130,7 @@ def export(
         (unfinished / "export.json").write_text(text, encoding="utf-8")
         card = _model_card(source, known, about, calibrated)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
+        (unfinished / "citations.bib").write_text(bibtex(known.cards), encoding="utf-8")
     return about
 
 
@@ -295,6 +297,7 @@ def _model_card(source: LoadedModel, known: History, about: dict[str, Any], cali
         package=PACKAGES.get(about["engine"], TRANSFORMERS),
         opener=CLASSES.get(source.spec.kind, "") if source.spec else "AutoModel",
         calibrated=calibrated,
+        restricted=[one.name for one in known.cards if is_non_commercial(one.licence)],
         no_rows=NO_ROWS,
         no_labels=NO_LABELS,
         groups=grouped(about["comparison"], about["languages"]),

@@ -8,7 +8,7 @@ history, and nothing is made up for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 from viaduct.encode.tokens import Limits
 from viaduct.runs.stage import kind_of
 from viaduct.serving.model import export_record
+from viaduct.tasks.card import Task
+from viaduct.tasks.catalogue import Catalogue
 
 StoredJson = dict[str, Any]
 """The JSON of a file in a store; of a `stage.json` with "folder", where it lies."""
@@ -33,6 +35,8 @@ class History:
     """The card that the head was trained on."""
     limits: Limits | None = None
     """How its training cut its rows."""
+    cards: tuple[Task, ...] = ()
+    """Viaduct's own, whose rows it was trained on; what trained the encoder before is in its makers' words."""
     scores: tuple[StoredJson, ...] = ()
     """What Score stages left of it (language, metric, value as a fraction, n), each with its task and split."""
 
@@ -61,8 +65,22 @@ def history(folder: Path) -> History:
         steps=tuple(_step(**one["identity"]) for one in reversed(chain)),
         task=work.get("task"),
         limits=None if trained is None else Limits(trained["max_length"], trained["stride"]),
+        cards=_trained_on([one["identity"]["work"] for one in chain]),
         scores=tuple(_scores(record["fingerprint"], every)),
     )
+
+
+def _trained_on(works: Sequence[Any]) -> tuple[Task, ...]:
+    """The cards that these works name anywhere."""
+    names: dict[str, None] = {}
+    waiting = [*works]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            names[value] = None
+        elif isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return tuple(card for card in Catalogue.builtin() if card.name in names)
 
 
 def _records(root: Path) -> Iterable[StoredJson]:
