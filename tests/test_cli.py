@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import tomllib
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
