@@ -28,7 +28,7 @@ ABOVE_TORCH = (
 """The core's parts above the torch line, each after those that it may use."""
 BELOW_TORCH = ("encode", "models", "heads", "inference", "training")
 """The core's parts below the torch line, likewise; they may use all that are above it."""
-TOP = ("api", "several", "tables", "plans", "scoring", "upkeep", "cli", "__main__")
+TOP = ("api", "several", "tables", "plans", "scoring", "judging", "upkeep", "cli", "__main__")
 """May use what is above the torch line, and those before them here."""
 ROOMS = tuple(sorted({module.split(".")[1] for module in doors.ROOMS} - {*ABOVE_TORCH, *BELOW_TORCH}))
 """May use all of the core but its top, and no other room."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from viaduct import cli
@@ -39,10 +39,18 @@ def finished(folder: Path, encoder: Path, labels: tuple[str, ...] | None) -> Pat
         config.label2id = {label: number for number, label in enumerate(labels)}
     torch.manual_seed(3)
     model = AutoModelForSequenceClassification.from_config(config)
-    for parameter in model.classifier.parameters():
-        torch.nn.init.normal_(parameter, std=4.0)
+    model.base_model.load_state_dict(AutoModel.from_pretrained(encoder).state_dict(), strict=False)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    with torch.no_grad():  # a head that tells small differences apart, so that answers differ
+        words = tiny.LANGUAGES["en"]
+        pairs = [(f"{words[at]} .", f"{words[at + 3]} {words[at]}") for at in range(8)]
+        texts = tokenizer(pairs, return_tensors="pt", padding=True)
+        first_BD = model.eval().base_model(**texts).last_hidden_state[:, 0]
+        model.classifier.dense.weight.copy_(200 * torch.eye(first_BD.shape[1]))
+        model.classifier.dense.bias.copy_(-200 * first_BD.mean(0))
+        torch.nn.init.normal_(model.classifier.out_proj.weight)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
