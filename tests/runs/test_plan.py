@@ -317,6 +317,7 @@ def test_mining_needs_dev_and_carries_its_substitution(world: Path) -> None:
         ({"compare": (("quiz", "none"), ("quiz", "none"))}, "`compare` has quiz against none twice"),
         ({"deciding": (("quiz",),)}, r"`deciding` has \[quiz\](?s:.*)write \[arm, against\]"),
         ({"deciding": (("quiz", "none", "fruit", "fruit"),)}, r"`deciding` has \[quiz, none, fruit, fruit\]"),
+        ({"expected": ("higher",)}, r"`expected` and `deciding` differ in length: 1 and 0(?s:.*)in their order"),
         ({"further_seeds": (4,)}, "`further_seeds` are for what `deciding` compares"),
         ({"further_seeds": (1,), "deciding": (("quiz", "none"),)}, "seed '1' is there twice"),
         ({"intermediates": (NONE, Intermediate(name="longer", longer_targets=5))}, "longer than their max_steps"),

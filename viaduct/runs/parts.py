@@ -343,8 +343,7 @@ class RecipeParts(Spec):
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     deciding: tuple[tuple[str, ...], ...] = ()
     """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, [arm, against, task], or
-    [arm, against, task, task, ...] in the mean over these. They are tested first, and corrected for their own number
-    only; all others come after."""
+    [arm, against, task, task, ...] in the mean over these; tested first and corrected for their own number."""
     expected: tuple[Literal["higher", "lower", "equivalent", "not higher", "not lower", ""], ...] = ()
     """What the hypothesis says of the first arm of each of `deciding`, "" where it says nothing."""
     further_seeds: tuple[bounds.Natural, ...] = ()
@@ -354,8 +353,7 @@ class RecipeParts(Spec):
     compare_unlike: bool = False
     """Claim differences also between arms that were not computed alike (other versions, device, precision, threads)."""
     cards: bounds.Distinct[str] = ()
-    """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; their tasks are named like
-    built-in ones."""
+    """Files with cards of your own (.py, .toml, .yaml), relative to the recipe's folder; named like built-in ones."""
     substitutions: tuple[Substitution, ...] = ()
     vary: dict[str, tuple[Any, ...]] = {}
     """Fields, named as for `--set`, and the values of each that are tried, all with all. Of each arm and task the

@@ -69,7 +69,7 @@ def _check_comparisons(recipe: RecipeParts) -> None:
         _check_pairs(where, pairs)
     if recipe.expected and len(recipe.expected) != len(recipe.deciding):
         raise UsageError(
-            f"`expected` has {len(recipe.expected)} entries, and `deciding` {len(recipe.deciding)}",
+            f"`expected` and `deciding` differ in length: {len(recipe.expected)} and {len(recipe.deciding)}",
             fix='write what is expected of each deciding comparison, in their order, "" where nothing is',
         )
     if recipe.further_seeds and not recipe.deciding:
