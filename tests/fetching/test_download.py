@@ -136,7 +136,7 @@ def test_what_is_not_the_published_file_is_refused(
 
 def test_a_web_page_in_the_place_of_data_is_told(server: LocalServer, file: Wanted, tmp_path: Path) -> None:
     server.files["/page"] = b"<!DOCTYPE html><html>Please log in</html>"
-    with pytest.raises(DataError, match="the file is a web page, not the data"):
+    with pytest.raises(DataError, match="the file is a web page"):
         download(Wanted(f"{server.address}/page"), tmp_path / "x")
 
 
