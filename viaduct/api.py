@@ -244,7 +244,7 @@ def report(  # noqa: PLR0913  each is an option of the command
     """
     directory, kept, record = _run_of(run, store, rows)
     directory = to or directory
-    outcomes, told = RunOutcomes(kept, record, kept.rows), said_of_rows(kept)
+    outcomes, told = RunOutcomes(kept, record, kept.rows), (*said_of_rows(kept), *collect.said_of_others(kept, record))
     predicted = RunPredictions(kept, record, data_if_any(data) if to is None else None)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     with one_message(kept.root):

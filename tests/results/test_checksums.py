@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,79 @@ def test_verify_names_damaged_files_and_stages_of_before(tmp_path: Path) -> None
     assert whole.is_dir()
     flip(broken / LIST)
     assert verify(tmp_path).damaged
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: "\0" * len(text),
+        lambda text: text.replace("scores.json", "scopes.json"),
+        lambda text: "".join(line for line in text.splitlines(True) if "scores.json" not in line),
+        lambda text: text[:-40],
+        lambda text: "<html>" + text,
+    ],
+)
+def test_a_damaged_list_does_not_switch_checking_off(tmp_path: Path, damage: Callable[[str], str]) -> None:
+    store = Store(tmp_path)
+    folder = make(store, "a")
+    flip(folder / "scores.json")
+    (folder / LIST).write_text(damage((folder / LIST).read_text()))
+    for check in (lambda: store.file("a", "scores.json"), lambda: require_whole(folder)):
+        with pytest.raises(StoreError, match=r"(scores.json|SHA256SUMS) is damaged|scopes.json is gone"):
+            check()
+    assert verify(tmp_path).damaged and not verify(tmp_path).whole
+
+
+def test_what_is_not_in_the_list_is_damage_too(tmp_path: Path) -> None:
+    folder = make(Store(tmp_path))
+    (folder / "later.json").write_text("{}")
+    assert damaged(folder) == damaged(folder, "later.json") == ["later.json"] and damaged(folder, "none.json") == []
+
+
+@pytest.mark.parametrize("name", ["cost.json", "stage.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff\xfe", b"[" * 50_000, b'{"fingerprint": "f", "identity": []}']
+)
+def test_a_damaged_record_is_one_message(tmp_path: Path, name: str, content: bytes) -> None:
+    store = Store(tmp_path)
+    folder = make(store, "a")
+    (folder / name).write_bytes(content)
+    read = store.cost if name == "cost.json" else store.record
+    with pytest.raises(StoreError, match=f"{name} is damaged"):
+        read("a")
+    if name == "stage.json":
+        (folder / LIST).unlink()
+        with pytest.raises(StoreError, match=r"stage.json is (damaged|no record)"):
+            read("a")
+
+
+def test_costs_have_a_checksum_of_their_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = make(store, "a")
+    assert store.cost("a") == {"seconds": 1.0} and verify(tmp_path).damaged == ()
+    text = (folder / "cost.json").read_text()
+    (folder / "cost.json").write_text(text.replace('"seconds": ', '"seconds": 9'))
+    with pytest.raises(StoreError, match=r"cost.json is damaged(.|\n)*remove the whole folder"):
+        store.cost("a")
+    assert verify(tmp_path)[0::2] == (0, (folder / "cost.json",))
+    (folder / "cost.json").write_text('{"seconds": 3}')  # of before there were checksums
+    assert store.cost("a") == {"seconds": 3}
+    (folder / "cost.json").unlink()
+    with pytest.raises(StoreError, match=r"cost.json is gone"):
+        store.cost("a")
+
+
+def test_a_stage_that_was_moved_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for path in ("a", "b"):
+        claim = store.claim(path, {"fingerprint": path, "path": path})
+        assert claim is not None
+        claim.finish({"seconds": 1.0})
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (tmp_path / old).rename(tmp_path / new)
+    with pytest.raises(StoreError, match=r"a holds the stage b: its folder was moved\n.*move it back"):
+        store.record("a")
 
 
 def test_a_file_is_hashed_once_while_it_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +20,10 @@ from small_world import recipe
 from typer.testing import CliRunner
 
 from viaduct import api, cli, plans
-from viaduct.errors import StoreError, UsageError
+from viaduct.errors import StoreError, UsageError, ViaductError
 from viaduct.metrics.classification import accuracy
 from viaduct.results import store as storing
-from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part
+from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part, packed, part_name
 from viaduct.results.outcomes import LanguageOutcomes, read_outcomes, write_outcomes
 from viaduct.runs import committed
 from viaduct.runs.execute import Options
@@ -176,6 +179,79 @@ def test_a_damaged_file_is_refused_in_one_message(world: Path, tmp_path: Path, p
             read(folder)
     told = CliRunner().invoke(cli.app, ["report", "small", "--store", str(tmp_path / "b"), "--rows", str(rows)])
     assert isinstance(told.exception, StoreError) and str(path) in str(told.exception)
+
+
+def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object], name: str = "") -> None:
+    """Another part beside this one, or one of a given name in its place."""
+    with np.load(io.BytesIO(committed.unpacked(path)), allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    about = json.loads(bytes(arrays["about"]))
+    change(about, arrays)
+    content = io.BytesIO()
+    np.savez(content, **{**arrays, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)})  # type: ignore[arg-type]
+    if not name:
+        path.unlink()
+    path.with_name(name or part_name(content.getvalue())).write_bytes(packed(content.getvalue()))
+
+
+def better(about: dict[str, Any], _: object) -> None:
+    for stage in about["stages"]:
+        stage["files"] = {key: text.replace('"value": 0.', '"value": 0.9') for key, text in stage["files"].items()}
+
+
+def shorter(_: object, arrays: dict[str, Any]) -> None:
+    arrays["0/accuracy"] = arrays["0/accuracy"][:-1]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_parts_that_are_not_what_was_added_are_refused(world: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "results"
+    go(asked(1), world, tmp_path / "a", rows)
+    folder, _ = api.add_rows("small", store=tmp_path / "a", rows=rows)
+    (path,) = folder.glob(PARTS)
+    whole = path.read_bytes()
+
+    def refused(words: str) -> None:
+        with pytest.raises(ViaductError, match=words):
+            CommittedRows(folder)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        path.write_bytes(whole)
+
+    changed(path, better)
+    (folder / "zz.rows.xz").write_bytes(whole)
+    refused("zz.rows.xz is damaged: its content is not the one that its name tells")
+    changed(path, lambda about, arrays: arrays.pop("0/units"))
+    refused("is damaged: .*0/units")
+    changed(path, shorter)
+    refused(r"is damaged: .*accuracy of list 0 is \(")
+    path.write_bytes(whole + whole)
+    refused("its content is not the one that its name tells")
+    os.mkfifo(folder / "a.rows.xz")
+    refused("is a pipe")
+    changed(path, better)
+    path.write_bytes(whole)
+    refused(r"have different scores of one stage \(\w+\), and nothing says which are right")
+    changed(path, lambda about, _: [stage["cost"].update(seconds=5) for stage in about["stages"]])
+    path.write_bytes(whole)
+    assert len(list(folder.glob(PARTS))) == 2 and CommittedRows(folder).stages  # costs may differ
+
+
+@pytest.mark.usefixtures("no_report")
+def test_rows_that_are_gone_and_records_of_others_are_told(world: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "results"
+    go(asked(1), world, tmp_path / "a", rows)
+    folder, _ = api.add_rows("small", store=tmp_path / "a", rows=rows)
+    go(asked(1, 2), world, tmp_path / "a", tmp_path / "none")
+    api.add_rows("small", store=tmp_path / "a", rows=rows)
+    first, second = sorted(folder.glob(PARTS))
+    for path, words in ((first, f"{first.name} is gone"), (second, f"{first.name} is gone")):
+        path.unlink()
+        with pytest.raises(StoreError, match=rf"{words}, and run.json.xz tells of them\n.*git checkout"):
+            api.report("small", store=tmp_path / "b", rows=rows)
+    folder.rename(rows / "other")
+    with pytest.raises(StoreError, match=r"is of a run of the recipe small\n.*rename its folder to small"):
+        api.status("other", store=tmp_path / "b", rows=rows)
 
 
 @pytest.mark.usefixtures("no_report")

@@ -14,6 +14,7 @@ from small_world import recipe
 
 from viaduct import api
 from viaduct.metrics.classification import accuracy
+from viaduct.results.checksums import LIST
 from viaduct.results.outcomes import FILE
 from viaduct.results.store import Store
 from viaduct.runs import collect
@@ -50,6 +51,8 @@ def older(run: Path) -> list[Path]:
     there = sorted(path for path in store.rglob(FILE))
     for path in there:
         path.unlink()
+        sums = path.with_name(LIST)
+        sums.write_text("".join(line for line in sums.read_text().splitlines(True) if FILE not in line))
     return [path.parent for path in there]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from viaduct.command import Command
+from viaduct.errors import one_message
 
 
 def miniature(
@@ -21,7 +22,7 @@ def miniature(
     from viaduct.miniature import world
     from viaduct.runs.display import shown
 
-    with shown(Console(stderr=True), {"miniature": 1.0}) as display:
+    with one_message(directory), shown(Console(stderr=True), {"miniature": 1.0}) as display:
         display.start("miniature", resumed=False)
         manifest = world.write(directory, seed=seed, scale=scale, progress=display.progress)
         display.done("miniature")

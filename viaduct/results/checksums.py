@@ -6,10 +6,14 @@ before there were any: nothing can be said of it, and it is taken as it is.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from viaduct.errors import StoreError
 from viaduct.tasks.hashes import content_of, file_sha256, state_of
@@ -17,6 +21,14 @@ from viaduct.tasks.hashes import content_of, file_sha256, state_of
 LIST = "SHA256SUMS"
 CLEANED = "cleaned"
 """File with the names of those that were removed to make room, on purpose."""
+SEALED = "cost.json"
+"""File of a finished stage that is another whenever it is computed: not in the list, with its checksum inside."""
+_LINE = re.compile(r"[0-9a-f]{64}  [^\0]+")
+_SEAL = "sha256"
+"""Field of a JSON object with the checksum of the others."""
+
+
+_ANEW = "remove the whole folder (rm -r '{}') and run again, which computes it anew"
 
 
 @cache
@@ -64,18 +76,53 @@ def cleaned(folder: Path) -> frozenset[str]:
 
 def damaged(folder: Path, *names: str) -> list[str]:
     """Which files (of these names; of all where none is given) are gone, but for those that were removed to make room,
-    or not what was written."""
+    or not what was written, or not in the list; the list itself, where it is none."""
     try:
         lines = (folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if not lines or not all(map(_LINE.fullmatch, lines)):
+        return [LIST]
+    found = {line[66:]: line[:64] for line in lines}
     removed = cleaned(folder)
-    return [
+    there = [name for name in names or _files(folder) if name not in found and (folder / name).is_file()]
+    others = [
         name
         for name, digest in found.items()
         if name not in removed and (not names or name in names) and content_of(state_of(folder / name)) != digest
     ]
+    return others + there
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of the files that the list of a finished folder has to have."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return sorted(name for name in names if name not in (LIST, CLEANED, SEALED) and not name.startswith("."))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with a further field, its checksum."""
+    return {**content, _SEAL: _digest(content)}
+
+
+def unsealed(path: Path, fix: str = "") -> dict[str, Any]:
+    """What was sealed; one of before there were checksums as it is. Raises StoreError for a file that is gone, damaged
+    or no JSON object; `fix`: what to do, where that is not to run the folder's stage again."""
+    fix = fix or _ANEW.format(path.parent)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        seal = found.pop(_SEAL, None)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is gone", fix=fix) from error
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged: {error}", fix=fix) from error
+    if seal is not None and seal != _digest(found):
+        raise StoreError(f"{path} is damaged: its content is not what its checksum says", fix=fix)
+    return dict(found)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Verified(NamedTuple):
@@ -92,12 +139,21 @@ class Verified(NamedTuple):
 def verify(root: Path) -> Verified:
     """Read everything that has checksums below a folder: finished stages, checkpoints, tokenised rows."""
     found = {path.parent: damaged(path.parent) for path in sorted(root.rglob(LIST))}
+    alone = [path for name in (SEALED, "run.json") for path in sorted(root.rglob(name)) if _is_broken(path)]
     stages = {path.parent for path in root.rglob("stage.json") if ".partial/" not in path.as_posix()}
     return Verified(
-        sum(not names for names in found.values()),
+        sum(not names and folder / SEALED not in alone for folder, names in found.items()),
         tuple(sorted(stages - found.keys())),
-        tuple(folder / name for folder, names in found.items() for name in names),
+        (*(folder / name for folder, names in found.items() for name in names), *alone),
     )
+
+
+def _is_broken(path: Path) -> bool:
+    try:
+        unsealed(path)
+    except StoreError:
+        return True
+    return False
 
 
 def require_whole(folder: Path, *names: str) -> None:
@@ -109,8 +165,5 @@ def require_whole(folder: Path, *names: str) -> None:
         )
     if found := damaged(folder, *names):
         there = (folder / found[0]).exists()
-        what = "is damaged: its SHA-256 is not the one that was written down" if there else "is gone"
-        raise StoreError(
-            f"{folder / found[0]} {what}",
-            fix=f"remove the whole folder (rm -r '{folder}') and run again, which computes it anew",
-        )
+        what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut" if there else "is gone"
+        raise StoreError(f"{folder / found[0]} {what}", fix=_ANEW.format(folder))

@@ -26,6 +26,7 @@ from viaduct.results.checksums import cleaned
 from viaduct.results.outcomes import LanguageOutcomes, form_of
 from viaduct.results.record import Record
 from viaduct.results.store import Store, write_atomic
+from viaduct.tasks.opening import require_plain
 
 PARTS = "*.rows.xz"
 FORM = 1
@@ -72,8 +73,6 @@ class _Place(NamedTuple):
     def read(self) -> LanguageOutcomes:
         units = np.cumsum(self.part[f"{self.number}/units"], dtype=np.int32)
         columns = {name: self.part[f"{self.number}/{name}"] for name in self.about.forms}
-        if any(len(one) != len(units) for one in columns.values()):
-            raise StoreError("outcomes and examples of committed rows differ in number", fix="restore the files")
         values = {
             name: _bits(columns[name], self.column) if form == "bits" else columns[name][:, self.column].copy()
             for name, form in self.about.forms.items()
@@ -88,7 +87,8 @@ def _bits(packed: NDArray[Any], column: int) -> NDArray[np.float32]:
 
 class CommittedRows:
     """The parts of a folder; a folder that is not there has none. Where two have the same stage, the first counts, by
-    name. Raises StoreError for a part that is damaged, or of a later version."""
+    name: they may tell of other costs, and not of other scores. Raises StoreError for a part that is damaged, or of a
+    later version, or contradicts another."""
 
     def __init__(self, folder: Path | None) -> None:
         """None: without any."""
@@ -96,18 +96,25 @@ class CommittedRows:
         self.stages: dict[str, KeptStage] = {}
         """By fingerprint."""
         self._outcomes: dict[str, dict[str, _Place]] = {}
+        self._found_in: dict[str, Path] = {}
         for path in () if folder is None else sorted(folder.glob(PARTS)):
             self._add(path)
 
     def _add(self, path: Path) -> None:
         try:
-            with np.load(io.BytesIO(unpacked(path)), allow_pickle=False) as file:
+            content = unpacked(path)
+            if part_name(content) != path.name:
+                raise ValueError("its content is not the one that its name tells")
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = _About.model_validate_json(bytes(arrays["about"]))
+            for number, one in enumerate(about.outcomes):
+                _require_shapes(arrays, number, one)
         except (OSError, ValueError, KeyError, TypeError, ValidationError, zipfile.BadZipFile, EOFError) as error:
             raise damaged(path, error) from error
         if about.form != FORM:
             raise StoreError(f"{path} has form {about.form}, and this version reads {FORM}", fix="update viaduct")
+        self._require_agreement(path, about.stages)
         known = set(self.stages)
         self.stages = {one.fingerprint: one for one in about.stages} | self.stages
         for number, one in enumerate(about.outcomes):
@@ -115,10 +122,29 @@ class CommittedRows:
                 if model not in known:
                     self._outcomes.setdefault(model, {})[one.language] = _Place(arrays, one, number, column)
 
+    def _require_agreement(self, path: Path, stages: Sequence[KeptStage]) -> None:
+        for one in stages:
+            earlier, where = self.stages.get(one.fingerprint, one), self._found_in.setdefault(one.fingerprint, path)
+            if one.kind == "score" and (one.files, one.inputs) != (earlier.files, earlier.inputs):
+                raise StoreError(
+                    f"{path} and {where.name} have different scores of one stage ({one.fingerprint[:12]}), and nothing"
+                    " says which are right",
+                    fix="remove the part whose scores are not to count",
+                )
+
     def outcomes(self, fingerprint: str) -> Mapping[str, LanguageOutcomes] | None:
         """Language -> outcomes of a score stage; None where it has none."""
         found = self._outcomes.get(fingerprint)
         return None if found is None else {language: place.read() for language, place in found.items()}
+
+
+def _require_shapes(arrays: Mapping[str, NDArray[Any]], number: int, about: KeptOutcomes) -> None:
+    """Raise KeyError or ValueError where the arrays of a list of examples are not there, or not of one size."""
+    examples, models = len(arrays[f"{number}/units"]), len(about.models)
+    for name, form in about.forms.items():
+        wanted = (examples, -(-models // 8) if form == "bits" else models)
+        if (found := arrays[f"{number}/{name}"].shape) != wanted:
+            raise ValueError(f"{name} of list {number} is {found}, not {wanted}")
 
 
 NO_ROWS = CommittedRows(None)
@@ -172,8 +198,9 @@ def damaged(path: Path, error: Exception) -> StoreError:
 def unpacked(path: Path) -> bytes:
     """The content of a file of xz. Raises StoreError for a damaged one."""
     try:
+        require_plain(path)
         return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
-    except (lzma.LZMAError, EOFError) as error:
+    except (lzma.LZMAError, EOFError, OSError) as error:
         raise damaged(path, error) from error
 
 
@@ -195,9 +222,14 @@ def add_part(
     np.savez(file, about=np.frombuffer(about, np.uint8), **arrays)  # type: ignore[arg-type]
     content = file.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}{PARTS[1:]}"
+    path = folder / part_name(content)
     write_atomic(path, packed(content))
     return path
+
+
+def part_name(content: bytes) -> str:
+    """What a part with this content is called."""
+    return f"{hashlib.sha256(content).hexdigest()[:16]}{PARTS[1:]}"
 
 
 def _arrays(

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from viaduct.errors import StoreError
-from viaduct.results.checksums import CLEANED, LIST, cleaned, flush, require_whole, seal
+from viaduct.results.checksums import CLEANED, LIST, SEALED, cleaned, flush, require_whole, seal, sealed, unsealed
 from viaduct.results.working import is_locked
 
 State = Literal["done", "running", "interrupted", "waiting"]
@@ -87,7 +87,7 @@ class Claim:
         """Make the output the stage's directory, in one step, and let go of the stage."""
         (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
         seal(self.output)  # all that is the same whenever it is computed
-        write_atomic(self.output / "cost.json", canonical(cost))
+        write_atomic(self.output / SEALED, canonical(sealed(cost)))
         if cleaned(self.directory):  # what was left of it is all in the output again
             shutil.rmtree(self.directory)
         self.output.rename(self.directory)
@@ -113,27 +113,40 @@ class Store:
     def record(self, path: str) -> dict[str, Any] | None:
         """The record (`stage.json`) of a finished stage, None when it is not finished.
 
-        Raises StoreError when the directory is there without a record that can be read: something else made it.
+        Raises StoreError when the directory is there without a record that can be read: something else made it, or it
+        is damaged, or another stage's.
         """
         directory = self.directory(path)
         if not directory.exists():
             return None
         try:
             found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             found = None
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{directory / 'stage.json'} is damaged: {error}", fix=f"remove {directory}") from error
-        if not isinstance(found, dict):
+        if found is None:
             raise StoreError(
                 f"{directory} is there, but it is not a finished stage (it has no stage.json)",
                 fix=f"remove {directory}, or use another --store",
             )
+        require_whole(directory, "stage.json")
+        if not _is_record(found):
+            raise StoreError(f"{directory / 'stage.json'} is no record of a stage", fix=f"remove {directory}")
+        if found.get("path", path) != path:
+            raise StoreError(
+                f"{directory} holds the stage {found['path']}: its folder was moved",
+                fix="move it back to where its name says, or remove it and run again",
+            )
         return found
 
     def cost(self, path: str) -> dict[str, Any]:
-        """The `cost.json` of a finished stage."""
-        found: dict[str, Any] = json.loads((self.directory(path) / "cost.json").read_text(encoding="utf-8"))
+        """The `cost.json` of a finished stage. Raises StoreError where it is gone or damaged."""
+        found = unsealed(self.directory(path) / SEALED)
+        if not isinstance(found.get("seconds"), int | float):
+            raise StoreError(
+                f"{self.directory(path) / SEALED} is damaged: no seconds", fix=f"remove {path} and run again"
+            )
         return found
 
     def text(self, path: str, name: str) -> str | None:
@@ -232,6 +245,13 @@ class Store:
 
     def _lock_file(self, path: str) -> Path:
         return self.root / f"{path}.lock"
+
+
+def _is_record(found: object) -> bool:
+    """Whether it has what every record of a stage has."""
+    identity = found.get("identity", {}) if isinstance(found, dict) else None
+    inputs = identity.get("inputs", {}) if isinstance(identity, dict) else None
+    return isinstance(found, dict) and isinstance(found.get("fingerprint"), str) and isinstance(inputs, dict)
 
 
 def _read_record(partial: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from viaduct.errors import StoreError
 from viaduct.paths import run_directory
 from viaduct.report.section import StageFile, sections
+from viaduct.results.checksums import SEALED, sealed, unsealed
 from viaduct.results.record import (
     About,
     DataNote,
@@ -90,6 +91,8 @@ class RunRecord(Record):
     not_chosen: tuple[CellEntry, ...] = ()
     """Of settings that others were better than on English dev (`runs.selection`)."""
     tried: tuple[Tried, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Of committed rows: the files that were there when it was added; () in older ones."""
     about: About | None = None
     """Where it was taken from a store, which is not needed then."""
 
@@ -172,7 +175,7 @@ def save_run(store: Store, record: RunRecord) -> Path:
     own = plain.with_name(f"{plain.name}@{digest[:DIGITS]}")
     directory = next((one for one in places if not _is_another(store, one, record)), own)
     write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
-    write_atomic(directory / "run.json", canonical(record.model_dump(mode="json")))
+    write_atomic(directory / "run.json", canonical(sealed(record.model_dump(mode="json"))))
     return directory
 
 
@@ -204,19 +207,34 @@ def load_run(directory: Path) -> RunRecord:
     path = directory / "run.json"
     if not path.is_file():
         raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>")
-    return parsed(path.read_bytes(), path)
+    return parsed(json.dumps(unsealed(path, "start the run again, which writes it anew")), path)
 
 
-def parsed(text: bytes, path: Path) -> RunRecord:
-    """The record that was read from a file. Raises StoreError as `load_run` does."""
+def parsed(text: str | bytes, path: Path) -> RunRecord:
+    """The record that was read from a file in the folder of its name. Raises StoreError as `load_run` does."""
     try:
-        return RunRecord.model_validate_json(text)
+        record = RunRecord.model_validate_json(text)
     except ValidationError as error:
         unknown = [".".join(map(str, one["loc"])) for one in error.errors() if one["type"] == "extra_forbidden"]
         if unknown:
             what = f"{path} has fields that are not known here: {', '.join(unknown)}"
             raise StoreError(what, fix="install the package that the run was made with") from error
         raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
+    if record.recipe.name != path.resolve().parent.name:
+        raise StoreError(
+            f"{path} is of a run of the recipe {record.recipe.name}",
+            fix=f"rename its folder to {record.recipe.name}, or restore the file",
+        )
+    return record
+
+
+def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """A sentence where stages of a run are in the store as another experiment's: their results are not the run's."""
+    others = [path for path, state in states(store, record).items() if state == "another experiment's"]
+    if not others:
+        return ()
+    what = "stages of this run are" if len(others) > 1 else "stage of this run is"
+    return (f"{len(others):,} {what} another experiment's in the store, and left out here: {others[0]} first",)
 
 
 def states(store: Store, record: RunRecord) -> dict[str, Standing]:
@@ -234,20 +252,19 @@ def collect(store: Store, record: RunRecord) -> Collected:
     rows = tuple(row for cell in record.cells if cell.score in done for row in _rows(store, record, cell, done))
     arms, others = _arms(store, record.cells, done), _arms(store, record.not_chosen, done)
     told = [stage for path, stage in done.items() if arms[path] or not others[path]]
-    costs = tuple(
-        StageCost.model_validate(
-            {
-                **store.cost(path),
-                **{name: getattr(stage, name) for name in ("arm", "task", "seed")},
-                "encoder": record.encoder,
-                "arms": tuple(arms[path]),
-            }
-        )
-        for path, stage in done.items()
-    )
+    costs = tuple(_cost(store, record, stage, tuple(arms[path])) for path, stage in done.items())
     read = {file.name: tuple(_read(store, told, file)) for section in sections() for file in section.reads}
     made_from = {path: stage.fingerprint for path, stage in done.items()}
     return Collected(about(store, record).model_copy(update={"made_from": made_from}), rows, costs, read)
+
+
+def _cost(store: Store, record: RunRecord, stage: StageEntry, arms: tuple[str, ...]) -> StageCost:
+    own = {"arm": stage.arm, "task": stage.task, "seed": stage.seed, "encoder": record.encoder, "arms": arms}
+    try:
+        return StageCost.model_validate({**store.cost(stage.path), **own})
+    except ValidationError as error:
+        path = store.directory(stage.path)
+        raise StoreError(f"{path / SEALED} is no record of costs", fix=f"remove {path} and run again") from error
 
 
 def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
@@ -273,6 +290,12 @@ def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> I
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
+    work = (store.record(cell.score) or {}).get("identity", {}).get("work", {"task": cell.task})
+    if (done[cell.score].kind, work.get("task")) != ("score", cell.task):
+        raise StoreError(
+            f"{store.directory(cell.score)} holds no scores of {cell.task}, and the run says that it does",
+            fix="start the run again, which writes its record anew",
+        )
     for score in json.loads(store.text(cell.score, "scores.json") or ""):
         yield ResultRow(
             **cell.model_dump(exclude={"headline", "score", "setting", "dev"}),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from viaduct.errors import StoreError, UsageError
 from viaduct.metrics.score import ByExample
 from viaduct.report.section import sections
-from viaduct.results.committed import CommittedRows, KeptStage, add_part, packed, unpacked
+from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part, packed, unpacked
 from viaduct.results.record import About
 from viaduct.results.store import Store, write_atomic
 from viaduct.runs.collect import RunRecord, StageEntry, about, parsed
@@ -33,11 +33,16 @@ _FOLDERS = re.compile(r"(?<![\w.~-])(~|\.{1,2})?/(\S*/)?")
 
 
 def load_rows(folder: Path) -> RunRecord:
-    """What the run was that was added last. Raises StoreError for a folder without committed rows, or a damaged one."""
+    """What the run was that was added last. Raises StoreError for a folder without committed rows, a damaged one, and
+    for parts with rows that are gone."""
     path = folder / RECORD
     if not path.is_file():
         raise StoreError(f"{folder} has no committed rows ({RECORD})", fix="add some with `viaduct rows RUN`")
-    return parsed(unpacked(path), path)
+    record, there = parsed(unpacked(path), path), {one.name for one in folder.glob(PARTS)}
+    if (lost := sorted({*record.parts} - there)) or not there:
+        what = f"{folder / lost[0]} is gone" if lost else f"all rows of {folder} are gone"
+        raise StoreError(f"{what}, and {RECORD} tells of them", fix=f"restore the files (git checkout -- {folder})")
+    return record
 
 
 class Added(NamedTuple):
@@ -74,7 +79,8 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
     told = about(store, record)
     if before and (earlier := load_rows(folder).about) is not None:  # what only the store said that made the encoder
         told = told.model_copy(update={"encoder_details": {**earlier.encoder_details, **told.encoder_details}})
-    write_atomic(folder / RECORD, packed(_public(record, told).model_dump_json().encode()))
+    named = _public(record, told).model_copy(update={"parts": tuple(sorted(one.name for one in folder.glob(PARTS)))})
+    write_atomic(folder / RECORD, packed(named.model_dump_json().encode()))
     foreign = sum(one.kind == "score" and fingerprint not in own for fingerprint, one in rows.stages.items())
     return Added(len(outcomes), before, foreign, without)
 

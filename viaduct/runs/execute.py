@@ -22,16 +22,16 @@ from pathlib import Path
 
 import viaduct
 from viaduct.doors import loaded
-from viaduct.errors import DataError, NumbersError, TransientError, UsageError, one_message
+from viaduct.errors import DataError, NumbersError, TransientError, UsageError, ViaductError, one_message
 from viaduct.interruption import stop_if_asked
 from viaduct.memory import begin_afresh, peak_bytes
-from viaduct.paths import cache_directory
+from viaduct.paths import cache_directory, planning_cache
 from viaduct.results.checksums import require_whole
 from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
-from viaduct.runs.identity import difference, is_done
+from viaduct.runs.identity import changed, difference, is_done
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
@@ -217,9 +217,8 @@ class Worker:
                 claim.note_seconds(claim.seconds_before + time.monotonic() - started)
             raise
         try:
-            for need in self.plan.needs[stage.path]:
-                self._require_unchanged(stage, need)
-        except DataError:
+            self._require_same(stage)
+        except ViaductError:
             shutil.rmtree(claim.partial, ignore_errors=True)  # what was learnt from other data must not be gone on with
             raise
         seconds = claim.seconds_before + time.monotonic() - started
@@ -279,6 +278,15 @@ class Worker:
         if data.folder.has(*source_of(task, split, declared), language):
             raise AssertionError(f"{stage.path} reads {task} {split} {language}: not part of its fingerprint")
         return Loaded((), None)
+
+    def _require_same(self, stage: Stage) -> None:
+        """Raise DataError where what the stage has read is no longer what its fingerprint stands for."""
+        planned, data, needs = self.identities[stage.path], self.planned.census.data, self.plan.needs[stage.path]
+        if fields := changed(stage, planned, data, needs, planning_cache(self.store.root)):
+            what = f"{stage.path} ({'; '.join(fields)}): files that it reads have changed since the run was planned"
+            raise DataError(what, fix="run the same command again")
+        for source in stage.inputs.values():
+            require_whole(self.store.directory(source.path))
 
     def _require_unchanged(self, stage: Stage, need: Need) -> None:
         """Raise DataError where the files are no longer those of the plan: the stage's fingerprint would be theirs."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -70,6 +71,19 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
             one = replace(one, fingerprint="") if unchecked else one
         found[stage.path] = one
     return found
+
+
+def changed(
+    stage: Stage, planned: Identity, data: RecipeData, needs: Iterable[Need], cache: Path | None
+) -> tuple[str, ...]:
+    """The fields of a stage's identity that are not what they were when it was planned: files that it reads, or that
+    its work names, have changed since. Those whose stamps are others are hashed again."""
+    needs = tuple(needs)
+    encoder = None if stage.encoder is None else start_identity(stage.encoder, stage.revision, cache)
+    digests = [data.fingerprint((need,), stage.work.declared) for need in needs]
+    cards, upstream = _cards(needs, data, stage.work.declared), planned.content["inputs"]
+    now = identity(stage, cards, digests, upstream=upstream, encoder=encoder)
+    return difference(planned.content, now.content)
 
 
 Made = Callable[[], Mapping[str, Any]]

@@ -94,8 +94,6 @@ class RunOutcomes:
 
     def _read(self, cell: CellEntry, shared: dict[tuple[str, bytes], NDArray[np.int32]]) -> ByLanguage | None:
         folder = self._folder(cell)
-        if folder is not None:
-            require_whole(folder, FILE)
         kept = self._rows.outcomes(self._fingerprints[cell.score]) if folder is None else None
         outcomes = kept if folder is None else read_outcomes(folder)
         if outcomes is None:
@@ -114,8 +112,9 @@ class RunOutcomes:
         return self._store.directory(path)
 
     def _folder(self, cell: CellEntry) -> Path | None:
-        """Where the outcomes of a finished score are; None where there are none."""
+        """Where the outcomes of a finished score are; None where it left none. Raises StoreError for damaged ones."""
         folders = (self._store.directory(cell.score), self._made(cell))
+        require_whole(folders[0], FILE)
         return next((folder for folder in folders if (folder / FILE).is_file()), None)
 
     def _made(self, cell: CellEntry) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from viaduct.errors import DataError, StoreError, UsageError, unknown
+from viaduct.errors import DataError, StoreError, UsageError, one_message, unknown
 from viaduct.metrics.score import Predictions
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
@@ -89,7 +89,7 @@ def write(
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
     files = [(folder, cell, code) for folder, cell in cells.items() for code in _languages(plan, cell)]
-    with ExitStack() as stack:
+    with ExitStack() as stack, one_message(directory):
         unfinished = [stack.enter_context(working_folder(path.parent, f".{path.name}.")) for path in wanted]
         for folder, cell, code in files:
             path = store.file(made[folder], f"predictions/{code}.jsonl")

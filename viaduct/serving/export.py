@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from viaduct.languages import language as language_of
 from viaduct.models.encoder import longest_input, num_layers, width
 from viaduct.models.layers import pick_layers
 from viaduct.models.numerics import finite
+from viaduct.results.working import working_folder
 from viaduct.serving.compressing import Texts, renumber, trimmed
 from viaduct.serving.compression import is_calibrated
 from viaduct.serving.convert import write_model
@@ -106,7 +105,7 @@ def export(
     samples = _samples(source, known, texts, files) if sample is None else [sample]
     encoded = [(one, one.encoded(source.tokenizer, limits)) for one in samples]
     rows = labelled_sample(known.task, files, SAMPLE_ROWS) if sample is None else sample
-    with _new_folder(directory) as unfinished:
+    with working_folder(directory.parent, ".") as unfinished:
         calibrated = _write_files(source, settings, folder, unfinished, encoded)
         about = {
             "engine": settings.engine,
@@ -131,6 +130,7 @@ def export(
         card = _model_card(source, known, about, calibrated)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
         (unfinished / "citations.bib").write_text(bibtex(known.cards), encoding="utf-8")
+        unfinished.replace(directory)
     return about
 
 
@@ -141,19 +141,6 @@ def _require_engine(settings: ExportSettings) -> None:
         require_engine(settings.engine, settings.precision)
     elif settings.precision != "fp32":
         raise UsageError(f"{settings.precision}: transformers' folders are in float32", fix="leave --precision out")
-
-
-@contextmanager
-def _new_folder(directory: Path) -> Iterator[Path]:
-    """A folder that becomes this one in the end, and is gone if anything fails."""
-    unfinished = directory.with_name(f".{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.replace(directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _texts(settings: ExportSettings, data: DataFolder | None) -> Texts:
