@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from viaduct import api
 from viaduct.errors import DataError
 from viaduct.runs.execute import Options
-from viaduct.runs.spec import Target
+from viaduct.runs.spec import Recipe, Target
 from viaduct.runs.stage import Context, Spent, Work, kind_of
 
 SMALL = small_world.recipe(targets=(Target(task="fruit"),), seeds=(1,))
@@ -24,9 +25,9 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
 
 
-def go(data: Path, store: Path) -> None:
+def go(data: Path, store: Path, recipe: Recipe = SMALL) -> None:
     options = Options(device="cpu", threads=1, poll_seconds=0.01)
-    api.run(SMALL, data=data, store=store, options=options, console=Console(quiet=True), command="")
+    api.run(recipe, data=data, store=store, options=options, console=Console(quiet=True), command="")
 
 
 def predictions(store: Path) -> dict[str, bytes]:
@@ -72,6 +73,25 @@ def test_a_stage_is_not_finished_and_begins_again(
     file.write_bytes(content)
     go(world, store)
     assert predictions(store) == predictions(tmp_path / "untouched")
+
+
+def test_an_encoder_that_changes_is_not_taken_for_the_one_that_was_planned(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Path
+) -> None:
+    encoder, store = tmp_path / "tiny", tmp_path / "store"
+    shutil.copytree(tiny_encoder, encoder)
+    (encoder / "weights").write_text("1", encoding="utf-8")  # which the stages here read
+    weights = encoder / "model.safetensors"
+    content = weights.read_bytes()
+    monkeypatch.setattr("viaduct.models.trial.require_encoder", lambda *_: None)
+    after_reading(monkeypatch, "train", lambda: weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1])))
+    made = small_world.recipe(targets=(Target(task="fruit"),), seeds=(1,), encoder=str(encoder), allow_unknown=True)
+    with pytest.raises(DataError, match=r"encoder.model.safetensors: \w+ -> \w+.*: files that it reads have changed"):
+        go(world, store, made)
+    assert not list(store.rglob("scores.json")) and not list(store.rglob("*.partial"))
+    weights.write_bytes(content)
+    go(world, store, made)
+    assert list(store.rglob("scores.json"))
 
 
 def test_a_file_that_is_written_anew_with_the_same_content_changes_nothing(

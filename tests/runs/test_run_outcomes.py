@@ -13,6 +13,7 @@ from rich.console import Console
 from small_world import recipe
 
 from viaduct import api
+from viaduct.errors import StoreError
 from viaduct.metrics.classification import accuracy
 from viaduct.results.checksums import LIST
 from viaduct.results.outcomes import FILE
@@ -96,6 +97,13 @@ def test_a_run_that_goes_on_makes_what_older_stages_lack(run: Path, world: Path)
     text = io.StringIO()
     api.run(ASKED, data=world, store=run.parent.parent, console=Console(file=text, width=500))
     assert "made from predictions: 4 finished scores" in text.getvalue()
+
+
+def test_outcomes_that_were_there_and_are_gone_are_damage(run: Path, world: Path) -> None:
+    path = sorted(run.parent.parent.rglob(FILE))[0]
+    path.unlink()
+    with pytest.raises(StoreError, match=r"outcomes.npz is gone(.|\n)*remove the whole folder"):
+        reported(run, world)
 
 
 def test_what_cannot_be_made_is_named_and_nothing_is_made_up(run: Path, world: Path) -> None:

@@ -293,7 +293,10 @@ def test_without_labels_predictions_alone_are_compared_and_that_is_said(
 ) -> None:
     rows = [replace(row, label=None) for row in tiny.rows("pair", 10)]
     data = task_data(monkeypatch, tmp_path / "data", rows)
+    left = tmp_path / ".viaduct-unfinished-of-an-export-that-was-killed"
+    left.mkdir()
     made = export(trained_pairs, tmp_path / "made", ExportSettings("openvino", layers=1), data)
+    assert {path.name for path in tmp_path.glob(".*")} == set()
     assert made["comparison"]["count"] == 10 and made["comparison"]["scores"] == []
     assert "scores              not compared: these rows have no labels" in exported_words(made)
     card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")

@@ -119,6 +119,7 @@ class Store:
         directory = self.directory(path)
         if not directory.exists():
             return None
+        found: dict[str, Any] | None
         try:
             found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
