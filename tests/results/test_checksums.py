@@ -133,6 +133,7 @@ def test_costs_have_a_checksum_of_their_own(tmp_path: Path) -> None:
     (folder / "cost.json").write_text('{"seconds": 3}')  # of before there were checksums
     assert store.cost("a") == {"seconds": 3}
     (folder / "cost.json").unlink()
+    assert verify(tmp_path)[0::2] == (0, (folder / "cost.json",))
     with pytest.raises(StoreError, match=r"cost.json is gone"):
         store.cost("a")
 
@@ -145,6 +146,7 @@ def test_a_stage_that_was_moved_is_refused(tmp_path: Path) -> None:
         claim.finish({"seconds": 1.0})
     for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
         (tmp_path / old).rename(tmp_path / new)
+    assert verify(tmp_path) == (0, (), (tmp_path / "a" / "stage.json", tmp_path / "b" / "stage.json"))
     with pytest.raises(StoreError, match=r"a holds the stage b: its folder was moved\n.*move it back"):
         store.record("a")
 

@@ -139,13 +139,23 @@ class Verified(NamedTuple):
 def verify(root: Path) -> Verified:
     """Read everything that has checksums below a folder: finished stages, checkpoints, tokenised rows."""
     found = {path.parent: damaged(path.parent) for path in sorted(root.rglob(LIST))}
-    alone = [path for name in (SEALED, "run.json") for path in sorted(root.rglob(name)) if _is_broken(path)]
     stages = {path.parent for path in root.rglob("stage.json") if ".partial/" not in path.as_posix()}
+    alone = [path for path in sorted({*root.rglob("run.json"), *(one / SEALED for one in stages)}) if _is_broken(path)]
+    alone += [folder / "stage.json" for folder in sorted(stages) if _was_moved(folder)]
     return Verified(
-        sum(not names and folder / SEALED not in alone for folder, names in found.items()),
+        sum(not names and not {folder / SEALED, folder / "stage.json"} & {*alone} for folder, names in found.items()),
         tuple(sorted(stages - found.keys())),
         (*(folder / name for folder, names in found.items() for name in names), *alone),
     )
+
+
+def _was_moved(folder: Path) -> bool:
+    """Whether a stage's record, where it can be read, names another place."""
+    try:
+        told = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["path"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return not folder.resolve().as_posix().endswith(f"/{told}")
 
 
 def _is_broken(path: Path) -> bool:
@@ -164,6 +174,9 @@ def require_whole(folder: Path, *names: str) -> None:
             fix="run again what needs it, which makes it anew",
         )
     if found := damaged(folder, *names):
-        there = (folder / found[0]).exists()
-        what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut" if there else "is gone"
+        what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut"
+        if found[0] == LIST:
+            what = "is damaged: it is no list of checksums, or an empty one"
+        elif not (folder / found[0]).exists():
+            what = "is gone"
         raise StoreError(f"{folder / found[0]} {what}", fix=_ANEW.format(folder))

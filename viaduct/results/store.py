@@ -145,9 +145,8 @@ class Store:
         """The `cost.json` of a finished stage. Raises StoreError where it is gone or damaged."""
         found = unsealed(self.directory(path) / SEALED)
         if not isinstance(found.get("seconds"), int | float):
-            raise StoreError(
-                f"{self.directory(path) / SEALED} is damaged: no seconds", fix=f"remove {path} and run again"
-            )
+            directory = self.directory(path)
+            raise StoreError(f"{directory / SEALED} is damaged: no seconds", fix=f"remove {directory} and run again")
         return found
 
     def text(self, path: str, name: str) -> str | None:
