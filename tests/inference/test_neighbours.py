@@ -76,12 +76,19 @@ def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt):
         nearest_both_ways(query, candidate, 3, Search(path=path, seconds=0.0, progress=stop))
     assert steps == [8 / 50, 16 / 50, 24 / 50, 32 / 50]
-    rest: list[float] = []
-    going_on = Search(path=path, progress=lambda done, total, note: rest.append(done / total))
-    resumed = nearest_both_ways(query, candidate, 3, going_on)
-    assert rest == [32 / 50, 40 / 50, 48 / 50, 1.0], "only the rows after the last saved ones are done again"
-    for one, other in zip(whole, resumed, strict=True):
-        assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)
+    saved = path.read_bytes()
+    for content, again in (
+        (saved, [32 / 50, 40 / 50, 48 / 50, 1.0]),  # only the rows after the last saved ones
+        (saved[:-5] + bytes([saved[-5] ^ 64]) + saved[-4:], [8 * step / 50 for step in range(1, 7)] + [1.0]),
+        (saved[:-5], [8 * step / 50 for step in range(1, 7)] + [1.0]),  # damaged: all of them
+    ):
+        path.write_bytes(content)
+        rest: list[float] = []
+        going_on = Search(path=path, progress=lambda done, total, note, rest=rest: rest.append(done / total))
+        resumed = nearest_both_ways(query, candidate, 3, going_on)
+        assert rest == again
+        for one, other in zip(whole, resumed, strict=True):
+            assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)
 
 
 def test_the_block_fits_the_memory_that_is_left() -> None:

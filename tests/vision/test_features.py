@@ -325,6 +325,10 @@ def test_damaged_notes_cost_nothing_or_say_what_to_remove(files: Any, tmp_path: 
     root = tmp_path / "features" / "counting"
     (root / "places-00000.npy").write_bytes(b"")
     assert same(build(files, Counting(stop=0), tmp_path), files)  # opened again, not computed
+    for text in ("{}", '{"rows": null}', '{"rows": 10}', '{"rows": 10, "sha256": {}}'):
+        (root / "shard-00000.json").write_text(text)
+        again = Counting()
+        assert same(build(files, again, tmp_path), files) and again.computed == 10
     for text in ("{", "[]"):
         (root / "shard-00000.json").write_text(text)
         assert same(build(files, Counting(), tmp_path), files)

@@ -11,14 +11,16 @@ Shape letters: N queries, M candidates, D width, K neighbours, R and C rows and 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from viaduct.errors import UsageError
@@ -239,17 +241,33 @@ def _save(path: Path, forward: _Best, backward: _Best, row: int) -> None:
     state = {"row": torch.tensor(row)}
     for name, best in (("forward", forward), ("backward", backward)):
         state |= {f"{name}_values": best.values, f"{name}_indices": best.indices}
-    save_file(state, unfinished)
+    save_file(state, unfinished, metadata={"sha256": _digest(state)})
     open_to_others(unfinished)
     flush(unfinished)
     unfinished.replace(path)
 
 
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the values; the file's own is not known before it is written."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(state[name].cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _resume(search: Search, forward: _Best, backward: _Best) -> int:
-    """The first row that is still to do; the lists are filled with what was found before."""
+    """The first row that is still to do; the lists are filled with what was found before. A damaged file is as good as
+    none."""
     if search.path is None or not search.path.is_file():
         return 0
-    state = load_file(search.path, device=str(search.device))
+    try:
+        state = load_file(search.path, device=str(search.device))
+        with safe_open(search.path, "pt") as file:
+            whole = (file.metadata() or {}).get("sha256") == _digest(state)
+    except SafetensorError:
+        whole = False
+    if not whole:
+        return 0
     for name, best in (("forward", forward), ("backward", backward)):
         best.values, best.indices = state[f"{name}_values"], state[f"{name}_indices"]
     return int(state["row"])

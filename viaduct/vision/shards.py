@@ -31,6 +31,8 @@ from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 SHARD_FORMAT = 1
 """Raised when the files' meaning changes."""
+FILES = ("features", "pooled", "pictures")
+"""Of a shard, how their names begin."""
 DIGEST_BYTES = 32
 
 
@@ -59,7 +61,7 @@ class Shards:
             if _number(path) not in self.tokens:
                 try:
                     self._open(_number(path), int(_json_object(path)["rows"]))
-                except DataError:
+                except (DataError, KeyError, TypeError, ValueError):
                     self.forget(_number(path))
         for path in sorted({*self.root.glob("places-*.npy")} - self._read_places):
             self._read_places.add(path)
@@ -118,7 +120,7 @@ class Shards:
         # A shard that is open here keeps its number, even when somebody has removed it.
         taken = {*self.tokens, *(_number(path) for path in self.root.glob("shard-*.json"))}
         number = next(one for one in range(len(taken) + 1) if one not in taken)
-        arrays = {"features": tokens_NPD, "pooled": vector_ND, "pictures": _bytes(contents)}
+        arrays = dict(zip(FILES, (tokens_NPD, vector_ND, _bytes(contents)), strict=True))
         hashes = {what: _save(self._path(what, number), array) for what, array in arrays.items()}
         write_atomic(self._marker(number), canonical({"rows": len(contents), "sha256": hashes}))
         self._open(number, len(contents))
@@ -141,9 +143,9 @@ class Shards:
         """Whether a file of this shard is not what was written; each is read once per process while it is as it is."""
         try:
             expected = _json_object(self._marker(number))["sha256"]
-        except DataError:
+            return any(content_of(state_of(self._path(what, number))) != expected[what] for what in FILES)
+        except (DataError, KeyError, TypeError):
             return True
-        return any(content_of(state_of(self._path(what, number))) != digest for what, digest in expected.items())
 
 
 def _number(path: Path) -> int:
