@@ -261,6 +261,17 @@ def test_embedding_that_was_broken_off_goes_on_where_it_was(
     resumed, left = attempt(tmp_path / "broken", None)
     assert left == batches - 2, "the batch in hand and those before the last saving are done"
     assert all(torch.equal(whole[layer], resumed[layer]) for layer in (1, 2))
+    vectors, state = tmp_path / "broken" / "layer-1.f32", tmp_path / "broken" / "embedded.json"
+    for path, content in (
+        (vectors, vectors.read_bytes()[:-1] + b"!"),
+        (vectors, b""),
+        (state, b""),
+        (state, b"{}"),
+        (state, state.read_bytes().replace(b'"batches": ', b'"batches": -')),
+    ):
+        path.write_bytes(content)  # damaged: all is done again
+        again, left = attempt(tmp_path / "broken", None)
+        assert left == batches and torch.equal(again[1], whole[1])
     # What is done to the vectors does not reach the files.
     embedding.centre(resumed[1])
     again, left = attempt(tmp_path / "broken", None)

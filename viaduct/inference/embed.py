@@ -6,13 +6,15 @@ Nothing above the highest layer asked for is computed. Shape letters: B sequence
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -106,7 +108,7 @@ def embed(
     vectors = {level: _open(*file) for level, file in files.items()}
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     state = how.folder / "embedded.json"
-    finished = json.loads(state.read_text())["batches"] if state.is_file() else 0
+    finished, digest = _finished(tuple(vectors.values()), state, batches)
     tokens, saved = int(encoded.offsets[-1]), time.monotonic()
     lengths = np.diff(encoded.offsets)
     done = sum(int(lengths[examples].sum()) for examples in batches[:finished])
@@ -118,12 +120,13 @@ def embed(
             for level, way in ways.items():
                 made_BD = way.made(states[way.layer], batch.mask_BL).float()
                 vectors[level][examples] = _of_unit_length(made_BD, way.layer, [name(at) for at in examples])
+                digest.update(vectors[level][examples].tobytes())
             done += batch.tokens
             progress(done, tokens, f"embedding, {done:,} of {tokens:,} tokens")
             if time.monotonic() - saved >= how.checkpoint_seconds:
-                _save(vectors.values(), state, number)
+                _save(vectors.values(), state, number, digest.hexdigest())
                 saved = time.monotonic()
-    _save(vectors.values(), state, len(batches))  # what comes after may be broken off too
+    _save(vectors.values(), state, len(batches), digest.hexdigest())  # what comes after may be broken off too
     # Reopened so that whatever is done to them never reaches the files, which are for going on.
     return {
         level: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for level, (path, shape) in files.items()
@@ -145,10 +148,23 @@ def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
     return np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
 
 
-def _save(vectors: Iterable[np.memmap], state: Path, batches: int) -> None:
+def _save(vectors: Iterable[np.memmap], state: Path, batches: int, sha256: str) -> None:
     for array in vectors:
         array.flush()
-    write_atomic(state, json.dumps({"batches": batches}))
+    write_atomic(state, json.dumps({"batches": batches, "sha256": sha256}))
+
+
+def _finished(vectors: Sequence[np.memmap], state: Path, batches: Sequence[Array]) -> tuple[int, Any]:
+    """(batches that an earlier attempt saved, hash of their vectors so far): none where one is not what was saved."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads(state.read_text())
+        for examples in batches[: told["batches"]]:
+            for array in vectors:
+                digest.update(array[examples].tobytes())
+        if told["sha256"] == digest.hexdigest():
+            return told["batches"], digest
+    return 0, hashlib.sha256()
 
 
 def centre(vectors_ND: torch.Tensor) -> None:
