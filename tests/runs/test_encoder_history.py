@@ -12,7 +12,15 @@ import small_world
 from viaduct import api
 from viaduct.results.store import Store
 from viaduct.runs import collect
-from viaduct.runs.encoder_history import ALIASES, FAMILIES, History, history, said_of_history, seen_before
+from viaduct.runs.encoder_history import (
+    ALIASES,
+    FAMILIES,
+    History,
+    history,
+    licence_of,
+    said_of_history,
+    seen_before,
+)
 from viaduct.runs.planned import warnings
 from viaduct.runs.spec import Intermediate, Recipe, Saw, Target
 from viaduct.tasks.catalogue import Catalogue
@@ -108,6 +116,9 @@ def test_a_model_card_beside_the_files_is_read(tmp_path: Path) -> None:
     assert seen_before(asked, found) == ({"xnli": "multi_nli"}, {"mnli": "multi_nli"})
     card.write_text("---\nbase_model:\n- intfloat/multilingual-e5-base\n---\n")
     assert set(seen_before(*past(str(folder)))[0]) == {"xnli", "xquad", "tatoeba"}
+    assert licence_of(str(folder), None) is None
+    card.write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    assert licence_of(str(folder), None) == "cc-by-nc-4.0"
     for text in ("# No front matter\n", "---\n: [\n---\n", "---\nlanguage: de\n---\n", "---\n- a\n---\n", "---\n"):
         card.write_text(text)
         assert past(str(folder))[1].saw is None

@@ -43,7 +43,7 @@ def test_a_file_goes_before_a_shipped_recipe_of_that_name_and_a_wrong_name_is_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"did you mean xstilts_small.*\n.*one of: compression_miniature, "):
+    with pytest.raises(UsageError, match=r"did you mean xstilts_small.*\n.*one of: compression_miniature, cost_e5, "):
         load_recipe("xstilts_smal")
     (tmp_path / "demo").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="demo: a recipe is a"):

@@ -4,7 +4,9 @@ MINI_... is for the generated miniature world, SMALL_... for the real files that
 may import them too.
 """
 
-from viaduct.runs.spec import Architecture, Pretrain, Retrieval, Substitution, Training
+from typing import Any
+
+from viaduct.runs.spec import Architecture, Pretrain, Recipe, Retrieval, Substitution, Training
 
 MINI_ENCODER = Pretrain(
     name="mini-2x128",
@@ -139,3 +141,30 @@ FREE_STAND_INS = (
     ),
 )
 """For the splits of which no freely available file has the rows or the labels; each is shown in the report."""
+
+
+def larger(recipe: Recipe, steps: int, targets: tuple[str, ...]) -> Recipe:
+    """The baseline and the arms of `recipe.deciding` on these targets, with `steps` times as many steps everywhere."""
+    arms = {"none", *(arm for comparison in recipe.deciding for arm in comparison[:2])}
+    changed = {
+        "name": f"{recipe.name}_gpu",
+        "intermediates": tuple(_longer(arm, steps) for arm in recipe.intermediates if arm.name in arms),
+        "targets": tuple(_longer(target, steps) for target in recipe.targets if target.task in targets),
+        "seeds": (*recipe.seeds, *recipe.further_seeds),
+        "further_seeds": (),
+        "compare": (),
+        "deciding": tuple(
+            (*one[:2], *(task for task in one[2:] if task in targets))
+            for one in recipe.deciding
+            if not one[2:] or set(one[2:]) & set(targets)
+        ),
+    }
+    return Recipe.model_validate({**{name: getattr(recipe, name) for name in Recipe.model_fields}, **changed})
+
+
+def _longer(owner: Any, steps: int) -> Any:
+    training, longer = owner.training, getattr(owner, "longer_targets", None)
+    changed: dict[str, Any] = {} if longer is None else {"longer_targets": longer * steps}
+    if training is not None and training.max_steps is not None:
+        changed["training"] = training.model_copy(update={"max_steps": training.max_steps * steps})
+    return owner.model_copy(update=changed)

@@ -32,7 +32,7 @@ from viaduct.results.record import (
 from viaduct.results.store import Store, canonical, write_atomic
 from viaduct.runs.description import chosen_by, marks, roles, settings
 from viaduct.runs.encoder import encoder_details
-from viaduct.runs.encoder_history import history, seen_before
+from viaduct.runs.encoder_history import history, licence_of, seen_before
 from viaduct.runs.field import generator
 from viaduct.runs.identity import Standing, fingerprint_of, standing
 from viaduct.runs.overlap import said
@@ -315,6 +315,8 @@ def about(store: Store, record: RunRecord) -> About:
     past, is_generated = history(recipe, catalogue), generator(recipe) is not None
     made = next((stage.path for stage in record.stages if stage.kind == "pretrain"), "")
     details = encoder_details(recipe, store.directory(made))
+    if isinstance(recipe.encoder, str) and (licence := licence_of(recipe.encoder, recipe.revision)) is not None:
+        details["licence"] = licence
     if record.unknown_pieces is not None:
         details["unknown pieces"] = record.unknown_pieces
     seen_tasks, seen_arms = ({}, {}) if is_generated else seen_before(recipe, past)

@@ -214,6 +214,11 @@ def _by_card(encoder: str, revision: str | None) -> Saw | None:
     )
 
 
+def licence_of(encoder: str, revision: str | None) -> str | None:
+    """The licence that the model card beside the encoder's files states; None where there is none."""
+    return ", ".join(_texts(_front_matter(cached_file(encoder, revision, "README.md")).get("license"))) or None
+
+
 def _front_matter(path: Path | None) -> Mapping[str, Any]:
     """The values between the two lines "---" that a model card begins with; {} where there are none, or no YAML."""
     text = path.read_text(encoding="utf-8", errors="replace") if path is not None and path.is_file() else ""
