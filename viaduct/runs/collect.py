@@ -220,7 +220,7 @@ def parsed(text: str | bytes, path: Path) -> RunRecord:
             what = f"{path} has fields that are not known here: {', '.join(unknown)}"
             raise StoreError(what, fix="install the package that the run was made with") from error
         raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
-    if record.recipe.name != path.resolve().parent.name:
+    if record.recipe.name != path.resolve().parent.name.partition("@")[0]:  # @: of other settings, or a quick look
         raise StoreError(
             f"{path} is of a run of the recipe {record.recipe.name}",
             fix=f"rename its folder to {record.recipe.name}, or restore the file",
