@@ -57,7 +57,7 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
 
     An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
     (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data. One file is told its language by its name;
-    standard input (-) is JSON Lines, which say it.
+    standard input (-) is JSON Lines, which say it or are told it with --language.
     """
     from viaduct import api, tables
     from viaduct.results.store import canonical, write_atomic

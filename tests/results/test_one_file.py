@@ -38,6 +38,25 @@ def test_standard_input_says_its_language(world: Path, monkeypatch: pytest.Monke
         api.score(Path("-"), data=world / "data", task="panx")
 
 
+def test_lines_need_no_language_where_it_is_told(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = "".join(f"{json.dumps({'id': key, 'prediction': value})}\n" for key, value in RIGHT["xnli/de"].items())
+    path, how = world / "mine" / "xnli" / "de.jsonl", {"data": world / "data", "task": "xnli"}
+    path.write_text(bare, encoding="utf-8")
+    assert api.score(path, data=world / "data").tasks[0].task_score == 1.0
+    assert {one.name: one for one in scored(world).tasks}["xnli"].by_language["de"].values["accuracy"] == 1.0
+    mine = path.rename(world / "mine.jsonl")
+    assert api.score(mine, **how, language="de").tasks[0].task_score == 1.0
+    stream = lambda: io.TextIOWrapper(io.BytesIO(bare.encode()))  # noqa: E731
+    monkeypatch.setattr(sys, "stdin", stream())
+    assert api.score(Path("-"), **how, language="de").tasks[0].task_score == 1.0
+    monkeypatch.setattr(sys, "stdin", stream())
+    with pytest.raises(DataError, match=r'line 1: the object has no "language"(?s:.*)--language'):
+        api.score(Path("-"), **how)
+    mine.write_text(bare + '{"id": "3", "language": "en", "prediction": "neutral"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 4: a row of language 'en' in the file of 'de'"):
+        api.score(mine, **how, language="de")
+
+
 def test_a_file_of_a_submission_is_scored_against_its_labels(tmp_path: Path) -> None:
     for folder, text in (("labels", "neutral\nentailment\ncontradiction\n"), ("mine", "neutral\nneutral\nneutral\n")):
         path = tmp_path / folder / "xnli" / "test-de.tsv"

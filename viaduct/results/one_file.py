@@ -87,8 +87,8 @@ def _language_of(path: Path, card: Task, given: str | None) -> str:
 
 
 def _lines_scores(path: Path, data: DataFolder, card: Task, given: Given) -> Scores:
-    within = first_language(path) if path.name == STANDARD_INPUT else None
-    code = _language_of(path, card, given.language or within)
+    is_asked = path.name == STANDARD_INPUT and given.language is None
+    code = _language_of(path, card, first_language(path) if is_asked else given.language)
     lines = JsonLines(path.parent, data, task=card.name, split=given.split or "test")
     tasks = (TaskScores(card.name, card, {code: lines.file_score(path, card, code)}),)
     return Scores(tasks, tuple(lines.remarks(tasks)))

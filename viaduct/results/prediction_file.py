@@ -3,8 +3,9 @@
     {"id": "7", "language": "de", "prediction": "neutral", "scores": [0.1, 2.3, -0.4]}
 
 `prediction` is a label (pair), an index (choice), a list of tags (tagged), an answer text (span), the id of the match
-(retrieval), or the id, a list of ids or null (mining). `scores`, a list of numbers, may be left out; other keys are
-ignored. Whatever could not be right for its row (see `tasks.predicted`) is refused with its line.
+(retrieval), or the id, a list of ids or null (mining). `scores`, a list of numbers, may be left out, as may `language`,
+which the file's name tells; other keys are ignored. Whatever could not be right for its row (see `tasks.predicted`) is
+refused with its line.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from viaduct.tasks.formats import numbered_lines
 from viaduct.tasks.json_text import json_value
 from viaduct.tasks.predicted import short
 
-KEYS = ("id", "language", "prediction")
+KEYS = ("id", "prediction")
 _LARGEST = 1.7e308
 SHAPE = 'write {"id": ..., "language": ..., "prediction": ...} on each line'
 
@@ -30,7 +31,7 @@ SHAPE = 'write {"id": ..., "language": ..., "prediction": ...} on each line'
 def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row]) -> dict[str, Prediction]:
     """Predictions by id, {} from an empty file.
 
-    Raises DataError with the line for what is no JSON object with the three keys, another language, an id that the rows
+    Raises DataError with the line for what is no JSON object with the two keys, another language, an id that the rows
     have not or that occurs twice, a prediction that cannot be right for its row, and scores that are not finite.
     """
     if not path.is_file():
@@ -57,17 +58,20 @@ def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row])
 
 
 def first_language(path: Path) -> str:
-    """The language that the first line names. Raises DataError for no such line."""
+    """The language that the first line names. Raises DataError where it names none, or there is no line."""
     for number, line in numbered_lines(path):
         try:
-            return str(_object(line)["language"])
+            raw = _object(line)
+            if "language" not in raw:
+                raise DataError('the object has no "language"', fix="add it to each line, or name it with --language")
+            return str(raw["language"])
         except ViaductError as error:
             raise DataError(str(error), path=path, line=number) from error
     raise DataError("there is no line", path=path, fix=SHAPE)
 
 
 def _object(line: str) -> dict[str, Any]:
-    """The line's JSON object with at least the three keys."""
+    """The line's JSON object with at least the two keys."""
     if not line.strip():
         raise DataError("the line is blank", fix=f"remove it; {SHAPE}")
     raw = json_value(line.strip(), fix=SHAPE)
@@ -82,16 +86,17 @@ def _object(line: str) -> dict[str, Any]:
 
 
 def _prediction(raw: Mapping[str, Any], language: str) -> Prediction:
-    for key in ("id", "language"):
-        if not isinstance(raw[key], str):
+    row_id, own = raw["id"], raw.get("language", language)
+    for key, given in (("id", row_id), ("language", own)):
+        if not isinstance(given, str):
             fix = f'write the {key} as text, "..."'
-            raise DataError(f'"{key}" is {json_type(raw[key])}: {reprlib.repr(raw[key])}', fix=fix)
-    if raw["language"] != language:
+            raise DataError(f'"{key}" is {json_type(given)}: {reprlib.repr(given)}', fix=fix)
+    if own != language:
         raise DataError(
-            f"a row of language {short(raw['language'])} in the file of '{language}'",
+            f"a row of language {short(own)} in the file of '{language}'",
             fix="write one file per language, named like it",
         )
-    return Prediction(raw["id"], language, raw["prediction"], _scores(raw.get("scores")))
+    return Prediction(row_id, language, raw["prediction"], _scores(raw.get("scores")))
 
 
 def _scores(given: object) -> tuple[float, ...] | None:
