@@ -124,11 +124,20 @@ def test_committed_rows_hold_what_the_choice_was_made_by(
     [
         ({"targets.*.training.learning_rat": (1, 2)}, "Did you mean 'learning_rate'"),
         ({"targets.*.training.learning_rate": (1e-5,)}, "1 values, not two or more that differ"),
-        ({"targets.*.training.learning_rate": (1e-5, 1e-5)}, "not two or more that differ"),
+        ({"targets.*.training.learning_rate": (1e-5, 1e-5)}, "the setting 'learning_rate 1e-05' is there twice"),
+        ({"targets.*.training.learning_rate": (1e-5, "1e-5")}, "is there twice"),
+        ({"targets.*.training.batch_tokens": (10, 10.0)}, "the setting 'batch_tokens 10' is there twice"),
+        ({"targets.*.training.dev_rows": (3, 40)}, "which English dev rows are scored, or how often"),
+        ({"targets.*.training.evaluations": (1, 5)}, "which English dev rows are scored, or how often"),
+        ({"targets.*.training.patience": (1, 2)}, "which English dev rows are scored, or how often"),
+        ({"targets.*.training.max_steps": (2, 40)}, "no `max_steps` below `evaluations`"),
+        ({"targets.*.training": ({"dev_rows": 3}, {"dev_rows": 40})}, "the same `dev_rows`, `evaluations` and"),
+        ({"intermediates.quiz.training.evaluations": (1, 5)}, "which English dev rows are scored, or how often"),
         ({"targets.*.training.learning_rate": (1e-5, -1.0)}, "vary targets"),
         ({"seeds": ((1,), (2,))}, "changes more than how something is trained"),
         ({"targets.fruit.languages": (("en",), ("en", "de"))}, "changes more than how something is trained"),
         ({"targets.fruit.training.max_length": (64, 128)}, ""),
+        ({"targets.fruit.training": ({"dev_rows": 3}, {"dev_rows": 3, "epochs": 2})}, ""),
     ],
 )
 def test_what_is_no_setting_is_refused(vary: Mapping[str, tuple[object, ...]], words: str, world: Path) -> None:
@@ -137,6 +146,22 @@ def test_what_is_no_setting_is_refused(vary: Mapping[str, tuple[object, ...]], w
         return
     with pytest.raises(UsageError, match=words):
         expand(varied(vary=vary), census(world))
+
+
+def test_rates_that_agree_in_six_digits_are_settings_of_their_own(world: Path) -> None:
+    rates = (1.00000001e-2, 1.00000002e-2, 1e-3)
+    plan = expand(varied(vary={"targets.*.training.learning_rate": rates}), census(world))
+    names = ("0.0100000001", "0.0100000002", "0.001")
+    assert {cell.setting for cell in plan.cells} == {f"learning_rate {name}" for name in names}
+    trained = [stage for stage in plan.stages if stage.work.kind == "train" and stage.work.task == "fruit"]
+    assert {stage.work.training.learning_rate for stage in trained} == set(rates)
+
+
+def test_settings_are_not_compared_on_dev_rows_of_different_tasks(world: Path) -> None:
+    """Nothing is trained for retrieval, so the intermediate task's dev rows would choose between two such tasks."""
+    asked = varied(targets=(Target(task="twins"),), vary={"intermediates.quiz.tasks": (("quiz",), ("fruit",))})
+    with pytest.raises(UsageError, match="scores on the same English dev rows"):
+        expand(asked, census(world))
 
 
 def test_settings_without_dev_scores_are_refused(world: Path) -> None:

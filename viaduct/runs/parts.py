@@ -357,7 +357,8 @@ class RecipeParts(Spec):
     substitutions: tuple[Substitution, ...] = ()
     vary: dict[str, tuple[Any, ...]] = {}
     """Fields, named as for `--set`, and the values of each that are tried, all with all. Of each arm and task the
-    setting with the best English dev score is the result, and the report says how many were tried."""
+    setting with the best English dev score is the result, and the report says how many were tried. What decides which
+    dev rows are scored, and how often, is the same in all."""
     limit: bounds.Count | None = None
     """Rows of a language and split that are read at most, for a quick look that is no result (`--limit`)."""
 

@@ -17,6 +17,7 @@ from viaduct.results.store import Store
 from viaduct.runs.identity import Identity, differing, standing
 from viaduct.runs.plan import Plan
 from viaduct.runs.stage import Stage
+from viaduct.runs.variation import text_of
 
 DIGITS = 8
 """Of a fingerprint in a path."""
@@ -115,7 +116,5 @@ def _name(stage: Stage, fields: Mapping[str, tuple[Any, Any]]) -> str:
         return ""
     if not changed:
         return next(iter(inherited), "")
-    value = fields[changed[0]][1]
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    name = f"{changed[0].rpartition('.')[2]}-{text}"
+    name = f"{changed[0].rpartition('.')[2]}-{text_of(fields[changed[0]][1])}"
     return name if len(name) <= LONGEST and re.fullmatch(r"[\w.+-]+", name, re.ASCII) else ""

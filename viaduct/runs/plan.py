@@ -165,9 +165,14 @@ class _Builder:
         for arm, task in self.scored if recipe.vary else ():
             cells = [cell for cell in self.cells if (cell.arm, cell.target.task) == (arm, task)]
             chosen_by = {(cell.seed, cell.dev.path) for cell in cells if cell.dev is not None}
-            if len({cell.setting for cell in cells}) > 1 and len(chosen_by) < len(cells):
+            scored = {self._dev_rows(cell.dev) for cell in cells if cell.dev is not None}
+            if len({cell.setting for cell in cells}) > 1 and (len(chosen_by) < len(cells) or len(scored) > 1):
                 what = f"vary: nothing chooses among the settings of {arm} on {task}"
-                raise UsageError(f"{what}: they are not trained apart, with scores on English dev", fix=_VARIED_APART)
+                why = "they are not trained apart, with scores on the same English dev rows"
+                raise UsageError(f"{what}: {why}", fix=_VARIED_APART)
+
+    def _dev_rows(self, stage: Stage) -> frozenset[Need]:
+        return frozenset(need for need in self.growing.needs[stage.path] if need[1] == "dev")
 
     def _chain(self, chain: Chain) -> Stage:
         """The stage that scores the target, after all that come before it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from viaduct.errors import UsageError
-from viaduct.runs.parts import RecipeParts
+from viaduct.runs.parts import Pretrain, RecipeParts, Training
 from viaduct.runs.recipes import changed
 from viaduct.runs.spec import Recipe
 
@@ -18,10 +18,11 @@ VARIED = {"encoder", "intermediates", "targets", "vary"}
 def variants(recipe: RecipeParts) -> dict[str, RecipeParts]:
     """Name of a setting -> the recipe with it, in the order of the values; {"": the recipe} where nothing is varied.
 
-    Raises UsageError for fields that do not exist, and for those that change more than how something is trained.
+    Raises UsageError for fields that do not exist, for those that change more than how something is trained or what
+    English dev is, and for equal settings.
     """
     for field, values in recipe.vary.items():
-        if len(set(map(str, values))) < max(2, len(values)):
+        if len(values) < 2:
             raise UsageError(f"vary {field}: {len(values)} values, not two or more that differ", fix="[1e-5, 3e-5]")
     if not recipe.vary:
         return {"": recipe}
@@ -34,8 +35,25 @@ def variants(recipe: RecipeParts) -> dict[str, RecipeParts]:
             if _frame(one) != _frame(recipe):
                 fix = "vary fields below targets.*.training, intermediates.*.training or encoder.training"
                 raise UsageError(f"vary {field}: it changes more than how something is trained", fix=fix)
-        found[_name(setting)] = one
+        name = _name(setting)
+        if name in found or one in found.values():
+            raise UsageError(f"vary: the setting '{name}' is there twice", fix="give values that differ")
+        found[name] = one
+        _require_same_looks(found)
     return found
+
+
+def _require_same_looks(settings: Mapping[str, RecipeParts]) -> None:
+    """Raise UsageError where the best score on English dev could not choose fairly between the first and the last."""
+    names = list(settings)
+    first, last = names[0], names[-1]
+    if _looks(settings[first]) != _looks(settings[last]):
+        raise UsageError(
+            f"vary: '{first}' and '{last}' differ in which English dev rows are scored, or how often, and the best"
+            " score on English dev chooses between them",
+            fix="give all settings the same `dev_rows`, `evaluations` and `patience`, and no `max_steps` below"
+            " `evaluations`",
+        )
 
 
 def _frame(recipe: RecipeParts) -> tuple[Any, ...]:
@@ -45,12 +63,30 @@ def _frame(recipe: RecipeParts) -> tuple[Any, ...]:
     return recipe.model_dump(exclude=VARIED), targets, arms
 
 
+def _looks(recipe: RecipeParts) -> list[tuple[int | None, ...]]:
+    """Of each training: its number of dev rows, how often they are scored, and after how many scores it may end. A
+    maximum over more scores is higher by chance."""
+    trainings = [target.training for target in recipe.targets] + [arm.training for arm in recipe.intermediates]
+    trainings += [recipe.encoder.training] if isinstance(recipe.encoder, Pretrain) else []
+    return [(one.dev_rows, _scored(one), one.patience) for one in trainings]
+
+
+def _scored(training: Training) -> int:
+    """How often English dev is scored at most: once a step, and at least once."""
+    asked = training.evaluations
+    return max(1, asked if training.max_steps is None else min(asked, training.max_steps))
+
+
 def _name(setting: Mapping[str, Any]) -> str:
     """The values with the last part of their fields' names, or all of them where that is not one field's alone."""
     last = [field.rpartition(".")[2] for field in setting]
     names = last if len(set(last)) == len(last) else list(setting)
-    return ", ".join(f"{name} {_text(value)}" for name, value in zip(names, setting.values(), strict=True))
+    return ", ".join(f"{name} {text_of(value)}" for name, value in zip(names, setting.values(), strict=True))
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def text_of(value: object) -> str:
+    """A setting's value in a name; a number with all the digits that tell it from others."""
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
