@@ -6,6 +6,7 @@ import csv
 import re
 from typing import Any
 
+from viaduct.report.no_result import NoResult
 from viaduct.report.table_files import Table, latex, markdown, tables
 
 PAGE = """<div class="table" id="table-main" data-table="main"><div class="scroll" aria-label="Scores">
@@ -44,6 +45,15 @@ def test_markdown_has_no_html_and_no_cell_breaks_out() -> None:
         r"| a\_b &amp; 50 % | 73.1 ± 0.6 (▲ +1.2) | x\|y &lt;b> |",
         "| chance | – |  |",
     ]
+
+
+def test_a_table_that_is_no_result_says_so_wherever_it_goes() -> None:
+    (note,) = NoResult(False, (1,)).notes
+    assert note == "A quick look, no result: of each language and split at most 1 row was read (--limit)."
+    shown = latex(one(), [note]).splitlines()
+    assert shown[-3:] == [r"\bottomrule", rf"\multicolumn{{3}}{{l}}{{{note}}} \\", r"\end{tabular}"]
+    assert markdown(one(), [note]) == f"{note}\n\n{markdown(one())}"
+    assert NoResult(False, ()).notes == [] and len(NoResult(True, (5, 9)).notes) == 2
 
 
 def test_every_table_of_a_page_lies_beside_it_three_times(whole: Any) -> None:

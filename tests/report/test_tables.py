@@ -141,6 +141,18 @@ def test_many_arms_are_grouped_by_verdict():
             assert place == f"The mean over tasks, {ON[whole.verdict].removesuffix(' on')}"
 
 
+@pytest.mark.parametrize("why", [{"limit": 10}, {"miniature": True}])
+def test_what_is_no_result_has_an_answer_and_no_verdicts(why):
+    run = make_run(tasks=("xnli", "pawsx"), substituted=())
+    tested = contrasts(run.about, run.rows, outcomes=Outcomes(run.rows))
+    declared = {"deciding": (("snli-mnli", "none", "xnli"),), "expected": ("higher",)}
+    tables = table.build_tables(run.about, run.rows)
+    whole = words.summary(run.about.model_copy(update=declared), tables, tested)
+    assert whole.deciding and whole.verdicts and whole.rule == words.RULE
+    said = words.summary(run.about.model_copy(update={**declared, **why}), tables, tested)
+    assert said.answer.startswith("Not answered: ") and not said.deciding and not said.verdicts and not said.rule
+
+
 def test_the_first_lines_claim_no_more_than_the_tests():
     """One arm of twelve whose seeds agree by chance: its interval excludes 0, its corrected p-value is not small."""
     arms = ("none", *(f"arm-{letter}" for letter in "abcdefghijkl"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,6 +69,14 @@ def test_a_quick_look_and_the_experiment_share_no_stage_and_no_page(
     assert max(json.loads(line)["n"] for line in (whole.parent / "rows.jsonl").read_text().splitlines()) == 40
     banner = "A quick look, no result: of each language and split at most 10 rows were read"
     assert banner in look.read_text(encoding="utf-8")
+    own = look.parent / "tables"
+    assert (own / "quick-look_main_table.csv").is_file() and not (own / "main_table.csv").exists()
+    assert {path.name[:11] for path in (*own.iterdir(), *look.parent.glob("*.svg"))} == {"quick-look_"}
+    assert banner in (own / "quick-look_main_table.md").read_text(encoding="utf-8")
+    assert banner in (own / "quick-look_main_table.tex").read_text(encoding="utf-8")
+    buttons = re.findall(r'href="([^"#]*)" download', look.read_text(encoding="utf-8"))
+    assert buttons and all("quick-look_" in path and (look.parent / path).is_file() for path in buttons)
+    assert banner in (look.parent / "predictions" / "fruit" / "de.html").read_text(encoding="utf-8")
     about = About.model_validate_json((look.parent / "about.json").read_text(encoding="utf-8"))
     with pytest.raises(UndecidedError, match="quick look at 10 rows"):
         require_real(SimpleNamespace(about=about))  # type: ignore[arg-type]  which every claim asks first

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import small_world
+from report_records import make_run
 from rich.console import Console
 from small_world import recipe
 
 from viaduct import api
 from viaduct.metrics.classification import accuracy
+from viaduct.metrics.score import Outcomes, Prediction
 from viaduct.report.predictions import MOST, Answer, Example, Predicted, write
 from viaduct.results.record import About
 from viaduct.results.store import Store
+from viaduct.rows import Row
 from viaduct.runs import collect
 from viaduct.runs.execute import Options
-from viaduct.runs.predictions import RunPredictions
+from viaduct.runs.predictions import RunPredictions, _answer, _scores, _shares
 from viaduct.runs.spec import Target
+from viaduct.tasks.kind import row_kinds
+from viaduct.texts.rows import Labelled, Rated
 
 
 @pytest.fixture
@@ -74,3 +80,47 @@ def test_a_long_page_keeps_the_rows_on_which_arms_differ(tmp_path: Path) -> None
     assert html.count('<th scope="row">') == MOST and html.index(f'"row">{MOST}<') < html.index('"row">0<')
     assert f"{MOST} of {MOST + 9} rows: those on which the arms differ most" in html
     assert html.count("<script") == 1 and "seed of each arm: 1 (a), 2 (b)." in html
+
+
+LABELS = [Labelled(str(at), "de", f"text {at}", "ab"[at % 3 == 0]) for at in range(9)]
+NUMBERS = [Rated(str(at), "de", f"text {at}", None, float(at)) for at in range(9)]
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "accuracy"])
+def test_a_label_is_right_or_wrong_whatever_the_metric_makes_of_it(metric: str) -> None:
+    answers = shown("classification", metric, LABELS, {row.id: "a" for row in LABELS})
+    assert answers == [Answer("a", float(row.label == "a")) for row in LABELS]
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_a_number_has_its_distance_and_no_share(metric: str, tmp_path: Path) -> None:
+    off = [0.25, -0.25, 0, 2, 0, -3, 0, 0, 0]
+    given = {row.id: row.value + wrong for row, wrong in zip(NUMBERS, off, strict=True)}
+    answers = shown("regression", metric, NUMBERS, given)
+    assert [(one.score, one.distance) for one in answers] == [(None, abs(wrong)) for wrong in off]
+    exact = shown("regression", metric, NUMBERS, {row.id: row.value for row in NUMBERS})
+    rows = tuple(
+        Example(row.id, ("text",), str(row.value), {"a": answer, "b": other})
+        for row, answer, other in zip(NUMBERS, answers, exact, strict=True)
+    )
+    about = make_run().about.model_copy(update={"limit": 9})
+    write(about, [Predicted("stars", "de", "test", {"a": 1, "b": 1}, rows)], tmp_path)
+    html = (tmp_path / "stars" / "de.html").read_text(encoding="utf-8")
+    assert re.findall(r'<th scope="row">(\d)<', html)[:4] == ["5", "3", "0", "1"], "the farthest apart first"
+    assert "<b>3</b>" in html and "how far it is from the gold one" in html and "✓" not in html and "✗" not in html
+    assert "A quick look, no result: of each language and split at most 9 rows were read" in html
+
+
+@pytest.mark.parametrize(("values", "influences"), [([0.2, 0.8], True), ([-0.5, 0.5], False)])
+def test_parts_of_a_score_are_no_shares(values: list[float], influences: bool) -> None:
+    assert _shares(Outcomes(["x", "y"], {"own": values}, influences=influences)) == {"x": None, "y": None}
+    assert _shares(Outcomes(["x", "y"], {"own": [0.2, 0.8]})) == {"x": 0.2, "y": 0.8}
+
+
+def shown(kind: str, metric: str, rows: Sequence[Row], given: Mapping[str, object]) -> list[Answer]:
+    """The answers on a page for rows of this kind."""
+    known = row_kinds()[kind]
+    card = replace(small_world.CARDS[0], kind=kind, metric=known.metrics[metric][0], metrics=known.metrics[metric][1])
+    predictions = {id: Prediction(id, "de", one) for id, one in given.items()}
+    scores, asked = _scores(card, rows, predictions), known.predicted("own", "de", (), rows)
+    return [_answer(asked, row, given[row.id], scores[row.id]) for row in rows]

@@ -65,6 +65,9 @@ class Outcomes:
     """Score of answering at random; None: 1 / labels where a card lists them, else nobody can say."""
     same: Sequence[str] | None = None
     """What tells that rows of two languages are the same example; None: their ids."""
+    influences: bool = False
+    """Whether the values are each example's part in a score that is no mean over examples, such as a correlation: they
+    say how the score varies and not whether one answer is right."""
 
 
 class Scored(NamedTuple):

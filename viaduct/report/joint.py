@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from viaduct.report import table_files
 from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
 from viaduct.report.export import write_csv, write_json
+from viaduct.report.no_result import NoResult
 from viaduct.report.templates import environment
 from viaduct.results.working import new_files
 
@@ -75,26 +76,27 @@ def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> 
     languages = [
         {"encoder": run["about"]["encoder"], **line} for run in written for line in run["tables"]["per_language"]
     ]
+    limits = {one for run in written if (one := run["about"]["limit"]) is not None}
+    no_result = NoResult(any(run["about"]["miniature"] for run in written), tuple(sorted(limits)))
     values = {
         "name": name,
         "hypothesis": hypothesis,
-        "miniature": any(run["about"]["miniature"] for run in written),
+        "no_result": no_result,
         "lines": lines,
         "tasks": tasks,
         "costs": COSTS,
         "best": undominated,
-        "limits": sorted({one for run in written if (one := run["about"]["limit"]) is not None}),
         "front": front,
     }
-    html = environment().get_template("joint.html.j2").render(values)
+    html = environment(no_result.prefix).get_template("joint.html.j2").render(values)
     tables = {"encoders": table, "per_language": languages}
-    with new_files(directory, LAST, (*(f"{kind}.csv" for kind in tables), "frontier.svg", PAGE)) as folder:
+    with new_files(directory, LAST, (*(f"{kind}.csv" for kind in tables), "*frontier.svg", PAGE)) as folder:
         for kind, own in tables.items():
             if own:
                 write_csv(folder / f"{kind}.csv", own)
         if front is not None:
-            (folder / "frontier.svg").write_text(front.svg, encoding="utf-8")
-        table_files.write(html, folder / table_files.FOLDER)
+            (folder / f"{no_result.prefix}frontier.svg").write_text(front.svg, encoding="utf-8")
+        table_files.write(html, folder / table_files.FOLDER, no_result)
         (folder / PAGE).write_text(html, encoding="utf-8")
         write_json(folder / LAST, {"runs": [run.name for run in runs], "tables": tables, "records": records})
     return directory / PAGE

@@ -35,6 +35,7 @@ from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
 from viaduct.report.drawing import Drawing
 from viaduct.report.examples import OutcomeSource
 from viaduct.report.heat_map import Scale, arm_maps, language_maps
+from viaduct.report.no_result import QUICK_LOOK, NoResult
 from viaduct.report.predictions import Predicted
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, sections
 from viaduct.report.spending import SHARED, Spending
@@ -116,7 +117,7 @@ def write(
         _write_figures(folder, values, [content for _, content in told])
         linked = predictions.write(about, asked.predictions, folder / predictions.FOLDER)
         html = _page({**values, "linked": linked}, told, names)
-        table_files.write(html, folder / table_files.FOLDER)
+        table_files.write(html, folder / table_files.FOLDER, values["no_result"])
         (folder / "report.html").write_text(html, encoding="utf-8")
     return directory / "report.html"
 
@@ -130,7 +131,7 @@ def _write_figures(directory: Path, values: Mapping[str, Any], contents: Sequenc
     drawings = [*map(figure.heat_map, (*values["heat_maps"], *values["matrices"])), *values["drawings"].values()]
     drawings += [one for content in contents for one in content.figures]
     for drawing in filter(None, drawings):
-        (directory / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+        (directory / f"{values['no_result'].prefix}{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
 
 
 class Part(NamedTuple):
@@ -167,7 +168,7 @@ template has the part's name."""
 
 def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
     """The whole page: its own parts and those of sections, in the order of their places."""
-    environment = templates.environment()
+    environment = templates.environment(values["no_result"].prefix)
     gists, parts = words.gists(values["claims"], values["spent"], values["data"]), []
     for place, name, title, shown in _PARTS:
         if not shown or values[shown] not in (None, (), []):
@@ -190,6 +191,7 @@ def _values(
     by_language = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
     return {
         "about": about,
+        "no_result": NoResult.of(about),
         "tables": tables,
         "spent": spent,
         "summary": words.summary(about, tables, differences),
@@ -230,7 +232,7 @@ LAST = "report.json"
 
 def earlier() -> tuple[str, ...]:
     """Names of files that an earlier report may have had and a new one may not have."""
-    own = ("heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
+    own = (f"{QUICK_LOOK}*.svg", "heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
     tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv", "settings.csv", "fingerprints.csv")
     return (*own, *tables, predictions.FOLDER, *(name for section in sections() for name in section.writes))
 

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from viaduct.report.no_result import NoResult
 from viaduct.report.templates import environment
 from viaduct.results.record import About
 
 FOLDER = "predictions"
 MOST = 500
 """Rows on one page."""
+RIGHT_OR_WRONG = "✓ right, ✗ wrong, a number in between: partly right."
 
 
 class Answer(NamedTuple):
@@ -22,7 +24,9 @@ class Answer(NamedTuple):
 
     words: str
     score: float | None
-    """From 0, wrong, to 1, right; None where the metric does not say it row by row."""
+    """From 0, wrong, to 1, right; None where nothing says it row by row."""
+    distance: float | None = None
+    """Of a number from the gold one; None for other answers."""
 
 
 class Example(NamedTuple):
@@ -36,11 +40,14 @@ class Example(NamedTuple):
 
     @property
     def apart(self) -> float:
-        """How far the arms differ: of their scores, or 1 where there are none and their answers are not the same."""
-        scores = [one.score for one in self.answers.values() if one.score is not None]
-        if scores:
-            return max(scores) - min(scores)
-        return float(len({one.words for one in self.answers.values()}) > 1)
+        """How far the arms differ: in their scores or distances, or 1 where there are none and their answers are not
+        the same."""
+        answers = self.answers.values()
+        scores = [one.score if one.distance is None else one.distance for one in answers]
+        known = [one for one in scores if one is not None]
+        if known:
+            return max(known) - min(known)
+        return float(len({one.words for one in answers}) > 1)
 
 
 class Predicted(NamedTuple):
@@ -53,16 +60,24 @@ class Predicted(NamedTuple):
     """Arm -> the seed whose model it is."""
     examples: tuple[Example, ...]
 
+    @property
+    def legend(self) -> str:
+        """What stands before the answers."""
+        answers = [one for example in self.examples for one in example.answers.values()]
+        if any(one.distance is not None for one in answers):
+            return "Before each number: how far it is from the gold one."
+        return RIGHT_OR_WRONG if any(one.score is not None for one in answers) else ""
+
 
 def write(about: About, found: Iterable[Predicted], folder: Path) -> set[tuple[str, str]]:
     """Write `<task>/<language>.html` into a new folder; (task, language) of each. Rows on which the arms differ most
     come first, and no page has more than `MOST`."""
     template = environment().get_template("predictions.html.j2")
-    written = set()
+    notes, written = NoResult.of(about).notes, set()
     for one in found:
         shown = sorted(one.examples, key=lambda example: -example.apart)[:MOST]
         place = folder / one.task / f"{one.language}.html"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(template.render(about=about, found=one, examples=shown), encoding="utf-8")
+        place.write_text(template.render(about=about, notes=notes, found=one, examples=shown), encoding="utf-8")
         written.add((one.task, one.language))
     return written

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
+
+from viaduct.report.no_result import NoResult
 
 FOLDER = "tables"
 _TABLE = re.compile(r'<div class="table" .*?</table>', re.DOTALL)
@@ -115,27 +117,29 @@ def tables(html: str) -> Iterator[Table]:
         yield Table(reader.name, reader.label, groups)
 
 
-def write(html: str, folder: Path) -> None:
-    """Write `<name>.csv`, `<name>.tex` and `<name>.md` of every table into a new folder."""
+def write(html: str, folder: Path, no_result: NoResult) -> None:
+    """Write `<name>.csv`, `<name>.tex` and `<name>.md` of every table into a new folder; where it is no result, all of
+    them say so."""
     folder.mkdir()
     for table in tables(html):
-        path = folder / table.name
-        with path.with_name(f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
+        name = f"{no_result.prefix}{table.name}"
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             rows = ([cell.text for cell in row] for group in table.groups for row in group)
             csv.writer(file, lineterminator="\n").writerows(rows)
-        path.with_name(f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
-        path.with_name(f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
+        (folder / f"{name}.tex").write_text(latex(table, no_result.notes), encoding="utf-8")
+        (folder / f"{name}.md").write_text(markdown(table, no_result.notes), encoding="utf-8")
 
 
-def latex(table: Table) -> str:
-    """The table for a paper; it needs `booktabs` and nothing else."""
+def latex(table: Table, notes: Sequence[str] = ()) -> str:
+    """The table for a paper, with these notes below it; it needs `booktabs` and nothing else."""
     head, *bodies = table.groups
     columns = "".join("l" if cell.left else "r" for cell in head[-1])
     lines = [f"% {table.label}; \\usepackage{{booktabs}}", f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [" & ".join(_stacked(cell) for cell in row) + r" \\" for row in head]
     for body in bodies:
         lines += [r"\midrule", *(" & ".join(_escaped(cell.text) for cell in row) + r" \\" for row in body)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    below = [f"\\multicolumn{{{len(columns)}}}{{l}}{{{_escaped(note)}}} \\\\" for note in notes]
+    return "\n".join([*lines, r"\bottomrule", *below, r"\end{tabular}", ""])
 
 
 def _stacked(cell: Cell) -> str:
@@ -148,10 +152,10 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def markdown(table: Table) -> str:
-    """The table for an issue or a README."""
+def markdown(table: Table, notes: Sequence[str] = ()) -> str:
+    """The table for an issue or a README, with these notes above it."""
     head, *bodies = table.groups
-    lines = [_line(row) for row in head]
+    lines = [*(line for note in notes for line in (note, "")), *map(_line, head)]
     lines.append("|" + "|".join("---" if cell.left else "--:" for cell in head[-1]) + "|")
     return "\n".join([*lines, *(_line(row) for body in bodies for row in body), ""])
 

@@ -16,8 +16,9 @@ from viaduct.report import number
 _FOLDER = Path(__file__).parent
 
 
-def environment() -> Environment:
-    """What pages are rendered with: filters, and our own style and script, whose hash a page allows to run."""
+def environment(prefix: str = "") -> Environment:
+    """What pages are rendered with: filters, and our own style and script, whose hash a page allows to run.
+    `prefix`: what the names of saved tables and figures begin with."""
     made = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -40,6 +41,7 @@ def environment() -> Environment:
     }
     style, script = ((_FOLDER / f"page.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
     made.globals |= {
+        "prefix": prefix,
         "style": Markup(style),  # noqa: S704  our own file
         "script": Markup(script),  # noqa: S704  our own file
         "script_hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",

@@ -76,16 +76,16 @@ def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
     found = {} if nothing else {one: _decides(about, differences, one) for one in about.deciding}
     judged = [word for word, _ in found.values() if word]
     answer = f"Not answered: {nothing}" if nothing else _answer(about, judged)
-    if about.miniature:
-        answer = "Not answered: the data are generated, and nothing here is evidence."
-    elif about.limit is not None:
-        answer = "Not answered: a quick look at a few rows is no result."
     deciding = {_named(one): words for one, (_, words) in found.items()}
     return Summary(answer, deciding, tuple(opening), verdicts, FEW_SEEDS_RULE if few else RULE if verdicts else "")
 
 
 def _nothing_to_claim(about: About, tables: Tables, few: bool) -> str:
     """Why no difference can be claimed at all; "" where some may be."""
+    if about.miniature:
+        return "the data are generated, and nothing here is evidence."
+    if about.limit is not None:
+        return "a quick look at a few rows is no result."
     if tables.arms == (BASELINE,):
         return "there is only the baseline, so there is nothing to compare."
     if not tables.has_baseline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from viaduct.errors import DataError, ViaductError
 from viaduct.metrics.score import Outcomes, Predictions, scored
@@ -18,6 +18,7 @@ from viaduct.runs.rows import RecipeData
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
+from viaduct.tasks.predicted import Predicted as Asked
 
 
 class _Made(NamedTuple):
@@ -82,7 +83,7 @@ class RunPredictions:
         examples = []
         for row in (asked.rows[one] for one in wanted):
             answers = {
-                arm: Answer(asked.words(row, own[row.id].prediction), scores[arm].get(row.id))
+                arm: _answer(asked, row, own[row.id].prediction, scores[arm].get(row.id))
                 for arm, own in given.items()
                 if row.id in own
             }
@@ -91,8 +92,14 @@ class RunPredictions:
         return Predicted(card.name, language, first.cell.split, seeds, tuple(examples))
 
 
+def _answer(asked: Asked, row: Row, given: Any, share: float | None) -> Answer:
+    """A prediction beside the row's gold value; `share`: what its metric says of the row, where it says it."""
+    right = asked.is_right(row, given)
+    return Answer(asked.words(row, given), share if right is None else float(right), asked.distance(row, given))
+
+
 def _scores(card: Task, rows: Sequence[Row], given: Predictions) -> dict[str, float | None]:
-    """Id of each row that is scored -> how right its prediction is; None where the metric does not say it."""
+    """Id of each row that is scored -> the share of it that is right; None where the metric does not say it."""
     outcomes = None if card.metric is None else scored(card.metric, rows, given).outcomes
     return dict.fromkeys(given) if outcomes is None else _shares(outcomes)
 
@@ -104,4 +111,6 @@ def _shares(outcomes: Outcomes) -> dict[str, float | None]:
         shares = [2 * right / (found + wanted) if found + wanted else 1.0 for right, found, wanted in counts]
     else:
         shares = [sum(own) / len(own) for own in zip(*values.values(), strict=True)]
+    if outcomes.influences or not all(0 <= share <= 1 for share in shares):
+        return dict.fromkeys(outcomes.ids)
     return dict(zip(outcomes.ids, map(float, shares), strict=True))

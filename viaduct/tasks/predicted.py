@@ -45,6 +45,14 @@ class Predicted:
         """A prediction for a row, or the row's gold value, for a person."""
         return "" if given is None else str(given)
 
+    def is_right(self, row: Any, given: Any) -> bool | None:
+        """Whether a prediction is the row's gold value; None where they are not alike or apart as a whole."""
+        return None
+
+    def distance(self, row: Any, given: Any) -> float | None:
+        """Of a predicted number from the row's gold one; None where predictions are no numbers."""
+        return None
+
     def _check_value(self, row: Any, given: object) -> None:
         if self.text and not isinstance(given, str):
             raise not_a_prediction(row.id, given, self.text)
@@ -58,6 +66,10 @@ class PredictedLabel(Predicted):
     """A label of the card."""
 
     text = "the label as text"
+
+    def is_right(self, row: Row, given: Any) -> bool:
+        """Whether it is the gold label."""
+        return bool(given == row.gold)
 
     def _check_value(self, row: Row, given: Any) -> None:
         super()._check_value(row, given)
@@ -73,6 +85,10 @@ class PredictedIndex(Predicted):
             raise not_a_prediction(row.id, given, f"the index of the choice as a whole number, 0 to {last}")
         if not 0 <= given <= last:
             raise DataError(f"the prediction for row '{row.id}' is {given}", fix=f"write an index, 0 to {last}")
+
+    def is_right(self, row: Choice, given: int) -> bool:
+        """Whether it is the right choice."""
+        return given == row.gold
 
     def words(self, row: Choice, given: int | None) -> str:
         """The choice itself."""

@@ -59,6 +59,10 @@ class MappedRated(Mapped):
 class PredictedNumber(Predicted):
     """A finite number."""
 
+    def distance(self, row: Rated, given: float) -> float | None:
+        """Between the two; None for a row without number."""
+        return None if row.value is None else abs(given - row.value)
+
     def _check_value(self, row: Row, given: object) -> None:
         if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
             raise not_a_prediction(row.id, given, "a number")

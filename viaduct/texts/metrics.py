@@ -50,7 +50,8 @@ def _correlated(rows: Sequence[Row], predictions: Predictions, first: str) -> Sc
         for name, own in parts.items()
     }
     order = (first, *(name for name in scores if name != first))
-    return Scored(tuple(scores[name] for name in order), Outcomes(tuple(gold), {first: parts[first].tolist()}))
+    outcomes = Outcomes(tuple(gold), {first: parts[first].tolist()}, influences=True)
+    return Scored(tuple(scores[name] for name in order), outcomes)
 
 
 def _parts(gold: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
@@ -89,7 +90,7 @@ def macro_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
     As scikit-learn's `f1_score(average="macro")`, of which a missing prediction is a label of no row: nothing is found.
     Raises as `accuracy` does.
     """
-    (share,), outcomes = accuracy.examine(rows, predictions)
+    (share,), _ = accuracy.examine(rows, predictions)
     gold = {row.id: str(row.gold) for row in rows}
     given = {row_id: str(predictions[row_id].prediction) for row_id in gold if row_id in predictions}
     right = Counter(label for row_id, label in given.items() if gold[row_id] == label)
@@ -104,4 +105,4 @@ def macro_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
     score = Score(
         "macro_f1", sum(f1.values()) / len(f1), share.n, share.n_missing, "macro-F1|labels of gold or predictions|v1"
     )
-    return Scored((score, share), Outcomes(outcomes.ids, {"macro_f1": parts}) if outcomes else None)
+    return Scored((score, share), Outcomes(tuple(gold), {"macro_f1": parts}, influences=True))
