@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 Array = NDArray[np.generic]
 BLOCK = 32
-LEAST = 2**18
-"""Values of a matrix that is worth rounding."""
+LEAST = {np.dtype(np.float16): 2**18, np.dtype(np.float32): 2**14}
+"""Type -> values of a matrix that is worth rounding."""
 
 
 def pack(source: Path, target: Path) -> dict[str, int]:
@@ -28,7 +28,7 @@ def pack(source: Path, target: Path) -> dict[str, int]:
         blocks = in_blocks(values) if values.ndim == 2 else None
         if blocks is not None:
             form, parts = "exact", blocks
-        elif values.ndim == 2 and values.size >= LEAST:
+        elif values.ndim == 2 and values.size >= LEAST[values.dtype]:
             form, parts = "rounded", _in_bytes(values)
         else:
             form, parts = "whole", {"values": values}
