@@ -123,7 +123,8 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ...]:
     for code, text in (("deu", "Der Tee ist kalt.\nGuten Tag.\n"), ("eng", "The tea is cold.\nHello.\n")):
         (data / "tatoeba" / "v1" / f"tatoeba.deu-eng.{code}").write_text(text, encoding="utf-8")
     recipe.write_text(
-        "{name: tiny, hypothesis: none, encoder: {name: mini}, targets: [{task: tatoeba, languages: [de]}]}",
+        "{name: tiny, hypothesis: none, encoder: {name: mini}, measure: null,"
+        " targets: [{task: tatoeba, languages: [de]}]}",
         encoding="utf-8",
     )
     for kind in ("pretrain", "train", "predict"):

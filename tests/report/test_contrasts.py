@@ -140,7 +140,8 @@ def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
     plain = of(run)
     assert plain.of("a").decision.p_value > found.of("a").decision.p_value, "deciding comparisons are fewer"
     assert plain.of("a").estimate == found.of("a").estimate
-    assert next(iter(summary(run.about, build_tables(run.about, run.rows), found).verdicts)).startswith("Deciding: b")
+    told = summary(run.about.model_copy(update={"deciding": deciding}), build_tables(run.about, run.rows), found)
+    assert [name.partition(" ")[0] for name in told.deciding] == [one[0] for one in deciding]
 
 
 def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
@@ -151,9 +152,10 @@ def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
     assert (one.mean, one.tasks, one.step) == (pytest.approx(fmean(both)), ("bucc", "xnli"), DECIDING)
     assert [one.decision.comparisons for one in found.found if one.step == DECIDING] == [2, 2]
     assert found.of("a").tasks == SMALL and found.of("a").step == MEANS, "the mean over all is one of the others"
-    lines = summary(run.about, build_tables(run.about, run.rows), found).verdicts
-    assert "in the mean over 2 tasks (bucc, xnli)" in lines["Deciding: a against none"]
-    assert "bucc, xnli" not in lines["a"], "no task of that name"
+    about = run.about.model_copy(update={"deciding": (("a", "none", "bucc", "xnli"), ("b", "none", "xquad"))})
+    told = summary(about, build_tables(about, run.rows), found)
+    assert "in the mean over 2 tasks (bucc, xnli)" in told.deciding["a against none on bucc and xnli"]
+    assert "bucc, xnli" not in told.verdicts["a"], "no task of that name"
 
 
 def test_nothing_is_decided_on_fewer_tasks_than_were_named():
@@ -339,9 +341,8 @@ def test_with_many_arms_what_decides_has_a_line_of_its_own():
     run = gains(make_run(tasks=("xnli",), arms=("none", *"abcde")), a=(0.05, 0.002))
     about = run.about.model_copy(update={"deciding": (("a", "none"),)})
     found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
-    said = summary(about, build_tables(about, run.rows), found).verdicts
-    assert said["Deciding: a against none"].startswith("higher in the mean over 1 task (+5.0 points, 95 % interval")
-    assert not any("a (" in words for name, words in said.items() if not name.startswith("Deciding"))
+    told = summary(about, build_tables(about, run.rows), found)
+    assert told.deciding["a against none"].startswith("higher in the mean over 1 task (+5.0 points, 95 % interval")
 
 
 def test_an_arm_is_not_compared_with_itself():

@@ -276,7 +276,7 @@ def test_the_released_recipe_is_planned_without_a_network(tmp_path: Path, monkey
     planned = api.plan(made, data=tmp_path, store=tmp_path / "store")
     assert set(planned.plan.left_out) == {"large_image"}
     base, large = (planned.estimates[f"{planned.plan.encoder}/{arm}/pawsx/seed-1/train"] for arm in ("image", "large"))
-    assert planned.flops and base.tokens == large.tokens and 3 < large.weight / base.weight < 4
+    assert planned.load and planned.load.flops and base.tokens == large.tokens and 3 < large.weight / base.weight < 4
     asked = load_recipe("multimodal_released", overrides=["intermediates.large_image.revision=abc"])
     assert not outline(asked, small_world.census(tmp_path)).left_out
 
