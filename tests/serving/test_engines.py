@@ -43,8 +43,8 @@ def made(trained_pairs: Path, exported: Any) -> dict[tuple[str, str], Engine]:
     """Every engine in every precision, with the same trained model."""
     found = {}
     for engine, precision in EVERY:
-        place = trained_pairs if engine == "torch" else exported(engine, precision)[0]
         try:
+            place = trained_pairs if engine == "torch" else exported(engine, precision)[0]
             found[engine, precision] = open_engine(place, engine, precision, 1)
         except UsageError as error:
             assert (engine, precision) == ("openvino", "bf16") and "no bfloat16 instructions" in str(error)
