@@ -38,7 +38,7 @@ LIMIT_BYTES = 50 * 2**20
 WEIGHTS, PACKED = "model.safetensors", "model.packed"
 FOREIGN_NAMES = re.compile(r"locale-data/(?!(root|en)\.dat)")
 """Files of Babel with the names of languages in other languages than English: a fifth of a parcel."""
-PACKAGES = ("emoji", "babel", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
+PACKAGES = ("emoji", "babel", "pydantic", "pydantic-core", "annotated-types", "typing-inspection", "langcodes")
 """What Viaduct needs beside PyTorch, transformers, and what usually comes with them."""
 PICTURES = (".jpg", ".jpeg", ".png")
 ROOT = Path(__file__).resolve().parents[1]
