@@ -13,6 +13,7 @@ from rich.console import Console
 from viaduct.command import data_folder, data_if_any
 from viaduct.errors import StoreError, UsageError, one_message
 from viaduct.paths import cache_directory, default_rows, default_store, run_directory
+from viaduct.report.comparison import Comparison, Side, compare_runs
 from viaduct.results import checksums, one_file
 from viaduct.results.checksums import Verified
 from viaduct.results.committed import CommittedRows, StoreWithRows
@@ -263,6 +264,25 @@ def report(  # noqa: PLR0913  each is an option of the command
     return directory / "report.html"
 
 
+def compare(
+    first: str | Path,
+    second: str | Path,
+    *,
+    arms: tuple[str, str] | None = None,
+    store: Path | None = None,
+    rows: Path | None = None,
+) -> Comparison:
+    """The differences of two runs, each arm that both have or one of the first and one of the second, from what is done
+    of them; `first` and `second` as for `status`. Raises what `report.comparison.compare_runs` raises."""
+    found = [_run_of(run, store, rows) for run in (first, second)]
+    names = [directory.name for directory, _, _ in found]
+    sides = []
+    for run, name, (_, kept, record) in zip((first, second), names, found, strict=True):
+        told = collect.collect(kept, record)
+        sides.append(Side(name if len(set(names)) == 2 else str(run), *told[:3], RunOutcomes(kept, record, kept.rows)))
+    return compare_runs(sides[0], sides[0] if found[0][::2] == found[1][::2] else sides[1], arms)
+
+
 def submission(
     run: str | Path,
     directory: Path,
@@ -371,6 +391,7 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 def _run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
     """(the run's directory, its store with what committed rows stand for, what it was)."""
     path, every = Path(run), rows or default_rows()
+    path = path.parent if path.is_file() else path  # a file of committed rows
     is_directory = store is None and (path / "run.json").is_file()
     root = path.resolve().parent.parent if is_directory else store or default_store()
     directory = path if is_directory else run_directory(root, str(run))

@@ -314,7 +314,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 for _function in (
-    upkeep.recipes, scoring.submission, scoring.score, upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor,
+    upkeep.recipes, scoring.submission, scoring.score, scoring.compare,
+    upkeep.rows, upkeep.clean, upkeep.verify, upkeep.doctor,
 ):  # fmt: skip
     app.command()(_function)
 

@@ -1,13 +1,15 @@
-"""The commands `submission` and `score`: predictions as files of XTREME, and the scores of anybody's."""
+"""The commands `submission`, `score` and `compare`: predictions as files of XTREME, the scores of anybody's, and how
+far apart two runs, or two systems, are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from viaduct.command import Data, RunName, StoreFolder
+from viaduct.command import Data, Rows, RunName, StoreFolder
 from viaduct.errors import UsageError
 
 
@@ -30,9 +32,10 @@ def submission(
 
 def score(  # noqa: PLR0913  one argument per option is how Typer declares a command
     predictions: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="PREDICTIONS", help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...; one such file, or -."
+            metavar="PREDICTIONS",
+            help="Folder with xnli/test-en.tsv, ... or xnli/en.jsonl, ...; one such file, or -. Two: their difference.",
         ),
     ],
     gold: Annotated[
@@ -53,34 +56,66 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
     official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
 ) -> None:
-    """Score anybody's predictions.
+    """Score anybody's predictions, or those of two systems with their difference, paired by example.
 
     An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
     (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data. One file is told its language by its name;
     standard input (-) is JSON Lines, which say it or are told it with --language.
     """
     from viaduct import api, tables
+    from viaduct.results.paired import paired
+
+    if len(predictions) > 2 or len(set(predictions)) < len(predictions):
+        given = " ".join(map(str, predictions))
+        raise UsageError(f"score {given}: not one system's predictions, or two", fix="name one folder or file, or two")
+    first, *others = (
+        api.score(one, gold, data=data, task=task, split=split, language=language, official=official, partial=partial)
+        for one in predictions
+    )
+    content, notes, text = first.as_json(), first.notes, ""
+    if others:
+        names = str(predictions[0]), str(predictions[1])
+        lines, notes = paired(first, others[0], names)
+        content = {names[0]: content, names[1]: others[0].as_json(), "differences": [one.dumped() for one in lines]}
+        text = tables.paired(lines, names)
+    if json is not None:
+        _write_json(json, content)
+    _notes(notes)
+    typer.echo(text or tables.scores(first))
+
+
+def compare(
+    first: RunName,
+    second: RunName,
+    arms: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="ARM ARM", help="One of each run [all that both have].")
+    ] = None,
+    store: StoreFolder = None,
+    rows: Rows = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the differences, as fractions.")] = None,
+) -> None:
+    """Compare the arms of two runs: differences with intervals and verdicts, as a report has those of one run's arms.
+
+    Paired by the seeds that both have; a run is also a folder of committed rows.
+    """
+    from viaduct import api, tables
+
+    found = api.compare(first, second, arms=arms, store=store, rows=rows)
+    if json is not None:
+        _write_json(json, {"notes": found.notes, "contrasts": found.lines()})
+    _notes(found.notes)
+    typer.echo(tables.compared(found))
+
+
+def _write_json(path: Path, content: object) -> None:
     from viaduct.results.store import canonical, write_atomic
 
-    scores = api.score(
-        predictions,
-        gold,
-        data=data,
-        task=task,
-        split=split,
-        language=language,
-        official=official,
-        partial=partial,
-    )
-    if json is not None:
-        try:
-            write_atomic(json, canonical(scores.as_json()))
-        except OSError as error:
-            raise UsageError(f"{json} cannot be written: {error.strerror}", fix="name another file") from error
-    _notes(scores.notes)
-    typer.echo(tables.scores(scores))
+    try:
+        write_atomic(path, canonical(content))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", fix="name another file") from error
 
 
-def _notes(notes: tuple[str, ...]) -> None:
+def _notes(notes: Sequence[str]) -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,11 @@ def test_the_documented_commands_work(
             write(world / folder / "pawsx" / f"test-{language}.tsv", "0\n1\n")
     write(world / "data" / "xnli" / "dev-de.tsv", GOLD["xnli/test-de.tsv"])
     write(world / "mine" / "xnli" / "de.jsonl", DOCUMENT.partition("```json\n")[2].partition("```")[0])
+    shutil.copytree(world / "mine", world / "theirs")
     monkeypatch.chdir(world)
     assert command(monkeypatch, *arguments) == 0
-    shown = capsys.readouterr().out
-    assert ("pawsx" if "--gold" in arguments else "xnli") in shown and "incl. English" in shown
+    shown, said = capsys.readouterr().out, "paired by example" if "theirs" in arguments else "incl. English"
+    assert ("pawsx" if "--gold" in arguments else "xnli") in shown and said in shown
     if "--json" in arguments:
         assert "viaduct" in json.loads((world / arguments[arguments.index("--json") + 1]).read_text())
 
@@ -154,7 +156,7 @@ def test_the_documented_ids_are_those_of_the_rows(world: Path, monkeypatch: pyte
 
 
 def test_every_command_and_kind_of_prediction_is_documented() -> None:
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
     assert all(f"| {task(name.partition('/')[0]).kind} (" in DOCUMENT for name in RIGHT)
 
 

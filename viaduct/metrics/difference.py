@@ -13,6 +13,10 @@ each counting the same, and over each task's languages. Two questions are asked 
   families as drawn, and a t test with one degree of freedom on Indo-European against other languages.
 
 The simulation of `benchmarks/verdicts.py` shows what these tests withstand. All values are fractions.
+
+Two runs may have no seeds in common. Then `made_pairs` weighs the scores of the side with more seeds, so that what is
+left less the other side's is independent and of one variance, and all of the above holds as it is. Two systems'
+predictions are of one training each: `of_predictions` takes these as they are, and only examples vary.
 """
 
 from __future__ import annotations
@@ -100,7 +104,7 @@ class Estimate:
 def example_variance(
     differences: Mapping[str, NDArray[Any]], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
 ) -> ExampleVariance:
-    """Of the weighted mean over these languages: language -> (S, N) differences by example, two seeds or more, and (N,)
+    """Of the weighted mean over these languages: language -> (S, N) differences by example, and (N,)
     numbers that are equal for the same example in several languages. Negative estimates count as 0."""
     count = 1 + max(int(units[code].max()) for code in differences)
     seeds = len(next(iter(differences.values())))
@@ -121,8 +125,11 @@ def example_variance(
 
 
 def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:
-    """(K,) products of different seeds, averaged over pairs of seeds: squares without the noise of single seeds."""
+    """(K,) products of different seeds, averaged over pairs of seeds: squares without the noise of single seeds. Of one
+    seed, which is taken as it is, the squares."""
     seeds = len(values_SK)
+    if seeds == 1:
+        return values_SK[0] ** 2  # type: ignore[no-any-return]
     products_K: NDArray[Any] = (values_SK.sum(axis=0) ** 2 - (values_SK**2).sum(axis=0)) / (seeds * (seeds - 1))
     return products_K
 
@@ -151,6 +158,29 @@ def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEED
     plain = Estimate(mean, spread, "", None)
     joint = _added([one.joint for one in examples], examples)
     return Estimate(mean, spread, "", _like_these(units, plain, joint))
+
+
+def of_predictions(tasks: Sequence[TaskDifference]) -> Estimate:
+    """The mean over these tasks for models as they are: one row of values each, and examples. Its interval is for other
+    test examples; what another training would change is not in it."""
+    examples = [one.examples for one in tasks if one.examples is not None]
+    mean = float(np.mean([one.values_SL.mean() for one in tasks]))
+    if len(examples) < len(tasks):
+        lacking = [one.task for one in tasks if one.examples is None]
+        return Estimate(mean, None, f"no outcomes by example of {', '.join(lacking)}", None)
+    drawn = _added([one.total for one in examples], examples)
+    if drawn.variance <= _NO_VARIANCE:
+        return Estimate(mean, None, "the difference is the same for all examples", None)
+    return Estimate(mean, Spread(drawn), "", None)
+
+
+def made_pairs(few: int, many: int) -> Numbers:
+    """(few, many) weights that make `few` scores of those of `many` seeds: less the scores of as many other seeds they
+    are independent, with one variance, and their mean is that of all (Scheffé 1943, Annals of Mathematical Statistics
+    14). With equal numbers each seed has a weight of 1 in its turn."""
+    weights = np.full((few, many), 1 / many)
+    weights[:, :few] += math.sqrt(few / many) * np.eye(few) - 1 / math.sqrt(few * many)
+    return weights
 
 
 def _added(variances: Sequence[float], examples: Sequence[ExampleVariance]) -> Part:

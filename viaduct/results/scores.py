@@ -12,6 +12,7 @@ from typing import Any
 from viaduct.languages import ENGLISH
 from viaduct.metrics.interval import Interval, interval
 from viaduct.metrics.official import FileScore
+from viaduct.metrics.score import Outcomes
 from viaduct.metrics.summary import LanguageMeans, counted_metrics, language_means, transfer_gap
 from viaduct.tasks.card import Task
 
@@ -89,10 +90,14 @@ class TaskScores:
             return None
         if metric in self.counted and all(metric in one.values for one in found.values()):
             return interval(found, metric)
-        whole = metric in (TASK_SCORE, *self.counted[:1]) and all(
-            len(one.values) == len(self.counted) or "correct" in one.values for one in found.values()
-        )
+        whole = metric in (TASK_SCORE, *self.counted[:1]) and None not in map(self.drawn, codes)
         return interval(found) if whole else None
+
+    def drawn(self, language: str) -> Outcomes | None:
+        """How the examples of a language came out, where the task's score is made of them; else None."""
+        found = self.by_language[language].outcomes
+        is_made = found is not None and (len(found.values) == len(self.counted) or "correct" in found.values)
+        return found if is_made else None
 
     @property
     def signatures(self) -> dict[str, tuple[str, ...]]:
