@@ -13,7 +13,6 @@ from rich.console import Console
 from viaduct.command import data_folder, data_if_any
 from viaduct.errors import StoreError, UsageError, one_message
 from viaduct.paths import cache_directory, default_rows, default_store, run_directory
-from viaduct.report.comparison import Comparison, Side, compare_runs
 from viaduct.results import checksums, one_file
 from viaduct.results.checksums import Verified
 from viaduct.results.committed import CommittedRows, StoreWithRows
@@ -189,7 +188,7 @@ def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
 def open_run(run: str | Path, *, store: Path | None = None) -> Result:
     """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none, or
     one of other stages than this run's); `run` as for `status`. Raises UsageError when there is no such run."""
-    directory, kept, record = _run_of(run, store)
+    directory, kept, record = run_of(run, store)
     if not (directory / "report.json").is_file() or freshness(kept, record, directory).foreign:
         report(run, store=store)
     return Result(directory)
@@ -197,14 +196,14 @@ def open_run(run: str | Path, *, store: Path | None = None) -> Result:
 
 def report_state(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> str:
     """Whether the run's report is of what is done of it now, in words; `run` as for `status`."""
-    directory, kept, record = _run_of(run, store, rows)
+    directory, kept, record = run_of(run, store, rows)
     return freshness(kept, record, directory).words
 
 
 def status(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[StageStatus, ...]:
     """Every stage of a run with its state; `run` is the run's directory, a recipe's name in the store or among the
     committed rows, or a folder of committed rows."""
-    _, kept, record = _run_of(run, store, rows)
+    _, kept, record = run_of(run, store, rows)
     found = collect.states(kept, record)
     return tuple(
         StageStatus(
@@ -243,7 +242,7 @@ def report(  # noqa: PLR0913  each is an option of the command
     alone, and once for scores of an older version that left no outcomes by example (`runs.outcomes`). Raises UsageError
     for arms that do not exist.
     """
-    directory, kept, record = _run_of(run, store, rows)
+    directory, kept, record = run_of(run, store, rows)
     directory = to or directory
     outcomes, told = RunOutcomes(kept, record, kept.rows), (*said_of_rows(kept), *collect.said_of_others(kept, record))
     predicted = RunPredictions(kept, record, data_if_any(data) if to is None else None)
@@ -264,25 +263,6 @@ def report(  # noqa: PLR0913  each is an option of the command
     return directory / "report.html"
 
 
-def compare(
-    first: str | Path,
-    second: str | Path,
-    *,
-    arms: tuple[str, str] | None = None,
-    store: Path | None = None,
-    rows: Path | None = None,
-) -> Comparison:
-    """The differences of two runs, each arm that both have or one of the first and one of the second, from what is done
-    of them; `first` and `second` as for `status`. Raises what `report.comparison.compare_runs` raises."""
-    found = [_run_of(run, store, rows) for run in (first, second)]
-    names = [directory.name for directory, _, _ in found]
-    sides = []
-    for run, name, (_, kept, record) in zip((first, second), names, found, strict=True):
-        told = collect.collect(kept, record)
-        sides.append(Side(name if len(set(names)) == 2 else str(run), *told[:3], RunOutcomes(kept, record, kept.rows)))
-    return compare_runs(sides[0], sides[0] if found[0][::2] == found[1][::2] else sides[1], arms)
-
-
 def submission(
     run: str | Path,
     directory: Path,
@@ -298,7 +278,7 @@ def submission(
     `labels`: the gold rows in the same formats go there. The notes name the tasks and languages that a whole
     submission needs and this run has not. Raises what `plan` raises, and what `runs.submission.write` raises.
     """
-    _, kept, record = _run_of(run, store)
+    _, kept, record = run_of(run, store)
     planned = plan(record.recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     chosen = {cell.score for cell in record.cells}
@@ -357,7 +337,7 @@ def score(  # noqa: PLR0913  what the command line offers, one argument each
 def clean(run: str | Path, *, keep: Keep = "needed", data: Path | None = None, store: Path | None = None) -> int:
     """Bytes of a run's models (and predictions, with "scores") that nothing it has left to do needs, and that are
     removed; `run` as for `status`. Raises what `plan` raises."""
-    _, kept, record = _run_of(run, store)
+    _, kept, record = run_of(run, store)
     planned = plan(record.recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
     with one_message(kept.root):
@@ -383,13 +363,13 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 
     Raises UsageError where nothing is done, StoreError for rows that are damaged.
     """
-    directory, kept, record = _run_of(run, store, rows)
+    directory, kept, record = run_of(run, store, rows)
     folder = (rows or default_rows()) / directory.name
     return folder, committed.add_rows(record, Store(kept.root), folder)
 
 
-def _run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
-    """(the run's directory, its store with what committed rows stand for, what it was)."""
+def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
+    """(the run's directory, its store with what committed rows stand for, what it was); `run` as for `status`."""
     path, every = Path(run), rows or default_rows()
     path = path.parent if path.is_file() else path  # a file of committed rows
     is_directory = store is None and (path / "run.json").is_file()

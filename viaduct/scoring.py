@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from viaduct.command import Data, Rows, RunName, StoreFolder
 from viaduct.errors import UsageError
 
 
-def submission(
+def submission(  # noqa: PLR0913  one argument per option is how Typer declares a command
     run: RunName,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the predictions.")],
     data: Data = None,
@@ -21,10 +21,21 @@ def submission(
     arm: Annotated[str | None, typer.Option(help="Which intermediate arm, where there are several.")] = None,
     seed: Annotated[int | None, typer.Option(help="Which seed, where there are several.")] = None,
     labels: Annotated[Path | None, typer.Option(help="New folder for the gold labels, in the same formats.")] = None,
+    form: Annotated[
+        Literal["xtreme", "mteb", "lm-eval"],
+        typer.Option(help="Of other benchmarks: the scores, as their result files."),
+    ] = "xtreme",
 ) -> None:
     """Write a run's predictions as an XTREME submission: nine folders in the official formats."""
     from viaduct import api
+    from viaduct.runs import result_forms
 
+    if form != "xtreme":
+        _, kept, record = api.run_of(run, store)
+        file, notes = result_forms.write(form, kept, record, directory, arm, seed)
+        _notes(notes)
+        typer.echo(f"submission: {file}")
+        return
     count, notes = api.submission(run, directory, data=data, store=store, arm=arm, seed=seed, labels=labels)
     _notes(notes)
     typer.echo(f"submission: {directory} ({count} files)")
@@ -76,7 +87,7 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
     if others:
         names = str(predictions[0]), str(predictions[1])
         lines, notes = paired(first, others[0], names)
-        content = {names[0]: content, names[1]: others[0].as_json(), "differences": [one.dumped() for one in lines]}
+        content = {names[0]: content, names[1]: others[0].as_json(), "differences": lines}
         text = tables.paired(lines, names)
     if json is not None:
         _write_json(json, content)
@@ -98,12 +109,13 @@ def compare(
 
     Paired by the seeds that both have; a run is also a folder of committed rows.
     """
-    from viaduct import api, tables
+    from viaduct import several, tables
+    from viaduct.report.contrasts import contrast_lines
 
-    found = api.compare(first, second, arms=arms, store=store, rows=rows)
+    found, notes = several.compare(first, second, arms=arms, store=store, rows=rows)
     if json is not None:
-        _write_json(json, {"notes": found.notes, "contrasts": found.lines()})
-    _notes(found.notes)
+        _write_json(json, {"notes": notes, "contrasts": contrast_lines(found)})
+    _notes(notes)
     typer.echo(tables.compared(found))
 
 

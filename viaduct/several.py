@@ -1,4 +1,5 @@
-"""Several encoders in one recipe or one evaluation: a run for each, planned before the first begins, and one page."""
+"""Several encoders in one recipe or one evaluation: a run for each, planned before the first begins, and one page; and
+two runs against each other."""
 
 from __future__ import annotations
 
@@ -10,12 +11,15 @@ from typing import Any
 from viaduct import api
 from viaduct.errors import UsageError
 from viaduct.paths import default_store, run_directory
+from viaduct.report.comparison import Side, compare_runs
+from viaduct.report.contrasts import Contrasts
 from viaduct.results.result import Result
-from viaduct.runs.collect import TOLD
+from viaduct.runs.collect import TOLD, collect
 from viaduct.runs.encoder import encoder_name
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.gaps import require
 from viaduct.runs.identity import fingerprint_of
+from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.parts import EncoderChoice
 from viaduct.runs.placement import DIGITS
 from viaduct.runs.recipes import apply
@@ -107,3 +111,22 @@ def _write(directory: Path, hypothesis: str, runs: Sequence[Path]) -> Path:
     told = {"runs": [one.name for one in runs], "hypothesis": hypothesis}
     write_atomic(directory / TOLD, canonical(told))
     return directory
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    *,
+    arms: tuple[str, str] | None = None,
+    store: Path | None = None,
+    rows: Path | None = None,
+) -> tuple[Contrasts, tuple[str, ...]]:
+    """(the differences of two runs, notes), from what is done of them: `first` and `second` as for `api.status`, `arms`
+    and what is raised as for `report.comparison.compare_runs`."""
+    found = [api.run_of(run, store, rows) for run in (first, second)]
+    names = [directory.name for directory, _, _ in found]
+    sides = []
+    for run, name, (_, kept, record) in zip((first, second), names, found, strict=True):
+        told = collect(kept, record)
+        sides.append(Side(name if len(set(names)) == 2 else str(run), *told[:3], RunOutcomes(kept, record, kept.rows)))
+    return compare_runs(sides[0], sides[0] if found[0][::2] == found[1][::2] else sides[1], arms)

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from viaduct.api import StageStatus
 from viaduct.command import table
 from viaduct.languages import ENGLISH
-from viaduct.metrics.difference import Estimate
 from viaduct.metrics.interval import Interval
-from viaduct.report.comparison import Comparison
-from viaduct.report.contrasts import Contrast
-from viaduct.report.number import plural, points, seed_list
+from viaduct.report.contrasts import Contrasts
+from viaduct.report.number import points, seed_list
 from viaduct.results.checksums import Verified
-from viaduct.results.paired import Paired
+from viaduct.results.paired import Line
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
 from viaduct.runs.check import Holding, Survey
 from viaduct.runs.display import in_words
@@ -234,41 +232,44 @@ def _interval(found: Interval | None) -> str:
     return "-" if found is None else f"{100 * found[0]:.1f}-{100 * found[1]:.1f}"
 
 
-def compared(found: Comparison) -> str:
-    """A table per pair of arms: the mean over tasks, then each task and English, in points."""
-    pairs: dict[tuple[str, str], list[Contrast]] = {}
-    for one in found.differences.found:
-        pairs.setdefault((one.arm, one.against), []).append(one)
-    header = ("task", "languages", "difference", "95 %", "p", "verdict", "left out")
-    parts = []
-    for pair, own in pairs.items():
-        apart, seeds = found.unpaired.get(pair), dict.fromkeys(seed_list(one.seeds) for one in own)
-        how = f"not paired, seeds {apart}" if apart else f"paired by seeds {'; '.join(seeds)}"
-        lines = table(header, [_difference(one) for one in own], frozenset({1, 2}))
-        parts.append(f"{pair[0]} less {pair[1]} ({how})\n\n{lines}")
-    parts.append(
+def compared(found: Contrasts) -> str:
+    """Two runs: a line per pair of arms for the mean over tasks, for each task and for English, in points."""
+    header = ("arm", "less", "task", "languages", "seeds", "difference", "95 %", "p", "verdict", "left out")
+    lines = []
+    for one in found.found:
+        low, high = (100 * end for end in one.estimate.interval) if one.estimate.interval else (None, None)
+        named = (
+            one.arm,
+            one.against,
+            one.task or f"mean of {len(one.tasks)}",
+            str(len(one.weights)),
+            seed_list(one.seeds),
+        )
+        numbers = _in_points(100 * one.mean, low, high, one.decision.p_deciding)
+        verdict = f"{one.verdict}{one.estimate.why_not and f': {one.estimate.why_not}'}"
+        lines.append((*named, *numbers, verdict, ", ".join(one.missing)))
+    return (
+        f"{table(header, lines, frozenset({3, 5}))}\n\n"
         "in points; in languages other than English, unless English is named. 95 %: seeds and test examples vary.\n"
         "p: of no difference, after correction for the comparisons that are decided with it."
     )
-    return "\n\n".join(parts)
 
 
-def paired(found: Sequence[Paired], names: tuple[str, str]) -> str:
-    """A line per task and language with the scores of both in percent, then the means, and what the lines say."""
+def paired(found: Sequence[Line], names: tuple[str, str]) -> str:
+    """Two systems: a line per task and language with the scores of both in percent, then the means."""
     header = ("task", "metric", "over", "first", "second", "difference", "95 %", "p", "")
-    lines = []
-    for one in found:
-        lines.append(
-            (
-                one.task or "all tasks",
-                {TASK_SCORE: "(f1 + exact_match) / 2"}.get(one.metric, one.metric),
-                one.over,
-                _percent(one.first),
-                _percent(one.second),
-                *_in_points(one.estimate, one.estimate.p_value),
-                one.estimate.why_not,
-            )
+    lines = [
+        (
+            one["task"],
+            "(f1 + exact_match) / 2" if one["metric"] == TASK_SCORE else one["metric"],
+            one["over"],
+            f"{one['first']:.2f}",
+            f"{one['second']:.2f}",
+            *_in_points(*(one[name] for name in ("difference", "low", "high", "p"))),
+            one["why_no_interval"],
         )
+        for one in found
+    ]
     return (
         f"first:  {names[0]}\nsecond: {names[1]}\n\n{table(header, lines, frozenset({3, 4, 5}))}\n\n"
         "difference: first less second, in points, paired by example; 95 % and p are for other test examples like\n"
@@ -276,20 +277,14 @@ def paired(found: Sequence[Paired], names: tuple[str, str]) -> str:
     )
 
 
-def _difference(one: Contrast) -> tuple[str, ...]:
+def _in_points(mean: float, low: float | None, high: float | None, p_value: float | None) -> tuple[str, str, str]:
+    """Difference, interval and p-value; of numbers in percent."""
+    between = "-" if low is None or high is None else f"{points(low / 100, 2)} to {points(high / 100, 2)}"
     return (
-        one.task or f"mean of {plural(len(one.tasks), 'task')}",
-        str(len(one.weights)),
-        *_in_points(one.estimate, one.decision.p_deciding),
-        f"{one.verdict}{one.estimate.why_not and f': {one.estimate.why_not}'}",
-        ", ".join(one.missing),
+        points(mean / 100, 2),
+        between,
+        "-" if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
     )
-
-
-def _in_points(one: Estimate, p_value: float | None) -> tuple[str, str, str]:
-    """Difference, interval and p-value."""
-    between = "-" if one.interval is None else " to ".join(points(end, 2) for end in one.interval)
-    return points(one.mean, 2), between, "-" if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _percent(value: float | None) -> str:

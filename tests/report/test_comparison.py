@@ -56,7 +56,7 @@ def test_arms_of_one_run_have_the_numbers_of_its_report(run: Run) -> None:
     reported = contrasts(run.about, run.rows, comparing, Outcomes(run.rows))
     own = side(run)
     for arm, against in (("up", "none"), ("up", "same"), ("same", "none")):
-        found = compare_runs(own, own, (arm, against)).differences
+        found = compare_runs(own, own, (arm, against))[0]
         for task in (OVERALL, *TASKS, IN_ENGLISH):
             one = found.of(f"first/{arm}", task, f"first/{against}")
             other = reported.of(arm, task, against)
@@ -68,14 +68,14 @@ def test_arms_of_one_run_have_the_numbers_of_its_report(run: Run) -> None:
 
 def test_arms_of_one_name_are_paired_by_the_seeds_of_both(run: Run) -> None:
     later = Run(run.about, tuple(row for row in gains(run, up=(0.05, 0.002)).rows if row.arm != "same"), run.costs)
-    found = compare_runs(side(run), side(later, "later"))
-    assert {(one.arm, one.against) for one in found.differences.found} == {
+    found, notes = compare_runs(side(run), side(later, "later"))
+    assert {(one.arm, one.against) for one in found.found} == {
         ("first/none", "later/none"), ("first/up", "later/up"),
     }  # fmt: skip
-    one = found.differences.of("first/up", OVERALL, "later/up")
-    assert one is not None and found.unpaired == {} and found.notes == ()
+    one = found.of("first/up", OVERALL, "later/up")
+    assert one is not None and notes == ()
     assert one.mean == pytest.approx(-0.02, abs=0.002) and one.verdict == "lower"
-    same = found.differences.of("first/none", "xnli", "later/none")
+    same = found.of("first/none", "xnli", "later/none")
     assert same is not None and same.verdict == "equivalent"
 
 
@@ -97,21 +97,20 @@ def test_without_three_seeds_in_common_all_seeds_count_unpaired_and_that_is_said
     arms = {"arms": ("none", "up"), "tasks": TASKS, "substituted": (), "seeds": range(1, 6)}
     made = gains(make_run(**arms), up=(0.03, 0.004), none=(0.0, 0.004))
     three, five = numbered(made, 1, 2, 3), evaluated_once(numbered(made, 3, 12, 13, 14, 15))
-    found = compare_runs(side(three), side(five, "other"), ("up", "none"))
+    found, notes = compare_runs(side(three), side(five, "other"), ("up", "none"))
     pair = ("first/up", "other/none")
-    assert found.unpaired == {pair: "1 2 3 against 3 12 13 14 15"}
-    one = found.differences.of(pair[0], "xnli", pair[1])
+    assert notes == ("first/up and other/none are not paired: seeds 1 2 3 against 3 12 13 14 15",)
+    one = found.of(pair[0], "xnli", pair[1])
     means = [
         fmean(row.value for row in rows if (row.task, row.arm) == ("xnli", arm) and row.language != "en")
         for rows, arm in ((three.rows, "up"), (five.rows, "none"))
     ]
     assert one is not None and one.mean == pytest.approx(means[0] - means[1]) and one.verdict == "higher"
-    assert {line["seeds"] for line in found.lines()} == {"1 2 3 against 3 12 13 14 15"}
-    retrieval = found.differences.of(pair[0], "tatoeba", pair[1])
+    retrieval = found.of(pair[0], "tatoeba", pair[1])
     assert retrieval is not None and retrieval.verdict == "higher", "no seed enters the other side, and it has them all"
-    paired = compare_runs(side(three), side(numbered(made, 1, 2, 3, 12, 13), "other"), ("up", "none"))
-    assert paired.unpaired == {} and paired.differences.found[0].seeds == (1, 2, 3)
-    back = compare_runs(side(five, "other"), side(three), ("none", "up")).differences.of(pair[1], "xnli", pair[0])
+    paired, notes = compare_runs(side(three), side(numbered(made, 1, 2, 3, 12, 13), "other"), ("up", "none"))
+    assert notes == () and paired.found[0].seeds == (1, 2, 3)
+    back = compare_runs(side(five, "other"), side(three), ("none", "up"))[0].of(pair[1], "xnli", pair[0])
     assert back is not None and (back.mean, back.estimate.p_value) == pytest.approx((-one.mean, one.estimate.p_value))
 
 
@@ -127,17 +126,17 @@ def test_without_three_seeds_in_common_all_seeds_count_unpaired_and_that_is_said
     ],
 )
 def test_scores_of_something_else_are_left_out_and_said(run: Run, fields: dict[str, object], words: str) -> None:
-    found = compare_runs(side(run), side(changed(run, "xnli", **fields), "other"))
-    assert found.notes[0].startswith("xnli is left out: ") and words in found.notes[0]
-    assert {one.task for one in found.differences.found} == {OVERALL, "xquad", "tatoeba", IN_ENGLISH}
-    assert found.differences.found[0].tasks == ("xquad", "tatoeba")
+    found, notes = compare_runs(side(run), side(changed(run, "xnli", **fields), "other"))
+    assert notes[0].startswith("xnli is left out: ") and words in notes[0]
+    assert {one.task for one in found.found} == {OVERALL, "xquad", "tatoeba", IN_ENGLISH}
+    assert found.found[0].tasks == ("xquad", "tatoeba")
 
 
 def test_a_layer_that_dev_chose_is_part_of_an_arm(run: Run) -> None:
     made = [
         changed(run, "xnli", signature=f"accuracy{MADE_FROM}layer {at} of 12, the best of 12 on ntrex") for at in (7, 8)
     ]
-    assert compare_runs(side(made[0]), side(made[1], "other")).notes == ()
+    assert compare_runs(side(made[0]), side(made[1], "other"))[1] == ()
 
 
 class OtherRows(Outcomes):
@@ -164,13 +163,13 @@ def test_what_differs_between_the_runs_is_told(run: Run) -> None:
     )
     rows = tuple(row.model_copy(update={"encoder": "large"}) for row in run.rows)
     costs = tuple(cost.model_copy(update={"device": "cuda"}) for cost in run.costs)
-    found = compare_runs(side(run), side(Run(about, rows, costs), "other"))
-    assert found.notes[0].startswith("A quick look, no result")
-    assert found.notes[1:] == (
+    found, notes = compare_runs(side(run), side(Run(about, rows, costs), "other"))
+    assert notes[0].startswith("A quick look, no result")
+    assert notes[1:] == (
         "encoder: base-multilingual against large",
         f"target: {run.about.settings['target']} against 3 epochs",
     )
-    assert "computed differently: cpu against cuda" in found.differences.found[0].estimate.why_not
+    assert "computed differently: cpu against cuda" in found.found[0].estimate.why_not
 
 
 def test_arms_that_are_not_there_are_refused(run: Run) -> None:
@@ -224,7 +223,7 @@ def test_runs_of_one_system_differ_by_nothing_and_a_better_one_is_found(seeds: t
     for gain in (0.0,) * 60 + (4.0,) * 15:
         scenario = Scenario.model_validate(WORLD | {"effects": [{"arm": 1, "points": gain}]})
         world = draw(scenario, rng)
-        told = compare_runs(drawn(world, "arm1", *seeds), drawn(world, "none", 1, 2, 3)).differences.found[0]
+        told = compare_runs(drawn(world, "arm1", *seeds), drawn(world, "none", 1, 2, 3))[0].found[0]
         assert told.estimate.interval is not None
         covered += told.estimate.interval[0] <= gain / 100 <= told.estimate.interval[1]
         wrong += gain == 0 and told.verdict in ("higher", "lower")
@@ -255,7 +254,7 @@ def test_the_command_prints_what_the_report_wrote(
         for task, line in reported.items():
             own = ["" if found[task][name] is None else str(found[task][name]) for name in NUMBERS]
             assert own == [line[name] for name in NUMBERS], (runs, task)
-        assert "(paired by seeds 1 2 3)" in done.output
+        assert "  1 2 3  " in done.output and "not paired" not in done.errors
         assert points(float(reported["fruit"]["difference"]), 2) in done.output
     done = viaduct("compare", "small", "smal", *options)
     assert (done.status, done.output) == (2, "") and "there is no run 'smal'" in done.errors

@@ -16,7 +16,7 @@ from viaduct import api
 from viaduct.errors import DataError, UsageError
 from viaduct.metrics.difference import TaskDifference, example_variance, of_predictions
 from viaduct.metrics.official import label_scores, pair_scores
-from viaduct.results.paired import MEAN, WITHOUT_ENGLISH, Paired, paired
+from viaduct.results.paired import MEAN, WITHOUT_ENGLISH, Line, paired
 from viaduct.results.scores import Scores, TaskScores
 from viaduct.tasks import bucc, xnli
 
@@ -56,8 +56,8 @@ def right(two: Path, name: str, code: str) -> np.ndarray:
     return np.array([found.get(str(at)) == label for at, label in enumerate(gold)], float)
 
 
-def by_place(lines: list[Paired]) -> dict[str, Paired]:
-    return {one.over: one for one in lines if one.task == "xnli"}
+def by_place(lines: list[Line]) -> dict[str, Line]:
+    return {one["over"]: one for one in lines if one["task"] == "xnli"}
 
 
 def test_scores_of_both_and_the_difference_by_example(two: Path) -> None:
@@ -67,18 +67,18 @@ def test_scores_of_both_and_the_difference_by_example(two: Path) -> None:
     assert notes == ("xnli test: rows found (published): de 600 (5,010), en 600 (5,010)",)
     differences = []
     for code in ("en", "de"):
-        one, mine, theirs = found[code], right(two, "a", code), right(two, "b", code)
-        assert (one.first, one.second) == (pytest.approx(mine.mean()), pytest.approx(theirs.mean()))
-        assert one.estimate.mean == pytest.approx(mine.mean() - theirs.mean())
+        one, mine, theirs = found[code], 100 * right(two, "a", code), 100 * right(two, "b", code)
+        assert (one["first"], one["second"]) == (pytest.approx(mine.mean()), pytest.approx(theirs.mean()))
+        assert one["difference"] == pytest.approx(mine.mean() - theirs.mean())
         expected = stats.ttest_rel(mine, theirs)
-        assert one.estimate.p_value == pytest.approx(expected.pvalue, rel=0.3, abs=1e-5)
-        assert one.estimate.interval == pytest.approx(expected.confidence_interval(0.95), abs=0.002)
+        assert one["p"] == pytest.approx(expected.pvalue, rel=0.3, abs=1e-5)
+        assert (one["low"], one["high"]) == pytest.approx(expected.confidence_interval(0.95), abs=0.2)
         differences.append(mine - theirs)
     whole = stats.ttest_1samp(np.mean(differences, axis=0), 0)  # a row and its translation are one example
-    assert found[MEAN].estimate.interval == pytest.approx(whole.confidence_interval(0.95), abs=0.002)
-    assert found[WITHOUT_ENGLISH].estimate == found["de"].estimate
+    assert (found[MEAN]["low"], found[MEAN]["high"]) == pytest.approx(whole.confidence_interval(0.95), abs=0.2)
+    assert found[WITHOUT_ENGLISH] == found["de"] | {"over": WITHOUT_ENGLISH}
     back = by_place(paired(scored(two, "b"), scored(two, "a"), ("b", "a"))[0])
-    assert back["de"].estimate.interval == pytest.approx([-end for end in reversed(found["de"].estimate.interval)])
+    assert (-back["de"]["high"], -back["de"]["low"]) == pytest.approx((found["de"]["low"], found["de"]["high"]))
 
 
 def test_few_examples_that_differ_are_no_finding() -> None:
@@ -109,7 +109,9 @@ def test_what_only_one_has_is_left_out_and_missing_predictions_are_wrong(two: Pa
     german = two / "b" / "xnli" / "de.jsonl"
     german.write_text("".join(german.read_text().splitlines(keepends=True)[10:]), encoding="utf-8")
     lines, notes = paired(scored(two, "a"), scored(two, "b"), ("a", "b"))
-    assert list(by_place(lines)) == ["de"] and by_place(lines)["de"].second == right(two, "b", "de").mean()
+    assert list(by_place(lines)) == ["de"] and by_place(lines)["de"]["second"] == pytest.approx(
+        100 * right(two, "b", "de").mean()
+    )
     assert notes[2:] == (
         "b: xnli: no prediction for 10 of 600 examples, which count as wrong (de 10)",
         "only a has xnli in en: left out",
@@ -127,9 +129,8 @@ def test_pairs_that_only_one_system_found_count_for_both() -> None:
         for given in (gold[:40], gold[:40] + wrong)
     ]
     one = paired(*both, ("a", "b"))[0][0]
-    assert (one.first, one.second) == (pytest.approx(80 / 90), pytest.approx(80 / 100))
-    low, high = one.estimate.interval or (0, 0)
-    assert one.estimate.mean == pytest.approx(80 / 90 - 0.8) and 0 < low < 0.8 / 9 < high < 0.2
+    assert (one["first"], one["second"]) == (pytest.approx(100 * 80 / 90), pytest.approx(80))
+    assert one["difference"] == pytest.approx(80 / 0.9 - 80) and 0 < one["low"] < one["difference"] < one["high"] < 20
 
 
 def test_other_rows_are_refused() -> None:

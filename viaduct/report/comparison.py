@@ -7,7 +7,7 @@ seeds of both count, without pairs (`metrics.difference.made_pairs`). What canno
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -16,18 +16,14 @@ import numpy as np
 
 from viaduct.errors import DataError, UsageError, unknown
 from viaduct.metrics.difference import FEWEST_SEEDS, made_pairs
-from viaduct.metrics.spread import Numbers
 from viaduct.report import alike
-from viaduct.report.contrasts import Comparing, Contrasts, ScoresBySeed, compare, contrast_lines
+from viaduct.report.contrasts import Comparing, Contrasts, ScoresBySeed, compare
 from viaduct.report.examples import OutcomeSource, TaskOutcomes
 from viaduct.report.no_result import NoResult
 from viaduct.report.number import seed_list
 from viaduct.report.table import comparable, counted_by_task, task_scores
-from viaduct.results.outcomes import LanguageOutcomes
 from viaduct.results.record import MADE_FROM, About, ResultRow, StageCost
 
-Outcomes: TypeAlias = Mapping[int, Mapping[str, LanguageOutcomes] | None]
-"""Seed -> language -> outcomes of one arm on one task."""
 Definitions: TypeAlias = dict[tuple[str, str, str, str], set[str]]
 """(task, language, metric, what) -> its values."""
 
@@ -43,24 +39,8 @@ class Side(NamedTuple):
     outcomes: OutcomeSource
 
 
-class Comparison(NamedTuple):
-    """Two runs compared."""
-
-    differences: Contrasts
-    """Arms are called run/arm."""
-    unpaired: Mapping[tuple[str, str], str]
-    """(arm, against) -> the seeds of both sides, "1 2 3 against 4 5 6", where these are not paired."""
-    notes: tuple[str, ...]
-    """What was left out, and what else a reader has to know."""
-
-    def lines(self) -> list[dict[str, Any]]:
-        """As in a report's `contrasts.csv`, with the seeds of both sides where these are not paired."""
-        found = contrast_lines(self.differences)
-        return [line | {"seeds": self.unpaired.get((line["arm"], line["against"]), line["seeds"])} for line in found]
-
-
 class _Arm(NamedTuple):
-    """One arm of one side; where the two sides are not paired, with what makes its seeds as many as the other has."""
+    """One arm of one side, whose seeds are taken for the labels where the two sides are not paired."""
 
     side: Side
     name: str
@@ -68,45 +48,37 @@ class _Arm(NamedTuple):
     """Of the tasks that can be compared."""
     seeds: Sequence[int] = ()
     labels: Sequence[int] = ()
-    weights_MS: Numbers | None = None
 
     @property
     def key(self) -> str:
         return f"{self.side.name}/{self.name}"
 
-    def whole_seeds(self, tasks: Collection[str]) -> list[int]:
-        """The seeds that have these tasks in all languages that any seed has."""
-        codes = {task: {code for own in self.scores[task].values() for code in own} for task in tasks}
-        every = {seed for task in tasks for seed in self.scores[task]}
-        return sorted(s for s in every if all(self.scores[task].get(s, {}).keys() == codes[task] for task in tasks))
-
-    def weighed(self, tasks: Collection[str], seeds: Sequence[int], labels: Sequence[int]) -> _Arm:
-        """The same with as many scores on these tasks as there are labels."""
-        weights_MS, scores = made_pairs(len(labels), len(seeds)), dict(self.scores)
-        for task in tasks:
-            own = self.scores[task]
-            codes = tuple(own[seeds[0]])
-            made_ML = weights_MS @ np.array([[own[seed][code] for code in codes] for seed in seeds])
-            made = (dict(zip(codes, map(float, one), strict=True)) for one in made_ML)
-            scores[task] = dict(zip(labels, made, strict=True))
-        return _Arm(self.side, self.name, scores, seeds, labels, weights_MS)
-
-    def outcomes(self, own: Outcomes) -> Outcomes:
-        """Those of one task, weighed like its scores; of an arm that no seed enters as they are."""
-        models = [one for seed in self.seeds if (one := own.get(seed)) is not None]
-        if self.weights_MS is None or len(own) == 1 or len(models) < len(self.seeds):
-            return own
-        codes = [code for code in models[0] if len({one[code].ids if code in one else "" for one in models}) == 1]
-        made = {code: self.weights_MS @ np.stack([one[code].scores() for one in models]) for code in codes}
+    def made(self, own: Mapping[int, Any], join: Callable[[Sequence[Any], Any], Any]) -> dict[int, Any]:
+        """Label -> language -> the seeds' values joined by their weights."""
+        weights_MS = made_pairs(len(self.labels), len(self.seeds))
         return {
-            label: {code: replace(models[0][code], values={"score": made[code][place]}) for code in codes}
-            for place, label in enumerate(self.labels)
+            label: {code: join([own[seed][code] for seed in self.seeds], weights_S) for code in own[self.seeds[0]]}
+            for label, weights_S in zip(self.labels, weights_MS, strict=True)
         }
 
+    def outcomes(self, own: Mapping[int, Any]) -> Mapping[int, Any]:
+        """Those of one task, weighed like its scores; of an arm that no seed enters as they are."""
+        if not self.seeds or len(own) == 1:
+            return own
+        return self.made(own, _joined) if all(own.get(seed) for seed in self.seeds) else {}
 
-def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None) -> Comparison:
-    """Each arm that both have, or an arm of the first run against one of the second. Raises UsageError for arms that
-    are not there, and for an arm against itself; DataError where nothing can be compared."""
+
+def _joined(models: Sequence[Any], weights_S: Any) -> Any:
+    return replace(models[0], values={"score": weights_S @ np.stack([one.scores() for one in models])})
+
+
+def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None) -> tuple[Contrasts, tuple[str, ...]]:
+    """(the differences, in which arms are called run/arm; what was left out, and what else a reader has to know), of
+    each arm that both have, or of an arm of the first run and one of the second.
+
+    Raises UsageError for arms that are not there, and for an arm against itself; DataError where nothing can be
+    compared.
+    """
     sides, asked = (first, second), _asked(first, second, arms)
     every = tuple(dict.fromkeys(seed for side in sides for seed in side.about.seeds + side.about.further_seeds))
     rows = []
@@ -120,20 +92,16 @@ def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None)
         _paired(_Arm(first, one, scores[0].get(one, {})), _Arm(second, other, scores[1].get(other, {})))
         for one, other in asked
     ]
+    members = [arm for pair in pairs for arm in pair]
     found = compare(
-        {arm.key: arm.scores for pair in pairs for arm in pair},
+        {arm.key: arm.scores for arm in members},
         _comparing(sides, pairs),
-        partial(_examples, {arm.key: arm for pair in pairs for arm in pair}),
+        partial(_examples, members),
     )
-    notes = tuple(dict.fromkeys(_notes(sides, rows, left_out)))
+    notes = tuple(dict.fromkeys((*_notes(sides, rows, left_out), *filter(None, map(_unpaired, pairs)))))
     if not found.found:
         raise DataError("\n  ".join(["the two runs have no result that can be compared", *notes]))
-    unpaired = {
-        (one.key, other.key): f"{seed_list(one.seeds)} against {seed_list(other.seeds)}"
-        for one, other in pairs
-        if one.seeds
-    }
-    return Comparison(found, unpaired, notes)
+    return found, notes
 
 
 def _asked(first: Side, second: Side, arms: tuple[str, str] | None) -> list[tuple[str, str]]:
@@ -189,12 +157,28 @@ def _left_out(mine: Definitions, theirs: Definitions) -> dict[str, str]:
 def _paired(mine: _Arm, theirs: _Arm) -> tuple[_Arm, _Arm]:
     """The two as they are where they are paired by their seeds, else with seeds made as many as the other's."""
     tasks = mine.scores.keys() & theirs.scores.keys()
-    seeds = [arm.whole_seeds(tasks) for arm in (mine, theirs)]
+    seeds = [_whole_seeds([arm.scores[task] for task in tasks]) for arm in (mine, theirs)]
     fewest = min(map(len, seeds))
     if not fewest or len({*seeds[0]} & {*seeds[1]}) >= min(FEWEST_SEEDS, fewest):
         return mine, theirs
-    labels = min(seeds, key=len)
-    return mine.weighed(tasks, seeds[0], labels), theirs.weighed(tasks, seeds[1], labels)
+    arms = [arm._replace(seeds=own, labels=min(seeds, key=len)) for arm, own in zip((mine, theirs), seeds, strict=True)]
+    weighed = (
+        {task: arm.made(arm.scores[task], lambda x, w: float(w @ np.array(x))) for task in tasks} for arm in arms
+    )
+    one, other = (arm._replace(scores={**arm.scores, **own}) for arm, own in zip(arms, weighed, strict=True))
+    return one, other
+
+
+def _whole_seeds(tasks: Sequence[ScoresBySeed]) -> list[int]:
+    """The seeds that have these tasks in all languages that any seed has."""
+    codes = [{code for own in task.values() for code in own} for task in tasks]
+    every = {seed for task in tasks for seed in task}
+    return sorted(s for s in every if all(t.get(s, {}).keys() == own for t, own in zip(tasks, codes, strict=True)))
+
+
+def _unpaired(pair: tuple[_Arm, _Arm]) -> str:
+    seeds = " against ".join(seed_list(arm.seeds) for arm in pair)
+    return f"{pair[0].key} and {pair[1].key} are not paired: seeds {seeds}" if pair[0].seeds else ""
 
 
 def _comparing(sides: Sequence[Side], pairs: Sequence[tuple[_Arm, _Arm]]) -> Comparing:
@@ -209,22 +193,16 @@ def _comparing(sides: Sequence[Side], pairs: Sequence[tuple[_Arm, _Arm]]) -> Com
     )
 
 
-def _examples(arms: Mapping[str, _Arm], task: str) -> TaskOutcomes:
-    read = {side.name: side.outcomes.task(task) for side in {arm.side.name: arm.side for arm in arms.values()}.values()}
-    found = {key: read[arm.side.name].get(arm.name) for key, arm in arms.items()}
-    return TaskOutcomes({key: arms[key].outcomes(own) for key, own in found.items() if own is not None})
+def _examples(arms: Sequence[_Arm], task: str) -> TaskOutcomes:
+    read = {name: side.outcomes.task(task) for name, side in {arm.side.name: arm.side for arm in arms}.items()}
+    return TaskOutcomes({arm.key: arm.outcomes(read[arm.side.name].get(arm.name, {})) for arm in arms})
 
 
 def _notes(sides: Sequence[Side], rows: Sequence[Sequence[ResultRow]], left_out: Mapping[str, str]) -> Iterator[str]:
     yield from (f"{task} is left out: {why}" for task, why in left_out.items())
     yield from (note for side in sides for note in NoResult.of(side.about).notes)
-    encoders = [side.about.encoder for side in sides]
-    if encoders[0] != encoders[1]:
-        yield f"encoder: {encoders[0]} against {encoders[1]}"
-    mine, theirs = (side.about.settings for side in sides)
-    yield from (
-        f"{what}: {mine[what]} against {theirs[what]}" for what in mine if theirs.get(what, mine[what]) != mine[what]
-    )
+    mine, theirs = ({"encoder": side.about.encoder, **side.about.settings} for side in sides)
+    yield from (f"{what}: {own} against {theirs[what]}" for what, own in mine.items() if theirs.get(what, own) != own)
     for side, own in zip(sides, rows, strict=True):
         stand_ins = (row.substitution for row in own if row.substitution)
         yield from (f"{side.name}: {words}" for words in (*stand_ins, *side.about.leaks))

@@ -27,10 +27,10 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
     Raises UsageError when the arm or seed is left open and there are several, and when there is no such arm or seed.
     """
     arms = list(dict.fromkeys(cell.arm for cell in plan.cells))
-    arm = _one("arm", arms, arm)
+    arm = one_of("arm", arms, arm)
     cells = [cell for cell in plan.cells if cell.arm == arm]
     seeds = [str(one) for one in sorted({cell.seed for cell in cells})]
-    number = int(_one("seed", seeds, None if seed is None else str(seed)))
+    number = int(one_of("seed", seeds, None if seed is None else str(seed)))
     found: dict[Folder, Cell] = {}
     for folder in FOLDERS:
         mine = [cell for cell in cells if cell.target.task == folder.card.name]
@@ -42,7 +42,8 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
     return found
 
 
-def _one(what: str, known: Sequence[str], given: str | None) -> str:
+def one_of(what: str, known: Sequence[str], given: str | None) -> str:
+    """The arm, or the seed, that was given, or the only one. Raises UsageError where it is left open or not there."""
     if given is None and len(known) == 1:
         return known[0]
     if given is None:
@@ -86,8 +87,7 @@ def write(
             raise StoreError(f"the predictions of {folder.name} are not made yet ({stage})", fix=fix)
     wanted = [path for path in (directory, labels) if path is not None]
     for path in wanted:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
+        require_new(path)
     files = [(folder, cell, code) for folder, cell in cells.items() for code in _languages(plan, cell)]
     with ExitStack() as stack, one_message(directory):
         unfinished = [stack.enter_context(working_folder(path.parent, f".{path.name}.")) for path in wanted]
@@ -101,6 +101,12 @@ def write(
         for root, path in zip(unfinished, wanted, strict=True):
             root.replace(path)
     return len(files)
+
+
+def require_new(path: Path) -> None:
+    """Raise UsageError where there is a file of that name, or a folder with something in it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
 
 
 def _texts(folder: Folder, code: str, rows: Sequence[Row], given: Predictions, labels: bool) -> list[str]:

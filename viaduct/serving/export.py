@@ -33,6 +33,7 @@ from viaduct.serving.convert import write_model
 from viaduct.serving.engines import FILES, PACKAGES, Engine, ExportedEngine, TorchEngine, require_engine
 from viaduct.serving.history import History, history
 from viaduct.serving.losses import NO_LABELS, NO_ROWS, Side, grouped, losses
+from viaduct.serving.metadata import TYPES, metadata
 from viaduct.serving.model import LoadedModel, encoder_folder, open_model, require_model
 from viaduct.serving.samples import (
     SAMPLE_ROWS,
@@ -271,17 +272,27 @@ def _model_card(source: LoadedModel, known: History, about: dict[str, Any], cali
     template = Template(
         text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    kind, package = None if source.spec is None else source.spec.kind, PACKAGES.get(about["engine"], TRANSFORMERS)
+    labels = () if source.spec is None else source.spec.labels
+    head, left_out = metadata(
+        known,
+        TYPES.get(kind or "", "text-classification") if labels or kind == "span" else "",
+        "sentence-transformers" if about["engine"] == TRANSFORMERS and kind is None else package,
+        is_source=about["precision"] == "fp32" and not about["comparison"]["cut"],
+    )
     card: str = template.render(
         about=about,
         history=known,
-        kind=None if source.spec is None else source.spec.kind,
-        labels=() if source.spec is None else source.spec.labels,
+        metadata=head,
+        left_out=left_out,
+        kind=kind,
+        labels=labels,
         tokenizer=source.tokenizer,
         pieces=len(source.tokenizer),
         config=source.config,
         width=width(source.model.encoder),
         longest=min(LONGEST_INPUT, longest_input(source.model.encoder)),
-        package=PACKAGES.get(about["engine"], TRANSFORMERS),
+        package=package,
         opener=CLASSES.get(source.spec.kind, "") if source.spec else "AutoModel",
         calibrated=calibrated,
         restricted=[one.name for one in known.cards if is_non_commercial(one.licence)],

@@ -133,6 +133,11 @@ class Task:
         """What its rows are, how they are trained and predicted."""
         return row_kind(self.kind)
 
+    def is_whole(self, language: str, split: str, examples: int) -> bool:
+        """Whether so many scored examples are all of a split as published; False where no count is known."""
+        rows = self.expected.get((language, split), 0) // (2 if self.kind == "retrieval" else 1)
+        return examples == self.pairs.get((language, split), rows) > 0
+
     @property
     def open_labels(self) -> bool:
         """Whether its labels are those of the training rows."""
