@@ -133,3 +133,14 @@ def test_what_only_english_gains_is_marked_nowhere(shown):
     assert shown.found.of("same").by_code["en"] == pytest.approx(0.1, abs=0.003)
     assert not re.search("[▲▼]", " ".join(main_row(shown.html, "same")))
     assert "equivalent" in {shown.found.of("same", task).verdict for task in TASKS}
+
+
+def test_differences_of_nothing_stand_on_a_scale_of_different_numbers():
+    run = make_run(tasks=TASKS, arms=("none", "same"), substituted=())
+    same = {(row.task, row.language, row.metric, row.seed): row.value for row in run.rows if row.arm == "none"}
+    rows = [row.model_copy(update={"value": same[row.task, row.language, row.metric, row.seed]}) for row in run.rows]
+    found = contrasts(run.about, rows, outcomes=Outcomes(rows))
+    drawing = figure.difference_plot(found, TASKS)
+    assert drawing is not None and {one.mean for one in found.found} == {0.0}
+    ticks = re.findall(r"<text[^>]*>([+−-]?[0-9.]+)</text>", drawing.svg)
+    assert len(ticks) >= 3 and len(set(ticks)) == len(ticks), ticks

@@ -12,6 +12,7 @@ from rich.console import Console
 from small_world import recipe
 
 from viaduct import api
+from viaduct.results import store as stores
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Substitution
 from viaduct.tasks import folder
@@ -65,3 +66,31 @@ def test_a_second_plan_reads_nothing_where_the_store_is_not_there_yet(
     second = api.plan(recipe(), data=world, store=tmp_path / "store")
     assert second.identities == first.identities and second.overlaps == first.overlaps
     assert not (tmp_path / "store").exists()
+
+
+def test_a_stage_is_looked_at_a_few_times_however_many_there_are(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a run goes on every stage may be another process's work; asking all after each would be quadratic."""
+    looked: Counter[Path] = Counter()
+    read = stores._read_record
+
+    def count(partial: Path) -> Any:
+        looked[partial] += 1
+        return read(partial)
+
+    monkeypatch.setattr(stores, "_read_record", count)
+    monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
+    stores._finished.cache_clear()
+    many = recipe(seeds=tuple(range(1, 9)))
+    planned = api.plan(many, data=world, store=tmp_path / "store")
+    api.run(
+        many,
+        data=world,
+        store=tmp_path / "store",
+        options=Options(device="cpu", threads=1, poll_seconds=0.01),
+        console=Console(quiet=True),
+        command="test",
+    )
+    assert max(looked.values()) <= 10, looked.most_common(3)
+    assert stores._finished.cache_info().misses == len(planned.plan.stages)

@@ -41,6 +41,8 @@ ACROSS = 4
 """Panels beside each other."""
 APART = {"wspace": 0.07}
 """So that the ticks of neighbours do not touch."""
+LEAST = 0.004
+"""Half of what a scale of differences covers at least: ticks of less would be written alike."""
 GIB = (0.25, 1, 4, 16, 64, 256)
 """Ticks of the amount of text."""
 
@@ -65,8 +67,8 @@ def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | N
     )
     for axes in panels[len(arms) :]:
         axes.set_visible(False)
-    reach = 2.5 * max(0.004, *(abs(one.mean) for one in found))
-    ends = [0.0]
+    reach = 2.5 * max(LEAST, *(abs(one.mean) for one in found))
+    ends = [-LEAST, LEAST]
     for axes, arm in zip(panels, arms, strict=False):
         axes.set_title(shortened(arm), loc="left", weight="bold", fontsize=11)
         axes.axvline(0, color=SOFT, linewidth=1.25)

@@ -12,24 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from viaduct.report import table_files
-from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
+from viaduct.report.cost_plot import DISK_AXIS, LATENCY_AXIS, MEMORY_AXIS, Dot, cost_plot
+from viaduct.report.drawing import Drawing
 from viaduct.report.export import write_csv, write_json
 from viaduct.report.no_result import NoResult
 from viaduct.report.templates import environment
 from viaduct.results.working import new_files
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-COSTS = {
-    "latency_ms_p50": ("latency of one sentence, ms (median)", 1.0),
-    "peak_bytes": ("peak memory, MiB", 2.0**20),
-    "disk_bytes": ("size on disk, MiB", 2.0**20),
-}
-"""Column of a run's `inference.csv` -> (its words, how many of its units make one here)."""
+COSTS = {"latency_ms_p50": LATENCY_AXIS, "peak_bytes": MEMORY_AXIS, "disk_bytes": DISK_AXIS}
+"""Column of a run's `inference.csv` -> its axis."""
 SHAPE = ("engine", "precision", "parameters_embedding", "parameters_rest", "flops_per_sentence")
 """Columns that are the same for models that differ in the values of their weights alone."""
 PAGE, LAST = "report.html", "report.json"
@@ -154,50 +148,17 @@ def best(lines: Sequence[Line]) -> set[str]:
 
 def frontier_plot(lines: Sequence[Line], undominated: set[str]) -> Drawing | None:
     """A panel per cost: the average upwards, cost to the right; None without any point."""
-    points = [line for line in lines if line.point() is not None]
+    points = {line.name: (line, point) for line in lines if (point := line.point()) is not None}
     if not points:
         return None
-    figure, panels = canvas(360.0 * len(COSTS), max(300.0, 16.0 * len(points) + 120), 1, len(COSTS), sharey=True)
-    for axes, (cost, (words, unit)) in zip(panels, COSTS.items(), strict=True):
-        axes.set_xlim(0, 1.5 * max(line.costs[cost] for line in points) / unit)
-        axes.set_xlabel(words)
-        axes.margins(y=0.15)
-        axes.grid()
-        for place, on in _places(points, undominated, cost, unit).values():
-            mark(axes, place, COLOURS["series-1" if on else "soft"], filled=on)
-    panels[0].set_ylabel("average over tasks, percent")
-    settle(figure)
-    for axes, (cost, (_, unit)) in zip(panels, COSTS.items(), strict=True):
-        _name_points(axes, _places(points, undominated, cost, unit))
-    return finish(figure, "frontier", "Average against latency, memory and size; rings are beaten in all of them")
-
-
-def _places(
-    points: Sequence[Line], undominated: set[str], cost: str, unit: float
-) -> dict[str, tuple[tuple[float, float], bool]]:
-    """Name -> (its place, whether it is on the frontier), from the top."""
-    ordered = sorted(points, key=lambda line: -float((line.average or {})["value"]))
-    return {
-        line.name: ((line.costs[cost] / unit, 100 * float((line.average or {})["value"])), line.name in undominated)
-        for line in ordered
+    panels = {
+        axis: [
+            Dot(name, line.costs[cost], -point[-1], name not in undominated) for name, (line, point) in points.items()
+        ]
+        for cost, axis in COSTS.items()
     }
-
-
-def _name_points(axes: Axes, places: Mapping[str, tuple[tuple[float, float], bool]]) -> None:
-    """Names beside the dots, at heights where none covers another."""
-    heights = [(0.0, float(axes.transData.transform(place)[1])) for place, _ in places.values()]
-    shifts = free_shifts(heights, (0.0, 13.0), nearest=0, taken=[])
-    for (name, (place, on)), shift in zip(places.items(), shifts, strict=True):
-        axes.annotate(
-            shortened(name),
-            place,
-            (12, shift),
-            textcoords="offset points",
-            va="center",
-            fontsize=10,
-            color=INK if on else SOFT,
-            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75} if shift else None,
-        )
+    caption = "Average against latency, memory and size; rings are beaten in all of them"
+    return cost_plot(panels, "average over tasks", caption)
 
 
 def _dumped(line: Line, tasks: Sequence[str], on: bool) -> dict[str, Any]:

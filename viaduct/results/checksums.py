@@ -171,7 +171,7 @@ def require_whole(folder: Path, *names: str) -> None:
     if removed := cleaned(folder) & set(names) if names else cleaned(folder):
         raise StoreError(
             f"{folder / min(removed)} was removed to make room (--keep, viaduct clean)",
-            fix="run again what needs it, which makes it anew",
+            fix=_ANEW.format(folder),
         )
     if found := damaged(folder, *names):
         what = f"is damaged: its SHA-256 is not the one in {LIST}, or this list is cut"

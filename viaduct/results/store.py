@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 from viaduct.errors import StoreError
 from viaduct.results.checksums import CLEANED, LIST, SEALED, cleaned, flush, require_whole, seal, sealed, unsealed
 from viaduct.results.working import is_locked
+from viaduct.tasks.hashes import state_of
 
 State = Literal["done", "running", "interrupted", "waiting"]
 
@@ -119,21 +121,7 @@ class Store:
         directory = self.directory(path)
         if not directory.exists():
             return None
-        found: dict[str, Any] | None
-        try:
-            found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            found = None
-        except (OSError, ValueError, RecursionError) as error:
-            raise StoreError(f"{directory / 'stage.json'} is damaged: {error}", fix=f"remove {directory}") from error
-        if found is None:
-            raise StoreError(
-                f"{directory} is there, but it is not a finished stage (it has no stage.json)",
-                fix=f"remove {directory}, or use another --store",
-            )
-        require_whole(directory, "stage.json")
-        if not _is_record(found):
-            raise StoreError(f"{directory / 'stage.json'} is no record of a stage", fix=f"remove {directory}")
+        found = _finished(directory, (state_of(directory / "stage.json"), state_of(directory / LIST)))
         if found.get("path", path) != path:
             raise StoreError(
                 f"{directory} holds the stage {found['path']}: its folder was moved",
@@ -245,6 +233,24 @@ class Store:
 
     def _lock_file(self, path: str) -> Path:
         return self.root / f"{path}.lock"
+
+
+@lru_cache(maxsize=2**14)  # a run of many stages asks for each of them again and again
+def _finished(directory: Path, _stamps: tuple[object, ...]) -> dict[str, Any]:
+    """The record in a finished stage's directory, for as long as it and the checksums are not changed."""
+    try:
+        found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{directory} is there, but it is not a finished stage (it has no stage.json)",
+            fix=f"remove {directory}, or use another --store",
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{directory / 'stage.json'} is damaged: {error}", fix=f"remove {directory}") from error
+    require_whole(directory, "stage.json")
+    if not _is_record(found):
+        raise StoreError(f"{directory / 'stage.json'} is no record of a stage", fix=f"remove {directory}")
+    return dict(found)
 
 
 def _is_record(found: object) -> bool:

@@ -127,8 +127,14 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
         kind_of(stage.work.kind).require(stage)
     checked()
     # All are looked at after each one that is done here, so that what others did meanwhile is known.
-    while pending := [stage for stage in worker.displaced(pending) if not worker.skip(stage)]:
-        if not any(worker.is_ready(stage) and worker.work_on(stage) for stage in pending):
+    while pending := [stage for stage in pending if not worker.skip(stage)]:
+        for stage in filter(worker.is_ready, pending):
+            if worker.is_displaced(stage):
+                pending = worker.displaced(pending)
+                break
+            if worker.work_on(stage):
+                break
+        else:
             display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(options.poll_seconds)
     return worker.planned
@@ -154,18 +160,27 @@ class Worker:
         self.plan, self.identities, self.store = planned.plan, planned.identities, planned.store
         self.cleaning = Cleaning(self.plan, self.store, self.options.keep)
 
+    def is_displaced(self, stage: Stage) -> bool:
+        """Whether a stage of another setting has taken its place in the store meanwhile."""
+        return is_taken(self.store, stage.path, self.identities[stage.path].fingerprint)
+
     def displaced(self, pending: list[Stage]) -> list[Stage]:
-        """The same stages; beside those of other settings that have taken their places in the store meanwhile."""
-        if not any(is_taken(self.store, one.path, self.identities[one.path].fingerprint) for one in pending):
+        """The same stages; beside those of other settings that have taken their places in the store meanwhile.
+
+        Raises StoreError for a place that holds something else and cannot be gone beside."""
+        if not any(map(self.is_displaced, pending)):
             return pending
         before = self.plan.stages
         self._work_from(placed_anew(self.planned))
         moved = {was.path: stage for was, stage in zip(before, self.plan.stages, strict=True)}
+        for stage in moved.values():
+            is_done(self.store, stage, self.identities[stage.path])
         return [moved[stage.path] for stage in pending]
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
-        if not is_done(self.store, stage, self.identities[stage.path]):
+        record = self.store.record(stage.path)
+        if record is None or record["fingerprint"] != self.identities[stage.path].fingerprint:
             return False
         self.store.sweep(stage.path)
         self.display.done(stage.path)

@@ -7,14 +7,13 @@ done as long as nothing that is to be run takes what it left; then it is done ag
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal
 
 from viaduct.results.store import Store
 from viaduct.runs.plan import Plan
 from viaduct.runs.stage import Stage, kind_of
 
 Keep = Literal["all", "needed", "scores"]
-KEEP: tuple[str, ...] = get_args(Keep)
 PREDICTIONS = "predictions"
 """As which a score stage takes them."""
 

@@ -14,28 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from viaduct.metrics.speed import Ratio
 from viaduct.metrics.verdict import Verdict
 from viaduct.report.contrasts import Contrasts
-from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
-from viaduct.report.number import percent, plural
+from viaduct.report.cost_plot import DISK_AXIS, LATENCY_AXIS, MEMORY_AXIS, Dot, cost_plot
+from viaduct.report.drawing import Drawing
+from viaduct.report.number import plural
 from viaduct.report.table import Tables
 from viaduct.serving.comparison import Inference, InferenceLine
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 LATENCY, MEMORY, DISK = "latency_ms", "peak_bytes", "disk_bytes"
-AXES = {
-    LATENCY: ("latency of one sentence, ms (median)", 1.0),
-    MEMORY: ("peak memory, MiB", 2.0**20),
-    DISK: ("size on disk, MiB", 2.0**20),
-}
-"""Cost -> (its words, how many of its units make one on the axis)."""
-_APART = 14.0
-_WIDE, _NARROW = 480.0, 320.0
+AXES = {LATENCY: LATENCY_AXIS, MEMORY: MEMORY_AXIS, DISK: DISK_AXIS}
 
 
 @dataclass(frozen=True)
@@ -109,7 +100,7 @@ class Frontier:
         named = {point.name: point for point in self.points}
         if self.verdict(named[name], named[other]) == "lower":
             return f"{name} scores lower than {other} and costs no less, in all that was measured."
-        more = ", ".join(AXES[cost][0] for cost in self.costs if _dearer(named[name], named[other], cost))
+        more = ", ".join(AXES[cost].words for cost in self.costs if _dearer(named[name], named[other], cost))
         return f"{name} scores like {other}, within half a point, and costs more ({more}), and no less in the rest."
 
 
@@ -173,50 +164,9 @@ def content(found: Frontier) -> dict[str, Any]:
 
 def frontier_plot(found: Frontier) -> Drawing:
     """A panel per cost: score upwards, cost to the right; dominated points are rings with soft names."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    widths = [_WIDE, *[_NARROW] * (len(found.costs) - 1)]
-    height = max(308.0, _APART * len(found.points) + 108)
-    figure, panels = canvas(sum(widths), height, 1, len(widths), sharey=True, width_ratios=widths)
-    scores = [point.score for point in found.points]
-    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores), max(scores))
-    digits = 1 if ticks[1] - ticks[0] > 0.00099 else 2
-    for axes, cost in zip(panels, found.costs, strict=True):
-        words, unit = AXES[cost]
-        axes.set_xlim(0, 1.08 * max(point.costs[cost] for point in found.points) / unit)
-        axes.set_ylim(ticks[0], ticks[-1])
-        axes.set_xlabel(words)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.grid()
-        axes.set_yticks(ticks)
-        axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10, labelleft=True)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, digits)))
-    panels[0].set_ylabel("score, percent")
-    settle(figure)
-    for axes, cost in zip(panels, found.costs, strict=True):
-        _name_points(axes, found, cost)
-    return finish(figure, "frontier", "Score against latency, memory and size; rings are dominated points")
-
-
-def _name_points(axes: Axes, found: Frontier, cost: str) -> None:
-    """Dots with their names beside them, towards the middle, at heights where no name covers another."""
-    worse = found.dominated((cost,))
-    points = sorted(found.points, key=lambda point: (-point.score, point.costs[cost]))
-    places = [(point.costs[cost] / AXES[cost][1], point.score) for point in points]
-    heights = [(0.0, float(axes.transData.transform(place)[1])) for place in places]
-    shifts = free_shifts(heights, (0.0, _APART - 1), nearest=0, taken=[])
-    for point, (x, y), shift in zip(points, places, shifts, strict=True):
-        beaten = point.name in worse
-        side = 1 if x < sum(axes.get_xlim()) / 2 else -1
-        mark(axes, (x, y), COLOURS["soft" if beaten else "series-1"], filled=not beaten)
-        axes.annotate(
-            shortened(point.name),
-            (x, y),
-            (12 * side, shift),
-            textcoords="offset points",
-            ha="left" if side == 1 else "right",
-            va="center",
-            color=SOFT if beaten else INK,
-            fontweight="normal" if beaten else "bold",
-            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75} if shift else None,
-        )
+    panels = {
+        AXES[cost]: [Dot(one.name, one.costs[cost], one.score, one.name in worse) for one in found.points]
+        for cost in found.costs
+        for worse in (found.dominated((cost,)),)
+    }
+    return cost_plot(panels, "score", "Score against latency, memory and size; rings are dominated points")

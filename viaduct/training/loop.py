@@ -72,16 +72,17 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     state = checkpointing.resume(job.scratch, job.model, optimizer)
     state.precision = state.precision or training_precision(job.training.precision, job.device)
     model, optimizer = accelerator.prepare(job.model, optimizer)
-    saved, freed = time.monotonic(), FreedMemory()
+    saved, freed, evaluate_at = time.monotonic(), FreedMemory(), _evaluation_steps(job)
+    model.train()
     with held_back() as signals:
-        while _is_due(job, state) or not _is_over(job, state):
-            if not _is_due(job, state):  # else it was interrupted there
-                model.train()
+        while _is_due(evaluate_at, state) or not _is_over(job, state):
+            if not _is_due(evaluate_at, state):  # else it was interrupted there
                 _step(job, accelerator, model, optimizer, state)
                 freed.bound()
             try:
-                if _is_due(job, state):
+                if _is_due(evaluate_at, state):
                     _evaluate(job, state, signals)
+                    model.train()
                 _report(job, state)
                 signals.stop_if_asked()
             except Stopped:
@@ -96,11 +97,15 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     return state
 
 
-def _is_due(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:
-    """Whether an evaluation comes after the last step and has not been made."""
+def _evaluation_steps(job: TrainingJob[BatchT]) -> frozenset[int]:
+    """After which steps an evaluation comes."""
     count = max(1, min(job.training.evaluations, job.steps))
-    at = {round(job.steps * (number + 1) / count) for number in range(count)}
-    return state.step in at and not any(past["step"] == state.step for past in state.evaluations)
+    return frozenset(round(job.steps * (number + 1) / count) for number in range(count))
+
+
+def _is_due(evaluate_at: frozenset[int], state: checkpointing.TrainingState) -> bool:
+    """Whether an evaluation comes after the last step and has not been made."""
+    return state.step in evaluate_at and not any(past["step"] == state.step for past in state.evaluations)
 
 
 def _is_over(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bool:

@@ -1,0 +1,87 @@
+"""Score against cost: one panel per cost, dots named beside them, rings for those that another one beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from viaduct.report.drawing import COLOURS, INK, SOFT, Drawing, canvas, finish, free_shifts, mark, settle, shortened
+from viaduct.report.number import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Axis(NamedTuple):
+    """What a cost is called, and how many of its units make one on the axis."""
+
+    words: str
+    unit: float
+
+
+LATENCY_AXIS = Axis("latency of one sentence, ms (median)", 1.0)
+MEMORY_AXIS = Axis("peak memory, MiB", 2.0**20)
+DISK_AXIS = Axis("size on disk, MiB", 2.0**20)
+_APART = 14.0
+_WIDE, _NARROW = 480.0, 320.0
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A model in one panel."""
+
+    name: str
+    cost: float
+    score: float
+    """A fraction."""
+    is_beaten: bool
+
+
+def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) -> Drawing:
+    """Score upwards, called `words`; cost to the right. Every panel has the same models, one at least."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    first = next(iter(panels.values()))
+    widths = [_WIDE, *[_NARROW] * (len(panels) - 1)]
+    height = max(308.0, _APART * len(first) + 108)
+    figure, drawn = canvas(sum(widths), height, 1, len(widths), sharey=True, width_ratios=widths)
+    scores = [dot.score for dot in first]
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores), max(scores))
+    digits = 1 if ticks[1] - ticks[0] > 0.00099 else 2
+    for axes, (axis, dots) in zip(drawn, panels.items(), strict=True):
+        axes.set_xlim(0, 1.08 * max(dot.cost for dot in dots) / axis.unit)
+        axes.set_ylim(ticks[0], ticks[-1])
+        axes.set_xlabel(axis.words)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.grid()
+        axes.set_yticks(ticks)
+        axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10, labelleft=True)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, digits)))
+    drawn[0].set_ylabel(f"{words}, percent")
+    settle(figure)
+    for axes, (axis, dots) in zip(drawn, panels.items(), strict=True):
+        _name_dots(axes, axis, dots)
+    return finish(figure, "frontier", caption)
+
+
+def _name_dots(axes: Axes, axis: Axis, dots: Sequence[Dot]) -> None:
+    """Dots with their names beside them, towards the middle, at heights where no name covers another."""
+    ordered = sorted(dots, key=lambda dot: (-dot.score, dot.cost))
+    places = [(dot.cost / axis.unit, dot.score) for dot in ordered]
+    heights = [(0.0, float(axes.transData.transform(place)[1])) for place in places]
+    shifts = free_shifts(heights, (0.0, _APART - 1), nearest=0, taken=[])
+    for dot, (x, y), shift in zip(ordered, places, shifts, strict=True):
+        side = 1 if x < sum(axes.get_xlim()) / 2 else -1
+        mark(axes, (x, y), COLOURS["soft" if dot.is_beaten else "series-1"], filled=not dot.is_beaten)
+        axes.annotate(
+            shortened(dot.name),
+            (x, y),
+            (12 * side, shift),
+            textcoords="offset points",
+            ha="left" if side == 1 else "right",
+            va="center",
+            color=SOFT if dot.is_beaten else INK,
+            fontweight="normal" if dot.is_beaten else "bold",
+            arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.75} if shift else None,
+        )
