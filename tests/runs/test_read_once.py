@@ -88,7 +88,7 @@ def test_a_stage_is_looked_at_a_few_times_however_many_there_are(
         many,
         data=world,
         store=tmp_path / "store",
-        options=Options(device="cpu", threads=1, poll_seconds=0.01),
+        options=Options(device="cpu", threads=1, poll_seconds=1e9),
         console=Console(quiet=True),
         command="test",
     )

@@ -16,6 +16,8 @@ from small_world import recipe
 from viaduct import api
 from viaduct.errors import StoreError
 from viaduct.results.store import Store
+from viaduct.runs import execute
+from viaduct.runs.display import Display
 from viaduct.runs.execute import Options
 from viaduct.runs.planned import warnings
 from viaduct.runs.spec import Intermediate, Recipe, Target, Training
@@ -180,3 +182,13 @@ def test_a_place_that_is_taken_between_plan_and_start_is_given_up(
     run = go(asked(learning_rate=3e-5), world, store)
     assert f"{FRUIT}/train@learning_rate-3e-05" in stages(store)
     assert run.name.startswith("small@") and (store / "runs" / "small" / "run.json").is_file()
+
+
+def test_nothing_goes_on_with_what_another_setting_left(world: Path, tmp_path: Path) -> None:
+    """Where that has taken the place of an input since the plan was made."""
+    planned = api.plan(asked(learning_rate=3e-5), data=world, store=tmp_path / "store")
+    go(asked(), world, tmp_path / "store")
+    worker = execute.Worker(planned, QUICK, Display())
+    others = {stage.path for stage in planned.plan.stages if worker.is_displaced(stage)}
+    after = [stage for stage in planned.plan.stages if {one.path for one in stage.inputs.values()} & others]
+    assert others and after and not any(map(worker.is_ready, after))

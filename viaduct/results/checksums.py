@@ -54,12 +54,12 @@ def flush(path: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """List the checksums of all files, and flush everything to the disk: renamed then, the folder is whole even after a
-    power cut."""
+    """List the checksums of all files that are the same whenever they are computed, and flush everything to the disk:
+    renamed then, the folder is whole even after a power cut."""
     paths = sorted(folder.rglob("*"))
     for path in (folder, *paths):
         open_to_others(path)
-    files = [path for path in paths if path.is_file() and path != folder / LIST]
+    files = [path for path in paths if path.is_file() and path not in (folder / LIST, folder / SEALED)]
     lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / LIST).write_text("".join(lines), encoding="utf-8")
     for path in (*paths, folder / LIST, folder):

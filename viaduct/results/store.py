@@ -29,19 +29,22 @@ from viaduct.tasks.hashes import state_of
 State = Literal["done", "running", "interrupted", "waiting"]
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part, even after a power cut."""
+def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part; even after a power cut, unless it
+    need not be `lasting`, which is quicker."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    flush(path.parent)
+    if lasting:
+        flush(path.parent)
 
 
 def canonical(value: object) -> str:
@@ -83,13 +86,13 @@ class Claim:
 
     def note_seconds(self, seconds: float) -> None:
         """Remember the seconds spent so far in all attempts, for when this process dies."""
-        write_atomic(self.partial / "seconds", repr(seconds))
+        write_atomic(self.partial / "seconds", repr(seconds), lasting=False)
 
     def finish(self, cost: Mapping[str, Any]) -> None:
         """Make the output the stage's directory, in one step, and let go of the stage."""
         (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
-        seal(self.output)  # all that is the same whenever it is computed
-        write_atomic(self.output / SEALED, canonical(sealed(cost)))
+        (self.output / SEALED).write_text(canonical(sealed(cost)), encoding="utf-8")
+        seal(self.output)
         if cleaned(self.directory):  # what was left of it is all in the output again
             shutil.rmtree(self.directory)
         self.output.rename(self.directory)
@@ -185,7 +188,8 @@ class Store:
             else:
                 claim.discarded = earlier
                 shutil.rmtree(partial, ignore_errors=True)
-                write_atomic(partial / "stage.json", canonical(record))
+                # On the disk long before the first checkpoint, which is all that it is for.
+                write_atomic(partial / "stage.json", canonical(record), lasting=False)
             claim.empty_output()
             unless_claimed.pop_all()
         return claim

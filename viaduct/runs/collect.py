@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from viaduct.errors import StoreError
@@ -171,11 +172,13 @@ def save_run(store: Store, record: RunRecord) -> Path:
     name with other settings or another encoder has it."""
     plain = run_directory(store.root, record.recipe.run_name)
     digest = fingerprint_of({"stages": sorted(stage.fingerprint for stage in record.stages)})
-    places = (plain, *sorted(plain.parent.glob(f"{glob.escape(plain.name)}@*")))
     own = plain.with_name(f"{plain.name}@{digest[:DIGITS]}")
-    directory = next((one for one in places if not _is_another(store, one, record)), own)
-    write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
-    write_atomic(directory / "run.json", canonical(sealed(record.model_dump(mode="json"))))
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(plain.parent / ".lock"):  # runs that are over at the same time do not take one directory
+        places = (plain, *sorted(plain.parent.glob(f"{glob.escape(plain.name)}@*")))
+        directory = next((one for one in places if not _is_another(store, one, record)), own)
+        write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
+        write_atomic(directory / "run.json", canonical(sealed(record.model_dump(mode="json"))))
     return directory
 
 

@@ -83,6 +83,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache  # reading them takes longer than a small stage
 def versions() -> dict[str, str]:
     """Versions of everything that can change a number, as far as it is installed."""
     found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
@@ -126,17 +127,18 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
     for stage in pending:
         kind_of(stage.work.kind).require(stage)
     checked()
-    # All are looked at after each one that is done here, so that what others did meanwhile is known.
-    while pending := [stage for stage in pending if not worker.skip(stage)]:
-        for stage in filter(worker.is_ready, pending):
-            if worker.is_displaced(stage):
-                pending = worker.displaced(pending)
-                break
-            if worker.work_on(stage):
-                break
+    looked = time.monotonic()
+    while pending:
+        done = next((at for at, stage in enumerate(pending) if worker.advance(stage)), None)
+        if done is not None:
+            del pending[done]
         else:
             display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(options.poll_seconds)
+        # All are looked at for what others did only now and then: after each stage it would take quadratic time.
+        if time.monotonic() - looked >= options.poll_seconds:
+            pending = [stage for stage in worker.displaced(pending) if not worker.skip(stage)]
+            looked = time.monotonic()
     return worker.planned
 
 
@@ -179,16 +181,25 @@ class Worker:
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already."""
-        record = self.store.record(stage.path)
-        if record is None or record["fingerprint"] != self.identities[stage.path].fingerprint:
+        if not self._is_done(stage):
             return False
         self.store.sweep(stage.path)
         self.display.done(stage.path)
         return True
 
+    def advance(self, stage: Stage) -> bool:
+        """Whether the stage is done now, here or by another process; False where its turn has not come."""
+        if not self.is_ready(stage) or self.is_displaced(stage):
+            return False
+        return self.skip(stage) or self.work_on(stage)
+
     def is_ready(self, stage: Stage) -> bool:
-        """Whether all inputs are done."""
-        return all(self.store.record(source.path) is not None for source in stage.inputs.values())
+        """Whether all inputs are done; another setting's, in the place of one, is none."""
+        return all(map(self._is_done, stage.inputs.values()))
+
+    def _is_done(self, stage: Stage) -> bool:
+        record = self.store.record(stage.path)
+        return record is not None and record["fingerprint"] == self.identities[stage.path].fingerprint
 
     def work_on(self, stage: Stage) -> bool:
         """Whether the stage was run here; False when another process has it."""

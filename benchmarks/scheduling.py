@@ -1,0 +1,110 @@
+"""What a plan of many stages costs when the stages themselves do nothing: planning, each stage, status, the report.
+
+    python benchmarks/scheduling.py [--quick]
+
+A made-up world with a recipe of as many seeds as give the stages; every kind of stage writes a file of a few bytes and
+no more, so that what is left is the plan, the store and the page. In turn 1,000 and 10,000 stages (--quick: 250 and
+1,000), each in a process of its own, with the ratio of the two: 10 where the time is linear. Prints a table, and a JSON
+object as its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ARMS, TARGETS = 3, 2
+STAGES_PER_SEED = 2 + ARMS * TARGETS * 3
+"""Two intermediate trainings; a training, a prediction and a score for each arm and target."""
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def measured(stages: int, folder: Path) -> dict[str, float]:
+    """Seconds of each part for a recipe of about so many stages, in this process."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    import small_world
+    from rich.console import Console
+
+    from viaduct import api
+    from viaduct.report import page
+    from viaduct.runs.execute import Options
+    from viaduct.runs.spec import Intermediate, Target
+    from viaduct.runs.stage import kind_of
+
+    small_world.add_cards(setattr, small_world.CARDS)
+    for kind in small_world.FAKES:
+        kind_of(kind).run = lambda context, _work: small_world.run(context)
+    small_world.STEPS = 1
+    write, told = page.write, []
+
+    def later(*what: Any, **how: Any) -> Path:
+        told.append((what, how))
+        return folder / "report.html"
+
+    page.write = later  # timed apart
+    arms = (Intermediate(name="none"), *(Intermediate(name=name, tasks=(name,)) for name in ("quiz", "fruit")))
+    asked = small_world.recipe(
+        intermediates=arms,
+        targets=(Target(task="fruit"), Target(task="quiz")),
+        seeds=tuple(range(1, 1 + max(1, round(stages / STAGES_PER_SEED)))),
+    )
+    where = {"data": small_world.write_data(folder / "data"), "store": folder / "store"}
+    found = {"stages": float(len(api.plan(asked, **where).plan.stages))}
+    found["plan"] = timed(lambda: api.plan(asked, **where))
+    console = Console(quiet=True)
+    run = timed(lambda: api.run(asked, options=Options(device="cpu", threads=1), console=console, **where))
+    found["run"] = run - found["plan"]
+    found["plan_done"] = timed(lambda: api.plan(asked, **where))
+    found["status"] = timed(lambda: api.status(asked.name, store=where["store"]))
+    (what, how), *_ = told
+    found["report"] = timed(lambda: write(*what, **how))
+    found["rows"] = float(len(what[1]))
+    found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return found
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--stages", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.stages:
+            print(json.dumps(measured(options.stages, Path(folder))))
+            return
+    found = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "--stages", str(stages)], check=True, capture_output=True, text=True
+            ).stdout.splitlines()[-1]
+        )
+        for stages in ((250, 1_000) if options.quick else (1_000, 10_000))
+    ]
+    small, large = found
+    print(f"{'':24}{small['stages']:>12,.0f}{large['stages']:>12,.0f}{'ratio':>8}")
+    for name in small:
+        ratio = large[name] / small[name] if small[name] else float("nan")
+        print(f"{name:24}{small[name]:>12.3f}{large[name]:>12.3f}{ratio:>8.1f}")
+    for one in found:
+        one["run_ms_per_stage"] = 1000 * one["run"] / one["stages"]
+    print(f"{'ms a stage':24}{small['run_ms_per_stage']:>12.1f}{large['run_ms_per_stage']:>12.1f}")
+    print(json.dumps({"small": small, "large": large}))
+
+
+if __name__ == "__main__":
+    main()
