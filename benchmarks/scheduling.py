@@ -34,7 +34,8 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def measured(stages: int, folder: Path) -> dict[str, float]:
-    """Seconds of each part for a recipe of about so many stages, in this process."""
+    """Name -> stages and rows, seconds of each part, milliseconds a stage and GiB, of a recipe of about so many stages,
+    in this process."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     import small_world
     from rich.console import Console
@@ -67,7 +68,7 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
     found["plan"] = timed(lambda: api.plan(asked, **where))
     console = Console(quiet=True)
     run = timed(lambda: api.run(asked, options=Options(device="cpu", threads=1), console=console, **where))
-    found["run"] = run - found["plan"]
+    found["ms_a_stage"] = 1000 * (run - found["plan"]) / found["stages"]
     found["plan_done"] = timed(lambda: api.plan(asked, **where))
     found["status"] = timed(lambda: api.status(asked.name, store=where["store"]))
     (what, how), *_ = told
@@ -80,30 +81,25 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--stages", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="250 and 1,000 stages")
+    parser.add_argument("--stages", type=int, nargs="+", help="how many, about, in place of 1,000 and 10,000")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.stages:
-            print(json.dumps(measured(options.stages, Path(folder))))
-            return
-    found = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, __file__, "--stages", str(stages)], check=True, capture_output=True, text=True
-            ).stdout.splitlines()[-1]
-        )
-        for stages in ((250, 1_000) if options.quick else (1_000, 10_000))
-    ]
-    small, large = found
-    print(f"{'':24}{small['stages']:>12,.0f}{large['stages']:>12,.0f}{'ratio':>8}")
-    for name in small:
-        ratio = large[name] / small[name] if small[name] else float("nan")
-        print(f"{name:24}{small[name]:>12.3f}{large[name]:>12.3f}{ratio:>8.1f}")
-    for one in found:
-        one["run_ms_per_stage"] = 1000 * one["run"] / one["stages"]
-    print(f"{'ms a stage':24}{small['run_ms_per_stage']:>12.1f}{large['run_ms_per_stage']:>12.1f}")
-    print(json.dumps({"small": small, "large": large}))
+    sizes = options.stages or ((250, 1_000) if options.quick else (1_000, 10_000))
+    if len(sizes) == 1:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measured(sizes[0], Path(folder))))
+        return
+    found = [_in_a_process(size) for size in sizes]
+    for name in found[0]:
+        values = [one[name] for one in found]
+        print(f"{name:20}", *(f"{value:12,.3f}" for value in values), f"  x {values[-1] / values[0]:.1f}")
+    print(json.dumps({"runs": found}))
+
+
+def _in_a_process(stages: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--stages", str(stages)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -163,6 +163,14 @@ def test_scaling_runs_every_stage_at_every_size() -> None:
     assert all(one > 0 for one in last["peak_mib"].values())
 
 
+def test_scheduling_times_a_run_whose_stages_do_nothing() -> None:
+    done = run_script(BENCHMARKS / "scheduling.py", "--stages", "40", "80")
+    assert done.status == 0, done.errors
+    small, large = json.loads(done.output.splitlines()[-1])["runs"]
+    assert small["stages"] < large["stages"] and small["rows"] < large["rows"]
+    assert all(value > 0 for one in (small, large) for value in one.values())
+
+
 def test_a_mixture_is_timed_on_the_very_batches_of_its_members() -> None:
     options = ["--shapes", "2x32", "--repetitions", "1", "--same-process"]
     done = run_script(BENCHMARKS / "mixture.py", *options)

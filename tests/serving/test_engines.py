@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,6 +159,23 @@ def test_a_folder_for_another_engine_is_refused(trained_pairs: Path, exported: A
     (tmp_path / "export.json").write_text('{"engine": "onnx"}', encoding="utf-8")
     with pytest.raises(StoreError, match=r"is not an exported model \(precision: Field required"):
         open_engine(tmp_path, "onnx", "fp32", 1)
+
+
+def test_a_signal_reaches_its_handler_whichever_engine_was_closed_first(exported: Any) -> None:
+    """A model may be trained after others were quantised and measured in the same process, and Ctrl-C still works."""
+    come: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: come.append(number))
+    try:
+        place, _ = exported("openvino", "fp32")
+        first, second = (open_engine(place, "openvino", "fp32", 1) for _ in range(2))
+        del first
+        gc.collect()
+        del second
+        gc.collect()
+        os.kill(os.getpid(), signal.SIGUSR1)  # a segmentation fault where the signal's stack is gone
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert come == [signal.SIGUSR1]
 
 
 @pytest.mark.parametrize(("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])

@@ -9,6 +9,7 @@ Shape letters: B sequences, L tokens.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -153,7 +154,12 @@ def package(name: str, *, of: str) -> Any:
         # Both report their use to their makers over the network; without this package they do not.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        if name == "openvino" and isinstance(module.Core, type):
+            # Each Core gives the thread another stack for signals, and takes it away again when it goes: after two that
+            # go in the order in which they came, the next signal, Ctrl-C say, would be a crash. One stays; NNCF has it.
+            module.Core = functools.cache(module.Core)
+        return module
     except ImportError as error:
         raise UsageError(
             f"the engine {of} needs the package {name}, which cannot be imported: {error}",
