@@ -154,7 +154,7 @@ def package(name: str, *, of: str) -> Any:
         # Both report their use to their makers over the network; without this package they do not.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        module = importlib.import_module(name)
+        module: Any = importlib.import_module(name)
         if name == "openvino" and isinstance(module.Core, type):
             # Each Core gives the thread another stack for signals, and takes it away again when it goes: after two that
             # go in the order in which they came, the next signal, Ctrl-C say, would be a crash. One stays; NNCF has it.
