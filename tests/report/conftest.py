@@ -41,6 +41,15 @@ def holed(made_once: Any) -> Report:
 
 
 @pytest.fixture(scope="session")
+def odd(made_once: Any) -> Report:
+    """One seed; signs in names that LaTeX reads otherwise, stand-ins, and a language and a task that are missing."""
+    arms = ("none", "a_b%&#~^\\", "[x] $5 {b} <i> `c`", "*star a|b ≤ ≥ ü")
+    absent = ((arms[2], "panx", "yo"), ("*", "panx", "te"), (arms[3], "mlqa", "*"))
+    run = make_run(arms=arms, tasks=("xnli", "panx", "mlqa"), seeds=(1,), absent=absent)
+    return Report(run, "odd", made_once, heat_maps=True)
+
+
+@pytest.fixture(scope="session")
 def single(made_once: Any) -> Report:
     """One seed of the generated world."""
     return Report(make_run(seeds=(1,), tasks=("xnli", "xquad", "bucc"), miniature=True), "one", made_once)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from viaduct.report.no_result import NoResult
 from viaduct.report.table_files import Table, latex, markdown, tables
@@ -30,12 +35,45 @@ def test_latex_is_a_booktabs_table_with_everything_escaped() -> None:
         r"\toprule",
         r"Arm & \shortstack{panx$\dagger$ \\ F1 \\ dev*} & Why \\",
         r"\midrule",
-        r"a\_b \& 50 \% & 73.1 $\pm$ 0.6 ($\uparrow$ +1.2) & x|y $<$b$>$ \\",
+        r"a\_b \& 50 \% & 73.1 $\pm$ 0.6 ($\uparrow$ +1.2) & x$|$y $<$b$>$ \\",
         r"\midrule",
         r"chance & -- &  \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+def latex_files(report: Any) -> list[Path]:
+    return sorted((report.directory / "tables").glob("*.tex"))
+
+
+def test_odd_names_and_holes_leave_every_row_whole(odd: Any) -> None:
+    for path in latex_files(odd):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        columns = len(lines[1].partition("}{")[2].rstrip("}"))
+        rows = [line for line in lines if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}, path.name
+        assert not [row for row in rows if row.startswith(("*", "["))], path.name
+    main = (odd.directory / "tables" / "main_table.tex").read_text(encoding="utf-8")
+    assert "\n{}[x] \\$5 \\{b\\} $<$i$>$ `c` & 6" in main and "partial$^{1}$" in main and r"dev* \\ 15 lang." in main
+    assert re.search(r"\n\{\}\*star a\$\|\$b \$\\leq\$ .* & .* & -- & ", main)
+    assert r"a\_b\%\&\#\textasciitilde{}\textasciicircum{}\textbackslash{} & 6" in main
+
+
+def test_tables_by_language_say_which_split_stands_in(odd: Any) -> None:
+    for name, split in (("xnli_by_language_accuracy", "xnli, dev*"), ("panx_by_language_f1", "panx, test")):
+        head = (odd.directory / "tables" / f"scores_of_{name}.tex").read_text(encoding="utf-8").splitlines()[3]
+        assert head.startswith(rf"\shortstack{{Language \\ {split}}} & Family & none & ")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_takes_every_table(odd: Any, tmp_path: Path) -> None:
+    boxes = [rf"\setbox0=\hbox{{\input{{{path}}}}}" for path in latex_files(odd)]
+    head = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}")
+    (tmp_path / "all.tex").write_text("\n".join([*head, *boxes, r"\end{document}"]), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0 and "Missing character" not in done.stdout, done.stdout[-2000:]
 
 
 def test_markdown_has_no_html_and_no_cell_breaks_out() -> None:

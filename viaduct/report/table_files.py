@@ -22,11 +22,14 @@ _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
     "<": "$<$",
     ">": "$>$",
+    "|": "$|$",
     "−": "$-$",
     "±": r"$\pm$",
     "×": r"$\times$",
     "≈": r"$\approx$",
     "≠": r"$\neq$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
     "▲": r"$\uparrow$",
     "▼": r"$\downarrow$",
     "†": r"$\dagger$",
@@ -149,7 +152,8 @@ def _stacked(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    """As LaTeX shows it; a line that begins with * or [ would belong to the end of the line before."""
+    return "{}" * text.startswith(("*", "[")) + "".join(_LATEX.get(sign, sign) for sign in text)
 
 
 def markdown(table: Table, notes: Sequence[str] = ()) -> str:
