@@ -34,7 +34,7 @@ from viaduct.runs.encoder import fetch_small_files
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
 from viaduct.runs.field import generator
-from viaduct.runs.freshness import freshness
+from viaduct.runs.freshness import Freshness, freshness
 from viaduct.runs.gaps import require
 from viaduct.runs.identity import Standing
 from viaduct.runs.keep import Cleaning, Keep
@@ -54,12 +54,12 @@ from viaduct.tasks.folder import DataFolder
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a run: how far it is and the seconds it took so far."""
+    """One stage of a run: how far it is and the seconds it took so far, None where that is not known."""
 
     path: str
     kind: str
     state: Standing
-    seconds: float
+    seconds: float | None
 
 
 def tasks(name: str | None = None) -> tuple[Task, ...]:
@@ -189,15 +189,15 @@ def open_run(run: str | Path, *, store: Path | None = None) -> Result:
     """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none, or
     one of other stages than this run's); `run` as for `status`. Raises UsageError when there is no such run."""
     directory, kept, record = run_of(run, store)
-    if not (directory / "report.json").is_file() or freshness(kept, record, directory).foreign:
+    if not (directory / "report.json").is_file() or freshness(kept, record, directory).stages_foreign:
         report(run, store=store)
     return Result(directory)
 
 
-def report_state(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> str:
-    """Whether the run's report is of what is done of it now, in words; `run` as for `status`."""
+def report_state(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> Freshness:
+    """Whether the run's report is of what is done of it now; `run` as for `status`."""
     directory, kept, record = run_of(run, store, rows)
-    return freshness(kept, record, directory).words
+    return freshness(kept, record, directory)
 
 
 def status(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[StageStatus, ...]:
@@ -216,10 +216,10 @@ def status(run: str | Path, *, store: Path | None = None, rows: Path | None = No
     )
 
 
-def _seconds(kept: Store, path: str, state: Standing) -> float:
+def _seconds(kept: Store, path: str, state: Standing) -> float | None:
     if state == "done":
         return float(kept.cost(path)["seconds"])
-    return kept.seconds(path) if state in ("running", "interrupted") else 0.0
+    return (kept.seconds(path) or None) if state in ("running", "interrupted") else None
 
 
 def report(  # noqa: PLR0913  each is an option of the command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,16 @@ import typer
 
 from viaduct import judging, scoring, upkeep
 from viaduct.command import (
+    BUG,
+    DISORDER,
+    MISTAKE,
     AllowOverlap,
     CheckpointSeconds,
     Command,
     Data,
     Device,
     Fetch,
+    Json,
     Limit,
     Memory,
     Processes,
@@ -30,6 +35,7 @@ from viaduct.command import (
     StoreFolder,
     Threads,
     Yes,
+    as_json,
     changes,
     given_seeds,
 )  # fmt: skip
@@ -42,14 +48,14 @@ if TYPE_CHECKING:
     from viaduct.runs.execute import Options
     from viaduct.runs.spec import Recipe
 
-MISTAKE = 2
-
 app = typer.Typer(
     name="viaduct",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done; 1 something that was looked at is not in order; 2 a mistake, explained on standard"
+    " error; 130 stopped by Ctrl-C, 143 by SIGTERM; 70 a fault of Viaduct's own.",
 )
 
 
@@ -75,12 +81,16 @@ def tasks(
     name: Annotated[
         str | None, typer.Argument(help="Show one card in full; a name, or a file with a card of your own.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """List the data sets, or show one card."""
     from viaduct import api, tables
 
     cards = api.tasks(name)
-    typer.echo(tables.cards(cards) if name is None else tables.card(cards[0]))
+    if json:
+        typer.echo(as_json(tasks=[tables.card_values(one) for one in cards]))
+    else:
+        typer.echo(tables.cards(cards) if name is None else tables.card(cards[0]))
 
 
 @app.command()
@@ -89,21 +99,25 @@ def check(
         str | None, typer.Argument(metavar="TASK", help="A name, or a file with your own card; none: all.")
     ] = None,
     data: Data = None,
+    json: Json = False,
 ) -> None:
-    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap; of one task also its first row."""
+    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap; of one task also its first row.
+
+    Status 1 where files are damaged.
+    """
     from viaduct import api, tables
 
     found = api.check(name, data=data)
     parts = [tables.survey(one) for one in found]
     if name is not None:
         parts += [tables.example(one) for one in found]
-    typer.echo("\n\n".join(part for part in parts if part))
+    typer.echo(as_json(tasks=found) if json else "\n\n".join(part for part in parts if part))
     if any(one.damaged for one in found):
-        raise typer.Exit(MISTAKE)
+        raise typer.Exit(DISORDER)
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0913  one argument per option is how Typer declares a command
     recipe: RecipeFile,
     data: Data = None,
     store: StoreFolder = None,
@@ -111,12 +125,14 @@ def plan(
     set: Set = None,
     limit: Limit = None,
     seeds: Seeds = None,
+    json: Json = False,
 ) -> None:
-    """Check a recipe and show what would run; nothing runs. Status 2 where data are missing."""
+    """Check a recipe and show what would run; nothing runs. Status 1 where data are missing."""
     from viaduct.runs.recipes import load_recipe
     from viaduct.several import each
 
-    _plan(each(load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))), data, store, rows)
+    recipes = each(load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds)))
+    _plan(recipes, data, store, rows, json=json)
 
 
 @app.command()
@@ -217,13 +233,16 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
 
 
 @app.command()
-def status(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
+def status(run: RunName, store: StoreFolder = None, rows: Rows = None, json: Json = False) -> None:
     """Show how far each stage of a run is."""
     from viaduct import api, several, tables
 
-    for one in several.members(run, store):
-        typer.echo(tables.status(api.status(one, store=store, rows=rows)))
-        typer.echo(f"report: {api.report_state(one, store=store, rows=rows)}")
+    found = {
+        one: (api.status(one, store=store, rows=rows), api.report_state(one, store=store, rows=rows))
+        for one in several.members(run, store)
+    }
+    runs = [tables.status_values(one, *stages) for one, stages in found.items()]
+    typer.echo(as_json(runs=runs) if json else "\n".join(tables.status(*one) for one in found.values()))
 
 
 @app.command()
@@ -260,20 +279,21 @@ def _options(device: str, threads: int | None, processes: int, memory_gb: float,
     )
 
 
-def _plan(recipes: Sequence[Recipe], data: Path | None, store: Path | None, rows: Path | None = None) -> None:
+def _plan(
+    recipes: Sequence[Recipe], data: Path | None, store: Path | None, rows: Path | None = None, *, json: bool = False
+) -> None:
     from rich.console import Console
 
     from viaduct import api, plans
 
-    lacking = []
+    found = []
     for recipe in recipes:
         with Console(stderr=True).status("reading the data"):
-            planned = api.plan(recipe, data=data, store=store, rows=rows)
-        typer.echo(plans.text(planned))
-        lacking += [recipe.name] if planned.plan.missing else []
-    if lacking:
+            found.append(api.plan(recipe, data=data, store=store, rows=rows))
+    typer.echo(as_json(plans=[*map(plans.values, found)]) if json else "\n".join(map(plans.text, found)))
+    if lacking := [recipe.name for recipe, planned in zip(recipes, found, strict=True) if planned.plan.missing]:
         typer.echo(f"viaduct: recipe {', '.join(lacking)} needs data that is not there (listed above)", err=True)
-        raise typer.Exit(MISTAKE)
+        raise typer.Exit(DISORDER)
 
 
 def _run(
@@ -337,7 +357,7 @@ _broken = _add_commands()
 
 
 def main() -> None:
-    """The program: a person's mistake is one message and exit status 2."""
+    """The program: a person's mistake is one message and exit status 2, any other failure a traceback and 70."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that has not got a character shows its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -349,6 +369,7 @@ def main() -> None:
     except Exception as error:
         known = error if isinstance(error, ViaductError) else unwritable(error, "what was to be written")
         if known is None:
-            raise
+            traceback.print_exc()
+            sys.exit(BUG)
         typer.echo(f"viaduct: {known}", err=True)
         sys.exit(MISTAKE)

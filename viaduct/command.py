@@ -1,7 +1,8 @@
-"""What commands share: how a room brings one, the options that several have, and a table in plain text."""
+"""What commands share: how a room brings one, the options that several have, how they end, and what they print."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ import typer
 
 from viaduct.errors import UsageError
 from viaduct.paths import default_data
+
+DISORDER, MISTAKE, BUG = 1, 2, 70
+"""Exit statuses, as docs/command_line.md has them: of what was looked at something is not in order (and was printed);
+what was asked could not be done; Viaduct's own fault."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ Mirror = Annotated[
     typer.Option(metavar="BASE|HOST=BASE", help="Where publishers' files are instead: BASE/HOST/... [VIADUCT_MIRROR]."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree to the licences that are shown before a download.")]
+Json = Annotated[bool, typer.Option("--json", help="Print it as one JSON document (docs/command_line.md).")]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
@@ -92,6 +98,13 @@ def given_seeds(text: str | None) -> tuple[int, ...] | None:
 def changes(set: Sequence[str] | None, limit: int | None) -> list[str]:
     """What `--set` and `--limit` change in a recipe."""
     return [*(set or ()), *([] if limit is None else [f"limit={limit}"])]
+
+
+def as_json(**document: object) -> str:
+    """Records and plain values as one document in ASCII; None, and what is no finite number, are null."""
+    from pydantic_core import to_jsonable_python
+
+    return json.dumps(to_jsonable_python(document, inf_nan_mode="null"), indent=1, allow_nan=False)
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:

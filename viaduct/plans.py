@@ -1,4 +1,5 @@
-"""What `viaduct plan` prints: the stages as a tree in which shared beginnings stand once, the data, the cost, the gaps.
+"""What `viaduct plan` prints: the stages as a tree in which shared beginnings stand once, the data, the cost, the gaps;
+or all of it as plain values.
 
 Nothing here decides anything. The seeds of a stage share a line, and so do a prediction and its score; stages below an
 arm that another arm has alike are named there and counted here.
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -79,20 +81,63 @@ class Group:
 
 def text(planned: Planned) -> str:
     """The whole plan, in plain text."""
-    expanded = planned.plan
-    todo = [stage for stage in expanded.stages if planned.states[stage.path] != "done"]
+    expanded, count, waiting = planned.plan, len(planned.plan.stages), len(planned.waiting)
     parts = [
         f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
         _rendered(tree(planned)),
-        f"{len(expanded.stages):,} stages ({expanded.unshared - len(expanded.stages):,} saved by sharing),"
-        f" {len(expanded.stages) - len(todo):,} done, {len(todo):,} to do{_not_done(planned)}",
+        f"{count:,} stages ({expanded.unshared - count:,} saved by sharing),"
+        f" {count - waiting:,} done, {waiting:,} to do{_not_done(planned)}",
         _data(planned),
     ]
     gaps = listed(expanded.missing)
     parts += ["\n".join(("missing, so nothing can run:", *(f"  - {line}" for line in gaps)))] if gaps else []
     notes = warnings(planned)
     parts += ["\n".join(notes)] if notes else []
-    return "\n\n".join([*parts, _forecast(planned, todo), _disk(planned)])
+    return "\n\n".join([*parts, _forecast(**_cost(planned)), _disk(**_room(planned))])
+
+
+def values(planned: Planned) -> dict[str, Any]:
+    """The whole plan as plain values; what is not known, or not there, is None."""
+    expanded, recipe, arms = planned.plan, planned.plan.recipe, users(planned)
+    unknown = planned.unknown
+    return {
+        "recipe": recipe.name,
+        "hypothesis": recipe.hypothesis,
+        "encoder": expanded.encoder,
+        "revision": recipe.revision,
+        "unknown_pieces": None if unknown is None else unknown.shares,
+        "stages": [
+            {
+                "path": stage.path,
+                "kind": stage.work.kind,
+                "does": label(stage.work),
+                "arms": [arm.name for arm in recipe.intermediates if arm.name in arms.get(stage.path, ())],
+                "seed": expanded.places[stage.path].seed if _seeded(stage) else None,
+                "setting": setting_in(stage.path) or None,
+                "inputs": [one.path for one in stage.inputs.values()],
+                "state": planned.states[stage.path],
+                "tokens": round(planned.estimates[stage.path].tokens) or None,
+                "seconds": planned.spent.get(stage.path),
+            }
+            for stage in expanded.stages
+        ],
+        "stages_if_not_shared": expanded.unshared,
+        "data": [
+            {
+                "task": note.task,
+                "split": note.split,
+                "language": note.language,
+                "layout": note.layout if note.found else None,
+                "rows": note.found or None,
+                "rows_published": note.published,
+            }
+            for note in planned.data
+        ],
+        "missing": [gap._asdict() | {"language": gap.language or None} for gap in expanded.missing],
+        "notes": [line.removeprefix("note: ") for line in warnings(planned)],
+        "forecast": _cost(planned),
+        "disk": _room(planned),
+    }
 
 
 def tree(planned: Planned) -> Tree:
@@ -248,21 +293,43 @@ def _data(planned: Planned) -> str:
     return table(("data", "split", "layout", "rows found", "published", "languages"), lines, frozenset({3, 4}))
 
 
-def _forecast(planned: Planned, todo: Sequence[Stage]) -> str:
-    tokens = sum(planned.estimates[stage.path].tokens for stage in todo)
-    load, seconds = planned.load, planned.seconds
+def _cost(planned: Planned) -> dict[str, Any]:
+    """What the stages to do take, about; None where the encoder's shape is not known, or the pace."""
+    load = planned.load
+    return {
+        "tokens": round(sum(planned.estimates[path].tokens for path in planned.waiting)),
+        "flops": None if load is None else load.flops,
+        "seconds_at_this_pace": planned.seconds,
+        "rows_guessed": _guessed(planned),
+        "devices": None
+        if load is None
+        else [{"name": one.name, "seconds": one.seconds(load), "basis": one.basis} for one in DEVICES],
+    }
+
+
+def _forecast(
+    tokens: int,
+    flops: float | None,
+    seconds_at_this_pace: float | None,
+    rows_guessed: Mapping[str, int | None],
+    devices: Sequence[Mapping[str, Any]] | None,
+) -> str:
+    seconds = seconds_at_this_pace
     pace = "" if seconds is None else f"; about {in_words(seconds)} at the pace of the stages done"
-    work = "" if load is None else f", {load.flops:.1e} floating-point operations"
+    work = "" if flops is None else f", {flops:.1e} floating-point operations"
     lines = [f"rough forecast: {_count(tokens)} tokens through the encoder{work}{pace}"]
-    lines += _guessed(planned)
-    if load is None:
+    published = [f"{name} {rows:,}" for name, rows in rows_guessed.items() if rows is not None]
+    unknown = [name for name, rows in rows_guessed.items() if rows is None]
+    lines += [f"where files are missing, from published numbers of rows: {', '.join(published)}"] if published else []
+    lines += [f"not in it, at least in part: {', '.join(unknown)} (no published number)"] if unknown else []
+    if devices is None:
         return "\n".join([*lines, "the encoder's shape is not known here, so no operations and hours are given"])
-    times = [(device.name, in_words(device.seconds(load)), device.basis) for device in DEVICES]
+    times = [(one["name"], in_words(one["seconds"]), one["basis"]) for one in devices]
     return "\n".join([*lines, table(("on", "about", "if it does"), times, frozenset({1}))])
 
 
-def _guessed(planned: Planned) -> list[str]:
-    """What the forecast rests on where files are not there."""
+def _guessed(planned: Planned) -> dict[str, int | None]:
+    """What the forecast rests on where files are not there: published numbers of rows, None where one is not known."""
     given = planned.plan.recipe.substitutions
     needs = {need for every in planned.plan.needs.values() for need in every}
     read = {(*source_of(task, split, given), language) for task, split, language in needs}
@@ -272,18 +339,21 @@ def _guessed(planned: Planned) -> list[str]:
             name = f"{note.task} {note.split}"
             rows = absent.get(name, 0)
             absent[name] = None if rows is None or note.published is None else rows + note.published
-    published = [f"{name} {rows:,}" for name, rows in absent.items() if rows is not None]
-    unknown = [name for name, rows in absent.items() if rows is None]
-    lines = [f"where files are missing, from published numbers of rows: {', '.join(published)}"] if published else []
-    return lines + ([f"not in it, at least in part: {', '.join(unknown)} (no published number)"] if unknown else [])
+    return absent
 
 
-def _disk(planned: Planned) -> str:
-    needs = {keep: planned.need_bytes(keep) for keep in ("all", "needed")}
-    words = {keep: "unknown" if need is None else f"{need / 1e9:,.1f} GB" for keep, need in needs.items()}
+def _room(planned: Planned) -> dict[str, Any]:
+    return {
+        "store": planned.store.root,
+        "free_bytes": free_bytes(planned.store.root),
+        "need_bytes": {keep: planned.need_bytes(keep) for keep in ("all", "needed")},
+    }
+
+
+def _disk(store: Path, free_bytes: int, need_bytes: Mapping[str, int | None]) -> str:
+    words = {keep: "unknown" if need is None else f"{need / 1e9:,.1f} GB" for keep, need in need_bytes.items()}
     less = f" ({words['needed']} with --keep needed)" if words["needed"] != words["all"] else ""
-    free = f"{free_bytes(planned.store.root) / 1e9:,.1f} GB free at {planned.store.root}"
-    return f"disk: {free}, need about {words['all']}{less}"
+    return f"disk: {free_bytes / 1e9:,.1f} GB free at {store}, need about {words['all']}{less}"
 
 
 def _count(value: float) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from viaduct.command import Data, Rows, RunName, StoreFolder
+from viaduct.command import Data, Json, Rows, RunName, StoreFolder, as_json
 from viaduct.errors import UsageError
+
+if TYPE_CHECKING:
+    from viaduct.results.scores import Scores
 
 
 def submission(  # noqa: PLR0913  one argument per option is how Typer declares a command
@@ -61,11 +64,12 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Of one file whose name does not end in it, as en.jsonl does.")
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='Also write what evaluate.py returns, and more under "viaduct".')
+    evaluate_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write what XTREME's evaluate.py returns, in percent.")
     ] = None,
     official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
+    json: Json = False,
 ) -> None:
     """Score anybody's predictions, or those of two systems with their difference, paired by example.
 
@@ -83,16 +87,17 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
         api.score(one, gold, data=data, task=task, split=split, language=language, official=official, partial=partial)
         for one in predictions
     )
-    content, notes, text = first.as_json(), first.notes, ""
-    if others:
-        names = str(predictions[0]), str(predictions[1])
-        lines, notes = paired(first, others[0], names)
-        content = {names[0]: content, names[1]: others[0].as_json(), "differences": lines}
-        text = tables.paired(lines, names)
-    if json is not None:
-        _write_json(json, content)
+    names = str(predictions[0]), str(predictions[-1])
+    lines, notes = paired(first, others[0], names) if others else ([], first.notes)
+    if evaluate_json is not None:
+        _write_official(evaluate_json, [first, *others])
     _notes(notes)
-    typer.echo(text or tables.scores(first))
+    if json:
+        found = zip(predictions, (first, *others), strict=True)
+        systems = [{"predictions": path, **one.as_json()} for path, one in found]
+        typer.echo(as_json(systems=systems, differences=lines, notes=notes))
+    else:
+        typer.echo(tables.paired(lines, names) if others else tables.scores(first))
 
 
 def compare(
@@ -103,7 +108,7 @@ def compare(
     ] = None,
     store: StoreFolder = None,
     rows: Rows = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the differences, as fractions.")] = None,
+    json: Json = False,
 ) -> None:
     """Compare the arms of two runs: differences with intervals and verdicts, as a report has those of one run's arms.
 
@@ -113,17 +118,17 @@ def compare(
     from viaduct.report.contrasts import contrast_lines
 
     found, notes = several.compare(first, second, arms=arms, store=store, rows=rows)
-    if json is not None:
-        _write_json(json, {"notes": notes, "contrasts": contrast_lines(found)})
     _notes(notes)
-    typer.echo(tables.compared(found))
+    typer.echo(as_json(contrasts=contrast_lines(found), notes=notes) if json else tables.compared(found))
 
 
-def _write_json(path: Path, content: object) -> None:
+def _write_official(path: Path, found: Sequence[Scores]) -> None:
     from viaduct.results.store import canonical, write_atomic
 
+    if len(found) > 1:
+        raise UsageError("--evaluate-json is of one system, and two are given", fix="score each alone, or use --json")
     try:
-        write_atomic(path, canonical(content))
+        write_atomic(path, canonical(found[0].official()))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", fix="name another file") from error
 

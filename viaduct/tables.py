@@ -1,10 +1,12 @@
-"""What commands print, as plain text: `tasks`, `check`, `score`, `compare`, `status`, `doctor`, ...."""
+"""What commands print, as plain text: `tasks`, `check`, `score`, `compare`, `status`, `doctor`, ...; and as plain
+values, where these are not those of the records themselves."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from viaduct.api import StageStatus
 from viaduct.command import table
@@ -18,6 +20,7 @@ from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskS
 from viaduct.runs.check import Holding, Survey
 from viaduct.runs.display import in_words
 from viaduct.runs.doctor import Finding
+from viaduct.runs.freshness import Freshness
 from viaduct.tasks.card import Task
 
 EXAMPLE = 100
@@ -65,6 +68,17 @@ def card(one: Task) -> str:
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in fields)
 
 
+def card_values(one: Task) -> dict[str, Any]:
+    """One card as plain values."""
+    names = ("name", "version", "title", "kind", "labels", "open_labels", "languages", "trained_on", "metrics")
+    return {name: getattr(one, name) for name in (*names, "licence", "published", "history")} | {
+        "citation": one.citation or None,
+        "differs": one.differs or None,
+        "parts": [part.name for part in one.parts],
+        "sources": [{"layout": source.layout, "files": source.files} for source in one.sources],
+    }
+
+
 def survey(one: Survey) -> str:
     """A line per split and language, then what is absent and what is damaged."""
     first = next((held.inspection for held in one.holdings if held.inspection is not None), None)
@@ -80,7 +94,7 @@ def survey(one: Survey) -> str:
     parts = [f"{one.task} (lengths in characters)", table(header, lines, right)] if lines else []
     if one.absent:
         splits: dict[tuple[str, ...], list[str]] = {}
-        for split, languages in one.absent:
+        for split, languages in one.absent.items():
             splits.setdefault(languages, []).append(split)
         words = "; ".join(f"{', '.join(names)}: {' '.join(languages)}" for languages, names in splits.items())
         parts.append(f"{'no files' if lines else f'{one.task}: no files'} for {words}")
@@ -95,12 +109,12 @@ def _held(held: Holding) -> tuple[str, ...]:
         held.language,
         held.layout,
         f"{held.rows:,}",
-        "?" if held.published is None else f"{held.published:,}",
-        *((_labels(held),) if seen is None else seen.contents.values()),
-        f"{held.median_length:,}",
-        f"{held.longest:,}",
+        "?" if held.rows_published is None else f"{held.rows_published:,}",
+        *((_labels(held),) if seen is None else (f"{count:,}" for count in seen.contents.values())),
+        f"{held.median_characters:,}",
+        f"{held.longest_characters:,}",
         f"{held.duplicates:,}",
-        *(() if seen is None else seen.state.values()),
+        *(() if seen is None else (f"{count:,}" for count in seen.state.values())),
         "-" if held.overlap is None else f"{held.overlap:,} of {held.trained_on}",
     )
 
@@ -122,7 +136,7 @@ def _named(holdings: Sequence[Holding], what: str) -> list[str]:
 def example(one: Survey) -> str:
     """The first row that is there, field by field as it was understood; where the files were looked for if none is."""
     if one.example is None:
-        return one.looked_for
+        return one.looked_for or ""
     values = ((item.name, getattr(one.example, item.name)) for item in dataclasses.fields(one.example))
     shown = [(name, "-" if value is None else _short(value)) for name, value in values]
     width = max(len(name) for name, _ in shown)
@@ -138,8 +152,8 @@ def _labels(held: Holding) -> str:
     if held.unlabelled == held.rows:
         return "stripped: cannot be scored"
     if held.pairs is not None:
-        return f"gold pairs {held.pairs[0]:,}, published {held.pairs[1]:,}"
-    shown = ", ".join(f"{label} {100 * share:.0f}%" for label, share in held.labels[:3])
+        return f"gold pairs {held.pairs:,}, published {held.pairs_published:,}"
+    shown = ", ".join(f"{label} {100 * share:.0f}%" for label, share in [*held.labels.items()][:3])
     return shown + (f" +{len(held.labels) - 3}" if len(held.labels) > 3 else "")
 
 
@@ -237,7 +251,7 @@ def compared(found: Contrasts) -> str:
     header = ("arm", "less", "task", "languages", "seeds", "difference", "95 %", "p", "verdict", "left out")
     lines = []
     for one in found.found:
-        low, high = (100 * end for end in one.estimate.interval) if one.estimate.interval else (None, None)
+        low, high = one.estimate.interval or (None, None)
         named = (
             one.arm,
             one.against,
@@ -245,7 +259,7 @@ def compared(found: Contrasts) -> str:
             str(len(one.weights)),
             seed_list(one.seeds),
         )
-        numbers = _in_points(100 * one.mean, low, high, one.decision.p_deciding)
+        numbers = _in_points(one.mean, low, high, one.decision.p_deciding)
         verdict = f"{one.verdict}{one.estimate.why_not and f': {one.estimate.why_not}'}"
         lines.append((*named, *numbers, verdict, ", ".join(one.missing)))
     return (
@@ -261,12 +275,12 @@ def paired(found: Sequence[Line], names: tuple[str, str]) -> str:
     lines = [
         (
             one["task"],
-            "(f1 + exact_match) / 2" if one["metric"] == TASK_SCORE else one["metric"],
+            "(f1 + exact_match) / 2" if one["metric"] == TASK_SCORE else one["metric"] or "",
             one["over"],
-            f"{one['first']:.2f}",
-            f"{one['second']:.2f}",
+            _percent(one["first"]),
+            _percent(one["second"]),
             *_in_points(*(one[name] for name in ("difference", "low", "high", "p"))),
-            one["why_no_interval"],
+            one["why_no_interval"] or "",
         )
         for one in found
     ]
@@ -278,10 +292,10 @@ def paired(found: Sequence[Line], names: tuple[str, str]) -> str:
 
 
 def _in_points(mean: float, low: float | None, high: float | None, p_value: float | None) -> tuple[str, str, str]:
-    """Difference, interval and p-value; of numbers in percent."""
-    between = "-" if low is None or high is None else f"{points(low / 100, 2)} to {points(high / 100, 2)}"
+    """Difference, interval and p-value; of fractions."""
+    between = "-" if low is None or high is None else f"{points(low, 2)} to {points(high, 2)}"
     return (
-        points(mean / 100, 2),
+        points(mean, 2),
         between,
         "-" if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
     )
@@ -300,14 +314,18 @@ def findings(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def status(stages: Sequence[StageStatus]) -> str:
-    """One line per stage, and the totals."""
+def status_values(run: str, stages: Sequence[StageStatus], report: Freshness) -> dict[str, Any]:
+    """One run as plain values; `report` is None where there is none that says what it was made from."""
+    return {"run": run, "stages": stages, "report": report._asdict() if report.there else None}
+
+
+def status(stages: Sequence[StageStatus], report: Freshness) -> str:
+    """One line per stage, the totals, and what the report is of."""
     lines = [(one.path, one.state, in_words(one.seconds) if one.seconds else "-") for one in stages]
     done = sum(one.state == "done" for one in stages)
-    seconds = sum(one.seconds for one in stages)
-    return (
-        f"{table(('stage', 'state', 'time'), lines, frozenset({2}))}\n\n{done}/{len(stages)} done, {in_words(seconds)}"
-    )
+    seconds = sum(one.seconds or 0.0 for one in stages)
+    whole = table(("stage", "state", "time"), lines, frozenset({2}))
+    return f"{whole}\n\n{done}/{len(stages)} done, {in_words(seconds)}\nreport: {report.words}"
 
 
 def verified(found: Verified) -> str:

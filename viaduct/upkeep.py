@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from viaduct.command import Data, Rows, RunName, StoreFolder
-
-BROKEN = 1
+from viaduct.command import DISORDER, Data, Json, Rows, RunName, StoreFolder, as_json
 
 
 def recipes(
@@ -50,7 +48,7 @@ def verify(
     found = api.verify(store)
     typer.echo(tables.verified(found))
     if found.damaged:
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(DISORDER)
 
 
 def clean(
@@ -71,11 +69,12 @@ def clean(
 def doctor(
     store: StoreFolder = None,
     online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
+    json: Json = False,
 ) -> None:
-    """Show what this machine has, and what is broken and how to put it right."""
+    """Show what this machine has, and what is broken and how to put it right. Status 1 where something is."""
     from viaduct import api, tables
 
     findings = api.doctor(store=store, online=online)
-    typer.echo(tables.findings(findings))
+    typer.echo(as_json(findings=findings) if json else tables.findings(findings))
     if any(finding.state == "broken" for finding in findings):
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(DISORDER)

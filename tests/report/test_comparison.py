@@ -13,6 +13,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 import small_world
+from json_keys import require_documented
 from programs import viaduct
 from report_records import Outcomes, Run, gains, make_run
 from rich.console import Console
@@ -238,23 +239,26 @@ def test_the_command_prints_what_the_report_wrote(
     cards = [replace(one, metric=accuracy, metrics=("accuracy",)) for one in small_world.CARDS if one.kind == "pair"]
     small_world.add_cards(monkeypatch.setattr, cards)
     recipe = small_world.recipe(targets=(Target(task="fruit"), Target(task="berry")), seeds=(1, 2, 3))
-    store, rows, file = tmp_path / "store", tmp_path / "rows", tmp_path / "found.json"
+    store, rows = tmp_path / "store", tmp_path / "rows"
     how = {"options": Options(device="cpu", threads=1, poll_seconds=0.01), "console": Console(quiet=True)}
     directory = api.run(recipe, data=world, store=store, rows=rows, **how).directory  # type: ignore[arg-type]
     folder, _ = api.add_rows("small", store=store, rows=rows)
     with (directory / "contrasts.csv").open(encoding="utf-8", newline="") as lines:
         reported = {line["task"]: line for line in csv.DictReader(lines) if line["family"] == "all"}
-    at, options = ["--arms", "quiz", "none", "--json", str(file)], ["--store", str(store), "--rows", str(rows)]
+    at, options = ["--arms", "quiz", "none"], ["--store", str(store), "--rows", str(rows)]
     part = next(folder.glob("*.rows.xz"))
     for runs in ((directory, directory), (folder, part), ("small", folder, *options)):
-        done = viaduct("compare", *map(str, runs), *at)
+        done = viaduct("compare", *map(str, runs), *at, "--json")
         assert done.status == 0, done.errors
-        found = {line["task"]: line for line in json.loads(file.read_text())["contrasts"] if line["family"] == "all"}
+        document = json.loads(done.output)
+        require_documented("compare", document)
+        found = {line["task"]: line for line in document["contrasts"] if line["family"] == "all"}
         assert found.keys() == reported.keys() and reported["fruit"]["low"]
         for task, line in reported.items():
             own = ["" if found[task][name] is None else str(found[task][name]) for name in NUMBERS]
             assert own == [line[name] for name in NUMBERS], (runs, task)
-        assert "  1 2 3  " in done.output and "not paired" not in done.errors
-        assert points(float(reported["fruit"]["difference"]), 2) in done.output
+        assert "not paired" not in done.errors
+    printed = viaduct("compare", "small", str(folder), *options, *at).output
+    assert "  1 2 3  " in printed and points(float(reported["fruit"]["difference"]), 2) in printed
     done = viaduct("compare", "small", "smal", *options)
     assert (done.status, done.output) == (2, "") and "there is no run 'smal'" in done.errors

@@ -86,7 +86,7 @@ def test_a_bad_file_is_one_message_and_nothing_is_written(
     file, content, words = REFUSED[name]
     path = world / "mine" / f"{file}.jsonl"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    arguments = ("--data", world / "data", "--partial", "--json", world / "scores.json")
+    arguments = ("--data", world / "data", "--partial", "--evaluate-json", world / "scores.json")
     assert command(monkeypatch, world / "mine", *arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "Traceback" not in shown.err
@@ -118,7 +118,7 @@ def test_every_bad_file_is_in_the_message(world: Path) -> None:
         (("--data", "data", "--split", "tets"), "unknown split of xnli 'tets'. Did you mean 'test'?"),
         (("--data", "data", "--task", "xnly"), "unknown task 'xnly'. Did you mean 'xnli'?"),
         (("--data", "data", "--task", "text"), "text has no metric"),
-        (("--data", "data", "--partial", "--json", "data"), "data cannot be written: Is a directory"),
+        (("--data", "data", "--partial", "--evaluate-json", "data"), "data cannot be written: Is a directory"),
     ],
 )
 def test_options_that_do_not_fit_are_explained(

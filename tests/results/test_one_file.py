@@ -86,12 +86,14 @@ def test_what_is_not_told_is_asked_for(world: Path) -> None:
 
 def test_intervals_and_signatures_are_printed_and_written(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        assert command(patch, world / "mine", "--data", world / "data", "--partial", "--json", world / "s.json") == 0
-    shown, found = capsys.readouterr().out, json.loads((world / "s.json").read_text())["viaduct"]["tasks"]
+        assert command(patch, world / "mine", "--data", world / "data", "--partial") == 0
+        shown = capsys.readouterr().out
+        assert command(patch, world / "mine", "--data", world / "data", "--partial", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["systems"][0]["tasks"]
     low, high = binomtest(3, 3).proportion_ci(method="wilson")
     assert f"de      100.00  {100 * low:.1f}-100.0  3        0" in shown
-    assert found["xnli"]["accuracy"]["languages_95"] == {"de": pytest.approx([100 * low, 100 * high], abs=1e-3)}
+    assert found["xnli"]["accuracy"]["languages"]["de"]["value_95"] == pytest.approx([low, high], abs=1e-5)
     assert found["panx"]["recall"]["mean_including_english_95"] is None
     for name, metric in (("xnli", "accuracy"), ("panx", "f1"), ("xquad", "exact_match")):
-        signature = found[name][metric]["signatures"]["de"]
+        signature = found[name][metric]["languages"]["de"]["signature"]
         assert f"{name}: {signature}\n" in shown and signature.startswith(metric)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_keys import require_documented
 from predicted_world import command, line
 from scipy import stats
 
@@ -67,15 +68,15 @@ def test_scores_of_both_and_the_difference_by_example(two: Path) -> None:
     assert notes == ("xnli test: rows found (published): de 600 (5,010), en 600 (5,010)",)
     differences = []
     for code in ("en", "de"):
-        one, mine, theirs = found[code], 100 * right(two, "a", code), 100 * right(two, "b", code)
+        one, mine, theirs = found[code], right(two, "a", code), right(two, "b", code)
         assert (one["first"], one["second"]) == (pytest.approx(mine.mean()), pytest.approx(theirs.mean()))
         assert one["difference"] == pytest.approx(mine.mean() - theirs.mean())
         expected = stats.ttest_rel(mine, theirs)
         assert one["p"] == pytest.approx(expected.pvalue, rel=0.3, abs=1e-5)
-        assert (one["low"], one["high"]) == pytest.approx(expected.confidence_interval(0.95), abs=0.2)
+        assert (one["low"], one["high"]) == pytest.approx(expected.confidence_interval(0.95), abs=0.002)
         differences.append(mine - theirs)
     whole = stats.ttest_1samp(np.mean(differences, axis=0), 0)  # a row and its translation are one example
-    assert (found[MEAN]["low"], found[MEAN]["high"]) == pytest.approx(whole.confidence_interval(0.95), abs=0.2)
+    assert (found[MEAN]["low"], found[MEAN]["high"]) == pytest.approx(whole.confidence_interval(0.95), abs=0.002)
     assert found[WITHOUT_ENGLISH] == found["de"] | {"over": WITHOUT_ENGLISH}
     back = by_place(paired(scored(two, "b"), scored(two, "a"), ("b", "a"))[0])
     assert (-back["de"]["high"], -back["de"]["low"]) == pytest.approx((found["de"]["low"], found["de"]["high"]))
@@ -110,7 +111,7 @@ def test_what_only_one_has_is_left_out_and_missing_predictions_are_wrong(two: Pa
     german.write_text("".join(german.read_text().splitlines(keepends=True)[10:]), encoding="utf-8")
     lines, notes = paired(scored(two, "a"), scored(two, "b"), ("a", "b"))
     assert list(by_place(lines)) == ["de"] and by_place(lines)["de"]["second"] == pytest.approx(
-        100 * right(two, "b", "de").mean()
+        right(two, "b", "de").mean()
     )
     assert notes[2:] == (
         "b: xnli: no prediction for 10 of 600 examples, which count as wrong (de 10)",
@@ -129,8 +130,8 @@ def test_pairs_that_only_one_system_found_count_for_both() -> None:
         for given in (gold[:40], gold[:40] + wrong)
     ]
     one = paired(*both, ("a", "b"))[0][0]
-    assert (one["first"], one["second"]) == (pytest.approx(100 * 80 / 90), pytest.approx(80))
-    assert one["difference"] == pytest.approx(80 / 0.9 - 80) and 0 < one["low"] < one["difference"] < one["high"] < 20
+    assert (one["first"], one["second"]) == (pytest.approx(80 / 90), pytest.approx(0.8))
+    assert one["difference"] == pytest.approx(8 / 9 - 0.8) and 0 < one["low"] < one["difference"] < one["high"] < 0.2
 
 
 def test_other_rows_are_refused() -> None:
@@ -143,19 +144,25 @@ def test_other_rows_are_refused() -> None:
 
 
 def test_the_command_takes_two(two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--data", two / "data", "--partial", "--json", two / "found.json"]
+    options = ["--data", two / "data", "--partial"]
     assert command(monkeypatch, two / "a", two / "b", *options) == 0
     printed = capsys.readouterr().out
     assert f"first:  {two / 'a'}\nsecond: {two / 'b'}" in printed and "mean without English" in printed
-    found: dict[str, Any] = json.loads((two / "found.json").read_text())
+    assert command(monkeypatch, two / "a", two / "b", *options, "--json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    require_documented("score", found)
     one = next(one for one in found["differences"] if one["over"] == "de")
     assert one["difference"] == pytest.approx(one["first"] - one["second"]) and one["low"] < one["difference"]
-    assert found[str(two / "a")]["xnli"]["accuracy"]["de"] == pytest.approx(one["first"])
+    assert [one["predictions"] for one in found["systems"]] == [str(two / "a"), str(two / "b")]
+    german = found["systems"][0]["tasks"]["xnli"]["accuracy"]["languages"]["de"]
+    assert german["value"] == pytest.approx(one["first"])
     files = [two / name / "xnli" / "de.jsonl" for name in ("a", "b")]
     assert command(monkeypatch, *files, "--data", two / "data") == 0
-    assert f"{one['difference']:+.2f}" in capsys.readouterr().out
+    assert f"{100 * one['difference']:+.2f}" in capsys.readouterr().out
     assert command(monkeypatch, two / "a", "--data", two / "data", "--partial") == 0
     assert "transfer gap" not in (told := capsys.readouterr().out) and "excl. English" in told
+    assert command(monkeypatch, two / "a", two / "b", *options, "--evaluate-json", two / "found.json") == 2
+    assert "--evaluate-json is of one system" in capsys.readouterr().err
     for wrong in ((two / "a", two / "a"), (two / "a", two / "b", two / "c"), ("-", "-")):
         assert command(monkeypatch, *wrong, *options) == 2
         assert "not one system's predictions, or two" in capsys.readouterr().err

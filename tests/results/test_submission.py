@@ -58,9 +58,6 @@ def test_a_whole_submission_scores_as_in_evaluate(shared_oracles: Path, official
         "gold pairs of",
     )
     assert all(any(words in note for words in said) for note in scores.notes)
-    written = scores.as_json()
-    del written["viaduct"]
-    assert written == scores.official()
 
 
 def edge_cases(shared_oracles: Path) -> list[Path]:
@@ -221,7 +218,7 @@ def test_a_bad_file_is_one_message_and_nothing_is_written(
 ) -> None:
     task, given, gold, words = BAD[name]
     predictions, labels = written(tmp_path, task, de_predictions=given, de_labels=gold)
-    arguments = ["score", predictions, "--gold", labels, "--partial", "--json", tmp_path / "scores.json"]
+    arguments = ["score", predictions, "--gold", labels, "--partial", "--evaluate-json", tmp_path / "scores.json"]
     monkeypatch.setattr(sys, "argv", ["viaduct", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -298,19 +295,17 @@ def test_means_are_with_and_without_english_and_the_gap_is_between(tmp_path: Pat
     texts = {"en_predictions": "0\n1\n", "de_predictions": "0\n0\n", "fr_predictions": "1\n0\n"}
     gold = {f"{language}_labels": "0\n1\n" for language in ("en", "de", "fr")}
     scores = score_folder(*written(tmp_path, "pawsx", **texts, **gold), partial=True)
-    found = scores.as_json()["viaduct"]
-    assert found["unit"] == "percent"
+    found = scores.as_json()
     accuracy = found["tasks"]["pawsx"]["accuracy"]
-    assert {name: value for name, value in accuracy.items() if "95" not in name and name != "signatures"} == {
-        "mean_including_english": 50.0,
-        "mean_excluding_english": 25.0,
-        "transfer_gap": 75.0,
-        "languages_missing": ["es", "ja", "ko", "zh"],
-        "n": {"en": 2, "de": 2, "fr": 2},
-        "n_missing": {"en": 0, "de": 0, "fr": 0},
+    assert {name: value for name, value in accuracy.items() if "95" not in name and name != "languages"} == {
+        "mean_including_english": 0.5,
+        "mean_excluding_english": 0.25,
+        "transfer_gap": 0.75,
+        "languages_missing": ("es", "ja", "ko", "zh"),
     }
+    assert {(one["n"], one["n_missing"]) for one in accuracy["languages"].values()} == {(2, 0)}
     assert found["averages"]["classification"]["value"] is None
-    assert found["averages"]["classification"]["missing"]["pawsx"] == ["es", "ja", "ko", "zh"]
+    assert found["averages"]["classification"]["languages_missing"]["pawsx"] == ("es", "ja", "ko", "zh")
     shown = tables.scores(scores)
     assert re.search(r"pawsx +accuracy +50\.00 +29\.0-71\.0 +25\.00 +6\.0-63\.5 +75\.00 +3 of 7 +0 +partial", shown)
     assert "pawsx: partial, without es ja ko zh" in shown
@@ -319,17 +314,18 @@ def test_means_are_with_and_without_english_and_the_gap_is_between(tmp_path: Pat
 
 def test_every_mean_of_the_official_example_can_be_recomputed_from_its_languages(shared_oracles: Path) -> None:
     folder = shared_oracles / "xtreme"
-    found = score_folder(folder / "predictions", folder / "labels").as_json()
-    for name, task in found["viaduct"]["tasks"].items():
-        for metric in set(task) & set(found[name]):
-            values = found[name][metric]
+    scores = score_folder(folder / "predictions", folder / "labels")
+    found, official = scores.as_json(), scores.official()
+    for name, task in found["tasks"].items():
+        for metric in set(task) & set(official[name]):
+            values = {code: value / 100 for code, value in official[name][metric].items()}
             others = [value for language, value in values.items() if language != "en"]
             including, excluding = sum(values.values()) / len(values), sum(others) / len(others)
             assert task[metric]["mean_including_english"] == pytest.approx(including, abs=1e-9)
             assert task[metric]["mean_excluding_english"] == pytest.approx(excluding, abs=1e-9)
             gap = values["en"] - excluding if "en" in values else None
             assert task[metric]["transfer_gap"] == (None if gap is None else pytest.approx(gap, abs=1e-9))
-    assert {name: one["missing"] for name, one in found["viaduct"]["averages"].items()} == {
+    assert {name: one["languages_missing"] for name, one in found["averages"].items()} == {
         name: {} for name in ("classification", "tagging", "qa", "retrieval", "all_task")
     }
 

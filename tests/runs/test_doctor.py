@@ -17,6 +17,7 @@ from viaduct import api, cli
 from viaduct.runs import doctor
 from viaduct.runs.doctor import Finding, Tried
 
+DEVICES = [{"name": "A", "memory_bytes": 80 * 2**30}, {"name": "B", "memory_bytes": 16 * 2**30}]
 CPU = {"devices": [], "bf16": False, "cpu_bf16": False, "cuda": None, "threads": 2}
 SEEN = """
 import sys
@@ -83,7 +84,7 @@ def test_a_machine_without_faults_has_status_0(tmp_path: Path, monkeypatch: pyte
 
 
 def test_devices_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = {"devices": ["A, 80 GiB", "B, 16 GiB"], "bf16": True, "cpu_bf16": True, "cuda": "12.8", "threads": 8}
+    gpus = {"devices": DEVICES, "bf16": True, "cpu_bf16": True, "cuda": "12.8", "threads": 8}
     answer(monkeypatch, torch=Tried(True, json.dumps(gpus)), torchvision=Tried(True, "0.28.0"))
     all_well = found(tmp_path)
     assert all_well["device 1"].text == "B, 16 GiB, with bfloat16" and "8 threads" in all_well["cores"].text

@@ -86,14 +86,14 @@ def test_counts_states_and_disk_are_said(world: Path) -> None:
     assert "GB free at" in text and "one A100" in text and "assumed" in text
 
 
-def test_missing_data_are_listed_with_the_tree_and_status_2(world: Path) -> None:
+def test_missing_data_are_listed_with_the_tree_and_status_1(world: Path) -> None:
     (world / "fruit" / "test-en.tsv").unlink()
     (world / "twins" / "test-de.tsv").unlink()
     path = world / "recipe.json"
     raw = recipe(intermediates=(NONE, Intermediate(name="quiz", tasks=("quiz",)))).model_dump(mode="json")
     (world / "recipe.yaml").write_text(json.dumps(raw), encoding="utf-8")
     done = CliRunner().invoke(cli.app, ["plan", str(path.with_suffix(".yaml")), "--data", str(world)])
-    assert done.exit_code == 2
+    assert done.exit_code == 1
     assert "predict fruit test in en de sw" in done.output and "arm quiz" in done.output
     assert "missing, so nothing can run:\n  - fruit test: no files for fruit, split test, language en" in done.output
     assert "from published numbers of rows: fruit test 40" in done.output

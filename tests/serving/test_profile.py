@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from json_keys import require_documented
 from programs import viaduct
 from small_world import add_cards
-from typer.testing import CliRunner
 
-from viaduct import cli
 from viaduct.encode.cache import read_tokens, write_tokens
 from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
@@ -51,23 +51,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(stage: Path, data: Path, made_once: Any) -> tuple[str, dict[str, Any]]:
-    """What `viaduct profile` prints and writes."""
+def found(stage: Path, data: Path, made_once: Any) -> dict[str, Any]:
+    """What `viaduct profile --json` prints."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        arguments = ["profile", str(stage), "--rows", "20", "--data", str(data), "--json", str(folder / "kept.json")]
-        done = CliRunner().invoke(cli.app, arguments)
-        assert done.exit_code == 0, done.output
-        (folder / "printed.txt").write_text(done.output, encoding="utf-8")
+        done = viaduct("profile", str(stage), "--rows", "20", "--data", str(data), "--json")
+        assert done.status == 0 and done.errors.startswith("from the architecture"), done.errors
+        (folder / "printed.json").write_text(done.output, encoding="utf-8")
 
-    kept = made_once("profile", make)
-    return (kept / "printed.txt").read_text(encoding="utf-8"), json.loads((kept / "kept.json").read_text())
+    printed = json.loads((made_once("profile", make) / "printed.json").read_text(encoding="utf-8"))
+    require_documented("profile", printed)
+    return dict(printed["profiles"][0])
 
 
-@pytest.fixture(scope="module")
-def found(command: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    return command[1]
+def in_words(monkeypatch: pytest.MonkeyPatch, found: list[dict[str, Any]], *models: str) -> str:
+    """What the command prints without `--json` where it finds this."""
+
+    def profiles(*_: object, announce: Callable[[Any], None], **__: object) -> list[dict[str, Any]]:
+        for one in found:
+            announce(one["cost"])
+        return found
+
+    monkeypatch.setattr("viaduct.serving.profile.profiles", profiles)
+    return viaduct("profile", *models).output
 
 
 def test_the_architectures_numbers_are_those_of_the_model_itself(stage: Path, data: Path) -> None:
@@ -181,15 +188,15 @@ def test_several_models_stand_side_by_side(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     models = [str(stage), f"us/tiny@{commit}"]
-    done = viaduct("profile", *models, "--rows", "20", "--data", str(data), "--json", str(tmp_path / "both.json"))
-    assert done.status == 0, done.errors
-    kept = json.loads((tmp_path / "both.json").read_text())
-    assert kept["models"] == models
-    rows = {one["conditions"]["rows_digest"] for one in kept["profiles"]}
+    done = viaduct("profile", *models, "--rows", "20", "--data", str(data), "--json")
+    assert done.status == 0 and done.errors.count("from the architecture") == 2, done.errors
+    kept = json.loads(done.output)["profiles"]
+    assert [one["called"] for one in kept] == models
+    rows = {one["conditions"]["rows_digest"] for one in kept}
     assert len(rows) == 1, "all are measured on the same rows"
-    table = done.output.partition("side by side\n\n")[2].splitlines()
+    table = in_words(monkeypatch, kept, *models).partition("side by side\n\n")[2].splitlines()
     assert [line.split()[0] for line in table] == ["model", *models]
-    for line, one in zip(table[1:], kept["profiles"], strict=True):
+    for line, one in zip(table[1:], kept, strict=True):
         assert f"{one['latency_ms']['p50']:.2f}" in line.split()
 
 
@@ -234,7 +241,9 @@ def test_energy_is_counted_over_the_counters_end_and_never_guessed(
     assert machine.energy() is None and machine.joules_between(before, None) is None
 
 
-def test_the_command_prints_the_architecture_before_the_clock(command: tuple[str, dict[str, Any]]) -> None:
-    output, _ = command
+def test_the_command_prints_the_architecture_before_the_clock(
+    found: dict[str, Any], stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = in_words(monkeypatch, [found], str(stage))
     assert output.index("from the architecture") < output.index("measured\n")
     assert "20 examples: text train, 2 languages" in output and "layers x width" in output

@@ -21,8 +21,8 @@ from viaduct.results.scores import TASK_SCORE, Scores, TaskScores
 
 MEAN, WITHOUT_ENGLISH = "mean", "mean without English"
 Line = dict[str, Any]
-"""task ("all" for the mean over tasks), metric, over (a language or a mean), first, second, difference, low and high in
-percent, p, why_no_interval."""
+"""task ("all" for the mean over tasks), metric (None there), over (a language or a mean), first, second, difference,
+low and high as fractions, p, why_no_interval (None where there is one)."""
 
 
 def paired(first: Scores, second: Scores, names: tuple[str, str]) -> tuple[list[Line], tuple[str, ...]]:
@@ -50,18 +50,19 @@ def paired(first: Scores, second: Scores, names: tuple[str, str]) -> tuple[list[
         raise UsageError("\n  ".join(["the two have no task and language in common", *notes]))
     for over, parts in means.items():
         if len(parts) > 1 and (over == MEAN or any(ENGLISH in codes for codes in common.values())):
-            scores = [mean(line[side] for line, _ in parts) / 100 for side in ("first", "second")]
-            lines.append(_line("all", "", over, scores, [one for _, one in parts]))
+            scores = [mean(line[side] for line, _ in parts) for side in ("first", "second")]
+            lines.append(_line("all", None, over, scores, [one for _, one in parts]))
     return lines, tuple(notes)
 
 
-def _line(task: str, metric: str, over: str, scores: Sequence[float], differences: Sequence[TaskDifference]) -> Line:
+def _line(
+    task: str, metric: str | None, over: str, scores: Sequence[float], differences: Sequence[TaskDifference]
+) -> Line:
     found = of_predictions(differences)
     low, high = found.interval or (None, None)
     numbers = {"first": scores[0], "second": scores[1], "difference": found.mean, "low": low, "high": high}
-    in_percent = {name: None if value is None else 100 * value for name, value in numbers.items()}
     named = {"task": task, "metric": metric, "over": over}
-    return {**named, **in_percent, "p": found.p_value, "why_no_interval": found.why_not}
+    return {**named, **numbers, "p": found.p_value, "why_no_interval": found.why_not or None}
 
 
 def _of_task(mine: TaskScores, theirs: TaskScores, codes: Sequence[str]) -> Iterator[tuple[Line, TaskDifference]]:

@@ -1,6 +1,6 @@
 """Scores of many files, and what is computed from them: means over languages, transfer gaps, averages over tasks.
 
-Values are fractions; what goes into a JSON file is in percent, as XTREME's evaluate.py has it.
+Values are fractions, but for `Scores.official`, which is in percent as XTREME's evaluate.py has it.
 """
 
 from __future__ import annotations
@@ -183,45 +183,31 @@ class Scores:
         return found | {one.name: 100 * one.value for one in self.averages() if one.value is not None}
 
     def as_json(self) -> dict[str, Any]:
-        """What evaluate.py returns, and under "viaduct" what it does not say: means without English, gaps, holes."""
+        """All but the notes as plain values: fractions, in which None stands for what there is not."""
         return {
-            **self.official(),
-            "viaduct": {
-                "unit": "percent",
-                "tasks": {task.name: _details(task) for task in self.tasks},
-                "averages": {
-                    one.name: {
-                        "value": None if one.value is None else 100 * one.value,
-                        "missing": {task: list(languages) for task, languages in one.missing.items()},
-                    }
-                    for one in self.averages()
-                },
-                "notes": list(self.notes),
-            },
+            "tasks": {task.name: {metric: _details(task, metric) for metric in task.series()} for task in self.tasks},
+            "averages": {one.name: {"value": one.value, "languages_missing": one.missing} for one in self.averages()},
         }
 
 
-def _details(task: TaskScores) -> dict[str, Any]:
+def _details(task: TaskScores, metric: str) -> dict[str, Any]:
+    values, means = task.series()[metric], task.means(metric)
+    counts = {code: task.by_language[code].counts(metric) for code in values}
     return {
-        metric: {
-            "mean_including_english": 100 * task.means(metric).including_english,
-            "mean_including_english_95": _percents(task.interval(metric)),
-            "mean_excluding_english": _times_100(task.means(metric).excluding_english),
-            "mean_excluding_english_95": _percents(task.interval(metric, set(values) - {ENGLISH})),
-            "transfer_gap": _times_100(task.transfer_gap(metric)),
-            "languages_missing": list(task.without(metric)),
-            "n": {language: task.by_language[language].counts(metric)[0] for language in values},
-            "n_missing": {language: task.by_language[language].counts(metric)[1] for language in values},
-            "languages_95": {language: _percents(task.interval(metric, (language,))) for language in values},
-            "signatures": {code: task.by_language[code].signatures.get(metric) for code in values},
-        }
-        for metric, values in task.series().items()
+        "mean_including_english": means.including_english,
+        "mean_including_english_95": task.interval(metric),
+        "mean_excluding_english": means.excluding_english,
+        "mean_excluding_english_95": task.interval(metric, set(values) - {ENGLISH}),
+        "transfer_gap": task.transfer_gap(metric),
+        "languages_missing": task.without(metric),
+        "languages": {
+            code: {
+                "value": value,
+                "value_95": task.interval(metric, (code,)),
+                "n": counts[code][0],
+                "n_missing": counts[code][1],
+                "signature": task.by_language[code].signatures.get(metric),
+            }
+            for code, value in values.items()
+        },
     }
-
-
-def _percents(found: Interval | None) -> list[float] | None:
-    return None if found is None else [100 * end for end in found]
-
-
-def _times_100(value: float | None) -> float | None:
-    return None if value is None else 100 * value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from viaduct.errors import DataError, NoRowsError
@@ -27,23 +27,23 @@ class Holding:
     language: str
     layout: str
     rows: int
-    published: int | None
-    labels: tuple[tuple[str, float], ...]
-    """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; () where there are none."""
-    pairs: tuple[int, int] | None
-    """Gold pairs there and published; None for cards that know of none."""
+    rows_published: int | None
+    labels: Mapping[str, float]
+    """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; {} where there are none."""
+    pairs: int | None
+    """Gold pairs; None for cards that know of no number published."""
+    pairs_published: int | None
     unlabelled: int
     """Rows without gold: all of them in a test file whose labels were stripped. Plain text has none to lack."""
-    median_length: int
-    longest: int
-    """In characters."""
+    median_characters: int
+    longest_characters: int
     duplicates: int
     """Rows whose texts an earlier row of the same side has, labels aside."""
     overlap: int | None
     """Rows that are also in the training rows, as `rows.text_key` compares them; None for those themselves, and where
     there are none."""
-    trained_on: str
-    """Which rows those are, in words."""
+    trained_on: str | None
+    """Which rows those are, in words; None where there are none."""
     inspection: Inspection | None
     """What a kind counts that has no labels, such as images; None for other kinds."""
 
@@ -54,12 +54,12 @@ class Survey:
 
     task: str
     holdings: tuple[Holding, ...]
-    absent: tuple[tuple[str, tuple[str, ...]], ...]
+    absent: Mapping[str, tuple[str, ...]]
     """Split -> languages without files."""
     damaged: tuple[str, ...]
     """What could not be read, in words."""
-    looked_for: str
-    """Where the files were looked for, in words, when none are there; else ""."""
+    looked_for: str | None
+    """Where the files were looked for, in words, when none are there."""
     example: Row | None
     """The first row of the first split that is there."""
     left_out: tuple[str, ...]
@@ -99,9 +99,9 @@ def survey(card: Task, data: DataFolder) -> Survey:
     return Survey(
         card.name,
         tuple(holdings),
-        tuple((split, tuple(languages)) for split, languages in absent.items()),
+        {split: tuple(languages) for split, languages in absent.items()},
         tuple(damaged),
-        "" if holdings or damaged else looked_for,
+        None if holdings or damaged else looked_for,
         example,
         tuple(left_out),
     )
@@ -141,7 +141,7 @@ class _Training:
 def _holding(card: Task, found: Dataset, training: _Training) -> Holding:
     lengths = [length for row in found.rows for length in row.lengths]
     texts = Counter((getattr(row, "side", ""), row.texts) for row in found.rows)
-    kind = card.row_kind
+    kind, pairs = card.row_kind, card.pairs.get((found.language, found.split))
     own = found.split == "train" and training.card.name == found.task
     where, known = ("", frozenset[int]()) if own else training.texts(found.language)
     trained = {row.id for row in found.rows if text_key(row) in known} if known else set[str]()
@@ -150,25 +150,20 @@ def _holding(card: Task, found: Dataset, training: _Training) -> Holding:
         language=found.language,
         layout=found.layout,
         rows=len(found.rows),
-        published=found.expected,
+        rows_published=found.expected,
         labels=_shares(found.rows),
-        pairs=_pairs(card, found),
+        pairs=None if pairs is None else sum(len(row.links) for row in found.rows) // 2,  # both sides name the other
+        pairs_published=pairs,
         unlabelled=sum(not row.is_labelled for row in found.rows) if kind.has_gold else 0,
-        median_length=round(statistics.median(lengths)),
-        longest=max(lengths),
+        median_characters=round(statistics.median(lengths)),
+        longest_characters=max(lengths),
         duplicates=len(found.rows) - len(texts),
         overlap=len(trained) if known else None,
-        trained_on=where,
+        trained_on=where or None,
         inspection=None if kind.inspect is None else kind.inspect(found.rows, trained),
     )
 
 
-def _pairs(card: Task, found: Dataset) -> tuple[int, int] | None:
-    published = card.pairs.get((found.language, found.split))
-    links = [len(row.links) for row in found.rows]
-    return None if published is None else (sum(links) // 2, published)  # both sides name the other
-
-
-def _shares(rows: Iterable[Row]) -> tuple[tuple[str, float], ...]:
+def _shares(rows: Iterable[Row]) -> dict[str, float]:
     count = Counter(label for row in rows for label in row.label_words)
-    return tuple((label, number / count.total()) for label, number in count.most_common())
+    return {label: number / count.total() for label, number in count.most_common()}

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import viaduct
 from viaduct.paths import cache_directory, existing_folder, free_bytes
@@ -36,7 +36,7 @@ TORCH = """
 import json, torch
 found = [torch.cuda.get_device_properties(at) for at in range(torch.cuda.device_count())]
 print(json.dumps({
-    "devices": [f"{one.name}, {one.total_memory / 2**30:.0f} GiB" for one in found],
+    "devices": [{"name": one.name, "memory_bytes": one.total_memory} for one in found],
     "bf16": bool(found) and torch.cuda.is_bf16_supported(),
     "cpu_bf16": any(getattr(torch.cpu, "get_capabilities", dict)().get(name) for name in ("avx512_bf16", "amx_bf16")),
     "cuda": torch.version.cuda,
@@ -60,6 +60,8 @@ class Finding:
     state: State
     text: str
     fix: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The numbers and names in `text`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +110,30 @@ def _versions() -> Finding:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             absent.append(name)
-    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    text, facts = ", ".join(f"{name} {version}" for name, version in found.items()), {"versions": found}
     if absent:
-        return Finding("versions", "broken", f"{text}; not installed: {', '.join(absent)}", "install Viaduct again")
-    return Finding("versions", "ok", text)
+        absence = f"{text}; not installed: {', '.join(absent)}"
+        return Finding("versions", "broken", absence, "install Viaduct again", facts)
+    return Finding("versions", "ok", text, facts=facts)
 
 
 def _devices(torch: Tried) -> Iterator[Finding]:
-    cores = f"{usable_cores()} of {os.cpu_count()} cores may be used"
+    facts: dict[str, Any] = {"usable_cores": usable_cores(), "cores": os.cpu_count()}
+    cores = f"{facts['usable_cores']} of {facts['cores']} cores may be used"
     if not torch.succeeded:
-        yield Finding("cores", "ok", cores)
+        yield Finding("cores", "ok", cores, facts=facts)
         yield Finding(
             "torch", "broken", f"cannot be imported: {torch.text}", "install it again, as constraints.txt says"
         )
         return
     found = json.loads(torch.text)
     half = "; with bfloat16, which training takes where a recipe says `precision`" if found["cpu_bf16"] else ""
-    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads{half}")
-    for at, name in enumerate(found["devices"]):
-        yield Finding(f"device {at}", "ok", f"{name}, {'with' if found['bf16'] else 'without'} bfloat16")
+    facts |= {"torch_threads": found["threads"], "bfloat16": found["cpu_bf16"]}
+    yield Finding("cores", "ok", f"{cores}; torch by itself takes {found['threads']} threads{half}", facts=facts)
+    for at, one in enumerate(found["devices"]):
+        size = f"{one['name']}, {one['memory_bytes'] / 2**30:.0f} GiB"
+        text = f"{size}, {'with' if found['bf16'] else 'without'} bfloat16"
+        yield Finding(f"device {at}", "ok", text, facts={**one, "bfloat16": found["bf16"]})
     if not found["devices"] and found["cuda"]:
         yield Finding(
             "device", "note", f"torch is built for CUDA {found['cuda']} and finds no GPU: all runs on the CPU"
@@ -155,10 +162,10 @@ def _transformers(tried: Tried, torchvision: Tried) -> Finding:
 
 def _disk(store: Path) -> Finding:
     free = free_bytes(store)
-    text = f"{free / 1e9:.1f} GB free for the store {store}"
+    text, facts = f"{free / 1e9:.1f} GB free for the store {store}", {"free_bytes": free, "store": store}
     if free < LEAST_BYTES:
-        return Finding("disk", "broken", text, "make room, or name a --store on another disk")
-    return Finding("disk", "ok", text)
+        return Finding("disk", "broken", text, "make room, or name a --store on another disk", facts)
+    return Finding("disk", "ok", text, facts=facts)
 
 
 def _cache(store: Path) -> Finding:

@@ -14,36 +14,40 @@ from viaduct.runs.collect import RunRecord, states
 class Freshness(NamedTuple):
     """The stages that a report was made from, against those that are done now."""
 
-    there: bool
-    """Whether there is a report that says what it was made from."""
-    alike: int = 0
+    stages_alike: int = 0
     """Stages that it was made from and that are as they were."""
-    foreign: int = 0
+    stages_foreign: int = 0
     """Stages that it was made from and that are not this run's, or no longer so: another experiment's report."""
-    later: int = 0
+    stages_later: int = 0
     """Stages done since."""
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a report that says what it was made from."""
+        return self.stages_alike + self.stages_foreign > 0
 
     @property
     def words(self) -> str:
         """For people."""
         if not self.there:
             return "none that says what it was made from"
-        if self.foreign:
-            return f"stale: {self.foreign:,} of its {self.alike + self.foreign:,} stages are not what this run has now"
-        if self.later:
-            return f"stale: made from {self.alike:,} stages, and {self.later:,} have been done since"
-        return f"up to date, made from {self.alike:,} stages"
+        alike, foreign, later = self
+        if foreign:
+            return f"stale: {foreign:,} of its {alike + foreign:,} stages are not what this run has now"
+        if later:
+            return f"stale: made from {alike:,} stages, and {later:,} have been done since"
+        return f"up to date, made from {alike:,} stages"
 
 
 def freshness(store: Store, record: RunRecord, directory: Path) -> Freshness:
     """How the report in a run's directory stands to the run."""
     made = _made_from(directory / "report.json")
     if not made:
-        return Freshness(there=False)
+        return Freshness()
     done = {path for path, state in states(store, record).items() if state == "done"}
     now = {stage.path: stage.fingerprint for stage in record.stages if stage.path in done}
     alike = now.items() & made.items()
-    return Freshness(True, len(alike), len(made) - len(alike), len(now.keys() - made.keys()))
+    return Freshness(len(alike), len(made) - len(alike), len(now.keys() - made.keys()))
 
 
 def _made_from(path: Path) -> Mapping[str, str]:

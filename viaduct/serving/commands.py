@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from viaduct.command import Command, Data, ModelFolder, Models, data_if_any, table
+from viaduct.command import Command, Data, Json, ModelFolder, Models, as_json, data_if_any, table
 
 
 def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
@@ -47,11 +47,10 @@ def profile_command(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     rows: Annotated[int, typer.Option(help="Rows to measure on.")] = 200,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything, with raw samples.")] = None,
     data: Data = None,
+    json: Json = False,
 ) -> None:
     """Show what a model costs to run: from its architecture, then by the clock; several side by side."""
-    from viaduct.results.store import canonical, write_atomic
     from viaduct.runs.encoder import folder_of
     from viaduct.serving import profile as profiling
 
@@ -62,10 +61,11 @@ def profile_command(
         threads=threads,
         data=data_if_any(data),
         rows=rows,
-        announce=lambda cost: typer.echo(f"{cost_words(cost)}\n"),
+        announce=lambda cost: typer.echo(f"{cost_words(cost)}\n", err=json),
     )
-    if json is not None:
-        write_atomic(json, canonical(found[0] if len(found) == 1 else {"models": list(models), "profiles": found}))
+    if json:
+        typer.echo(as_json(profiles=[{"called": name, **one} for name, one in zip(models, found, strict=True)]))
+        return
     typer.echo("\n\n".join(profile_words(one) for one in found))
     if len(found) > 1:
         typer.echo(f"\nside by side\n\n{side_by_side(models, found)}")
@@ -155,7 +155,7 @@ def profile_words(found: Mapping[str, Any]) -> str:
         ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, the whole process"),
         ("time to load", f"{found['load_seconds']:.2f} s"),
         ("size on disk", f"{found['disk_bytes'] / 1e6:,.1f} MB"),
-        ("energy per row", energy if isinstance(energy, str) else f"{energy:.3g} J, the whole processor"),
+        ("energy per row", "not available" if energy is None else f"{energy:.3g} J, the whole processor"),
         ("rows", f"{conditions['rows']}; tokenising {conditions['tokenising']}"),
         ("device", f"{conditions['device']}; load average before: {conditions['load_average_before']:.1f}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),

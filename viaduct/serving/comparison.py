@@ -161,7 +161,7 @@ def _line(one: ArmInference, compared: int) -> InferenceLine:
         peak_bytes=profile["peak_bytes"]["in_all"],
         disk_bytes=profile["disk_bytes"],
         load_seconds=profile["load_seconds"],
-        joules_per_sentence=None if isinstance(joules, str) else joules,
+        joules_per_sentence=None if isinstance(joules, str) else joules,  # "not available" in older ones
         tokens={code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()},
         measured=measured,
         ratio=ratio,

@@ -130,7 +130,7 @@ class Subject:
             "throughput": _throughput(found, len(self.work.encoded), implied),
             "peak_bytes": found["peak_bytes"],
             "load_seconds": found["load_seconds"],
-            "energy_joules_per_example": "not available"
+            "energy_joules_per_example": None
             if joules is None
             else joules / sum(one["examples"] for one in found["throughput"]),
             "disk_bytes": sum(file.stat().st_size for place in places for file in place.iterdir() if file.is_file()),

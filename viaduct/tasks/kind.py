@@ -47,10 +47,10 @@ class Inspection:
 
     counted: str
     """What a row is called, such as "images"."""
-    contents: Mapping[str, str]
-    """Columns in the place of labels: header -> value."""
-    state: Mapping[str, str]
-    """Columns on what is wrong."""
+    contents: Mapping[str, int]
+    """Columns in the place of labels: header -> how many."""
+    state: Mapping[str, int]
+    """Columns on what is wrong: header -> how many."""
     named: Mapping[str, tuple[str, ...]]
     """What is wrong -> the rows or files that are told by name."""
 

@@ -93,7 +93,6 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
     """
     captioned = [row for row in rows if isinstance(row, Captioned)]
     counts = [len(row.captions) for row in captioned]
-    fewest, most = min(counts), max(counts)
     names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than asking for each file
     missing = []
     for path in dict.fromkeys(row.image.path for row in captioned if row.image is not None):
@@ -106,10 +105,11 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
     return Inspection(
         counted="images",
         contents={
-            "captions": f"{sum(counts):,}",
-            "per image": f"{fewest}" if fewest == most else f"{fewest}-{most}",
+            "captions": sum(counts),
+            "fewest per image": min(counts),
+            "most per image": max(counts),
         },
-        state={"no image": f"{absent:,}", "not on disk": f"{len(missing):,}"},
+        state={"no image": absent, "not on disk": len(missing)},
         named={
             "not on disk": tuple(missing),
             "in training rows too": tuple(row.id for row in captioned if row.id in shared),
