@@ -238,7 +238,7 @@ class _Branches:
 
 _KEPT = ("done", "there, not checked", "another experiment's")
 """States of stages whose directories are there."""
-_BEGUN = {"running": "running", "interrupted": "to go on", **{name: name for name in _KEPT[1:]}}
+_BEGUN = {"running": "running", "interrupted": "to go on", "given up": "given up", **{name: name for name in _KEPT[1:]}}
 
 
 def _not_done(planned: Planned) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 from small_world import census, expand, recipe
 
 from viaduct import api
-from viaduct.errors import UsageError
+from viaduct.errors import NumbersError, UsageError
 from viaduct.results.store import Store, canonical
 from viaduct.runs.collect import CellEntry, RunRecord, StageEntry
 from viaduct.runs.execute import Options
@@ -99,6 +99,50 @@ def test_settings_stand_on_one_page_and_the_best_on_dev_is_the_result(
     alone = varied(vary={}, targets=(Target(task="fruit", training=Training(learning_rate=1e-5)),))
     assert go(alone, world, store).parent.name.startswith("small@"), "one of the settings alone, on a page of its own"
     assert go(varied(), world, store) == page and api.status("small", store=store)
+
+
+def diverging(monkeypatch: pytest.MonkeyPatch, *rates: float) -> list[float]:
+    """Trainings on fruit at these rates come to no numbers; the rates at which one was begun, as they come."""
+    run, begun = small_world.run, list[float]()
+
+    def until_it_diverges(context: Context) -> Spent:
+        if context.work.kind == "train" and context.work.task == "fruit":
+            begun.append(context.work.training.learning_rate)
+            if begun[-1] in rates:
+                raise NumbersError("the training loss at step 7 is nan", fix="lower the learning rate")
+        return run(context)
+
+    monkeypatch.setattr(small_world, "run", until_it_diverges)
+    return begun
+
+
+@pytest.mark.usefixtures("with_logs")
+def test_a_setting_that_diverges_is_given_up_and_the_others_go_on(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, store = diverging(monkeypatch, 3e-5), tmp_path / "store"
+    page = go(varied(intermediates=(Intermediate(name="none"),)), world, store)
+    about = json.loads((page.parent / "about.json").read_text())
+    tried = {one["setting"]: (one["dev"], one["chosen"], one["given_up"]) for one in about["tried"]}
+    assert tried == {LOW: (0.4, True, False), HIGH: (None, False, True)}
+    rows = [json.loads(line) for line in (page.parent / "rows.jsonl").read_text().splitlines()]
+    right = json.loads((store / FRUIT / "score" / "stage.json").read_text())["fingerprint"]
+    assert {row["fingerprint"] for row in rows} == {right}
+    assert f"{HIGH} (given up: its loss came to no number)" in page.read_text(encoding="utf-8")
+    states = {one.path: one.state for one in api.status("small", store=store)}
+    lost = {f"{FRUIT}/{kind}@learning_rate-3e-05" for kind in ("train", "predict", "score")}
+    assert {path for path, state in states.items() if state == "given up"} == lost
+    assert {state for path, state in states.items() if path not in lost} == {"done"} and begun == [1e-5, 3e-5]
+    assert go(varied(intermediates=(Intermediate(name="none"),)), world, store) == page and begun == [1e-5, 3e-5]
+
+
+@pytest.mark.usefixtures("with_logs")
+def test_a_run_ends_where_an_arm_has_no_setting_left(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging(monkeypatch, 1e-5, 3e-5)
+    with pytest.raises(NumbersError, match="train@learning_rate-3e-05: the training loss at step 7 is nan"):
+        go(varied(), world, tmp_path / "store")
 
 
 @pytest.mark.usefixtures("with_logs")

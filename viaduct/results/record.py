@@ -189,6 +189,8 @@ class Tried(Record):
     test: float | None
     """Mean over seeds and languages of the headline metric, which chooses nothing; None until all are scored."""
     chosen: bool
+    given_up: bool = False
+    """Whether a training came to no numbers."""
 
 
 class About(Record):

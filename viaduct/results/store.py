@@ -26,7 +26,9 @@ from viaduct.results.checksums import CLEANED, LIST, SEALED, cleaned, flush, req
 from viaduct.results.working import is_locked
 from viaduct.tasks.hashes import state_of
 
-State = Literal["done", "running", "interrupted", "waiting"]
+State = Literal["done", "running", "interrupted", "given up", "waiting"]
+_GIVEN_UP = "given_up"
+"""File that says why nothing will come of an attempt."""
 
 
 def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
@@ -100,6 +102,12 @@ class Claim:
         shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 
+    def give_up(self, why: str) -> None:
+        """Let go of the stage for good: nothing will come of it."""
+        write_atomic(self.partial / _GIVEN_UP, f"{why}\n")
+        for folder in (self.output, self.scratch):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def release(self) -> None:
         """Let go of the stage and keep what is there for a later attempt."""
         self.lock.release()
@@ -155,12 +163,14 @@ class Store:
         return _read_record(self._partial(path))
 
     def state(self, path: str) -> State:
-        """Whether the stage is done, running in a live process, interrupted, or not begun."""
+        """Whether the stage is done, running in a live process, interrupted, given up, or not begun."""
         if self.record(path) is not None:
             return "done"
         if is_locked(self._lock_file(path)):
             return "running"
-        return "interrupted" if (self._partial(path) / "stage.json").exists() else "waiting"
+        if not (self._partial(path) / "stage.json").exists():
+            return "waiting"
+        return "given up" if (self._partial(path) / _GIVEN_UP).exists() else "interrupted"
 
     def seconds(self, path: str) -> float:
         """Seconds noted so far by attempts at an unfinished stage; 0.0 when none."""

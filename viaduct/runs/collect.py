@@ -189,7 +189,7 @@ def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
     except StoreError:
         return (directory / TOLD).is_file()
     known = states(store, there)
-    begun = [stage for stage in there.stages if known[stage.path] in ("done", "running", "interrupted")]
+    begun = [stage for stage in there.stages if known[stage.path] in ("done", "running", "interrupted", "given up")]
     if there.recipe.run_name != record.recipe.run_name or (begun and there.encoder != record.encoder):
         return True
     own, theirs = _settings(record), _settings(there)

@@ -31,7 +31,8 @@ from viaduct.results.record import StageCost
 from viaduct.results.store import Claim, write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
-from viaduct.runs.identity import changed, difference, is_done
+from viaduct.runs.given_up import is_spared
+from viaduct.runs.identity import changed, difference, is_done, standing
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
@@ -180,7 +181,10 @@ class Worker:
         return [moved[stage.path] for stage in pending]
 
     def skip(self, stage: Stage) -> bool:
-        """Whether the stage is done already."""
+        """Whether the stage is done already, or given up."""
+        if self._is_given_up(stage):
+            self.display.done(stage.path)
+            return True
         if not self._is_done(stage):
             return False
         self.store.sweep(stage.path)
@@ -188,21 +192,26 @@ class Worker:
         return True
 
     def advance(self, stage: Stage) -> bool:
-        """Whether the stage is done now, here or by another process; False where its turn has not come."""
-        if not self.is_ready(stage) or self.is_displaced(stage):
+        """Whether the stage is done now, here or by another process, or given up; False where its turn has not come."""
+        is_lost = any(map(self._is_given_up, stage.inputs.values()))
+        if not (is_lost or self.is_ready(stage)) or self.is_displaced(stage):
             return False
-        return self.skip(stage) or self.work_on(stage)
+        return self.skip(stage) or self.work_on(stage, is_lost=is_lost)
 
     def is_ready(self, stage: Stage) -> bool:
         """Whether all inputs are done; another setting's, in the place of one, is none."""
         return all(map(self._is_done, stage.inputs.values()))
 
+    def _is_given_up(self, stage: Stage) -> bool:
+        return standing(self.store, stage.path, self.identities[stage.path].fingerprint) == "given up"
+
     def _is_done(self, stage: Stage) -> bool:
         record = self.store.record(stage.path)
         return record is not None and record["fingerprint"] == self.identities[stage.path].fingerprint
 
-    def work_on(self, stage: Stage) -> bool:
-        """Whether the stage was run here; False when another process has it."""
+    def work_on(self, stage: Stage, *, is_lost: bool = False) -> bool:
+        """Whether the stage was run here, or given up, as it is where an input is lost; False when another process has
+        it."""
         identity = self.identities[stage.path]
         record = {"fingerprint": identity.fingerprint, "identity": dict(identity.content), "path": stage.path}
         claim = self.store.claim(stage.path, record)
@@ -214,7 +223,15 @@ class Worker:
         self.display.start(stage.path, resumed=claim.resumed)
         try:
             with one_message(f"{self.store.root} ({stage.path})"):
-                self._run(stage, claim)
+                if is_lost:
+                    claim.give_up("what it takes was given up")
+                else:
+                    self._run(stage, claim)
+        except NumbersError as error:
+            if not is_spared(self.plan, stage, self._is_given_up):
+                raise
+            claim.give_up(str(error))
+            self.display.message(f"given up, with all that follows from it: {error}")
         finally:
             claim.release()
         self.cleaning.clean((stage, *stage.inputs.values()))

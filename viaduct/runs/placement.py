@@ -87,7 +87,7 @@ class _Places:
         beside = (path for path in self.store.directory(folder).glob(f"{glob.escape(name)}@*") if path.is_dir())
         siblings = [f"{folder}/{path.name.removesuffix('.partial')}" for path in sorted(beside)]
         for path in (plain, *siblings):
-            if standing(self.store, path, fingerprint) in ("done", "running", "interrupted"):
+            if standing(self.store, path, fingerprint) in ("done", "running", "interrupted", "given up"):
                 return path
         if not self._is_taken(plain, fingerprint):
             return plain

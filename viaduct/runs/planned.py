@@ -90,8 +90,8 @@ class Planned:
 
     @property
     def waiting(self) -> list[str]:
-        """Paths of the stages that are not done."""
-        return [path for path, state in self.states.items() if state != "done"]
+        """Paths of the stages that are not done, but for those that were given up."""
+        return [path for path, state in self.states.items() if state not in ("done", "given up")]
 
     def need_bytes(self, keep: str = "all") -> int | None:
         """What the stages that are not done will need on the store's disk at once, about; None when the encoder's size

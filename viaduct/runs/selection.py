@@ -12,6 +12,7 @@ from statistics import fmean
 from viaduct.results.record import Tried
 from viaduct.results.store import Store
 from viaduct.runs.collect import CellEntry, RunRecord
+from viaduct.runs.identity import standing
 
 LOG = "training.json"
 """What a training leaves, with its scores on English dev."""
@@ -19,7 +20,7 @@ LOG = "training.json"
 
 def with_choices(store: Store, record: RunRecord) -> RunRecord:
     """The record with the cells of one setting for each arm and task, by the mean dev score over its seeds, the first
-    of equally good ones; with none of an arm and task until all of its settings have been trained."""
+    of equally good ones; with none of an arm and task until all of its settings have been trained or given up."""
     groups: dict[tuple[str, str], dict[str, list[CellEntry]]] = {}
     for cell in record.cells:
         groups.setdefault((cell.arm, cell.task), {}).setdefault(cell.setting, []).append(cell)
@@ -31,18 +32,32 @@ def with_choices(store: Store, record: RunRecord) -> RunRecord:
             taken += next(iter(settings.values()))
             continue
         dev = {name: _dev(store, known, cells) for name, cells in settings.items()}
-        complete = {name: score for name, score in dev.items() if score is not None}
-        best = max(complete, key=complete.__getitem__) if len(complete) == len(dev) else None
+        lost = {name for name, cells in settings.items() if any(_is_given_up(store, known, cell) for cell in cells)}
+        complete = {name: score for name, score in dev.items() if score is not None and name not in lost}
+        best = max(complete, key=complete.__getitem__) if complete and len({*complete, *lost}) == len(dev) else None
         taken += settings.get(best or "", [])
         for name, cells in settings.items():
             test, seeds = _test(store, known, cells), tuple(cell.seed for cell in cells)
             tried.append(
-                Tried(arm=arm, task=task, setting=name, seeds=seeds, dev=dev[name], test=test, chosen=name == best)
+                Tried(
+                    arm=arm,
+                    task=task,
+                    setting=name,
+                    seeds=seeds,
+                    dev=dev[name],
+                    test=test,
+                    chosen=name == best,
+                    given_up=name in lost,
+                )
             )
     if not tried:
         return record
     left = tuple(cell for cell in record.cells if cell not in taken)
     return record.model_copy(update={"cells": tuple(taken), "not_chosen": left, "tried": tuple(tried)})
+
+
+def _is_given_up(store: Store, known: Mapping[str, str], cell: CellEntry) -> bool:
+    return standing(store, cell.score, known[cell.score]) == "given up"
 
 
 def _dev(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> float | None:
