@@ -31,7 +31,7 @@ from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import build_encoder
 from viaduct.models.numerics import prepare
 from viaduct.runs.spec import Architecture, Training
-from viaduct.training.loop import build_optimizer
+from viaduct.training.optimizer import build_optimizer
 
 SHAPES = {
     "12x384": Architecture(layers=12, hidden=384, heads=12, feed_forward=1536, vocabulary=4_000),

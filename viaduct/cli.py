@@ -34,12 +34,13 @@ from viaduct.command import (
     Set,
     StoreFolder,
     Threads,
+    Track,
     Yes,
     as_json,
     changes,
     given_seeds,
 )  # fmt: skip
-from viaduct.doors import offered
+from viaduct.doors import loaded, offered
 from viaduct.errors import UsageError, ViaductError, unwritable
 from viaduct.interruption import exit_status, stopping
 from viaduct.system import require_linux
@@ -47,6 +48,8 @@ from viaduct.system import require_linux
 if TYPE_CHECKING:
     from viaduct.runs.execute import Options
     from viaduct.runs.spec import Recipe
+
+TRACKERS = "viaduct.training.tracking:chosen"
 
 app = typer.Typer(
     name="viaduct",
@@ -148,6 +151,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     threads: Threads = None,
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
+    track: Track = None,
     keep: Annotated[
         Literal["all", "needed", "scores"],
         typer.Option(help="What stays in the store: all; no models that nothing needs; no predictions, either."),
@@ -161,14 +165,14 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     from viaduct.runs.recipes import load_recipe
     from viaduct.several import each
 
-    loaded = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
-    recipes = each(loaded)
+    whole = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
+    recipes = each(whole)
+    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track)
     if fetch:
         from viaduct.fetching.arriving import arrived
 
         recipes = tuple(arrived(one, data, yes=yes) for one in recipes)
-    options = _options(device, threads, processes, memory_gb, checkpoint_seconds)
-    _run(recipes, data, store, replace(options, keep=keep), allow_overlap, rows, loaded.run_name)
+    _run(recipes, data, store, replace(options, keep=keep), allow_overlap, rows, whole.run_name)
 
 
 @app.command()
@@ -190,6 +194,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     threads: Threads = None,
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
+    track: Track = None,
     allow_overlap: AllowOverlap = False,
     fetch: Fetch = False,
     yes: Yes = False,
@@ -222,6 +227,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
+    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track)
     if fetch:
         from viaduct.fetching.arriving import arrived
 
@@ -229,7 +235,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     if plan:
         _plan(recipes, data, store)
     else:
-        _run(recipes, data, store, _options(device, threads, processes, memory_gb, checkpoint_seconds), allow_overlap)
+        _run(recipes, data, store, options, allow_overlap)
 
 
 @app.command()
@@ -265,7 +271,14 @@ def report(
     typer.echo(f"report: {written}")
 
 
-def _options(device: str, threads: int | None, processes: int, memory_gb: float, checkpoint_seconds: float) -> Options:
+def _options(
+    device: str,
+    threads: int | None,
+    processes: int,
+    memory_gb: float,
+    checkpoint_seconds: float,
+    track: Sequence[str] | None,
+) -> Options:
     from viaduct.runs.execute import DEVICES, Options
 
     if device not in DEVICES:
@@ -276,6 +289,7 @@ def _options(device: str, threads: int | None, processes: int, memory_gb: float,
         processes=processes,
         checkpoint_seconds=checkpoint_seconds,
         memory_bytes=int(memory_gb * 1e9),
+        track=loaded(TRACKERS)(track or ()),
     )
 
 

@@ -69,6 +69,10 @@ Mirror = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree to the licences that are shown before a download.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as one JSON document (docs/command_line.md).")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME,...", help="Tell the curves of trainings to: tensorboard, wandb, trackio, mlflow, ..."),
+]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 

@@ -83,6 +83,6 @@ def test_a_section_without_anything_to_say_leaves_nothing_of_an_earlier_report(
     assert not list(tmp_path.glob("weather.[jc]s*"))
 
 
-def test_rooms_bring_images_forgetting_and_the_cost_at_inference() -> None:
-    assert [one.name for one in door.sections()] == ["images", "forgetting", "inference", "translations"]
+def test_rooms_bring_their_sections() -> None:
+    assert [one.name for one in door.sections()] == ["images", "forgetting", "inference", "translations", "curves"]
     assert all(one.template.is_file() for one in door.sections())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -19,8 +20,10 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.errors import NumbersError, ViaductError
 from viaduct.interruption import Stopped, exit_status, stop_if_asked, stopping
+from viaduct.results.checksums import seal
 from viaduct.runs.spec import Training
-from viaduct.training.loop import TrainingJob, build_optimizer, fit, set_rate
+from viaduct.training.loop import TrainingJob, fit
+from viaduct.training.optimizer import build_optimizer, set_rate
 from viaduct.training.state import TrainingState, checkpoints
 
 STEPS = 12
@@ -264,6 +267,52 @@ def test_without_dev_scores_the_last_weights_are_kept_and_losses_are_means(tmp_p
     for at, one in enumerate(state.evaluations):
         assert one["loss"] == pytest.approx(sum(losses[3 * at : 3 * at + 3]) / 3)
     assert (state.tokens, state.slots, state.squares) == (12 * STEPS, 12 * STEPS, 4 * 9 * STEPS)
+
+
+def test_a_curve_has_a_hundred_points_and_one_for_each_evaluation(tmp_path: Path) -> None:
+    losses, told = [], []
+
+    def noting(model: nn.Module, batch: Batch) -> torch.Tensor:
+        loss = loss_of(model, batch)
+        losses.append(float(loss.detach()))
+        return loss
+
+    training = Training(learning_rate=0.05, warmup_fraction=0.1, evaluations=3)
+    steps, scores = 250, {83: 0.25, 167: 0.5, 250: 0.75}
+    track = {"track": lambda step, values: told.append((step, values))}
+    state = fit(
+        job(tmp_path, checkpoint_seconds=1e9, **scripted(scores, steps=steps, training=training, loss=noting, **track))
+    )
+    at = [int(point["step"]) for point in state.curve]
+    assert at == sorted({*scores, *range(5, 251, 5), *(5 * n - 2 for n in range(1, 51))}) and len(at) <= 100 + len(
+        scores
+    )
+    for before, point in zip([0, *at], state.curve, strict=False):
+        step = int(point["step"])
+        assert point["loss"] == pytest.approx(sum(losses[before:step]) / (step - before), rel=1e-5)
+        assert point["tokens"] == 12 * step and point.get("score") == scores.get(step)
+        rate = 0.05 * (step / 25 if step <= 25 else (251 - step) / 226)
+        assert point["learning_rate"] == pytest.approx(rate, rel=1e-5)
+    assert [step for step, _ in told] == at and len(state.speed) == len(at) and min(state.speed) > 0
+    assert [set(values) for step, values in told if step in (3, 83)] == [
+        {"loss", "learning_rate", "tokens_per_second"},
+        {"loss", "learning_rate", "tokens_per_second", "dev_score"},
+    ]
+
+
+def test_a_checkpoint_of_before_there_were_curves_is_gone_on_from(tmp_path: Path) -> None:
+    whole = job(tmp_path / "whole", checkpoint_seconds=1e9)
+    expected = fit(whole)
+    with pytest.raises(StoppedError):
+        fit(job(tmp_path / "parts", progress=stop_after(8)))
+    place = checkpoints(tmp_path / "parts")[-1]
+    state = json.loads((place / "state.json").read_text())
+    (place / "state.json").write_text(
+        json.dumps({name: state[name] for name in state.keys() - {"curve", "speed", "since_point"}})
+    )
+    seal(place)
+    resumed = job(tmp_path / "parts", checkpoint_seconds=1e9)
+    assert fit(resumed).curve == expected.curve[7:] and same(resumed.model, whole.model)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -130,6 +130,7 @@ def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: 
         "head.json",
         "head.safetensors",
         "training.json",
+        "curve.json",
     }
     load_encoder(str(context.directory / "encoder"), None)
 

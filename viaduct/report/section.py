@@ -31,21 +31,29 @@ class StageFile(Generic[OneRecord]):
     name: str
     """Of the run's own file with all of these records, `<name>.jsonl`."""
     kind: str
-    """Of the stages."""
+    """Of the stages; "" for stages of all kinds."""
     file: str
     """In a stage's directory; stages that had nothing of the kind have none."""
     record: type[OneRecord]
     content: str | None
-    """The record's field for what the file holds, beside `arm` and `seed`; None: the file holds the record itself."""
+    """The record's field for what the file holds, beside `arm`, `seed` and, if it has that field, the stage's `path`;
+    None: the file holds the record itself."""
     private: tuple[str, ...] = ()
     """Lists in the file that hold texts or pictures of the data: they are emptied in committed rows."""
+    committed: bool = True
+    """Whether committed rows have it."""
 
-    def read(self, text: str, arm: str, seed: int) -> OneRecord:
+    def is_of(self, kind: str) -> bool:
+        """Whether stages of this kind may leave it."""
+        return self.kind in ("", kind)
+
+    def read(self, text: str, arm: str, seed: int, path: str = "") -> OneRecord:
         """The record of one stage. Raises pydantic's ValidationError for a file of another version."""
         found = json.loads(text)
-        return self.record.model_validate(
-            found if self.content is None else {"arm": arm, "seed": seed, self.content: found}
-        )
+        if self.content is not None:
+            stage = {"arm": arm, "seed": seed, "path": path}
+            found = {name: stage[name] for name in stage.keys() & self.record.model_fields} | {self.content: found}
+        return self.record.model_validate(found)
 
 
 @dataclass(frozen=True)

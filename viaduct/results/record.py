@@ -109,6 +109,8 @@ class StageCost(Record):
     threads: int
     precision: str | None = None
     """Of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
+    speed: tuple[int, ...] = ()
+    """Tokens a second before each point of a training's curve; () in older records."""
     versions: dict[str, str]
     finished: str
     """UTC, ISO 8601."""

@@ -288,8 +288,8 @@ def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntr
 def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
     """The records that these stages left in such a file."""
     for stage in stages:
-        if stage.kind == file.kind and (text := store.text(stage.path, file.file)) is not None:
-            yield file.read(text, stage.arm, stage.seed)
+        if file.is_of(stage.kind) and (text := store.text(stage.path, file.file)) is not None:
+            yield file.read(text, stage.arm, stage.seed, stage.path)
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:

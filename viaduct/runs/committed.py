@@ -130,7 +130,7 @@ def _kept(store: Store, stage: StageEntry, record: RunRecord) -> KeptStage:
         kind=stage.kind,
         fingerprint=stage.fingerprint,
         inputs=_inputs(store, stage),
-        cost=store.cost(stage.path),
+        cost={name: value for name, value in store.cost(stage.path).items() if name != "speed"},
         files=_texts(store, stage) | ({} if log is None else {LOG: log}),
     )
 
@@ -138,8 +138,8 @@ def _kept(store: Store, stage: StageEntry, record: RunRecord) -> KeptStage:
 def _texts(store: Store, stage: StageEntry) -> dict[str, str]:
     """The files that reports read, without what holds texts or pictures of the data."""
     found = {SCORES: text} if stage.kind == "score" and (text := store.text(stage.path, SCORES)) is not None else {}
-    for file in (file for section in sections() for file in section.reads if file.kind == stage.kind):
-        if (text := store.text(stage.path, file.file)) is not None:
+    for file in (file for section in sections() for file in section.reads if file.is_of(stage.kind)):
+        if file.committed and (text := store.text(stage.path, file.file)) is not None:
             emptied = dict.fromkeys(file.private, ())
             found[file.file] = json.dumps({**json.loads(text), **emptied}) if emptied else text
     return found

@@ -37,13 +37,14 @@ from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
-from viaduct.runs.stage import Context, Spent, Stage, Work, kind_of
+from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of
 from viaduct.system import require_linux
 
 require_linux()
 
 THREADS = "viaduct.models.threads"
 REQUIRE_ENCODER = "viaduct.models.trial:require_encoder"
+TRACKERS = "viaduct.training.tracking:Trackers"
 DEVICES = ("auto", "cpu", "cuda")
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
@@ -75,6 +76,8 @@ class Options:
     """What of the store stays when nothing left to do needs it."""
     poll_seconds: float = 5.0
     """How often stages that other processes work on are looked at when nothing else can be done."""
+    track: tuple[str, ...] = ()
+    """Trackers that are told the curves of trainings (`viaduct.training.tracking`)."""
 
 
 def usable_cores() -> int:
@@ -157,6 +160,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._work_from(self.planned)
+        self.trackers = loaded(TRACKERS)(self.options.track, self.store.root, self.plan.recipe.run_name)
 
     def _work_from(self, planned: Planned) -> None:
         self.planned = planned
@@ -251,10 +255,11 @@ class Worker:
             self.display.progress(done, total, note)
             stop_if_asked()
 
-        context = self._context(stage, claim, progress)
-        begin_afresh()
         try:
-            spent = self._attempt(stage, claim, context)
+            with self.trackers.stage(stage, self.plan.places[stage.path].seed) as track:
+                context = self._context(stage, claim, progress, track)
+                begin_afresh()
+                spent = self._attempt(stage, claim, context)
         except BaseException:
             with contextlib.suppress(OSError):  # of a full disk, which is told anyway
                 claim.note_seconds(claim.seconds_before + time.monotonic() - started)
@@ -283,7 +288,7 @@ class Worker:
                 claim.empty_output()
         raise AssertionError("the loop returns or raises")
 
-    def _context(self, stage: Stage, claim: Claim, progress: Callable[[float, float, str], None]) -> Context:
+    def _context(self, stage: Stage, claim: Claim, progress: Progress, track: Track) -> Context:
         work = stage.work
         on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
@@ -309,6 +314,7 @@ class Worker:
             checkpoint_seconds=self.options.checkpoint_seconds,
             memory_bytes=self.options.memory_bytes,
             progress=progress,
+            track=track,
         )
 
     def _rows(self, stage: Stage, task: str, split: str, language: str) -> Loaded:
@@ -373,6 +379,7 @@ class Worker:
             machine=_machine(context.device),
             threads=context.threads,
             precision=spent.precision,
+            speed=spent.speed,
             versions=versions(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )

@@ -64,10 +64,18 @@ class Spent:
     examples: int = 0
     precision: str | None = None
     """Of the products in training; None for stages that train nothing."""
+    speed: tuple[int, ...] = field(default=(), compare=False)
+    """Tokens a second before each point of a training's curve."""
 
 
 Progress = Callable[[float, float, str], None]
 """(done, total, what is going on now), in any unit that grows evenly with time."""
+Track = Callable[[int, Mapping[str, float]], None]
+"""(step, name -> value) for the trackers that a run was asked to tell its curves."""
+
+
+def untracked(step: int, values: Mapping[str, float]) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class Context:
     memory_bytes: int
     """What the search for neighbours may hold at most."""
     progress: Progress
+    track: Track = untracked
 
     def task(self, name: str) -> Task:
         """The card of this name."""

@@ -42,7 +42,7 @@ from viaduct.serving.distil import DistilWork
 from viaduct.training.loop import TrainingJob, fit
 from viaduct.training.order import count_steps
 from viaduct.training.replay import DrawnText
-from viaduct.training.state import TrainingState, write_log
+from viaduct.training.state import TrainingState, spent, write_log
 
 
 class Student(nn.Module):
@@ -169,6 +169,7 @@ class Distillation:
                 scratch=context.scratch,
                 checkpoint_seconds=context.checkpoint_seconds,
                 progress=context.progress,
+                track=context.track,
             )
         )
         after = self.distances()
@@ -178,7 +179,7 @@ class Distillation:
         if self.head is not None:
             words = len(self.tokenizer) * width(self.teacher)
             flops += 8.0 * self.distil.mask_fraction * state.tokens * words
-        return Spent(state.tokens, 1 - state.tokens / state.slots, flops, len(self.text.encoded), state.precision)
+        return spent(state, flops, len(self.text.encoded))
 
     def _save(self, state: TrainingState, before: dict[str, float], after: dict[str, float]) -> None:
         directory = self.context.directory

@@ -177,6 +177,7 @@ class FineTuning:
                 scratch=context.scratch,
                 checkpoint_seconds=context.checkpoint_seconds,
                 progress=context.progress,
+                track=context.track,
             )
         )
         encoder = self.model.encoder.cpu()

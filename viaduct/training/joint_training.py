@@ -245,6 +245,7 @@ class JointTraining:
                 scratch=context.scratch,
                 checkpoint_seconds=context.checkpoint_seconds,
                 progress=context.progress,
+                track=context.track,
             )
         )
         encoder = self.model.encoder

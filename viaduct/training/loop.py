@@ -22,8 +22,9 @@ from viaduct.encode.batch import BatchSize
 from viaduct.interruption import HeldBack, Stopped, held_back
 from viaduct.models.numerics import FreedMemory, finite, products_in, seed_all, training_precision
 from viaduct.runs.parts import Training
-from viaduct.runs.stage import Progress
+from viaduct.runs.stage import Progress, Track, untracked
 from viaduct.training import state as checkpointing
+from viaduct.training.optimizer import build_optimizer, set_rate
 
 
 class StepBatch(Protocol):
@@ -58,6 +59,7 @@ class TrainingJob(Generic[BatchT]):
     scratch: Path
     checkpoint_seconds: float
     progress: Progress
+    track: Track = untracked
 
 
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
@@ -83,6 +85,9 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
                 if _is_due(evaluate_at, state):
                     _evaluate(job, state, signals)
                     model.train()
+                if told := state.new_point(job.steps):
+                    with signals.let_through():
+                        job.track(state.step, told)
                 _report(job, state)
                 signals.stop_if_asked()
             except Stopped:
@@ -122,7 +127,8 @@ def _step(
     optimizer: torch.optim.Optimizer,
     state: checkpointing.TrainingState,
 ) -> None:
-    set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
+    begun = time.monotonic()
+    factor = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
     seed_all("step", job.seed, state.step)
     with products_in(state.precision, job.device):
@@ -140,6 +146,7 @@ def _step(
     state.squares += batch.size.squares
     state.loss_sum += value
     state.loss_steps += 1
+    state.since_point.add(value, batch.size.tokens, time.monotonic() - begun, factor * job.training.learning_rate)
 
 
 def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState, signals: HeldBack) -> None:
@@ -163,33 +170,3 @@ def _report(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> Non
     if state.evaluations and "score" in state.evaluations[-1]:
         note += f", dev {state.evaluations[-1]['score']:.3f}"
     job.progress(state.step, job.steps, note)
-
-
-def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW (betas 0.9, 0.999, eps 1e-8 as the BERT family uses) over groups encoder/head x decay/none.
-
-    Only weight matrices outside embeddings decay; parameters whose name begins with "head." have the head's rate.
-    """
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    head_rate = training.head_learning_rate or training.learning_rate
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1 and id(parameter) not in embeddings
-        rate = head_rate if name.startswith("head.") else training.learning_rate
-        groups.setdefault((rate, training.weight_decay if decays else 0.0), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
-            for (rate, decay), members in groups.items()
-        ],
-        fused=True,
-    )
-
-
-def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup_fraction: float) -> None:
-    """Set the learning rates of optimiser step `step` (0-based) of `steps`: linear warm-up, then linear decay to
-    zero."""
-    warmup = max(1, round(steps * warmup_fraction))
-    factor = min((step + 1) / warmup, (steps - step) / max(1, steps - warmup + 1))
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor

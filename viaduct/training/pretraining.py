@@ -81,6 +81,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
             scratch=context.scratch,
             checkpoint_seconds=context.checkpoint_seconds,
             progress=context.progress,
+            track=context.track,
         )
     )
     save_encoder(encoder.cpu(), tokenizer, context.directory / "encoder", half=pretrain.half_precision)

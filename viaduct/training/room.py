@@ -10,5 +10,5 @@ ROOM = Room(
         "viaduct.training.train:TRAIN",
         "viaduct.training.joint:JOINT",
     ),
-    sections=("viaduct.report.forgetting:SECTION",),
+    sections=("viaduct.report.forgetting:SECTION", "viaduct.report.curves:SECTION"),
 )

@@ -23,6 +23,30 @@ from viaduct.tasks.hashes import content_of, file_sha256, state_of
 _LOG = logging.getLogger(__name__)
 
 
+POINTS = 100
+"""Of a training's curve, beside those of its evaluations."""
+
+
+@dataclass
+class SincePoint:
+    """Sums since the last point of the curve."""
+
+    loss: float = 0.0
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    learning_rate: float = 0.0
+    """Of the last step."""
+
+    def add(self, loss: float, tokens: int, seconds: float, learning_rate: float) -> None:
+        """Add a step."""
+        self.loss += loss
+        self.steps += 1
+        self.tokens += tokens
+        self.seconds += seconds
+        self.learning_rate = learning_rate
+
+
 @dataclass
 class TrainingState:
     """Where a training is: steps done, what it has seen, and the best checkpoint so far."""
@@ -42,15 +66,41 @@ class TrainingState:
     loss_sum: float = 0.0
     """Training loss since the last evaluation."""
     loss_steps: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Points {step, loss, learning_rate, tokens} and score where it was evaluated; loss is the mean since the point
+    before."""
+    speed: list[int] = field(default_factory=list, compare=False)
+    """Tokens a second before each point."""
+    since_point: SincePoint = field(default_factory=SincePoint, compare=False)
+
+    def new_point(self, steps: int) -> dict[str, float]:
+        """What trackers are told of a new point of the curve, after each hundredth of the steps and after evaluations;
+        {} where there is none."""
+        since, last = self.since_point, self.evaluations[-1] if self.evaluations else {}
+        is_evaluated = last.get("step") == self.step
+        is_due = is_evaluated or self.step * POINTS // steps > (self.step - 1) * POINTS // steps
+        if not is_due or not since.steps:  # no steps: it was stopped right after the point
+            return {}
+        told = {"loss": since.loss / since.steps, "learning_rate": since.learning_rate}
+        point = {"step": self.step, **{name: float(f"{value:.6g}") for name, value in told.items()}}
+        point["tokens"] = self.tokens
+        if is_evaluated and "score" in last:
+            point["score"] = told["dev_score"] = last["score"]
+        self.curve.append(point)
+        self.speed.append(round(since.tokens / max(since.seconds, 1e-9)))
+        self.since_point = SincePoint()
+        return {**told, "tokens_per_second": self.speed[-1]}
 
 
 def spent(state: TrainingState, flops: float, examples: int) -> Spent:
     """What a training used."""
-    return Spent(state.tokens, 1 - state.tokens / state.slots, flops, examples, state.precision)
+    padding = 1 - state.tokens / state.slots
+    return Spent(state.tokens, padding, flops, examples, state.precision, tuple(state.speed))
 
 
 def write_log(directory: Path, state: TrainingState, **facts: Any) -> None:
-    """training.json: what the training saw and how it was chosen; the same bytes for the same training."""
+    """training.json: what the training saw and how it was chosen; curve.json: a list for each number of its points.
+    The same bytes for the same training."""
     log = {
         "steps": state.step,
         "best_step": state.best_step or state.step,
@@ -61,6 +111,9 @@ def write_log(directory: Path, state: TrainingState, **facts: Any) -> None:
         **facts,
     }
     (directory / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    names = ("step", "loss", "learning_rate", "tokens", "score")
+    curve = {name: [point.get(name) for point in state.curve] for name in names}
+    (directory / "curve.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -123,7 +176,8 @@ def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 
 def _read_state(place: Path) -> TrainingState:
-    return TrainingState(**json.loads((place / "state.json").read_text(encoding="utf-8")))
+    found = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    return TrainingState(**{**found, "since_point": SincePoint(**found.get("since_point", {}))})
 
 
 def save_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:

@@ -1,7 +1,7 @@
 """The Train stage: an encoder and a new head on one card's English train split, chosen on its English dev split.
 
 It leaves `encoder/` (same keys as the input's), `head.safetensors` with `head.json` (kind, labels), and `training.json`
-(steps, dev score per evaluation, which one was kept, rows and tokens seen).
+(steps, dev score per evaluation, which one was kept, rows and tokens seen) with `curve.json` (loss by step).
 """
 
 from __future__ import annotations

@@ -1,0 +1,156 @@
+"""The section on how each training went: loss and dev score by step, a panel for the same stage of all seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from viaduct.report.drawing import COLOURS, SERIES, SOFT, Drawing, canvas, finish, shortened
+from viaduct.report.number import percent, plural
+from viaduct.report.section import Content, RunResults, Section, StageFile
+from viaduct.results.record import Record
+
+MOST_DRAWN, MOST_LISTED = 12, 120
+"""Trainings in the figure, and in the table of the page; the file has all."""
+LINE_POINTS = 34
+"""Of a line of the figure at most: points of the curve are drawn as means of a few."""
+ACROSS = 2
+"""Trainings beside each other."""
+
+
+class Curve(Record):
+    """A number of each kind for every point of a training (`viaduct.training.state`)."""
+
+    step: tuple[int, ...]
+    loss: tuple[float, ...]
+    """Mean over the steps since the point before."""
+    learning_rate: tuple[float, ...]
+    """Of the encoder."""
+    tokens: tuple[int, ...]
+    """Real ones, since the beginning."""
+    score: tuple[float | None, ...]
+    """On English dev, where it was evaluated."""
+
+    @property
+    def dev(self) -> dict[int, float]:
+        """Step -> score."""
+        return {step: one for step, one in zip(self.step, self.score, strict=True) if one is not None}
+
+    def smooth(self, most: int) -> dict[float, float]:
+        """Step -> loss of at most so many points, means of neighbours."""
+        count = -(-len(self.step) // most)
+        parts = [slice(at, at + count) for at in range(0, len(self.step), count)]
+        return {fmean(self.step[part]): fmean(self.loss[part]) for part in parts}
+
+
+class StageCurve(Record):
+    """The curve of one stage."""
+
+    path: str
+    seed: int
+    curve: Curve
+
+
+CURVES = StageFile("curves", "", "curve.json", StageCurve, "curve", committed=False)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The same training with each seed."""
+
+    name: str
+    curves: Mapping[int, Curve]
+    """By seed."""
+    speed: tuple[int, ...]
+    """Tokens a second before points of all seeds; () where that is not known."""
+
+    @property
+    def steps(self) -> int:
+        """Of the longest one."""
+        return max(one.step[-1] for one in self.curves.values())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The loss in the first and in the last tenth, means over seeds."""
+        tenths = [[*one.smooth(10).values()] for one in self.curves.values()]
+        return fmean(one[0] for one in tenths), fmean(one[-1] for one in tenths)
+
+    @property
+    def best(self) -> float | None:
+        """The best score on English dev, mean over seeds; None without scores."""
+        scores = [max(one.dev.values()) for one in self.curves.values() if one.dev]
+        return fmean(scores) if scores else None
+
+
+def _build(found: RunResults) -> Content | None:
+    costs = {cost.path: cost for cost in found.costs}
+    told = [one for one in found.of(CURVES) if one.curve.step and one.path in costs]
+    told.sort(key=lambda one: costs[one.path].task != "")  # what several targets begin with comes first
+    groups: dict[str, list[StageCurve]] = {}
+    for one in told:
+        groups.setdefault(re.sub(r"/seed-\d+/", "/", one.path), []).append(one)
+    if not groups:
+        return None
+    trainings = [
+        Training(
+            " · ".join(path.split("/")[1:]),  # without the encoder, which is the same for all
+            {one.seed: one.curve for one in sorted(members, key=lambda one: one.seed)},
+            tuple(value for one in members for value in costs[one.path].speed),
+        )
+        for path, members in groups.items()
+    ]
+    drawing = curve_plot(trainings[:MOST_DRAWN])
+    values = {"trainings": trainings, "drawing": drawing, "drawn": MOST_DRAWN, "listed": MOST_LISTED}
+    lines = [line for members in groups.values() for one in members for line in _lines(one, costs[one.path].speed)]
+    return Content(values, [drawing], {"curves.csv": lines}, gist=plural(len(trainings), "training"))
+
+
+def _lines(one: StageCurve, speed: Sequence[int]) -> list[dict[str, Any]]:
+    """A line per point, for a file."""
+    columns: dict[str, Sequence[Any]] = dict(one.curve)
+    columns["tokens_per_second"] = speed or [None] * len(one.curve.step)
+    points = zip(*columns.values(), strict=True)
+    return [{"stage": one.path, "seed": one.seed, **dict(zip(columns, point, strict=True))} for point in points]
+
+
+def curve_plot(trainings: Sequence[Training]) -> Drawing:
+    """For each training its loss by step, and beside it the dev score where there is one; seeds are lines."""
+    from matplotlib.ticker import FuncFormatter
+
+    across = min(ACROSS, len(trainings))
+    down = -(-len(trainings) // across)
+    figure, panels = canvas(390.0 * across, 134.0 * down + 24, down, 2 * across)
+    for axes in panels[2 * len(trainings) :]:
+        axes.set_visible(False)
+    seeds = sorted({seed for one in trainings for seed in one.curves})
+    for one, losses, scores in zip(trainings, panels[::2], panels[1::2], strict=False):
+        losses.set_title(shortened(one.name, 50), loc="left", weight="bold", fontsize=10)
+        for seed, its in one.curves.items():
+            style: dict[str, Any] = {"color": COLOURS[f"series-{seeds.index(seed) % SERIES + 1}"], "linewidth": 1.25}
+            losses.plot(*zip(*its.smooth(LINE_POINTS).items(), strict=True), **style)
+            scores.plot(list(its.dev), list(its.dev.values()), marker="o", markersize=3, **style)
+        for axes, label in ((losses, "loss"), (scores, "dev score")):
+            axes.set_ylabel(label)
+            axes.locator_params(axis="y", nbins=4)
+            axes.locator_params(axis="x", nbins=3)
+            axes.set_xlim(0, 1.04 * one.steps)
+            axes.tick_params(labelcolor=SOFT, labelsize=9)
+            axes.grid(axis="y")
+        scores.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
+        scores.set_visible(one.best is not None)
+    return finish(figure, "curves", "Training loss and English dev score, in percent, by step")
+
+
+SECTION = Section(
+    name="curves",
+    title="Training curves",
+    place=820,
+    template=Path(__file__).with_name("curves.html.j2"),
+    build=_build,
+    reads=(CURVES,),
+    writes=("curves.csv", "curves.svg"),
+)
