@@ -28,9 +28,11 @@ from PIL import Image
 from viaduct import api
 from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
 from viaduct.rows import Row
+from viaduct.runs.gaps import listed
 from viaduct.runs.planned import Planned
 from viaduct.runs.recipes import load_recipe
 from viaduct.runs.rows import source_of
+from viaduct.runs.spec import Recipe
 from viaduct.serving.compressing import renumber, trimmed
 from viaduct.serving.model import InferenceModel, LoadedModel
 
@@ -59,8 +61,9 @@ def main() -> None:
         encoder = parcel / "encoders" / options.encoder.resolve().name
         cut_encoder(read, options.encoder, encoder)
         for tower in options.tower:
-            shutil.copytree(tower, place := parcel / "encoders" / tower.resolve().name)
+            shutil.copytree(tower, place := parcel / tower.name)  # where the recipe, beside it, looks for it
             _pack_weights(place)
+        require_whole(recipe, parcel)
         _packages(parcel / "packages", PACKAGES if options.package is None else options.package)
         name = options.recipe
         if Path(name).is_file():
@@ -133,6 +136,14 @@ def smaller(path: Path, side: int) -> bytes:
     content = io.BytesIO()
     picture.save(content, form, quality=60, optimize=True)
     return content.getvalue()
+
+
+def require_whole(recipe: Recipe, parcel: Path) -> None:
+    """Stop where the recipe misses anything with the data of the parcel, as it would there."""
+    planned = api.plan(recipe, data=parcel / "data", store=parcel.parent / "store", rows=parcel.parent)
+    if planned.plan.missing:
+        what = "\n  ".join(listed(planned.plan.missing))
+        raise SystemExit(f"the parcel would not hold all that is read; name more --languages:\n  {what}")
 
 
 def cut_encoder(read: Read, source: Path, target: Path) -> None:

@@ -47,6 +47,8 @@ def main() -> None:
     command += ["--set", f'encoder="encoders/{about["encoder"]}"']
     command += ["--seeds", about["seeds"]] if about["seeds"] else []
     status = in_time(command, place, environment, end)
+    if not (place / "store").is_dir():
+        raise SystemExit(status)
     rows = [*viaduct, "rows", about["run"], "--store", "store", "--rows", str(options.out.resolve())]
     subprocess.run(rows, cwd=place, env=environment, check=True)
     print({0: "the whole recipe is done"}.get(status, f"stopped before it was done (status {status})"))
@@ -56,7 +58,7 @@ def opened(parcel: Path, place: Path) -> dict[str, str]:
     """Unpack a parcel, and return the environment in which its packages are found."""
     with zipfile.ZipFile(parcel) as archive:
         archive.extractall(place)
-    for packed in place.glob(f"encoders/*/{PACKED}"):
+    for packed in place.rglob(PACKED):
         blocks.unpack(packed, packed.with_name(WEIGHTS))
     path = os.pathsep.join(filter(None, (str(place / "packages"), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -112,6 +112,16 @@ def test_a_parcel_holds_what_is_read_and_no_more(packed: Path) -> None:
     assert (packed / "short.zip").stat().st_size < 2**20
 
 
+def test_a_parcel_that_would_lack_a_language_is_not_made(
+    pocket: dict[str, Any], packed: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [str(packed / "short.yaml"), str(tmp_path / "x.zip"), "--data", str(packed / "data"), "--languages", "de"]
+    monkeypatch.setattr(sys, "argv", ["pack.py", *asked, "--encoder", str(tiny_encoder)])
+    with pytest.raises(SystemExit, match=r"name more --languages:\n  .*tatoeba.*fr"):
+        pocket["pack"].main()
+    assert not (tmp_path / "x.zip").exists()
+
+
 def test_a_parcel_is_run_and_its_rows_come_back(
     pocket: dict[str, Any], packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
