@@ -24,8 +24,9 @@ from viaduct.fusion.predict_fused import PredictFusedWork
 from viaduct.fusion.train_on import TrainOnWork
 from viaduct.inference.predict import PredictWork
 from viaduct.rows import Answer, Pair, Row, Span, Tagged
+from viaduct.runs.rows import Loaded
 from viaduct.runs.spec import Training
-from viaduct.runs.stage import Context
+from viaduct.runs.stage import Context, kind_of
 
 KINDS = ("pair", "span", "tagged")
 TRAINING = Training(learning_rate=1e-3, epochs=3.0, batch_tokens=150, max_length=40, stride=8, evaluations=2)
@@ -76,7 +77,15 @@ def work(kind: str = "pair", **changes: Any) -> FuseWork:
 def context(asked: Any, folder: Path, encoder: Path, kind: str = "pair", **inputs: Path) -> Context:
     made = tiny.context(asked, folder, parts(kind), encoder=encoder)
     made.directory.mkdir(parents=True, exist_ok=True)
-    return replace(made, inputs={**made.inputs, **inputs})
+    if asked.kind not in ("fuse", "train_on"):
+        return replace(made, inputs={**made.inputs, **inputs})
+    needs = kind_of(asked.kind).needs(asked, None)  # type: ignore[arg-type]
+
+    def load(*need: str) -> Loaded:
+        assert need in needs, f"reads {need}, which is no part of its fingerprint"
+        return made.load(*need)
+
+    return replace(made, inputs={**made.inputs, **inputs}, load=load)
 
 
 def started(made: Context) -> FusedFineTuning:
@@ -107,6 +116,24 @@ def test_the_same_work_gives_the_same_bytes(tmp_path: Path, tiny_encoder: Path) 
         tiny.run(made)
         found.append((made.directory / "encoder" / "model.safetensors").read_bytes())
     assert found[0] == found[1]
+
+
+def test_dev_rows_of_other_languages_choose_and_no_english_ones_are_read(tmp_path: Path, tiny_encoder: Path) -> None:
+    made = context(work(dev=(("tiny-pair", "de"),)), tmp_path, tiny_encoder)
+    assert {row.language for row in FusedFineTuning(made, made.work).data.dev_rows} == {"de"}  # type: ignore[arg-type]
+    tiny.run(made)
+
+
+@pytest.mark.parametrize("languages", [("de",), ("de", "sw")])
+def test_an_epoch_is_planned_to_count_steps_and_to_train_and_never_again(
+    languages: tuple[str, ...], tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = context(work(languages=languages, most_missing=0.5), tmp_path, tiny_encoder)
+    planned: list[int] = []
+    plan = CoupleOrder.planned
+    monkeypatch.setattr(CoupleOrder, "planned", lambda *given: planned.append(given[1]) or plan(*given))
+    tiny.run(made)
+    assert planned == [0, 1, 2] * 2
 
 
 def test_every_english_row_comes_once_an_epoch_with_a_language_that_is_drawn(

@@ -16,7 +16,7 @@ from viaduct.fusion.target_data import TrainOn
 from viaduct.runs.collect import run_record
 from viaduct.runs.description import roles, settings
 from viaduct.runs.plan import Plan
-from viaduct.runs.planned import plan_recipe
+from viaduct.runs.planned import plan_recipe, remarks
 from viaduct.runs.row_comparison import overlaps
 from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
 from viaduct.tasks.catalogue import Catalogue
@@ -112,6 +112,11 @@ def test_another_source_language_is_chosen_by_its_own_dev_rows(world: Path) -> N
         (
             arm("a", train=TrainOn(translated=True, choose_on="targets")),
             ("translate-train", "not zero-shot"),
+            "target-language dev",
+        ),
+        (
+            arm("a", train=TrainOn(languages=("de",), choose_on="targets")),
+            ("source de", "not zero-shot"),
             "target-language dev",
         ),
         (FILTER, ("translate-train", "no translations at inference"), "english dev"),
@@ -215,3 +220,40 @@ def test_training_rows_that_are_evaluated_stop_a_run(world: Path) -> None:
     assert [(one.arms, one.language, one.evaluated) for one in found] == [(("few",), "de", 40)]
     planned = plan_recipe(asked, world, world.parent / "store")
     assert any(one.spoken == "de" for one in planned.leaks)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        arm("chosen", fused=Fused(choose_on="targets")),
+        arm("chosen", train=TrainOn(translated=True, choose_on="targets")),
+        arm("chosen", train=TrainOn(languages=("de",), rows=9, after_english=True, choose_on="targets")),
+    ],
+)  # fmt: skip
+def test_checkpoints_that_scored_rows_choose_are_told_and_decide_no_claim(one: Intermediate, world: Path) -> None:
+    path = world / "fruit" / "dev-en.tsv"  # which are other rows than those of other languages
+    path.write_text("".join(f"en{line}" for line in path.read_text().splitlines(keepends=True)))
+    stand_in = Substitution(task="fruit", split="test", use_split="dev", why="there is no test split")
+    target = Target(task="fruit", languages=("de", "sw"))
+    asked = made(one, FILTER, targets=(target,), substitutions=(stand_in,))
+    planned = plan_recipe(asked, world, world.parent / "store")
+    assert {(found.arms, found.spoken, found.language, found.evaluated) for found in planned.choices} == {
+        (("chosen",), code, code, 40) for code in ("de", "sw")
+    }
+    assert any(
+        "a checkpoint for fruit test is chosen by rows of fruit dev de that are" in line for line in remarks(planned)
+    )
+    cells = run_record(planned, command="", versions={}).cells
+    assert {cell.arm for cell in cells if cell.chosen_on_scored} == {"chosen"} and not planned.leaks
+
+
+@pytest.mark.parametrize("which", ["all", "available"])
+def test_dev_rows_of_the_targets_that_are_not_there_are_told(which: str, world: Path) -> None:
+    (world / "fruit" / "dev-sw.tsv").unlink()
+    target = Target(task="fruit", languages=which, fusion=Fusion())
+    for one in (
+        arm("a", fused=Fused(choose_on="targets")),
+        arm("a", train=TrainOn(translated=True, choose_on="targets")),
+    ):
+        with pytest.raises(DataError, match=r"fruit dev: no files for fruit, split dev, language sw"):
+            expand(made(one, targets=(target,)), census(world))

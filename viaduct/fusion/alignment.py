@@ -131,15 +131,12 @@ class CoupleOrder(Order):
         self.there = np.zeros((int(self.couples[:, 0].max()) + 1, len(by_language)), bool)
         self.there[self.couples[:, 0], self.language] = True
 
-    def plan(self, epoch: int) -> list[Array]:
+    def planned(self, epoch: int, seed: int) -> list[Array]:
         """The batches of this epoch: examples of both sides in turns, text first."""
-        if epoch not in self._known:
-            draw = np.random.default_rng(derived_seed("translation", self.seed, epoch))
-            chosen = np.where(self.there, draw.random(self.there.shape), -1.0).argmax(1)
-            drawn = self.couples[chosen[self.couples[:, 0]] == self.language][:, 1:]
-            batches = batches_of(drawn, self.lengths, self.batch_tokens, derived_seed("order", self.seed, epoch))
-            self._known = {epoch: batches}
-        return self._known[epoch]
+        draw = np.random.default_rng(derived_seed("translation", self.seed, epoch))
+        chosen = np.where(self.there, draw.random(self.there.shape), -1.0).argmax(1)
+        drawn = self.couples[chosen[self.couples[:, 0]] == self.language][:, 1:]
+        return batches_of(drawn, self.lengths, self.batch_tokens, seed)
 
 
 def batches_of(found: Array, lengths: Array, batch_tokens: int, seed: int | None) -> list[Array]:

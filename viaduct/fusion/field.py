@@ -71,9 +71,7 @@ class FusedField(RecipeField[Fused]):
                 found.append(Gap(f"{card} train", "", "no translations in any language"))
             most, on = fusion_of(target).most_missing, census.task(target.task).trained_on or target.task
             found += _too_few((on, "train", ENGLISH), [(card, "train", code) for code in codes], most, recipe, census)
-            if asked is not None and asked.choose_on == "targets":
-                dev = dev_of_targets(target, census)
-                found += gaps_of([(name, "dev", code) for name, code in dev], recipe, census)
+            found += gaps_of(self.chosen_rows(recipe, cast(ArmParts, owner), target, census), recipe, census)
         return found
 
     def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
@@ -82,6 +80,13 @@ class FusedField(RecipeField[Fused]):
             return []
         card, codes = translated_languages(target, recipe, census)
         return [(card, "train", code) for code in codes]
+
+    def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """The target's own dev rows, where they are asked for."""
+        asked = self.of(arm)
+        if asked is None or asked.choose_on == "english":
+            return []
+        return [(name, "dev", code) for name, code in dev_of_targets(recipe, target, census)]
 
     def train_target(self, chain: Chain) -> Stage | None:
         """The model that reads both languages; with self-teaching another one, taught by it; and the oracle."""
@@ -159,7 +164,7 @@ def _work(chain: Chain, asked: Fused, on: str) -> FuseWork:
         local=how.local,
         fused=how.fused,
         most_missing=how.most_missing,
-        dev=dev_of_targets(chain.target, chain.census, chain.languages) if by_targets else ((on, ENGLISH),),
+        dev=dev_of_targets(chain.recipe, chain.target, chain.census) if by_targets else ((on, ENGLISH),),
     )
 
 

@@ -28,11 +28,12 @@ from viaduct.fusion.records import Coverage, FusedTraining
 from viaduct.fusion.target_training import read_dev
 from viaduct.heads.head import load_head
 from viaduct.heads.tagged import word_positions
+from viaduct.languages import ENGLISH
 from viaduct.models.encoder import load_encoder, width
 from viaduct.results.store import canonical
 from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
-from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
 from viaduct.training.state import TrainingState
 
 
@@ -53,11 +54,13 @@ class FusedFineTuning(FineTuning):
     def read(self, reader: TaskReader) -> TaskData:
         """English rows and all translations; their couples in batches."""
         context, work = self.context, self.work
-        english = super().read(reader)
+        rows = sample_rows(context.load(work.task, "train", ENGLISH).rows, work.training.train_rows, work.seed)
+        dev_rows = read_dev(context, work.dev, work.training.dev_rows)
+        english = reader.of(context.task(work.task), rows, dev_rows, work.seed)
         parts, found, coverage = [english.encoded], list[Array](), list[Coverage]()
         for code in work.languages:
-            rows = context.load(work.card, "train", code).rows
-            one = match(english.rows, rows, code, work.most_missing, f"{work.card} train")
+            others = context.load(work.card, "train", code).rows
+            one = match(english.rows, others, code, work.most_missing, f"{work.card} train")
             require_alike(one.translations, work.card, code)
             labels = english.spec.labels
             encoded = cached(
@@ -70,9 +73,7 @@ class FusedFineTuning(FineTuning):
         self._write(coverage)
         joined = join(parts)
         order = CoupleOrder(joined, found, work.training.batch_tokens, work.seed)
-        dev_rows = read_dev(context, work.dev, work.training.dev_rows)
-        dev = cached(dev_rows, english.head.encode, self.tokenizer, (), reader.limits, context.cache)
-        return replace(english, encoded=joined, order=order, dev_rows=dev_rows, dev=dev)
+        return replace(english, encoded=joined, order=order)
 
     def _write(self, coverage: list[Coverage]) -> None:
         work = self.work
@@ -103,7 +104,7 @@ class FusedFineTuning(FineTuning):
                 taught = self.teacher.couples(batch)[0::2]
             apart = divergence(data.spec.kind, logits[0::2], taught, data.encoded, text, work.temperature)
             total = total + work.alpha * work.temperature**2 * apart
-        return total * len(data.order.plan(0)) / self.units
+        return total * data.order.end(0) / self.units
 
     def flops(self, state: TrainingState) -> float:
         """Operations of the training, the teacher's pass among them."""

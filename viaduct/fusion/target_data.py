@@ -17,7 +17,7 @@ from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField, added_values, make_work
-from viaduct.runs.gaps import Gap
+from viaduct.runs.gaps import Gap, target_languages
 from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.stage import Stage
@@ -84,7 +84,7 @@ class TrainField(RecipeField[TrainOn]):
             for gap in gaps_of(
                 (
                     *((card, "train", code) for card, code in sources(asked, recipe, target, census)),
-                    *((card, "dev", code) for card, code in _dev(asked, target, census)),
+                    *((card, "dev", code) for card, code in _dev(asked, recipe, target, census)),
                 ),
                 recipe,
                 census,
@@ -97,6 +97,14 @@ class TrainField(RecipeField[TrainOn]):
         if asked is None or census.task(target.task).trained_on is None:
             return []
         return [(card, "train", code) for card, code in sources(asked, recipe, target, census)]
+
+    def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """Whatever dev rows are asked for, and English ones where those chose the model that is gone on with."""
+        asked, on = self.of(arm), census.task(target.task).trained_on
+        if asked is None or on is None:
+            return []
+        first = [(on, "dev", ENGLISH)] if asked.after_english else []
+        return first + [(card, "dev", code) for card, code in _dev(asked, recipe, target, census)]
 
     def train_target(self, chain: Chain) -> Stage | None:
         """The core's English stage where it comes first, and that of these rows."""
@@ -117,7 +125,7 @@ class TrainField(RecipeField[TrainOn]):
             sources=sources(asked, chain.recipe, chain.target, chain.census),
             rows=asked.rows,
             continues=asked.after_english,
-            dev=_dev(asked, chain.target, chain.census, chain.languages),
+            dev=_dev(asked, chain.recipe, chain.target, chain.census),
         )
         return chain.add(work, on, f"{on}-for-{chain.target.task}")
 
@@ -141,10 +149,10 @@ class TrainField(RecipeField[TrainOn]):
         marks = ["translate-train"] if asked.translated else []
         if asked.languages is not None and len(asked.languages) == 1 and not asked.after_english:
             marks.append(f"source {asked.languages[0]}")
-        if not asked.translated:
-            marks.append("not zero-shot" if _has_several(asked) else "zero-shot in other languages than the source")
-        elif asked.choose_on == "targets":
+        if asked.choose_on == "targets" or (_has_several(asked) and not asked.translated):
             marks.append("not zero-shot")
+        elif not asked.translated:
+            marks.append("zero-shot in other languages than the source")
         return tuple(marks)
 
     def chosen_on(self, arm: ArmParts) -> str | None:
@@ -187,23 +195,20 @@ def _from_english(asked: TrainOn) -> bool:
     return asked.after_english or asked.languages is None or ENGLISH in asked.languages
 
 
-def _dev(
-    asked: TrainOn, target: TargetParts, census: Census, languages: Sequence[str] | None = None
-) -> tuple[Source, ...]:
-    """(card, language) of the dev rows that choose; `languages` are those that are predicted."""
+def _dev(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
+    """(card, language) of the dev rows that choose."""
     on = census.task(target.task).trained_on or target.task
     if asked.choose_on == "targets":
-        return dev_of_targets(target, census, languages)
+        return dev_of_targets(recipe, target, census)
     if asked.choose_on == "english" or _from_english(asked):
         return ((on, ENGLISH),)
     return tuple((on, code) for code in asked.languages or ())
 
 
-def dev_of_targets(target: TargetParts, census: Census, languages: Sequence[str] | None = None) -> tuple[Source, ...]:
+def dev_of_targets(recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
     """(card, language) of the target task's own dev rows, in the languages that are predicted."""
-    card = census.task(target.task)
-    codes = languages if languages is not None else [code for code in target.languages if code in card.languages]
-    return tuple((card.name, code) for code in codes)
+    predicted, _ = target_languages(recipe, census, [])
+    return tuple((target.task, code) for code in predicted[target.task])
 
 
 def gaps_of(needs: Sequence[Need], recipe: RecipeParts, census: Census) -> list[Gap]:

@@ -84,6 +84,10 @@ class RecipeField(Generic[Value]):
         """Rows that the arm's training of a target reads and the core's does not, to compare with evaluated ones."""
         return []
 
+    def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+        """Rows that choose the checkpoints of a target in place of English dev rows, to compare with evaluated ones."""
+        return []
+
     def marks(self, arm: ArmParts) -> tuple[str, ...]:
         """What sets an arm's results apart, in words that stand beside them: "not zero-shot"."""
         return ()

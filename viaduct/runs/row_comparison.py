@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -139,8 +138,8 @@ class _Comparison:
         found: dict[_Training, list[str]] = {}
         shared = (*_by_target(target, code, self.recipe, self.census), *self.pretraining)
         for arm in self.recipe.intermediates:
-            added = [field.trained_rows(self.recipe, arm, target, self.census) for field in set_fields("arm", arm)]
-            for one in dict.fromkeys((*self.by_arm[arm.name], *shared, *map(_Training, chain(*added)))):
+            added = _by_fields(arm, target, self.recipe, self.census)
+            for one in dict.fromkeys((*self.by_arm[arm.name], *shared, *added)):
                 found.setdefault(one, []).append(arm.name)
         return {one: tuple(arms) for one, arms in found.items()}
 
@@ -239,6 +238,16 @@ def _by_arm(arm: ArmParts, recipe: RecipeParts, census: Census) -> Iterator[_Tra
         yield from _texts(arm.replay.text, arm.replay.languages, recipe, census, arm.replay.lines)
 
 
+def _by_fields(arm: ArmParts, target: TargetParts, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
+    """What else trains a target in an arm, and the dev rows that choose: English ones where no field names others."""
+    on, chosen = census.task(target.task).trained_on, list[Need]()
+    for field in set_fields("arm", arm):
+        yield from map(_Training, field.trained_rows(recipe, arm, target, census))
+        chosen += field.chosen_rows(recipe, arm, target, census)
+    if on is not None and target.training.evaluations:
+        yield from (_Training(need, CHECKPOINT) for need in chosen or [(on, "dev", ENGLISH)])
+
+
 def _pretraining(recipe: RecipeParts, census: Census) -> Iterator[_Training]:
     if isinstance(recipe.encoder, Pretrain):
         names, languages = (*recipe.encoder.text, *recipe.encoder.parallel), recipe.encoder.languages
@@ -263,8 +272,6 @@ def _by_target(target: TargetParts, code: str, recipe: RecipeParts, census: Cens
     card = census.task(target.task)
     if card.trained_on is not None:
         yield _Training((card.trained_on, "train", ENGLISH))
-        if target.training.evaluations:
-            yield _Training((card.trained_on, "dev", ENGLISH), CHECKPOINT)
     if not card.row_kind.is_searched:
         return
     # Of arms that train nothing fewer choose; rows that are scored are then told once too often.

@@ -65,7 +65,7 @@ class TaskData:
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The batch's loss, scaled so that every unit weighs the same and a mean batch has a weight of 1."""
-        scale = len(self.order.plan(0)) / self.head.units(self.encoded)
+        scale = self.order.end(0) / self.head.units(self.encoded)
         return self.head.loss(logits, self.encoded, batch) * scale
 
     def score(self, model: nn.Module) -> float:

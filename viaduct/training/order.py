@@ -33,9 +33,12 @@ class Order:
         if epoch not in self._known:
             while len(self._known) >= PLANS_KEPT:
                 del self._known[next(iter(self._known))]
-            seed = derived_seed("order", self.seed, epoch)
-            self._known[epoch] = plan_batches(self.lengths, self.widths, self.batch_tokens, seed)
+            self._known[epoch] = self.planned(epoch, derived_seed("order", self.seed, epoch))
         return self._known[epoch]
+
+    def planned(self, _epoch: int, seed: int) -> list[Array]:
+        """A plan that is made anew."""
+        return plan_batches(self.lengths, self.widths, self.batch_tokens, seed)
 
     def end(self, epoch: int) -> int:
         """Number of steps in all epochs up to and with this one."""

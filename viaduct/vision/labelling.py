@@ -131,7 +131,7 @@ class LabelMember(Member):
         if self.view is None:
             self.view = CaptionModel.of(model)
         losses_B = self._losses(self.view, self.train, batch, train=True)[0]
-        return losses_B.sum() * (len(self.order.plan(0)) / self.rows)
+        return losses_B.sum() * (self.order.end(0) / self.rows)
 
     def _losses(
         self, view: CaptionModel, order: LabelOrder, batch: CaptionBatch, *, train: bool
