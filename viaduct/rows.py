@@ -86,9 +86,10 @@ class Pair(Row):
 
 @dataclass(frozen=True, slots=True)
 class TranslatedPair(Pair):
-    """A pair that was translated, with the texts that it translates, by which it is known to belong to its id."""
+    """A pair that was translated, with the texts that it translates (None: not told), by which it is known to belong to
+    its id."""
 
-    originals: tuple[str, str]
+    originals: tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)

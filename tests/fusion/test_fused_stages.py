@@ -16,10 +16,11 @@ from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import DataError
-from viaduct.fusion.alignment import CoupleOrder, couples, match
+from viaduct.fusion.alignment import CoupleOrder, couples
 from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.fused_prediction import predict
 from viaduct.fusion.fused_training import FusedFineTuning
+from viaduct.fusion.matching import match
 from viaduct.fusion.predict_fused import PredictFusedWork
 from viaduct.fusion.train_on import TrainOnWork
 from viaduct.inference.predict import PredictWork

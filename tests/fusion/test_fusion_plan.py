@@ -15,14 +15,24 @@ from viaduct.fusion.settings import Fusion
 from viaduct.fusion.target_data import TrainOn
 from viaduct.runs.collect import run_record
 from viaduct.runs.description import roles, settings
-from viaduct.runs.plan import Plan
+from viaduct.runs.plan import Plan, outline
 from viaduct.runs.planned import plan_recipe, remarks
 from viaduct.runs.row_comparison import overlaps
-from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Substitution, Target
+from viaduct.runs.spec import Intermediate, Pretrain, Recipe, Replay, Retention, Substitution, Target
 from viaduct.tasks.catalogue import Catalogue
 
 NONE = Intermediate(name="none")
 MINI = Pretrain(name="mini", text=("prose",))
+
+
+TEST_ENGLISH = [f"{number}\tin English {number // 2}\tnumber {number}\t\n" for number in range(40)]
+
+
+@pytest.fixture
+def world(world: Path) -> Path:
+    """The small world, whose card "berry" has English translations of the test rows of "fruit" in German."""
+    (world / "berry" / "test-de.tsv").write_text("".join(TEST_ENGLISH), encoding="utf-8")
+    return world
 
 
 def arm(name: str, **fields: Any) -> Intermediate:
@@ -36,7 +46,7 @@ TRANSLATED = arm("translated", train=TrainOn(translated=True))
 
 
 def made(*arms: Intermediate, fusion: Fusion | None = None, **changes: Any) -> Recipe:
-    target = Target(task="fruit", fusion=fusion or Fusion(test="berry"))
+    target = Target(task="fruit", fusion=fusion or Fusion(test="berry"), languages=("en", "de"))
     return recipe(**{"intermediates": (NONE, *arms), "targets": (target,), "seeds": (1,), **changes})
 
 
@@ -145,11 +155,18 @@ def test_roles_are_those_of_the_papers_arms(world: Path) -> None:
     after = arm("mnli+t", tasks=("mnli",), train=TrainOn(translated=True))
     chosen = arm("chosen", fused=Fused(choose_on="targets"))
     few = arm("few", train=TrainOn(translated=True, rows=3))
-    found = roles(made(FILTER, WITH, TAUGHT, TRANSLATED, after, chosen, few))
+    others = [
+        arm("replayed", fused=Fused(), replay=Replay(text=("prose",))),
+        arm("retained", fused=Fused(translated=True), retention=Retention(freeze_embeddings=True)),
+        arm("longer", train=TrainOn(translated=True), longer_targets=5),
+    ]
+    found = roles(made(*others, FILTER, WITH, TAUGHT, TRANSLATED, after, chosen, few))
     assert found == {
         "none": "none", "filter": "filter_alone", "with": "filter", "taught": "filter_taught_alone",
         "translated": "translate_train", "mnli+t": "mnli+translate_train",
     }  # fmt: skip
+    for fusion in (Fusion(local=0, fused=0), Fusion(test="berry", most_missing=1)):
+        assert roles(made(FILTER, WITH, fusion=fusion)) == {"none": "none"}
     assert "not published" in settings(made(TAUGHT), Catalogue.builtin())["fused of taught"]
 
 
@@ -157,8 +174,11 @@ def test_roles_are_those_of_the_papers_arms(world: Path) -> None:
     ("one", "fusion", "message"),
     [
         (FILTER, Fusion(local=3, fused=2), "3 local and 2 fused layers, and the encoder 4"),
-        (WITH, Fusion(), "its `fusion.test` names no card"),
+        (WITH, Fusion(), "its `fusion` names no card"),
         (FILTER, Fusion(train="quiz"), "names quiz, of kind 'span'"),
+        (WITH, Fusion(test="berry", local=0, fused=0), "no layer that reads both"),
+        (WITH, Fusion(test="fruit"), "fusion.test names fruit itself"),
+        (WITH, Fusion(test="xnli"), "names xnli, which has the labels contradiction, entailment, neutral"),
         (FILTER, Fusion(train="fruits"), "unknown task 'fruits'"),
         (arm("a", fused=Fused(), train=TrainOn(translated=True)), Fusion(), "does not go together with `train`"),
         (arm("a", train=TrainOn()), Fusion(), "names no languages"),
@@ -257,3 +277,43 @@ def test_dev_rows_of_the_targets_that_are_not_there_are_told(which: str, world: 
     ):
         with pytest.raises(DataError, match=r"fruit dev: no files for fruit, split dev, language sw"):
             expand(made(one, targets=(target,)), census(world))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (TEST_ENGLISH[:30], "10 of 40 rows have no translation of the same id, the first is '30'"),
+        ([f"x{line}" for line in TEST_ENGLISH], "40 of 40 rows have no translation .* 40 of 40 translations belong"),
+        ([f"{line.rstrip()}\tyes\n" for line in TEST_ENGLISH], "14 of 40 .*first is '0' .* has another label"),
+        (None, "berry test: no files for berry, split test, language de"),
+    ],
+)
+def test_translations_of_rows_to_predict_are_compared_before_anything_is_trained(
+    lines: list[str] | None, message: str, world: Path
+) -> None:
+    path = world / "berry" / "test-de.tsv"
+    path.write_text("".join(lines or ()), encoding="utf-8")
+    if lines is None:
+        path.unlink()
+    with pytest.raises(DataError, match=message):
+        expand(made(WITH, FILTER), census(world))
+    expand(made(FILTER), census(world))
+    few = arm("few", fused=Fused(translated=True), optional=True)
+    assert list(outline(made(few, FILTER), census(world)).left_out) == ["few"]
+    if lines == TEST_ENGLISH[:30]:
+        expand(made(WITH, fusion=Fusion(test="berry", most_missing=0.25)), census(world))
+    elif lines is None:
+        with pytest.raises(DataError, match="no row to predict has a translation"):
+            expand(made(WITH, fusion=Fusion(test="berry", most_missing=1)), census(world))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("en", "the human English originals of fruit"), ("de", "the rows of fruit")]
+)
+def test_what_is_no_translation_is_refused(code: str, message: str, world: Path) -> None:
+    rows = (world / "fruit" / f"test-{code}.tsv").read_text(encoding="utf-8")
+    (world / "berry" / "test-de.tsv").write_text(
+        rows.replace(f"{code} test", f"{code.upper()}  Test!"), encoding="utf-8"
+    )
+    with pytest.raises(UsageError, match=f"berry test in de has {message}"):
+        outline(made(WITH), census(world))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from viaduct.errors import DataError
-from viaduct.fusion.alignment import Matched, match
 from viaduct.fusion.answers import realigned
 from viaduct.fusion.cards import CARDS as TRANSLATIONS
+from viaduct.fusion.matching import Matched, match
 from viaduct.rows import Answer, Pair, Span, TranslatedPair
 from viaduct.tasks.card import locate, read
 from viaduct.tasks.catalogue import Catalogue, card_of_file
@@ -188,6 +188,31 @@ def test_any_file_with_ids_and_languages_can_hold_translations(tmp_path: Path) -
     assert [row.texts[0] for row in found.translations] == ["Eins", "Drei"] and found.coverage.missing == 0
     with pytest.raises(DataError, match="no row is in"):
         read(card, tmp_path, "sw", "train")
+
+
+def test_a_mapping_of_translations_that_is_a_row_off_belongs_to_no_row(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nkind = "pair"\npath = "mine/{split}.csv"\nlanguages = ["de"]\n[columns]\nid = "id"\n'
+        'first = "a"\nsecond = "b"\nlabel = "y"\nfirst_original = "from"\n[labels]\norder = ["no", "yes"]\n'
+    )
+    (tmp_path / "mine").mkdir()
+    english = [Pair(str(at), "en", f"Line {at}.", f"Tea {at}?", "yes" if at % 2 else "no") for at in range(8)]
+    card = card_of_file(tmp_path / "mine.toml")
+
+    def found(shift: int, label: int) -> tuple[int, int]:
+        lines = [f"{at},Satz {at},Tee {at},{english[at - label].label},line {at + shift}\n" for at in range(8)]
+        (tmp_path / "mine" / "train.csv").write_text("id,a,b,y,from\n" + "".join(lines))
+        coverage = match(english, read(card, tmp_path, "de", "train").rows, "de", 1.0, "mine train").coverage
+        return coverage.missing, coverage.unknown
+
+    assert found(0, 0) == (0, 0)
+    assert found(2, 2) == found(0, 1) == (8, 8)  # other originals, other labels
+
+
+def test_a_question_with_an_answer_is_no_translation_of_one_without() -> None:
+    rows = [Span("a", "en", "To Perth.", "?", (Answer("Perth", 3),)), Span("b", "en", "To Perth.", "?", ())]
+    swapped = [Span(id, "de", row.context, "?", row.answers) for id, row in zip("ba", rows, strict=True)]
+    assert match(rows, swapped, "de", 1.0, "quiz train").coverage.missing == 2
 
 
 @pytest.mark.parametrize("card", TRANSLATIONS, ids=lambda card: card.name)

@@ -10,6 +10,7 @@ from viaduct.runs.description import role_of, roles
 from viaduct.runs.spec import Intermediate, Mixture, Recipe, Replay, Retention, Target
 from viaduct.vision.fields import Captions, Objective
 
+RECIPE = Recipe(name="r", hypothesis="", encoder="x", targets=(Target(task="xnli"),))
 CONTRASTIVE = (Objective(name="contrastive"),)
 
 
@@ -38,7 +39,7 @@ def captions(**changes: object) -> Captions:
     ],
 )
 def test_an_arm_is_what_it_trains_on(fields: dict[str, object], role: str) -> None:
-    assert role_of(Intermediate(name="whatever", **fields)) == role
+    assert role_of(Intermediate(name="whatever", **fields), RECIPE) == role
     assert role in known_roles()
 
 
@@ -61,10 +62,9 @@ def test_an_arm_is_what_it_trains_on(fields: dict[str, object], role: str) -> No
     ],
 )
 def test_what_no_role_says_has_none(fields: dict[str, object]) -> None:
-    assert role_of(Intermediate(name="whatever", **fields)) is None
+    assert role_of(Intermediate(name="whatever", **fields), RECIPE) is None
 
 
 def test_a_role_is_the_first_arms_that_has_it() -> None:
     arms = (Intermediate(name="none"), Intermediate(name="a", tasks=("mnli",)), Intermediate(name="b", tasks=("mnli",)))
-    recipe = Recipe(name="r", hypothesis="", encoder="x", intermediates=arms, targets=(Target(task="xnli"),))
-    assert roles(recipe) == {"none": "none", "a": "mnli"}
+    assert roles(RECIPE.model_copy(update={"intermediates": arms})) == {"none": "none", "a": "mnli"}

@@ -1,4 +1,4 @@
-"""Rows and their translations by id, as token sequences that lie beside each other.
+"""Rows and their translations as token sequences that lie beside each other.
 
 All languages' sequences are joined into one `Encoded`; a couple is a sequence and that of its translation. Long
 contexts are several windows: the n-th window of one side goes with the n-th of the other, or with its last one.
@@ -8,17 +8,13 @@ Shape letters: P couples, E examples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from viaduct.encode.batch import Batch, plan_batches
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
-from viaduct.fusion.records import Coverage
 from viaduct.models.numerics import derived_seed
-from viaduct.rows import Pair, Row, Tagged, TranslatedPair
-from viaduct.runs.rows import letters
 from viaduct.training.order import Order
 
 NO_GOLD = -100
@@ -26,53 +22,6 @@ NO_GOLD = -100
 
 GOLD = {"label": "", "start": "", "end": "", "tag": "first"}
 """Gold field -> the field that is as long as it is; "": one value for each example."""
-
-
-@dataclass(frozen=True)
-class Matched:
-    """The rows that have translations."""
-
-    at: Array
-    """Indices of these rows among all."""
-    translations: tuple[Row, ...]
-    coverage: Coverage
-
-
-def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missing: float, what: str) -> Matched:
-    """The translations of rows, by id; one that says what it translates must say the row's texts and label.
-
-    Raises DataError where more of the rows lack one than may, and where no id is known at all.
-    """
-    by_id = {row.id: row for row in others}
-    has = [row.id in by_id and _belongs(by_id[row.id], row) for row in rows]
-    at = np.array([number for number, there in enumerate(has) if there], dtype=np.int64)
-    missing = len(rows) - len(at)
-    unknown = len(by_id) - len(at)
-    if missing > most_missing * len(rows):
-        lost = rows[has.index(False)].id
-        other = " (the translation of this id is of another text, or has another label)" if lost in by_id else ""
-        raise DataError(
-            f"{what} in {language}: {missing:,} of {len(rows):,} rows have no translation of the same id, the first is "
-            f"'{lost}'{other}; {unknown:,} of {len(by_id):,} translations belong to no row",
-            fix=f"use files with the ids of the originals, or raise `most_missing` (it is {most_missing:g})",
-        )
-    found = tuple(_labelled(by_id[rows[number].id], rows[number]) for number in at)
-    return Matched(at, found, Coverage(language=language, rows=len(rows), missing=missing, unknown=unknown))
-
-
-def _belongs(row: Row, original: Row) -> bool:
-    """Whether this translation is not of something else: blanks, case and marks are no difference."""
-    if not isinstance(row, TranslatedPair) or not isinstance(original, Pair):
-        return True
-    is_labelled_so = None in (row.label, original.label) or row.label == original.label
-    return is_labelled_so and [*map(letters, row.originals)] == [*map(letters, original.texts)]
-
-
-def _labelled(row: Row, original: Row) -> Row:
-    """The translation with what its original says about it: a label; tags stay with the words that have them."""
-    if isinstance(row, Pair) and isinstance(original, Pair):
-        return Pair(row.id, row.language, row.first, row.second, row.label or original.label)
-    return replace(row, tags=None) if isinstance(row, Tagged) else row
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
@@ -126,7 +75,7 @@ class CoupleOrder(Order):
         super().__init__(encoded, batch_tokens, seed)
         self.couples = np.concatenate(by_language)
         if not len(self.couples):
-            raise DataError("no training row has a translation", fix="look at the ids, or raise `most_missing`")
+            raise DataError("no training row has a translation", fix="look at the ids of the translations")
         self.language = np.repeat(np.arange(len(by_language)), [len(one) for one in by_language])
         self.there = np.zeros((int(self.couples[:, 0].max()) + 1, len(by_language)), bool)
         self.there[self.couples[:, 0], self.language] = True

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from viaduct.errors import UsageError
 from viaduct.fusion.fuse import FuseWork
+from viaduct.fusion.matching import predicted_gaps
 from viaduct.fusion.predict_fused import PredictFusedWork, with_translations
 from viaduct.fusion.settings import TEMPERATURES, fusion_of, require_fusable, translated_languages
 from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with
@@ -54,10 +55,14 @@ class FusedField(RecipeField[Fused]):
             raise UsageError(f"{where} does not go together with `{others[0]}`", fix="give each an arm of its own")
         for target in _trained(recipe, census):
             require_fusable(recipe, target, census, where)
-            if asked is not None and asked.translated and fusion_of(target).test is None:
+            how = fusion_of(target)
+            if asked is not None and asked.translated and (how.test is None or how.fused == 0):
+                lacks = (
+                    "names no card of them (`test`)" if how.test is None else "has no layer that reads both (`fused`)"
+                )
                 raise UsageError(
-                    f"{where} predicts {target.task} with translations, and its `fusion.test` names no card of them",
-                    fix="name one, or leave `translated` out",
+                    f"{where} predicts {target.task} with translations, and its `fusion` {lacks}",
+                    fix="change that, or leave `translated` out",
                 )
             if asked is not None and asked.oracle and ENGLISH not in census.task(target.task).languages:
                 raise UsageError(f"{where}: {target.task} has no English originals", fix="leave `oracle` out")
@@ -71,6 +76,7 @@ class FusedField(RecipeField[Fused]):
                 found.append(Gap(f"{card} train", "", "no translations in any language"))
             most, on = fusion_of(target).most_missing, census.task(target.task).trained_on or target.task
             found += _too_few((on, "train", ENGLISH), [(card, "train", code) for code in codes], most, recipe, census)
+            found += predicted_gaps(target, recipe, census) if asked is not None and asked.translated else []
             found += gaps_of(self.chosen_rows(recipe, cast(ArmParts, owner), target, census), recipe, census)
         return found
 
@@ -135,10 +141,12 @@ class FusedField(RecipeField[Fused]):
         asked = self.of(arm)
         return None if asked is None or asked.choose_on == "english" else "target-language dev"
 
-    def role(self, arm: ArmParts) -> str | None:
-        """FILTER, taught by itself or not, predicting with translations or not, chosen in English."""
-        asked = self.of(arm)
-        if asked is None or asked.choose_on != "english":
+    def role(self, arm: ArmParts, recipe: RecipeParts) -> str | None:
+        """FILTER, taught by itself or not, predicting with translations or not, chosen in English; None where a target
+        has no fused layer, or may lack more translations than it has."""
+        asked, hows = self.of(arm), [fusion_of(target) for target in recipe.targets]
+        is_filter = all(how.fused > 0 and how.most_missing <= 0.5 for how in hows)
+        if asked is None or asked.choose_on != "english" or not is_filter:
             return None
         name = "filter" + "_taught" * asked.self_teaching + "_alone" * (not asked.translated)
         return role_with(name, arm)

@@ -17,8 +17,9 @@ import torch
 from viaduct.encode.batch import Batch, collate, padding_fraction, plan_batches
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded, Limits
-from viaduct.fusion.alignment import batches_of, couples, join, match, side
+from viaduct.fusion.alignment import batches_of, couples, join, side
 from viaduct.fusion.fused_encoder import FusedModel, fused_flops
+from viaduct.fusion.matching import match
 from viaduct.fusion.predict_fused import PredictFusedWork
 from viaduct.fusion.records import Coverage, FusedInference, Way
 from viaduct.heads.head import HeadSpec, load_head, require_logits, trained_head

@@ -21,9 +21,10 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
-from viaduct.fusion.alignment import CoupleOrder, couples, join, match, side
+from viaduct.fusion.alignment import CoupleOrder, couples, join, side
 from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.fused_encoder import FusedModel, fused_flops
+from viaduct.fusion.matching import match
 from viaduct.fusion.records import Coverage, FusedTraining
 from viaduct.fusion.target_training import read_dev
 from viaduct.heads.head import load_head

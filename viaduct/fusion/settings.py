@@ -70,7 +70,7 @@ class FusionField(RecipeField[Fusion]):
     model = Fusion
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for layers that the encoder has not got, and for cards of another kind."""
+        """Raise UsageError for layers that the encoder has not got, and for cards that are no translations."""
         target = cast(TargetParts, owner)
         asked, where = fusion_of(target), f"target '{target.task}': fusion"
         shape = shape_of(recipe.encoder, recipe.revision)
@@ -79,12 +79,19 @@ class FusionField(RecipeField[Fusion]):
                 f"{where} has {asked.local} local and {asked.fused} fused layers, and the encoder {shape.layers}",
                 fix=f"set local + fused to {shape.layers} or less",
             )
-        kind = census.task(target.task).kind
+        card = census.task(target.task)
         for name in (asked.train, asked.test):
-            if name is not None and census.task(name).kind != kind:
+            other = card if name is None else census.task(name)
+            if other.kind != card.kind:
+                raise UsageError(f"{where} names {name}, of kind '{other.kind}'", fix=f"name one of kind '{card.kind}'")
+            if {*other.labels} != {*card.labels} and other.labels and card.labels:
                 raise UsageError(
-                    f"{where} names {name}, of kind '{census.task(name).kind}'", fix=f"name a card of kind '{kind}'"
+                    f"{where} names {name}, which has the labels {', '.join(other.labels)}: no translations of"
+                    f" {card.name}",
+                    fix=f"name a card with the labels {', '.join(card.labels)}",
                 )
+        if asked.test == target.task:
+            raise UsageError(f"{where}.test names {target.task} itself", fix="name a card of translations of its rows")
 
     def words(self, owner: BaseModel) -> str:
         """The layers, and where translations are."""

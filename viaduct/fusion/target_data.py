@@ -18,7 +18,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField, added_values, make_work
 from viaduct.runs.gaps import Gap, target_languages
-from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
+from viaduct.runs.parts import ArmParts, RecipeParts, Retention, Spec, TargetParts
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.stage import Stage
 
@@ -162,7 +162,7 @@ class TrainField(RecipeField[TrainOn]):
             return None
         return "target-language dev" if asked.choose_on == "targets" else f"dev in {', '.join(asked.languages or ())}"
 
-    def role(self, arm: ArmParts) -> str | None:
+    def role(self, arm: ArmParts, _recipe: RecipeParts) -> str | None:
         """All translations and English, chosen in English: translate-train, alone or after one intermediate task."""
         asked = self.of(arm)
         return role_with("translate_train", arm) if asked == TrainOn(translated=True) else None
@@ -172,10 +172,12 @@ TRAIN = TrainField()
 
 
 def role_with(name: str, arm: ArmParts) -> str | None:
-    """The role of an arm that does this to targets, alone or after one intermediate task in English."""
+    """The role of an arm that does just this to targets, alone or after one intermediate task in English."""
+    if arm.replay is not None or arm.retention != Retention() or arm.longer_targets:
+        return None
     if not arm.tasks:
         return name
-    alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and arm.languages == (ENGLISH,) and arm.replay is None
+    alone = len(arm.tasks) == 1 and arm.tasks[0] in INTERMEDIATES and arm.languages == (ENGLISH,)
     return f"{arm.tasks[0]}+{name}" if alone else None
 
 

@@ -98,19 +98,19 @@ def roles(recipe: RecipeParts) -> dict[str, str]:
     """Arm -> role, of the arms that have one."""
     found: dict[str, str] = {}
     for arm in recipe.intermediates:
-        role = role_of(arm)
+        role = role_of(arm, recipe)
         if role is not None and role not in found.values():
             found[arm.name] = role
     return found
 
 
-def role_of(arm: ArmParts) -> str | None:
+def role_of(arm: ArmParts, recipe: RecipeParts) -> str | None:
     """The role of an arm, None when it does what no role says."""
     if arm.encoder is not None:
         return None
     added = set_fields("arm", arm)
     if added:
-        return added[0].role(arm) if len(added) == 1 else None
+        return added[0].role(arm, recipe) if len(added) == 1 else None
     if arm.retention != Retention():
         return None
     if not arm.tasks:

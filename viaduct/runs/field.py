@@ -129,8 +129,8 @@ class RecipeField(Generic[Value]):
         """Its settings in words, for the report. Called where it is not None."""
         return ""
 
-    def role(self, arm: ArmParts) -> str | None:
-        """What an arm that has no other room's field does, in the words of the claims under test (see
+    def role(self, arm: ArmParts, recipe: RecipeParts) -> str | None:
+        """What an arm of this recipe that has no other room's field does, in the words of the claims under test (see
         `viaduct.runs.description`)."""
         return None
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic import ValidationInfo as Info
 
 from viaduct.errors import unknown
-from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged
+from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged, TranslatedPair
 
 
 @dataclass
@@ -163,11 +163,16 @@ class MappedPair(MappedParallel):
     """Two texts and a label."""
 
     gold: ClassVar[tuple[str, ...]] = ("label",)
+    optional: ClassVar[tuple[str, ...]] = ("first_original", "second_original")
     label: Label = None
+    first_original: Text | None = None
+    second_original: Text | None = None
 
     def row(self, _reading: Reading) -> Row:
-        """A pair."""
-        return Pair(self.id, self.language, self.first, self.second, self.label)
+        """A pair, with the texts that it translates where they are given."""
+        given = (self.id, self.language, self.first, self.second, self.label)
+        originals = (self.first_original, self.second_original)
+        return TranslatedPair(*given, originals) if any(originals) else Pair(*given)
 
 
 class MappedText(Mapped):

@@ -165,7 +165,7 @@ class CaptionsField(RecipeField[Captions]):
         objectives = ", ".join(f"{one.name} {one.share:g}" for one in asked.objectives)
         return f"{asked.card} captions ({objectives}; image: {asked.image}; tower {asked.tower})"
 
-    def role(self, arm: ArmParts) -> str | None:
+    def role(self, arm: ArmParts, _recipe: RecipeParts) -> str | None:
         """Replayed text and retention do not matter here: the controls have them too."""
         asked = self.of(arm)
         objectives = {one.name for one in asked.objectives} if asked is not None else set()
