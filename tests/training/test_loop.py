@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -116,6 +116,14 @@ def test_a_resumed_training_is_bit_identical(
     resumed = job(scratch, checkpoint_seconds=every, **script)
     assert fit(resumed) == expected
     assert same(resumed.model, whole.model)
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C reaches this process also where the tests run in a shell's background, whose jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def send(number: int, at: int, times: int = 1) -> Callable[[float, float, str], None]:
