@@ -43,7 +43,7 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
     from viaduct import api
     from viaduct.report import page
     from viaduct.runs.execute import Options
-    from viaduct.runs.spec import Intermediate, Target
+    from viaduct.runs.spec import Architecture, Intermediate, Pretrain, Target
     from viaduct.runs.stage import kind_of
 
     small_world.add_cards(setattr, small_world.CARDS)
@@ -58,7 +58,9 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
 
     page.write = later  # timed apart
     arms = (Intermediate(name="none"), *(Intermediate(name=name, tasks=(name,)) for name in ("quiz", "fruit")))
+    small = Architecture(layers=1, hidden=8, heads=2, feed_forward=8, vocabulary=300)  # of which the disk has room
     asked = small_world.recipe(
+        encoder=Pretrain(name="mini", text=("prose",), architecture=small),
         intermediates=arms,
         targets=(Target(task="fruit"), Target(task="quiz")),
         seeds=tuple(range(1, 1 + max(1, round(stages / STAGES_PER_SEED)))),
