@@ -62,6 +62,7 @@ def parts(kind: str, count: int = 24) -> dict[tuple[str, str, str], Sequence[Row
         (task, "dev", "de"): [german(row) for row in tiny.rows(kind, 8, offset=30)],
         (task, "test", "de"): [german(row) for row in others],
         (task, "test", "en"): others,
+        ("tiny-german", "train", "de"): [*map(german, english), replace(german(english[0]), id="evaluated")],
         ("tiny-english", "test", "de"): [replace(row, language="de") for row in others],
     }
 
@@ -320,6 +321,31 @@ def test_windows_go_together_by_number_and_none_is_left_out() -> None:
     ours, theirs = np.array([0, 0, 0, 1, 3]), np.array([0, 0, 1, 1, 2])
     assert couples(ours, theirs, every=True).tolist() == [[0, 0], [1, 1], [2, 1], [3, 2], [3, 3]]
     assert couples(ours, theirs, every=False).tolist() == [[0, 0], [1, 1], [2, 1], [3, 2]]
+
+
+@pytest.mark.parametrize("with_english", [True, False])
+def test_plain_training_leaves_out_translations_of_other_rows_and_counts_them(
+    with_english: bool, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    english = (("tiny-pair", "en"),) * with_english
+    asked = TrainOnWork(
+        task="tiny-pair", training=TRAINING, seed=1, sources=(*english, ("tiny-german", "de")), rows=None,
+        continues=False, dev=(("tiny-pair", "en"),), by_id=not with_english,
+    )  # fmt: skip
+    made = context(asked, tmp_path, tiny_encoder)
+    tiny.run(made)
+    assert json.loads((made.directory / "training.json").read_text())["rows"] == 24 * (1 + with_english)
+    told = json.loads((made.directory / "translations.json").read_text())
+    assert told["coverage"] == [{"language": "de", "rows": 24, "missing": 0, "unknown": 1}]
+
+
+def test_plain_training_stops_where_too_many_translations_are_missing(tmp_path: Path, tiny_encoder: Path) -> None:
+    asked = TrainOnWork(
+        task="tiny-pair", training=TRAINING, seed=1, sources=(("tiny-pair", "sw"),), rows=None, continues=False,
+        dev=(("tiny-pair", "en"),), by_id=True,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="12 of 24 rows have no translation"):
+        tiny.run(context(asked, tmp_path, tiny_encoder))
 
 
 def test_a_few_rows_of_another_language_go_on_from_english(tmp_path: Path, tiny_encoder: Path) -> None:

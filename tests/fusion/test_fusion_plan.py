@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from small_world import census, expand, recipe
 
 from viaduct.errors import DataError, UsageError
@@ -14,7 +15,7 @@ from viaduct.fusion.field import Fused
 from viaduct.fusion.settings import Fusion
 from viaduct.fusion.target_data import TrainOn
 from viaduct.runs.collect import run_record
-from viaduct.runs.description import roles, settings
+from viaduct.runs.description import marks, roles, settings
 from viaduct.runs.plan import Plan, outline
 from viaduct.runs.planned import plan_recipe, remarks
 from viaduct.runs.row_comparison import overlaps
@@ -93,6 +94,35 @@ def test_translations_and_english_are_read(world: Path) -> None:
     assert plan.needs[works["fuse"].path] == (
         ("fruit", "train", "en"), ("fruit", "train", "de"), ("fruit", "train", "sw"), ("fruit", "dev", "en"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "on", [TrainOn(languages=("de",), translated=True), TrainOn(languages=("de",), translated=True, rows=3)]
+)
+def test_translations_are_chosen_by_the_dev_rows_of_the_language_that_they_are_from(on: TrainOn, world: Path) -> None:
+    (world / "fruit" / "dev-de.tsv").unlink()
+    plan = expand(made(arm("german", train=on)), census(world))
+    (stage,) = (one for one in plan.stages if one.work.kind == "train_on")
+    assert plan.needs[stage.path] == (("fruit", "train", "de"), ("fruit", "train", "en"), ("fruit", "dev", "en"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"languages": ("de",)}, ("translate-train", "source de")),
+        ({"languages": ("de",), "rows": 9, "after_english": True}, ("translate-train",)),
+        ({"languages": ("en", "de")}, ("translate-train",)),
+        ({"languages": ("de",), "choose_on": "targets"}, ("translate-train", "source de", "not zero-shot")),
+    ],
+)
+def test_rows_that_are_translations_are_marked_so_whatever_the_arm_calls_them(
+    fields: dict[str, Any], found: tuple[str, ...]
+) -> None:
+    one = arm("a", train=TrainOn(**fields))
+    assert marks(made(one, targets=(Target(task="xnli"),)), Catalogue.builtin()) == {"a": found}
+    both = made(one, targets=(Target(task="xnli"), Target(task="panx")))
+    assert marks(both, Catalogue.builtin())["a"][0] == "translate-train"
+    assert "zero-shot" in marks(both, Catalogue.builtin())["a"][-1]
 
 
 def test_going_on_from_english_shares_the_english_model(world: Path) -> None:
@@ -194,6 +224,28 @@ def test_what_makes_no_sense_is_refused(one: Intermediate, fusion: Fusion, messa
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("German", r"fruit has no translations in 'German'\n.*use some of: de, sw"),
+        ("en", r"fruit has no translations in 'en'"),
+        ("dee", r"in 'dee'; did you mean 'de'\?"),
+    ],
+)
+def test_languages_that_have_no_translations_are_refused_with_those_that_have(
+    code: str, message: str, world: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        expand(made(FILTER, fusion=Fusion(languages=(code,))), census(world))
+
+
+@pytest.mark.parametrize("model", [TrainOn, Fusion])
+def test_languages_are_known_by_all_of_their_codes_and_named_once(model: type[TrainOn] | type[Fusion]) -> None:
+    assert model(languages=("DE", "swh")).languages == ("de", "sw")
+    with pytest.raises(ValidationError, match="'de' is there twice"):
+        model(languages=("de", "deu"))
+
+
+@pytest.mark.parametrize(
     ("model_type", "why"), [("modernbert", "rotations"), ("deberta-v2", "distances"), ("t5", "positions")]
 )
 def test_encoders_that_cannot_be_fused_are_refused_before_anything_runs(
@@ -223,7 +275,9 @@ def test_missing_translations_are_refused_above_the_share_that_the_recipe_states
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:30]), encoding="utf-8")
     with pytest.raises(DataError, match=r"fruit train: 10 of 40 rows have no translation, .* allows 0\.0%"):
         expand(made(FILTER), census(world))
-    expand(made(FILTER, fusion=Fusion(most_missing=0.25)), census(world))
+    with pytest.raises(DataError, match=r"fruit train: 10 of 40 rows have no translation, .* allows 0\.0%"):
+        expand(made(TRANSLATED), census(world))
+    expand(made(FILTER, TRANSLATED, fusion=Fusion(most_missing=0.25)), census(world))
     path.unlink()
     (world / "fruit" / "train-sw.tsv").unlink()
     with pytest.raises(DataError, match="no translations in any language"):

@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from viaduct.fusion.claims import CLAIMS, ROLES
-from viaduct.fusion.records import Coverage, FusedInference, FusedTraining, StageInference, StageTraining, Way
-from viaduct.fusion.section import PREDICTED, SECTION, TRAINED
+from viaduct.fusion.records import (
+    Coverage,
+    FusedInference,
+    FusedTraining,
+    StageInference,
+    StageTraining,
+    StageTranslated,
+    Translated,
+    Way,
+)
+from viaduct.fusion.section import PREDICTED, SECTION, TRAINED, TRANSLATED
 from viaduct.report import claims
 
 ALONE = Way(tokens=40.0, flops=1e9, latency_ms=5.0, rows_per_second=100.0)
@@ -46,6 +55,8 @@ class Found:
 def content(*predicted: StageInference) -> Any:
     trained = FusedTraining(task="mnli", local=1, fused=1, alpha=0.5, temperature=0.1, coverage=COVERAGE)
     records = {TRAINED.name: [StageTraining(arm="filter", seed=1, found=trained)], PREDICTED.name: list(predicted)}
+    plain = Translated(task="qqp", coverage=COVERAGE)
+    records[TRANSLATED.name] = [StageTranslated(arm="plain", seed=seed, found=plain) for seed in (1, 2)]
     return SECTION.build(Found(**records))  # type: ignore[arg-type]
 
 
@@ -60,7 +71,9 @@ def test_cost_stands_beside_the_score_once_for_each_arm() -> None:
         ("taught", "the same rows alone", 1.0), ("taught", "with translations", 2.1),
     ]  # fmt: skip
     assert found.files["fusion.csv"][1]["latency_ms"] == 9.0
-    assert found.values["coverage"] == [("train", "mnli", "de", 100, 3, 1), ("predicted", "xnli", "de", 100, 3, 1)]
+    assert found.values["coverage"] == [
+        ("train", "mnli", "de", 100, 3, 1), ("train", "qqp", "de", 100, 3, 1), ("predicted", "xnli", "de", 100, 3, 1),
+    ]  # fmt: skip
     assert found.values["taught"] == [(0.5, 0.1)]
 
 

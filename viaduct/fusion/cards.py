@@ -69,6 +69,7 @@ def _from_english(card: Task, languages: tuple[str, ...], pattern: str) -> Task:
         languages=languages,
         sources=sources("xtreme", read_train_questions, f"{FOLDER}/{pattern}", splits="train"),
         expected={(code, "train"): count for code in languages},
+        translated=True,
         licence=card.licence,
         citation=f"{card.citation}; translations: Hu et al. 2020, XTREME (arXiv 2003.11080)",
         differs="An answer that is not where the file says is taken from the nearest place where it stands; questions "

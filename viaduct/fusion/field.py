@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, cast
 
 from pydantic import BaseModel
@@ -12,15 +11,16 @@ from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.matching import predicted_gaps
 from viaduct.fusion.predict_fused import PredictFusedWork, with_translations
 from viaduct.fusion.settings import TEMPERATURES, fusion_of, require_fusable, translated_languages
-from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with
+from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with, too_few
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField, set_fields
 from viaduct.runs.gaps import Gap
 from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
-from viaduct.runs.rows import Need, concerning, source_of
+from viaduct.runs.rows import Need, concerning
 from viaduct.runs.stage import Stage
+from viaduct.tasks.catalogue import Catalogue
 
 
 class Fused(Spec):
@@ -74,8 +74,7 @@ class FusedField(RecipeField[Fused]):
             card, codes = translated_languages(target, recipe, census)
             if not codes:
                 found.append(Gap(f"{card} train", "", "no translations in any language"))
-            most, on = fusion_of(target).most_missing, census.task(target.task).trained_on or target.task
-            found += _too_few((on, "train", ENGLISH), [(card, "train", code) for code in codes], most, recipe, census)
+            found += too_few(target, [(card, "train", code) for code in codes], recipe, census)
             found += predicted_gaps(target, recipe, census) if asked is not None and asked.translated else []
             found += gaps_of(self.chosen_rows(recipe, cast(ArmParts, owner), target, census), recipe, census)
         return found
@@ -128,7 +127,7 @@ class FusedField(RecipeField[Fused]):
         dev = "target-language" if asked.choose_on == "targets" else "English"
         return f"trained on rows and translations together{taught}; predicted {how}; chosen on {dev} dev"
 
-    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+    def marks(self, arm: ArmParts, _recipe: RecipeParts, _catalogue: Catalogue) -> tuple[str, ...]:
         """That translations are trained on or read, and whether other languages' labels chose."""
         asked = self.of(arm)
         if asked is None:
@@ -195,20 +194,3 @@ def _prediction(chain: Chain, *, oracle: bool) -> PredictFusedWork:
         fused=how.fused,
         most_missing=how.most_missing,
     )
-
-
-def _too_few(original: Need, translated: Sequence[Need], most: float, recipe: RecipeParts, census: Census) -> list[Gap]:
-    """Languages whose translations are not there, or fewer than may be missing."""
-    sources = [(*source_of(*need[:2], recipe.substitutions), need[2]) for need in (original, *translated)]
-    if census.problem(*sources[0], labelled=False) is not None:
-        return []  # told by the core
-    wanted, found = census.count(*sources[0]).found, []
-    for need, source in zip(translated, sources[1:], strict=True):
-        what, why = f"{need[0]} {need[1]}", census.problem(*source, labelled=False)
-        rows = 0 if why else census.count(*source).found
-        if why is None and rows < (1 - most) * wanted:
-            lost = wanted - rows
-            why = f"{lost:,} of {wanted:,} rows have no translation, and `most_missing` allows {most:.1%}"
-        if why is not None:
-            found.append(Gap(what, need[2], why))
-    return found

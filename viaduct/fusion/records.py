@@ -29,6 +29,21 @@ class FusedTraining(Record):
     coverage: tuple[Coverage, ...]
 
 
+class Translated(Record):
+    """How many translations plain training had (`translations.json`)."""
+
+    task: str
+    coverage: tuple[Coverage, ...]
+
+
+class StageTranslated(Record):
+    """The same with whose it is."""
+
+    arm: str
+    seed: int
+    found: Translated
+
+
 class StageTraining(Record):
     """The same with whose it is."""
 

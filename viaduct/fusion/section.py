@@ -8,10 +8,19 @@ from pathlib import Path
 from statistics import fmean
 
 from viaduct.fusion.claims import CLAIMS, ROLES
-from viaduct.fusion.records import FusedInference, FusedTraining, StageInference, StageTraining, Way
+from viaduct.fusion.records import (
+    FusedInference,
+    FusedTraining,
+    StageInference,
+    StageTraining,
+    StageTranslated,
+    Translated,
+    Way,
+)
 from viaduct.report.section import Content, RunResults, Section, StageFile
 
 TRAINED = StageFile("fused_training", "fuse", "fusion.json", StageTraining, "found")
+TRANSLATED = StageFile("translated_training", "train_on", "translations.json", StageTranslated, "found")
 PREDICTED = StageFile("fused_inference", "predict_fused", "fused_inference.json", StageInference, "found")
 
 
@@ -30,15 +39,16 @@ class CostLine:
 
 
 def _build(found: RunResults) -> Content | None:
-    trained, predicted = found.of(TRAINED), found.of(PREDICTED)
-    if not trained and not predicted:
+    trained, plain, predicted = found.of(TRAINED), found.of(TRANSLATED), found.of(PREDICTED)
+    if not (trained or plain or predicted):
         return None
+    read: list[FusedTraining | Translated | FusedInference] = [one.found for one in trained]
+    read += [one.found for one in plain]
+    read += [one.found for one in predicted if not one.found.oracle]
     lines = [line for one in _first(predicted) for line in _lines(one, found)]
     oracles = [one for one in predicted if one.found.oracle]
     values = {
-        "coverage": _coverage(
-            [one.found for one in trained] + [one.found for one in predicted if not one.found.oracle]
-        ),
+        "coverage": _coverage(read),
         "lines": lines,
         "oracles": oracles,
         "oracle_means": [fmean(one.found.scores.values()) for one in oracles],
@@ -70,10 +80,12 @@ def _lines(one: StageInference, found: RunResults) -> list[CostLine]:
     ]
 
 
-def _coverage(found: Sequence[FusedTraining | FusedInference]) -> list[tuple[str, str, str, int, int, int]]:
+def _coverage(
+    found: Sequence[FusedTraining | Translated | FusedInference],
+) -> list[tuple[str, str, str, int, int, int]]:
     """(what, task, language, rows, missing, unknown), without repetitions."""
     rows = [
-        ("train" if isinstance(one, FusedTraining) else "predicted", one.task, *dict(part).values())
+        ("predicted" if isinstance(one, FusedInference) else "train", one.task, *dict(part).values())
         for one in found
         for part in one.coverage
     ]
@@ -86,7 +98,7 @@ SECTION = Section(
     place=610,
     template=Path(__file__).with_name("fusion.html.j2"),
     build=_build,
-    reads=(TRAINED, PREDICTED),
+    reads=(TRAINED, TRANSLATED, PREDICTED),
     writes=("fusion.csv",),
     claims=CLAIMS,
     roles=ROLES,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import cast
+from collections.abc import Collection, Iterable
+from typing import Annotated, cast
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from viaduct.errors import UsageError
-from viaduct.languages import ENGLISH
+from viaduct.errors import UsageError, nearest, shortened
+from viaduct.languages import ENGLISH, is_language, language
 from viaduct.rows import Pair, Span, Tagged
 from viaduct.runs.bounds import Some
 from viaduct.runs.census import Census
@@ -32,6 +33,14 @@ TEMPERATURES = {"pair": 0.1, "span": 6.0, "tagged": 1.0}
 """Kind -> default temperature of self-teaching: the defaults of the authors' code (yuwfan/FILTER at 6dac390)."""
 
 
+def _as_known(code: str) -> str:
+    return language(code).code if is_language(code) else code
+
+
+Codes = Some[Annotated[str, AfterValidator(_as_known)]]
+"""Of languages, as cards write them: "DE" and "deu" are "de"."""
+
+
 class Fusion(Spec):
     """How a target is trained on rows and their translations together, in arms that ask for it (`fused`, `train`).
 
@@ -48,7 +57,7 @@ class Fusion(Spec):
     """Card with translations of the English train rows, by id; None: the card that the target is trained on."""
     test: str | None = None
     """Card with English translations of the rows to predict, by language and id; None: there are none."""
-    languages: Some[str] | None = None
+    languages: Codes | None = None
     """Whose translations are trained on; None: all that are there."""
     most_missing: float = Field(default=0.0, ge=0, le=1)
     """Share of a language's rows that may lack a translation; they are then left out of training, and predicted
@@ -80,6 +89,9 @@ class FusionField(RecipeField[Fusion]):
                 fix=f"set local + fused to {shape.layers} or less",
             )
         card = census.task(target.task)
+        originals = census.task(asked.train or card.trained_on or card.name)
+        others = [code for code in originals.languages if code != ENGLISH]
+        require_languages(asked.languages or (), others, f"{where}: {originals.name} has no translations in")
         for name in (asked.train, asked.test):
             other = card if name is None else census.task(name)
             if other.kind != card.kind:
@@ -108,6 +120,15 @@ FUSION = FusionField()
 def fusion_of(target: TargetParts) -> Fusion:
     """What the target says, or the defaults."""
     return FUSION.of(target) or Fusion()
+
+
+def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str) -> None:
+    """Raise UsageError for a language that is none of these; `lacks`: "mnli has no language"."""
+    for code in given:
+        if code not in allowed:
+            close = nearest(code, allowed)
+            meant = f"; did you mean '{close}'?" if close else ""
+            raise UsageError(f"{lacks} '{shortened(code)}'{meant}", fix=f"use some of: {', '.join(allowed)}")
 
 
 def require_fusable(recipe: RecipeParts, target: TargetParts, census: Census, where: str) -> None:

@@ -9,10 +9,9 @@ from typing import Literal, cast
 from pydantic import BaseModel, Field
 
 from viaduct.errors import UsageError
-from viaduct.fusion.settings import translated_languages
+from viaduct.fusion.settings import Codes, fusion_of, require_languages, translated_languages
 from viaduct.fusion.train_on import TrainOnWork
 from viaduct.languages import ENGLISH
-from viaduct.languages import language as language_of
 from viaduct.results.xtreme import INTERMEDIATES
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
@@ -21,6 +20,7 @@ from viaduct.runs.gaps import Gap, target_languages
 from viaduct.runs.parts import ArmParts, RecipeParts, Retention, Spec, TargetParts
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.stage import Stage
+from viaduct.tasks.catalogue import Catalogue
 
 Source = tuple[str, str]
 """(card, language)."""
@@ -31,7 +31,7 @@ Choice = Literal["source", "english", "targets"]
 class TrainOn(Spec):
     """What an arm's targets are trained on, instead of English or after it."""
 
-    languages: tuple[str, ...] | None = None
+    languages: Codes | None = None
     """Whose train rows; None, with `translated`: English and every language that has translations."""
     translated: bool = False
     """Take the rows of other languages than English from the target's card of translations (`fusion.train`)."""
@@ -40,8 +40,9 @@ class TrainOn(Spec):
     after_english: bool = False
     """Go on with the model that was trained in English; otherwise these rows are all that there are."""
     choose_on: Choice = "source"
-    """Whose dev rows choose the checkpoint: the source language's (English, where it is one of several or came first),
-    English ones, or the target task's own in all languages that are predicted, which is not zero-shot."""
+    """Whose dev rows choose the checkpoint: the source language's (English, where it is one of several or came first,
+    and with `translated`), English ones, or the target task's own in all languages that are predicted, which is not
+    zero-shot."""
 
 
 class TrainField(RecipeField[TrainOn]):
@@ -60,17 +61,15 @@ class TrainField(RecipeField[TrainOn]):
             return
         if asked.languages is None and not asked.translated:
             raise UsageError(f"{where} names no languages", fix="name some, or set translated: true")
-        if asked.languages == (ENGLISH,) or asked.languages == ():
+        if asked.languages == (ENGLISH,):
             raise UsageError(f"{where} has English alone", fix="leave the field out: targets are trained in English")
-        for code in asked.languages or ():
-            language_of(code)
         for target in _trained(recipe, census):
             for card, code in sources(asked, recipe, target, census):
-                if code not in census.task(card).languages:
-                    raise UsageError(
-                        f"{where}: {card}, which trains {target.task}, has no language '{code}'",
-                        fix=f"use some of: {', '.join(census.task(card).languages)}",
-                    )
+                require_languages(
+                    (code,),
+                    census.task(card).languages,
+                    f"{where}: {card}, which trains {target.task}, has no language",
+                )
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
         """Train and dev rows that are not there."""
@@ -78,18 +77,13 @@ class TrainField(RecipeField[TrainOn]):
         asked = self.of(arm)
         if asked is None:
             return []
-        return [
-            gap
-            for target in _trained(recipe, census)
-            for gap in gaps_of(
-                (
-                    *((card, "train", code) for card, code in sources(asked, recipe, target, census)),
-                    *((card, "dev", code) for card, code in _dev(asked, recipe, target, census)),
-                ),
-                recipe,
-                census,
-            )
-        ]
+        found = list[Gap]()
+        for target in _trained(recipe, census):
+            trained = self.trained_rows(recipe, arm, target, census)
+            found += gaps_of([*trained, *self.chosen_rows(recipe, arm, target, census)], recipe, census)
+            if asked.translated:
+                found += too_few(target, trained, recipe, census)
+        return found
 
     def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
         """All languages' train rows."""
@@ -126,6 +120,8 @@ class TrainField(RecipeField[TrainOn]):
             rows=asked.rows,
             continues=asked.after_english,
             dev=_dev(asked, chain.recipe, chain.target, chain.census),
+            by_id=asked.translated and asked.languages is not None and ENGLISH not in asked.languages,
+            most_missing=fusion_of(chain.target).most_missing,
         )
         return chain.add(work, on, f"{on}-for-{chain.target.task}")
 
@@ -138,20 +134,22 @@ class TrainField(RecipeField[TrainOn]):
         codes = "all translations and English" if asked.languages is None else ", ".join(asked.languages)
         rows = "all rows" if asked.rows is None else f"{asked.rows:,} rows each"
         first = ", after English" if asked.after_english else ""
-        marks = "; ".join(self.marks(arm))
-        return f"trained on {codes}{' (translated)' * asked.translated}, {rows}{first}; {marks}"
+        dev = self.chosen_on(arm) or "English dev"
+        return f"trained on {codes}{' (translated)' * asked.translated}, {rows}{first}; chosen on {dev}"
 
-    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+    def marks(self, arm: ArmParts, recipe: RecipeParts, catalogue: Catalogue) -> tuple[str, ...]:
         """Of what kind the results are: trained on other languages, from another source, chosen in other languages."""
         asked = self.of(arm)
         if asked is None:
             return ()
-        marks = ["translate-train"] if asked.translated else []
+        on = {catalogue.task(target.task).trained_on for target in recipe.targets} - {None}
+        translated = {asked.translated or catalogue.task(str(card)).translated for card in on}
+        marks = ["translate-train"] if True in translated else []
         if asked.languages is not None and len(asked.languages) == 1 and not asked.after_english:
             marks.append(f"source {asked.languages[0]}")
-        if asked.choose_on == "targets" or (_has_several(asked) and not asked.translated):
+        if asked.choose_on == "targets" or (_has_several(asked) and False in translated):
             marks.append("not zero-shot")
-        elif not asked.translated:
+        elif False in translated:
             marks.append("zero-shot in other languages than the source")
         return tuple(marks)
 
@@ -194,7 +192,7 @@ def _has_several(asked: TrainOn) -> bool:
 
 
 def _from_english(asked: TrainOn) -> bool:
-    return asked.after_english or asked.languages is None or ENGLISH in asked.languages
+    return asked.after_english or asked.translated or ENGLISH in (asked.languages or ())
 
 
 def _dev(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
@@ -220,6 +218,24 @@ def gaps_of(needs: Sequence[Need], recipe: RecipeParts, census: Census) -> list[
         why = census.problem(*source_of(name, split, recipe.substitutions), code, labelled=True)
         if why is not None:
             found.append(Gap(f"{name} {split}", code, why))
+    return found
+
+
+def too_few(target: TargetParts, trained: Sequence[Need], recipe: RecipeParts, census: Census) -> list[Gap]:
+    """Languages whose translations are not there, or fewer than may be missing."""
+    english: Need = (census.task(target.task).trained_on or target.task, "train", ENGLISH)
+    sources = {need: (*source_of(*need[:2], recipe.substitutions), need[2]) for need in (english, *trained)}
+    if census.problem(*sources[english], labelled=False) is not None:
+        return []  # told by the core
+    wanted, most, found = census.count(*sources[english]).found, fusion_of(target).most_missing, []
+    for need in trained:
+        why = census.problem(*sources[need], labelled=False)
+        rows = 0 if why else census.count(*sources[need]).found
+        if why is None and rows < (1 - most) * wanted:
+            lost = wanted - rows
+            why = f"{lost:,} of {wanted:,} rows have no translation, and `most_missing` allows {most:.1%}"
+        if why is not None:
+            found.append(Gap(f"{need[0]} {need[1]}", need[2], why))
     return found
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from viaduct.fusion.matching import match
+from viaduct.fusion.records import Coverage, Translated
 from viaduct.fusion.train_on import TrainOnWork
 from viaduct.heads.head import load_head
+from viaduct.languages import ENGLISH
 from viaduct.models.encoder import dropout, width
+from viaduct.results.store import canonical
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
@@ -27,14 +31,30 @@ class TargetTraining(FineTuning):
         super().__init__(context, work)  # type: ignore[arg-type]
 
     def read(self, reader: TaskReader) -> TaskData:
-        """At most `rows` rows of each language."""
+        """At most `rows` rows of each language; of translations those that belong to an English row."""
         context, work = self.context, self.work
-        rows: list[Row] = []
+        rows, coverage = list[Row](), list[Coverage]()
         for card, code in work.sources:
-            rows += sample_rows(context.load(card, "train", code).rows, work.rows, work.seed)
+            found = context.load(card, "train", code).rows
+            if code != ENGLISH and (work.by_id or self._is_beside_english(card)):
+                originals = context.load(work.task, "train", ENGLISH).rows
+                one = match(originals, found, code, work.most_missing, f"{card} train")
+                ids = {row.id for row in one.translations}
+                found = tuple(row for row in found if row.id in ids)
+                coverage.append(one.coverage)
+            rows += sample_rows(found, work.rows, work.seed)
+        if coverage:
+            told = Translated(task=work.task, coverage=tuple(coverage)).model_dump(mode="json")
+            (context.directory / "translations.json").write_text(canonical(told), encoding="utf-8")
         kept = sample_rows(rows, work.training.train_rows, work.seed)
         dev_rows = read_dev(context, work.dev, work.training.dev_rows)
         return reader.of(context.task(work.task), kept, dev_rows, work.seed)
+
+    def _is_beside_english(self, card: str) -> bool:
+        """Whether rows of this card are translations of English ones that are trained on too."""
+        work = self.work
+        is_translated = card != work.task or self.context.task(card).translated
+        return is_translated and (work.task, ENGLISH) in work.sources
 
     def begin(self) -> None:
         """Go on with the head of the stage before."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import Field
+
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
-from viaduct.runs.parts import Substitution, Training
+from viaduct.runs.parts import Substitution, Training, later
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, training_history
@@ -32,6 +34,12 @@ class TrainOnWork(Work):
     """With the head, too, of the stage before."""
     dev: tuple[tuple[str, str], ...]
     """(card, language) of the dev rows."""
+    by_id: bool = later(False)
+    """The rows are translations and no English ones are among them: those that belong to no English train row are left
+    out, as they are beside English."""
+    most_missing: float = Field(default=0.0, json_schema_extra={"wording": True})
+    """Share of the English rows that may lack a translation; no part of an identity, for it stops a stage or changes
+    nothing."""
     substitutions: tuple[Substitution, ...] = ()
 
 
@@ -47,7 +55,8 @@ class TrainOnKind(StageKind[TrainOnWork]):
     def needs(self, work: TrainOnWork, census: Census) -> list[Need]:
         """Train and dev rows."""
         trained = [(card, "train", code) for card, code in work.sources]
-        return trained + [(card, "dev", code) for card, code in work.dev]
+        originals = [(work.task, "train", ENGLISH)] * work.by_id
+        return trained + originals + [(card, "dev", code) for card, code in work.dev]
 
     def is_scored_on_dev(self, work: TrainOnWork) -> bool:
         """Where no other language's dev rows choose."""

@@ -354,7 +354,7 @@ def about(store: Store, record: RunRecord) -> About:
         expected=recipe.expected,
         question=recipe.question,
         compare_unlike=recipe.compare_unlike,
-        marks=_marks(record),
+        marks=_marks(record, catalogue),
         tried=record.tried,
         remarks=record.remarks,
         leaks=record.leaks,
@@ -364,9 +364,9 @@ def about(store: Store, record: RunRecord) -> About:
     )
 
 
-def _marks(record: RunRecord) -> dict[str, tuple[str, ...]]:
+def _marks(record: RunRecord, catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
     """Arm -> what sets its results apart, with the number of settings that they are the best of."""
-    found = {arm: list(words) for arm, words in marks(record.recipe).items()}
+    found = {arm: list(words) for arm, words in marks(record.recipe, catalogue).items()}
     for arm in dict.fromkeys(one.arm for one in record.tried):
         tried = Counter(one.task for one in record.tried if one.arm == arm)
         for count in sorted(set(tried.values())):

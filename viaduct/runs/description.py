@@ -88,9 +88,12 @@ def chosen_by(arm: ArmParts) -> str:
     return next(other, "english dev")
 
 
-def marks(recipe: RecipeParts) -> dict[str, tuple[str, ...]]:
+def marks(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
     """Arm -> what sets its results apart, of the arms that have something of the kind."""
-    found = {arm.name: tuple(mark for one in fields("arm") for mark in one.marks(arm)) for arm in recipe.intermediates}
+    found = {
+        arm.name: tuple(mark for one in fields("arm") for mark in one.marks(arm, recipe, catalogue))
+        for arm in recipe.intermediates
+    }
     return {arm: told for arm, told in found.items() if told}
 
 

@@ -22,6 +22,7 @@ from viaduct.runs.gaps import Gap
 from viaduct.runs.parts import ArmParts, RecipeParts, Retention, TargetParts
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Stage, Work, kind_of
+from viaduct.tasks.catalogue import Catalogue
 
 Owner = Literal["recipe", "arm", "target"]
 
@@ -88,7 +89,7 @@ class RecipeField(Generic[Value]):
         """Rows that choose the checkpoints of a target in place of English dev rows, to compare with evaluated ones."""
         return []
 
-    def marks(self, arm: ArmParts) -> tuple[str, ...]:
+    def marks(self, arm: ArmParts, recipe: RecipeParts, catalogue: Catalogue) -> tuple[str, ...]:
         """What sets an arm's results apart, in words that stand beside them: "not zero-shot"."""
         return ()
 

@@ -125,6 +125,8 @@ class Task:
     pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(language, split) -> number of gold pairs as published (mining): those lost show in no number of rows."""
     published: tuple[Published, ...] = ()
+    translated: bool = False
+    """Whether its train rows in other languages than English are machine translations."""
     differs: str = ""
     """Where our reading differs from the paper or from the reference code, and why."""
 

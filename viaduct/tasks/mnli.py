@@ -61,6 +61,7 @@ CARD = Task(
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="mnli",
+    translated=True,
     expected={**counts(LANGUAGES, train=392_702), ("en", "dev"): 9_815},
     licence="MultiNLI terms: mostly OANC's licence, with parts under CC BY 3.0, CC BY-SA 3.0 and in the public domain",
     citation="Williams et al. 2018: A Broad-Coverage Challenge Corpus for Sentence Understanding through Inference",

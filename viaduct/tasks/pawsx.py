@@ -63,6 +63,7 @@ CARD = Task(
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="pawsx",
+    translated=True,
     expected=counts(LANGUAGES, train=49_401, dev=2_000, test=2_000),
     published=published_scores(
         "arXiv 2003.11080, average over the 7 languages",

@@ -59,6 +59,7 @@ CARD = Task(
     metric=accuracy,
     metrics=("accuracy",),
     trained_on="mnli",
+    translated=True,
     expected=counts(LANGUAGES, train=392_702, dev=2_490, test=5_010),
     published=published_scores(
         "arXiv 2003.11080, average over the 15 languages",
