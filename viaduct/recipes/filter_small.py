@@ -10,7 +10,7 @@ Stopping rule: three seeds, whatever they show; no setting is changed after a sc
 Command:   python ../shared/tools/real_encoder.py FOLDER        (multilingual-e5-small)
            viaduct run filter_small --data ../shared/data --set encoder=FOLDER
 Cost:      `viaduct plan filter_small`; two hours of a core with AVX-512, four without
-Result:    not run yet
+Result:    none: at this rate nine of 24 trainings learned nothing (docs/log.md); a second version waits for its run
 Data:      mnli/ (XNLI-MT: 15,001 pairs of MultiNLI in ten languages), XNLI-1.0/, snli/
 
 Every arm has the same steps of the same number of tokens; of a couple both sides count, so that fusion sees half as
