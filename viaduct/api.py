@@ -370,9 +370,10 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 
 def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
     """(the run's directory, its store with what committed rows stand for, what it was); `run` as for `status`."""
-    path, every = Path(run), rows or default_rows()
-    path = path.parent if path.is_file() else path  # a file of committed rows
-    is_directory = store is None and (path / "run.json").is_file()
+    every = rows or default_rows()
+    path = Path(run).parent if Path(run).is_file() else Path(run)  # a file of committed rows
+    named = (run_directory(store, str(run)),) if store else ()
+    is_directory = (path / "run.json").is_file() and not any((one / "run.json").is_file() for one in named)
     root = path.resolve().parent.parent if is_directory else store or default_store()
     directory = path if is_directory else run_directory(root, str(run))
     are_rows = (path / committed.RECORD).is_file()

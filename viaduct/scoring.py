@@ -80,7 +80,7 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
     from viaduct import api, tables
     from viaduct.results.paired import paired
 
-    if len(predictions) > 2 or len(set(predictions)) < len(predictions):
+    if len(predictions) > 2 or len({one.resolve() for one in predictions}) < len(predictions):
         given = " ".join(map(str, predictions))
         raise UsageError(f"score {given}: not one system's predictions, or two", fix="name one folder or file, or two")
     first, *others = (

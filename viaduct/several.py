@@ -124,9 +124,10 @@ def compare(
     """(the differences of two runs, notes), from what is done of them: `first` and `second` as for `api.status`, `arms`
     and what is raised as for `report.comparison.compare_runs`."""
     found = [api.run_of(run, store, rows) for run in (first, second)]
+    places = [(directory.resolve(), kept.root.resolve()) for directory, kept, _ in found]
     names = [directory.name for directory, _, _ in found]
     sides = []
     for run, name, (_, kept, record) in zip((first, second), names, found, strict=True):
         told = collect(kept, record)
         sides.append(Side(name if len(set(names)) == 2 else str(run), *told[:3], RunOutcomes(kept, record, kept.rows)))
-    return compare_runs(sides[0], sides[0] if found[0][::2] == found[1][::2] else sides[1], arms)
+    return compare_runs(sides[0], sides[0] if places[0] == places[1] and found[0][2] == found[1][2] else sides[1], arms)

@@ -154,6 +154,12 @@ def test_other_test_rows_and_nothing_to_compare_are_told(run: Run) -> None:
     german = ("en", "de")
     rows = tuple(row for row in run.rows if row.task == "xnli" and row.language in german)
     small = Run(run.about, rows, run.costs)
+    without = Run(run.about, (), run.costs)
+    with pytest.raises(DataError, match="other has no scores"):
+        compare_runs(side(small), side(without, "other"))
+    others = Run(run.about, tuple(row for row in run.rows if row.task != "xnli"), run.costs)
+    with pytest.raises(DataError, match=r"no task is in both: first has xnli and other has "):
+        compare_runs(side(small), side(others, "other"))
     with pytest.raises(DataError, match=r"no result that can be compared\n  xnli is left out: other ids .* in de"):
         compare_runs(side(small), Side("other", *small, OtherRows(small.rows)))
 
@@ -262,3 +268,5 @@ def test_the_command_prints_what_the_report_wrote(
     assert "  1 2 3  " in printed and points(float(reported["fruit"]["difference"]), 2) in printed
     done = viaduct("compare", "small", "smal", *options)
     assert (done.status, done.output) == (2, "") and "there is no run 'smal'" in done.errors
+    done = viaduct("compare", "small", str(directory / ".." / "small"), *options)
+    assert done.status == 2 and "small is compared with itself" in done.errors

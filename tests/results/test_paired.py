@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,16 @@ def test_what_only_one_has_is_left_out_and_missing_predictions_are_wrong(two: Pa
         paired(scored(two, "a"), scored(two, "b"), ("a", "b"))
 
 
+def test_a_task_that_only_one_has_is_left_out_whichever_comes_first() -> None:
+    scores = TaskScores("xnli", xnli.CARD, {"de": label_scores(["neutral"] * 3, ["neutral"] * 3)})
+    one, more = Scores((scores,), ()), Scores((scores, replace(scores, name="pawsx")), ())
+    for names, pair in {("more", "one"): (more, one), ("one", "more"): (one, more)}.items():
+        lines, notes = paired(*pair, names)
+        assert {line["task"] for line in lines} == {"xnli"} and notes == ("only more has pawsx in de: left out",)
+    with pytest.raises(UsageError, match="no task and language in common"):
+        paired(Scores(more.tasks[1:], ()), one, ("a", "b"))
+
+
 def test_pairs_that_only_one_system_found_count_for_both() -> None:
     gold = [(f"de-{at}", f"en-{at}") for at in range(50)]
     wrong = [(f"de-{at}", f"en-{at + 1}") for at in range(10)]
@@ -166,3 +177,6 @@ def test_the_command_takes_two(two: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for wrong in ((two / "a", two / "a"), (two / "a", two / "b", two / "c"), ("-", "-")):
         assert command(monkeypatch, *wrong, *options) == 2
         assert "not one system's predictions, or two" in capsys.readouterr().err
+    capsys.readouterr()
+    assert command(monkeypatch, two / "a", two / "b" / ".." / "a", *options) == 2
+    assert "not one system's predictions, or two" in capsys.readouterr().err

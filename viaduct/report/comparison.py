@@ -100,19 +100,28 @@ def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None)
     )
     notes = tuple(dict.fromkeys((*_notes(sides, rows, left_out), *filter(None, map(_unpaired, pairs)))))
     if not found.found:
-        raise DataError("\n  ".join(["the two runs have no result that can be compared", *notes]))
+        have = " and ".join(_tasks(side.name, side.rows) for side in sides)
+        why = notes or (f"no task is in both: {have}",)
+        raise DataError("\n  ".join(["the two runs have no result that can be compared", *why]))
     return found, notes
+
+
+def _tasks(name: str, rows: Sequence[ResultRow]) -> str:
+    return f"{name} has {', '.join(dict.fromkeys(row.task for row in rows))}"
 
 
 def _asked(first: Side, second: Side, arms: tuple[str, str] | None) -> list[tuple[str, str]]:
     """The arms of both sides that are compared."""
     known = [[arm for arm in side.about.arms if any(row.arm == arm for row in side.rows)] for side in (first, second)]
+    for side, own in zip((first, second), known, strict=True):
+        if not own:
+            raise DataError(f"{side.name} has no scores", fix="run it; `viaduct status` says what is done")
     for side, own, name in zip((first, second), known, arms or (), strict=False):
         if name not in own:
             raise unknown(f"arm of {side.name}", name, own)
     asked = [arms] if arms else [(arm, arm) for arm in known[0] if arm in known[1]]
     if not asked:
-        lists = ", and ".join(", ".join(own) or "none" for own in known)
+        lists = ", and ".join(map(", ".join, known))
         raise UsageError(f"the two runs have no arm of the same name ({lists})", fix="name two: --arms mnli squad")
     if first is second and any(one == other for one, other in asked):
         raise UsageError(f"{first.name} is compared with itself", fix="name two of its arms: --arms mnli none")

@@ -33,8 +33,9 @@ def paired(first: Scores, second: Scores, names: tuple[str, str]) -> tuple[list[
         notes += [f"{name}: {note}" for note in one.notes if note not in notes]
     held = [{task.name: task for task in one.tasks} for one in (first, second)]
     common = {
-        name: [code for code in task.by_language if name in held[1] and code in held[1][name].by_language]
+        name: [code for code in task.by_language if code in held[1][name].by_language]
         for name, task in held[0].items()
+        if name in held[1]
     }
     for name, own in zip(names, held, strict=True):
         left = {task: [c for c in one.by_language if c not in common.get(task, ())] for task, one in own.items()}

@@ -44,6 +44,8 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
 
 def one_of(what: str, known: Sequence[str], given: str | None) -> str:
     """The arm, or the seed, that was given, or the only one. Raises UsageError where it is left open or not there."""
+    if not known:
+        raise UsageError("this run has no scores", fix="run it; `viaduct status` says what is done")
     if given is None and len(known) == 1:
         return known[0]
     if given is None:
