@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel, BertConfig, RobertaConfig, XLMRobertaConfig
+from transformers import AutoModel, BertConfig, DistilBertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
-from viaduct.fusion.fused_encoder import fused_layers
+from viaduct.fusion.fused_encoder import fused_flops, fused_layers
 from viaduct.models.dropout import use_fast_dropout
-from viaduct.models.encoder import encode_batch
+from viaduct.models.encoder import encode_batch, forward_flops
 
-CONFIGS = {"bert": BertConfig, "roberta": RobertaConfig, "xlm-roberta": XLMRobertaConfig}
+CONFIGS = {
+    "bert": BertConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XLMRobertaConfig,
+    "electra": ElectraConfig,
+    "distilbert": DistilBertConfig,
+}
 LENGTHS = (7, 5, 4, 9, 9, 2)
 """Of three texts and their translations, in turns."""
 
@@ -27,10 +33,14 @@ LENGTHS = (7, 5, 4, 9, 9, 2)
 def encoder(kind: str = "xlm-roberta", attention: str = "sdpa", dropout: float = 0.0) -> nn.Module:
     """Four layers, 32 wide, with weights large enough to tell tokens apart."""
     torch.manual_seed(1)
+    sizes: dict[str, Any] = {
+        "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 48,
+        "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "embedding_size": 24,
+    }  # fmt: skip
+    if kind == "distilbert":
+        sizes = {"dim": 32, "n_layers": 4, "n_heads": 2, "hidden_dim": 48, "dropout": dropout}
     config = CONFIGS[kind](
-        vocab_size=50, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=40, initializer_range=0.2, pad_token_id=1, hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
+        vocab_size=50, max_position_embeddings=40, initializer_range=0.2, pad_token_id=1, **sizes
     )  # fmt: skip
     return use_fast_dropout(AutoModel.from_config(config, attn_implementation=attention)).eval()
 
@@ -53,17 +63,18 @@ def written_out(model: Any, given: Batch, local: int, fused: int) -> list[torch.
             alone = Batch(given.ids_BL[at : at + 1, :length], None, None, np.arange(1), length)
             sides.append(model(**_inputs(model, alone), output_hidden_states=True).hidden_states[local])
         joined = torch.cat(sides, dim=1)
-        for layer in model.encoder.layer[local : local + fused]:
+        layers = (model.transformer if hasattr(model, "transformer") else model.encoder).layer
+        for layer in layers[local : local + fused]:
             joined = layer(joined, None)
         for state in joined.split([one.shape[1] for one in sides], dim=1):
-            for layer in model.encoder.layer[local + fused :]:
+            for layer in layers[local + fused :]:
                 state = layer(state, None)
             found.append(state[0])
     return found
 
 
 def _inputs(model: Any, given: Batch) -> dict[str, torch.Tensor]:
-    first = 0 if model.config.model_type == "bert" else model.config.pad_token_id + 1
+    first = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
     positions = torch.arange(first, first + given.ids_BL.shape[1])[None, :]
     return {"input_ids": given.ids_BL, "position_ids": positions}
 
@@ -154,6 +165,14 @@ def test_nothing_is_left_of_fusion_afterwards() -> None:
             encode_batch(model, given)
             raise RuntimeError("stopped")
         assert torch.equal(before, encode_batch(model, given))
+
+
+def test_operations_are_those_of_real_tokens() -> None:
+    model, lengths, fused = encoder(), (20, 8), 3
+    squares, both = sum(length**2 for length in lengths), sum(lengths) ** 2
+    attended = fused_flops(model, sum(lengths), squares, fused, both - squares) - forward_flops(model, sum(lengths), 0)
+    assert attended == 4 * 32 * (fused * both + (4 - fused) * squares)
+    assert fused_flops(model, 16, 128, fused) == fused_flops(model, 16, 128, fused, 128), "8 tokens on both sides"
 
 
 def test_encoders_that_cannot_be_fused_are_refused_with_the_reason() -> None:

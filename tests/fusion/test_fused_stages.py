@@ -15,10 +15,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
+from viaduct.encode.tokens import Builder
 from viaduct.errors import DataError
 from viaduct.fusion.alignment import CoupleOrder, couples
 from viaduct.fusion.fuse import FuseWork
-from viaduct.fusion.fused_prediction import predict
+from viaduct.fusion.fused_prediction import predict, sums
 from viaduct.fusion.fused_training import FusedFineTuning
 from viaduct.fusion.matching import match
 from viaduct.fusion.predict_fused import PredictFusedWork
@@ -285,6 +286,15 @@ def test_what_reading_both_costs_is_left(trained: tuple[str, Path], tmp_path: Pa
     assert 1.5 < together["tokens"] / alone["tokens"] < 2.5 and together["flops"] > 1.5 * alone["flops"]
     assert found["scores"] == {} and not found["oracle"] and together["latency_ms"] > 0
     assert found["coverage"] == [{"language": "de", "rows": 8, "missing": 0, "unknown": 0}]
+
+
+def test_cost_counts_real_tokens_of_both_sides() -> None:
+    builder = Builder()
+    for row, length in enumerate((20, 8, 5, 5)):
+        builder.example(row, [np.zeros(length, np.int64)], label=[0])
+    encoded = builder.build()
+    assert sums(encoded, np.array([[0, 1], [2, 3]])) == (38, 400 + 64 + 50, 28**2 - 464 + 50)
+    assert sums(encoded, np.array([[0]])) == (20, 400, 0) and sums(encoded, np.zeros((0, 2), int)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("trained", ["pair"], indirect=True)

@@ -246,7 +246,8 @@ def test_languages_are_known_by_all_of_their_codes_and_named_once(model: type[Tr
 
 
 @pytest.mark.parametrize(
-    ("model_type", "why"), [("modernbert", "rotations"), ("deberta-v2", "distances"), ("t5", "positions")]
+    ("model_type", "why"),
+    [("modernbert", "rotations"), ("deberta-v2", "distances"), ("albert", "one module"), ("t5", "a few types")],
 )
 def test_encoders_that_cannot_be_fused_are_refused_before_anything_runs(
     model_type: str, why: str, world: Path, tmp_path: Path
@@ -262,6 +263,21 @@ def test_encoders_that_cannot_be_fused_are_refused_before_anything_runs(
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match=f"'{model_type}' cannot be fused: .*{why}"):
         expand(made(FILTER, encoder=str(tmp_path / "model")), census(world))
+    own = arm("own", fused=Fused(), encoder=str(tmp_path / "model"))
+    with pytest.raises(UsageError, match=f"arm 'own': fused: its `encoder`, of type '{model_type}', cannot be fused"):
+        outline(made(own), census(world))
+
+
+def test_an_arms_own_encoder_has_to_have_the_layers(world: Path, tmp_path: Path) -> None:
+    sizes = {"num_hidden_layers": 2, "hidden_size": 8, "intermediate_size": 8, "vocab_size": 9}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm-roberta", **sizes}))
+    own = arm("own", fused=Fused(), encoder=str(tmp_path))
+    message = (
+        "arm 'own': fused: `fusion` of fruit has 1 local and 2 fused layers, and the encoder 2 .*\n.* to 2 or less"
+    )
+    with pytest.raises(UsageError, match=message):
+        outline(made(own, fusion=Fusion(fused=2)), census(world))
+    outline(made(own), census(world))
 
 
 def test_choices_cannot_be_fused(world: Path) -> None:

@@ -19,6 +19,8 @@ from viaduct.fusion.records import (
 )
 from viaduct.fusion.section import PREDICTED, SECTION, TRAINED, TRANSLATED
 from viaduct.report import claims
+from viaduct.report.table_files import latex, tables
+from viaduct.report.templates import environment
 
 ALONE = Way(tokens=40.0, flops=1e9, latency_ms=5.0, rows_per_second=100.0)
 TOGETHER = Way(tokens=82.0, flops=2.1e9, latency_ms=9.0, rows_per_second=45.0)
@@ -80,6 +82,11 @@ def test_cost_stands_beside_the_score_once_for_each_arm() -> None:
 def test_an_oracle_is_shown_apart_and_has_no_line() -> None:
     found = content(inference("filter", oracle=True, scores={"de": 0.7, "fr": 0.8}))
     assert found.values["lines"] == [] and found.values["oracle_means"] == [pytest.approx(0.75)]
+    html = environment().from_string(SECTION.template.read_text(encoding="utf-8")).render(found.values)
+    (table,) = (one for one in tables(html) if one.name == "oracle_translation")
+    told = latex(table)
+    assert "Oracle, no result: human originals" in told and "no result" in table.label
+    assert r"filter & xnli & 1 & de, fr & 75.0 \\" in told
 
 
 def test_claims_are_listed_with_roles_that_arms_can_have() -> None:

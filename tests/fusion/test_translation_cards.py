@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from viaduct.errors import DataError
-from viaduct.fusion.answers import realigned
 from viaduct.fusion.cards import CARDS as TRANSLATIONS
 from viaduct.fusion.matching import Matched, match
 from viaduct.rows import Answer, Pair, Span, TranslatedPair
+from viaduct.tasks.answers import realigned
 from viaduct.tasks.card import locate, read
 from viaduct.tasks.catalogue import Catalogue, card_of_file
 
@@ -160,6 +160,17 @@ def test_questions_translated_into_english_have_no_answers_of_their_own(name: st
         ("To Dundee.", Answer("Perth", 3), None),
         ("İ Perth", Answer("perth", 3), None),  # its lower case has another length
         ("To Perth.", Answer("", 0), None),
+        ("Der Romanautor kam 1918 nach Rom.", Answer("Rom", 0), Answer("Rom", 29)),
+        ("Der Romanautor kam 1918.", Answer("Rom", 5), None),
+        ("Der Romanautor kam 1918.", Answer("rom", 0), None),
+        ("Der Romanautor kam 1918.", Answer("1", 20), None),
+        ("Der Romanautor kam 1918.", Answer("1918", 0), Answer("1918", 19)),
+        ("Der Romanautor kam.", Answer("Roman", 4), Answer("Roman", 4)),  # where the file says
+        ("नदी में", Answer("नद", 1), None),  # its last letter has a vowel sign
+        ("他1918年在罗马写小说。", Answer("罗马", 0), Answer("罗马", 7)),
+        ("ローマに行った。", Answer("ローマ", 3), Answer("ローマ", 0)),
+        ("เขาไปกรุงโรมแล้ว", Answer("โรม", 0), Answer("โรม", 9)),
+        ("그는 로마에서 살았다.", Answer("로마", 0), Answer("로마", 3)),
     ],
 )
 def test_an_answer_goes_to_the_nearest_place(context: str, answer: Answer, found: Answer | None) -> None:
@@ -207,6 +218,29 @@ def test_a_mapping_of_translations_that_is_a_row_off_belongs_to_no_row(tmp_path:
 
     assert found(0, 0) == (0, 0)
     assert found(2, 2) == found(0, 1) == (8, 8)  # other originals, other labels
+
+
+def test_a_mapping_realigns_answers_and_leaves_lost_ones_out_where_it_says_so(tmp_path: Path) -> None:
+    said = (
+        'name = "mine"\nkind = "span"\npath = "mine/{split}.csv"\nlanguages = ["de"]\n[columns]\nid = "id"\n'
+        'context = "c"\nquestion = "q"\nanswer = "a"\nstart = "s"\n'
+    )
+    (tmp_path / "mine").mkdir()
+    lines = ["a,Nach Perth.,Wo?,Perth,0", "b,Nach Dundee.,Wo?,Perth,0", "c,Nach Perth.,Wo?,Perth,5"]
+    (tmp_path / "mine" / "train.csv").write_text("\n".join(["id,c,q,a,s", *lines, ""]))
+    (tmp_path / "mine.toml").write_text(said)
+    strict = card_of_file(tmp_path / "mine.toml")
+    with pytest.raises(DataError, match="is not at character 0 of its context, but at 5"):
+        read(strict, tmp_path, "de", "train")
+    (tmp_path / "mine.toml").write_text(f"realign = true\n{said}")
+    card = card_of_file(tmp_path / "mine.toml")
+    rows = read(card, tmp_path, "de", "train").rows
+    assert [(row.id, row.gold) for row in rows] == [(id, (Answer("Perth", 5),)) for id in "ac"]
+    assert card.version != strict.version
+    english = [Span(id, "en", "To Perth.", "Where?", (Answer("Perth", 3),)) for id in "abc"]
+    assert match(english, rows, "de", 0.5, "mine train").coverage.missing == 1
+    (tmp_path / "mine.toml").write_text(f"realign = true\n{said}".replace('start = "s"\n', ""))
+    assert [row.id for row in read(card_of_file(tmp_path / "mine.toml"), tmp_path, "de", "train").rows] == ["a", "c"]
 
 
 def test_a_question_with_an_answer_is_no_translation_of_one_without() -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from viaduct.errors import DataError
-from viaduct.fusion.answers import realigned
 from viaduct.languages import ENGLISH
 from viaduct.rows import Row
 from viaduct.tasks import mlqa, mnli, pawsx, squad, tydiqa, xnli, xquad
+from viaduct.tasks.answers import realigned
 from viaduct.tasks.card import Files, Reader, Task, sources
 from viaduct.tasks.pairs import translated_pairs
 from viaduct.tasks.squad_json import read_unchecked
@@ -64,6 +64,8 @@ def _from_english(card: Task, languages: tuple[str, ...], pattern: str) -> Task:
     count = card.expected[ENGLISH, "train"]
     return Task(
         name=f"{card.name}_translated",
+        version=2,
+        history=("1: first version", "2: answers are realigned to whole words"),
         title=f"{card.title}, English train rows machine-translated",
         kind="span",
         languages=languages,
@@ -72,8 +74,8 @@ def _from_english(card: Task, languages: tuple[str, ...], pattern: str) -> Task:
         translated=True,
         licence=card.licence,
         citation=f"{card.citation}; translations: Hu et al. 2020, XTREME (arXiv 2003.11080)",
-        differs="An answer that is not where the file says is taken from the nearest place where it stands; questions "
-        "whose answer stands nowhere are left out, which is how many rows are fewer than published.",
+        differs="An answer that is not where the file says is taken from the nearest place where it stands as whole "
+        "words; questions whose answer stands nowhere are left out, which is how many rows are fewer than published.",
     )
 
 

@@ -54,7 +54,7 @@ class FusedField(RecipeField[Fused]):
         if others:
             raise UsageError(f"{where} does not go together with `{others[0]}`", fix="give each an arm of its own")
         for target in _trained(recipe, census):
-            require_fusable(recipe, target, census, where)
+            require_fusable(recipe, arm, target, census)
             how = fusion_of(target)
             if asked is not None and asked.translated and (how.test is None or how.fused == 0):
                 lacks = (

@@ -17,7 +17,7 @@ from torch import nn
 
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError
-from viaduct.fusion.settings import FUSABLE, REASONS
+from viaduct.fusion.settings import FUSABLE, OTHERS, REASONS
 from viaduct.heads.head import TaskModel
 from viaduct.models.encoder import forward_flops, num_layers, width
 from viaduct.models.vocabulary import Trimmed
@@ -43,9 +43,10 @@ def fused_layers(encoder: nn.Module, local: int, fused: int) -> Iterator[None]:
     cannot do so."""
     config: Any = encoder.config
     if config.model_type not in FUSABLE:
-        why = REASONS.get(config.model_type, "only encoders whose positions are in their embeddings can be")
+        why = REASONS.get(config.model_type, OTHERS)
         raise UsageError(f"an encoder of type '{config.model_type}' cannot be fused: {why}")
-    layers: Any = encoder.encoder.layer  # type: ignore[union-attr]
+    stack_of: Any = encoder.transformer if config.model_type == "distilbert" else encoder.encoder
+    layers = stack_of.layer
     if local + fused > len(layers):
         raise UsageError(f"{local} local and {fused} fused layers were asked for: the encoder has {len(layers)}")
     with ExitStack() as stack:
@@ -69,8 +70,11 @@ def _part(_layer: nn.Module, _given: tuple[Any, ...], hidden: torch.Tensor) -> t
     return hidden.reshape(2 * count, length // 2, depth)
 
 
-def fused_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int, fused: int) -> float:
-    """Operations of one forward pass over couples with these sums of both sides' lengths and squared lengths: a fused
-    layer's attention sees twice as many tokens."""
-    more = 4.0 * width(encoder) * fused * squares_sum
+def fused_flops(
+    encoder: nn.Module, lengths_sum: int, squares_sum: int, fused: int, crossed: int | None = None
+) -> float:
+    """Operations of one forward pass over couples with these sums of both sides' lengths and squared lengths. In a
+    fused layer each side's tokens attend to the other's too: `crossed` sums twice the product of both lengths, which
+    None takes to be equal."""
+    more = 4.0 * width(encoder) * fused * (squares_sum if crossed is None else crossed)
     return forward_flops(encoder, lengths_sum, squares_sum) + more * (num_layers(encoder) > 0)

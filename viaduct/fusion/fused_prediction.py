@@ -179,11 +179,11 @@ def _ways(model: FusedModel, material: Material, pad_id: int) -> tuple[Way, Way]
     ]
     ways = []
     for way, (examples, fused) in enumerate(((found[:, :1], 0), (found, model.fused))):
-        tokens, squares = _sums(encoded, examples)
+        tokens, squares, crossed = sums(encoded, examples)
         ways.append(
             Way(
                 tokens=tokens / len(found),
-                flops=fused_flops(model.encoder, tokens, squares, fused) / len(found),
+                flops=fused_flops(model.encoder, tokens, squares, fused, crossed) / len(found),
                 latency_ms=1e3 * float(np.median(seconds[way])),
                 rows_per_second=len(chosen) / batched[way],
             )
@@ -191,10 +191,11 @@ def _ways(model: FusedModel, material: Material, pad_id: int) -> tuple[Way, Way]
     return ways[0], ways[1]
 
 
-def _sums(encoded: Encoded, examples: Array) -> tuple[int, int]:
-    """Sums of the lengths and of the squared lengths; the sides of a couple count as long as its longer one."""
+def sums(encoded: Encoded, examples: Array) -> tuple[int, int, int]:
+    """Sums of the lengths, of the squared lengths, and of twice the product of both sides' lengths; no padding."""
     lengths = encoded.lengths[examples].astype(np.int64)
-    return int(lengths.sum()), int((lengths.max(1, initial=0) ** 2).sum() * examples.shape[1])
+    squares = int((lengths**2).sum())
+    return int(lengths.sum()), squares, int((lengths.sum(1) ** 2).sum()) - squares
 
 
 def _seconds(
@@ -211,8 +212,9 @@ def _seconds(
 def _spent(model: FusedModel, material: Material) -> Spent:
     """What one pass over all rows takes."""
     encoded = material.encoded
-    both, single = _sums(encoded, material.together), _sums(encoded, material.alone[:, None])
-    flops = fused_flops(model.encoder, *both, model.fused) + fused_flops(model.encoder, *single, 0)
+    both, single = sums(encoded, material.together), sums(encoded, material.alone[:, None])
+    flops = fused_flops(model.encoder, *both[:2], model.fused, both[2])
+    flops += fused_flops(model.encoder, *single[:2], 0)
     examples = material.together.reshape(-1)
     batches = batches_of(np.arange(len(examples)).reshape(-1, 2), encoded.lengths[examples], PREDICTION_TOKENS, None)
     padding = padding_fraction(encoded.lengths[examples], np.ones_like(examples), batches) if len(examples) else None

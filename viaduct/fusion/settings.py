@@ -15,19 +15,22 @@ from viaduct.runs.bounds import Some
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import cached_file, shape_of
 from viaduct.runs.field import RecipeField
-from viaduct.runs.parts import Pretrain, RecipeParts, Spec, TargetParts
+from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Spec, TargetParts
 from viaduct.runs.rows import source_of
 
-FUSABLE = ("bert", "roberta", "xlm-roberta", "camembert")
+FUSABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
 """Model types with positions in their embeddings alone, so that two texts keep their own when they are joined."""
 
+_DISTANCES = "its layers score distances between tokens, and two texts have none between them"
+OTHERS = "it is known to be exact for encoders of a few types only"
 REASONS = {
     "modernbert": "its layers turn positions into rotations, and most of them see a window of neighbours only: tokens "
     "of two texts are no neighbours",
-    "deberta": "its layers score distances between tokens, and two texts have none between them",
-    "deberta-v2": "its layers score distances between tokens, and two texts have none between them",
+    "deberta": _DISTANCES,
+    "deberta-v2": _DISTANCES,
+    "albert": "all its layers are one module, so that some cannot be fused and others not",
 }
-"""Model type -> why it cannot be fused."""
+"""Model type -> why it cannot be fused; `OTHERS` of those that are not here."""
 
 TEMPERATURES = {"pair": 0.1, "span": 6.0, "tagged": 1.0}
 """Kind -> default temperature of self-teaching: the defaults of the authors' code (yuwfan/FILTER at 6dac390)."""
@@ -82,12 +85,7 @@ class FusionField(RecipeField[Fusion]):
         """Raise UsageError for layers that the encoder has not got, and for cards that are no translations."""
         target = cast(TargetParts, owner)
         asked, where = fusion_of(target), f"target '{target.task}': fusion"
-        shape = shape_of(recipe.encoder, recipe.revision)
-        if shape is not None and asked.local + asked.fused > shape.layers:
-            raise UsageError(
-                f"{where} has {asked.local} local and {asked.fused} fused layers, and the encoder {shape.layers}",
-                fix=f"set local + fused to {shape.layers} or less",
-            )
+        _require_layers(asked, recipe.encoder, recipe.revision, where)
         card = census.task(target.task)
         originals = census.task(asked.train or card.trained_on or card.name)
         others = [code for code in originals.languages if code != ENGLISH]
@@ -131,30 +129,41 @@ def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str
             raise UsageError(f"{lacks} '{shortened(code)}'{meant}", fix=f"use some of: {', '.join(allowed)}")
 
 
-def require_fusable(recipe: RecipeParts, target: TargetParts, census: Census, where: str) -> None:
-    """Raise UsageError for encoders and kinds of rows that cannot be fused, with the reason."""
-    if issubclass(census.task(target.task).row_kind.row, (Pair, Span, Tagged)) and model_type(recipe) in (
-        None,
-        *FUSABLE,
-    ):
-        return
-    found = model_type(recipe)
+def require_fusable(recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> None:
+    """Raise UsageError for encoders and kinds of rows that cannot be fused, with the reason: the arm's own encoder, or
+    the recipe's."""
+    own = arm.encoder is not None
+    encoder, revision = (arm.encoder or recipe.encoder), (arm.revision if own else recipe.revision)
+    where = f"arm '{arm.name}': fused"
+    found = model_type(encoder, revision)
     if found not in (None, *FUSABLE):
-        why = REASONS.get(found or "", "only encoders whose positions are in their embeddings can be")
+        which = f"its `encoder`, of type '{found}'," if own else f"an encoder of type '{found}'"
         raise UsageError(
-            f"{where}: an encoder of type '{found}' cannot be fused: {why}", fix=f"use one of {', '.join(FUSABLE)}"
+            f"{where}: {which} cannot be fused: {REASONS.get(found, OTHERS)}", fix=f"use one of {', '.join(FUSABLE)}"
         )
-    kind = census.task(target.task).kind
-    raise UsageError(
-        f"{where}: {target.task} has rows of kind '{kind}', which are several texts or other", fix="leave it out"
-    )
+    _require_layers(fusion_of(target), encoder, revision, f"{where}: `fusion` of {target.task}")
+    if not issubclass(census.task(target.task).row_kind.row, (Pair, Span, Tagged)):
+        kind = census.task(target.task).kind
+        raise UsageError(
+            f"{where}: {target.task} has rows of kind '{kind}', which are several texts or other", fix="leave it out"
+        )
 
 
-def model_type(recipe: RecipeParts) -> str | None:
+def _require_layers(asked: Fusion, encoder: str | Pretrain, revision: str | None, where: str) -> None:
+    shape = shape_of(encoder, revision)
+    if shape is not None and asked.local + asked.fused > shape.layers:
+        name = encoder.name if isinstance(encoder, Pretrain) else encoder
+        raise UsageError(
+            f"{where} has {asked.local} local and {asked.fused} fused layers, and the encoder {shape.layers} ({name})",
+            fix=f"set local + fused to {shape.layers} or less",
+        )
+
+
+def model_type(encoder: str | Pretrain, revision: str | None) -> str | None:
     """The encoder's model type; None where no file here says it."""
-    if isinstance(recipe.encoder, Pretrain):
+    if isinstance(encoder, Pretrain):
         return "xlm-roberta"
-    path = cached_file(recipe.encoder, recipe.revision, "config.json")
+    path = cached_file(encoder, revision, "config.json")
     if path is None or not path.is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8")).get("model_type")

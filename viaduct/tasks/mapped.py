@@ -15,6 +15,7 @@ from pydantic import ValidationInfo as Info
 
 from viaduct.errors import unknown
 from viaduct.rows import Answer, Choice, Pair, Row, Sentence, Span, Tagged, TranslatedPair
+from viaduct.tasks.answers import realigned
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Reading:
     """Label as the files write it -> ours."""
     no_answer: bool = False
     first_occurrence: bool = False
+    realign: bool = False
     where: str = ""
     """The record at hand, in words."""
     types: dict[str, tuple[type, str]] = field(default_factory=dict)
@@ -130,13 +132,14 @@ class Mapped(BaseModel):
         """Roles of the kind, in the order in which they are checked."""
         return tuple(name for name in cls.model_fields if name not in Mapped.model_fields)
 
-    def row(self, reading: Reading) -> Row:
-        """The row. Raises RefusedError for values that do not fit together."""
+    def row(self, reading: Reading) -> Row | None:
+        """The row; None for one that is left out. Raises RefusedError for values that do not fit together."""
         raise NotImplementedError
 
 
-def made(model: type[Mapped], values: Mapping[str, Any], reading: Reading) -> Row:
-    """The row of this record. Raises RefusedError with the role of the first value that is wrong."""
+def made(model: type[Mapped], values: Mapping[str, Any], reading: Reading) -> Row | None:
+    """The row of this record, None for one that is left out. Raises RefusedError with the role of the first value that
+    is wrong."""
     try:
         return model.model_validate(values, context=reading).row(reading)
     except ValidationError as error:
@@ -232,10 +235,11 @@ class MappedSpan(Mapped):
     answer: Annotated[list[Text] | None, BeforeValidator(_listed)] = None
     start: Any = None
 
-    def row(self, reading: Reading) -> Row:
-        """A question; None as its answers in splits without labels."""
+    def row(self, reading: Reading) -> Row | None:
+        """A question, None as its answers in splits without labels; None where an answer is lost that may be."""
         answers = None if self.answer is None else self._answers(self.answer, reading)
-        return Span(self.id, self.language, self.context, self.question, answers)
+        row = Span(self.id, self.language, self.context, self.question, answers)
+        return realigned(row) if reading.realign else row
 
     def _answers(self, texts: list[str], reading: Reading) -> tuple[Answer, ...]:
         if not texts and not reading.no_answer:
@@ -244,7 +248,7 @@ class MappedSpan(Mapped):
         told = "start" in self.model_fields_set
         starts = self._starts(texts) if texts and told else [self._place(text, reading) for text in texts]
         answers = tuple(map(Answer, texts, starts))
-        for answer in answers:
+        for answer in answers if not reading.realign else ():
             problem = answer.misplaced(self.context)
             if problem is not None:
                 fix = "`start` counts characters (not bytes) from 0"
@@ -261,9 +265,9 @@ class MappedSpan(Mapped):
     def _place(self, text: str, reading: Reading) -> int:
         """Where the answer stands, for files that do not say so."""
         start = self.context.find(text)
-        if start < 0:
+        if start < 0 and not reading.realign:
             raise RefusedError(f"the answer '{text}' does not occur in its context", role="answer")
-        if self.context.find(text, start + 1) >= 0 and not reading.first_occurrence:
+        if start >= 0 and self.context.find(text, start + 1) >= 0 and not reading.first_occurrence:
             fix = "name a column `start`, or write `first_occurrence = true` in the mapping to take the first"
             raise RefusedError(f"the answer '{text}' occurs more than once in its context", fix, "answer")
         return start

@@ -113,6 +113,9 @@ class MappingFile(_Strict):
     """Span: a question may have no answer (then its answer is empty)."""
     first_occurrence: bool = False
     """Span without `start`: an answer that occurs several times in its context stands at the first place."""
+    realign: bool = False
+    """Span: an answer that is not at its `start` is taken from the nearest place where it stands as whole words; where
+    it stands nowhere the question is left out."""
     metric: str | None = None
     trained_on: str | None = None
     """The card whose English train split trains this task; None: its own."""
@@ -203,6 +206,8 @@ def _card(mapping: MappingFile, path: Path) -> Task:
 
 def _version(mapping: MappingFile) -> int:
     about = mapping.model_dump(exclude={"name", "title", "licence", "citation", "expected"})
+    if not mapping.realign:
+        del about["realign"]  # of before there was one
     about["splits"] = mapping.named_splits
     given = {role: names for role, names in about["columns"].items() if names is not None}
     about["columns"] = {**dict.fromkeys(EARLIER_ROLES), **given}
@@ -336,7 +341,9 @@ def _reader(
     def read(files: Files, language: str, split: str) -> Iterator[Row]:
         bare = model.gold if split in mapping.unlabelled else ()
         wanted = {role: names for role, names in named.items() if role not in bare}
-        reading = Reading(mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence)
+        reading = Reading(
+            mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence, mapping.realign
+        )
         languages = set()
         for index, (place, values) in enumerate(_records(files["rows"], form, wanted, closed)):
             path, line, where = place
@@ -348,11 +355,13 @@ def _reader(
                 continue
             reading.where = where
             try:
-                yield made(model, {"id": str(index), **values, "language": language}, reading)
+                row = made(model, {"id": str(index), **values, "language": language}, reading)
             except RefusedError as error:
                 column = " and ".join(f"'{name}'" for name in named[error.role])
                 message = f"{f'{where}: ' if line is None else ''}column {column}: {error.message}"
                 raise DataError(message, path=path, line=line, fix=error.fix) from error
+            if row is not None:
+                yield row
         if words[language] not in languages:
             there = ", ".join(sorted(languages))
             raise NoRowsError(
