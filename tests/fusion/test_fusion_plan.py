@@ -307,9 +307,11 @@ def test_training_rows_that_are_evaluated_stop_a_run(world: Path) -> None:
     few = arm("few", train=TrainOn(languages=("de",), rows=5, after_english=True))
     asked = made(few, substitutions=(stand_in,))
     found = [one for one in overlaps(asked, census(world)) if one.spoken == "de" and not one.chosen]
-    assert [(one.arms, one.language, one.evaluated) for one in found] == [(("few",), "de", 40)]
+    assert [(one.arms, one.language, one.evaluated, one.translated) for one in found] == [
+        (("few",), "en", 0, 40), (("few",), "de", 40, 0),
+    ]  # fmt: skip
     planned = plan_recipe(asked, world, world.parent / "store")
-    assert any(one.spoken == "de" for one in planned.leaks)
+    assert {one.language for one in planned.leaks if one.spoken == "de"} == {"en", "de"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Licences and citations of what a run read: on the page, and as BibTeX beside it."""
+"""Licences and citations of what a run read, on the page and as BibTeX beside it; and what chose its checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from report_records import make_run
 
 from viaduct.report.page import write
-from viaduct.report.provenance import licences
+from viaduct.report.provenance import licences, origins
 from viaduct.results.record import DataNote
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.citing import bibtex, is_non_commercial
@@ -48,3 +48,11 @@ def test_licences_are_read_for_non_commercial_terms() -> None:
         assert is_non_commercial(licence)
     for licence in ("CC BY 4.0", "MIT", "CC BY-SA 4.0", "none stated; the text is from Wikipedia"):
         assert not is_non_commercial(licence)
+
+
+def test_an_arm_whose_checkpoints_other_rows_choose_is_named() -> None:
+    _, rows, *_ = make_run(tasks=("xnli",), seeds=(1,))
+    other = rows[-1].arm
+    rows = [row.model_copy(update={"selection": "dev in de"}) if row.arm == other else row for row in rows]
+    (found,) = origins(rows)
+    assert found["selections"] == ("english dev", f"dev in de ({other})")

@@ -74,7 +74,7 @@ def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: 
     assert (found.task, found.target, found.evaluated) == ("quiz", "quiz", 1)
 
 
-def test_rows_of_every_training_language_are_compared_with_their_own_language(world: Path) -> None:
+def test_rows_of_every_training_language_are_compared_with_their_own_language_and_its_translations(world: Path) -> None:
     arms = (
         Intermediate(name="none"),
         Intermediate(name="english", tasks=("quiz",)),
@@ -92,13 +92,14 @@ def test_rows_of_every_training_language_are_compared_with_their_own_language(wo
     )
     change(world, "berry/train-de.tsv", {4: "4\tde context 1\tof train\tyes", 9: "9\tx\ty\tno"})
     change(world, "berry/train-en.tsv", {7: "7\ten context 1 of train\t.\tyes"})
-    english, german = overlaps(pairs, census(world))
+    english, german, swahili = overlaps(pairs, census(world))
     assert (english.spoken, english.language, english.arms) == ("en", "de", ("english", "both"))
     assert (german.spoken, german.language, german.arms) == ("de", "de", ("both", "german"))
     assert (german.evaluated, german.of_evaluated) == (1, 40)
-    assert said((english, german)) == (
+    assert (swahili.spoken, swahili.language, swahili.arms) == ("de", "sw", ("both", "german"))
+    assert said((english, german, swahili)) == (
         "rows of berry train are evaluated in fruit test: de 1 of 40",
-        "rows of berry train de are evaluated in fruit test: de 1 of 40",
+        "rows of berry train de are evaluated in fruit test: de 1 of 40, sw 1 in translation of 40",
     )
     assert blocking((english, german), pairs, Catalogue.builtin()) == (english, german)
 

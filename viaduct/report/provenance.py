@@ -90,13 +90,16 @@ def origins(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
 
 def _origin(rows: Sequence[ResultRow]) -> dict[str, Any]:
     scored: Counter[tuple[str, int]] = Counter()
+    arms: dict[str, dict[str, None]] = {}
     for row in rows:
         scored[row.arm, row.seed] += row.n * row.headline
+        arms.setdefault(row.selection, {})[row.arm] = None
+    usual, *others = arms
     return {
         "task": rows[0].task,
         "version": rows[0].task_version,
         "split": rows[0].split,
-        "selections": tuple(dict.fromkeys(row.selection for row in rows)),
+        "selections": (usual, *(f"{words} ({', '.join(arms[words])})" for words in others)),
         "signatures": tuple(dict.fromkeys(row.signature for row in rows)),
         # of the fullest arm and seed, over all languages
         "examples": max(scored.values()),

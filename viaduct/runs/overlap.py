@@ -35,7 +35,7 @@ class Overlap(Record):
     near: int = 0
     """Further ones that are nearly the same as a training row."""
     translated: int = 0
-    """Further ones that are translations of English rows of either sort."""
+    """Further ones that are translations of rows of either sort."""
     chosen: str = ""
     """What is chosen by these rows ("checkpoint"); "" where they are trained on."""
     text: bool = False

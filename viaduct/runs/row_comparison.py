@@ -1,15 +1,15 @@
 """How many of the rows that a recipe trains on, and chooses by, occur in each evaluation set.
 
 Counted are rows that are the same (`viaduct.runs.rows.text_key`), rows that are nearly the same (`viaduct.runs.near`),
-and, where an evaluation set has the same ids and labels as its English one, translations of English rows that are
-trained on. Plain and parallel text of replay and pretraining is compared line by line, each side of parallel text for
-itself, with the longest text of an evaluation row. What chooses a checkpoint, a layer or a threshold is looked at for
-rows that are the same.
+and, where an evaluation set has the same ids and labels as that in the language of the training rows, translations of
+rows that are trained on. Plain and parallel text of replay and pretraining is compared line by line, each side of
+parallel text for itself, with the longest text of an evaluation row. What chooses a checkpoint, a layer or a threshold
+is looked at for rows that are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -44,8 +44,8 @@ def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) ->
     Compared are, after substitution, the train rows of every intermediate task, in the languages that its arms train
     on, the text of replay and pretraining, and what chooses, with all targets, and the English rows that a target is
     trained on with that target. Evaluation rows are those of the target's split in every language that is predicted;
-    rows of other languages than English are compared with those of their own. `memory` is a JSON file in which
-    comparisons are remembered by the files' content.
+    rows of other languages than English are compared with those of their own, and with their translations. `memory` is
+    a JSON file in which comparisons are remembered by the files' content.
 
     Raises DataError for files that are missing or damaged.
     """
@@ -70,6 +70,8 @@ class _Training(NamedTuple):
     lines: int | None = None
     """Only the first ones; None: all."""
 
+
+_Seen: TypeAlias = tuple[frozenset[str], dict[str, tuple[str, ...]]]
 
 _Letters: TypeAlias = Sequence[tuple[str, ...]]
 """Of each document (`all_letters`)."""
@@ -117,13 +119,14 @@ class _Comparison:
         self.known: dict[_Training, _Known] = {}
         self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))
         self.text = lru_cache(maxsize=2)(self._rows)  # of which some arms have all and others the first lines
-        self.english: dict[tuple[_Training, str, str], frozenset[str]] = {}
+        self.seen: dict[tuple[_Training, str, str], _Seen] = {}
 
     def of(self, target: TargetParts, language: str) -> Iterator[Overlap]:
         """The overlaps of a target in a language."""
         evaluated, known = (target.task, target.split, language), self.memory.known
-        for trained, arms in self._trained(target, language).items():
-            if trained.need[2] not in (ENGLISH, language):
+        all_trained = self._trained(target, language)
+        for trained, arms in all_trained.items():
+            if not self._is_compared(trained, evaluated, all_trained):
                 continue
             key = self._identity(trained, evaluated)
             if key not in known:
@@ -131,6 +134,15 @@ class _Comparison:
             one = known[key]
             if one is not None:
                 yield one.model_copy(update={"arms": arms, "chosen": trained.chosen})
+
+    def _is_compared(self, trained: _Training, evaluated: Need, others: Container[_Training]) -> bool:
+        """Whether the rows may hold evaluated ones, or their translations; of those that choose in several languages
+        the evaluated language's own suffice."""
+        if trained.need[2] in (ENGLISH, evaluated[2]):
+            return True
+        own = trained._replace(need=(*trained.need[:2], evaluated[2]))
+        is_told = bool(trained.chosen) and own in others
+        return not is_told and self._spoken_of(trained, evaluated) is not None
 
     def _trained(self, target: TargetParts, code: str) -> dict[_Training, tuple[str, ...]]:
         """What the encoders are trained on and chosen by that predict a target in a language -> the arms that have
@@ -148,8 +160,8 @@ class _Comparison:
 
     def _identity(self, trained: _Training, evaluated: Need) -> str:
         needs = [trained.need, evaluated]
-        if (english := self._english_of(trained, evaluated)) is not None:
-            needs.append(english)
+        if (spoken := self._spoken_of(trained, evaluated)) is not None:
+            needs.append(spoken)
         declared = [
             {**one.model_dump(), "why": ""}
             for one in self.recipe.substitutions
@@ -170,7 +182,9 @@ class _Comparison:
 
     def _compare(self, trained: _Training, evaluated: Need) -> Overlap | None:
         rows = self.compared(evaluated, trained.text)
-        same, near = rows.marks(self._of(trained))
+        same = near = np.zeros(len(rows.rows), bool)
+        if trained.need[2] in (ENGLISH, evaluated[2]):
+            same, near = rows.marks(self._of(trained))
         translated = self._translated(trained, evaluated, rows.rows) & ~same & ~near
         if not (same | near | translated).any():
             return None
@@ -197,36 +211,35 @@ class _Comparison:
             self.known[trained] = _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
         return self.known[trained]
 
-    def _english_of(self, trained: _Training, evaluated: Need) -> Need | None:
-        """The English set of an evaluation set in another language, where training rows are English."""
-        english = (*evaluated[:2], ENGLISH)
-        has_english = ENGLISH in self.data.task(evaluated[0]).languages
-        if not has_english or evaluated[2] == ENGLISH or trained.need[2] != ENGLISH:
+    def _spoken_of(self, trained: _Training, evaluated: Need) -> Need | None:
+        """The evaluation set in the language of the training rows, where that is another; of text in English only."""
+        spoken, source = trained.need[2], source_of(*evaluated[:2], self.recipe.substitutions)
+        if spoken == evaluated[2] or (trained.text and spoken != ENGLISH):
             return None
-        source = source_of(*evaluated[:2], self.recipe.substitutions)
-        return english if self.census.problem(*source, ENGLISH, labelled=False) is None else None
+        return None if self.census.problem(*source, spoken, labelled=False) else (*evaluated[:2], spoken)
 
     def _translated(self, trained: _Training, evaluated: Need, rows: Sequence[Row]) -> Marks:
-        """(rows,): whether each is a translation of an English row that is trained on."""
-        english = self._english_of(trained, evaluated)
-        seen = frozenset[str]() if english is None else self._seen_in_english(trained, english)
+        """(rows,): whether each is a translation of a row that is trained on."""
+        spoken = self._spoken_of(trained, evaluated)
         none = np.zeros(len(rows), bool)
-        if english is None or not seen:
+        seen, originals = (frozenset[str](), {}) if spoken is None else self._seen_in(trained, spoken)
+        if not seen:
             return none
-        originals = {row.id: row.label_words for row in self.compared(english, trained.text).rows}
         alike = [row.label_words == originals[row.id] for row in rows if row.id in originals]
         if len(alike) < SHARED * min(len(rows), len(originals)) or sum(alike) < ALIKE * len(alike):
             return none
         return np.fromiter((row.id in seen for row in rows), bool, len(rows))
 
-    def _seen_in_english(self, trained: _Training, english: Need) -> frozenset[str]:
-        """Ids of English evaluation rows that are trained on."""
-        key = (trained, *english[:2])
-        if key not in self.english:
-            rows = self.compared(english, trained.text)
+    def _seen_in(self, trained: _Training, spoken: Need) -> _Seen:
+        """Of evaluation rows in the language of the training rows the ids of those that are trained on, and the labels
+        of all where there are some."""
+        key = (trained, *spoken[:2])
+        if key not in self.seen:
+            rows = self.compared(spoken, trained.text)
             same, near = rows.marks(self._of(trained))
-            self.english[key] = frozenset(row.id for row, seen in zip(rows.rows, same | near, strict=True) if seen)
-        return self.english[key]
+            ids = frozenset(row.id for row, is_seen in zip(rows.rows, same | near, strict=True) if is_seen)
+            self.seen[key] = ids, {row.id: row.label_words for row in rows.rows} if ids else {}
+        return self.seen[key]
 
 
 def _by_arm(arm: ArmParts, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
