@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from viaduct.fusion.claims import CLAIMS, ROLES
 from viaduct.fusion.records import (
@@ -17,11 +17,20 @@ from viaduct.fusion.records import (
     Translated,
     Way,
 )
+from viaduct.report.contrasts import Contrasts
+from viaduct.report.cost_plot import LATENCY_AXIS, Axis, Dot, cost_plot
+from viaduct.report.drawing import Drawing
 from viaduct.report.section import Content, RunResults, Section, StageFile
 
 TRAINED = StageFile("fused_training", "fuse", "fusion.json", StageTraining, "found")
 TRANSLATED = StageFile("translated_training", "train_on", "translations.json", StageTranslated, "found")
 PREDICTED = StageFile("fused_inference", "predict_fused", "fused_inference.json", StageInference, "found")
+
+AXES = {
+    "latency_ms": LATENCY_AXIS,
+    "flops": Axis("operations of one row, GFLOP", 1e9),
+    "tokens": Axis("tokens of one row", 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,9 @@ def _build(found: RunResults) -> Content | None:
     read += [one.found for one in predicted if not one.found.oracle]
     lines = [line for one in _first(predicted) for line in _lines(one, found)]
     oracles = [one for one in predicted if one.found.oracle]
+    front = _front([one.found for one in _first(predicted)], found)
     values = {
+        "front": front,
         "coverage": _coverage(read),
         "lines": lines,
         "oracles": oracles,
@@ -58,7 +69,7 @@ def _build(found: RunResults) -> Content | None:
     table = [
         {"arm": line.arm, "task": line.task, "how": line.how, "score": line.score, **dict(line.way)} for line in lines
     ]
-    return Content(values, files={"fusion.csv": table} if table else {})
+    return Content(values, figures=[front] if front else [], files={"fusion.csv": table} if table else {})
 
 
 def _first(found: Sequence[StageInference]) -> list[StageInference]:
@@ -80,6 +91,46 @@ def _lines(one: StageInference, found: RunResults) -> list[CostLine]:
     ]
 
 
+def _front(predicted: Sequence[FusedInference], found: RunResults) -> Drawing | None:
+    """Score against what reading a row costs, with its translation in arms that have them, else alone; models of one
+    shape cost the same. Arms with an encoder or a compression of their own are left out. None without any such arm."""
+    about, scores = found.about, dict[str, float]()
+    with_them = {arm for arm, marks in about.marks.items() if "translations at inference" in marks}
+    for arm in about.arms:
+        average = found.tables.average(arm)
+        is_alike = not {f"{arm} begins with", f"compression of {arm}"} & about.settings.keys()
+        if is_alike and average and average.score and not average.missing:
+            scores[arm] = average.score.mean
+    if not with_them & scores.keys() or not any(one.together for one in predicted):
+        return None
+    panels = {}
+    for name, axis in AXES.items():
+        alone, together = (_cost(predicted, way, name) for way in ("alone", "together"))
+        costs = {arm: together if arm in with_them else alone for arm in scores}
+        cheap = {arm: [one for one in scores if costs[one] <= costs[arm]] for arm in scores}
+        panels[axis] = [
+            Dot(arm, costs[arm], score, any(_is_lower(arm, other, found.contrasts) for other in cheap[arm]))
+            for arm, score in scores.items()
+        ]
+    caption = "Score against what a row costs; rings score lower than an arm that costs no more"
+    return replace(cost_plot(panels, "score", caption), name="translations_frontier")
+
+
+def _cost(predicted: Sequence[FusedInference], way: str, name: str) -> float:
+    """The mean over tasks of the median over arms."""
+    by_task: dict[str, list[float]] = {}
+    for one in predicted:
+        if getattr(one, way) is not None:
+            by_task.setdefault(one.task, []).append(getattr(getattr(one, way), name))
+    return fmean(map(median, by_task.values()))
+
+
+def _is_lower(arm: str, other: str, contrasts: Contrasts) -> bool:
+    """Whether the page says so."""
+    found, back = contrasts.of(arm, against=other), contrasts.of(other, against=arm)
+    return (found is not None and found.verdict == "lower") or (back is not None and back.verdict == "higher")
+
+
 def _coverage(
     found: Sequence[FusedTraining | Translated | FusedInference],
 ) -> list[tuple[str, str, str, int, int, int]]:
@@ -99,7 +150,7 @@ SECTION = Section(
     template=Path(__file__).with_name("fusion.html.j2"),
     build=_build,
     reads=(TRAINED, TRANSLATED, PREDICTED),
-    writes=("fusion.csv",),
+    writes=("fusion.csv", "translations_frontier.svg"),
     claims=CLAIMS,
     roles=ROLES,
 )
