@@ -372,8 +372,8 @@ def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tup
     """(the run's directory, its store with what committed rows stand for, what it was); `run` as for `status`."""
     every = rows or default_rows()
     path = Path(run).parent if Path(run).is_file() else Path(run)  # a file of committed rows
-    named = (run_directory(store, str(run)),) if store else ()
-    is_directory = (path / "run.json").is_file() and not any((one / "run.json").is_file() for one in named)
+    by_name = store and (run_directory(store, str(run)) / "run.json").is_file()
+    is_directory = not by_name and (path / "run.json").is_file()
     root = path.resolve().parent.parent if is_directory else store or default_store()
     directory = path if is_directory else run_directory(root, str(run))
     are_rows = (path / committed.RECORD).is_file()
@@ -387,13 +387,12 @@ def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tup
         directory = run_directory(root, folder.name if folder.name.startswith(f"{name}@") else name)
     else:
         raise _no_run(run, root, every)
-    stages = {one.path: one.fingerprint for one in record.stages}
-    kept = of_stages(stages, Store(root), CommittedRows(folder))
+    kept = of_stages({one.path: one.fingerprint for one in record.stages}, Store(root), CommittedRows(folder))
     return directory, kept, with_choices(kept, record)
 
 
 def _no_run(run: str | Path, root: Path, rows: Path) -> UsageError:
-    found = (*run_directory(root, "x").parent.glob("*/run.json"), *rows.glob(f"*/{committed.RECORD}"))
+    found = {*run_directory(root, "x").parent.glob("*/run.json"), *rows.glob(f"*/{committed.RECORD}")}
     known = sorted({one.parent.name for one in found})
     return UsageError(
         f"there is no run '{run}' in {root}",
