@@ -11,14 +11,14 @@ from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.matching import predicted_gaps
 from viaduct.fusion.predict_fused import PredictFusedWork, with_translations
 from viaduct.fusion.settings import TEMPERATURES, fusion_of, require_fusable, translated_languages
-from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with, too_few
+from viaduct.fusion.target_data import dev_of_targets, gaps_of, role_with, too_few, with_originals
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField, set_fields
 from viaduct.runs.gaps import Gap
 from viaduct.runs.parts import ArmParts, RecipeParts, Spec, TargetParts
-from viaduct.runs.rows import Need, concerning
+from viaduct.runs.rows import Need, Trained, concerning
 from viaduct.runs.stage import Stage
 from viaduct.tasks.catalogue import Catalogue
 
@@ -79,12 +79,12 @@ class FusedField(RecipeField[Fused]):
             found += gaps_of(self.chosen_rows(recipe, cast(ArmParts, owner), target, census), recipe, census)
         return found
 
-    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> Trained:
         """The translations."""
         if self.of(arm) is None or census.task(target.task).trained_on is None:
-            return []
+            return {}
         card, codes = translated_languages(target, recipe, census)
-        return [(card, "train", code) for code in codes]
+        return with_originals([(card, code) for code in codes], target, census)
 
     def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
         """The target's own dev rows, where they are asked for."""

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 from pydantic import AfterValidator, BaseModel, Field
 
 from viaduct.errors import UsageError, nearest, shortened
-from viaduct.languages import ENGLISH, is_language, language
+from viaduct.languages import ENGLISH, is_language, language, name_of
 from viaduct.rows import Pair, Span, Tagged
 from viaduct.runs.bounds import Some
 from viaduct.runs.census import Census
@@ -124,7 +124,8 @@ def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str
     """Raise UsageError for a language that is none of these; `lacks`: "mnli has no language"."""
     for code in given:
         if code not in allowed:
-            close = nearest(code, allowed)
+            names = {name_of(one): one for one in allowed}
+            close = None if is_language(code) else names.get(nearest(code, names) or "")
             meant = f"; did you mean '{close}'?" if close else ""
             raise UsageError(f"{lacks} '{shortened(code)}'{meant}", fix=f"use some of: {', '.join(allowed)}")
 

@@ -18,7 +18,7 @@ from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField, added_values, make_work
 from viaduct.runs.gaps import Gap, target_languages
 from viaduct.runs.parts import ArmParts, RecipeParts, Retention, Spec, TargetParts
-from viaduct.runs.rows import Need, source_of
+from viaduct.runs.rows import Need, Trained, source_of
 from viaduct.runs.stage import Stage
 from viaduct.tasks.catalogue import Catalogue
 
@@ -82,15 +82,15 @@ class TrainField(RecipeField[TrainOn]):
             trained = self.trained_rows(recipe, arm, target, census)
             found += gaps_of([*trained, *self.chosen_rows(recipe, arm, target, census)], recipe, census)
             if asked.translated:
-                found += too_few(target, trained, recipe, census)
+                found += too_few(target, tuple(trained), recipe, census)
         return found
 
-    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> Trained:
         """All languages' train rows."""
         asked = self.of(arm)
         if asked is None or census.task(target.task).trained_on is None:
-            return []
-        return [(card, "train", code) for card, code in sources(asked, recipe, target, census)]
+            return {}
+        return with_originals(sources(asked, recipe, target, census), target, census)
 
     def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
         """Whatever dev rows are asked for, and English ones where those chose the model that is gone on with."""
@@ -185,6 +185,12 @@ def sources(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Ce
     card, there = translated_languages(target, recipe, census) if asked.translated else (on, ())
     codes = asked.languages if asked.languages is not None else (ENGLISH, *there)
     return tuple((on if code == ENGLISH else card, code) for code in codes)
+
+
+def with_originals(found: Sequence[Source], target: TargetParts, census: Census) -> Trained:
+    """Train rows of these -> the English ones that they are translations of, where another card has those."""
+    on = census.task(target.task).trained_on or target.task
+    return {(card, "train", code): None if card == on else (on, "train", ENGLISH) for card, code in found}
 
 
 def _has_several(asked: TrainOn) -> bool:

@@ -20,7 +20,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain, GrowingPlan
 from viaduct.runs.gaps import Gap
 from viaduct.runs.parts import ArmParts, RecipeParts, Retention, TargetParts
-from viaduct.runs.rows import Need
+from viaduct.runs.rows import Need, Trained
 from viaduct.runs.stage import Stage, Work, kind_of
 from viaduct.tasks.catalogue import Catalogue
 
@@ -81,9 +81,9 @@ class RecipeField(Generic[Value]):
     def finish(self, plan: GrowingPlan) -> None:
         """Add stages that come after all arms and targets."""
 
-    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
+    def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> Trained:
         """Rows that the arm's training of a target reads and the core's does not, to compare with evaluated ones."""
-        return []
+        return {}
 
     def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
         """Rows that choose the checkpoints of a target in place of English dev rows, to compare with evaluated ones."""

@@ -69,6 +69,8 @@ class _Training(NamedTuple):
     text: bool = False
     lines: int | None = None
     """Only the first ones; None: all."""
+    originals: Need | None = None
+    """Only those with ids of these rows; None: all."""
 
 
 _Seen: TypeAlias = tuple[frozenset[str], dict[str, tuple[str, ...]]]
@@ -159,7 +161,7 @@ class _Comparison:
         return self.data.load(*need, self.recipe.substitutions).rows
 
     def _identity(self, trained: _Training, evaluated: Need) -> str:
-        needs = [trained.need, evaluated]
+        needs = [trained.need, evaluated, *([] if trained.originals is None else [trained.originals])]
         if (spoken := self._spoken_of(trained, evaluated)) is not None:
             needs.append(spoken)
         declared = [
@@ -207,6 +209,9 @@ class _Comparison:
     def _of(self, trained: _Training) -> _Known:
         if trained not in self.known:
             rows = (self.text if trained.text else self._rows)(trained.need)[: trained.lines]
+            if trained.originals is not None:
+                ids = {row.id for row in self._rows(trained.originals)}
+                rows = tuple(row for row in rows if row.id in ids)
             texts = [(text,) for row in rows for text in row.texts] if trained.text else [row.compared for row in rows]
             self.known[trained] = _Known(list(map(all_letters, texts)), sketched=not trained.chosen)
         return self.known[trained]
@@ -255,7 +260,8 @@ def _by_fields(arm: ArmParts, target: TargetParts, recipe: RecipeParts, census: 
     """What else trains a target in an arm, and the dev rows that choose: English ones where no field names others."""
     on, chosen = census.task(target.task).trained_on, list[Need]()
     for field in set_fields("arm", arm):
-        yield from map(_Training, field.trained_rows(recipe, arm, target, census))
+        for need, originals in field.trained_rows(recipe, arm, target, census).items():
+            yield _Training(need, originals=originals)
         chosen += field.chosen_rows(recipe, arm, target, census)
     if on is not None and target.training.evaluations:
         yield from (_Training(need, CHECKPOINT) for need in chosen or [(on, "dev", ENGLISH)])

@@ -25,6 +25,9 @@ from viaduct.tasks.folder import DataFolder
 Need = tuple[str, str, str]
 """(task, split, language), before substitution."""
 
+Trained = dict[Need, Need | None]
+"""Rows that are trained on -> those whose ids they must have; None: all are."""
+
 WHOLE = (0.0, 1.0)
 """The `part` of a substitution that takes all rows."""
 
