@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 
 LONGEST_LINE = 20_000
 """Characters of a message's line: what is given may be a file in the place of a word."""
@@ -72,17 +73,22 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = re.compile(r"No space left|[Qq]uota exceeded|os error (28|122)\b|\d+ requested and \d+ written")
 """What safetensors, tokenizers, pyarrow and NumPy say in errors of their own."""
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""Of names where nothing can be made, as below a file."""
 
 
 def unwritable(error: BaseException | None, where: str) -> StoreError | None:
-    """The message for a write that failed because a disk is full or not ours to write on; `where`: what was written to,
-    where the error does not say. None for every other error."""
+    """The message for a write that failed because a disk is full or not ours to write on, or because of a file in the
+    way of a folder; `where`: what was written to, where the error does not say. None for every other error."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         if number in FULL or FULL_WORDS.search(str(error)):
             return StoreError(f"the disk of {where} is full", fix="make room and run the same command again to go on")
-        if isinstance(error, OSError) and number in FORBIDDEN:
+        a_folder = any(one.name.startswith("mk") for one in extract_tb(error.__traceback__)[-1:])
+        if isinstance(error, OSError) and (number in FORBIDDEN + NO_PLACE or (number == errno.ENOENT and a_folder)):
             fix = "ask its owner for the right to write, or name a --store of your own (a report: --to)"
+            if number not in FORBIDDEN:
+                fix = "name a folder that is there or can be made; no file, and nothing below one"
             return StoreError(f"{error.filename or where} cannot be written or read: {error.strerror}", fix=fix)
         error = error.__cause__
     return None

@@ -34,6 +34,9 @@ def submission(  # noqa: PLR0913  one argument per option is how Typer declares 
     from viaduct.runs import result_forms
 
     if form != "xtreme":
+        if labels is not None or data is not None:
+            why = f"--labels and --data are for the form of XTREME, and {form} has no use for them"
+            raise UsageError(why, fix="leave them out")
         _, kept, record = api.run_of(run, store)
         file, notes = result_forms.write(form, kept, record, directory, arm, seed)
         _notes(notes)

@@ -141,6 +141,20 @@ def brute_force(gold: list[str], given: list[str]) -> tuple[float, float]:
     return sum(f1) / len(f1), sum(precision) / len(precision)
 
 
+def test_what_does_not_apply_and_what_cannot_be_made_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    data = ("--data", str(run.parent / "data"))
+    for options, words in (
+        (data, "file cannot be written or read: File exists"),
+        (("--form", "mteb"), "file/x cannot be written or read: Not a directory"),
+        (("--form", "mteb", *data), "--labels and --data are for the form of XTREME, and mteb has no use for them"),
+        (("--form", "lm-eval", "--labels", "gold"), "--labels and --data are for the form of XTREME"),
+    ):
+        place = ("--store", str(run), "--arm", "none", "--seed", "2")
+        done = viaduct("submission", "forms", str(tmp_path / "file" / "x"), *place, *options)
+        assert done.status == 2 and words in done.errors and "\n  how to fix: " in done.errors
+
+
 def test_what_is_no_result_or_not_there_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*arguments: str) -> str:
         done = viaduct("submission", "forms", str(tmp_path / "out"), "--store", str(run), *arguments)
