@@ -13,7 +13,7 @@ from viaduct.command import table
 from viaduct.languages import ENGLISH
 from viaduct.metrics.interval import Interval
 from viaduct.report.contrasts import Contrasts
-from viaduct.report.number import points, seed_list
+from viaduct.report.number import points
 from viaduct.results.checksums import Verified
 from viaduct.results.paired import Line
 from viaduct.results.scores import ALL_TASKS, TASK_SCORE, Average, Scores, TaskScores
@@ -257,7 +257,7 @@ def compared(found: Contrasts) -> str:
             one.against,
             one.task or f"mean of {len(one.tasks)}",
             str(len(one.weights)),
-            seed_list(one.seeds),
+            one.seed_words,
         )
         numbers = _in_points(one.mean, low, high, one.decision.p_deciding)
         verdict = f"{one.verdict}{one.estimate.why_not and f': {one.estimate.why_not}'}"

@@ -18,12 +18,12 @@ from programs import viaduct
 from report_records import Outcomes, Run, gains, make_run
 from rich.console import Console
 
-from viaduct import api
+from viaduct import api, tables
 from viaduct.errors import DataError, UsageError
 from viaduct.metrics.classification import accuracy
 from viaduct.report import alike
 from viaduct.report.comparison import Side, compare_runs
-from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Comparing, contrasts
+from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Comparing, contrast_lines, contrasts
 from viaduct.report.number import points
 from viaduct.results.record import MADE_FROM
 from viaduct.runs.execute import Options
@@ -101,6 +101,8 @@ def test_without_three_seeds_in_common_all_seeds_count_unpaired_and_that_is_said
     found, notes = compare_runs(side(three), side(five, "other"), ("up", "none"))
     pair = ("first/up", "other/none")
     assert notes == ("first/up and other/none are not paired: seeds 1 2 3 against 3 12 13 14 15",)
+    assert {line["seeds"] for line in contrast_lines(found)} == {"1 2 3 against 3 12 13 14 15"}
+    assert "1 2 3 against 3 12 13 14 15" in tables.compared(found)
     one = found.of(pair[0], "xnli", pair[1])
     means = [
         fmean(row.value for row in rows if (row.task, row.arm) == ("xnli", arm) and row.language != "en")
@@ -111,6 +113,7 @@ def test_without_three_seeds_in_common_all_seeds_count_unpaired_and_that_is_said
     assert retrieval is not None and retrieval.verdict == "higher", "no seed enters the other side, and it has them all"
     paired, notes = compare_runs(side(three), side(numbered(made, 1, 2, 3, 12, 13), "other"), ("up", "none"))
     assert notes == () and paired.found[0].seeds == (1, 2, 3)
+    assert {line["seeds"] for line in contrast_lines(paired)} == {"1 2 3"}
     back = compare_runs(side(five, "other"), side(three), ("none", "up"))[0].of(pair[1], "xnli", pair[0])
     assert back is not None and (back.mean, back.estimate.p_value) == pytest.approx((-one.mean, one.estimate.p_value))
 

@@ -98,12 +98,19 @@ def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None)
         _comparing(sides, pairs),
         partial(_examples, members),
     )
-    notes = tuple(dict.fromkeys((*_notes(sides, rows, left_out), *filter(None, map(_unpaired, pairs)))))
+    unpaired = {
+        (one.key, other.key): f"{seed_list(one.seeds)} against {seed_list(other.seeds)}"
+        for one, other in pairs
+        if one.seeds
+    }
+    said = (f"{arm} and {against} are not paired: seeds {seeds}" for (arm, against), seeds in unpaired.items())
+    notes = tuple(dict.fromkeys((*_notes(sides, rows, left_out), *said)))
     if not found.found:
         have = " and ".join(_tasks(side.name, side.rows) for side in sides)
         why = notes or (f"no task is in both: {have}",)
         raise DataError("\n  ".join(["the two runs have no result that can be compared", *why]))
-    return found, notes
+    told = (replace(one, unpaired=unpaired.get((one.arm, one.against), "")) for one in found.found)
+    return replace(found, found=tuple(told)), notes
 
 
 def _tasks(name: str, rows: Sequence[ResultRow]) -> str:
@@ -183,11 +190,6 @@ def _whole_seeds(tasks: Sequence[ScoresBySeed]) -> list[int]:
     codes = [{code for own in task.values() for code in own} for task in tasks]
     every = {seed for task in tasks for seed in task}
     return sorted(s for s in every if all(t.get(s, {}).keys() == own for t, own in zip(tasks, codes, strict=True)))
-
-
-def _unpaired(pair: tuple[_Arm, _Arm]) -> str:
-    seeds = " against ".join(seed_list(arm.seeds) for arm in pair)
-    return f"{pair[0].key} and {pair[1].key} are not paired: seeds {seeds}" if pair[0].seeds else ""
 
 
 def _comparing(sides: Sequence[Side], pairs: Sequence[tuple[_Arm, _Arm]]) -> Comparing:

@@ -81,6 +81,8 @@ class Contrast:
     """Why "equivalent" would mean nothing, in words; "" where it would mean something."""
     unlike: tuple[str, ...] = ()
     """In what the two were computed differently."""
+    unpaired: str = ""
+    """The seeds of both, in words, where the two are not paired."""
     step: str = ""
     decision: Decision = field(default_factory=lambda: Decision("no verdict", 1, None, None, None))
 
@@ -93,6 +95,11 @@ class Contrast:
     def is_of_several(self) -> bool:
         """Whether it is of the mean over some tasks that were named before the run."""
         return self.task not in (OVERALL, IN_ENGLISH) and not self.is_of_task
+
+    @property
+    def seed_words(self) -> str:
+        """The seeds that count."""
+        return self.unpaired or seed_list(self.seeds)
 
     @property
     def mean(self) -> float:
@@ -405,7 +412,7 @@ def contrast_lines(found: Contrasts) -> list[dict[str, Any]]:
     listed = []
     for one in found.found:
         low, high = one.estimate.interval or (None, None)
-        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": seed_list(one.seeds)}
+        common = {"arm": one.arm, "against": one.against, "task": one.task or "all", "seeds": one.seed_words}
         whole = {
             **common,
             "family": "all",
