@@ -36,6 +36,24 @@ def test_a_mistake_is_one_message_and_status_2() -> None:
     assert "Traceback" not in done.stderr and done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("plan demo --data FILE", "the data folder FILE is a file, and no folder\n  how to fix: name it with --data"),
+        ("profile FILE", "the folder FILE is a file, and no folder\n  how to fix: name a `train` folder"),
+        ("compare one two --arms mnli --store st", "--arms mnli --store: not two arms\n  how to fix: --arms mnli none"),
+        ("run demo --keep need", "unknown --keep 'need'. Did you mean 'needed'?\n  how to fix: use one of: all"),
+        ("clean run --keep all", "unknown --keep 'all'.\n  how to fix: use one of: needed, scores"),
+        ("run demo --device cdua", "unknown device 'cdua'. Did you mean 'cuda'?\n  how to fix: use one of"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_with_a_fix(command: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = viaduct(*command.replace("FILE", str(file)).split())
+    assert done.status == 2 and done.errors.startswith(f"viaduct: {words.replace('FILE', str(file))}"), done.errors
+
+
 ELSEWHERE = """
 import sys, types
 

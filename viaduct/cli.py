@@ -38,10 +38,11 @@ from viaduct.command import (
     Yes,
     as_json,
     changes,
+    choice,
     given_seeds,
 )  # fmt: skip
 from viaduct.doors import loaded, offered
-from viaduct.errors import UsageError, ViaductError, unwritable
+from viaduct.errors import UsageError, ViaductError, unknown, unwritable
 from viaduct.interruption import exit_status, stopping
 from viaduct.system import require_linux
 
@@ -154,7 +155,13 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     track: Track = None,
     keep: Annotated[
         Literal["all", "needed", "scores"],
-        typer.Option(help="What stays in the store: all; no models that nothing needs; no predictions, either."),
+        choice(
+            "--keep",
+            "all",
+            "needed",
+            "scores",
+            help="What stays in the store: all; no models that nothing needs; no predictions, either.",
+        ),
     ] = "all",
     allow_overlap: AllowOverlap = False,
     fetch: Fetch = False,
@@ -282,7 +289,7 @@ def _options(
     from viaduct.runs.execute import DEVICES, Options
 
     if device not in DEVICES:
-        raise UsageError(f"unknown device '{device}'", fix=f"use one of: {', '.join(DEVICES)}")
+        raise unknown("device", device, DEVICES)
     return Options(
         device=device,
         threads=threads,

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from viaduct.errors import UsageError
+from viaduct.errors import UsageError, absence, unknown
 from viaduct.paths import default_data
 
 DISORDER, MISTAKE, BUG = 1, 2, 70
@@ -76,11 +76,22 @@ Track = Annotated[
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
+def choice(what: str, *known: str, help: str) -> Any:
+    """An option of which one of these words is given. Its value raises UsageError for others."""
+
+    def parsed(given: str) -> str:
+        if given not in known:
+            raise unknown(what, given, known)
+        return given
+
+    return typer.Option(parser=parsed, autocompletion=lambda: [*known], metavar="|".join(known), help=help)
+
+
 def data_folder(given: Path | None) -> Path:
-    """The folder that was given, or the default one. Raises UsageError where it does not exist."""
+    """The folder that was given, or the default one. Raises UsageError where it is none."""
     data = given or default_data()
     if not data.is_dir():
-        raise UsageError(f"the data folder {data} does not exist", fix="name it with --data or set VIADUCT_DATA")
+        raise UsageError(f"the data folder {data} {absence(data)}", fix="name it with --data or set VIADUCT_DATA")
     return data
 
 

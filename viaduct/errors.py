@@ -107,6 +107,11 @@ def one_message(where: object) -> Iterator[None]:
         raise
 
 
+def absence(folder: Path) -> str:
+    """What is to be said of a folder that is none."""
+    return "is a file, and no folder" if folder.is_file() else "does not exist"
+
+
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """The known name closest to `given`, or None when nothing is close."""
     matches = difflib.get_close_matches(given.lower(), {name.lower(): name for name in known}, n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from viaduct.command import Data, Json, Rows, RunName, StoreFolder, as_json
+from viaduct.command import Data, Json, Rows, RunName, StoreFolder, as_json, choice
 from viaduct.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def submission(  # noqa: PLR0913  one argument per option is how Typer declares 
     labels: Annotated[Path | None, typer.Option(help="New folder for the gold labels, in the same formats.")] = None,
     form: Annotated[
         Literal["xtreme", "mteb", "lm-eval"],
-        typer.Option(help="Of other benchmarks: the scores, as their result files."),
+        choice("form", "xtreme", "mteb", "lm-eval", help="Of other benchmarks: the scores, as their result files."),
     ] = "xtreme",
 ) -> None:
     """Write a run's predictions as an XTREME submission: nine folders in the official formats."""
@@ -103,11 +103,18 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
         typer.echo(tables.paired(lines, names) if others else tables.scores(first))
 
 
+def _two_arms(given: tuple[str, str] | None) -> tuple[str, str] | None:
+    if given and any(one.startswith("-") for one in given):
+        raise UsageError(f"--arms {' '.join(given)}: not two arms", fix="--arms mnli none")
+    return given
+
+
 def compare(
     first: RunName,
     second: RunName,
     arms: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="ARM ARM", help="One of each run [all that both have].")
+        tuple[str, str] | None,
+        typer.Option(metavar="ARM ARM", callback=_two_arms, help="One of each run [all that both have]."),
     ] = None,
     store: StoreFolder = None,
     rows: Rows = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from viaduct.command import DISORDER, Data, Json, Rows, RunName, StoreFolder, as_json
+from viaduct.command import DISORDER, Data, Json, Rows, RunName, StoreFolder, as_json, choice
 
 
 def recipes(
@@ -54,7 +54,8 @@ def verify(
 def clean(
     run: RunName,
     keep: Annotated[
-        Literal["needed", "scores"], typer.Option(help="What stays: models that the run still needs; scores alone.")
+        Literal["needed", "scores"],
+        choice("--keep", "needed", "scores", help="What stays: models that the run still needs; scores alone."),
     ] = "needed",
     data: Data = None,
     store: StoreFolder = None,

@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "another language": (
         "xnli/de",
         line("xnli/de", "0", "neutral") + line("xnli/en", "1", "neutral"),
-        "line 2: a row of language 'en' in the file of 'de'",
+        "line 2: a row of language 'en' among those of 'de'",
     ),
     "no prediction": (
         "xnli/de",

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from predicted_world import RIGHT, command, scored
@@ -13,7 +14,7 @@ from programs import viaduct
 from scipy.stats import binomtest
 
 from viaduct import api
-from viaduct.errors import DataError, UsageError
+from viaduct.errors import DataError, UsageError, ViaductError
 
 
 def test_a_file_is_told_its_language_by_its_name(world: Path) -> None:
@@ -38,6 +39,27 @@ def test_standard_input_says_its_language(world: Path, monkeypatch: pytest.Monke
         api.score(Path("-"), data=world / "data", task="panx")
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        (b"", {"task": "panx"}, " is empty\n  how to fix: pipe the predictions of one language into it"),
+        (b"[1]\n", {}, ": of which task?\n  how to fix: name it with --task"),
+        (b"[1]\n", {"task": "panx"}, ", line 1: a list where an object belongs\n  how to fix: write {"),
+        (b"x\n", {"task": "xnli", "labels": Path()}, ": of which language?\n  how to fix: name it with --language"),
+        (b"x\n", {"task": "xnli", "language": "dd"}, ": unknown language of xnli 'dd'. Did you mean 'de'?\n"),
+    ],
+)
+def test_mistakes_on_standard_input_name_it_and_no_file(
+    content: bytes, options: dict[str, Any], words: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    data = {} if "labels" in options else {"data": world / "data"}
+    with pytest.raises(ViaductError) as refused:
+        api.score(Path("-"), **data, **options)
+    assert str(refused.value).startswith(f"standard input{words}") and "/" not in str(refused.value)
+    assert "file's name" not in str(refused.value)
+
+
 def test_lines_need_no_language_where_it_is_told(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = "".join(f"{json.dumps({'id': key, 'prediction': value})}\n" for key, value in RIGHT["xnli/de"].items())
     path, how = world / "mine" / "xnli" / "de.jsonl", {"data": world / "data", "task": "xnli"}
@@ -53,7 +75,7 @@ def test_lines_need_no_language_where_it_is_told(world: Path, monkeypatch: pytes
     with pytest.raises(DataError, match=r'line 1: the object has no "language"(?s:.*)--language'):
         api.score(Path("-"), **how)
     mine.write_text(bare + '{"id": "3", "language": "en", "prediction": "neutral"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="line 4: a row of language 'en' in the file of 'de'"):
+    with pytest.raises(DataError, match="line 4: a row of language 'en' among those of 'de'"):
         api.score(mine, **how, language="de")
 
 

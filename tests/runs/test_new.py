@@ -33,9 +33,13 @@ def test_a_new_recipe_is_one_that_loads_and_says_what_its_fields_are(
     assert schema["$defs"]["Training"]["additionalProperties"] is False
     again = CliRunner().invoke(app, ["new", "mine.yaml"])
     assert "mine.yaml is there already" in str(again.exception) and Path("mine.yaml").read_text() == text
+    assert CliRunner().invoke(app, ["new", "other.yml"]).exit_code == 0
+    assert load_recipe("other.yml").name == "other"
+    wrong = CliRunner().invoke(app, ["new", "my.py"])
+    assert str(wrong.exception) == "my.py: a new recipe is a YAML file\n  how to fix: viaduct new my"
 
 
-@pytest.mark.parametrize("name", ["a/b", "Great Idea"])
+@pytest.mark.parametrize("name", ["a/b", "Great Idea", "my.py"])
 def test_a_name_that_cannot_be_is_refused_and_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

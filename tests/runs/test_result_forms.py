@@ -163,7 +163,7 @@ def test_what_is_no_result_or_not_there_is_refused(run: Path, tmp_path: Path, mo
 
     assert "this run has several arms: none, mnli" in refused("--form", "mteb")
     assert "unknown seed '3'" in refused("--form", "lm-eval", "--arm", "none", "--seed", "3")
-    assert "'mtebb' is not one of" in refused("--form", "mtebb")
+    assert "unknown form 'mtebb'. Did you mean 'mteb'?\n  how to fix: use one of" in refused("--form", "mtebb")
     (run / "mini/none/tatoeba/predict/predictions").rename(run / "gone")
     told_so = refused("--form", "mteb", "--arm", "none", "--seed", "2")
     (run / "gone").rename(run / "mini/none/tatoeba/predict/predictions")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from viaduct.errors import UsageError, unknown
+from viaduct.errors import DataError, UsageError, ViaductError, unknown
 from viaduct.results.json_lines import JsonLines
 from viaduct.results.prediction_file import first_language
 from viaduct.results.prediction_folder import unanswered
@@ -61,10 +61,16 @@ def _as_file(given: Path) -> Iterator[Path]:
     if str(given) != "-":
         yield given
         return
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise DataError(f"{STANDARD_INPUT} is empty", fix="pipe the predictions of one language into it")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, STANDARD_INPUT)
-        path.write_bytes(sys.stdin.buffer.read())
-        yield path
+        path.write_bytes(content)
+        try:
+            yield path
+        except ViaductError as error:
+            raise type(error)(str(error).replace(str(path), STANDARD_INPUT)) from error
 
 
 def _card_of(path: Path) -> Task:
@@ -72,17 +78,22 @@ def _card_of(path: Path) -> Task:
     name, catalogue = path.resolve().parent.name, Catalogue.builtin()
     name = next((folder.card.name for folder in FOLDERS if folder.name == name), name)
     if name not in catalogue:
-        raise UsageError(f"{path}: of which task?", fix="name it with --task, or put it into a folder named like it")
+        or_so = "" if path.name == STANDARD_INPUT else ", or put it into a folder named like it"
+        raise UsageError(f"{path}: of which task?", fix=f"name it with --task{or_so}")
     return catalogue.task(name)
 
 
 def _language_of(path: Path, card: Task, given: str | None) -> str:
     """The language that was given, or else the last part of the file's name. Raises UsageError where it is none of the
     card's."""
+    is_file = path.name != STANDARD_INPUT
+    if not is_file and given is None:
+        raise UsageError(f"{path}: of which language?", fix="name it with --language")
     named = given or re.split(r"[-_.]", path.stem)[-1]
     if named not in card.languages:
         error = unknown(f"language of {card.name}", named, card.languages)
-        raise UsageError(f"{path}: {error}, in the file's name (de.jsonl, test-de.tsv) or with --language")
+        where = ", in the file's name (de.jsonl, test-de.tsv) or with --language" if is_file else ""
+        raise UsageError(f"{path}: {error}{where}")
     return named
 
 

@@ -93,8 +93,8 @@ def _prediction(raw: Mapping[str, Any], language: str) -> Prediction:
             raise DataError(f'"{key}" is {json_type(given)}: {reprlib.repr(given)}', fix=fix)
     if own != language:
         raise DataError(
-            f"a row of language {short(own)} in the file of '{language}'",
-            fix="write one file per language, named like it",
+            f"a row of language {short(own)} among those of '{language}'",
+            fix="keep the rows of each language apart: one file, or one command, for each",
         )
     return Prediction(row_id, language, raw["prediction"], _scores(raw.get("scores")))
 

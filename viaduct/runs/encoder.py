@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from viaduct.errors import UsageError
+from viaduct.errors import UsageError, absence
 from viaduct.hub import commit_of, unreachable
 from viaduct.paths import RESERVED
 from viaduct.runs.encoder_files import safetensors_header
@@ -182,7 +182,7 @@ def folder_of(model: str) -> Path:
         fix = (
             "name a `train` folder of the store, an encoder's folder, or a Hub name with its commit, owner/name@commit"
         )
-        raise UsageError(f"the folder {model} does not exist", fix=fix)
+        raise UsageError(f"the folder {model} {absence(folder)}", fix=fix)
     if not commit:
         fix = f"write {name}@<commit> (shown at https://huggingface.co/{name}/commits/main), or name a folder"
         raise UsageError(
@@ -265,7 +265,7 @@ def no_folder(what: str, name: str) -> UsageError:
     if may_be_on_hub(name):
         where = f"shown at https://huggingface.co/{name}/commits/main"
         fix += f"; a model of the Hub needs a revision (a commit, {where}), because a name's weights may change"
-    return UsageError(f"the {what}'s folder {name} does not exist", fix=fix)
+    return UsageError(f"the {what}'s folder {name} {absence(Path(name))}", fix=fix)
 
 
 def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:

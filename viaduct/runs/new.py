@@ -52,8 +52,11 @@ def new(
     from viaduct.runs.recipes import load_recipe
     from viaduct.runs.reference import schema_text
 
-    stem = name.removesuffix(".yaml")
-    path = Path(f"{stem}.yaml")
+    if name.endswith(".py"):
+        raise UsageError(f"{name}: a new recipe is a YAML file", fix=f"viaduct new {name.removesuffix('.py')}")
+    suffix = ".yml" if name.endswith(".yml") else ".yaml"
+    stem = name.removesuffix(suffix)
+    path = Path(f"{stem}{suffix}")
     if Path(stem).name != stem or path.exists():
         why = "is there already" if path.exists() else "is no name of a file in this folder"
         raise UsageError(f"{path} {why}", fix="give another name")
