@@ -46,7 +46,7 @@ def run(request: Request, rows: Rows) -> Timed:
     precision: Literal["fp32", "bf16"] = "bf16" if request.variant == "viaduct_bf16" else "fp32"
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
     order = Order(encoded, budget, request.seed)
-    scale = count_steps(order, training) / head.units(encoded)
+    scale = count_steps(order, training) / int(head.units(encoded).sum())
     clock, batches, slots = Clock(request.steps + 1), [], []
 
     def batch_at(step: int) -> Batch:

@@ -176,6 +176,9 @@ def test_the_loss_is_that_of_both_sides_whose_gold_is_known(
         total += _nats(kind, logits[at], given, at, fields, int(example))
     batches, units = len(stage.data.order.plan(0)), stage.units
     assert found == pytest.approx(total * batches / units, rel=1e-5)
+    english = given.examples[1::2]
+    couples = int(fields["words"][english].sum()) if kind == "tagged" else len(english)
+    assert found / stage.data.weight(given) == pytest.approx(total / couples, rel=1e-5)
 
 
 def _nats(kind: str, logits: torch.Tensor, given: Batch, at: int, fields: Any, example: int) -> float:

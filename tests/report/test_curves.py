@@ -93,6 +93,19 @@ def test_a_run_of_before_there_were_curves_has_none(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*curves*"))
 
 
+def test_tenths_are_of_the_steps_and_speed_is_tokens_by_seconds(tmp_path: Path) -> None:
+    """Points at 4, 5, 10 and 12 steps: the first and last 1.2 of them lie in points of their own."""
+    content = {"step": [4, 5, 10, 12], "loss": [8.0, 4.0, 2.0, 1.0], "learning_rate": [1e-5] * 4}
+    told = CURVES.read(json.dumps({**content, "tokens": [100, 200, 1200, 1300], "score": [None] * 4}), "", 1, "p")
+    assert told.curve.mean(0, 1.2) == 8.0 and told.curve.mean(10.8, 12) == pytest.approx(1.0)
+    assert told.curve.mean(0, 12) == pytest.approx((4 * 8 + 4 + 5 * 2 + 2 * 1) / 12)
+    assert told.curve.mean(9, 11) == pytest.approx(1.5)
+    run = make_run(tasks=("xnli",), seeds=(1,))
+    cost = run.costs[0].model_copy(update={"path": "p", "speed": (10, 100, 1000, 10)})
+    html = page.write(run.about, run.rows, [cost], tmp_path, records={"curves": [told]}).read_text(encoding="utf-8")
+    assert "<td>8.000</td><td>1.000</td>" in html and "<td>59</td>" in html, "1,300 tokens in 10 + 1 + 1 + 10 seconds"
+
+
 def test_speeds_that_were_not_recorded_are_missing(tmp_path: Path) -> None:
     run = make_run(tasks=("xnli",), seeds=(1,))
     told = few()[:1]

@@ -159,13 +159,16 @@ def test_the_card_runs_without_viaduct_and_gives_torchs_numbers(kind: str | None
         assert case.printed.strip() in EXAMPLES["span"][0][1]
 
 
-def test_the_card_says_where_the_model_is_from_and_what_it_scored(exported: Any) -> None:
+def test_the_card_says_where_the_model_is_from_and_what_it_scored(exported: Any, trained_pairs: Path) -> None:
     folder, about = exported("openvino", "int8")
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "Source: `tiny/none/tiny-pair/seed-1/train`." in card
-    assert (
-        "trained on tiny-pair, from an encoder's folder (config.json 000000000000), seed 1: learning_rate 0.003" in card
+    trained = (
+        "trained on tiny-pair, from an encoder's folder (config.json 000000000000), seed 1: learning rate 0.003, 12"
     )
+    assert f"{trained} epochs of all rows, 256 tokens per step, length 64" in card
+    log = json.loads((trained_pairs / "training.json").read_text())
+    assert f"; {log['steps']} steps made" in card
     assert "| tiny-pair | test | en | accuracy | 87.50 | 24 |" in card
     assert "float32 and whole, as its run measured them; not measured again for this export" in card
     assert "int8, static; ranges measured on 96 rows of text train, 8 languages" in card

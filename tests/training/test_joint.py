@@ -24,6 +24,7 @@ from joint_stages import (
 from safetensors.torch import load_file
 
 from viaduct.errors import NumbersError
+from viaduct.models.numerics import seed_all
 from viaduct.runs.spec import Mixture, Retention
 from viaduct.training import joint_training
 from viaduct.training.joint import JointWork
@@ -102,6 +103,24 @@ def test_a_mixture_of_one_kept_whole_is_trained_as_the_plain_stage_would_be(make
     log = json.loads((context.directory / "training.json").read_text())
     assert log["evaluations"][-1]["loss"] < log["evaluations"][0]["loss"]
     assert (context.directory / "heads" / "pair-no-yes" / "head.safetensors").is_file()
+
+
+def test_a_point_of_the_curve_is_the_mean_of_the_members_units_and_what_is_beside_it(make: Any) -> None:
+    training = TRAINING.model_copy(update={"batch_tokens": 100})
+    context = make("a", **{**REPLAYED, "tasks": ("tiny-pair",), "training": training})
+    stage = JointTraining(context, context.work)
+    (member,) = stage.tasks
+    for batch in map(stage.batch_at, range(3)):
+        assert batch.replay is not None and batch.main is not None
+        seed_all("step", 1)
+        alone = member.data.head.loss(
+            stage.model.head[member.head](stage.model.states(batch.main)), member.data.encoded, batch.main
+        )
+        beside = stage.replay.loss(stage.model, batch.replay)  # type: ignore[union-attr]
+        seed_all("step", 1)
+        summed, weight = stage.weighed(stage.loss(stage.model, batch).detach(), batch)
+        expected = (alone.detach() / len(batch.main.examples) + beside.detach()).item()
+        assert float(summed) / weight == pytest.approx(expected, rel=1e-4)
 
 
 def test_interpolation_and_lora_end_where_they_say(make: Any) -> None:

@@ -105,6 +105,16 @@ def stop_after(step: int) -> Any:
     return progress
 
 
+def test_before_anything_is_learned_every_point_is_what_guessing_costs(tmp_path: Path) -> None:
+    """Whatever the batches: the loss of a new encoder is about log(vocabulary) nats for each masked piece."""
+    training = tiny.training(learning_rate=0.0, max_steps=30, epochs=9.0, batch_tokens=100, max_length=32)
+    context = stage(tmp_path, training=training)
+    tiny.run(context)
+    vocabulary = json.loads((context.directory / "training.json").read_text())["vocabulary"]
+    told = json.loads((context.directory / "curve.json").read_text())["loss"]
+    assert told == pytest.approx([np.log(vocabulary)] * 30, rel=0.05)
+
+
 def test_a_pretrained_encoder_opens_and_has_learned(tmp_path: Path) -> None:
     training = tiny.training(
         learning_rate=5e-3, max_steps=120, epochs=1e3, batch_tokens=256, evaluations=4, max_length=32

@@ -132,7 +132,9 @@ def test_a_tracker_that_fails_is_warned_of_once_and_the_others_go_on(
     trackers = Trackers(["wandb", "tensorboard"], tmp_path, "my run")
     work = TrainWork(task="xnli", training=tiny.training(), seed=1)
     for seed in (1, 2):
-        with trackers.stage(Stage(f"a/b/seed-{seed}/train", work), seed) as track:
+        with trackers.stage(
+            Stage(f"a/b/seed-{seed}/train", work), seed, _folder(tmp_path / f"scratch-{seed}")
+        ) as track:
             for step in (1, 2, 3):
                 track(step, {"loss": 1 / step})
     names = [f"train xnli, seed {seed} (a b seed-{seed} train)" for seed in (1, 2)]
@@ -142,3 +144,20 @@ def test_a_tracker_that_fails_is_warned_of_once_and_the_others_go_on(
     ]
     for name in names:
         assert [step for step, _ in told(tmp_path / "runs" / "my run" / "tracking" / name)["loss"]] == [1, 2, 3]
+
+
+@needs_tensorboard
+def test_a_training_that_goes_on_from_a_checkpoint_tells_no_point_twice(tmp_path: Path) -> None:
+    trackers, scratch = Trackers(["tensorboard"], tmp_path, "r"), _folder(tmp_path / "scratch")
+    stage = Stage("a/seed-1/train", TrainWork(task="xnli", training=tiny.training(), seed=1))
+    for steps in ((1, 2, 3), (2, 3, 4, 5)):  # killed after step 3, with a checkpoint of step 1
+        with trackers.stage(stage, 1, scratch) as track:
+            for step in steps:
+                track(step, {"loss": 1 / step})
+    (found,) = (tmp_path / "runs" / "r" / "tracking").iterdir()
+    assert [step for step, _ in told(found)["loss"]] == [1, 2, 3, 4, 5]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

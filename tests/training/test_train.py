@@ -18,13 +18,13 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError
 from viaduct.metrics.tagging import tag_accuracy
 from viaduct.models.encoder import load_encoder
-from viaduct.rows import Row
+from viaduct.rows import Row, Tagged
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training import finetuning
 from viaduct.training.loop import TrainingJob
-from viaduct.training.order import Order, count_steps
+from viaduct.training.order import Order, count_steps, sample_rows
 from viaduct.training.train import TrainWork
 
 
@@ -230,6 +230,42 @@ def test_the_loss_is_a_mean_over_rows_whatever_the_batches(
     assert means[0] == pytest.approx(means[1], rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", list(tiny.CARDS))
+def test_the_curve_has_the_mean_loss_of_the_units_whatever_the_batches(
+    kind: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    rows = tiny.rows(kind, 13)
+    context = stage(kind, tmp_path, tiny_encoder, rows=rows, batch_tokens=100, evaluations=1)
+    made, sums, units = finetuning.FineTuning(context, context.work), [], []  # type: ignore[arg-type]
+    data = made.data
+
+    def noting(logits: torch.Tensor, encoded: Any, batch: Any) -> torch.Tensor:
+        summed = data.head.loss(logits, encoded, batch)
+        seen = [data.rows[encoded.rows[example]] for example in batch.examples]
+        sums.append(float(summed.detach()))
+        units.append(sum(len(row.tokens) if isinstance(row, Tagged) else 1 for row in seen))
+        return summed
+
+    made.data = replace(data, head=replace(data.head, loss=noting))
+    made.run()
+    assert len(set(units)) > 1
+    told = json.loads((context.directory / "curve.json").read_text())["loss"]
+    assert told == pytest.approx([one / count for one, count in zip(sums, units, strict=True)], rel=1e-4)
+    (whole,) = json.loads((context.directory / "training.json").read_text())["evaluations"]
+    assert whole["loss"] == pytest.approx(sum(sums) / sum(units), rel=1e-4)
+
+
+@pytest.mark.parametrize(("encoder", "rate"), [("full", 1e-3), ("lora", 1e-3), ("frozen", 0.5)])
+def test_the_rate_of_a_curve_is_one_that_trains_something(
+    encoder: str, rate: float, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    context = stage("pair", tmp_path, tiny_encoder, encoder=encoder, learning_rate=1e-3, head_learning_rate=0.5)
+    tiny.run(context)
+    assert max(json.loads((context.directory / "curve.json").read_text())["learning_rate"]) == pytest.approx(rate)
+    words = tiny.training(encoder=encoder, head_learning_rate=0.5).words()
+    assert words.startswith("learning rate 0.001 (head: 0.5), 2 epochs of all rows, ")
+
+
 @pytest.mark.parametrize(
     ("kind", "bare"), [("pair", {"label": None}), ("tagged", {"tags": None}), ("span", {"answers": None})]
 )
@@ -249,16 +285,11 @@ def test_no_rows_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
 def test_a_sample_is_drawn_by_the_seed_in_file_order() -> None:
     rows = tiny.rows("pair", 50)
-    first = finetuning.sample_rows(rows, 20, 1)
+    first = sample_rows(rows, 20, 1)
     assert [row.id for row in first] == [row.id for row in rows if row in first]
     assert len(set(first)) == 20
-    assert finetuning.sample_rows(rows, 20, 1) == first != finetuning.sample_rows(rows, 20, 2)
-    assert (
-        finetuning.sample_rows(rows, None, 1)
-        == finetuning.sample_rows(rows, 50, 1)
-        == finetuning.sample_rows(rows, 99, 1)
-        == tuple(rows)
-    )
+    assert sample_rows(rows, 20, 1) == first != finetuning.sample_rows(rows, 20, 2)
+    assert sample_rows(rows, None, 1) == sample_rows(rows, 50, 1) == sample_rows(rows, 99, 1) == tuple(rows)
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -320,7 +351,7 @@ def test_a_stage_that_trains_in_another_way_changes_what_it_wants(tiny_encoder: 
             self.model.encoder.requires_grad_(False)
 
         def loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
-            return super().loss(model, batch) + 1.0
+            return super().loss(model, batch) + self.data.weight(batch)  # 1 for every row
 
     plain, other = stage("pair", tmp_path / "plain", tiny_encoder), stage("pair", tmp_path / "other", tiny_encoder)
     tiny.run(plain)
@@ -331,4 +362,4 @@ def test_a_stage_that_trains_in_another_way_changes_what_it_wants(tiny_encoder: 
     losses = [
         json.loads((made.directory / "training.json").read_text())["evaluations"][0]["loss"] for made in (plain, other)
     ]
-    assert losses[1] > losses[0] + 0.9
+    assert losses[1] > losses[0] + 0.95

@@ -92,6 +92,8 @@ def test_arms_have_the_same_rows_in_the_same_order_labels_and_steps(make: Any) -
         stage = JointTraining(context, context.work)
         member = member_of(stage)
         batches = [stage.batch_at(step).main for step in range(stage.schedule.steps)]
+        weights = [member.weight(member.batch(own)) for own in range(member.order.end(0))]
+        assert sum(weights) == pytest.approx(len(weights)), "each text has the same share of an epoch"
         ids[premise] = [[member.train.data.captions[at].id for at in batch.text.examples] for batch in batches]
         golds[premise] = [member.train.gold[batch.text.examples].tolist() for batch in batches]
         heads[premise] = stage.model.head["label"].state_dict()

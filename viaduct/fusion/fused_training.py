@@ -34,7 +34,8 @@ from viaduct.models.encoder import load_encoder, width
 from viaduct.results.store import canonical
 from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
-from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
+from viaduct.training.order import sample_rows
 from viaduct.training.state import TrainingState
 
 
@@ -70,11 +71,12 @@ class FusedFineTuning(FineTuning):
             found.append(_couples(english.encoded, encoded, one.at, sum(map(len, parts))))
             parts.append(encoded)
             coverage.append(one.coverage)
-        self.units = english.head.units(english.encoded)
+        self.units = int(english.units.sum())
         self._write(coverage)
         joined = join(parts)
         order = CoupleOrder(joined, found, work.training.batch_tokens, work.seed)
-        return replace(english, encoded=joined, order=order)
+        units = np.pad(english.units, (0, len(joined) - len(english.units)))  # a couple has those of its English side
+        return replace(english, encoded=joined, order=order, units=units)
 
     def _write(self, coverage: list[Coverage]) -> None:
         work = self.work

@@ -14,7 +14,8 @@ from viaduct.models.encoder import dropout, width
 from viaduct.results.store import canonical
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Spent
-from viaduct.training.finetuning import FineTuning, TaskData, TaskReader, sample_rows
+from viaduct.training.finetuning import FineTuning, TaskData, TaskReader
+from viaduct.training.order import sample_rows
 
 
 def train_on(context: Context, work: TrainOnWork) -> Spent:

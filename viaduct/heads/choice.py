@@ -60,4 +60,4 @@ def _predict(row: Choice, said: Sequence[Array], _spec: HeadSpec) -> Prediction:
     return Prediction(row.id, row.language, int(logits.argmax()), tuple(logits.tolist()))
 
 
-CHOICE = Head(encode=encode_choices, module=_module, loss=_loss, units=len, read=_read, predict=_predict)
+CHOICE = Head(encode=encode_choices, module=_module, loss=_loss, read=_read, predict=_predict)

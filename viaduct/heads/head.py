@@ -19,7 +19,7 @@ from torch import nn
 
 from viaduct.doors import loaded
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Encoded, Encoding, encode_sentences
+from viaduct.encode.tokens import Array, Encoded, Encoding, encode_sentences
 from viaduct.errors import StoreError, UsageError
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import encode_batch
@@ -57,14 +57,14 @@ class Head:
     """(width, number of labels, dropout) -> hidden_BLD to logits, with torch's own initial weights."""
     loss: Callable[[torch.Tensor, Encoded, Batch], torch.Tensor]
     """(logits, encoded, batch) -> nats summed over the batch's units."""
-    units: Callable[[Encoded], int]
-    """How many things `loss` sums over in a whole data set, so that each can weigh the same."""
     read: Callable[[torch.Tensor, Encoded, Batch], Sequence[Any]]
     """(logits, float32 on the CPU, encoded, batch) -> what each of the batch's examples says."""
     predict: Callable[[Any, Sequence[Any], HeadSpec], Prediction]
     """(row, what its examples say, spec) -> its prediction; batches, and with them examples, come in any order."""
     labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = lambda card, _: card.labels
     """(card, its train rows) -> the labels in index order; by default those that the card lists."""
+    units: Callable[[Encoded], Array] = lambda encoded: np.ones(len(encoded), dtype=np.int64)
+    """(examples,) how many things `loss` sums over, so that each can weigh the same; by default one in each example."""
 
 
 class TaskModel(nn.Module):

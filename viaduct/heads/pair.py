@@ -80,4 +80,4 @@ def _predict(row: Row, said: Sequence[Array], spec: HeadSpec) -> Prediction:
     return Prediction(row.id, row.language, spec.labels[int(logits.argmax())], tuple(logits.tolist()))
 
 
-PAIR = Head(encode=encode_pairs, module=SequenceHead, loss=_loss, units=len, read=_read, predict=_predict)
+PAIR = Head(encode=encode_pairs, module=SequenceHead, loss=_loss, read=_read, predict=_predict)

@@ -211,4 +211,4 @@ def _predict(row: Span, said: Sequence[tuple[AnswerSpan | None, float]], spec: H
     return Prediction(row.id, row.language, "" if none > best.score else text, (best.score, none))
 
 
-SPAN = Head(encode=encode_spans, module=_module, loss=_loss, units=len, read=_read, predict=_predict)
+SPAN = Head(encode=encode_spans, module=_module, loss=_loss, read=_read, predict=_predict)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Builder, Encoded, Limits, frame
+from viaduct.encode.tokens import Array, Builder, Encoded, Limits, frame
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
 from viaduct.rows import Row, Tagged
@@ -111,8 +111,8 @@ def _loss(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Ten
     return cross_entropy(logits_BLC[rows_W, columns_W].float(), tags_W.to(logits_BLC.device), reduction="sum")
 
 
-def _words(encoded: Encoded) -> int:
-    return len(encoded.fields["tag"])
+def _words(encoded: Encoded) -> Array:
+    return encoded.fields["words"]
 
 
 def _labels(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:

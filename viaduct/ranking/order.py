@@ -33,7 +33,7 @@ from viaduct.rows import Row
 from viaduct.runs.encoder_check import require_folder
 from viaduct.tasks.card import Task
 from viaduct.tasks.folder import DataFolder
-from viaduct.training.finetuning import sample_rows
+from viaduct.training.order import sample_rows
 
 LENGTH = 128
 """Tokens of a row at most."""

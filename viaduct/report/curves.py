@@ -27,9 +27,9 @@ class Curve(Record):
 
     step: tuple[int, ...]
     loss: tuple[float, ...]
-    """Mean over the steps since the point before."""
+    """Mean over the units (rows; words of tagging) since the point before."""
     learning_rate: tuple[float, ...]
-    """Of the encoder."""
+    """Of the encoder, or of the head where nothing of the encoder is trained."""
     tokens: tuple[int, ...]
     """Real ones, since the beginning."""
     score: tuple[float | None, ...]
@@ -39,6 +39,12 @@ class Curve(Record):
     def dev(self) -> dict[int, float]:
         """Step -> score."""
         return {step: one for step, one in zip(self.step, self.score, strict=True) if one is not None}
+
+    def mean(self, begin: float, end: float) -> float:
+        """The loss between these steps; points at the edges count by their share."""
+        points = zip((0, *self.step), self.step, self.loss, strict=False)
+        parts = [(max(0.0, min(step, end) - max(before, begin)), loss) for before, step, loss in points]
+        return sum(share * loss for share, loss in parts) / (end - begin)
 
     def smooth(self, most: int) -> dict[float, float]:
         """Step -> loss of at most so many points, means of neighbours."""
@@ -65,8 +71,8 @@ class Training:
     name: str
     curves: Mapping[int, Curve]
     """By seed."""
-    speed: tuple[int, ...]
-    """Tokens a second before points of all seeds; () where that is not known."""
+    speed: float | None
+    """Tokens a second of all seeds together; None where that is not known."""
 
     @property
     def steps(self) -> int:
@@ -75,9 +81,9 @@ class Training:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The loss in the first and in the last tenth, means over seeds."""
-        tenths = [[*one.smooth(10).values()] for one in self.curves.values()]
-        return fmean(one[0] for one in tenths), fmean(one[-1] for one in tenths)
+        """The loss in the first and in the last tenth of the steps, means over seeds."""
+        ends = [(one, one.step[-1]) for one in self.curves.values()]
+        return fmean(one.mean(0, 0.1 * end) for one, end in ends), fmean(one.mean(0.9 * end, end) for one, end in ends)
 
     @property
     def best(self) -> float | None:
@@ -99,7 +105,7 @@ def _build(found: RunResults) -> Content | None:
         Training(
             " · ".join(path.split("/")[1:]),  # without the encoder, which is the same for all
             {one.seed: one.curve for one in sorted(members, key=lambda one: one.seed)},
-            tuple(value for one in members for value in costs[one.path].speed),
+            _speed([(one.curve.tokens, costs[one.path].speed) for one in members]),
         )
         for path, members in groups.items()
     ]
@@ -107,6 +113,16 @@ def _build(found: RunResults) -> Content | None:
     values = {"trainings": trainings, "drawing": drawing, "drawn": MOST_DRAWN, "listed": MOST_LISTED}
     lines = [line for members in groups.values() for one in members for line in _lines(one, costs[one.path].speed)]
     return Content(values, [drawing], {"curves.csv": lines}, gist=plural(len(trainings), "training"))
+
+
+def _speed(given: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float | None:
+    """Tokens by seconds, of (tokens up to each point, tokens a second before it); None where no speed is known."""
+    tokens = seconds = 0.0
+    for until, speeds in given:
+        for before, after, speed in zip((0, *until), until, speeds, strict=False):
+            tokens += after - before
+            seconds += (after - before) / max(speed, 0.5)  # it was rounded
+    return tokens / seconds if seconds else None
 
 
 def _lines(one: StageCurve, speed: Sequence[int]) -> list[dict[str, Any]]:

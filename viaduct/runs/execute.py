@@ -256,7 +256,7 @@ class Worker:
             stop_if_asked()
 
         try:
-            with self.trackers.stage(stage, self.plan.places[stage.path].seed) as track:
+            with self.trackers.stage(stage, self.plan.places[stage.path].seed, claim.scratch) as track:
                 context = self._context(stage, claim, progress, track)
                 begin_afresh()
                 spent = self._attempt(stage, claim, context)

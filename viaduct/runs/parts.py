@@ -82,8 +82,9 @@ class Training(Spec):
         """The settings in one line."""
         length = f"{self.epochs:g} epochs" if self.max_steps is None else f"at most {self.max_steps:,} steps"
         rows = "all rows" if self.train_rows is None else f"{self.train_rows:,} rows"
+        head = "" if self.head_learning_rate is None else f" (head: {self.head_learning_rate:g})"
         return (
-            f"learning rate {self.learning_rate:g}, {length} of {rows}, {self.batch_tokens:,} tokens per step,"
+            f"learning rate {self.learning_rate:g}{head}, {length} of {rows}, {self.batch_tokens:,} tokens per step,"
             f" length {self.max_length}, warm-up {self.warmup_fraction:.0%}, weight decay"
             f" {self.weight_decay:g}, {self.evaluations} evaluations{self.of_encoder()}"
         )

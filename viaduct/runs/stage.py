@@ -17,7 +17,7 @@ from viaduct.doors import loaded, offered
 from viaduct.errors import unknown
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape
-from viaduct.runs.parts import Spec, Substitution
+from viaduct.runs.parts import Spec, Substitution, Training
 from viaduct.runs.rows import Loaded, Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.tasks.card import Task
@@ -207,8 +207,7 @@ def is_seeded(stage: Stage) -> bool:
 
 def training_history(done: str, begun: str, seed: object, training: Mapping[str, Any]) -> str:
     """One line of a model's history about a training, from the JSON of its settings."""
-    settings = (f"{name} {training[name]}" for name in ("learning_rate", "epochs", "batch_tokens"))
-    return f"{done}{begun}, seed {seed}: {', '.join(settings)}"
+    return f"{done}{begun}, seed {seed}: {Training.model_validate(training).words()}"
 
 
 def in_languages(codes: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.encode.tokens import Limits
+from viaduct.runs.selection import LOG
 from viaduct.runs.stage import kind_of
 from viaduct.serving.model import export_record
 from viaduct.tasks.card import Task
@@ -62,7 +63,7 @@ def history(folder: Path) -> History:
     trained = work.get("training")
     return History(
         name=record["path"],
-        steps=tuple(_step(**one["identity"]) for one in reversed(chain)),
+        steps=tuple(_step(one["folder"], **one["identity"]) for one in reversed(chain)),
         task=work.get("task"),
         limits=None if trained is None else Limits(trained["max_length"], trained["stride"]),
         cards=_trained_on([one["identity"]["work"] for one in chain]),
@@ -101,9 +102,12 @@ def _record(folder: Path) -> StoredJson | None:
     return {**found, "folder": folder}
 
 
-def _step(kind: str, work: StoredJson, encoder: Mapping[str, str] | None, **_: object) -> str:
-    """One line about a stage: "trained on mnli, seed 1: learning_rate 2e-05, epochs 3.0, batch_tokens 2048"."""
-    return kind_of(kind).history(work, f", from {_encoder(encoder)}" if encoder else "")
+def _step(folder: Path, kind: str, work: StoredJson, encoder: Mapping[str, str] | None, **_: object) -> str:
+    """One line about a stage: "trained on mnli, seed 1: learning rate 2e-05, 3 epochs of all rows, [...]; 600 steps
+    made"."""
+    log = folder / LOG
+    made = f"; {json.loads(log.read_text(encoding='utf-8'))['steps']:,} steps made" if log.is_file() else ""
+    return kind_of(kind).history(work, f", from {_encoder(encoder)}" if encoder else "") + made
 
 
 def _encoder(start: Mapping[str, Any]) -> str:

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch, collate
 from viaduct.encode.cache import cached
-from viaduct.encode.tokens import Encoded, Limits
+from viaduct.encode.tokens import Array, Encoded, Limits
 from viaduct.errors import DataError
 from viaduct.heads.head import Head, HeadSpec, TaskModel, build_head, head_spec, save_head, trained_head
 from viaduct.inference.prediction import predict_all
@@ -30,7 +29,7 @@ from viaduct.models.encoder import (
     save_encoder,
     width,
 )
-from viaduct.models.numerics import derived_seed, prepare, seed_all
+from viaduct.models.numerics import prepare, seed_all
 from viaduct.models.trial import whole_because
 from viaduct.models.vocabulary import restore, trim, used_ids
 from viaduct.rows import Row
@@ -40,14 +39,14 @@ from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training import retention
 from viaduct.training.loop import TrainingJob, fit
-from viaduct.training.order import Order, count_steps
+from viaduct.training.order import Order, count_steps, sample_rows
 from viaduct.training.state import TrainingState, spent, write_log
 from viaduct.training.train import TrainWork
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What one labelled task is trained and chosen on: its train and dev rows as token sequences."""
+    """What one labelled task is trained and chosen on: its train and dev rows as token sequences; `units` of each example."""
 
     card: Task
     spec: HeadSpec
@@ -58,6 +57,7 @@ class TaskData:
     dev: Encoded
     order: Order
     pad_id: int
+    units: Array
 
     def batch(self, step: int) -> Batch:
         """The batch of this step of its own."""
@@ -65,8 +65,11 @@ class TaskData:
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The batch's loss, scaled so that every unit weighs the same and a mean batch has a weight of 1."""
-        scale = self.order.end(0) / self.head.units(self.encoded)
-        return self.head.loss(logits, self.encoded, batch) * scale
+        return self.head.loss(logits, self.encoded, batch) * (self.order.end(0) / int(self.units.sum()))
+
+    def weight(self, batch: Batch) -> float:
+        """That of a batch, by which its loss is divided for the mean of a unit."""
+        return int(self.units[batch.examples].sum()) * self.order.end(0) / int(self.units.sum())
 
     def score(self, model: nn.Module) -> float:
         """The card's headline metric on the dev rows. Raises DataError for a card that has no metric."""
@@ -102,7 +105,8 @@ class TaskReader:
         encoded = cached(rows, head.encode, self.tokenizer, spec.labels, self.limits, self.context.cache)
         dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, self.context.cache)
         order = Order(encoded, self.training.batch_tokens, order_seed)
-        return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, self.tokenizer.pad_token_id)
+        pad_id, units = self.tokenizer.pad_token_id, head.units(encoded)
+        return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, pad_id, units)
 
 
 def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
@@ -113,14 +117,6 @@ def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
             f"{name} {split}: {len(bare):,} of {len(rows):,} rows have no label, the first is '{bare[0]}'",
             fix="use files with labels, or declare a substitution in the recipe",
         )
-
-
-def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
-    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
-    if count is None or count >= len(rows):
-        return tuple(rows)
-    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
-    return tuple(rows[at] for at in sorted(chosen))
 
 
 def fine_tune(context: Context, work: TrainWork) -> Spent:
@@ -170,6 +166,7 @@ class FineTuning:
                 steps=count_steps(data.order, work.training),
                 batch_at=data.batch,
                 loss=self.loss,
+                weighed=lambda loss, batch: (loss, data.weight(batch)),
                 evaluate=data.score,
                 training=work.training,
                 seed=work.seed,

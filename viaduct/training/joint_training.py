@@ -91,6 +91,10 @@ class LabelledTask(Member):
         """As in a stage of its own."""
         return self.data.loss(model.head[self.head](model.states(batch)), batch)
 
+    def weight(self, batch: Batch) -> float:
+        """As in a stage of its own."""
+        return self.data.weight(batch)
+
     def score(self, model: JointModel) -> float:
         """The card's headline metric on its English dev rows."""
         return self.data.score(TaskModel(model.encoder, model.head[self.head], model.trimmed))
@@ -215,14 +219,20 @@ class JointTraining:
     def loss(self, _module: nn.Module, batch: JointBatch) -> torch.Tensor:
         """The sum of the step's losses; the member's first, so that arms with and without replay draw its masks
         alike."""
-        total = torch.zeros((), device=self.device)
+        total = self.alone = torch.zeros((), device=self.device)
         if batch.member is not None:
             total = total + batch.member.loss(self.model, batch.main)
+            self.alone = total.detach()
         if self.replay is not None and batch.replay is not None:
             total = total + self.replay.loss(self.model, batch.replay)
         if self.work.retention.l2_sp:
             total = total + self.work.retention.l2_sp * retention.weight_distance(self.model.encoder, self.start)
         return total
+
+    def weighed(self, loss: torch.Tensor, batch: JointBatch) -> tuple[torch.Tensor, float]:
+        """For a curve of means over the members' units, each with what is beside it."""
+        weight = 1.0 if batch.member is None else batch.member.weight(batch.main)
+        return self.alone + weight * (loss - self.alone), weight
 
     def evaluate(self, _module: nn.Module) -> float:
         """The mean of the members' English-dev scores."""
@@ -238,6 +248,7 @@ class JointTraining:
                 steps=self.schedule.steps,
                 batch_at=self.batch_at,
                 loss=self.loss,
+                weighed=self.weighed,
                 evaluate=self.evaluate if any(member.is_scored for member in self.members) else None,
                 training=work.training,
                 seed=work.seed,

@@ -60,6 +60,8 @@ class TrainingJob(Generic[BatchT]):
     checkpoint_seconds: float
     progress: Progress
     track: Track = untracked
+    weighed: Callable[[torch.Tensor, BatchT], tuple[torch.Tensor, float]] = lambda loss, _: (loss, 1.0)
+    """(Loss, batch) -> (what curves sum up, the weight it is divided by), after `loss`; by default each step's loss."""
 
 
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
@@ -128,15 +130,16 @@ def _step(
     state: checkpointing.TrainingState,
 ) -> None:
     begun = time.monotonic()
-    factor = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
+    rate = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
     seed_all("step", job.seed, state.step)
     with products_in(state.precision, job.device):
         loss = job.loss(model, batch)
+    summed, weight = job.weighed(loss.detach(), batch)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
     fix = "lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)"
-    value = finite(float(loss.detach()), f"the training loss at step {state.step}", fix)
+    value = finite(float(summed), f"the training loss at step {state.step}", fix)
     finite(float(norm), f"the norm of the gradient at step {state.step}", fix)  # it would be all weights' value
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -145,8 +148,8 @@ def _step(
     state.slots += batch.size.slots
     state.squares += batch.size.squares
     state.loss_sum += value
-    state.loss_steps += 1
-    state.since_point.add(value, batch.size.tokens, time.monotonic() - begun, factor * job.training.learning_rate)
+    state.loss_steps += weight
+    state.since_point.add(value, weight, batch.size.tokens, time.monotonic() - begun, rate)
 
 
 def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState, signals: HeldBack) -> None:

@@ -50,6 +50,10 @@ class Member:
         """The loss of one of its batches on the device, in nats, scaled so that each step weighs the same."""
         raise NotImplementedError
 
+    def weight(self, batch: Any) -> float:
+        """What that loss is divided by for the mean of a unit of the batch, in the curve; 1 for one that is a mean."""
+        return 1.0
+
     def score(self, model: JointModel) -> float:
         """The English-dev score of the model, which is in evaluation mode, where `is_scored` says that there is one."""
         raise NotImplementedError

@@ -30,10 +30,11 @@ def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup_fraction: float) -> float:
-    """What the learning rates of optimiser step `step` (0-based) of `steps` are multiplied by, after setting them:
-    linear warm-up, then linear decay to zero."""
+    """Set the learning rates of optimiser step `step` (0-based) of `steps`: linear warm-up, then linear decay to zero.
+    Returns the encoder's; the head's where nothing of the encoder is trained."""
     warmup = max(1, round(steps * warmup_fraction))
     factor = min((step + 1) / warmup, (steps - step) / max(1, steps - warmup + 1))
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
-    return factor
+    trained = (group for group in optimizer.param_groups if any(one.requires_grad for one in group["params"]))
+    return float(next(trained)["lr"])  # the encoder's parameters come first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from viaduct.encode.batch import plan_batches
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
+from viaduct.rows import Row
 from viaduct.runs.parts import Training
 
 PLANS_KEPT = 2
@@ -57,6 +59,14 @@ class Order:
         """Example indices of this step's batch."""
         epoch = self.epoch_of(step)
         return self.plan(epoch)[step - (self._ends[epoch - 1] if epoch else 0)]
+
+
+def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
+    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
+    if count is None or count >= len(rows):
+        return tuple(rows)
+    chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
+    return tuple(rows[at] for at in sorted(chosen))
 
 
 def count_steps(order: Order, training: Training) -> int:

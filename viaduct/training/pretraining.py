@@ -62,11 +62,14 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
     masking = Masking.of(tokenizer, pretrain.mask_fraction, whole_words=pretrain.whole_words)
     real = int(np.isin(encoded.ids, tokenizer.all_special_ids, invert=True).sum())
     scale = 1.0 / (real * pretrain.mask_fraction / len(order.plan(0)))
+    guessed = 0
 
     def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+        nonlocal guessed
         masked, chosen_BL = masking.of_batch(batch)
-        summed: torch.Tensor = model(masked, chosen_BL, batch.ids_BL)[1]
-        return summed * scale
+        hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
+        guessed = len(hidden_MD)
+        return summed * scale  # type: ignore[no-any-return]
 
     state = fit(
         TrainingJob(
@@ -74,6 +77,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
             steps=count_steps(order, pretrain.training),
             batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
+            weighed=lambda loss, _: (loss, guessed * scale),
             evaluate=None,
             training=pretrain.training,
             seed=pretrain.seed,

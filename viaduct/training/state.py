@@ -32,16 +32,17 @@ class SincePoint:
     """Sums since the last point of the curve."""
 
     loss: float = 0.0
-    steps: int = 0
+    steps: float = 0.0
+    """Each by its weight, see `TrainingJob.weighed`; so the mean is that of units."""
     tokens: int = 0
     seconds: float = 0.0
     learning_rate: float = 0.0
     """Of the last step."""
 
-    def add(self, loss: float, tokens: int, seconds: float, learning_rate: float) -> None:
+    def add(self, loss: float, weight: float, tokens: int, seconds: float, learning_rate: float) -> None:
         """Add a step."""
         self.loss += loss
-        self.steps += 1
+        self.steps += weight
         self.tokens += tokens
         self.seconds += seconds
         self.learning_rate = learning_rate
@@ -65,7 +66,8 @@ class TrainingState:
     """Of the file of the best weights; "" where there is none, or it is from before this was noted."""
     loss_sum: float = 0.0
     """Training loss since the last evaluation."""
-    loss_steps: int = 0
+    loss_steps: float = 0.0
+    """As in `SincePoint`."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """Points {step, loss, learning_rate, tokens} and score where it was evaluated; loss is the mean since the point
     before."""

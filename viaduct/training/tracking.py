@@ -58,9 +58,10 @@ class Trackers:
         self.folder = run_directory(store, run) / "tracking"
 
     @contextlib.contextmanager
-    def stage(self, stage: Stage, seed: int) -> Iterator[Track]:
+    def stage(self, stage: Stage, seed: int, scratch: Path) -> Iterator[Track]:
         """What a training tells its values; with each tracker a run begins with the first of them, called by the
-        stage's label, seed and path."""
+        stage's label, seed and path. What each was told last is noted in `scratch`: a training that goes on from a
+        checkpoint tells only what is later."""
         label = shortened(kind_of(stage.work.kind).label(stage.work), 100)
         name = f"{label}, seed {seed} ({stage.path})".replace("/", " ")  # it becomes the name of a folder
         begun: dict[str, Any] = {}
@@ -68,9 +69,13 @@ class Trackers:
         def track(step: int, values: Mapping[str, float]) -> None:
             for tracker in tuple(self.names):
                 with self._unless_it_fails(tracker):
+                    last = scratch / f"told-{tracker}"
+                    if step <= int((last.is_file() and last.read_text()) or 0):
+                        continue
                     if tracker not in begun:
                         begun[tracker] = self._begin(tracker, name)
                     begun[tracker].log(dict(values), step=step)
+                    last.write_text(str(step))
 
         try:
             yield track

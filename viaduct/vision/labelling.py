@@ -133,6 +133,10 @@ class LabelMember(Member):
         losses_B = self._losses(self.view, self.train, batch, train=True)[0]
         return losses_B.sum() * (self.order.end(0) / self.rows)
 
+    def weight(self, batch: CaptionBatch) -> float:
+        """By its texts."""
+        return len(batch.text.examples) * self.order.end(0) / self.rows
+
     def _losses(
         self, view: CaptionModel, order: LabelOrder, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
