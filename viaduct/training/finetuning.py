@@ -46,7 +46,7 @@ from viaduct.training.train import TrainWork
 
 @dataclass(frozen=True)
 class TaskData:
-    """What one labelled task is trained and chosen on: its train and dev rows as token sequences, `units` by example."""
+    """What one labelled task is trained and chosen on: its train and dev rows as token sequences, `units` of each."""
 
     card: Task
     spec: HeadSpec
