@@ -47,7 +47,8 @@ def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) ->
     height = max(308.0, _APART * len(first) + 108)
     figure, drawn = canvas(sum(widths), height, 1, len(widths), sharey=True, width_ratios=widths)
     scores = [dot.score for dot in first]
-    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores), max(scores))
+    room = 0.15 * (max(scores) - min(scores))  # for names above and below dots that lie together
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores) - room, max(scores) + room)
     digits = 1 if ticks[1] - ticks[0] > 0.00099 else 2
     for axes, (axis, dots) in zip(drawn, panels.items(), strict=True):
         axes.set_xlim(0, 1.08 * max(dot.cost for dot in dots) / axis.unit)
@@ -55,7 +56,7 @@ def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) ->
         axes.set_xlabel(axis.words)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.grid()
-        axes.set_yticks(ticks)
+        axes.set_yticks([tick for tick in ticks if 0 <= tick <= 1])
         axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10, labelleft=True)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: percent(value, digits)))
     drawn[0].set_ylabel(f"{words}, percent")
