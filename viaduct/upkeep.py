@@ -38,14 +38,13 @@ def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
 
 
 def verify(
-    store: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="Folder of the results [VIADUCT_STORE, ./store].")
-    ] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="STORE", help="The same as --store.")] = None,
+    store: StoreFolder = None,
 ) -> None:
     """Read a store's files and compare them with their checksums. Status 1 where one is damaged."""
     from viaduct import api, tables
 
-    found = api.verify(store)
+    found = api.verify(folder or store)
     typer.echo(tables.verified(found))
     if found.damaged:
         raise typer.Exit(DISORDER)

@@ -71,7 +71,7 @@ class FusedFineTuning(FineTuning):
             found.append(_couples(english.encoded, encoded, one.at, sum(map(len, parts))))
             parts.append(encoded)
             coverage.append(one.coverage)
-        self.units = int(english.units.sum())
+        self.units = english.all_units
         self._write(coverage)
         joined = join(parts)
         order = CoupleOrder(joined, found, work.training.batch_tokens, work.seed)

@@ -35,10 +35,11 @@ class TargetTraining(FineTuning):
         """At most `rows` rows of each language; of translations those that belong to an English row."""
         context, work = self.context, self.work
         rows, coverage = list[Row](), list[Coverage]()
+        has_english = work.by_id or (work.task, ENGLISH) in work.sources
+        originals = context.load(work.task, "train", ENGLISH).rows if has_english else ()
         for card, code in work.sources:
             found = context.load(card, "train", code).rows
             if code != ENGLISH and (work.by_id or self._is_beside_english(card)):
-                originals = context.load(work.task, "train", ENGLISH).rows
                 one = match(originals, found, code, work.most_missing, f"{card} train")
                 ids = {row.id for row in one.translations}
                 found = tuple(row for row in found if row.id in ids)

@@ -186,12 +186,10 @@ class Worker:
 
     def skip(self, stage: Stage) -> bool:
         """Whether the stage is done already, or given up."""
-        if self._is_given_up(stage):
-            self.display.done(stage.path)
-            return True
-        if not self._is_done(stage):
+        if self._is_done(stage):
+            self.store.sweep(stage.path)
+        elif not self._is_given_up(stage):
             return False
-        self.store.sweep(stage.path)
         self.display.done(stage.path)
         return True
 

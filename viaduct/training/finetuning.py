@@ -58,6 +58,7 @@ class TaskData:
     order: Order
     pad_id: int
     units: Array
+    all_units: int
 
     def batch(self, step: int) -> Batch:
         """The batch of this step of its own."""
@@ -65,11 +66,11 @@ class TaskData:
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The batch's loss, scaled so that every unit weighs the same and a mean batch has a weight of 1."""
-        return self.head.loss(logits, self.encoded, batch) * (self.order.end(0) / int(self.units.sum()))
+        return self.head.loss(logits, self.encoded, batch) * (self.order.end(0) / self.all_units)
 
     def weight(self, batch: Batch) -> float:
         """That of a batch, by which its loss is divided for the mean of a unit."""
-        return int(self.units[batch.examples].sum()) * self.order.end(0) / int(self.units.sum())
+        return int(self.units[batch.examples].sum()) * self.order.end(0) / self.all_units
 
     def score(self, model: nn.Module) -> float:
         """The card's headline metric on the dev rows. Raises DataError for a card that has no metric."""
@@ -106,7 +107,7 @@ class TaskReader:
         dev = cached(dev_rows, head.encode, self.tokenizer, (), self.limits, self.context.cache)
         order = Order(encoded, self.training.batch_tokens, order_seed)
         pad_id, units = self.tokenizer.pad_token_id, head.units(encoded)
-        return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, pad_id, units)
+        return TaskData(card, spec, head, rows, encoded, dev_rows, dev, order, pad_id, units, int(units.sum()))
 
 
 def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
