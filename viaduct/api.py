@@ -23,7 +23,7 @@ from viaduct.results.store import Store
 from viaduct.results.submission import Submission
 from viaduct.results.working import new_files
 from viaduct.results.xtreme import TARGETS
-from viaduct.runs import collect, committed, execute, processes
+from viaduct.runs import cautions, collect, committed, execute, processes
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
@@ -244,7 +244,7 @@ def report(  # noqa: PLR0913  each is an option of the command
     """
     directory, kept, record = run_of(run, store, rows)
     directory = to or directory
-    outcomes, told = RunOutcomes(kept, record, kept.rows), (*said_of_rows(kept), *collect.said_of_others(kept, record))
+    outcomes, told = RunOutcomes(kept, record, kept.rows), (*said_of_rows(kept), *cautions.said_of_run(kept, record))
     predicted = RunPredictions(kept, record, data_if_any(data) if to is None else None)
     page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
     with one_message(kept.root):

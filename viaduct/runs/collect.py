@@ -231,15 +231,6 @@ def parsed(text: str | bytes, path: Path) -> RunRecord:
     return record
 
 
-def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """A sentence where stages of a run are in the store as another experiment's: their results are not the run's."""
-    others = [path for path, state in states(store, record).items() if state == "another experiment's"]
-    if not others:
-        return ()
-    what = "stages of this run are" if len(others) > 1 else "stage of this run is"
-    return (f"{len(others):,} {what} another experiment's in the store, and left out here: {others[0]} first",)
-
-
 def states(store: Store, record: RunRecord) -> dict[str, Standing]:
     """Stage path -> how far the run's own stage is there."""
     return {stage.path: standing(store, stage.path, stage.fingerprint) for stage in record.stages}

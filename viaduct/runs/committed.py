@@ -18,6 +18,7 @@ from viaduct.report.section import sections
 from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part, packed, unpacked
 from viaduct.results.record import About
 from viaduct.results.store import Store, write_atomic
+from viaduct.runs.cautions import said_of_one_answer
 from viaduct.runs.collect import RunRecord, StageEntry, about, parsed
 from viaduct.runs.encoder import plain_name
 from viaduct.runs.kept import is_there
@@ -77,6 +78,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
     wanted = _with_inputs(store, done, results) & new.keys()
     add_part(folder, [_kept(store, one, record) for fingerprint, one in new.items() if fingerprint in wanted], outcomes)
     told = about(store, record)
+    told = told.model_copy(update={"remarks": (*told.remarks, *said_of_one_answer(store, record))})
     if before and (earlier := load_rows(folder).about) is not None:  # what only the store said that made the encoder
         told = told.model_copy(update={"encoder_details": {**earlier.encoder_details, **told.encoder_details}})
     named = _public(record, told).model_copy(update={"parts": tuple(sorted(one.name for one in folder.glob(PARTS)))})

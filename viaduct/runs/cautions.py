@@ -1,0 +1,65 @@
+"""What a reader of a report must know of the state that a run is in, beside what was known when it was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from viaduct.errors import ViaductError
+from viaduct.results.store import Store
+from viaduct.runs.collect import RunRecord, states
+from viaduct.tasks.formats import numbered_lines
+from viaduct.tasks.json_text import json_value
+
+FEWEST = 20
+"""Predictions; fewer may be equal by chance."""
+
+
+def said_of_run(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """All of it, in sentences without a full stop."""
+    return (*said_of_others(store, record), *said_of_one_answer(store, record))
+
+
+def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """A sentence where stages of a run are in the store as another experiment's: their results are not the run's."""
+    others = [path for path, state in states(store, record).items() if state == "another experiment's"]
+    if not others:
+        return ()
+    what = "stages of this run are" if len(others) > 1 else "stage of this run is"
+    return (f"{len(others):,} {what} another experiment's in the store, and left out here: {others[0]} first",)
+
+
+def said_of_one_answer(store: Store, record: RunRecord) -> tuple[str, ...]:
+    """A sentence that names the trained models that give one and the same answer to every row, in tagging to every
+    word. Predictions that are gone or damaged say nothing."""
+    done = {path for path, state in states(store, record).items() if state == "done"}
+    paths = {stage.fingerprint: stage.path for stage in record.stages}
+    found = []
+    for cell in record.cells:
+        if cell.score in done and cell.selection != "untrained":
+            inputs = (store.record(cell.score) or {})["identity"]["inputs"]
+            if _is_one(store.directory(paths.get(inputs.get("predictions"), cell.score)) / "predictions"):
+                found.append(f"{cell.arm} on {cell.task} with seed {cell.seed}")
+    if not found:
+        return ()
+    failed = "its training failed, often because the learning rate is too high, and says nothing about the arm"
+    return (f"one answer to every row: {', '.join(found)}; {failed}",)
+
+
+def _is_one(folder: Path) -> bool:
+    answers = _answers(sorted(folder.glob("*.jsonl")))
+    try:
+        first = list(islice(answers, FEWEST))
+        return len(first) == FEWEST and all(one == first[0] for one in chain(first, answers))
+    except (ViaductError, OSError, KeyError, TypeError):
+        return False
+
+
+def _answers(files: Iterable[Path]) -> Iterator[Any]:
+    """Every label, tag or text that was predicted, read as far as one asks."""
+    for path in files:
+        for _, line in numbered_lines(path):
+            given = json_value(line.strip())["prediction"]
+            yield from given if isinstance(given, list) else (given,)
