@@ -10,19 +10,25 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "supported", "expected"),
+    ("asked", "device", "major", "expected"),
     [
-        ("auto", CPU, True, "fp32"),
-        ("auto", GPU, True, "bf16"),
-        ("auto", GPU, False, "fp32"),
-        ("fp32", GPU, True, "fp32"),
-        ("bf16", CPU, False, "bf16"),
+        ("auto", CPU, 9, "fp32"),
+        ("auto", GPU, 9, "bf16"),
+        ("auto", GPU, 8, "bf16"),
+        ("auto", GPU, 7, "fp16"),  # imitates bfloat16
+        ("auto", GPU, 6, "fp32"),
+        ("fp32", GPU, 8, "fp32"),
+        ("bf16", CPU, 0, "bf16"),
     ],
 )
 def test_precision_follows_from_what_is_asked_and_what_is_there(
-    asked: str, device: torch.device, supported: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+    asked: str, device: torch.device, major: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    def supported(including_emulation: bool = True) -> bool:
+        return major >= 8 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (major, 0))
     assert training_precision(asked, device) == expected
 
 
@@ -32,3 +38,5 @@ def test_products_are_in_the_precision_that_is_asked_for() -> None:
         assert layer(input).dtype == torch.bfloat16
     with products_in("fp32", CPU):
         assert layer(input).dtype == torch.float32
+    with products_in("fp16", CPU):
+        assert layer(input).dtype == torch.float16

@@ -102,11 +102,16 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
+        mask_BL, types_BL = (None if one is None else moved(one, device) for one in (self.mask_BL, self.types_BL))
+        return Batch(moved(self.ids_BL, device), mask_BL, types_BL, self.examples, self.tokens)
 
-        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        return Batch(self.ids_BL.to(device), move(self.mask_BL), move(self.types_BL), self.examples, self.tokens)
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device. To a GPU it is copied from memory that the system leaves in place: then neither waits for
+    the other, and the next batch is made and sent while the last one is computed."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def collate(encoded: Encoded, examples: Array, pad_id: int) -> Batch:

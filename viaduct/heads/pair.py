@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, moved
 from viaduct.encode.cut_texts import encode_texts
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits
 from viaduct.heads.head import Head, HeadSpec
@@ -63,7 +63,7 @@ def encode_whole(
 
 def gold_labels(encoded: Encoded, batch: Batch, like: torch.Tensor) -> torch.Tensor:
     """The batch's gold labels (examples,), on the device of `like`."""
-    return torch.from_numpy(encoded.fields["label"][batch.examples].astype(np.int64)).to(like.device)
+    return moved(torch.from_numpy(encoded.fields["label"][batch.examples].astype(np.int64)), like.device)
 
 
 def _loss(logits_BC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, moved
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits, segment_types
 from viaduct.errors import UsageError
 from viaduct.heads.head import Head, HeadSpec
@@ -133,11 +133,12 @@ def _module(width: int, _labels: int, dropout: float) -> nn.Module:
 
 def _loss(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
     """The mean of the start's and the end's; padding cannot be either."""
-    start, end = (torch.from_numpy(encoded.fields[name][batch.examples].astype(np.int64)) for name in ("start", "end"))
     device = logits_BL2.device
+    gold = (encoded.fields[name][batch.examples].astype(np.int64) for name in ("start", "end"))
+    start, end = (moved(torch.from_numpy(one), device) for one in gold)
     blocked = torch.zeros((), device=device) if batch.mask_BL is None else (~batch.mask_BL) * -1e4
-    start_loss = cross_entropy(logits_BL2[..., 0].float() + blocked, start.to(device), reduction="sum")
-    end_loss = cross_entropy(logits_BL2[..., 1].float() + blocked, end.to(device), reduction="sum")
+    start_loss = cross_entropy(logits_BL2[..., 0].float() + blocked, start, reduction="sum")
+    end_loss = cross_entropy(logits_BL2[..., 1].float() + blocked, end, reduction="sum")
     return (start_loss + end_loss) / 2
 
 

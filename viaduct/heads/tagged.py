@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, moved
 from viaduct.encode.tokens import Array, Builder, Encoded, Limits, frame
 from viaduct.heads.head import Head, HeadSpec
 from viaduct.metrics.score import Prediction
@@ -107,8 +107,8 @@ def word_positions(encoded: Encoded, batch: Batch, field: str) -> tuple[torch.Te
 
 
 def _loss(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
-    rows_W, columns_W, tags_W = word_positions(encoded, batch, "tag")
-    return cross_entropy(logits_BLC[rows_W, columns_W].float(), tags_W.to(logits_BLC.device), reduction="sum")
+    rows_W, columns_W, tags_W = (moved(one, logits_BLC.device) for one in word_positions(encoded, batch, "tag"))
+    return cross_entropy(logits_BLC[rows_W, columns_W].float(), tags_W, reduction="sum")
 
 
 def _words(encoded: Encoded) -> Array:

@@ -95,25 +95,29 @@ def resident_bytes() -> int:
 
 
 def training_precision(asked: str, device: torch.device) -> str:
-    """ "fp32" or "bf16", the format of products in training: the one that is asked for; with "auto" bf16 on GPUs that
-    have it.
+    """ "fp32", "bf16" or "fp16", the format of products in training: the one that is asked for; with "auto", on GPUs
+    the quick one that they have.
 
     Not on CPUs: in bfloat16 some train wide encoders up to twice as fast, but the comparison of scores (docs/log.md,
     `benchmarks/precision.py`) is too coarse to say that none is half a point worse.
     """
-    if asked != "auto":
-        return asked
-    return "bf16" if gpu_has_bfloat16(device) else "fp32"
+    return quick_format(device) if asked == "auto" else asked
 
 
-def gpu_has_bfloat16(device: torch.device) -> bool:
-    """Whether the device is a GPU with instructions for bfloat16."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+def quick_format(device: torch.device) -> str:
+    """The format of products that a GPU has units for beside float32: bfloat16 since Ampere (earlier ones imitate it
+    slowly), float16 on Volta and Turing (V100, T4); "fp32" on earlier ones and on CPUs."""
+    if device.type != "cuda":
+        return "fp32"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
 
 
 def products_in(precision: str, device: torch.device) -> torch.autocast:
-    """A context in which matrix products are computed in this precision ("fp32" or "bf16")."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """A context in which matrix products are computed in this precision ("fp32", "bf16" or "fp16")."""
+    format = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, format, enabled=precision != "fp32")
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -68,9 +68,10 @@ class Training(Spec):
     """Evaluations without improvement before stopping early; None: never."""
     train_rows: bounds.Count | None = None
     """Training rows used (a seeded sample); None: all."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of products while training; weights and the optimiser are float32. "auto": bf16 on GPUs that have it. CPUs with
-    instructions for it (`viaduct doctor`) train encoders of width 384 1.5 times as fast in bf16, of width 768 twice."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of products while training; weights and the optimiser are float32. "auto": on GPUs bf16 where they have it, else
+    fp16. CPUs with instructions for bf16 (`viaduct doctor`) train encoders of width 384 1.5 times as fast in it, of
+    width 768 twice."""
     encoder: Literal["full", "lora", "frozen"] = later("full")
     """What is trained beside the head: the whole encoder; low-rank changes of its linear layers, which are added to
     them at the end (arXiv 2106.09685, scaled by 2); or nothing, so that the head is a probe. Joint stages have

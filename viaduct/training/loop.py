@@ -20,11 +20,12 @@ from torch import nn
 
 from viaduct.encode.batch import BatchSize
 from viaduct.interruption import HeldBack, Stopped, held_back
-from viaduct.models.numerics import FreedMemory, finite, products_in, seed_all, training_precision
+from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
 from viaduct.runs.parts import Training
 from viaduct.runs.stage import Progress, Track, untracked
 from viaduct.training import state as checkpointing
 from viaduct.training.optimizer import build_optimizer, set_rate
+from viaduct.training.readings import Reading, Readings
 
 
 class StepBatch(Protocol):
@@ -75,14 +76,15 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     optimizer = build_optimizer(job.model, job.training)
     state = checkpointing.resume(job.scratch, job.model, optimizer)
     state.precision = state.precision or training_precision(job.training.precision, job.device)
-    model, optimizer = accelerator.prepare(job.model, optimizer)
+    model, readings = accelerator.prepare(job.model), Readings(optimizer, state, job.device)
     saved, freed, evaluate_at = time.monotonic(), FreedMemory(), _evaluation_steps(job)
     model.train()
     with held_back() as signals:
         while _is_due(evaluate_at, state) or not _is_over(job, state):
             if not _is_due(evaluate_at, state):  # else it was interrupted there
-                _step(job, accelerator, model, optimizer, state)
+                _step(job, accelerator, model, readings)
                 freed.bound()
+                readings.read(now=state.step in evaluate_at or state.is_point(job.steps))
             try:
                 if _is_due(evaluate_at, state):
                     _evaluate(job, state, signals)
@@ -93,9 +95,11 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
                 _report(job, state)
                 signals.stop_if_asked()
             except Stopped:
+                readings.read()
                 checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
                 raise
             if time.monotonic() - saved >= job.checkpoint_seconds and state.step < job.steps:
+                readings.read()
                 checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
                 saved = time.monotonic()
     if job.evaluate is not None:
@@ -122,34 +126,23 @@ def _is_over(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bo
     return sum(past["step"] > state.best_step for past in state.evaluations) >= job.training.patience
 
 
-def _step(
-    job: TrainingJob[BatchT],
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: checkpointing.TrainingState,
-) -> None:
-    begun = time.monotonic()
+def _step(job: TrainingJob[BatchT], accelerator: Accelerator, model: nn.Module, readings: Readings) -> None:
+    state, optimizer = readings.state, readings.optimizer
+    precision, scale = readings.begin()
     rate = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
     seed_all("step", job.seed, state.step)
-    with products_in(state.precision, job.device):
+    with products_in(precision, job.device):
         loss = job.loss(model, batch)
     summed, weight = job.weighed(loss.detach(), batch)
-    accelerator.backward(loss)
+    accelerator.backward(loss if scale == 1.0 else loss * scale)
+    if scale != 1.0:
+        torch._foreach_div_([one.grad for one in model.parameters() if one.grad is not None], scale)
     norm = accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
-    fix = "lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)"
-    value = finite(float(summed), f"the training loss at step {state.step}", fix)
-    finite(float(norm), f"the norm of the gradient at step {state.step}", fix)  # it would be all weights' value
+    readings.add(Reading(state.step, precision, scale, summed, norm, weight, batch.size, rate))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     state.step += 1
-    state.tokens += batch.size.tokens
-    state.slots += batch.size.slots
-    state.squares += batch.size.squares
-    state.loss_sum += value
-    state.loss_steps += weight
-    state.since_point.add(value, weight, batch.size.tokens, time.monotonic() - begun, rate)
 
 
 def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState, signals: HeldBack) -> None:

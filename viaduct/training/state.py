@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from viaduct.encode.batch import BatchSize
 from viaduct.errors import StoreError
 from viaduct.results.checksums import damaged, flush, open_to_others, seal
 from viaduct.runs.stage import Spent
@@ -54,7 +55,13 @@ class TrainingState:
 
     step: int = 0
     precision: str = ""
-    """Of products, "fp32" or "bf16"; a training ends in the one that it began with."""
+    """Of products, "fp32", "bf16" or "fp16"; a training ends in the one that it began with."""
+    scale: float = 2.0**16
+    """What losses are multiplied by before their gradients are computed in float16."""
+    scaled_at: int = 0
+    """The step since which they are."""
+    made_again: int = 0
+    """Steps that were no numbers in less than float32, and were made again in it."""
     tokens: int = 0
     slots: int = 0
     squares: int = 0
@@ -75,13 +82,27 @@ class TrainingState:
     """Tokens a second before each point."""
     since_point: SincePoint = field(default_factory=SincePoint, compare=False)
 
+    def count(self, size: BatchSize, loss: float, weight: float, seconds: float, learning_rate: float) -> None:
+        """Add what a step has seen."""
+        self.tokens += size.tokens
+        self.slots += size.slots
+        self.squares += size.squares
+        self.loss_sum += loss
+        self.loss_steps += weight
+        self.since_point.add(loss, weight, size.tokens, seconds, learning_rate)
+
+    def is_point(self, steps: int) -> bool:
+        """Whether a hundredth of the steps ends with this one."""
+        return self.step * POINTS // steps > (self.step - 1) * POINTS // steps
+
     def new_point(self, steps: int) -> dict[str, float]:
         """What trackers are told of a new point of the curve, after each hundredth of the steps and after evaluations;
         {} where there is none."""
         since, last = self.since_point, self.evaluations[-1] if self.evaluations else {}
         is_evaluated = last.get("step") == self.step
-        is_due = is_evaluated or self.step * POINTS // steps > (self.step - 1) * POINTS // steps
-        if not is_due or not since.steps:  # no steps: it was stopped right after the point
+        if (
+            not (is_evaluated or self.is_point(steps)) or not since.steps
+        ):  # no steps: it was stopped right after the point
             return {}
         told = {"loss": since.loss / since.steps, "learning_rate": since.learning_rate}
         point = {"step": self.step, **{name: float(f"{value:.6g}") for name, value in told.items()}}
@@ -109,6 +130,7 @@ def write_log(directory: Path, state: TrainingState, **facts: Any) -> None:
         "tokens": state.tokens,
         "padding_fraction": 1 - state.tokens / state.slots,
         "precision": state.precision,
+        **({"steps_again_in_fp32": state.made_again} if state.made_again else {}),
         "evaluations": state.evaluations,
         **facts,
     }

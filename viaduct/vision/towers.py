@@ -27,7 +27,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.linear import use_onednn
-from viaduct.models.numerics import gpu_has_bfloat16, products_in
+from viaduct.models.numerics import products_in, quick_format
 from viaduct.tasks.hashes import file_sha256
 from viaduct.vision import tower_files
 
@@ -186,7 +186,7 @@ class _Model:
     @cached_property
     def precision(self) -> str:
         """Of the matrix products."""
-        return "bf16" if gpu_has_bfloat16(self.device) else "fp32"
+        return "bf16" if quick_format(self.device) == "bf16" else "fp32"  # float16 may overflow
 
     @cached_property
     def module(self) -> Any:
