@@ -107,6 +107,7 @@ def _offered(door: Door) -> Mapping[str, object]:
     return found
 
 
+@cache
 def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
     """Name -> what all rooms offer through this door, in the order of the rooms.
 

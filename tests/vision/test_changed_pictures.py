@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_towers
@@ -23,8 +24,8 @@ from viaduct.runs.planned import plan_recipe
 from viaduct.runs.rows import RecipeData
 from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, kind_of
-from viaduct.tasks import hashes
-from viaduct.tasks.card import Files, Source, Task
+from viaduct.tasks import hashes, used_files
+from viaduct.tasks.card import Dataset, Files, Source, Task
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 from viaduct.vision.fields import Captions
@@ -120,6 +121,51 @@ def test_a_replaced_picture_changes_the_fingerprint_of_the_data(name: str, tmp_p
     assert found() == with_one
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_rows_are_read_again_only_when_a_picture_or_a_caption_file_comes_goes_or_changes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language, files, picture = FORMS[name]
+    for path, content in files.items():
+        put(tmp_path, path, content)
+    catalogue = Catalogue((*Catalogue.builtin(), OWN))
+    need = (name, split_of(DataFolder(tmp_path, catalogue), name, language), language)
+    known: dict[str, str] = {}
+    read: list[object] = []
+    original = used_files.read_located
+
+    def note(*asked: Any) -> Dataset:
+        read.append(asked)
+        return original(*asked)
+
+    def digest() -> str | None:
+        """As the next process finds it, which is what one finds that remembers nothing."""
+        found = DataFolder(tmp_path, catalogue, known).used_digest(*need)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(used_files, "read_located", original)
+            assert DataFolder(tmp_path, catalogue).used_digest(*need) == found
+        return found
+
+    monkeypatch.setattr(used_files, "read_located", note)
+    changes: list[tuple[str, str | None]] = [(picture, "one"), (picture, "two"), (picture, None), (picture, "one")]
+    changes += [
+        (f"{picture}.other", "beside it"),
+        ("coco/train2017/000000000042.jpg", "in a folder that was not there"),
+    ]
+    found = [digest()]
+    for path, content in changes:
+        (tmp_path / path).unlink() if content is None else put(tmp_path, path, content)
+        found.append(digest())
+        count = len(read)
+        assert [digest(), len(read)] == [found[-1], count], "nothing has changed since, so rows are not read again"
+    assert len(set(found[:3])) == 3 and found[2] != found[3] and found[1] == found[4] == found[5]
+    count, file = len(read), tmp_path / next(iter(files))
+    text = file.read_text(encoding="utf-8")
+    other = text.replace("A kite", "A dog").replace("\tdog", "\tcow")
+    file.write_text(other if other != text else f"{text}\n", encoding="utf-8")
+    assert digest() == found[-1] and len(read) > count, "other captions may be of other pictures"
+
+
 def test_pictures_are_hashed_once_and_known_to_the_next_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +183,9 @@ def test_pictures_are_hashed_once_and_known_to_the_next_process(
     monkeypatch.setattr(hashes, "_sha256", note)
     known: dict[str, str] = {}
     found = [DataFolder(tmp_path, Catalogue((OWN,)), known).used_digest("own", "train", "en") for _ in range(3)]
-    assert len(set(found)) == 1 and sorted(hashed) == [f"{number}.jpg" for number in range(5)]
+    assert len(set(found)) == 1 and sorted(name for name in hashed if name.endswith(".jpg")) == [
+        f"{number}.jpg" for number in range(5)
+    ]
     assert DataFolder(tmp_path, Catalogue((OWN,))).used_digest("own", "train", "en") == found[0]
 
 

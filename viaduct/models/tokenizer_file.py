@@ -62,17 +62,12 @@ GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes of transformers that run a tokenizer.json as it is."""
 
 
-def require_readable(path: Path, rows: int | None) -> None:
-    """Raise UsageError for a tokenizer.json that is none, and for one with more ids than there are word embeddings."""
+def largest_id(path: Path) -> int:
+    """The largest id that a tokenizer.json gives. Raises UsageError for a file that is none."""
     try:
-        largest = max(_opened(path, stamp(path)).get_vocab(with_added_tokens=True).values(), default=0)
+        return int(max(_opened(path, stamp(path)).get_vocab(with_added_tokens=True).values(), default=0))
     except Exception as error:  # the library raises plain ones
         raise UsageError(f"{path} is no tokenizer that can be read: {error}", fix="download it again") from error
-    if rows is not None and largest >= rows:
-        raise UsageError(
-            f"{path} has ids up to {largest:,}, and the encoder has word embeddings for {rows:,}",
-            fix="put the tokenizer and the weights of one model into the folder",
-        )
 
 
 def agrees(tokenizer: Any, path: Path) -> bool:

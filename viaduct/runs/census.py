@@ -63,6 +63,8 @@ class Count(Record):
     labelled: bool
     characters: int
     """Of all texts of all rows."""
+    fewest_texts: int
+    """Of a row: some kinds' rows may lack one, such as what an image shows in words."""
 
 
 class Census:
@@ -106,6 +108,7 @@ class Census:
                 layout=dataset.layout,
                 labelled=dataset.labelled,
                 characters=sum(row.characters for row in dataset.rows),
+                fewest_texts=min(len(row.texts) for row in dataset.rows),
             )
         return self._found.setdefault((task, split, language), counts[key])
 

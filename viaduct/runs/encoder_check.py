@@ -51,8 +51,9 @@ ABSURD = 0.5
 """Shares of unknown pieces: what is remarked on in a language, and what is refused in the mean over languages."""
 
 
-def require_folder(folder: Path) -> None:
-    """Raise UsageError, naming the file, for an encoder's folder that cannot be what its makers meant."""
+def require_folder(folder: Path, cache: Path | None = None) -> None:
+    """Raise UsageError, naming the file, for an encoder's folder that cannot be what its makers meant; `cache`: the
+    folder where it is remembered that a tokenizer's file can be read."""
     path = folder / "config.json"
     config = read_config(path)
     for settings in TOKENIZER_SETTINGS:
@@ -62,7 +63,7 @@ def require_folder(folder: Path) -> None:
     rows = next(
         (shape[0] for name, shape in shapes.items() if name.endswith(WORD_EMBEDDINGS) and len(shape) == 2), None
     )
-    _require_tokenizer(folder, rows or size(config, "vocabulary"))
+    _require_tokenizer(folder, rows or size(config, "vocabulary"), cache)
     for name, found in (("vocabulary", rows), *_in_weights(config, shapes)):
         said = size(config, name)
         if None not in (said, found) and said != found:
@@ -116,11 +117,16 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _require_tokenizer(folder: Path, rows: int | None) -> None:
+def _require_tokenizer(folder: Path, rows: int | None, cache: Path | None) -> None:
     path = folder / TOKENIZER_FILE
     if path.is_file():
         require_content(path)
-        loaded(f"{READER}:require_readable")(path, rows)
+        largest = _largest_id(path, cache)
+        if rows is not None and largest >= rows:
+            raise UsageError(
+                f"{path} has ids up to {largest:,}, and the encoder has word embeddings for {rows:,}",
+                fix="put the tokenizer and the weights of one model into the folder",
+            )
         return
     others = [*(folder / name for name in OTHER_TOKENIZERS if (folder / name).is_file()), *folder.glob("*.model")]
     if not others:
@@ -135,6 +141,16 @@ def _require_tokenizer(folder: Path, rows: int | None) -> None:
             f"{others[0]} is the folder's only tokenizer, and reading it takes the package sentencepiece",
             fix=f"pip install sentencepiece, or put the model's {TOKENIZER_FILE} beside it",
         )
+
+
+def _largest_id(path: Path, cache: Path | None) -> int:
+    """Opening a large tokenizer takes a second."""
+    memory = Memory(cache and cache / "largest_ids.json", TypeAdapter(int))
+    key = f"{version('tokenizers')} {file_sha256(path)}"
+    if key not in memory.known:
+        memory.known[key] = loaded(f"{READER}:largest_id")(path)
+        memory.save()
+    return memory.known[key]
 
 
 def said_of_code(encoder: str | Pretrain, revision: str | None) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from viaduct.runs.rows import Need, RecipeData, source_of
 from viaduct.runs.stage import Stage, kind_of
 from viaduct.runs.words import version_of
 from viaduct.tasks.card import Task
+from viaduct.tasks.used_files import Folders
 
 Standing = State | Literal["there, not checked", "another experiment's"]
 """How far a stage of one identity is. Not checked: it is finished, and data that decide its identity are missing."""
@@ -51,7 +52,7 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
     """
     found: dict[str, Identity] = {}
     encoders: dict[str, Mapping[str, Any]] = {}
-    seen: dict[Need, str | None] = {}
+    seen = Folders()
     known = _in_part if plan.missing else _in_full
     cache = None if store is None else planning_cache(store.root)
     read = functools.cache(lambda need, declared: known(lambda: data.fingerprint((need,), declared, seen)))

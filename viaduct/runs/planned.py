@@ -127,10 +127,10 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     Data that are not there are in its plan's `missing`. Raises UsageError (for an encoder's folder that is not whole,
     too), DataError for damaged files, or StoreError (a directory holds another experiment).
     """
+    cache = planning_cache(store)
     for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
         if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_tower(folder):
-            require_folder(folder)
-    cache = planning_cache(store)
+            require_folder(folder, cache)
     used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
     held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
     census = Census(RecipeData(held, recipe.limit), cache and cache / "census.json")

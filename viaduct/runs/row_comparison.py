@@ -28,6 +28,7 @@ from viaduct.runs.overlap import Overlap
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, TargetParts
 from viaduct.runs.rows import Need, all_letters, letters_key, source_of
 from viaduct.runs.sentence_encoder import CHOOSING_LINES, vectors_of
+from viaduct.tasks.used_files import Folders
 
 COMPARISON = 5
 """Raised with every change that can change a count, so that remembered ones are not used."""
@@ -116,6 +117,7 @@ class _Comparison:
         self.recipe, self.census, self.data = recipe, census, census.data
         self.memory = Memory[Overlap | None](memory, TypeAdapter(Overlap | None))
         self.files: dict[Need, dict[str, str]] = {}
+        self.folders = Folders()
         self.by_arm = {arm.name: tuple(_by_arm(arm, recipe, census)) for arm in recipe.intermediates}
         self.pretraining = tuple(_pretraining(recipe, census))
         self.known: dict[_Training, _Known] = {}
@@ -179,7 +181,7 @@ class _Comparison:
 
     def _files(self, need: Need) -> dict[str, str]:
         if need not in self.files:
-            self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions)
+            self.files[need] = self.data.fingerprint((need,), self.recipe.substitutions, self.folders)
         return self.files[need]
 
     def _compare(self, trained: _Training, evaluated: Need) -> Overlap | None:

@@ -21,6 +21,7 @@ from viaduct.rows import Row, Span
 from viaduct.runs.parts import Substitution
 from viaduct.tasks.card import Dataset, Task
 from viaduct.tasks.folder import DataFolder
+from viaduct.tasks.used_files import Folders
 
 Need = tuple[str, str, str]
 """(task, split, language), before substitution."""
@@ -130,19 +131,17 @@ class RecipeData:
         self,
         needs: Iterable[Need],
         substitutions: Iterable[Substitution] = (),
-        seen: dict[Need, str | None] | None = None,
+        seen: Folders | None = None,
     ) -> dict[str, str]:
         """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of
-        it. Where rows have files of their own (images), "task split language files" -> that of these; `seen` remembers
-        them for as long as the caller trusts them not to change."""
-        declared, seen = tuple(substitutions), {} if seen is None else seen
+        it. Where rows have files of their own (images), "task split language files" -> that of these; `seen` are
+        folders that the caller trusts not to change."""
+        declared, seen = tuple(substitutions), seen or Folders()
         found: dict[str, str] = {}
         for task, split, code in needs:
             found[f"{task} {split} {code}"] = self._digest((task, split, code), declared)
             source = (*source_of(task, split, declared), code)
-            if source not in seen:
-                seen[source] = self.folder.used_digest(*source)
-            if (used := seen[source]) is not None:
+            if (used := self.folder.used_digest(*source, seen)) is not None:
                 found[used_files((task, split, code))] = used
         return found
 

@@ -194,7 +194,7 @@ class StageKind(Generic[W]):
 
 def kind_of(name: str) -> StageKind[Any]:
     """The kind of this name. Raises UsageError with the nearest name when there is none."""
-    kinds = offered("stage_kinds", StageKind)
+    kinds: Mapping[str, StageKind[Any]] = offered("stage_kinds", StageKind)
     if name not in kinds:
         raise unknown("kind of stage", name, kinds)
     return kinds[name]

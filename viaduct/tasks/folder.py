@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from viaduct.errors import DataError
 from viaduct.tasks.card import Dataset, Located, Task, locate, read_located
 from viaduct.tasks.catalogue import Catalogue
-from viaduct.tasks.hashes import Stamp, content_of, file_sha256, stamp, state_of
+from viaduct.tasks.hashes import Stamp, file_sha256, stamp
+from viaduct.tasks.used_files import Folders, used_digest
 
 REMEMBERED = 64
 """Labelled datasets whose rows are kept in memory."""
@@ -30,7 +30,7 @@ class DataFolder:
     """The files below one folder, by the names of a catalogue's cards."""
 
     def __init__(self, root: Path, catalogue: Catalogue, known: MutableMapping[str, str] | None = None) -> None:
-        """`known`: what `used_digest` remembers; one that is kept on disk spares the next process the hashing."""
+        """`known`: what `used_digest` remembers; one that is kept on disk spares the next process the work."""
         self.root = root
         self.catalogue = catalogue
         self._known: MutableMapping[str, str] = {} if known is None else known
@@ -90,17 +90,8 @@ class DataFolder:
         located = self.locate(task, split, language)
         return (located.source.layout, *map(file_sha256, located.paths))
 
-    def used_digest(self, task: str, split: str, language: str) -> str | None:
-        """SHA-256 of the files that the rows have beside those they are read from, such as images, in the rows' order;
-        None where they have none. They are hashed again only when the stamp of one of them has changed.
-
-        Raises as `read` does: which files they are stands in the rows.
-        """
-        files_of = self.task(task).row_kind.files
-        used = () if files_of is None else tuple(map(state_of, files_of(self.read(task, split, language).rows)))
-        if not any(used):
-            return None
-        key = hashlib.sha256(repr([one and (str(one[0]), one[1]) for one in used]).encode()).hexdigest()
-        if key not in self._known:
-            self._known[key] = hashlib.sha256(" ".join(map(content_of, used)).encode()).hexdigest()
-        return self._known[key]
+    def used_digest(self, task: str, split: str, language: str, folders: Folders | None = None) -> str | None:
+        """SHA-256 of the files that the rows have beside those they are read from, such as images; None where they have
+        none. See `used_files.used_digest`; `folders` are trusted not to change. Raises as `read` does."""
+        located = self.locate(task, split, language)
+        return used_digest(self.task(task), located, split, language, self._known, folders or Folders())

@@ -19,7 +19,7 @@ from torch import nn
 
 from viaduct.errors import UsageError
 from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
-from viaduct.models.tokenizer_file import agrees, probed, require_readable
+from viaduct.models.tokenizer_file import agrees, largest_id, probed
 from viaduct.models.weights_check import first_line, not_finite
 from viaduct.results.store import canonical, write_atomic
 from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded, is_m_clip
@@ -161,7 +161,7 @@ def _require_same_ids(work: AdoptWork, start: str, revision: str | None, *, alon
     without a tokenizer.json."""
     tokenizer, path = load_tokenizer(start, revision), _file(work, "tokenizer.json")
     if path is not None:
-        require_readable(path, None)
+        largest_id(path)  # or says that it cannot be read
         same = agrees(tokenizer, path)
     else:
         same = alone or probed(tokenizer) == probed(load_tokenizer(expanded(work.encoder), work.revision))

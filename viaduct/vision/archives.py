@@ -23,6 +23,7 @@ from viaduct.tasks.formats import csv_columns, json_lines, parquet, parquet_file
 from viaduct.tasks.hashes import Stamp, stamp
 from viaduct.tasks.json_text import json_value
 from viaduct.tasks.opening import require_data
+from viaduct.tasks.used_files import looked_in
 from viaduct.vision.caption_files import ORIGINS, PlaceInFile, caption_text, failure, path_below
 from viaduct.vision.rows import Captioned, Picture
 
@@ -159,7 +160,9 @@ def _reader(origin: str, samples_of: Callable[[Sequence[Path], str], Samples]) -
     def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
         pictures: dict[str, Picture] = {}
         captions: dict[str, tuple[str, ...]] = {}
+        looked_in(files["rows"][0].parent)
         for name, picture, found in samples_of(files["rows"], language):
+            looked_in(Path(picture.path).parent)
             if found is not None:
                 pictures.setdefault(name, picture)
                 captions[name] = captions.get(name, ()) + found

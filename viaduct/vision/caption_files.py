@@ -19,6 +19,7 @@ from typing import Literal
 from viaduct.errors import DataError, nearest, shortened, unknown
 from viaduct.tasks.card import Files, Reader
 from viaduct.tasks.formats import json_file, member, no_line_end, numbered_lines, text_lines, without_end
+from viaduct.tasks.used_files import looked_in
 from viaduct.vision.rows import Captioned, Picture
 
 ORIGINS = ("people", "machine", "names", "rules")
@@ -75,6 +76,8 @@ def path_below(folder: Path, name: object, path: Path, place: PlaceInFile) -> Pa
 
 def find_picture(*candidates: Path) -> Picture | None:
     """The first of these files that is there; else the first whose folder is there; else None."""
+    for path in candidates:
+        looked_in(path.parent)
     found = next((path for path in candidates if path.is_file()), None)
     found = found or next((path for path in candidates if path.parent.is_dir()), None)
     return None if found is None else Picture(str(found))
@@ -111,6 +114,8 @@ class Photos:
         for a folder is much less than once for every photo."""
         for folder in names.keys() - self._there.keys():
             self._there[folder] = (self.data / folder).is_dir()
+        for folder in names:
+            looked_in(self.data / folder)
         return find_picture(*(self.data / folder / name for folder, name in names.items() if self._there[folder]))
 
 

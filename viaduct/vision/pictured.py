@@ -16,7 +16,7 @@ from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, there
 from viaduct.runs.parts import RecipeParts, Spec, later
-from viaduct.runs.rows import Need
+from viaduct.runs.rows import Need, source_of
 from viaduct.runs.stage import Work
 from viaduct.vision.fields import (
     CAPTION_SPLITS,
@@ -106,6 +106,8 @@ class PicturedField(RecipeField[PicturedTask]):
         if found or asked.premise not in IN_WORDS:
             return found
         for split, code in ((split, code) for split in CAPTION_SPLITS for code in asked.languages):
+            if census.count(*source_of(asked.card, split, recipe.substitutions), code).fewest_texts > 1:
+                continue  # known without reading them
             rows = census.data.load(asked.card, split, code, recipe.substitutions).rows
             bare = [row for row in rows if isinstance(row, Pictured) and row.premise is None]
             if bare:
