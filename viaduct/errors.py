@@ -5,6 +5,7 @@
       DataError      a data file that is missing, damaged or not what it says it is
         NoRowsError  a file that several languages share lacks the one asked for
       StoreError     a results directory that does not fit what is asked of it
+      DeviceError    a GPU that stopped working while it was used
       NumbersError   scores, vectors or losses that are no finite numbers, so that nothing may follow from them
       TransientError something that may work when tried again (a full lock queue, a lost file system)
 
@@ -61,6 +62,10 @@ class StoreError(ViaductError):
     """A results directory that does not fit what is asked of it."""
 
 
+class DeviceError(ViaductError):
+    """A GPU that stopped working while it was used; what was begun goes on from its last checkpoint elsewhere."""
+
+
 class NumbersError(ViaductError):
     """Scores, vectors or losses that are no finite numbers: the largest of them would be any one."""
 
@@ -105,6 +110,23 @@ def one_message(where: object) -> Iterator[None]:
         if (said := unwritable(error, str(where))) is not None:
             raise said from error
         raise
+
+
+LOST = re.compile(r"CUDA (driver )?error: (?!out of memory|device-side assert)|GPU is lost|NVML.*(lost|unavailable)")
+"""What torch says of a GPU that is gone. A failed assertion on the device is a mistake in a program."""
+
+
+@contextmanager
+def device_watched(what: str) -> Iterator[None]:
+    """Inside, the errors of a GPU that is lost become DeviceErrors; `what`: what was computed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if (found := LOST.search(str(error))) is None:
+            raise
+        said = str(error)[found.start() :].partition("\n")[0]
+        fix = "look at nvidia-smi and the system's log; the same command goes on from the last checkpoint"
+        raise DeviceError(f"{what}: the GPU stopped working ({said})", fix=fix) from error
 
 
 def absence(folder: Path) -> str:

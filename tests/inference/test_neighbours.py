@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_device import simulated
 
 from viaduct.errors import UsageError
 from viaduct.inference import neighbours
@@ -103,3 +104,23 @@ def test_the_block_fits_the_memory_that_is_left() -> None:
         zeros = torch.zeros(1, 1024).expand(400_000, 1024)
         nearest_both_ways(zeros, zeros, 4, Search(10**9))
     assert block_size(400_000, 400_000, 1024, 4, 10**9) == 0
+
+
+@pytest.mark.parametrize("free", [0, 2**30])
+def test_neighbours_on_a_gpu_are_those_on_the_cpu_whether_or_not_its_memory_holds_all_candidates(
+    free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    query, candidate = (
+        torch.randint(-2, 3, (count, 5), generator=generator).float() for count in (70, 90)
+    )  # many ties
+    expected = nearest_both_ways(query, candidate, 4)
+    monkeypatch.setattr(neighbours, "LARGEST_BLOCK_ELSEWHERE", 16)
+    with simulated(monkeypatch) as device:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (free, free))
+        found = nearest_both_ways(query, candidate, 4, Search(device=torch.device("cuda")))
+        sent = sum("a copy to cuda" in wait for wait in device.waits)
+    assert device.calls > 100 and sent == (5 + 1 if free else 5 + 5 * 6)
+    for one, other in zip(found, expected, strict=True):
+        assert one.values_NK.device.type == "cpu"
+        assert torch.equal(one.values_NK, other.values_NK) and torch.equal(one.indices_NK, other.indices_NK)

@@ -12,13 +12,17 @@ import torch
 from torch import nn
 
 from viaduct.encode.batch import Batch
-from viaduct.encode.tokens import Limits
+from viaduct.encode.tokens import Limits, encode
 from viaduct.heads.head import HeadSpec, TaskModel, build_head, head_spec, save_head
+from viaduct.heads.pair import encode_pairs
 from viaduct.inference import prediction
+from viaduct.inference.embed import Embedding, embed
 from viaduct.inference.predict import PredictWork
 from viaduct.models.encoder import load_encoder
+from viaduct.models.numerics import products_in
 from viaduct.rows import Pair, Row, Tagged
-from viaduct.runs.stage import Context
+from viaduct.runs.identity import literals
+from viaduct.runs.stage import Context, kind_of
 from viaduct.tasks.card import Task
 
 
@@ -196,3 +200,30 @@ def test_predictions_are_the_models_own(tiny_encoder: Path, trained: Path, tiny_
         with torch.inference_mode():
             logits = model.head(model.encoder(**inputs).last_hidden_state)[0].tolist()
         assert one["scores"] == pytest.approx(logits, abs=1e-4)
+
+
+@pytest.mark.parametrize("products", ["bf16", "fp16"])
+def test_products_of_fewer_digits_are_part_of_what_is_predicted_and_on_record(
+    products: str, trained: Path, tmp_path: Path
+) -> None:
+    rows: dict[str, list[Row]] = {"en": tiny.rows("tagged", 7)}
+    exact, rounded = (stage("tagged", trained, tmp_path / name, rows) for name in ("exact", "rounded"))
+    work = exact.work.model_copy(update={"products": products})
+    rounded = replace(rounded, work=work)
+    assert (tiny.run(exact).precision, tiny.run(rounded).precision) == (None, products)
+    assert "products" not in literals(exact.work) and literals(work)["products"] == products
+    assert f"with products in {products}" in kind_of("predict").label(work)
+    pairs = list(zip(lines_of(exact, "en"), lines_of(rounded, "en"), strict=True))
+    assert [one["prediction"] for one, _ in pairs] == [other["prediction"] for _, other in pairs]
+
+
+def test_vectors_in_bfloat16_are_near_those_in_float32(tiny_encoder: Path, tmp_path: Path) -> None:
+    vectors = []
+    for products in ("fp32", "bf16"):
+        (folder := tmp_path / products).mkdir()
+        encoded = encode(tiny.rows("pair", 9), encode_pairs, tiny.tokenizer(), (), Limits(64))
+        with torch.inference_mode(), products_in(products, torch.device("cpu")):
+            how = Embedding((1,), "mean", folder, 1e9)
+            vectors.append(embed(load_encoder(str(tiny_encoder), None).eval(), encoded, 1, how, lambda *_: None)[1])
+    cosines = (vectors[0] * vectors[1]).sum(dim=1)
+    assert not torch.equal(*vectors) and cosines.min() > 0.999

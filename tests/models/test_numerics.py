@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from simulated_device import simulated
 from torch import nn
 
-from viaduct.models.numerics import products_in, training_precision
+from viaduct.models.numerics import fetched, products_in, training_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -40,3 +43,24 @@ def test_products_are_in_the_precision_that_is_asked_for() -> None:
         assert layer(input).dtype == torch.float32
     with products_in("fp16", CPU):
         assert layer(input).dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("device", "order"),
+    [(CPU, "made 0 read 0 made 1 read 1 made 2 read 2"), (GPU, "made 0 made 1 read 0 made 2 read 1 read 2")],
+)
+def test_what_a_gpu_computes_is_read_while_the_next_is_computed(
+    device: torch.device, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def computed() -> Iterator[tuple[int, torch.Tensor]]:
+        for number in range(3):
+            events.append(f"made {number}")
+            yield number, torch.full((2,), float(number)).to(device)
+
+    with simulated(monkeypatch):
+        for number, tensor in fetched(computed()):
+            events.append(f"read {number}")
+            assert tensor.device.type == "cpu" and tensor.tolist() == [number, number]
+    assert " ".join(events) == order

@@ -21,7 +21,7 @@ from rich.console import Console
 from small_world import recipe
 
 from viaduct import api
-from viaduct.errors import DataError, StoreError, TransientError, UsageError
+from viaduct.errors import DataError, DeviceError, StoreError, TransientError, UsageError, device_watched
 from viaduct.results.store import Store
 from viaduct.runs import execute, planned
 from viaduct.runs.execute import Options
@@ -98,6 +98,37 @@ def test_versions_are_of_all_that_can_change_a_number() -> None:
     assert {"viaduct", "python", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"} <= found.keys()
     for name in ("sacrebleu", "onnxruntime", "openvino"):
         assert (name in found) == (importlib.util.find_spec(name) is not None)
+
+
+@plain
+def test_a_gpu_that_is_lost_ends_the_run_with_one_message_and_the_stage_goes_on_later(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, store = small_world.run, tmp_path / "store"
+
+    def lost(context: Context) -> Spent:
+        if context.work.kind == "train":
+            (context.scratch / "noted").write_text("half way", encoding="utf-8")
+            raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+        return run(context)
+
+    replace(monkeypatch, lost)
+    said = r"^mini/none/.*train: the GPU stopped working \(CUDA error: unspecified launch failure\)\n.* fix: look at"
+    with pytest.raises(DeviceError, match=said):
+        go(SMALL, world, store)
+    assert [path.read_text() for path in store.rglob("noted")] == ["half way"]
+    assert not list(store.rglob("train/stage.json"))
+    replace(monkeypatch, run)
+    go(SMALL, world, store)
+    assert not list(store.rglob("noted"))
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA error: device-side assert triggered", "mat1 and mat2 shapes cannot be multiplied"]
+)
+def test_other_errors_of_torch_are_faults_and_stay_as_they_are(said: str) -> None:
+    with pytest.raises(RuntimeError, match=said), device_watched("a stage"):
+        raise RuntimeError(said)
 
 
 @plain

@@ -188,6 +188,7 @@ def _prediction(chain: Chain, *, oracle: bool) -> PredictFusedWork:
         split=target.split,
         max_length=target.training.max_length,
         stride=target.training.stride,
+        products=target.products,
         card=card,
         translated=there,
         local=how.local,

@@ -27,7 +27,7 @@ from viaduct.inference.prediction import PREDICTION_TOKENS, write_predictions
 from viaduct.languages import ENGLISH
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, width
-from viaduct.models.numerics import prepare
+from viaduct.models.numerics import fetched, prepare, products_in
 from viaduct.results.store import canonical
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Progress, Spent
@@ -64,7 +64,7 @@ def predict(context: Context, work: PredictFusedWork) -> Spent:
     model = FusedModel(encoder, head, None, local=work.local, fused=work.fused).to(device).eval()
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
     material = _read(context, work, spec, tokenizer, limits)
-    with torch.inference_mode():
+    with torch.inference_mode(), products_in(work.products, device):
         found = predict_couples(model, spec, material, tokenizer.pad_token_id, context.progress)
         load = os.getloadavg()[0]
         ways = _ways(model, material, tokenizer.pad_token_id) if len(material.together) else (None, None)
@@ -120,9 +120,10 @@ def predict_couples(
     head, encoded = trained_head(spec), material.encoded
     said: list[list[Any]] = [[] for _ in material.rows]
     jobs = _jobs(model, material.together, material.alone, encoded)
-    for number, (call, examples, step) in enumerate(jobs):
-        batch = collate(encoded, examples, pad_id)
-        logits = call(batch.to(next(model.parameters()).device))[::step].float().cpu()
+    device = next(model.parameters()).device
+    made = ((call, collate(encoded, examples, pad_id), step) for call, examples, step in jobs)
+    outputs = (((batch, step), call(batch.to(device))[::step].float()) for call, batch, step in made)
+    for number, ((batch, step), logits) in enumerate(fetched(outputs)):
         own = side(batch, 0) if step == 2 else batch
         require_logits(logits, own, encoded, material.rows)
         for row, one in zip(encoded.rows[own.examples], head.read(logits, encoded, own), strict=True):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
-from viaduct.runs.parts import Substitution
+from viaduct.runs.parts import Substitution, later
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import StageKind, Work, in_languages
@@ -33,6 +33,7 @@ class PredictFusedWork(Work):
     local: int
     fused: int
     most_missing: float
+    products: Literal["fp32", "bf16", "fp16"] = later("fp32")
     substitutions: tuple[Substitution, ...] = ()
 
 

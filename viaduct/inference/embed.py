@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Array, Encoded
@@ -26,7 +27,7 @@ from viaduct.errors import UsageError
 from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import encode_layers, num_layers, width
 from viaduct.models.layers import keep_layers
-from viaduct.models.numerics import require_finite
+from viaduct.models.numerics import fetched, require_finite
 from viaduct.models.sentences import SentenceModules, pool
 from viaduct.results.store import write_atomic
 
@@ -102,8 +103,7 @@ def embed(
     """
     device = next(encoder.parameters()).device
     ways = _ways(encoder, how)
-    needed = tuple(dict.fromkeys(way.layer for way in ways.values()))
-    keep_layers(encoder, max(needed))
+    keep_layers(encoder, max(way.layer for way in ways.values()))
     files = {level: (how.folder / f"layer-{level}.f32", (len(encoded), way.width)) for level, way in ways.items()}
     vectors = {level: _open(*file) for level, file in files.items()}
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
@@ -113,13 +113,15 @@ def embed(
     lengths = np.diff(encoded.offsets)
     done = sum(int(lengths[examples].sum()) for examples in batches[:finished])
     with torch.inference_mode():
-        for number, examples in enumerate(batches[finished:], start=finished + 1):
-            batch = collate(encoded, examples, pad_id).to(device)
-            found = [engine(batch)] if engine is not None else encode_layers(encoder, batch, needed)
-            states = dict(zip(needed, found, strict=True))
-            for level, way in ways.items():
-                made_BD = way.made(states[way.layer], batch.mask_BL).float()
-                vectors[level][examples] = _of_unit_length(made_BD, way.layer, [name(at) for at in examples])
+        made = (collate(encoded, examples, pad_id) for examples in batches[finished:])
+        outputs = ((one, _unit_vectors(encoder, one.to(device), ways, engine)) for one in made)
+        for number, (batch, unit_BX) in enumerate(fetched(outputs), start=finished + 1):
+            examples, names = batch.examples, [name(at) for at in batch.examples]
+            parts = torch.split(unit_BX, [way.width + 1 for way in ways.values()], dim=1)
+            for (level, way), part_BX in zip(ways.items(), parts, strict=True):
+                what = f"vector's length in layer {way.layer}"
+                require_finite(part_BX[:, -1], what, names.__getitem__)
+                vectors[level][examples] = part_BX[:, :-1].numpy()
                 digest.update(vectors[level][examples].tobytes())
             done += batch.tokens
             progress(done, tokens, f"embedding, {done:,} of {tokens:,} tokens")
@@ -133,10 +135,15 @@ def embed(
     }
 
 
-def _of_unit_length(pooled_BD: torch.Tensor, layer: int, names: Sequence[str]) -> Array:
-    require_finite(pooled_BD.norm(dim=1).cpu(), f"vector's length in layer {layer}", names.__getitem__)
-    unit_BD: Array = torch.nn.functional.normalize(pooled_BD, dim=1).cpu().numpy()
-    return unit_BD
+def _unit_vectors(
+    encoder: nn.Module, batch: Batch, ways: Mapping[Level, _Way], engine: Callable[[Batch], torch.Tensor] | None
+) -> torch.Tensor:
+    """(B, sum of widths + 1 each) on the device: each level's vectors of unit length, and how long they were."""
+    needed = tuple(dict.fromkeys(way.layer for way in ways.values()))
+    found = [engine(batch)] if engine is not None else encode_layers(encoder, batch, needed)
+    states = dict(zip(needed, found, strict=True))
+    made = [way.made(states[way.layer], batch.mask_BL).float() for way in ways.values()]
+    return torch.cat([part for one_BD in made for part in (normalize(one_BD, dim=1), one_BD.norm(dim=1)[:, None])], 1)
 
 
 def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
@@ -172,4 +179,4 @@ def centre(vectors_ND: torch.Tensor) -> None:
     mean_D = vectors_ND.mean(dim=0)
     for at in range(0, len(vectors_ND), 4096):
         part_ND = vectors_ND[at : at + 4096]
-        part_ND.copy_(torch.nn.functional.normalize(part_ND - mean_D, dim=1))
+        part_ND.copy_(normalize(part_ND - mean_D, dim=1))

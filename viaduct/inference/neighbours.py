@@ -86,6 +86,7 @@ def nearest_both_ways(
     queries, candidates = len(query_ND), len(candidate_MD)
     _keep_freed_memory()
     size, sieve = _plan(query_ND, candidate_MD, k, search)
+    candidate_MD = _placed(candidate_MD, search.device)
     forward = _Best(queries, min(k, candidates), search.device)
     backward = _Best(candidates, min(k, queries), search.device)
     first, saved = _resume(search, forward, backward), time.monotonic()
@@ -104,6 +105,14 @@ def _keep_freed_memory() -> None:
     """glibc hands freed blocks back to the system, and pays for every page when it gets them again, until it has seen
     one of nearly 32 MiB come and go. A search could take twice as long for it."""
     torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def _placed(candidate_MD: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The candidates on a GPU where they take no more than half of what is free there: every block of queries meets
+    them. Otherwise where they are, to be sent block by block."""
+    if device.type != "cuda" or 2 * 4 * candidate_MD.numel() > torch.cuda.mem_get_info(device)[0]:
+        return candidate_MD
+    return candidate_MD.to(device)
 
 
 def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Search) -> tuple[int, Sieve | None]:

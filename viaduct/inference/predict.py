@@ -34,6 +34,7 @@ class PredictWork(Work):
     """What the makers of a sentence encoder mean, where it is used so, or is one choice beside layers."""
     chosen_in: tuple[str, ...] = ()
     """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
+    products: Literal["fp32", "bf16", "fp16"] = later("fp32")
     substitutions: tuple[Substitution, ...] = ()
 
 
@@ -61,7 +62,8 @@ class PredictKind(StageKind[PredictWork]):
     def label(self, work: PredictWork) -> str:
         """The task, its split and languages."""
         words = f"predict {work.task} {work.split} {in_languages(work.languages)}"
-        return " ".join((words, *added_labels(work)))
+        how = () if work.products == "fp32" else (f"with products in {work.products}",)
+        return " ".join((words, *how, *added_labels(work)))
 
     def forecast(self, work: PredictWork, sizes: Sizes) -> Estimate:
         """One pass; of parallel text by which one of all layers is chosen, over its first lines."""

@@ -23,7 +23,7 @@ from viaduct.heads.head import HeadSpec, TaskModel, load_head, require_logits, t
 from viaduct.inference.predict import PredictWork
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import forward_flops, load_encoder, load_tokenizer, longest_input, width
-from viaduct.models.numerics import finite, prepare
+from viaduct.models.numerics import fetched, finite, prepare, products_in
 from viaduct.rows import Row
 from viaduct.runs.field import predictor
 from viaduct.runs.stage import Context, Spent
@@ -61,10 +61,10 @@ def predict(context: Context, work: PredictWork) -> Spent:
         rows.extend(_named(row, language) for row in context.load(card.name, work.split, language).rows)
     context.progress(0, 1, "tokenising")
     encoded = cached(rows, trained_head(spec).encode, tokenizer, (), limits, context.cache)
-    with torch.inference_mode():
+    with torch.inference_mode(), products_in(work.products, device):
         found = predict_all(engine or model, spec, rows, encoded, tokenizer.pad_token_id, context.progress)
     write_predictions(context.directory / "predictions", work.languages, found)
-    return spent_on(encoder, encoded, len(rows))
+    return spent_on(encoder, encoded, len(rows), work.products)
 
 
 def engine_in_place(context: Context, work: PredictWork, model: Callable[[], TrainedModel]) -> nn.Module | None:
@@ -73,7 +73,7 @@ def engine_in_place(context: Context, work: PredictWork, model: Callable[[], Tra
     return None if make is None else make(context, work, model())
 
 
-def spent_on(encoder: nn.Module, encoded: Encoded, examples: int) -> Spent:
+def spent_on(encoder: nn.Module, encoded: Encoded, examples: int, products: str) -> Spent:
     """What one pass over these sequences takes."""
     lengths = np.diff(encoded.offsets).astype(np.int64)
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
@@ -82,6 +82,7 @@ def spent_on(encoder: nn.Module, encoded: Encoded, examples: int) -> Spent:
         padding_fraction=padding_fraction(encoded.lengths, encoded.widths, batches),
         flops=forward_flops(encoder, int(lengths.sum()), int((lengths**2).sum())),
         examples=examples,
+        precision=None if products == "fp32" else products,
     )
 
 
@@ -109,11 +110,10 @@ def predict_all(
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     tokens = int(encoded.offsets[-1])
     done = 0
-    for examples in batches:
-        batch = collate(encoded, examples, pad_id)
-        logits = model(batch.to(device)).float().cpu()
+    made = (collate(encoded, examples, pad_id) for examples in batches)
+    for batch, logits in fetched((one, model(one.to(device)).float()) for one in made):
         require_logits(logits, batch, encoded, rows)
-        for row, one in zip(encoded.rows[examples], head.read(logits, encoded, batch), strict=True):
+        for row, one in zip(encoded.rows[batch.examples], head.read(logits, encoded, batch), strict=True):
             said[row].append(one)
         done += batch.tokens
         progress(done, tokens, f"predicting, {done:,} of {tokens:,} tokens")

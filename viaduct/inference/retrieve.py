@@ -25,7 +25,7 @@ from viaduct.inference.prediction import TrainedModel, engine_in_place, spent_on
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, num_layers, width
 from viaduct.models.layers import pick_layers
-from viaduct.models.numerics import prepare
+from viaduct.models.numerics import prepare, products_in
 from viaduct.models.sentences import SentenceModules
 from viaduct.rows import Pair, Sentence
 from viaduct.runs.parts import Retrieval
@@ -69,7 +69,7 @@ def _sum(first: Spent, second: Spent) -> Spent:
     tokens = first.tokens + second.tokens
     padding = [(one.padding_fraction or 0.0) * one.tokens for one in (first, second)]
     flops, examples = (first.flops or 0.0) + (second.flops or 0.0), first.examples + second.examples
-    return Spent(tokens, sum(padding) / tokens if tokens else None, flops, examples)
+    return Spent(tokens, sum(padding) / tokens if tokens else None, flops, examples, first.precision)
 
 
 class _SentenceSearch:
@@ -136,7 +136,8 @@ class _SentenceSearch:
         embedding = Embedding(layers, self.how.pooling, folder, context.checkpoint_seconds, modules)
         folder.mkdir(exist_ok=True)
         pad_id, progress = tokenizer.pad_token_id, context.progress
-        vectors = embed(self.encoder, encoded, pad_id, embedding, progress, engine, lambda at: named(rows[at]))
+        with products_in(work.products, self.device):
+            vectors = embed(self.encoder, encoded, pad_id, embedding, progress, engine, lambda at: named(rows[at]))
         for place in dict.fromkeys(places):
             one = self.places[place]
             for level, vectors_ND in vectors.items():
@@ -144,7 +145,7 @@ class _SentenceSearch:
                 for side_ND in both if self.how.centre else ():
                     centre(side_ND)
                 self.vectors[place, level] = both
-        return spent_on(self.encoder, encoded, len(encoded))
+        return spent_on(self.encoder, encoded, len(encoded), work.products)
 
     def _cut(self) -> torch.nn.Module:
         """The encoder up to the one layer that an engine can give."""

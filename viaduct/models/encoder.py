@@ -115,6 +115,9 @@ def _inputs(encoder: nn.Module, batch: Batch) -> dict[str, Any]:
         mask_BL = torch.ones_like(batch.ids_BL)
     # Some architectures calculate with the mask, and cannot with a boolean one.
     inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": None if mask_BL is None else mask_BL.long()}
+    if mask_BL is not None and mask_BL.device.type != "cpu" and config.model_type in families.WHOLE_MASKS:
+        # Of a mask for each sequence transformers asks whether anything is padded, and so waits for the device.
+        inputs["attention_mask"] = mask_BL[:, None, None, :].expand(-1, 1, mask_BL.shape[1], -1)
     if config.model_type in families.OFFSET_POSITIONS:
         first = families.first_position(config.model_type, config.pad_token_id)
         inputs["position_ids"] = torch.arange(first, first + batch.ids_BL.shape[1], device=batch.ids_BL.device)[None, :]

@@ -7,13 +7,16 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from viaduct.errors import NumbersError, UsageError
 from viaduct.memory import trimmer
+
+T = TypeVar("T")
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """glibc's names for: free memory above which the heap shrinks (-1: never), and blocks mapped apart from the heap."""
@@ -118,6 +121,26 @@ def products_in(precision: str, device: torch.device) -> torch.autocast:
     """A context in which matrix products are computed in this precision ("fp32", "bf16" or "fp16")."""
     format = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, format, enabled=precision != "fp32")
+
+
+def fetched(computed: Iterable[tuple[T, torch.Tensor]]) -> Iterator[tuple[T, torch.Tensor]]:
+    """Each tensor on the CPU, beside what belongs to it, in their order. From a GPU one is copied while the next is
+    computed, so that neither what made it nor what reads it keeps the GPU waiting."""
+    last: tuple[T, torch.Tensor, torch.cuda.Event] | None = None
+    for about, tensor in computed:
+        if tensor.device.type == "cpu":
+            yield about, tensor
+            continue
+        copied = tensor.to("cpu", non_blocking=True)  # its memory is pinned
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        if last is not None:
+            last[2].synchronize()
+            yield last[0], last[1]
+        last = about, copied, done
+    if last is not None:
+        last[2].synchronize()
+        yield last[0], last[1]
 
 
 def derived_seed(*parts: int | str) -> int:

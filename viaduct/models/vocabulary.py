@@ -14,7 +14,7 @@ Shape letters: V rows of the full vocabulary, K rows kept, D width.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,10 +32,14 @@ class Trimmed:
     kept_K: torch.Tensor
     new_of_old_V: torch.Tensor
     pad_id: int | None
+    copies: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Of the map, on devices that asked for it."""
 
     def to_kept(self, ids_BL: torch.Tensor) -> torch.Tensor:
         """The same tokens in ids of the trimmed vocabulary; only ids that were kept may occur."""
-        return self.new_of_old_V.to(ids_BL.device)[ids_BL]
+        if ids_BL.device not in self.copies:
+            self.copies[ids_BL.device] = self.new_of_old_V.to(ids_BL.device)
+        return self.copies[ids_BL.device][ids_BL]
 
 
 def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:

@@ -22,7 +22,15 @@ from pathlib import Path
 
 import viaduct
 from viaduct.doors import loaded
-from viaduct.errors import DataError, NumbersError, TransientError, UsageError, ViaductError, one_message
+from viaduct.errors import (
+    DataError,
+    NumbersError,
+    TransientError,
+    UsageError,
+    ViaductError,
+    device_watched,
+    one_message,
+)
 from viaduct.interruption import stop_if_asked
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory, planning_cache
@@ -273,7 +281,8 @@ class Worker:
     def _attempt(self, stage: Stage, claim: Claim, context: Context) -> Spent:
         for attempt in range(RETRIES + 1):
             try:
-                return kind_of(stage.work.kind).run(context, stage.work)
+                with device_watched(stage.path):
+                    return kind_of(stage.work.kind).run(context, stage.work)
             except NumbersError as error:
                 raise NumbersError(f"{stage.path}: {error}") from error
             except (TransientError, OSError) as error:

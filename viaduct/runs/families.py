@@ -38,6 +38,9 @@ STACKS = {
 }
 """Their last state is that of the last layer of `encoder.layer`, whichever that is."""
 
+WHOLE_MASKS = {"bert", "camembert", "electra", "roberta", "xlm-roberta"}
+"""They take a mask of who sees whom as it is."""
+
 TRIMMED = {
     *(STACKS | ENCODER_SIDES),
     *("albert", "distilbert", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm"),

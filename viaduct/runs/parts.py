@@ -294,6 +294,9 @@ class TargetParts(Spec):
     split: str = "test"
     retrieval: Retrieval = Retrieval()
     """Used by retrieval and mining only."""
+    products: Literal["fp32", "bf16", "fp16"] = later("fp32")
+    """The numbers of matrix products when it is predicted, on whatever device: bf16 or fp16 is quicker on GPUs, and may
+    change a prediction now and then. Training has its own `precision`."""
 
 
 class Substitution(Spec):

@@ -264,6 +264,7 @@ class _Builder:
             split=target.split,
             max_length=target.training.max_length,
             stride=target.training.stride,
+            products=target.products,
             **added_values("predict", chain),
         )
         if self.census.task(target.task).row_kind.is_searched:

@@ -80,6 +80,9 @@ class CompressionField(RecipeField[Compression]):
             raise UsageError(f"{where} keeps {asked.layers_left} layers, the encoder has {shape.layers}", fix=fix)
         _check_vocabulary(asked, recipe, census, where)
         for target in recipe.targets:
+            if asked.reduced and target.products != "fp32":
+                what = f"{where}: {asked.engine} in {asked.precision} predicts, and target '{target.task}' has products"
+                raise UsageError(f"{what} in {target.products}", fix="leave out one of the two")
             if census.task(target.task).row_kind.is_searched:
                 _check_retrieval(asked, target.retrieval, f"{where}, target '{target.task}'")
 

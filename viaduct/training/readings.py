@@ -77,8 +77,9 @@ class Readings:
         A step in less than float32 that is no number is taken back, with all later ones, to be made again in float32.
         Raises NumbersError where it is none in float32 either, with its number and what to change.
         """
-        since = self.state.step - self.state.scaled_at  # a scale that is too large shows soon
-        enough = max(1, min(steps_together(self.device), since // 2))
+        enough, since = steps_together(self.device), self.state.step - self.state.scaled_at
+        if self.state.precision == "fp16":  # a scale that is too large shows soon
+            enough = max(1, min(enough, since // 2))
         if not self._unread or not (now or self._again is not None or len(self._unread) >= enough):
             return
         unread, self._unread, self._again = self._unread, [], None

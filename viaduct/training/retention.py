@@ -38,7 +38,7 @@ def begin(encoder: nn.Module, retention: Retention) -> None:
         layers = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
         encoder.requires_grad_(False)
         for layer in layers:
-            change = LowRank(layer.out_features, layer.in_features, retention.lora_rank)
+            change = LowRank(layer.out_features, layer.in_features, retention.lora_rank).to(layer.weight.device)
             parametrize.register_parametrization(layer, "weight", change)
     if retention.freeze_embeddings:
         encoder.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
