@@ -23,7 +23,8 @@ from whole_runs import TINY, write_data
 
 from viaduct.errors import StoreError, one_message
 from viaduct.results.outcomes import LanguageOutcomes, write_outcomes
-from viaduct.results.store import Store, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import write_atomic
 from viaduct.runs.stage import kind_of
 
 NOBODY = 65534

@@ -23,7 +23,7 @@ from viaduct.results.store import Store
 from viaduct.results.submission import Submission
 from viaduct.results.working import new_files
 from viaduct.results.xtreme import TARGETS
-from viaduct.runs import cautions, collect, committed, execute, processes
+from viaduct.runs import cautions, collect, committed, execute, host, processes
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
@@ -150,7 +150,7 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
     if not allow_overlap:
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned, options.keep)
-    record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=execute.versions())
+    record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=host.versions())
     console = console or Console(stderr=True)
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -133,7 +133,7 @@ def compare(
 
 
 def _write_official(path: Path, found: Sequence[Scores]) -> None:
-    from viaduct.results.store import canonical, write_atomic
+    from viaduct.results.writing import canonical, write_atomic
 
     if len(found) > 1:
         raise UsageError("--evaluate-json is of one system, and two are given", fix="score each alone, or use --json")

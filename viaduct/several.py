@@ -105,7 +105,7 @@ def _joint(run: str, store: Path | None) -> Path | None:
 
 def _write(directory: Path, hypothesis: str, runs: Sequence[Path]) -> Path:
     from viaduct.report import joint  # Matplotlib is slow to load
-    from viaduct.results.store import canonical, write_atomic
+    from viaduct.results.writing import canonical, write_atomic
 
     joint.write(directory, directory.name, hypothesis, runs)
     told = {"runs": [one.name for one in runs], "hypothesis": hypothesis}

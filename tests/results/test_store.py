@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from viaduct.errors import StoreError
-from viaduct.results.store import Store, canonical, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import canonical, write_atomic
 
 RECORD = {"fingerprint": "f", "identity": {"epochs": 3}, "path": "a/b"}
 

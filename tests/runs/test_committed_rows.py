@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from viaduct import api, cli, plans
 from viaduct.errors import StoreError, UsageError, ViaductError
 from viaduct.metrics.classification import accuracy
-from viaduct.results import store as storing
+from viaduct.results.claim import stage_name
 from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part, packed, part_name
 from viaduct.results.outcomes import LanguageOutcomes, read_outcomes, write_outcomes
 from viaduct.runs import committed
@@ -62,7 +62,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = small_world.run
 
     def noted(context: object) -> object:
-        found.append(str(context.directory).partition("/mini/")[2].partition(".partial")[0])  # type: ignore[attr-defined]
+        folder = context.directory.parent  # type: ignore[attr-defined]
+        found.append(str(folder.with_name(stage_name(folder.name))).partition("/mini/")[2])
         return original(context)  # type: ignore[arg-type]
 
     monkeypatch.setattr(small_world, "run", noted)
@@ -271,7 +272,7 @@ def test_what_is_there_stays_when_adding_is_stopped(
                 if next(left) == at:  # type: ignore[call-overload]
                     raise KeyboardInterrupt
 
-            patch.setattr(storing.os, "fsync", stop)
+            patch.setattr("os.fsync", stop)
             with pytest.raises(KeyboardInterrupt):
                 api.add_rows("small", store=tmp_path / "a", rows=rows)
         assert {path: path.read_bytes() for path in before} == before

@@ -15,7 +15,7 @@ from rich.console import Console
 from viaduct import api
 from viaduct.errors import StoreError
 from viaduct.results.checksums import sealed
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Target
 

@@ -22,8 +22,9 @@ from small_world import recipe
 
 from viaduct import api
 from viaduct.errors import DataError, DeviceError, StoreError, TransientError, UsageError, device_watched
+from viaduct.results.claim import stage_name
 from viaduct.results.store import Store
-from viaduct.runs import execute, planned
+from viaduct.runs import execute, host, planned
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Recipe, Target, Training
 from viaduct.runs.stage import Context, Spent
@@ -94,7 +95,7 @@ def test_a_run_leaves_rows_costs_and_a_report(world: Path, tmp_path: Path) -> No
 
 
 def test_versions_are_of_all_that_can_change_a_number() -> None:
-    found = execute.versions()
+    found = host.versions()
     assert {"viaduct", "python", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy"} <= found.keys()
     for name in ("sacrebleu", "onnxruntime", "openvino"):
         assert (name in found) == (importlib.util.find_spec(name) is not None)
@@ -150,13 +151,14 @@ def test_a_longer_recipe_builds_on_a_shorter_one(world: Path, tmp_path: Path, mo
     original, ran = small_world.run, []
 
     def note(context: Context) -> Spent:
-        ran.append(str(context.directory.parent.relative_to(tmp_path / "store")))
+        folder = context.directory.parent
+        ran.append(str(folder.with_name(stage_name(folder.name)).relative_to(tmp_path / "store")))
         return original(context)
 
     replace(monkeypatch, note)
     go(recipe(intermediates=(Intermediate(name="none"),), seeds=(1, 2)), world, tmp_path / "store")
     assert ran == [
-        f"mini/none/{name}.partial" for name in ("fruit/seed-2/train", "fruit/seed-2/predict", "berry/seed-2/predict")
+        f"mini/none/{name}" for name in ("fruit/seed-2/train", "fruit/seed-2/predict", "berry/seed-2/predict")
     ]
 
 

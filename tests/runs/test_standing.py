@@ -13,6 +13,7 @@ from small_world import recipe
 from typer.testing import CliRunner
 
 from viaduct import api, cli, plans
+from viaduct.results.claim import stage_name
 from viaduct.results.store import Store
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Recipe, Target, Training
@@ -45,7 +46,8 @@ def stopped(asked: Recipe, at: str, data: Path, store: Path, monkeypatch: pytest
     original = small_world.run
 
     def stop(context: object) -> object:
-        if str(context.directory).endswith(f"{at}.partial/output"):  # type: ignore[attr-defined]
+        folder = context.directory.parent  # type: ignore[attr-defined]
+        if str(folder.with_name(stage_name(folder.name))).endswith(at):
             raise KeyboardInterrupt
         return original(context)  # type: ignore[arg-type]
 

@@ -18,7 +18,8 @@ from small_world import census, expand, recipe
 
 from viaduct import api
 from viaduct.errors import NumbersError, UsageError
-from viaduct.results.store import Store, canonical
+from viaduct.results.store import Store
+from viaduct.results.writing import canonical
 from viaduct.runs.collect import CellEntry, RunRecord, StageEntry
 from viaduct.runs.execute import Options
 from viaduct.runs.selection import with_choices

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from viaduct.errors import DataError, UsageError
 from viaduct.hub import COMMIT, is_offline, refusal, unreachable
-from viaduct.results.store import write_atomic
+from viaduct.results.writing import write_atomic
 from viaduct.tasks.formats import all_shards
 
 RECORD = "REVISION"

@@ -16,7 +16,7 @@ from viaduct.fetching.download import Progress, Wanted, download
 from viaduct.fetching.hub_files import HubFiles, fetch_files, require_commit
 from viaduct.fetching.publishers import PublishedFile
 from viaduct.fetching.unpack import put, unpack
-from viaduct.results.store import canonical, write_atomic
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.card import Task, patterns
 
 Piece = PublishedFile | HubFiles

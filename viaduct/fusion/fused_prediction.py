@@ -28,7 +28,7 @@ from viaduct.languages import ENGLISH
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, width
 from viaduct.models.numerics import fetched, prepare, products_in
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Progress, Spent
 from viaduct.tasks.card import Task

@@ -31,7 +31,7 @@ from viaduct.heads.head import load_head
 from viaduct.heads.tagged import word_positions
 from viaduct.languages import ENGLISH
 from viaduct.models.encoder import load_encoder, width
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.finetuning import FineTuning, TaskData, TaskReader

@@ -11,7 +11,7 @@ from viaduct.fusion.train_on import TrainOnWork
 from viaduct.heads.head import load_head
 from viaduct.languages import ENGLISH
 from viaduct.models.encoder import dropout, width
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.rows import Row
 from viaduct.runs.stage import Context, Spent
 from viaduct.training.finetuning import FineTuning, TaskData, TaskReader

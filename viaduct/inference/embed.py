@@ -29,7 +29,7 @@ from viaduct.models.encoder import encode_layers, num_layers, width
 from viaduct.models.layers import keep_layers
 from viaduct.models.numerics import fetched, require_finite
 from viaduct.models.sentences import SentenceModules, pool
-from viaduct.results.store import write_atomic
+from viaduct.results.writing import write_atomic
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from viaduct.errors import StoreError
 from viaduct.results.checksums import cleaned
 from viaduct.results.outcomes import LanguageOutcomes, form_of
 from viaduct.results.record import Record
-from viaduct.results.store import Store, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import write_atomic
 from viaduct.tasks.opening import require_plain
 
 PARTS = "*.rows.xz"

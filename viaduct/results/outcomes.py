@@ -23,7 +23,7 @@ from viaduct.errors import DataError, StoreError
 from viaduct.metrics.interval import by_example
 from viaduct.metrics.score import Score, Scored
 from viaduct.metrics.summary import counted_metrics
-from viaduct.results.store import write_atomic
+from viaduct.results.writing import write_atomic
 from viaduct.rows import Row
 from viaduct.tasks.card import Task
 

@@ -1,20 +1,18 @@
 """The directory where stages leave results: one directory per stage, complete or not there at all.
 
-While stage X is worked on, everything lies in `X.partial/` (`output/`, `scratch/`, the identity and the seconds spent)
-and a lock on `X.lock` is held, which the operating system drops when the process dies. A finished output is flushed to
-disk and renamed to X in one step, so `X/stage.json` means done. Finished stages are never written again, and have
-checksums (`viaduct.results.checksums`). This file does not know what a stage does, nor whether two identities ought to
-be the same.
+While stage X is worked on, everything lies in its unfinished folder (`output/`, `scratch/`, the identity and the
+seconds spent), which is its owner's (`viaduct.results.claim`). A finished output is flushed to disk and renamed to X in
+one step, so `X/stage.json` means done. Finished stages are never written again, and have checksums
+(`viaduct.results.checksums`). This file does not know what a stage does, nor whether two identities ought to be the
+same.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,95 +20,23 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from viaduct.errors import StoreError
-from viaduct.results.checksums import CLEANED, LIST, SEALED, cleaned, flush, require_whole, seal, sealed, unsealed
+from viaduct.results.checksums import CLEANED, LIST, SEALED, cleaned, require_whole, unsealed
+from viaduct.results.claim import (
+    ALIVE,
+    GIVEN_UP,
+    Claim,
+    is_alive,
+    is_elsewhere,
+    owned,
+    require_no_other_host,
+    take,
+    unfinished,
+)
 from viaduct.results.working import is_locked
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.hashes import state_of
 
 State = Literal["done", "running", "interrupted", "given up", "waiting"]
-_GIVEN_UP = "given_up"
-"""File that says why nothing will come of an attempt."""
-
-
-def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part; even after a power cut, unless it
-    need not be `lasting`, which is quicker."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            if lasting:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if lasting:
-        flush(path.parent)
-
-
-def canonical(value: object) -> str:
-    """JSON text with sorted keys and one final newline: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-
-
-@dataclass
-class Claim:
-    """The right to work on one stage, held until `finish` or `release`."""
-
-    directory: Path
-    """The stage's final directory, which does not exist yet, or was cleaned."""
-    partial: Path
-    record: Mapping[str, Any]
-    lock: FileLock
-    discarded: Mapping[str, Any] | None = None
-    """The record of an interrupted attempt at something else that was thrown away, None when there was none."""
-    resumed: bool = False
-    """Whether the scratch folder of an earlier attempt was kept."""
-    seconds_before: float = 0.0
-    """Spent by earlier attempts, as far as they had noted it."""
-
-    @property
-    def output(self) -> Path:
-        """Where the stage writes."""
-        return self.partial / "output"
-
-    @property
-    def scratch(self) -> Path:
-        """Where the stage keeps checkpoints."""
-        return self.partial / "scratch"
-
-    def empty_output(self) -> None:
-        """Remove what an earlier attempt may have left half written."""
-        shutil.rmtree(self.output, ignore_errors=True)
-        self.output.mkdir(parents=True)
-        self.scratch.mkdir(exist_ok=True)
-
-    def note_seconds(self, seconds: float) -> None:
-        """Remember the seconds spent so far in all attempts, for when this process dies."""
-        write_atomic(self.partial / "seconds", repr(seconds), lasting=False)
-
-    def finish(self, cost: Mapping[str, Any]) -> None:
-        """Make the output the stage's directory, in one step, and let go of the stage."""
-        (self.output / "stage.json").write_text(canonical(self.record), encoding="utf-8")
-        (self.output / SEALED).write_text(canonical(sealed(cost)), encoding="utf-8")
-        seal(self.output)
-        if cleaned(self.directory):  # what was left of it is all in the output again
-            shutil.rmtree(self.directory)
-        self.output.rename(self.directory)
-        flush(self.directory.parent)
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.release()
-
-    def give_up(self, why: str) -> None:
-        """Let go of the stage for good: nothing will come of it."""
-        write_atomic(self.partial / _GIVEN_UP, f"{why}\n")
-        for folder in (self.output, self.scratch):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def release(self) -> None:
-        """Let go of the stage and keep what is there for a later attempt."""
-        self.lock.release()
 
 
 class Store:
@@ -160,7 +86,7 @@ class Store:
 
     def unfinished(self, path: str) -> dict[str, Any] | None:
         """The record of an attempt at an unfinished stage, None when there is none."""
-        return _read_record(self._partial(path))
+        return _read_record(unfinished(self._free(path)))
 
     def state(self, path: str) -> State:
         """Whether the stage is done, running in a live process, interrupted, given up, or not begun."""
@@ -168,20 +94,28 @@ class Store:
             return "done"
         if is_locked(self._lock_file(path)):
             return "running"
-        if not (self._partial(path) / "stage.json").exists():
+        folder = unfinished(self._free(path))
+        if not (folder / "stage.json").exists():
             return "waiting"
-        return "given up" if (self._partial(path) / _GIVEN_UP).exists() else "interrupted"
+        if is_elsewhere(folder) and is_alive(folder, self._lock_file(path)):
+            return "running"
+        return "given up" if (folder / GIVEN_UP).exists() else "interrupted"
 
     def seconds(self, path: str) -> float:
         """Seconds noted so far by attempts at an unfinished stage; 0.0 when none."""
-        return _read_seconds(self._partial(path))
+        return _read_seconds(unfinished(self._free(path)))
+
+    def require_no_other_host(self, paths: Iterable[str], tell: Callable[[str], None]) -> None:
+        """Raise StoreError where another host works on one of these stages (`claim.require_no_other_host`)."""
+        require_no_other_host(map(self._free, paths), tell)
 
     def claim(self, path: str, record: Mapping[str, Any]) -> Claim | None:
-        """The right to work on a stage; None when another process has it or has just finished it.
+        """The right to work on a stage; None when another process has it, may have it (on another host), or has just
+        finished it.
 
         Checkpoints of an interrupted attempt are kept when its record equals `record`, and thrown away otherwise.
         """
-        directory, partial = self.directory(path), self._partial(path)
+        directory, free = self.directory(path), self._free(path)
         directory.parent.mkdir(parents=True, exist_ok=True)
         lock = self._lock(path)
         if lock is None:
@@ -189,30 +123,40 @@ class Store:
         with ExitStack() as unless_claimed:
             unless_claimed.callback(lock.release)
             if self.record(path) is not None:
-                shutil.rmtree(partial, ignore_errors=True)
+                self._sweep(path)
                 return None
-            claim = Claim(directory, partial, record, lock)
+            if (partial := take(free)) is None:
+                return None
             earlier = _read_record(partial)
             if earlier == record:
-                claim.resumed, claim.seconds_before = True, _read_seconds(partial)
+                claim = Claim(directory, partial, free, record, lock, None, True, _read_seconds(partial))
             else:
-                claim.discarded = earlier
-                shutil.rmtree(partial, ignore_errors=True)
+                for left in partial.iterdir():
+                    if left.is_dir():
+                        shutil.rmtree(left)
+                    elif left.name != ALIVE:
+                        left.unlink()
                 # On the disk long before the first checkpoint, which is all that it is for.
                 write_atomic(partial / "stage.json", canonical(record), lasting=False)
+                claim = Claim(directory, partial, free, record, lock, earlier)
+            unless_claimed.callback(claim.release)
             claim.empty_output()
             unless_claimed.pop_all()
         return claim
 
     def sweep(self, path: str) -> None:
         """Remove what a process that died right after finishing this stage left beside it."""
-        partial = self._partial(path)
-        if not partial.exists() or self.record(path) is None:
+        left = [*owned(self._free(path)), *filter(Path.exists, [self._free(path)])]
+        if not left or self.record(path) is None:
             return
         lock = self._lock(path)
         if lock is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+            self._sweep(path)
             lock.release()
+
+    def _sweep(self, path: str) -> None:
+        for left in (*owned(self._free(path)), self._free(path)):
+            shutil.rmtree(left, ignore_errors=True)
 
     def clean(self, path: str) -> int:
         """Remove all files of a finished stage but the JSON at its top, which says what it did and found; bytes.
@@ -242,7 +186,8 @@ class Store:
             return None
         return lock
 
-    def _partial(self, path: str) -> Path:
+    def _free(self, path: str) -> Path:
+        """The stage's unfinished folder while it is nobody's."""
         return self.root / f"{path}.partial"
 
     def _lock_file(self, path: str) -> Path:

@@ -1,7 +1,8 @@
 """Folders in which something is made before it is renamed into place, and that nobody needs when its process is dead.
 
 A process holds a lock on its folder, which the operating system drops when it dies, so that whoever works in the same
-place next can tell such folders from those of the living. Where a file system has no such locks, they are left alone.
+place next can tell such folders from those of the living. Where a file system has no such locks, they are left alone;
+those of other hosts, whose locks may not be seen, until they are a day old.
 """
 
 from __future__ import annotations
@@ -9,15 +10,30 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from viaduct.results.checksums import flush, open_to_others
 
 UNFINISHED = "viaduct-unfinished-"
 """Nobody else has folders of such names."""
+LEFT_SECONDS = 86400.0
+"""After which a folder of another host is one of the dead: that host's locks may not be seen here."""
+
+
+@cache
+def host() -> str:
+    """Eight digits that the processes of one running kernel share, and with it the locks: containers have names of
+    their own, and machines may share one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    except OSError:
+        return f"{uuid.getnode() & 0xFFFFFFFF:08x}"
 
 
 @contextlib.contextmanager
@@ -26,12 +42,14 @@ def working_folder(parent: Path, name: str = "") -> Iterator[Path]:
     renamed. Those of dead processes are removed first."""
     prefix = name + UNFINISHED
     parent.mkdir(parents=True, exist_ok=True)
+    folder, held = _new(parent, f"{prefix}{host()}-")
     for left in parent.glob(f"{glob.escape(prefix)}*"):
         with contextlib.suppress(OSError):
+            if _is_elsewhere(left, prefix) and folder.stat().st_mtime - left.stat().st_mtime < LEFT_SECONDS:
+                continue
             lock = _lock(left)
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-    folder, held = _new(parent, prefix)
     try:
         yield folder
     finally:
@@ -59,6 +77,12 @@ def new_files(directory: Path, last: str, stale: Iterable[str] = ()) -> Iterator
             if path.name not in {one.name for one in made}:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         flush(directory)
+
+
+def _is_elsewhere(folder: Path, prefix: str) -> bool:
+    """Whether a folder was made on another host."""
+    maker = re.match(r"([0-9a-f]{8})-", folder.name.removeprefix(prefix))
+    return maker is not None and maker[1] != host()
 
 
 def _new(parent: Path, prefix: str) -> tuple[Path, int | None]:

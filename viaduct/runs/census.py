@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from viaduct.errors import DataError, NoRowsError
 from viaduct.results.record import DataNote, Record
-from viaduct.results.store import canonical, write_atomic
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.runs.rows import RecipeData
 from viaduct.tasks.card import Task
 

@@ -30,7 +30,8 @@ from viaduct.results.record import (
     SubstitutionNote,
     Tried,
 )
-from viaduct.results.store import Store, canonical, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.runs.description import chosen_by, marks, roles, settings
 from viaduct.runs.encoder import encoder_details
 from viaduct.runs.encoder_history import history, licence_of, seen_before

@@ -17,7 +17,8 @@ from viaduct.metrics.score import ByExample
 from viaduct.report.section import sections
 from viaduct.results.committed import PARTS, CommittedRows, KeptStage, add_part, packed, unpacked
 from viaduct.results.record import About
-from viaduct.results.store import Store, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import write_atomic
 from viaduct.runs.cautions import said_of_one_answer
 from viaduct.runs.collect import RunRecord, StageEntry, about, parsed
 from viaduct.runs.encoder import plain_name

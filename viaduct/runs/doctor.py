@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import viaduct
 from viaduct.paths import cache_directory, existing_folder, free_bytes
-from viaduct.runs.execute import usable_cores
+from viaduct.runs.host import usable_cores
 
 State = Literal["ok", "note", "broken"]
 

@@ -11,16 +11,10 @@ import datetime
 import errno
 import functools
 import importlib
-import importlib.metadata
-import os
-import platform
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import viaduct
 from viaduct.doors import loaded
 from viaduct.errors import (
     DataError,
@@ -35,11 +29,13 @@ from viaduct.interruption import stop_if_asked
 from viaduct.memory import begin_afresh, peak_bytes
 from viaduct.paths import cache_directory, planning_cache
 from viaduct.results.checksums import require_whole
+from viaduct.results.claim import Claim
 from viaduct.results.record import StageCost
-from viaduct.results.store import Claim, write_atomic
+from viaduct.results.writing import write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.given_up import is_spared
+from viaduct.runs.host import processor, usable_cores, versions
 from viaduct.runs.identity import changed, difference, is_done, standing
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
@@ -54,11 +50,6 @@ THREADS = "viaduct.models.threads"
 REQUIRE_ENCODER = "viaduct.models.trial:require_encoder"
 TRACKERS = "viaduct.training.tracking:Trackers"
 DEVICES = ("auto", "cpu", "cuda")
-PACKAGES = (
-    *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
-    *("onnxruntime", "openvino", "nncf"),
-)
-"""What can change a number; the last three are an extra."""
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
 NOTE_SECONDS = 5.0
@@ -88,31 +79,6 @@ class Options:
     """Trackers that are told the curves of trainings (`viaduct.training.tracking`)."""
 
 
-def usable_cores() -> int:
-    """Number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@functools.cache  # reading them takes longer than a small stage
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a number, as far as it is installed."""
-    found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def processor() -> str:
-    """The model of the processor, as far as the system says."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
 def _machine(device: str) -> str:
     """The model of what a stage was computed on; "" for a GPU that does not say."""
     if device == "cpu":
@@ -131,6 +97,7 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
     worker = Worker(planned, options, display)
     stages = worker.displaced(list(planned.plan.stages))
     pending = [stage for stage in stages if not worker.skip(stage)]
+    worker.store.require_no_other_host([stage.path for stage in pending], display.message)
     worker.cleaning.clean(stages)
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
@@ -203,10 +170,14 @@ class Worker:
 
     def advance(self, stage: Stage) -> bool:
         """Whether the stage is done now, here or by another process, or given up; False where its turn has not come."""
-        is_lost = any(map(self._is_given_up, stage.inputs.values()))
-        if not (is_lost or self.is_ready(stage)) or self.is_displaced(stage):
-            return False
-        return self.skip(stage) or self.work_on(stage, is_lost=is_lost)
+        return self.is_due(stage) and (self.skip(stage) or self.work_on(stage, is_lost=self._is_lost(stage)))
+
+    def is_due(self, stage: Stage) -> bool:
+        """Whether its inputs are done, or one was given up, and its place is its own."""
+        return (self._is_lost(stage) or self.is_ready(stage)) and not self.is_displaced(stage)
+
+    def _is_lost(self, stage: Stage) -> bool:
+        return any(map(self._is_given_up, stage.inputs.values()))
 
     def is_ready(self, stage: Stage) -> bool:
         """Whether all inputs are done; another setting's, in the place of one, is none."""
@@ -242,6 +213,9 @@ class Worker:
                 raise
             claim.give_up(str(error))
             self.display.message(f"given up, with all that follows from it: {error}")
+        except Exception:
+            claim.require_held()  # where another host has the stage, that is what went wrong
+            raise
         finally:
             claim.release()
         self.cleaning.clean((stage, *stage.inputs.values()))
@@ -273,7 +247,7 @@ class Worker:
         try:
             self._require_same(stage)
         except ViaductError:
-            shutil.rmtree(claim.partial, ignore_errors=True)  # what was learnt from other data must not be gone on with
+            claim.forget()  # what was learnt from other data must not be gone on with
             raise
         seconds = claim.seconds_before + time.monotonic() - started
         claim.finish(self._cost(stage, context, spent, seconds).model_dump(mode="json"))

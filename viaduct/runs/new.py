@@ -48,7 +48,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe: letters, digits, '.', '_' and '-'.")],
 ) -> None:
     """Write NAME.yaml, a commented recipe to begin with, and the schema that editors check it by."""
-    from viaduct.results.store import write_atomic
+    from viaduct.results.writing import write_atomic
     from viaduct.runs.recipes import load_recipe
     from viaduct.runs.reference import schema_text
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from viaduct.results.claim import stage_name
 from viaduct.results.store import Store
 from viaduct.runs.identity import Identity, differing, standing
 from viaduct.runs.plan import Plan
@@ -85,7 +86,7 @@ class _Places:
             return stage.path
         folder, _, name = plain.rpartition("/")
         beside = (path for path in self.store.directory(folder).glob(f"{glob.escape(name)}@*") if path.is_dir())
-        siblings = [f"{folder}/{path.name.removesuffix('.partial')}" for path in sorted(beside)]
+        siblings = [f"{folder}/{stage_name(path.name)}" for path in sorted(beside)]
         for path in (plain, *siblings):
             if standing(self.store, path, fingerprint) in ("done", "running", "interrupted", "given up"):
                 return path

@@ -20,7 +20,8 @@ from viaduct.errors import UsageError
 from viaduct.languages import flores_code, language
 from viaduct.report.no_result import NoResult
 from viaduct.results.record import ResultRow
-from viaduct.results.store import Store, canonical, write_atomic
+from viaduct.results.store import Store
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.runs.collect import RunRecord, collect
 from viaduct.runs.submission import one_of, require_new
 from viaduct.tasks.catalogue import Catalogue

@@ -13,7 +13,7 @@ from viaduct.metrics.score import Scored, scored
 from viaduct.results.outcomes import packed, write_outcomes
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.record import MADE_FROM
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.rows import Row
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from viaduct.models.linear import product
-from viaduct.runs.execute import processor
+from viaduct.runs.host import processor
 
 PRODUCT = 1024
 """Rows and columns of the matrices that are multiplied."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from viaduct.errors import unknown
 from viaduct.results.record import BASELINE
-from viaduct.results.store import canonical
+from viaduct.results.writing import canonical
 from viaduct.runs.bounds import Count
 from viaduct.runs.census import Census
 from viaduct.runs.chain import GrowingPlan

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from viaduct.encode.tokens import Limits
 from viaduct.errors import DataError
 from viaduct.models.encoder import load_tokenizer
-from viaduct.results.store import canonical
 from viaduct.results.working import working_folder
+from viaduct.results.writing import canonical
 from viaduct.runs.encoder import folder_of
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.measure import ArmEngine, MeasureWork

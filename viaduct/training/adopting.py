@@ -21,7 +21,7 @@ from viaduct.errors import UsageError
 from viaduct.models.encoder import load_encoder, load_tokenizer, save_encoder
 from viaduct.models.tokenizer_file import agrees, largest_id, probed
 from viaduct.models.weights_check import first_line, not_finite
-from viaduct.results.store import canonical, write_atomic
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.runs.encoder import OPEN_CLIP_FILES, expanded, is_m_clip
 from viaduct.runs.encoder_files import require_only_weights, safetensors_header
 from viaduct.runs.stage import Context, Spent

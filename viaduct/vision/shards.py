@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from viaduct.encode.tokens import Array
 from viaduct.errors import DataError
-from viaduct.results.store import canonical, write_atomic
+from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 SHARD_FORMAT = 1

@@ -1,0 +1,32 @@
+"""Files written so that a reader never sees a part of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from viaduct.results.checksums import flush
+
+
+def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part; even after a power cut, unless it
+    need not be `lasting`, which is quicker."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if lasting:
+        flush(path.parent)
+
+
+def canonical(value: object) -> str:
+    """JSON text with sorted keys and one final newline: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n"

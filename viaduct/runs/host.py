@@ -1,0 +1,43 @@
+"""The machine that this process is on: its processor, its cores, and what is installed there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import viaduct
+
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
+    *("onnxruntime", "openvino", "nncf"),
+)
+"""What can change a number; the last three are an extra."""
+
+
+def usable_cores() -> int:
+    """Number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache  # reading them takes longer than a small stage
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a number, as far as it is installed."""
+    found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def processor() -> str:
+    """The model of the processor, as far as the system says."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
