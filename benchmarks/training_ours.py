@@ -21,7 +21,8 @@ def run(request: Request, rows: Rows) -> Timed:
     from viaduct.models.numerics import prepare, seed_all
     from viaduct.models.vocabulary import trim, used_ids
     from viaduct.runs.spec import Architecture, Training
-    from viaduct.training.loop import TrainingJob, fit
+    from viaduct.training.job import TrainingJob
+    from viaduct.training.loop import fit
     from viaduct.training.order import Order, count_steps
 
     shape, work = SHAPES[request.shape], WORKS[request.work]

@@ -94,7 +94,8 @@ def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer
     torch.manual_seed(3)
     found = float(stage.loss(stage.student, batch).detach())
     torch.manual_seed(3)
-    masked, chosen_BL = stage.text.masking.of_batch(batch)
+    drawn = stage.text.masking.of_batch(batch)
+    masked, chosen_BL = drawn.text, drawn.chosen_BL
     mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
     save_encoder(stage.student.encoder, tiny_tokenizer, tmp_path / "student")
     own = states(tmp_path / "student", masked.ids_BL, mask_BL)

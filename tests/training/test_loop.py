@@ -22,7 +22,8 @@ from viaduct.errors import NumbersError, ViaductError
 from viaduct.interruption import Stopped, exit_status, stop_if_asked, stopping
 from viaduct.results.checksums import seal
 from viaduct.runs.spec import Training
-from viaduct.training.loop import TrainingJob, fit
+from viaduct.training.job import TrainingJob
+from viaduct.training.loop import fit
 from viaduct.training.optimizer import build_optimizer, set_rate
 from viaduct.training.state import TrainingState, checkpoints
 

@@ -23,7 +23,7 @@ from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training import finetuning
-from viaduct.training.loop import TrainingJob
+from viaduct.training.job import TrainingJob
 from viaduct.training.order import Order, count_steps, sample_rows
 from viaduct.training.train import TrainWork
 

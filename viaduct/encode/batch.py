@@ -6,7 +6,7 @@ sequences that stay together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,10 @@ class Batch:
     types_BL: torch.Tensor | None
     examples: Array
     tokens: int
+    widths: Array | None = None
+    """(examples,) sequences of each; None: one."""
+    share: float = 1.0
+    """Of a part of a batch: its tokens / those of the whole."""
 
     @property
     def size(self) -> BatchSize:
@@ -103,7 +107,31 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         mask_BL, types_BL = (None if one is None else moved(one, device) for one in (self.mask_BL, self.types_BL))
-        return Batch(moved(self.ids_BL, device), mask_BL, types_BL, self.examples, self.tokens)
+        return replace(self, ids_BL=moved(self.ids_BL, device), mask_BL=mask_BL, types_BL=types_BL)
+
+    def take(self, at: Array) -> Batch:
+        """The examples in these places of it."""
+        ends = np.arange(1, len(self.examples) + 1) if self.widths is None else np.cumsum(self.widths)
+        widths = np.diff(ends, prepend=0)
+        rows = torch.from_numpy(np.concatenate([np.arange(ends[one] - widths[one], ends[one]) for one in at]))
+        ids_BL, mask_BL, types_BL = (rows_of(one, rows) for one in (self.ids_BL, self.mask_BL, self.types_BL))
+        tokens = ids_BL.numel() if mask_BL is None else int(mask_BL.sum())
+        own = None if self.widths is None else self.widths[at]
+        return Batch(ids_BL, mask_BL, types_BL, self.examples[at], tokens, own, tokens / max(1, self.tokens))
+
+    def cut(self, count: int) -> list[Batch]:
+        """It in at most so many parts."""
+        return [self.take(at) for at in split(len(self.examples), count)]
+
+
+def split(length: int, count: int) -> list[Array]:
+    """0 .. length - 1 in at most `count` runs of nearly the same length, none of them empty."""
+    return np.array_split(np.arange(length), min(count, length))
+
+
+def rows_of(tensor: torch.Tensor | None, rows: torch.Tensor) -> Any:
+    """These rows of a tensor that may be missing."""
+    return None if tensor is None else tensor[rows.to(tensor.device)]
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -132,6 +160,7 @@ def collate(encoded: Encoded, examples: Array, pad_id: int) -> Batch:
         types_BL=_padded(encoded.fields["types"], flat, inside_BL, 0) if "types" in encoded.fields else None,
         examples=examples,
         tokens=int(lengths.sum()),
+        widths=None if sequences is examples else encoded.widths[examples],
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from viaduct.encode.batch import Batch, plan_batches
+from viaduct.encode.batch import Batch, plan_batches, split
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
@@ -93,6 +93,14 @@ def batches_of(found: Array, lengths: Array, batch_tokens: int, seed: int | None
     longest = lengths[found].max(1)
     plan = plan_batches(longest, np.full(len(found), 2), batch_tokens, seed)
     return [found[batch].reshape(-1) for batch in plan]
+
+
+class Couples(Batch):
+    """Texts and translations in turns."""
+
+    def cut(self, count: int) -> list[Batch]:
+        """It in at most so many parts; no couple is parted."""
+        return [self.take(np.arange(2 * at[0], 2 * at[-1] + 2)) for at in split(len(self.examples) // 2, count)]
 
 
 def side(batch: Batch, at: int) -> Batch:

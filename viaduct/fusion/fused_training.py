@@ -21,7 +21,7 @@ from viaduct.encode.batch import Batch
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
-from viaduct.fusion.alignment import CoupleOrder, couples, join, side
+from viaduct.fusion.alignment import CoupleOrder, Couples, couples, join, side
 from viaduct.fusion.fuse import FuseWork
 from viaduct.fusion.fused_encoder import FusedModel, fused_flops
 from viaduct.fusion.matching import match
@@ -94,6 +94,10 @@ class FusedFineTuning(FineTuning):
             encoder = load_encoder(str(folder / "encoder"), None)
             head, _ = load_head(folder, width(encoder), dropout=0.0)
             self.teacher = FusedModel(encoder, head, None, **layers).to(self.device).eval().requires_grad_(False)
+
+    def batch(self, step: int) -> Couples:
+        """Couples."""
+        return Couples(**vars(super().batch(step)))
 
     def loss(self, _model: nn.Module, batch: Batch) -> torch.Tensor:
         """Of both sides, the mean over couples."""

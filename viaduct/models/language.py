@@ -63,7 +63,7 @@ class MaskedLanguageHead(nn.Module):
                 parts.append(checkpoint(self._chunk, *part, use_reentrant=False))
             else:
                 parts.append(self._chunk(*part))
-        return sum(parts[1:], parts[0]) if parts else hidden_MD.new_zeros(())
+        return sum(parts[1:], parts[0]) if parts else hidden_MD.sum()  # 0, with a gradient of 0
 
     def logits(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
         """(M, V): all scores at once."""

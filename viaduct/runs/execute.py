@@ -41,7 +41,7 @@ from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
-from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of
+from viaduct.runs.stage import WHOLE, Context, Fitting, Progress, Spent, Stage, Track, Work, kind_of
 from viaduct.system import require_linux
 
 require_linux()
@@ -77,6 +77,7 @@ class Options:
     """How often stages that other processes work on are looked at when nothing else can be done."""
     track: tuple[str, ...] = ()
     """Trackers that are told the curves of trainings (`viaduct.training.tracking`)."""
+    fitting: Fitting = WHOLE
 
 
 def _machine(device: str) -> str:
@@ -296,6 +297,7 @@ class Worker:
             memory_bytes=self.options.memory_bytes,
             progress=progress,
             track=track,
+            fitting=self.options.fitting,
         )
 
     def _rows(self, stage: Stage, task: str, split: str, language: str) -> Loaded:

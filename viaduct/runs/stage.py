@@ -74,6 +74,17 @@ Track = Callable[[int, Mapping[str, float]], None]
 """(step, name -> value) for the trackers that a run was asked to tell its curves."""
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """How a run's trainings fit its devices; none of it is identity."""
+
+    micro_batch_tokens: int | None = None
+    """Batches with more tokens, padding included, are computed in parts of about so many, with the same result."""
+
+
+WHOLE = Fitting()
+
+
 def untracked(step: int, values: Mapping[str, float]) -> None:
     """Tell nobody."""
 
@@ -107,6 +118,7 @@ class Context:
     """What the search for neighbours may hold at most."""
     progress: Progress
     track: Track = untracked
+    fitting: Fitting = WHOLE
 
     def task(self, name: str) -> Task:
         """The card of this name."""

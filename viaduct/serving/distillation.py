@@ -39,7 +39,9 @@ from viaduct.models.vocabulary import Trimmed, restore, trim, used_ids
 from viaduct.runs.parts import Replay
 from viaduct.runs.stage import Context, Spent
 from viaduct.serving.distil import DistilWork
-from viaduct.training.loop import TrainingJob, fit
+from viaduct.training.job import TrainingJob, asked
+from viaduct.training.loop import fit
+from viaduct.training.masking import Masked
 from viaduct.training.order import count_steps
 from viaduct.training.replay import DrawnText
 from viaduct.training.state import TrainingState, spent, write_log
@@ -117,12 +119,14 @@ class Distillation:
             return None, "left out: the encoder has no masked-LM head"
         return head.requires_grad_(False).to(self.device), origin
 
-    def loss(self, _module: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(self, _module: nn.Module, batch: Any) -> torch.Tensor:
         """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
         if self.head is None or self.student.head is None:
-            return self.distil.hidden * self._distances(batch)[0]
-        masked, chosen_BL = self.text.masking.of_batch(batch)
-        apart, own_BLD, its_BLD = self._distances(masked)
+            apart = self._distances(batch)[0]
+            return apart * self.distil.hidden * float(batch.share)
+        masked = self.text.masking.of_batch(batch)
+        apart, own_BLD, its_BLD = self._distances(masked.text)
+        chosen_BL = masked.chosen_BL
         own, its = self.student.head, self.head
         own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
         temperature = self.distil.temperature
@@ -131,8 +135,12 @@ class Distillation:
             (lambda states_MD: its.logits(states_MD, its_VD), its_BLD[chosen_BL]),
             temperature,
         )
-        count = max(1, int(chosen_BL.sum()))
-        return self.distil.hidden * apart + self.distil.logits * temperature**2 * guesses / count
+        count = max(1, masked.count)
+        return self.distil.hidden * masked.text.share * apart + self.distil.logits * temperature**2 * guesses / count
+
+    def cut(self, _module: nn.Module, batch: Batch, count: int) -> Sequence[Batch | Masked]:
+        """The batch in parts, its masks drawn before where there are any."""
+        return (batch if self.head is None else self.text.masking.of_batch(batch)).cut(count)
 
     def _distances(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(the distance of the states, the student's and the teacher's last ones)."""
@@ -162,14 +170,12 @@ class Distillation:
                 steps=count_steps(self.text.order, training),
                 batch_at=self.text.batch,
                 loss=self.loss,
+                cut=self.cut,
                 evaluate=None,
                 training=training,
                 seed=self.work.seed,
                 device=self.device,
-                scratch=context.scratch,
-                checkpoint_seconds=context.checkpoint_seconds,
-                progress=context.progress,
-                track=context.track,
+                **asked(context),
             )
         )
         after = self.distances()

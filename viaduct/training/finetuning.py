@@ -38,7 +38,8 @@ from viaduct.runs.sizes import passes
 from viaduct.runs.stage import Context, Spent
 from viaduct.tasks.card import Task
 from viaduct.training import retention
-from viaduct.training.loop import TrainingJob, fit
+from viaduct.training.job import TrainingJob, asked
+from viaduct.training.loop import fit
 from viaduct.training.order import Order, count_steps, sample_rows
 from viaduct.training.state import TrainingState, spent, write_log
 from viaduct.training.train import TrainWork
@@ -149,8 +150,12 @@ class FineTuning:
     def begin(self) -> None:
         """Called before the first step, with the model's new weights in place: to freeze some of them, say."""
 
+    def batch(self, step: int) -> Batch:
+        """What this step is trained on."""
+        return self.data.batch(step)
+
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """The loss of a batch, scaled as that of `data` is."""
+        """The loss of a batch, scaled as that of `data` is: parts of it sum up to the whole."""
         return self.data.loss(model(batch), batch)
 
     def run(self) -> Spent:
@@ -165,17 +170,14 @@ class FineTuning:
             TrainingJob(
                 model=self.model,
                 steps=count_steps(data.order, work.training),
-                batch_at=data.batch,
+                batch_at=self.batch,
                 loss=self.loss,
                 weighed=lambda loss, batch: (loss, data.weight(batch)),
                 evaluate=data.score,
                 training=work.training,
                 seed=work.seed,
                 device=self.device,
-                scratch=context.scratch,
-                checkpoint_seconds=context.checkpoint_seconds,
-                progress=context.progress,
-                track=context.track,
+                **asked(context),
             )
         )
         encoder = self.model.encoder.cpu()

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +41,9 @@ from viaduct.runs.field import added_members
 from viaduct.runs.stage import Context, Spent
 from viaduct.training import retention
 from viaduct.training.finetuning import TaskData, TaskReader
+from viaduct.training.job import TrainingJob, asked
 from viaduct.training.joint import JointWork
-from viaduct.training.loop import StepBatch, TrainingJob, fit
+from viaduct.training.loop import fit
 from viaduct.training.member import Member
 from viaduct.training.order import count_steps
 from viaduct.training.replay import ReplayedText
@@ -55,8 +58,14 @@ class JointBatch:
     """What one step is trained on; `main` is a batch of the member."""
 
     member: Member | None
-    main: StepBatch | None
-    replay: Batch | None
+    main: Any
+    """A `StepBatch`; None where there is no member."""
+    replay: Any
+    """A `Batch`, or `Masked` in a part; None without replayed text."""
+    weight: float = 1.0
+    """See `Member.weight`."""
+    share: float = 1.0
+    """Of a part: 1 / the number of parts."""
 
     @property
     def size(self) -> BatchSize:
@@ -65,8 +74,8 @@ class JointBatch:
 
     def to(self, device: torch.device) -> JointBatch:
         """The same on a device."""
-        main = None if self.main is None else self.main.to(device)
-        return JointBatch(self.member, main, None if self.replay is None else self.replay.to(device))
+        main, replay = (None if one is None else one.to(device) for one in (self.main, self.replay))
+        return replace(self, main=main, replay=replay)
 
 
 class LabelledTask(Member):
@@ -214,25 +223,33 @@ class JointTraining:
         """What step `step` is trained on."""
         member, own = self.schedule.at(step)
         main = None if member is None else member.batch(own)
-        return JointBatch(member, main, None if self.replay is None else self.replay.batch(step))
+        weight = 1.0 if member is None else member.weight(main)
+        return JointBatch(member, main, None if self.replay is None else self.replay.batch(step), weight)
+
+    def cut(self, _module: nn.Module, batch: JointBatch, count: int) -> list[JointBatch]:
+        """Parts of what the member's and the replayed batch are cut into; one of the two may have fewer."""
+        main = [] if batch.member is None else batch.member.cut(self.model, batch.main, count)
+        replay = [] if self.replay is None else self.replay.masking.of_batch(batch.replay).cut(count)
+        share = 1 / max(len(main), len(replay))
+        return [replace(batch, main=one, replay=text, share=share) for one, text in zip_longest(main, replay)]
 
     def loss(self, _module: nn.Module, batch: JointBatch) -> torch.Tensor:
         """The sum of the step's losses; the member's first, so that arms with and without replay draw its masks
         alike."""
         total = self.alone = torch.zeros((), device=self.device)
-        if batch.member is not None:
+        if batch.member is not None and batch.main is not None:
             total = total + batch.member.loss(self.model, batch.main)
             self.alone = total.detach()
         if self.replay is not None and batch.replay is not None:
             total = total + self.replay.loss(self.model, batch.replay)
         if self.work.retention.l2_sp:
-            total = total + self.work.retention.l2_sp * retention.weight_distance(self.model.encoder, self.start)
+            moved = retention.weight_distance(self.model.encoder, self.start)
+            total = total + batch.share * self.work.retention.l2_sp * moved
         return total
 
     def weighed(self, loss: torch.Tensor, batch: JointBatch) -> tuple[torch.Tensor, float]:
         """For a curve of means over the members' units, each with what is beside it."""
-        weight = 1.0 if batch.member is None else batch.member.weight(batch.main)
-        return self.alone + weight * (loss - self.alone), weight
+        return self.alone + batch.weight * (loss - self.alone), batch.weight * batch.share
 
     def evaluate(self, _module: nn.Module) -> float:
         """The mean of the members' English-dev scores."""
@@ -248,15 +265,13 @@ class JointTraining:
                 steps=self.schedule.steps,
                 batch_at=self.batch_at,
                 loss=self.loss,
+                cut=self.cut,
                 weighed=self.weighed,
                 evaluate=self.evaluate if any(member.is_scored for member in self.members) else None,
                 training=work.training,
                 seed=work.seed,
                 device=self.device,
-                scratch=context.scratch,
-                checkpoint_seconds=context.checkpoint_seconds,
-                progress=context.progress,
-                track=context.track,
+                **asked(context),
             )
         )
         encoder = self.model.encoder

@@ -9,60 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from viaduct.encode.batch import BatchSize
 from viaduct.interruption import HeldBack, Stopped, held_back
-from viaduct.models.numerics import FreedMemory, products_in, seed_all, training_precision
-from viaduct.runs.parts import Training
-from viaduct.runs.stage import Progress, Track, untracked
+from viaduct.models.numerics import FreedMemory, training_precision
 from viaduct.training import state as checkpointing
+from viaduct.training.job import BatchT, TrainingJob, gradient
 from viaduct.training.optimizer import build_optimizer, set_rate
 from viaduct.training.readings import Reading, Readings
-
-
-class StepBatch(Protocol):
-    """What one step is trained on; `encode.batch.Batch` is one."""
-
-    @property
-    def size(self) -> BatchSize:
-        """What goes through the encoder."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same on a device."""
-
-
-BatchT = TypeVar("BatchT", bound=StepBatch)
-
-
-@dataclass(frozen=True)
-class TrainingJob(Generic[BatchT]):
-    """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
-
-    model: nn.Module
-    steps: int
-    batch_at: Callable[[int], BatchT]
-    """Step (0-based) -> batch; must depend on the step alone."""
-    loss: Callable[[nn.Module, BatchT], torch.Tensor]
-    """Scalar, already scaled so that every row weighs the same over an epoch."""
-    evaluate: Callable[[nn.Module], float] | None
-    """Dev score, higher is better; None: the last step's weights are kept."""
-    training: Training
-    seed: int
-    device: torch.device
-    scratch: Path
-    checkpoint_seconds: float
-    progress: Progress
-    track: Track = untracked
-    weighed: Callable[[torch.Tensor, BatchT], tuple[torch.Tensor, float]] = lambda loss, _: (loss, 1.0)
-    """(Loss, batch) -> (what curves sum up, the weight it is divided by), after `loss`; by default each step's loss."""
 
 
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
@@ -131,11 +88,8 @@ def _step(job: TrainingJob[BatchT], accelerator: Accelerator, model: nn.Module, 
     precision, scale = readings.begin()
     rate = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
-    seed_all("step", job.seed, state.step)
-    with products_in(precision, job.device):
-        loss = job.loss(model, batch)
-    summed, weight = job.weighed(loss.detach(), batch)
-    accelerator.backward(loss if scale == 1.0 else loss * scale)
+    backward = accelerator.backward if scale == 1.0 else lambda loss: accelerator.backward(loss * scale)
+    summed, weight = gradient(job, backward, model, state, precision, batch)
     if scale != 1.0:
         torch._foreach_div_([one.grad for one in model.parameters() if one.grad is not None], scale)
     norm = accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)

@@ -13,7 +13,7 @@ from unicodedata import category
 import numpy as np
 import torch
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, rows_of, split
 from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.tokenizer import BLANK
@@ -24,6 +24,27 @@ NO_MASKS = (
 
 LONGEST_WORD = 3
 """Pieces masked together at most: scripts without blanks would otherwise lose whole sentences."""
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A text whose masks are drawn: what is read, and what is asked."""
+
+    text: Batch
+    ids_BL: torch.Tensor
+    """Without masks."""
+    chosen_BL: torch.Tensor
+    count: int
+    """How many positions are guessed in the whole batch, also where this is a part of one."""
+
+    def cut(self, count: int) -> list[Masked]:
+        """It in at most so many parts."""
+        return [self.take(at) for at in split(len(self.ids_BL), count)]
+
+    def take(self, at: Array) -> Masked:
+        """The texts in these places of it."""
+        rows = torch.from_numpy(at)
+        return Masked(self.text.take(at), rows_of(self.ids_BL, rows), rows_of(self.chosen_BL, rows), self.count)
 
 
 @dataclass(frozen=True)
@@ -100,11 +121,14 @@ class Masking:
         masked_BL = torch.where(chosen_BL & (action_BL >= 0.9), random_BL, masked_BL)
         return masked_BL, chosen_BL
 
-    def of_batch(self, batch: Batch) -> tuple[Batch, torch.Tensor]:
-        """The batch with masks, and chosen_BL, both on its device; drawn on the CPU, so the same on every device."""
+    def of_batch(self, batch: Batch | Masked) -> Masked:
+        """The batch with masks, on its device, where it has none yet; drawn on the CPU, so the same on every device."""
+        if isinstance(batch, Masked):
+            return batch
         place = batch.ids_BL.device
         masked_BL, chosen_BL = self(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
-        return replace(batch, ids_BL=masked_BL.to(place)), chosen_BL.to(place)
+        text = replace(batch, ids_BL=masked_BL.to(place))
+        return Masked(text, batch.ids_BL, chosen_BL.to(place), int(chosen_BL.sum()))
 
 
 def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:

@@ -50,6 +50,12 @@ class Member:
         """The loss of one of its batches on the device, in nats, scaled so that each step weighs the same."""
         raise NotImplementedError
 
+    def cut(self, model: JointModel, batch: Any, count: int) -> Sequence[Any]:
+        """The batch, on the device, in at most `count` parts whose losses sum up to its own: what is random in it, such
+        as masks, is drawn for the whole, and `loss` takes it from there."""
+        parts: Sequence[Any] = batch.cut(count)
+        return parts
+
     def weight(self, batch: Any) -> float:
         """What that loss is divided by for the mean of a unit of the batch, in the curve; 1 for one that is a mean."""
         return 1.0

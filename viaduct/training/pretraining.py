@@ -28,8 +28,9 @@ from viaduct.models.tokenizer import train_tokenizer
 from viaduct.rows import Row
 from viaduct.runs.parts import Pretrain
 from viaduct.runs.stage import Context, Spent
-from viaduct.training.loop import TrainingJob, fit
-from viaduct.training.masking import Masking
+from viaduct.training.job import TrainingJob, asked
+from viaduct.training.loop import fit
+from viaduct.training.masking import Masked, Masking
 from viaduct.training.order import Order, count_steps
 from viaduct.training.pretrain import PretrainWork
 from viaduct.training.state import spent, write_log
@@ -64,10 +65,10 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
     scale = 1.0 / (real * pretrain.mask_fraction / len(order.plan(0)))
     guessed = 0
 
-    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+    def loss(model: nn.Module, batch: Batch | Masked) -> torch.Tensor:
         nonlocal guessed
-        masked, chosen_BL = masking.of_batch(batch)
-        hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
+        masked = masking.of_batch(batch)
+        hidden_MD, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
         guessed = len(hidden_MD)
         return summed * scale  # type: ignore[no-any-return]
 
@@ -77,15 +78,13 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
             steps=count_steps(order, pretrain.training),
             batch_at=lambda step: collate(encoded, order.batch(step), tokenizer.pad_token_id),
             loss=loss,
+            cut=lambda _, batch, count: masking.of_batch(batch).cut(count),
             weighed=lambda loss, _: (loss, guessed * scale),
             evaluate=None,
             training=pretrain.training,
             seed=pretrain.seed,
             device=device,
-            scratch=context.scratch,
-            checkpoint_seconds=context.checkpoint_seconds,
-            progress=context.progress,
-            track=context.track,
+            **asked(context),
         )
     )
     save_encoder(encoder.cpu(), tokenizer, context.directory / "encoder", half=pretrain.half_precision)

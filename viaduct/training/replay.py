@@ -26,7 +26,7 @@ from viaduct.rows import Row
 from viaduct.runs.parts import Replay, Retention
 from viaduct.runs.stage import Context
 from viaduct.training.joint import JointWork
-from viaduct.training.masking import Masking
+from viaduct.training.masking import Masked, Masking
 from viaduct.training.order import Order
 from viaduct.training.text import draw, join, packed
 
@@ -91,17 +91,17 @@ class ReplayedText(DrawnText):
         self.before = self.losses(model.eval())
         self.states_before = self.states(model)
 
-    def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
+    def loss(self, model: JointModel, batch: Batch | Masked) -> torch.Tensor:
         """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
-        masked, chosen_BL = self.masking.of_batch(batch)
-        hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
-        count = max(1, len(hidden_MD))
+        masked = self.masking.of_batch(batch)
+        hidden_MD, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
+        count = max(1, masked.count)
         loss: torch.Tensor = self.how.weight * summed / count
         original = self.original
         if original is None:
             return loss
         with torch.no_grad():
-            original_MD = encode_batch(original.encoder, masked)[chosen_BL]
+            original_MD = encode_batch(original.encoder, masked.text)[masked.chosen_BL]
         words_VD, original_VD = model.words_VD, original.encoder.get_input_embeddings().weight  # type: ignore[operator]
         kept = divergence(
             (lambda states_MD: model.language.logits(states_MD, words_VD), hidden_MD),
@@ -118,9 +118,9 @@ class ReplayedText(DrawnText):
             seed_all("held out", code)
             examples: Array = np.arange(len(encoded))
             batch = collate(encoded, examples, self.pad_id).to(device)
-            masked, chosen_BL = self.masking.of_batch(batch)
-            hidden_MD, summed = model(masked, chosen_BL, batch.ids_BL)
-            found[code] = finite(float(summed) / max(1, len(hidden_MD)), f"the masked-LM loss in '{code}'")
+            masked = self.masking.of_batch(batch)
+            _, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
+            found[code] = finite(float(summed) / max(1, masked.count), f"the masked-LM loss in '{code}'")
         return found
 
     @torch.inference_mode()

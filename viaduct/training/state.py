@@ -80,6 +80,8 @@ class TrainingState:
     before."""
     speed: list[int] = field(default_factory=list, compare=False)
     """Tokens a second before each point."""
+    micro_batch_tokens: int | None = field(default=None, compare=False)
+    """What fits the memory, where it ran out: batches are computed in parts of so many tokens."""
     since_point: SincePoint = field(default_factory=SincePoint, compare=False)
 
     def count(self, size: BatchSize, loss: float, weight: float, seconds: float, learning_rate: float) -> None:

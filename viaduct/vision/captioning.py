@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from viaduct.encode.batch import Batch, BatchSize, collate
+from viaduct.encode.batch import Batch, BatchSize, collate, rows_of, split
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
 from viaduct.rows import Sentence
+from viaduct.training.masking import Masked
 from viaduct.training.order import Order
 from viaduct.vision.features import Features
 from viaduct.vision.fields import Captions
@@ -89,6 +91,16 @@ class CaptionBatch:
     bank_KV: torch.Tensor | None
     visual: int
     """Tokens before each text."""
+    masked: Masked | None = None
+    """The text with masks, where they are drawn."""
+    dropped_B: torch.Tensor | None = None
+    """bool: texts that lose their image, where that is drawn."""
+    wrong: tuple[torch.Tensor, torch.Tensor] | None = None
+    """(places of the wrong images, of the wrong texts) of its first texts, where they are drawn."""
+    known: Known | None = None
+    """Of a part: the vectors of the whole step's texts and images."""
+    share: float = 1.0
+    """Of a part: what the mean over it counts in that of the whole batch."""
 
     @property
     def copies(self) -> int:
@@ -107,6 +119,35 @@ class CaptionBatch:
         """The same on a device."""
         parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return replace(self, **{name: part.to(device) for name, part in parts.items() if hasattr(part, "to")})
+
+    def take(self, at: Array) -> CaptionBatch:
+        """The captions in these places of it."""
+        rows = torch.from_numpy(at)
+        texts = {name: one and one.take(at) for name in ("text", "masked", "other") for one in [getattr(self, name)]}
+        alike = ("image_B", "language_B", "patches_BPV", "pooled_BV", "dropped_B")
+        return replace(self, **texts, **{name: rows_of(getattr(self, name), rows) for name in alike})
+
+    def cut(self, count: int) -> list[CaptionBatch]:
+        """It in at most so many parts, each with its share of the captions."""
+        whole = len(self.image_B)
+        return [replace(self.take(at), share=len(at) / whole) for at in split(whole, count)]
+
+
+class Known(NamedTuple):
+    """Vectors of a whole step, without gradient, and whose a part computes anew: from `begin` on."""
+
+    texts_NE: torch.Tensor
+    images_NE: torch.Tensor
+    image_N: torch.Tensor
+    """Numbers of the images."""
+    begin: int
+
+    def around(self, texts_BE: torch.Tensor, images_BE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All texts' and all images' vectors, these in their places among them."""
+        end = self.begin + len(texts_BE)
+        pairs = ((self.texts_NE, texts_BE), (self.images_NE, images_BE))
+        texts_NE, images_NE = (torch.cat([whole[: self.begin], own, whole[end:]]) for whole, own in pairs)
+        return texts_NE, images_NE
 
 
 LABEL = "label"

@@ -39,7 +39,7 @@ from viaduct.training.order import Order
 from viaduct.vision.captioning import LABEL, CaptionBatch, CaptionOrder, CaptionSet
 from viaduct.vision.image_use import HeldOut, Measured
 from viaduct.vision.member import features_of, save_image_side
-from viaduct.vision.objectives import PREFIX, CaptionModel, image_prefix
+from viaduct.vision.objectives import PREFIX, CaptionModel, image_prefix, with_drops
 from viaduct.vision.pictured import IN_WORDS, PICTURED
 from viaduct.vision.prefix import VisualPrefix
 from viaduct.vision.records import CaptionLoss, CaptionScore, ImageUse
@@ -132,6 +132,10 @@ class LabelMember(Member):
             self.view = CaptionModel.of(model)
         losses_B = self._losses(self.view, self.train, batch, train=True)[0]
         return losses_B.sum() * (self.order.end(0) / self.rows)
+
+    def cut(self, model: JointModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
+        """Sums need no shares."""
+        return with_drops(self.seen, batch).cut(count)
 
     def weight(self, batch: CaptionBatch) -> float:
         """By its texts."""

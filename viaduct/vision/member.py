@@ -111,6 +111,10 @@ class CaptionMember(Member):
             self.view = CaptionModel.of(model)
         return self.objectives.loss(self.view, batch)
 
+    def cut(self, model: JointModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
+        """By its objective."""
+        return self.objectives.cut(CaptionModel.of(model), batch, count)
+
     def finish(self, model: JointModel, directory: Path) -> None:
         """Write what use the encoder makes of images (images.json), and the image side, which is not needed any
         more."""

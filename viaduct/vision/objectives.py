@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pad
 
-from viaduct.encode.batch import Batch
+from viaduct.encode.batch import Batch, split
 from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.numerics import products_in
 from viaduct.training.masking import Masking
-from viaduct.vision.captioning import CaptionBatch
+from viaduct.vision.captioning import PREFIXED, CaptionBatch, Known
 from viaduct.vision.fields import Captions
 from viaduct.vision.prefix import CommonSpace, VisualPrefix, both_ways, encode_prefixed, pseudo_masked
 
@@ -92,11 +93,24 @@ def image_prefix(captions: Captions, model: CaptionModel, batch: CaptionBatch, *
         return model.words_VD.new_zeros(count, 0, model.words_VD.shape[1])
     if batch.patches_BPV is None:
         return model.visual.null_images(count)
-    dropped_B = None
-    if train and captions.null_share:
-        dropped_B = torch.rand(count).to(batch.image_B.device) < captions.null_share
+    dropped_B = with_drops(captions, batch).dropped_B if train else None
     prefix_BPD: torch.Tensor = model.visual(batch.patches_BPV, dropped_B)
     return prefix_BPD
+
+
+def with_drops(captions: Captions, batch: CaptionBatch) -> CaptionBatch:
+    """The batch, which texts lose their image in training drawn where there are images and it was not."""
+    if batch.dropped_B is not None or batch.patches_BPV is None or not captions.null_share:
+        return batch
+    drawn_B = torch.rand(len(batch.image_B)).to(batch.image_B.device)
+    return replace(batch, dropped_B=drawn_B < captions.null_share)
+
+
+class Held(NamedTuple):
+    """Of a common space what the loss looks at, as constants."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,41 @@ class CaptionObjectives:
             "itm": self.itm,
             "imagine": self.imagine,
         }
-        return losses[batch.objective](model, batch)
+        return losses[batch.objective](model, batch) * batch.share
+
+    def cut(self, model: CaptionModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
+        """The batch in at most so many parts whose losses sum up to its own; masks, lost images and wrong ones are
+        drawn before."""
+        if batch.objective == "mlm_caption":
+            batch = replace(batch, masked=self.masking.of_batch(batch.text))
+        if batch.objective in PREFIXED:
+            batch = with_drops(self.captions, batch)
+        whole, runs = len(batch.image_B), split(len(batch.image_B), count)
+        if batch.objective == "contrastive":
+            vectors = self._vectors(model, batch, count)
+            return [replace(batch.take(at), known=Known(*vectors, batch.image_B, int(at[0]))) for at in runs]
+        if batch.objective == "itm":
+            drawn = self._hard_negatives(model, batch, count)
+            image_B, text_B = (one.cpu().numpy() for one in drawn)
+            parts = []
+            for at in runs:
+                own = replace(batch.take(np.concatenate([at, image_B[at], text_B[at]])), share=len(at) / whole)
+                places = torch.arange(len(at), 3 * len(at), device=batch.image_B.device)
+                parts.append(replace(own, wrong=(places[: len(at)], places[len(at) :])))
+            return parts
+        parts = batch.cut(count)
+        if batch.objective == "ar_caption":  # every token but the first of each is predicted
+            return [replace(one, share=_predicted(one) / _predicted(batch)) for one in parts]
+        return [replace(one, share=1.0) for one in parts] if batch.objective == "mlm_caption" else parts
+
+    @torch.no_grad()
+    def _vectors(self, model: CaptionModel, batch: CaptionBatch, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """(the captions' vectors, the images'), in so many passes."""
+        parts = [batch] if count == 1 else batch.cut(count)
+        texts, images = zip(
+            *((self.text_vectors(model, one), self.image_vectors(model, one)) for one in parts), strict=True
+        )
+        return torch.cat(texts), torch.cat(images)
 
     def ar_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Every token of the caption, its end included, from the image, the language and the tokens before it."""
@@ -140,33 +188,54 @@ class CaptionObjectives:
 
     def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Masked words from the image and the other words."""
-        hidden_MD, targets_M, _ = self.filled(model, batch, train=True)
-        loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, len(targets_M))
+        masked = batch.masked or self.masking.of_batch(batch.text)
+        hidden_MD, targets_M, _ = self.filled(model, replace(batch, masked=masked), train=True)
+        loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, masked.count)
         return loss
 
     def filled(
         self, model: CaptionModel, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
-        text, place = batch.text, batch.image_B.device
-        masked_BL, chosen_BL = self.masking(text.ids_BL.cpu(), None if text.mask_BL is None else text.mask_BL.cpu())
-        chosen_BL = chosen_BL.to(place)
-        masked = replace(text, ids_BL=masked_BL.to(place))
-        hidden_BLD = model.states(masked, image_prefix(self.captions, model, batch, train=train))
-        return hidden_BLD[chosen_BL], text.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
+        masked = batch.masked or self.masking.of_batch(batch.text)
+        hidden_BLD = model.states(masked.text, image_prefix(self.captions, model, batch, train=train))
+        chosen_BL = masked.chosen_BL
+        return hidden_BLD[chosen_BL], masked.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
 
     def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
-        right."""
+        right.
+
+        That of a part is the whole step's with the other parts' vectors as constants, so that each has the gradient of
+        its own; the first has the value, and the gradient of what all share."""
         texts_BE, images_BE = self.text_vectors(model, batch), self.image_vectors(model, batch)
-        same_BB = batch.image_B[:, None] == batch.image_B[None, :]
-        logits_BB = _scaled_cosines(model, texts_BE, images_BE)
+        bank_KE = None if batch.bank_KV is None else model.space.of_image(batch.bank_KV)
+        if (known := batch.known) is None:
+            return self._contrast(model.space, texts_BE, images_BE, batch.image_B, bank_KE)
+        texts_NE, images_NE = known.around(texts_BE, images_BE)
+        if known.begin == 0:
+            return self._contrast(model.space, texts_NE, images_NE, known.image_N, bank_KE)
+        held = Held(model.space.scale.detach(), model.space.shift.detach())
+        bank_KE = None if bank_KE is None else bank_KE.detach()
+        loss = self._contrast(held, texts_NE, images_NE, known.image_N, bank_KE)
+        return loss - loss.detach()
+
+    def _contrast(
+        self,
+        space: CommonSpace | Held,
+        texts_BE: torch.Tensor,
+        images_BE: torch.Tensor,
+        image_B: torch.Tensor,
+        bank_KE: torch.Tensor | None,
+    ) -> torch.Tensor:
+        same_BB = image_B[:, None] == image_B[None, :]
+        logits_BB = _scaled_cosines(space, texts_BE, images_BE)
         if self.captions.contrast == "sigmoid":
             signs_BB = torch.where(same_BB, 1.0, -1.0)
-            return -logsigmoid(signs_BB * (logits_BB + model.space.shift)).sum() / len(texts_BE)
+            return -logsigmoid(signs_BB * (logits_BB + space.shift)).sum() / len(texts_BE)
         to_text = _multi_positive_cross_entropy(logits_BB.T, same_BB)
-        if batch.bank_KV is not None:
-            further_BK = _scaled_cosines(model, texts_BE, model.space.of_image(batch.bank_KV))
+        if bank_KE is not None:
+            further_BK = _scaled_cosines(space, texts_BE, bank_KE)
             logits_BB = torch.cat([logits_BB, further_BK], dim=1)
             same_BB = pad(same_BB, (0, further_BK.shape[1]), value=False)
         return (_multi_positive_cross_entropy(logits_BB, same_BB) + to_text) / 2
@@ -198,8 +267,8 @@ class CaptionObjectives:
         arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
         alike."""
         images_BPD = image_prefix(self.captions, model, batch, train=True)
-        wrong_image_B, wrong_text_B = self._hard_negatives(model, batch)
-        own_B = torch.arange(len(batch.image_B), device=batch.image_B.device)
+        wrong_image_B, wrong_text_B = batch.wrong or self._hard_negatives(model, batch)
+        own_B = torch.arange(len(wrong_image_B), device=batch.image_B.device)
         losses = []
         for text_B, image_B, answer in ((own_B, own_B, 1), (own_B, wrong_image_B, 0), (wrong_text_B, own_B, 0)):
             mask_BL = None if batch.text.mask_BL is None else batch.text.mask_BL[text_B]
@@ -208,24 +277,30 @@ class CaptionObjectives:
             losses.append(cross_entropy(logits_B2, torch.full_like(own_B, answer)))
         return torch.stack(losses).mean()
 
-    def _hard_negatives(self, model: CaptionModel, batch: CaptionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hard_negatives(
+        self, model: CaptionModel, batch: CaptionBatch, count: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no
         other."""
         same_BB = batch.image_B[:, None] == batch.image_B[None, :]
         logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
         if "contrastive" in (one.name for one in self.captions.objectives):
             with torch.no_grad():
-                logits_BB = _scaled_cosines(model, self.text_vectors(model, batch), self.image_vectors(model, batch))
+                logits_BB = _scaled_cosines(model.space, *self._vectors(model, batch, count))
         logits_BB = logits_BB.masked_fill(same_BB, -torch.inf)
         alone_B = same_BB.all(1)
         logits_BB[alone_B] = torch.where(same_BB[alone_B], 0.0, -torch.inf)
         return torch.multinomial(logits_BB.softmax(1), 1)[:, 0], torch.multinomial(logits_BB.T.softmax(1), 1)[:, 0]
 
 
-def _scaled_cosines(model: CaptionModel, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
+def _predicted(batch: CaptionBatch) -> int:
+    return batch.text.tokens - len(batch.image_B)
+
+
+def _scaled_cosines(space: CommonSpace | Held, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
     """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
     with products_in("fp32", texts_BE.device):
-        return model.space.scale * texts_BE.float() @ others_NE.float().T
+        return space.scale * texts_BE.float() @ others_NE.float().T
 
 
 def _multi_positive_cross_entropy(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,156 @@
+"""One training, and the gradient of one of its steps: of the whole batch, or of parts that fit the device's memory.
+
+A batch is cut by rows into parts whose losses sum up to its own, and so their gradients; what is random in it (masks,
+wrong images) is drawn before. Where memory runs out all the same, the parts become half as large.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import torch
+from torch import nn
+
+from viaduct.encode.batch import BatchSize
+from viaduct.errors import UsageError
+from viaduct.models.numerics import products_in, seed_all
+from viaduct.runs.parts import Training
+from viaduct.runs.stage import Context, Progress, Track, untracked
+from viaduct.training.state import TrainingState
+
+_LOG = logging.getLogger(__name__)
+
+CPU_FULL = "DefaultCPUAllocator"
+"""What torch's error names where the CPU's memory is full."""
+
+
+class StepBatch(Protocol):
+    """What one step is trained on; `encode.batch.Batch` is one."""
+
+    @property
+    def size(self) -> BatchSize:
+        """What goes through the encoder."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=StepBatch)
+
+
+def _cut(_model: nn.Module, batch: Any, count: int) -> Sequence[Any]:
+    parts: Sequence[Any] = batch.cut(count)
+    return parts
+
+
+@dataclass(frozen=True)
+class TrainingJob(Generic[BatchT]):
+    """One training: the model, its batches, its loss, and how to choose among its checkpoints."""
+
+    model: nn.Module
+    steps: int
+    batch_at: Callable[[int], BatchT]
+    """Step (0-based) -> batch; must depend on the step alone."""
+    loss: Callable[[nn.Module, Any], torch.Tensor]
+    """Of a batch, or of a part of one; scalar, already scaled so that every row weighs the same over an epoch."""
+    evaluate: Callable[[nn.Module], float] | None
+    """Dev score, higher is better; None: the last step's weights are kept."""
+    training: Training
+    seed: int
+    device: torch.device
+    scratch: Path
+    checkpoint_seconds: float
+    progress: Progress
+    track: Track = untracked
+    weighed: Callable[[torch.Tensor, Any], tuple[torch.Tensor, float]] | None = None
+    """(Loss, batch or part) -> (what curves sum up, the weight it is divided by), after `loss`; by default each step's
+    loss."""
+    cut: Callable[[nn.Module, BatchT, int], Sequence[Any]] = _cut
+    """The batch in at most so many parts whose losses sum up to its own, what is random in it drawn before."""
+    micro_batch_tokens: int | None = None
+    """A batch with more tokens, padding included, is computed in parts of about so many; None: whole."""
+
+
+def asked(context: Context) -> dict[str, Any]:
+    """What a stage's context says of how its training is run."""
+    names = ("scratch", "checkpoint_seconds", "progress", "track")
+    return {
+        **{name: getattr(context, name) for name in names},
+        "micro_batch_tokens": context.fitting.micro_batch_tokens,
+    }
+
+
+def gradient(
+    job: TrainingJob[BatchT],
+    backward: Callable[[torch.Tensor], object],
+    model: nn.Module,
+    state: TrainingState,
+    precision: str,
+    batch: BatchT,
+) -> tuple[torch.Tensor, float]:
+    """(what curves sum up of the step, the weight it is divided by); the model's parameters then have its gradient.
+
+    Where the device's memory runs out, the parts are halved for the rest of the training, and the step begins again.
+    Raises UsageError where one row alone does not fit.
+    """
+    slots = batch.size.slots
+    while True:
+        limit = min(job.micro_batch_tokens or slots, state.micro_batch_tokens or slots)
+        parts: Sequence[Any] = [batch]
+        count = -(-slots // limit)
+        try:
+            seed_all("step", job.seed, state.step)
+            if count > 1:
+                with products_in(precision, job.device):
+                    parts = job.cut(model, batch, count)
+            told = [_of_part(job, backward, model, precision, one, len(parts)) for one in parts]
+            return reduce(add, (summed for summed, _ in told)), sum(weight for _, weight in told)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _is_full(error):
+                raise
+        # Only here, where the error holds the failed try's tensors no longer.
+        model.zero_grad(set_to_none=True)
+        if job.device.type == "cuda":
+            torch.cuda.empty_cache()
+        _halve(state, min(limit, slots), is_finest=1 < len(parts) < count)
+
+
+def _of_part(
+    job: TrainingJob[BatchT],
+    backward: Callable[[torch.Tensor], object],
+    model: nn.Module,
+    precision: str,
+    part: Any,
+    count: int,
+) -> tuple[torch.Tensor, float]:
+    with products_in(precision, job.device):
+        loss = job.loss(model, part)
+    summed, weight = (loss.detach(), 1 / count) if job.weighed is None else job.weighed(loss.detach(), part)
+    backward(loss)
+    return summed, weight
+
+
+def _is_full(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or CPU_FULL in str(error)
+
+
+def _halve(state: TrainingState, limit: int, *, is_finest: bool) -> None:
+    """Note half of the limit for the rest of the training, and say so."""
+    if is_finest or limit < 2:
+        raise UsageError(
+            f"the memory is too small for one row of step {state.step}",
+            fix="use --gradient-checkpointing, lower `max_length`, or train with `encoder: lora`",
+        )
+    state.micro_batch_tokens = limit // 2
+    _LOG.warning(
+        "the batch of step %s did not fit into memory: from now on batches are computed in parts of %s tokens, with the"
+        " same result (--micro-batch-tokens)",
+        f"{state.step:,}",
+        f"{state.micro_batch_tokens:,}",
+    )
