@@ -23,9 +23,11 @@ from viaduct.command import (
     Data,
     Device,
     Fetch,
+    GradientCheckpointing,
     Json,
     Limit,
     Memory,
+    MicroBatchTokens,
     Processes,
     RecipeFile,
     Rows,
@@ -44,6 +46,7 @@ from viaduct.command import (
 from viaduct.doors import loaded, offered
 from viaduct.errors import UsageError, ViaductError, unknown, unwritable
 from viaduct.interruption import exit_status, stopping
+from viaduct.memory import Fitting
 from viaduct.system import require_linux
 
 if TYPE_CHECKING:
@@ -152,6 +155,8 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     threads: Threads = None,
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
+    micro_batch_tokens: MicroBatchTokens = None,
+    gradient_checkpointing: GradientCheckpointing = False,
     track: Track = None,
     keep: Annotated[
         Literal["all", "needed", "scores"],
@@ -174,7 +179,8 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
 
     whole = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
     recipes = each(whole)
-    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track)
+    fitting = Fitting(micro_batch_tokens, gradient_checkpointing)
+    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track, fitting)
     if fetch:
         from viaduct.fetching.arriving import arrived
 
@@ -201,6 +207,8 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     threads: Threads = None,
     processes: Processes = 1,
     memory_gb: Memory = 4.0,
+    micro_batch_tokens: MicroBatchTokens = None,
+    gradient_checkpointing: GradientCheckpointing = False,
     track: Track = None,
     allow_overlap: AllowOverlap = False,
     fetch: Fetch = False,
@@ -234,7 +242,8 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
-    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track)
+    fitting = Fitting(micro_batch_tokens, gradient_checkpointing)
+    options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track, fitting)
     if fetch:
         from viaduct.fetching.arriving import arrived
 
@@ -285,6 +294,7 @@ def _options(
     memory_gb: float,
     checkpoint_seconds: float,
     track: Sequence[str] | None,
+    fitting: Fitting,
 ) -> Options:
     from viaduct.runs.execute import DEVICES, Options
 
@@ -297,6 +307,7 @@ def _options(
         checkpoint_seconds=checkpoint_seconds,
         memory_bytes=int(memory_gb * 1e9),
         track=loaded(TRACKERS)(track or ()),
+        fitting=fitting,
     )
 
 

@@ -58,6 +58,18 @@ Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes th
 Memory = Annotated[
     float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
 ]
+MicroBatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--micro-batch-tokens",
+        min=1,
+        help="Compute batches of a training in parts of about so many tokens, with the same result [what fits].",
+    ),
+]
+GradientCheckpointing = Annotated[
+    bool,
+    typer.Option("--gradient-checkpointing", help="Train in less memory and a third more time, with the same result."),
+]
 AllowOverlap = Annotated[
     bool,
     typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),

@@ -1,11 +1,25 @@
-"""What this process holds: giving freed memory back, and the most it held since a moment."""
+"""What this process holds: giving freed memory back, the most it held since a moment, and how a training is to fit."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a run's trainings fit its devices; none of it is identity."""
+
+    micro_batch_tokens: int | None = None
+    """Batches with more tokens, padding included, are computed in parts of about so many, with the same result."""
+    gradient_checkpointing: bool = False
+    """Layers are computed once more backwards instead of kept."""
+
+
+WHOLE = Fitting()
 
 
 def trimmer() -> Callable[[int], object] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from in_parts import assert_parts_have_the_same_losses, without_dropout
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
@@ -96,6 +98,17 @@ def started(made: Context) -> FusedFineTuning:
     stage.begin()
     stage.model.eval()
     return stage
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_in_parts_have_the_same_losses(kind: str, tmp_path: Path, tiny_encoder: Path) -> None:
+    taught = {} if kind == "tagged" else {"alpha": 0.5}
+    start = without_dropout(Path(shutil.copytree(tiny_encoder, tmp_path / "start" / "encoder")))
+    tiny.run(teacher := context(work(kind), tmp_path / "teacher", start, kind))
+    inputs = {"teacher": teacher.directory}
+    assert_parts_have_the_same_losses(
+        lambda name: context(work(kind, **taught), tmp_path / name, start, kind, **inputs)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from in_parts import assert_parts_have_the_same_losses, without_dropout
 from safetensors.torch import load_file
 from transformers import AutoModel
 
@@ -82,6 +83,13 @@ def test_the_students_layers_are_spaced_evenly_and_end_with_the_last() -> None:
     for of in range(1, 25):
         for layers in range(1, of + 1):
             assert len(set(distillation.matched(layers, of))) == layers and distillation.matched(layers, of)[-1] == of
+
+
+@pytest.mark.parametrize("teacher", ["with", "without"])
+def test_batches_in_parts_have_the_same_losses(make: Make, teacher: str, tmp_path: Path) -> None:
+    without_dropout(tmp_path / teacher / "encoder")
+    slow = TRAINING.model_copy(update={"learning_rate": 1e-5})  # Adam makes much of rounding where losses are small
+    assert_parts_have_the_same_losses(lambda name: make(name, teacher, training=slow))
 
 
 def test_the_loss_is_as_it_is_written(make: Make, tmp_path: Path, tiny_tokenizer: Any) -> None:

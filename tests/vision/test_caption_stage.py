@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from in_parts import assert_parts_have_the_same_losses
 from joint_stages import (
     REPLAYED,
     TRAINING,
@@ -103,6 +104,15 @@ def test_in_bfloat16_every_stage_has_about_the_same_losses(make: Any, settings: 
 @pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY.keys())
 def test_every_stage_leaves_an_encoder_of_the_same_shape_that_has_learned(make: Any, settings: dict[str, Any]) -> None:
     assert_an_encoder_of_the_same_shape_has_learned(make, settings)
+
+
+IN_PARTS = ("captions", "mlm", "apart", "softmax", "trained", "text")
+
+
+@pytest.mark.parametrize("name", IN_PARTS)
+def test_batches_in_parts_have_the_same_losses(make: Any, name: str) -> None:
+    """Lost images, masks, wrong images and captions are those of the whole step, and contrasts are with all of it."""
+    assert_parts_have_the_same_losses(lambda folder: make(folder, **EVERY[name]))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from in_parts import assert_parts_have_the_same_losses
 from joint_stages import TRAINING, assert_broken_off_it_gives_the_same_bytes, contexts
 from PIL import Image
 
@@ -101,6 +102,11 @@ def test_arms_have_the_same_rows_in_the_same_order_labels_and_steps(make: Any) -
     for premise in PREMISES:
         assert ids[premise] == ids["text"] and golds[premise] == golds["text"]
         assert all(torch.equal(heads[premise][name], tensor) for name, tensor in heads["text"].items())
+
+
+def test_batches_in_parts_have_the_same_losses(make: Any) -> None:
+    asked = {"pictured": seen("image")["pictured"].model_copy(update={"null_share": 0.3})}
+    assert_parts_have_the_same_losses(lambda name: make(name, **asked))
 
 
 def test_each_arm_sees_its_premise_and_nothing_else(make: Any, tiny_tokenizer: Any) -> None:

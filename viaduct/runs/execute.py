@@ -26,7 +26,7 @@ from viaduct.errors import (
     one_message,
 )
 from viaduct.interruption import stop_if_asked
-from viaduct.memory import begin_afresh, peak_bytes
+from viaduct.memory import WHOLE, Fitting, begin_afresh, peak_bytes
 from viaduct.paths import cache_directory, planning_cache
 from viaduct.results.checksums import require_whole
 from viaduct.results.claim import Claim
@@ -41,7 +41,7 @@ from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
-from viaduct.runs.stage import WHOLE, Context, Fitting, Progress, Spent, Stage, Track, Work, kind_of
+from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of
 from viaduct.system import require_linux
 
 require_linux()

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from viaduct.doors import loaded, offered
 from viaduct.errors import unknown
+from viaduct.memory import WHOLE, Fitting
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape
 from viaduct.runs.parts import Spec, Substitution, Training
@@ -72,17 +73,6 @@ Progress = Callable[[float, float, str], None]
 """(done, total, what is going on now), in any unit that grows evenly with time."""
 Track = Callable[[int, Mapping[str, float]], None]
 """(step, name -> value) for the trackers that a run was asked to tell its curves."""
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """How a run's trainings fit its devices; none of it is identity."""
-
-    micro_batch_tokens: int | None = None
-    """Batches with more tokens, padding included, are computed in parts of about so many, with the same result."""
-
-
-WHOLE = Fitting()
 
 
 def untracked(step: int, values: Mapping[str, float]) -> None:

@@ -7,15 +7,17 @@ wrong images) is drawn before. Where memory runs out all the same, the parts bec
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from viaduct.encode.batch import BatchSize
 from viaduct.errors import UsageError
@@ -75,15 +77,36 @@ class TrainingJob(Generic[BatchT]):
     """The batch in at most so many parts whose losses sum up to its own, what is random in it drawn before."""
     micro_batch_tokens: int | None = None
     """A batch with more tokens, padding included, is computed in parts of about so many; None: whole."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed once more backwards instead of kept."""
 
 
 def asked(context: Context) -> dict[str, Any]:
     """What a stage's context says of how its training is run."""
     names = ("scratch", "checkpoint_seconds", "progress", "track")
-    return {
-        **{name: getattr(context, name) for name in names},
-        "micro_batch_tokens": context.fitting.micro_batch_tokens,
-    }
+    return {**{name: getattr(context, name) for name in names}, **vars(context.fitting)}
+
+
+@contextmanager
+def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
+    """While this is open, layers of the model's encoder are computed once more backwards, where that is asked for.
+    Raises UsageError for an encoder that cannot do so."""
+    encoder: Any = getattr(model, "encoder", None)
+    if not asked:
+        yield
+        return
+    if not getattr(encoder, "supports_gradient_checkpointing", False):
+        kind = getattr(getattr(encoder, "config", None), "model_type", type(model).__name__)
+        raise UsageError(
+            f"--gradient-checkpointing: the layers of this model ({kind}) cannot be computed once more",
+            fix="leave it out and use --micro-batch-tokens",
+        )
+    # Its public form changes name between versions, and also asks the embeddings for gradients nobody needs here.
+    encoder._set_gradient_checkpointing(True, partial(checkpoint, use_reentrant=False))
+    try:
+        yield
+    finally:
+        encoder._set_gradient_checkpointing(False)
 
 
 def gradient(
@@ -109,7 +132,7 @@ def gradient(
             if count > 1:
                 with products_in(precision, job.device):
                     parts = job.cut(model, batch, count)
-            told = [_of_part(job, backward, model, precision, one, len(parts)) for one in parts]
+            told = [of_part(job, backward, model, precision, one, len(parts)) for one in parts]
             return reduce(add, (summed for summed, _ in told)), sum(weight for _, weight in told)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not _is_full(error):
@@ -121,7 +144,7 @@ def gradient(
         _halve(state, min(limit, slots), is_finest=1 < len(parts) < count)
 
 
-def _of_part(
+def of_part(
     job: TrainingJob[BatchT],
     backward: Callable[[torch.Tensor], object],
     model: nn.Module,
@@ -129,6 +152,8 @@ def _of_part(
     part: Any,
     count: int,
 ) -> tuple[torch.Tensor, float]:
+    """(What curves sum up of a part, the weight it is divided by); its gradient is added to the others'. `count`: of
+    the batch's parts."""
     with products_in(precision, job.device):
         loss = job.loss(model, part)
     summed, weight = (loss.detach(), 1 / count) if job.weighed is None else job.weighed(loss.detach(), part)

@@ -17,7 +17,7 @@ from torch import nn
 from viaduct.interruption import HeldBack, Stopped, held_back
 from viaduct.models.numerics import FreedMemory, training_precision
 from viaduct.training import state as checkpointing
-from viaduct.training.job import BatchT, TrainingJob, gradient
+from viaduct.training.job import BatchT, TrainingJob, gradient, recomputing
 from viaduct.training.optimizer import build_optimizer, set_rate
 from viaduct.training.readings import Reading, Readings
 
@@ -36,7 +36,7 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     model, readings = accelerator.prepare(job.model), Readings(optimizer, state, job.device)
     saved, freed, evaluate_at = time.monotonic(), FreedMemory(), _evaluation_steps(job)
     model.train()
-    with held_back() as signals:
+    with held_back() as signals, recomputing(job.model, asked=job.gradient_checkpointing):
         while _is_due(evaluate_at, state) or not _is_over(job, state):
             if not _is_due(evaluate_at, state):  # else it was interrupted there
                 _step(job, accelerator, model, readings)

@@ -1,0 +1,56 @@
+"""What is true of every training whose batches are computed in parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from viaduct.memory import Fitting
+from viaduct.runs.stage import Context
+from viaduct.training import job
+
+PART = 24
+"""Tokens of a part, well below those of a batch."""
+
+
+def without_dropout(encoder: Path) -> Path:
+    """The folder of an encoder, changed so that it is trained without dropout."""
+    path = encoder / "config.json"
+    path.write_text(re.sub(r'("\w+_dropout\w*": )[\d.]+', r"\g<1>0.0", path.read_text()))
+    return encoder
+
+
+def losses(made: Context) -> list[tuple[int, float, float | None]]:
+    """(step, loss, dev score) of every point of the curve, without rounding."""
+    told: list[tuple[int, float, float | None]] = []
+
+    def track(step: int, values: Mapping[str, float]) -> None:
+        told.append((step, values["loss"], values.get("dev_score")))
+
+    tiny.run(replace(made, track=track))
+    return told
+
+
+def assert_parts_have_the_same_losses(make: Callable[[str], Context]) -> None:
+    """`make`: from a name to a context of a training without dropout."""
+    counts: list[int] = []
+    of_part: Any = job.of_part
+
+    def counted(*given: Any) -> Any:
+        counts.append(given[-1])
+        return of_part(*given)
+
+    whole = losses(make("whole"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "of_part", counted)
+        parts = losses(replace(make("parts"), fitting=Fitting(micro_batch_tokens=PART)))
+    assert max(counts) > 2
+    assert [one[0] for one in parts] == [one[0] for one in whole]
+    assert [one[1] for one in parts] == pytest.approx([one[1] for one in whole], rel=1e-6)
+    assert [one[2] for one in parts] == [one[2] for one in whole]
