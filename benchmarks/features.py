@@ -32,7 +32,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from viaduct.serving.machine import device
+from viaduct.serving.machine import device_name
 from viaduct.vision.features import Features, build_features
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards
@@ -200,7 +200,7 @@ def main() -> None:
         "images": options.images,
         "rows": options.rows,
         "threads": options.threads,
-        "device": device(),
+        "device": device_name(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "numpy", "pillow", "safetensors")},

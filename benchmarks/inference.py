@@ -305,9 +305,9 @@ def _padding(seed: int) -> float:
 
 
 def _device() -> str:
-    from viaduct.serving.machine import device
+    from viaduct.serving.machine import device_name
 
-    return device()
+    return device_name()
 
 
 def _note(text: str) -> None:

@@ -176,7 +176,7 @@ def _print(
     different: dict[str, float],
     seconds: float,
 ) -> None:
-    from viaduct.serving.machine import device  # here, so that a measurement's memory has none of it
+    from viaduct.serving.machine import device_name  # here, so that a measurement's memory has none of it
 
     shape = f"{options.sentences}x{options.sentences}x{options.width}"
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")
@@ -199,7 +199,7 @@ def _print(
         "different_neighbours": different,
         "samples": samples,
         "threads": options.threads,
-        "device": device(),
+        "device": device_name(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "numpy", "faiss-cpu")},

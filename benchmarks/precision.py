@@ -160,14 +160,14 @@ def _show(differences: Mapping[str, Mapping[str, Mapping[str, float]]], times: M
 
 
 def _report(options: argparse.Namespace, differences: Any, times: dict[str, list[float]], found: Any) -> dict[str, Any]:
-    from viaduct.serving.machine import device
+    from viaduct.serving.machine import device_name
 
     return {
         "ratios": {f"{kind}/fp32": median(ratios) for kind, ratios in times.items()},
         "ratio_samples": times,
         "differences": differences,
         "samples": found,
-        "device": device(),
+        "device": device_name(),
         "versions": {"torch": version("torch"), "python": platform.python_version()},
         "threads": 1,
         "processes": options.processes,

@@ -232,7 +232,7 @@ def _make_encoder(folder: Path) -> None:
 def _report(
     base: dict[str, int], found: dict[str, dict[int, list[Measurement]]], options: argparse.Namespace
 ) -> dict[str, Any]:
-    from viaduct.serving.machine import device
+    from viaduct.serving.machine import device_name
 
     print(f"\n{'':10}{'rows':>9}{'seconds':>10}{'CPU s':>9}{'us a row':>10}{'peak MiB':>10}{'before MiB':>12}")
     report: dict[str, Any] = {"ratios": {}, "samples": {}, "cpu_samples": {}, "peak_mib": {}, "before_mib": {}}
@@ -254,7 +254,7 @@ def _report(
         print(f"{'':10}{growth}, {peak_of[16] / peak_of[1]:.2f} times the memory from 1x to 16x")
     return report | {
         "rows": {f"{kind}/{scale}": round(base[kind] * scale * options.scale) for kind in base for scale in SCALES},
-        "device": device(),
+        "device": device_name(),
         "threads": options.threads,
         "quick": options.quick,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},

@@ -45,11 +45,11 @@ def measure(request: Request) -> Measurement:
 
 def speed(threads: int) -> dict[str, Any]:
     """This machine's float32 matrix-product rate (as torch does them) and the versions that go with every number."""
-    from viaduct.serving.machine import device, matrix_rate
+    from viaduct.serving.machine import device_name, matrix_rate
 
     return {
         "flops_per_second": matrix_rate(threads)["torch"],
-        "device": device(),
+        "device": device_name(),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "numpy")},

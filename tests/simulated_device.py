@@ -9,6 +9,7 @@ and in the backward pass, is its own business.
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,15 +47,21 @@ class Simulated(TorchFunctionMode):
         self.waits: list[str] = []
         """What the device was waited for: "call at file:line"."""
         self._is_backward = False
+        self.synchronised = 0
+        """How often it was waited for on purpose."""
         self.calls = 0
         """Operations on it."""
+
+    def synchronise(self) -> None:
+        """Wait until it has nothing left to do."""
+        self.synchronised += 1
 
     def is_there(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is on the device."""
         return _holds(self._there, tensor)
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
         name = _name(func)
@@ -80,7 +87,9 @@ class Simulated(TorchFunctionMode):
         return self._compute(func, name, args, given)
 
     def _compute(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
-        wanted = _device(given.pop("device")) if given.get("device") is not None else None
+        wanted = None if given.get("device") is None else _device(given["device"])
+        if wanted is not None and wanted.type == "cuda":
+            del given["device"]
         tensors = [one for one in tree_flatten((args, given))[0] if isinstance(one, torch.Tensor)]
         there = [self.is_there(one) for one in tensors]
         self.calls += any(there)
@@ -124,6 +133,8 @@ class Simulated(TorchFunctionMode):
                 target = _device(one)
             elif isinstance(one, torch.dtype):
                 rest.append(one)
+        if target.type == "meta":
+            return tensor.to(target, *rest)
         blocks = not (given.get("non_blocking") or args[1:2] == (True,))
         if (target.type == "cuda") == is_there:
             return self._marked(tensor.to(*rest, **given) if rest or given else tensor, is_there)
@@ -178,15 +189,20 @@ def simulated(patch: pytest.MonkeyPatch, *, precision: str = "fp32") -> Iterator
     """There is a CUDA device inside, whose own format of products is this one."""
     from accelerate.state import AcceleratorState
 
+    mode = Simulated()
     patch.setattr(torch.cuda, "is_available", lambda: True)
-    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: precision == "bf16")
+    patch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or precision == "bf16"
+    )
     patch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 0) if precision == "fp16" else (6, 0))
     patch.setattr(torch.cuda, "get_device_name", lambda *_: "a simulated device")
     patch.setattr(torch.cuda, "current_device", lambda: 0)
     patch.setattr(torch.cuda, "device_count", lambda: 1)
     patch.setattr(torch.cuda, "set_device", lambda *_: None)
     patch.setattr(torch.cuda, "manual_seed_all", lambda *_: None)
-    patch.setattr(torch.cuda, "synchronize", lambda *_: None)
+    patch.setattr(torch.cuda, "synchronize", lambda *_: mode.synchronise())
+    patch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 3 * 10**9)
+    patch.setattr(torch.cuda, "get_device_properties", lambda *_: types.SimpleNamespace(uuid="0-1"))
     patch.setattr(torch.cuda, "Event", _Event)
     patch.setattr(torch.cuda, "mem_get_info", lambda *_: (2**33, 2**34))
     grouped = torch._C._group_tensors_by_device_and_dtype
@@ -200,7 +216,7 @@ def simulated(patch: pytest.MonkeyPatch, *, precision: str = "fp32") -> Iterator
     patch.setitem(checkpoint._allowed_determinism_checks_to_fns, "default", lambda tensor: tensor.shape)
     AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        with Simulated() as mode:
+        with mode:
             yield mode
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)

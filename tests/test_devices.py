@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from simulated_device import CUDA, Simulated, simulated
 from torch import nn
+from whole_runs import EVERY_KIND, KINDS
 
+from viaduct import api
+from viaduct.miniature.world import write as miniature
+from viaduct.runs.execute import Options
 from viaduct.runs.spec import Training
 from viaduct.runs.stage import Context
 from viaduct.training.train import TrainWork
@@ -123,3 +128,24 @@ def test_a_layer_that_stays_on_the_cpu_stops_a_training(
     monkeypatch.setattr("viaduct.heads.pair.moved", lambda tensor, _: tensor)
     with simulated(monkeypatch), pytest.raises(RuntimeError, match="same device"):
         tiny.run(training("pair", tmp_path, tiny_encoder))
+
+
+@pytest.mark.slow
+def test_every_kind_of_stage_stays_on_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    miniature(tmp_path / "data", seed=1, scale=0.02)
+    (tmp_path / "every_kind.py").write_text(EVERY_KIND.replace("STEPS", "3"), encoding="utf-8")
+    options = Options(device="cuda", threads=1)
+    with simulated(monkeypatch) as device:
+        api.run(
+            tmp_path / "every_kind.py",
+            data=tmp_path / "data",
+            store=tmp_path / "store",
+            options=options,
+            console=Console(quiet=True),
+            allow_overlap=True,
+        )
+    costs = [json.loads(path.read_text()) for path in (tmp_path / "store").rglob("cost.json")]
+    devices = {kind: {cost["device"] for cost in costs if cost["stage"] == kind} for kind in KINDS}
+    on_cpu = {"score", "compress", "measure"}
+    assert {kind for kind, found in devices.items() if "cuda" in found} == KINDS - on_cpu and device.calls > 20_000
+    assert {cost["machine"] for cost in costs if cost["device"] == "cuda"} == {"a simulated device"}

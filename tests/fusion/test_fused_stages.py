@@ -14,6 +14,7 @@ import pytest
 import tiny
 import torch
 from in_parts import assert_parts_have_the_same_losses, without_dropout
+from simulated_device import simulated
 from torch.nn.functional import cross_entropy
 
 from viaduct.encode.batch import Batch
@@ -123,6 +124,24 @@ def test_a_model_is_left_that_reads_one_language_alone(kind: str, tmp_path: Path
     after = context(plain, tmp_path / "plain", made.directory / "encoder", kind)
     tiny.run(after)
     assert len((after.directory / "predictions" / "de.jsonl").read_text().splitlines()) == 8
+
+
+def test_training_and_predicting_stay_on_their_device(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = context(work(), tmp_path / "teacher", tiny_encoder)
+    tiny.run(teacher)
+    with simulated(monkeypatch) as device:
+        made = context(work(alpha=0.3), tmp_path / "made", tiny_encoder, teacher=teacher.directory)
+        tiny.run(replace(made, device="cuda"))
+        trained, device.calls = device.calls, 0
+        plain = {name: getattr(made.work, name) for name in ("task", "card", "local", "fused", "most_missing")}
+        asked = PredictFusedWork(
+            **{**plain, "card": "tiny-english"}, languages=("de",), split="test", max_length=40, stride=8,
+            translated=("de",), products="bf16",
+        )  # fmt: skip
+        tiny.run(replace(context(asked, tmp_path / "predicted", made.directory / "encoder"), device="cuda"))
+    assert trained > 100 and device.calls > 50
 
 
 def test_the_same_work_gives_the_same_bytes(tmp_path: Path, tiny_encoder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import small_world
 from programs import viaduct
+from simulated_device import simulated
 
 
 def lines(output: str) -> list[list[str]]:
@@ -27,6 +28,16 @@ def test_the_most_alike_task_is_first(world: Path, tiny_encoder: Path, monkeypat
     (world / "quiz" / "train-en.tsv").unlink()
     again = viaduct("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--tasks", "quiz")
     assert lines(again.output)[0][:3] == ["quiz", "40", "dev"]
+
+
+def test_a_gpu_that_is_there_computes_the_vectors(
+    world: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("rank", str(tiny_encoder), "--target", "berry", "--data", str(world), "--rows", "20")
+    expected = viaduct(*command).output
+    with simulated(monkeypatch) as device:
+        done = viaduct(*command)
+    assert done.status == 0 and done.output == expected and device.calls > 50, done.errors
 
 
 def test_several_encoders_are_ordered_by_logme(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_rows_in_int8_are_within_half_a_step() -> None:
     ("engine", "precision", "words"),
     [
         ("onyx", "fp32", "unknown engine 'onyx'. Did you mean 'onnx'"),
-        ("onnx", "fp16", "unknown precision 'fp16'"),
+        ("onnx", "fp12", "unknown precision 'fp12'"),
         ("onnx", "bf16", "onnx does not run in bf16"),
     ],
 )

@@ -22,11 +22,13 @@ from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import save_encoder
 from viaduct.runs import execute
 from viaduct.runs.execute import Options
+from viaduct.runs.identity import literals
 from viaduct.runs.plan import Plan
 from viaduct.runs.spec import Intermediate, Target
 from viaduct.runs.stage import Context, Spent, Stage
 from viaduct.serving import timing
 from viaduct.serving.comparison import compare
+from viaduct.serving.compression import Compression
 from viaduct.serving.measure import MEASURING, ArmEngine, Measure, MeasureWork
 from viaduct.serving.records import MeasuredArms
 from viaduct.serving.timing import PairedRounds, TimedModel
@@ -205,6 +207,8 @@ def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) 
         def __call__(self, _batch: object) -> None:
             clock[0] += self.cost * (1 + clock[0] / 1e4)
 
+        def wait(self) -> None: ...
+
     monkeypatch.setattr(timing, "open_engine", lambda folder, *_: Model(str(folder)))
     monkeypatch.setattr(timing, "read_tokens", lambda _path: None)
     monkeypatch.setattr(TimedModel, "singles", lambda *_: [object()] * 4)
@@ -225,3 +229,22 @@ def test_a_measuring_process_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"measures onnx int8 against torch fp32 failed: .*/rows/"):
         list(timing.results([job], threads=1))
     assert str(one) == "torch fp32", "a profile that fails is named so"
+
+
+def test_a_gpu_is_measured_where_the_recipe_says_so_and_never_taken_for_the_cpu(world: Path, tmp_path: Path) -> None:
+    plain, there = (
+        measures(expand(recipe(intermediates=ARMS, measure=Measure(device=device)), census(world)))[0]
+        for device in ("cpu", "cuda")
+    )
+    assert plain.path == measures(expand(recipe(intermediates=ARMS, measure=Measure()), census(world)))[0].path
+    assert plain.path != there.path and "device" not in literals(plain.work)["settings"]
+    assert (MEASURING.on_cpu(plain.work), MEASURING.on_cpu(there.work)) == (True, False)
+    assert MEASURING.label(plain.work).endswith("on the CPU with 1 thread") and MEASURING.label(there.work).endswith(
+        "a GPU"
+    )
+    context = tiny.context(there.work, tmp_path, {})
+    with pytest.raises(UsageError, match=r"measure.device is cuda, and this run is on cpu\n.*--device cuda"):
+        tiny.run(context)
+    quantised = Intermediate(name="rough", compression=Compression(precision="int8"))
+    with pytest.raises(UsageError, match=r"measure.device is cuda, and the arm 'rough' runs by torch in int8, on CPUs"):
+        expand(recipe(intermediates=(*ARMS, quantised), measure=Measure(device="cuda")), census(world))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 from json_keys import require_documented
 from programs import viaduct
+from simulated_device import simulated
 from small_world import add_cards
 
 from viaduct.encode.cache import read_tokens, write_tokens
@@ -21,8 +24,10 @@ from viaduct.encode.tokens import Limits
 from viaduct.errors import UsageError
 from viaduct.heads.head import build_head, head_spec, save_head
 from viaduct.models.encoder import forward_flops, load_encoder
-from viaduct.serving import machine, samples
+from viaduct.serving import machine, samples, timing
+from viaduct.serving.commands import cost_words, profile_words
 from viaduct.serving.comparison import CONDITIONS, comparable
+from viaduct.serving.engines import require_engine
 from viaduct.serving.export import ExportSettings, export
 from viaduct.serving.model import open_model, skeleton
 from viaduct.serving.profile import cost, parameters, profiles, weight_bytes
@@ -247,3 +252,88 @@ def test_the_command_prints_the_architecture_before_the_clock(
     output = in_words(monkeypatch, [found], str(stage))
     assert output.index("from the architecture") < output.index("measured\n")
     assert "20 examples: text train, 2 languages" in output and "layers x width" in output
+
+
+class Counter:
+    """Stands for pynvml: a GPU that has used a joule more at each reading."""
+
+    def __init__(self) -> None:
+        self.millijoules = 5_000
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> bytes:
+        assert uuid == b"GPU-0-1"
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, _handle: bytes) -> int:
+        self.millijoules += 1_000
+        return self.millijoules
+
+
+@pytest.fixture
+def on_gpu(stage: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """A function that measures the stage on a simulated GPU, in this process."""
+
+    def measured(**settings: Any) -> dict[str, Any]:
+        monkeypatch.setattr(machine, "PRODUCT_ON_GPU", 64)
+        monkeypatch.setattr("viaduct.serving.profile.results", lambda jobs, _: (job.run() for job in jobs))
+        with simulated(monkeypatch) as device:
+            (found,) = profiles([stage], rows=20, data=data, device="cuda", **settings)
+        timed = len(found["samples"]["latency_ms"]) + sum(len(one["seconds"]) for one in found["samples"]["throughput"])
+        assert device.calls > 100 and device.synchronised > timed
+        return found
+
+    return measured
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_profile_of_a_gpu_is_of_the_gpu(
+    precision: str, on_gpu: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Counter())  # type: ignore[arg-type]
+    found = on_gpu(precision=precision)
+    assert found["conditions"]["device"] == "GPU a simulated device, 16 GiB" and found["precision"] == precision
+    assert found["peak_bytes"]["in_all"] == 3 * 10**9
+    examples = sum(one["examples"] for one in found["samples"]["throughput"])
+    assert found["energy_joules_per_example"] == pytest.approx(1.0 / examples)
+    assert found["cost"]["products"] == precision and found["throughput"]["share_of_product_rate"] > 0
+    budgets = [one["batch_tokens"] for one in found["samples"]["throughput"]]
+    assert 1 < len(budgets) < len(timing.BUDGETS_ON_GPU) and budgets == list(BUDGETS)[: len(budgets)]
+    words = profile_words(found)
+    assert f"of the {precision} rate" in words and "3,000 MB, of the GPU" in words and "J, the GPU" in words
+    assert f"products here            {found['cost']['flops_per_second_of_products'] / 1e9:,.0f} G" in cost_words(
+        found["cost"]
+    )
+
+
+def test_a_batch_that_does_not_fit_a_gpu_ends_the_sizes_that_are_tried(
+    on_gpu: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = timing._throughput
+
+    def small(engine: Any, encoded: Any, pad_id: int, budget: int) -> dict[str, Any]:
+        if budget > BUDGETS[0]:
+            raise torch.OutOfMemoryError
+        return plain(engine, encoded, pad_id, budget)
+
+    monkeypatch.setattr(timing, "_throughput", small)
+    found = on_gpu()
+    assert [one["batch_tokens"] for one in found["samples"]["throughput"]] == [BUDGETS[0]]
+    assert found["energy_joules_per_example"] is None  # nothing counts here
+
+
+def test_a_gpu_is_never_compared_with_a_cpu(found: dict[str, Any], on_gpu: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(UsageError, match=r"different conditions:\n.*device: .* CPUs against GPU a simulated device"):
+        comparable(found, on_gpu())
+
+
+def test_what_a_gpu_cannot_run_is_refused(stage: Path) -> None:
+    done = viaduct("profile", str(stage), "--device", "cuda")
+    assert done.status == 2 and "PyTorch finds no CUDA device" in done.errors
+    with pytest.raises(UsageError, match="onnx is run on CPUs only"):
+        require_engine("onnx", "fp32", "cuda")
+    with pytest.raises(UsageError, match=r"torch does not run in int8 on GPUs\n.*fp32, bf16, fp16"):
+        require_engine("torch", "int8", "cuda")
+    with pytest.raises(UsageError, match="torch does not run in fp16 on CPUs"):
+        require_engine("torch", "fp16")

@@ -18,6 +18,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from simulated_device import simulated
 
 from viaduct.errors import UsageError
 from viaduct.models import linear
@@ -75,6 +76,16 @@ def test_it_gives_the_bits_of_transformers(name: str, folder: Path, monkeypatch:
         if shape == (8, 8):
             np.testing.assert_array_equal(tokens_PD, patches)
         np.testing.assert_array_equal(vector_D, vector)
+
+
+def test_on_a_gpu_it_gives_what_it_gives_on_the_cpu(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = small_towers.pictures()
+    expected_NPD, expected_ND = load_tower(str(folder), None).compute(images)
+    with simulated(monkeypatch) as device:
+        tokens_NPD, vector_ND = load_tower(str(folder), None, device=torch.device("cuda")).compute(images)
+    assert device.calls > 10
+    np.testing.assert_allclose(tokens_NPD, expected_NPD, atol=2e-5, rtol=1e-4)
+    np.testing.assert_allclose(vector_ND, expected_ND, atol=2e-5, rtol=1e-4)
 
 
 def test_half_precision_is_the_rounded_float32_and_products_are_close(name: str, folder: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from viaduct.command import Command, Data, Json, ModelFolder, Models, as_json, data_if_any, table
+from viaduct.command import Command, Data, Device, Json, ModelFolder, Models, as_json, data_if_any, table
+from viaduct.serving.compression import GPU
 
 
 def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
@@ -37,14 +38,15 @@ def export_command(  # noqa: PLR0913  one argument per option is how Typer decla
     typer.echo(f"exported: {directory} ({made['num_bytes'] / 1e6:,.1f} MB)")
 
 
-def profile_command(
+def profile_command(  # noqa: PLR0913  one argument per option
     models: Models,
     engine: Annotated[
         str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="fp32|bf16|int8", help="Number format [fp32; an exported model's own].")
+        str | None, typer.Option(metavar="fp32|bf16|fp16|int8", help="Number format [fp32; an exported model's own].")
     ] = None,
+    device: Device = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     rows: Annotated[int, typer.Option(help="Rows to measure on.")] = 200,
     data: Data = None,
@@ -59,6 +61,7 @@ def profile_command(
         engine,
         precision,
         threads=threads,
+        device=device,
         data=data_if_any(data),
         rows=rows,
         announce=lambda cost: typer.echo(f"{cost_words(cost)}\n", err=json),
@@ -113,7 +116,7 @@ def _lost(compared: Mapping[str, Any], languages: Sequence[str]) -> list[tuple[s
 def cost_words(implied: Mapping[str, Any]) -> str:
     """What an architecture implies: size, operations, and the ceiling that the processor's matrix products set."""
     parameters = implied["parameters"]
-    rate = implied["flops_per_second_of_products"]
+    rate, format = implied["flops_per_second_of_products"], implied.get("products", "float32")
     lines = [
         ("layers x width", f"{implied['layers']} x {implied['width']}"),
         ("parameters", f"{parameters['total']:,}"),
@@ -122,8 +125,8 @@ def cost_words(implied: Mapping[str, Any]) -> str:
         ("weights", f"{implied['weight_bytes'] / 1e6:,.1f} MB"),
         ("tokens per sentence", f"{implied['tokens_per_sentence']:.1f}"),
         ("operations per sentence", f"{implied['flops_per_sentence'] / 1e9:,.3g} G"),
-        ("products here", f"{rate / 1e9:,.0f} G operations per second, float32, measured"),
-        ("at most", f"{implied['most_sentences_per_second']:,.0f} sentences per second in float32"),
+        ("products here", f"{rate / 1e9:,.0f} G operations per second, {format}, measured"),
+        ("at most", f"{implied['most_sentences_per_second']:,.0f} sentences per second in {format}"),
     ]
     parts = ["from the architecture", table(("", ""), lines)]
     languages = [
@@ -144,18 +147,21 @@ def cost_words(implied: Mapping[str, Any]) -> str:
 def profile_words(found: Mapping[str, Any]) -> str:
     """What the clock said, and under which conditions."""
     latency, most, conditions = found["latency_ms"], found["throughput"], found["conditions"]
-    energy = found["energy_joules_per_example"]
+    energy, format = found["energy_joules_per_example"], found["cost"].get("products", "float32")
+    memory, counter = "the whole process", "the whole processor"
+    if conditions["device"].startswith(GPU):
+        memory, counter = "of the GPU", "the GPU"
     peak = found["peak_bytes"]["in_all"]
     lines = [
         ("engine", f"{found['engine']}, {found['precision']}, {conditions['threads']} thread(s)"),
         ("latency of one row", f"p50 {latency['p50']:.2f}, p95 {latency['p95']:.2f}, p99 {latency['p99']:.2f} ms"),
         ("rows per second", f"{most['examples_per_second']:,.1f} in batches of {most['batch_tokens']:,} tokens"),
-        ("share of products", f"{most['share_of_product_rate']:.1%} of the float32 rate"),
+        ("share of products", f"{most['share_of_product_rate']:.1%} of the {format} rate"),
         ("padding", f"{most['padding_fraction']:.1%}"),
-        ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, the whole process"),
+        ("peak memory", "not available" if peak is None else f"{peak / 1e6:,.0f} MB, {memory}"),
         ("time to load", f"{found['load_seconds']:.2f} s"),
         ("size on disk", f"{found['disk_bytes'] / 1e6:,.1f} MB"),
-        ("energy per row", "not available" if energy is None else f"{energy:.3g} J, the whole processor"),
+        ("energy per row", "not available" if energy is None else f"{energy:.3g} J, {counter}"),
         ("rows", f"{conditions['rows']}; tokenising {conditions['tokenising']}"),
         ("device", f"{conditions['device']}; load average before: {conditions['load_average_before']:.1f}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),

@@ -14,7 +14,7 @@ from viaduct.languages import name_of
 from viaduct.metrics.speed import MeasuredInference, Ratio, Speed, speed, time_ratio
 from viaduct.report.number import count, duration
 from viaduct.results.record import StageCost
-from viaduct.serving.compression import UNCHANGED
+from viaduct.serving.compression import GPU, UNCHANGED
 from viaduct.serving.records import ArmInference, MeasuredArms
 
 CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
@@ -40,7 +40,7 @@ class InferenceLine:
     sentences_per_second: float
     """In batches of the best size."""
     peak_bytes: int | None
-    """Of the process, Python and libraries included; None where the system does not say."""
+    """Of the process, Python and libraries included; on a GPU, of its memory; None where the system does not say."""
     disk_bytes: int
     load_seconds: float
     joules_per_sentence: float | None
@@ -176,9 +176,9 @@ def conditions(stage: MeasuredArms) -> tuple[str, ...]:
     for one in stage.arms:
         versions |= one.profile["versions"]
     threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
+    where = f"On a {about['device']}" if about["device"].startswith(GPU) else f"On the CPU ({about['device']})"
     return (
-        f"On the CPU ({about['device']}), {threads}; load average of the machine before: "
-        f"{stage.load_average_before:.1f}.",
+        f"{where}, {threads}; load average of the machine before: {stage.load_average_before:.1f}.",
         f"{about['rows']}; {about['tokenising']}: turning text into tokens. Models of seed {stage.seed}.",
         f"Latency is of one sentence at a time, throughput of batches sorted by length, the best of several sizes; "
         f"{about['warm_up']} warm-up sentences or batches before each.",

@@ -29,6 +29,12 @@ ENGINES: Mapping[str, tuple[str, ...]] = {
 }
 """What runs a trained model on a CPU -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
 
+ON_GPUS: Mapping[str, tuple[str, ...]] = {"torch": ("fp32", "bf16", "fp16")}
+"""The same on a GPU, where models are measured only."""
+
+GPU = "GPU "
+"""The name of a GPU begins so in what was measured on one."""
+
 EngineName = Literal["torch", "onnx", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 UNCHANGED = ("torch", "fp32")

@@ -1,4 +1,4 @@
-"""One interface to three ways of running a trained model on a CPU: torch, ONNX Runtime and OpenVINO.
+"""One interface to three ways of running a trained model: torch, and on CPUs ONNX Runtime and OpenVINO.
 
 An engine takes a batch and gives logits (or the encoder's states, where there is no head) in float32. torch opens the
 folders that stages leave; the other two open what `viaduct export` writes. They are an extra:
@@ -24,23 +24,27 @@ from torch import nn
 from viaduct.encode.batch import Batch
 from viaduct.errors import UsageError, unknown
 from viaduct.heads.head import HeadSpec
-from viaduct.serving.compression import ENGINES
-from viaduct.serving.low_precision import in_bfloat16, in_int8
+from viaduct.serving.compression import ENGINES, ON_GPUS
+from viaduct.serving.low_precision import in_half, in_int8
 from viaduct.serving.model import ExportRecord, LoadedModel, export_record, not_exported, open_model
 
-PRECISIONS = tuple(dict.fromkeys(one for every in ENGINES.values() for one in every))
+PRECISIONS = tuple(dict.fromkeys(one for every in (*ENGINES.values(), *ON_GPUS.values()) for one in every))
 PACKAGES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 FILES = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 
 
 class Engine(nn.Module):
-    """What runs a model. Calling it with a batch on the CPU gives float32 logits_BC, logits_BLC or hidden_BLD."""
+    """What runs a model. Calling it with a batch on the CPU gives float32 logits_BC, logits_BLC or hidden_BLD, where
+    the model is."""
 
     def __init__(self, name: str, precision: str, spec: HeadSpec | None) -> None:
         super().__init__()
         self.name, self.precision = name, precision
         self.spec = spec
         """None: there is no head, and the encoder's states come out."""
+
+    def wait(self) -> None:
+        """Return when all that was asked for is computed."""
 
     def versions(self) -> dict[str, str]:
         """The version of the package that does the work."""
@@ -50,17 +54,27 @@ class Engine(nn.Module):
 class TorchEngine(Engine):
     """torch itself: what predicts within runs."""
 
-    def __init__(self, loaded: LoadedModel, precision: str, threads: int) -> None:
+    def __init__(self, loaded: LoadedModel, precision: str, threads: int, device: str = "cpu") -> None:
         super().__init__("torch", precision, loaded.spec)
         torch.set_num_threads(threads)
-        reduce = {"fp32": lambda model: model, "bf16": in_bfloat16, "int8": in_int8}[precision]
-        self.model: nn.Module = reduce(loaded.model)
+        self.device = torch.device(device)
+        reduced: nn.Module = loaded.model
+        if precision != "fp32":
+            halves = {"bf16": torch.bfloat16, "fp16": torch.float16}
+            reduced = in_int8(loaded.model) if precision == "int8" else in_half(loaded.model, halves[precision])
+        self.model = reduced.to(self.device)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The model's output for this batch."""
+        batch = batch.to(self.device)
         with torch.inference_mode():
             output: torch.Tensor = self.model(batch.ids_BL, batch.mask_BL, batch.types_BL)
         return output.float()
+
+    def wait(self) -> None:
+        """Return when the device has nothing left to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 class ExportedEngine(Engine):
@@ -115,16 +129,16 @@ def named_arrays(batch: Batch, inputs: Sequence[str]) -> dict[str, Any]:
     return {name: known[name].numpy() for name in inputs}
 
 
-def open_engine(folder: Path, engine: str, precision: str, threads: int) -> Engine:
-    """The model of a folder, ready to run.
+def open_engine(folder: Path, engine: str, precision: str, threads: int, device: str = "cpu") -> Engine:
+    """The model of a folder, ready to run on the CPU or on "cuda".
 
     torch opens a trained stage's folder or an encoder's; onnx and openvino open a folder that was exported for them in
     this precision. Raises UsageError for a combination that does not exist, a package or processor that cannot do it,
     and a folder that is not for this engine; StoreError for one that was not exported or is damaged.
     """
-    require_engine(engine, precision)
+    require_engine(engine, precision, device)
     if engine == "torch":
-        return TorchEngine(open_model(folder), precision, threads)
+        return TorchEngine(open_model(folder), precision, threads, device)
     found = export_record(folder)
     if found is None:
         raise not_exported(folder, "it has no export.json")
@@ -136,16 +150,19 @@ def open_engine(folder: Path, engine: str, precision: str, threads: int) -> Engi
     return ExportedEngine(folder, engine, precision, found, threads)
 
 
-def require_engine(engine: str, precision: str) -> None:
-    """Raise UsageError for an engine or precision that does not exist, and when the two do not go together."""
+def require_engine(engine: str, precision: str, device: str = "cpu") -> None:
+    """Raise UsageError for an engine or precision that does not exist, and when the two do not go together on this
+    device."""
+    known, where = (ENGINES, "CPUs") if device == "cpu" else (ON_GPUS, "GPUs")
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    if precision not in ENGINES[engine]:
-        raise UsageError(
-            f"{engine} does not run in {precision} on CPUs", fix=f"use one of: {', '.join(ENGINES[engine])}"
-        )
+    if engine not in known:
+        raise UsageError(f"the engine {engine} is run on CPUs only", fix="leave out --device, or use the engine torch")
+    if precision not in known[engine]:
+        fix = f"use one of: {', '.join(known[engine])}"
+        raise UsageError(f"{engine} does not run in {precision} on {where}", fix=fix)
 
 
 def package(name: str, *, of: str) -> Any:

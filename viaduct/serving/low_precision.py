@@ -1,7 +1,7 @@
-"""A model in fewer bits, for inference on a CPU.
+"""A model in fewer bits, for inference.
 
 int8: linear layers have int8 weights, one scale per output, and quantise their input as it comes; the token embedding
-has int8 rows with a scale each. bfloat16: everything.
+has int8 rows with a scale each, for CPUs. bfloat16 and float16: everything.
 
 Shape letters: B sequences, L tokens, V rows of the vocabulary, D width.
 """
@@ -66,9 +66,9 @@ def in_int8(model: InferenceModel) -> nn.Module:
     return quantised.eval()
 
 
-def in_bfloat16(model: InferenceModel) -> nn.Module:
-    """A copy of the model in bfloat16. Callable like the model itself; what it gives is bfloat16."""
-    return copy.deepcopy(model).to(torch.bfloat16).eval()
+def in_half(model: InferenceModel, format: torch.dtype) -> nn.Module:
+    """A copy of the model in bfloat16 or float16. What it gives has that format, too."""
+    return copy.deepcopy(model).to(format).eval()
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -1,31 +1,47 @@
-"""What this machine is and can do: its processor, the rate of its matrix products, its energy counters."""
+"""What this machine is and can do: its processor or GPU, the rate of its matrix products, its energy counters."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from pathlib import Path
 
 import torch
 
+from viaduct.memory import peak_bytes
 from viaduct.models.linear import product
 from viaduct.runs.host import processor
+from viaduct.serving.compression import GPU
 
 PRODUCT = 1024
 """Rows and columns of the matrices that are multiplied."""
 PRODUCTS = 12
+PRODUCT_ON_GPU = 8192
+"""The same on a GPU, which smaller ones do not fill."""
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ENERGY = Path("/sys/class/powercap")
 
 
-def device() -> str:
-    """The processor's name and the number of cores that may be used."""
-    return f"{processor()}, {os.cpu_count()} CPUs"
+def device_name(device: str = "cpu") -> str:
+    """The processor's name and the number of cores that may be used; of "cuda", the GPU's name and memory."""
+    if device == "cpu":
+        return f"{processor()}, {os.cpu_count()} CPUs"
+    return f"{GPU}{torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB"
 
 
-def matrix_rate(threads: int) -> dict[str, float]:
-    """Floating-point operations per second of float32 matrix products here: torch's own and oneDNN's, the best of a
-    dozen each. The better one is what any engine could reach."""
+def device_peak(device: str) -> int | None:
+    """Bytes that were used at most so far: by this process, or of the GPU's memory by its tensors; None where the
+    system does not say."""
+    return peak_bytes() if device == "cpu" else torch.cuda.max_memory_allocated()
+
+
+def matrix_rate(threads: int, device: str = "cpu", precision: str = "fp32") -> dict[str, float]:
+    """Floating-point operations per second of matrix products here, the best of a dozen each. The best one is what any
+    engine could reach. On CPUs of float32: torch's own and oneDNN's; on a GPU of the precision asked for."""
     torch.set_num_threads(threads)
+    if device != "cpu":
+        return {"torch": _rate_on_gpu(FORMATS[precision])}
     left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
     best = {"torch": float("inf"), "onednn": float("inf")}
     with torch.inference_mode():
@@ -37,12 +53,28 @@ def matrix_rate(threads: int) -> dict[str, float]:
     return {name: 2.0 * PRODUCT**3 / seconds for name, seconds in best.items()}
 
 
+def _rate_on_gpu(format: torch.dtype) -> float:
+    left, right = (torch.randn(PRODUCT_ON_GPU, PRODUCT_ON_GPU, device="cuda").to(format) for _ in range(2))
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(PRODUCTS):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            torch.nn.functional.linear(left, right)
+            torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - started)
+    return 2.0 * PRODUCT_ON_GPU**3 / best
+
+
 Joules = dict[str, tuple[float, float]]
 """Counter of a processor -> (joules so far, joules at which it begins again at 0)."""
 
 
-def energy() -> Joules | None:
-    """What the processors' counters say; None where the system has no such counters or does not let us read them."""
+def energy(device: str = "cpu") -> Joules | None:
+    """What the processors' counters say, or the GPU's; None where the system has no such counters or does not let us
+    read them, and for a GPU without the package pynvml."""
+    if device != "cpu":
+        return _energy_of_gpu()
     found = {}
     for counter in sorted(ENERGY.glob("intel-rapl:[0-9]*")):
         if counter.name.count(":") > 1:  # a part of a processor, counted in the whole
@@ -54,6 +86,16 @@ def energy() -> Joules | None:
             return None
         found[counter.name] = (1e-6 * now, 1e-6 * most)
     return found or None
+
+
+def _energy_of_gpu() -> Joules | None:
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}".encode())
+        return {"gpu": (1e-3 * nvml.nvmlDeviceGetTotalEnergyConsumption(handle), float("inf"))}
+    except Exception:  # no package, no driver's library, or a GPU that does not count
+        return None
 
 
 def joules_between(before: Joules | None, after: Joules | None) -> float | None:

@@ -12,18 +12,18 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from viaduct.errors import unknown
+from viaduct.errors import UsageError, unknown
 from viaduct.results.record import BASELINE
 from viaduct.results.writing import canonical
 from viaduct.runs.bounds import Count
 from viaduct.runs.census import Census
 from viaduct.runs.chain import GrowingPlan
 from viaduct.runs.field import RecipeField
-from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts
+from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts, later
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, StageKind, Work
-from viaduct.serving.compression import COMPRESSION, Compression
+from viaduct.serving.compression import COMPRESSION, ON_GPUS, Compression
 
 PROFILE_PASSES = 6
 """How often a profile runs its rows: once alone, and in batches of five sizes."""
@@ -36,8 +36,8 @@ PROCESS_SECONDS = 4.0
 
 
 class Measure(Spec):
-    """How the cost at inference of the arms' models is measured: on the CPU, all of one target and the first seed, each
-    against the first arm's."""
+    """How the cost at inference of the arms' models is measured: all of one target and the first seed, each against the
+    first arm's."""
 
     task: str | None = None
     """Target whose models are measured; None: the first one that is trained."""
@@ -49,6 +49,8 @@ class Measure(Spec):
     round_rows: Count = 16
     """Of the `rows`; each is run three times in a round by either model."""
     threads: Count = 1
+    device: Literal["cpu", "cuda"] = later("cpu")
+    """Where: whatever trained the models, on the CPU; or on a GPU, which the run must have (`--device cuda`)."""
 
 
 class ArmEngine(Spec):
@@ -90,7 +92,8 @@ class MeasureKind(StageKind[MeasureWork]):
     def label(self, work: MeasureWork) -> str:
         """How many arms, on what."""
         threads = f"{work.settings.threads} thread{'s' * (work.settings.threads > 1)}"
-        return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on the CPU with {threads}"
+        where = f"the CPU with {threads}" if work.settings.device == "cpu" else "a GPU"
+        return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on {where}"
 
     def forecast(self, work: MeasureWork, sizes: Sizes) -> Estimate:
         """Each arm's model on the sample, and two models on a part of it in every round."""
@@ -102,8 +105,8 @@ class MeasureKind(StageKind[MeasureWork]):
         return Estimate(measured, measured, examples, PROCESS_SECONDS * processes)
 
     def on_cpu(self, work: MeasureWork) -> bool:
-        """Always."""
-        return True
+        """Unless a GPU is to be measured."""
+        return work.settings.device == "cpu"
 
     def threads(self, work: MeasureWork) -> int:
         """As many as are measured."""
@@ -133,11 +136,17 @@ class MeasureField(RecipeField[Measure]):
     default = Measure()
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for a task that no target trains."""
+        """Raise UsageError for a task that no target trains, and for an arm whose engine does not run on a GPU that is
+        to be measured."""
         asked = self.of(recipe)
         names = [target.task for target in recipe.targets if census.task(target.task).trained_on is not None]
         if asked is not None and asked.task is not None and asked.task not in names:
             raise unknown("trained target in `measure`:", asked.task, names)
+        for arm in recipe.intermediates if asked is not None and asked.device == "cuda" else ():
+            how = COMPRESSION.of(arm) or Compression()
+            if how.precision not in ON_GPUS.get(how.engine, ()):
+                what = f"measure.device is cuda, and the arm '{arm.name}' runs by {how.engine} in {how.precision}"
+                raise UsageError(f"{what}, on CPUs only", fix="measure on the CPU, or leave the arm out")
 
     def finish(self, plan: GrowingPlan) -> None:
         """Add the stage, last: on an idle machine, if this process is the only one.
@@ -188,6 +197,8 @@ def _models(plan: GrowingPlan, task: str) -> dict[str, Stage | None]:
 
 def _folder(work: MeasureWork, inputs: Mapping[str, Stage]) -> str:
     what = work.model_dump(mode="json", exclude={"substitutions"})
+    if work.settings.device == "cpu":
+        del what["settings"]["device"]  # as before there was another
     named = canonical([what, {arm: stage.path for arm, stage in inputs.items()}])
     return f"{work.task}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 

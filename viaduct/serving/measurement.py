@@ -1,7 +1,8 @@
 """What the Measure stage does: what every arm's model costs at inference, each against the first arm's.
 
-Each model gets its profile in a fresh process; then each is compared with the first one in paired rounds. All of it
-is on the CPU, whatever trained the models. Timings are no function of the inputs: made anew, the numbers are others.
+Each model gets its profile in a fresh process; then each is compared with the first one in paired rounds, all of it on
+the device that the recipe says, whatever trained the models. Timings are no function of the inputs: made anew, the
+numbers are others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from safetensors import safe_open
 
 from viaduct.encode.tokens import Limits
-from viaduct.errors import DataError
+from viaduct.errors import DataError, UsageError
 from viaduct.models.encoder import load_tokenizer
 from viaduct.results.working import working_folder
 from viaduct.results.writing import canonical
@@ -31,7 +32,11 @@ from viaduct.serving.timing import PASSES, PairedRounds, results
 
 
 def run(context: Context, work: MeasureWork) -> Spent:
-    """Measure all arms and leave `inference.json`. Raises UsageError when a measuring process fails."""
+    """Measure all arms and leave `inference.json`. Raises UsageError when a measuring process fails, and where a GPU is
+    to be measured and the run has none."""
+    if context.device != work.settings.device:
+        what = f"measure.device is {work.settings.device}, and this run is on {context.device}"
+        raise UsageError(what, fix="run with --device cuda, or set measure.device=cpu")
     load_average = os.getloadavg()[0]
     settings = work.settings
     sample = _sample(context, work)
@@ -89,7 +94,7 @@ def _subject(one: ArmEngine, context: Context, work: MeasureWork, sample: Sample
     tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
     limits = skeleton(folder).within(Limits(work.max_length, work.stride))
     place = stack.enter_context(runnable(folder, one.engine, one.precision, context.scratch, sample=sample))
-    return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits))
+    return Subject(one.arm, place, one.engine, one.precision, workload_of(sample, tokenizer, limits), context.device)
 
 
 def _folder(context: Context, arm: str) -> Path:

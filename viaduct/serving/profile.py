@@ -17,27 +17,29 @@ from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width
 from viaduct.results.working import working_folder
+from viaduct.runs.host import resolve_device
 from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
-from viaduct.serving.machine import device, matrix_rate
+from viaduct.serving.machine import device_name, matrix_rate
 from viaduct.serving.model import InferenceModel, encoder_folder, export_record, require_model, skeleton
 from viaduct.serving.samples import Sample, Workload, with_builtin_cards, workload
 from viaduct.serving.timing import WARM_UP, TimedModel, results
 
 FORMAT = 1
 """Raised when the way of measuring changes, so that older profiles are not compared with newer ones unnoticed."""
-BYTES = {"fp32": 4, "bf16": 2}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 Announce = Callable[[Mapping[str, Any]], None]
 
 
-def profiles(
+def profiles(  # noqa: PLR0913  what the command line offers
     folders: Sequence[Path],
     engine: str | None = None,
     precision: str | None = None,
     *,
     threads: int = 1,
+    device: str = "cpu",
     data: Path | None = None,
     rows: int = 200,
     announce: Announce = lambda _cost: None,
@@ -46,39 +48,42 @@ def profiles(
     size, energy, the conditions, and every raw sample. All read rows of the first one's task.
 
     A folder is a trained stage's, an encoder's, or an exported one, which decides engine and precision itself; others
-    run in torch and fp32 unless said, and are exported to a temporary folder for another engine. `announce` is given
-    each `cost` before anything is measured. Raises UsageError for what does not go together.
+    run in torch and fp32 unless said, and are exported to a temporary folder for another engine. `device`: "cpu",
+    "cuda", or "auto" for a GPU where there is one; memory, energy and the rate of products are then the GPU's.
+    `announce` is given each `cost` before anything is measured. Raises UsageError for what does not go together.
     """
-    rate, temporary, task = max(matrix_rate(threads).values()), Path(tempfile.gettempdir()), history(folders[0]).task
+    device, temporary, task = resolve_device(device), Path(tempfile.gettempdir()), history(folders[0]).task
+    chosen = [_chosen(folder, engine, precision, device) for folder in folders]
+    rates = {how: max(matrix_rate(threads, device, how).values()) for how in dict.fromkeys(how for _, how in chosen)}
     subjects: list[Subject] = []
     with ExitStack() as opened:
-        for folder in folders:
-            chosen = _chosen(folder, engine, precision)
+        for folder, how in zip(folders, chosen, strict=True):
             require_model(folder)
             tokenizer = load_tokenizer(str(encoder_folder(folder)), None)
             model, known = skeleton(folder), history(folder)
             limits = model.within(known.limits or UNKNOWN_LIMITS)
             work = workload(tokenizer, task, limits, with_builtin_cards(data), rows)
-            announce(cost(model, work, chosen[1], rate))
-            place = opened.enter_context(runnable(folder, *chosen, temporary, data))
-            subjects.append(Subject(known.name, place, *chosen, work))
+            announce(cost(model, work, how[1], rates[how[1]], device))
+            place = opened.enter_context(runnable(folder, *how, temporary, data))
+            subjects.append(Subject(known.name, place, *how, work, device))
         scratch = opened.enter_context(working_folder(temporary))
         jobs = [subject.timed(scratch / f"rows-{at}", threads) for at, subject in enumerate(subjects)]
         measured = zip(subjects, results(jobs, threads), strict=True)
-        return [subject.profile(found, threads, rate) for subject, found in measured]
+        return [subject.profile(found, threads, rates[subject.precision]) for subject, found in measured]
 
 
-def _chosen(folder: Path, engine: str | None, precision: str | None) -> tuple[str, str]:
+def _chosen(folder: Path, engine: str | None, precision: str | None, device: str) -> tuple[str, str]:
     record = export_record(folder)
     if record is None:
         engine, precision = engine or "torch", precision or "fp32"
-        require_engine(engine, precision)
+        require_engine(engine, precision, device)
         return engine, precision
     if engine not in (None, record.engine) or precision not in (None, record.precision):
         raise UsageError(
             f"{folder} was exported for {record.engine} in {record.precision}",
             fix="leave out --engine and --precision, or name the folder that it was exported from",
         )
+    require_engine(record.engine, record.precision, device)
     return record.engine, record.precision
 
 
@@ -106,18 +111,19 @@ class Subject:
     engine: str
     precision: str
     work: Workload
+    device: str = "cpu"
 
     def timed(self, rows: Path, threads: int) -> TimedModel:
         """What the process that measures is asked for; the token arrays are written to the folder `rows`."""
         write_tokens(self.work.encoded, rows)
         folder = str(self.folder.resolve())
-        return TimedModel(folder, self.engine, self.precision, threads, str(rows), self.work.pad_id)
+        return TimedModel(folder, self.engine, self.precision, threads, str(rows), self.work.pad_id, self.device)
 
     def profile(self, found: Mapping[str, Any], threads: int, rate: float = 0.0) -> dict[str, Any]:
         """The profile, from what the process found; `rate`: operations per second of matrix products, where they were
         measured before (the machine may have been busy at one of the two times)."""
         rate = max(rate, *found["flops_per_second_of_products"].values())
-        implied = cost(skeleton(self.folder), self.work, self.precision, rate)
+        implied = cost(skeleton(self.folder), self.work, self.precision, rate, self.device)
         places = {self.folder, encoder_folder(self.folder)}
         joules, latency = found["energy"]["joules"], found["latency_ms"]
         percentiles = np.percentile(latency, (50, 95, 99))
@@ -136,7 +142,7 @@ class Subject:
             "disk_bytes": sum(file.stat().st_size for place in places for file in place.iterdir() if file.is_file()),
             "conditions": {
                 "format": FORMAT,
-                "device": device(),
+                "device": device_name(self.device),
                 "threads": threads,
                 "rows": f"{len(self.work.encoded):,} examples: {self.work.name}",
                 "rows_digest": self.work.digest,
@@ -164,11 +170,13 @@ def _throughput(found: Mapping[str, Any], examples: int, implied: Mapping[str, A
     }
 
 
-def cost(model: InferenceModel, work: Workload, precision: str, flops_per_second: float) -> dict[str, Any]:
+def cost(
+    model: InferenceModel, work: Workload, precision: str, flops_per_second: float, device: str = "cpu"
+) -> dict[str, Any]:
     """Plain values: size, operations per sentence overall and by language, and the ceiling in sentences per second.
 
     A sentence is an example: the endings of a multiple-choice row count together. `flops_per_second` is the rate of
-    float32 matrix products that `machine.matrix_rate` measured; in int8 a processor may do more than that.
+    matrix products that `machine.matrix_rate` measured: of float32 on CPUs, where int8 may do more than that.
     """
     sequences = np.diff(work.encoded.groups)
     of_example = np.repeat(np.arange(len(sequences)), sequences)
@@ -192,6 +200,7 @@ def cost(model: InferenceModel, work: Workload, precision: str, flops_per_second
         "parameters": parameters(model),
         "weight_bytes": weight_bytes(model, precision),
         "flops_per_second_of_products": flops_per_second,
+        **({} if device == "cpu" else {"products": precision}),
         **per_sentence(slice(None)),
         "by_language": {code: per_sentence(languages == code) for code in dict.fromkeys(work.languages) if code},
     }

@@ -11,6 +11,7 @@ rounds both are opened anew, in turned order. Tokenising is not part of any time
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -32,15 +33,16 @@ from viaduct.encode.batch import Batch, collate, padding_fraction, plan_batches
 from viaduct.encode.cache import read_tokens
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import UsageError
-from viaduct.memory import peak_bytes
 from viaduct.models.numerics import keep_freed_memory
 from viaduct.runs.processes import end_with
 from viaduct.serving.engines import Engine, open_engine
-from viaduct.serving.machine import energy, joules_between, matrix_rate
+from viaduct.serving.machine import device_peak, energy, joules_between, matrix_rate
 from viaduct.serving.model import skeleton
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Slots of a batch that are tried for throughput."""
+BUDGETS_ON_GPU = (*BUDGETS, 16_384, 32_768, 65_536)
+"""The same on a GPU, until they make no fewer batches, or one does not fit its memory."""
 SINGLE = 200
 """Examples whose latency is measured, one at a time, spread over all of them."""
 WARM_UP = 5
@@ -62,13 +64,14 @@ class TimedModel:
     rows: str
     """Folder with their token arrays (`cache.write_tokens`)."""
     pad_id: int
+    device: str = "cpu"
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision}"
 
     def open(self) -> Engine:
         """The engine with the model."""
-        return open_engine(Path(self.folder), self.engine, self.precision, self.threads)
+        return open_engine(Path(self.folder), self.engine, self.precision, self.threads, self.device)
 
     def singles(self, encoded: Encoded, count: int) -> list[Batch]:
         """At most `count` examples, spread over all of them, each alone."""
@@ -81,27 +84,46 @@ class TimedModel:
         torch.set_num_threads(self.threads)
         encoded = read_tokens(Path(self.rows))
         load_average = os.getloadavg()[0]
-        before = peak_bytes()
+        before = device_peak(self.device)
         started = time.perf_counter()
         engine = self.open()
+        engine.wait()
         loaded = time.perf_counter() - started
-        after_load = peak_bytes()
+        after_load = device_peak(self.device)
         alone = self.singles(encoded, SINGLE)
         seconds(engine, alone[:WARM_UP])
         latency = 1e3 * seconds(engine, alone)
-        joules, started = energy(), time.perf_counter()
-        throughput = [_throughput(engine, encoded, self.pad_id, budget) for budget in BUDGETS]
-        used = joules_between(joules, energy())
+        joules, started = energy(self.device), time.perf_counter()
+        throughput = self._throughput(engine, encoded)
+        used, spent = joules_between(joules, energy(self.device)), time.perf_counter() - started
+        of = "the whole processor" if self.device == "cpu" else "the GPU"
         return {
             "load_average_before": load_average,
             "load_seconds": loaded,
-            "peak_bytes": {"before_loading": before, "after_loading": after_load, "in_all": peak_bytes()},
+            "peak_bytes": {
+                "before_loading": before,
+                "after_loading": after_load,
+                "in_all": device_peak(self.device),
+            },
             "latency_ms": latency.tolist(),
             "throughput": throughput,
-            "energy": {"joules": used, "seconds": time.perf_counter() - started, "of": "the whole processor"},
-            "flops_per_second_of_products": matrix_rate(self.threads),
+            "energy": {"joules": used, "seconds": spent, "of": of},
+            "flops_per_second_of_products": matrix_rate(self.threads, self.device, self.precision),
             "versions": {"python": platform.python_version(), "numpy": version("numpy"), **engine.versions()},
         }
+
+    def _throughput(self, engine: Engine, encoded: Encoded) -> list[dict[str, Any]]:
+        """Of batches of several sizes."""
+        if self.device == "cpu":
+            return [_throughput(engine, encoded, self.pad_id, budget) for budget in BUDGETS]
+        found: list[dict[str, Any]] = []
+        for budget in BUDGETS_ON_GPU:
+            with contextlib.suppress(torch.OutOfMemoryError):
+                found.append(_throughput(engine, encoded, self.pad_id, budget))
+            batches = [len(one["seconds"]) for one in found[-2:]]
+            if not found or found[-1]["batch_tokens"] < budget or (len(batches) == 2 and batches[0] == batches[1]):
+                break
+        return found
 
 
 def _throughput(engine: Engine, encoded: Encoded, pad_id: int, budget: int) -> dict[str, Any]:
@@ -122,6 +144,7 @@ def seconds(engine: Engine, batches: Sequence[Batch]) -> Array:
     ends = [time.perf_counter()]
     for batch in batches:
         engine(batch)
+        engine.wait()
         ends.append(time.perf_counter())
     return np.diff(ends)
 
