@@ -17,7 +17,7 @@ from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.encoder import forward_flops, load_tokenizer, num_layers, width
 from viaduct.results.working import working_folder
-from viaduct.runs.host import resolve_device
+from viaduct.runs.execute import resolve_device
 from viaduct.serving.engines import require_engine
 from viaduct.serving.export import UNKNOWN_LIMITS, ExportSettings, export
 from viaduct.serving.history import history
