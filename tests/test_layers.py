@@ -33,7 +33,7 @@ TOP = ("api", "several", "tables", "plans", "scoring", "judging", "upkeep", "cli
 ROOMS = tuple(sorted({module.split(".")[1] for module in doors.ROOMS} - {*ABOVE_TORCH, *BELOW_TORCH}))
 """May use all of the core but its top, and no other room."""
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "onnxruntime", "onnx", "openvino", "nncf"}
-SLOW = HEAVY | {"pandas", "scipy", "matplotlib", "PIL", "babel", "emoji"}
+SLOW = HEAVY | {"pandas", "scipy", "matplotlib", "PIL", "babel", "emoji", "ray"}
 """What no door may load: `viaduct --help` and `plan` open them."""
 
 

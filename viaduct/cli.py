@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,14 +17,17 @@ from viaduct.command import (
     BUG,
     DISORDER,
     MISTAKE,
+    Address,
     AllowOverlap,
     CheckpointSeconds,
     Command,
     Data,
     Device,
+    Executor,
     Fetch,
     GradientCheckpointing,
     Json,
+    Keep,
     Limit,
     Memory,
     MicroBatchTokens,
@@ -40,8 +43,8 @@ from viaduct.command import (
     Yes,
     as_json,
     changes,
-    choice,
     given_seeds,
+    pair,
 )  # fmt: skip
 from viaduct.doors import loaded, offered
 from viaduct.errors import UsageError, ViaductError, unknown, unwritable
@@ -154,20 +157,13 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     device: Device = "auto",
     threads: Threads = None,
     processes: Processes = 1,
+    executor: Executor = "local",
+    address: Address = None,
     memory_gb: Memory = 4.0,
     micro_batch_tokens: MicroBatchTokens = None,
     gradient_checkpointing: GradientCheckpointing = False,
     track: Track = None,
-    keep: Annotated[
-        Literal["all", "needed", "scores"],
-        choice(
-            "--keep",
-            "all",
-            "needed",
-            "scores",
-            help="What stays in the store: all; no models that nothing needs; no predictions, either.",
-        ),
-    ] = "all",
+    keep: Keep = "all",
     allow_overlap: AllowOverlap = False,
     fetch: Fetch = False,
     yes: Yes = False,
@@ -185,7 +181,8 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
         from viaduct.fetching.arriving import arrived
 
         recipes = tuple(arrived(one, data, yes=yes) for one in recipes)
-    _run(recipes, data, store, replace(options, keep=keep), allow_overlap, rows, whole.run_name)
+    options = replace(options, keep=keep, executor=executor, address=address)
+    _run(recipes, data, store, options, allow_overlap, rows, whole.run_name)
 
 
 @app.command()
@@ -282,7 +279,7 @@ def report(
     """Write the report of what is done of a run so far."""
     from viaduct import several
 
-    pairs = tuple(_pair(text) for text in compare or ())
+    pairs = tuple(pair(text) for text in compare or ())
     written = several.report(run, data=data, store=store, rows=rows, published=published, compare=pairs, to=to)
     typer.echo(f"report: {written}")
 
@@ -356,13 +353,6 @@ def _run(
         typer.echo("stopped; run the same command again to go on", err=True)
         raise typer.Exit(exit_status(error)) from error
     typer.echo(f"report: {result.report}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    first, colon, second = text.partition(":")
-    if not colon:
-        raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
-    return first, second
 
 
 for _function in (

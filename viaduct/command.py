@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -99,6 +99,25 @@ def choice(what: str, *known: str, help: str) -> Any:
     return typer.Option(parser=parsed, autocompletion=lambda: [*known], metavar="|".join(known), help=help)
 
 
+Executor = Annotated[
+    Literal["local", "ray"],
+    choice("--executor", "local", "ray", help="Where stages run: here, or on a Ray cluster's nodes (docs/scaling.md)."),
+]
+Keep = Annotated[
+    Literal["all", "needed", "scores"],
+    choice(
+        "--keep",
+        "all",
+        "needed",
+        "scores",
+        help="What stays in the store: all; no models that nothing needs; no predictions, either.",
+    ),
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster's head [of which this machine is a node].")
+]
+
+
 def data_folder(given: Path | None) -> Path:
     """The folder that was given, or the default one. Raises UsageError where it is none."""
     data = given or default_data()
@@ -125,6 +144,14 @@ def given_seeds(text: str | None) -> tuple[int, ...] | None:
 def changes(set: Sequence[str] | None, limit: int | None) -> list[str]:
     """What `--set` and `--limit` change in a recipe."""
     return [*(set or ()), *([] if limit is None else [f"limit={limit}"])]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The two arms of `--compare`. Raises UsageError for what is not ARM:ARM."""
+    first, colon, second = text.partition(":")
+    if not colon:
+        raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
+    return first, second
 
 
 def as_json(**document: object) -> str:

@@ -88,6 +88,18 @@ def held_back() -> Iterator[HeldBack]:
 
 
 @contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """What is done inside, such as loading a library that has its own way with signals, changes no handler."""
+    mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in mine}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     """Both signals go to `handler`, but for those that are ignored, as a shell's background jobs do; only the main
     thread is told of signals."""

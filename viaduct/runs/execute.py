@@ -14,6 +14,7 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from viaduct.doors import loaded
 from viaduct.errors import (
@@ -47,6 +48,7 @@ from viaduct.system import require_linux
 require_linux()
 
 THREADS = "viaduct.models.threads"
+CLUSTER = "viaduct.runs.cluster:work"
 REQUIRE_ENCODER = "viaduct.models.trial:require_encoder"
 TRACKERS = "viaduct.training.tracking:Trackers"
 DEVICES = ("auto", "cpu", "cuda")
@@ -73,11 +75,21 @@ class Options:
     """Wait before the first repetition after a transient fault; four times as long before the second."""
     keep: Keep = "all"
     """What of the store stays when nothing left to do needs it."""
+    executor: Literal["local", "ray"] = "local"
+    """Where stages run: in this process and `processes` - 1 beside it, or on the nodes of a Ray cluster."""
+    address: str | None = None
+    """HOST:PORT of the cluster's head; None: of the cluster that this machine is a node of."""
     poll_seconds: float = 5.0
     """How often stages that other processes work on are looked at when nothing else can be done."""
     track: tuple[str, ...] = ()
     """Trackers that are told the curves of trainings (`viaduct.training.tracking`)."""
     fitting: Fitting = WHOLE
+
+    def __post_init__(self) -> None:
+        if self.executor == "ray" and self.processes > 1:
+            raise UsageError("--processes is for one machine", fix="leave it out: Ray shares the work among its nodes")
+        if self.executor != "ray" and self.address is not None:
+            raise UsageError(f"--address {self.address} names a Ray cluster", fix="--executor ray with it")
 
 
 def _machine(device: str) -> str:
@@ -98,7 +110,8 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
     worker = Worker(planned, options, display)
     stages = worker.displaced(list(planned.plan.stages))
     pending = [stage for stage in stages if not worker.skip(stage)]
-    worker.store.require_no_other_host([stage.path for stage in pending], display.message)
+    if options.executor == "local":
+        worker.store.require_no_other_host([stage.path for stage in pending], display.message)
     worker.cleaning.clean(stages)
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
@@ -106,6 +119,12 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
             loaded(REQUIRE_ENCODER)(expanded(encoder), revision)
     for stage in pending:
         kind_of(stage.work.kind).require(stage)
+    (loaded(CLUSTER) if options.executor == "ray" else _work_here)(worker, pending, checked)
+    return worker.planned
+
+
+def _work_here(worker: Worker, pending: list[Stage], checked: Callable[[], object]) -> None:
+    """Do these stages in this process."""
     checked()
     looked = time.monotonic()
     while pending:
@@ -113,13 +132,12 @@ def run(planned: Planned, options: Options, display: Display, checked: Callable[
         if done is not None:
             del pending[done]
         else:
-            display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
-            time.sleep(options.poll_seconds)
+            worker.display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
+            time.sleep(worker.options.poll_seconds)
         # All are looked at for what others did only now and then: after each stage it would take quadratic time.
-        if time.monotonic() - looked >= options.poll_seconds:
+        if time.monotonic() - looked >= worker.options.poll_seconds:
             pending = [stage for stage in worker.displaced(pending) if not worker.skip(stage)]
             looked = time.monotonic()
-    return worker.planned
 
 
 @dataclass
@@ -199,11 +217,11 @@ class Worker:
         claim = self.store.claim(stage.path, record)
         if claim is None:
             return False
-        if claim.discarded is not None:
-            fields = difference(claim.discarded.get("identity", {}), identity.content)
-            self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({'; '.join(fields)})")
-        self.display.start(stage.path, resumed=claim.resumed)
         try:
+            if claim.discarded is not None:
+                fields = "; ".join(difference(claim.discarded.get("identity", {}), identity.content))
+                self.display.message(f"{stage.path}: unfinished work of another recipe is discarded ({fields})")
+            self.display.start(stage.path, resumed=claim.resumed)
             with one_message(f"{self.store.root} ({stage.path})"):
                 if is_lost:
                     claim.give_up("what it takes was given up")

@@ -131,9 +131,8 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
         if isinstance(start, str) and (folder := Path(start).expanduser()).is_dir() and not is_tower(folder):
             require_folder(folder, cache)
-    used = Memory(cache and cache / "used_files.json", TypeAdapter(str))
-    held = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), used.known)
-    census = Census(RecipeData(held, recipe.limit), cache and cache / "census.json")
+    used = _used_files(store)
+    census = census_of(recipe, data, store, used)
     plan = outline(recipe, census)
     unknown = unknown_pieces(plan, census, cache)
     if unknown is not None and not recipe.allow_unknown:
@@ -168,6 +167,18 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
     census.memory.save()
     used.save()
     return planned
+
+
+def census_of(recipe: RecipeParts, data: Path, store: Path, used: Memory[str] | None = None) -> Census:
+    """The data folder (an absolute path) as a recipe reads it; `used`: what is known of the files that readers use."""
+    known = (used or _used_files(store)).known
+    held, cache = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), known), planning_cache(store)
+    return Census(RecipeData(held, recipe.limit), cache and cache / "census.json")
+
+
+def _used_files(store: Path) -> Memory[str]:
+    cache = planning_cache(store)
+    return Memory(cache and cache / "used_files.json", TypeAdapter(str))
 
 
 def placed_anew(planned: Planned) -> Planned:

@@ -1,0 +1,280 @@
+"""Runs a plan on a Ray cluster whose nodes see the same store, from a driver on one of them.
+
+Each stage that is due is a task. Its worker claims the stage in the store as any process does, so checkpoints, faults
+and results are those of one machine, and what a driver that died has left is found by the next one. Ray runs a task
+again whose node or process was lost; a stage that fails by itself is not run again, and stops the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from viaduct.errors import TransientError, UsageError, ViaductError
+from viaduct.interruption import stop_if_asked, stopping
+from viaduct.paths import cache_directory
+from viaduct.results.working import working_folder
+from viaduct.runs.census import Census
+from viaduct.runs.display import Display
+from viaduct.runs.execute import Options, Worker
+from viaduct.runs.nodes import Meeting, Node, asked_of, connected, require_nodes
+from viaduct.runs.planned import Planned, census_of
+from viaduct.runs.stage import Stage
+
+RETRIES = 3
+"""Of a task whose node or process was lost."""
+TELL_SECONDS = 1.0
+"""How often a worker tells of its progress, and the driver looks."""
+STOP_SECONDS = 120.0
+"""What trainings have to leave a checkpoint."""
+ROOM_SECONDS = 30.0
+"""After which it is said that nothing could begin yet."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs besides the store; it opens the data by itself."""
+
+    planned: Planned
+    """Without its census."""
+    data: Path
+    options: Options
+    meeting: Meeting
+    notes: Any
+    folder: Path
+    """The driver's, which relative paths in a recipe are from."""
+
+
+NO_CENSUS = cast(Census, None)
+"""Of a plan on its way; who opens it makes one."""
+
+
+class Notes:
+    """What workers tell the driver, and whether they are to stop; an actor beside it. A task that is told to stop by
+    `ray.cancel` has crashed the driver (Ray 2.60)."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Any, ...]] = []
+        self._over = False
+
+    def add(self, *note: object) -> bool:
+        """Keep a note until it is taken; whether its author is to stop."""
+        self._kept.append(note)
+        return self._over
+
+    def take(self, *, stop: bool = False) -> list[tuple[Any, ...]]:
+        """What was added since the last time; `stop`: from now on all authors are to stop."""
+        kept, self._kept = self._kept, []
+        self._over = self._over or stop
+        return kept
+
+
+class Telling(Display):
+    """A worker's display: all goes to the driver. Where that says to stop, the worker gets SIGTERM."""
+
+    def __init__(self, tell: Callable[..., bool]) -> None:
+        super().__init__()
+        self._tell, self._told = tell, 0.0
+
+    def start(self, path: str, *, resumed: bool) -> None:
+        """Told with the node."""
+        super().start(path, resumed=resumed)
+        self._send("start", path, resumed, socket.gethostname())
+
+    def progress(self, done: float, total: float, note: str) -> None:
+        """Told when the last time is old enough."""
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self._told = time.monotonic()
+            self._send("progress", self.current, done, total, note)
+
+    def message(self, text: str) -> None:
+        """Told as it is."""
+        self._send("message", self.current, text)
+
+    def _send(self, *note: object) -> None:
+        if self._tell(*note):
+            signal.raise_signal(signal.SIGTERM)  # in Ray's workers the other one is blocked
+
+
+def work(worker: Worker, pending: list[Stage], checked: Callable[[], object]) -> None:
+    """Do these stages on the cluster of the worker's options; `checked` is called when no node forbids to begin.
+
+    Raises what `nodes.connected` and `nodes.require_nodes` raise, what a stage raises, and TransientError for a stage
+    whose process was lost again and again.
+    """
+    if not pending:
+        checked()
+        return
+    cache = cache_directory(worker.store.root)
+    with connected(worker.options.address) as ray, working_folder(cache, "cluster-") as folder:
+        meeting = Meeting.begun(folder, worker.planned.census.data.folder.root)
+        node = require_nodes(ray, meeting)
+        if worker.options.device == "cuda" and not node.gpus:
+            raise UsageError("--device cuda: no node of the cluster has a GPU", fix="use --device cpu or --device auto")
+        checked()
+        _Driver(ray, worker, meeting, node).do(pending)
+
+
+class _Driver:
+    """Gives stages to the cluster and tells what becomes of them."""
+
+    def __init__(self, ray: Any, worker: Worker, meeting: Meeting, node: Node) -> None:
+        self.ray, self.worker, self.meeting, self.node = ray, worker, meeting, node
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        self.notes = ray.remote(num_cpus=0)(Notes).options(scheduling_strategy=here).remote()
+        ray.get(self.notes.take.remote())  # what is told before it is there would go with a node that dies
+        self.running: dict[Any, Stage] = {}
+        self.begun = Counter[str]()
+        """How often a stage has begun: processes that are killed for want of memory Ray begins again for ever."""
+        self.tasks: dict[tuple[float, ...], Any] = {}
+        self.shown: str | None = None
+        """The running stage whose progress the display has."""
+        self._ship()
+
+    def _ship(self) -> None:
+        """Give the plan as it is now to the cluster's object store, once for all tasks."""
+        planned = self.worker.planned
+        planned = replace(planned, census=NO_CENSUS, estimates={}, states={}, spent={}, overlaps=(), data=())
+        data, options = self.meeting.data, self.worker.options
+        job = Job(planned, data, options, self.meeting, self.notes, Path.cwd())
+        self.job = (uuid.uuid4().hex, [self.ray.put(job)])
+
+    def do(self, pending: list[Stage]) -> None:
+        """Return when all are done or given up."""
+        options, started, looked = self.worker.options, time.monotonic(), time.monotonic()
+        try:
+            pending = self._begin(pending)
+            while pending or self.running:
+                ready, _ = self.ray.wait([*self.running], timeout=TELL_SECONDS) if self.running else ((), ())
+                self._tell()
+                ended = [(self.running[ref], self._ended(ref)) for ref in ready]
+                pending += [stage for stage, is_done in ended if not is_done]
+                # All are looked at now and then, as others may have done them; else what takes what has ended.
+                if time.monotonic() - looked >= options.poll_seconds:
+                    pending, looked = self._begin(self._placed(pending)), time.monotonic()
+                elif ready:
+                    pending = self._begin(pending, {stage.path for stage, _ in ended})
+                if not self.begun and started and time.monotonic() - started > ROOM_SECONDS:
+                    self.worker.display.message("waiting for room in the cluster; `ray status` shows what it does")
+                    started = 0.0
+                if not self.running:
+                    time.sleep(TELL_SECONDS)
+        except BaseException:
+            self._stop()
+            stop_if_asked()  # by which signal: Ray makes a Ctrl-C of all
+            raise
+
+    def _placed(self, pending: list[Stage]) -> list[Stage]:
+        """Those that are still to be done, where they lie now."""
+        before, worker = self.worker.planned, self.worker
+        pending = [stage for stage in worker.displaced(pending) if not worker.skip(stage)]
+        if worker.planned is not before:
+            self._ship()
+        return pending
+
+    def _begin(self, pending: list[Stage], after: Container[str] | None = None) -> list[Stage]:
+        """Give those that are due to the cluster, of those that take one of `after`, where given; the others."""
+        asked_for = (
+            one for one in pending if after is None or any(source.path in after for source in one.inputs.values())
+        )
+        due = [stage for stage in asked_for if self.worker.is_due(stage)]
+        for stage in due:
+            asked = asked_of(stage, self.worker.plan, self.worker.options, self.node)
+            task = self.tasks.setdefault((*asked.values(),), self.ray.remote(max_retries=RETRIES, **asked)(do_stage))
+            threads, on_gpu = max(1, int(asked["num_cpus"])), asked["num_gpus"] > 0
+            named = task.options(name=stage.path)
+            self.running[named.remote(*self.job, stage.path, threads, on_gpu)] = stage
+        given = {stage.path for stage in due}
+        return [stage for stage in pending if stage.path not in given]
+
+    def _ended(self, ref: Any) -> bool:
+        """Take note of the end of a task; whether its stage is done, or given up."""
+        stage, errors = self.running.pop(ref), self.ray.exceptions
+        try:
+            if not self.ray.get(ref):
+                return False
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, ViaductError):
+                raise error.cause from None
+            raise
+        except errors.RayError as error:
+            raise _lost(stage.path, str(error).strip().partition("\n")[0]) from error
+        self.shown = None if self.shown == stage.path else self.shown
+        self.worker.cleaning.clean((stage, *stage.inputs.values()))
+        self.worker.display.done(stage.path)
+        return True
+
+    def _tell(self) -> None:
+        """Show what workers have told, and the progress of one of the running stages."""
+        display, running = self.worker.display, {one.path for one in self.running.values()}
+        for what, path, *told in self.ray.get(self.notes.take.remote()):
+            if what == "message":
+                display.message(told[0])
+            elif what == "start":
+                self.begun[path] += 1
+                if self.begun[path] > RETRIES + 1:
+                    raise _lost(path, "killed, perhaps for want of memory")
+                if self.begun[path] > 1:
+                    display.message(f"{path}: begins again on {told[1]}")
+            if what != "message" and self.shown in (None, path) and path in running:
+                if self.shown is None or what == "start":
+                    self.shown = path
+                    display.start(path, resumed=what == "start" and told[0])
+                if what == "progress":
+                    display.progress(*told)
+
+    def _stop(self) -> None:
+        """Have all stages stop: trainings leave a checkpoint first. What has not begun ends with the connection."""
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            notes = self.ray.get(self.notes.take.remote(stop=True))
+            begun = {*self.begun, *(path for what, path, *_ in notes if what == "start")}
+            if left := [ref for ref, stage in self.running.items() if stage.path in begun]:
+                self.ray.wait(left, num_returns=len(left), timeout=STOP_SECONDS)
+
+
+def _lost(path: str, why: str) -> TransientError:
+    return TransientError(
+        f"{path}: its process was lost {RETRIES + 1} times, the last time because: {why}",
+        fix="run the same command again to go on; where it was memory, on nodes that have more",
+    )
+
+
+def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: bool) -> bool:
+    """The task: whether the stage is done now, or given up; False where another setting's has taken its place, or its
+    process was told to stop."""
+    with contextlib.suppress(KeyboardInterrupt), stopping():
+        worker, stages = _opened(key, tuple(shipped))
+        worker.options = replace(worker.options, threads=threads, device="cuda" if on_gpu else "cpu")
+        stage = stages[path]
+        while not worker.advance(stage):
+            if worker.is_displaced(stage):
+                return False
+            time.sleep(worker.options.poll_seconds)  # a dead process still has it, or a file system shows it late
+        return True
+    return False
+
+
+@lru_cache(maxsize=1)
+def _opened(_key: str, shipped: tuple[Any, ...]) -> tuple[Worker, dict[str, Stage]]:
+    """(what works on the stages in this process, path -> stage)."""
+    import ray
+
+    job: Job = ray.get(shipped[0])
+    job.meeting.require()  # this node may have come later
+    if job.folder.is_dir():
+        os.chdir(job.folder)
+    planned = replace(job.planned, census=census_of(job.planned.plan.recipe, job.data, job.planned.store.root))
+    worker = Worker(planned, job.options, Telling(lambda *note: ray.get(job.notes.add.remote(*note))))
+    return worker, {stage.path: stage for stage in planned.plan.stages}
