@@ -23,6 +23,7 @@ from fresh_process import answer
 
 WORKER = "captioning_worker.py"
 OURS, THEIRS = "viaduct", "transformers"
+TOKENS_ON_GPU, STEPS_ON_GPU = 16_384, (40, 15)
 BATCH_TOKENS = {"12x768": 1024, "6x384": 1024, "2x32": 200}
 QUICK_TOKENS = {"12x768": 512, "6x384": 1024, "2x32": 200}
 """Per step, visual ones among them; every quick step of the large shape has to end within a minute."""
@@ -39,10 +40,14 @@ def main() -> None:
     report |= {
         name: {} for name in ("cpu_samples", "captions", "peak_mib", "embedding_rows", "loss", "loss_difference")
     }
-    report |= {**answer(WORKER, {"threads": options.threads}, options.threads), "tower_seconds_per_picture": {}}
+    report |= {
+        **answer(WORKER, {"threads": options.threads, "device": options.device}, options.threads),
+        "tower_seconds_per_picture": {},
+    }
     for shape in options.shapes:
         with tempfile.TemporaryDirectory(prefix="viaduct-captioning-") as folder:
             made = {"shape": shape, "folder": folder, "threads": options.threads, "seed": options.seed}
+            made["device"] = options.device
             tower_seconds = answer(WORKER, made, options.threads)["tower_seconds"]
             report["tower_seconds_per_picture"][shape] = tower_seconds
             print(f"\ncaptions {shape}: the tower takes {tower_seconds:.2f} s for a picture, once")
@@ -64,13 +69,16 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller steps: under 10 minutes on 2 cores")
     parser.add_argument("--threads", type=int, default=1, help="threads of every measurement (default 1)")
-    parser.add_argument("--shapes", nargs="+", choices=list(TOWERS), default=["6x384", "12x768"])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shapes", nargs="+", choices=list(TOWERS), help="default 6x384 12x768; cuda: 12x768")
     parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES))
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 1)")
     parser.add_argument("--steps", type=int, help="timed optimiser steps of a measurement (default by shape)")
     parser.add_argument("--batch-tokens", type=int, help="tokens of a step, visual ones among them (default by shape)")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.shapes = options.shapes or (["6x384", "12x768"] if options.device == "cpu" else ["12x768"])
+    return options
 
 
 def _repetitions(
@@ -80,12 +88,16 @@ def _repetitions(
     when its loss of the first one differs."""
     tokens = options.batch_tokens or (QUICK_TOKENS if options.quick else BATCH_TOKENS)[shape]
     steps = options.steps or (QUICK_STEPS if options.quick else STEPS)[shape]
+    if options.device != "cpu":
+        tokens, steps = options.batch_tokens or TOKENS_ON_GPU, options.steps or STEPS_ON_GPU[options.quick]
     found: dict[str, list[Measurement]] = {OURS: [], THEIRS: []}
     for repetition in range(options.repetitions or (1 if options.quick else 3)):
         if repetition and options.quick and time.monotonic() - started > QUICK_LIMIT:
             break
         for variant, measurements in found.items():
-            request = Request(variant, shape, objective, folder, steps, tokens, options.threads, options.seed)
+            request = Request(
+                variant, shape, objective, folder, steps, tokens, options.threads, options.seed, options.device
+            )
             measurements.append(Measurement(**answer(WORKER, asdict(request), options.threads)))
             last = measurements[-1]
             print(

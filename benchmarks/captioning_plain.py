@@ -33,13 +33,15 @@ Arrays = Mapping[str, np.ndarray]
 class Plain(nn.Module):
     """Encoder, frozen tower and the new parts; `forward` is the loss of a batch of this objective."""
 
-    def __init__(self, folder: Path, objective: str, parts: Path) -> None:
+    def __init__(self, folder: Path, objective: str, parts: Path, device: str = "cpu") -> None:
         super().__init__()
-        self.objective = objective
+        self.objective, self.device = objective, device
         self.model = XLMRobertaForMaskedLM.from_pretrained(folder / "encoder", dtype=torch.float32)
         tower = ViTModel.from_pretrained(folder / "tower", add_pooling_layer=False, dtype=torch.float32)
-        self.tower = [tower.eval().requires_grad_(False)]  # in a list: neither trained nor put into training mode
-        self.pixels = _pixels(folder)
+        self.tower = [
+            tower.to(device).eval().requires_grad_(False)
+        ]  # in a list: neither trained nor put into training mode
+        self.pixels = _pixels(folder).to(device)
         state = load_file(parts)
         width, seen = self.model.config.hidden_size, tower.config.hidden_size
         if objective == "contrastive":
@@ -49,10 +51,11 @@ class Plain(nn.Module):
             tokens = len(state["prefix.null"])
             self.prefix = VisualPrefix(seen, tokens, self.model.roberta, 0, len(LANGUAGES))
             self.prefix.load_state_dict(_below(state, "prefix."))
+        self.to(device)
 
     def forward(self, arrays: Arrays) -> torch.Tensor:
         """The mean loss of a batch: ids and file (of the picture) of each caption, and what its objective draws."""
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
         patches_BPV, vector_BV = self._seen(batch["file"])
         if self.objective == "contrastive":
             loss = self._contrastive(batch, vector_BV)

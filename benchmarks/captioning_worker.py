@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ from training_rows import SHAPES
 from training_timing import Clock
 from training_worker import speed
 
-from viaduct.memory import peak_bytes
+from viaduct.serving.machine import device_peak
 
-CLOSE = 1e-4
-"""Nats by which the two losses may differ: ours reads features that were rounded to float16."""
+CLOSE, CLOSE_ON_GPU = 1e-4, 5e-2
+"""Nats by which the two losses may differ: ours reads features that were rounded to float16; on a GPU, those that were
+computed in bfloat16."""
+LONG = 10_000
+"""Steps of our stage on a GPU, which is stopped after the timed ones: see `training_ours`."""
 WARM_UP = 2
 """Steps of ours that are not timed: its memory is mapped then, once for all of them."""
 WARM_UP_CAPTIONS = 2
@@ -52,6 +56,7 @@ class Request:
     batch_tokens: int
     threads: int
     seed: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,14 @@ class Measurement:
 def measure(request: Request) -> Measurement:
     """Run one variant."""
     variants = {"viaduct": _viaduct, "transformers": _transformers}
-    clock = Clock(request.steps + 1)
+    clock = Clock(request.steps + 1, 1, request.device)
     captions, embedding_rows, loss = variants[request.variant](request, clock)
     seconds, cpu_seconds = clock.passed()
-    peak = peak_bytes() / 2**20
+    peak = (device_peak(request.device) or 0) / 2**20
     return Measurement(request.variant, captions, request.steps, seconds, cpu_seconds, peak, embedding_rows, loss)
 
 
-def prepare(shape: str, folder: Path, threads: int, seed: int) -> dict[str, float]:
+def prepare(shape: str, folder: Path, threads: int, seed: int, device: str) -> dict[str, float]:
     """Write what all measurements of a shape start from; seconds that a picture takes through the tower, once."""
     import torch
 
@@ -89,11 +94,11 @@ def prepare(shape: str, folder: Path, threads: int, seed: int) -> dict[str, floa
     from viaduct.vision.rows import Picture
     from viaduct.vision.towers import load_tower
 
-    prepare_torch("cpu", threads)
+    place = prepare_torch(device, threads)
     write_encoder(SHAPES[shape], seed, folder / "encoder")
     write_tower(TOWERS[shape], seed, folder / "tower")
     write_pictures(TOWERS[shape], seed, folder / "pictures")
-    tower = load_tower(str(folder / "tower"), None)
+    tower = load_tower(str(folder / "tower"), None, device=place)
     pictures = [(str(at), Picture(str(picture_file(folder / "pictures", at)))) for at in range(FILES)]
 
     def build(wanted: list[tuple[str, Picture]]) -> float:
@@ -131,8 +136,10 @@ def _viaduct(request: Request, clock: Clock) -> tuple[int, int, float]:
                 raise EnoughError
 
     folder = Path(request.folder)
-    asked = work(request.objective, folder, request.batch_tokens, request.steps + WARM_UP, request.seed)
-    stage = JointTraining(stage_context(asked, request.shape, folder, request.threads, progress), asked)
+    steps = request.steps + WARM_UP if request.device == "cpu" else LONG
+    asked = work(request.objective, folder, request.batch_tokens, steps, request.seed)
+    context = stage_context(asked, request.shape, folder, request.threads, progress)
+    stage = JointTraining(replace(context, device=request.device), asked)
     loss = _leave_for_others(stage, request)
     batches = [stage.batch_at(step).main for step in _timed(request)]
     embedding_rows = len(stage.model.words_VD)
@@ -164,7 +171,7 @@ def _leave_for_others(stage: Any, request: Request) -> float:
     stage.model.eval()
     seed_all("step", request.seed, 0)
     with torch.no_grad():
-        loss = float(stage.loss(stage.model, stage.batch_at(0)))
+        loss = float(stage.loss(stage.model, stage.batch_at(0).to(stage.device)))
     np.savez(left(request, ".npz"), loss=np.array(loss), **arrays)
     save_file(
         {name: value.clone() for name, value in stage.model.head.state_dict().items()}, left(request, ".safetensors")
@@ -210,6 +217,8 @@ def _transformers(request: Request, clock: Clock) -> tuple[int, int, float]:
     from captioning_plain import Plain
     from transformers.utils import logging
 
+    from viaduct.models.numerics import products_in, training_precision
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(request.threads)
@@ -218,20 +227,25 @@ def _transformers(request: Request, clock: Clock) -> tuple[int, int, float]:
         expected = float(file["loss"])
         first, *steps = [_step_arrays(file, step) for step in (0, *_timed(request))]
     asked, _ = OBJECTIVES[request.objective]
-    plain = Plain(Path(request.folder), asked, left(request, ".safetensors")).eval()
-    with torch.no_grad():
-        loss = float(plain(first))
-    if abs(loss - expected) > CLOSE:
-        raise AssertionError(f"{request.objective}: the losses of the same batch are {expected} and {loss}")
-    plain.train()
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=2e-5, weight_decay=0.0, fused=True)
-    few = {name: array[:WARM_UP_CAPTIONS] for name, array in first.items()}
-    for done, arrays in enumerate([few, *steps], start=1):
-        plain(arrays).backward()
-        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        clock.step_done(done)
+    plain = Plain(Path(request.folder), asked, left(request, ".safetensors"), request.device).eval()
+    place = torch.device(request.device)
+    format, close = training_precision("auto", place), CLOSE if request.device == "cpu" else CLOSE_ON_GPU
+    with nullcontext() if request.device == "cpu" else place:
+        with torch.no_grad():
+            loss = float(plain(first))
+        if abs(loss - expected) > close:
+            raise AssertionError(f"{request.objective}: the losses of the same batch are {expected} and {loss}")
+        plain.train()
+        optimizer = torch.optim.AdamW(plain.parameters(), lr=2e-5, weight_decay=0.0, fused=True)
+        few = {name: array[:WARM_UP_CAPTIONS] for name, array in first.items()}
+        for done, arrays in enumerate([few, *steps], start=1):
+            with products_in(format, place):
+                loss_now = plain(arrays)
+            loss_now.backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            clock.step_done(done)
     return sum(len(arrays["ids"]) for arrays in steps), SHAPES[request.shape].vocabulary, loss
 
 
@@ -245,6 +259,10 @@ if __name__ == "__main__":
     if "variant" in wanted:
         print(json.dumps(asdict(measure(Request(**wanted)))))
     elif "shape" in wanted:
-        print(json.dumps(prepare(wanted["shape"], Path(wanted["folder"]), wanted["threads"], wanted["seed"])))
+        print(
+            json.dumps(
+                prepare(wanted["shape"], Path(wanted["folder"]), wanted["threads"], wanted["seed"], wanted["device"])
+            )
+        )
     else:
-        print(json.dumps(speed(wanted["threads"])))
+        print(json.dumps(speed(**wanted)))

@@ -31,12 +31,19 @@ OURS = {
     "int8": ("viaduct_torch_int8", "viaduct_onnx_int8", "viaduct_openvino_int8"),
 }
 PIPELINES = ("pipeline_1", "pipeline_32")
+ON_GPU = {
+    "fp32": ("viaduct_torch_fp32", "pipeline_32"),
+    "bf16": ("viaduct_torch_bf16", "pipeline_32_bf16"),
+    "fp16": ("viaduct_torch_fp16", "pipeline_32_fp16"),
+}
+"""Format -> (our variant, the peer) on a GPU; one of the two short formats is measured, the GPU's own."""
+ROWS_ON_GPU = (20_000, 4_000)
 BARE = ("bare_onnx_fp32", "bare_openvino_fp32", "bare_onnx_int8", "bare_openvino_int8")
 OTHERS = ("naive", "sentence_transformers")
 EXPORTS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"))
-ROWS = {"12x768": (480, 96), "6x384": (1200, 256), "2x32": (48, 48)}
+ROWS = {"24x1024": (480, 96), "12x768": (480, 96), "6x384": (1200, 256), "2x32": (48, 48)}
 """Timed rows of a full and of a quick run."""
-TRAIN_SECONDS = {"12x768": (480.0, 0.0), "6x384": (120.0, 60.0), "2x32": (5.0, 5.0)}
+TRAIN_SECONDS = {"24x1024": (0.0, 0.0), "12x768": (480.0, 0.0), "6x384": (120.0, 60.0), "2x32": (5.0, 5.0)}
 """For training, in a full and in a quick run; the weights stay random where there are none."""
 SINGLE_ROWS = (100, 40)
 PADDING_ROWS = 5000
@@ -61,12 +68,12 @@ def main() -> None:
             right = _prepare(name, models / name, options)
             found = _repetitions(name, models / name, options, started)
             _print_table(name, found, right)
-            _add(report, name, found, right)
+            (_add if options.device == "cpu" else _add_of_gpu)(report, name, found, right)
     report["padding"] = _padding(options.seed)
     report["bars"]["padding"] = _bar(report["padding"], report["padding"], bar=PADDING_BAR, at_most=True)
     _print_bars(report["bars"])
     report |= {
-        "device": _device(),
+        "device": _device(options.device),
         "threads": options.threads,
         "quick": options.quick,
         "seed": options.seed,
@@ -79,14 +86,17 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows and variants: under 10 minutes on 2 cores")
     parser.add_argument("--threads", type=int, default=1, help="threads of every measurement (default 1)")
-    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["6x384", "12x768"])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), help="default 6x384 12x768; cuda: 12x768 24x1024")
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 2 if time)")
     parser.add_argument("--rows", type=int, help="timed rows (default by shape)")
     parser.add_argument("--train-seconds", type=float, help="for training each model (default by shape)")
     parser.add_argument("--models", type=Path, help="keep the models here, and use those that are there")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--same-process", action="store_true", help="no process per measurement: peak memory is wrong")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.shapes = options.shapes or (["6x384", "12x768"] if options.device == "cpu" else ["12x768", "24x1024"])
+    return options
 
 
 def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | None:
@@ -94,6 +104,8 @@ def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | No
     from viaduct.serving.export import ExportSettings, export
 
     seconds = options.train_seconds
+    if seconds is None and options.device != "cpu":
+        seconds = 0.0  # what is learned does not change what it costs
     if seconds is None:
         seconds = TRAIN_SECONDS[name][options.quick]
     if not (folder / "made.json").is_file():
@@ -101,10 +113,11 @@ def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | No
         _note(f"{name}: model made, {right:.1%} right" if seconds else f"{name}: model made, not trained")
         data = folder / "data"
         _write_text(data, name, options.seed)
-        for engine, precision in EXPORTS:
+        for engine, precision in EXPORTS if options.device == "cpu" else ():
             export(folder, folder / f"{engine}-{precision}", ExportSettings(engine, precision), data)
             _note(f"{name}: exported for {engine} in {precision}")
-        _link_bfloat16(folder)
+        if options.device == "cpu":
+            _link_bfloat16(folder)
         (folder / "made.json").write_text(json.dumps({"right": right if seconds else None}))
     found: float | None = json.loads((folder / "made.json").read_text())["right"]
     return found
@@ -139,6 +152,10 @@ def _skipped() -> dict[str, str]:
 
 
 def _variants(options: argparse.Namespace) -> list[str]:
+    if options.device != "cpu":
+        from viaduct.models.numerics import quick_format
+
+        return [one for format in dict.fromkeys(("fp32", quick_format(_torch_device()))) for one in ON_GPU[format]]
     without = {*_skipped(), *((*OURS["bf16"], *BARE[2:]) if options.quick else ())}
     if not _has_bfloat16():
         without.add("viaduct_openvino_bf16")
@@ -157,13 +174,13 @@ def _repetitions(name: str, folder: Path, options: argparse.Namespace, started: 
     variants = _variants(options)
     found: dict[str, list[Measurement]] = {variant: [] for variant in variants}
     wanted = options.repetitions or (2 if options.quick else 3)
-    rows = options.rows or ROWS[name][options.quick]
+    rows = options.rows or (ROWS[name] if options.device == "cpu" else ROWS_ON_GPU)[options.quick]
     for repetition in range(wanted):
         began = time.monotonic()
         for variant in variants:
             count = rows // 3 if variant == "naive" else rows  # each of its rows costs the same, whatever its length
             singles = SINGLE_ROWS[options.quick]
-            request = Request(variant, name, str(folder), count, singles, options.threads, options.seed)
+            request = Request(variant, name, str(folder), count, singles, options.threads, options.seed, options.device)
             found[variant].append(_run(request, options))
             last = found[variant][-1]
             _note(f"{name} {repetition + 1}/{wanted} {variant}: {count} rows in {last.seconds:.1f} s")
@@ -193,8 +210,12 @@ def _single(measurements: list[Measurement], percent: float = 50, *, cpu: bool =
 
 def _agreement(found: dict[str, list[Measurement]], variant: str) -> float | None:
     """The share of rows on which a variant predicts what the pipeline does; None where it gives no labels."""
-    mine, theirs = found[variant][0].predictions, found[PIPELINES[0]][0].predictions
+    mine, theirs = found[variant][0].predictions, found[_reference(found)][0].predictions
     return float(np.mean(np.array(mine) == np.array(theirs[: len(mine)]))) if mine else None
+
+
+def _reference(found: dict[str, list[Measurement]]) -> str:
+    return next(one for one in (*PIPELINES, *found) if one in found)
 
 
 def _best(found: dict[str, list[Measurement]], variants: tuple[str, ...]) -> str:
@@ -211,9 +232,9 @@ def _share_of_products(name: str, found: dict[str, list[Measurement]], variant: 
 
 
 def _print_table(name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
-    first = found[PIPELINES[0]][0]
+    first = found[_reference(found)][0]
     trained = "untrained" if right is None else f"{right:.1%} right"
-    repetitions = len(found[PIPELINES[0]])
+    repetitions = len(found[_reference(found)])
     print(f"\npairs {name} ({trained}): {first.rows} rows, {first.tokens} tokens, {repetitions} repetition(s)")
     print(f"{'':24}{'rows/s':>9}{'per CPU s':>11}{'p50 ms':>9}{'p95 ms':>9}{'peak MiB':>10}{'load s':>8}{'same':>9}")
     for variant, measurements in found.items():
@@ -226,8 +247,22 @@ def _print_table(name: str, found: dict[str, list[Measurement]], right: float | 
         )
 
 
-def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
-    """This shape's numbers, into the report."""
+def _add_of_gpu(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
+    """This shape's numbers on a GPU, into the report: each format against the pipeline's of the same, by the clock."""
+    _add_samples(report, name, found, right)
+    for format, (ours, peer) in ON_GPU.items():
+        if ours not in found:
+            continue
+        key = f"pairs_{name}/pipeline_{format}"
+        report["ratios"][key] = _rate(found[ours]) / _rate(found[peer])
+        report["ratios"][f"{key}_p50"] = _single(found[ours]) / _single(found[peer])
+        report["ratios"][f"pairs_{name}/products_{format}"] = median(
+            SHAPES[name].forward_flops(one.tokens, one.squares) / one.seconds / one.products_per_second
+            for one in found[ours]
+        )
+
+
+def _add_samples(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
     key = f"pairs_{name}"
     for variant, measurements in found.items():
         place = f"{key}/{variant}"
@@ -239,6 +274,12 @@ def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]],
         report["agreement"][place] = _agreement(found, variant)
         report["versions"] |= measurements[0].versions
     report["right"][key] = right
+
+
+def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
+    """This shape's numbers, into the report."""
+    key = f"pairs_{name}"
+    _add_samples(report, name, found, right)
     best = {
         precision: _best(found, variants)
         for precision, variants in OURS.items()
@@ -304,10 +345,16 @@ def _padding(seed: int) -> float:
     return padding_fraction(lengths, widths, plan_batches(lengths, widths, PREDICTION_TOKENS, None))
 
 
-def _device() -> str:
+def _device(device: str) -> str:
     from viaduct.serving.machine import device_name
 
-    return device_name()
+    return device_name(device)
+
+
+def _torch_device() -> Any:
+    import torch
+
+    return torch.device("cuda")
 
 
 def _note(text: str) -> None:

@@ -35,6 +35,12 @@ class Request:
     single_rows: int
     threads: int
     seed: int
+    device: str = "cpu"
+
+    @property
+    def format(self) -> str:
+        """Of the products, as the variant's name ends."""
+        return next((one for one in ("bf16", "fp16") if self.variant.endswith(one)), "fp32")
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,11 @@ class Measurement:
 
 def measure(request: Request) -> Measurement:
     """Open, warm up, single rows, all rows; and how fast matrix products are right before and after."""
-    from viaduct.memory import peak_bytes
     from viaduct.models.numerics import prepare
-    from viaduct.serving.machine import matrix_rate
+    from viaduct.serving.machine import device_peak, matrix_rate
 
-    prepare("cpu", request.threads)
+    prepare(request.device, request.threads)
+    products = (request.threads, request.device, request.format)
     pairs = make_pairs(SHAPES[request.shape], request.seed, request.rows + WARM_UP_ROWS)
     started = time.perf_counter()
     predict, versions = OPENERS[request.variant.split("_")[0]](request)
@@ -76,11 +82,11 @@ def measure(request: Request) -> Measurement:
         began, cpu_began = time.perf_counter(), time.process_time()
         predict(source.first[index : index + 1], source.second[index : index + 1])
         singles.append((1e3 * (time.perf_counter() - began), 1e3 * (time.process_time() - cpu_began)))
-    rate = max(matrix_rate(request.threads).values())
+    rate = max(matrix_rate(*products).values())
     began, cpu_began = time.perf_counter(), time.process_time()
     predictions = predict(timed.first, timed.second)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    peak = peak_bytes() / 2**20
+    peak = (device_peak(request.device) or 0) / 2**20
     return Measurement(
         variant=request.variant,
         rows=request.rows,
@@ -93,7 +99,7 @@ def measure(request: Request) -> Measurement:
         single_cpu_ms=[cpu for _, cpu in singles[WARM_UP_ROWS:]],
         peak_mib=peak,
         predictions=predictions,
-        products_per_second=max(rate, *matrix_rate(request.threads).values()),
+        products_per_second=max(rate, *matrix_rate(*products).values()),
         versions=versions,
     )
 
@@ -117,7 +123,7 @@ def _viaduct(request: Request) -> tuple[Predict, dict[str, str]]:
     _, name, precision = request.variant.split("_")
     folder = Path(request.folder)
     place = folder if name == "torch" else folder / f"{name}-{precision}"
-    engine = open_engine(place, name, precision, request.threads)
+    engine = open_engine(place, name, precision, request.threads, request.device)
     tokenizer = load_tokenizer(str(folder / "encoder"), None)
     assert engine.spec is not None
 
@@ -203,7 +209,8 @@ def _pipeline(request: Request) -> tuple[Predict, dict[str, str]]:
     from transformers import pipeline
 
     model, tokenizer = _stock_model(request)
-    classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    model = model.bfloat16() if request.format == "bf16" else model.half() if request.format == "fp16" else model
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device=request.device)
     batch_size = int(request.variant.split("_")[1])
 
     def predict(first: list[str], second: list[str]) -> list[int]:

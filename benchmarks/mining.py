@@ -32,7 +32,8 @@ import numpy as np
 from viaduct.memory import peak_bytes
 
 K = 4
-OURS, THEIRS = "viaduct", "faiss"
+OURS, THEIRS, PLAIN = "viaduct", "faiss", "torch"
+"""The last one is the peer on a GPU."""
 ROUNDING = 1e-5
 TOPICS = 1000
 
@@ -81,18 +82,32 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 KINDS = {"sentences": sentences, "noise": noise}
 
 
-def ours(query: np.ndarray, candidate: np.ndarray, threads: int) -> list[np.ndarray]:
+def ours(query: np.ndarray, candidate: np.ndarray, threads: int, device: str = "cpu") -> list[np.ndarray]:
     """Indices and values, forward and backward."""
     import torch
 
-    from viaduct.inference.neighbours import nearest_both_ways
+    from viaduct.inference.neighbours import Search, nearest_both_ways
 
     torch.set_num_threads(threads)
-    both = nearest_both_ways(torch.from_numpy(query), torch.from_numpy(candidate), K)
+    search = Search(device=torch.device(device))
+    both = nearest_both_ways(torch.from_numpy(query), torch.from_numpy(candidate), K, search)
     return [part.numpy() for one in both for part in (one.indices_NK, one.values_NK)]
 
 
-def theirs(query: np.ndarray, candidate: np.ndarray, threads: int) -> list[np.ndarray]:
+def plain(query: np.ndarray, candidate: np.ndarray, _threads: int, device: str) -> list[np.ndarray]:
+    """The same as one would write it for a GPU: both sides there, and each direction's products in blocks."""
+    import torch
+
+    sides = [torch.from_numpy(one).to(device) for one in (query, candidate)]
+    found = []
+    for asked, base in (sides, sides[::-1]):
+        parts = [(asked[at : at + 8192] @ base.T).topk(K, dim=1) for at in range(0, len(asked), 8192)]
+        found += [torch.cat([one.indices for one in parts]).cpu().numpy()]
+        found += [torch.cat([one.values for one in parts]).cpu().numpy()]
+    return found
+
+
+def theirs(query: np.ndarray, candidate: np.ndarray, threads: int, _device: str = "cpu") -> list[np.ndarray]:
     """The same by two searches."""
     faiss = importlib.import_module("faiss")
     faiss.omp_set_num_threads(threads)
@@ -108,13 +123,17 @@ def theirs(query: np.ndarray, candidate: np.ndarray, threads: int) -> list[np.nd
 def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Run one of the two; the neighbours are left in a file."""
     query, candidate = KINDS[request["kind"]](request["count"], request["width"], request["seed"])
-    search = {OURS: ours, THEIRS: theirs}[request["who"]]
-    search(query[:64], candidate[:64], request["threads"])  # loads libraries
+    search, device = {OURS: ours, THEIRS: theirs, PLAIN: plain}[request["who"]], request["device"]
+    search(query[:64], candidate[:64], request["threads"], device)  # loads libraries
     started, cpu_started = time.monotonic(), time.process_time()
-    found = search(query, candidate, request["threads"])
+    found = search(query, candidate, request["threads"], device)
     seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu_started
     np.savez(request["out"], *found)
     peak = peak_bytes() / 2**20
+    if device != "cpu":
+        import torch
+
+        peak = torch.cuda.max_memory_allocated() / 2**20
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak}
 
 
@@ -133,12 +152,13 @@ def _different(one: Path, other: Path) -> float:
 def main() -> None:
     options = _options()
     started = time.monotonic()
-    samples: dict[str, dict[str, list[dict[str, Any]]]] = {kind: {OURS: [], THEIRS: []} for kind in options.kinds}
+    peer = THEIRS if options.device == "cpu" else PLAIN
+    samples: dict[str, dict[str, list[dict[str, Any]]]] = {kind: {OURS: [], peer: []} for kind in options.kinds}
     different = dict.fromkeys(options.kinds, 0.0)
     with tempfile.TemporaryDirectory() as folder:
         for repetition in range(options.repetitions):
             for kind in options.kinds:
-                for who in (OURS, THEIRS):
+                for who in (OURS, peer):
                     samples[kind][who].append(_measured(options, kind, who, Path(folder)))
                     last = samples[kind][who][-1]["seconds"]
                     print(
@@ -146,7 +166,7 @@ def main() -> None:
                         file=sys.stderr,
                         flush=True,
                     )
-                found = _different(*(Path(folder) / f"{who}.npz" for who in (OURS, THEIRS)))
+                found = _different(*(Path(folder) / f"{who}.npz" for who in (OURS, peer)))
                 different[kind] = max(different[kind], found)
     _print(options, samples, different, time.monotonic() - started)
 
@@ -159,9 +179,12 @@ def _measured(options: argparse.Namespace, kind: str, who: str, folder: Path) ->
         "width": options.width,
         "seed": options.seed,
         "threads": options.threads,
+        "device": options.device,
         "out": str(folder / f"{who}.npz"),
     }
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    if options.same_process:
+        return measure(request)
     command = [sys.executable, __file__, "--worker", json.dumps(request)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -182,10 +205,11 @@ def _print(
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")
     ratios, cpu_ratios = {}, {}
     for kind, by_who in samples.items():
-        name = f"mining_{'' if kind == 'sentences' else kind + '_'}{shape}/{THEIRS}"
+        peer = next(who for who in by_who if who != OURS)
+        name = f"mining_{'' if kind == 'sentences' else kind + '_'}{shape}/{peer}"
         middle = {who: _medians(found) for who, found in by_who.items()}
-        ratios[name] = middle[THEIRS]["seconds"] / middle[OURS]["seconds"]
-        cpu_ratios[name] = middle[THEIRS]["cpu_seconds"] / middle[OURS]["cpu_seconds"]
+        ratios[name] = middle[peer]["seconds"] / middle[OURS]["seconds"]
+        cpu_ratios[name] = middle[peer]["cpu_seconds"] / middle[OURS]["cpu_seconds"]
         for who, one in middle.items():
             rate = 2e-9 * options.sentences**2 * options.width / one["seconds"]
             print(
@@ -199,10 +223,10 @@ def _print(
         "different_neighbours": different,
         "samples": samples,
         "threads": options.threads,
-        "device": device_name(),
+        "device": device_name(options.device),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "faiss-cpu")},
+            **{name: version(name) for name in ("torch", "numpy", *(["faiss-cpu"] if options.device == "cpu" else []))},
         },
         "quick": options.quick,
         "total_seconds": seconds,
@@ -216,9 +240,13 @@ def _medians(samples: list[dict[str, Any]]) -> dict[str, float]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, help="on each side (default 100000; quick: 20000)")
+    parser.add_argument(
+        "--sentences", type=int, help="on each side (default 100000; quick: 20000; cuda: twice and five times as many)"
+    )
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of vectors; default all")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: against plain torch there")
+    parser.add_argument("--same-process", action="store_true", help="no process per measurement")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, help="default 1; quick: 3")
     parser.add_argument("--seed", type=int, default=1)
@@ -228,7 +256,8 @@ def _options() -> argparse.Namespace:
     if options.worker:
         print(json.dumps(measure(json.loads(options.worker))))
         raise SystemExit
-    options.sentences = options.sentences or (20_000 if options.quick else 100_000)
+    few, many = (20_000, 100_000) if options.device == "cpu" else (100_000, 200_000)
+    options.sentences = options.sentences or (few if options.quick else many)
     options.repetitions = options.repetitions or (3 if options.quick else 1)
     return options
 

@@ -34,7 +34,7 @@ TITLES = {
     "viaduct_bf16": "Viaduct in bfloat16",
     "viaduct_compiled": "Viaduct, compiled",
 }
-FULL_STEPS = {"12x768": 20, "6x384": 50, "2x32": 2}
+FULL_STEPS = {"24x1024": 60, "12x768": 20, "6x384": 50, "2x32": 2}
 QUICK_STEPS = {"12x768": 6, "6x384": 20}
 """Timed steps, fewer in a quick run where an estimate says that it would not end in time."""
 QUICK_SECONDS = {"12x768": {"pairs": 290.0}, "6x384": {"pairs": 100.0, "windows": 45.0, "tagging": 45.0}}
@@ -49,14 +49,18 @@ BARS = {
 }
 PRODUCTS_BAR = {"pairs_12x768": 0.65, "windows_12x768": 0.65, "tagging_12x768": 0.65}
 """Least share of the rate of float32 matrix products, counting the operations of real tokens only."""
+PRODUCTS_BAR_ON_GPU = {"pairs_24x1024": 0.5}
+"""The same of the GPU's products in the format of the training, by the clock."""
+WARM_UP = 10
+"""Steps on a GPU that are not timed: each new shape of a batch finds its kernels and memory first."""
 Found = dict[str, list[Measurement]]
 
 
 def main() -> None:
     options = _options()
     started = time.monotonic()
-    about = _run({"threads": options.threads}, options)
-    deadline = started + (QUICK_LIMIT if options.quick else float("inf"))
+    about = _run({"threads": options.threads, "device": options.device}, options)
+    deadline = started + (QUICK_LIMIT if options.limited else float("inf"))
     report: dict[str, Any] = {"ratios": {}, "spread": {}, "cpu_ratios": {}, "bars": {}, "samples": {}}
     report |= {"cpu_samples": {}, "products": {}, "padding": {}, "peak_mib": {}, "rows": {}, "steps": {}}
     report |= {"embedding_rows": {}, "data": {}}
@@ -64,18 +68,19 @@ def main() -> None:
         (work, shape)
         for shape in options.shapes
         for work in options.works
-        if not options.quick or work in QUICK_SECONDS[shape]
+        if not options.limited or work in QUICK_SECONDS[shape]
     ]
     while pending:
         (work, shape), *pending = pending
-        rows = make_rows(SHAPES[shape], options.seed, WORKS[work])
+        data = Request(OURS, work, shape, 1, 1, 1, scale=options.scale).rows
+        rows = make_rows(SHAPES[shape], options.seed, data)
         steps = _timed_steps(work, shape, rows, options, about["flops_per_second"])
-        reserved = sum(QUICK_SECONDS[later][other] for other, later in pending) if options.quick else 0.0
+        reserved = sum(QUICK_SECONDS[later][other] for other, later in pending) if options.limited else 0.0
         found = _repetitions(work, shape, steps, options, deadline - reserved)
         per_padded_row = float(rows.lengths.mean())
         _print_table(f"{work} {shape}", found, per_padded_row)
         _add(report, f"{work}_{shape}", found, per_padded_row)
-        report["data"][work] = asdict(WORKS[work]) | {"our_tokens_per_step": rows.tokens_per_step(WORKS[work])}
+        report["data"][work] = asdict(data) | {"our_tokens_per_step": rows.tokens_per_step(data)}
     _print_bars(report["bars"])
     total = time.monotonic() - started
     report |= {**about, "threads": options.threads, "quick": options.quick, "seed": options.seed}
@@ -86,8 +91,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows and repetitions: under 10 minutes on 2 cores")
     parser.add_argument("--threads", type=int, default=1, help="threads of every measurement (default 1)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
-    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["6x384", "12x768"])
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), help="default 6x384 12x768; cuda: 24x1024")
+    parser.add_argument(
+        "--warm-up", type=int, default=WARM_UP, help="steps on a GPU before the timed ones (default 10)"
+    )
+    parser.add_argument("--scale", type=int, help="times as many rows a step as the works say (default 1; cuda: 8)")
     parser.add_argument("--repetitions", type=int, help="interleaved repetitions (default 3; quick: 1, more if time)")
     parser.add_argument("--steps", type=int, help="timed steps (default by shape)")
     parser.add_argument(
@@ -98,7 +108,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--same-process", action="store_true", help="no process per measurement: peak memory is wrong")
     options = parser.parse_args()
-    if options.quick and not set(options.shapes) <= set(QUICK_SECONDS):
+    on_cpu = options.device == "cpu"
+    options.shapes = options.shapes or (["6x384", "12x768"] if on_cpu else ["24x1024"])
+    options.scale = options.scale or (1 if on_cpu else 8)
+    options.limited = options.quick and on_cpu
+    if options.limited and not set(options.shapes) <= set(QUICK_SECONDS):
         parser.error(f"--quick has the shapes {', '.join(QUICK_SECONDS)}")
     if options.steps is not None and options.steps < 1:
         parser.error("--steps must be 1 or more")
@@ -108,14 +122,14 @@ def _options() -> argparse.Namespace:
 def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
-        return asdict(measure(Request(**request))) if "variant" in request else speed(request["threads"])
+        return asdict(measure(Request(**request))) if "variant" in request else speed(**request)
     return answer("training_worker.py", request, options.threads)
 
 
 def _timed_steps(work: str, shape: str, rows: Rows, options: argparse.Namespace, flops_per_second: float) -> int:
-    steps: int = options.steps or (QUICK_STEPS if options.quick else FULL_STEPS)[shape]
+    steps: int = options.steps or (QUICK_STEPS if options.limited else FULL_STEPS)[shape]
     while (
-        options.quick
+        options.limited
         and steps > LEAST_STEPS
         and _estimate(SHAPES[shape], WORKS[work], rows, steps, flops_per_second) > QUICK_SECONDS[shape][work]
     ):
@@ -141,14 +155,20 @@ def _padded_steps(steps: int) -> int:
 def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace, deadline: float) -> Found:
     """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
     the deadline."""
-    variants = (*THEIRS, OURS, *(ABLATIONS if options.ablations else ()))
+    theirs = THEIRS if options.device == "cpu" or not options.quick else THEIRS[1:]
+    variants = (*theirs, OURS, *(ABLATIONS if options.ablations else ()))
     found: Found = {variant: [] for variant in variants}
-    wanted = options.repetitions or (2 if options.quick else 3)
+    wanted = options.repetitions or (3 if not options.quick else 2 if options.limited else 1)
+    there = (
+        {}
+        if options.device == "cpu"
+        else {"device": options.device, "warm_up": options.warm_up, "scale": options.scale}
+    )
     for repetition in range(wanted):
         began = time.monotonic()
         for variant in variants:
             few = _padded_steps(steps) if variant == PADDED else steps
-            request = Request(variant, work, shape, few, options.threads, options.seed)
+            request = Request(variant, work, shape, few, options.threads, options.seed, **there)
             answered = _run(asdict(request), options)
             last = Measurement(**answered | {"timed": Timed(**answered["timed"])})
             found[variant].append(last)
@@ -177,7 +197,12 @@ def _products(shape: Shape, one: Measurement) -> float:
     """Operations of real tokens per CPU second (three times those of the forward pass), over the rate of matrix
     products in the same process."""
     operations = 3 * shape.forward_flops(one.timed.tokens, one.timed.squares)
-    return operations / one.timed.cpu_seconds / one.products_per_second
+    return operations / _seconds(one) / one.products_per_second
+
+
+def _seconds(one: Measurement) -> float:
+    """CPU seconds, which other work on the machine changes less; of a GPU, the clock's."""
+    return one.timed.cpu_seconds if one.device == "cpu" else one.timed.seconds
 
 
 def _print_table(title: str, found: Found, per_padded_row: float) -> None:
@@ -219,13 +244,17 @@ def _add(report: dict[str, Any], place: str, found: Found, per_padded_row: float
             report["ratios"][key] = median(rates[OURS]) / median(rates[variant])
             report["cpu_ratios"][key] = median(cpu_rates[OURS]) / median(cpu_rates[variant])
             report["spread"][key] = [min(pairs), max(pairs)]
-    for variant, bar in BARS.get(place, {}).items():
+    on_cpu = found[OURS][0].device == "cpu"
+    if not on_cpu:
+        report["format"] = found[OURS][0].format
+    for variant, bar in (BARS.get(place, {}) if on_cpu else {}).items():
         key = f"{place}/{variant}"
         value, cpu_value = report["ratios"][key], report["cpu_ratios"][key]
         report["bars"][key] = {"value": value, "cpu_value": cpu_value, "bar": bar}
-    if place in PRODUCTS_BAR:
+    bars = PRODUCTS_BAR if on_cpu else PRODUCTS_BAR_ON_GPU
+    if place in bars:
         share = median(report["products"][f"{place}/{OURS}"])
-        report["bars"][f"{place}/products"] = {"value": share, "cpu_value": share, "bar": PRODUCTS_BAR[place]}
+        report["bars"][f"{place}/products"] = {"value": share, "cpu_value": share, "bar": bars[place]}
 
 
 def _print_bars(bars: dict[str, dict[str, float]]) -> None:

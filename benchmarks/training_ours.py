@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Work
+from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, Rows, Work
 from training_timing import LEARNING_RATE, Clock, Request, Timed
+
+LONG = 10_000
+"""Steps of a training on a GPU, which is stopped after the timed ones: points of curves, for which it is waited, come
+as seldom as in a training that is as long as most."""
+
+
+class EnoughError(Exception):
+    """The timed steps are done."""
 
 
 def run(request: Request, rows: Rows) -> Timed:
@@ -25,12 +34,12 @@ def run(request: Request, rows: Rows) -> Timed:
     from viaduct.training.loop import fit
     from viaduct.training.order import Order, count_steps
 
-    shape, work = SHAPES[request.shape], WORKS[request.work]
+    shape, work, enough = SHAPES[request.shape], request.rows, request.steps + request.warm_up
     if request.variant == "viaduct_without_onednn":
         linear._AVAILABLE = False
     if request.variant == "viaduct_torch_dropout":
         dropout_module._applies = lambda input: False
-    device = prepare("cpu", request.threads)
+    device = prepare(request.device, request.threads)
     encoded = _encoded(work, rows)
     architecture = Architecture(
         layers=shape.layers, hidden=shape.width, heads=shape.heads, feed_forward=shape.feed_forward
@@ -44,11 +53,11 @@ def run(request: Request, rows: Rows) -> Timed:
     if request.variant == "viaduct_compiled":
         encoder.compile(dynamic=True)
     budget = rows.tokens_per_step(work)
-    precision: Literal["fp32", "bf16"] = "bf16" if request.variant == "viaduct_bf16" else "fp32"
+    precision: Any = "bf16" if request.variant == "viaduct_bf16" else request.format
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
     order = Order(encoded, budget, request.seed)
     scale = count_steps(order, training) / int(head.units(encoded).sum())
-    clock, batches, slots = Clock(request.steps + 1), [], []
+    clock, batches, slots = Clock(enough, request.warm_up, request.device), [], []
 
     def batch_at(step: int) -> Batch:
         batch = collate(encoded, order.batch(step), PAD)
@@ -59,11 +68,16 @@ def run(request: Request, rows: Rows) -> Timed:
     def loss(model: Any, batch: Batch) -> Any:
         return head.loss(model(batch), encoded, batch) * scale
 
-    with TemporaryDirectory() as scratch:
+    def progress(done: float, total: float, note: str) -> None:
+        clock.step_done(round(done))
+        if done >= enough and total > enough:
+            raise EnoughError
+
+    with TemporaryDirectory() as scratch, suppress(EnoughError):
         fit(
             TrainingJob(
                 model=model,
-                steps=request.steps + 1,
+                steps=enough if request.device == "cpu" else LONG,
                 batch_at=batch_at,
                 loss=loss,
                 evaluate=None,
@@ -72,7 +86,7 @@ def run(request: Request, rows: Rows) -> Timed:
                 device=device,
                 scratch=Path(scratch) / "scratch",
                 checkpoint_seconds=float("inf"),
-                progress=lambda done, total, note: clock.step_done(round(done)),
+                progress=progress,
             )
         )
     return clock.timed(batches, slots, len(trimmed.kept_K))

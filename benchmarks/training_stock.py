@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, WORKS, Rows, Shape, Work
+from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, Rows, Shape, Work
 from training_timing import LEARNING_RATE, Clock, Request, Timed
 
 
@@ -19,7 +19,7 @@ def run(request: Request, rows: Rows) -> Timed:
     logging.set_verbosity_error()
     torch.set_num_threads(request.threads)
     torch.manual_seed(request.seed)
-    shape, work = SHAPES[request.shape], WORKS[request.work]
+    shape, work, on_cpu = SHAPES[request.shape], request.rows, request.device == "cpu"
     padded = request.variant == "trainer_default"
     dataset = Features(work, rows, work.longest if padded else None)
     plain = _collator(work, padded)
@@ -39,7 +39,7 @@ def run(request: Request, rows: Rows) -> Timed:
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return order
 
-    clock = Clock(request.steps + 1)
+    clock = Clock(request.steps + request.warm_up, request.warm_up, request.device)
 
     class Timing(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
@@ -54,9 +54,11 @@ def run(request: Request, rows: Rows) -> Timed:
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
-            use_cpu=True,
+            use_cpu=on_cpu,
+            bf16=request.format == "bf16",
+            fp16=request.format == "fp16",
             dataloader_num_workers=0,
-            dataloader_pin_memory=False,
+            dataloader_pin_memory=not on_cpu,
             disable_tqdm=True,
             seed=request.seed,
             train_sampling_strategy="group_by_length" if request.variant == "length_grouped" else "random",
@@ -103,7 +105,9 @@ def _order(request: Request, work: Work, lengths: list[int]) -> list[int]:
         epoch = get_length_grouped_indices(lengths, work.batch_rows, generator=generator)
     else:
         epoch = torch.randperm(len(lengths), generator=generator).tolist()
-    drawn = torch.randperm(len(lengths) // work.batch_rows, generator=generator)[: request.steps + 1].tolist()
+    drawn = torch.randperm(len(lengths) // work.batch_rows, generator=generator)[
+        : request.steps + request.warm_up
+    ].tolist()
     return [index for batch in drawn for index in epoch[batch * work.batch_rows : (batch + 1) * work.batch_rows]]
 
 

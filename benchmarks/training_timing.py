@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from training_rows import WORKS, Work
 
 LEARNING_RATE = 2e-5
 
@@ -19,9 +20,33 @@ class Request:
     work: str
     shape: str
     steps: int
-    """Timed ones; one more, the first, warms up."""
+    """Timed ones."""
     threads: int
     seed: int
+    device: str = "cpu"
+    warm_up: int = 1
+    """Steps before those that are timed."""
+    scale: int = 1
+    """How many times as many rows a step has: a GPU is not filled by as many as a CPU."""
+
+    @property
+    def rows(self) -> Work:
+        """The kind of work, with the rows of its steps."""
+        work = WORKS[self.work]
+        return replace(work, batch_rows=self.scale * work.batch_rows)
+
+    @property
+    def format(self) -> str:
+        """Of the products, of ours and theirs alike: on a GPU the quick one that it has."""
+        from viaduct.models.numerics import training_precision
+
+        return training_precision("auto", torch_device(self.device))
+
+
+def torch_device(name: str) -> Any:
+    import torch
+
+    return torch.device(name)
 
 
 @dataclass(frozen=True)
@@ -40,14 +65,19 @@ class Timed:
 
 
 class Clock:
-    """Wall and CPU seconds between the end of the first step and the end of the last."""
+    """Wall and CPU seconds between the end of the last step that warms up and the end of the last; a GPU is waited for
+    at both."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, warm_up: int = 1, device: str = "cpu") -> None:
+        self.steps, self.warm_up, self.device = steps, warm_up, device
         self.marks: list[tuple[float, float]] = []
 
     def step_done(self, done: int) -> None:
-        if done in (1, self.steps):
+        if done in (self.warm_up, self.steps):
+            if self.device != "cpu":
+                import torch
+
+                torch.cuda.synchronize()
             self.marks.append((time.perf_counter(), time.process_time()))
 
     def passed(self) -> tuple[float, float]:
@@ -56,12 +86,13 @@ class Clock:
 
     def timed(self, batches: list[Any], slots: list[int], embedding_rows: int) -> Timed:
         """batches: the lengths of the rows of every step, the warm-up's first; slots: with padding, of the same."""
-        lengths = np.concatenate(batches[1:]).astype(np.int64)
+        batches, slots = batches[self.warm_up : self.steps], slots[self.warm_up : self.steps]
+        lengths = np.concatenate(batches).astype(np.int64)
         return Timed(
-            steps=len(batches) - 1,
+            steps=len(batches),
             rows=len(lengths),
             tokens=int(lengths.sum()),
-            slots=sum(slots[1:]),
+            slots=sum(slots),
             squares=int((lengths**2).sum()),
             seconds=self.passed()[0],
             cpu_seconds=self.passed()[1],

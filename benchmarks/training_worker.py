@@ -16,8 +16,8 @@ from typing import Any
 
 import training_ours
 import training_stock
-from training_rows import SHAPES, WORKS, make_rows
-from training_timing import Request, Timed
+from training_rows import SHAPES, make_rows
+from training_timing import Request, Timed, torch_device
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,34 @@ class Measurement:
     timed: Timed
     peak_mib: float
     products_per_second: float
-    """Operations per second of float32 matrix products in this process, the better of before and after."""
+    """Operations per second of matrix products in this process, the better of before and after: of float32, on a GPU of
+    the format of the training."""
+    device: str = "cpu"
+    format: str = "fp32"
 
 
 def measure(request: Request) -> Measurement:
     """Run one variant for its steps."""
-    from viaduct.memory import peak_bytes
-    from viaduct.serving.machine import matrix_rate
+    from viaduct.serving.machine import device_peak, matrix_rate
 
-    rows = make_rows(SHAPES[request.shape], request.seed, WORKS[request.work])
-    before = max(matrix_rate(request.threads).values())
+    rows = make_rows(SHAPES[request.shape], request.seed, request.rows)
+    asked = (request.threads, request.device, request.format)
+    before = max(matrix_rate(*asked).values())
     timed = (training_ours if request.variant.startswith("viaduct") else training_stock).run(request, rows)
-    peak = peak_bytes() / 2**20
-    return Measurement(request.variant, timed, peak, max(before, *matrix_rate(request.threads).values()))
+    peak = (device_peak(request.device) or 0) / 2**20
+    return Measurement(request.variant, timed, peak, max(before, *matrix_rate(*asked).values()), *asked[1:])
 
 
-def speed(threads: int) -> dict[str, Any]:
-    """This machine's float32 matrix-product rate (as torch does them) and the versions that go with every number."""
+def speed(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """This machine's matrix-product rate (as torch does them: of float32, on a GPU of the format that it trains in) and
+    the versions that go with every number."""
+    from viaduct.models.numerics import training_precision
     from viaduct.serving.machine import device_name, matrix_rate
 
+    format = training_precision("auto", torch_device(device))
     return {
-        "flops_per_second": matrix_rate(threads)["torch"],
-        "device": device_name(),
+        "flops_per_second": matrix_rate(threads, device, format)["torch"],
+        "device": device_name(device),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "numpy")},
@@ -59,4 +65,4 @@ def speed(threads: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     wanted = json.loads(sys.argv[1])
-    print(json.dumps(speed(wanted["threads"]) if "variant" not in wanted else asdict(measure(Request(**wanted)))))
+    print(json.dumps(speed(**wanted) if "variant" not in wanted else asdict(measure(Request(**wanted)))))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +204,7 @@ def simulated(patch: pytest.MonkeyPatch, *, precision: str = "fp32") -> Iterator
     patch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 3 * 10**9)
     patch.setattr(torch.cuda, "get_device_properties", lambda *_: types.SimpleNamespace(uuid="0-1"))
     patch.setattr(torch.cuda, "Event", _Event)
+    patch.setattr(torch.cuda, "device", lambda *_: nullcontext())
     patch.setattr(torch.cuda, "mem_get_info", lambda *_: (2**33, 2**34))
     grouped = torch._C._group_tensors_by_device_and_dtype
 

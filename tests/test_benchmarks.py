@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from programs import run_script
+from simulated_device import Simulated, simulated
 
 from viaduct.serving import machine
 
@@ -242,3 +246,77 @@ def test_the_library_of_scenarios_can_be_drawn_with_every_number_of_seeds_and_ar
     cells = verdicts.cells(quick=False)
     assert {(one.seeds, one.arms, one.runs) for one in cells} == {(s, a, 1_000) for s in (3, 5, 9) for a in (3, 9)}
     assert {one.name for one in cells} >= {"null", "languages", "groups", "small_sets"}
+
+
+ON_GPU = ("--device", "cuda", "--repetitions", "1", "--same-process", "--quick")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulated]:
+    monkeypatch.setattr(machine, "PRODUCT_ON_GPU", 64)
+    with simulated(monkeypatch) as device:
+        yield device
+
+
+def last_line(name: str, *options: str) -> dict[str, Any]:
+    done = run_script(BENCHMARKS / name, *options)
+    assert done.status == 0, done.errors
+    found: dict[str, Any] = json.loads(done.output.splitlines()[-1])
+    assert found["device"] == "GPU a simulated device, 16 GiB" and found["versions"]["torch"]
+    return found
+
+
+def test_training_on_a_gpu_is_timed_beside_the_trainer_there(gpu: Simulated) -> None:
+    sizes = ("--shapes", "2x32", "--works", "pairs", "--scale", "1", "--warm-up", "2", "--steps", "3")
+    found = last_line("training.py", *ON_GPU, *sizes)
+    assert set(found["ratios"]) == {f"pairs_2x32/{variant}" for variant in VARIANTS[1:]}
+    assert set(found["steps"].values()) == {3} and gpu.calls > 1000 and gpu.synchronised > 10
+    assert found["format"] == "fp32" and all(one[0] > 0 for one in found["products"].values())
+
+
+def test_inference_on_a_gpu_is_timed_beside_the_pipeline_there(gpu: Simulated) -> None:
+    found = last_line("inference.py", *ON_GPU, "--shapes", "2x32", "--rows", "12")
+    assert {"pairs_2x32/pipeline_fp32", "pairs_2x32/products_fp32"} <= set(found["ratios"]) and gpu.calls > 1000
+    assert set(found["agreement"].values()) == {1.0}
+
+
+def test_mining_on_a_gpu_finds_what_plain_products_there_find(gpu: Simulated) -> None:
+    found = last_line("mining.py", *ON_GPU, "--sentences", "60", "--width", "16")
+    assert set(found["different_neighbours"].values()) == {0.0} and gpu.calls > 100
+
+
+@pytest.mark.parametrize("objective", ["ar_caption", "contrastive_replay"])
+def test_captioning_on_a_gpu_has_the_loss_of_the_plain_loop_there(
+    objective: str, gpu: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import captioning_worker as worker
+
+    worker.prepare("2x32", tmp_path, 1, 1, "cuda")
+    ours, theirs = (
+        worker.measure(worker.Request(variant, "2x32", objective, str(tmp_path), 2, 200, 1, 1, "cuda"))
+        for variant in ("viaduct", "transformers")
+    )
+    assert ours.loss == pytest.approx(theirs.loss, abs=1e-4) and ours.captions == theirs.captions and gpu.calls > 500
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_leaves_one_file_with_its_parts(tmp_path: Path) -> None:
+    command = ["sh", str(BENCHMARKS / "gpu.sh"), "--tiny", "--device", "cpu", "--only", "training"]
+    environment = {**os.environ, "OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out" / "gpu.json")
+    found = json.loads((tmp_path / "out" / "gpu.json").read_text())
+    assert found["size"] == "tiny" and found["devices"] == [found["training"]["device"]] and "mining" not in found
+    assert set(found["training"]["ratios"]) == {f"pairs_2x32/{variant}" for variant in VARIANTS}
+    wrong = subprocess.run([*command[:2], "--fast"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "unknown option '--fast'" in wrong.stderr
+
+
+def test_a_part_that_fails_leaves_the_others_and_says_so(tmp_path: Path) -> None:
+    command = ["sh", str(BENCHMARKS / "gpu.sh"), "--tiny", "--device", "cuda", "--only", "training"]  # there is none
+    environment = {**os.environ, "OUT": str(tmp_path), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "training did not end well" in done.stderr
+    assert json.loads((tmp_path / "gpu.json").read_text()) == {"size": "tiny", "devices": []}
