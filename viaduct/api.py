@@ -23,13 +23,13 @@ from viaduct.results.store import Store
 from viaduct.results.submission import Submission
 from viaduct.results.working import new_files
 from viaduct.results.xtreme import TARGETS
-from viaduct.runs import cautions, collect, committed, execute, host, processes
+from viaduct.runs import cautions, collect, committed, execute, host, joining, ranks
 from viaduct.runs import doctor as machine
 from viaduct.runs import submission as hand_in
 from viaduct.runs.check import Survey, survey
 from viaduct.runs.collect import RunRecord
 from viaduct.runs.committed import Added
-from viaduct.runs.display import Display, shown
+from viaduct.runs.display import shown
 from viaduct.runs.encoder import fetch_small_files
 from viaduct.runs.evaluation import evaluation
 from viaduct.runs.execute import Options
@@ -151,17 +151,17 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         require_none(planned.overlaps, planned.plan.recipe, planned.census.data.folder.catalogue)
     require_space(planned, options.keep)
     record = collect.run_record(planned, command=command or " ".join(sys.argv), versions=host.versions())
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, quiet=ranks.launched().number > 0)
     for line in warnings(planned):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     weights = {path: one.weight + 1.0 for path, one in planned.estimates.items()}
 
     with (
         one_message(store),
-        processes.beside(options.processes - 1, lambda: execute.run(planned, options, Display())),
+        joining.others(planned, options) as these,
         shown(console, weights) as display,
     ):
-        done = execute.run(planned, options, display, lambda: collect.save_run(planned.store, record))
+        done = execute.run(planned, options, display, lambda: collect.save_run(planned.store, record), these)
     # Another run of the same name may have begun at the same time, and taken places.
     placed = collect.run_record(done, command=record.command, versions=record.versions)
     directory = collect.save_run(planned.store, placed.model_copy(update={"created": record.created}))

@@ -23,6 +23,7 @@ from viaduct.command import (
     Command,
     Data,
     Device,
+    Devices,
     Executor,
     Fetch,
     GradientCheckpointing,
@@ -157,6 +158,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     device: Device = "auto",
     threads: Threads = None,
     processes: Processes = 1,
+    devices: Devices = 1,
     executor: Executor = "local",
     address: Address = None,
     memory_gb: Memory = 4.0,
@@ -175,7 +177,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
 
     whole = load_recipe(recipe, overrides=changes(set, limit), seeds=given_seeds(seeds))
     recipes = each(whole)
-    fitting = Fitting(micro_batch_tokens, gradient_checkpointing)
+    fitting = Fitting(micro_batch_tokens, gradient_checkpointing, devices)
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track, fitting)
     if fetch:
         from viaduct.fetching.arriving import arrived
@@ -203,6 +205,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     device: Device = "auto",
     threads: Threads = None,
     processes: Processes = 1,
+    devices: Devices = 1,
     memory_gb: Memory = 4.0,
     micro_batch_tokens: MicroBatchTokens = None,
     gradient_checkpointing: GradientCheckpointing = False,
@@ -239,7 +242,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
         seeds=given_seeds(seeds) or (1,),
         substitutions=() if substitutions is None else load_recipe(substitutions).substitutions,
     )
-    fitting = Fitting(micro_batch_tokens, gradient_checkpointing)
+    fitting = Fitting(micro_batch_tokens, gradient_checkpointing, devices)
     options = _options(device, threads, processes, memory_gb, checkpoint_seconds, track, fitting)
     if fetch:
         from viaduct.fetching.arriving import arrived

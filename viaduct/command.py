@@ -66,6 +66,10 @@ MicroBatchTokens = Annotated[
         help="Compute batches of a training in parts of about so many tokens, with the same result [what fits].",
     ),
 ]
+Devices = Annotated[
+    int,
+    typer.Option("--devices", min=1, help="GPUs, or cores of the CPU, that share each batch of a training."),
+]
 GradientCheckpointing = Annotated[
     bool,
     typer.Option("--gradient-checkpointing", help="Train in less memory and a third more time, with the same result."),

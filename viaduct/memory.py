@@ -17,6 +17,8 @@ class Fitting:
     """Batches with more tokens, padding included, are computed in parts of about so many, with the same result."""
     gradient_checkpointing: bool = False
     """Layers are computed once more backwards instead of kept."""
+    devices: int = 1
+    """Among which the parts of a training's batches are shared."""
 
 
 WHOLE = Fitting()

@@ -22,6 +22,7 @@ from viaduct.runs.identity import fingerprint_of
 from viaduct.runs.outcomes import RunOutcomes
 from viaduct.runs.parts import EncoderChoice
 from viaduct.runs.placement import DIGITS
+from viaduct.runs.ranks import launched
 from viaduct.runs.recipes import apply
 from viaduct.runs.spec import Recipe
 
@@ -59,6 +60,8 @@ def run(
     first begins."""
     if len(recipes) == 1:
         return api.run(recipes[0], data=data, rows=rows, **options)
+    if launched().count > 1:
+        raise UsageError("a launcher begins processes for one run, and several encoders have one each", fix="name one")
     root = options.get("store") or default_store()
     for one in recipes:
         planned = api.plan(one, data=data, store=root, rows=rows)

@@ -13,7 +13,7 @@ import functools
 import importlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from viaduct.doors import loaded
@@ -36,13 +36,14 @@ from viaduct.results.writing import write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.given_up import is_spared
-from viaduct.runs.host import processor, usable_cores, versions
+from viaduct.runs.host import machine, usable_cores, versions
 from viaduct.runs.identity import changed, difference, is_done, standing
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
+from viaduct.runs.ranks import ALONE, Ranks
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
-from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of
+from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of, untracked
 from viaduct.system import require_linux
 
 require_linux()
@@ -92,22 +93,16 @@ class Options:
             raise UsageError(f"--address {self.address} names a Ray cluster", fix="--executor ray with it")
 
 
-def _machine(device: str) -> str:
-    """The model of what a stage was computed on; "" for a GPU that does not say."""
-    if device == "cpu":
-        return processor()
-    cuda = importlib.import_module("torch").cuda
-    return str(cuda.get_device_name()) if cuda.is_available() else ""
-
-
-def run(planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool) -> Planned:
+def run(
+    planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool, ranks: Ranks = ALONE
+) -> Planned:
     """Do every stage of the plan, and say where they lie; `checked` is called when nothing is known that forbids to
     begin.
 
     Raises StoreError before anything starts when the store holds something else, UsageError likewise for an encoder
     that cannot be used, and whatever a stage raises; stages that are finished stay finished.
     """
-    worker = Worker(planned, options, display)
+    worker = Worker(planned, options, display, ranks)
     stages = worker.displaced(list(planned.plan.stages))
     pending = [stage for stage in stages if not worker.skip(stage)]
     if options.executor == "local":
@@ -147,6 +142,7 @@ class Worker:
     planned: Planned
     options: Options
     display: Display
+    ranks: Ranks = ALONE
     device: str | None = None
     """Resolved when the first stage that needs it is about to run."""
     threads: int | None = None
@@ -256,7 +252,7 @@ class Worker:
 
         try:
             with self.trackers.stage(stage, self.plan.places[stage.path].seed, claim.scratch) as track:
-                context = self._context(stage, claim, progress, track)
+                context = self.context(stage, claim, progress, track)
                 begin_afresh()
                 spent = self._attempt(stage, claim, context)
         except BaseException:
@@ -288,7 +284,8 @@ class Worker:
                 claim.empty_output()
         raise AssertionError("the loop returns or raises")
 
-    def _context(self, stage: Stage, claim: Claim, progress: Progress, track: Track) -> Context:
+    def context(self, stage: Stage, claim: Claim, progress: Progress, track: Track = untracked) -> Context:
+        """What the stage is given."""
         work = stage.work
         on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
@@ -316,6 +313,7 @@ class Worker:
             progress=progress,
             track=track,
             fitting=self.options.fitting,
+            ranks=replace(self.ranks, told=(stage.path, str(claim.scratch))),
         )
 
     def _rows(self, stage: Stage, task: str, split: str, language: str) -> Loaded:
@@ -353,7 +351,7 @@ class Worker:
         kind = kind_of(work.kind)
         if (given := kind.threads(work)) is not None:
             return given
-        most = max(1, usable_cores() // self.options.processes)
+        most = max(1, usable_cores() // (self.options.processes * self.ranks.count))
         if self.options.threads or most == 1 or not kind.uses_torch:
             return self.options.threads or most
         # A stage goes on with the threads that it began with: other sums in another order would be another result.
@@ -377,7 +375,7 @@ class Worker:
             flops=spent.flops,
             peak_memory_bytes=peak_bytes(),
             device=context.device,
-            machine=_machine(context.device),
+            machine=machine(context.device),
             threads=context.threads,
             precision=spent.precision,
             speed=spent.speed,

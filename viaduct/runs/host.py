@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -41,3 +42,11 @@ def processor() -> str:
     lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def machine(device: str) -> str:
+    """The model of what a stage was computed on; "" for a GPU that does not say."""
+    if device == "cpu":
+        return processor()
+    cuda = importlib.import_module("torch").cuda
+    return str(cuda.get_device_name()) if cuda.is_available() else ""

@@ -19,6 +19,7 @@ from viaduct.memory import WHOLE, Fitting
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape
 from viaduct.runs.parts import Spec, Substitution, Training
+from viaduct.runs.ranks import ALONE, Ranks
 from viaduct.runs.rows import Loaded, Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.tasks.card import Task
@@ -109,6 +110,7 @@ class Context:
     progress: Progress
     track: Track = untracked
     fitting: Fitting = WHOLE
+    ranks: Ranks = ALONE
 
     def task(self, name: str) -> Task:
         """The card of this name."""

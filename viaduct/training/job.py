@@ -23,8 +23,10 @@ from viaduct.encode.batch import BatchSize
 from viaduct.errors import UsageError
 from viaduct.models.numerics import products_in, seed_all
 from viaduct.runs.parts import Training
+from viaduct.runs.ranks import ALONE, Ranks
 from viaduct.runs.stage import Context, Progress, Track, untracked
 from viaduct.training.state import TrainingState
+from viaduct.training.team import Team
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,14 +79,17 @@ class TrainingJob(Generic[BatchT]):
     """The batch in at most so many parts whose losses sum up to its own, what is random in it drawn before."""
     micro_batch_tokens: int | None = None
     """A batch with more tokens, padding included, is computed in parts of about so many; None: whole."""
+    ranks: Ranks = ALONE
+    """The processes that share the parts of each batch."""
     gradient_checkpointing: bool = False
     """Whether layers are computed once more backwards instead of kept."""
 
 
 def asked(context: Context) -> dict[str, Any]:
     """What a stage's context says of how its training is run."""
-    names = ("scratch", "checkpoint_seconds", "progress", "track")
-    return {**{name: getattr(context, name) for name in names}, **vars(context.fitting)}
+    names = ("scratch", "checkpoint_seconds", "progress", "track", "ranks")
+    fitting = {name: getattr(context.fitting, name) for name in ("micro_batch_tokens", "gradient_checkpointing")}
+    return {**{name: getattr(context, name) for name in names}, **fitting}
 
 
 @contextmanager
@@ -111,43 +116,49 @@ def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
 
 def gradient(
     job: TrainingJob[BatchT],
+    team: Team,
     backward: Callable[[torch.Tensor], object],
-    model: nn.Module,
     state: TrainingState,
     precision: str,
     batch: BatchT,
 ) -> tuple[torch.Tensor, float]:
     """(what curves sum up of the step, the weight it is divided by); the model's parameters then have its gradient.
 
-    Where the device's memory runs out, the parts are halved for the rest of the training, and the step begins again.
+    Where a device's memory runs out, the parts are halved for the rest of the training, and the step begins again.
     Raises UsageError where one row alone does not fit.
     """
-    slots = batch.size.slots
+    slots, several, own = batch.size.slots, job.ranks.count, job.ranks.number
     while True:
         limit = min(job.micro_batch_tokens or slots, state.micro_batch_tokens or slots)
         parts: Sequence[Any] = [batch]
-        count = -(-slots // limit)
+        count = several * -(-slots // (limit * several))
+        told, failed = [(torch.zeros((), device=job.device), 0.0)], False
         try:
             seed_all("step", job.seed, state.step)
             if count > 1:
                 with products_in(precision, job.device):
-                    parts = job.cut(model, batch, count)
-            told = [of_part(job, backward, model, precision, one, len(parts)) for one in parts]
-            return reduce(add, (summed for summed, _ in told)), sum(weight for _, weight in told)
+                    parts = job.cut(job.model, batch, count)
+            if own:
+                seed_all("step", job.seed, state.step, own)  # else all processes would drop out the same
+            told = [of_part(job, backward, precision, one, len(parts)) for one in parts[own::several]] or told
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not _is_full(error):
                 raise
-        # Only here, where the error holds the failed try's tensors no longer.
-        model.zero_grad(set_to_none=True)
+            failed = True
+        summed, weight = reduce(add, (one for one, _ in told)), sum(one for _, one in told)
+        if team.several:
+            summed, weight, failed = team.sum(job.model, summed, weight, failed=failed)
+        if not failed:
+            return summed, weight
+        job.model.zero_grad(set_to_none=True)  # only here, where the error holds the failed try's tensors no longer
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
-        _halve(state, min(limit, slots), is_finest=1 < len(parts) < count)
+        _halve(state, slots // count, is_finest=1 < len(parts) < count)
 
 
 def of_part(
     job: TrainingJob[BatchT],
     backward: Callable[[torch.Tensor], object],
-    model: nn.Module,
     precision: str,
     part: Any,
     count: int,
@@ -155,7 +166,7 @@ def of_part(
     """(What curves sum up of a part, the weight it is divided by); its gradient is added to the others'. `count`: of
     the batch's parts."""
     with products_in(precision, job.device):
-        loss = job.loss(model, part)
+        loss = job.loss(job.model, part)
     summed, weight = (loss.detach(), 1 / count) if job.weighed is None else job.weighed(loss.detach(), part)
     backward(loss)
     return summed, weight

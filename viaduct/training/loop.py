@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 
 import torch
-from accelerate import Accelerator
-from torch import nn
 
 from viaduct.interruption import HeldBack, Stopped, held_back
 from viaduct.models.numerics import FreedMemory, training_precision
@@ -20,6 +19,7 @@ from viaduct.training import state as checkpointing
 from viaduct.training.job import BatchT, TrainingJob, gradient, recomputing
 from viaduct.training.optimizer import build_optimizer, set_rate
 from viaduct.training.readings import Reading, Readings
+from viaduct.training.team import Team
 
 
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
@@ -28,23 +28,23 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     Raises NumbersError when loss or gradient stop being numbers, with the step and what to change; `Stopped` for a
     signal, after a checkpoint.
     """
-    accelerator = Accelerator(cpu=job.device.type == "cpu")
-    job.model.to(job.device)
-    optimizer = build_optimizer(job.model, job.training)
-    state = checkpointing.resume(job.scratch, job.model, optimizer)
+    team, model = Team(job.ranks, job.device), job.model.to(job.device)
+    optimizer = build_optimizer(model, job.training)
+    state = team.leader_first(lambda: checkpointing.resume(job.scratch, model, optimizer))
+    team.align(model)
     state.precision = state.precision or training_precision(job.training.precision, job.device)
-    model, readings = accelerator.prepare(job.model), Readings(optimizer, state, job.device)
+    readings = Readings(optimizer, state, job.device)
     saved, freed, evaluate_at = time.monotonic(), FreedMemory(), _evaluation_steps(job)
     model.train()
-    with held_back() as signals, recomputing(job.model, asked=job.gradient_checkpointing):
+    with held_back() as signals, recomputing(model, asked=job.gradient_checkpointing), team:
         while _is_due(evaluate_at, state) or not _is_over(job, state):
             if not _is_due(evaluate_at, state):  # else it was interrupted there
-                _step(job, accelerator, model, readings)
+                _step(job, team, readings)
                 freed.bound()
                 readings.read(now=state.step in evaluate_at or state.is_point(job.steps))
             try:
                 if _is_due(evaluate_at, state):
-                    _evaluate(job, state, signals)
+                    _evaluate(job, team, state, signals)
                     model.train()
                 if told := state.new_point(job.steps):
                     with signals.let_through():
@@ -59,6 +59,7 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
                 readings.read()
                 checkpointing.save_checkpoint(job.scratch, job.model, optimizer, state)
                 saved = time.monotonic()
+    team.part()
     if job.evaluate is not None:
         checkpointing.load_best(job.scratch, job.model, state)
     job.model.eval()
@@ -83,32 +84,34 @@ def _is_over(job: TrainingJob[BatchT], state: checkpointing.TrainingState) -> bo
     return sum(past["step"] > state.best_step for past in state.evaluations) >= job.training.patience
 
 
-def _step(job: TrainingJob[BatchT], accelerator: Accelerator, model: nn.Module, readings: Readings) -> None:
-    state, optimizer = readings.state, readings.optimizer
+def _step(job: TrainingJob[BatchT], team: Team, readings: Readings) -> None:
+    state, optimizer, accelerator = readings.state, readings.optimizer, team.accelerator
     precision, scale = readings.begin()
     rate = set_rate(optimizer, state.step, job.steps, job.training.warmup_fraction)
     batch = job.batch_at(state.step).to(job.device)
     backward = accelerator.backward if scale == 1.0 else lambda loss: accelerator.backward(loss * scale)
-    summed, weight = gradient(job, backward, model, state, precision, batch)
+    summed, weight = gradient(job, team, backward, state, precision, batch)
     if scale != 1.0:
-        torch._foreach_div_([one.grad for one in model.parameters() if one.grad is not None], scale)
-    norm = accelerator.clip_grad_norm_(model.parameters(), job.training.clip_norm)
+        torch._foreach_div_([one.grad for one in job.model.parameters() if one.grad is not None], scale)
+    norm = accelerator.clip_grad_norm_(job.model.parameters(), job.training.clip_norm)
     readings.add(Reading(state.step, precision, scale, summed, norm, weight, batch.size, rate))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     state.step += 1
 
 
-def _evaluate(job: TrainingJob[BatchT], state: checkpointing.TrainingState, signals: HeldBack) -> None:
+def _evaluate(job: TrainingJob[BatchT], team: Team, state: checkpointing.TrainingState, signals: HeldBack) -> None:
     """Record loss and dev score, and keep the weights if they are the best."""
     record = {"step": float(state.step), "loss": state.loss_sum / state.loss_steps}
     if job.evaluate is not None:
         job.model.eval()
         with torch.inference_mode(), signals.let_through():
-            record["score"] = job.evaluate(job.model)
+            record["score"] = team.from_leader(partial(job.evaluate, job.model))
         best = max((past["score"] for past in state.evaluations), default=-math.inf)
         if record["score"] > best:
-            checkpointing.save_best(job.scratch, job.model, state)
+            state.best_step = state.step
+            if not job.ranks.number:
+                checkpointing.save_best(job.scratch, job.model, state)
     state.loss_sum, state.loss_steps = 0.0, 0
     state.evaluations.append(record)
 

@@ -1,0 +1,88 @@
+"""The processes that work on a plan beside this one: more of its kind, or those that take part in its trainings."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+from viaduct.doors import loaded
+from viaduct.errors import UsageError
+from viaduct.runs import execute, processes
+from viaduct.runs.display import Display
+from viaduct.runs.host import usable_cores
+from viaduct.runs.planned import Planned, placed_anew
+from viaduct.runs.ranks import ALONE, Ranks, forked, ignore_signals, launched
+from viaduct.runs.stage import kind_of
+
+FOLLOW = "viaduct.training.team:follow"
+DISMISS = "viaduct.training.team:dismiss"
+COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+
+
+@contextlib.contextmanager
+def others(planned: Planned, options: execute.Options) -> Iterator[Ranks]:
+    """While this is open, the processes that the options, or a launcher, ask for are at work; what is given says which
+    of a training's this one is. One that a launcher began only to take part never comes out of here.
+
+    Raises UsageError for more devices than there are, and for several processes with several devices each.
+    """
+    ranks, devices = launched(), options.fitting.devices
+    if devices > 1 or ranks.count > 1:
+        require(options, ranks)
+    if ranks.number:
+        ignore_signals()
+        join(planned, options)
+        raise SystemExit
+    if ranks.count > 1:
+        yield ranks
+        loaded(DISMISS)(execute.resolve_device(options.device), tell=True)
+    elif devices > 1:
+        with forked(devices, lambda: join(planned, options)) as ranks:
+            yield ranks
+    else:
+        with processes.beside(options.processes - 1, lambda: execute.run(planned, options, Display())):
+            yield ALONE
+
+
+def require(options: execute.Options, ranks: Ranks) -> None:
+    """Raise UsageError for more devices than there are, and for what does not go with several."""
+    devices = options.fitting.devices
+    if ranks.count > 1 and devices not in (1, ranks.count):
+        raise UsageError(
+            f"--devices {devices}: a launcher has begun {ranks.count} processes", fix="leave --devices out"
+        )
+    if options.processes > 1 or options.executor != "local":
+        raise UsageError("--devices goes with neither --processes nor --executor", fix="choose one of them")
+    if ranks.count > 1:
+        return  # the launcher has looked
+    asked = [sys.executable, "-c", COUNT_GPUS]  # not here: who is copied must not have loaded torch
+    gpus = 0 if options.device == "cpu" else int(subprocess.check_output(asked, text=True))  # noqa: S603  our own
+    there, what = (gpus, "GPUs") if gpus or options.device == "cuda" else (usable_cores(), "usable CPU cores")
+    if devices > there:
+        raise UsageError(
+            f"--devices {devices}: there are {there} {what} here", fix=f"--devices {max(1, there)}, or fewer"
+        )
+
+
+def join(planned: Planned, options: execute.Options) -> None:
+    """Take part in every training of the leader, until there are no more."""
+    worker = execute.Worker(planned, options, Display(), launched())
+
+    def take_part(path: str, scratch: str) -> None:
+        nonlocal worker
+        if path not in worker.identities:  # another setting has taken the stage's place in the store meanwhile
+            worker = execute.Worker(placed_anew(planned), options, Display(), launched())
+        stage = next(stage for stage in worker.plan.stages if stage.path == path)
+        with tempfile.TemporaryDirectory() as folder:
+            claim = SimpleNamespace(output=Path(folder), scratch=Path(scratch))
+            context = worker.context(stage, claim, lambda *_: None)  # type: ignore[arg-type]
+            kind_of(stage.work.kind).run(replace(context, checkpoint_seconds=math.inf), stage.work)
+
+    loaded(FOLLOW)(execute.resolve_device(options.device), take_part)
