@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import joint_stages
 import numpy as np
 import pytest
 import tiny
@@ -21,7 +23,7 @@ from whole_runs import EVERY_KIND, KINDS
 from viaduct import api
 from viaduct.miniature.world import write as miniature
 from viaduct.runs.execute import Options
-from viaduct.runs.spec import Training
+from viaduct.runs.spec import Retention, Training
 from viaduct.runs.stage import Context
 from viaduct.training.train import TrainWork
 
@@ -122,6 +124,22 @@ def weights(context: Context) -> list[float]:
     return torch.cat([tensor.flatten() for file in files for tensor in load_file(file).values()]).tolist()
 
 
+def test_a_joint_stage_with_replayed_text_waits_for_no_step(
+    tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("viaduct.training.state.POINTS", 1)
+    training = joint_stages.TRAINING.model_copy(update={"evaluations": 1})
+    make = joint_stages.contexts(tmp_path, tiny_tokenizer)
+    asked = make(
+        "joint", tasks=joint_stages.BOTH, training=training, retention=Retention(kl=0.1), **joint_stages.REPLAYED
+    )
+    waits: list[int] = []
+    with simulated(monkeypatch) as device:
+        tiny.run(replace(asked, device="cuda", progress=lambda *_: waits.append(len(device.waits))))
+    steps = [later - before for before, later in pairwise(waits[1:-1])]
+    assert len(steps) == 4 and set(steps) == {0}, device.waits[waits[1] : waits[-2]]
+
+
 def test_a_layer_that_stays_on_the_cpu_stops_a_training(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,9 +149,12 @@ def test_a_layer_that_stays_on_the_cpu_stops_a_training(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_every_kind_of_stage_stays_on_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     miniature(tmp_path / "data", seed=1, scale=0.02)
-    (tmp_path / "every_kind.py").write_text(EVERY_KIND.replace("STEPS", "3"), encoding="utf-8")
+    (tmp_path / "every_kind.py").write_text(
+        EVERY_KIND.replace("STEPS", "2").replace("written=4", "written=1"), encoding="utf-8"
+    )
     options = Options(device="cuda", threads=1)
     with simulated(monkeypatch) as device:
         api.run(

@@ -97,6 +97,13 @@ class Batch:
     """(examples,) sequences of each; None: one."""
     share: float = 1.0
     """Of a part of a batch: its tokens / those of the whole."""
+    sent: Batch | None = None
+    """The same on the CPU, from where it was sent to a device."""
+
+    @property
+    def on_cpu(self) -> Batch:
+        """The same on the CPU, for which no device is waited for."""
+        return self.sent or self
 
     @property
     def size(self) -> BatchSize:
@@ -107,7 +114,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         mask_BL, types_BL = (None if one is None else moved(one, device) for one in (self.mask_BL, self.types_BL))
-        return replace(self, ids_BL=moved(self.ids_BL, device), mask_BL=mask_BL, types_BL=types_BL)
+        sent = None if device.type == "cpu" else self.on_cpu
+        return replace(self, ids_BL=moved(self.ids_BL, device), mask_BL=mask_BL, types_BL=types_BL, sent=sent)
 
     def take(self, at: Array) -> Batch:
         """The examples in these places of it."""
@@ -115,9 +123,11 @@ class Batch:
         widths = np.diff(ends, prepend=0)
         rows = torch.from_numpy(np.concatenate([np.arange(ends[one] - widths[one], ends[one]) for one in at]))
         ids_BL, mask_BL, types_BL = (rows_of(one, rows) for one in (self.ids_BL, self.mask_BL, self.types_BL))
-        tokens = ids_BL.numel() if mask_BL is None else int(mask_BL.sum())
+        sent = None if self.sent is None else self.sent.take(at)
+        tokens = ids_BL.numel() if mask_BL is None else int(mask_BL.sum()) if sent is None else sent.tokens
         own = None if self.widths is None else self.widths[at]
-        return Batch(ids_BL, mask_BL, types_BL, self.examples[at], tokens, own, tokens / max(1, self.tokens))
+        share = tokens / max(1, self.tokens)
+        return Batch(ids_BL, mask_BL, types_BL, self.examples[at], tokens, own, share, sent)
 
     def cut(self, count: int) -> list[Batch]:
         """It in at most so many parts."""
@@ -131,7 +141,7 @@ def split(length: int, count: int) -> list[Array]:
 
 def rows_of(tensor: torch.Tensor | None, rows: torch.Tensor) -> Any:
     """These rows of a tensor that may be missing."""
-    return None if tensor is None else tensor[rows.to(tensor.device)]
+    return None if tensor is None else tensor[moved(rows, tensor.device)]
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

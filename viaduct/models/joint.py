@@ -43,11 +43,12 @@ class JointModel(nn.Module):
         return cast(MaskedLanguageHead, self.head[LANGUAGE])
 
     def forward(
-        self, masked: Batch, chosen_BL: torch.Tensor, ids_BL: torch.Tensor
+        self, masked: Batch, chosen: torch.Tensor | tuple[torch.Tensor, ...], ids_BL: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masked LM: (hidden_MD at the chosen positions of the masked text, summed cross-entropy of what was there)."""
-        hidden_MD = self.states(masked)[chosen_BL]
-        return hidden_MD, self.language(hidden_MD, self.words_VD, ids_BL[chosen_BL])
+        """Masked LM: (hidden_MD at the chosen positions of the masked text, summed cross-entropy of what was there).
+        `chosen` is a (B, L) mask, or the places of what is chosen."""
+        hidden_MD = self.states(masked)[chosen]
+        return hidden_MD, self.language(hidden_MD, self.words_VD, ids_BL[chosen])
 
     def states(self, batch: Batch) -> torch.Tensor:
         """hidden_BLD of a text, whose ids are those of the whole vocabulary."""

@@ -126,13 +126,13 @@ class Distillation:
             return apart * self.distil.hidden * float(batch.share)
         masked = self.text.masking.of_batch(batch)
         apart, own_BLD, its_BLD = self._distances(masked.text)
-        chosen_BL = masked.chosen_BL
+        chosen = masked.at
         own, its = self.student.head, self.head
         own_VD, its_VD = (_words(encoder) for encoder in (self.student.encoder, self.teacher))
         temperature = self.distil.temperature
         guesses = divergence(
-            (lambda states_MD: own.logits(states_MD, own_VD), own_BLD[chosen_BL]),
-            (lambda states_MD: its.logits(states_MD, its_VD), its_BLD[chosen_BL]),
+            (lambda states_MD: own.logits(states_MD, own_VD), own_BLD[chosen]),
+            (lambda states_MD: its.logits(states_MD, its_VD), its_BLD[chosen]),
             temperature,
         )
         count = max(1, masked.count)

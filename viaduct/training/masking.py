@@ -13,7 +13,7 @@ from unicodedata import category
 import numpy as np
 import torch
 
-from viaduct.encode.batch import Batch, rows_of, split
+from viaduct.encode.batch import Batch, moved, rows_of, split
 from viaduct.encode.tokens import Array
 from viaduct.errors import UsageError
 from viaduct.models.tokenizer import BLANK
@@ -26,6 +26,11 @@ LONGEST_WORD = 3
 """Pieces masked together at most: scripts without blanks would otherwise lose whole sentences."""
 
 
+def places(chosen_BL: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """(rows, columns) of the places that are True, in their order, on a device."""
+    return tuple(moved(one, device) for one in chosen_BL.nonzero(as_tuple=True))
+
+
 @dataclass(frozen=True)
 class Masked:
     """A text whose masks are drawn: what is read, and what is asked."""
@@ -34,8 +39,15 @@ class Masked:
     ids_BL: torch.Tensor
     """Without masks."""
     chosen_BL: torch.Tensor
+    """On the CPU."""
     count: int
     """How many positions are guessed in the whole batch, also where this is a part of one."""
+
+    @property
+    def at(self) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """What takes the chosen positions out of a (B, L, ...) tensor; no device is waited for to count them."""
+        device = self.text.ids_BL.device
+        return self.chosen_BL if device.type == "cpu" else places(self.chosen_BL, device)
 
     def cut(self, count: int) -> list[Masked]:
         """It in at most so many parts."""
@@ -125,10 +137,10 @@ class Masking:
         """The batch with masks, on its device, where it has none yet; drawn on the CPU, so the same on every device."""
         if isinstance(batch, Masked):
             return batch
-        place = batch.ids_BL.device
-        masked_BL, chosen_BL = self(batch.ids_BL.cpu(), None if batch.mask_BL is None else batch.mask_BL.cpu())
-        text = replace(batch, ids_BL=masked_BL.to(place))
-        return Masked(text, batch.ids_BL, chosen_BL.to(place), int(chosen_BL.sum()))
+        drawn = batch.on_cpu
+        masked_BL, chosen_BL = self(drawn.ids_BL, drawn.mask_BL)
+        text = replace(batch, ids_BL=moved(masked_BL, batch.ids_BL.device))
+        return Masked(text, batch.ids_BL, chosen_BL, int(chosen_BL.sum()))
 
 
 def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:

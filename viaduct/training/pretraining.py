@@ -68,7 +68,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
     def loss(model: nn.Module, batch: Batch | Masked) -> torch.Tensor:
         nonlocal guessed
         masked = masking.of_batch(batch)
-        hidden_MD, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
+        hidden_MD, summed = model(masked.text, masked.at, masked.ids_BL)
         guessed = len(hidden_MD)
         return summed * scale  # type: ignore[no-any-return]
 

@@ -94,14 +94,14 @@ class ReplayedText(DrawnText):
     def loss(self, model: JointModel, batch: Batch | Masked) -> torch.Tensor:
         """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
         masked = self.masking.of_batch(batch)
-        hidden_MD, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
+        hidden_MD, summed = model(masked.text, masked.at, masked.ids_BL)
         count = max(1, masked.count)
         loss: torch.Tensor = self.how.weight * summed / count
         original = self.original
         if original is None:
             return loss
         with torch.no_grad():
-            original_MD = encode_batch(original.encoder, masked.text)[masked.chosen_BL]
+            original_MD = encode_batch(original.encoder, masked.text)[masked.at]
         words_VD, original_VD = model.words_VD, original.encoder.get_input_embeddings().weight  # type: ignore[operator]
         kept = divergence(
             (lambda states_MD: model.language.logits(states_MD, words_VD), hidden_MD),
@@ -119,7 +119,7 @@ class ReplayedText(DrawnText):
             examples: Array = np.arange(len(encoded))
             batch = collate(encoded, examples, self.pad_id).to(device)
             masked = self.masking.of_batch(batch)
-            _, summed = model(masked.text, masked.chosen_BL, masked.ids_BL)
+            _, summed = model(masked.text, masked.at, masked.ids_BL)
             found[code] = finite(float(summed) / max(1, masked.count), f"the masked-LM loss in '{code}'")
         return found
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from viaduct.encode.batch import Batch, BatchSize, collate, rows_of, split
+from viaduct.encode.batch import Batch, BatchSize, collate, moved, rows_of, split
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import DataError
 from viaduct.models.numerics import derived_seed
@@ -117,8 +117,12 @@ class CaptionBatch:
 
     def to(self, device: torch.device) -> CaptionBatch:
         """The same on a device."""
-        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return replace(self, **{name: part.to(device) for name, part in parts.items() if hasattr(part, "to")})
+        parts = {name: part for name in self.__dataclass_fields__ if hasattr(part := getattr(self, name), "to")}
+        sent: dict[str, Any] = {
+            name: moved(part, device) if isinstance(part, torch.Tensor) else part.to(device)
+            for name, part in parts.items()
+        }
+        return replace(self, **sent)
 
     def take(self, at: Array) -> CaptionBatch:
         """The captions in these places of it."""

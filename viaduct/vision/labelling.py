@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from viaduct.encode.batch import moved
 from viaduct.encode.cache import cached
 from viaduct.encode.tokens import Limits, encode_sentences
 from viaduct.errors import DataError
@@ -147,7 +148,7 @@ class LabelMember(Member):
         """(nats_B, right_B bool)."""
         hidden_BLD = view.states(batch.text, image_prefix(self.seen, view, batch, train=train))
         logits_BC = view.head[LABEL](hidden_BLD).float()
-        gold_B = order.gold[batch.text.examples].to(logits_BC.device)
+        gold_B = moved(order.gold[batch.text.examples], logits_BC.device)
         return cross_entropy(logits_BC, gold_B, reduction="none"), logits_BC.argmax(1) == gold_B
 
     def finish(self, model: JointModel, directory: Path) -> None:

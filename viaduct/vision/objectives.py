@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, pad
 
-from viaduct.encode.batch import Batch, split
+from viaduct.encode.batch import Batch, moved, split
 from viaduct.models.joint import JointModel, real_tokens
 from viaduct.models.numerics import products_in
-from viaduct.training.masking import Masking
+from viaduct.training.masking import Masking, places
 from viaduct.vision.captioning import PREFIXED, CaptionBatch, Known
 from viaduct.vision.fields import Captions
 from viaduct.vision.prefix import CommonSpace, VisualPrefix, both_ways, encode_prefixed, pseudo_masked
@@ -72,10 +72,9 @@ class CaptionModel(JointModel):
 
     def pooled(self, batch: Batch, special_V: torch.Tensor) -> torch.Tensor:
         """(B, D): the mean state of a text's tokens, special ones and padding left out."""
-        hidden_BLD = self.states(batch)
-        real_BL1 = (real_tokens(batch) & ~special_V.to(batch.ids_BL.device)[batch.ids_BL])[..., None].to(
-            hidden_BLD.dtype
-        )
+        hidden_BLD, text = self.states(batch), batch.on_cpu
+        real_BL = moved(real_tokens(text) & ~special_V[text.ids_BL], hidden_BLD.device)
+        real_BL1 = real_BL[..., None].to(hidden_BLD.dtype)
         return (hidden_BLD * real_BL1).sum(1) / real_BL1.sum(1).clamp(min=1.0)
 
 
@@ -102,7 +101,7 @@ def with_drops(captions: Captions, batch: CaptionBatch) -> CaptionBatch:
     """The batch, which texts lose their image in training drawn where there are images and it was not."""
     if batch.dropped_B is not None or batch.patches_BPV is None or not captions.null_share:
         return batch
-    drawn_B = torch.rand(len(batch.image_B)).to(batch.image_B.device)
+    drawn_B = moved(torch.rand(len(batch.image_B)), batch.image_B.device)
     return replace(batch, dropped_B=drawn_B < captions.null_share)
 
 
@@ -181,10 +180,11 @@ class CaptionObjectives:
         caption; the language slot comes first."""
         slot_B1D = model.visual.slot(batch.language_B)[:, None]
         before_BPD = torch.cat([slot_B1D, image_prefix(self.captions, model, batch, train=train)], dim=1)
-        targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.mask_BL
-        real_BL = torch.ones_like(targets_BL, dtype=torch.bool) if mask_BL is None else mask_BL[:, 1:]
+        targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.on_cpu.mask_BL
+        real_BL = torch.ones(targets_BL.shape, dtype=torch.bool) if mask_BL is None else mask_BL[:, 1:]
         hidden_BLD = model.foreseen(batch.text, before_BPD)
-        return hidden_BLD[real_BL], targets_BL[real_BL], real_BL.nonzero()[:, 0]
+        at_M = places(real_BL, targets_BL.device)
+        return hidden_BLD[at_M], targets_BL[at_M], at_M[0]
 
     def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Masked words from the image and the other words."""
@@ -199,8 +199,8 @@ class CaptionObjectives:
         """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
         masked = batch.masked or self.masking.of_batch(batch.text)
         hidden_BLD = model.states(masked.text, image_prefix(self.captions, model, batch, train=train))
-        chosen_BL = masked.chosen_BL
-        return hidden_BLD[chosen_BL], masked.ids_BL[chosen_BL], chosen_BL.nonzero()[:, 0]
+        at_M = places(masked.chosen_BL, hidden_BLD.device)
+        return hidden_BLD[at_M], masked.ids_BL[at_M], at_M[0]
 
     def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
         """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
