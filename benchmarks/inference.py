@@ -60,6 +60,7 @@ def main() -> None:
     options = _options()
     started = time.monotonic()
     report: dict[str, Any] = {"ratios": {}, "cpu_ratios": {}, "bars": {}, "best": {}, "skipped": _skipped()}
+    report |= {"products": {}, "ceilings": {}}
     report |= {"samples": {}, "cpu_samples": {}, "single_ms": {}, "peak_mib": {}, "load_seconds": {}, "agreement": {}}
     report |= {"right": {}, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
     with tempfile.TemporaryDirectory() as scratch:
@@ -235,13 +236,19 @@ def _print_table(name: str, found: dict[str, list[Measurement]], right: float | 
     first = found[_reference(found)][0]
     trained = "untrained" if right is None else f"{right:.1%} right"
     repetitions = len(found[_reference(found)])
+    ceiling = median(one.products_per_second for measurements in found.values() for one in measurements)
     print(f"\npairs {name} ({trained}): {first.rows} rows, {first.tokens} tokens, {repetitions} repetition(s)")
-    print(f"{'':24}{'rows/s':>9}{'per CPU s':>11}{'p50 ms':>9}{'p95 ms':>9}{'peak MiB':>10}{'load s':>8}{'same':>9}")
+    print(f"ceiling: {1e-9 * ceiling:.0f} GFLOP/s in products")
+    print(
+        f"{'':24}{'rows/s':>9}{'per CPU s':>11}{'products':>10}{'p50 ms':>9}{'p95 ms':>9}{'peak MiB':>10}{'load s':>8}"
+        f"{'same':>9}"
+    )
     for variant, measurements in found.items():
         agreement = _agreement(found, variant)
         peak, load = max(one.peak_mib for one in measurements), median(one.load_seconds for one in measurements)
         print(
             f"{variant:24}{_rate(measurements):>9,.1f}{_rate(measurements, cpu=True):>11,.1f}"
+            f"{_share_of_products(name, found, variant):>10.0%}"
             f"{_single(measurements):>9.1f}{_single(measurements, 95):>9.1f}{peak:>10,.0f}{load:>8.1f}"
             f"{'-' if agreement is None else f'{agreement:.2%}':>9}"
         )
@@ -270,6 +277,8 @@ def _add_samples(report: dict[str, Any], name: str, found: dict[str, list[Measur
         report["cpu_samples"][place] = [one.rows / one.cpu_seconds for one in measurements]
         report["single_ms"][place] = [one.single_ms for one in measurements]
         report["peak_mib"][place] = max(one.peak_mib for one in measurements)
+        report["products"][place] = _share_of_products(name, found, variant)
+        report["ceilings"][place] = [one.products_per_second for one in measurements]
         report["load_seconds"][place] = [one.load_seconds for one in measurements]
         report["agreement"][place] = _agreement(found, variant)
         report["versions"] |= measurements[0].versions

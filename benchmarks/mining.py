@@ -36,6 +36,9 @@ OURS, THEIRS, PLAIN = "viaduct", "faiss", "torch"
 """The last one is the peer on a GPU."""
 ROUNDING = 1e-5
 TOPICS = 1000
+BLOCK = 1024
+BAR = 5.0
+"""How many times as fast as faiss our search of sentences is to be."""
 
 
 def noise(count: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +137,26 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         peak = torch.cuda.max_memory_allocated() / 2**20
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak}
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak, **_ceilings(request, device)}
+
+
+def _ceilings(request: dict[str, Any], device: str) -> dict[str, float]:
+    """Operations a second of products in float32, and of blocks of these vectors in 8 bits, which is the least that our
+    search does on a CPU; measured in this process once the search is over. Nothing on a GPU."""
+    if device != "cpu":
+        return {}
+    import torch
+
+    from viaduct.serving.machine import PRODUCTS, matrix_rate
+
+    floats = max(matrix_rate(request["threads"]).values())
+    left, right = (torch.ones(BLOCK, request["width"], dtype=torch.int8) for _ in range(2))
+    best = float("inf")
+    for _ in range(PRODUCTS):
+        started = time.perf_counter()
+        torch._int_mm(left, right.T)
+        best = min(best, time.perf_counter() - started)
+    return {"float32_per_second": floats, "int8_per_second": 2.0 * BLOCK**2 * request["width"] / best}
 
 
 def _different(one: Path, other: Path) -> float:
@@ -203,7 +225,8 @@ def _print(
 
     shape = f"{options.sentences}x{options.sentences}x{options.width}"
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")
-    ratios, cpu_ratios = {}, {}
+    ratios, cpu_ratios, roofline = {}, {}, {}
+    useful = 2.0 * options.sentences**2 * options.width
     for kind, by_who in samples.items():
         peer = next(who for who in by_who if who != OURS)
         name = f"mining_{'' if kind == 'sentences' else kind + '_'}{shape}/{peer}"
@@ -211,15 +234,19 @@ def _print(
         ratios[name] = middle[peer]["seconds"] / middle[OURS]["seconds"]
         cpu_ratios[name] = middle[peer]["cpu_seconds"] / middle[OURS]["cpu_seconds"]
         for who, one in middle.items():
-            rate = 2e-9 * options.sentences**2 * options.width / one["seconds"]
             print(
-                f"{kind:10}{who:9}{one['seconds']:9.2f} s{one['cpu_seconds']:9.2f} CPU s"
-                f"{one['peak_mib']:9,.0f} MiB{rate:9.1f} G useful operations/s"
+                f"{kind:10}{who:9}{one['seconds']:9.2f} s{one['cpu_seconds']:9.2f} CPU s{one['peak_mib']:9,.0f} MiB"
+                f"{_against_ceilings(one, useful)}"
             )
         print(f"{kind:10}{ratios[name]:.2f}x as fast; {different[kind]:.2%} of the sentences have other neighbours")
+        if options.device == "cpu":
+            least = useful / middle[OURS]["int8_per_second"]
+            roofline[name] = middle[peer]["cpu_seconds"] / least
+            print(f"{kind:10}8-bit products alone take {least:.2f} s: at most {roofline[name]:.1f}x (aim {BAR:g})")
     report = {
         "ratios": ratios,
         "cpu_ratios": cpu_ratios,
+        "most_by_8_bit_products": roofline,
         "different_neighbours": different,
         "samples": samples,
         "threads": options.threads,
@@ -232,6 +259,16 @@ def _print(
         "total_seconds": seconds,
     }
     print(json.dumps(report))
+
+
+def _against_ceilings(one: dict[str, float], useful: float) -> str:
+    """Useful operations a second, and on the CPU their share of what its products reach."""
+    shares = [
+        f"{useful / one['cpu_seconds'] / one[key]:.0%} of {1e-9 * one[key]:.0f} in {said}"
+        for key, said in (("float32_per_second", "float32"), ("int8_per_second", "8-bit products"))
+        if key in one
+    ]
+    return ", ".join((f"{1e-9 * useful / one['seconds']:9.1f} G useful operations/s", *shares))
 
 
 def _medians(samples: list[dict[str, Any]]) -> dict[str, float]:

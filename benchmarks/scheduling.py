@@ -28,9 +28,14 @@ STAGES_PER_SEED = 2 + ARMS * TARGETS * 3
 
 def timed(work: Callable[[], Any]) -> float:
     """Seconds that it takes."""
-    started = time.perf_counter()
+    return both(work)[0]
+
+
+def both(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor."""
+    started, cpu_started = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def measured(stages: int, folder: Path) -> dict[str, float]:
@@ -67,10 +72,11 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
     )
     where = {"data": small_world.write_data(folder / "data"), "store": folder / "store"}
     found = {"stages": float(len(api.plan(asked, **where).plan.stages))}
-    found["plan"] = timed(lambda: api.plan(asked, **where))
+    found["plan"], cpu_plan = both(lambda: api.plan(asked, **where))
     console = Console(quiet=True)
-    run = timed(lambda: api.run(asked, options=Options(device="cpu", threads=1), console=console, **where))
+    run, cpu = both(lambda: api.run(asked, options=Options(device="cpu", threads=1), console=console, **where))
     found["ms_a_stage"] = 1000 * (run - found["plan"]) / found["stages"]
+    found["cpu_ms_a_stage"] = 1000 * (cpu - cpu_plan) / found["stages"]
     found["plan_done"] = timed(lambda: api.plan(asked, **where))
     found["status"] = timed(lambda: api.status(asked.name, store=where["store"]))
     (what, how), *_ = told

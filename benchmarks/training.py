@@ -20,6 +20,8 @@ from training_rows import SHAPES, WORKS, Rows, Shape, Work, make_rows
 from training_timing import Request, Timed
 from training_worker import Measurement, measure, speed
 
+from viaduct.runs.memory_forecast import SQUARES_KEPT, WIDTHS_KEPT
+
 OURS = "viaduct"
 PADDED = "trainer_default"
 THEIRS = (PADDED, "dynamic_padding", "length_grouped")
@@ -47,12 +49,18 @@ BARS = {
     "pairs_12x768": {PADDED: 4.0, "dynamic_padding": 3.5, "length_grouped": 1.15},
     "pairs_6x384": {PADDED: 4.0, "dynamic_padding": 3.5, "length_grouped": 1.5},
 }
-PRODUCTS_BAR = {"pairs_12x768": 0.65, "windows_12x768": 0.65, "tagging_12x768": 0.65}
+PRODUCTS_BAR = {"pairs_12x768": 0.65, "tagging_12x768": 0.65}
+PRODUCTS_BAR |= dict.fromkeys(("pairs_6x384", "windows_6x384", "windows_12x768"), 0.8)
 """Least share of the rate of float32 matrix products, counting the operations of real tokens only."""
 PRODUCTS_BAR_ON_GPU = {"pairs_24x1024": 0.5}
 """The same of the GPU's products in the format of the training, by the clock."""
 WARM_UP = 10
 """Steps on a GPU that are not timed: each new shape of a batch finds its kernels and memory first."""
+WEIGHT_BYTES = 44.0
+"""Moved in a step for each weight that is trained: gradient written, read for its norm, read and written to be clipped;
+AdamW reads weight, gradient and moments, and writes all but the gradient."""
+PASSES = 4.0
+"""How often what is kept for the way back is moved: written and read, and as much again for its gradient."""
 Found = dict[str, list[Measurement]]
 
 
@@ -63,7 +71,7 @@ def main() -> None:
     deadline = started + (QUICK_LIMIT if options.limited else float("inf"))
     report: dict[str, Any] = {"ratios": {}, "spread": {}, "cpu_ratios": {}, "bars": {}, "samples": {}}
     report |= {"cpu_samples": {}, "products": {}, "padding": {}, "peak_mib": {}, "rows": {}, "steps": {}}
-    report |= {"embedding_rows": {}, "data": {}}
+    report |= {"embedding_rows": {}, "data": {}, "roofline": {}, "ceilings": {}}
     pending = [
         (work, shape)
         for shape in options.shapes
@@ -205,25 +213,40 @@ def _seconds(one: Measurement) -> float:
     return one.timed.cpu_seconds if one.device == "cpu" else one.timed.seconds
 
 
+def _roofline(shape: Shape, one: Measurement) -> float:
+    """The share of the rate of products that is left where what is no product takes only as long as its bytes do on
+    their way to and from the memory: what lies between the share reached and this one is the loop's to gain."""
+    timed = one.timed
+    weights = shape.forward_flops(0.5, 0.0) + timed.embedding_rows * shape.width
+    kept = shape.layers * (WIDTHS_KEPT * shape.width * timed.tokens + SQUARES_KEPT * shape.heads * timed.squares)
+    moving = (timed.steps * WEIGHT_BYTES * weights + PASSES * kept) / one.bytes_per_second
+    multiplying = 3 * shape.forward_flops(timed.tokens, timed.squares) / one.products_per_second
+    return multiplying / (multiplying + moving)
+
+
 def _print_table(title: str, found: Found, per_padded_row: float) -> None:
     shape = title.split()[1]
     rates, cpu_rates = (_rates(found, per_padded_row, cpu=cpu) for cpu in (False, True))
     ours = found[OURS][0].timed
+    ceiling = 1e-9 * median(one.products_per_second for one in found[OURS])
+    moved = 1e-9 * median(one.bytes_per_second for one in found[OURS])
     print(f"\n{title}: {ours.steps} steps, {ours.tokens} tokens, {len(found[OURS])} repetition(s)")
-    columns = ("tokens/s", "min-max", "per CPU s", "products", "padding", "peak MiB", "Viaduct is")
+    print(f"ceilings: {ceiling:.0f} GFLOP/s in products, {moved:.1f} GB/s of memory")
+    columns = ("tokens/s", "min-max", "per CPU s", "products", "roofline", "padding", "peak MiB", "Viaduct is")
     print(
         f"{'':28}"
-        + "".join(f"{name:>{width}}" for name, width in zip(columns, (9, 15, 11, 10, 9, 10, 12), strict=True))
+        + "".join(f"{name:>{width}}" for name, width in zip(columns, (9, 15, 11, 10, 10, 9, 10, 12), strict=True))
     )
     for variant, measurements in found.items():
         samples, first = rates[variant], measurements[0].timed
         peak = max(one.peak_mib for one in measurements)
         products = median(_products(SHAPES[shape], one) for one in measurements)
+        roofline = median(_roofline(SHAPES[shape], one) for one in measurements)
         spread = f"{min(samples):,.0f}-{max(samples):,.0f}"
         faster = f"{median(rates[OURS]) / median(samples):.2f}x"
         print(
             f"{TITLES[variant]:28}{median(samples):>9,.0f}{spread:>15}{median(cpu_rates[variant]):>11,.0f}"
-            f"{products:>10.0%}{1 - first.tokens / first.slots:>9.1%}{peak:>10,.0f}{faster:>12}"
+            f"{products:>10.0%}{roofline:>10.0%}{1 - first.tokens / first.slots:>9.1%}{peak:>10,.0f}{faster:>12}"
         )
 
 
@@ -235,6 +258,8 @@ def _add(report: dict[str, Any], place: str, found: Found, per_padded_row: float
         key, first = f"{place}/{variant}", measurements[0].timed
         report["samples"][key], report["cpu_samples"][key] = rates[variant], cpu_rates[variant]
         report["products"][key] = [_products(shape, one) for one in measurements]
+        report["roofline"][key] = [_roofline(shape, one) for one in measurements]
+        report["ceilings"][key] = [[one.products_per_second, one.bytes_per_second] for one in measurements]
         report["padding"][key] = 1 - first.tokens / first.slots
         report["peak_mib"][key] = max(one.peak_mib for one in measurements)
         report["rows"][key], report["steps"][key] = first.rows, first.steps

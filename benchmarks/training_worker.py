@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,8 @@ import training_ours
 import training_stock
 from training_rows import SHAPES, make_rows
 from training_timing import Request, Timed, torch_device
+
+COPIED_FLOATS, COPIES = 2**25, 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Measurement:
     the format of the training."""
     device: str = "cpu"
     format: str = "fp32"
+    bytes_per_second: float = 0.0
+    """That a copy of large arrays reads and writes here."""
 
 
 def measure(request: Request) -> Measurement:
@@ -43,7 +48,23 @@ def measure(request: Request) -> Measurement:
     before = max(matrix_rate(*asked).values())
     timed = (training_ours if request.variant.startswith("viaduct") else training_stock).run(request, rows)
     peak = (device_peak(request.device) or 0) / 2**20
-    return Measurement(request.variant, timed, peak, max(before, *matrix_rate(*asked).values()), *asked[1:])
+    products = max(before, *matrix_rate(*asked).values())
+    return Measurement(request.variant, timed, peak, products, *asked[1:], _copied(*asked[:2]))
+
+
+def _copied(threads: int, device: str) -> float:
+    """Bytes that a copy reads and writes in a second, the best of a few; the arrays are larger than caches are."""
+    import torch
+
+    torch.set_num_threads(threads)
+    source, target = (torch.ones(COPIED_FLOATS, device=device) for _ in range(2))
+    best = float("inf")
+    for _ in range(COPIES):
+        started = time.perf_counter()
+        target.copy_(source)
+        float(target[0])  # which waits for a GPU
+        best = min(best, time.perf_counter() - started)
+    return 2 * 4 * COPIED_FLOATS / best
 
 
 def speed(threads: int, device: str = "cpu") -> dict[str, Any]:

@@ -167,6 +167,15 @@ def test_scaling_runs_every_stage_at_every_size() -> None:
     assert all(one > 0 for one in last["peak_mib"].values())
 
 
+@pytest.mark.slow
+def test_memory_is_forecast_within_a_quarter_of_what_a_process_holds() -> None:
+    cases = ("2x64/train", "2x64/predict", "2x64/joint")
+    done = run_script(BENCHMARKS / "memory.py", "--cases", *cases)
+    assert done.status == 0, done.errors
+    ratios = json.loads(done.output.splitlines()[-1])["ratios"]
+    assert set(ratios) == set(cases) and all(0.75 < ratio < 1.25 for ratio in ratios.values()), ratios
+
+
 def test_scheduling_times_a_run_whose_stages_do_nothing() -> None:
     done = run_script(BENCHMARKS / "scheduling.py", "--stages", "40", "80")
     assert done.status == 0, done.errors

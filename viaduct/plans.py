@@ -19,6 +19,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from viaduct.command import table
+from viaduct.memory import machine_bytes
 from viaduct.paths import free_bytes
 from viaduct.results.record import DataNote
 from viaduct.runs.display import in_words
@@ -93,7 +94,8 @@ def text(planned: Planned) -> str:
     parts += ["\n".join(("missing, so nothing can run:", *(f"  - {line}" for line in gaps)))] if gaps else []
     notes = warnings(planned)
     parts += ["\n".join(notes)] if notes else []
-    return "\n\n".join([*parts, _forecast(**_cost(planned)), _disk(**_room(planned))])
+    rooms = (_memory(**_peak(planned)), _disk(**_room(planned)))
+    return "\n\n".join([*parts, _forecast(**_cost(planned)), "\n".join(filter(None, rooms))])
 
 
 def values(planned: Planned) -> dict[str, Any]:
@@ -136,6 +138,7 @@ def values(planned: Planned) -> dict[str, Any]:
         "missing": [gap._asdict() | {"language": gap.language or None} for gap in expanded.missing],
         "notes": [line.removeprefix("note: ") for line in warnings(planned)],
         "forecast": _cost(planned),
+        "memory": _peak(planned),
         "disk": _room(planned),
     }
 
@@ -340,6 +343,27 @@ def _guessed(planned: Planned) -> dict[str, int | None]:
             rows = absent.get(name, 0)
             absent[name] = None if rows is None or note.published is None else rows + note.published
     return absent
+
+
+def _peak(planned: Planned) -> dict[str, Any]:
+    """What the largest of the stages to do holds in a process of its own; None where none is forecast."""
+    stage, need = planned.largest or (None, None)
+    return {
+        "need_bytes": None if need is None else round(need),
+        "stage": None if stage is None else stage.path,
+        "does": None if stage is None else label(stage.work),
+        "machine_bytes": machine_bytes(),
+    }
+
+
+def _memory(need_bytes: int | None, stage: str | None, does: str | None, machine_bytes: int) -> str:
+    if need_bytes is None:
+        return ""
+    few = "; more than there is, which --micro-batch-tokens of run makes less" if need_bytes > machine_bytes else ""
+    return (
+        f"memory: {machine_bytes / 1e9:,.1f} GB here, need about {need_bytes / 1e9:,.1f} GB on the CPU for the largest"
+        f" stage ({does}){few}"
+    )
 
 
 def _room(planned: Planned) -> dict[str, Any]:

@@ -81,7 +81,9 @@ def test_of_parallel_text_only_the_lines_that_choose_a_layer_count() -> None:
         found = [rows[task] for task, _, _ in needs]
         return sum(found), 10.0 * sum(found)
 
-    sizes: Any = SimpleNamespace(of=of, census=SimpleNamespace(task=Catalogue.builtin().task))
+    sizes: Any = SimpleNamespace(
+        of=of, predicting_bytes=lambda: None, census=SimpleNamespace(task=Catalogue.builtin().task)
+    )
     asked: dict[str, Any] = {
         "task": "tatoeba",
         "languages": ("de", "sw"),

@@ -164,3 +164,23 @@ def test_a_small_run_is_said_to_take_what_its_stages_and_processes_take_to_start
     assert small.load is not None
     core = DEVICES[0].seconds(small.load)
     assert core > 30 > 10 * small.load.flops / DEVICES[0].flops
+
+
+def test_the_stage_that_holds_most_memory_is_named_with_a_note_where_the_machine_has_less(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = Target(task="fruit", training=Training(batch_tokens=65_536, max_length=512))
+    architecture = Architecture(layers=6, hidden=384, heads=6, feed_forward=1536, vocabulary=8_000)
+    asked = {"encoder": Pretrain(name="mini", text=("prose",), architecture=architecture)}
+    found = planned(world, targets=(large, Target(task="berry")), **asked)
+    memory = plans.values(found)["memory"]
+    assert memory["stage"].endswith("fruit/seed-1/train") and memory["does"] == "train fruit"
+    kept = 6 * 384 * 65_536 * 17 * 4  # a batch's activations (arXiv 2205.05198), in float32 and without attention
+    assert kept < memory["need_bytes"] < 6 * kept
+    need = f"need about {memory['need_bytes'] / 1e9:,.1f} GB"
+    for there, noted in ((8e9, True), (8e12, False)):
+        monkeypatch.setattr(plans, "machine_bytes", lambda there=there: int(there))
+        (line,) = [line for line in plans.text(found).splitlines() if line.startswith("memory: ")]
+        assert need in line and "(train fruit)" in line and ("more than there is" in line) == noted
+    small = planned(world, targets=(Target(task="fruit"),), **asked)
+    assert plans.values(small)["memory"]["need_bytes"] < memory["need_bytes"] / 4

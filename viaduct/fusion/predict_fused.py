@@ -61,7 +61,8 @@ class PredictFusedKind(StageKind[PredictFusedWork]):
     def forecast(self, work: PredictFusedWork, sizes: Sizes) -> Estimate:
         """One pass over both sides, which is about twice the rows."""
         _, tokens = sizes.of([(work.task, work.split, code) for code in work.languages])
-        return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTED_TOKENS)
+        peak = sizes.predicting_bytes()
+        return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTED_TOKENS, peak_bytes=peak)
 
 
 PREDICT_FUSED = PredictFusedKind()

@@ -94,4 +94,5 @@ def trained_and_chosen(
         tokens *= training.dev_rows / rows
     scored = tokens * training.evaluations
     steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
-    return Estimate(trained + scored, trained * (passes(training) + more) + scored, steps)
+    peak = sizes.training_bytes(training, trained / training.epochs)
+    return Estimate(trained + scored, trained * (passes(training) + more) + scored, steps, peak_bytes=peak)

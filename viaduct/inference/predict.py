@@ -73,7 +73,7 @@ class PredictKind(StageKind[PredictWork]):
         if work.retrieval is not None and work.retrieval.layers == "all":
             first = min(lines, CHOOSING_LINES * len(work.chosen_in))
         tokens += choosing * first / max(lines, 1)
-        return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS)
+        return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS, peak_bytes=sizes.predicting_bytes())
 
     def on_cpu(self, work: PredictWork) -> bool:
         """Where what predicts runs there only."""

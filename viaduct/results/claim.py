@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock
 
 from viaduct.errors import StoreError
-from viaduct.results.checksums import SEALED, cleaned, flush, seal, sealed
+from viaduct.results.checksums import SEALED, cleaned, seal, sealed
 from viaduct.results.working import host
 from viaduct.results.writing import canonical, write_atomic
 
@@ -223,7 +223,7 @@ class Claim:
         except OSError:
             self.require_held()
             raise
-        flush(self.directory.parent)
+        # Its name is not flushed: a power cut may take it away again, and then the stage is one to go on with.
         shutil.rmtree(self.partial, ignore_errors=True)
         self.release()
 

@@ -47,7 +47,7 @@ class Store:
 
     def directory(self, path: str) -> Path:
         """The directory of a stage, whether it exists or not."""
-        return self.root / path
+        return _places(self.root, path)[0]
 
     def record(self, path: str) -> dict[str, Any] | None:
         """The record (`stage.json`) of a finished stage, None when it is not finished.
@@ -55,10 +55,10 @@ class Store:
         Raises StoreError when the directory is there without a record that can be read: something else made it, or it
         is damaged, or another stage's.
         """
-        directory = self.directory(path)
+        directory, *files = _places(self.root, path)
         if not directory.exists():
             return None
-        found = _finished(directory, (state_of(directory / "stage.json"), state_of(directory / LIST)))
+        found = _finished(directory, tuple(map(state_of, files)))
         if found.get("path", path) != path:
             raise StoreError(
                 f"{directory} holds the stage {found['path']}: its folder was moved",
@@ -192,6 +192,13 @@ class Store:
 
     def _lock_file(self, path: str) -> Path:
         return self.root / f"{path}.lock"
+
+
+@lru_cache(maxsize=2**16)  # each is asked for dozens of times, and joining paths is slow
+def _places(root: Path, path: str) -> tuple[Path, Path, Path]:
+    """A stage's directory, its record and the list of its checksums."""
+    directory = root / path
+    return directory, directory / "stage.json", directory / LIST
 
 
 @lru_cache(maxsize=2**14)  # a run of many stages asks for each of them again and again

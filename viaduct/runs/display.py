@@ -36,6 +36,8 @@ class Display:
         self.weights = dict(weights or {})
         self.total = sum(self.weights.values()) or 1.0
         self.finished: set[str] = set()
+        self._done = 0.0
+        """Weight of these."""
         self.current: str | None = None
         self.part = 0.0
         self.begun: float | None = None
@@ -59,6 +61,7 @@ class Display:
         if path in self.finished:
             return False
         self.finished.add(path)
+        self._done += self.weights.get(path, 0.0)
         if path == self.current:
             self.current, self.part = None, 0.0
         return True
@@ -67,7 +70,7 @@ class Display:
     def fraction(self) -> float:
         """Share of all weight that is done, in [0, 1]."""
         running = self.part * self.weights.get(self.current or "", 0.0)
-        return min(1.0, (sum(self.weights.get(path, 0.0) for path in self.finished) + running) / self.total)
+        return min(1.0, (self._done + running) / self.total)
 
     @property
     def count(self) -> str:

@@ -36,6 +36,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def processor() -> str:
     """The model of the processor, as far as the system says."""
     about = Path("/proc/cpuinfo")

@@ -111,6 +111,13 @@ class Planned:
         return Load(self._weight * shape.token_flops, shape.width, passes * (shape.layers + 1), fixed)
 
     @property
+    def largest(self) -> tuple[Stage, float] | None:
+        """The stage to do that holds most memory, and its bytes, about; None where none is forecast."""
+        waiting = set(self.waiting)
+        peaks = [(one, self.estimates[one.path].peak_bytes) for one in self.plan.stages if one.path in waiting]
+        return max(((one, peak) for one, peak in peaks if peak is not None), key=lambda two: two[1], default=None)
+
+    @property
     def seconds(self) -> float | None:
         """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
         found = pace(self.estimates, self.spent)
@@ -223,9 +230,9 @@ def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
 
 def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
     """Of one stage, with the weight that it has in its own encoder, in passes of the recipe's."""
-    sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape)
-    whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
     own = _begun_with(stage, shape)
+    sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape, own)
+    whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
     if own is None or shape is None:
         return whole
     return replace(whole, weight=whole.weight * own.token_flops / shape.token_flops)

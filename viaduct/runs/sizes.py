@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from viaduct.runs import memory_forecast
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape
 from viaduct.runs.parts import Substitution, Training
@@ -38,6 +40,8 @@ class Estimate:
     """Batches that go through the encoder, each in its turn."""
     seconds: float = 0.0
     """What it takes besides opening and writing models, on whatever device: other processes that it starts."""
+    peak_bytes: float | None = None
+    """What the process holds at most, on the CPU; None where that is not forecast."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Sizes:
     census: Census
     shape: Shape | None
     """Of the recipe's encoder; None where nothing here says it."""
+    begun: Shape | None = None
+    """Of the encoder that the stage begins with."""
 
     def of(self, needs: Iterable[Need], cap: int | None = None) -> tuple[int, float]:
         """(rows, tokens) of these; `cap`: tokens of a row at most."""
@@ -77,6 +83,16 @@ class Sizes:
     def guessing(self, mask_fraction: float) -> float:
         """What masked LM costs for each token, in passes without its vocabulary."""
         return 1.0 if self.shape is None else 1.0 + mask_fraction * self.shape.guess_flops / self.shape.token_flops
+
+    def training_bytes(self, training: Training, tokens: float, **more: Any) -> float | None:
+        """What a training on so many tokens of text in all holds at most; `more`: see `memory_forecast`."""
+        if self.begun is None:
+            return None
+        return memory_forecast.training_bytes(self.begun, training, tokens, **more)
+
+    def predicting_bytes(self) -> float | None:
+        """What a prediction holds at most."""
+        return None if self.begun is None else memory_forecast.predicting_bytes(self.begun, PREDICTED_TOKENS)
 
 
 def trained_tokens(tokens: float, rows: int, training: Training) -> float:

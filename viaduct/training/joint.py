@@ -87,7 +87,10 @@ class JointKind(StageKind[JointWork]):
         if work.replay is not None:
             replayed = steps * work.replay.batch_tokens
             guessed = replayed * sizes.guessing(work.replay.mask_fraction)
-        return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps)
+        masked = None if work.replay is None else work.replay.mask_fraction
+        beside = 0 if work.replay is None else work.replay.batch_tokens
+        peak = sizes.training_bytes(training, tokens, beside=beside, mask_fraction=masked)
+        return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps, peak_bytes=peak)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """Everything that is trained on, the seed and how long."""

@@ -55,7 +55,8 @@ class PretrainKind(StageKind[PretrainWork]):
         rows, tokens = sizes.of(sizes.needs, training.max_length)
         trained = trained_tokens(tokens, rows, training)
         weight = trained * (1 + BACKWARD) * sizes.guessing(work.pretrain.mask_fraction)
-        return Estimate(trained, weight, trained / training.batch_tokens)
+        peak = sizes.training_bytes(training, tokens, mask_fraction=work.pretrain.mask_fraction)
+        return Estimate(trained, weight, trained / training.batch_tokens, peak_bytes=peak)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
         """The languages."""

@@ -57,7 +57,8 @@ class TrainKind(StageKind[TrainWork]):
             dev_tokens *= training.dev_rows / dev_rows
         scored = dev_tokens * training.evaluations
         steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
-        return Estimate(trained + scored, trained * passes(training) + scored, steps)
+        peak = sizes.training_bytes(training, tokens)
+        return Estimate(trained + scored, trained * passes(training) + scored, steps, peak_bytes=peak)
 
     def is_scored_on_dev(self, work: TrainWork) -> bool:
         """Always."""
