@@ -200,6 +200,7 @@ def curves(store: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_a_whole_run_on_two_devices_is_stopped_and_goes_on_and_ends_as_on_one(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
     recipe = TINY.replace("STEPS", "40").replace("max_length=64),", "max_length=64, dropout=0.0),", 1)
