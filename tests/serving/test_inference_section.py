@@ -48,6 +48,13 @@ def test_intervals_hold_1_for_equal_models_and_not_for_a_slower_one() -> None:
         assert ratio is not None and ratio.low < 1.1 < ratio.high
 
 
+def test_a_hundredth_that_rounds_do_not_average_out_is_no_difference() -> None:
+    for mean in (0.984, 1.016):
+        assert speed(Ratio(mean, mean - 0.012, mean + 0.012)) == "unchanged", "equal models, each in its own process"
+    assert speed(Ratio(0.94, 0.92, 0.97)) == "faster" and speed(Ratio(1.06, 1.03, 1.08)) == "slower"
+    assert speed(Ratio(1.02, 0.98, 1.06)) == "cannot tell"
+
+
 def test_the_interval_is_students_over_the_rounds() -> None:
     one = measured(1.05, spread=0.02, seed=7)
     logs = np.log(one.seconds) - np.log(one.against)

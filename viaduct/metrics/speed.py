@@ -1,9 +1,10 @@
 """How one model's time compares with another's, from paired rounds.
 
-The rule, fixed before any run: a time is *unchanged* when the 95 % interval of the ratio, over rounds, holds 1 and
-reaches no further than 5 % from it; *faster* or *slower* when it lies on one side of 1; else nothing can be said. Where
-several are compared, the intervals are as wide as it takes for all of them to be right in 95 % of experiments
-(Bonferroni): of ten unchanged arms four in ten experiments would else find one that is not.
+The rule, fixed before any run: a time is *unchanged* when the 95 % interval of the ratio, over rounds, reaches no
+further than 5 % from 1; else *faster* or *slower* when it lies on one side of 1; else nothing can be said. Equal models
+come out 1 or 2 % apart where each runs in a process of its own: where its memory lies is drawn once, not in each round,
+so that intervals over rounds do not hold it. Where several are compared, the intervals are as wide as it takes for all
+of them to be right in 95 % of experiments (Bonferroni).
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def speed(ratio: Ratio | None) -> Speed:
     """The rule's verdict."""
     if ratio is None:
         return "cannot tell"
+    if not too_wide(ratio):
+        return "unchanged"
     if ratio.high < 1:
         return "faster"
-    if ratio.low > 1:
-        return "slower"
-    return "cannot tell" if too_wide(ratio) else "unchanged"
+    return "slower" if ratio.low > 1 else "cannot tell"
