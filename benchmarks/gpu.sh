@@ -22,14 +22,18 @@ done
 export PYTHONPATH="$(dirname "$here")${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$out" || exit 2
 parts=$(mktemp -d) || exit 2
+child=
 trap 'rm -rf "$parts"' EXIT
+trap '[ -z "$child" ] || kill "$child"; exit 143' HUP INT TERM # else the benchmark would keep the GPU
 status=0
 
 part() { # NAME SECONDS OPTIONS...: one benchmark, and the file with it
     name=$1 seconds=$2
     shift 2
     case " $only " in *" $name "*) ;; *) return 0 ;; esac
-    timeout "$seconds" "$python" "$here/$name.py" --device "$device" "$@" >"$parts/$name.out" || {
+    timeout "$seconds" "$python" "$here/$name.py" --device "$device" "$@" >"$parts/$name.out" &
+    child=$!
+    wait "$child" || {
         echo "$name did not end well (status $?, $seconds s at most)" >&2
         status=1
     }

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -321,6 +322,24 @@ def test_the_script_for_a_gpu_leaves_one_file_with_its_parts(tmp_path: Path) -> 
     assert set(found["training"]["ratios"]) == {f"pairs_2x32/{variant}" for variant in VARIANTS}
     wrong = subprocess.run([*command[:2], "--fast"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "unknown option '--fast'" in wrong.stderr
+
+
+def test_a_script_that_is_stopped_ends_its_benchmark_and_leaves_no_folder(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\necho $$ > "{tmp_path}/child"\nexec sleep 600\n', encoding="utf-8")
+    slow.chmod(0o755)
+    environment = {**os.environ, "OUT": str(tmp_path / "out"), "PYTHON": str(slow), "TMPDIR": str(tmp_path)}
+    running = subprocess.Popen(["sh", str(BENCHMARKS / "gpu.sh"), "--tiny"], env=environment, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (tmp_path / "child").is_file() or not (tmp_path / "child").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait(60) == 143 and not list(tmp_path.glob("tmp.*"))
+    child = Path("/proc") / (tmp_path / "child").read_text().strip()
+    while child.exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_part_that_fails_leaves_the_others_and_says_so(tmp_path: Path) -> None:

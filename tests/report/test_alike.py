@@ -42,6 +42,7 @@ def words(costs: list[StageCost], *tasks: str) -> tuple[str, ...]:
         ({}, ()),
         ({"versions": OLD}, ("torch 2.12.0 against 2.13.0 in training, prediction and scoring",)),
         ({"device": "cuda"}, ("cuda against cpu in training and prediction",)),
+        ({"devices": 2}, ("2 x cpu against cpu in training and prediction",)),
         ({"threads": 1}, ("1 thread against 2 threads in training and prediction",)),
         ({"precision": "bf16"}, ("bf16 against fp32 in training",)),
         ({"versions": {**NEW, "scipy": "1.17.0"}}, ()),  # the other side's older record does not say

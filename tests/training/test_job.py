@@ -137,6 +137,21 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
+def test_onednn_says_otherwise_that_memory_is_full(tmp_path: Path) -> None:
+    asked, seen = job(tmp_path / "asked", micro_batch_tokens=12), list[int]()
+    fit(asked)
+
+    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+        seen.append(len(batch.ids_BL))
+        if len(batch.ids_BL) > 4:
+            raise RuntimeError("could not create a primitive")
+        return loss_of(model, batch)
+
+    found = job(tmp_path / "found", loss=loss)
+    fit(found)
+    assert same(found.model, asked.model) and seen == [8, *[4] * 2 * 6]
+
+
 @pytest.mark.parametrize("backward", [False, True])
 def test_where_memory_runs_out_parts_are_halved_as_if_that_had_been_asked_for(
     backward: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -178,6 +178,7 @@ def test_more_devices_than_there_are_and_two_ways_at_once_are_refused(monkeypatc
     monkeypatch.setattr("viaduct.runs.joining.usable_cores", lambda: 2)
     for options, count, message in (
         (Options(device="cpu", fitting=Fitting(devices=3)), 1, r"--devices 3: there are 2 usable CPU cores here\n.*2"),
+        (Options(device="cuda", fitting=Fitting(devices=2)), 1, r"there are 0 GPUs here\n.*--device cpu"),
         (Options(device="cpu", fitting=Fitting(devices=2), processes=2), 1, r"neither --processes nor --executor"),
         (Options(device="cpu", fitting=Fitting(devices=2), executor="ray"), 1, r"neither --processes nor --executor"),
         (Options(device="cpu", fitting=Fitting(devices=3)), 2, r"--devices 3: a launcher has begun 2 processes"),

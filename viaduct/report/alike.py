@@ -55,7 +55,7 @@ def conditions(costs: Iterable[StageCost]) -> dict[str, Conditions]:
 
 def _facts(cost: StageCost) -> dict[str, str]:
     """A stage without tokens (scoring, or taking layers away) computes nothing that device or threads could change."""
-    found = {"device": cost.device, "machine": cost.machine, "precision": cost.precision or ""} if cost.tokens else {}
+    found = {"device": cost.where, "machine": cost.machine, "precision": cost.precision or ""} if cost.tokens else {}
     if cost.tokens:
         found["threads"] = f"{cost.threads} thread{'s' * (cost.threads != 1)}"
     return {fact: value for fact, value in (found | cost.versions).items() if value not in ("", "absent")}

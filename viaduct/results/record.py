@@ -107,6 +107,8 @@ class StageCost(Record):
     """Highest resident memory of the process during the stage."""
     device: str
     threads: int
+    devices: int = 1
+    """Among which each batch of a training was shared; threads, memory and seconds are those of the first process."""
     precision: str | None = None
     """Of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
     speed: tuple[int, ...] = ()
@@ -123,7 +125,12 @@ class StageCost(Record):
     def computed(self) -> str:
         """On what, in words."""
         products = "" if self.precision in (None, "fp32") else f", products in {self.precision}"
-        return f"{self.device}, {self.threads} thread{'s' * (self.threads != 1)}{products}"
+        return f"{self.where}, {self.threads} thread{'s' * (self.threads != 1)}{products}"
+
+    @property
+    def where(self) -> str:
+        """The device, with the number of several."""
+        return self.device if self.devices == 1 else f"{self.devices} x {self.device}"
 
 
 class Retained(Record):

@@ -138,6 +138,8 @@ class _Driver:
         self.running: dict[Any, Stage] = {}
         self.begun = Counter[str]()
         """How often a stage has begun: processes that are killed for want of memory Ray begins again for ever."""
+        self.heard = False
+        """Whether a worker has told anything."""
         self.tasks: dict[tuple[float, ...], Any] = {}
         self.shown: str | None = None
         """The running stage whose progress the display has."""
@@ -166,7 +168,7 @@ class _Driver:
                     pending, looked = self._begin(self._placed(pending)), time.monotonic()
                 elif ready:
                     pending = self._begin(pending, {stage.path for stage, _ in ended})
-                if not self.begun and started and time.monotonic() - started > ROOM_SECONDS:
+                if not self.heard and started and time.monotonic() - started > ROOM_SECONDS:
                     self.worker.display.message("waiting for room in the cluster; `ray status` shows what it does")
                     started = 0.0
                 if not self.running:
@@ -220,6 +222,7 @@ class _Driver:
         """Show what workers have told, and the progress of one of the running stages."""
         display, running = self.worker.display, {one.path for one in self.running.values()}
         for what, path, *told in self.ray.get(self.notes.take.remote()):
+            self.heard = True
             if what == "message":
                 display.message(told[0])
             elif what == "start":
@@ -261,6 +264,7 @@ def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: 
         while not worker.advance(stage):
             if worker.is_displaced(stage):
                 return False
+            worker.display.waiting([path])
             time.sleep(worker.options.poll_seconds)  # a dead process still has it, or a file system shows it late
         return True
     return False

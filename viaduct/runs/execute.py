@@ -377,6 +377,7 @@ class Worker:
             device=context.device,
             machine=machine(context.device),
             threads=context.threads,
+            devices=1 if spent.precision is None else self.ranks.count,  # all else is the leader's
             precision=spent.precision,
             speed=spent.speed,
             versions=versions(),

@@ -67,7 +67,8 @@ def require(options: execute.Options, ranks: Ranks) -> None:
     there, what = (gpus, "GPUs") if gpus or options.device == "cuda" else (usable_cores(), "usable CPU cores")
     if devices > there:
         raise UsageError(
-            f"--devices {devices}: there are {there} {what} here", fix=f"--devices {max(1, there)}, or fewer"
+            f"--devices {devices}: there are {there} {what} here",
+            fix=f"--devices {there}, or fewer" if there else "--device cpu, or a machine with GPUs",
         )
 
 

@@ -30,8 +30,8 @@ from viaduct.training.team import Team
 
 _LOG = logging.getLogger(__name__)
 
-CPU_FULL = "DefaultCPUAllocator"
-"""What torch's error names where the CPU's memory is full."""
+CPU_FULL = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory")
+"""What errors of torch and of oneDNN name where the CPU's memory is full."""
 
 
 class StepBatch(Protocol):
@@ -173,7 +173,7 @@ def of_part(
 
 
 def _is_full(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or CPU_FULL in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CPU_FULL)
 
 
 def _halve(state: TrainingState, limit: int, *, is_finest: bool) -> None:
