@@ -211,7 +211,7 @@ def test_the_ray_job_is_one_of_kuberay() -> None:
     for pod in (one.template.spec for one in (cluster.headGroupSpec, *cluster.workerGroupSpecs)):
         volumes = {one.name for one in pod.volumes}
         places = [mount.mountPath for one in pod.containers for mount in one.volumeMounts if mount.name in volumes]
-        assert places == ["/work"], "every node sees the store at the same path"
+        assert places == ["/viaduct"], "every node sees the store at the same path"
     constraints = (FOLDER.parents[1] / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert f"ray=={cluster.rayVersion}" in constraints
     with pytest.raises(ValidationError, match="minReplica"):

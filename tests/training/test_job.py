@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_trainings
 import tiny
 import torch
 from in_parts import assert_parts_have_the_same_losses, losses
 from joint_stages import BOTH, REPLAYED, TRAINING, contexts
+from small_trainings import same
 from torch import nn
 
 from viaduct.encode.batch import Batch, collate
@@ -115,26 +117,9 @@ class Device:
 
 
 def job(scratch: Path, **changes: Any) -> TrainingJob[Batch]:
-    torch.manual_seed(5)
-    made: TrainingJob[Batch] = TrainingJob(
-        model=nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(24, 8), nn.Dropout(0.4), nn.Linear(8, 1)),
-        steps=6,
-        batch_at=batch_at,
-        loss=loss_of,
-        evaluate=None,
-        training=Training(learning_rate=0.05, weight_decay=0.1, evaluations=3, clip_norm=0.5),
-        seed=3,
-        device=torch.device("cpu"),
-        scratch=scratch,
-        checkpoint_seconds=0.0,
-        progress=lambda *_: None,
-    )
-    return replace(made, **changes)
-
-
-def same(first: nn.Module, second: nn.Module) -> bool:
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
+    training = Training(learning_rate=0.05, weight_decay=0.1, evaluations=3, clip_norm=0.5)
+    own = {"steps": 6, "batch_at": batch_at, "loss": loss_of, "training": training}
+    return small_trainings.job(scratch, **{**own, **changes})
 
 
 def test_onednn_says_otherwise_that_memory_is_full(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from viaduct.errors import ViaductError
 from viaduct.results.store import Store
-from viaduct.runs.collect import RunRecord, states
+from viaduct.runs.collect import RunRecord, finished_scores, states
 from viaduct.tasks.formats import numbered_lines
 from viaduct.tasks.json_text import json_value
 
@@ -34,14 +34,11 @@ def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
 def said_of_one_answer(store: Store, record: RunRecord) -> tuple[str, ...]:
     """A sentence that names the trained models that give one and the same answer to every row, in tagging to every
     word. Predictions that are gone or damaged say nothing."""
-    done = {path for path, state in states(store, record).items() if state == "done"}
-    paths = {stage.fingerprint: stage.path for stage in record.stages}
-    found = []
-    for cell in record.cells:
-        if cell.score in done and cell.selection != "untrained":
-            inputs = (store.record(cell.score) or {})["identity"]["inputs"]
-            if _is_one(store.directory(paths.get(inputs.get("predictions"), cell.score)) / "predictions"):
-                found.append(f"{cell.arm} on {cell.task} with seed {cell.seed}")
+    found = [
+        f"{cell.arm} on {cell.task} with seed {cell.seed}"
+        for cell, _, folder in finished_scores(store, record)
+        if cell.selection != "untrained" and _is_one(folder)
+    ]
     if not found:
         return ()
     failed = "its training failed, often because the learning rate is too high, and says nothing about the arm"

@@ -47,7 +47,6 @@ class Job:
 
     planned: Planned
     """Without its census."""
-    data: Path
     options: Options
     meeting: Meeting
     notes: Any
@@ -149,8 +148,7 @@ class _Driver:
         """Give the plan as it is now to the cluster's object store, once for all tasks."""
         planned = self.worker.planned
         planned = replace(planned, census=NO_CENSUS, estimates={}, states={}, spent={}, overlaps=(), data=())
-        data, options = self.meeting.data, self.worker.options
-        job = Job(planned, data, options, self.meeting, self.notes, Path.cwd())
+        job = Job(planned, self.worker.options, self.meeting, self.notes, Path.cwd())
         self.job = (uuid.uuid4().hex, [self.ray.put(job)])
 
     def do(self, pending: list[Stage]) -> None:
@@ -279,6 +277,6 @@ def _opened(_key: str, shipped: tuple[Any, ...]) -> tuple[Worker, dict[str, Stag
     job.meeting.require()  # this node may have come later
     if job.folder.is_dir():
         os.chdir(job.folder)
-    planned = replace(job.planned, census=census_of(job.planned.plan.recipe, job.data, job.planned.store.root))
+    planned = replace(job.planned, census=census_of(job.planned.plan.recipe, job.meeting.data, job.planned.store.root))
     worker = Worker(planned, job.options, Telling(lambda *note: ray.get(job.notes.add.remote(*note))))
     return worker, {stage.path: stage for stage in planned.plan.stages}

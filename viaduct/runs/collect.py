@@ -237,6 +237,18 @@ def states(store: Store, record: RunRecord) -> dict[str, Standing]:
     return {stage.path: standing(store, stage.path, stage.fingerprint) for stage in record.stages}
 
 
+def finished_scores(store: Store, record: RunRecord) -> Iterable[tuple[CellEntry, Mapping[str, Any], Path]]:
+    """Each cell whose score is done, the identity of its stage, which of committed rows is not whole, and the folder of
+    the predictions, which may be gone."""
+    done = {path for path, state in states(store, record).items() if state == "done"}
+    paths = {stage.fingerprint: stage.path for stage in record.stages}
+    for cell in record.cells:
+        if cell.score in done and (kept := store.record(cell.score)) is not None:
+            identity = kept["identity"]
+            made = paths.get(identity["inputs"].get("predictions"), cell.score)
+            yield cell, identity, store.directory(made) / "predictions"
+
+
 def collect(store: Store, record: RunRecord) -> Collected:
     """Rows and costs of what is done so far, and what the run is about."""
     done = {

@@ -41,7 +41,7 @@ from viaduct.runs.identity import changed, difference, is_done, standing
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
 from viaduct.runs.planned import Planned, placed_anew
-from viaduct.runs.ranks import ALONE, Ranks
+from viaduct.runs.ranks import ALONE, Ranks, launched
 from viaduct.runs.rows import Loaded, Need, source_of, used_files
 from viaduct.runs.stage import Context, Progress, Spent, Stage, Track, Work, kind_of, untracked
 from viaduct.system import require_linux
@@ -91,6 +91,8 @@ class Options:
             raise UsageError("--processes is for one machine", fix="leave it out: Ray shares the work among its nodes")
         if self.executor != "ray" and self.address is not None:
             raise UsageError(f"--address {self.address} names a Ray cluster", fix="--executor ray with it")
+        if max(self.fitting.devices, launched().count) > 1 and (self.processes > 1 or self.executor == "ray"):
+            raise UsageError("--devices goes with neither --processes nor --executor", fix="choose one of them")
 
 
 def run(

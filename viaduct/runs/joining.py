@@ -31,7 +31,7 @@ def others(planned: Planned, options: execute.Options) -> Iterator[Ranks]:
     """While this is open, the processes that the options, or a launcher, ask for are at work; what is given says which
     of a training's this one is. One that a launcher began only to take part never comes out of here.
 
-    Raises UsageError for more devices than there are, and for several processes with several devices each.
+    Raises UsageError for more devices than there are.
     """
     ranks, devices = launched(), options.fitting.devices
     if devices > 1 or ranks.count > 1:
@@ -52,14 +52,12 @@ def others(planned: Planned, options: execute.Options) -> Iterator[Ranks]:
 
 
 def require(options: execute.Options, ranks: Ranks) -> None:
-    """Raise UsageError for more devices than there are, and for what does not go with several."""
+    """Raise UsageError for more devices than there are, and for another number than a launcher's."""
     devices = options.fitting.devices
     if ranks.count > 1 and devices not in (1, ranks.count):
         raise UsageError(
             f"--devices {devices}: a launcher has begun {ranks.count} processes", fix="leave --devices out"
         )
-    if options.processes > 1 or options.executor != "local":
-        raise UsageError("--devices goes with neither --processes nor --executor", fix="choose one of them")
     if ranks.count > 1:
         return  # the launcher has looked
     asked = [sys.executable, "-c", COUNT_GPUS]  # not here: who is copied must not have loaded torch

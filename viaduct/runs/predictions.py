@@ -13,7 +13,7 @@ from viaduct.report.predictions import Answer, Example, Predicted
 from viaduct.results.prediction_file import read_predictions
 from viaduct.results.store import Store
 from viaduct.rows import Row
-from viaduct.runs.collect import CellEntry, RunRecord, states
+from viaduct.runs.collect import CellEntry, RunRecord, finished_scores
 from viaduct.runs.rows import RecipeData
 from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
@@ -56,16 +56,10 @@ class RunPredictions:
 
     def _made(self) -> dict[str, list[_Made]]:
         """By task."""
-        done = {path for path, state in states(self._store, self._record).items() if state == "done"}
-        paths = {stage.fingerprint: stage.path for stage in self._record.stages}
         found: dict[str, dict[str, _Made]] = {}
-        for cell in self._record.cells:
+        for cell, identity, folder in finished_scores(self._store, self._record):
             own = found.setdefault(cell.task, {})
-            if cell.score not in done or cell.arm in own or (kept := self._store.record(cell.score)) is None:
-                continue
-            identity = kept["identity"]
-            folder = self._store.directory(paths.get(identity["inputs"].get("predictions"), cell.score)) / "predictions"
-            if folder.is_dir():
+            if cell.arm not in own and folder.is_dir():
                 work = identity["work"]
                 own[cell.arm] = _Made(cell, folder, work["split"], tuple(work["languages"]))
         return {task: list(own.values()) for task, own in found.items()}

@@ -102,9 +102,8 @@ class TrainingState:
         {} where there is none."""
         since, last = self.since_point, self.evaluations[-1] if self.evaluations else {}
         is_evaluated = last.get("step") == self.step
-        if (
-            not (is_evaluated or self.is_point(steps)) or not since.steps
-        ):  # no steps: it was stopped right after the point
+        is_due = is_evaluated or self.is_point(steps)
+        if not is_due or not since.steps:  # no steps: it was stopped right after the point
             return {}
         told = {"loss": since.loss / since.steps, "learning_rate": since.learning_rate}
         point = {"step": self.step, **{name: float(f"{value:.6g}") for name, value in told.items()}}
