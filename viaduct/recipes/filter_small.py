@@ -12,7 +12,7 @@ pilot of this one, seeds 101 and 102, had 46.0 and 48.0 outside English in none,
 Command:   python ../shared/tools/real_encoder.py FOLDER        (multilingual-e5-small)
            viaduct run filter_small --data ../shared/data --set encoder=FOLDER
 Cost:      `viaduct plan filter_small`; two hours of a core with AVX-512, four without
-Result:    docs/log.md: fusion +0.1 (-0.2 to +0.4) against plain translate-train; after SNLI nothing can be told
+Result:    docs/log.md: fusion +0.1 (-0.2 to +0.4) against plain translate-train, neither trained to the end
 Data:      mnli/ (XNLI-MT: 15,001 pairs of MultiNLI in ten languages), XNLI-1.0/, snli/
 
 Every arm has the same steps of the same number of tokens; of a couple both sides count, so that fusion sees half as
