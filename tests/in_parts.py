@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import tiny
+from torch import nn
 
 from viaduct.memory import Fitting
 from viaduct.runs.stage import Context
-from viaduct.training import job
+from viaduct.training import job, loop
 
 PART = 24
 """Tokens of a part, well below those of a batch."""
@@ -35,6 +38,27 @@ def losses(made: Context) -> list[tuple[int, float, float | None]]:
 
     tiny.run(replace(made, track=track))
     return told
+
+
+def _doubled(head: nn.Module, origin: str) -> tuple[nn.Module, str]:
+    return head.double(), origin
+
+
+@contextmanager
+def in_float64(*modules: ModuleType) -> Iterator[None]:
+    """Trainings of these modules have encoders, heads and gradients in float64; curves still round losses to float32.
+
+    Adam turns the last bits of small gradients into steps of full length: after tens of steps at high rates float32
+    alone separates two orders of the same sum by more than 1e-6."""
+    build = loop.build_optimizer
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            load: Any = vars(module)["load_encoder"]
+            patch.setattr(module, "load_encoder", lambda *given, load=load: load(*given).double())
+            if load_head := vars(module).get("load_language_head"):
+                patch.setattr(module, "load_language_head", lambda *given, load=load_head: _doubled(*load(*given)))
+        patch.setattr(loop, "build_optimizer", lambda model, training: build(model.double(), training))
+        yield
 
 
 def assert_parts_have_the_same_losses(make: Callable[[str], Context]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import small_trainings
 import tiny
 import torch
-from in_parts import assert_parts_have_the_same_losses, losses
+from in_parts import assert_parts_have_the_same_losses, in_float64, losses
 from joint_stages import BOTH, REPLAYED, TRAINING, contexts
 from small_trainings import same
 from torch import nn
@@ -26,6 +26,7 @@ from viaduct.models.encoder import save_encoder
 from viaduct.rows import Sentence
 from viaduct.runs.spec import Pretrain, Replay, Retention, Training
 from viaduct.runs.stage import Context
+from viaduct.training import finetuning
 from viaduct.training.job import TrainingJob
 from viaduct.training.loop import fit
 from viaduct.training.pretrain import PretrainWork
@@ -48,6 +49,13 @@ def trained(kind: str, folder: Path, tokenizer: Any, dropout: float = 0.0, **cha
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
 def test_a_task_in_parts_has_the_same_losses_and_scores(kind: str, tmp_path: Path, tiny_tokenizer: Any) -> None:
     assert_parts_have_the_same_losses(lambda name: trained(kind, tmp_path / name, tiny_tokenizer))
+
+
+@pytest.mark.parametrize("kind", list(tiny.CARDS))
+def test_parts_are_exact_over_fifty_steps_at_a_high_rate(kind: str, tmp_path: Path, tiny_tokenizer: Any) -> None:
+    long = {"max_steps": 50, "learning_rate": 1e-3}
+    with in_float64(finetuning):
+        assert_parts_have_the_same_losses(lambda name: trained(kind, tmp_path / name, tiny_tokenizer, **long))
 
 
 SHORT = {**REPLAYED, "replay": Replay(batch_tokens=128, lines=40, max_length=16)}
