@@ -116,12 +116,28 @@ LOST = re.compile(r"CUDA (driver )?error: (?!out of memory|device-side assert)|G
 """What torch says of a GPU that is gone. A failed assertion on the device is a mistake in a program."""
 
 
+OUT_OF_MEMORY = re.compile(r"out of memory|DefaultCPUAllocator|could not create a (primitive|memory)")
+"""What torch and oneDNN say where a device's memory, or the machine's, is full."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether memory ran out."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
 @contextmanager
 def device_watched(what: str) -> Iterator[None]:
-    """Inside, the errors of a GPU that is lost become DeviceErrors; `what`: what was computed."""
+    """Inside, the errors of a GPU that is lost become DeviceErrors, and those of full memory UsageErrors; `what`: what
+    was computed."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if is_full(error):
+            said = str(error).partition("\n")[0].strip() or "no more is to be had"
+            fix = "close what else uses it, or take a device with more; the same command goes on from there"
+            raise UsageError(f"{what}: the memory is full ({said})", fix=fix) from error
         if (found := LOST.search(str(error))) is None:
             raise
         said = str(error)[found.start() :].partition("\n")[0]

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_world
+import torch
 from rich.console import Console
 from small_world import recipe
 
@@ -122,6 +124,12 @@ def test_a_gpu_that_is_lost_ends_the_run_with_one_message_and_the_stage_goes_on_
     replace(monkeypatch, run)
     go(SMALL, world, store)
     assert not list(store.rglob("noted"))
+
+
+@pytest.mark.parametrize("full", [lambda: torch.empty(2**48), lambda: np.empty(2**48), lambda: [0] * 2**60])
+def test_memory_that_runs_out_anywhere_in_a_stage_is_one_message(full: Callable[[], object]) -> None:
+    with pytest.raises(UsageError, match=r"^a stage: the memory is full \(.+\)\n.* fix: "), device_watched("a stage"):
+        full()
 
 
 @pytest.mark.parametrize(

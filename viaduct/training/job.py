@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.encode.batch import BatchSize
-from viaduct.errors import UsageError
+from viaduct.errors import UsageError, is_full
 from viaduct.models.numerics import products_in, seed_all
 from viaduct.runs.parts import Training
 from viaduct.runs.ranks import ALONE, Ranks
@@ -29,9 +29,6 @@ from viaduct.training.state import TrainingState
 from viaduct.training.team import Team
 
 _LOG = logging.getLogger(__name__)
-
-CPU_FULL = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory")
-"""What errors of torch and of oneDNN name where the CPU's memory is full."""
 
 
 class StepBatch(Protocol):
@@ -141,8 +138,8 @@ def gradient(
             if own:
                 seed_all("step", job.seed, state.step, own)  # else all processes would drop out the same
             told = [of_part(job, backward, precision, one, len(parts)) for one in parts[own::several]] or told
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_full(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_full(error):
                 raise
             failed = True
         summed, weight = reduce(add, (one for one, _ in told)), sum(one for _, one in told)
@@ -170,10 +167,6 @@ def of_part(
     summed, weight = (loss.detach(), 1 / count) if job.weighed is None else job.weighed(loss.detach(), part)
     backward(loss)
     return summed, weight
-
-
-def _is_full(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CPU_FULL)
 
 
 def _halve(state: TrainingState, limit: int, *, is_finest: bool) -> None:
