@@ -10,7 +10,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from viaduct.models import linear as module
-from viaduct.models.linear import OneDNNLinear, multiplies, product, rounds, use_onednn
+from viaduct.models.linear import OneDNNLinear, can_multiply, multiplies, product, rounds, use_onednn
+
+
+@pytest.fixture(autouse=True)
+def on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Than one of Intel's, so that oneDNN is used."""
+    monkeypatch.setattr(module, "_MKL_IS_QUICK", False)
 
 
 def _close(found: torch.Tensor | None, expected: torch.Tensor | None) -> None:
@@ -79,6 +85,14 @@ def test_a_model_keeps_its_parameters_and_names() -> None:
     assert all(parameter is before[name] for name, parameter in model.named_parameters())
     assert [type(module) for module in model.modules() if isinstance(module, nn.Linear)] == [OneDNNLinear] * 2
     assert not any(module.training for module in model.modules())
+
+
+def test_on_a_processor_where_torchs_own_products_are_quicker_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    input, weight, bias = torch.randn(5, 8), torch.randn(6, 8), torch.randn(6)
+    assert multiplies(input, weight)
+    monkeypatch.setattr(module, "_MKL_IS_QUICK", True)
+    assert not multiplies(input, weight) and can_multiply(input, weight)
+    assert torch.equal(product(input, weight, bias), nn.functional.linear(input, weight, bias))
 
 
 def test_other_devices_and_types_are_left_to_torch() -> None:

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import pad
 
-from viaduct.models.linear import multiplies
+from viaduct.models.linear import can_multiply
 
 FEWEST = 1024
 """Rows of a side: with fewer, quantising the other side takes longer than it saves."""
@@ -96,7 +96,7 @@ def usable(query_ND: torch.Tensor, candidate_ND: torch.Tensor) -> bool:
     """
     return (
         min(len(query_ND), len(candidate_ND)) >= FEWEST
-        and multiplies(query_ND, candidate_ND)
+        and can_multiply(query_ND, candidate_ND)
         and query_ND.shape[1] > 1  # with a single dimension `torch._int_mm` is wrong
         and _multiplies_bytes()
         and all(_moderate(side_ND) for side_ND in (query_ND, candidate_ND))
