@@ -147,7 +147,8 @@ def _available() -> bool:
 
 def _mkl_is_quick() -> bool:
     about = Path("/proc/cpuinfo")
-    return torch.backends.mkl.is_available() and about.is_file() and "GenuineIntel" in about.read_text()
+    present: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return present and about.is_file() and "GenuineIntel" in about.read_text()
 
 
 _AVAILABLE = _available()
