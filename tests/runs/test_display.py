@@ -40,18 +40,6 @@ def test_time_left_counts_what_other_processes_do_meanwhile(now: list[float]) ->
     assert clock.left() == "about 50 s left"
 
 
-def test_time_left_leaves_out_what_an_earlier_attempt_had_done(now: list[float]) -> None:
-    clock = Display({"a": 50.0, "b": 50.0})
-    clock.start("a", resumed=True)
-    clock.progress(0.0, 1.0, "reading and tokenising")
-    now[0] += 10.0
-    clock.progress(50.0, 100.0, "step 50 of 100")  # there before
-    assert clock.left() == "time left unknown"
-    now[0] += 40.0
-    clock.progress(70.0, 100.0, "step 70 of 100")
-    assert (clock.fraction, clock.left()) == (pytest.approx(0.35), "about 5 min left")  # .1 took 50 s, .65 are left
-
-
 def test_plain_lines_come_at_most_every_ten_seconds_while_a_stage_runs(now: list[float]) -> None:
     text = io.StringIO()
     shown = PlainDisplay(Console(file=text, width=40), {"mini/none/a-rather-long-name/seed-1/train": 1.0, "b": 1.0})

@@ -43,22 +43,18 @@ class Display:
         self.begun: float | None = None
         """When the first stage began; other processes' work since then counts too, as it will until the end."""
         self.before = 0.0
-        """Fraction that was done by then, or by an earlier attempt at a stage."""
-        self._resumes = False
+        """Fraction that was done by then."""
         self._waited: tuple[str, ...] = ()
 
     def start(self, path: str, *, resumed: bool) -> None:
         """A stage begins."""
         if self.begun is None:
             self.begun, self.before = time.monotonic(), self.fraction
-        self.current, self.part, self._resumes = path, 0.0, resumed
+        self.current, self.part = path, 0.0
 
     def progress(self, done: float, total: float, note: str) -> None:
         """The stage that was begun last has got so far."""
         self.part = min(1.0, done / total) if total > 0 else 0.0
-        if self._resumes and self.part:  # the first that is told was there before
-            self.before += self.part * self.weights.get(self.current or "", 0.0) / self.total
-            self._resumes = False
 
     def done(self, path: str) -> bool:
         """A stage is done, here or elsewhere; whether that is news."""
