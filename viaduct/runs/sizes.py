@@ -17,7 +17,7 @@ from viaduct.runs.rows import WHOLE, Need, source_of, substitution_for
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of Latin-script text in a large multilingual vocabulary; fewer in Chinese and Japanese."""
-PREDICTED_TOKENS = 8_192
+PREDICTED_TOKENS = 4_096
 """Of a batch that is only predicted, about."""
 BACKWARD = 2.0
 """Cost of a backward pass in forward passes."""
