@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -28,16 +29,23 @@ def exit_status(stopped: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """While this is open, both signals raise `Stopped`."""
+    """While this is open, both signals raise `Stopped`; where Python drops it, nothing is printed, either."""
+    dropped = sys.unraisablehook
 
     def stop(number: int, _frame: object) -> None:
         _come.append(number)
         raise Stopped(number)
 
+    def tell(found: sys.UnraisableHookArgs) -> None:
+        if not isinstance(found.exc_value, Stopped):
+            dropped(found)
+
+    sys.unraisablehook = tell
     try:
         with _handled(stop):
             yield
     finally:
+        sys.unraisablehook = dropped
         _come.clear()
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -125,8 +126,12 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert exit_status(stopped.value) == 130 and not checkpoints(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_that_came_while_something_was_deleted_is_not_lost(tmp_path: Path) -> None:
+def test_a_signal_that_came_while_something_was_deleted_is_not_lost_and_no_traceback_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
     class Deleted:
         def __del__(self) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -141,6 +146,7 @@ def test_a_signal_that_came_while_something_was_deleted_is_not_lost(tmp_path: Pa
             work()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000001"]
     stop_if_asked()  # nothing is left of it
+    assert not told and sys.unraisablehook == told.append
 
 
 def test_signals_go_where_they_went_before_once_a_training_is_over(tmp_path: Path) -> None:
