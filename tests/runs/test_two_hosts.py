@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import other_host
 import pytest
@@ -18,6 +19,7 @@ from small_world import recipe
 
 from viaduct import api
 from viaduct.results import claim, working
+from viaduct.results import store as store_module
 from viaduct.results.store import Store
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Target
@@ -126,6 +128,29 @@ def test_of_two_owners_the_last_rename_of_the_one_that_lost_fails(
     won.finish({"seconds": 1.0})
     assert store.state("a/b") == "done" and (tmp_path / "a" / "b" / "whole").exists()
     assert [path.name for path in (tmp_path / "a").iterdir() if path.is_dir()] == ["b"]
+
+
+@pytest.mark.parametrize("moment", ["take", "canonical"])
+def test_a_host_that_is_stopped_while_it_begins_has_lost_the_stage(
+    tmp_path: Path, on_host: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    stage, original, won = Store(tmp_path), getattr(store_module, moment), []
+    monkeypatch.setattr(claim, "_beat_until", lambda over, alive: None)  # as one that is stopped
+
+    def stopped(given: Any) -> Any:
+        monkeypatch.setattr(store_module, moment, original)
+        found = original(given)
+        on_host(SECOND)
+        wait_for(lambda: won or won.extend(filter(None, [stage.claim("a/b", RECORD)])))
+        on_host(FIRST)
+        return found
+
+    on_host(FIRST)
+    monkeypatch.setattr(store_module, moment, stopped)
+    assert stage.claim("a/b", RECORD) is None and won
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.is_dir()] == [won[0].partial.name]
+    won[0].finish({"seconds": 1.0})
+    assert stage.state("a/b") == "done"
 
 
 def test_clocks_an_hour_apart_take_nothing_from_a_living_host(tmp_path: Path, on_host: Callable[[str], None]) -> None:

@@ -91,6 +91,7 @@ def take(free: Path) -> Path | None:
         if source == free:
             free.mkdir(exist_ok=True)
         source.rename(mine)
+        (mine / ALIVE).touch()
     except FileNotFoundError:
         return None  # another host was quicker
     for left in {*others} - {source}:
@@ -98,7 +99,6 @@ def take(free: Path) -> Path | None:
     if any(one not in others for one in owned(free) if one != mine):  # two hosts made a folder at once
         _give_back(mine, free)
         return None
-    (mine / ALIVE).touch()
     return mine
 
 

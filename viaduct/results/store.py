@@ -127,20 +127,14 @@ class Store:
                 return None
             if (partial := take(free)) is None:
                 return None
-            earlier = _read_record(partial)
-            if earlier == record:
-                claim = Claim(directory, partial, free, record, lock, None, True, _read_seconds(partial))
-            else:
-                for left in partial.iterdir():
-                    if left.is_dir():
-                        shutil.rmtree(left)
-                    elif left.name != ALIVE:
-                        left.unlink()
-                # On the disk long before the first checkpoint, which is all that it is for.
-                write_atomic(partial / "stage.json", canonical(record), lasting=False)
-                claim = Claim(directory, partial, free, record, lock, earlier)
+            claim = Claim(directory, partial, free, record, lock)
             unless_claimed.callback(claim.release)
-            claim.empty_output()
+            try:
+                _begin(claim)
+            except FileNotFoundError:
+                if partial.exists():
+                    raise
+                return None  # it was stopped here until another host took it over
             unless_claimed.pop_all()
         return claim
 
@@ -224,6 +218,25 @@ def _is_record(found: object) -> bool:
     identity = found.get("identity", {}) if isinstance(found, dict) else None
     inputs = identity.get("inputs", {}) if isinstance(identity, dict) else None
     return isinstance(found, dict) and isinstance(found.get("fingerprint"), str) and isinstance(inputs, dict)
+
+
+def _begin(claim: Claim) -> None:
+    """Keep what an interrupted attempt at the same has left, and throw anything else away."""
+    earlier, partial = _read_record(claim.partial), claim.partial
+    if earlier == claim.record:
+        claim.resumed, claim.seconds_before = True, _read_seconds(partial)
+    else:
+        claim.discarded = earlier
+        for left in partial.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != ALIVE:
+                left.unlink()
+        # On the disk long before the first checkpoint, which is all that it is for; in a folder that is not made anew.
+        written = partial / "stage.json.tmp"
+        written.write_text(canonical(claim.record), encoding="utf-8")
+        written.replace(partial / "stage.json")
+    claim.empty_output()
 
 
 def _read_record(partial: Path) -> dict[str, Any] | None:
