@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from viaduct.errors import StoreError
 from viaduct.models.threads import fastest
+from viaduct.runs.host import noted_threads
 
 
 @pytest.mark.parametrize(("most", "tried"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (16, (1, 2, 4, 8, 16))])
@@ -34,3 +38,13 @@ def test_a_disturbance_now_and_then_does_not_decide() -> None:
 
 def test_a_real_step_is_measured() -> None:
     assert fastest(2) in (1, 2)
+
+
+@pytest.mark.parametrize("left", [b"", b"\xff\x00", b"two"])
+def test_a_damaged_note_of_the_threads_names_the_way(tmp_path: Path, left: bytes) -> None:
+    noted = tmp_path / "threads"
+    noted.write_bytes(b"2\n")
+    assert noted_threads(noted) == 2
+    noted.write_bytes(left)
+    with pytest.raises(StoreError, match=r"threads is damaged(.|\n)*--threads N"):
+        noted_threads(noted)

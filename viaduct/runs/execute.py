@@ -36,7 +36,7 @@ from viaduct.results.writing import write_atomic
 from viaduct.runs.display import Display
 from viaduct.runs.encoder import expanded, hub_options
 from viaduct.runs.given_up import is_spared
-from viaduct.runs.host import machine, usable_cores, versions
+from viaduct.runs.host import machine, noted_threads, usable_cores, versions
 from viaduct.runs.identity import changed, difference, is_done, standing
 from viaduct.runs.keep import Cleaning, Keep
 from viaduct.runs.placement import is_taken
@@ -359,7 +359,7 @@ class Worker:
         # A stage goes on with the threads that it began with: other sums in another order would be another result.
         noted = claim.scratch / "threads"
         if noted.is_file():
-            return min(most, int(noted.read_text(encoding="ascii")))
+            return min(most, noted_threads(noted))
         if self.threads is None:
             self.threads = int(importlib.import_module(THREADS).fastest(most))
         write_atomic(noted, f"{self.threads}\n")

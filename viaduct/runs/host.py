@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 
 import viaduct
+from viaduct.errors import StoreError
 
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
@@ -24,6 +25,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def noted_threads(file: Path) -> int:
+    """The number of threads in a file that an earlier attempt left. Raises StoreError where it is damaged."""
+    try:
+        return max(1, int(file.read_text(encoding="ascii")))
+    except ValueError as error:
+        fix = "name the number of threads that the stage began with, as --threads N"
+        raise StoreError(f"{file} is damaged: it has no number", fix=fix) from error
 
 
 @functools.cache  # reading them takes longer than a small stage
