@@ -145,6 +145,17 @@ def device_watched(what: str) -> Iterator[None]:
         raise DeviceError(f"{what}: the GPU stopped working ({said})", fix=fix) from error
 
 
+@contextmanager
+def no_exit(what: str) -> Iterator[None]:
+    """Inside, a `sys.exit` of other people's code becomes a UsageError: the command would end without a word, and
+    with success where that says so; `what`: whose code it is."""
+    try:
+        yield
+    except SystemExit as error:
+        fix = "raise an error there that says what is wrong"
+        raise UsageError(f"{what} ends the program, by sys.exit({error.code!r})", fix=fix) from error
+
+
 def absence(folder: Path) -> str:
     """What is to be said of a folder that is none."""
     return "is a file, and no folder" if folder.is_file() else "does not exist"

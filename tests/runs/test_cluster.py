@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import io
+import pickle
 import signal
 import socket
 import subprocess
@@ -26,7 +28,7 @@ from small_world import recipe
 
 from viaduct import api
 from viaduct.errors import DataError, StoreError, UsageError
-from viaduct.runs import nodes
+from viaduct.runs import cluster, nodes
 from viaduct.runs.execute import Options
 from viaduct.runs.spec import Intermediate, Recipe, Target
 
@@ -103,9 +105,41 @@ def test_a_stage_that_fails_by_itself_is_not_tried_again(world: Path, tmp_path: 
         add_node(found)
         with connection(found), pytest.raises(DataError) as raised:
             go(SMALL, world, tmp_path / "store", ON_RAY)
-    assert str(raised.value) == "a row without a label\n  how to fix: label it"
+    said = str(raised.value)
+    assert said.startswith("mini/none/fruit/seed-1/train, on node ") and said.endswith("label\n  how to fix: label it")
     assert log.read_text().splitlines().count("fruit") == 1
     assert {one.state for one in api.status("small", store=tmp_path / "store")} == {"done", "interrupted", "waiting"}
+
+
+class Odd(DataError):
+    """Another process cannot read it."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+        self.kept = lambda: None
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "said"),
+    [
+        (DataError("no label", fix="label it"), DataError, "a/b, on node .*: no label\n  how to fix: label it"),
+        (UsageError("a/b: no"), UsageError, "a/b, on node [^:]*: no"),
+        (Odd("one", "two"), DataError, "a/b, on node .*: one and two"),
+        (PermissionError(errno.EACCES, "denied", "x"), StoreError, "a/b, on node .*: x cannot be written"),
+        (ZeroDivisionError("by zero"), RuntimeError, "(?s)a/b, on node .*Traceback.*ZeroDivisionError: by zero"),
+    ],
+)
+def test_what_fails_on_a_node_is_told_with_the_stage_and_read_by_any_process(
+    raised: Exception, told: type, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cluster, "_opened", fail)
+    with pytest.raises(told, match=said) as found:
+        cluster.do_stage("key", (), "a/b", 1, on_gpu=False)
+    copy = pickle.loads(pickle.dumps(found.value))  # noqa: S301  our own
+    assert type(copy) is told and str(copy) == str(found.value)
 
 
 @needs_ray

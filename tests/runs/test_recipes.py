@@ -138,6 +138,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_recipe(write(tmp_path, "", "recipe.toml"))
     with pytest.raises(UsageError, match="a mapping of fields"):
         load_recipe(write(tmp_path, "- 1"))
+    with pytest.raises(UsageError, match=r"recipe.py, line 2: SystemExit: 0"):
+        load_recipe(write(tmp_path, "import sys\nsys.exit(0)", "recipe.py"))
 
 
 def test_set_reaches_every_level(loaded: Recipe) -> None:

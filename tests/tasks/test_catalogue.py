@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from viaduct.errors import UsageError
+from viaduct.tasks.card import read
 from viaduct.tasks.catalogue import Catalogue
 
 CARD = """
@@ -68,11 +69,21 @@ def test_a_file_may_be_given_again_after_a_change(tmp_path: Path) -> None:
         ({"name": "xnli"}, "the name 'xnli' is taken by Viaduct's own cards"),
         ({"kind": "pairs"}, "unknown kind of rows 'pairs'. Did you mean 'pair'"),
         ({"text": '" + 1 + "'}, "card.py, line [0-9]+: TypeError"),
+        ({"text": '" + exit(0) + "'}, "card.py, line [0-9]+: SystemExit: 0"),
     ],
 )
 def test_a_wrong_card_is_one_message(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Catalogue.builtin().with_files([card_file(tmp_path, **changes)])
+
+
+def test_a_reader_that_ends_the_program_is_one_message(tmp_path: Path) -> None:
+    path = card_file(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("    yield", "    exit(0)\n    yield"), encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "test").touch()
+    with pytest.raises(UsageError, match=r"the reader of the card mine ends the program, by sys.exit\(0\)"):
+        read(Catalogue.builtin().with_files([path]).task("mine"), tmp_path, "en", "test")
 
 
 def test_what_is_no_card_file_is_refused(tmp_path: Path) -> None:

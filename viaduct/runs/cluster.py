@@ -12,15 +12,17 @@ import os
 import signal
 import socket
 import time
+import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from viaduct.errors import TransientError, UsageError, ViaductError
+from viaduct import errors
+from viaduct.errors import TransientError, UsageError, ViaductError, one_message
 from viaduct.interruption import stop_if_asked, stopping
 from viaduct.paths import cache_directory
 from viaduct.results.working import working_folder
@@ -255,7 +257,7 @@ def _lost(path: str, why: str) -> TransientError:
 def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: bool) -> bool:
     """The task: whether the stage is done now, or given up; False where another setting's has taken its place, or its
     process was told to stop."""
-    with contextlib.suppress(KeyboardInterrupt), stopping():
+    with _telling(path), contextlib.suppress(KeyboardInterrupt), stopping():
         worker, stages = _opened(key, tuple(shipped))
         worker.options = replace(worker.options, threads=threads, device="cuda" if on_gpu else "cpu")
         stage = stages[path]
@@ -266,6 +268,21 @@ def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: 
             time.sleep(worker.options.poll_seconds)  # a dead process still has it, or a file system shows it late
         return True
     return False
+
+
+@contextlib.contextmanager
+def _telling(path: str) -> Iterator[None]:
+    """Errors say whose they are, and become such as any process can read: those of a card's or a plug-in's own may be
+    none, and Ray would tell of a lost process."""
+    where = f"{path}, on node {socket.gethostname()}"
+    try:
+        with one_message("the store"):
+            yield
+    except ViaductError as error:
+        ours = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)
+        raise ours(f"{where}: {str(error).removeprefix(f'{path}: ')}") from None
+    except Exception:
+        raise RuntimeError(f"{where}\n{traceback.format_exc()}") from None
 
 
 @lru_cache(maxsize=1)

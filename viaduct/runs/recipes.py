@@ -122,7 +122,7 @@ def _from_python(path: Path) -> Recipe:
         raise UsageError(f"{path}{_line_in(error, path)}: {error}") from error
     except ValidationError as error:
         raise UsageError(f"{path}{_line_in(error, path)}: {explain(error, Recipe, None, _described)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line_in(error, path)
         raise UsageError(f"{path}{where}: {type(error).__name__}: {error}", fix="correct the recipe file") from error
     if not isinstance(made, Recipe):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from viaduct.errors import DataError, unknown
+from viaduct.errors import DataError, no_exit, unknown
 from viaduct.languages import language as language_of
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
@@ -258,7 +258,8 @@ def read_located(task: Task, located: Located, language: str, split: str) -> Dat
     Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
     is not an error here: the report and `viaduct check` tell it.
     """
-    rows = tuple(located.source.read(located.files, language, split))
+    with no_exit(f"the reader of the card {task.name}"):
+        rows = tuple(located.source.read(located.files, language, split))
     first = located.paths[0]
     if not rows:
         raise DataError("the file has no rows", path=first, fix="replace it with a complete copy: it may be cut off")

@@ -87,7 +87,7 @@ def card_of_file(path: Path) -> Task:
         raise UsageError(f"{path} is no card file", fix=f"its name ends in {', '.join(CARD_FILES)}")
     try:
         card = runpy.run_path(str(path), run_name="viaduct_card").get("CARD")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         raise UsageError(f"{where}: {type(error).__name__}: {error}", fix="correct the card file") from error
