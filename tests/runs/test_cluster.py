@@ -111,7 +111,7 @@ def test_a_stage_that_fails_by_itself_is_not_tried_again(world: Path, tmp_path: 
     assert {one.state for one in api.status("small", store=tmp_path / "store")} == {"done", "interrupted", "waiting"}
 
 
-class Odd(DataError):
+class OddError(DataError):
     """Another process cannot read it."""
 
     def __init__(self, first: str, second: str) -> None:
@@ -124,7 +124,7 @@ class Odd(DataError):
     [
         (DataError("no label", fix="label it"), DataError, "a/b, on node .*: no label\n  how to fix: label it"),
         (UsageError("a/b: no"), UsageError, "a/b, on node [^:]*: no"),
-        (Odd("one", "two"), DataError, "a/b, on node .*: one and two"),
+        (OddError("one", "two"), DataError, "a/b, on node .*: one and two"),
         (PermissionError(errno.EACCES, "denied", "x"), StoreError, "a/b, on node .*: x cannot be written"),
         (ZeroDivisionError("by zero"), RuntimeError, "(?s)a/b, on node .*Traceback.*ZeroDivisionError: by zero"),
     ],
@@ -138,7 +138,7 @@ def test_what_fails_on_a_node_is_told_with_the_stage_and_read_by_any_process(
     monkeypatch.setattr(cluster, "_opened", fail)
     with pytest.raises(told, match=said) as found:
         cluster.do_stage("key", (), "a/b", 1, on_gpu=False)
-    copy = pickle.loads(pickle.dumps(found.value))  # noqa: S301  our own
+    copy = pickle.loads(pickle.dumps(found.value))
     assert type(copy) is told and str(copy) == str(found.value)
 
 
