@@ -370,13 +370,13 @@ def _room(planned: Planned) -> dict[str, Any]:
     return {
         "store": planned.store.root,
         "free_bytes": free_bytes(planned.store.root),
-        "need_bytes": {keep: planned.need_bytes(keep) for keep in ("all", "needed")},
+        "need_bytes": {keep: planned.need_bytes(keep) for keep in ("all", "needed", "scores")},
     }
 
 
 def _disk(store: Path, free_bytes: int, need_bytes: Mapping[str, int | None]) -> str:
     words = {keep: "unknown" if need is None else f"{need / 1e9:,.1f} GB" for keep, need in need_bytes.items()}
-    less = f" ({words['needed']} with --keep needed)" if words["needed"] != words["all"] else ""
+    less = f" ({words['needed']} with --keep needed or scores)" if words["needed"] != words["all"] else ""
     return f"disk: {free_bytes / 1e9:,.1f} GB free at {store}, need about {words['all']}{less}"
 
 

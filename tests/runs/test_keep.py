@@ -107,5 +107,19 @@ def test_the_forecast_of_disk_counts_what_is_there_at_once(world: Path, tmp_path
     assert peak(planned.plan, sizes, "all") == len(sizes)
     # The pretrained one, the one after quiz, and 4 on fruit until berry is predicted.
     assert peak(planned.plan, sizes, "needed") == 6
-    need = planned.need_bytes("all"), planned.need_bytes("needed")
-    assert None not in need and need[1] < need[0]
+    need = [planned.need_bytes(keep) for keep in ("all", "needed", "scores")]
+    assert None not in need and need[2] == need[1] < need[0]
+    done = go(LARGER, world, tmp_path / "store", "all")
+    assert len(done.scores) and api.plan(LARGER, data=world, store=tmp_path / "store").need_bytes() == 0
+
+
+def test_the_forecast_of_disk_and_memory_grows_with_the_rows_that_are_read(world: Path, tmp_path: Path) -> None:
+    few = api.plan(SMALL, data=world, store=tmp_path / "store")
+    path = world / "fruit" / "train-en.tsv"
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    more = 4_000 // len(rows)
+    path.write_text("".join(f"{at}-{row}" for at in range(more) for row in rows), encoding="utf-8")
+    many = api.plan(SMALL, data=world, store=tmp_path / "store")
+    (_, before), (_, after) = few.largest or (None, 0.0), many.largest or (None, 0.0)
+    assert after - before > 400 * (more - 1) * len(rows)
+    assert (many.need_bytes() or 0) - (few.need_bytes() or 0) > 4 * (more - 1) * len(rows)

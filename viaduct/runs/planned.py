@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,9 +95,10 @@ class Planned:
         return [path for path, state in self.states.items() if state not in ("done", "given up")]
 
     def need_bytes(self, keep: str = "all") -> int | None:
-        """What the stages that are not done will need on the store's disk at once, about; None when the encoder's size
-        is unknown."""
-        return disk_need(self.plan, self.waiting, keep)
+        """What the stages that are not done will need on the store's disk at once, about: models, and the rows as
+        tokens, which are kept whatever is `keep`; None when the encoder's size is unknown."""
+        models = disk_need(self.plan, self.waiting, keep)
+        return None if models is None else models + round(TOKEN_BYTES * self._read[1])
 
     @property
     def load(self) -> Load | None:
@@ -112,10 +114,19 @@ class Planned:
 
     @property
     def largest(self) -> tuple[Stage, float] | None:
-        """The stage to do that holds most memory, and its bytes, about; None where none is forecast."""
+        """The stage to do that holds most memory, and its bytes with the rows that its process keeps, about; None where
+        none is forecast."""
         waiting = set(self.waiting)
         peaks = [(one, self.estimates[one.path].peak_bytes) for one in self.plan.stages if one.path in waiting]
-        return max(((one, peak) for one, peak in peaks if peak is not None), key=lambda two: two[1], default=None)
+        held = ROW_BYTES * self._read[0]
+        told = ((one, peak + held) for one, peak in peaks if peak is not None)
+        return max(told, key=lambda two: two[1], default=None)
+
+    @cached_property
+    def _read(self) -> tuple[int, float]:
+        """(rows, tokens) that the stages to do read."""
+        needs = dict.fromkeys(need for path in self.waiting for need in self.plan.needs[path])
+        return Sizes(tuple(needs), self.plan.recipe.substitutions, self.census, None).of(needs)
 
     @property
     def seconds(self) -> float | None:
@@ -265,6 +276,12 @@ def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> flo
     paths = [path for path in seconds if estimates[path].tokens]
     weight = sum(estimates[path].weight for path in paths)
     return sum(seconds[path] for path in paths) / weight if weight else None
+
+
+ROW_BYTES = 500.0
+"""Of a row in memory: 440 for a pair, 510 for a question, 1,000 to 1,900 for a sentence of tags (measured)."""
+TOKEN_BYTES = 8.0
+"""Of a token in the store's cache, with what says where rows begin (measured: 7.6 of short pairs)."""
 
 
 def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | None:
