@@ -315,3 +315,13 @@ def test_an_unfinished_run_has_a_page(tmp_path):
     html = write(run.about, rows, run.costs, tmp_path).read_text(encoding="utf-8")
     assert "1 of 3 seeds" in html
     assert "no arm has a result for this task" in html
+
+
+@pytest.mark.usefixtures("no_heat_map_files")
+def test_seeds_beyond_those_of_all_arms_are_counted_as_they_are_and_a_mean_of_one_task_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("viaduct.report.words.MANY_ARMS", 1)
+    run = make_run(tasks=("xnli",), seeds=(1, 2, 3, 4, 5))
+    about = run.about.model_copy(update={"seeds": (1, 2, 3)})
+    html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
+    assert "5 seeds" in html and "5 of 3 seeds" not in html
+    assert "on xnli alone)" in html

@@ -183,6 +183,11 @@ def _means(differences: Contrasts) -> list[str]:
     return [f"Mean over tasks less the baseline's, in points: {', '.join(parts)}."] if parts else []
 
 
+def _alone(tasks: Sequence[str]) -> str:
+    """Of a mean over a single task: which one it is."""
+    return f" on {tasks[0]} alone" if len(tasks) == 1 else ""
+
+
 def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     """One verdict for each arm; where there are many arms, one for each that several of them share."""
     own = [one for one in differences.found if one.against == BASELINE]
@@ -192,7 +197,7 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
     named = {}
     for verdict, words in ON.items():
         same = [one for one in wholes.values() if one.verdict == verdict]
-        members = [f"{one.arm} ({points(one.mean)})" for one in same]
+        members = [f"{one.arm} ({points(one.mean)}{_alone(one.tasks)})" for one in same]
         if members:
             why = "; ".join(dict.fromkeys(one.estimate.why_not for one in same))
             named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
