@@ -27,9 +27,9 @@ from viaduct.encode.tokens import Array, Builder, Encoded
 from viaduct.fusion.alignment import batches_of
 from viaduct.fusion.fused_encoder import FusedModel, fused_flops
 from viaduct.heads.pair import PAIR, SequenceHead
-from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import build_encoder
 from viaduct.models.numerics import prepare
+from viaduct.runs.sizes import PREDICTION_TOKENS
 from viaduct.runs.spec import Architecture, Training
 from viaduct.training.optimizer import build_optimizer
 

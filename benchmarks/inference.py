@@ -347,7 +347,7 @@ def _print_bars(bars: dict[str, dict[str, Any]]) -> None:
 def _padding(seed: int) -> float:
     """Share of padding in the prediction batches of 5,000 rows."""
     from viaduct.encode.batch import padding_fraction, plan_batches
-    from viaduct.inference.prediction import PREDICTION_TOKENS
+    from viaduct.runs.sizes import PREDICTION_TOKENS
 
     lengths = make_pairs(SHAPES["12x768"], seed, PADDING_ROWS).lengths
     widths = np.ones_like(lengths)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from viaduct.encode.batch import collate, padding_fraction, plan_batches
 from viaduct.encode.tokens import Encoded, Limits
 from viaduct.heads.tagged import word_positions
-from viaduct.inference.prediction import PREDICTION_TOKENS
+from viaduct.runs.sizes import PREDICTION_TOKENS
 
 
 def premises(count: int = 12_000) -> tuple[np.ndarray, np.ndarray]:

@@ -126,6 +126,18 @@ def test_a_gpu_that_is_lost_ends_the_run_with_one_message_and_the_stage_goes_on_
     assert not list(store.rglob("noted"))
 
 
+@plain
+def test_a_stage_whose_code_ends_the_program_is_one_message(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(context: Context) -> Spent:
+        sys.exit(0)
+
+    replace(monkeypatch, leave)
+    with pytest.raises(UsageError, match=r"^mini/.* ends the program, by sys.exit\(0\)\n.* fix: "):
+        go(SMALL, world, tmp_path / "store")
+
+
 @pytest.mark.parametrize("full", [lambda: torch.empty(2**48), lambda: np.empty(2**48), lambda: [0] * 2**60])
 def test_memory_that_runs_out_anywhere_in_a_stage_is_one_message(full: Callable[[], object]) -> None:
     with pytest.raises(UsageError, match=r"^a stage: the memory is full \(.+\)\n.* fix: "), device_watched("a stage"):

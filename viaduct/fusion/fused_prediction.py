@@ -23,13 +23,14 @@ from viaduct.fusion.matching import match
 from viaduct.fusion.predict_fused import PredictFusedWork
 from viaduct.fusion.records import Coverage, FusedInference, Way
 from viaduct.heads.head import HeadSpec, load_head, require_logits, trained_head
-from viaduct.inference.prediction import PREDICTION_TOKENS, write_predictions
+from viaduct.inference.prediction import write_predictions
 from viaduct.languages import ENGLISH
 from viaduct.metrics.score import Prediction
 from viaduct.models.encoder import load_encoder, load_tokenizer, longest_input, width
 from viaduct.models.numerics import fetched, prepare, products_in
 from viaduct.results.writing import canonical
 from viaduct.rows import Row
+from viaduct.runs.sizes import PREDICTION_TOKENS
 from viaduct.runs.stage import Context, Progress, Spent
 from viaduct.tasks.card import Task
 

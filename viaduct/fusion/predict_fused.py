@@ -13,7 +13,7 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution, later
 from viaduct.runs.rows import Need, source_of
-from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
+from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import StageKind, Work, in_languages
 
 
@@ -62,7 +62,7 @@ class PredictFusedKind(StageKind[PredictFusedWork]):
         """One pass over both sides, which is about twice the rows."""
         _, tokens = sizes.of([(work.task, work.split, code) for code in work.languages])
         peak = sizes.predicting_bytes()
-        return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTED_TOKENS, peak_bytes=peak)
+        return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTION_TOKENS, peak_bytes=peak)
 
 
 PREDICT_FUSED = PredictFusedKind()

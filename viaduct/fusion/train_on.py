@@ -14,7 +14,7 @@ from viaduct.languages import ENGLISH
 from viaduct.runs.census import Census
 from viaduct.runs.parts import Substitution, Training, later
 from viaduct.runs.rows import Need
-from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes, passes, trained_tokens
+from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
@@ -93,6 +93,6 @@ def trained_and_chosen(
     if training.dev_rows is not None and rows > training.dev_rows:
         tokens *= training.dev_rows / rows
     scored = tokens * training.evaluations
-    steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
+    steps = trained / training.batch_tokens + scored / PREDICTION_TOKENS
     peak = sizes.training_bytes(training, trained / training.epochs)
     return Estimate(trained + scored, trained * (passes(training) + more) + scored, steps, peak_bytes=peak)

@@ -24,12 +24,12 @@ from torch.nn.functional import normalize
 from viaduct.encode.batch import Batch, collate, plan_batches
 from viaduct.encode.tokens import Array, Encoded
 from viaduct.errors import UsageError
-from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.models.encoder import encode_layers, num_layers, width
 from viaduct.models.layers import keep_layers
 from viaduct.models.numerics import fetched, require_finite
 from viaduct.models.sentences import SentenceModules, pool
 from viaduct.results.writing import write_atomic
+from viaduct.runs.sizes import PREDICTION_TOKENS
 
 
 @dataclass(frozen=True)

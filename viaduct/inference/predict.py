@@ -15,7 +15,7 @@ from viaduct.runs.field import added_labels, added_needs, fields
 from viaduct.runs.parts import Retrieval, Substitution, later
 from viaduct.runs.rows import Need
 from viaduct.runs.sentence_encoder import CHOOSING_LINES, Makers
-from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes
+from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
 
 
@@ -73,7 +73,7 @@ class PredictKind(StageKind[PredictWork]):
         if work.retrieval is not None and work.retrieval.layers == "all":
             first = min(lines, CHOOSING_LINES * len(work.chosen_in))
         tokens += choosing * first / max(lines, 1)
-        return Estimate(tokens, tokens, tokens / PREDICTED_TOKENS, peak_bytes=sizes.predicting_bytes())
+        return Estimate(tokens, tokens, tokens / PREDICTION_TOKENS, peak_bytes=sizes.predicting_bytes())
 
     def on_cpu(self, work: PredictWork) -> bool:
         """Where what predicts runs there only."""

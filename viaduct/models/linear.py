@@ -148,7 +148,10 @@ def _available() -> bool:
 def _mkl_is_quick() -> bool:
     about = Path("/proc/cpuinfo")
     present: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    return present and about.is_file() and "GenuineIntel" in about.read_text()
+    if not present or not about.is_file():
+        return False
+    with about.open("rb") as file:  # of the first core: a hundred of them take long to tell
+        return b"GenuineIntel" in file.read(200)
 
 
 _AVAILABLE = _available()

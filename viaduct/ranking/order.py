@@ -23,7 +23,6 @@ from viaduct.encode.batch import collate, plan_batches
 from viaduct.encode.tokens import Limits, encode
 from viaduct.errors import DataError, UsageError
 from viaduct.heads.head import encoding_of
-from viaduct.inference.prediction import PREDICTION_TOKENS
 from viaduct.languages import ENGLISH
 from viaduct.models.encoder import encode_batch, load_encoder, load_tokenizer, longest_input
 from viaduct.models.numerics import prepare
@@ -31,6 +30,7 @@ from viaduct.models.sentences import pool
 from viaduct.ranking.evidence import log_evidence
 from viaduct.rows import Row
 from viaduct.runs.encoder_check import require_folder
+from viaduct.runs.sizes import PREDICTION_TOKENS
 from viaduct.tasks.card import Task
 from viaduct.tasks.folder import DataFolder
 from viaduct.training.order import sample_rows

@@ -233,9 +233,7 @@ def _begin(claim: Claim) -> None:
             elif left.name != ALIVE:
                 left.unlink()
         # On the disk long before the first checkpoint, which is all that it is for; in a folder that is not made anew.
-        written = partial / "stage.json.tmp"
-        written.write_text(canonical(claim.record), encoding="utf-8")
-        written.replace(partial / "stage.json")
+        write_atomic(partial / "stage.json", canonical(claim.record), lasting=False, make_folder=False)
     claim.empty_output()
 
 

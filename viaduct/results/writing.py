@@ -9,10 +9,11 @@ from pathlib import Path
 from viaduct.results.checksums import flush
 
 
-def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
+def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True, make_folder: bool = True) -> None:
     """Write a file so that a reader sees the old or the new content, never a part; even after a power cut, unless it
     need not be `lasting`, which is quicker."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -24,6 +24,7 @@ from viaduct.errors import (
     UsageError,
     ViaductError,
     device_watched,
+    no_exit,
     one_message,
 )
 from viaduct.interruption import stop_if_asked
@@ -272,7 +273,7 @@ class Worker:
     def _attempt(self, stage: Stage, claim: Claim, context: Context) -> Spent:
         for attempt in range(RETRIES + 1):
             try:
-                with device_watched(stage.path):
+                with device_watched(stage.path), no_exit(f"{stage.path} (its code, or its card's)"):
                     return kind_of(stage.work.kind).run(context, stage.work)
             except NumbersError as error:
                 raise NumbersError(f"{stage.path}: {error}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from viaduct.doors import loaded, offered
-from viaduct.errors import no_exit, unknown
+from viaduct.errors import unknown
 from viaduct.memory import WHOLE, Fitting
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape
@@ -160,8 +160,7 @@ class StageKind(Generic[W]):
 
     def run(self, context: Context, work: W) -> Spent:
         """Do the work."""
-        with no_exit(f"a stage of kind '{work.kind}' (its code, or its card's)"):
-            spent: Spent = loaded(self.function)(context, work)
+        spent: Spent = loaded(self.function)(context, work)
         return spent
 
     def is_scored_on_dev(self, work: W) -> bool:

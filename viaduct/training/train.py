@@ -14,7 +14,7 @@ from viaduct.runs.census import Census
 from viaduct.runs.field import added_labels, added_needs
 from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
-from viaduct.runs.sizes import PREDICTED_TOKENS, Estimate, Sizes, passes, trained_tokens
+from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, training_history
 
 
@@ -56,7 +56,7 @@ class TrainKind(StageKind[TrainWork]):
         if training.dev_rows is not None and dev_rows > training.dev_rows:
             dev_tokens *= training.dev_rows / dev_rows
         scored = dev_tokens * training.evaluations
-        steps = trained / training.batch_tokens + scored / PREDICTED_TOKENS
+        steps = trained / training.batch_tokens + scored / PREDICTION_TOKENS
         peak = sizes.training_bytes(training, tokens)
         return Estimate(trained + scored, trained * passes(training) + scored, steps, peak_bytes=peak)
 
