@@ -104,16 +104,27 @@ class _Dropped(torch.autograd.Function):
         # -32,768 on, so that "at least cut - 32,768" keeps an element with probability 1 - cut / 65,536 exactly.
         words = torch.empty(-(-input.numel() // WORD_ELEMENTS), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = bits >= cut - BIT_LEVELS // 2
+        # Ones and zeros as integers: torch makes and widens booleans one at a time, integers by vector instructions.
+        kept = bits.ge_(cut - BIT_LEVELS // 2).to(torch.int8)
         ctx.scale = BIT_LEVELS / (BIT_LEVELS - cut)
         ctx.save_for_backward(kept)
-        return (input * kept).mul_(ctx.scale)
+        return _scaled(input, kept, ctx.scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (kept,) = ctx.saved_tensors
-        return (gradient * kept).mul_(ctx.scale), None
+        return _scaled(gradient, kept, ctx.scale), None
+
+
+def _scaled(values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
+    """`values * kept * scale`; `kept` is 1 or 0."""
+    if values.element_size() == 2:
+        # Torch widens two-byte numbers for a product; as an integer, a number times 1 or 0 is itself or +0.0 at once.
+        scaled = values * scale
+        scaled.view(torch.int16).mul_(kept.to(torch.int16))
+        return scaled
+    return kept.to(values.dtype).mul_(values).mul_(scale)
 
 
 def _register() -> None:

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.functional import mse_loss
 from torch.nn.utils import parametrize
 
 from viaduct.models.vocabulary import Trimmed
@@ -75,5 +76,5 @@ def weight_distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torc
             current = getattr(module, own, None)
             known = before.get(f"{name}.{own}")
             if isinstance(current, torch.Tensor) and current.requires_grad and known is not None:
-                total = total + (current - known.to(current.device)).pow(2).sum() / 2
+                total = total + mse_loss(current, known.to(current.device), reduction="sum") / 2
     return total
