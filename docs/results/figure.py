@@ -11,12 +11,13 @@ import matplotlib.pyplot as plt
 
 ARMS = {
     "none": ("as it is", "#2a6fbb"),
+    "mnli+l2_sp": ("after 150 steps of MNLI with L2-SP", "#3a9a5b"),
     "mnli": ("after 150 steps of MNLI (± standard deviation over seeds)", "#d07b2a"),
 }
 
 
 def main() -> None:
-    """Draw Tatoeba by language, without and with MNLI first, beside this file."""
+    """Draw Tatoeba by language, without MNLI, and after it with L2-SP and without, beside this file."""
     with Path(sys.argv[1]).open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["task"], row["metric"]) == ("tatoeba", "accuracy")]
     found = {arm: {row["language"]: row for row in rows if row["arm"] == arm and row["value"]} for arm in ARMS}

@@ -1,16 +1,48 @@
-"""The section on what joint stages changed in the encoder, and what it forgot of text."""
+"""The section on what the arms' stages learned of their own tasks, changed in the encoder, and forgot of text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
+from pydantic import ConfigDict
+
 from viaduct.report.section import Content, RunResults, Section, StageFile
-from viaduct.results.record import Retained, StageRetained
+from viaduct.results.record import Record, Retained, StageRetained
+
+
+class Trained(Record):
+    """What a training wrote down of itself (`viaduct.training.state.write_log`), as far as it is told here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    best_step: int
+    evaluations: tuple[dict[str, float], ...]
+    """After each: "step", "loss" and, where it was evaluated on English dev, "score"."""
+
+    @property
+    def score(self) -> float | None:
+        """On dev, of the weights that were kept; None without one."""
+        return next((one.get("score") for one in self.evaluations if one["step"] == self.best_step), None)
+
+
+class StageTrained(Record):
+    """The same of one arm and seed."""
+
+    arm: str
+    seed: int
+    path: str
+    trained: Trained
+
+
+NOT_NAMED = r"^[^/]*/|seed-\d+/|@[0-9a-f]+$"
+"""Of a stage's path: the encoder, the seed, and what sets a place apart from another run's."""
 
 RETAINED = StageFile("retained", "joint", "retention.json", StageRetained, "retained")
+TRAINED = StageFile("trained", "", "training.json", StageTrained, "trained")
 
 
 def _build(found: RunResults) -> Content | None:
@@ -18,7 +50,29 @@ def _build(found: RunResults) -> Content | None:
     for one in found.of(RETAINED):
         arms.setdefault(one.arm, []).append(one.retained)
     lines = [{"arm": arm, **_line(members)} for arm, members in arms.items()]
-    return Content({"lines": lines}) if lines else None
+    learned = _learned(found)
+    return Content({"lines": lines, "learned": learned}) if lines or learned else None
+
+
+def _learned(found: RunResults) -> list[dict[str, Any]]:
+    """Arm, stage, seeds, mean and deviation of the dev score, for each training that arms begin with: one of no target,
+    or one that another arm trains for a target (MNLI for XNLI)."""
+    costs = {cost.path: cost for cost in found.costs}
+    scores: dict[tuple[str, str], list[float]] = {}
+    for one in found.of(TRAINED):
+        cost, score = costs.get(one.path), one.trained.score
+        if cost is not None and score is not None:
+            stage = " · ".join(re.sub(NOT_NAMED, "", one.path).split("/"))
+            for arm in (arm for arm in cost.arms or () if not cost.task or arm != cost.arm):
+                scores.setdefault((arm, stage), []).append(score)
+    return [
+        {"arm": arm, "stage": stage, "seeds": len(its), "mean": fmean(its), "standard_deviation": _deviation(its)}
+        for (arm, stage), its in scores.items()
+    ]
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
 
 
 def _line(members: Sequence[Retained]) -> dict[str, Any]:
@@ -37,9 +91,9 @@ def _line(members: Sequence[Retained]) -> dict[str, Any]:
 
 SECTION = Section(
     name="forgetting",
-    title="What the stages changed and forgot",
+    title="What the stages learned, changed and forgot",
     place=550,
     template=Path(__file__).with_name("forgetting.html.j2"),
     build=_build,
-    reads=(RETAINED,),
+    reads=(RETAINED, TRAINED),
 )
