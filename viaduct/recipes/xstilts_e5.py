@@ -24,8 +24,8 @@ What the encoder has seen before (NLI, SQuAD, Quora among others) is on the page
 does to an encoder with this history.
 
 Command:   viaduct run xstilts_e5 --data FOLDER --set encoder=ENCODER --processes 2
-Cost:      about 14 hours on two cores with bfloat16 and 142 GB of disk (a few with --keep needed), by forecast; in
-           parts: --seeds 1,2 --set further_seeds=[]
+Cost:      about 14 hours on two cores with bfloat16 and 142 GB of disk (a few with --keep needed), by forecast. What
+           decides comes first, seed by seed; Ctrl-C at any time, and the same command goes on
 Result:    docs/log.md
 """
 

@@ -348,7 +348,7 @@ class RecipeParts(Spec):
     """Pairs of arms whose difference, first less second, the report tests besides each arm against the baseline."""
     deciding: tuple[tuple[str, ...], ...] = ()
     """The few comparisons that decide the hypothesis: [arm, against] in the mean over tasks, [arm, against, task], or
-    [arm, against, task, task, ...] in the mean over these; tested first and corrected for their own number."""
+    [arm, against, task, task, ...] in the mean over these; run and tested first, and corrected for their own number."""
     expected: tuple[Literal["higher", "lower", "equivalent", "not higher", "not lower", ""], ...] = ()
     """What the hypothesis says of the first arm of each of `deciding`, "" where it says nothing."""
     further_seeds: tuple[bounds.Natural, ...] = ()

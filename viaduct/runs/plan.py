@@ -82,6 +82,27 @@ class Plan:
     unshared: int
     """Number of stages there would be if nothing were shared."""
 
+    def in_turn(self) -> list[Stage]:
+        """The stages as they are worked on: first what the deciding comparisons need, in their order and seed by seed,
+        so that a run that is stopped early has decided something; then the others as they stand."""
+        last = len(self.recipe.deciding), 0
+        turns: dict[str, tuple[int, int]] = {}
+        for at, (arm, against, *tasks) in enumerate(self.recipe.deciding):
+            for cell in self.cells:
+                if cell.arm in (arm, against) and (not tasks or cell.target.task in tasks):
+                    _give(turns, cell.score, (at, cell.seed))
+        return sorted(self.stages, key=lambda stage: turns.get(stage.path, last))
+
+
+def _give(turns: dict[str, tuple[int, int]], stage: Stage, turn: tuple[int, int]) -> None:
+    """A stage and what it is made from have their turn now, if they had none earlier."""
+    waiting = [stage]
+    while waiting:
+        one = waiting.pop()
+        if one.path not in turns or turn < turns[one.path]:
+            turns[one.path] = turn
+            waiting += one.inputs.values()
+
 
 def outline(recipe: RecipeParts, census: Census) -> Plan:
     """The recipe's stages, with every name, substitution and file checked. With anything in the plan's `missing` it is

@@ -1,0 +1,39 @@
+"""In which order a run works on its stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_world import census, expand, recipe
+
+from viaduct.runs.plan import Plan
+from viaduct.runs.spec import Intermediate
+
+NONE = Intermediate(name="none")
+
+
+def paths(plan: Plan) -> list[str]:
+    return [stage.path for stage in plan.stages]
+
+
+def test_what_decides_has_its_turn_first_and_seed_by_seed(world: Path) -> None:
+    arms = (NONE, Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="more", tasks=("quiz", "fruit")))
+    asked = recipe(intermediates=arms, deciding=(("more", "none", "berry"), ("quiz", "none", "twins")))
+    plan = expand(asked, census(world))
+    turns = [stage.path for stage in plan.in_turn()]
+    assert sorted(turns) == sorted(paths(plan)) and turns != paths(plan)
+    seen: set[str] = set()
+    for stage in plan.in_turn():
+        assert seen.issuperset(one.path for one in stage.inputs.values()), "inputs come first"
+        seen.add(stage.path)
+    scores = [path.removeprefix("mini/") for path in turns if path.endswith("/score")]
+    assert scores[:4] == [f"{arm}/berry/seed-{seed}/score" for seed in (1, 2) for arm in ("none", "more")]
+    assert scores[4:7] == ["none/twins/score", "quiz/twins/seed-1/score", "quiz/twins/seed-2/score"]
+    assert scores[7:] == [
+        path.removeprefix("mini/") for path in paths(plan) if path.removeprefix("mini/") in scores[7:]
+    ]
+
+
+def test_without_a_deciding_comparison_stages_have_their_turn_as_they_stand(world: Path) -> None:
+    plan = expand(recipe(), census(world))
+    assert [stage.path for stage in plan.in_turn()] == paths(plan)
