@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 
-def answer(worker: str, request: dict[str, Any], threads: int, options: Sequence[str] = ()) -> dict[str, Any]:
+def answer(
+    worker: str, request: dict[str, Any], threads: int, options: Sequence[str] = (), preload: str = ""
+) -> dict[str, Any]:
     """What `python WORKER [OPTIONS] REQUEST`, a file beside this one, prints as its last line: a JSON object.
 
-    Ends the benchmark when the process fails.
+    `preload`: a library that the process loads before all others, such as another allocator. Ends the benchmark when
+    the process fails.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment |= {"LD_PRELOAD": preload} if preload else {}
     command = [sys.executable, str(Path(__file__).with_name(worker)), *options, json.dumps(request)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from ctypes.util import find_library
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -25,7 +26,10 @@ from viaduct.runs.memory_forecast import SQUARES_KEPT, WIDTHS_KEPT
 OURS = "viaduct"
 PADDED = "trainer_default"
 THEIRS = (PADDED, "dynamic_padding", "length_grouped")
+JEMALLOC = "jemalloc"
 ABLATIONS = ("viaduct_without_onednn", "viaduct_torch_dropout", "viaduct_bf16", "viaduct_compiled")
+OTHER_ALLOCATOR = ("viaduct_jemalloc", "viaduct_bf16_jemalloc")
+"""Ablations where the machine has that library."""
 TITLES = {
     "trainer_default": "Trainer, padded to longest",
     "dynamic_padding": "Trainer, dynamic padding",
@@ -35,6 +39,8 @@ TITLES = {
     "viaduct_torch_dropout": "Viaduct with torch's dropout",
     "viaduct_bf16": "Viaduct in bfloat16",
     "viaduct_compiled": "Viaduct, compiled",
+    "viaduct_jemalloc": "Viaduct with jemalloc",
+    "viaduct_bf16_jemalloc": "Viaduct in bfloat16, jemalloc",
 }
 FULL_STEPS = {"24x1024": 60, "12x768": 20, "6x384": 50, "2x32": 2}
 QUICK_STEPS = {"12x768": 6, "6x384": 20}
@@ -131,7 +137,8 @@ def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]
     """The worker's answer, from a fresh process unless --same-process."""
     if options.same_process:
         return asdict(measure(Request(**request))) if "variant" in request else speed(**request)
-    return answer("training_worker.py", request, options.threads)
+    preload = find_library(JEMALLOC) if JEMALLOC in request.get("variant", "") else None
+    return answer("training_worker.py", request, options.threads, preload=preload or "")
 
 
 def _timed_steps(work: str, shape: str, rows: Rows, options: argparse.Namespace, flops_per_second: float) -> int:
@@ -164,7 +171,8 @@ def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace,
     """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
     the deadline."""
     theirs = THEIRS if options.device == "cpu" or not options.quick else THEIRS[1:]
-    variants = (*theirs, OURS, *(ABLATIONS if options.ablations else ()))
+    ablations = (*ABLATIONS, *(OTHER_ALLOCATOR if find_library(JEMALLOC) else ())) if options.ablations else ()
+    variants = (*theirs, OURS, *ablations)
     found: Found = {variant: [] for variant in variants}
     wanted = options.repetitions or (3 if not options.quick else 2 if options.limited else 1)
     there = (
@@ -234,7 +242,7 @@ def _print_table(title: str, found: Found, per_padded_row: float) -> None:
     print(f"ceilings: {ceiling:.0f} GFLOP/s in products, {moved:.1f} GB/s of memory")
     columns = ("tokens/s", "min-max", "per CPU s", "products", "roofline", "padding", "peak MiB", "Viaduct is")
     print(
-        f"{'':28}"
+        f"{'':30}"
         + "".join(f"{name:>{width}}" for name, width in zip(columns, (9, 15, 11, 10, 10, 9, 10, 12), strict=True))
     )
     for variant, measurements in found.items():
@@ -245,7 +253,7 @@ def _print_table(title: str, found: Found, per_padded_row: float) -> None:
         spread = f"{min(samples):,.0f}-{max(samples):,.0f}"
         faster = f"{median(rates[OURS]) / median(samples):.2f}x"
         print(
-            f"{TITLES[variant]:28}{median(samples):>9,.0f}{spread:>15}{median(cpu_rates[variant]):>11,.0f}"
+            f"{TITLES[variant]:30}{median(samples):>9,.0f}{spread:>15}{median(cpu_rates[variant]):>11,.0f}"
             f"{products:>10.0%}{roofline:>10.0%}{1 - first.tokens / first.slots:>9.1%}{peak:>10,.0f}{faster:>12}"
         )
 

@@ -53,7 +53,7 @@ def run(request: Request, rows: Rows) -> Timed:
     if request.variant == "viaduct_compiled":
         encoder.compile(dynamic=True)
     budget = rows.tokens_per_step(work)
-    precision: Any = "bf16" if request.variant == "viaduct_bf16" else request.format
+    precision: Any = "bf16" if "bf16" in request.variant else request.format
     training = Training(learning_rate=LEARNING_RATE, epochs=1.0, batch_tokens=budget, precision=precision)
     order = Order(encoded, budget, request.seed)
     scale = count_steps(order, training) / int(head.units(encoded).sum())

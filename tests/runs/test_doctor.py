@@ -129,3 +129,16 @@ def test_the_hub_is_asked_only_when_online(tmp_path: Path, monkeypatch: pytest.M
     assert found(tmp_path)["Hugging Face Hub"].state == "ok" and asked == []
     finding = found(tmp_path, online=True)["Hugging Face Hub"]
     assert finding.state == "broken" and "no route to host" in finding.text and len(asked) == 1
+
+
+def test_a_machine_without_a_gpu_is_told_its_allocator_and_that_there_is_a_faster_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer(monkeypatch)
+    assert found(tmp_path)["memory"].text == (
+        "allocated by the C library; trainings on CPUs are faster with jemalloc (docs/scaling.md)"
+    )
+    monkeypatch.setattr(doctor, "ALLOCATORS", {"other": "malloc"})
+    assert found(tmp_path)["memory"].text == "allocated by other"
+    answer(monkeypatch, torch=Tried(True, json.dumps({**CPU, "devices": DEVICES, "cuda": "13.0"})))
+    assert "memory" not in found(tmp_path)

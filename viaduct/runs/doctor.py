@@ -6,6 +6,7 @@ process stays as quick as `--help`.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import os
@@ -31,6 +32,8 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", 
 LEAST_BYTES = 2e9
 """Free disk below which a run soon ends: one checkpoint of xlm-roberta-base takes 1.1 GB."""
 PATIENCE_SECONDS = 180.0
+ALLOCATORS = {"jemalloc": "mallctl", "tcmalloc": "MallocExtension_ReleaseFreeMemory", "mimalloc": "mi_malloc"}
+"""Those that may be loaded in the C library's place -> a function that each alone has."""
 
 TORCH = """
 import json, torch
@@ -140,6 +143,16 @@ def _devices(torch: Tried) -> Iterator[Finding]:
         )
     elif not found["devices"]:
         yield Finding("device", "ok", "the CPU; this torch knows no CUDA")
+    if not found["devices"]:
+        yield _allocator()
+
+
+def _allocator() -> Finding:
+    """Whose `malloc` a process here has: with the C library's, trainings on CPUs lose time in it (docs/scaling.md)."""
+    here = ctypes.CDLL(None)
+    name = next((name for name, function in ALLOCATORS.items() if hasattr(here, function)), "the C library")
+    advice = "" if name in ALLOCATORS else "; trainings on CPUs are faster with jemalloc (docs/scaling.md)"
+    return Finding("memory", "ok", f"allocated by {name}{advice}", facts={"allocator": name})
 
 
 def _torchvision(tried: Tried) -> Finding:
