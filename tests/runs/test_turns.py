@@ -6,8 +6,10 @@ from pathlib import Path
 
 from small_world import census, expand, recipe
 
+from viaduct.runs.keep import peak
 from viaduct.runs.plan import Plan
-from viaduct.runs.spec import Intermediate
+from viaduct.runs.spec import Intermediate, Training
+from viaduct.runs.stage import Stage
 
 NONE = Intermediate(name="none")
 
@@ -37,3 +39,18 @@ def test_what_decides_has_its_turn_first_and_seed_by_seed(world: Path) -> None:
 def test_without_a_deciding_comparison_stages_have_their_turn_as_they_stand(world: Path) -> None:
     plan = expand(recipe(), census(world))
     assert [stage.path for stage in plan.in_turn()] == paths(plan)
+
+
+def test_the_forecast_of_disk_follows_the_turns(world: Path) -> None:
+    arms = [Intermediate(name=name, tasks=("quiz",), training=Training(epochs=at)) for at, name in enumerate("abc", 1)]
+    plan = expand(recipe(intermediates=(NONE, *arms), deciding=(("b", "c", "twins"),)), census(world))
+    sizes = {stage.path: 1 for stage in plan.stages if stage.path.endswith("/train")}
+
+    def most(turns: list[Stage]) -> int:
+        """The models that are there at once, counted after each stage: those made that a later stage takes."""
+        paths = [stage.path for stage in turns]
+        takers = [(one.path, stage.path) for stage in turns for one in stage.inputs.values()]
+        last = {path: max([paths.index(by) for taken, by in takers if taken == path], default=0) for path in sizes}
+        return max(sum(paths.index(path) <= at <= last[path] for path in sizes) for at in range(len(turns)))
+
+    assert peak(plan, sizes, "needed") == most(plan.in_turn()) != most(list(plan.stages))

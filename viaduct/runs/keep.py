@@ -57,7 +57,7 @@ def peak(plan: Plan, sizes: dict[str, int], keep: str) -> int:
         return sum(sizes.values())
     left = {stage.path: 0 for stage in plan.stages}
     waiting = [
-        stage for stage in plan.stages if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))
+        stage for stage in plan.in_turn() if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))
     ]
     for stage in waiting:
         for source in _inputs(stage):
