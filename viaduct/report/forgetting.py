@@ -19,7 +19,8 @@ class Trained(Record):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    best_step: int
+    best_step: int | None = None
+    """None in records without a choice."""
     evaluations: tuple[dict[str, float], ...]
     """After each: "step", "loss" and, where it was evaluated on English dev, "score"."""
 

@@ -143,15 +143,18 @@ def _devices(torch: Tried) -> Iterator[Finding]:
         )
     elif not found["devices"]:
         yield Finding("device", "ok", "the CPU; this torch knows no CUDA")
-    if not found["devices"]:
-        yield _allocator()
+    yield _allocator(trains_here=not found["devices"])
 
 
-def _allocator() -> Finding:
+def _allocator(*, trains_here: bool) -> Finding:
     """Whose `malloc` a process here has: with the C library's, trainings on CPUs lose time in it (docs/scaling.md)."""
     here = ctypes.CDLL(None)
     name = next((name for name, function in ALLOCATORS.items() if hasattr(here, function)), "the C library")
-    advice = "" if name in ALLOCATORS else "; trainings on CPUs are faster with jemalloc (docs/scaling.md)"
+    advice = (
+        ""
+        if name in ALLOCATORS or not trains_here
+        else "; trainings on CPUs are faster with jemalloc (docs/scaling.md)"
+    )
     return Finding("memory", "ok", f"allocated by {name}{advice}", facts={"allocator": name})
 
 
