@@ -6,7 +6,7 @@ folder beside the repository. That is right for a recipe of which no row is comm
 same commit because a number in them was wrong. It is not right where the test only stands in the way: a change that
 makes rows foreign throws hours of computing away, so it declares what held before (`parts.later`), or it waits.
 
-The encoder's files are not needed: its name stands for them. So an encoder's other files are not noticed here.
+The files of encoders and image towers are not needed: their names stand for them. So other files are not noticed here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from viaduct.runs.recipes import load_recipe
 from viaduct.runs.rows import RecipeData
 from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
+from viaduct.vision import fields
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PINNED = Path(__file__).with_name("pinned_recipes.json")
@@ -36,8 +37,12 @@ def digests(name: str, data: Path, memory: Path | None = None) -> dict[str, str]
     """`ALL`, and every arm and kind of stage -> digest of the fingerprints."""
     recipe = load_recipe(name)
     census = Census(RecipeData(DataFolder(data, Catalogue.builtin().with_files(recipe.cards))), memory)
-    plan = outline(recipe, census)
-    with patch.object(identity, "start_identity", lambda encoder, *_: {"name": Path(encoder).name}):
+    with (
+        patch.object(identity, "start_identity", _named),
+        patch.object(fields, "encoder_identity", _named),
+        patch.object(fields, "model_gaps", lambda *_: []),
+    ):
+        plan = outline(recipe, census)
         found = identity.identities(plan, census.data)
     census.memory.save()
     groups: dict[str, list[str]] = {ALL: [f"missing: {gap}" for gap in plan.missing]}
@@ -46,6 +51,10 @@ def digests(name: str, data: Path, memory: Path | None = None) -> dict[str, str]
         for group in (ALL, f"{plan.places[stage.path].arm or 'shared'}: {stage.work.kind}"):
             groups.setdefault(group, []).append(line)
     return {group: hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] for group, lines in groups.items()}
+
+
+def _named(model: str, *_: object) -> dict[str, str]:
+    return {"name": Path(model).name}
 
 
 @pytest.mark.parametrize("name", json.loads(PINNED.read_text(encoding="utf-8")))
