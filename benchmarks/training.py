@@ -29,7 +29,7 @@ THEIRS = (PADDED, "dynamic_padding", "length_grouped")
 JEMALLOC = "jemalloc"
 ABLATIONS = ("viaduct_without_onednn", "viaduct_torch_dropout", "viaduct_bf16", "viaduct_compiled")
 OTHER_ALLOCATOR = ("viaduct_jemalloc", "viaduct_bf16_jemalloc")
-"""Ablations where the machine has that library."""
+"""Ablations where the machine has that library, which a process of its own begins with."""
 TITLES = {
     "trainer_default": "Trainer, padded to longest",
     "dynamic_padding": "Trainer, dynamic padding",
@@ -171,7 +171,11 @@ def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace,
     """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
     the deadline."""
     theirs = THEIRS if options.device == "cpu" or not options.quick else THEIRS[1:]
-    ablations = (*ABLATIONS, *(OTHER_ALLOCATOR if find_library(JEMALLOC) else ())) if options.ablations else ()
+    ablations = (
+        (*ABLATIONS, *(OTHER_ALLOCATOR if find_library(JEMALLOC) and not options.same_process else ()))
+        if options.ablations
+        else ()
+    )
     variants = (*theirs, OURS, *ablations)
     found: Found = {variant: [] for variant in variants}
     wanted = options.repetitions or (3 if not options.quick else 2 if options.limited else 1)

@@ -41,6 +41,24 @@ def test_the_gradient_goes_where_the_value_went() -> None:
     assert 0 < (output == 0).sum() < output.numel()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("turned", [False, True])
+def test_values_and_gradients_are_those_of_the_plain_product_in_every_format(dtype: torch.dtype, turned: bool) -> None:
+    values, gradient = (torch.randn(2, 33, 21, generator=torch.manual_seed(seed)).to(dtype) for seed in (7, 8))
+    if turned:
+        values, gradient = values.transpose(1, 2), gradient.transpose(1, 2)
+    torch.manual_seed(9)
+    kept = dropped(torch.ones(values.shape), 0.3) != 0
+    assert 0.2 < 1 - kept.double().mean() < 0.4
+    torch.manual_seed(9)
+    values.requires_grad_()
+    output = dropped(values, 0.3)
+    output.backward(gradient)
+    scale = 2**16 / (2**16 - round(0.3 * 2**16))
+    assert output.dtype == dtype and values.grad is not None
+    assert torch.equal(output, values * kept * scale) and torch.equal(values.grad, gradient * kept * scale)
+
+
 def test_a_seed_gives_the_same_again_and_another_one_does_not() -> None:
     torch.manual_seed(4)
     first = dropped(torch.ones(100), 0.5)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from pydantic import ConfigDict
 
+from viaduct.metrics.summary import over_seeds
 from viaduct.report.section import Content, RunResults, Section, StageFile
 from viaduct.results.record import Record, Retained, StageRetained
 
@@ -56,24 +57,17 @@ def _build(found: RunResults) -> Content | None:
 
 
 def _learned(found: RunResults) -> list[dict[str, Any]]:
-    """Arm, stage, seeds, mean and deviation of the dev score, for each training that arms begin with: one of no target,
-    or one that another arm trains for a target (MNLI for XNLI)."""
+    """Arm, stage and the dev score over seeds, for each training that arms begin with: one of no target, or one that
+    another arm trains for a target (MNLI for XNLI)."""
     costs = {cost.path: cost for cost in found.costs}
-    scores: dict[tuple[str, str], list[float]] = {}
+    scores: dict[tuple[str, str], dict[int, float]] = {}
     for one in found.of(TRAINED):
         cost, score = costs.get(one.path), one.trained.score
         if cost is not None and score is not None:
             stage = " · ".join(re.sub(NOT_NAMED, "", one.path).split("/"))
             for arm in (arm for arm in cost.arms or () if not cost.task or arm != cost.arm):
-                scores.setdefault((arm, stage), []).append(score)
-    return [
-        {"arm": arm, "stage": stage, "seeds": len(its), "mean": fmean(its), "standard_deviation": _deviation(its)}
-        for (arm, stage), its in scores.items()
-    ]
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None
+                scores.setdefault((arm, stage), {})[one.seed] = score
+    return [{"arm": arm, "stage": stage, "score": over_seeds(its)} for (arm, stage), its in scores.items()]
 
 
 def _line(members: Sequence[Retained]) -> dict[str, Any]:

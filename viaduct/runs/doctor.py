@@ -150,11 +150,8 @@ def _allocator(*, trains_here: bool) -> Finding:
     """Whose `malloc` a process here has: with the C library's, trainings on CPUs lose time in it (docs/scaling.md)."""
     here = ctypes.CDLL(None)
     name = next((name for name, function in ALLOCATORS.items() if hasattr(here, function)), "the C library")
-    advice = (
-        ""
-        if name in ALLOCATORS or not trains_here
-        else "; trainings on CPUs are faster with jemalloc (docs/scaling.md)"
-    )
+    slower = trains_here and name not in ALLOCATORS
+    advice = "; trainings on CPUs are faster with jemalloc (docs/scaling.md)" if slower else ""
     return Finding("memory", "ok", f"allocated by {name}{advice}", facts={"allocator": name})
 
 
