@@ -12,6 +12,7 @@ from viaduct.runs.spec import Intermediate, Training
 from viaduct.runs.stage import Stage
 
 NONE = Intermediate(name="none")
+TWO = ((1, "a"), (2, "b"))
 
 
 def paths(plan: Plan) -> list[str]:
@@ -36,6 +37,16 @@ def test_what_decides_has_its_turn_first_and_seed_by_seed(world: Path) -> None:
     ]
 
 
+def test_a_score_that_is_done_hurries_nothing(world: Path) -> None:
+    arms = (NONE, *(Intermediate(name=name, tasks=("quiz",), training=Training(epochs=at)) for at, name in TWO))
+    asked = recipe(intermediates=arms, deciding=(("a", "none", "berry"), ("b", "none", "berry")))
+    plan = expand(asked, census(world))
+    waiting = {path for path in paths(plan) if path not in {f"mini/a/berry/seed-{seed}/score" for seed in (1, 2)}}
+    turns = [path.removeprefix("mini/") for path in (stage.path for stage in plan.in_turn(waiting))]
+    assert sorted(f"mini/{path}" for path in turns) == sorted(waiting)
+    assert turns.index("b/berry/seed-2/score") < min(at for at, path in enumerate(turns) if path.startswith("a/"))
+
+
 def test_without_a_deciding_comparison_stages_have_their_turn_as_they_stand(world: Path) -> None:
     plan = expand(recipe(), census(world))
     assert [stage.path for stage in plan.in_turn()] == paths(plan)
@@ -53,4 +64,5 @@ def test_the_forecast_of_disk_follows_the_turns(world: Path) -> None:
         last = {path: max([paths.index(by) for taken, by in takers if taken == path], default=0) for path in sizes}
         return max(sum(paths.index(path) <= at <= last[path] for path in sizes) for at in range(len(turns)))
 
-    assert peak(plan, sizes, "needed") == most(plan.in_turn()) != most(list(plan.stages))
+    assert peak(plan.in_turn(), sizes, "needed") == most(plan.in_turn()) != most(list(plan.stages))
+    assert peak(plan.stages, sizes, "needed") == most(list(plan.stages))

@@ -106,8 +106,8 @@ def run(
     that cannot be used, and whatever a stage raises; stages that are finished stay finished.
     """
     worker = Worker(planned, options, display, ranks)
-    stages = worker.displaced(planned.plan.in_turn())
-    pending = [stage for stage in stages if not worker.skip(stage)]
+    stages = worker.displaced(list(planned.plan.stages))
+    pending = worker.plan.in_turn({stage.path for stage in stages if not worker.skip(stage)})
     if options.executor == "local":
         worker.store.require_no_other_host([stage.path for stage in pending], display.message)
     worker.cleaning.clean(stages)

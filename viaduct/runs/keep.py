@@ -6,6 +6,7 @@ done as long as nothing that is to be run takes what it left; then it is done ag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -51,17 +52,13 @@ def is_model(stage: Stage) -> bool:
     return kind.leaves_encoder and kind.starts_from_encoder
 
 
-def peak(plan: Plan, sizes: dict[str, int], keep: str) -> int:
-    """The most bytes of models that are there at once when stages (path -> what it leaves) are done in order."""
+def peak(stages: Iterable[Stage], sizes: dict[str, int], keep: str) -> int:
+    """The most bytes of models (path of a stage -> what it leaves) that are there at once when the stages are done in
+    this order."""
     if keep == "all":
         return sum(sizes.values())
-    left = {stage.path: 0 for stage in plan.stages}
-    waiting = [
-        stage for stage in plan.in_turn() if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))
-    ]
-    for stage in waiting:
-        for source in _inputs(stage):
-            left[source.path] += 1
+    waiting = [stage for stage in stages if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))]
+    left = Counter(source.path for stage in waiting for source in _inputs(stage))
     held = most = 0
     for stage in waiting:
         held += sizes.get(stage.path, 0)

@@ -7,7 +7,7 @@ what does not depend on a seed is done once. Nothing runs here, and nothing is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
 
@@ -82,16 +82,21 @@ class Plan:
     unshared: int
     """Number of stages there would be if nothing were shared."""
 
-    def in_turn(self) -> list[Stage]:
+    def in_turn(self, waiting: Container[str] | None = None) -> list[Stage]:
         """The stages as they are worked on: first what the deciding comparisons need, in their order and seed by seed,
-        so that a run that is stopped early has decided something; then the others as they stand."""
+        so that a run that is stopped early has decided something; then the others as they stand.
+
+        With `waiting` those with these paths alone: what a score that is done was made from hurries nobody then."""
         last = len(self.recipe.deciding), 0
         turns: dict[str, tuple[int, int]] = {}
+        stages = [stage for stage in self.stages if waiting is None or stage.path in waiting]
+        there = {stage.path for stage in stages}
         for at, (arm, against, *tasks) in enumerate(self.recipe.deciding):
             for cell in self.cells:
-                if cell.arm in (arm, against) and (not tasks or cell.target.task in tasks):
+                decides = cell.arm in (arm, against) and (not tasks or cell.target.task in tasks)
+                if decides and cell.score.path in there:
                     _give(turns, cell.score, (at, cell.seed))
-        return sorted(self.stages, key=lambda stage: turns.get(stage.path, last))
+        return sorted(stages, key=lambda stage: turns.get(stage.path, last))
 
 
 def _give(turns: dict[str, tuple[int, int]], stage: Stage, turn: tuple[int, int]) -> None:

@@ -294,7 +294,7 @@ def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | No
     sizes = {
         stage.path: weights if (own := _left_by(stage, shape)) in (None, shape) else own.num_bytes for stage in left
     }
-    return peak(plan, sizes, keep) + CHECKPOINT_COPIES * max(sizes.values(), default=0)
+    return peak(plan.in_turn(paths), sizes, keep) + CHECKPOINT_COPIES * max(sizes.values(), default=0)
 
 
 def _encoder_bytes(recipe: RecipeParts) -> int | None:
