@@ -30,6 +30,24 @@ def test_time_left_follows_the_pace_since_the_first_stage_began(now: list[float]
     assert clock.left() == "about 60 s left"  # 30 of weight took 30 s, 60 are left
 
 
+def test_time_left_of_the_first_stage_counts_neither_loading_nor_what_a_checkpoint_had(now: list[float]) -> None:
+    for resumed, after in ((False, "about 3 min left"), (True, "about 80 s left")):
+        clock = Display({"a": 1.0, "b": 1.0})
+        clock.start("a", resumed=resumed)
+        now[0] += 100.0  # loading
+        for done in (0, 5, 10):  # a first phase, of other things
+            clock.progress(done, 10, "pictures")
+            now[0] += 10.0
+        for done in range(50, 80 + 1):  # one of 100 steps a second
+            clock.progress(done, 100, "step")
+            now[0] += 1.0
+        now[0] -= 1.0
+        assert clock.left() == "about 2 min left"  # 120 steps
+        now[0] += 10.0
+        clock.done("a")
+        assert clock.left() == after  # all of it took 170 s, the half after a checkpoint 40 s
+
+
 def test_time_left_counts_what_other_processes_do_meanwhile(now: list[float]) -> None:
     clock = Display({"a": 25.0, "b": 25.0, "c": 50.0})
     clock.start("a", resumed=False)

@@ -40,21 +40,26 @@ class Display:
         """Weight of these."""
         self.current: str | None = None
         self.part = 0.0
-        self.begun: float | None = None
-        """When the first stage began; other processes' work since then counts too, as it will until the end."""
-        self.before = 0.0
-        """Fraction that was done by then."""
+        self.begun: tuple[float, float] | None = None
+        """What the pace is told from, a time and the fraction that was done by then: other processes' work since counts
+        too, as it will until the end. It is when the first stage began; while that one runs, when its present phase did
+        (loading is no pace), and for good where it went on from a checkpoint."""
+        self._is_resumed = False
+        self._first: tuple[float, float] | None = None
+        """What to tell the pace from after the first stage, while it runs."""
         self._waited: tuple[str, ...] = ()
 
     def start(self, path: str, *, resumed: bool) -> None:
         """A stage begins."""
+        self.current, self.part, self._is_resumed = path, 0.0, resumed
         if self.begun is None:
-            self.begun, self.before = time.monotonic(), self.fraction
-        self.current, self.part = path, 0.0
+            self.begun = self._first = time.monotonic(), self.fraction
 
     def progress(self, done: float, total: float, note: str) -> None:
         """The stage that was begun last has got so far."""
-        self.part = min(1.0, done / total) if total > 0 else 0.0
+        before, self.part = self.part, min(1.0, done / total) if total > 0 else 0.0
+        if self._first is not None and (self.begun is self._first or self.part < before):
+            self.begun = time.monotonic(), self.fraction
 
     def done(self, path: str) -> bool:
         """A stage is done, here or elsewhere; whether that is news."""
@@ -64,6 +69,9 @@ class Display:
         self._done += self.weights.get(path, 0.0)
         if path == self.current:
             self.current, self.part = None, 0.0
+            if self._first is not None and not self._is_resumed:
+                self.begun = self._first
+            self._first = None
         return True
 
     @property
@@ -79,8 +87,8 @@ class Display:
 
     def left(self) -> str:
         """Time left in words, "time left unknown" while there is too little to go by."""
-        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
-        gained = self.fraction - self.before
+        begun, before = self.begun or (time.monotonic(), 0.0)
+        seconds, gained = time.monotonic() - begun, self.fraction - before
         if seconds < PACE_SECONDS or gained <= 0:
             return "time left unknown"
         return f"about {in_words(seconds * (1.0 - self.fraction) / gained)} left"
