@@ -187,7 +187,7 @@ def test_a_score_leads_to_its_languages_and_from_there_to_predictions(opened: Op
     shown.locator('#table-main_table a[href="#language-xnli"]').first.focus()
     shown.keyboard.press("Enter")
     languages.wait_for(state="visible")
-    assert shown.evaluate("document.querySelector('#language-xnli').open")
+    shown.wait_for_function("document.querySelector('#language-xnli').open")
     assert languages.locator("a[href^=predictions]").count() == 3, "one language has predictions, in each arm"
     languages.locator("a[href^=predictions]").first.click()
     shown.wait_for_url("**/predictions/xnli/ar.html")

@@ -316,8 +316,8 @@ def test_english_alone_is_reported(tmp_path):
     run = gains(make_run(tasks=("xnli",), arms=("none", "up")), up=(0.05, 0.002))
     rows = tuple(row for row in run.rows if row.language == "en")
     html = write(run.about, rows, (), tmp_path, outcomes=Outcomes(rows)).read_text(encoding="utf-8")
-    assert "<b>up</b>: higher in the mean over 1 task in English" in html
-    assert "<b>up</b> against none: higher in the mean over 1 task in English" in html
+    assert "<b>up</b>: higher in xnli alone in English" in html
+    assert "<b>up</b> against none: higher in xnli alone in English" in html
 
 
 def test_languages_that_only_one_arm_has_are_named():
@@ -342,7 +342,7 @@ def test_with_many_arms_what_decides_has_a_line_of_its_own():
     about = run.about.model_copy(update={"deciding": (("a", "none"),)})
     found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
     told = summary(about, build_tables(about, run.rows), found)
-    assert told.deciding["a against none"].startswith("higher in the mean over 1 task (+5.0 points, 95 % interval")
+    assert told.deciding["a against none"].startswith("higher in xnli alone (+5.0 points, 95 % interval")
 
 
 def test_an_arm_is_not_compared_with_itself():

@@ -314,7 +314,10 @@ def test_an_unfinished_run_has_a_page(tmp_path):
     rows = [row for row in run.rows if row.seed == 1]
     html = write(run.about, rows, run.costs, tmp_path).read_text(encoding="utf-8")
     assert "1 of 3 seeds" in html
-    assert "no arm has a result for this task" in html
+    table, _, notes = html.partition('<table class="main">')[2].partition("</table>")
+    assert "xnli" in table and "bucc" not in table and ">none<" not in table
+    assert "Tasks for which no arm has a result: bucc." in notes
+    assert "Without any result, and not in the table: none." in notes
 
 
 @pytest.mark.usefixtures("no_heat_map_files")

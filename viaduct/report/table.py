@@ -99,6 +99,17 @@ class Tables:
         return next((average for average in self.averages if average.arm == arm), None)
 
     @property
+    def shown_arms(self) -> tuple[str, ...]:
+        """Those with any result; a note names the others."""
+        there = {cell.arm for cell in self.cells if cell.score is not None}
+        return tuple(arm for arm in self.arms if arm in there)
+
+    @property
+    def shown_columns(self) -> tuple[Column, ...]:
+        """Those in which any arm has a result; a note names the others."""
+        return tuple(column for column in self.columns if column.metric)
+
+    @property
     def has_baseline(self) -> bool:
         """Whether the baseline arm has a result, so that there are differences at all."""
         return any(cell.arm == BASELINE and cell.score is not None for cell in self.cells)

@@ -67,7 +67,7 @@ class Summary(NamedTuple):
 def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
     """The page's opening words."""
     opening = [_what_was_run(about, tables), *_what_is_missing(about, tables)]
-    arms = [arm for arm in tables.arms if arm != BASELINE]
+    arms = [arm for arm in tables.shown_arms if arm != BASELINE]
     few = len(about.seeds) < FEWEST_SEEDS
     nothing = _nothing_to_claim(about, tables, few)
     if few and tables.has_baseline:
@@ -147,12 +147,12 @@ def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, An
 
 def _what_was_run(about: About, tables: Tables) -> str:
     languages = {code for column in tables.columns for code in column.present}
-    arms = sum(arm != BASELINE for arm in tables.arms)
+    arms = sum(arm != BASELINE for arm in tables.shown_arms)
     how = [f"after {plural(arms, 'kind')} of intermediate training"] if arms else []
-    if BASELINE in tables.arms:
+    if BASELINE in tables.shown_arms:
         how.append("without any" if arms else "without intermediate training")
     return (
-        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(tables.columns), 'task')} in "
+        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(tables.shown_columns), 'task')} in "
         f"{plural(len(languages), 'language')}, with {plural(len(about.seeds), 'seed')}."
     )
 
@@ -163,11 +163,16 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
         names = list(about.left_out)
         kinds = f"{plural(len(names), 'kind')} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
         sentences.append(f"{kinds}, because data were not there: {_listed(names)}.")
-    empty = [f"{cell.task} ({cell.arm})" for cell in tables.cells if cell.headline and cell.score is None]
+    whole = (("arm", tables.arms, tables.shown_arms), ("task", tables.columns, tables.shown_columns))
+    parts = [f"{len(all_) - len(shown)} of {plural(len(all_), what)}" for what, all_, shown in whole if all_ != shown]
+    if parts:
+        sentences.append(f"Without any result: {_listed(parts)}.")
+    cells = [cell for cell in tables.cells if cell.headline and cell.metric and cell.arm in tables.shown_arms]
+    empty = [f"{cell.task} ({cell.arm})" for cell in cells if cell.score is None]
     if empty:
         have = "cells has" if len(empty) == 1 else "cells have"
         words = ", ".join(empty[:6]) + (" and others" if len(empty) > 6 else "")
-        sentences.append(f"{len(empty)} of {len(tables.arms) * len(tables.columns)} {have} no result: {words}.")
+        sentences.append(f"{len(empty)} of {len(cells)} {have} no result: {words}.")
     replaced = [column.task for column in tables.columns if column.substitution]
     if replaced:
         sentences.append(
@@ -209,8 +214,9 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
 
 def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
     """What is shown of one arm, without what stands in “Differences, tested”."""
+    own = [one for one in own if one.is_of_task and (one.task,) != tuple(whole.tasks)]
     groups = {
-        verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.is_of_task and one.verdict == verdict]
+        verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.verdict == verdict]
         for verdict in ("higher", "lower", "equivalent")
     }
     by_task = [f"{ON[verdict]} {_listed(members)}" for verdict, members in groups.items() if members]
@@ -238,7 +244,8 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
 
 def _over(one: Contrast) -> str:
     some = f" ({one.task})" if one.is_of_several else ""
-    return f"the mean over {plural(len(one.tasks), 'task')}{some}{' in English' if one.task == IN_ENGLISH else ''}"
+    mean = f"{one.tasks[0]} alone" if len(one.tasks) == 1 else f"the mean over {len(one.tasks)} tasks"
+    return f"{mean}{some}{' in English' if one.task == IN_ENGLISH else ''}"
 
 
 def _said(one: Contrast, what: str) -> str:
