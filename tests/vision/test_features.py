@@ -257,6 +257,7 @@ def test_killed_processes_leave_what_they_finished(files: Any, tmp_path: Path) -
     found = build(files, going_on, tmp_path)
     assert same(found, files)
     assert shards and going_on.computed == 10 - 2 * len(shards)
+    assert not list((tmp_path / "features" / "counting").glob("claim-*")), "those of the dead are gone"
 
 
 def test_two_processes_at_once_compute_every_picture_once(files: Any, tmp_path: Path) -> None:
@@ -268,26 +269,31 @@ def test_two_processes_at_once_compute_every_picture_once(files: Any, tmp_path: 
     assert same(found, files)
 
 
-def test_who_waits_says_so_and_then_uses_what_the_other_computed(files: Any, tmp_path: Path) -> None:
-    shards = shards_module.Shards(tmp_path / "features" / "counting", "counting", 16, 12)
+def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files: Any, tmp_path: Path) -> None:
+    root = tmp_path / "features" / "counting"
+    shards = shards_module.Shards(root, "counting", 16, 12)
     notes: list[str] = []
     results: list[Features] = []
     tower = Counting()
-    waiting = threading.Thread(
+    later = threading.Thread(
         target=lambda: results.append(
             build(files, tower, tmp_path, progress=lambda done, total, note: notes.append(note))
         )
     )
-    with shards.locked(lambda: None):
-        waiting.start()
+    half = [picture for _, picture in files[:5]]
+    places = features_module._places(half)
+    with shards.claimed(list(places.values()), 5, lambda: None) as mine:
+        assert mine == set(places.values())
+        later.start()
         time.sleep(1.3)
-        half = [picture for _, picture in files[:5]]
-        contents = [digest(opener(picture)) for picture in half]
-        shards.add(contents, *Counting().encode([opener(picture) for picture in half]))
-    waiting.join(timeout=30)
-    assert any("waiting for another process" in note for note in notes)
+        assert tower.computed == 5 and later.is_alive()
+        with shards.locked(lambda: None):
+            shards.add([digest(opener(one)) for one in half], *Counting().encode([opener(one) for one in half]))
+    later.join(timeout=30)
+    assert "waiting for another process that computes features, 5 of 10 images" in notes
     assert notes[-1] == "features, 10 of 10 images"
     assert tower.computed == 5 and same(results[0], files)
+    assert not list(root.glob("claim-*"))
 
 
 @pytest.mark.parametrize("what", ["features", "pooled", "pictures"])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:  # a process that only reads or shelves features starts withou
 SHARD_BYTES = 2**28
 """A shard is finished when its tokens take so much, or after `SHARD_SECONDS`: at most that is lost by a kill."""
 SHARD_SECONDS = 300.0
+LEAST_CLAIMED = 256
+"""A process claims a quarter of the pictures that are left at once, or so many where that is less."""
+WAIT_SECONDS = 1.0
+"""How often one that has nothing left to claim looks whether the others are done."""
 NARROWEST = 100
 """Images more than so many times as long as wide are damaged: scaling their short side would need any memory."""
 NAMED = 5
@@ -104,10 +109,10 @@ def build_features(
 ) -> Features:
     """The features of these pictures (id, where its image is), computed unless they are in `cache`.
 
-    An id may come twice with the same picture. Several processes may build at once: one computes a shard while the
-    others wait, and none computes what another has. Raises DataError that counts and names the images that cannot be
-    read, after all others are computed; with `skip_damaged` they are in `missing` instead. Raises UsageError for an id
-    with two pictures. A shard that is damaged is computed anew.
+    An id may come twice with the same picture. Several processes may build at once: they share the pictures, and none
+    computes what another has or is at (but for the same pixels in two files). Raises DataError that counts and names
+    the images that cannot be read, after all others are computed; with `skip_damaged` they are in `missing` instead.
+    Raises UsageError for an id with two pictures. A shard that is damaged is computed anew.
     """
     wanted: dict[str, Picture] = {}
     for name, picture in pictures:
@@ -147,16 +152,23 @@ class _Build:
         """Of the pictures opened here."""
         self.damaged: dict[Picture, str] = {}
         self.done, self.total = 0, len(pictures)
+        self._row_bytes = 2 * tower.tokens * tower.width
 
     def run(self, batch: int) -> None:
         """Afterwards every picture has features or is in `damaged`."""
-        todo = [picture for picture in self.pictures if not self._is_known(picture)]
-        self.done = self.total - len(todo)
-        opened = self._opened(iter(todo), batch)
-        more = bool(todo)
-        while more:
-            with self.shards.locked(lambda: self._tell("waiting for another process that computes features")):
-                more = self._compute_shard(opened)
+        while todo := [one for one in self.pictures if one not in self.damaged and not self._is_known(one)]:
+            self.done = self.total - len(todo)
+            share = min(max(LEAST_CLAIMED, len(todo) // 4), SHARD_BYTES // self._row_bytes)
+            most = max(1, ceil(share / batch)) * batch  # whole batches: they are the same however many processes share
+            wanted = dict.fromkeys(self.places[one] for one in todo)
+            with self.shards.claimed(wanted, most, self._tell_waiting) as mine:
+                own = [one for one in todo if self.places[one] in mine]
+                if own:
+                    self._compute_shard(self._opened(iter(own), batch))
+                else:
+                    self._tell_waiting()
+                    time.sleep(WAIT_SECONDS)
+        self.done = self.total
         self._tell("features")
 
     def where(self, picture: Picture) -> tuple[int, int]:
@@ -178,13 +190,15 @@ class _Build:
     def _tell(self, what: str) -> None:
         self.progress(self.done, self.total, f"{what}, {self.done:,} of {self.total:,} images")
 
-    def _compute_shard(self, opened: Iterator[list[_Opened]]) -> bool:
-        """Compute and write one shard; whether more is to come."""
-        started, row_bytes = time.monotonic(), 2 * self.tower.tokens * self.tower.width
+    def _tell_waiting(self) -> None:
+        self._tell("waiting for another process that computes features")
+
+    def _compute_shard(self, opened: Iterator[list[_Opened]]) -> None:
+        """Compute and write one shard."""
+        started = time.monotonic()
         new: dict[bytes, None] = {}
         computed: list[tuple[Array, Array]] = []
         places: dict[bytes, bytes] = {}
-        more = False
         for group in opened:
             fresh = {content: image for content, image in self._fresh(group, places) if content not in new}
             if fresh:
@@ -192,14 +206,13 @@ class _Build:
                 new.update(dict.fromkeys(fresh))
             self.done += len(group)
             self._tell("features")
-            more = len(new) * row_bytes >= SHARD_BYTES or time.monotonic() - started >= SHARD_SECONDS
-            if more:
+            if len(new) * self._row_bytes >= SHARD_BYTES or time.monotonic() - started >= SHARD_SECONDS:
                 break
-        if new:
-            tokens, vectors = zip(*computed, strict=True)
-            self.shards.add(list(new), np.concatenate(tokens), np.concatenate(vectors))
-        self.shards.remember(places)
-        return more
+        with self.shards.locked(self._tell_waiting):
+            if new:
+                tokens, vectors = zip(*computed, strict=True)
+                self.shards.add(list(new), np.concatenate(tokens), np.concatenate(vectors))
+            self.shards.remember(places)
 
     def _fresh(self, group: Iterable[_Opened], places: dict[bytes, bytes]) -> Iterator[tuple[bytes, Image.Image]]:
         """(content, image) of those without features; notes the damaged ones, and in `places` where the others are."""

@@ -7,7 +7,8 @@
     shard-00000.json         written last: without it the three files above are not there. Their hashes.
     places-00000.npy         (M, 2, 32) uint8: where pictures were found -> their content, so that a picture whose file
                              has not changed is not opened again
-    lock                     held by the process that computes; what it leaves unfinished is removed by the next
+    claim-TOKEN.bin          places whose pictures a process is at; it holds claim-TOKEN.lock, which a kill opens
+    lock                     held while a shard or a claim is written; what is left unfinished is removed by the next
 
 Shape letters: N pictures of a shard, P tokens, D width, M places.
 """
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -114,6 +116,40 @@ class Shards:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def claimed(self, wanted: Iterable[bytes], most: int, waiting: Callable[[], None]) -> Iterator[set[bytes]]:
+        """The first of the places, `most` at most, that no other process is at, and none will be; nothing where others
+        are at all of them."""
+        own = self.root / f"claim-{uuid4().hex}.bin"
+        lock = FileLock(own.with_suffix(".lock"))
+        with self.locked(waiting):
+            claims = self._claims()
+            free = [place for place in wanted if place not in claims][:most]
+            if free:
+                lock.acquire()
+                write_atomic(own, b"".join(free), lasting=False)
+        try:
+            yield set(free)
+        finally:
+            own.unlink(missing_ok=True)
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+    def _claims(self) -> set[bytes]:
+        """Places that living processes are at; what dead ones claimed is removed. Only inside `locked`."""
+        found: set[bytes] = set()
+        for path in self.root.glob("claim-*.bin"):
+            lock = FileLock(path.with_suffix(".lock"))
+            try:
+                with lock.acquire(timeout=0):
+                    path.unlink(missing_ok=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+            except Timeout:
+                with suppress(FileNotFoundError):  # given back meanwhile
+                    places = path.read_bytes()
+                    found.update(places[at : at + DIGEST_BYTES] for at in range(0, len(places), DIGEST_BYTES))
+        return found
 
     def add(self, contents: Sequence[bytes], tokens_NPD: Array, vector_ND: Array) -> None:
         """Write one more shard; only inside `locked`."""
