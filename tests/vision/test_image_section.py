@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +16,7 @@ from report_records import make_run
 from viaduct.report import page
 from viaduct.results.record import Retained, StageRetained
 from viaduct.vision import section as images
-from viaduct.vision.records import CaptionLoss, CaptionSample, ImageUse, StageImages
+from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, ImageUse, StageImages
 
 
 def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, **fields: Any) -> StageImages:
@@ -51,7 +53,7 @@ def several(arm: str, image: str, gain: float, **fields: Any) -> list[StageImage
 def test_an_arm_that_uses_images_and_controls_that_do_not() -> None:
     found = images.images_of([*several("caption", "true", 0.3), *several("wrong", "shuffled_image", 0.0)])
     assert found is not None
-    assert not found.broken
+    assert not found.alarms
     assert [line.used for line in found.lines] == [True, False]
     (sentence,) = found.verdict
     assert sentence.startswith("caption used the image: a wrong one costs +0.2")
@@ -65,14 +67,14 @@ def test_an_arm_that_uses_images_and_controls_that_do_not() -> None:
 def test_an_arm_that_does_not_use_its_images_is_said_not_to() -> None:
     found = images.images_of(several("caption", "true", 0.0))
     assert found is not None
-    assert found.broken
+    assert found.alarms
     assert "caption did not use the image" in found.verdict[0]
 
 
 def test_a_control_with_a_gain_is_broken() -> None:
     found = images.images_of([*several("caption", "true", 0.3), *several("wrong", "shuffled_caption", 0.2)])
     assert found is not None
-    assert found.broken
+    assert found.alarms
     assert "this control is broken" in found.verdict[1]
 
 
@@ -133,6 +135,44 @@ def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> Non
     assert contrast.verdict == ()
     assert images.gains(contrast) == {}
     assert images.images_of(()) is None
+
+
+def finding(arm: str, image: str, shares: Sequence[float], images_: int = 250) -> list[StageImages]:
+    """An arm that only contrasts: for these shares of 300 captions (of each seed) the image is found first."""
+    return [
+        use(arm, image, 0.0, seed, measured=None, losses=(), scores=(
+            CaptionScore(language="all", metric="image_to_text_recall_at_1", value=share, n=images_, signature=""),
+            CaptionScore(language="all", metric="text_to_image_recall_at_1", value=share, n=300, signature=""),
+            CaptionScore(language="en", metric="text_to_image_recall_at_1", value=1.0, n=300, signature=""),
+        ))
+        for seed, share in enumerate(shares, 1)
+    ]  # fmt: skip
+
+
+def test_a_stage_that_only_contrasts_used_images_that_it_finds() -> None:
+    found = images.images_of(
+        [*finding("contrast", "true", (0.12, 0.10, 0.11)), *finding("wrong", "shuffled_image", (0.0, 0.01, 0.003))]
+    )
+    assert found is not None and not found.alarms
+    assert [line.used for line in found.lines] == [True, False]
+    assert found.verdict[0].startswith("contrast used the image: found first for 11.0 % of held-out captions, 95 % ")
+    assert found.verdict[0].endswith("guessing 0.4.")
+    blind = images.images_of(finding("contrast", "true", (0.003, 0.007, 0.0)))
+    assert blind is not None and blind.alarms and "contrast did not use the image (found first" in blind.verdict[0]
+    leak = images.images_of(finding("wrong", "shuffled_image", (0.12, 0.10, 0.11)))
+    assert leak is not None and leak.alarms and "still finds the right one (found first" in leak.verdict[0]
+    for few in (finding("contrast", "true", (0.12, 0.10)), finding("texts", "text", (0.5, 0.5, 0.5))):
+        told = images.images_of(few)
+        assert told is not None and told.lines[0].used is None and told.verdict == ()
+
+
+def test_guessing_is_seldom_taken_for_the_use_of_images() -> None:
+    drawn = np.random.default_rng(1)
+    worlds = [drawn.binomial(300, 1 / 250, seeds) / 300 for seeds in (3, 3, 9) for _ in range(400)]
+    used = [images.images_found(finding("contrast", "true", shares)) for shares in worlds]
+    assert fmean(one is not None and one.low > one.guessing for one in used) <= 0.025
+    same = images.images_found(finding("contrast", "true", (0.0066, 0.0066, 0.0066)))
+    assert same is not None and same.low < same.guessing, "seeds that agree by chance prove nothing"
 
 
 @pytest.mark.usefixtures("no_heat_map_files")

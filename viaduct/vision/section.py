@@ -2,22 +2,25 @@
 
 The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
 true one, in nats per caption token, or per label of texts about images) has a 95 % interval above 0, over seeds and
-images; over images alone, and said to be, with fewer than three seeds. A stage that was shown wrong images must not
-have one; where it has, something other than the images tells captions apart, and nothing is concluded.
+images; over images alone, and said to be, with fewer than three seeds. A stage without such losses, as one that only
+contrasts, used the image when it finds that of a held-out caption more often than guessing does (the interval over
+seeds, three at least; a rule that was added after the first such run). A stage that was shown wrong images must do
+neither; where it does, something other than the images tells captions apart, and nothing is concluded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from viaduct.metrics.difference import TaskDifference, estimate, example_variance
+from viaduct.metrics.difference import FEWEST_SEEDS, TaskDifference, estimate, example_variance
 from viaduct.metrics.spread import Numbers, Part, Spread
 from viaduct.report.number import plural
 from viaduct.report.section import Content, RunResults, Section, SeenLanguages, StageFile
@@ -26,6 +29,7 @@ from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, Ima
 
 IMAGES = StageFile("images", "joint", "images.json", StageImages, "use", private=("samples",))
 TRUE = "true"
+RECALLS = ("image_to_text_recall_at_1", "text_to_image_recall_at_1")
 
 SHOWN = {
     "true": "its own image",
@@ -49,6 +53,16 @@ class ImageGain(NamedTuple):
     """What the interval knows of: "seeds and images", or "images"."""
 
 
+class ImagesFound(NamedTuple):
+    """Share of held-out captions whose image is the first that is found, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    guessing: float
+    """The share that guessing has."""
+
+
 @dataclass(frozen=True)
 class ImageLine:
     """One arm."""
@@ -62,8 +76,10 @@ class ImageLine:
     """What a gain is told for: "token" of a caption, or "label"."""
     gain: ImageGain | None
     """None for stages without such losses, without images, and with a single image to look at."""
+    found: ImagesFound | None
+    """None for stages that do not look for images, that have losses or too few seeds."""
     null_gain: float | None
-    """The same with the learned null image in place of a wrong one."""
+    """The gain with the learned null image in place of a wrong one."""
     loss: float | None
     """Nats per caption token with the true image."""
     guessed: tuple[float, float] | None
@@ -80,8 +96,10 @@ class ImageLine:
 
     @property
     def used(self) -> bool | None:
-        """Whether the gain's interval is above 0; None when there is no gain to look at."""
-        return None if self.gain is None else self.gain.low > 0
+        """Whether the gain's interval is above 0, or what is found above guessing; None with neither to look at."""
+        if self.gain is not None:
+            return self.gain.low > 0
+        return None if self.found is None else self.found.low > self.found.guessing
 
 
 @dataclass(frozen=True)
@@ -93,8 +111,9 @@ class Images:
     """Of the first arm that was shown true images and writes captions."""
     sample_arm: str
     verdict: tuple[str, ...]
-    broken: bool
-    """Whether a stage that should have used images did not, or one that could not did."""
+    alarms: tuple[str, ...]
+    """Those of the verdict's sentences that say that a stage that should have used images did not, or that one that
+    could not did."""
 
     @property
     def metrics(self) -> list[str]:
@@ -112,13 +131,13 @@ def images_of(uses: Sequence[StageImages]) -> Images | None:
         arms.setdefault(one.arm, []).append(one)
     lines = tuple(_line(arm, members) for arm, members in arms.items())
     written = [one for one in uses if one.use.image == TRUE and one.use.samples]
-    verdict, broken = _verdict(lines)
+    verdict, alarms = _verdict(lines)
     return Images(
         lines=lines,
         samples=written[0].use.samples if written else (),
         sample_arm=written[0].arm if written else "",
         verdict=verdict,
-        broken=broken,
+        alarms=alarms,
     )
 
 
@@ -138,6 +157,7 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
         unit="label" if use.measured == "label" else "token",
         seeds=tuple(one.seed for one in members),
         gain=image_gain(members) if gained else None,
+        found=None if losses or use.image in ("text", "none") else images_found(members),
         null_gain=fmean((loss.null - loss.true) / loss.tokens for loss in losses) if gained else None,
         loss=fmean(loss.true / loss.tokens for loss in losses) if losses else None,
         guessed=_guessed(losses),
@@ -183,6 +203,20 @@ def image_gain(members: Sequence[StageImages]) -> ImageGain | None:
     return _with_interval(values, units, len(numbers))
 
 
+def images_found(members: Sequence[StageImages]) -> ImagesFound | None:
+    """How often images are found by captions of all languages; None where they are not looked for, and with fewer than
+    three seeds."""
+    scores = [{one.metric: one for one in member.use.scores if one.language == "all"} for member in members]
+    if len(members) < FEWEST_SEEDS or not all(own.keys() >= {*RECALLS} for own in scores):
+        return None
+    by_image, by_text = (scores[0][name] for name in RECALLS)
+    shares, guessing = [own[by_text.metric].value for own in scores], 1 / by_image.n
+    seeds = Part(max(variance(shares) / len(shares), 1e-12), len(shares) - 1)
+    captions = Part(guessing * (1 - guessing) / by_text.n, math.inf)  # where all seeds agree by chance
+    reach = Spread(seeds, (captions,)).reach()
+    return ImagesFound(fmean(shares), fmean(shares) - reach, fmean(shares) + reach, guessing)
+
+
 def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], images: int) -> ImageGain:
     """language -> (S, N) gains, and (N,) numbers of their images."""
     means_SL = np.stack([own.mean(axis=1) for own in values.values()], axis=1)
@@ -195,8 +229,8 @@ def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np
     for code, own in values.items():
         one = own.mean(axis=0)
         shares += np.bincount(units[code], (one - one.mean()) * weights[code] / len(one), images)
-    variance = float((shares**2).sum()) * images / (images - 1)
-    reach = Spread(Part(variance, images - 1)).reach() if variance > 0 else 0.0
+    spread = float((shares**2).sum()) * images / (images - 1)
+    reach = Spread(Part(spread, images - 1)).reach() if spread > 0 else 0.0
     return ImageGain(known.mean, known.mean - reach, known.mean + reach, "images")
 
 
@@ -217,28 +251,36 @@ def gains(images: Images) -> dict[str, dict[str, float | str]]:
     return found
 
 
-def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], bool]:
-    """(sentences, whether something is wrong)."""
-    sentences, broken = [], False
+def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All sentences, and those that say that something is wrong."""
+    told: dict[str, bool] = {}
     for line in lines:
-        if line.gain is None:
+        evidence = _evidence(line)
+        if evidence is None:
             continue
-        mean, low, high, over = line.gain
-        interval = f"{mean:+.3f} nats per {line.unit}, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
+        proof, breach, numbers = evidence
         if line.image == TRUE and line.used:
-            sentences.append(f"{line.arm} used the image: a wrong one costs {interval}.")
+            told[f"{line.arm} used the image: {proof}{numbers}."] = False
         elif line.image == TRUE:
-            sentences.append(
-                f"{line.arm} did not use the image ({interval}): what it changed does not come from what is in images."
-            )
-            broken = True
+            why = "what it changed does not come from what is in images"
+            told[f"{line.arm} did not use the image ({numbers}): {why}."] = True
         elif line.used:
-            sentences.append(
-                f"{line.arm} was shown {line.shown} and still loses by a wrong one ({interval}): this control is"
-                " broken, so nothing is concluded from the images."
-            )
-            broken = True
-    return tuple(sentences), broken
+            why = "this control is broken, so nothing is concluded from the images"
+            told[f"{line.arm} was shown {line.shown} and still {breach} ({numbers}): {why}."] = True
+    return tuple(told), tuple(sentence for sentence, is_alarm in told.items() if is_alarm)
+
+
+def _evidence(line: ImageLine) -> tuple[str, str, str] | None:
+    """What shows that images were used, what a broken control does, and the numbers, in words."""
+    if line.gain is not None:
+        mean, low, high, over = line.gain
+        numbers = f"{mean:+.3f} nats per {line.unit}, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
+        return "a wrong one costs ", "loses by a wrong one", numbers
+    if line.found is None:
+        return None
+    mean, low, high, guessing = (100 * share for share in line.found)
+    interval = f"95 % interval over seeds {max(0.0, low):.1f} to {high:.1f}, guessing {guessing:.1f}"
+    return "", "finds the right one", f"found first for {mean:.1f} % of held-out captions, {interval}"
 
 
 def _gist(lines: Sequence[ImageLine]) -> str:
@@ -255,7 +297,7 @@ def _build(found: RunResults) -> Content | None:
         {"images": images},
         files={"image_gain.json": gains(images)},
         facts={line.arm: line.used for line in images.lines if line.used is not None},
-        alarms=images.verdict if images.broken else (),
+        alarms=images.alarms,
         gist=_gist(images.lines),
         seen=SeenLanguages("captions", {one.arm: one.use.seen_languages for one in uses}),
     )
