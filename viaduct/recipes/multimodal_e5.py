@@ -9,7 +9,7 @@ and one that is seen does not.
 Command:   python TOOLS/real_encoder.py multilingual-e5-small; python TOOLS/real_tower.py vit-s     (see "Models")
            viaduct run multimodal_e5 --data FOLDER --processes 2          (beside these two folders)
 Cost:      `viaduct plan multimodal_e5`
-Result:    docs/log.md, three of five comparisons so far
+Result:    docs/log.md, four of five comparisons so far
 Models:    multilingual-e5-small (12 x 384, XLM-R's vocabulary) and a ViT-S of DINOv2's shape (10 of 12 layers), both
            from package indexes, MIT; e5 has been trained on SQuAD, NLI and Quora, so stages are further training
 Data:      flickr8k/ (photographs, lists, captions/), snli/, emoji/, storybooks/, ntrex/ to choose layers on; mnli/,
