@@ -104,9 +104,9 @@ def test_the_forecast_of_disk_counts_what_is_there_at_once(world: Path, tmp_path
     planned = api.plan(LARGER.model_copy(update={"seeds": (1, 2, 3, 4)}), data=world, store=tmp_path / "store")
     sizes = {stage.path: 1 for stage in planned.plan.stages if kind_of(stage.work.kind).leaves_encoder}
     assert len(sizes) == 13  # the pretrained one, 4 after quiz, and 8 on fruit, which berry shares
-    assert peak(planned.plan.in_turn(), sizes, "all") == len(sizes)
+    assert peak(planned.plan.in_turn([stage.path for stage in planned.plan.stages]), sizes, "all") == len(sizes)
     # The pretrained one, the one after quiz, and 4 on fruit until berry is predicted.
-    assert peak(planned.plan.in_turn(), sizes, "needed") == 6
+    assert peak(planned.plan.in_turn([stage.path for stage in planned.plan.stages]), sizes, "needed") == 6
     need = [planned.need_bytes(keep) for keep in ("all", "needed", "scores")]
     assert None not in need and need[2] == need[1] < need[0]
     done = go(LARGER, world, tmp_path / "store", "all")

@@ -23,10 +23,10 @@ def test_what_decides_has_its_turn_first_and_seed_by_seed(world: Path) -> None:
     arms = (NONE, Intermediate(name="quiz", tasks=("quiz",)), Intermediate(name="more", tasks=("quiz", "fruit")))
     asked = recipe(intermediates=arms, deciding=(("more", "none", "berry"), ("quiz", "none", "twins")))
     plan = expand(asked, census(world))
-    turns = [stage.path for stage in plan.in_turn()]
+    turns = [stage.path for stage in plan.in_turn(paths(plan))]
     assert sorted(turns) == sorted(paths(plan)) and turns != paths(plan)
     seen: set[str] = set()
-    for stage in plan.in_turn():
+    for stage in plan.in_turn(paths(plan)):
         assert seen.issuperset(one.path for one in stage.inputs.values()), "inputs come first"
         seen.add(stage.path)
     scores = [path.removeprefix("mini/") for path in turns if path.endswith("/score")]
@@ -49,7 +49,7 @@ def test_a_score_that_is_done_hurries_nothing(world: Path) -> None:
 
 def test_without_a_deciding_comparison_stages_have_their_turn_as_they_stand(world: Path) -> None:
     plan = expand(recipe(), census(world))
-    assert [stage.path for stage in plan.in_turn()] == paths(plan)
+    assert [stage.path for stage in plan.in_turn(paths(plan))] == paths(plan)
 
 
 def test_the_forecast_of_disk_follows_the_turns(world: Path) -> None:
@@ -64,5 +64,6 @@ def test_the_forecast_of_disk_follows_the_turns(world: Path) -> None:
         last = {path: max([paths.index(by) for taken, by in takers if taken == path], default=0) for path in sizes}
         return max(sum(paths.index(path) <= at <= last[path] for path in sizes) for at in range(len(turns)))
 
-    assert peak(plan.in_turn(), sizes, "needed") == most(plan.in_turn()) != most(list(plan.stages))
+    turns = plan.in_turn(paths(plan))
+    assert peak(turns, sizes, "needed") == most(turns) != most(list(plan.stages))
     assert peak(plan.stages, sizes, "needed") == most(list(plan.stages))

@@ -106,7 +106,7 @@ def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]
     reach = max(0.01, sizes[int(0.95 * (len(sizes) - 1))]) if sizes else 0.01
     found: list[HeatMap] = []
     for arm in tables.arms:
-        signed = tables.has_baseline and arm != BASELINE
+        signed = BASELINE in tables.shown_arms and arm != BASELINE
         by_task = {one.task: one.by_code for one in own if one.arm == arm}
         cells = {
             (cell.language, cell.task): _cell(by_task.get(cell.task, {}).get(cell.language), cell, signed)

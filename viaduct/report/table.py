@@ -105,16 +105,6 @@ class Tables:
         return tuple(arm for arm in self.arms if arm in there)
 
     @property
-    def shown_columns(self) -> tuple[Column, ...]:
-        """Those in which any arm has a result; a note names the others."""
-        return tuple(column for column in self.columns if column.metric)
-
-    @property
-    def has_baseline(self) -> bool:
-        """Whether the baseline arm has a result, so that there are differences at all."""
-        return any(cell.arm == BASELINE and cell.score is not None for cell in self.cells)
-
-    @property
     def complete(self) -> bool:
         """Whether every arm has every task in every language, so that the averages are not partial."""
         whole = all(column.metric and not column.absent for column in self.columns)

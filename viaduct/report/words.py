@@ -70,7 +70,7 @@ def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
     arms = [arm for arm in tables.shown_arms if arm != BASELINE]
     few = len(about.seeds) < FEWEST_SEEDS
     nothing = _nothing_to_claim(about, tables, few)
-    if few and tables.has_baseline:
+    if few and BASELINE in tables.shown_arms:
         opening += _means(differences)
     verdicts = {} if nothing else _verdicts(differences, arms)
     found = {} if nothing else {one: _decides(about, differences, one) for one in about.deciding}
@@ -88,7 +88,7 @@ def _nothing_to_claim(about: About, tables: Tables, few: bool) -> str:
         return "a quick look at a few rows is no result."
     if tables.arms == (BASELINE,):
         return "there is only the baseline, so there is nothing to compare."
-    if not tables.has_baseline:
+    if BASELINE not in tables.shown_arms:
         return f'the baseline arm "{BASELINE}" has no result, so no difference can be given.'
     return f"no difference between arms can be claimed from {plural(len(about.seeds), 'seed')}." if few else ""
 
@@ -146,13 +146,14 @@ def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, An
 
 
 def _what_was_run(about: About, tables: Tables) -> str:
-    languages = {code for column in tables.columns for code in column.present}
+    columns = [column for column in tables.columns if column.metric]
+    languages = {code for column in columns for code in column.present}
     arms = sum(arm != BASELINE for arm in tables.shown_arms)
     how = [f"after {plural(arms, 'kind')} of intermediate training"] if arms else []
     if BASELINE in tables.shown_arms:
         how.append("without any" if arms else "without intermediate training")
     return (
-        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(tables.shown_columns), 'task')} in "
+        f"{about.encoder} was evaluated {_listed(how)}, on {plural(len(columns), 'task')} in "
         f"{plural(len(languages), 'language')}, with {plural(len(about.seeds), 'seed')}."
     )
 
@@ -163,8 +164,11 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
         names = list(about.left_out)
         kinds = f"{plural(len(names), 'kind')} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
         sentences.append(f"{kinds}, because data were not there: {_listed(names)}.")
-    whole = (("arm", tables.arms, tables.shown_arms), ("task", tables.columns, tables.shown_columns))
-    parts = [f"{len(all_) - len(shown)} of {plural(len(all_), what)}" for what, all_, shown in whole if all_ != shown]
+    without = {
+        "arm": (len(tables.arms) - len(tables.shown_arms), len(tables.arms)),
+        "task": (sum(not column.metric for column in tables.columns), len(tables.columns)),
+    }
+    parts = [f"{count} of {plural(whole, what)}" for what, (count, whole) in without.items() if count]
     if parts:
         sentences.append(f"Without any result: {_listed(parts)}.")
     cells = [cell for cell in tables.cells if cell.headline and cell.metric and cell.arm in tables.shown_arms]

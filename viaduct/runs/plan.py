@@ -82,21 +82,18 @@ class Plan:
     unshared: int
     """Number of stages there would be if nothing were shared."""
 
-    def in_turn(self, waiting: Container[str] | None = None) -> list[Stage]:
-        """The stages as they are worked on: first what the deciding comparisons need, in their order and seed by seed,
-        so that a run that is stopped early has decided something; then the others as they stand.
-
-        With `waiting` those with these paths alone: what a score that is done was made from hurries nobody then."""
+    def in_turn(self, waiting: Container[str]) -> list[Stage]:
+        """The stages with these paths as they are worked on: first what deciding comparisons still need, in their order
+        and seed by seed, so that a run that is stopped early has decided something; then the others as they stand."""
         last = len(self.recipe.deciding), 0
         turns: dict[str, tuple[int, int]] = {}
-        stages = [stage for stage in self.stages if waiting is None or stage.path in waiting]
-        there = {stage.path for stage in stages}
         for at, (arm, against, *tasks) in enumerate(self.recipe.deciding):
             for cell in self.cells:
                 decides = cell.arm in (arm, against) and (not tasks or cell.target.task in tasks)
-                if decides and cell.score.path in there:
+                if decides and cell.score.path in waiting:
                     _give(turns, cell.score, (at, cell.seed))
-        return sorted(stages, key=lambda stage: turns.get(stage.path, last))
+        left = [stage for stage in self.stages if stage.path in waiting]
+        return sorted(left, key=lambda stage: turns.get(stage.path, last))
 
 
 def _give(turns: dict[str, tuple[int, int]], stage: Stage, turn: tuple[int, int]) -> None:
