@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import gc
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,24 @@ def test_a_signal_reaches_its_handler_whichever_engine_was_closed_first(exported
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert come == [signal.SIGUSR1]
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from viaduct.serving.engines import open_engine
+open_engine(Path(sys.argv[1]), "openvino", "fp32", 1)
+"""
+
+
+def test_openvino_runs_with_another_allocator_in_the_place_of_glibcs(exported: Any) -> None:
+    allocator = next(filter(None, map(ctypes.util.find_library, ("jemalloc", "tcmalloc", "mimalloc"))), None)
+    if allocator is None:
+        pytest.skip("no allocator that could be loaded in the place of glibc's (apt install libjemalloc2)")
+    place, _ = exported("openvino", "fp32")
+    environment = {name: value for name, value in os.environ.items() if name != "TBB_ENABLE_SANITIZERS"}
+    command = [sys.executable, "-c", OPEN, str(place)]
+    subprocess.run(command, env={**environment, "LD_PRELOAD": allocator}, check=True)
 
 
 @pytest.mark.parametrize(("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])

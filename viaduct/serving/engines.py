@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -170,6 +171,9 @@ def package(name: str, *, of: str) -> Any:
     if name.split(".")[0] in ("openvino", "nncf"):
         # Both report their use to their makers over the network; without this package they do not.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        # Its TBB loads a library past an allocator that is preloaded, jemalloc say, and glibc then frees what that one
+        # gave: a crash (oneTBB issue 1645). In a process that is said to be watched by a sanitizer it does not.
+        os.environ.setdefault("TBB_ENABLE_SANITIZERS", "1")
     try:
         module: Any = importlib.import_module(name)
         if name == "openvino" and isinstance(module.Core, type):
