@@ -15,7 +15,7 @@ Nothing is added after a score was seen.
 
 Command:   viaduct run cost_e5 --data FOLDER --set encoder=ENCODER --processes 2  (pip install 'viaduct-nlp[engines]')
 Cost:      `viaduct plan cost_e5`
-Result:    not run yet
+Result:    docs/log.md, the four comparisons; costs are not measured yet
 """
 
 from collections.abc import Iterator

@@ -388,7 +388,15 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
         decisions = decide([one.estimate for one in step], meaningful=meaningful, like_these=comparing.like_these)
         for number, decision in zip(members, decisions, strict=True):
             marked[number] = replace(marked[number], step=name, decision=decision)
-    return marked
+    own = {(one.arm, one.against, (one.task,)): one for one in marked if one.step == DECIDING}
+    return [_as_declared(one, own.get((one.arm, one.against, one.tasks))) for one in marked]
+
+
+def _as_declared(one: Contrast, declared: Contrast | None) -> Contrast:
+    """A mean over one task, where that task was declared to decide, says what the declared comparison does."""
+    if declared is None or one.task != OVERALL:
+        return one
+    return replace(one, step=declared.step, decision=declared.decision)
 
 
 def _marked(one: Contrast, comparing: Comparing) -> Contrast:
