@@ -345,6 +345,17 @@ def test_with_many_arms_what_decides_has_a_line_of_its_own():
     assert told.deciding["a against none"].startswith("higher in xnli alone (+5.0 points, 95 % interval")
 
 
+def test_a_mean_over_one_task_says_what_was_declared_of_that_task():
+    """It was corrected for itself alone, and called higher what does not decide so."""
+    run = gains(make_run(tasks=("xnli",), arms=("none", *"abc")), a=(0.05, 0.01), b=(0.05, 0.04), c=(0.05, 0.04))
+    pairs = (("a", "b"), ("a", "c"), ("b", "c"), ("a", "none"))
+    found = of(run, deciding=tuple((*pair, "xnli") for pair in pairs))
+    for arm, against in pairs:
+        whole, declared = found.of(arm, against=against), found.of(arm, "xnli", against)
+        assert whole.tasks == ("xnli",) and whole.decision == declared.decision
+        assert declared.decision.comparisons >= 1 and whole.step == declared.step == DECIDING
+
+
 def test_an_arm_is_not_compared_with_itself():
     with pytest.raises(UsageError, match="'up' is compared with itself"):
         of(mixed(), asked=[("up", "up")])
