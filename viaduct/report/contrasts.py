@@ -388,7 +388,7 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
         decisions = decide([one.estimate for one in step], meaningful=meaningful, like_these=comparing.like_these)
         for number, decision in zip(members, decisions, strict=True):
             marked[number] = replace(marked[number], step=name, decision=decision)
-    own = {(one.arm, one.against, (one.task,)): one for one in marked if one.step == DECIDING}
+    own = {(one.arm, one.against, one.tasks): one for one in marked if one.step == DECIDING and one.is_of_task}
     return [_as_declared(one, own.get((one.arm, one.against, one.tasks))) for one in marked]
 
 
