@@ -282,6 +282,8 @@ def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files
     )
     half = [picture for _, picture in files[:5]]
     places = features_module._places(half)
+    root.mkdir(parents=True)
+    (root / "claim-dead.lock").touch()  # of a process that was killed before it wrote its claim
     with shards.claimed(list(places.values()), 5, lambda: None) as mine:
         assert mine == set(places.values())
         later.start()

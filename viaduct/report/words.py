@@ -218,7 +218,7 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
 
 def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
     """What is shown of one arm, without what stands in “Differences, tested”."""
-    own = [one for one in own if one.is_of_task and (one.task,) != tuple(whole.tasks)]
+    own = [one for one in own if one.is_of_task and (one.task,) != whole.tasks]
     groups = {
         verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.verdict == verdict]
         for verdict in ("higher", "lower", "equivalent")

@@ -139,15 +139,15 @@ class Shards:
     def _claims(self) -> set[bytes]:
         """Places that living processes are at; what dead ones claimed is removed. Only inside `locked`."""
         found: set[bytes] = set()
-        for path in self.root.glob("claim-*.bin"):
-            lock = FileLock(path.with_suffix(".lock"))
+        for held in self.root.glob("claim-*.lock"):  # it is there before the claim, and longer
+            claim = held.with_suffix(".bin")
             try:
-                with lock.acquire(timeout=0):
-                    path.unlink(missing_ok=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
+                with FileLock(held).acquire(timeout=0):
+                    claim.unlink(missing_ok=True)
+                held.unlink(missing_ok=True)
             except Timeout:
                 with suppress(FileNotFoundError):  # given back meanwhile
-                    places = path.read_bytes()
+                    places = claim.read_bytes()
                     found.update(places[at : at + DIGEST_BYTES] for at in range(0, len(places), DIGEST_BYTES))
         return found
 
