@@ -37,7 +37,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 class TimeLeft:
-    """Says every ten seconds how many tests are done and about how long the rest takes; one for all workers."""
+    """Says every ten seconds how many tests are done and about how long the rest takes; one for all workers. A failure
+    is told at once: a run that is cut off has no summary."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.total, self.done = console, 0, 0
@@ -49,6 +50,10 @@ class TimeLeft:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         self.total, self.started = len(ids), time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.console.out(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
 
     def pytest_runtest_logfinish(self) -> None:
         self.done += 1
