@@ -310,11 +310,13 @@ def test_a_stage_that_another_process_has_is_waited_for_while_others_are_done(wo
     console = Console(file=text, force_terminal=False)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(api.run, asked, data=world, store=store, options=QUICK, console=console)
-        while "waiting for another process" not in text.getvalue():
-            assert not future.done(), future.result()
-            time.sleep(0.01)
-        states = {one.path: one.state for one in api.status("small", store=store)}
-        claim.release()
+        try:
+            while "waiting for another process" not in text.getvalue():
+                assert not future.done(), future.result()
+                time.sleep(0.01)
+            states = {one.path: one.state for one in api.status("small", store=store)}
+        finally:
+            claim.release()  # else the pool would wait for ever
         future.result(timeout=60)
     assert (states[taken], states["mini/none/twins/score"]) == ("running", "done")
     assert f"which is working on {taken}" in text.getvalue()

@@ -278,7 +278,8 @@ def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files
     later = threading.Thread(
         target=lambda: results.append(
             build(files, tower, tmp_path, progress=lambda done, total, note: notes.append(note))
-        )
+        ),
+        daemon=True,
     )
     half = [picture for _, picture in files[:5]]
     places = features_module._places(half)
@@ -287,8 +288,10 @@ def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files
     with shards.claimed(list(places.values()), 5, lambda: None) as mine:
         assert mine == set(places.values())
         later.start()
-        time.sleep(1.3)
-        assert tower.computed == 5 and later.is_alive()
+        end = time.monotonic() + 60
+        while tower.computed < 5 or "waiting for another" not in notes[-1]:
+            assert time.monotonic() < end and later.is_alive()
+            time.sleep(0.01)
         with shards.locked(lambda: None):
             shards.add([digest(opener(one)) for one in half], *Counting().encode([opener(one) for one in half]))
     later.join(timeout=30)

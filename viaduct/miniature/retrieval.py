@@ -63,13 +63,20 @@ class Mine:
 
 def changed(random: Random, meaning: Meaning) -> Meaning:
     """The same sentence with one name or number replaced by another that does not occur in it."""
-    items = [item for item in _items(meaning) if item.kind != "mark"]
-    old = random.choice(items)
+    items = _items(meaning)
+    at = random.choice([place for place, item in enumerate(items) if item.kind != "mark"])
+    old = items[at]
     present = {item.value for item in items if item.kind == old.kind}
     bounds = {"thing": (0, len(things())), "place": (0, len(PLACES)), "day": (0, 7), "number": (2, 100)}
     allowed = [value for value in range(*bounds[old.kind]) if value not in present]
-    new = replace(old, value=random.choice(allowed))
-    return tuple(_with(part, old, new) for part in meaning)
+    items[at] = replace(old, value=random.choice(allowed))
+    left = iter(items)
+    return tuple(
+        next(left)
+        if isinstance(part, Item)
+        else Listing(part.joint, tuple(tuple(next(left) for _ in group) for group in part.groups))
+        for part in meaning
+    )
 
 
 def _items(meaning: Meaning) -> list[Item]:
@@ -78,12 +85,6 @@ def _items(meaning: Meaning) -> list[Item]:
         for part in meaning
         for item in ([part] if isinstance(part, Item) else [one for group in part.groups for one in group])
     ]
-
-
-def _with(part: Item | Listing, old: Item, new: Item) -> Item | Listing:
-    if isinstance(part, Item):
-        return new if part == old else part
-    return Listing(part.joint, tuple(tuple(new if item == old else item for item in group) for group in part.groups))
 
 
 def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, ...]:

@@ -1,0 +1,108 @@
+"""Whether trainings with float32 products come to the committed scores of a recipe whose trainings are in bfloat16.
+
+`python benchmarks/precision_rows.py xstilts_e5 --arms mnli mnli+l2_sp --task tatoeba --data FOLDER` runs these cells
+again with float32 products, everything else as in the recipe, into the store's run xstilts_e5_fp32, and compares them
+with the committed rows of the same arms and seeds: difference (float32 less bfloat16) by seed and over seeds. Its last
+line is one JSON object. What is done stays in the store, so that it can go on. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import t as student
+
+from viaduct import api
+from viaduct.languages import ENGLISH
+from viaduct.results.record import BASELINE
+from viaduct.runs.collect import collect
+from viaduct.runs.execute import Options
+from viaduct.runs.recipes import load_recipe
+from viaduct.runs.spec import Recipe
+
+ROWS = Path(__file__).parents[1] / "results"
+
+
+def main() -> None:
+    options = _options()
+    again = in_float32(load_recipe(options.recipe), options.arms, options.task, tuple(options.seeds))
+    where = {"data": options.data, "store": options.store}
+    api.run(again, **where, rows=ROWS, options=Options(device="cpu", threads=1, processes=2, keep="needed"))
+    found = compared(scores(options.recipe, options.store), scores(again.name, options.store), options.task)
+    for arm, one in found.items():
+        low, high = one["interval"]
+        print(
+            f"{arm:12} {options.task}: bfloat16 {one['bf16']:.4f}, float32 {one['fp32']:.4f}, difference "
+            f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f}; {len(one['by_seed'])} seeds)"
+        )
+    print(json.dumps({"recipe": options.recipe, "task": options.task, "arms": found}))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="one with committed rows in results/")
+    parser.add_argument("--arms", nargs="+", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="two or more (default 1 2 3)")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--store", type=Path, default=Path("store"))
+    options = parser.parse_args()
+    if len(set(options.seeds)) < 2:
+        parser.error("--seeds must be two or more: one has no interval")
+    return options
+
+
+def in_float32(recipe: Recipe, arms: list[str], task: str, seeds: tuple[int, ...]) -> Recipe:
+    """The cells of these arms, task and seeds with float32 products in every training, as a recipe of its own."""
+    changed = {
+        "name": f"{recipe.name}_fp32",
+        "intermediates": tuple(_exact(one) for one in recipe.intermediates if one.name in (BASELINE, *arms)),
+        "targets": tuple(_exact(one) for one in recipe.targets if one.task == task),
+        "seeds": seeds,
+        "measure": None,
+        **dict.fromkeys(("further_seeds", "deciding", "expected", "compare"), ()),
+    }
+    return recipe.model_copy(update=changed)
+
+
+def _exact(spec: Any) -> Any:
+    training = spec.training
+    return spec.model_copy(update={"training": training and training.model_copy(update={"precision": "fp32"})})
+
+
+Scores = Mapping[tuple[str, str, int], float]
+
+
+def scores(run: str, store: Path) -> Scores:
+    """(arm, task, seed) -> mean over languages other than English; of a run's store, or else of its committed rows."""
+    _, kept, record = api.run_of(run, store, ROWS)
+    rows = [row for row in collect(kept, record).rows if row.headline and row.language != ENGLISH]
+    keys = {(row.arm, row.task, row.seed) for row in rows}
+    return {key: fmean(row.value for row in rows if (row.arm, row.task, row.seed) == key) for key in keys}
+
+
+def compared(half: Scores, whole: Scores, task: str) -> dict[str, dict[str, Any]]:
+    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t)."""
+    found = {}
+    for arm in sorted({arm for arm, of, _ in whole if of == task}):
+        seeds = sorted(seed for one, of, seed in whole if (one, of) == (arm, task) and (arm, task, seed) in half)
+        both = [(half[arm, task, seed], whole[arm, task, seed]) for seed in seeds]
+        by_seed = [two - one for one, two in both]
+        wide = float(student.ppf(0.975, len(seeds) - 1)) * stdev(by_seed) / len(seeds) ** 0.5
+        found[arm] = {
+            "bf16": fmean(one for one, _ in both),
+            "fp32": fmean(two for _, two in both),
+            "difference": fmean(by_seed),
+            "interval": [fmean(by_seed) - wide, fmean(by_seed) + wide],
+            "by_seed": dict(zip(seeds, by_seed, strict=True)),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()
