@@ -71,8 +71,9 @@ def in_float32(recipe: Recipe, arms: list[str], task: str, seeds: tuple[int, ...
 
 
 def _exact(spec: Any) -> Any:
-    training = spec.training
-    return spec.model_copy(update={"training": training and training.model_copy(update={"precision": "fp32"})})
+    if spec.training is None or spec.training.precision != "bf16":
+        return spec
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "fp32"})})
 
 
 Scores = Mapping[tuple[str, str, int], float]

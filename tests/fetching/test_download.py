@@ -179,7 +179,7 @@ def test_two_at_once_download_once(server: LocalServer, file: Wanted, tmp_path: 
     published = PublishedFile(file.address, "set/data.bin", file.size, file.sha256)
     fork = multiprocessing.get_context("fork")
     both = [
-        fork.Process(target=fetch_published, args=(published, tmp_path, (), lambda _done, _total: None))
+        fork.Process(target=fetch_published, args=(published, tmp_path, (), lambda _done, _total: None), daemon=True)
         for _ in range(2)
     ]
     for one in both:
