@@ -20,7 +20,7 @@ test: $(READY)
 	$(PYTEST)
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow -o faulthandler_timeout=14400
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

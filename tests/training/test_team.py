@@ -22,6 +22,6 @@ CASES = Path(__file__).with_name("team_cases.py")
 )
 def test_several_processes_in_one_training(which: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", which, str(CASES)]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", which, "-o", "faulthandler_timeout=0", str(CASES)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
