@@ -33,7 +33,8 @@ def main() -> None:
     again = in_float32(load_recipe(options.recipe), options.arms, options.task, tuple(options.seeds))
     where = {"data": options.data, "store": options.store}
     api.run(again, **where, rows=ROWS, options=Options(device="cpu", threads=1, processes=2, keep="needed"))
-    found = compared(scores(options.recipe, options.store), scores(again.name, options.store), options.task)
+    whole = {key: value for key, value in scores(again.name, options.store).items() if key[0] in options.arms}
+    found = compared(scores(options.recipe, options.store), whole, options.task)
     for arm, one in found.items():
         low, high = one["interval"]
         print(
@@ -88,10 +89,13 @@ def scores(run: str, store: Path) -> Scores:
 
 
 def compared(half: Scores, whole: Scores, task: str) -> dict[str, dict[str, Any]]:
-    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t)."""
+    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t); ends the
+    program where an arm has fewer than two."""
     found = {}
     for arm in sorted({arm for arm, of, _ in whole if of == task}):
         seeds = sorted(seed for one, of, seed in whole if (one, of) == (arm, task) and (arm, task, seed) in half)
+        if len(seeds) < 2:
+            raise SystemExit(f"{arm} has committed scores of {task} for {len(seeds)} of these seeds: two are needed")
         both = [(half[arm, task, seed], whole[arm, task, seed]) for seed in seeds]
         by_seed = [two - one for one, two in both]
         wide = float(student.ppf(0.975, len(seeds) - 1)) * stdev(by_seed) / len(seeds) ** 0.5

@@ -46,3 +46,6 @@ def test_differences_are_of_the_same_seeds(precision_rows: Any) -> None:
     (found,) = precision_rows.compared(half, whole, "x").values()
     assert (found["bf16"], found["fp32"], found["difference"]) == pytest.approx((0.6, 0.6, 0.0))
     assert list(found["by_seed"]) == [1, 2] and found["interval"] == pytest.approx([-1.27062, 1.27062], abs=1e-5)
+    with pytest.raises(SystemExit, match="y for 0 of these seeds") as stopped:
+        precision_rows.compared({}, whole, "y")
+    assert "a has committed" in str(stopped.value)
