@@ -21,7 +21,7 @@ from viaduct.miniature.lexicon import LANGUAGES, OF_TASK
 from viaduct.miniature.sentences import Meaning, text
 from viaduct.results.working import working_folder
 
-VERSION = 3
+VERSION = 4
 """Raised with every change that changes a byte of the world."""
 
 _CHANCE = "1"
