@@ -133,10 +133,10 @@ def _differences(arm: Mapping[int, Any], base: Mapping[int, Any]) -> dict[str, d
     samples["mean"] = [fmean(samples[task][at] for task in tasks) for at in range(len(seeds))]
     if arm[seeds[0]]["pretraining_loss"] is not None:
         samples["pretraining_loss"] = [arm[one]["pretraining_loss"] - base[one]["pretraining_loss"] for one in seeds]
-    return {name: _interval(values) for name, values in samples.items()}
+    return {name: interval(values) for name, values in samples.items()}
 
 
-def _interval(values: list[float]) -> dict[str, float]:
+def interval(values: list[float]) -> dict[str, float]:
     half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
     return {"mean": fmean(values), "low": fmean(values) - half, "high": fmean(values) + half}
 

@@ -12,10 +12,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from scipy.stats import t as student
+from precision import interval
 
 from viaduct import api
 from viaduct.languages import ENGLISH
@@ -39,7 +39,8 @@ def main() -> None:
         low, high = one["interval"]
         print(
             f"{arm:12} {options.task}: bfloat16 {one['bf16']:.4f}, float32 {one['fp32']:.4f}, difference "
-            f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f}; {len(one['by_seed'])} seeds)"
+            f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f}; {len(one['by_seed'])} seeds); of all languages and "
+            f"seeds {one['changed']:.0%} differ, by {one['most']:.4f} at most"
         )
     print(json.dumps({"recipe": options.recipe, "task": options.task, "arms": found}))
 
@@ -77,34 +78,39 @@ def _exact(spec: Any) -> Any:
     return spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "fp32"})})
 
 
-Scores = Mapping[tuple[str, str, int], float]
+Scores = Mapping[tuple[str, str, int], Mapping[str, float]]
 
 
 def scores(run: str, store: Path) -> Scores:
-    """(arm, task, seed) -> mean over languages other than English; of a run's store, or else of its committed rows."""
+    """(arm, task, seed) -> language other than English -> score; of a run's store, or else of its committed rows."""
     _, kept, record = api.run_of(run, store, ROWS)
     rows = [row for row in collect(kept, record).rows if row.headline and row.language != ENGLISH]
     keys = {(row.arm, row.task, row.seed) for row in rows}
-    return {key: fmean(row.value for row in rows if (row.arm, row.task, row.seed) == key) for key in keys}
+    return {key: {row.language: row.value for row in rows if (row.arm, row.task, row.seed) == key} for key in keys}
 
 
 def compared(half: Scores, whole: Scores, task: str) -> dict[str, dict[str, Any]]:
-    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t); ends the
-    program where an arm has fewer than two."""
+    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t), and the share
+    of languages that differ at all: where none does, the trainings were the same. Ends the program where an arm has
+    fewer than two seeds."""
     found = {}
     for arm in sorted({arm for arm, of, _ in whole if of == task}):
         seeds = sorted(seed for one, of, seed in whole if (one, of) == (arm, task) and (arm, task, seed) in half)
         if len(seeds) < 2:
             raise SystemExit(f"{arm} has committed scores of {task} for {len(seeds)} of these seeds: two are needed")
         both = [(half[arm, task, seed], whole[arm, task, seed]) for seed in seeds]
-        by_seed = [two - one for one, two in both]
-        wide = float(student.ppf(0.975, len(seeds) - 1)) * stdev(by_seed) / len(seeds) ** 0.5
+        means = [(fmean(one.values()), fmean(two.values())) for one, two in both]
+        moved = [abs(two[code] - one[code]) for one, two in both for code in one.keys() | two.keys()]
+        by_seed = [two - one for one, two in means]
+        over = interval(by_seed)
         found[arm] = {
-            "bf16": fmean(one for one, _ in both),
-            "fp32": fmean(two for _, two in both),
-            "difference": fmean(by_seed),
-            "interval": [fmean(by_seed) - wide, fmean(by_seed) + wide],
+            "bf16": fmean(one for one, _ in means),
+            "fp32": fmean(two for _, two in means),
+            "difference": over["mean"],
+            "interval": [over["low"], over["high"]],
             "by_seed": dict(zip(seeds, by_seed, strict=True)),
+            "changed": fmean(one > 0 for one in moved),
+            "most": max(moved),
         }
     return found
 

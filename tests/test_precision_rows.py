@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -36,13 +37,21 @@ def test_nothing_but_the_products_of_trainings_changes(precision_rows: Any) -> N
 
 def test_scores_are_those_of_the_committed_rows(precision_rows: Any, tmp_path: Path) -> None:
     found = precision_rows.scores("xstilts_e5", tmp_path)
-    mnli = [value for (arm, task, _), value in found.items() if (arm, task) == ("mnli", "tatoeba")]
+    mnli = [fmean(one.values()) for (arm, task, _), one in found.items() if (arm, task) == ("mnli", "tatoeba")]
+    again = precision_rows.scores("xstilts_e5_fp32", tmp_path)
+    compared = precision_rows.compared(found, {key: one for key, one in again.items() if key[0] != "none"}, "tatoeba")
+    told = {
+        arm: [round(100 * x, 2) for x in (*one["by_seed"].values(), *one["interval"])] for arm, one in compared.items()
+    }
+    assert told == {"mnli": [0.0, -0.14, 0.02, -0.26, 0.18], "mnli+l2_sp": [0.01, 0.02, 0.15, -0.13, 0.25]}
+    assert all(one["changed"] > 0.2 for one in compared.values()), "these are other trainings"
     assert len(mnli) == 9 and sum(mnli) / 9 == pytest.approx(0.748, abs=5e-4)  # docs/log.md, 2026-11-30
 
 
 def test_differences_are_of_the_same_seeds(precision_rows: Any) -> None:
     half = {("a", "x", 1): 0.5, ("a", "x", 2): 0.7, ("a", "x", 9): 0.0, ("a", "y", 3): 0.1, ("b", "x", 1): 0.2}
     whole = {("a", "x", 1): 0.6, ("a", "x", 2): 0.6, ("a", "x", 3): 0.9, ("a", "y", 3): 0.2}
+    half, whole = ({key: {"de": value} for key, value in one.items()} for one in (half, whole))
     (found,) = precision_rows.compared(half, whole, "x").values()
     assert (found["bf16"], found["fp32"], found["difference"]) == pytest.approx((0.6, 0.6, 0.0))
     assert list(found["by_seed"]) == [1, 2] and found["interval"] == pytest.approx([-1.27062, 1.27062], abs=1e-5)
