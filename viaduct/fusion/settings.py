@@ -13,6 +13,7 @@ from viaduct.languages import ENGLISH, is_language, language, name_of
 from viaduct.rows import Pair, Span, Tagged
 from viaduct.runs.bounds import Some
 from viaduct.runs.census import Census
+from viaduct.runs.chain import lineage
 from viaduct.runs.encoder import cached_file, shape_of
 from viaduct.runs.field import RecipeField
 from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Spec, TargetParts
@@ -133,8 +134,9 @@ def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str
 def require_fusable(recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> None:
     """Raise UsageError for encoders and kinds of rows that cannot be fused, with the reason: the arm's own encoder, or
     the recipe's."""
-    own = arm.encoder is not None
-    encoder, revision = (arm.encoder or recipe.encoder), (arm.revision if own else recipe.revision)
+    first = lineage(arm, recipe)[0]
+    own = first.encoder is not None
+    encoder, revision = (first.encoder or recipe.encoder), (first.revision if own else recipe.revision)
     where = f"arm '{arm.name}': fused"
     found = model_type(encoder, revision)
     if found not in (None, *FUSABLE):

@@ -15,6 +15,12 @@ from viaduct.runs.rows import Need, concerning
 from viaduct.runs.stage import Stage, Work, is_seeded, kind_of
 
 
+def lineage(arm: ArmParts, recipe: RecipeParts) -> tuple[ArmParts, ...]:
+    """The arms whose stages an arm has before its targets, in the order in which they are trained: its own last."""
+    earlier = [one for one in recipe.intermediates if one.name == arm.after]
+    return (*(one for first in earlier for one in lineage(first, recipe)), arm)
+
+
 @dataclass
 class GrowingPlan:
     """Collects stages, giving back the one that is already there for equal work on equal inputs."""

@@ -44,6 +44,8 @@ def _of_arm(arm: ArmParts) -> dict[str, str]:
         revision = f" at {arm.revision}" if arm.revision else ""
         parent = f", trained from the encoder of {arm.parent}" if arm.parent else ""
         found[f"{arm.name} begins with"] = f"{arm.encoder}{revision}{parent}"
+    if arm.after is not None:
+        found[f"{arm.name} begins with"] = f"the encoder that {arm.after} leaves, of the same seed"
     if is_joint(arm):
         found[arm.name] = _joint_words(arm)
     else:
@@ -109,7 +111,7 @@ def roles(recipe: RecipeParts) -> dict[str, str]:
 
 def role_of(arm: ArmParts, recipe: RecipeParts) -> str | None:
     """The role of an arm, None when it does what no role says."""
-    if arm.encoder is not None:
+    if arm.encoder is not None or arm.after is not None:
         return None
     added = set_fields("arm", arm)
     if added:

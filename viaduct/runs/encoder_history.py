@@ -17,6 +17,7 @@ import yaml
 
 from viaduct.errors import nearest
 from viaduct.results.record import BASELINE
+from viaduct.runs.chain import lineage
 from viaduct.runs.encoder import cached_file, encoder_name, plain_name
 from viaduct.runs.parts import Pretrain, RecipeParts, Saw
 from viaduct.tasks.card import Task
@@ -113,9 +114,10 @@ def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
         saw = _found(recipe.encoder, recipe.revision)
     arms = {}
     for arm in recipe.intermediates:
-        if arm.encoder is not None:
-            own = arm.encoder_saw or _found(arm.encoder, arm.revision)
-            arms[arm.name] = _history(plain_name(arm.encoder), own, catalogue)
+        first = lineage(arm, recipe)[0]
+        if first.encoder is not None:
+            own = first.encoder_saw or _found(first.encoder, first.revision)
+            arms[arm.name] = _history(plain_name(first.encoder), own, catalogue)
     return _history(encoder_name(recipe).removesuffix(recipe.mark), saw, catalogue)._replace(cards=cards, arms=arms)
 
 
@@ -129,7 +131,8 @@ def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dic
     arms: dict[str, str] = {}
     for arm in recipe.intermediates:
         touched = past.arms.get(arm.name, past).touched
-        arms[arm.name] = ", ".join(dict.fromkeys(touched[name] for name in arm.tasks if name in touched))
+        tasks_before = (name for one in lineage(arm, recipe) for name in one.tasks)
+        arms[arm.name] = ", ".join(dict.fromkeys(touched[name] for name in tasks_before if name in touched))
     return tasks, {arm: data for arm, data in arms.items() if data}
 
 

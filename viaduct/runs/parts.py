@@ -239,6 +239,8 @@ class ArmParts(Spec):
     need one. None: a plain encoder of whatever shape, which other arms may name."""
     encoder_saw: Saw | None = None
     """As in the recipe, of the arm's `encoder`."""
+    after: str | None = None
+    """Arm, further up, whose stages come before this one's own, seed by seed: masked LM, and then a task."""
     tasks: tuple[str, ...] = ()
     training: Training = Training()
     together: Mixture | None = None

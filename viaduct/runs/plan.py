@@ -14,7 +14,7 @@ from itertools import compress
 from viaduct.errors import UsageError
 from viaduct.results.record import declared_seeds
 from viaduct.runs.census import Census
-from viaduct.runs.chain import Chain, GrowingPlan
+from viaduct.runs.chain import Chain, GrowingPlan, lineage
 from viaduct.runs.encoder import encoder_name
 from viaduct.runs.field import added_values, fields, is_joint, make_work, set_fields
 from viaduct.runs.gaps import (
@@ -113,7 +113,9 @@ def outline(recipe: RecipeParts, census: Census) -> Plan:
     Raises UsageError for names and settings that cannot be used.
     """
     validate(recipe, census)
-    gaps = {arm.name: _arm_gaps(arm, recipe, census) for arm in recipe.intermediates}
+    gaps: dict[str | None, list[Gap]] = {}
+    for arm in recipe.intermediates:
+        gaps[arm.name] = gaps.get(arm.after, []) + _arm_gaps(arm, recipe, census)
     left_out = {arm.name: listed(gaps[arm.name]) for arm in recipe.intermediates if arm.optional and gaps[arm.name]}
     if len(left_out) == len(recipe.intermediates):
         left_out = {}
@@ -188,26 +190,22 @@ class _Builder:
         for arm, task in self.scored if recipe.vary else ():
             cells = [cell for cell in self.cells if (cell.arm, cell.target.task) == (arm, task)]
             chosen_by = {(cell.seed, cell.dev.path) for cell in cells if cell.dev is not None}
-            scored = {self._dev_rows(cell.dev) for cell in cells if cell.dev is not None}
+            read = (self.growing.needs[cell.dev.path] for cell in cells if cell.dev is not None)
+            scored = {frozenset(need for need in needs if need[1] == "dev") for needs in read}
             if len({cell.setting for cell in cells}) > 1 and (len(chosen_by) < len(cells) or len(scored) > 1):
                 what = f"vary: nothing chooses among the settings of {arm} on {task}"
                 why = "they are not trained apart, with scores on the same English dev rows"
-                raise UsageError(f"{what}: {why}", fix=_VARIED_APART)
-
-    def _dev_rows(self, stage: Stage) -> frozenset[Need]:
-        return frozenset(need for need in self.growing.needs[stage.path] if need[1] == "dev")
+                fix = "vary what trains this arm or target, and leave out targets that nothing is trained for"
+                raise UsageError(f"{what}: {why}", fix=fix)
 
     def _chain(self, chain: Chain) -> Stage:
         """The stage that scores the target, after all that come before it."""
         arm, target = chain.arm, chain.target
         self._pretrain(chain)
-        self._adopt(chain, arm)
-        if is_joint(arm):
-            self._joint(chain)
-        else:
-            for number, name in enumerate(arm.tasks, start=1):
-                work = make_work("train", task=name, training=arm.training, seed=chain.seed)
-                chain.add(work, f"intermediate-{number}-{name}")
+        for one in lineage(arm, self.recipe):
+            chain.arm = one
+            self._adopt(chain, one)
+            self._intermediate(chain)
         for field in set_fields("arm", arm):
             field.after_intermediate(chain)
         self.shared_by_targets.update(stage.path for stage in chain.stages)
@@ -246,9 +244,14 @@ class _Builder:
         chain.encoder = self.growing.add(work, inputs, (f"{self.growing.encoder}/{arm.name}/adopt",), chain.seed)
         chain.stages.append(chain.encoder)
 
-    def _joint(self, chain: Chain) -> None:
-        """Everything that the arm trains on, in one stage."""
+    def _intermediate(self, chain: Chain) -> None:
+        """What the chain's arm trains on: everything in one stage, or one task after the other."""
         arm = chain.arm
+        for number, name in enumerate(() if is_joint(arm) else arm.tasks, start=1):
+            work = make_work("train", task=name, training=arm.training, seed=chain.seed)
+            chain.add(work, f"intermediate-{number}-{name}")
+        if not is_joint(arm):
+            return
         replayed: tuple[str, ...] = ()
         if arm.replay is not None:
             replayed, _ = there(arm.replay.text, arm.replay.languages, ("train",), self.recipe, self.census)
@@ -331,14 +334,8 @@ class _Builder:
         users = self.growing.users[path]
         arms = {arm for arm, _ in users} if path not in self.shared_by_arms else set[str]()
         tasks = {task for _, task in users} if path not in self.shared_by_targets else set[str]()
-        return Place(
-            arm=arms.pop() if len(arms) == 1 else "",
-            task=tasks.pop() if len(tasks) == 1 else "",
-            seed=self.growing.seeds[path],
-        )
-
-
-_VARIED_APART = "vary what trains this arm or target, and leave out targets that nothing is trained for"
+        arm, task = (one.pop() if len(one) == 1 else "" for one in (arms, tasks))
+        return Place(arm, task, self.growing.seeds[path])
 
 
 def _scored_on_dev(chain: Chain) -> Stage | None:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from viaduct.languages import ENGLISH
 from viaduct.rows import Row
 from viaduct.runs.census import Census, Memory
+from viaduct.runs.chain import lineage
 from viaduct.runs.field import set_fields
 from viaduct.runs.gaps import target_languages
 from viaduct.runs.identity import fingerprint_of
@@ -118,7 +119,10 @@ class _Comparison:
         self.memory = Memory[Overlap | None](memory, TypeAdapter(Overlap | None))
         self.files: dict[Need, dict[str, str]] = {}
         self.folders = Folders()
-        self.by_arm = {arm.name: tuple(_by_arm(arm, recipe, census)) for arm in recipe.intermediates}
+        self.by_arm = {
+            arm.name: tuple(need for one in lineage(arm, recipe) for need in _by_arm(one, recipe, census))
+            for arm in recipe.intermediates
+        }
         self.pretraining = tuple(_pretraining(recipe, census))
         self.known: dict[_Training, _Known] = {}
         self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))

@@ -10,6 +10,7 @@ from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.rows import Span
 from viaduct.runs.census import Census
+from viaduct.runs.chain import lineage
 from viaduct.runs.encoder import longest_of, require_overlap, shape_of
 from viaduct.runs.field import fields, is_joint, set_fields
 from viaduct.runs.gaps import card_of_kind
@@ -24,6 +25,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
     for arm in recipe.intermediates:
         _check_arm(arm, census)
         _check_parent(arm, recipe)
+        _check_after(arm, recipe)
     _check_comparisons(recipe)
     for target in recipe.targets:
         _check_target(census.task(target.task), census)
@@ -95,7 +97,7 @@ def _check_arm(arm: ArmParts, census: Census) -> None:
         raise UsageError(f"the arm's name '{arm.name}' cannot be a folder's name", fix=fix)
     added = fields("arm")
     idle = not arm.tasks and not is_joint(arm) and not arm.longer_targets and arm.encoder is None
-    idle = idle and not any(field.is_set(arm) for field in added)
+    idle = idle and not any(field.is_set(arm) for field in added) and not (arm.after and arm.name == BASELINE)
     if (arm.name == BASELINE) != idle:
         *most, last = ("encoder", "tasks", "replay", "longer_targets", *(field.name for field in added))
         raise UsageError(
@@ -123,6 +125,22 @@ def _check_parent(arm: ArmParts, recipe: RecipeParts) -> None:
         plain = {BASELINE, *(one.name for one in recipe.intermediates if one.encoder and one.parent is None)}
         if arm.parent not in plain:
             raise unknown(f"`parent` of {where} (an arm with a plain encoder)", arm.parent, plain)
+
+
+def _check_after(arm: ArmParts, recipe: RecipeParts) -> None:
+    where, names = f"arm '{arm.name}'", [one.name for one in recipe.intermediates]
+    if arm.after is None:
+        return
+    if arm.encoder is not None:
+        what = f"{where} begins with an `encoder` of its own and goes on `after` {arm.after}"
+        raise UsageError(what, fix="name one of the two, or give the encoder to an arm of its own")
+    training = [one for one in recipe.intermediates if one.tasks or is_joint(one) or one.encoder is not None]
+    earlier = {one.name: one for one in training if names.index(one.name) < names.index(arm.name)}
+    if arm.after not in earlier:
+        raise unknown(f"`after` of {where} (an arm before it that trains an encoder)", arm.after, earlier)
+    if others := [field.name for field in set_fields("arm", earlier[arm.after]) if not field.makes_joint]:
+        what = f"{where} goes on after '{arm.after}', which has `{others[0]}`: only what trains an encoder is handed on"
+        raise UsageError(what, fix=f"name an arm like it without `{others[0]}`")
 
 
 def _check_target(card: Task, census: Census) -> None:
@@ -261,7 +279,7 @@ def repeated(recipe: RecipeParts, census: Census) -> tuple[str, ...]:
     """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     for arm in recipe.intermediates:
-        for name in arm.tasks:
+        for name in dict.fromkeys(name for one in lineage(arm, recipe) for name in one.tasks):
             same = [target.task for target in recipe.targets if census.task(target.task).trained_on == name]
             if same:
                 found.setdefault(name, ([], same))[0].append(arm.name)
