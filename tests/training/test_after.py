@@ -115,6 +115,8 @@ def test_it_is_the_training_that_begins_with_the_encoder_left_before(
     weights_at = Path("encoder/mlm+quiz/intermediate-1-quiz/seed-1/train/encoder/model.safetensors")
     weights = (one.root / weights_at).read_bytes()
     assert weights == (two.root / weights_at).read_bytes()
+    told = collect.collect(one, collect.load_run(one.root / "runs" / "small")).records["retained"]
+    assert [found.arm for found in told] == ["mlm"], "its own, though the other arm has it too"
     plain = _run(trained, tmp_path / "three", _recipe(tiny_encoder, QUIZ))
     assert weights != (plain.root / str(weights_at).replace("mlm+quiz", "quiz")).read_bytes()
 

@@ -290,10 +290,11 @@ def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntr
 
 
 def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
-    """The records that these stages left in such a file."""
+    """The records that these stages left in such a file; what several arms share is told of the arm in its path."""
     for stage in stages:
         if file.is_of(stage.kind) and (text := store.text(stage.path, file.file)) is not None:
-            yield file.read(text, stage.arm, stage.seed, stage.path)
+            _, arm, *more = stage.path.split("/")
+            yield file.read(text, stage.arm or (arm if more else ""), stage.seed, stage.path)
 
 
 def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, StageEntry]) -> Iterable[ResultRow]:
