@@ -62,6 +62,16 @@ def test_p_values_are_multiplied_by_what_is_still_open():
     assert [one.comparisons for one in with_silent] == [3] * 4, "what has no verdict costs nothing"
 
 
+def test_declared_comparisons_without_a_result_are_corrected_for():
+    doubtful, sure = known(0.01, error=0.003), known(0.03)
+    assert 0.01 < doubtful.p_value < 0.025
+    assert verdicts(doubtful) == verdicts(doubtful, declared=2) == ["higher"]
+    assert verdicts(doubtful, declared=5) == ["no measurable difference"]
+    assert verdicts(doubtful, silent(), declared=5) == ["no measurable difference", "no verdict"]
+    assert [one.comparisons for one in decide([doubtful, sure], declared=5)] == [4, 5], "those to come never leave"
+    assert decide([doubtful, known(0.0)], declared=1) == decide([doubtful, known(0.0)])
+
+
 def test_a_comparison_leaves_only_by_more_than_the_margin():
     certain = known(0.0049, error=1e-6)
     assert decide([certain])[0].verdict == "higher"

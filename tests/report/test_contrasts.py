@@ -144,6 +144,16 @@ def test_comparisons_are_decided_in_steps_each_corrected_for_its_own_number():
     assert [name.partition(" ")[0] for name in told.deciding] == [one[0] for one in deciding]
 
 
+def test_what_was_declared_and_is_not_run_yet_is_corrected_for():
+    """Else a run that is looked at early is "higher" with what it cannot keep when it is whole."""
+    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.003, 0.01), b=(0.0, 0.01))
+    run = run._replace(rows=tuple(row for row in run.rows if row.arm != "b"))
+    deciding = (("a", "none"), ("b", "none"), ("b", "a", "xnli"))
+    (one,) = (found for found in of(run, deciding=deciding).found if found.step == DECIDING)
+    assert one.decision.comparisons == 3
+    assert one.decision.p_value == pytest.approx(min(1.0, 3 * one.estimate.p_value))
+
+
 def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
     run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.004, 0.01), b=(0.0, 0.01))
     found = of(run, deciding=(("a", "none", "bucc", "xnli"), ("b", "none", "xquad")))

@@ -61,14 +61,21 @@ class Decision:
 
 
 def decide(
-    step: Sequence[Estimate], *, margin: float = MARGIN, meaningful: Sequence[bool] = (), like_these: bool = False
+    step: Sequence[Estimate],
+    *,
+    margin: float = MARGIN,
+    meaningful: Sequence[bool] = (),
+    like_these: bool = False,
+    declared: int = 0,
 ) -> list[Decision]:
     """A decision for each comparison of one step.
 
     `meaningful`: whether "equivalent" would mean anything, for each; () for all. `like_these`: a difference is found
-    only where it is found for languages like these, and "equivalent" cannot be.
+    only where it is found for languages like these, and "equivalent" cannot be. `declared`: how many comparisons of
+    this step were declared before the run; those without a result yet are corrected for too, or a run that is looked
+    at early would say more than it can keep.
     """
-    shares = _shares(step, margin)
+    shares = _shares(step, margin, declared)
     asked = [wanted and not like_these for wanted in meaningful or [True] * len(step)]
     return [
         _decision(one, comparisons, margin, wanted, like_these)
@@ -76,15 +83,16 @@ def decide(
     ]
 
 
-def _shares(step: Sequence[Estimate], margin: float) -> list[int]:
+def _shares(step: Sequence[Estimate], margin: float, declared: int) -> list[int]:
     """For each comparison, how many were still open when it was decided."""
     still = {number for number, one in enumerate(step) if one.spread is not None}
-    shares = [max(1, len(still))] * len(step)
+    waiting = max(0, declared - len(still))
+    shares = [max(1, len(still) + waiting)] * len(step)
     while still:
-        level = ALPHA / len(still)
+        level = ALPHA / (len(still) + waiting)
         large = {n for n in still if 2 * min(step[n].p_above(margin), step[n].p_below(-margin)) < level}
         for number in still:
-            shares[number] = len(still)
+            shares[number] = len(still) + waiting
         still -= large
         if not large:
             break

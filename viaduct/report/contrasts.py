@@ -385,7 +385,12 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
     for name, members in steps.items():
         step = [marked[number] for number in members]
         meaningful = [not one.meaningless for one in step]
-        decisions = decide([one.estimate for one in step], meaningful=meaningful, like_these=comparing.like_these)
+        decisions = decide(
+            [one.estimate for one in step],
+            meaningful=meaningful,
+            like_these=comparing.like_these,
+            declared=len(comparing.deciding) if name == DECIDING else 0,
+        )
         for number, decision in zip(members, decisions, strict=True):
             marked[number] = replace(marked[number], step=name, decision=decision)
     own = {(one.arm, one.against, one.tasks): one for one in marked if one.step == DECIDING and one.is_of_task}
