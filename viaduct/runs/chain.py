@@ -21,6 +21,11 @@ def lineage(arm: ArmParts, recipe: RecipeParts) -> tuple[ArmParts, ...]:
     return (*(one for first in earlier for one in lineage(first, recipe)), arm)
 
 
+def trained_tasks(arm: ArmParts, recipe: RecipeParts) -> tuple[str, ...]:
+    """The intermediate tasks that these are trained on, each once."""
+    return tuple(dict.fromkeys(name for one in lineage(arm, recipe) for name in one.tasks))
+
+
 @dataclass
 class GrowingPlan:
     """Collects stages, giving back the one that is already there for equal work on equal inputs."""

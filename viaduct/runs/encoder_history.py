@@ -17,7 +17,7 @@ import yaml
 
 from viaduct.errors import nearest
 from viaduct.results.record import BASELINE
-from viaduct.runs.chain import lineage
+from viaduct.runs.chain import lineage, trained_tasks
 from viaduct.runs.encoder import cached_file, encoder_name, plain_name
 from viaduct.runs.parts import Pretrain, RecipeParts, Saw
 from viaduct.tasks.card import Task
@@ -131,7 +131,7 @@ def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dic
     arms: dict[str, str] = {}
     for arm in recipe.intermediates:
         touched = past.arms.get(arm.name, past).touched
-        tasks_before = (name for one in lineage(arm, recipe) for name in one.tasks)
+        tasks_before = trained_tasks(arm, recipe)
         arms[arm.name] = ", ".join(dict.fromkeys(touched[name] for name in tasks_before if name in touched))
     return tasks, {arm: data for arm, data in arms.items() if data}
 

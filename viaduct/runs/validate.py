@@ -10,7 +10,7 @@ from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.rows import Span
 from viaduct.runs.census import Census
-from viaduct.runs.chain import lineage
+from viaduct.runs.chain import trained_tasks
 from viaduct.runs.encoder import longest_of, require_overlap, shape_of
 from viaduct.runs.field import fields, is_joint, set_fields
 from viaduct.runs.gaps import card_of_kind
@@ -279,7 +279,7 @@ def repeated(recipe: RecipeParts, census: Census) -> tuple[str, ...]:
     """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     for arm in recipe.intermediates:
-        for name in dict.fromkeys(name for one in lineage(arm, recipe) for name in one.tasks):
+        for name in trained_tasks(arm, recipe):
             same = [target.task for target in recipe.targets if census.task(target.task).trained_on == name]
             if same:
                 found.setdefault(name, ([], same))[0].append(arm.name)
