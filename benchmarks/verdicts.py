@@ -33,7 +33,8 @@ from verdicts_world import Scenario, World, arm_names, draw, with_size
 
 from viaduct.metrics.verdict import Decision, decide
 from viaduct.report import claims
-from viaduct.report.contrasts import MEANS, TASKS, Comparing, Contrast, Contrasts, compare
+from viaduct.report.contrast import MEANS, TASKS, Contrast, Contrasts
+from viaduct.report.contrasts import Comparing, compare
 
 LIBRARY = Path(__file__).parent / "scenarios"
 PART = 50

@@ -8,7 +8,7 @@ from functools import lru_cache
 from verdicts_world import Scenario, Truth, World, arm_names
 
 from viaduct.report import claims
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.catalogue import Catalogue

@@ -10,7 +10,8 @@ from viaduct.languages import LANGUAGES
 from viaduct.metrics.difference import ExampleVariance
 from viaduct.metrics.summary import counted_metrics
 from viaduct.report.claims import ClaimLine, check_roles, judge, pairs
-from viaduct.report.contrasts import Comparing, Contrasts, compare
+from viaduct.report.contrast import Contrasts
+from viaduct.report.contrasts import Comparing, compare
 from viaduct.report.examples import Guess
 from viaduct.report.table import comparable, task_scores
 from viaduct.results.record import About, DataNote, ResultRow, SubstitutionNote

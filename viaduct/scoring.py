@@ -125,7 +125,7 @@ def compare(
     Paired by the seeds that both have; a run is also a folder of committed rows.
     """
     from viaduct import several, tables
-    from viaduct.report.contrasts import contrast_lines
+    from viaduct.report.contrast import contrast_lines
 
     found, notes = several.compare(first, second, arms=arms, store=store, rows=rows)
     _notes(notes)

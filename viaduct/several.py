@@ -12,7 +12,7 @@ from viaduct import api
 from viaduct.errors import UsageError
 from viaduct.paths import default_store, run_directory
 from viaduct.report.comparison import Side, compare_runs
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.results.result import Result
 from viaduct.runs.collect import TOLD, collect
 from viaduct.runs.encoder import encoder_name

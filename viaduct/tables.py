@@ -12,7 +12,7 @@ from viaduct.api import StageStatus
 from viaduct.command import table
 from viaduct.languages import ENGLISH
 from viaduct.metrics.interval import Interval
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.report.number import points
 from viaduct.results.checksums import Verified
 from viaduct.results.paired import Line

@@ -12,7 +12,8 @@ from report_records import make_run
 
 from viaduct.errors import DataError
 from viaduct.metrics.summary import Spread
-from viaduct.report.contrasts import Contrasts, contrasts
+from viaduct.report.contrast import Contrasts
+from viaduct.report.contrasts import contrasts
 from viaduct.report.table import ScoreCell, Tables, build_tables
 from viaduct.results.record import About, ResultRow
 

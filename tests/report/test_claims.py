@@ -10,7 +10,8 @@ from report_records import make_run
 
 from viaduct.errors import DataError, UsageError
 from viaduct.report import claims
-from viaduct.report.contrasts import Contrasts, contrasts
+from viaduct.report.contrast import Contrasts
+from viaduct.report.contrasts import contrasts
 from viaduct.report.page import write
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 

@@ -23,7 +23,8 @@ from viaduct.errors import DataError, UsageError
 from viaduct.metrics.classification import accuracy
 from viaduct.report import alike
 from viaduct.report.comparison import Side, compare_runs
-from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Comparing, contrast_lines, contrasts
+from viaduct.report.contrast import IN_ENGLISH, OVERALL, contrast_lines
+from viaduct.report.contrasts import Comparing, contrasts
 from viaduct.report.number import points
 from viaduct.results.record import MADE_FROM
 from viaduct.runs.execute import Options

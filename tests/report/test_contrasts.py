@@ -10,7 +10,7 @@ from report_records import TASKS, Outcomes, Run, gains, make_run
 
 from viaduct.errors import UsageError
 from viaduct.languages import INDO_EUROPEAN, family_of
-from viaduct.report.contrasts import (
+from viaduct.report.contrast import (
     DECIDING,
     ENGLISH_MEANS,
     IN_ENGLISH,
@@ -18,14 +18,11 @@ from viaduct.report.contrasts import (
     OTHER_ENGLISH,
     OTHER_MEANS,
     OTHER_TASKS,
-    Comparing,
     Contrasts,
     contrast_lines,
-    contrasts,
-)  # fmt: skip
-from viaduct.report.contrasts import (
-    TASKS as BY_TASK,
 )
+from viaduct.report.contrasts import TASKS as BY_TASK
+from viaduct.report.contrasts import Comparing, contrasts  # fmt: skip
 from viaduct.report.page import Asked, write
 from viaduct.report.table import build_tables
 from viaduct.report.words import sentence, summary

@@ -13,7 +13,8 @@ from report_page import heat_rows, main_row
 from report_records import Outcomes, Run, gains, make_run
 
 from viaduct.report import figure, page
-from viaduct.report.contrasts import OVERALL, contrasts
+from viaduct.report.contrast import OVERALL
+from viaduct.report.contrasts import contrasts
 from viaduct.report.drawing import COLOURS
 from viaduct.report.number import points
 

@@ -14,7 +14,8 @@ from report_records import Outcomes, make_run
 
 from viaduct.errors import DataError
 from viaduct.report import number, spending, table, words
-from viaduct.report.contrasts import OVERALL, contrasts
+from viaduct.report.contrast import OVERALL
+from viaduct.report.contrasts import contrasts
 from viaduct.report.words import ON
 
 

@@ -20,7 +20,7 @@ from viaduct.metrics.difference import Estimate
 from viaduct.metrics.speed import MeasuredInference, Ratio, speed, time_ratio
 from viaduct.metrics.verdict import Decision, Verdict
 from viaduct.report import page
-from viaduct.report.contrasts import Contrast, Contrasts
+from viaduct.report.contrast import Contrast, Contrasts
 from viaduct.report.table import build_tables
 from viaduct.results.record import StageCost
 from viaduct.serving import comparison as inference

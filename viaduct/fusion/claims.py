@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from viaduct.report.contrasts import Contrast
+from viaduct.report.contrast import Contrast
 from viaduct.report.evidence import (
     Arms,
     Claim,

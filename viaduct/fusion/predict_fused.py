@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Literal
 
 from viaduct.languages import ENGLISH
+from viaduct.runs.bounds import later
 from viaduct.runs.census import Census
-from viaduct.runs.parts import Substitution, later
+from viaduct.runs.parts import Substitution
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes
 from viaduct.runs.stage import StageKind, Work, in_languages

@@ -17,7 +17,7 @@ from viaduct.fusion.records import (
     Translated,
     Way,
 )
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.report.cost_plot import LATENCY_AXIS, Axis, Dot, cost_plot
 from viaduct.report.drawing import Drawing
 from viaduct.report.section import Content, RunResults, Section, StageFile

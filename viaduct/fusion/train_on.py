@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from viaduct.languages import ENGLISH
+from viaduct.runs.bounds import later
 from viaduct.runs.census import Census
-from viaduct.runs.parts import Substitution, Training, later
+from viaduct.runs.parts import Substitution, Training
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes, passes, trained_tokens
 from viaduct.runs.stage import StageKind, Work, in_languages, training_history

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 from viaduct.doors import loaded
+from viaduct.runs.bounds import later
 from viaduct.runs.census import Census
 from viaduct.runs.field import added_labels, added_needs, fields
-from viaduct.runs.parts import Retrieval, Substitution, later
+from viaduct.runs.parts import Retrieval, Substitution
 from viaduct.runs.rows import Need
 from viaduct.runs.sentence_encoder import CHOOSING_LINES, Makers
 from viaduct.runs.sizes import PREDICTION_TOKENS, Estimate, Sizes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from viaduct.languages import CC100_GIB, FAMILY_ORDER, INDO_EUROPEAN, UNKNOWN_SCRIPT, is_language, language
-from viaduct.report.contrasts import OVERALL, Contrast
+from viaduct.report.contrast import OVERALL, Contrast
 from viaduct.report.section import SeenLanguages
 
 FEWEST_LANGUAGES = 6

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from viaduct.errors import UsageError, unknown
 from viaduct.report import effect_claims, setup_claims
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.report.evidence import ROLES, Claim, Evidence, Judgement, UndecidedError, UnrelatedError
 from viaduct.report.number import plural
 from viaduct.report.section import sections

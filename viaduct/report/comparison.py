@@ -17,7 +17,8 @@ import numpy as np
 from viaduct.errors import DataError, UsageError, unknown
 from viaduct.metrics.difference import FEWEST_SEEDS, made_pairs
 from viaduct.report import alike
-from viaduct.report.contrasts import Comparing, Contrasts, ScoresBySeed, compare
+from viaduct.report.contrast import Contrasts
+from viaduct.report.contrasts import Comparing, ScoresBySeed, compare
 from viaduct.report.examples import OutcomeSource, TaskOutcomes
 from viaduct.report.no_result import NoResult
 from viaduct.report.number import seed_list

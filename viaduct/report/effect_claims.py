@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from viaduct.metrics.verdict import ALPHA, MARGIN
-from viaduct.report.contrasts import IN_ENGLISH, Contrast
+from viaduct.report.contrast import IN_ENGLISH, Contrast
 from viaduct.report.evidence import (
     Arms,
     Claim,

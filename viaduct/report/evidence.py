@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from viaduct.languages import ENGLISH
 from viaduct.metrics.difference import FEWEST_SEEDS
 from viaduct.metrics.verdict import ALPHA, MARGIN
-from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Contrast, Contrasts
+from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import points
 from viaduct.results.record import BASELINE, About, ResultRow
 from viaduct.results.xtreme import INTERMEDIATES, TARGETS

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.languages import family_of
-from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
+from viaduct.report.contrast import OVERALL, Contrast, Contrasts
 from viaduct.report.number import seed_list
 from viaduct.report.table import ScoreCell, Tables
 from viaduct.results.record import BASELINE, About, Record

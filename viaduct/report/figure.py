@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from viaduct.languages import CC100_GIB
-from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
+from viaduct.report.contrast import OVERALL, Contrast, Contrasts
 from viaduct.report.drawing import (
     COLOURS,
     INK,

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from viaduct.languages import families_in_order, family_of, name_of
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.report.number import percent, points
 from viaduct.report.table import ScoreCell, Tables, family_order
 from viaduct.results.record import BASELINE

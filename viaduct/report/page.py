@@ -28,10 +28,10 @@ from viaduct.report import (
     templates,
     words,
 )
-from viaduct.report import contrasts as tested
 from viaduct.report.alike import build_alike
 from viaduct.report.associations import associations
-from viaduct.report.contrasts import OVERALL, Contrast, Contrasts
+from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts, GroupDifference, contrast_lines
+from viaduct.report.contrasts import Comparing, Unlike, contrasts
 from viaduct.report.drawing import Drawing
 from viaduct.report.examples import OutcomeSource
 from viaduct.report.heat_map import Scale, arm_maps, language_maps
@@ -75,8 +75,8 @@ def write(
     tables = table.build_tables(about, rows)
     spent = spending.build_spending(about, costs)
     pairs = (*claims.pairs(about.roles), *asked.compare)
-    comparing = tested.Comparing.of(about, pairs, None if about.compare_unlike else _unlike(costs))
-    differences = tested.contrasts(about, rows, comparing, outcomes)
+    comparing = Comparing.of(about, pairs, None if about.compare_unlike else _unlike(costs))
+    differences = contrasts(about, rows, comparing, outcomes)
     found = RunResults(about, tables, costs, records or {}, differences)
     told = [(section, content) for section in sections() if (content := section.build(found)) is not None]
     seen = next((content.seen for _, content in told if content.seen is not None), None)
@@ -102,7 +102,7 @@ def write(
         "per_language": export.language_lines(tables, differences),
         "transfer_gap": export.gap_lines(tables),
         "cost": spent.lines_and_total(),
-        "contrasts": tested.contrast_lines(differences),
+        "contrasts": contrast_lines(differences),
         "associations": associated,
         "settings": export.tried_lines(about),
         "fingerprints": provenance.fingerprints(rows),
@@ -122,7 +122,7 @@ def write(
     return directory / "report.html"
 
 
-def _unlike(costs: Sequence[StageCost]) -> tested.Unlike:
+def _unlike(costs: Sequence[StageCost]) -> Unlike:
     found = alike.conditions(costs)
     return partial(alike.differing, found)
 
@@ -239,7 +239,7 @@ def earlier() -> tuple[str, ...]:
 
 def _with_and_without(
     differences: Contrasts, seen: SeenLanguages | None
-) -> list[tuple[Contrast, Mapping[str, tested.GroupDifference]]]:
+) -> list[tuple[Contrast, Mapping[str, GroupDifference]]]:
     """Each mean over tasks of an arm with data of its own, in languages with and without these."""
     found = [(one, seen.groups(one.arm, one.weights) if seen else {}) for one in differences.found if not one.task]
     return [(one, one.group_means(groups)) for one, groups in found if groups]
@@ -247,7 +247,7 @@ def _with_and_without(
 
 def _tint(differences: Contrasts) -> Scale:
     """The colours of the main table: the largest difference has the strongest one."""
-    shown = [one for one in differences.found if one.against == BASELINE and one.task != tested.IN_ENGLISH]
+    shown = [one for one in differences.found if one.against == BASELINE and one.task != IN_ENGLISH]
     sizes = [abs(one.mean) for one in shown]
     return Scale(True, 0.0, max(sizes, default=0.0), heaviest=0.28)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from viaduct.doors import offered
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.results.record import About, Record, StageCost
 
 if TYPE_CHECKING:

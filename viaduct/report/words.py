@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from viaduct.metrics.difference import FEWEST_SEEDS
+from viaduct.metrics.verdict import Decision
 from viaduct.report.claims import Judged
-from viaduct.report.contrasts import IN_ENGLISH, OVERALL, Contrast, Contrasts
+from viaduct.report.contrast import IN_ENGLISH, OVERALL, Contrast, Contrasts
 from viaduct.report.number import count as count_of
 from viaduct.report.number import duration, plural, points
 from viaduct.report.spending import Spending
@@ -128,7 +129,9 @@ def _brief(one: Contrast) -> str:
     if between is None or one.verdict == "no verdict":
         return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
     interval = f"95 % interval {points(between[0])} to {points(between[1])}"
-    return f"{ON[one.verdict].removesuffix(' on')} in {what} ({points(one.mean)} points, {interval})"
+    excludes_zero = between[0] > 0 or between[1] < 0
+    why = f", {_tested(one.decision)}" if excludes_zero and one.verdict == "no measurable difference" else ""
+    return f"{ON[one.verdict].removesuffix(' on')} in {what} ({points(one.mean)} points, {interval}{why})"
 
 
 def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -258,14 +261,12 @@ def _said(one: Contrast, what: str) -> str:
     if between is None or decision.p_deciding is None or decision.p_equivalence is None:
         return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
     numbers = f"{points(one.mean)} points, 95 % interval {points(between[0])} to {points(between[1])}"
-    times = "" if decision.comparisons == 1 else f" after correction for {decision.comparisons} comparisons"
-    where = " for languages like these" if decision.like_these else ""
-    tested = f"{_p(decision.p_deciding)}{where}{times}, {len(one.seeds)} seeds"
+    tested = f"{_tested(decision)}, {len(one.seeds)} seeds"
     if one.verdict in ("higher", "lower"):
         beyond = f"; {'also' if decision.holds_beyond else 'not'} shown for languages like these"
         return f"{one.verdict} in {what} ({numbers}, {tested}){'' if decision.like_these else beyond}"
     if one.verdict == "equivalent":
-        return f"equivalent within half a point in {what} ({numbers}, {_p(decision.p_equivalence)}{times})"
+        return f"equivalent within half a point in {what} ({numbers}, {_p(decision.p_equivalence)}{_times(decision)})"
     found = ""
     if one.detectable is not None:
         least = points(one.detectable).lstrip("+")
@@ -275,6 +276,16 @@ def _said(one: Contrast, what: str) -> str:
     return (
         f"{none} in {what} ({numbers}{' for these languages' if decision.like_these else ''}, {tested}{found}{aside})"
     )
+
+
+def _tested(decision: Decision) -> str:
+    """The p-value that the verdict went by, which may be above 0.05 where the interval, not corrected, excludes 0."""
+    where = " for languages like these" if decision.like_these else ""
+    return "" if decision.p_deciding is None else f"{_p(decision.p_deciding)}{where}{_times(decision)}"
+
+
+def _times(decision: Decision) -> str:
+    return "" if decision.comparisons == 1 else f" after correction for {decision.comparisons} comparisons"
 
 
 def _p(value: float) -> str:

@@ -1,12 +1,13 @@
-"""The types of a recipe's numbers and lists: each has bounds, so that what no experiment can mean is refused when it is
-written. That numbers are finite is said once, in `viaduct.runs.parts.Spec`. Bounds are no part of an identity."""
+"""The types and the marks of a recipe's fields: numbers and lists have bounds, so that what no experiment can mean is
+refused when it is written. That numbers are finite is said once, in `viaduct.runs.parts.Spec`. Bounds are no part of an
+identity; a mark says how a field counts for it, or what it names."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Item = TypeVar("Item")
@@ -44,6 +45,22 @@ class Plain(BaseModel):
         if any(isinstance(one, bool) for one in values) and bool not in (annotation, *get_args(annotation)):
             raise PydanticCustomError("truth", "write a number or a text")
         return given
+
+
+def later(before: Any) -> Any:
+    """A field that was added after stages had been run, with what held before as its default: while it has that value
+    it is left out of an identity, so that those stages stay what they were."""
+    return Field(default=before, json_schema_extra={"later": True})
+
+
+def folder(default: Any = ...) -> Any:
+    """A field that may name a model's folder: in a recipe's file, relative to that file."""
+    return Field(default, json_schema_extra={"folder": True})
+
+
+def wording() -> Any:
+    """A field that holds words for people; they are no part of an identity."""
+    return Field(json_schema_extra={"wording": True})
 
 
 MOST = 10**9

@@ -15,26 +15,11 @@ from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.results.record import BASELINE
 from viaduct.runs import bounds
+from viaduct.runs.bounds import folder, later, wording
 
 
 class Spec(bounds.Plain, BaseModel):
     """A frozen specification; unknown keys are refused, and numbers that are not finite or out of bounds."""
-
-
-def later(before: Any) -> Any:
-    """A field that was added after stages had been run, with what held before as its default: while it has that value
-    it is left out of an identity, so that those stages stay what they were."""
-    return Field(default=before, json_schema_extra={"later": True})
-
-
-def folder(default: Any = ...) -> Any:
-    """A field that may name a model's folder: in a recipe's file, relative to that file."""
-    return Field(default, json_schema_extra={"folder": True})
-
-
-def wording() -> Any:
-    """A field that holds words for people; they are no part of an identity."""
-    return Field(json_schema_extra={"wording": True})
 
 
 class Training(Spec):

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from viaduct.errors import UsageError
+from viaduct.runs.bounds import wording
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import cached_file
 from viaduct.runs.encoder_files import Json, read_json, shapes_in
 from viaduct.runs.families import size
 from viaduct.runs.gaps import text_needs
-from viaduct.runs.parts import Pretrain, RecipeParts, Retrieval, Spec, TargetParts, wording
+from viaduct.runs.parts import Pretrain, RecipeParts, Retrieval, Spec, TargetParts
 from viaduct.tasks.hashes import file_sha256
 
 POOLING = {

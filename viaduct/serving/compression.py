@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.languages import language as language_of
-from viaduct.runs.bounds import Layers, Some
+from viaduct.runs.bounds import Layers, Some, later
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import shape_of
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, text_needs, there
-from viaduct.runs.parts import RecipeParts, Retrieval, Spec, later
+from viaduct.runs.parts import RecipeParts, Retrieval, Spec
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
 from viaduct.serving.compress import CompressWork

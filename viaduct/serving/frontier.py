@@ -18,7 +18,7 @@ from typing import Any
 
 from viaduct.metrics.speed import Ratio
 from viaduct.metrics.verdict import Verdict
-from viaduct.report.contrasts import Contrasts
+from viaduct.report.contrast import Contrasts
 from viaduct.report.cost_plot import DISK_AXIS, LATENCY_AXIS, MEMORY_AXIS, Dot, cost_plot
 from viaduct.report.drawing import Drawing
 from viaduct.report.number import plural

@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from viaduct.errors import UsageError, unknown
 from viaduct.results.record import BASELINE
 from viaduct.results.writing import canonical
-from viaduct.runs.bounds import Count
+from viaduct.runs.bounds import Count, later
 from viaduct.runs.census import Census
 from viaduct.runs.chain import GrowingPlan
 from viaduct.runs.field import RecipeField
-from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts, later
+from viaduct.runs.parts import RecipeParts, Spec, Substitution, TargetParts
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, StageKind, Work

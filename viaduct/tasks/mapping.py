@@ -13,7 +13,8 @@
     [labels]
     order = ["no", "yes"]
 
-This module reads such a file, says what is wrong with it, and reads the records; `mapped.py` makes rows of them.
+This module reads such a file and says what is wrong with it; `columns.py` reads the records of the files that it names,
+and `mapped.py` makes rows of them.
 """
 
 from __future__ import annotations
@@ -22,20 +23,19 @@ import hashlib
 import json
 import string
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError, unknown
+from viaduct.errors import DataError, NoRowsError, UsageError, ViaductError
 from viaduct.languages import language
 from viaduct.metrics.score import MetricFunction
 from viaduct.rows import Row
 from viaduct.tasks.card import Files, Hub, Reader, Source, Tally, Task
-from viaduct.tasks.formats import columns, csv_columns, json_objects, parquet
+from viaduct.tasks.columns import FileFormat, Place, format_of, records
 from viaduct.tasks.kind import RowKind, row_kinds
 from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, value_shown
 from viaduct.tasks.written import explain, parsed
@@ -44,18 +44,9 @@ SUFFIXES = (".toml", ".yaml", ".yml")
 """Of mapping files."""
 
 READING = 1
-"""Raised with every change here or in `mapped.py` that can change a row."""
+"""Raised with every change here, in `columns.py` or `mapped.py` that can change a row."""
 
 Split = Literal["train", "dev", "test"]
-FileFormat = Literal["jsonl", "csv", "tsv", "parquet"]
-
-FILE_FORMATS: Mapping[str, FileFormat] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
 
 EARLIER_ROLES = (
     "id", "language", "first", "second", "label", "context", "question", "choices", "tokens", "tags", "answer", "start",
@@ -274,15 +265,6 @@ def _check_labels(mapping: MappingFile, kind: RowKind) -> None:
             raise UsageError(f"labels.rename: '{given}' becomes '{ours}', which is not in labels.order")
 
 
-def _format(path: str) -> FileFormat:
-    name = PurePosixPath(path).name.removesuffix(".gz").removesuffix(".bz2").rstrip("*")
-    suffix = PurePosixPath(name).suffix
-    if suffix not in FILE_FORMATS:
-        message = f"path '{path}' does not end like a known format"
-        raise UsageError(message, fix=f"give format: {', '.join(dict.fromkeys(FILE_FORMATS.values()))}")
-    return FILE_FORMATS[suffix]
-
-
 def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None, tuple[str, ...]]:
     known = kind.metrics
     if mapping.metric is not None and mapping.metric not in known:
@@ -294,16 +276,12 @@ def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None,
     return known[mapping.metric or default]
 
 
-_Place = tuple[Path, int | None, str]
-"""File, line, and the same in words; Parquet files have rows instead of lines."""
-
-
 def _shows_cuts(labels: Iterable[str]) -> bool:
     """Whether none of these labels is the beginning of another, so that one that is cut off is none of them."""
     return not any(later.startswith(one) for one, later in pairwise(sorted(set(labels))))
 
 
-def _require_language(given: object, words: Mapping[str, str], place: _Place) -> None:
+def _require_language(given: object, words: Mapping[str, str], place: Place) -> None:
     """Raise DataError for what is no word, and for another spelling of a word that stands for a language here."""
     if given in words.values():
         return
@@ -320,10 +298,10 @@ def _require_language(given: object, words: Mapping[str, str], place: _Place) ->
 
 def _other_languages(mapping: MappingFile, column: tuple[str, ...], words: Mapping[str, str]) -> Tally:
     """What counts the rows in languages that the mapping does not declare, by their words."""
-    form = mapping.format or _format(mapping.path)
+    form = mapping.format or format_of(mapping.path)
 
     def count(files: Files) -> Mapping[str, int]:
-        found = (values["language"] for _, values in _records(files["rows"], form, {"language": column}, column))
+        found = (values["language"] for _, values in records(files["rows"], form, {"language": column}, column))
         return Counter(str(given) for given in found if given not in words.values())
 
     return count
@@ -333,7 +311,7 @@ def _reader(
     mapping: MappingFile, model: type[Mapped], named: Mapping[str, tuple[str, ...]], words: Mapping[str, str]
 ) -> Reader:
     """The card's read function."""
-    form = mapping.format or _format(mapping.path)
+    form = mapping.format or format_of(mapping.path)
 
     labels = (*mapping.labels.order, *mapping.labels.rename) or map(str, range(len(named.get("choices", ()))))
     closed = named.get("label", ()) if _shows_cuts(labels) else ()
@@ -345,7 +323,7 @@ def _reader(
             mapping.labels.order, mapping.labels.rename, mapping.no_answer, mapping.first_occurrence, mapping.realign
         )
         languages = set()
-        for index, (place, values) in enumerate(_records(files["rows"], form, wanted, closed)):
+        for index, (place, values) in enumerate(records(files["rows"], form, wanted, closed)):
             path, line, where = place
             given = values.get("language", words[language])
             if not isinstance(given, str) or given not in languages:
@@ -371,48 +349,3 @@ def _reader(
             )
 
     return read
-
-
-def _records(
-    paths: Sequence[Path], form: FileFormat, wanted: Mapping[str, tuple[str, ...]], closed: tuple[str, ...]
-) -> Iterator[tuple[_Place, dict[str, Any]]]:
-    """(where it is, role -> value) of every record."""
-    names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
-    for row, (path, line, fields) in enumerate(_fields(paths, form, names, closed)):
-        picked = {name: _pick(fields, name, path, line) for name in names}
-        values = {
-            role: picked[one[0]] if len(one) == 1 else [picked[name] for name in one] for role, one in wanted.items()
-        }
-        yield (path, line, f"row {row}" if line is None else f"line {line}"), values
-
-
-def _fields(
-    paths: Sequence[Path], form: FileFormat, names: tuple[str, ...], closed: tuple[str, ...]
-) -> Iterator[tuple[Path, int | None, Mapping[str, Any]]]:
-    """(file, line, top-level column -> value) of every record of all files."""
-    if form == "parquet":
-        tops = tuple(dict.fromkeys(name.partition(".")[0] for name in names))
-        for values in parquet(paths, tops, holes=True):
-            yield paths[0], None, dict(zip(tops, values, strict=True))
-        return
-    for path in paths:
-        if form == "jsonl":
-            yield from ((path, line, record) for line, record in json_objects(path))
-        else:
-            read = csv_columns if form == "csv" else partial(columns, quoting="detect")
-            rows = read(path, names, closed=closed)
-            yield from ((path, line, dict(zip(names, given, strict=True))) for line, given in rows)
-
-
-def _pick(value: Any, name: str, path: Path, line: int | None) -> Any:
-    """The value of the column; "a.b" looks into objects, and into the objects of a list one by one."""
-    if isinstance(value, Mapping) and name in value:
-        return value[name]
-    if isinstance(value, list):
-        return [_pick(one, name, path, line) for one in value]
-    top, dot, rest = name.partition(".")
-    if isinstance(value, Mapping) and dot and top in value:
-        return _pick(value[top], rest, path, line)
-    if not isinstance(value, Mapping):
-        raise DataError(f"there is no '{name}' in {value_shown(value)}, which has no fields", path=path, line=line)
-    raise DataError(str(unknown("column", name, value)), path=path, line=line)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from viaduct.doors import loaded
+from viaduct.runs.bounds import wording
 from viaduct.runs.census import Census
 from viaduct.runs.encoder import Shape, encoder_identity, shape_of
-from viaduct.runs.parts import wording
 from viaduct.runs.rows import Need
 from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import Stage, StageKind, Work

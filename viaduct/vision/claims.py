@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from viaduct.metrics.speed import FEWEST_ROUNDS, MeasuredInference, speed, time_ratio
 from viaduct.metrics.verdict import ALPHA, MARGIN
-from viaduct.report.contrasts import Contrast
+from viaduct.report.contrast import Contrast
 from viaduct.report.evidence import (
     Arms,
     Claim,

@@ -10,13 +10,25 @@ from pydantic import BaseModel
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
 from viaduct.results.xtreme import INTERMEDIATES
-from viaduct.runs.bounds import Above, Count, Distinct, InnerShare, Natural, Share, ShareBelowAll, Some, Width
+from viaduct.runs.bounds import (
+    Above,
+    Count,
+    Distinct,
+    InnerShare,
+    Natural,
+    Share,
+    ShareBelowAll,
+    Some,
+    Width,
+    folder,
+    later,
+)
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.encoder import encoder_identity
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, model_gaps, there
-from viaduct.runs.parts import ArmParts, RecipeParts, Spec, folder, later
+from viaduct.runs.parts import ArmParts, RecipeParts, Spec
 from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
 

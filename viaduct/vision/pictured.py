@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from viaduct.errors import UsageError
 from viaduct.languages import ENGLISH
-from viaduct.runs.bounds import Count, Natural, Share
+from viaduct.runs.bounds import Count, Natural, Share, later
 from viaduct.runs.census import Census
 from viaduct.runs.chain import Chain
 from viaduct.runs.field import RecipeField
 from viaduct.runs.gaps import Gap, card_of_kind, there
-from viaduct.runs.parts import RecipeParts, Spec, later
+from viaduct.runs.parts import RecipeParts, Spec
 from viaduct.runs.rows import Need, source_of
 from viaduct.runs.stage import Work
 from viaduct.vision.fields import (
