@@ -151,6 +151,17 @@ def test_what_was_declared_and_is_not_run_yet_is_corrected_for():
     assert one.decision.p_value == pytest.approx(min(1.0, 3 * one.estimate.p_value))
 
 
+def test_an_interval_without_zero_that_decides_nothing_has_the_corrected_p_value_beside_it():
+    run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.0025, 0.01), b=(0.0, 0.01))
+    about = run.about.model_copy(update={"deciding": (("a", "none"), ("b", "none"), ("b", "a", "xnli"))})
+    found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
+    one = found.of("a")
+    assert one.estimate.interval[0] > 0 and one.verdict == "no measurable difference"
+    told = summary(about, build_tables(about, run.rows), found).deciding
+    assert f"p = {one.decision.p_value:.3f} after correction for 3 comparisons)" in told["a against none"]
+    assert "p = " not in told["b against none"], "its interval says so itself"
+
+
 def test_a_comparison_is_decided_in_the_mean_over_the_tasks_that_it_names():
     run = gains(make_run(tasks=SMALL, arms=("none", "a", "b")), a=(0.004, 0.01), b=(0.0, 0.01))
     found = of(run, deciding=(("a", "none", "bucc", "xnli"), ("b", "none", "xquad")))
