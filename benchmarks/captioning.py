@@ -1,9 +1,9 @@
-"""Training throughput of the multimodal stage: ours against a plain loop over transformers' models, the image tower in
-the loop and the whole vocabulary scored at every position.
+"""Training throughput of the multimodal stage: ours against a plain loop over transformers' models, with the image
+tower in the loop and the whole vocabulary scored at every position.
 
 `python benchmarks/captioning.py` prints a table for every shape and, as its last line, one JSON object with the ratios
 and the raw samples. See docs/benchmarks.md for what is compared and how to read it. Weights, pictures and batches are
-made up; they lie in a temporary folder while it runs (1.6 GB at 12x768).
+synthetic, and kept in a temporary folder while it runs (1.6 GB at 12x768).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ OURS, THEIRS = "viaduct", "transformers"
 TOKENS_ON_GPU, STEPS_ON_GPU = 16_384, (40, 15)
 BATCH_TOKENS = {"12x768": 1024, "6x384": 1024, "2x32": 200}
 QUICK_TOKENS = {"12x768": 512, "6x384": 1024, "2x32": 200}
-"""Per step, visual ones among them; every quick step of the large shape has to end within a minute."""
+"""Tokens per step, including visual ones; every quick step of the large shape has to finish within a minute."""
 STEPS = {"12x768": 3, "6x384": 6, "2x32": 2}
 QUICK_STEPS = {"12x768": 1, "6x384": 2, "2x32": 2}
 QUICK_LIMIT = 480.0
-"""Seconds after which a quick run starts no further measurement that it can do without."""
+"""Seconds after which a quick run starts no more optional measurements."""
 
 
 def main() -> None:
@@ -84,8 +84,8 @@ def _options() -> argparse.Namespace:
 def _repetitions(
     shape: str, objective: str, folder: str, options: argparse.Namespace, started: float
 ) -> dict[str, list[Measurement]]:
-    """Ours and theirs in turn, at least once; theirs starts from the batches that ours leaves, and refuses to be timed
-    when its loss of the first one differs."""
+    """Measure ours and theirs in turn, at least once; theirs starts from the batches that ours leaves, and fails if its
+    loss on the first one differs."""
     tokens = options.batch_tokens or (QUICK_TOKENS if options.quick else BATCH_TOKENS)[shape]
     steps = options.steps or (QUICK_STEPS if options.quick else STEPS)[shape]
     if options.device != "cpu":
@@ -109,12 +109,12 @@ def _repetitions(
 
 
 def _add(report: dict[str, Any], key: str, found: dict[str, list[Measurement]], tower_seconds: float) -> None:
-    """This objective's line of the table, and its numbers in the report."""
+    """Print this objective's line of the table, and add its numbers to the report."""
     rates = {variant: [one.captions / one.seconds for one in measured] for variant, measured in found.items()}
     cpu_rates = {variant: [one.captions / one.cpu_seconds for one in measured] for variant, measured in found.items()}
     ours, theirs = median(rates[OURS]), median(rates[THEIRS])
     pairs = [one / other for one, other in zip(rates[OURS], rates[THEIRS], strict=True)]
-    # One epoch over a set like MS COCO in one language: our tower sees each picture once, theirs each of its captions.
+    # One epoch over a set like MS COCO in one language: our tower sees each picture once, theirs once per caption.
     with_tower = 1 / (1 / ours + tower_seconds / CAPTIONS_EACH)
     report["ratios"][key], report["ratios_with_tower"][key] = ours / theirs, with_tower / theirs
     report["cpu_ratios"][key] = median(cpu_rates[OURS]) / median(cpu_rates[THEIRS])

@@ -1,5 +1,5 @@
-"""Captioning objectives as one writes them over transformers' own models: the image tower is run for every batch, and
-XLMRobertaForMaskedLM scores the whole vocabulary at every position.
+"""Captioning objectives as one would write them with transformers' own models: the image tower runs for every batch,
+and XLMRobertaForMaskedLM scores the whole vocabulary at every position.
 
 Only the connector between tower and text, and the common space, are Viaduct's modules.
 
@@ -31,7 +31,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Plain(nn.Module):
-    """Encoder, frozen tower and the new parts; `forward` is the loss of a batch of this objective."""
+    """Encoder, frozen tower and the new parts; `forward` returns the loss of a batch for this objective."""
 
     def __init__(self, folder: Path, objective: str, parts: Path, device: str = "cpu") -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Plain(nn.Module):
         tower = ViTModel.from_pretrained(folder / "tower", add_pooling_layer=False, dtype=torch.float32)
         self.tower = [
             tower.to(device).eval().requires_grad_(False)
-        ]  # in a list: neither trained nor put into training mode
+        ]  # in a list, so that it is neither trained nor put into training mode
         self.pixels = _pixels(folder).to(device)
         state = load_file(parts)
         width, seen = self.model.config.hidden_size, tower.config.hidden_size
@@ -54,7 +54,7 @@ class Plain(nn.Module):
         self.to(device)
 
     def forward(self, arrays: Arrays) -> torch.Tensor:
-        """The mean loss of a batch: ids and file (of the picture) of each caption, and what its objective draws."""
+        """The mean loss of a batch: ids and picture file of each caption, and the random draws of its objective."""
         batch = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
         patches_BPV, vector_BV = self._seen(batch["file"])
         if self.objective == "contrastive":
@@ -69,7 +69,7 @@ class Plain(nn.Module):
         return loss
 
     def _seen(self, file_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(patches_BPV averaged two by two until they are few enough, the class token's vector_BV)."""
+        """(patches_BPV, averaged two by two until they are few enough; the class token's vector_BV)."""
         with torch.no_grad():
             hidden_BTV = self.tower[0](self.pixels[file_B]).last_hidden_state
         side = round((hidden_BTV.shape[1] - 1) ** 0.5)
@@ -92,8 +92,8 @@ class Plain(nn.Module):
         return loss
 
     def _ar(self, batch: Mapping[str, torch.Tensor], prefix_BPD: torch.Tensor) -> torch.Tensor:
-        """[language | image | text | a mask for each token but the first]: all masks are filled in at once, each from
-        what comes before it."""
+        """[language | image | text | a mask for each token except the first]: all masks are predicted in one pass, each
+        from what comes before it."""
         ids_BL = batch["ids"]
         captions, length = ids_BL.shape
         prefix_BPD = torch.cat([self.prefix.slot(batch["language"])[:, None], prefix_BPD], dim=1)
@@ -121,7 +121,7 @@ class Plain(nn.Module):
 
 
 def _pixels(folder: Path) -> torch.Tensor:
-    """What the processor makes of every picture file, once: reading them is not timed."""
+    """The processor's output for every picture file, computed once: reading them is not timed."""
     processor = ViTImageProcessorPil.from_pretrained(folder / "tower")
     images = [Image.open(picture_file(folder / "pictures", at)).convert("RGB") for at in range(FILES)]
     pixels: torch.Tensor = processor(images, return_tensors="pt")["pixel_values"]
@@ -129,14 +129,14 @@ def _pixels(folder: Path) -> torch.Tensor:
 
 
 def _positions(visual: int, length: int, masks: int) -> torch.Tensor:
-    """XLM-R's position ids: visual tokens have padding's, a mask token that of the word in whose place it stands."""
+    """XLM-R's position ids: visual tokens have that of padding, a mask token that of the word that it replaces."""
     text_L = torch.arange(PAD + 1, PAD + 1 + length)
     return torch.cat([text_L.new_full((visual,), PAD), text_L, text_L[length - masks :]])[None]
 
 
 def _pseudo_causal(real_BL: torch.Tensor, visual: int) -> torch.Tensor:
-    """(B, 1, T, T) bool: the image sees the image; a word also itself and the words before; a mask the image, the
-    words before its own, and itself."""
+    """(B, 1, T, T) bool: the image attends to the image; a word also to itself and the words before; a mask to the
+    image, the words before its own, and itself."""
     length = real_BL.shape[1]
     kind_T = torch.tensor([0] * visual + [1] * length + [2] * (length - 1))
     time_T = torch.cat([torch.zeros(visual), torch.arange(length), torch.arange(1, length)])

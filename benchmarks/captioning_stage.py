@@ -1,4 +1,4 @@
-"""The captioning benchmark's stage: its pictures, captions and text, the tower, and the work that is asked of it."""
+"""The captioning benchmark's stage: its pictures, captions and text, its tower, and the work it has to do."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LANGUAGES = ("en", "de")
 CAPTIONS_EACH = 5
 """Captions per picture and language."""
 FILES = 24
-"""Picture files; the pictures of the set are these over and over, so that few have to go through the tower."""
+"""Number of picture files; the set repeats these pictures, so that only a few have to go through the tower."""
 CAPTION_PIECES, CAPTION_SIGMA, CAPTION_LIMITS = 12.0, 0.25, (5, 38)
-"""Pieces of a caption, special ones not counted: log-normal like MS COCO's, clipped."""
+"""Pieces per caption, not counting special ones: log-normal like MS COCO's, clipped."""
 LINE_PIECES, LINE_SIGMA, LINE_LIMITS = 24.0, 0.5, (6, 120)
 LINES = 400
 """Lines of replayed text per language."""
 HELD_LINES = 8
-"""More of them, on which the stage measures what it forgets (as many as it finds)."""
+"""Additional lines, on which the stage measures forgetting (it uses as many as it finds)."""
 DEV_PICTURES = 4
 COMMON_WIDTH = 256
 
@@ -39,12 +39,12 @@ OBJECTIVES: Mapping[str, tuple[str, bool]] = {
     "contrastive": ("contrastive", False),
     "contrastive_replay": ("contrastive", True),
 }
-"""Name -> (the stage's objective, whether text is replayed beside it)."""
+"""Name -> (the stage's objective, whether text is replayed alongside)."""
 
 
 @dataclass(frozen=True)
 class TowerShape:
-    """A ViT."""
+    """The shape of a ViT."""
 
     layers: int
     width: int
@@ -61,7 +61,7 @@ TOWERS = {
 
 
 def write_tower(shape: TowerShape, seed: int, folder: Path) -> None:
-    """A folder with a random ViT and its image processor."""
+    """Write a folder with a random ViT and its image processor."""
     import torch
     from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
 
@@ -79,7 +79,7 @@ def write_tower(shape: TowerShape, seed: int, folder: Path) -> None:
 
 
 def write_pictures(shape: TowerShape, seed: int, folder: Path) -> None:
-    """Files of noise, of the tower's own size."""
+    """Write picture files of noise, in the tower's input size."""
     from PIL import Image
 
     folder.mkdir()
@@ -90,7 +90,7 @@ def write_pictures(shape: TowerShape, seed: int, folder: Path) -> None:
 
 
 def picture_file(folder: Path, number: int) -> Path:
-    """The file of the picture of this number."""
+    """The file of the picture with this number."""
     return folder / f"{number % FILES}.png"
 
 
@@ -128,7 +128,7 @@ def make_rows(shape: Shape, seed: int, pictures: Path) -> dict[tuple[str, str, s
 
 
 def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int) -> Work:
-    """A stage of this objective alone, with XLM-R's usual settings."""
+    """A stage with only this objective, and XLM-R's usual settings."""
     asked, replays = OBJECTIVES[objective]
     replay = Replay(batch_tokens=batch_tokens, lines=LINES) if replays else None
     return make_work(
@@ -149,7 +149,7 @@ def work(objective: str, folder: Path, batch_tokens: int, steps: int, seed: int)
 
 
 def stage_context(asked: Any, shape: str, folder: Path, threads: int, progress: Progress) -> Context:
-    """The context of this work."""
+    """The context in which this work runs."""
     cards = (card("pictures", "captioned", LANGUAGES), card("text", "text", LANGUAGES))
     rows = make_rows(SHAPES[shape], asked.seed, folder / "pictures")
     return context(asked, folder, rows, threads, progress, cards)

@@ -1,5 +1,5 @@
-"""One measurement of the captioning benchmark, in a process of its own: our stage, or a plain loop over transformers'
-models on the batches that our stage left for it.
+"""One measurement of the captioning benchmark, in its own process: our stage, or a plain loop over transformers' models
+on the batches that our stage left for it.
 
 `python captioning_worker.py '{...}'` prints one JSON object as its last line. The clock runs from the end of the last
 warm-up step to the end of the last step.
@@ -34,14 +34,14 @@ from training_worker import speed
 from viaduct.serving.machine import device_peak
 
 CLOSE, CLOSE_ON_GPU = 1e-4, 5e-2
-"""Nats by which the two losses may differ: ours reads features that were rounded to float16; on a GPU, those that were
-computed in bfloat16."""
+"""Nats by which the two losses may differ: ours reads features that were rounded to float16; on a GPU, features that
+were computed in bfloat16."""
 LONG = 10_000
-"""Steps of our stage on a GPU, which is stopped after the timed ones: see `training_ours`."""
+"""Steps of our stage on a GPU, where it is stopped after the timed ones: see `training_ours`."""
 WARM_UP = 2
-"""Steps of ours that are not timed: its memory is mapped then, once for all of them."""
+"""Untimed first steps of ours, during which its memory is mapped, once for all steps."""
 WARM_UP_CAPTIONS = 2
-"""Of the plain loop's one warm-up step, which makes the optimiser's state."""
+"""Captions in the plain loop's only warm-up step, which creates the optimiser's state."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out. `captions` and both clocks are of the timed steps; `loss` is that of the first batch, without
-    dropout, before any step."""
+    """The result. `captions` and both clocks cover the timed steps; `loss` is that of the first batch, without dropout,
+    before any step."""
 
     variant: str
     captions: int
@@ -75,7 +75,7 @@ class Measurement:
 
 
 def measure(request: Request) -> Measurement:
-    """Run one variant."""
+    """Run and measure one variant."""
     variants = {"viaduct": _viaduct, "transformers": _transformers}
     clock = Clock(request.steps + 1, 1, request.device)
     captions, embedding_rows, loss = variants[request.variant](request, clock)
@@ -85,7 +85,7 @@ def measure(request: Request) -> Measurement:
 
 
 def prepare(shape: str, folder: Path, threads: int, seed: int, device: str) -> dict[str, float]:
-    """Write what all measurements of a shape start from; seconds that a picture takes through the tower, once."""
+    """Write what all measurements of a shape start from; returns the seconds that the tower takes per picture."""
     import torch
 
     from viaduct.models.numerics import prepare as prepare_torch
@@ -151,7 +151,8 @@ def _viaduct(request: Request, clock: Clock) -> tuple[int, int, float]:
 
 
 def _leave_for_others(stage: Any, request: Request) -> float:
-    """The loss of the first batch without dropout; leaves it, the batches, their masks and the new parts' weights."""
+    """Save the first batch's loss without dropout, the batches, their masks and the new parts' weights; return the
+    loss."""
     import torch
     from safetensors.torch import save_file
 
@@ -180,12 +181,12 @@ def _leave_for_others(stage: Any, request: Request) -> float:
 
 
 def _timed(request: Request) -> range:
-    """The numbers of the steps that are timed."""
+    """The numbers of the timed steps."""
     return range(WARM_UP, WARM_UP + request.steps)
 
 
 def left(request: Request, suffix: str) -> Path:
-    """The file of this kind that our stage leaves for the plain loop."""
+    """The file with this suffix that our stage leaves for the plain loop."""
     return Path(request.folder) / f"{request.objective}{suffix}"
 
 

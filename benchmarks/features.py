@@ -4,11 +4,11 @@
 
 Building: JPEG files of 640 x 480 pixels through a small ViT (4 layers x 192, patches of 16, 224 pixels, random
 weights). Ours opens, hashes, scales, computes, pools to 49 tokens and writes; `transformers` does the usual without a
-cache: Pillow image processor and model on batches, results thrown away. Features are compared.
+cache: Pillow image processor and model on batches, results discarded. The features are compared.
 
-Reading: 1,024 random rows of 64 x 768 float16, as our memory-mapped shards give them and as slices of safetensors
-files of the same sizes. All files are in the page cache, so this is about overhead and copies, not about the disk.
-Everything runs in one process, ours and theirs in turn. Samples are pairs: seconds by the wall clock, CPU seconds.
+Reading: 1,024 random rows of 64 x 768 float16, from our memory-mapped shards and as slices of safetensors files of the
+same sizes. All files are in the page cache, so this measures overhead and copies, not the disk.
+Everything runs in one process, ours and theirs in turn. Samples are pairs: wall-clock seconds, CPU seconds.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from viaduct.vision.towers import load_tower
 
 OURS, TRANSFORMERS, SAFETENSORS = "viaduct", "transformers", "safetensors"
 Seconds = tuple[float, float]
-"""By the wall clock and of the CPU; where their ratios disagree, something else was using the machine."""
+"""(wall-clock seconds, CPU seconds); if their ratios disagree, something else was using the machine."""
 BATCH = 32
 TOKENS, WIDTH, PICKS, SHARD_ROWS = 64, 768, 1024, 2000
 ROUNDING = 2e-2
-"""Of features around 1: half precision, and products in another order."""
+"""Tolerance for features around 1: half precision, and products in another order."""
 
 
 def jpegs(folder: Path, count: int, seed: int) -> list[Path]:
-    """Smooth noise, which compresses about as photographs do."""
+    """Write files of smooth noise, which compresses about as well as photographs."""
     generator = np.random.default_rng(seed)
     folder.mkdir()
     paths = [folder / f"{number}.jpg" for number in range(count)]
@@ -73,7 +73,7 @@ def small_vit(folder: Path, seed: int) -> None:
 
 
 def build_ours(model: Path, paths: list[Path], cache: Path) -> np.ndarray:
-    """All tokens, after they were written."""
+    """All tokens, read back after they were written."""
     pictures = [(path.name, Picture(str(path))) for path in paths]
     tower = load_tower(str(model), None)
     options: dict[str, Any] = {"opener": opened, "batch": BATCH, "skip_damaged": False}
@@ -82,7 +82,7 @@ def build_ours(model: Path, paths: list[Path], cache: Path) -> np.ndarray:
 
 
 def build_theirs(model: Path, paths: list[Path]) -> np.ndarray:
-    """The first batch's tokens, pooled as ours are."""
+    """The first batch's tokens, pooled like ours."""
     import transformers
 
     processor = transformers.ViTImageProcessorPil.from_pretrained(model)
@@ -97,7 +97,7 @@ def build_theirs(model: Path, paths: list[Path]) -> np.ndarray:
 
 
 def building(options: argparse.Namespace, folder: Path) -> tuple[dict[str, list[Seconds]], float]:
-    """Seconds of each repetition, and how far the features are apart at most."""
+    """Seconds of each repetition, and the largest difference between the features."""
     paths = jpegs(folder / "images", options.images, options.seed)
     small_vit(folder / "vit", options.seed)
     build_ours(folder / "vit", paths[:2], folder / "warm")  # loads libraries
@@ -119,7 +119,7 @@ def timed(samples: list[Seconds], work: Callable[[], Any]) -> Any:
 
 
 def ratio(samples: dict[str, list[Seconds]], theirs: str, clock: int) -> float:
-    """Their median over ours, by the wall clock (0) or in CPU seconds (1)."""
+    """Their median over ours, in wall-clock seconds (0) or CPU seconds (1)."""
     return median(one[clock] for one in samples[theirs]) / median(one[clock] for one in samples[OURS])
 
 
@@ -129,7 +129,7 @@ def say(what: str, samples: dict[str, list[Seconds]]) -> None:
 
 
 def cached(rows: int, folder: Path, seed: int) -> tuple[Features, list[Path]]:
-    """The same random rows as our shards and as safetensors files."""
+    """The same random rows in our shards and in safetensors files."""
     generator = np.random.default_rng(seed)
     shards, files = Shards(folder / "shards", "random", TOKENS, WIDTH), []
     for start in range(0, rows, SHARD_ROWS):

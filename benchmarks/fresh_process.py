@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, which knows nothing of the ones before it."""
+"""Runs a measurement in its own process, so that earlier ones cannot affect it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 def answer(
     worker: str, request: dict[str, Any], threads: int, options: Sequence[str] = (), preload: str = ""
 ) -> dict[str, Any]:
-    """What `python WORKER [OPTIONS] REQUEST`, a file beside this one, prints as its last line: a JSON object.
+    """The JSON object that `python WORKER [OPTIONS] REQUEST` prints as its last line; WORKER is next to this file.
 
-    `preload`: a library that the process loads before all others, such as another allocator. Ends the benchmark when
-    the process fails.
+    `preload`: a library that the process loads before all others, such as another allocator. Ends the benchmark if the
+    process fails.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     environment |= {"LD_PRELOAD": preload} if preload else {}

@@ -2,11 +2,11 @@
 
     python benchmarks/fusion.py [--quick] [--threads N] [--repeats N]
 
-Both sides read the same texts and translations, of made-up tokens with lengths as XNLI's, in batches of the same token
-budget made as training and prediction make them: the plain one each text alone, fusion in couples. "implied" is the
-ratio of operations (`fused_flops`: real tokens, no padding), "measured" that of seconds per token, in turns, by the
-median over repeats; their quotient is what padding and moving of data add. Prints a table, and a JSON object as its
-last line.
+Both sides read the same texts and translations, of made-up tokens with lengths like XNLI's, in batches of the same
+token budget, built as in training and prediction: the plain loop reads each text alone, fusion reads couples. "implied"
+is the ratio of operations (`fused_flops`: real tokens, no padding), "measured" that of seconds per token, timed in
+turns, median over repeats; their quotient is what padding and data movement add. Prints a table, and a JSON object as
+its last line.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ SHAPES = {
     "2x64": Architecture(layers=2, hidden=64, heads=2, feed_forward=128, vocabulary=500),
 }
 FUSED = {"12x384": (1, 11), "2x64": (1,)}
-"""k, with m = 1: as published for pairs, and as for questions."""
+"""k, with m = 1: as published for pairs, and for the larger shape also as for questions."""
 TRAINING_TOKENS = 2_048
 COUPLES = 128
 MEAN_LENGTH = 42
 
 
 def made(vocabulary: int, seed: int) -> tuple[Encoded, Array]:
-    """Labelled texts, then their translations, of about the same length (a factor of e^0.15, one standard deviation);
-    and the couples."""
+    """Labelled texts followed by their translations, of about the same length (one standard deviation is a factor of
+    e^0.15); and the couples."""
     random = np.random.default_rng(seed)
     lengths = np.clip(random.gamma(3.0, MEAN_LENGTH / 3.0, COUPLES), 10, 128)
     others = np.clip(lengths * np.exp(random.normal(0.0, 0.15, COUPLES)), 10, 128)
@@ -57,11 +57,11 @@ def made(vocabulary: int, seed: int) -> tuple[Encoded, Array]:
 
 
 Way = tuple[Callable[[Any], torch.Tensor], Sequence[Array]]
-"""(what reads a batch, its batches)."""
+"""(function that reads a batch, its batches)."""
 
 
 def train(model: FusedModel, way: Way, encoded: Encoded, steps: int, first: int) -> tuple[float, int]:
-    """(seconds, tokens) of so many optimiser steps, from batch `first` on."""
+    """(seconds, tokens) of `steps` optimiser steps, starting from batch `first`."""
     optimizer = build_optimizer(model.train(), Training())
     call, batches = way
     given = [collate(encoded, batches[(first + at) % len(batches)], 1) for at in range(steps)]
@@ -75,7 +75,7 @@ def train(model: FusedModel, way: Way, encoded: Encoded, steps: int, first: int)
 
 
 def predict(model: FusedModel, way: Way, encoded: Encoded, _steps: int, _first: int) -> tuple[float, int]:
-    """(seconds, tokens) of one pass over everything."""
+    """(seconds, tokens) of one pass over all batches."""
     model.eval()
     call, batches = way
     given = [collate(encoded, batch, 1) for batch in batches]
@@ -87,7 +87,7 @@ def predict(model: FusedModel, way: Way, encoded: Encoded, _steps: int, _first: 
 
 
 def measure(shape: str, fused: int, what: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Implied and measured cost of a token in couples, in those of one in texts alone."""
+    """Implied and measured cost of a token in couples, relative to a token in texts read alone."""
     torch.manual_seed(1)
     encoder = build_encoder(SHAPES[shape], SHAPES[shape].vocabulary, 1)
     model = FusedModel(encoder, SequenceHead(SHAPES[shape].hidden, 3, 0.1), None, local=1, fused=fused)
@@ -104,7 +104,7 @@ def measure(shape: str, fused: int, what: str, options: argparse.Namespace) -> d
             seconds, count = run(model, way, encoded, options.steps, at * options.steps)
             samples[number].append(seconds / count)
     lengths = encoded.lengths.astype(np.int64)
-    # of the layers' operations alone: fused attention sees the sum of both lengths
+    # operations of the layers only: fused attention sees the sum of both lengths
     squares = int(lengths.dot(lengths)), int(((lengths[couples].sum(1)) ** 2).sum())
     plain = fused_flops(encoder, int(lengths.sum()), squares[0], 0)
     more = 4.0 * SHAPES[shape].hidden * fused * (squares[1] - squares[0])

@@ -1,10 +1,11 @@
 #!/bin/sh
-# What Viaduct does on a GPU beside the usual ways, as one JSON file, ${OUT:-.}/gpu.json, which is whole after each part.
+# Measures Viaduct on a GPU against the usual alternatives. Writes ${OUT:-.}/gpu.json, which is valid after each part.
 #
 #   benchmarks/gpu.sh [--all] [--only "training mining"] [--device cuda|cpu] [--tiny]
 #
-# The most telling part takes under 4 minutes; --all is all of it, --tiny a trial of the script at sizes that tell nothing.
-# Ends with 1 when a part did not end well: the file has the others. PYTHON names the interpreter.
+# The default, the most informative part, takes under 4 minutes; --all runs everything, --tiny only
+# tests the script, at meaningless sizes.
+# Exits with 1 if a part failed: the file has the others. PYTHON names the interpreter.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-.} python=${PYTHON:-python3} device=cuda size=quick only="training inference mining captioning"
@@ -24,10 +25,10 @@ mkdir -p "$out" || exit 2
 parts=$(mktemp -d) || exit 2
 child=
 trap 'rm -rf "$parts"' EXIT
-trap '[ -z "$child" ] || kill "$child"; exit 143' HUP INT TERM # else the benchmark would keep the GPU
+trap '[ -z "$child" ] || kill "$child"; exit 143' HUP INT TERM # otherwise the benchmark would keep the GPU
 status=0
 
-part() { # NAME SECONDS OPTIONS...: one benchmark, and the file with it
+part() { # NAME SECONDS OPTIONS...: run one benchmark, and add it to the file
     name=$1 seconds=$2
     shift 2
     case " $only " in *" $name "*) ;; *) return 0 ;; esac

@@ -1,8 +1,8 @@
 """Inference throughput, latency and memory: our engines against transformers' pipeline and others, on the same rows.
 
 `python benchmarks/inference.py` prints a table for every shape and, as its last line, one JSON object with the ratios
-and the raw samples. See docs/benchmarks.md for what is compared and how to read it. Models are made in a temporary
-folder, or in `--models`, where a later run finds them again.
+and the raw samples. See docs/benchmarks.md for what is compared and how to read it. Models are created in a temporary
+folder, or in `--models`, where later runs reuse them.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ ON_GPU = {
     "bf16": ("viaduct_torch_bf16", "pipeline_32_bf16"),
     "fp16": ("viaduct_torch_fp16", "pipeline_32_fp16"),
 }
-"""Format -> (our variant, the peer) on a GPU; one of the two short formats is measured, the GPU's own."""
+"""Format -> (our variant, the peer) on a GPU; of the two 16-bit formats, only the GPU's own is measured."""
 ROWS_ON_GPU = (20_000, 4_000)
 BARE = ("bare_onnx_fp32", "bare_openvino_fp32", "bare_onnx_int8", "bare_openvino_int8")
 OTHERS = ("naive", "sentence_transformers")
 EXPORTS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"))
 ROWS = {"24x1024": (480, 96), "12x768": (480, 96), "6x384": (1200, 256), "2x32": (48, 48)}
-"""Timed rows of a full and of a quick run."""
+"""Number of timed rows in a full and in a quick run."""
 TRAIN_SECONDS = {"24x1024": (0.0, 0.0), "12x768": (480.0, 0.0), "6x384": (120.0, 60.0), "2x32": (5.0, 5.0)}
-"""For training, in a full and in a quick run; the weights stay random where there are none."""
+"""Seconds for training in a full and in a quick run; with 0, the weights stay random."""
 SINGLE_ROWS = (100, 40)
 PADDING_ROWS = 5000
 QUICK_LIMIT = 420.0
@@ -101,12 +101,12 @@ def _options() -> argparse.Namespace:
 
 
 def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | None:
-    """Make the model and its exports unless they are there; the share that it labels right, None when untrained."""
+    """Make the model and its exports unless they exist; returns the share it labels correctly, None if untrained."""
     from viaduct.serving.export import ExportSettings, export
 
     seconds = options.train_seconds
     if seconds is None and options.device != "cpu":
-        seconds = 0.0  # what is learned does not change what it costs
+        seconds = 0.0  # what the model has learned does not change its cost
     if seconds is None:
         seconds = TRAIN_SECONDS[name][options.quick]
     if not (folder / "made.json").is_file():
@@ -125,7 +125,7 @@ def _prepare(name: str, folder: Path, options: argparse.Namespace) -> float | No
 
 
 def _write_text(data: Path, name: str, seed: int) -> None:
-    """Rows that are not timed, as plain text: what int8 is calibrated on."""
+    """Write rows that are not timed as plain text: int8 is calibrated on them."""
     pairs = make_pairs(SHAPES[name], seed, SHAPES[name].set_rows)
     (data / "text").mkdir(parents=True)
     last = list(zip(pairs.first, pairs.second, strict=True))[-100:]
@@ -133,7 +133,7 @@ def _write_text(data: Path, name: str, seed: int) -> None:
 
 
 def _link_bfloat16(folder: Path) -> None:
-    """OpenVINO's bfloat16 is calculated from the same files as float32."""
+    """Link the float32 export's files for bfloat16, which OpenVINO computes from the same files."""
     place = folder / "openvino-bf16"
     place.mkdir()
     for path in (folder / "openvino-fp32").iterdir():
@@ -144,7 +144,7 @@ def _link_bfloat16(folder: Path) -> None:
 
 
 def _skipped() -> dict[str, str]:
-    """What is not measured here, and why."""
+    """Variants that are not measured here -> why."""
     if importlib.util.find_spec("torchvision") is not None:
         return {"sentence_transformers": "torchvision is installed, which breaks transformers beside this torch"}
     if importlib.util.find_spec("sentence_transformers") is None:
@@ -171,7 +171,7 @@ def _has_bfloat16() -> bool:
 
 
 def _repetitions(name: str, folder: Path, options: argparse.Namespace, started: float) -> dict[str, list[Measurement]]:
-    """Every variant once, then every variant again, ...; at least once."""
+    """Measure every variant once, then every variant again, and so on; at least once."""
     variants = _variants(options)
     found: dict[str, list[Measurement]] = {variant: [] for variant in variants}
     wanted = options.repetitions or (2 if options.quick else 3)
@@ -179,7 +179,7 @@ def _repetitions(name: str, folder: Path, options: argparse.Namespace, started: 
     for repetition in range(wanted):
         began = time.monotonic()
         for variant in variants:
-            count = rows // 3 if variant == "naive" else rows  # each of its rows costs the same, whatever its length
+            count = rows // 3 if variant == "naive" else rows  # all its rows cost the same, regardless of length
             singles = SINGLE_ROWS[options.quick]
             request = Request(variant, name, str(folder), count, singles, options.threads, options.seed, options.device)
             found[variant].append(_run(request, options))
@@ -193,24 +193,24 @@ def _repetitions(name: str, folder: Path, options: argparse.Namespace, started: 
 
 
 def _run(request: Request, options: argparse.Namespace) -> Measurement:
-    """The worker's answer, from a fresh process unless --same-process."""
+    """The worker's answer, from a fresh process unless --same-process is set."""
     if options.same_process:
         return measure(request)
     return Measurement(**answer("inference_worker.py", asdict(request), options.threads))
 
 
 def _rate(measurements: list[Measurement], *, cpu: bool = False) -> float:
-    """Rows per second, the median over repetitions."""
+    """Rows per second, median over repetitions."""
     return median(one.rows / (one.cpu_seconds if cpu else one.seconds) for one in measurements)
 
 
 def _single(measurements: list[Measurement], percent: float = 50, *, cpu: bool = False) -> float:
-    """Milliseconds of a single row: the percentile within each repetition, the median of those."""
+    """Milliseconds for a single row: the percentile within each repetition, then the median over repetitions."""
     return median(float(np.percentile(one.single_cpu_ms if cpu else one.single_ms, percent)) for one in measurements)
 
 
 def _agreement(found: dict[str, list[Measurement]], variant: str) -> float | None:
-    """The share of rows on which a variant predicts what the pipeline does; None where it gives no labels."""
+    """The share of rows on which a variant predicts the same as the pipeline; None if it gives no labels."""
     mine, theirs = found[variant][0].predictions, found[_reference(found)][0].predictions
     return float(np.mean(np.array(mine) == np.array(theirs[: len(mine)]))) if mine else None
 
@@ -224,8 +224,8 @@ def _best(found: dict[str, list[Measurement]], variants: tuple[str, ...]) -> str
 
 
 def _share_of_products(name: str, found: dict[str, list[Measurement]], variant: str) -> float:
-    """Operations of real tokens per CPU second, tokenising included, over the rate of matrix products that the same
-    process measured before and after (the better one); the median over repetitions."""
+    """Operations on real tokens per CPU second, including tokenising, relative to the rate of matrix products that the
+    same process measured before and after (the better one); median over repetitions."""
     return median(
         SHAPES[name].forward_flops(one.tokens, one.squares) / one.cpu_seconds / one.products_per_second
         for one in found[variant]
@@ -255,7 +255,7 @@ def _print_table(name: str, found: dict[str, list[Measurement]], right: float | 
 
 
 def _add_of_gpu(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
-    """This shape's numbers on a GPU, into the report: each format against the pipeline's of the same, by the clock."""
+    """Add this shape's GPU numbers to the report: each format against the pipeline in the same one, by wall clock."""
     _add_samples(report, name, found, right)
     for format, (ours, peer) in ON_GPU.items():
         if ours not in found:
@@ -286,7 +286,7 @@ def _add_samples(report: dict[str, Any], name: str, found: dict[str, list[Measur
 
 
 def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]], right: float | None) -> None:
-    """This shape's numbers, into the report."""
+    """Add this shape's numbers to the report."""
     key = f"pairs_{name}"
     _add_samples(report, name, found, right)
     best = {
@@ -321,8 +321,8 @@ def _add(report: dict[str, Any], name: str, found: dict[str, list[Measurement]],
 def _pairs_to_compare(
     found: dict[str, list[Measurement]], best: dict[str, str], pipeline: str
 ) -> list[tuple[str, str, str]]:
-    """(name of the ratio, our variant, the peer's): our best engine against those without one, and each engine of ours
-    against the same one without us."""
+    """(name of the ratio, our variant, the peer's): our best engine against peers without an engine, and each of our
+    engines against the same one without us."""
     pairs = [("pipeline", best["fp32"], pipeline)]
     pairs += [
         (f"pipeline_{precision}", best[precision], pipeline) for precision in ("bf16", "int8") if precision in best
@@ -332,7 +332,7 @@ def _pairs_to_compare(
 
 
 def _bar(value: float, cpu_value: float, *, bar: float, at_most: bool = False) -> dict[str, Any]:
-    """One aim: by the clock, and by CPU seconds, which other work on the machine changes less."""
+    """One target: by wall clock, and by CPU seconds, which other work on the machine affects less."""
     met, cpu_met = ((one <= bar) if at_most else (one >= bar) for one in (value, cpu_value))
     return {"value": value, "cpu_value": cpu_value, "bar": bar, "met": met, "met_by_cpu": cpu_met}
 
@@ -345,7 +345,7 @@ def _print_bars(bars: dict[str, dict[str, Any]]) -> None:
 
 
 def _padding(seed: int) -> float:
-    """Share of padding in the prediction batches of 5,000 rows."""
+    """The share of padding in the prediction batches of 5,000 rows."""
     from viaduct.encode.batch import padding_fraction, plan_batches
     from viaduct.runs.sizes import PREDICTION_TOKENS
 

@@ -1,8 +1,8 @@
-"""What the inference benchmark runs: a trained pair classifier with a 250,002-piece tokenizer, and rows as text.
+"""The inference benchmark's model and data: a trained pair classifier with a 250,002-piece tokenizer, and rows as text.
 
-Pieces are made-up words of four letters, each one piece, so that a row's text has exactly the tokens that
-`training_rows` drew. A row's label is said by words of its own: three of its tokens are replaced by words of that
-label, one by a word of another, and the model has to weigh them.
+Pieces are made-up words of four letters, each a single piece, so that a row's text has exactly the tokens that
+`training_rows` drew. Marker words indicate a row's label: a quarter of its tokens (at least three) are replaced by
+words of that label, a twelfth (at least one) by words of another, and the model has to weigh them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from training_rows import FIRST, LAST, PAD, SHAPES, UNKNOWN, Shape, make_rows
 
 LABELS = ("entailment", "neutral", "contradiction")
 SPECIAL_TOKENS = 4
-"""In a pair: <s> A </s></s> B </s>."""
+"""Special tokens in a pair: <s> A </s></s> B </s>."""
 MARKERS = 8
-"""Words that stand for a label."""
+"""Number of words that indicate a label."""
 TELLING, MISLEADING = 1 / 4, 1 / 12
-"""Shares of a row's tokens that are its label's words, and another's."""
+"""Shares of a row's tokens that are words of its label, and of another one."""
 LEARNING_RATE, TRAIN_TOKENS, ENOUGH = 2e-4, 512, 0.97
 HELD_OUT = 6000
 """Rows at the beginning of the set that are predicted and never trained on (half of a smaller set)."""
@@ -30,7 +30,7 @@ HELD_OUT = 6000
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows to predict: as text, with their labels (numbers) and lengths in tokens."""
+    """Rows to predict: as text, with their labels (as numbers) and their lengths in tokens."""
 
     first: list[str]
     second: list[str]
@@ -66,13 +66,13 @@ def _sides(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _markers(shape: Shape) -> np.ndarray:
-    """(labels, MARKERS) ids."""
+    """(labels, MARKERS) ids of the marker words."""
     start = UNKNOWN + 1
     return np.arange(start, start + len(LABELS) * MARKERS).reshape(len(LABELS), MARKERS)
 
 
 def _marked(pieces: np.ndarray, label: int, markers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The pieces without other rows' markers, with some of this label's and fewer of another's."""
+    """The pieces without accidental markers, but with some of this label's markers and fewer of another's."""
     pieces[np.isin(pieces, markers)] = markers.max() + 1
     telling, misleading = max(3, round(TELLING * len(pieces))), max(1, round(MISLEADING * len(pieces)))
     places = generator.permutation(len(pieces))
@@ -84,7 +84,7 @@ def _marked(pieces: np.ndarray, label: int, markers: np.ndarray, generator: np.r
 
 
 def word(piece: int) -> str:
-    """The made-up word of a piece: four letters, another one for every id."""
+    """The made-up word of a piece: four letters, different for every id."""
     letters = []
     for _ in range(4):
         piece, letter = divmod(int(piece), len(ascii_lowercase))
@@ -119,9 +119,9 @@ def make_tokenizer(shape: Shape) -> Any:
 
 
 def make_model(name: str, folder: Path, seed: int, train_seconds: float) -> float:
-    """Write a trained stage's folder (encoder, head, tokenizer); the share of rows that it labelled right lately.
+    """Write a trained stage's folder (encoder, head, tokenizer); returns its most recent training accuracy.
 
-    With no seconds to train the weights stay random.
+    With no seconds to train, the weights stay random.
     """
     from viaduct.heads.head import HeadSpec, build_head, save_head
     from viaduct.models.encoder import build_encoder, save_encoder, width
@@ -145,8 +145,8 @@ def make_model(name: str, folder: Path, seed: int, train_seconds: float) -> floa
 
 
 def _train(encoder: Any, head: Any, shape: Shape, seed: int, seconds: float) -> float:
-    """Train on the rows that are not held out until the time is up or nearly all are right; the share that was
-    right lately, before they were trained on."""
+    """Train on the rows that are not held out, until the time is up or nearly all are right; returns the recent share
+    of rows that were right before they were trained on."""
     import torch
 
     from viaduct.encode.batch import collate, plan_batches

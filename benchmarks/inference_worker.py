@@ -1,8 +1,8 @@
-"""One measurement of the inference benchmark: one way of predicting, one model, in a process of its own.
+"""One measurement of the inference benchmark: one way of predicting, one model, in its own process.
 
-`python inference_worker.py '{...}'` prints one JSON object as its last line. Text goes in and labels come out: all that
-happens between is timed, tokenising and sorting included; loading the model is timed apart. Single rows come first, one
-call each, then all rows in one call.
+`python inference_worker.py '{...}'` prints one JSON object as its last line. Text goes in and labels come out:
+everything in between is timed, including tokenising and sorting; loading the model is timed separately. Single rows
+come first, one call each, then all rows in one call.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Request:
 
     @property
     def format(self) -> str:
-        """Of the products, as the variant's name ends."""
+        """The number format of the products, from the end of the variant's name."""
         return next((one for one in ("bf16", "fp16") if self.variant.endswith(one)), "fp32")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out; `seconds` and `cpu_seconds` are of all rows in one call."""
+    """The result; `seconds` and `cpu_seconds` are for all rows in one call."""
 
     variant: str
     rows: int
     tokens: int
     squares: int
-    """Sum of the rows' squared lengths, which attention costs."""
+    """Sum of the rows' squared lengths, which determines the cost of attention."""
     load_seconds: float
     seconds: float
     cpu_seconds: float
@@ -64,7 +64,7 @@ class Measurement:
 
 
 def measure(request: Request) -> Measurement:
-    """Open, warm up, single rows, all rows; and how fast matrix products are right before and after."""
+    """Load, warm up, time single rows, then all rows; and measure matrix products right before and after these."""
     from viaduct.models.numerics import prepare
     from viaduct.serving.machine import device_peak, matrix_rate
 
@@ -178,7 +178,7 @@ def _bare_onnx(folder: Path, threads: int) -> Callable[[dict[str, np.ndarray]], 
 
 
 def _bare_openvino(folder: Path, threads: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports its use over the network
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports usage over the network
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
@@ -245,7 +245,7 @@ def _naive(request: Request) -> tuple[Predict, dict[str, str]]:
 
 
 def _sentence(request: Request) -> tuple[Predict, dict[str, str]]:
-    """sentence-transformers' `encode` with the same encoder: mean-pooled vectors of both texts as one; no labels."""
+    """sentence-transformers' `encode` with the same encoder: mean-pooled vectors of both texts joined; no labels."""
     from importlib.metadata import version
 
     from sentence_transformers import SentenceTransformer

@@ -1,7 +1,7 @@
-"""Peak memory of stages beside what `viaduct plan` forecasts: training, prediction, and masked words beside training.
+"""Peak memory of stages against the forecast of `viaduct plan`: training, prediction, and training with MLM replay.
 
 `python benchmarks/memory.py` prints a table and, as its last line, one JSON object with forecast over measured. Each
-measurement is a process of its own that runs what a run's stages run, a few steps of it, on the CPU. `--quick` leaves
+measurement is a separate process that runs the same code as a run's stages for a few steps on the CPU. `--quick` leaves
 out the largest encoder.
 """
 
@@ -39,14 +39,14 @@ CASES = (
     ("12x768", "predict", 4_096, 128),
     ("12x768", "joint", 1_024, 64),
 )
-"""(encoder, stage, tokens of a batch, of a row at most)."""
+"""(encoder, stage, tokens per batch, maximum tokens per row)."""
 CARD, ROWS, FEW_ROWS = "scaling-pairs", 1_500, 200
-"""Few rows are dev rows, and predicted: three batches of those."""
+"""`FEW_ROWS` is the number of dev rows and of rows to predict: three batches of these."""
 STEPS = 2
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="without 12x768")
     parser.add_argument("--cases", nargs="+", help="some of them, such as 6x384/train")
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def measured(encoder: str, folder: str, stage: str = "", batch: int = 0, length: int = 0) -> dict[str, float]:
-    """Bytes of forecast and process; without a stage, the encoder is made."""
+    """Forecast and measured bytes of the process; without a stage, only make the encoder."""
     scaling.SHAPE = SHAPES[encoder]
     place = Path(folder) / encoder / "encoder"
     if not stage:
@@ -101,7 +101,7 @@ def measured(encoder: str, folder: str, stage: str = "", batch: int = 0, length:
 
 
 def _forecast(encoder: Path, work: Any, rows: dict[str, tuple[Any, ...]]) -> float | None:
-    """As planning has it, with the tokens that there are."""
+    """The forecast as in planning, for the actual number of tokens."""
     from viaduct.runs.encoder import shape_of
     from viaduct.runs.sizes import Sizes
 
@@ -117,7 +117,7 @@ def _forecast(encoder: Path, work: Any, rows: dict[str, tuple[Any, ...]]) -> flo
 
 
 def _rows(vocabulary: int, length: int) -> dict[str, tuple[Any, ...]]:
-    """Card -> its rows, of made-up words whose frequencies are Zipf's: pairs up to the length, and lines of text."""
+    """Card -> its rows, of made-up words with Zipfian frequencies: pairs up to this length, and lines of text."""
     from viaduct.rows import Pair, Sentence
 
     generator = np.random.default_rng(0)

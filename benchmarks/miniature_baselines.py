@@ -1,4 +1,4 @@
-"""Baselines that learn nothing about order: what the miniature tasks give to those who do not understand them.
+"""Baselines that learn nothing about order: the scores on the miniature tasks that need no understanding.
 
 A model that is not clearly better has learned nothing. `python benchmarks/miniature_baselines.py FOLDER` writes the
 table of docs/miniature.md for the world in that folder. Pure Python; predictions are scored by the cards' own metrics.
@@ -50,13 +50,13 @@ def overlap(first: str, second: str) -> float:
 
 
 def majority(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
-    """The most frequent label of the training pairs, for every pair; equal counts go to the first in the alphabet."""
+    """The most frequent label of the training pairs, for every pair; ties go to the alphabetically first label."""
     label = _most_frequent(Counter(row.label for row in _only(train, Pair) if row.label is not None))
     return {row.id: label for row in test}
 
 
 def word_overlap(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
-    """For each pair the most frequent label of the training pairs with about the same word overlap (20 bins)."""
+    """For each pair, the most frequent label of the training pairs with about the same word overlap (20 bins)."""
     labels: dict[int, Counter[str]] = defaultdict(Counter)
     for row in _only(train, Pair):
         if row.label is not None:
@@ -81,7 +81,7 @@ def usual_tag(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
 
 
 def usual_tag_of_word(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
-    """Each token's most frequent tag in training; tokens that are not there get the most frequent tag of all."""
+    """Each token's most frequent tag in training; unseen tokens get the most frequent tag overall."""
     tags: dict[str, Counter[str]] = defaultdict(Counter)
     for row in _only(train, Tagged):
         for token, tag in zip(row.tokens, row.tags or (), strict=True):
@@ -97,7 +97,7 @@ def first_statement(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]
 
 
 def asked_statement(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
-    """The statement of the passage that shares most words with the question."""
+    """The statement of the passage that shares the most words with the question."""
     return {
         row.id: max(_statements(row), key=lambda statement, row=row: _shared(statement, row.question))  # type: ignore[misc]
         for row in _only(test, Span)
@@ -113,9 +113,9 @@ def _shared(statement: str, question: str) -> int:
 
 
 def same_letters(train: Sequence[Row], test: Sequence[Row]) -> dict[str, Any]:
-    """For each English sentence the other language's sentence that shares most letter trigrams with it.
+    """For each sentence, the other language's sentence with the most similar set of letter trigrams.
 
-    In mining, for each sentence of the other language the English one, if each is the other's best.
+    In mining, for each sentence of the other language, the English one, if each is the other's best.
     """
     source = {row.id: _trigrams(row.text) for row in _only(test, Sentence) if row.side == "source"}
     target = {row.id: _trigrams(row.text) for row in _only(test, Sentence) if row.side == "target"}
@@ -145,13 +145,13 @@ BASELINES: dict[str, tuple[Baseline, ...]] = {
     "bucc": (same_letters,),
     "tatoeba": (same_letters,),
 }
-"""Task -> what can be done without understanding it."""
+"""Task -> baselines that do not understand it."""
 
 
 def scores(data: Path, task: str, baseline: Baseline) -> dict[str, tuple[float, ...]]:
     """Language -> the baseline's test scores in the order of the card's `metrics`, as fractions.
 
-    Raises DataError where the world's files are not in `data`.
+    Raises DataError if the world's files are not in `data`.
     """
     cards = Catalogue.builtin()
     card = cards.task(task)
@@ -169,7 +169,7 @@ def scores(data: Path, task: str, baseline: Baseline) -> dict[str, tuple[float, 
 
 
 def table(data: Path) -> str:
-    """All baselines on all tasks as a Markdown table: the main scores in English and over the other languages."""
+    """All baselines on all tasks as a Markdown table: the main scores in English, and averaged over other languages."""
     lines = ["| task | score | baseline | English | other languages |", "|---|---|---|---|---|"]
     for task, baselines in BASELINES.items():
         for baseline in baselines:

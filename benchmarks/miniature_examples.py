@@ -15,13 +15,13 @@ OTHER_LANGUAGE = {
     "xnli": "es", "pawsx": "zh", "udpos": "ar", "panx": "tr", "xquad": "de", "mlqa": "es", "tydiqa": "id",
     "bucc": "fr", "tatoeba": "it",
 }  # fmt: skip
-"""Task -> the language shown beside English."""
+"""Task -> the language shown next to English."""
 
 
 def table(data: Path) -> str:
-    """The first test row of every task as a Markdown table, English and one other language below each other.
+    """The first test row of every task as a Markdown table, English followed by one other language.
 
-    Raises DataError where the world's files are not in `data`.
+    Raises DataError if the world's files are not in `data`.
     """
     lines = ["| task | language | row | label |", "|---|---|---|---|"]
     for task, other in OTHER_LANGUAGE.items():

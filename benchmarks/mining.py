@@ -1,12 +1,13 @@
 """Exact nearest neighbours in both directions: ours against faiss' IndexFlatIP on the same vectors and threads.
 
 `python benchmarks/mining.py` prints a table and, as its last line, one JSON object with the ratios and raw samples.
-Needs faiss (`pip install faiss-cpu`). Each measurement is a process of its own, ours and theirs in turn. Making vectors
+Needs faiss (`pip install faiss-cpu`). Each measurement is a separate process, ours and theirs in turn. Making vectors
 is not timed; building faiss' indexes is. The neighbours found are compared: all must be the same, up to ties within
-float rounding. Vectors are made up, of two kinds, both of unit length, half the candidates translations of queries:
+float rounding. Vectors are synthetic, of two kinds, both of unit length; half the candidates are translations of
+queries:
 
-* sentences: like sentence vectors. A direction that all share (cosine of unrelated sentences 0.4), 1,000 topics of very
-  different frequency, a few dimensions, in no axis' direction, that vary far more than most; translations' cosine 0.8.
+* sentences: like sentence vectors. A direction common to all (cosine of unrelated sentences 0.4), 1,000 topics of very
+  different frequency, and a few dimensions, not along any axis, that vary far more than most; translations' cosine 0.8.
 * noise: independent normal numbers; translations' cosine 0.7. In so many dimensions all others are almost equally far,
   which is the hardest case for any bound.
 """
@@ -33,12 +34,12 @@ from viaduct.memory import peak_bytes
 
 K = 4
 OURS, THEIRS, PLAIN = "viaduct", "faiss", "torch"
-"""The last one is the peer on a GPU."""
+"""`PLAIN` is the peer on a GPU."""
 ROUNDING = 1e-5
 TOPICS = 1000
 BLOCK = 1024
 BAR = 5.0
-"""How many times as fast as faiss our search of sentences is to be."""
+"""Target: how many times as fast as faiss our search of sentences should be."""
 
 
 def noise(count: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,7 @@ def sentences(count: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray
     """(queries, candidates), float32 of unit length, in random order.
 
     Before noise, half of the squared length is common to all, a quarter is the topic's and a quarter the sentence's
-    own; one side is moved a little as a whole, as languages are.
+    own; one side is shifted a little as a whole, as languages are.
     """
     generator = np.random.default_rng(seed)
     spread = np.arange(1, width + 1, dtype=np.float32) ** -0.5
@@ -98,7 +99,7 @@ def ours(query: np.ndarray, candidate: np.ndarray, threads: int, device: str = "
 
 
 def plain(query: np.ndarray, candidate: np.ndarray, _threads: int, device: str) -> list[np.ndarray]:
-    """The same as one would write it for a GPU: both sides there, and each direction's products in blocks."""
+    """The same as one would write it for a GPU: both sides on the device, and each direction's products in blocks."""
     import torch
 
     sides = [torch.from_numpy(one).to(device) for one in (query, candidate)]
@@ -111,7 +112,7 @@ def plain(query: np.ndarray, candidate: np.ndarray, _threads: int, device: str) 
 
 
 def theirs(query: np.ndarray, candidate: np.ndarray, threads: int, _device: str = "cpu") -> list[np.ndarray]:
-    """The same by two searches."""
+    """The same with two faiss searches."""
     faiss = importlib.import_module("faiss")
     faiss.omp_set_num_threads(threads)
     found = []
@@ -124,7 +125,7 @@ def theirs(query: np.ndarray, candidate: np.ndarray, threads: int, _device: str 
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one of the two; the neighbours are left in a file."""
+    """Run one variant, and leave its neighbours in a file."""
     query, candidate = KINDS[request["kind"]](request["count"], request["width"], request["seed"])
     search, device = {OURS: ours, THEIRS: theirs, PLAIN: plain}[request["who"]], request["device"]
     search(query[:64], candidate[:64], request["threads"], device)  # loads libraries
@@ -141,8 +142,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ceilings(request: dict[str, Any], device: str) -> dict[str, float]:
-    """Operations a second of products in float32, and of blocks of these vectors in 8 bits, which is the least that our
-    search does on a CPU; measured in this process once the search is over. Nothing on a GPU."""
+    """Operations per second of products in float32, and of blocks of these vectors in 8 bits, which is the least that
+    our search does on a CPU; measured in this process after the search. Empty on a GPU."""
     if device != "cpu":
         return {}
     import torch
@@ -221,7 +222,7 @@ def _print(
     different: dict[str, float],
     seconds: float,
 ) -> None:
-    from viaduct.serving.machine import device_name  # here, so that a measurement's memory has none of it
+    from viaduct.serving.machine import device_name  # imported here to keep it out of a measurement's memory
 
     shape = f"{options.sentences}x{options.sentences}x{options.width}"
     print(f"\n{shape}, k = {K}, both directions, {options.threads} thread(s), {options.repetitions} repetition(s)")
@@ -262,7 +263,7 @@ def _print(
 
 
 def _against_ceilings(one: dict[str, float], useful: float) -> str:
-    """Useful operations a second, and on the CPU their share of what its products reach."""
+    """Useful operations per second, and on the CPU their share of the measured rates of products."""
     shares = [
         f"{useful / one['cpu_seconds'] / one[key]:.0%} of {1e-9 * one[key]:.0f} in {said}"
         for key, said in (("float32_per_second", "float32"), ("int8_per_second", "8-bit products"))

@@ -1,9 +1,9 @@
-"""Training throughput of a mixture of tasks: one joint stage over four made-up tasks, against a Train stage of each, on
-the very same batches.
+"""Training throughput of a mixture of tasks: one joint stage over four made-up tasks, against a Train stage for each,
+on exactly the same batches.
 
 `python benchmarks/mixture.py` prints a table for every shape and, as its last line, one JSON object with the ratios and
-the raw samples. See docs/benchmarks.md for what is compared and how to read it. Weights and rows are made up; they lie
-in a temporary folder while it runs (1.3 GB at 12x768).
+the raw samples. See docs/benchmarks.md for what is compared and how to read it. Weights and rows are synthetic, and
+kept in a temporary folder while it runs (1.3 GB at 12x768).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from mixture_worker import ALL, MEMBERS, UNION, Measurement, Request, Step, answ
 from training_rows import SHAPES
 
 BAR = 1.05
-"""What the mixture may take, in the single stages' time."""
+"""Maximum time of the mixture, relative to that of the single stages."""
 SINGLE, HELD = "single_task", "single_task_union"
-"""What the mixture's time is divided by: that of the members' own stages, and of the same with all members' rows."""
+"""Divisors of the mixture's time: the time of the members' own stages, without and with all members' embedding rows."""
 BATCH_TOKENS = {"12x768": 2048, "6x384": 2048, "2x32": 400}
 QUICK_TOKENS = {"12x768": 1184, "6x384": 2048, "2x32": 400}
 STEPS = {"12x768": 16, "6x384": 32, "2x32": 12}
 QUICK_STEPS = {"12x768": 12, "6x384": 16, "2x32": 12}
-"""Of the mixture; its members have about a quarter of them each."""
+"""Steps of the mixture; each member has about a quarter of them."""
 QUICK_LIMIT = 300.0
 """Seconds after which a quick run starts no further repetition."""
 
@@ -68,14 +68,14 @@ def _options() -> argparse.Namespace:
 
 
 def _answer(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The worker's answer, from a fresh process unless --same-process."""
+    """The worker's answer, from a fresh process unless --same-process is set."""
     if options.same_process:
         return answer(request)
     return fresh("mixture_worker.py", request, options.threads)
 
 
 def _repetitions(shape: str, folder: str, options: argparse.Namespace, started: float) -> list[dict[str, Measurement]]:
-    """The mixture, then every member by itself and with all members' rows; then all of it again."""
+    """Measure the mixture, then every member alone, without and with all members' rows; then all of it again."""
     tokens = options.batch_tokens or (QUICK_TOKENS if options.quick else BATCH_TOKENS)[shape]
     steps = options.steps or (QUICK_STEPS if options.quick else STEPS)[shape]
     found: list[dict[str, Measurement]] = []
@@ -104,12 +104,12 @@ def _measured(request: Request, options: argparse.Namespace) -> Measurement:
 
 
 def _timed(steps: list[Step]) -> list[Step]:
-    """All but the first of every member: a stage's first step has loading and its memory's first use in it."""
+    """All but the first step of every member: a stage's first step includes loading and the first use of its memory."""
     return [step for step in steps if step.own]
 
 
 def _require_equal(measured: dict[str, Measurement]) -> None:
-    """Nothing; ends the benchmark when a member's batches differ between the mixture and its own stage."""
+    """End the benchmark if a member's batches differ between the mixture and its own stage."""
     for name in MEMBERS:
         in_mixture = [(step.own, step.tokens) for step in measured[ALL].steps if step.member == name]
         for variant in (name, name + UNION):
@@ -121,7 +121,7 @@ def _require_equal(measured: dict[str, Measurement]) -> None:
 def _seconds(
     measured: list[dict[str, Measurement]], variants: list[str], *, cpu: bool, member: str = ""
 ) -> list[float]:
-    """Seconds of the timed steps of these variants in every repetition; with `member` only its steps."""
+    """Seconds of the timed steps of these variants in every repetition; with `member`, only its steps."""
     return [
         sum(
             step.cpu_seconds if cpu else step.seconds
@@ -134,7 +134,7 @@ def _seconds(
 
 
 def _add(report: dict[str, Any], shape: str, found: list[dict[str, Measurement]]) -> None:
-    """This shape's numbers, into the report, and its table."""
+    """Add this shape's numbers to the report, and print its table."""
     groups = {ALL: [ALL], SINGLE: list(MEMBERS), HELD: [name + UNION for name in MEMBERS]}
     key = f"mixture_{shape}"
     for cpu, samples in ((False, "samples"), (True, "cpu_samples")):

@@ -1,8 +1,8 @@
-"""One measurement of the mixture benchmark, in a process of its own: a joint stage over all members, or one member's
-own Train stage, step by step.
+"""One measurement of the mixture benchmark, in its own process: a joint stage over all members, or one member's own
+Train stage, step by step.
 
 `python mixture_worker.py '{...}'` prints one JSON object as its last line. A member's batches are the same in both,
-because its stage has the seed that the mixture derives for it.
+because its stage uses the seed that the mixture derives for it.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from viaduct.training.train import TrainWork
 
 ALL = "mixture"
 UNION = "+union"
-"""After a member's name: its own stage holds the embedding rows of all members."""
+"""Suffix of a member's name: its own stage then holds the embedding rows of all members."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A made-up task: pieces of its texts (log-normal, clipped), special ones not counted, and its rows."""
+    """A made-up task: the pieces of its texts (log-normal, clipped, not counting special ones), and its rows."""
 
     kind: str
     mean: float
     sigma: float
     limits: tuple[int, int]
     share: float
-    """Rows, as a share of the shape's `set_rows`."""
+    """Number of rows, as a share of the shape's `set_rows`."""
     labels: tuple[str, ...] = ()
 
 
@@ -74,7 +74,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step: whose batch it is, which of its own, its real tokens, and what it took."""
+    """One optimiser step: the batch's member, its number among that member's, its real tokens, and its time."""
 
     member: str
     own: int
@@ -85,7 +85,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out."""
+    """The result."""
 
     variant: str
     steps: list[Step]
@@ -94,7 +94,7 @@ class Measurement:
 
 
 class EnoughError(Exception):
-    """All steps are done; the dev score and what is saved in the end are not timed."""
+    """All steps are done; the dev score and what is saved at the end are not timed."""
 
 
 class Clock:
@@ -111,18 +111,18 @@ class Clock:
                 raise EnoughError
 
     def passed(self) -> list[tuple[float, float]]:
-        """(wall, CPU) seconds of every step; the first one's have what came before it."""
+        """(wall, CPU) seconds of every step; those of the first one include what came before it."""
         ends = np.diff(np.array(self.marks), axis=0)
         return [(float(wall), float(cpu)) for wall, cpu in ends]
 
 
 def cards() -> list[Task]:
-    """A card for each member."""
+    """One card per member."""
     return [card(name, member.kind, labels=member.labels) for name, member in MEMBERS.items()]
 
 
 def make_rows(shape: Shape, seed: int) -> dict[tuple[str, str, str], Sequence[Row]]:
-    """(member, split, "en") -> rows; all members' words are of one language."""
+    """(member, split, "en") -> rows; all members draw their words from the same language."""
     generator = np.random.default_rng(seed)
     sizes = {
         name: lengths(
@@ -157,7 +157,7 @@ def _row(name: str, member: Member, at: int, size: int, pieces: Pieces) -> Row:
 
 
 def training(request: Request) -> Training:
-    """The same for all stages: no dev score before the last step."""
+    """Training settings, the same for all stages: no dev score before the last step."""
     return Training(
         learning_rate=2e-5,
         epochs=99.0,
@@ -169,7 +169,7 @@ def training(request: Request) -> Training:
 
 
 def measure(request: Request) -> Measurement:
-    """Run one variant."""
+    """Run and measure one variant."""
     clock = Clock(request.steps)
     run = _mixture if request.variant == ALL else _single
     batches, embedding_rows = run(request, clock)
@@ -204,7 +204,7 @@ def _mixture(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]]
 
 
 def _union(request: Request) -> Path:
-    """Where the mixture leaves the ids of the embedding rows that it holds."""
+    """The file in which the mixture leaves the ids of the embedding rows that it holds."""
     return Path(request.folder) / "union.npy"
 
 
@@ -228,7 +228,7 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
         batches.append((name, len(batches), batch.tokens))
         return batch
 
-    # With this seed the member's batches are those that it has in the mixture.
+    # With this seed the member gets the same batches as in the mixture.
     asked = TrainWork(task=name, training=training(request), seed=derived_seed(name, request.seed))
     rows = make_rows(SHAPES[request.shape], request.seed)
     replaced = {"trim": trim_and_count, "collate": collate_and_count}
@@ -241,7 +241,7 @@ def _single(request: Request, clock: Clock) -> tuple[list[tuple[str, int, int]],
 
 
 def answer(wanted: dict[str, Any]) -> dict[str, Any]:
-    """A measurement; or {} when what all measurements of a shape start from is written; or about this machine."""
+    """A measurement; or {} after writing what all measurements of a shape start from; or facts about this machine."""
     if "variant" in wanted:
         return asdict(measure(Request(**wanted)))
     if "shape" in wanted:

@@ -1,7 +1,7 @@
-"""What bfloat16 products in training do to scores and time on this CPU: the whole path on the miniature world.
+"""How bfloat16 products in training affect scores and time on this CPU: the whole pipeline on the miniature world.
 
 `python benchmarks/precision.py` pretrains encoders with different seeds, fine-tunes them on the demonstration's nine
-tasks, and does it again in bfloat16: fine-tuning alone, on the very same encoders, and pretraining too. It prints the
+tasks, and repeats this in bfloat16: first fine-tuning only, on the same encoders, then pretraining too. It prints the
 differences from float32 with intervals over encoders and, as its last line, one JSON object. See docs/benchmarks.md.
 """
 
@@ -24,7 +24,7 @@ from scipy.stats import t as student
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 
 ARMS = {"fp32": ("fp32", "fp32"), "bf16_tuning": ("fp32", "bf16"), "bf16": ("bf16", "bf16")}
-"""Name -> precision of pretraining and of fine-tuning."""
+"""Name -> (precision of pretraining, precision of fine-tuning)."""
 TUNINGS = (1, 2)
 """Seeds of fine-tuning."""
 
@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 
 
 def _chain(job: tuple[str, int, Path]) -> tuple[str, int, dict[str, Any]]:
-    """(arm, seed, its scores and what its stages took): one encoder, pretrained or taken from the float32 arm, with all
+    """(arm, seed, its scores and its stages' times) for one encoder, pretrained or taken from the float32 arm, with all
     its fine-tunings."""
     from demo import recipe as demonstration
     from rich.console import Console
@@ -125,8 +125,8 @@ def _with(spec: Any, name: str, **changes: Any) -> Any:
 
 
 def _differences(arm: Mapping[int, Any], base: Mapping[int, Any]) -> dict[str, dict[str, float]]:
-    """Task, "mean" over tasks and the pretraining's loss -> mean difference with its 95 % interval (Student's t over
-    two or more encoders)."""
+    """Task, "mean" over tasks, and the pretraining loss -> mean difference with its 95 % interval (Student's t over two
+    or more encoders)."""
     seeds = sorted(arm)
     tasks = list(base[seeds[0]]["scores"])
     samples = {task: [arm[one]["scores"][task] - base[one]["scores"][task] for one in seeds] for task in tasks}

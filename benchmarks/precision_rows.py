@@ -1,9 +1,9 @@
-"""Whether trainings with float32 products come to the committed scores of a recipe whose trainings are in bfloat16.
+"""Checks whether training with float32 products reproduces the committed scores of a recipe that trains in bfloat16.
 
 `python benchmarks/precision_rows.py xstilts_e5 --arms mnli mnli+l2_sp --task tatoeba --data FOLDER` runs these cells
 again with float32 products, everything else as in the recipe, into the store's run xstilts_e5_fp32, and compares them
 with the committed rows of the same arms and seeds: difference (float32 less bfloat16) by seed and over seeds. Its last
-line is one JSON object. What is done stays in the store, so that it can go on. See docs/benchmarks.md.
+line is one JSON object. Finished work stays in the store, so that it can resume. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
 
 
 def in_float32(recipe: Recipe, arms: list[str], task: str, seeds: tuple[int, ...]) -> Recipe:
-    """The cells of these arms, task and seeds with float32 products in every training, as a recipe of its own."""
+    """The cells of these arms, task and seeds with float32 products in every training, as a separate recipe."""
     changed = {
         "name": f"{recipe.name}_fp32",
         "intermediates": tuple(_exact(one) for one in recipe.intermediates if one.name in (BASELINE, *arms)),
@@ -82,7 +82,7 @@ Scores = Mapping[tuple[str, str, int], Mapping[str, float]]
 
 
 def scores(run: str, store: Path) -> Scores:
-    """(arm, task, seed) -> language other than English -> score; of a run's store, or else of its committed rows."""
+    """(arm, task, seed) -> language other than English -> score; from a run's store, or else its committed rows."""
     _, kept, record = api.run_of(run, store, ROWS)
     rows = [row for row in collect(kept, record).rows if row.headline and row.language != ENGLISH]
     keys = {(row.arm, row.task, row.seed) for row in rows}
@@ -90,9 +90,9 @@ def scores(run: str, store: Path) -> Scores:
 
 
 def compared(half: Scores, whole: Scores, task: str) -> dict[str, dict[str, Any]]:
-    """Arm -> means and the differences of seeds that both have, with their 95 % interval (Student's t), and the share
-    of languages that differ at all: where none does, the trainings were the same. Ends the program where an arm has
-    fewer than two seeds."""
+    """Arm -> means, differences for seeds that both have, with their 95 % interval (Student's t), and the share of
+    languages that differ at all: if none does, the trainings were the same. Ends the program if an arm has fewer than
+    two such seeds."""
     found = {}
     for arm in sorted({arm for arm, of, _ in whole if of == task}):
         seeds = sorted(seed for one, of, seed in whole if (one, of) == (arm, task) and (arm, task, seed) in half)

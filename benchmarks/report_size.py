@@ -1,9 +1,9 @@
-"""How long a report takes whose intervals know every test example, at the size of XTREME.
+"""How long it takes to make a report of XTREME's size whose intervals use every test example.
 
-`python benchmarks/report_size.py` writes simulated outcomes of 12 arms x 9 tasks x 5 seeds with published numbers of
-test rows (BUCC: of training-set size, the test set's is not published), as score stages leave them, then makes the
-report from them in a process of its own, and prints a table and, as its last line, one JSON object: seconds, seconds of
-the comparisons alone, peak memory of the process, sizes.
+`python benchmarks/report_size.py` writes simulated outcomes of 12 arms x 9 tasks x 5 seeds with the published numbers
+of test rows (BUCC: its training set's size, as the test set's is not published), as score stages leave them. It makes
+the report from them in a separate process, and prints a table and, as its last line, one JSON object: seconds, seconds
+of the comparisons alone, peak memory of the process, sizes.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from viaduct.tasks.catalogue import Catalogue
 
 PARALLEL = ("xnli", "pawsx", "xquad", "mlqa")
 BUCC_SENTENCES = 100_000
-"""A language, about."""
+"""Approximate number of sentences per language."""
 
 
 def sizes(task: str, scale: float) -> dict[str, int]:
-    """Language -> rows."""
+    """Language -> number of test rows."""
     card = Catalogue.builtin().task(task)
-    halves = 2 if task == "tatoeba" else 1  # its rows are of both sides
+    halves = 2 if task == "tatoeba" else 1  # its rows include both sides
     found = {code: card.expected.get((code, "test")) or BUCC_SENTENCES for code in card.languages}
     return {code: max(20, int(scale * rows / halves)) for code, rows in found.items()}
 
 
 def outcomes(task: str, rows: Mapping[str, int], rng: np.random.Generator) -> dict[str, LanguageOutcomes]:
-    """One model's."""
+    """Language -> one model's simulated outcomes."""
     found, start = {}, 0
     for code, count in rows.items():
         units = np.arange(count, dtype=np.int32) + (0 if task in PARALLEL else start)
@@ -62,7 +62,7 @@ def outcomes(task: str, rows: Mapping[str, int], rng: np.random.Generator) -> di
 
 
 def rows_of(arm: str, task: str, seed: int, found: Mapping[str, LanguageOutcomes]) -> list[ResultRow]:
-    """Its result rows."""
+    """The result rows of one model's outcomes."""
     metrics = ("f1", "exact_match") if "f1" in next(iter(found.values())).values else None
     rows = []
     for code, one in found.items():
@@ -89,7 +89,7 @@ class Written:
 
 
 def write(folder: Path, arms: int, seeds: int, scale: float) -> None:
-    """All outcomes, and the run's records."""
+    """Write all outcomes, and the run's records."""
     rng = np.random.default_rng(0)
     names = [BASELINE, *(f"arm{number}" for number in range(1, arms))]
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -109,7 +109,7 @@ def write(folder: Path, arms: int, seeds: int, scale: float) -> None:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    """Make it, and say what it took."""
+    """Make the report, and return the time and memory it took."""
     about = About.model_validate_json((folder / "about.json").read_text(encoding="utf-8"))
     lines = (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [ResultRow.model_validate_json(line) for line in lines]

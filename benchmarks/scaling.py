@@ -1,9 +1,9 @@
 """Time and memory at 1, 4 and 16 times the rows: tokenising, a training epoch, prediction, and mining.
 
 `python benchmarks/scaling.py` prints a table and, as its last line, one JSON object with the growth from 4 to 16 times
-the rows (4 is linear; of CPU seconds, so that other work on the machine does not count), the peak memory at 16 times
-over that at 1, and the raw samples. See docs/benchmarks.md. Each measurement is a process of its own and runs what a
-run's stages run.
+the rows (4 is linear; in CPU seconds, so that other work on the machine does not count), the peak memory at 16 times
+over that at 1, and the raw samples. See docs/benchmarks.md. Each measurement is a separate process that runs the same
+code as a run's stages.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ SHAPE = Shape(4, 256, 4, 1024, vocabulary=8000)
 SCALES = (1, 4, 16)
 ROWS = {"tokenise": 4000, "train": 300, "predict": 600, "mine": 4000}
 QUICK_ROWS = {"tokenise": 2000, "train": 100, "predict": 200, "mine": 2000}
-"""Rows at 1x: pairs, or candidate sentences, among which always as many queries look for their neighbours."""
+"""Rows at 1x: pairs, or candidate sentences, among which a fixed number of queries look for their neighbours."""
 QUERIES, WIDTH, NEIGHBOURS = 4000, 256, 4
 MEMORY_BYTES = 200_000_000
-"""What mining may hold beside the vectors' files."""
+"""Memory that mining may use in addition to the vectors' files."""
 DEV_ROWS = 50
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out: seconds of the work itself, the process's peak, and its memory before the work began."""
+    """The result: seconds of the work itself, the process's peak memory, and its memory before the work began."""
 
     seconds: float
     cpu_seconds: float
@@ -83,13 +83,13 @@ def _options() -> argparse.Namespace:
 
 
 def _run(request: dict[str, Any], options: argparse.Namespace) -> Measurement:
-    """The worker's answer, from a fresh process unless --same-process."""
+    """The worker's answer, from a fresh process unless --same-process is set."""
     if options.same_process:
         return _measure(request)
     return Measurement(**answer("scaling.py", request, options.threads, ["--worker"]))
 
 
-# ---- the work, in a process of its own ------------------------------------------------------------------------------
+# ---- the work, in its own process -----------------------------------------------------------------------------------
 
 
 def _measure(request: dict[str, Any]) -> Measurement:
@@ -132,7 +132,7 @@ def _tokenise(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
 
 
 def _context(work: Any, rows: tuple[Any, ...], encoder: Path, folder: Path) -> Any:
-    """What a stage is given; its output and cache lie below `folder`."""
+    """The context that a stage is given; its output and cache are below `folder`."""
     from viaduct.runs.rows import Loaded
     from viaduct.runs.stage import Context
     from viaduct.tasks.catalogue import Catalogue
@@ -181,7 +181,7 @@ def _predict(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
 
 
 def _mine(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
-    """Both directions, all vectors in files."""
+    """Search in both directions, with all vectors in files."""
     import torch
 
     from viaduct.inference.neighbours import Search, nearest_both_ways
@@ -193,7 +193,7 @@ def _mine(count: int, encoder: Path, folder: Path) -> Callable[[], object]:
 
 
 def _vectors(path: Path, count: int) -> np.memmap:
-    """Random vectors of unit length in a file, mapped."""
+    """Random vectors of unit length in a memory-mapped file."""
     generator = np.random.default_rng(count)
     made = np.memmap(path, dtype=np.float32, mode="w+", shape=(count, WIDTH))
     for at in range(0, count, 1000):
@@ -213,7 +213,7 @@ WORK: dict[str, Callable[[int, Path, Path], Callable[[], object]]] = {
 
 
 def _make_encoder(folder: Path) -> None:
-    """A small encoder with random weights, its tokenizer, and a head beside it."""
+    """Write a small encoder with random weights, its tokenizer, and a head next to it."""
     from viaduct.heads.head import HeadSpec, build_head, save_head
     from viaduct.models.encoder import build_encoder, save_encoder
     from viaduct.runs.spec import Architecture

@@ -1,4 +1,4 @@
-"""The card of the scaling benchmark's made-up pairs; their rows are given to the stages, so it has no files."""
+"""The card of the scaling benchmark's made-up pairs; it has no files, since the stages are given the rows directly."""
 
 from inference_models import LABELS
 

@@ -1,11 +1,11 @@
-"""What a plan of many stages costs when the stages themselves do nothing: planning, each stage, status, the report.
+"""The cost of a plan with many stages if the stages themselves do nothing: planning, each stage, status, the report.
 
     python benchmarks/scheduling.py [--quick]
 
-A made-up world with a recipe of as many seeds as give the stages; every kind of stage writes a file of a few bytes and
-no more, so that what is left is the plan, the store and the page. In turn 1,000 and 10,000 stages (--quick: 250 and
-1,000), each in a process of its own, with the ratio of the two: 10 where the time is linear. Prints a table, and a JSON
-object as its last line.
+Uses a made-up world and a recipe with as many seeds as that many stages need; every stage only writes a file of a few
+bytes, so that only the plan, the store and the report remain. Measures 1,000 and then 10,000 stages (--quick: 250 and
+1,000), each in its own process, and the ratio of the two, which is 10 (--quick: 4) if the time is linear. Prints a
+table, and a JSON object as its last line.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from typing import Any
 
 ARMS, TARGETS = 3, 2
 STAGES_PER_SEED = 2 + ARMS * TARGETS * 3
-"""Two intermediate trainings; a training, a prediction and a score for each arm and target."""
+"""Two intermediate trainings, and a training, a prediction and a score for each arm and target."""
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
+    """Seconds that the work takes."""
     return both(work)[0]
 
 
 def both(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds by the clock, and of the processor."""
+    """(wall-clock seconds, CPU seconds) that the work takes."""
     started, cpu_started = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def measured(stages: int, folder: Path) -> dict[str, float]:
-    """Name -> stages and rows, seconds of each part, milliseconds a stage and GiB, of a recipe of about so many stages,
-    in this process."""
+    """Name -> numbers of stages and rows, seconds of each part, milliseconds per stage and GiB, for a recipe of about
+    this many stages, run in this process."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     import small_world
     from rich.console import Console
@@ -61,9 +61,9 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
         told.append((what, how))
         return folder / "report.html"
 
-    page.write = later  # timed apart
+    page.write = later  # timed separately
     arms = (Intermediate(name="none"), *(Intermediate(name=name, tasks=(name,)) for name in ("quiz", "fruit")))
-    small = Architecture(layers=1, hidden=8, heads=2, feed_forward=8, vocabulary=300)  # of which the disk has room
+    small = Architecture(layers=1, hidden=8, heads=2, feed_forward=8, vocabulary=300)  # so that the disk has room
     asked = small_world.recipe(
         encoder=Pretrain(name="mini", text=("prose",), architecture=small),
         intermediates=arms,
@@ -87,7 +87,7 @@ def measured(stages: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="250 and 1,000 stages")
     parser.add_argument("--stages", type=int, nargs="+", help="how many, about, in place of 1,000 and 10,000")

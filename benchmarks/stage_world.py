@@ -1,8 +1,7 @@
-"""What the stage benchmarks train on: made-up rows of every type, a tokenizer that knows their pieces, and a stage's
-context.
+"""The stage benchmarks' data: made-up rows of every type, a tokenizer that knows their pieces, and a stage's context.
 
-A row's text is the names of its token ids, so that the stages run as they are, from rows to weights, on ids that were
-drawn from a stated law. Nothing is downloaded.
+A row's text consists of the names of its token ids, so that the stages run unmodified, from rows to weights, on ids
+drawn from a stated distribution. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from viaduct.tasks.catalogue import Catalogue
 
 SPECIAL = {"<s>": FIRST, "<pad>": PAD, "</s>": LAST, "<unk>": UNKNOWN}
 INSIDE_WORDS = 3
-"""Every third piece goes on with a word that another one began."""
+"""Every third piece continues a word that another piece began."""
 
 
 def piece(number: int) -> str:
@@ -37,26 +36,26 @@ def lengths(generator: np.random.Generator, count: int, mean: float, sigma: floa
 
 
 class Pieces:
-    """Names of pieces in the order in which the seed draws them; texts take them one after the other."""
+    """Names of pieces in the order in which the seed draws them; texts take them one after another."""
 
     def __init__(self, shape: Shape, seed: int, count: int) -> None:
         self.names = [piece(one) for one in draw_pieces(shape, np.random.default_rng(seed), count).tolist()]
         self.used = 0
 
     def take(self, count: int) -> list[str]:
-        """The next ones."""
+        """The next `count` names."""
         self.used += count
         if self.used > len(self.names):
             raise ValueError("more pieces are taken than were drawn")
         return self.names[self.used - count : self.used]
 
     def text(self, count: int) -> str:
-        """A text of the next ones."""
+        """A text of the next `count` pieces."""
         return " ".join(self.take(int(count)))
 
 
 def tokenizer(shape: Shape) -> Any:
-    """`<s> A </s>` and `<s> A </s></s> B </s>` over the names of all token ids; the last one is the mask."""
+    """`<s> A </s>` and `<s> A </s></s> B </s>` over the names of all token ids; the last id is the mask."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -83,7 +82,7 @@ def tokenizer(shape: Shape) -> Any:
 
 
 def write_encoder(shape: Shape, seed: int, folder: Path) -> None:
-    """A folder with random weights of this shape, the masked-LM head among them, and the tokenizer."""
+    """Write a folder with random weights of this shape, including the masked-LM head, and the tokenizer."""
     import torch
     from training_stock import model_config
     from transformers import XLMRobertaForMaskedLM
@@ -94,7 +93,7 @@ def write_encoder(shape: Shape, seed: int, folder: Path) -> None:
 
 
 def card(name: str, kind: str, languages: tuple[str, ...] = ("en",), labels: tuple[str, ...] = ()) -> Task:
-    """A card for rows that are made here."""
+    """A card for rows that are generated here."""
     return Task(
         name=name,
         version=1,
@@ -119,7 +118,7 @@ def context(
     progress: Progress,
     cards: Iterable[Task],
 ) -> Context:
-    """A stage's context: these rows by (card, split, language), the encoder in `folder`, outputs below it too."""
+    """A stage's context: these rows by (card, split, language), the encoder in `folder`, outputs below it as well."""
 
     def load(task: str, split: str, language: str) -> Loaded:
         return Loaded(tuple(rows[task, split, language]), None)

@@ -29,7 +29,7 @@ THEIRS = (PADDED, "dynamic_padding", "length_grouped")
 JEMALLOC = "jemalloc"
 ABLATIONS = ("viaduct_without_onednn", "viaduct_torch_dropout", "viaduct_bf16", "viaduct_compiled")
 OTHER_ALLOCATOR = ("viaduct_jemalloc", "viaduct_bf16_jemalloc")
-"""Ablations where the machine has that library, which a process of its own begins with."""
+"""Ablations for machines that have jemalloc, which a separate process preloads."""
 TITLES = {
     "trainer_default": "Trainer, padded to longest",
     "dynamic_padding": "Trainer, dynamic padding",
@@ -44,10 +44,10 @@ TITLES = {
 }
 FULL_STEPS = {"24x1024": 60, "12x768": 20, "6x384": 50, "2x32": 2}
 QUICK_STEPS = {"12x768": 6, "6x384": 20}
-"""Timed steps, fewer in a quick run where an estimate says that it would not end in time."""
+"""Timed steps, fewer in a quick run if it would not finish in time by an estimate."""
 QUICK_SECONDS = {"12x768": {"pairs": 290.0}, "6x384": {"pairs": 100.0, "windows": 45.0, "tagging": 45.0}}
-"""What a quick run may take for the first repetition of a shape's kinds of work, by an estimate before it; others it
-leaves out."""
+"""Seconds that a quick run may spend on the first repetition of a shape's kinds of work, as estimated beforehand; other
+kinds are left out."""
 QUICK_LIMIT = 480.0
 """Seconds after which a quick run starts no further repetition."""
 LEAST_STEPS = 3
@@ -57,16 +57,16 @@ BARS = {
 }
 PRODUCTS_BAR = {"pairs_12x768": 0.65, "tagging_12x768": 0.65}
 PRODUCTS_BAR |= dict.fromkeys(("pairs_6x384", "windows_6x384", "windows_12x768"), 0.8)
-"""Least share of the rate of float32 matrix products, counting the operations of real tokens only."""
+"""Minimum share of the rate of float32 matrix products, counting only operations on real tokens."""
 PRODUCTS_BAR_ON_GPU = {"pairs_24x1024": 0.5}
-"""The same of the GPU's products in the format of the training, by the clock."""
+"""The same for the GPU's products in the training's format, by wall clock."""
 WARM_UP = 10
-"""Steps on a GPU that are not timed: each new shape of a batch finds its kernels and memory first."""
+"""Untimed steps on a GPU: each new batch shape has to find its kernels and memory first."""
 WEIGHT_BYTES = 44.0
-"""Moved in a step for each weight that is trained: gradient written, read for its norm, read and written to be clipped;
+"""Bytes moved per step for each trained weight: gradient written, read for its norm, read and written to be clipped;
 AdamW reads weight, gradient and moments, and writes all but the gradient."""
 PASSES = 4.0
-"""How often what is kept for the way back is moved: written and read, and as much again for its gradient."""
+"""How often what is kept for the backward pass is moved: written and read, and as much again for its gradient."""
 Found = dict[str, list[Measurement]]
 
 
@@ -134,7 +134,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The worker's answer, from a fresh process unless --same-process."""
+    """The worker's answer, from a fresh process unless --same-process is set."""
     if options.same_process:
         return asdict(measure(Request(**request))) if "variant" in request else speed(**request)
     preload = find_library(JEMALLOC) if JEMALLOC in request.get("variant", "") else None
@@ -153,7 +153,7 @@ def _timed_steps(work: str, shape: str, rows: Rows, options: argparse.Namespace,
 
 
 def _estimate(shape: Shape, work: Work, rows: Rows, steps: int, flops_per_second: float) -> float:
-    """About how many seconds one repetition of all variants takes."""
+    """Estimated seconds that one repetition of all variants takes."""
     whole = len(rows.lengths) // work.batch_rows * work.batch_rows
     in_order = float(rows.lengths[:whole].reshape(-1, work.batch_rows).max(axis=1).mean())
     padded = (1 + _padded_steps(steps)) * work.longest
@@ -163,13 +163,13 @@ def _estimate(shape: Shape, work: Work, rows: Rows, steps: int, flops_per_second
 
 
 def _padded_steps(steps: int) -> int:
-    """Timed steps of the padded Trainer: all its steps cost the same, whatever their rows, so a few are enough."""
+    """Timed steps of the padded Trainer: all its steps cost the same, regardless of their rows, so a few are enough."""
     return min(steps, 1 if steps <= 10 else 2 if steps <= 20 else 4)
 
 
 def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace, deadline: float) -> Found:
-    """Every variant once, then every variant again, ...; at least once, and no repetition begins that would end after
-    the deadline."""
+    """Measure every variant once, then every variant again, and so on; at least once, and no repetition starts that
+    would end after the deadline."""
     theirs = THEIRS if options.device == "cpu" or not options.quick else THEIRS[1:]
     ablations = (
         (*ABLATIONS, *(OTHER_ALLOCATOR if find_library(JEMALLOC) and not options.same_process else ()))
@@ -201,7 +201,7 @@ def _repetitions(work: str, shape: str, steps: int, options: argparse.Namespace,
 
 
 def _rates(found: Found, per_padded_row: float, *, cpu: bool = False) -> dict[str, list[float]]:
-    """Real tokens per second of every repetition. The padded Trainer's few rows count with the mean length of the whole
+    """Real tokens per second in every repetition. The padded Trainer's few rows count with the mean length of the whole
     set: its time per row does not depend on their lengths."""
     return {
         variant: [
@@ -214,20 +214,20 @@ def _rates(found: Found, per_padded_row: float, *, cpu: bool = False) -> dict[st
 
 
 def _products(shape: Shape, one: Measurement) -> float:
-    """Operations of real tokens per CPU second (three times those of the forward pass), over the rate of matrix
+    """Operations on real tokens per CPU second (three times those of the forward pass), relative to the rate of matrix
     products in the same process."""
     operations = 3 * shape.forward_flops(one.timed.tokens, one.timed.squares)
     return operations / _seconds(one) / one.products_per_second
 
 
 def _seconds(one: Measurement) -> float:
-    """CPU seconds, which other work on the machine changes less; of a GPU, the clock's."""
+    """CPU seconds, which other work on the machine affects less; on a GPU, wall-clock seconds."""
     return one.timed.cpu_seconds if one.device == "cpu" else one.timed.seconds
 
 
 def _roofline(shape: Shape, one: Measurement) -> float:
-    """The share of the rate of products that is left where what is no product takes only as long as its bytes do on
-    their way to and from the memory: what lies between the share reached and this one is the loop's to gain."""
+    """The share of the products' rate that remains if everything else takes only as long as its bytes need to and from
+    memory: the gap between the share reached and this one is what the loop could still gain."""
     timed = one.timed
     weights = shape.forward_flops(0.5, 0.0) + timed.embedding_rows * shape.width
     kept = shape.layers * (WIDTHS_KEPT * shape.width * timed.tokens + SQUARES_KEPT * shape.heads * timed.squares)
@@ -263,7 +263,7 @@ def _print_table(title: str, found: Found, per_padded_row: float) -> None:
 
 
 def _add(report: dict[str, Any], place: str, found: Found, per_padded_row: float) -> None:
-    """These numbers, into the report."""
+    """Add these numbers to the report."""
     rates, cpu_rates = (_rates(found, per_padded_row, cpu=cpu) for cpu in (False, True))
     shape = SHAPES[place.split("_")[1]]
     for variant, measurements in found.items():

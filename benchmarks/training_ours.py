@@ -1,4 +1,4 @@
-"""Our loop on the rows of the training benchmark, put together as `viaduct.training.finetuning` does."""
+"""Our loop on the rows of the training benchmark, assembled as in `viaduct.training.finetuning`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from training_rows import FIRST, LAST, NO_TAG, PAD, SHAPES, UNKNOWN, Rows, Work
 from training_timing import LEARNING_RATE, Clock, Request, Timed
 
 LONG = 10_000
-"""Steps of a training on a GPU, which is stopped after the timed ones: points of curves, for which it is waited, come
-as seldom as in a training that is as long as most."""
+"""Steps of a training on a GPU, which is stopped after the timed ones: points of curves, which wait for the GPU, are
+then as rare as in a training of typical length."""
 
 
 class EnoughError(Exception):
@@ -21,7 +21,7 @@ class EnoughError(Exception):
 
 
 def run(request: Request, rows: Rows) -> Timed:
-    """Our steps, as one of the variants."""
+    """Run our steps as one of the variants."""
     from viaduct.encode.batch import Batch, collate
     from viaduct.heads.head import HeadSpec, TaskModel, build_head, trained_head
     from viaduct.models import dropout as dropout_module

@@ -1,4 +1,4 @@
-"""What the benchmarks train on: a model's shape and seeded token rows. No torch here."""
+"""The benchmarks' training data: a model's shape and seeded token rows. No torch here."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 LONGEST = 128
-"""Longest row of pairs, and what a naive loop pads them to."""
+"""Longest row of pairs, and the length that a naive loop pads them to."""
 
 ZIPF_EXPONENT, ZIPF_SHIFT = 1.35, 2.7
-"""A token's probability is in proportion to (rank + shift) ** -exponent, ranks shuffled over the vocabulary."""
+"""A token's probability is proportional to (rank + shift) ** -exponent, with ranks shuffled over the vocabulary."""
 
 PAD, FIRST, LAST, UNKNOWN = 1, 0, 2, 3
 NO_TAG = -100
-"""Of tokens that begin no word: torch's losses leave it out."""
+"""Tag of tokens that do not begin a word: torch's losses ignore it."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of training data. Row lengths in tokens are log-normal with this mean and this standard deviation of
-    the logarithm, clipped."""
+    """One kind of training data. Row lengths in tokens are log-normal with this mean and this standard deviation of the
+    logarithm, clipped."""
 
     kind: str
     mean: float
@@ -28,9 +28,9 @@ class Work:
     shortest: int
     longest: int
     batch_rows: int
-    """Of the Trainer's steps."""
+    """Rows in each of the Trainer's steps."""
     share: float
-    """Rows of the whole set, as a share of the shape's `set_rows`."""
+    """Rows in the whole set, as a share of the shape's `set_rows`."""
     labels: tuple[str, ...] = ()
 
 
@@ -39,15 +39,15 @@ WORKS = {
     "windows": Work("span", 223.0, 0.38, 40, 384, 8, 1 / 6),
     "tagging": Work("tagged", 24.0, 0.7, 4, LONGEST, 32, 1.0, tuple(f"T{number}" for number in range(17))),
 }
-"""Spreads as of the words of MNLI's training pairs (0.52), SQuAD's questions with their paragraphs (0.38) and UD
-English's sentences (0.87, of which many are of one or two words). SQuAD asks several questions of each paragraph, so
-that its windows have fewer different tokens than rows drawn one by one: hence fewer of them."""
+"""Spreads like those of word counts in MNLI's training pairs (0.52), SQuAD's questions with their paragraphs (0.38) and
+UD English's sentences (0.87; many have only one or two words). SQuAD asks several questions about each paragraph, so
+its windows have fewer distinct tokens than rows drawn one by one: hence the smaller number of rows."""
 PIECES_PER_WORD = 1.25
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One model size: XLM-R's architecture with these numbers."""
+    """One model size: XLM-R's architecture with these dimensions."""
 
     layers: int
     width: int
@@ -55,11 +55,11 @@ class Shape:
     feed_forward: int
     vocabulary: int = 250_002
     set_rows: int = 15_000
-    """Pairs in the whole training set: it decides which embedding rows trimming keeps, not only the rows timed."""
+    """Pairs in the whole training set: all of it, not only the timed rows, decides which embedding rows are kept."""
 
     def forward_flops(self, tokens: float, squares: float) -> float:
-        """Operations of a forward pass: two per weight of the layers and token, and attention's own, which grow with
-        the `squares` of the rows' lengths, summed. Embeddings are not counted."""
+        """FLOPs of a forward pass: two per token and weight of the layers, plus attention's own, which grow with
+        `squares`, the sum of the rows' squared lengths. Embeddings are not counted."""
         weights = self.layers * (4 * self.width**2 + 2 * self.width * self.feed_forward)
         return 2.0 * weights * tokens + 4.0 * self.width * self.layers * squares
 
@@ -74,8 +74,8 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Token ids and targets of every row of the set, in a random order. A target is (1,) a label's number, (2,) the
-    first and the last token of an answer, or (tokens,) tags, `NO_TAG` where no word begins."""
+    """Token ids and targets of every row of the set, in random order. A target is (1,) a label's number, (2,) the first
+    and the last token of an answer, or (tokens,) tags, `NO_TAG` where no word begins."""
 
     ids: list[np.ndarray]
     targets: list[np.ndarray]
@@ -85,7 +85,7 @@ class Rows:
         return np.array([len(row) for row in self.ids])
 
     def tokens_per_step(self, work: Work) -> int:
-        """Our token budget: the mean number of real tokens in the rows of the Trainer's step."""
+        """Our token budget: the mean number of real tokens in a step of the Trainer."""
         return round(work.batch_rows * float(self.lengths.mean()))
 
 
@@ -115,7 +115,7 @@ def _target(work: Work, generator: np.random.Generator, length: int) -> np.ndarr
 
 
 def draw_pieces(shape: Shape, generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count,) token ids, none of them special, by the law above."""
+    """(count,) token ids, none of them special, from the distribution above."""
     pieces = generator.permutation(np.arange(UNKNOWN + 1, shape.vocabulary - 1))
     weights = (np.arange(1, len(pieces) + 1) + ZIPF_SHIFT) ** -ZIPF_EXPONENT
     ranks = np.searchsorted(np.cumsum(weights / weights.sum()), generator.random(count) * (1 - 1e-9))

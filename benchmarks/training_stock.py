@@ -11,7 +11,7 @@ from training_timing import LEARNING_RATE, Clock, Request, Timed
 
 
 def run(request: Request, rows: Rows) -> Timed:
-    """Its steps, as one of the variants."""
+    """Run the Trainer's steps as one of the variants."""
     import torch
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
     from transformers.utils import logging
@@ -95,8 +95,8 @@ def _collator(work: Work, padded: bool) -> Any:
 
 
 def _order(request: Request, work: Work, lengths: list[int]) -> list[int]:
-    """Row indices of as many batches as are asked for, drawn from those of one epoch over the whole set, which the
-    stock sampler of this variant orders: sorted batches come in order of their length there, hence drawn."""
+    """Row indices of as many batches as requested, drawn from one epoch over the whole set as this variant's stock
+    sampler orders it. They are drawn because sorted batches come in order of length there."""
     import torch
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -112,7 +112,7 @@ def _order(request: Request, work: Work, lengths: list[int]) -> list[int]:
 
 
 class Features:
-    """The rows as the Trainer wants them, padded beforehand to `longest` where that is given."""
+    """The rows in the form that the Trainer expects, padded beforehand to `longest` if that is given."""
 
     def __init__(self, work: Work, rows: Rows, longest: int | None) -> None:
         self.work, self.rows, self.longest = work, rows, longest
@@ -139,8 +139,8 @@ def _feature(work: Work, ids: np.ndarray, target: np.ndarray, longest: int) -> d
 
 
 def model_config(shape: Shape, labels: int = 3) -> Any:
-    """The configuration that viaduct.models.encoder.build_encoder makes of the same numbers, with a head for
-    so many labels."""
+    """The configuration that viaduct.models.encoder.build_encoder makes from the same dimensions, with a head for this
+    many labels."""
     from transformers import XLMRobertaConfig
 
     return XLMRobertaConfig(
@@ -160,7 +160,7 @@ def model_config(shape: Shape, labels: int = 3) -> Any:
 
 
 def _padding_tokenizer() -> Any:
-    """A tokenizer that is used for padding only."""
+    """A tokenizer that is only used for padding."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""What every variant of the training benchmark is asked, and how its steps are timed."""
+"""The request to every variant of the training benchmark, and the timing of its steps."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Request:
     work: str
     shape: str
     steps: int
-    """Timed ones."""
+    """Number of timed steps."""
     threads: int
     seed: int
     device: str = "cpu"
     warm_up: int = 1
-    """Steps before those that are timed."""
+    """Number of steps before the timed ones."""
     scale: int = 1
-    """How many times as many rows a step has: a GPU is not filled by as many as a CPU."""
+    """Factor for the rows in a step: a GPU needs more of them than a CPU to be fully used."""
 
     @property
     def rows(self) -> Work:
-        """The kind of work, with the rows of its steps."""
+        """The kind of work, with the scaled number of rows per step."""
         work = WORKS[self.work]
         return replace(work, batch_rows=self.scale * work.batch_rows)
 
     @property
     def format(self) -> str:
-        """Of the products, of ours and theirs alike: on a GPU the quick one that it has."""
+        """Number format of the products, the same for ours and theirs: on a GPU, the fast one that it has."""
         from viaduct.models.numerics import training_precision
 
         return training_precision("auto", torch_device(self.device))
@@ -51,8 +51,8 @@ def torch_device(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Timed:
-    """Rows, real tokens, slots (with padding) and the sum of the rows' squared lengths, which attention costs, over
-    the timed steps; both clocks; the embedding rows that were held."""
+    """Rows, real tokens, slots (including padding) and the sum of the rows' squared lengths, which determines the cost
+    of attention, over the timed steps; both clocks; the number of embedding rows held."""
 
     steps: int
     rows: int
@@ -65,8 +65,8 @@ class Timed:
 
 
 class Clock:
-    """Wall and CPU seconds between the end of the last step that warms up and the end of the last; a GPU is waited for
-    at both."""
+    """Wall and CPU seconds between the end of the last warm-up step and the end of the last step; both points wait for
+    the GPU, if there is one."""
 
     def __init__(self, steps: int, warm_up: int = 1, device: str = "cpu") -> None:
         self.steps, self.warm_up, self.device = steps, warm_up, device
@@ -85,7 +85,7 @@ class Clock:
         return wall_end - wall, cpu_end - cpu
 
     def timed(self, batches: list[Any], slots: list[int], embedding_rows: int) -> Timed:
-        """batches: the lengths of the rows of every step, the warm-up's first; slots: with padding, of the same."""
+        """`batches`: row lengths of every step, warm-up steps first; `slots`: slots of the same steps, with padding."""
         batches, slots = batches[self.warm_up : self.steps], slots[self.warm_up : self.steps]
         lengths = np.concatenate(batches).astype(np.int64)
         return Timed(

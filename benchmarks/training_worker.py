@@ -1,4 +1,4 @@
-"""One measurement of the training benchmark: one variant, one kind of work, one shape, in a process of its own.
+"""One measurement of the training benchmark: one variant, one kind of work, one shape, in its own process.
 
 `python training_worker.py '{...}'` prints one JSON object as its last line. The first optimiser step is a warm-up; the
 clock runs from its end to the end of the last step, and everything a loop does in between counts: choosing, padding and
@@ -25,18 +25,18 @@ COPIED_FLOATS, COPIES = 2**25, 5
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came out."""
+    """The result."""
 
     variant: str
     timed: Timed
     peak_mib: float
     products_per_second: float
-    """Operations per second of matrix products in this process, the better of before and after: of float32, on a GPU of
-    the format of the training."""
+    """Operations per second of matrix products in this process, the better of before and after: in float32, on a GPU in
+    the training's format."""
     device: str = "cpu"
     format: str = "fp32"
     bytes_per_second: float = 0.0
-    """That a copy of large arrays reads and writes here."""
+    """Bytes per second that a copy of large arrays reads and writes here."""
 
 
 def measure(request: Request) -> Measurement:
@@ -53,7 +53,7 @@ def measure(request: Request) -> Measurement:
 
 
 def _copied(threads: int, device: str) -> float:
-    """Bytes that a copy reads and writes in a second, the best of a few; the arrays are larger than caches are."""
+    """Bytes per second that a copy reads and writes, the best of a few; the arrays are larger than the caches."""
     import torch
 
     torch.set_num_threads(threads)
@@ -62,13 +62,13 @@ def _copied(threads: int, device: str) -> float:
     for _ in range(COPIES):
         started = time.perf_counter()
         target.copy_(source)
-        float(target[0])  # which waits for a GPU
+        float(target[0])  # waits for a GPU
         best = min(best, time.perf_counter() - started)
     return 2 * 4 * COPIED_FLOATS / best
 
 
 def speed(threads: int, device: str = "cpu") -> dict[str, Any]:
-    """This machine's matrix-product rate (as torch does them: of float32, on a GPU of the format that it trains in) and
+    """This machine's matrix-product rate (as torch computes them: in float32, on a GPU in the format it trains in) and
     the versions that go with every number."""
     from viaduct.models.numerics import training_precision
     from viaduct.serving.machine import device_name, matrix_rate

@@ -1,17 +1,18 @@
-"""Whether the report's verdicts have the error rates that it promises, in worlds whose truth is known.
+"""Checks whether the report's verdicts have the error rates that it promises, in worlds whose truth is known.
 
 `python benchmarks/verdicts.py` draws 1,000 runs for every scenario of `benchmarks/scenarios` with 3, 5 and 9 seeds and
 3 and 9 arms, sends their scores and outcomes through the report's comparisons and claims, and prints a table and, as
-its last line, one JSON object. `--quick`: two cells of 60 runs. `--scenario FILE`: one scenario of your own (JSON, the
-form of `verdicts_world.Scenario`; `languages` may be "xtreme"), with its own seeds, arms and runs.
+its last line, one JSON object. `--quick`: two cells of 60 runs. `--scenario FILE`: one scenario of your own (JSON, in
+the form of `verdicts_world.Scenario`; `languages` may be "xtreme"), with its own seeds, arms and runs.
 
 - family_wise_error: share of runs with any wrong "higher" or "lower", in the mean over tasks and in single tasks.
-  *These* languages: the sign is not that of the mean of the effects as drawn, or that mean is exactly 0. *Like these*:
-  a difference is said to hold for languages like these, and the scenario's own effect is 0 or of the other sign.
-- coverage: share of 95 % intervals, for these languages, that hold the mean of the effects as drawn.
-- power_at_detectable: share of runs in which one arm's difference is found that is as large as another run printed as
-  detectable, no other arm having any.
-- wrong_equivalent: share of runs with any "equivalent" where all differences are exactly the margin.
+  *These* languages: the sign differs from that of the mean of the drawn effects, or that mean is exactly 0. *Like
+  these*: a difference is reported to hold for languages like these, but the scenario's own effect is 0 or has the other
+  sign.
+- coverage: share of 95 % intervals, for these languages, that contain the mean of the drawn effects.
+- power_at_detectable: share of runs that find one arm's difference if it is as large as another run printed as
+  detectable, and no other arm has any.
+- wrong_equivalent: share of runs with any "equivalent" if all differences are exactly the margin.
 - wrong_claims: share of runs in which a claim of the literature is supported or contradicted against the truth.
 """
 
@@ -38,15 +39,15 @@ from viaduct.report.contrasts import Comparing, compare
 
 LIBRARY = Path(__file__).parent / "scenarios"
 PART = 50
-"""Runs that are drawn one after the other."""
+"""Number of runs that are drawn one after another, as one part."""
 SEEDS, ARMS, RUNS = (3, 5, 9), (3, 9), 1_000
 WRONG, COVERAGE, POWER = 0.06, (0.93, 0.97), (0.75, 0.85)
-"""The bars: errors fail where the lower 99 % bound of their rate lies above."""
+"""The bars: errors fail if the lower 99 % bound of their rate is above theirs."""
 STEPS = {"mean": MEANS, "single": TASKS}
 
 
 Seen = dict[str, list[bool]]
-"""What is counted -> whether it happened, once a run (intervals: once each)."""
+"""What is counted -> whether it happened, one entry per run (coverage: per interval)."""
 
 
 def members(found: Contrasts, step: str) -> list[Contrast]:
@@ -55,12 +56,12 @@ def members(found: Contrasts, step: str) -> list[Contrast]:
 
 
 def is_wrong(verdict: str, truth: float) -> bool:
-    """Whether "higher" or "lower" is said of something else."""
+    """Whether a verdict of "higher" or "lower" disagrees with the truth."""
     return verdict in ("higher", "lower") and (truth == 0 or (verdict == "higher") != (truth > 0))
 
 
 def verdicts(world: World, scenario: Scenario) -> Contrasts:
-    """What a report decides."""
+    """The contrasts that a report would decide."""
     names = [task.name for task in scenario.tasks]
     pairs = claims.pairs(verdicts_claims.roles(scenario)) if scenario.roles else ()
     comparing = Comparing(arm_names(scenario.arms), names, pairs)
@@ -68,7 +69,7 @@ def verdicts(world: World, scenario: Scenario) -> Contrasts:
 
 
 def shifted(step: Sequence[Contrast], truths: Sequence[float], targets: Sequence[float]) -> list[Decision]:
-    """The decisions of a step if the true differences were these targets, and all else as it was drawn."""
+    """The decisions of a step if the true differences were these targets, and everything else as drawn."""
     moved = [
         replace(one.estimate, mean=one.mean - truth + target)
         for one, truth, target in zip(step, truths, targets, strict=True)
@@ -77,7 +78,7 @@ def shifted(step: Sequence[Contrast], truths: Sequence[float], targets: Sequence
 
 
 def look(world: World, scenario: Scenario, found: Contrasts, step: str, earlier: dict[str, float]) -> Seen:
-    """What one run shows in one step. `earlier`: step -> the detectable difference that the run before it printed."""
+    """What one run shows in one step. `earlier`: step -> the detectable difference that the previous run printed."""
     own = members(found, step)
     these, like = (
         [world.truth.over(differences[one.arm], one.task) for one in own]
@@ -98,7 +99,7 @@ def look(world: World, scenario: Scenario, found: Contrasts, step: str, earlier:
     others = [0.0] * (len(own) - 1)
     if step in earlier:
         seen["power"].append(shifted(own, these, [earlier[step], *others])[0].verdict == "higher")
-    # what a page would print if no arm had an effect
+    # what a report would print if no arm had an effect
     printed = replace(own[0], decision=shifted(own, these, [0.0, *others])[0]).detectable
     if printed is not None:
         earlier[step] = printed
@@ -106,7 +107,7 @@ def look(world: World, scenario: Scenario, found: Contrasts, step: str, earlier:
 
 
 def measure(scenario: Scenario, part: int = 0) -> dict[str, Seen]:
-    """Step -> what its runs show; parts have draws of their own."""
+    """Step -> what its runs show; each part has its own draws."""
     rng = np.random.default_rng([scenario.random, part])
     found: dict[str, Seen] = {step: {} for step in STEPS}
     earlier: dict[str, float] = {}
@@ -121,13 +122,13 @@ def measure(scenario: Scenario, part: int = 0) -> dict[str, Seen]:
 
 
 def add(total: Seen, seen: Seen) -> None:
-    """Put them together."""
+    """Append what was seen to the total."""
     for name, values in seen.items():
         total.setdefault(name, []).extend(values)
 
 
 def rates(found: dict[str, Seen], runs: int, seconds: float) -> dict[str, Any]:
-    """As printed."""
+    """The rates of a cell, as printed."""
     share = {step: {name: float(np.mean(v)) if v else None for name, v in seen.items()} for step, seen in found.items()}
     return {
         "family_wise_error": {one: {step: share[step][one] for step in STEPS} for one in ("these", "like_these")},
@@ -143,7 +144,7 @@ def rates(found: dict[str, Seen], runs: int, seconds: float) -> dict[str, Any]:
 
 
 def misses(found: dict[str, Any]) -> list[str]:
-    """The bars that a cell does not reach."""
+    """The bars that a cell misses."""
     from scipy.stats import beta
 
     runs = found["runs"]
@@ -163,7 +164,7 @@ def misses(found: dict[str, Any]) -> list[str]:
 
 
 def cells(quick: bool) -> list[Scenario]:
-    """The library with every number of seeds and arms; two small ones where `quick`."""
+    """The library with every number of seeds and arms; two small ones if `quick`."""
     library = [Scenario.read(path) for path in sorted(LIBRARY.glob("*.json"))]
     if quick:
         return [with_size(one, seeds=3, arms=3, runs=60) for one in library if one.name in ("null", "small_sets")]
@@ -171,7 +172,7 @@ def cells(quick: bool) -> list[Scenario]:
 
 
 def run(scenario: Scenario, pool: ProcessPoolExecutor | None) -> dict[str, Any]:
-    """One cell; its runs are drawn in parts, so that their number of processes changes nothing."""
+    """Run one cell; its runs are drawn in parts, so that the number of processes changes nothing."""
     start = time.perf_counter()
     sizes = [min(PART, scenario.runs - begin) for begin in range(0, scenario.runs, PART)]
     worlds = [scenario.model_copy(update={"runs": size}) for size in sizes]

@@ -1,4 +1,4 @@
-"""What the report's claims say in a simulated run, beside what is true in it."""
+"""Compares what the report's claims say about a simulated run with what is true in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEST = ("mnli", "squad2", "hellaswag")
 CONTROLS = ("caption_text_only", "caption_shuffled_caption", "caption_shuffled_image")
 
 Differences = Mapping[str, Mapping[str, float]]
-"""Role -> task -> true difference from none."""
+"""Role -> task -> true difference from the baseline `none`."""
 
 
 def roles(scenario: Scenario) -> dict[str, str]:
@@ -28,7 +28,7 @@ def roles(scenario: Scenario) -> dict[str, str]:
 
 
 def wrong(world: World, scenario: Scenario, found: Contrasts) -> list[str]:
-    """Ids of the claims of which the report says "supported" or "contradicted" against the truth."""
+    """Ids of the claims that the report calls "supported" or "contradicted" against the truth."""
     names = roles(scenario)
     judged = claims.judge(_about(scenario.seeds, scenario.arms), _rows(scenario.arms), found, names)
     true = {names[arm]: tasks for arm, tasks in world.truth.these.items() if arm in names}
@@ -58,8 +58,8 @@ def _share(true: Differences, task: str, least: float) -> float:
 
 
 Rule = Callable[[Differences, Mapping[str, float], float], bool]
-"""(differences, English by role, the least that counts as a difference) -> whether a claim is true. What is above 0 and
-below half a point may be called either."""
+"""(differences, English by role, the smallest value that counts as a difference) -> whether a claim is true. A
+difference between 0 and half a point may be called either."""
 
 
 def _gains(claimed: float, *names: str) -> Rule:
@@ -114,7 +114,7 @@ TRUE: dict[str, Rule] = {
     "Q2": _because,
     "Q4": _with_text,
 }
-"""Claim -> whether it is true, in the words of its rule."""
+"""Claim -> whether it is true, following the wording of its rule."""
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +127,7 @@ def _about(seeds: int, arms: int) -> About:
 
 @lru_cache(maxsize=8)
 def _rows(arms: int) -> tuple[ResultRow, ...]:
-    """One an arm and task: the rules look at splits and substitutions only."""
+    """One row per arm and task: the rules only look at splits and substitutions."""
     same = {"recipe": "simulated", "encoder": "xlm-roberta-large", "task_version": 1, "split": "test", "seed": 1}
     kept = {"n": 1, "n_missing": 0, "signature": "-", "selection": "last step", "substitution": None}
     return tuple(

@@ -1,11 +1,11 @@
-"""Results drawn from a declared model of chance: what `verdicts.py` sends through the report's code.
+"""Draws results from a declared random model, which `verdicts.py` sends through the report's code.
 
-For arm a (0 is the baseline), seed s, task t and language l the expected score in points is `score`, the named effects,
-and draws for seed (a, t, s), language (a, t, l), family (a, t, family of l), group (a, t, Indo-European or not) and
-cell (a, t, s, l), each normal with the scenario's standard deviation. Language, family and group draws are differences
-from the baseline, which has seeds and cells of its own; an untrained baseline (retrieval) has one value. On top of it
-`changed_examples` of the examples are consistently right where the baseline is wrong or the other way round, half each,
-for half of them in all languages of a parallel task at once.
+For arm a (0 is the baseline), seed s, task t and language l the expected score in points is the sum of `score`, the
+named effects, and draws for seed (a, t, s), language (a, t, l), family (a, t, family of l), group (a, t, Indo-European
+or not) and cell (a, t, s, l), each normal with the scenario's standard deviation. Language, family and group draws are
+differences from the baseline, which has its own seed and cell draws; an untrained baseline (retrieval) has one value.
+In addition, a share `changed_examples` of the examples is consistently right where the baseline is wrong or vice versa,
+half each; for half of them, this holds in all languages of a parallel task at the same time.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from viaduct.results.record import BASELINE
 from viaduct.tasks.catalogue import Catalogue
 
 BY_EXAMPLE = 2_000_000
-"""Outcomes of a run up to which every example is drawn; beyond, only how many are right."""
+"""Up to this many outcomes per run, every example is drawn; beyond, only how many of them are right."""
 
 
 class Part(BaseModel):
-    """Of a scenario's file; unknown names are refused."""
+    """A part of a scenario file; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,13 +41,13 @@ class ScenarioTask(Part):
     name: str
     languages: tuple[str, ...]
     examples: int = Field(ge=2)
-    """Test rows, in each language."""
+    """Number of test rows in each language."""
     parallel: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _of_card(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """ "xtreme" stands for the languages of the task's card."""
+        """ "xtreme" means the languages of the task's card."""
         if given.get("languages") != "xtreme":
             return given
         return given | {"languages": Catalogue.builtin().task(str(given.get("name"))).languages}
@@ -89,17 +89,17 @@ class Scenario(Part):
     tasks: tuple[ScenarioTask, ...] = Field(min_length=1)
     seeds: int = Field(3, ge=1)
     arms: int = Field(3, ge=1)
-    """Without the baseline."""
+    """Number of arms, not counting the baseline."""
     runs: int = Field(200, ge=1)
     score: float = Field(70.0, gt=0, lt=100)
     random: int = 0
-    """The first seed of the draws."""
+    """First part of the random seed of the draws."""
     effects: tuple[Effect, ...] = ()
     sd: Deviations = Deviations()
     changed_examples: float = Field(0.0, ge=0, le=1)
     margin: float = Field(0.5, gt=0)
     roles: tuple[str, ...] = ()
-    """Of the first arms, for the claims of the literature; () to leave claims out."""
+    """Roles of the first arms, for the claims of the literature; () to leave claims out."""
 
     @model_validator(mode="after")
     def _names_what_is_there(self) -> Scenario:
@@ -118,7 +118,7 @@ class Scenario(Part):
 
     @classmethod
     def read(cls, path: Path) -> Scenario:
-        """Ends the program with what is wrong in the file."""
+        """The scenario in a file. Ends the program, saying what is wrong, if the file is not valid."""
         try:
             return cls.model_validate({"name": path.stem} | json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, ViaductError) as error:  # pydantic's and json's errors are ValueErrors
@@ -129,7 +129,7 @@ class Scenario(Part):
 
 
 def arm_names(arms: int) -> tuple[str, ...]:
-    """The baseline and so many others."""
+    """The baseline and `arms` others."""
     return (BASELINE, *(f"arm{number}" for number in range(1, arms + 1)))
 
 
@@ -138,15 +138,15 @@ class Truth:
     """True differences from the baseline, as fractions; arm -> task -> difference."""
 
     these: Mapping[str, Mapping[str, float]]
-    """Means of the effects as drawn, over the languages other than English."""
+    """Means of the drawn effects over the languages other than English."""
     like_these: Mapping[str, Mapping[str, float]]
     """The scenario's own effects."""
     english: Mapping[str, float]
-    """Arm -> difference in English, mean over the tasks that have it."""
+    """Arm -> difference in English, averaged over the tasks that have it."""
 
     @staticmethod
     def over(tasks: Mapping[str, float], task: str) -> float:
-        """Of one task, or ("") of the mean over tasks; what adds up to nothing is 0."""
+        """The difference on one task, or ("") the mean over tasks; 0 if only rounding error remains."""
         value = tasks[task] if task else sum(tasks.values()) / len(tasks)
         return 0.0 if abs(value) < 1e-12 else value
 
@@ -156,14 +156,14 @@ class World:
     """One drawn run."""
 
     scores: Mapping[str, Mapping[str, Mapping[int, Mapping[str, float]]]]
-    """Arm -> task -> seed -> language -> score, as the report's code takes it."""
+    """Arm -> task -> seed -> language -> score, in the form that the report's code takes."""
     examples: Mapping[str, Any]
-    """Task -> what there is by example."""
+    """Task -> `TaskOutcomes` by example, or `Counted`."""
     truth: Truth
 
 
 def draw(scenario: Scenario, rng: np.random.Generator) -> World:
-    """One run's results."""
+    """Draw one run's results."""
     names = arm_names(scenario.arms)
     scores: dict[str, dict[str, Any]] = {name: {} for name in names}
     these: dict[str, dict[str, float]] = {name: {} for name in names[1:]}
@@ -212,7 +212,7 @@ def _expected(scenario: Scenario, task: ScenarioTask, rng: np.random.Generator) 
 
 
 class Counted:
-    """What examples add, from how many changed; for drawing many large runs."""
+    """The variance that examples add, computed from how many changed; for drawing many large runs."""
 
     fewest: int | None
 
@@ -223,7 +223,7 @@ class Counted:
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
     ) -> ExampleVariance | None:
-        """Two arms' changes from the baseline are independent, and add up."""
+        """The variance of two arms' difference: their changes from the baseline are independent, and add up."""
         sides = [self._variances[name] for name in (arm, against) if name not in (None, BASELINE)]
         return ExampleVariance(sum(one.total for one in sides), sum(one.joint for one in sides))
 
@@ -234,7 +234,7 @@ class Counted:
 def _by_count(
     scenario: Scenario, task: ScenarioTask, expected_ASL: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, Counted]:
-    """Scores as fractions: the expected ones and the net of how many examples changed for the better and the worse."""
+    """Scores as fractions: the expected ones plus the net share of examples that changed for the better or worse."""
     values_ASL, size = expected_ASL / 100, task.examples
     counted = [place for place, code in enumerate(task.languages) if code != ENGLISH]
     joint = scenario.changed_examples / 2 if task.parallel else 0.0
@@ -255,11 +255,11 @@ def _by_count(
 def _by_example(
     scenario: Scenario, task: ScenarioTask, expected_ASL: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, TaskOutcomes]:
-    """Every example has a difficulty, the same for all arms and seeds, and is right where the expected score is above
-    it. An arm finds some examples harder or easier than the baseline does: they get another difficulty."""
+    """Every example has a difficulty, the same for all arms and seeds, and is right if the expected score is above it.
+    An arm finds some examples harder or easier than the baseline does: these get another difficulty."""
     size, base = task.examples, scenario.score / 100
     plain_LN = _difficulties(task, rng, joint=task.parallel)
-    # of examples with a difficulty of their own, 2 p (1 - p) come out differently
+    # of the examples with a new difficulty, a share of 2 p (1 - p) gets another outcome
     moved = min(1.0, scenario.changed_examples / (2 * base * (1 - base)))
     units, by_arm = np.arange(size, dtype=np.int32), {}
     values_ASL = np.empty_like(expected_ASL)
@@ -281,12 +281,12 @@ def _by_example(
 
 
 def _difficulties(task: ScenarioTask, rng: np.random.Generator, *, joint: bool) -> np.ndarray:
-    """(languages, examples), uniform; the same in all languages where `joint`."""
+    """(languages, examples), uniform; the same in all languages if `joint`."""
     drawn_LN = rng.random((1 if joint else len(task.languages), task.examples))
     return np.broadcast_to(drawn_LN, (len(task.languages), task.examples))
 
 
 def with_size(scenario: Scenario, *, seeds: int, arms: int, runs: int) -> Scenario:
-    """The same world with another number of seeds, arms and runs; effects of arms that are not there are left out."""
+    """The same world with another number of seeds, arms and runs; effects of arms beyond that number are dropped."""
     kept = tuple(one for one in scenario.effects if one.arm <= arms)
     return scenario.model_copy(update={"seeds": seeds, "arms": arms, "runs": runs, "effects": kept})

@@ -1,7 +1,8 @@
-"""Weights in 4 or 8 bits a value: as they were published where that loses nothing, else rounded, and said.
+"""Packs weights in 4 or 8 bits per value: exactly if they were published that way, otherwise rounded, and reported.
 
 A matrix that came in blocks of 32 values, each a whole number from -8 to 7 times the block's scale in half precision,
-is written so again, exactly. Any other matrix has 8 bits a value and a scale a row; vectors stay as they are.
+is stored that way again, exactly. Any other matrix gets 8 bits per value and a scale per row, except small ones, which
+stay as they are, like vectors.
 
 Shape letters: N values, B blocks, H half a block, R rows, C columns.
 """
@@ -17,11 +18,11 @@ from safetensors.numpy import load_file, save_file
 Array = NDArray[np.generic]
 BLOCK = 32
 LEAST = {np.dtype(np.float16): 2**18, np.dtype(np.float32): 2**14}
-"""Type -> values of a matrix that is worth rounding."""
+"""dtype -> minimum number of values for a matrix to be worth rounding."""
 
 
 def pack(source: Path, target: Path) -> dict[str, int]:
-    """Write the tensors of a safetensors file into a smaller one; (form -> number of its values)."""
+    """Write the tensors of a safetensors file into a smaller one; returns form -> number of values stored in it."""
     written: dict[str, Array] = {}
     counts = {"exact": 0, "rounded": 0, "whole": 0}
     for name, values in load_file(source).items():
@@ -49,14 +50,14 @@ def unpack(source: Path, target: Path) -> None:
 
 
 def in_blocks(values: Array) -> dict[str, Array] | None:
-    """The scales and the whole numbers, two in a byte; None where the values are not of this form."""
+    """The scales and the whole numbers, two per byte; None if the values are not of this form."""
     if values.size % BLOCK:
         return None
     blocks_BN = values.astype(np.float32).reshape(-1, BLOCK)
     largest_B = np.abs(blocks_BN).max(axis=1)
     scale_B = np.zeros(len(blocks_BN), np.float16)
     is_found_B = largest_B == 0
-    for most in range(8, 0, -1):  # what the largest value may be a multiple of; the coarsest scale that fits is theirs
+    for most in range(8, 0, -1):  # multiple of the scale that the largest value may be; the first exact fit is taken
         with np.errstate(over="ignore"):
             near_B = (largest_B / most).astype(np.float16)
         beside = (near_B, *(np.nextafter(near_B, np.float16(end)) for end in (0, np.inf)))

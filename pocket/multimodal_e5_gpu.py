@@ -1,7 +1,7 @@
 """The deciding comparisons of multimodal_e5 with twice the steps; see pack.py and run.py.
 
-Hypothesis, stated before the run: that of multimodal_e5. Images are searched in the languages of the captions that are
-trained on alone, so that these are all the languages that a parcel has to hold.
+Hypothesis, stated before the run: that of multimodal_e5. Images are searched only in the languages of the captions that
+are trained on, so that a parcel has to hold no other languages.
 
     python pocket/pack.py pocket/multimodal_e5_gpu.py pictures.zip --data FOLDER --encoder multilingual-e5-small \\
         --tower vit-s --languages de,zh --side 56

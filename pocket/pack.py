@@ -1,11 +1,11 @@
-"""Packs a recipe for a machine without a network: the files it reads, its encoder, and packages, in one zip file.
+"""Packs a recipe for a machine without a network: the files it reads, its encoder and packages, in one zip file.
 
     python pocket/pack.py RECIPE PARCEL.zip --data FOLDER --encoder FOLDER [--tower FOLDER]
            [--languages en,de] [--set FIELD=VALUE] [--seeds 1,2] [--side 160] [--package NAME]
 
-Files of other languages than --languages stay behind, so targets that take what is "available" are evaluated in these.
-The encoder's vocabulary is cut to the pieces of the rows that are read, which become the same tokens; its weights are
-packed by blocks.py. Pictures are written again with --side pixels at most. `pocket/run.py PARCEL.zip` runs it there.
+Files in other languages than --languages are left out, so targets with "available" languages are evaluated in these.
+The encoder's vocabulary is cut to the pieces of the rows that are read, whose tokens do not change; its weights are
+packed by blocks.py. Pictures are scaled to --side pixels at most. `pocket/run.py PARCEL.zip` runs the recipe there.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from viaduct.serving.model import InferenceModel, LoadedModel
 LIMIT_BYTES = 50 * 2**20
 WEIGHTS, PACKED = "model.safetensors", "model.packed"
 FOREIGN_NAMES = re.compile(r"locale-data/(?!(root|en)\.dat)")
-"""Files of Babel with the names of languages in other languages than English: a fifth of a parcel."""
+"""Babel's files with the names of languages in other languages than English: a fifth of a parcel."""
 PACKAGES = ("emoji", "babel", "pydantic", "pydantic-core", "annotated-types", "typing-inspection", "langcodes")
-"""What Viaduct needs beside PyTorch, transformers, and what usually comes with them."""
+"""Packages that Viaduct needs in addition to PyTorch, transformers, and what usually comes with them."""
 PICTURES = (".jpg", ".jpeg", ".png")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +61,7 @@ def main() -> None:
         encoder = parcel / "encoders" / options.encoder.resolve().name
         cut_encoder(read, options.encoder, encoder)
         for tower in options.tower:
-            shutil.copytree(tower, place := parcel / tower.name)  # where the recipe, beside it, looks for it
+            shutil.copytree(tower, place := parcel / tower.name)  # next to the recipe, which looks for it there
             _pack_weights(place)
         require_whole(recipe, parcel)
         _packages(parcel / "packages", PACKAGES if options.package is None else options.package)
@@ -100,7 +100,7 @@ Read = dict[tuple[str, str, str], list[Row]]
 
 
 def read_by(planned: Planned, languages: set[str] | None) -> Read:
-    """What the plan's stages read in these languages (None: in all)."""
+    """The rows that the plan's stages read in these languages (None: in all)."""
     data, found = planned.census.data, Read()
     for stage in planned.plan.stages:
         for need in planned.plan.needs[stage.path]:
@@ -111,7 +111,7 @@ def read_by(planned: Planned, languages: set[str] | None) -> Read:
 
 
 def copy_data(planned: Planned, read: Read, target: Path, side: int) -> None:
-    """The files of these rows below another folder, pictures with `side` pixels at most."""
+    """Copy the files of these rows below another folder, pictures scaled to `side` pixels at most."""
     data = planned.census.data
     paths: dict[Path, None] = {}
     for (task, split, language), rows in read.items():
@@ -129,7 +129,7 @@ def copy_data(planned: Planned, read: Read, target: Path, side: int) -> None:
 
 
 def smaller(path: Path, side: int) -> bytes:
-    """A picture with `side` pixels at most in either direction, in its own format."""
+    """A picture scaled to at most `side` pixels in either direction, in its original format."""
     with Image.open(path) as opened:
         picture, form = opened.convert("RGB"), opened.format
     picture.thumbnail((side, side), Image.Resampling.BICUBIC)
@@ -139,7 +139,7 @@ def smaller(path: Path, side: int) -> bytes:
 
 
 def require_whole(recipe: Recipe, parcel: Path) -> None:
-    """Stop where the recipe misses anything with the data of the parcel, as it would there."""
+    """Exit if the recipe would lack anything with the parcel's data, as it would on the other machine."""
     planned = api.plan(recipe, data=parcel / "data", store=parcel.parent / "store", rows=parcel.parent)
     if planned.plan.missing:
         what = "\n  ".join(listed(planned.plan.missing))
@@ -147,7 +147,7 @@ def require_whole(recipe: Recipe, parcel: Path) -> None:
 
 
 def cut_encoder(read: Read, source: Path, target: Path) -> None:
-    """The encoder with the pieces of these rows, packed."""
+    """Write the encoder with its vocabulary cut to the pieces of these rows, packed."""
     texts = {" ".join(need): list({text: None for row in rows for text in row.texts}) for need, rows in read.items()}
     encoder, tokenizer = load_encoder(str(source), None), load_tokenizer(str(source), None)
     model = LoadedModel(InferenceModel(encoder, None).eval(), None, tokenizer)
@@ -164,7 +164,7 @@ def _pack_weights(folder: Path) -> str:
 
 
 def _packages(folder: Path, names: Sequence[str]) -> None:
-    """Viaduct itself, and packages for Python 3.12 on Linux, unpacked: nothing is to be installed there."""
+    """Write Viaduct itself and packages for Python 3.12 on Linux, unpacked, so that nothing has to be installed."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     machine = ("--python-version", "3.12", "--platform", "manylinux2014_x86_64", "--only-binary=:all:")
     with tempfile.TemporaryDirectory() as wheels:
@@ -177,7 +177,7 @@ def _packages(folder: Path, names: Sequence[str]) -> None:
 
 
 def zipped(folder: Path, target: Path) -> None:
-    """Write everything below a folder as one zip file. Stops, with the largest files, where that is over the limit."""
+    """Write everything below a folder as one zip file. If it exceeds the limit, exit and name the largest files."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_LZMA) as archive:
         for path in sorted(one for one in folder.rglob("*") if one.is_file()):

@@ -1,9 +1,9 @@
-"""Runs a parcel of pack.py on a machine without a network, until it is done or its time is over.
+"""Runs a parcel made by pack.py on a machine without a network, until it is done or its time is up.
 
     python pocket/run.py PARCEL.zip OUT [--minutes 7] [--device auto] [--processes 6]
 
-Finished rows are left in OUT as `viaduct rows` packs them, for `results/` of a checkout. What is not finished when the
-time is over goes on from nothing the next time: models and checkpoints stay on this machine.
+Finished rows are left in OUT as `viaduct rows` packs them, for `results/` in a checkout. What is unfinished when the
+time is up starts from scratch the next time: models and checkpoints stay on this machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import blocks
 
 WEIGHTS, PACKED = "model.safetensors", "model.packed"
 GRACE_SECONDS = 20.0
-"""For the run to stop in; packing rows takes a few more."""
+"""Seconds that the run has to stop; packing rows takes a few more."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     environment = opened(options.parcel, place)
     about = json.loads((place / "about.json").read_text(encoding="utf-8"))
     viaduct = [sys.executable, "-m", "viaduct"]
-    # No models are kept: a machine that is given back keeps nothing, and its disk may be memory.
+    # No models are kept: a machine that is given back keeps nothing, and its disk may be in memory.
     command = [*viaduct, "run", about["recipe"], "--data", "data", "--store", "store", "--rows", "rows"]
     command += ["--device", options.device, "--processes", str(options.processes), "--keep", "needed"]
     command += [word for field in about["set"] for word in ("--set", field)]
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def opened(parcel: Path, place: Path) -> dict[str, str]:
-    """Unpack a parcel, and return the environment in which its packages are found."""
+    """Unpack a parcel, and return environment variables with which its packages are found."""
     with zipfile.ZipFile(parcel) as archive:
         archive.extractall(place)
     for packed in place.rglob(PACKED):
@@ -65,7 +65,7 @@ def opened(parcel: Path, place: Path) -> dict[str, str]:
 
 
 def in_time(command: list[str], place: Path, environment: dict[str, str], end: float) -> int:
-    """The exit status of a command, which is asked to stop at `end` (of time.monotonic), and made to soon after."""
+    """Exit status of a command, which gets SIGTERM shortly before `end` (of time.monotonic) and is killed at `end`."""
     process = subprocess.Popen(command, cwd=place, env=environment)
     try:
         return process.wait(max(1.0, end - time.monotonic() - GRACE_SECONDS))

@@ -1,6 +1,6 @@
 """The deciding comparisons of xstilts_e5 with twice the steps; see pack.py and run.py.
 
-Hypothesis, stated before the run: that of xstilts_e5, and that what MNLI costs in retrieval grows with the steps.
+Hypothesis, stated before the run: that of xstilts_e5, and that MNLI's cost in retrieval grows with the number of steps.
 
     python pocket/pack.py pocket/xstilts_e5_gpu.py text.zip --data FOLDER --encoder multilingual-e5-small \\
         --languages ar,bg,de,el,es,fr,hi,ru,sw,th,tr,ur,vi,zh

@@ -1,5 +1,5 @@
-"""Small encoders of many families with random weights, each with a tokenizer of its own family that is trained on a
-few lines. What is said here of a family is what `tests/models/test_architectures.py` finds; docs/architectures.md is
+"""Small encoders of many families with random weights, each with a tokenizer of its own family trained on a few lines.
+`tests/models/test_architectures.py` verifies what is stated here about a family. Generate docs/architectures.md with
 
     PYTHONPATH=tests python -m architectures > docs/architectures.md
 """
@@ -21,7 +21,7 @@ from viaduct.runs.families import REFUSED, STACKS, TRIMMED
 
 VOCABULARY = 600
 LONGEST = 140
-"""Positions of encoders that have some, those before the first included."""
+"""Number of position embeddings in encoders that have any, including those reserved before the first token."""
 
 
 ENGINES = ("torch", "onnx", "openvino")
@@ -32,14 +32,14 @@ class Words:
     """A family's tokenizer."""
 
     model: str
-    """ "WordPiece", "Unigram", "byte-level BPE", "Gemma's BPE" (with bytes for what it lacks)."""
+    """ "WordPiece", "Unigram", "byte-level BPE", "Gemma's BPE" (with byte fallback)."""
     named: Mapping[str, str]
-    """What a special token is for -> the token."""
+    """Role of a special token ("bos", "pad", ...) -> the token."""
     alone: str
     pair: str
-    """What is put around a text and around two, as `tokenizers` writes it."""
+    """Templates for one text (`alone`) and for two (`pair`), in the notation of `tokenizers`."""
     special: Sequence[str]
-    """In id order; those with the highest ids where they are `last`."""
+    """Special tokens in id order; they have the highest ids if `last` is set."""
     last: bool = False
 
 
@@ -134,7 +134,7 @@ FAMILIES = {
     "UMT5": Family("umt5", T5_WORDS, T5_SHAPE, SIDE),
     "T5Gemma": Family("t5gemma", GEMMA_WORDS, GEMMA_SHAPE, SIDE),
 }
-"""What works; by the name that people know it by."""
+"""Supported families, by their common names."""
 
 VARIANTS = {
     "RoBERTa, padding last": Family(
@@ -162,7 +162,7 @@ VARIANTS = {
     ),
     "mT5, nothing tied": Family("mt5", T5_WORDS, T5_SHAPE | {"tie_word_embeddings": False}),
 }
-"""Shapes that a family's folders have now and then."""
+"""Less common configurations found in some folders of a family."""
 
 
 def tokenizer(words: Words) -> Any:
@@ -210,7 +210,7 @@ def _specials_last(made: Tokenizer, words: Words) -> Tokenizer:
 
 
 def write(family: Family, folder: Path) -> Path:
-    """The family's folder as its makers would publish it: what AutoModel saves, and the tokenizer beside it."""
+    """Write the family's folder as its makers would publish it: the files AutoModel saves, plus the tokenizer."""
     words = tokenizer(family.words)
     numbers = {f"{use}_token_id": words.convert_tokens_to_ids(token) for use, token in family.words.named.items()}
     side = {"vocab_size": len(words), "max_position_embeddings": LONGEST, **numbers, **family.config}
@@ -218,7 +218,7 @@ def write(family: Family, folder: Path) -> Path:
     config = AutoConfig.for_model(family.model_type, **(both if family.model_type == "t5gemma" else side))
     torch.manual_seed(0)
     model = AutoModel.from_config(config)
-    with torch.no_grad():  # so large that attention is uneven and every bias counts: mistakes show in the states
+    with torch.no_grad():  # large enough to make attention uneven and every bias count: mistakes show in the states
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
@@ -258,7 +258,7 @@ Any other architecture of transformers that passes this trial is used. It is tra
 
 
 def page() -> str:
-    """docs/architectures.md."""
+    """The text of docs/architectures.md."""
     lines = [*HEAD.splitlines(), *("|".join(["", *cells, ""]) for cells in (COLUMNS, ["---"] * len(COLUMNS)))]
     for name, family in FAMILIES.items():
         kind = family.model_type

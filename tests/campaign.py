@@ -1,10 +1,10 @@
-"""Damages data files of every reader at random and looks what becomes of them.
+"""Damages data files of every reader at random and checks what becomes of them.
 
     python tests/campaign.py --files 1000 --seed 1
 
-A file that is read in spite of its damage must give the rows that it gave before, or other rows only where its bytes
-are others (`REASONS` says why that cannot be told). Everything else is one message; a traceback, a reader that waits or
-fills the memory, and rows that change where nothing was done to them fail the campaign.
+A file that is read in spite of its damage must give the same rows as before, or different rows only where its bytes
+differ (`REASONS` says why that cannot be detected). Every other file must be refused with one message. Tracebacks,
+readers that hang or fill the memory, and rows that change where nothing was damaged fail the campaign.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from viaduct.tasks.card import ROOTS, Located, Task, patterns, read_located
 from viaduct.tasks.catalogue import Catalogue
 
 SECONDS = 60
-"""After which a reader is taken to wait without end."""
+"""Time limit after which a reader is considered to hang."""
 MOST_BYTES = 10**9
-"""Memory that reading one of these small files may take."""
+"""Maximum memory for reading one of these small files."""
 LONGEST_MESSAGE = 50_000
 REACH = 4
-"""Rows that one damage may touch: a word of a paragraph is in all its questions, 60 bytes in several short lines."""
+"""Rows one damage may affect: a word of a paragraph is in all its questions, 60 bytes can span several short lines."""
 
 REASONS = {
     **dict.fromkeys(
@@ -79,12 +79,12 @@ REASONS = {
     "only brackets": "a text, or a token of a file without tags, which cannot be scored",
     "a byte order mark inside": "it stands alone before a tab, as PAN-X has it",
 }
-"""Damage -> why a file with it may be read. What is not here must be refused, or change nothing."""
+"""Damage -> why a file with it may still be read. Any other damage must be refused or change nothing."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A reader with files: all of a language and split, of which one is damaged."""
+    """A reader with all its files for one language and split, one of which gets damaged."""
 
     name: str
     task: Task
@@ -93,12 +93,12 @@ class Case:
     split: str
 
     def read(self) -> tuple[Row, ...]:
-        """Its rows, as a stage reads them."""
+        """The rows of the files, as a stage reads them."""
         return read_located(self.task, self.located, self.language, self.split).rows
 
 
 def _located(task: Task, root: Path, language: str, split: str) -> Iterator[Located]:
-    """Of every source of the card whose files are there, not of the first one only."""
+    """The files of every source of the card that is present, not only of the first one."""
     for source in task.sources:
         wanted = patterns(source, language, split)
         folders = ROOTS if source.hub is None else (f"hub/{source.hub.repository}",)
@@ -109,7 +109,7 @@ def _located(task: Task, root: Path, language: str, split: str) -> Iterator[Loca
 
 
 def cases(folder: Path) -> list[Case]:
-    """One for every reader of every card: in the miniature world, and with the files of `damage_files`."""
+    """One case for every reader of every card, from the miniature world and from the files of `damage_files`."""
     world = folder / "world"
     write(world, scale=0.02)
     made: list[Case] = []
@@ -155,7 +155,7 @@ def _alarm() -> Iterator[None]:
 
 
 def _peak(reset: bool = False) -> int:
-    """The most memory that the process had since the last reset, in bytes; 0 where the system does not say."""
+    """Peak memory of the process since the last reset, in bytes; 0 if the system does not report it."""
     about = Path("/proc/self")
     try:
         if reset:
@@ -167,7 +167,7 @@ def _peak(reset: bool = False) -> int:
 
 
 def outcome(case: Case, before: Sequence[Row], damage: str, file: Path) -> tuple[str, str]:
-    """("refused", "same", "changed" or "fault", in words)."""
+    """("refused", "same", "changed" or "fault"; details in words)."""
     held = _peak(reset=True)
     try:
         with _alarm():
@@ -201,18 +201,18 @@ def _difference(ours: Sequence[Content], theirs: Sequence[Content]) -> tuple[int
 
 
 def _may(case: Case, before: Sequence[Row], after: Sequence[Row], damage: str) -> bool:
-    """Whether rows may be so after this damage."""
+    """Whether the rows may change in this way after this damage."""
     if damage not in REASONS:
         return False
     ours, theirs = [content_of(row) for row in before], [content_of(row) for row in after]
     if damage == "all twice":
-        captions = [(texts * 2, gold) for texts, gold in ours]  # of an image that stands there twice
+        captions = [(texts * 2, gold) for texts, gold in ours]  # of an image that is listed twice
         return Counter(theirs) in (Counter(ours * 2), Counter(captions))
     gone, come = _difference(ours, theirs)
     if damage == "only brackets":
         return come <= 1
     if damage in ("cut", "cut after a line", "no last line end"):
-        has_all_texts = case.task.kind == "mining" and len(ours) == len(theirs)  # gold has no end
+        has_all_texts = case.task.kind == "mining" and len(ours) == len(theirs)  # the end of gold is not marked
         return come <= (case.task.kind == "tagged") or has_all_texts
     is_aligned = damage == "a line moved" and len(case.located.files) > 1
     is_binary = case.located.paths[0].suffix == ".parquet"
@@ -220,7 +220,7 @@ def _may(case: Case, before: Sequence[Row], after: Sequence[Row], damage: str) -
 
 
 def run(files: int, seed: int) -> dict[tuple[str, str, str], list[str]]:
-    """(outcome, damage, reader) -> what was said, of so many damaged files."""
+    """Damage this many files and read them: (outcome, damage, reader) -> the messages."""
     random = Random(seed)
     found: dict[tuple[str, str, str], list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -239,7 +239,7 @@ def run(files: int, seed: int) -> dict[tuple[str, str, str], list[str]]:
 
 
 def main() -> None:
-    """Print what became of the files; exit status 1 where a reader failed."""
+    """Print what became of the files; exit with status 1 if a reader failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Synthetic results for the tests of claims: each arm gains what a test says, give or take some noise."""
+"""Synthetic results for the tests of claims: each arm has the gain that a test specifies, plus some noise."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def about(
     settings: Mapping[str, str] | None = None,
     substituted: str | None = None,
 ) -> About:
-    """What a run was; `data`: task -> English training rows found."""
+    """The description of a run; `data`: task -> number of English training rows found."""
     notes = [
         DataNote(task=name, split="train", language="en", layout="official", found=found, published=None)
         for name, found in (data or {}).items()
@@ -88,8 +88,8 @@ def results(
     split: str = "test",
     absent: tuple[str, str, str, int] | None = None,
 ) -> tuple[ResultRow, ...]:
-    """All scores of this run; `gains`: arm -> what it adds, everywhere or by task; `wobble`: what seeds add to and take
-    from every arm but the first, in turn; `absent`: one (arm, task, language, seed) without a score."""
+    """All scores of this run; `gains`: arm -> its gain, everywhere or by task; `wobble`: amount that seeds alternately
+    add to and subtract from every arm but the first; `absent`: one (arm, task, language, seed) without a score."""
     rows = []
     last = len(run.seeds) - len(run.seeds) % 2
     for task in run.tasks:
@@ -130,7 +130,7 @@ def results(
 
 
 class Exact:
-    """Test sets so large that the choice of examples adds nothing."""
+    """Test sets so large that the choice of examples adds no variance."""
 
     fewest = 1000
 
@@ -142,7 +142,7 @@ class Exact:
 
 
 def compared(run: About, rows: Sequence[ResultRow], given: Mapping[str, str] | None = None) -> Contrasts:
-    """What a page of this run compares: each arm against none, and the pairs that claims ask for."""
+    """The comparisons on a page of this run: each arm against `none`, and the pairs that claims require."""
     scores = task_scores(
         comparable(run, rows) if rows else [], {card.name: counted_metrics(card.metrics) for card in CARDS}
     )
@@ -151,7 +151,7 @@ def compared(run: About, rows: Sequence[ResultRow], given: Mapping[str, str] | N
 
 
 def said(run: About, rows: Sequence[ResultRow] = (), **options: object) -> dict[str, ClaimLine]:
-    """Id -> claim with its verdict, with the made-up cards unless others are given."""
+    """Claim id -> claim with its verdict, judged with the made-up cards unless others are given."""
     given: dict[str, object] = {"cards": cards(), **options}
     roles = given.pop("roles", None)
     found = given.pop("contrasts", None) or compared(run, rows, roles)  # type: ignore[arg-type]

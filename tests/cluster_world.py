@@ -19,12 +19,12 @@ from viaduct.runs import nodes
 from viaduct.runs.stage import Context, Spent, kind_of
 
 HOOK = "cluster_world.install"
-"""Called in every worker."""
+"""Setup hook that is called in every worker."""
 STORE_BYTES = 80 * 1024 * 1024
 
 
 def install() -> None:
-    """What `small_world.main` does, in a worker; its environment says how slow it is, and what its node lacks."""
+    """Set up a worker as `small_world.main` does; its environment says how slow it is and what its node lacks."""
     small_world.PAUSE = float(os.environ.get("SMALL_WORLD_PAUSE", "0"))
     small_world.add_cards(setattr, small_world.CARDS)
     for kind in small_world.FAKES:
@@ -54,7 +54,7 @@ def _run(context: Context, _work: object) -> Spent:
 
 @contextlib.contextmanager
 def cluster(**environment: str) -> Iterator[Any]:
-    """A head without CPUs, on which a driver is; `nodes` are added to it. The environment is that of all nodes."""
+    """A cluster whose head has no CPUs and runs the driver; see `add_node`. All nodes get the environment."""
     from ray.cluster_utils import Cluster
 
     paths = f"{Path(__file__).parent}{os.pathsep}{Path(nodes.__file__).parents[2]}"
@@ -74,13 +74,13 @@ def cluster(**environment: str) -> Iterator[Any]:
 
 
 def add_node(found: Any, **environment: str) -> Any:
-    """A node with a CPU."""
+    """Add a node with one CPU."""
     return found.add_node(num_cpus=1, object_store_memory=STORE_BYTES, env_vars=environment)
 
 
 @contextlib.contextmanager
 def connection(found: Any) -> Iterator[Any]:
-    """This process as a driver, whose workers are those of `install`."""
+    """Connect this process as a driver whose workers are set up by `install`."""
     import ray
 
     hook = {"worker_process_setup_hook": HOOK}
@@ -93,7 +93,7 @@ def connection(found: Any) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Run a recipe as a driver: `cluster_world.py ADDRESS RECIPE DATA STORE`; Ctrl-C ends as a command's does."""
+    """Run a recipe as a driver: `cluster_world.py ADDRESS RECIPE DATA STORE`; Ctrl-C ends it like a command."""
     from rich.console import Console
 
     from viaduct import api

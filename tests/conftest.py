@@ -24,21 +24,21 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 MOST_WORKERS = 2
-"""Of `pytest -n auto`. Each holds torch and the engines (1 GB), and what a whole session shares is made by each."""
+"""Limit for `pytest -n auto`: each worker holds torch and the engines (1 GB) and makes its own session fixtures."""
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `pytest -n auto` shares the tests among: one for each core that this process may use, two at
-    most; none besides pytest's own (0) where there is only one core, as the second would only be started for nothing.
+    """The number of workers for `pytest -n auto`: one for each core that this process may use, two at most. With only
+    one core it is 0 (just pytest's own process), as starting a second process would gain nothing.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS) if cores > 1 else 0
 
 
 class TimeLeft:
-    """Says every ten seconds how many tests are done and about how long the rest takes; one for all workers. A failure
-    is told at once: a run that is cut off has no summary."""
+    """Prints every ten seconds how many tests are done and about how long the rest takes, for all workers. Failures
+    are printed immediately: a run that is cut off has no summary."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.total, self.done = console, 0, 0
@@ -65,20 +65,20 @@ class TimeLeft:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):  # pytest-xdist tells every finished test to the process that started it
+    if not hasattr(config, "workerinput"):  # pytest-xdist reports finished tests to the process that started it
         config.pluginmanager.register(TimeLeft(Console(stderr=True, highlight=False)), "time-left")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Torch, where a collected test has imported it, keeps to one thread: small tensors gain nothing from more."""
+    """Limits torch to one thread if a collected test has imported it: small tensors gain nothing from more."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read the user's cache and the repository's committed rows, nor write to them."""
+    """Keeps tests from reading or writing the user's cache and the repository's committed rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIADUCT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("VIADUCT_ROWS", str(tmp_path_factory.getbasetemp() / "no-rows"))
@@ -87,7 +87,7 @@ def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the repository; the test is skipped where it is absent."""
+    """The folder of real data next to the repository; the test is skipped if it is missing."""
     folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"real data are not at {folder}")
@@ -96,7 +96,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_oracles() -> Path:
-    """The outputs of the official scorers; the test is skipped where they are absent."""
+    """The outputs of the official scorers; the test is skipped if they are missing."""
     folder = SHARED / "oracles"
     if not folder.is_dir():
         pytest.skip(f"official scorers' outputs are not at {folder}")
@@ -113,7 +113,7 @@ def tiny_tokenizer() -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the encoder of tests/tiny.py, random weights, dropout 0.1."""
+    """A folder with the encoder of tests/tiny.py: random weights, dropout 0.1."""
     import tiny
 
     from viaduct.models.encoder import save_encoder
@@ -128,7 +128,7 @@ MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
-    """A function from a name and what makes a folder to that folder, made by whichever worker asks first."""
+    """A function that returns the folder of a name, made by the given function in whichever worker asks first."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
 
@@ -138,7 +138,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
             if not place.is_dir():
                 for folder in (place, unfinished):
                     folder.parent.mkdir(exist_ok=True)
-                shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that failed
+                shutil.rmtree(unfinished, ignore_errors=True)  # left by a failed attempt
                 make(unfinished)
                 unfinished.rename(place)
         return place
@@ -148,7 +148,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 
 @pytest.fixture
 def no_heat_map_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without the heat maps' files, which take long to draw; the page has them as tables."""
+    """Reports without heat-map image files, which are slow to draw; the page still shows heat maps as tables."""
     monkeypatch.setattr("viaduct.report.figure.heat_map", lambda shown: None)
 
 
@@ -164,8 +164,8 @@ def preloaded() -> Iterator[Any]:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The data folder of tests/small_world.py, with its cards among the built-in ones and its stage function in
-    place."""
+    """The data folder of tests/small_world.py, with its cards added to the built-in ones and its stage function
+    in place."""
     import small_world
 
     from viaduct.runs.stage import kind_of

@@ -1,4 +1,4 @@
-"""How data files come to harm: each damage makes other bytes of a file's bytes. `tests/campaign.py` does it to all."""
+"""Ways to damage data files: each turns a file's bytes into other bytes. `tests/campaign.py` damages all files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Damage = Callable[[bytes, Random], bytes]
 
 
 def _place(content: bytes, random: Random, pattern: bytes) -> tuple[int, int]:
-    """The extent of one match of the pattern; nothing at the end where there is none."""
+    """The extent of a random match of the pattern; an empty one at the end if there is no match."""
     found = [match.span() for match in re.finditer(pattern, content)]
     return random.choice(found) if found else (len(content), len(content))
 
@@ -104,4 +104,4 @@ DAMAGES: dict[str, Damage] = {
     "compressed and cut": lambda content, random: gzip.compress(content, mtime=0)[: -random.randint(1, 12)],
     "a bomb": lambda _content, _: _bomb(),
 }
-"""Name -> damage. One that finds nothing to change may leave the content as it is."""
+"""Name -> damage. A damage that finds nothing to change may leave the content unchanged."""

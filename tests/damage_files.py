@@ -1,4 +1,4 @@
-"""A small file for every reader that the miniature world has none for: of cards, of mapping files, of images."""
+"""A small file for every reader that the miniature world does not cover: of cards, mapping files and images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _csv(records: Iterable[Sequence[object]], delimiter: str = ",", quoting: Any
 
 
 def _parquet(columns: dict[str, list[Any]], names: dict[str, Sequence[str]] | None = None) -> bytes:
-    """Named as the Hub names the numbers of labels."""
+    """A Parquet file; `names` are the label names by number, stored as the Hub stores them."""
     table, file = pyarrow.table(columns), io.BytesIO()
     if names:
         features = {
@@ -263,5 +263,5 @@ Content = tuple[tuple[str, ...], object]
 
 
 def content_of(row: Row) -> Content:
-    """What a row says, without its id, which may be its place."""
+    """The content of a row without its id, which may be its position in the file."""
     return (row.texts, row.gold if not row.links else None)

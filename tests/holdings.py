@@ -1,4 +1,4 @@
-"""Which languages of a card a folder has, for tests that ask it of several cards."""
+"""Which of a card's languages a folder has, for tests that check several cards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from viaduct.tasks.folder import DataFolder
 
 
 def languages_there(card: Task, data: Path, split: str) -> tuple[str, ...]:
-    """The card's languages whose rows of this split are there, with labels if its kind has any."""
+    """The card's languages that have rows for this split, with labels if its kind has any."""
     folder = DataFolder(data, Catalogue((card,)))
     there = [language for language in card.languages if folder.has(card.name, split, language)]
     return tuple(
@@ -22,5 +22,5 @@ def languages_there(card: Task, data: Path, split: str) -> tuple[str, ...]:
 def _labelled(folder: DataFolder, card: Task, split: str, language: str) -> bool:
     try:
         return folder.read(card.name, split, language).labelled
-    except NoRowsError:  # a file that several languages share, without this one
+    except NoRowsError:  # a file shared by several languages, but without this one
         return False

@@ -1,4 +1,4 @@
-"""What is true of every training whose batches are computed in parts."""
+"""Checks for every training whose batches are computed in parts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from viaduct.runs.stage import Context
 from viaduct.training import job, loop
 
 PART = 24
-"""Tokens of a part, well below those of a batch."""
+"""Tokens per part, far fewer than per batch."""
 
 
 def without_dropout(encoder: Path) -> Path:
-    """The folder of an encoder, changed so that it is trained without dropout."""
+    """Change the encoder's folder so that it is trained without dropout; returns the folder."""
     path = encoder / "config.json"
     path.write_text(re.sub(r'("\w+_dropout\w*": )[\d.]+', r"\g<1>0.0", path.read_text()))
     return encoder
@@ -46,10 +46,10 @@ def _doubled(head: nn.Module, origin: str) -> tuple[nn.Module, str]:
 
 @contextmanager
 def in_float64(*modules: ModuleType) -> Iterator[None]:
-    """Trainings of these modules have encoders, heads and gradients in float64; curves still round losses to float32.
+    """Trainings of these modules use float64 encoders, heads and gradients; curves still round losses to float32.
 
-    Adam turns the last bits of small gradients into steps of full length: after tens of steps at high rates float32
-    alone separates two orders of the same sum by more than 1e-6."""
+    Adam turns the last bits of small gradients into full-length steps: in float32, two orders of the same sum differ by
+    more than 1e-6 after tens of steps at high learning rates."""
     build = loop.build_optimizer
     with pytest.MonkeyPatch.context() as patch:
         for module in modules:
@@ -62,7 +62,7 @@ def in_float64(*modules: ModuleType) -> Iterator[None]:
 
 
 def assert_parts_have_the_same_losses(make: Callable[[str], Context]) -> None:
-    """`make`: from a name to a context of a training without dropout."""
+    """`make` maps a name to the context of a training without dropout."""
     counts: list[int] = []
     of_part: Any = job.of_part
 

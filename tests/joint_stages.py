@@ -1,4 +1,4 @@
-"""Joint stages small enough to run in a test, and what is true of every one of them."""
+"""Joint stages small enough to run in a test, and checks that hold for every one of them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def contexts(
     rows: Mapping[tuple[str, str, str], Sequence[Row]] | None = None,
     cards: Sequence[Task] = (),
 ) -> Callable[..., Context]:
-    """A function from a stage's name and the settings of its work to its context; `rows` and `cards` are added to those
-    of text and of the labelled tasks."""
+    """A function that maps a stage's name and work settings to its context; `rows` and `cards` are added to those of
+    the text and of the labelled tasks."""
     encoder = folder / "made" / "encoder"
     save_encoder(tiny.encoder(tokenizer), tokenizer, encoder)
     known: dict[tuple[str, str, str], Sequence[Row]] = dict(rows or {})
@@ -100,7 +100,7 @@ def assert_an_encoder_of_the_same_shape_has_learned(make: Callable[..., Context]
 def assert_broken_off_it_gives_the_same_bytes(
     make: Callable[..., Context], settings: dict[str, Any], *files: str
 ) -> None:
-    """Done twice, once broken off in the middle: the encoder and these files are the same."""
+    """Runs the stage twice, once interrupted in the middle: the encoder and these files must be identical."""
     once, broken = make("a", **settings), make("b", **settings)
     tiny.run(once)
     calls = 0
@@ -126,7 +126,7 @@ def assert_broken_off_it_gives_the_same_bytes(
 def assert_a_part_of_the_vocabulary_is_enough(
     make: Callable[..., Context], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trained with the rows of the embedding that are used, all weights are the same bits as with all rows."""
+    """Training with only the used embedding rows must give bit-identical weights to training with all rows."""
     training = TRAINING.model_copy(update={"clip_norm": 0.05, "weight_decay": 0.01})
     found, rows_held = [], []
     for name in ("trimmed", "whole"):

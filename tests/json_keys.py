@@ -1,4 +1,4 @@
-"""Whether the keys of a JSON document are those that docs/command_line.md lists."""
+"""Checks that the keys of a JSON document are those listed in docs/command_line.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def documented(command: str) -> list[list[str]]:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of everything that is no object and no list, or is empty."""
+    """The path of every value that is neither an object nor a list, or is an empty one."""
     members = (
         value.items() if isinstance(value, dict) else [("[]", one) for one in value] if isinstance(value, list) else ()
     )
@@ -29,7 +29,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 
 def require_documented(command: str, *documents: Any) -> None:
-    """Every key that comes out is listed, and every key that is listed comes out somewhere (a list may be empty)."""
+    """Every key in the output must be listed, and every listed key must appear somewhere (a list may be empty)."""
     keys, seen = documented(command), set()
     for path in {path for document in documents for path in leaves(document)}:
         fitting = [key for key in keys if _fits(path, key)]
@@ -40,6 +40,6 @@ def require_documented(command: str, *documents: Any) -> None:
 
 
 def _fits(path: tuple[str, ...], key: list[str]) -> bool:
-    """Whether a path is that of a listed key, of something above it that is null or empty, or below any field."""
+    """Whether a path is that of a listed key or of a null or empty parent of it, or lies below a listed "<field>"."""
     alike = all(one == other or other.startswith("<") for one, other in zip(path, key, strict=False))
     return alike and (len(path) <= len(key) or key[-1] == "<field>")

@@ -1,4 +1,4 @@
-"""A server on this machine that speaks plain HTTP, as publishers' do, and the part of the Hub's that fetching uses."""
+"""A local server that speaks plain HTTP, as publishers' servers do, and the part of the Hub's API used for fetching."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Fault:
-    """What goes wrong at one request of a path."""
+    """What goes wrong with one request for a path."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Fault:
     without_length: bool = False
     """No Content-Length: the body ends when the connection does."""
     body: bytes | None = None
-    """Instead of the file."""
+    """Sent instead of the file."""
 
 
 @dataclass
@@ -38,19 +38,19 @@ class Repository:
     files: dict[str, bytes]
     commit: str = COMMIT
     refused: str | None = None
-    """"gated", or "hidden" from all who are not logged in."""
+    """"gated", or "hidden" from everyone who is not logged in."""
     licence: str | None = "mit"
 
 
 class LocalServer:
-    """What it has, what goes wrong, and what was asked of it."""
+    """A server with its files, the faults to inject, and the requests it received."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         """Path -> content."""
         self.redirects: dict[str, str] = {}
         self.faults: dict[str, list[Fault]] = {}
-        """Path -> faults, one for each request, then none."""
+        """Path -> faults, one per request; later requests have none."""
         self.models: dict[str, Repository] = {}
         self.datasets: dict[str, Repository] = {}
         self.asked: list[tuple[str, str, str]] = []
@@ -69,7 +69,7 @@ class LocalServer:
             self._server.server_close()
 
     def requests(self, ending: str, method: str = "GET") -> list[str]:
-        """The ranges of the requests for a file, "" for all of it."""
+        """The ranges requested of a file, "" for the whole file."""
         return [span for one, path, span in self.asked if one == method and path.endswith(ending)]
 
 
@@ -172,7 +172,7 @@ def _handler(server: LocalServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901
                 self.close_connection = True
 
         def handle(self) -> None:
-            with contextlib.suppress(ConnectionError):  # a client may go away
+            with contextlib.suppress(ConnectionError):  # a client may disconnect
                 super().handle()
 
         def log_message(self, format: str, *args: object) -> None:

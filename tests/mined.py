@@ -13,7 +13,7 @@ SEARCH = Search(10**9)
 
 
 def mined(rows: list[Sentence], vectors_ND: torch.Tensor, how: Retrieval | None = None) -> list[MinedPair]:
-    """The candidates of these rows; repeated texts keep the vector of their last line."""
+    """The candidate pairs of these rows; repeated texts keep the vector of their last line."""
     sides = []
     for name in ("source", "target"):
         positions = [at for at, row in enumerate(rows) if row.side == name]

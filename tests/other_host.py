@@ -1,6 +1,6 @@
-"""`small_world.py` as on a host of its own: `python other_host.py HOST RECIPE DATA STORE [SECONDS]`.
+"""Runs `small_world.py` as if on a separate host: `python other_host.py HOST RECIPE DATA STORE [SECONDS]`.
 
-Its locks are not seen by the other hosts, and a second of silence is a long time.
+Other hosts do not see its locks, and its heartbeats and leases are short (0.1 s and 3 s).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BEAT, LEASE = 0.1, 3.0
 
 
 def become(host: str) -> None:
-    """From now on this process is on that host."""
+    """From now on this process acts as if it ran on that host."""
     claim.BEAT_SECONDS, claim.LEASE_SECONDS = BEAT, LEASE
     claim.host = working.host = lambda: host
     Store._lock_file = lambda self, path: Path(f"{self.root / path}.{host}.lock")  # type: ignore[method-assign]

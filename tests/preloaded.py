@@ -1,7 +1,7 @@
-"""Real processes that run `viaduct` without loading torch and transformers anew, which takes seconds each time.
+"""Real processes that run `viaduct` without reloading torch and transformers, which takes seconds each time.
 
-One process has loaded them, and nothing of Viaduct, and forks a child for each command. A child is like any other
-process: it has a number of its own, its output goes to a file, and it can be killed.
+One process loads them, but nothing of Viaduct, and forks a child for each command. A child is like any other process:
+it has its own process ID, its output goes to a file, and it can be killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 
 class Child:
-    """A running command; of one `Preloaded` one at a time."""
+    """A running command; each `Preloaded` runs one at a time."""
 
     def __init__(self, parent: subprocess.Popen[bytes]) -> None:
         self._parent = parent
@@ -29,14 +29,14 @@ class Child:
         self.pid = int(_line(parent))
 
     def poll(self) -> int | None:
-        """The exit status, minus the number of the signal that ended it; None while it runs."""
+        """The exit status, or minus the number of the signal that ended it; None while it runs."""
         assert self._parent.stdout is not None
         if self.status is None and select.select([self._parent.stdout], [], [], 0)[0]:
             self.status = int(_line(self._parent))
         return self.status
 
     def wait(self, timeout: float) -> int:
-        """The exit status."""
+        """Wait for the exit status; after `timeout` seconds the child is killed and TimeoutError is raised."""
         assert self._parent.stdout is not None
         if self.status is None and not select.select([self._parent.stdout], [], [], timeout)[0]:
             self.kill()
@@ -46,32 +46,32 @@ class Child:
         return status
 
     def kill(self) -> None:
-        """Send SIGKILL; one that has just ended stays as it is."""
+        """Send SIGKILL; does nothing if the child has just ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
 
 class Preloaded:
-    """A process that has loaded torch and transformers, until it is closed."""
+    """A process that has torch and transformers loaded and runs until it is closed."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__))],
-            bufsize=0,  # so that what `select` says of the pipe is all there is
+            bufsize=0,  # so that no output is buffered where `select` cannot see it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
     def viaduct(self, arguments: Sequence[object], log: Path, paths: Sequence[Path] = ()) -> Child:
-        """`viaduct ARGUMENTS`, with `paths` the first that are searched for modules; all output goes to `log`."""
+        """Run `viaduct ARGUMENTS`, searching `paths` first for modules; all output goes to `log`."""
         asked = {"arguments": list(map(str, arguments)), "log": str(log), "paths": list(map(str, paths))}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         return Child(self._process)
 
     def close(self) -> None:
-        """End the process; a child that still runs goes on."""
+        """End the process; a child that is still running continues."""
         self._process.kill()
         self._process.communicate()
 
@@ -82,7 +82,7 @@ def _line(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _become(asked: Mapping[str, Any]) -> NoReturn:
-    """In the child: run the command and end as it ends."""
+    """In the child: run the command and exit with its status."""
     status = 1
     try:
         log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -104,7 +104,7 @@ def _become(asked: Mapping[str, Any]) -> NoReturn:
 
 
 def main() -> None:
-    """Forks a child for every line of standard input; prints its number, then its exit status when it has ended."""
+    """Forks a child for every line of standard input; prints its process ID, then its exit status once it has ended."""
     import torch  # noqa: F401
     from transformers.models.xlm_roberta import modeling_xlm_roberta  # noqa: F401
 

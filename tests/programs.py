@@ -1,4 +1,4 @@
-"""Programs as a shell would run them, but in the process of the test: a new one takes seconds to load torch."""
+"""Runs programs as a shell would, but in the test's own process: a new one takes seconds to load torch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Done(NamedTuple):
 
 
 def run_script(path: Path, *options: str) -> Done:
-    """`python PATH OPTIONS`; the modules that it loads stay loaded."""
+    """Run `python PATH OPTIONS`; modules that it loads stay loaded."""
     return _run(str(path), options, path.parent)
 
 
 def viaduct(*arguments: str) -> Done:
-    """`viaduct ARGUMENTS`."""
+    """Run `viaduct ARGUMENTS`."""
     return _run("viaduct", arguments, None)
 
 
@@ -39,7 +39,7 @@ def _run(program: str, arguments: tuple[str, ...], folder: Path | None) -> Done:
             else:
                 runpy.run_path(program, run_name="__main__")
     except SystemExit as stop:
-        if isinstance(stop.code, str):  # Python prints such words and ends with 1
+        if isinstance(stop.code, str):  # Python prints such a string and exits with 1
             errors.write(stop.code)
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     finally:

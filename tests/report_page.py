@@ -52,7 +52,7 @@ def main_row(html: str, arm: str) -> list[str]:
 
 
 def heat_rows(html: str, title: str) -> dict[str, list[str]]:
-    """First words of each row of the heat map with this title -> its cells, white space collapsed."""
+    """Label of each row of the heat map with this title -> its cells, white space collapsed."""
     start = html.index('<table class="heat', html.index(f"<h3>{title}</h3>"))
     rows = outline(html[start : html.index("</table>", start) + len("</table>")]).rows
     cells = [[" ".join(cell.split()) for cell in row] for row in rows[1:]]

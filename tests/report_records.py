@@ -33,7 +33,7 @@ GAIN = {"none": 0.0, "caption-contrast": 0.03, "snli-mnli": 0.009, "text-only": 
 
 
 class Run(NamedTuple):
-    """The three things `page.write` takes."""
+    """The three inputs of `page.write`."""
 
     about: About
     rows: tuple[ResultRow, ...]
@@ -80,7 +80,7 @@ def make_run(
 
 
 def gains(run: Run, **by_arm: tuple[float, float]) -> Run:
-    """The run with a gain per arm (a fraction, which seeds share) and some noise for every score."""
+    """The run with new scores: a gain per arm (a fraction, the same for all seeds) and some noise for every score."""
     rows = []
     for row in run.rows:
         key = (row.task, row.metric, row.language)
@@ -92,8 +92,8 @@ def gains(run: Run, **by_arm: tuple[float, float]) -> Run:
 
 
 class Outcomes:
-    """Outcomes by example that go with such a run: the examples in their order of difficulty, those that a model gets
-    right first, so that two models differ on as few as their scores say."""
+    """Outcomes by example that match such a run. A model gets the first examples right, as if they were ordered by
+    difficulty, so two models differ on as few examples as their scores allow."""
 
     def __init__(self, rows: Sequence[ResultRow], examples: int = 1000) -> None:
         self._rows, self._examples = rows, examples

@@ -1,4 +1,4 @@
-"""Files that make an encoder's folder that of a sentence encoder, as sentence-transformers writes them."""
+"""Files that turn an encoder's folder into a sentence encoder's, as sentence-transformers writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(
     dense: int | None = None,
     prompts: Mapping[str, str] | None = None,
 ) -> Path:
-    """The folder with pooling, a dense module of this many values (None: no such module) and normalising."""
+    """Add pooling, a dense module with `dense` outputs (None: no such module) and normalisation; returns the folder."""
     types = ["Transformer", "Pooling", *(["Dense"] if dense else []), "Normalize"]
     modules = [
         {

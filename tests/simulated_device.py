@@ -1,9 +1,9 @@
-"""A CUDA device that is not there: tensors are computed on the CPU, and each has the device that it would be on.
+"""A simulated CUDA device: tensors are computed on the CPU, and each reports the device that it would be on.
 
-Code that runs under `Simulated` sees `tensor.device`, and gets the errors of a real device for what does not go there:
-tensors of two devices in one operation, `.numpy()` of what is not in the CPU's memory. What a real device would be
-waited for is noted, with the line that did it. Seen are calls from Python; what torch's own C++ does inside one call,
-and in the backward pass, is its own business.
+Code that runs under `Simulated` sees that `tensor.device`, and gets a real device's errors for what would fail there:
+tensors of two devices in one operation, or `.numpy()` of a tensor outside the CPU's memory. Calls that would wait for a
+real device are recorded with the line that made them. Only calls from Python are seen, not what torch's own C++ does
+inside one call and in the backward pass.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 PACKAGE = str(Path(viaduct.__file__).parent)
 
 READS = {"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "__contains__", "equal", "allclose"}
-"""Calls that bring a number to the CPU."""
+"""Calls that copy a value to the CPU."""
 SIZES = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount"}
 """Calls whose result has a shape that only the device knows."""
 MOVES = {"to", "cpu", "cuda"}
 ABOUT = {"_has_compatible_shallow_copy_type", "data", "_version", "is_set_to"}
-"""What concerns the tensors as objects, wherever they are."""
+"""Calls that concern tensors as objects, wherever they are."""
 INDEXING = {"__getitem__", "__setitem__", "index_put", "index_put_"}
 
 
 class Simulated(TorchFunctionMode):
-    """While it is entered there is a device "cuda"."""
+    """While this mode is active there is a device "cuda"."""
 
     def __init__(self) -> None:
         super().__init__()
         self._there: dict[int, StorageWeakRef] = {}
         self._pinned: dict[int, StorageWeakRef] = {}
         self.waits: list[str] = []
-        """What the device was waited for: "call at file:line"."""
+        """Calls that waited for the device: "call at file:line"."""
         self._is_backward = False
         self.synchronised = 0
-        """How often it was waited for on purpose."""
+        """Number of explicit synchronisations."""
         self.calls = 0
-        """Operations on it."""
+        """Number of operations on the device."""
 
     def synchronise(self) -> None:
-        """Wait until it has nothing left to do."""
+        """Stand-in for waiting until the device is idle; counts the calls."""
         self.synchronised += 1
 
     def is_there(self, tensor: torch.Tensor) -> bool:
@@ -111,7 +111,7 @@ class Simulated(TorchFunctionMode):
         return self._marked(result, any(there) if wanted is None else wanted.type == "cuda")
 
     def _index(self, args: tuple[Any, ...], tensors: list[torch.Tensor], there: list[bool]) -> None:
-        """Indices may be on the CPU, and are then sent; a mask has as many places as it is true."""
+        """Indices on the CPU must be copied, and only the device knows how many entries a mask selects: both wait."""
         if there[0]:
             index = [one for one in tree_flatten(args[1])[0] if isinstance(one, torch.Tensor)]
             if any(one.dtype == torch.bool for one in index):
@@ -144,11 +144,10 @@ class Simulated(TorchFunctionMode):
         return self._marked(moved.clone() if _same(moved, tensor) else moved, not is_there)
 
     def _backward(self, loss: torch.Tensor) -> None:
-        """What is computed again in the backward pass is computed as before; gradients that come from C++ are taken as
-        they are."""
+        """Recomputation in the backward pass works as in the forward pass; gradients from C++ are taken as they are."""
         self._is_backward, ones = True, (torch.ones_like(loss),)
         try:
-            with self:  # torch.autograd.backward would ask this again
+            with self:  # torch.autograd.backward would call this mode again
                 torch.autograd.graph._engine_run_backward(
                     (loss,), ones, False, False, (), allow_unreachable=True, accumulate_grad=True
                 )
@@ -175,7 +174,7 @@ class Simulated(TorchFunctionMode):
 
 
 class _Event:
-    """Stands for torch.cuda.Event."""
+    """Stand-in for torch.cuda.Event."""
 
     def __init__(self, **_: Any) -> None: ...
 
@@ -186,7 +185,7 @@ class _Event:
 
 @contextmanager
 def simulated(patch: pytest.MonkeyPatch, *, precision: str = "fp32") -> Iterator[Simulated]:
-    """There is a CUDA device inside, whose own format of products is this one."""
+    """Provides a CUDA device whose native format for matrix products is `precision`."""
     from accelerate.state import AcceleratorState
 
     mode = Simulated()
@@ -224,7 +223,7 @@ def simulated(patch: pytest.MonkeyPatch, *, precision: str = "fp32") -> Iterator
 
 
 def _name(func: Callable[..., Any]) -> str:
-    """Of a call; of a property whose it is."""
+    """The name of a called function; of a property's getter or setter, the property's name."""
     name = getattr(func, "__name__", str(func))
     return getattr(getattr(func, "__self__", None), "__name__", name) if name in ("__get__", "__set__") else name
 

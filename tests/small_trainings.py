@@ -19,7 +19,7 @@ STEPS = 12
 
 
 class StoppedError(Exception):
-    """Stands for a process that dies."""
+    """Stand-in for a process that dies."""
 
 
 def network() -> nn.Module:
@@ -62,7 +62,7 @@ def stop_after(step: int) -> Callable[[float, float, str], None]:
 
 
 def scripted(scores: Mapping[int, float], **changes: Any) -> dict[str, Any]:
-    """A job's changes such that the dev score after step n is scores[n]."""
+    """Changes to a job that make the dev score after step n scores[n]."""
     seen = [0]
 
     def follow(step: int) -> Batch:

@@ -33,7 +33,7 @@ STEPS = 5
 
 
 def expand(asked: Recipe, counted: Census) -> Plan:
-    """The plan of a recipe. Raises DataError that lists what is missing, as a run does."""
+    """The plan of a recipe. Raises a DataError that lists what is missing, as a run does."""
     plan = outline(asked, counted)
     require(plan.missing, plan.recipe, counted)
     return plan
@@ -112,18 +112,18 @@ CARDS = (
 
 
 def add_cards(set: Callable[[type, str, Any], None], cards: Iterable[Task]) -> None:
-    """The cards are among the built-in ones, in place of those of the same names; `set` is `setattr`, or a test's."""
+    """Add the cards to the built-in ones, replacing those of the same names; `set` is `setattr` or a monkeypatch's."""
     known = {card.name: card for card in (*Catalogue.builtin(), *cards)}
     set(Catalogue, "builtin", classmethod(lambda cls: cls(known.values())))
 
 
 def census(data: Path) -> Census:
-    """The data folder, with the cards that are known now."""
+    """A census of the data folder, with the cards known at this point."""
     return Census(RecipeData(DataFolder(data, Catalogue.builtin())))
 
 
 def write_data(folder: Path, *, languages: Sequence[str] = ("en", "de", "sw")) -> Path:
-    """All files of all cards in these languages."""
+    """Write all files of all cards in these languages."""
     for card in CARDS:
         for split in ("train", "dev", "test"):
             for language in card.languages:
@@ -147,7 +147,7 @@ def _lines(card: Task, split: str, language: str) -> Iterator[str]:
 
 
 def recipe(**changes: object) -> Recipe:
-    """Two arms, three targets that share what they can, two seeds."""
+    """A recipe with two arms, three targets that share what they can, and two seeds."""
     fields: dict[str, object] = {
         "name": "small",
         "hypothesis": "quiz helps fruit",
@@ -164,7 +164,7 @@ TRAINING = Training(epochs=1.0)
 
 
 def run(context: Context) -> Spent:
-    """A stage that hashes its way through `STEPS` steps, with a checkpoint after each; always the same bytes."""
+    """A stage that hashes its way through `STEPS` steps, with a checkpoint after each; always writes the same bytes."""
     checkpoint = context.scratch / "state.json"
     state = json.loads(checkpoint.read_text()) if checkpoint.exists() else {"step": 0, "digest": _start(context)}
     while state["step"] < STEPS:
@@ -211,7 +211,7 @@ def _predict(context: Context, language: str, digest: str) -> None:
 
 
 FAKES = ("pretrain", "train", "predict")
-"""Kinds of stages whose work `run` does."""
+"""Kinds of stages that `run` stands in for."""
 
 
 def write_no_report(about: object, rows: object, costs: object, directory: Path, **others: object) -> Path:

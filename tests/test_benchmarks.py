@@ -1,4 +1,4 @@
-"""The benchmarks run end to end at a tiny size and print what they promise; nothing here looks at how fast."""
+"""The benchmarks run end to end at a tiny size and print what they promise; speed is not checked here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIANTS = ("trainer_default", "dynamic_padding", "length_grouped")
 
 @pytest.fixture(scope="module", autouse=True)
 def small_products() -> Iterator[None]:
-    """The machine's rate of matrix products, which is taken beside every measurement, is that of small ones."""
+    """Uses small matrices for the machine's matrix-product rate, which is taken alongside every measurement."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "PRODUCT", 256)
         yield
@@ -343,7 +343,7 @@ def test_a_script_that_is_stopped_ends_its_benchmark_and_leaves_no_folder(tmp_pa
 
 
 def test_a_part_that_fails_leaves_the_others_and_says_so(tmp_path: Path) -> None:
-    command = ["sh", str(BENCHMARKS / "gpu.sh"), "--tiny", "--device", "cuda", "--only", "training"]  # there is none
+    command = ["sh", str(BENCHMARKS / "gpu.sh"), "--tiny", "--device", "cuda", "--only", "training"]  # there is no GPU
     environment = {**os.environ, "OUT": str(tmp_path), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "training did not end well" in done.stderr

@@ -1,4 +1,4 @@
-"""The quick form of `tests/campaign.py`, and what it must not miss."""
+"""A quick form of `tests/campaign.py`, checks of its outcomes, and (slow) the whole campaign."""
 
 from __future__ import annotations
 

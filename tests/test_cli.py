@@ -25,7 +25,7 @@ for arguments in json.load(sys.stdin):
         assert not stop.code, arguments
     print("LOADED", *(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
 """
-"""Runs commands in one process and says after each which of the heavy libraries have been loaded until then."""
+"""Runs commands in one process and prints after each which of the heavy libraries are loaded by then."""
 
 
 def test_a_mistake_is_one_message_and_status_2() -> None:
@@ -97,7 +97,7 @@ cli.main()
 def test_an_interruption_has_its_status_and_says_how_to_go_on(sent: str, status: int, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("{name: a, hypothesis: b, encoder: {name: c}, targets: [{task: xnli}]}", encoding="utf-8")
-    # a process of its own: real signals do not belong into one that has loaded every library
+    # a separate process: real signals should not go to one that has loaded every library
     command = [sys.executable, "-c", INTERRUPTED.format(sent), "run", str(recipe)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == status, done.stderr
@@ -114,7 +114,7 @@ def test_tasks_lists_cards_and_shows_one() -> None:
 
 
 def loaded_by(*commands: tuple[str, ...]) -> list[set[str]]:
-    """What has been loaded after each of these commands, one after the other in a new process."""
+    """The heavy libraries loaded after each of these commands, run one after the other in a new process."""
     command = [sys.executable, "-c", SEEN]
     done = subprocess.run(command, input=json.dumps(commands), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

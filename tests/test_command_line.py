@@ -29,7 +29,7 @@ def refused(constant: str) -> None:
 
 
 def document(done: Done, status: int = 0) -> Any:
-    """Standard output, which is one strict JSON document in ASCII."""
+    """Parse standard output, which must be one strict JSON document in ASCII."""
     assert done.status == status and done.output.isascii(), done.errors
     return json.loads(done.output, parse_constant=refused)
 
@@ -42,7 +42,7 @@ def write_recipe(world: Path, **changes: object) -> str:
 
 @pytest.fixture
 def places(world: Path) -> list[str]:
-    """The options of a command that reads data and a store."""
+    """Options for a command that reads data and a store."""
     return ["--data", str(world), "--store", str(world / "store")]
 
 
@@ -221,7 +221,7 @@ cli.main()
 
 @pytest.mark.parametrize(("sent", "status"), [("SIGINT", 130), ("SIGTERM", -signal.SIGTERM)])
 def test_any_command_can_be_stopped(sent: str, status: int) -> None:
-    """A shell says 143 of a process that SIGTERM ended."""
+    """A shell reports status 143 for a process ended by SIGTERM."""
     command = [sys.executable, "-c", STOPPED.format(sent), "tasks"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (status, "") and "Traceback" not in done.stderr

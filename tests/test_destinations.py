@@ -1,4 +1,4 @@
-"""Where nothing can be made (a file's name, what lies below a file, /proc) every command that writes says so."""
+"""Every command that writes reports a path where nothing can be created: a file, a path below a file, or /proc."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_place_where_nothing_can_be_made_is_one_message(
         assert viaduct("run", "small.py", "--data", str(world), "--device", "cpu", "--threads", "1").status == 0
     for place in ("small.py", "small.py/x", "/proc/x"):
         done = viaduct(*command.split(), place)
-        if (command[:4], place) == ("plan", "/proc/x"):  # which writes nothing
+        if (command[:4], place) == ("plan", "/proc/x"):  # plan writes nothing
             continue
         _, said, words = done.errors.partition("viaduct: ")
         assert done.status == 2 and said, done.errors

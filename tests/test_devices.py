@@ -1,4 +1,4 @@
-"""Everything that is computed on a device is computed on the one that was asked for: shown on one that is simulated."""
+"""Everything computed on a device is computed on the requested one, as shown with a simulated device."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def training(kind: str, folder: Path, encoder: Path, **changes: object) -> Conte
 def test_a_training_on_a_device_is_that_on_the_cpu_and_waits_for_no_step(
     kind: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("viaduct.models.linear._AVAILABLE", False)  # what is of the CPU alone, and rounds otherwise
+    monkeypatch.setattr("viaduct.models.linear._AVAILABLE", False)  # used only on the CPU, and rounds differently
     monkeypatch.setattr("viaduct.models.dropout._applies", lambda _: False)
     plain = replace(training(kind, tmp_path / "plain", tiny_encoder), device="cpu")
     tiny.run(plain)
@@ -136,7 +136,7 @@ def test_a_joint_stage_with_replayed_text_waits_for_no_step(
     waits: list[int] = []
     with simulated(monkeypatch) as device:
         tiny.run(replace(asked, device="cuda", progress=lambda *_: waits.append(len(device.waits))))
-    inside = waits[2:-2]  # after the notes on what is read and on losses before, and before that on losses after
+    inside = waits[2:-2]  # without the notes on reading, on losses before and on losses after
     steps = [later - before for before, later in pairwise(inside)]
     assert len(steps) == 4 and set(steps) == {0}, device.waits[inside[0] : inside[-1]]
 

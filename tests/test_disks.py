@@ -1,5 +1,5 @@
-"""Full disks, disks that may only be read, and other people's stores: one message, nothing half-written, and what can
-be done is done. Real file systems of a few MB, where they may be mounted."""
+"""Full disks, read-only disks and other people's stores: one message, nothing half-written, and whatever can be done is
+done. Uses real file systems of a few MB if they may be mounted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOBODY = 65534
 
 
 class Disk:
-    """A file system in memory, of a size that can be changed."""
+    """An in-memory file system whose size can be changed."""
 
     def __init__(self, folder: Path, kilobytes: int) -> None:
         self.folder = folder
@@ -41,11 +41,11 @@ class Disk:
         subprocess.run(["mount", "-t", "tmpfs", *words, str(self.folder)], check=True, capture_output=True)
 
     def change(self, option: str) -> None:
-        """`size=9k`, `ro` or `rw`."""
+        """Remount with this option: `size=9k`, `ro` or `rw`."""
         self._mount("tmpfs", "-o", f"remount,{option}")
 
     def fill(self, leave: int = 0) -> None:
-        """Leave so many kilobytes free."""
+        """Leave this many kilobytes free."""
         free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_frsize
         (self.folder / "filler").write_bytes(b"x" * max(0, free - leave * 1024))
 
@@ -53,7 +53,7 @@ class Disk:
         (self.folder / "filler").unlink()
 
     def contents(self, but: str) -> dict[str, bytes]:
-        """Every file, but for the filler and those of this name."""
+        """The contents of every file except the filler and files named `but`."""
         files = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in ("filler", but))
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
 
@@ -71,7 +71,7 @@ def disk() -> Iterator[Disk]:
 
 
 def message_of(errors: str) -> str:
-    """What a command said, after the notes; never a traceback."""
+    """A command's message, after its notes; there must be no traceback."""
     assert "Traceback" not in errors
     return errors[errors.index("viaduct: ") :]
 
@@ -122,12 +122,12 @@ def test_other_errors_stay_what_they_are() -> None:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """`--data` of a small world whose stages compute nothing, and its recipe in the working folder."""
+    """`--data` for a small world whose stages compute nothing; its recipe is in the working folder."""
     small_world.add_cards(monkeypatch.setattr, small_world.CARDS)
     for kind in small_world.FAKES:
         monkeypatch.setattr(kind_of(kind), "run", lambda context, _work: small_world.run(context))
     monkeypatch.setattr("viaduct.report.figure.heat_map", lambda shown: None)
-    monkeypatch.setattr("viaduct.api.require_space", lambda planned, keep: None)  # or nothing begins
+    monkeypatch.setattr("viaduct.api.require_space", lambda planned, keep: None)  # otherwise nothing starts
     (tmp_path / "small.py").write_text("from small_world import recipe\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     data = small_world.write_data(tmp_path / "data")
@@ -144,7 +144,7 @@ def run(disk: Disk, world: tuple[str, ...]) -> tuple[int, str]:
 def test_a_report_is_whole_or_the_old_one(disk: Disk, world: tuple[str, ...]) -> None:
     assert run(disk, world)[0] == 0
     place = str(disk.folder / "store" / "runs" / "small")
-    before = disk.contents(but="run.json")  # which a run that begins writes anew
+    before = disk.contents(but="run.json")  # which every run rewrites when it starts
     assert {"report.html", "report.json", "main_table.csv"} <= {Path(name).name for name in before}
     for leave in (0, 8, 40, 120):
         disk.fill(leave)
@@ -175,7 +175,7 @@ def test_a_run_on_a_disk_that_grows_says_that_it_is_full_until_it_is_done(disk: 
 def test_a_real_run_on_a_disk_that_grows_ends_with_the_bytes_of_one_with_room(
     disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights, optimisers, tokenizers, arrays, vectors: whatever is written where the disk ends."""
+    """Weights, optimisers, tokenizers, arrays, vectors: the disk may be full at any of them."""
     monkeypatch.setattr("viaduct.api.require_space", lambda planned, keep: None)
     write_data(tmp_path / "data")
     (tmp_path / "tiny.py").write_text(TINY.replace("STEPS", "20"), encoding="utf-8")
@@ -218,7 +218,7 @@ def test_a_store_that_may_only_be_read_is_planned_reported_and_looked_at(
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """The rights of another user, in this process."""
+    """Gives this process another user's rights."""
     if os.geteuid():
         pytest.skip("only root may take another user's rights")
     os.setegid(NOBODY)

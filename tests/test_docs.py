@@ -48,7 +48,7 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, language in (("replies.toml", "toml"), ("compare.yaml", "yaml"), ("replies.py", "python")):
         (tmp_path / name).write_text(blocks("docs/adding_a_task.md", language)[0], encoding="utf-8")
     with (tmp_path / "compare.yaml").open("a", encoding="utf-8") as recipe:
-        recipe.write("measure: {round_rows: 2}\n")  # of what a reader gets by default, an eighth
+        recipe.write("measure: {round_rows: 2}\n")  # an eighth of the default
     words = tiny.tokenizer()
     save_encoder(tiny.encoder(words), words, tmp_path / "my-encoder")
     folder = tmp_path / "data" / "replies"
@@ -62,7 +62,7 @@ def new_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use_the_python_card(folder: Path) -> None:
-    """What section 4 of the document says to change in the recipe."""
+    """Change the recipe as section 4 of the document says."""
     recipe = folder / "compare.yaml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("replies.toml", "replies.py"), encoding="utf-8")
 
@@ -91,7 +91,7 @@ def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path, python: b
     assert planned.exit_code == 0, planned.output
     assert "replies" in planned.output
     command = ["run", "compare.yaml", "--data", "data", "--threads", "1"]
-    command += ["--set", "measure=null"] if python else []  # once is enough, it takes seconds
+    command += ["--set", "measure=null"] if python else []  # measuring once is enough, it takes seconds
     ran = CliRunner().invoke(app, command, catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     report = Path(ran.output.strip().splitlines()[-1].partition("report: ")[2])
@@ -102,7 +102,7 @@ def test_a_new_user_plans_and_runs_a_task_of_their_own(new_user: Path, python: b
 
 
 def work_in_python(report: Path) -> None:
-    """The blocks of docs/python.md, after the run that they name."""
+    """Run the code blocks of docs/python.md, after the run that they name."""
     found: dict[str, Any] = {}
     for block in blocks("docs/python.md", "python"):
         exec(compile(block, "docs/python.md", "exec"), found)
@@ -235,7 +235,7 @@ def test_links_and_paths_of_a_document_exist_and_its_prose_has_short_lines(docum
     text = (ROOT / document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)
     absent = [link for link in links if not ((ROOT / document).parent / link).exists()]
-    # the log tells of files as they were then
+    # the log refers to files as they were at the time
     paths = [] if document.endswith("log.md") else re.findall(r"`(viaduct/[\w/]+\.\w+)`", text)
     assert absent + [path for path in paths if not (ROOT / path).exists()] == []
     assert [line for line in text.splitlines() if len(line) > 120 and not re.match(r" *\||    ", line)] == []

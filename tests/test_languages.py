@@ -1,4 +1,4 @@
-"""Any language of ISO 639 is known: by one code, whatever way it is written, with a family that is known or its own."""
+"""Any ISO 639 language is known by one code, however it is written, and has a known family or one of its own."""
 
 from __future__ import annotations
 

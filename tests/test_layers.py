@@ -1,6 +1,6 @@
-"""Imports go one way: each part may use the parts below it, rooms plug into the core, and nothing goes in a circle.
+"""Imports go one way: each part may use the parts below it, rooms plug into the core, and there are no cycles.
 
-Imports inside functions and under TYPE_CHECKING count like all others.
+Imports inside functions and under TYPE_CHECKING count like all other imports.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ ABOVE_TORCH = (
     "viaduct", "errors", "system", "interruption", "memory", "paths", "rows", "languages", "hub", "doors", "command",
     "metrics", "tasks", "results", "report", "runs", "fetching",
 )  # fmt: skip
-"""The core's parts above the torch line, each after those that it may use."""
+"""The core's parts above the torch line, each listed after those that it may use."""
 BELOW_TORCH = ("encode", "models", "heads", "inference", "training")
-"""The core's parts below the torch line, likewise; they may use all that are above it."""
+"""The core's parts below the torch line, in the same order; they may also use all parts above it."""
 TOP = ("api", "several", "tables", "plans", "scoring", "judging", "upkeep", "cli", "__main__")
-"""May use what is above the torch line, and those before them here."""
+"""The core's top: each may use the parts above the torch line, and those listed before it here."""
 ROOMS = tuple(sorted({module.split(".")[1] for module in doors.ROOMS} - {*ABOVE_TORCH, *BELOW_TORCH}))
-"""May use all of the core but its top, and no other room."""
+"""Rooms, which may use all of the core except its top, and no other room."""
 HEAVY = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "onnxruntime", "onnx", "openvino", "nncf"}
 SLOW = HEAVY | {"pandas", "scipy", "matplotlib", "PIL", "babel", "emoji", "ray"}
-"""What no door may load: `viaduct --help` and `plan` open them."""
+"""Packages that no door may load, as `viaduct --help` and `plan` open the doors."""
 
 
 def name_of(path: Path) -> str:

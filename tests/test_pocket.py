@@ -1,4 +1,4 @@
-"""A recipe packed for a machine without a network, and run there: the same rows, the same start, in time."""
+"""A recipe packed for a machine without a network and run there: the same rows, the same weights, in time."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def packed(pocket: dict[str, Any], tiny_encoder: Path, tmp_path_factory: pytest.
     place = tmp_path_factory.mktemp("parcels")
     world.write(place / "data", scale=0.05)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pocket["pack"], "_packages", lambda folder, names: None)  # which are built and fetched
+        patched.setattr(pocket["pack"], "_packages", lambda folder, names: None)  # these would be built and fetched
         for name, steps in (("short", 2), ("long", 100_000)):
             (place / f"{name}.yaml").write_text(RECIPE.replace("STEPS", str(steps)), encoding="utf-8")
             asked = [str(place / f"{name}.yaml"), str(place / f"{name}.zip"), "--data", str(place / "data")]

@@ -1,4 +1,4 @@
-"""Cells of a recipe again with float32 products: nothing but the products changes, and differences are by seed."""
+"""Cells of a recipe rerun with float32 products: only the products change, and differences are taken by seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files for schedulers in docs/scaling do what their systems ask for, as far as that can be tried without them."""
+"""The scheduler files in docs/scaling meet their systems' requirements, as far as can be tested without them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_slurm_script_begins_one_cluster_and_one_run(tmp_path: Path) -> None
 
 
 class Strict(BaseModel):
-    """Kubernetes refuses, or drops, fields that its schema does not have."""
+    """No extra fields are allowed: Kubernetes rejects or drops fields that are not in its schema."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -68,21 +68,21 @@ Amount = Annotated[
 
 
 class Resources(Strict):
-    """Of a container."""
+    """A container's resources."""
 
     limits: dict[str, Amount] = {}
     requests: dict[str, Amount] = {}
 
 
 class Variable(Strict):
-    """Of a container's environment."""
+    """A variable of a container's environment."""
 
     name: str
     value: str = ""
 
 
 class Mount(Strict):
-    """Where a container has a volume."""
+    """Where a container mounts a volume."""
 
     name: str
     mountPath: str
@@ -91,7 +91,7 @@ class Mount(Strict):
 
 
 class Container(Strict):
-    """core/v1, without what no file of ours could need."""
+    """core/v1 Container, without fields that none of our files could need."""
 
     name: str
     image: str
@@ -104,21 +104,21 @@ class Container(Strict):
 
 
 class ClaimOfVolume(Strict):
-    """core/v1."""
+    """core/v1 PersistentVolumeClaimVolumeSource."""
 
     claimName: str
     readOnly: bool = False
 
 
 class Volume(Strict):
-    """core/v1; one of the kinds there are."""
+    """core/v1 Volume, with one of the possible kinds."""
 
     name: str
     persistentVolumeClaim: ClaimOfVolume
 
 
 class Pod(Strict):
-    """core/v1 PodSpec, likewise."""
+    """core/v1 PodSpec, without fields that none of our files could need."""
 
     containers: list[Container] = Field(min_length=1)
     volumes: list[Volume] = []
@@ -144,7 +144,7 @@ class Head(Strict):
 
 
 class Workers(Strict):
-    """WorkerGroupSpec, of the same file."""
+    """KubeRay v1 WorkerGroupSpec, from the same file."""
 
     groupName: str
     replicas: int = 0
@@ -157,7 +157,7 @@ class Workers(Strict):
 
 
 class Cluster(Strict):
-    """RayClusterSpec, of the same file."""
+    """KubeRay v1 RayClusterSpec, from the same file."""
 
     headGroupSpec: Head
     workerGroupSpecs: list[Workers] = []
@@ -194,7 +194,7 @@ class Job(Strict):
 
 
 class RayJob(Strict):
-    """The object as a whole."""
+    """The whole RayJob object."""
 
     apiVersion: str = Field(pattern="^ray.io/v1$")
     kind: str = Field(pattern="^RayJob$")

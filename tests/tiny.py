@@ -1,4 +1,4 @@
-"""A tokenizer, an encoder and stage contexts that are small enough to make anew for every test session."""
+"""A tokenizer, an encoder and stage contexts small enough to be built for every test session."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LANGUAGES = {
         "zh": "河流 石头 绿色 小小 房子 冬天 黄色 七个 小船 花园 下面 面包",
     }.items()
 }
-"""Twelve words per language, in the same order: index i means the same everywhere."""
+"""Twelve words per language, in the same order: index i means the same in every language."""
 
 ENCODINGS: Mapping[type, Encoding] = {
     Pair: encode_pairs,
@@ -73,7 +73,7 @@ def tokenizer(vocabulary: int = ARCHITECTURE.vocabulary) -> Any:
 
 
 def encoder(words: Any, *, seed: int = 0, dropout: float = 0.0, layers: int = 2) -> nn.Module:
-    """A random XLM-R of two layers, 32 wide, in evaluation mode."""
+    """A random XLM-R, 32 wide and by default of two layers, in evaluation mode."""
     torch.manual_seed(seed)
     shape = ARCHITECTURE.model_copy(update={"dropout": dropout, "layers": layers})
     return build_encoder(shape, len(words), words.pad_token_id).eval()
@@ -184,7 +184,7 @@ def context(
     encoder: Path | None = None,
     cards: Sequence[Task] = (),
 ) -> Context:
-    """A stage's context below `folder`, which knows these cards and the tiny ones besides the built-in ones; nothing is
+    """A stage's context below `folder` that knows these cards, the tiny ones and the built-in ones; nothing is
     checkpointed unless `checkpoint_seconds` is changed."""
     made = Context(
         work=work,
@@ -212,18 +212,18 @@ def _by_name(cards: Iterable[Task]) -> dict[str, Task]:
 
 
 def with_progress(made: Context, progress: Callable[[float, float, str], None]) -> Context:
-    """The same context with a checkpoint after every step and this progress."""
+    """The same context with a checkpoint after every step and this progress callback."""
     return replace(made, checkpoint_seconds=0.0, progress=progress)
 
 
 def training(**changes: Any) -> Training:
-    """A training of a few small steps."""
+    """Settings for a training of a few small steps."""
     fields: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 2.0, "batch_tokens": 64, "max_length": 64, "stride": 8}
     return Training(**{**fields, **changes})
 
 
 def typed_tokenizer(words: Any) -> Any:
-    """The same tokenizer in BERT's way: `[A] s B s`, with segment types."""
+    """The same tokenizer in BERT's style: `<s> A </s> B </s>`, with segment types."""
     from tokenizers import Tokenizer, processors
     from transformers import PreTrainedTokenizerFast
 

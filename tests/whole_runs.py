@@ -1,5 +1,5 @@
-"""Recipes of whole runs that are killed, or run out of disk: a tiny one with data of its own, and one on a generated
-world (at scale .02) that has a stage of every kind."""
+"""Recipes for whole runs that are killed or run out of disk: a tiny one with its own data, and one on a generated world
+(at scale 0.02) with a stage of every kind."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def recipe():
 
 
 def write_data(folder: Path) -> None:
-    """Text, parallel text, MultiNLI and XNLI in their official layouts, a few hundred made-up rows."""
+    """Write text, parallel text, MultiNLI and XNLI in their official layouts: a few hundred made-up rows."""
     drawn = random.Random(1)
     files: dict[str, list[str]] = {}
     for language, iso3 in LANGUAGES.items():

@@ -1,4 +1,4 @@
-"""Viaduct from Python: the same nouns as on the command line, as functions. Importing this does not import torch."""
+"""Viaduct from Python: a function for each command-line verb. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from viaduct.tasks.folder import DataFolder
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage of a run: how far it is and the seconds it took so far, None where that is not known."""
+    """One stage of a run: its state and the seconds spent on it so far (None if unknown)."""
 
     path: str
     kind: str
@@ -63,12 +63,12 @@ class StageStatus:
 
 
 def tasks(name: str | None = None) -> tuple[Task, ...]:
-    """All cards, or the one of this name or in this file. Raises UsageError with the nearest name if there is none."""
+    """All task cards, or the one with this name or in this file. Raises UsageError with the nearest name if missing."""
     return _cards(name)[0]
 
 
 def _cards(name: str | None) -> tuple[tuple[Task, ...], Catalogue]:
-    """(as `tasks`, the catalogue that they are from)."""
+    """(the cards, as for `tasks`; the catalogue they come from)."""
     catalogue = Catalogue.builtin()
     if name is None:
         return tuple(catalogue), catalogue
@@ -79,7 +79,7 @@ def _cards(name: str | None) -> tuple[tuple[Task, ...], Catalogue]:
 
 
 def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey, ...]:
-    """What the data folder holds of one task, or of every task: counts, labels, lengths, duplicates, overlap."""
+    """A survey of one task's data, or of every task's: counts, labels, lengths, duplicates, overlap."""
     cards, catalogue = _cards(name)
     folder = DataFolder(data_folder(data), catalogue)
     return tuple(survey(card, folder) for card in cards)
@@ -88,11 +88,11 @@ def check(name: str | None = None, *, data: Path | None = None) -> tuple[Survey,
 def plan(
     recipe: Recipe | Path | str, *, data: Path | None = None, store: Path | None = None, rows: Path | None = None
 ) -> Planned:
-    """The recipe's stages, checked against the data, the store and the committed rows (in `rows`/<recipe>); nothing
-    runs.
+    """The recipe's stages, checked against the data, the store and the committed rows (in `rows`/<recipe>). Runs
+    nothing.
 
-    Data that are not there are in its plan's `missing`; then nothing can run. Raises UsageError, DataError for damaged
-    files, or StoreError (a directory holds another experiment).
+    Missing data are listed in the plan's `missing`; the recipe cannot run without them. Raises UsageError, DataError
+    for damaged files, or StoreError (a directory holds another experiment).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     store = store or default_store()
@@ -101,7 +101,7 @@ def plan(
 
 
 def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
-    """The data folder; of a recipe with generated data, where none is named, one that is made in the store's cache."""
+    """The data folder. If none is named and the recipe generates its data, they are made in the store's cache."""
     field = generator(recipe)
     made = None
     if field is not None and data is None:
@@ -111,12 +111,12 @@ def _data_of(recipe: Recipe, data: Path | None, store: Path) -> Path:
 
 
 def _gold_of(recipe: Recipe, data: Path | None, store: Path) -> Path | None:
-    """As `_data_of`; None where none is named and the default folder does not exist."""
+    """Like `_data_of`, but None if no folder is named and the default one does not exist."""
     return data_if_any(data) if data is not None or generator(recipe) is None else _data_of(recipe, None, store)
 
 
 def _make(folder: Path) -> None:
-    """Make the store's folder, or one in it. Raises StoreError where that is not possible."""
+    """Make the store's folder, or one in it. Raises StoreError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -134,11 +134,11 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
     command: str = "",
     allow_overlap: bool = False,
 ) -> Result:
-    """What came out of the recipe, after running whatever of it is not done yet and writing its report.
+    """The recipe's result, after running its unfinished stages and writing its report.
 
-    Raises what `plan` raises before anything starts, DataError for data that are missing and for rows that are both
-    trained and evaluated on (unless `allow_overlap`: the report then says so), and what a stage raises; finished stages
-    stay finished.
+    Before anything starts: raises what `plan` raises, and DataError for missing data and for rows that are both trained
+    and evaluated on (unless `allow_overlap`, which the report then mentions). Also raises what a stage raises; finished
+    stages stay finished.
     """
     store = store or default_store()
     _make(store)
@@ -162,7 +162,7 @@ def run(  # noqa: PLR0913  what the command line offers, one argument each
         shown(console, weights) as display,
     ):
         done = execute.run(planned, options, display, lambda: collect.save_run(planned.store, record), these)
-    # Another run of the same name may have begun at the same time, and taken places.
+    # Another run of the same name may have started at the same time and taken some of the stage directories.
     placed = collect.run_record(done, command=record.command, versions=record.versions)
     directory = collect.save_run(planned.store, placed.model_copy(update={"created": record.created}))
     report(directory, data=planned.census.data.root, rows=rows, console=console)
@@ -180,14 +180,14 @@ def evaluate(  # noqa: PLR0913  what the command line offers, one argument each
     store: Path | None = None,
     options: Options | None = None,
 ) -> Result:
-    """How an encoder does on XTREME's tasks with published settings, see `runs.evaluation`; raises as `run` does."""
+    """Evaluate an encoder on XTREME's tasks with published settings (see `runs.evaluation`); raises what `run` does."""
     recipe = evaluation(encoder, tasks=tasks, revision=revision, seeds=seeds, substitutions=substitutions)
     return run(recipe, data=data, store=store, options=options)
 
 
 def open_run(run: str | Path, *, store: Path | None = None) -> Result:
-    """What came out of a run, as its last report has it (`report` makes it anew; one is made where there is none, or
-    one of other stages than this run's); `run` as for `status`. Raises UsageError when there is no such run."""
+    """The result of a run, as of its last report (`report` makes a new one). A report is made first if there is none
+    or it covers stages that are not this run's. `run` as for `status`. Raises UsageError if there is no such run."""
     directory, kept, record = run_of(run, store)
     if not (directory / "report.json").is_file() or freshness(kept, record, directory).stages_foreign:
         report(run, store=store)
@@ -195,14 +195,14 @@ def open_run(run: str | Path, *, store: Path | None = None) -> Result:
 
 
 def report_state(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> Freshness:
-    """Whether the run's report is of what is done of it now; `run` as for `status`."""
+    """How the run's report compares with the stages that are done now; `run` as for `status`."""
     directory, kept, record = run_of(run, store, rows)
     return freshness(kept, record, directory)
 
 
 def status(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[StageStatus, ...]:
-    """Every stage of a run with its state; `run` is the run's directory, a recipe's name in the store or among the
-    committed rows, or a folder of committed rows."""
+    """Every stage of a run with its state. `run` is the run's directory, the name of a recipe in the store or among
+    the committed rows, or a folder of committed rows."""
     _, kept, record = run_of(run, store, rows)
     found = collect.states(kept, record)
     return tuple(
@@ -233,20 +233,20 @@ def report(  # noqa: PLR0913  each is an option of the command
     to: Path | None = None,
     console: Console | None = None,
 ) -> Path:
-    """The report of what is done of a run so far, made anew from the store and the committed rows, or from these alone;
-    `run` as for `status`. It is written into the run's directory, or into the folder `to`, which stores that may only
-    be read need.
+    """Write the report of what is done of a run so far, from the store and the committed rows, or from the rows alone;
+    returns its page. `run` as for `status`. The report goes into the run's directory, or into the folder `to`, which
+    read-only stores need.
 
-    `published`: with published numbers on the same tasks. `compare`: pairs of arms to test against each other, besides
-    those that the recipe names. `data` is needed for pages of predictions, which are written into a run's directory
-    alone, and once for scores of an older version that left no outcomes by example (`runs.outcomes`). Raises UsageError
-    for arms that do not exist.
+    `published`: include published numbers on the same tasks. `compare`: pairs of arms to test against each other, in
+    addition to those in the recipe. `data` is needed for pages of predictions, which are only written into a run's
+    directory, and once for scores by an older version that stored no outcomes by example (`runs.outcomes`). Raises
+    UsageError for arms that do not exist.
     """
     directory, kept, record = run_of(run, store, rows)
     directory = to or directory
     outcomes, told = RunOutcomes(kept, record, kept.rows), (*said_of_rows(kept), *cautions.said_of_run(kept, record))
     predicted = RunPredictions(kept, record, data_if_any(data) if to is None else None)
-    page = importlib.import_module("viaduct.report.page")  # here, so that planning does not wait for Matplotlib
+    page = importlib.import_module("viaduct.report.page")  # imported here so that planning does not wait for Matplotlib
     with one_message(kept.root):
         for line in (*outcomes.make_missing(lambda: _gold_of(record.recipe, data, kept.root)), *told):
             (console or Console(stderr=True)).print(line, markup=False, highlight=False, soft_wrap=True)
@@ -273,10 +273,10 @@ def submission(
     seed: int | None = None,
     labels: Path | None = None,
 ) -> tuple[int, tuple[str, ...]]:
-    """(number of files, notes): the predictions of one arm and seed of a run in XTREME's formats, below `directory`.
+    """Write the predictions of one arm and seed in XTREME's formats below `directory`: (number of files, notes).
 
-    `labels`: the gold rows in the same formats go there. The notes name the tasks and languages that a whole
-    submission needs and this run has not. Raises what `plan` raises, and what `runs.submission.write` raises.
+    The gold rows go into `labels`, if given, in the same formats. The notes name the tasks and languages that a
+    complete submission needs and this run lacks. Raises what `plan` and `runs.submission.write` raise.
     """
     _, kept, record = run_of(run, store)
     planned = plan(record.recipe, data=data, store=kept.root)
@@ -299,12 +299,12 @@ def score(  # noqa: PLR0913  what the command line offers, one argument each
     official: bool = False,
     partial: bool = False,
 ) -> Scores:
-    """The scores of anybody's predictions: an XTREME submission folder, JSON Lines by task and language, or one file of
-    either ("-": standard input) in the `language` that its name tells.
+    """The scores of predictions from any system: an XTREME submission folder, JSON Lines by task and language, or a
+    single file of either kind ("-": standard input). `language`: that of a single file whose name does not say it.
 
-    A submission is scored against the folder `labels`, as the benchmark's script does it (see `Submission`). JSON
-    Lines are scored against the gold of the cards in the `data` folder (see `JsonLines`); `task`: only this one
-    (a name, or a card's Python file). Raises what the two raise, and UsageError for options of the other form.
+    A submission is scored against the folder `labels`, as by the benchmark's script (see `Submission`). JSON Lines are
+    scored against the gold data of the cards in the `data` folder (see `JsonLines`); `task` restricts this to one task
+    (a name, or a card's Python file). Raises what these two raise, and UsageError for options of the other format.
     """
     if not predictions.is_dir():
         cards, catalogue = _cards(task)
@@ -335,8 +335,8 @@ def score(  # noqa: PLR0913  what the command line offers, one argument each
 
 
 def clean(run: str | Path, *, keep: Keep = "needed", data: Path | None = None, store: Path | None = None) -> int:
-    """Bytes of a run's models (and predictions, with "scores") that nothing it has left to do needs, and that are
-    removed; `run` as for `status`. Raises what `plan` raises."""
+    """Remove a run's models (with "scores", also predictions) that its remaining stages do not need; returns the bytes
+    freed. `run` as for `status`. Raises what `plan` raises."""
     _, kept, record = run_of(run, store)
     planned = plan(record.recipe, data=data, store=kept.root)
     require(planned.plan.missing, planned.plan.recipe, planned.census)
@@ -345,7 +345,7 @@ def clean(run: str | Path, *, keep: Keep = "needed", data: Path | None = None, s
 
 
 def verify(store: Path | None = None) -> Verified:
-    """Which files of a store are what was written. Raises StoreError where there is no such folder."""
+    """Check a store's files against their checksums. Raises StoreError if there is no such folder."""
     root = store or default_store()
     if not root.is_dir():
         raise StoreError(f"there is no store {root}", fix="name the folder of the results")
@@ -353,15 +353,15 @@ def verify(store: Path | None = None) -> Verified:
 
 
 def doctor(*, store: Path | None = None, online: bool = False) -> tuple[machine.Finding, ...]:
-    """What this machine has and what is broken: versions, devices, torchvision, disk; see `runs.doctor.examine`."""
+    """What this machine has, and what is broken: versions, devices, torchvision, disk (see `runs.doctor.examine`)."""
     return machine.examine(store or default_store(), online=online)
 
 
 def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = None) -> tuple[Path, Added]:
-    """(folder of the recipe's committed rows, what was added to them): what is done of a run in the store, packed for a
-    repository (`viaduct.runs.committed`); `run` is its directory, or a recipe's name in the store.
+    """Pack the finished stages of a run for a repository (`viaduct.runs.committed`): (folder of the recipe's committed
+    rows, what was added to them). `run` is the run's directory, or the name of a recipe in the store.
 
-    Raises UsageError where nothing is done, StoreError for rows that are damaged.
+    Raises UsageError if nothing is done, StoreError for damaged rows.
     """
     directory, kept, record = run_of(run, store, rows)
     folder = (rows or default_rows()) / directory.name
@@ -369,7 +369,7 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 
 
 def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
-    """(the run's directory, its store with what committed rows stand for, what it was); `run` as for `status`."""
+    """(the run's directory, its store with the stages replaced by committed rows, its record); `run` as `status`."""
     every = rows or default_rows()
     path = Path(run).parent if Path(run).is_file() else Path(run)  # a file of committed rows
     by_name = store and (run_directory(store, str(run)) / "run.json").is_file()

@@ -1,4 +1,4 @@
-"""The command line: arguments only. Each command calls one function of `viaduct.api` and prints what it gives."""
+"""The command line: arguments only. Each command calls one function of `viaduct.api` and prints what it returns."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done; 1 something that was looked at is not in order; 2 a mistake, explained on standard"
-    " error; 130 stopped by Ctrl-C, 143 by SIGTERM; 70 a fault of Viaduct's own.",
+    epilog="Exit status: 0 success; 1 a check found a problem; 2 a usage error, explained on standard error;"
+    " 130 stopped by Ctrl-C, 143 by SIGTERM; 70 an internal error.",
 )
 
 
@@ -112,9 +112,9 @@ def check(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Show what the data folder holds: counts, labels, lengths, duplicates, overlap; of one task also its first row.
+    """Show what the data folder holds. Exits with status 1 if files are damaged.
 
-    Status 1 where files are damaged.
+    Shows counts, labels, lengths, duplicates and overlap; for a single TASK also its first row.
     """
     from viaduct import api, tables
 
@@ -138,7 +138,7 @@ def plan(  # noqa: PLR0913  one argument per option is how Typer declares a comm
     seeds: Seeds = None,
     json: Json = False,
 ) -> None:
-    """Check a recipe and show what would run; nothing runs. Status 1 where data are missing."""
+    """Check a recipe and show what would run, without running it. Exits with status 1 if data are missing."""
     from viaduct.runs.recipes import load_recipe
     from viaduct.several import each
 
@@ -171,7 +171,7 @@ def run(  # noqa: PLR0913  one argument per option is how Typer declares a comma
     yes: Yes = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
 ) -> None:
-    """Run whatever of a recipe is not done yet, and write its report."""
+    """Run the unfinished stages of a recipe and write its report."""
     from viaduct.runs.recipes import load_recipe
     from viaduct.several import each
 
@@ -195,7 +195,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     tasks: Annotated[str, typer.Option(metavar="xtreme|NAME,...", help="Which of the nine tasks.")] = "xtreme",
     revision: Annotated[str | None, typer.Option(metavar="COMMIT", help="The Hub commit of a single model.")] = None,
     substitutions: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Recipe whose stand-ins for missing splits are used.")
+        str | None, typer.Option(metavar="RECIPE", help="Recipe whose substitutes for missing splits are used.")
     ] = None,
     data: Data = None,
     store: StoreFolder = None,
@@ -214,18 +214,18 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
     fetch: Fetch = False,
     yes: Yes = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would run; nothing runs.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would run, without running it.")] = False,
     own_head: Annotated[
-        bool, typer.Option("--own-head", help="Train nothing: score the head that the model came with on --tasks.")
+        bool, typer.Option("--own-head", help="Train nothing: score the model's own head on --tasks.")
     ] = False,
     labels: Annotated[
         str | None, typer.Option(metavar="THEIRS=OURS,...", help="With --own-head: what the model's labels mean.")
     ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="With --own-head: keep the predictions here.")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="With --own-head: save the predictions here.")] = None,
 ) -> None:
-    """Train an encoder on each English training set with published settings, and evaluate it in every language.
+    """Evaluate encoders on the XTREME tasks. Several models get a run each, plus one page with all of them.
 
-    Several: each has a run of its own, and one page has all of them.
+    Each is trained on every English training set with published settings and evaluated in every language.
     """
     if own_head:
         judging.own_head(models, tasks, data, labels, revision, to)
@@ -256,7 +256,7 @@ def evaluate(  # noqa: PLR0913  one argument per option is how Typer declares a 
 
 @app.command()
 def status(run: RunName, store: StoreFolder = None, rows: Rows = None, json: Json = False) -> None:
-    """Show how far each stage of a run is."""
+    """Show the state of each stage of a run."""
     from viaduct import api, several, tables
 
     found = {
@@ -273,13 +273,15 @@ def report(
     data: Data = None,
     store: StoreFolder = None,
     rows: Rows = None,
-    published: Annotated[bool, typer.Option("--published", help="With published numbers on the same tasks.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Show published numbers on the same tasks.")] = False,
     compare: Annotated[
         list[str] | None, typer.Option(metavar="ARM:ARM", help="Test the first of two arms against the second.")
     ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Write it here, not into the run's folder.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the report here instead of the run's folder.")
+    ] = None,
 ) -> None:
-    """Write the report of what is done of a run so far."""
+    """Write a report on the stages of a run that are done so far."""
     from viaduct import several
 
     pairs = tuple(pair(text) for text in compare or ())
@@ -366,7 +368,7 @@ for _function in (
 
 
 def _add_commands() -> ViaductError | None:
-    """Add the rooms' commands; the error of a plug-in that cannot be loaded, which is then raised by `main`."""
+    """Add the rooms' commands; returns the error of a plug-in that cannot be loaded, for `main` to raise."""
     try:
         own = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
         for command in offered("commands", Command).values():
@@ -382,8 +384,8 @@ _broken = _add_commands()
 
 
 def main() -> None:
-    """The program: a person's mistake is one message and exit status 2, any other failure a traceback and 70."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that has not got a character shows its number
+    """The program. A user's mistake gives one message and exit status 2, any other failure a traceback and 70."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

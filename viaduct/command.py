@@ -1,4 +1,4 @@
-"""What commands share: how a room brings one, the options that several have, how they end, and what they print."""
+"""What the commands share: how a room adds one, options that several have, exit statuses, and output."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from viaduct.errors import UsageError, absence, unknown
 from viaduct.paths import default_data
 
 DISORDER, MISTAKE, BUG = 1, 2, 70
-"""Exit statuses, as docs/command_line.md has them: of what was looked at something is not in order (and was printed);
-what was asked could not be done; Viaduct's own fault."""
+"""Exit statuses, as in docs/command_line.md: something that was examined is not in order (and was printed); the
+request could not be carried out; a bug in Viaduct."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A verb of the command line: a function with Typer's annotations, whose docstring is its help. Its module imports
-    what is heavy inside the function, so that `viaduct --help` stays quick."""
+    """A command-line verb: a function with Typer's annotations, whose docstring is its help. Its module does heavy
+    imports inside the function, so that `viaduct --help` stays quick."""
 
     name: str
     function: Callable[..., None]
 
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data sets [VIADUCT_DATA, ./data].")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder with the data sets [VIADUCT_DATA, ./data].")]
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A `train` folder of the store, or an encoder's folder.")
 ]
@@ -44,56 +44,54 @@ RecipeFile = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe: its name (`viaduct recipes`), or a Python or YAML file.")
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or a recipe's name in the store.")]
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder of the results [VIADUCT_STORE, ./store].")]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Folder for results [VIADUCT_STORE, ./store].")]
 Rows = Annotated[Path | None, typer.Option("--rows", help="Folder of committed rows [VIADUCT_ROWS, ./results].")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help="Seeds instead of the recipe's.")]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", metavar="N", min=1, help="Read N rows of a language at most: a quick look, no result."),
+    typer.Option("--limit", metavar="N", min=1, help="Read at most N rows per language: a quick look, not a result."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of a process [measured].")]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes that share the work and the cores.")]
-Memory = Annotated[
-    float, typer.Option("--memory-gb", min=0.01, help="What the search for nearest sentences may hold at most.")
-]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads per process [measured].")]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes to share the work and the cores.")]
+Memory = Annotated[float, typer.Option("--memory-gb", min=0.01, help="Memory limit of the nearest-neighbour search.")]
 MicroBatchTokens = Annotated[
     int | None,
     typer.Option(
         "--micro-batch-tokens",
         min=1,
-        help="Compute batches of a training in parts of about so many tokens, with the same result [what fits].",
+        help="Split training batches into parts of about this many tokens; same result [what fits].",
     ),
 ]
 Devices = Annotated[
     int,
-    typer.Option("--devices", min=1, help="GPUs, or cores of the CPU, that share each batch of a training."),
+    typer.Option("--devices", min=1, help="GPUs, or CPU cores, that share each training batch."),
 ]
 GradientCheckpointing = Annotated[
     bool,
-    typer.Option("--gradient-checkpointing", help="Train in less memory and a third more time, with the same result."),
+    typer.Option("--gradient-checkpointing", help="Train with less memory in a third more time; same result."),
 ]
 AllowOverlap = Annotated[
     bool,
-    typer.Option("--allow-overlap", help="Run even if rows that are trained on are evaluated; the report says so."),
+    typer.Option("--allow-overlap", help="Run even if training rows are also evaluated on; the report says so."),
 ]
-Fetch = Annotated[bool, typer.Option("--fetch", help="First download what is not there, as `viaduct fetch` does.")]
+Fetch = Annotated[bool, typer.Option("--fetch", help="First download missing data, like `viaduct fetch`.")]
 Mirror = Annotated[
     list[str] | None,
-    typer.Option(metavar="BASE|HOST=BASE", help="Where publishers' files are instead: BASE/HOST/... [VIADUCT_MIRROR]."),
+    typer.Option(metavar="BASE|HOST=BASE", help="Mirror of the publishers' files: BASE/HOST/... [VIADUCT_MIRROR]."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Agree to the licences that are shown before a download.")]
-Json = Annotated[bool, typer.Option("--json", help="Print it as one JSON document (docs/command_line.md).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Accept the licences shown before a download.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/command_line.md).")]
 Track = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME,...", help="Tell the curves of trainings to: tensorboard, wandb, trackio, mlflow, ..."),
+    typer.Option(metavar="NAME,...", help="Send training curves to tensorboard, wandb, trackio, mlflow, ..."),
 ]
 CheckpointSeconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, hidden=True)]
 
 
 def choice(what: str, *known: str, help: str) -> Any:
-    """An option of which one of these words is given. Its value raises UsageError for others."""
+    """An option that takes one of these words; any other value raises UsageError."""
 
     def parsed(given: str) -> str:
         if given not in known:
@@ -105,7 +103,7 @@ def choice(what: str, *known: str, help: str) -> Any:
 
 Executor = Annotated[
     Literal["local", "ray"],
-    choice("--executor", "local", "ray", help="Where stages run: here, or on a Ray cluster's nodes (docs/scaling.md)."),
+    choice("--executor", "local", "ray", help="Run stages here, or on the nodes of a Ray cluster (docs/scaling.md)."),
 ]
 Keep = Annotated[
     Literal["all", "needed", "scores"],
@@ -114,16 +112,16 @@ Keep = Annotated[
         "all",
         "needed",
         "scores",
-        help="What stays in the store: all; no models that nothing needs; no predictions, either.",
+        help="What stays in the store: everything, only what is still needed, or scores only.",
     ),
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster's head [of which this machine is a node].")
+    str | None, typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster's head [this machine's cluster].")
 ]
 
 
 def data_folder(given: Path | None) -> Path:
-    """The folder that was given, or the default one. Raises UsageError where it is none."""
+    """The given folder, or the default one. Raises UsageError if it is not a folder."""
     data = given or default_data()
     if not data.is_dir():
         raise UsageError(f"the data folder {data} {absence(data)}", fix="name it with --data or set VIADUCT_DATA")
@@ -131,12 +129,12 @@ def data_folder(given: Path | None) -> Path:
 
 
 def data_if_any(given: Path | None) -> Path | None:
-    """As `data_folder`; None when none was given and the default one does not exist."""
+    """Like `data_folder`, but None if no folder is given and the default one does not exist."""
     return None if given is None and not default_data().is_dir() else data_folder(given)
 
 
 def given_seeds(text: str | None) -> tuple[int, ...] | None:
-    """The seeds of `--seeds`. Raises UsageError for what are no whole numbers."""
+    """The seeds in `--seeds`. Raises UsageError unless they are integers."""
     if text is None:
         return None
     try:
@@ -146,12 +144,12 @@ def given_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def changes(set: Sequence[str] | None, limit: int | None) -> list[str]:
-    """What `--set` and `--limit` change in a recipe."""
+    """The changes that `--set` and `--limit` make to a recipe."""
     return [*(set or ()), *([] if limit is None else [f"limit={limit}"])]
 
 
 def pair(text: str) -> tuple[str, str]:
-    """The two arms of `--compare`. Raises UsageError for what is not ARM:ARM."""
+    """The two arms in `--compare`. Raises UsageError if the text is not ARM:ARM."""
     first, colon, second = text.partition(":")
     if not colon:
         raise UsageError(f"--compare {text}: not two arms", fix="--compare mnli+replay:mnli")
@@ -159,15 +157,15 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def as_json(**document: object) -> str:
-    """Records and plain values as one document in ASCII; None, and what is no finite number, are null."""
+    """Records and plain values as one JSON document in ASCII; None and non-finite numbers become null."""
     from pydantic_core import to_jsonable_python
 
     return json.dumps(to_jsonable_python(document, inf_nan_mode="null"), indent=1, allow_nan=False)
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
-    """Aligned columns under a header, which is left out where all its names are ""; the columns in `right` are aligned
-    to the right."""
+    """Aligned columns under a header, which is left out if all its names are ""; the columns in `right` are
+    right-aligned."""
     every = [*([header] if any(header) else []), *lines]
     widths = [max(len(line[column]) for line in every) for column in range(len(header))]
     return "\n".join(

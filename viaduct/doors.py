@@ -1,8 +1,9 @@
-"""The six doors through which rooms, and other people's packages, plug into the core; the one list of rooms is here.
+"""The six doors (extension points) through which rooms and third-party packages plug into the core, and the only list
+of rooms.
 
-A room is a module with a `ROOM`. What it offers is named as "module:NAME" and imported when its door is first asked,
-so that `viaduct --help` loads no room's code. An installed package offers a `Room` of its own through an entry point
-of the group `viaduct.plugins`.
+A room is a module with a `ROOM`. What it offers is named as "module:NAME" and imported when its door is first used, so
+that `viaduct --help` loads no room's code. An installed package offers a `Room` of its own through an entry point in
+the group `viaduct.plugins`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ROOMS = (
     "viaduct.ranking.room",
     "viaduct.miniature.room",
 )
-"""Modules with a `ROOM`, in the order in which what they offer is listed."""
+"""Modules with a `ROOM`, in the order in which their contributions are listed."""
 
 ENTRY_POINTS = "viaduct.plugins"
 
@@ -46,7 +47,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Room:
-    """What one room or package adds: objects, or "module:NAME" of one or of a tuple of several."""
+    """What one room or package adds: objects, or "module:NAME" references to an object or a tuple of them."""
 
     name: str
     row_kinds: tuple[str | Named, ...] = ()
@@ -70,7 +71,7 @@ Offered = TypeVar("Offered")
 def rooms() -> tuple[Room, ...]:
     """The built-in rooms, then those of installed packages in the order of their entry points' names.
 
-    Raises UsageError for a package whose entry point cannot be loaded or is no `Room`.
+    Raises UsageError for a package whose entry point cannot be loaded or is not a `Room`.
     """
     points = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     named = [*((f"{module}:ROOM", "viaduct") for module in ROOMS), *((point.value, point.name) for point in points)]
@@ -109,9 +110,9 @@ def _offered(door: Door) -> Mapping[str, object]:
 
 @cache
 def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
-    """Name -> what all rooms offer through this door, in the order of the rooms.
+    """Name -> object, for everything that rooms offer through this door, in the order of the rooms.
 
-    Raises UsageError for a name that is offered twice, and for an object that is no `kind`.
+    Raises UsageError for a name that is offered twice and for an object that is not a `kind`.
     """
     found: dict[str, Offered] = {}
     for name, one in _offered(door).items():
@@ -124,7 +125,7 @@ def offered(door: Door, kind: type[Offered]) -> Mapping[str, Offered]:
 
 
 def loaded(reference: str) -> Any:
-    """What "module:NAME" names. Code above the torch line names in this way what lies below it."""
+    """The object that "module:NAME" refers to. Code above the torch line refers to code below it in this way."""
     module, _, name = reference.partition(":")
     found = importlib.import_module(module)
     if not hasattr(found, name):
@@ -135,7 +136,7 @@ def loaded(reference: str) -> Any:
 def _from_room(reference: str, room: str) -> object:
     try:
         return loaded(reference)
-    except Exception as error:  # whatever somebody's package raises while it is imported
+    except Exception as error:  # a third-party package may raise anything while it is imported
         said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise UsageError(
             f"the plug-in '{room}' cannot be loaded: {said}", fix="install it again, or remove it"

@@ -1,15 +1,15 @@
-"""The error tree, and the one rule that prints it.
+"""The error hierarchy, and the rule by which errors are shown.
 
     ViaductError
       UsageError     a name, option or recipe that cannot be used as given
-      DataError      a data file that is missing, damaged or not what it says it is
-        NoRowsError  a file that several languages share lacks the one asked for
-      StoreError     a results directory that does not fit what is asked of it
-      DeviceError    a GPU that stopped working while it was used
-      NumbersError   scores, vectors or losses that are no finite numbers, so that nothing may follow from them
-      TransientError something that may work when tried again (a full lock queue, a lost file system)
+      DataError      a data file that is missing, damaged or not what it claims to be
+        NoRowsError  a file shared by several languages lacks the requested one
+      StoreError     a results directory that does not fit the request
+      DeviceError    a GPU that stopped working while in use
+      NumbersError   non-finite scores, vectors or losses, from which nothing may be concluded
+      TransientError something that may work on a retry (a full lock queue, a lost file system)
 
-A user's mistake is one message: what was given (file and line), what is allowed, the nearest match, how to fix it.
+A user's mistake gives one message: what was given (file and line), what is allowed, the nearest match, how to fix it.
 The command line prints it without a traceback and exits with status 2. Anything else is a bug and keeps its traceback.
 """
 
@@ -24,16 +24,16 @@ from pathlib import Path
 from traceback import extract_tb
 
 LONGEST_LINE = 20_000
-"""Characters of a message's line: what is given may be a file in the place of a word."""
+"""Most characters in a line of a message: someone may have passed a whole file in place of a word."""
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """The text where it has at most so many characters, else as many of it, and three dots."""
+    """The text, cut to `most` characters plus three dots if it is longer."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 class ViaductError(Exception):
-    """A mistake that a person can correct; `str()` is the whole message."""
+    """A mistake that the user can correct; `str()` is the whole message."""
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
         whole = message if fix is None else f"{message}\n  how to fix: {fix}"
@@ -45,7 +45,7 @@ class UsageError(ViaductError):
 
 
 class DataError(ViaductError):
-    """A data file that is missing, damaged or not what it says it is."""
+    """A data file that is missing, damaged or not what it claims to be."""
 
     def __init__(
         self, message: str, *, path: Path | None = None, line: int | None = None, fix: str | None = None
@@ -55,36 +55,36 @@ class DataError(ViaductError):
 
 
 class NoRowsError(DataError):
-    """A file that several languages share has no rows of the language asked for."""
+    """A file shared by several languages has no rows in the requested one."""
 
 
 class StoreError(ViaductError):
-    """A results directory that does not fit what is asked of it."""
+    """A results directory that does not fit the request."""
 
 
 class DeviceError(ViaductError):
-    """A GPU that stopped working while it was used; what was begun goes on from its last checkpoint elsewhere."""
+    """A GPU that stopped working while in use; the work resumes elsewhere from its last checkpoint."""
 
 
 class NumbersError(ViaductError):
-    """Scores, vectors or losses that are no finite numbers: the largest of them would be any one."""
+    """Non-finite scores, vectors or losses: which of them is largest would be arbitrary."""
 
 
 class TransientError(ViaductError):
-    """A fault of the moment: the same step may succeed when tried again."""
+    """A transient fault: the same step may succeed on a retry."""
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = re.compile(r"No space left|[Qq]uota exceeded|os error (28|122)\b|\d+ requested and \d+ written")
-"""What safetensors, tokenizers, pyarrow and NumPy say in errors of their own."""
+"""How safetensors, tokenizers, pyarrow and NumPy report a full disk in their own errors."""
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-"""Of names where nothing can be made, as below a file."""
+"""Error numbers of paths at which nothing can be created, such as one below a file."""
 
 
 def unwritable(error: BaseException | None, where: str) -> StoreError | None:
-    """The message for a write that failed because a disk is full or not ours to write on, or because of a file in the
-    way of a folder; `where`: what was written to, where the error does not say. None for every other error."""
+    """The error to show for a write that failed because a disk is full or not writable, or a file is in the way of a
+    folder; None for every other error. `where`: what was written to, for errors that do not say."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         if number in FULL or FULL_WORDS.search(str(error)):
@@ -101,7 +101,7 @@ def unwritable(error: BaseException | None, where: str) -> StoreError | None:
 
 @contextmanager
 def one_message(where: object) -> Iterator[None]:
-    """Inside, errors of full and forbidden disks become StoreErrors."""
+    """Turn errors from full or unwritable disks inside the block into StoreErrors."""
     try:
         yield
     except ViaductError:
@@ -113,11 +113,11 @@ def one_message(where: object) -> Iterator[None]:
 
 
 LOST = re.compile(r"CUDA (driver )?error: (?!out of memory|device-side assert)|GPU is lost|NVML.*(lost|unavailable)")
-"""What torch says of a GPU that is gone. A failed assertion on the device is a mistake in a program."""
+"""How torch reports a lost GPU. A failed device-side assertion is excluded: that is a bug in a program."""
 
 
 OUT_OF_MEMORY = re.compile(r"out of memory|DefaultCPUAllocator|could not create a (primitive|memory)")
-"""What torch and oneDNN say where a device's memory, or the machine's, is full."""
+"""How torch and oneDNN report that the memory of a device or of the machine is full."""
 
 
 def is_full(error: BaseException) -> bool:
@@ -129,8 +129,8 @@ def is_full(error: BaseException) -> bool:
 
 @contextmanager
 def device_watched(what: str) -> Iterator[None]:
-    """Inside, the errors of a GPU that is lost become DeviceErrors, and those of full memory UsageErrors; `what`: what
-    was computed."""
+    """Turn errors from a lost GPU inside the block into DeviceErrors, and out-of-memory errors into UsageErrors;
+    `what`: what was being computed."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -147,8 +147,8 @@ def device_watched(what: str) -> Iterator[None]:
 
 @contextmanager
 def no_exit(what: str) -> Iterator[None]:
-    """Inside, a `sys.exit` of other people's code becomes a UsageError: the command would end without a word, and
-    with success where that says so; `what`: whose code it is."""
+    """Turn a `sys.exit` in third-party code inside the block into a UsageError: otherwise the command would end
+    silently, possibly with a success status; `what`: whose code it is."""
     try:
         yield
     except SystemExit as error:
@@ -157,12 +157,12 @@ def no_exit(what: str) -> Iterator[None]:
 
 
 def absence(folder: Path) -> str:
-    """What is to be said of a folder that is none."""
+    """The phrase for a path that is not a folder: it is a file, or does not exist."""
     return "is a file, and no folder" if folder.is_file() else "does not exist"
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `given`, or None when nothing is close."""
+    """The known name closest to `given`, or None if none is close."""
     matches = difflib.get_close_matches(given.lower(), {name.lower(): name for name in known}, n=1, cutoff=0.5)
     return next((name for name in known if name.lower() == matches[0]), None) if matches else None
 

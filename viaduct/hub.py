@@ -1,5 +1,5 @@
-"""The Hugging Face Hub, where models and data sets come from: whether it can be reached, which commit a name means now,
-and what its refusals mean."""
+"""The Hugging Face Hub, where models and data sets come from: whether it is reachable, which commit a name refers to
+now, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Kind = Literal["model", "dataset"]
 
 
 def unreachable() -> str | None:
-    """Why no network leads to the Hugging Face Hub; None where one does, or a proxy or a slow network may.
+    """Why the Hugging Face Hub cannot be reached; None if it can, or if a proxy or a slow network may lead to it.
 
-    The Hub's own library asks six times before it gives up, which takes 24 s for every file.
+    The Hub's own library tries six times before it gives up, which takes 24 s for every file.
     """
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE  # slow to load, and folders do not need it
 
@@ -38,16 +38,16 @@ def unreachable() -> str | None:
 
 
 def is_offline() -> bool:
-    """Whether `HF_HUB_OFFLINE` (or `TRANSFORMERS_OFFLINE`) says that nothing is to be downloaded."""
+    """Whether `HF_HUB_OFFLINE` (or `TRANSFORMERS_OFFLINE`) forbids downloads."""
     from huggingface_hub.constants import HF_HUB_OFFLINE  # slow to load, and folders do not need it
 
     return bool(HF_HUB_OFFLINE)
 
 
 def commit_of(name: str, revision: str | None = None, kind: Kind = "model") -> str:
-    """The commit that a repository's revision means now; None stands for its main branch.
+    """The commit that a repository's revision (None: its main branch) refers to now.
 
-    Raises UsageError where the Hub cannot be asked or refuses.
+    Raises UsageError if the Hub cannot be reached or refuses.
     """
     import huggingface_hub  # slow to load, and only downloads need it
 
@@ -61,9 +61,9 @@ def commit_of(name: str, revision: str | None = None, kind: Kind = "model") -> s
 
 
 def refusal(error: Exception, name: str, revision: str | None, kind: Kind = "model") -> UsageError:
-    """What the Hub's refusal, or a network that does not lead there, means for this repository, and what to do.
+    """The error that says why the Hub did not provide this repository (a refusal, or no network), and what to do.
 
-    Raises the error itself where it is of another kind.
+    Raises `error` itself if it is of another kind.
     """
     from httpx2 import TransportError  # slow to load, and only downloads need them
     from huggingface_hub import constants, errors

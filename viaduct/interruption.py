@@ -1,5 +1,5 @@
-"""Signals that ask a run to stop: Ctrl-C's, and the one that clusters send before they kill. A training leaves a
-checkpoint first; everything else stops at once."""
+"""Signals that ask a run to stop: Ctrl-C, and the SIGTERM that clusters send before they kill. A training run writes a
+checkpoint first; everything else stops immediately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _come: list[int] = []
-"""Signals that came while `stopping` was open: Python drops what is raised while an object is being deleted."""
+"""Signals received while `stopping` was open. Needed as Python drops exceptions raised while deleting an object."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -23,13 +23,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_status(stopped: KeyboardInterrupt) -> int:
-    """As a shell names it: 130 after Ctrl-C, 143 after SIGTERM."""
+    """The exit status a shell reports: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """While this is open, both signals raise `Stopped`; where Python drops it, nothing is printed, either."""
+    """While this is open, both signals raise `Stopped`; if Python drops that exception, nothing is printed."""
     dropped = sys.unraisablehook
 
     def stop(number: int, _frame: object) -> None:
@@ -50,20 +50,20 @@ def stopping() -> Iterator[None]:
 
 
 def stop_if_asked() -> None:
-    """Raise `Stopped` where a signal has come and what it raised was dropped."""
+    """Raise `Stopped` if a signal was received but its exception was dropped."""
     if _come:
         raise Stopped(_come[0])
 
 
 class HeldBack:
-    """A signal that is kept until it may stop the work; a second Ctrl-C does not wait."""
+    """Holds a signal back until the work may be stopped; a second Ctrl-C is not held back."""
 
     def __init__(self) -> None:
         self.asked = _come[0] if _come else None
         self.waits = True
 
     def note(self, number: int, _frame: object) -> None:
-        """The handler."""
+        """The signal handler."""
         if number == self.asked == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = self.asked or number
@@ -71,13 +71,13 @@ class HeldBack:
             self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Raise `Stopped` where a signal has come."""
+        """Raise `Stopped` if a signal has been received."""
         if self.asked is not None:
             raise Stopped(self.asked)
 
     @contextlib.contextmanager
     def let_through(self) -> Iterator[None]:
-        """While this is open, a signal raises `Stopped` at once: nothing here changes what a checkpoint holds."""
+        """While this is open, a signal raises `Stopped` immediately: nothing here changes what a checkpoint holds."""
         self.waits = False
         try:
             self.stop_if_asked()
@@ -88,7 +88,7 @@ class HeldBack:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[HeldBack]:
-    """While this is open, both signals wait until the work asks for them, at the latest until it is over."""
+    """While this is open, both signals wait until the work checks for them, at the latest until it ends."""
     kept = HeldBack()
     with _handled(kept.note):
         yield kept
@@ -97,7 +97,7 @@ def held_back() -> Iterator[HeldBack]:
 
 @contextlib.contextmanager
 def handlers_kept() -> Iterator[None]:
-    """What is done inside, such as loading a library that has its own way with signals, changes no handler."""
+    """Restore the signal handlers after the block, which may load a library that installs its own."""
     mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in mine}
     try:
@@ -109,8 +109,8 @@ def handlers_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Both signals go to `handler`, but for those that are ignored, as a shell's background jobs do; only the main
-    thread is told of signals."""
+    """Both signals go to `handler`, except signals that are ignored, as by a shell's background jobs. Only the main
+    thread receives signals."""
     mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in mine}
     changed = [number for number, was in before.items() if was not in (signal.SIG_IGN, None)]

@@ -1,4 +1,4 @@
-"""What commands do that judge models which others trained: the head that a model came with."""
+"""Commands that evaluate models trained elsewhere: `viaduct evaluate --own-head`, with the head a model came with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from viaduct.errors import UsageError
 def own_head(
     models: Sequence[str], tasks: str, data: Path | None, labels: str | None, revision: str | None, to: Path | None
 ) -> None:
-    """Print the scores of a finished model on these tasks (names parted by commas)."""
+    """Print the scores of a finished model on these tasks (comma-separated names)."""
     from viaduct import tables
     from viaduct.command import data_folder
     from viaduct.runs.own_head import label_pairs, own_head_scores

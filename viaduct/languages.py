@@ -1,10 +1,10 @@
-"""The languages once: code, ISO 639-3 as used by the datasets' file names, English name, script, family.
+"""The one table of languages: code, ISO 639-3 as in the data sets' file names, English name, script, family.
 
-The 40 languages of XTREME (arXiv 2003.11080, table 6), families as there, with Basque and Korean as isolates; those
-that XTREME-R adds (arXiv 2104.07412, table 8), and Czech, in which there are captions; then the others of Belebele
-(its README at 08633e8, whose families these are; there Nyanja, Tsonga and Pashto are in a wrong one), of AfriXNLI and
-MasakhaNER, and some that have a treebank or a large Wikipedia. Any other code of ISO 639 is known through `langcodes`:
-by name and usual script; its family is not known then, and counts as one of its own.
+The 40 languages of XTREME (arXiv 2003.11080, table 6), with its families, except that Basque and Korean are isolates;
+those added by XTREME-R (arXiv 2104.07412, table 8), and Czech, for which there are captions; then the other languages
+of Belebele (families as in its README at 08633e8, which puts Nyanja, Tsonga and Pashto in a wrong one), of AfriXNLI and
+MasakhaNER, and some that have a treebank or a large Wikipedia. Any other ISO 639 code is resolved by `langcodes` to a
+name and usual script; its family is then unknown and counts as a family of its own.
 """
 
 from __future__ import annotations
@@ -192,14 +192,14 @@ yi  yid Hebr Germanic      Yiddish
 yue yue Hant Sino-Tibetan  Cantonese
 zu  zul Latn Niger-Congo   Zulu
 """
-"""Of later sets: code, ISO 639-3 as in FLORES-200, script, family, name."""
+"""Languages of later data sets: code, ISO 639-3 as in FLORES-200, script, family, name."""
 
 LANGUAGES: dict[str, Language] = {
     code: Language(code, iso3, name, script, family)
     for code, iso3, name, script, family in (line.split() for line in (_TABLE + _MORE).split("\n") if line)
 }
 
-"""Those of XTREME, XTREME-R and Czech, from which the cards of their time select."""
+"""The languages of XTREME and XTREME-R, and Czech: the cards of that time select from these."""
 
 _KNOWN: dict[str, Language] = LANGUAGES | {
     code: Language(code, iso3, name, script, family)
@@ -217,8 +217,8 @@ CC100_GIB: dict[str, float] = {
     "sw": 1.6, "ta": 12.2, "te": 4.7, "th": 71.7, "tl": 3.1, "tr": 20.9, "uk": 84.6, "ur": 5.7, "vi": 137.3,
     "zh": 46.9,
 }  # fmt: skip
-"""Text that XLM-R was pretrained on, in GiB (arXiv 1911.02116, table 6; Chinese: simplified). Others of
-`LANGUAGES` had none; of further languages nothing is said here."""
+"""Amount of text that XLM-R was pretrained on, in GiB (arXiv 1911.02116, table 6; Chinese: simplified). The rest of
+`LANGUAGES` had none; languages outside `LANGUAGES` are not covered."""
 
 FAMILY_ORDER: tuple[str, ...] = (
     "Germanic", "Romance", "Creole", "Celtic", "Baltic", "Slavic", "Albanian", "Greek", "Armenian", "Iranian",
@@ -226,30 +226,31 @@ FAMILY_ORDER: tuple[str, ...] = (
     "Niger-Congo", "Dravidian", "Austronesian", "Austro-Asiatic", "Kra-Dai", "Sino-Tibetan", "Koreanic", "Japonic",
     "Quechuan", "Aymaran", "Tupian",
 )  # fmt: skip
-"""Families from English outwards (Indo-European first, then by area), the row order of heat maps; others follow."""
+"""Families ordered outwards from English (Indo-European first, then by area): the row order of heat maps. Families not
+listed here come last."""
 
 INDO_EUROPEAN = frozenset(FAMILY_ORDER[: FAMILY_ORDER.index("Uralic")])
-"""Branches of one family, which may have an effect in common."""
+"""The branches of Indo-European, which may share an effect."""
 
 
 UNKNOWN_SCRIPT = "Zzzz"
-"""ISO 15924's code for a script that is not known."""
+"""The ISO 15924 code for an unknown script."""
 
 _CODE = re.compile(r"([A-Za-z]{2,3})(?:[-_]([A-Za-z]{4}))?")
 _SAME_SCRIPT = {"Hang": "Kore"}
-"""FLORES-200's word for Korean writing, and ours."""
+"""FLORES-200's code for the Korean script -> ours."""
 _FLORES = {"ar": "arb", "az": "azj", "ms": "zsm", "qu": "quy", "zh": "zho"}
-"""Our code -> FLORES-200's, which names a variety where ISO 639's code is a macrolanguage's."""
+"""Our code -> FLORES-200's, which names one variety where the ISO 639 code is that of a macrolanguage."""
 _OUR_CODE = {"fil": "tl", "pus": "ps"}
-"""CLDR's code, and ours."""
+"""CLDR's code -> ours."""
 
 
 @cache
 def language(given: str) -> Language:
-    """The language of this code of ISO 639, with its script or without: "da", "hau", "eng_Latn", "zh-Hant".
+    """The language with this ISO 639 code, with or without a script: "da", "hau", "eng_Latn", "zh-Hant".
 
-    `code` is what it is called everywhere: the shortest code ("en" for "eng_Latn"), with the script where that is not
-    the usual one ("zh-Hant"). Raises UsageError for what is no such code.
+    Its `code` is the one used everywhere: the shortest code ("en" for "eng_Latn"), plus the script if that is not the
+    usual one ("zh-Hant"). Raises UsageError for anything that is not such a code.
     """
     if given in _KNOWN:
         return _KNOWN[given]
@@ -269,10 +270,10 @@ def language(given: str) -> Language:
 
 
 def _plain(code: str) -> Language | None:
-    """The language of a code without script, None where there is none."""
+    """The language of a code without script; None if there is no such language."""
     if code in _KNOWN:
         return _KNOWN[code]
-    import langcodes  # a quarter of a second, which languages of the table do not need
+    import langcodes  # takes a quarter of a second to import, and languages in the table do not need it
 
     if not langcodes.tag_is_valid(code):
         return None
@@ -285,7 +286,7 @@ def _plain(code: str) -> Language | None:
 
 
 def _name(code: str) -> str:
-    """In English: CLDR's, else that of the registry of language tags, which has every code of ISO 639."""
+    """The English name: CLDR's, else the one in the registry of language tags, which has every ISO 639 code."""
     from babel import Locale
 
     known: str | None = Locale.parse("en").languages.get(code)
@@ -298,7 +299,7 @@ def _name(code: str) -> str:
 
 
 def _script(code: str) -> str:
-    """The usual script by CLDR, `UNKNOWN_SCRIPT` where it does not say."""
+    """The usual script according to CLDR; `UNKNOWN_SCRIPT` if it does not say."""
     from babel.core import get_global
 
     likely: str = get_global("likely_subtags").get(code, f"{code}_{UNKNOWN_SCRIPT}")
@@ -306,7 +307,7 @@ def _script(code: str) -> str:
 
 
 def flores_code(code: str) -> str:
-    """FLORES-200's word for one of our codes: "arb_Arab" for "ar", "zho_Hant" for "zh-Hant"."""
+    """FLORES-200's name for one of our codes: "arb_Arab" for "ar", "zho_Hant" for "zh-Hant"."""
     one = language(code)
     script = next((theirs for theirs, ours in _SAME_SCRIPT.items() if ours == one.script), one.script)
     return f"{_FLORES.get(code.partition('-')[0], one.iso3)}_{script}"
@@ -323,17 +324,17 @@ def is_language(code: str) -> bool:
 
 
 def family_of(code: str) -> str:
-    """The language's family. One that is not known is a family of its own, and its name says so."""
+    """The language's family. An unknown family counts as one of its own, and its name says so."""
     return language(code).family if is_language(code) else f"{code}, family unknown"
 
 
 def name_of(code: str) -> str:
-    """The language's name, the code itself where there is no such language."""
+    """The language's name; the code itself if there is no such language."""
     return language(code).name if is_language(code) else code
 
 
 def families_in_order(families: Iterable[str]) -> tuple[str, ...]:
-    """Each once, as in `FAMILY_ORDER`; those that are not there come last, by name."""
+    """The distinct families in the order of `FAMILY_ORDER`; families not in it come last, by name."""
     return tuple(sorted(set(families), key=lambda one: (_RANKS.get(one, len(_RANKS)), one)))
 
 

@@ -1,4 +1,4 @@
-"""What this process holds: giving freed memory back, the most it held since a moment, and how a training is to fit."""
+"""Memory of this process: returning freed memory, measuring the peak since a moment, and settings to make runs fit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a run's trainings fit its devices; none of it is identity."""
+    """How a run's training stages fit its devices; none of these settings is part of a stage's identity."""
 
     micro_batch_tokens: int | None = None
-    """Batches with more tokens, padding included, are computed in parts of about so many, with the same result."""
+    """Batches with more tokens (padding included) are computed in parts of about this many, with the same result."""
     gradient_checkpointing: bool = False
-    """Layers are computed once more backwards instead of kept."""
+    """Whether activations are recomputed in the backward pass instead of being kept."""
     devices: int = 1
-    """Among which the parts of a training's batches are shared."""
+    """The number of devices that share the parts of each training batch."""
 
 
 WHOLE = Fitting()
@@ -28,15 +28,15 @@ WHOLE = Fitting()
 
 @cache
 def trimmer() -> Callable[[int], object] | None:
-    """glibc's `malloc_trim`; None where the C library has none."""
+    """glibc's `malloc_trim`; None if the C library has none."""
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 
 
 def begin_afresh() -> None:
-    """Give freed memory that was kept back to the system, and let `peak_bytes` count from here on (Linux).
+    """Return freed memory that the allocator kept to the system, and let `peak_bytes` count from here on (Linux).
 
-    Called before each stage: what the one before it needed is of no use to it and not its own peak, and stages of many
-    shapes would leave more holes with each.
+    Called before each stage: memory used by the previous stage is useless to this one and not part of its peak, and
+    stages with many different shapes would fragment memory further each time.
     """
     if trim := trimmer():
         trim(0)
@@ -47,21 +47,21 @@ def begin_afresh() -> None:
 
 
 def machine_bytes() -> int:
-    """All memory of this machine."""
+    """The total memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_bytes() -> int:
-    """The most memory this process held since `begin_afresh`; elsewhere than on Linux since its start.
+    """The most memory this process has held since `begin_afresh`; on systems other than Linux since its start.
 
-    `getrusage` only where nothing else tells: it names the parent process's peak when that was larger at the start.
+    `getrusage` is only a fallback: it reports the parent process's peak if that was larger at the start.
     """
     about = Path("/proc/self/status")
     lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
     for line in lines:
         if line.startswith("VmHWM:"):
             return 1024 * int(line.split()[1])
-    import resource  # no other system than those of Unix has it
+    import resource  # only available on Unix
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -23,24 +23,24 @@ def default_rows() -> Path:
 
 
 def default_mirrors() -> tuple[str, ...]:
-    """Where publishers' files are fetched from instead of their own servers: `VIADUCT_MIRROR`, several with blanks
-    between; see `viaduct fetch --mirror`."""
+    """Mirrors to fetch publishers' files from instead of their own servers: `VIADUCT_MIRROR`, separated by spaces; see
+    `viaduct fetch --mirror`."""
     return tuple(os.environ.get("VIADUCT_MIRROR", "").split())
 
 
 def run_directory(store: Path, recipe: str) -> Path:
-    """Where the records and the report of a recipe's runs live."""
+    """The directory with the records and the report of a recipe's runs."""
     return store / "runs" / recipe
 
 
 def cache_directory(store: Path) -> Path:
-    """Derived data that stages share, safe to delete at any time when nothing runs."""
+    """The directory of derived data shared by stages; safe to delete whenever nothing is running."""
     return store / "cache"
 
 
 def planning_cache(store: Path) -> Path | None:
-    """What planning remembers of files' content: in the store where it is there, else in the user's own cache
-    (`VIADUCT_CACHE`, or `viaduct` below `XDG_CACHE_HOME` or `~/.cache`), None where that cannot be written."""
+    """The directory where planning caches facts about files' content: in the store if it exists, else the user's own
+    cache (`VIADUCT_CACHE`, or `viaduct` below `XDG_CACHE_HOME` or `~/.cache`); None if that is not writable."""
     if store.is_dir():
         return cache_directory(store)
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -49,14 +49,14 @@ def planning_cache(store: Path) -> Path | None:
 
 
 def existing_folder(path: Path) -> Path:
-    """The path itself if it is there, else the nearest of its parents that is."""
+    """The path itself if it exists, else its nearest existing parent."""
     return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
 
 
 def free_bytes(path: Path) -> int:
-    """Free room on the disk where this path is or would be made."""
+    """Free space on the disk where this path is or would be created."""
     return shutil.disk_usage(existing_folder(path)).free
 
 
 RESERVED = ("runs", "cache")
-"""Names below the store that no encoder may have."""
+"""Names below the store that an encoder must not have."""

@@ -1,8 +1,8 @@
-"""What `viaduct plan` prints: the stages as a tree in which shared beginnings stand once, the data, the cost, the gaps;
-or all of it as plain values.
+"""The output of `viaduct plan`: the stages as a tree in which shared beginnings appear once, the data, the cost, the
+gaps; or all of it as plain values.
 
-Nothing here decides anything. The seeds of a stage share a line, and so do a prediction and its score; stages below an
-arm that another arm has alike are named there and counted here.
+Nothing is decided here. The seeds of a stage share a line, and so do a prediction and its score. If two arms have the
+same stages below them, the second one's are only counted, with a reference to the first.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from viaduct.runs.rows import source_of
 from viaduct.runs.stage import Stage, Work, kind_of
 
 ALIKE = 3
-"""From so many kinds of stages on a part of the tree is not printed again below another arm."""
+"""A part of the tree with at least this many kinds of stages is not printed again below another arm."""
 WIDTH = 240
 
 
 class Device(NamedTuple):
-    """What is assumed of one device."""
+    """Assumptions about one device."""
 
     name: str
     flops: float
-    """Operations per second of long products of wide matrices."""
+    """Operations per second in long products of wide matrices."""
     basis: str
 
     def seconds(self, load: Load) -> float:
-        """What stages take. Calling layers takes as long on every device: an accelerator that is given 32 short rows at
-        a time mostly waits."""
+        """Seconds that stages take. Calling layers takes equally long on every device: an accelerator that gets 32
+        short rows at a time is mostly idle."""
         rate = self.flops * load.width / (load.width + NARROW)
         return load.flops / rate + load.layer_passes * CALL_SECONDS + load.seconds
 
 
 NARROW = 192
-"""Width at which half the time goes into what is not products: 1.2e13 operations of two layers of 128 took two threads
-129 s, and at widths 384 and 768 one thread does 120 GFLOP/s."""
+"""Width at which half the time is spent outside matrix products: 1.2e13 operations of two layers of width 128 took two
+threads 129 s, while at widths 384 and 768 one thread does 120 GFLOP/s."""
 CALL_SECONDS = 5e-4
-"""Of calling one layer for one batch: 20 ms a training step of 12 layers."""
+"""Overhead of calling one layer for one batch: 20 ms per training step of 12 layers."""
 DEVICES = (
     Device("one CPU core", 1.2e11, "120 GFLOP/s in float32: measured at widths 384 and 768 on an AVX-512 server core"),
     Device("one A100", 0.4 * 312e12, "40 % of 312 TFLOP/s in bfloat16: assumed, at best"),
@@ -63,7 +63,7 @@ DEVICES = (
 
 @dataclass
 class Group:
-    """The stages of all seeds that do the same on the same inputs."""
+    """Stages that do the same work on the same inputs, for all seeds."""
 
     work: Work
     arms: frozenset[str]
@@ -81,7 +81,7 @@ class Group:
 
 
 def text(planned: Planned) -> str:
-    """The whole plan, in plain text."""
+    """The whole plan as plain text."""
     expanded, count, waiting = planned.plan, len(planned.plan.stages), len(planned.waiting)
     parts = [
         f"recipe {expanded.recipe.name}: {expanded.recipe.hypothesis}",
@@ -99,7 +99,7 @@ def text(planned: Planned) -> str:
 
 
 def values(planned: Planned) -> dict[str, Any]:
-    """The whole plan as plain values; what is not known, or not there, is None."""
+    """The whole plan as plain values; anything unknown or missing is None."""
     expanded, recipe, arms = planned.plan, planned.plan.recipe, users(planned)
     unknown = planned.unknown
     return {
@@ -144,7 +144,7 @@ def values(planned: Planned) -> dict[str, Any]:
 
 
 def tree(planned: Planned) -> Tree:
-    """The stages below the encoder, each below the one whose output it takes."""
+    """The tree of stages below the encoder, each below the stage whose output it uses."""
     roots = groups(planned)
     arms, arms_of = frozenset(arm.name for arm in planned.plan.recipe.intermediates), users(planned)
     found = Tree(Text(_encoder(planned)))
@@ -157,7 +157,7 @@ def tree(planned: Planned) -> Tree:
 
 
 def users(planned: Planned) -> dict[str, set[str]]:
-    """Stage -> the arms whose results come from it; stages that come after all results are not in it."""
+    """Stage path -> arms whose results depend on it; stages that come after all results are left out."""
     found: dict[str, set[str]] = {}
     for cell in planned.plan.cells:
         stage: Stage | None = cell.score
@@ -168,8 +168,8 @@ def users(planned: Planned) -> dict[str, set[str]]:
 
 
 def groups(planned: Planned) -> list[Group]:
-    """The stages without input, with what follows from each, in the order of the plan; not those that come after all
-    results."""
+    """The groups of stages without input, with their descendants, in the order of the plan; stages that come after all
+    results are left out."""
     arms = users(planned)
     roots: list[Group] = []
     known: dict[tuple[int, str], Group] = {}
@@ -190,7 +190,7 @@ def groups(planned: Planned) -> list[Group]:
 
 
 class _Branches:
-    """Puts groups into a tree, and remembers which parts it has shown."""
+    """Adds groups to a tree and remembers which parts it has shown."""
 
     def __init__(self, planned: Planned) -> None:
         self.planned = planned
@@ -198,7 +198,7 @@ class _Branches:
         """Names of the stages below an arm -> that arm."""
 
     def add(self, node: Tree, members: Sequence[Group], arms: frozenset[str], heading: str) -> None:
-        """The groups below a node that belongs to these arms; other arms' groups get a heading of their own."""
+        """Add the groups below a node that belongs to these arms; groups of other arms get their own heading."""
         own = [group for group in members if group.arms == arms]
         names = _outline(own)
         if names in self.shown and sum(group.size for group in own) >= ALIKE:
@@ -225,7 +225,7 @@ class _Branches:
             self.add(branch, group.below, group.arms, heading)
 
     def _state(self, stages: Sequence[Stage]) -> str:
-        """Seeds, how many are done, and the tokens of those that are not."""
+        """Text with the seeds, how many stages are done, and the tokens of those that are not."""
         states = [self.planned.states[stage.path] for stage in stages]
         seeds = dict.fromkeys(self.planned.plan.places[stage.path].seed for stage in stages if _seeded(stage))
         done = states.count("done")
@@ -240,19 +240,19 @@ class _Branches:
 
 
 _KEPT = ("done", "there, not checked", "another experiment's")
-"""States of stages whose directories are there."""
+"""States of stages whose directories exist."""
 _BEGUN = {"running": "running", "interrupted": "to go on", "given up": "given up", **{name: name for name in _KEPT[1:]}}
 
 
 def _not_done(planned: Planned) -> str:
-    """What is there of the stages that are counted as to do."""
+    """How many of the stages counted as to do have directories already, by state."""
     states = list(planned.states.values())
     found = [f"{states.count(name):,} {name}" for name in _KEPT[1:] if name in states]
     return f" (of these {', '.join(found)})" if found else ""
 
 
 def _outline(members: Iterable[Group]) -> str:
-    """The names of these stages and of all below them, which tell whether two parts of the tree are alike."""
+    """The names of these stages and of all below them, to compare two parts of the tree."""
     return ";".join(f"{label(group.work)} ({_outline(group.below)})" for group in members)
 
 
@@ -275,7 +275,7 @@ def _encoder(planned: Planned) -> str:
 
 
 def _rendered(found: Tree) -> str:
-    """As text, with the lines of the tree in what the terminal's encoding has."""
+    """The tree as text, its lines drawn with characters of the terminal's encoding."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=sys.stdout.encoding or "utf-8", errors="replace")
     Console(file=file, width=WIDTH, color_system=None, highlight=False).print(found, soft_wrap=True)
     file.seek(0)
@@ -283,7 +283,7 @@ def _rendered(found: Tree) -> str:
 
 
 def _data(planned: Planned) -> str:
-    """One line per task, split and layout; what differs from the published counts is said in the notes."""
+    """One line per task, split and layout; deviations from the published counts are in the notes."""
     found: dict[tuple[str, str, str], list[DataNote]] = {}
     for note in planned.data:
         found.setdefault((note.task, note.split, note.layout), []).append(note)
@@ -297,7 +297,7 @@ def _data(planned: Planned) -> str:
 
 
 def _cost(planned: Planned) -> dict[str, Any]:
-    """What the stages to do take, about; None where the encoder's shape is not known, or the pace."""
+    """The approximate cost of the stages to do; what depends on an unknown encoder shape or pace is None."""
     load = planned.load
     return {
         "tokens": round(sum(planned.estimates[path].tokens for path in planned.waiting)),
@@ -332,7 +332,7 @@ def _forecast(
 
 
 def _guessed(planned: Planned) -> dict[str, int | None]:
-    """What the forecast rests on where files are not there: published numbers of rows, None where one is not known."""
+    """Published numbers of rows on which the forecast relies for missing files; None if not all are known."""
     given = planned.plan.recipe.substitutions
     needs = {need for every in planned.plan.needs.values() for need in every}
     read = {(*source_of(task, split, given), language) for task, split, language in needs}
@@ -346,7 +346,7 @@ def _guessed(planned: Planned) -> dict[str, int | None]:
 
 
 def _peak(planned: Planned) -> dict[str, Any]:
-    """What the largest of the stages to do holds in a process of its own; None where none is forecast."""
+    """Memory that the largest of the stages to do needs in its own process; None if there is no forecast."""
     stage, need = planned.largest or (None, None)
     return {
         "need_bytes": None if need is None else round(need),
@@ -381,7 +381,7 @@ def _disk(store: Path, free_bytes: int, need_bytes: Mapping[str, int | None]) ->
 
 
 def _count(value: float) -> str:
-    """A number in three digits or so: "31.4 M"."""
+    """A number with about three digits: "31.4 M"."""
     if value < 1e3:
         return f"{value:.0f}"
     scale, unit = (1e3, "k") if value < 1e6 else (1e6, "M") if value < 1e9 else (1e9, "G")

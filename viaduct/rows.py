@@ -1,8 +1,8 @@
-"""The row types: one example of any dataset, in one of a few frozen shapes, and what every row knows of itself.
+"""The row types: one example of any data set, in one of a few frozen shapes, and the properties that every row has.
 
 Every row has an `id` that is unique within its task, split and language, and a `language` (our code, see `languages`).
 A gold value of None means that the file has no label for this row (a stripped test file); it never means "unknown
-label". A room may add types of its own (see `tasks.kind`).
+label". A room may add its own types (see `tasks.kind`).
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example; its properties are all that code which works on rows of any kind asks."""
+    """One example. Code that works on rows of any kind uses only these properties."""
 
     id: str
     language: str
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All its texts in reading order."""
+        """All texts of the row in reading order."""
         raise NotImplementedError
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """What must not be in both training and evaluation rows: all texts, unless the type says otherwise."""
+        """Texts that must not be in both training and evaluation rows: all, unless the type says otherwise."""
         return self.texts
 
     @property
     def group(self) -> str:
-        """The text that stands for its group: rows of one group are never parted by a substitution's `part`."""
+        """The text that identifies the row's group: a substitution's `part` never separates rows of one group."""
         return self.texts[0]
 
     @property
@@ -40,28 +40,28 @@ class Row:
 
     @property
     def gold(self) -> object:
-        """The gold value (label, tags, answers or match), None where the file has none."""
+        """The gold value (label, tags, answers or match); None if the file has none."""
         return None
 
     @property
     def is_labelled(self) -> bool:
-        """Whether the gold value is there."""
+        """Whether the row has a gold value."""
         return self.gold is not None
 
     @property
     def label_words(self) -> tuple[str, ...]:
-        """What of the gold value is counted: a label (unless the type says otherwise), tags, or whether there is an
-        answer or a match."""
+        """The gold value in the form in which it is counted: a label (unless the type says otherwise), tags, or whether
+        there is an answer or a match."""
         return () if self.gold is None else (str(self.gold),)
 
     @property
     def characters(self) -> int:
-        """About as many as an encoder reads of it."""
+        """The approximate number of characters that an encoder reads."""
         return sum(map(len, self.texts))
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Characters of each of its parts that are read alone; most rows are read as a whole."""
+        """The length in characters of each part that is read separately; most rows are read as a whole."""
         return (sum(map(len, self.texts)),)
 
 
@@ -86,8 +86,8 @@ class Pair(Row):
 
 @dataclass(frozen=True, slots=True)
 class TranslatedPair(Pair):
-    """A pair that was translated, with the texts that it translates (None: not told), by which it is known to belong to
-    its id."""
+    """A translated pair, with the texts it was translated from (None: not given), which show that it belongs to its
+    id."""
 
     originals: tuple[str | None, str | None]
 
@@ -118,7 +118,7 @@ class Choice(Row):
 
     @property
     def characters(self) -> int:
-        """Each choice is read with context and question."""
+        """The number of characters, as each choice is read together with context and question."""
         return sum(len(self.context) + len(self.question) + len(choice) for choice in self.choices)
 
 
@@ -136,7 +136,7 @@ class Tagged(Row):
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The sentence, its words parted by blanks."""
+        """The sentence, its words separated by spaces."""
         return (self.group,)
 
     @property
@@ -156,7 +156,7 @@ class Tagged(Row):
 
     @property
     def characters(self) -> int:
-        """With a blank after each word."""
+        """The number of characters, with a space after each word."""
         return sum(len(token) + 1 for token in self.tokens)
 
 
@@ -168,7 +168,7 @@ class Answer:
     start: int
 
     def misplaced(self, context: str) -> str | None:
-        """What is wrong with its place in this context, with the nearest right one; None when nothing is."""
+        """What is wrong with its position in this context, with the nearest right one; None if nothing is wrong."""
         if self.start >= 0 and context.startswith(self.text, self.start):
             return None
         places = [place for place in range(len(context)) if context.startswith(self.text, place)]

@@ -1,5 +1,5 @@
-"""The commands `submission`, `score` and `compare`: predictions as files of XTREME, the scores of anybody's, and how
-far apart two runs, or two systems, are."""
+"""The commands `submission`, `score` and `compare`: predictions as XTREME files, scores of any system's predictions,
+and the difference between two runs or two systems."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def submission(  # noqa: PLR0913  one argument per option is how Typer declares 
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the predictions.")],
     data: Data = None,
     store: StoreFolder = None,
-    arm: Annotated[str | None, typer.Option(help="Which intermediate arm, where there are several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which seed, where there are several.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Which intermediate arm, if there are several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed, if there are several.")] = None,
     labels: Annotated[Path | None, typer.Option(help="New folder for the gold labels, in the same formats.")] = None,
     form: Annotated[
         Literal["xtreme", "mteb", "lm-eval"],
-        choice("form", "xtreme", "mteb", "lm-eval", help="Of other benchmarks: the scores, as their result files."),
+        choice("form", "xtreme", "mteb", "lm-eval", help="Write the scores as another benchmark's result files."),
     ] = "xtreme",
 ) -> None:
-    """Write a run's predictions as an XTREME submission: nine folders in the official formats."""
+    """Write a run's predictions as an XTREME submission. A submission is nine folders in the official formats."""
     from viaduct import api
     from viaduct.runs import result_forms
 
@@ -56,29 +56,36 @@ def score(  # noqa: PLR0913  one argument per option is how Typer declares a com
         ),
     ],
     gold: Annotated[
-        Path | None, typer.Option(metavar="LABELS", help="Of a submission: folder of labels in the same formats.")
+        Path | None, typer.Option(metavar="LABELS", help="For a submission: folder of gold labels in the same formats.")
     ] = None,
     data: Data = None,
     task: Annotated[
         str | None,
-        typer.Option(metavar="TASK", help="Only this one (JSON Lines, or one file); a name, or a file with your card."),
+        typer.Option(
+            metavar="TASK",
+            help="Score only this task (JSON Lines, or a single file): a name, or a file with your card.",
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of JSON Lines: the split that was predicted [test].")] = None,
+    split: Annotated[str | None, typer.Option(help="For JSON Lines: the split that was predicted [test].")] = None,
     language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Of one file whose name does not end in it, as en.jsonl does.")
+        str | None,
+        typer.Option(metavar="CODE", help="Language of a single file, if its name does not give it (en.jsonl)."),
     ] = None,
     evaluate_json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write what XTREME's evaluate.py returns, in percent.")
     ] = None,
-    official: Annotated[bool, typer.Option("--official", help="Exactly evaluate.py, also where it flatters.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out the languages without files.")] = False,
+    official: Annotated[
+        bool, typer.Option("--official", help="Reproduce evaluate.py exactly, even where it overestimates.")
+    ] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out languages without files.")] = False,
     json: Json = False,
 ) -> None:
-    """Score anybody's predictions, or those of two systems with their difference, paired by example.
+    """Score predictions of one system, or compare two.
 
-    An XTREME submission folder is scored against --gold as the benchmark's own script does it; JSON Lines
-    (TASK/LANGUAGE.jsonl) are scored by id against the data sets in --data. One file is told its language by its name;
-    standard input (-) is JSON Lines, which say it or are told it with --language.
+    For two systems, also shows their difference, paired by example. An XTREME submission folder is scored against
+    --gold as by the benchmark's own script; JSON Lines (TASK/LANGUAGE.jsonl) are scored by id against the data sets in
+    --data. The name of a single file gives its language; standard input (-) is JSON Lines, which state their language
+    or get it from --language.
     """
     from viaduct import api, tables
     from viaduct.results.paired import paired
@@ -114,15 +121,16 @@ def compare(
     second: RunName,
     arms: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="ARM ARM", callback=_two_arms, help="One of each run [all that both have]."),
+        typer.Option(metavar="ARM ARM", callback=_two_arms, help="One arm of each run [all arms in both]."),
     ] = None,
     store: StoreFolder = None,
     rows: Rows = None,
     json: Json = False,
 ) -> None:
-    """Compare the arms of two runs: differences with intervals and verdicts, as a report has those of one run's arms.
+    """Compare the arms of two runs.
 
-    Paired by the seeds that both have; a run is also a folder of committed rows.
+    Shows differences with intervals and verdicts, as a report does for the arms of one run, paired by the seeds that
+    both runs have. A folder of committed rows also counts as a run.
     """
     from viaduct import several, tables
     from viaduct.report.contrast import contrast_lines

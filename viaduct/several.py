@@ -1,5 +1,5 @@
-"""Several encoders in one recipe or one evaluation: a run for each, planned before the first begins, and one page; and
-two runs against each other."""
+"""Several encoders in one recipe or evaluation: a run for each, all planned before the first starts, and a joint page.
+Also the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from viaduct.runs.spec import Recipe
 
 
 def each(recipe: Recipe) -> tuple[Recipe, ...]:
-    """A recipe for each encoder, named after both; the recipe itself where it has one. Raises UsageError for two
-    encoders of one name."""
+    """A recipe for each encoder, named after both; the recipe itself if it has a single one. Raises UsageError for two
+    encoders with the same name."""
     found: dict[str, Recipe] = {}
     for one in recipe.encoders:
         own = recipe.model_copy(update={**dict(one), "encoders": ()})
@@ -43,8 +43,8 @@ def each(recipe: Recipe) -> tuple[Recipe, ...]:
 
 
 def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[str], **how: Any) -> tuple[Recipe, ...]:
-    """The recipes that evaluate these models (folders, or Hub names with their commits: owner/name@commit), changed as
-    `--set` says."""
+    """The recipes that evaluate these models (folders, or Hub names with commits: owner/name@commit), with the changes
+    from `--set` applied."""
     chosen = [EncoderChoice.model_validate(model) for model in models]
     if revision is not None and len(chosen) > 1:
         raise UsageError("--revision is of one model", fix="write owner/name@commit for each")
@@ -55,9 +55,9 @@ def evaluations(models: Sequence[str], revision: str | None, changes: Sequence[s
 def run(
     recipes: Sequence[Recipe], name: str | None = None, *, data: Path | None, rows: Path | None = None, **options: Any
 ) -> Result:
-    """What came out of these recipes: of one as `api.run`; of several the joint page, called `name` (None: as the first
-    and the encoders of the others), with all their rows. Everything is planned, and what is missing told, before the
-    first begins."""
+    """Run these recipes: a single one like `api.run`; several with a joint page of all their rows, called `name` (None:
+    after the first recipe and the encoders of the others). All are planned, and missing data reported, before the
+    first starts."""
     if len(recipes) == 1:
         return api.run(recipes[0], data=data, rows=rows, **options)
     if launched().count > 1:
@@ -73,7 +73,7 @@ def run(
 
 
 def _own(place: Path, runs: Sequence[str]) -> Path:
-    """The directory of a joint page: this one, or where it is a run's, or a page's of other runs, one beside it."""
+    """The directory of a joint page: `place`, or one next to it if `place` holds a run or the page of other runs."""
     told = place / TOLD
     before = json.loads(told.read_text(encoding="utf-8"))["runs"] if told.is_file() else []
     if set(before) <= set(runs) and not (place / "run.json").is_file():
@@ -82,7 +82,7 @@ def _own(place: Path, runs: Sequence[str]) -> Path:
 
 
 def report(run: str, *, store: Path | None, to: Path | None, **options: Any) -> Path:
-    """The report of a run, or of every run behind a joint page and then this page, made anew."""
+    """Write the report of a run anew, or the reports of all runs behind a joint page and then that page."""
     directory = _joint(run, store)
     if directory is None:
         return api.report(run, store=store, to=to, **options)
@@ -94,7 +94,7 @@ def report(run: str, *, store: Path | None, to: Path | None, **options: Any) -> 
 
 
 def members(run: str, store: Path | None) -> list[str]:
-    """The runs behind a joint page of this name; the run itself where there is none."""
+    """The runs behind the joint page of this name; the run itself if there is no such page."""
     directory = _joint(run, store)
     if directory is None:
         return [run]
@@ -124,8 +124,8 @@ def compare(
     store: Path | None = None,
     rows: Path | None = None,
 ) -> tuple[Contrasts, tuple[str, ...]]:
-    """(the differences of two runs, notes), from what is done of them: `first` and `second` as for `api.status`, `arms`
-    and what is raised as for `report.comparison.compare_runs`."""
+    """(the differences between two runs, notes), from the stages done so far. `first` and `second` as for `api.status`;
+    `arms` and errors as for `report.comparison.compare_runs`."""
     found = [api.run_of(run, store, rows) for run in (first, second)]
     places = [(directory.resolve(), kept.root.resolve()) for directory, kept, _ in found]
     names = [directory.name for directory, _, _ in found]

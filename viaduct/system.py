@@ -1,4 +1,4 @@
-"""The one system that Viaduct runs on. What it asks of it: locks, forks, signals, and memory as /proc tells it."""
+"""The one operating system Viaduct supports: it relies on its locks, forks, signals, and memory figures in /proc."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = {"darwin": "macOS", "win32": "Windows"}
 
 
 def require_linux() -> None:
-    """Raise UsageError on every other system: nothing is tested there, and some of it could not work."""
+    """Raise UsageError on any system but Linux: nothing is tested there, and parts of Viaduct could not work."""
     if not sys.platform.startswith("linux"):
         raise UsageError(
             f"Viaduct runs on Linux, and this is {NAMES.get(sys.platform, sys.platform)}",

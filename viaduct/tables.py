@@ -1,5 +1,5 @@
-"""What commands print, as plain text: `tasks`, `check`, `score`, `compare`, `status`, `doctor`, ...; and as plain
-values, where these are not those of the records themselves."""
+"""The output of commands as plain text: `tasks`, `check`, `score`, `compare`, `status`, `doctor`, ...; and as plain
+values, where these differ from the records themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from viaduct.runs.freshness import Freshness
 from viaduct.tasks.card import Task
 
 EXAMPLE = 100
-"""Characters of a field that are shown of an example."""
+"""Most characters of an example's field that are shown."""
 
 
 def cards(found: Sequence[Task]) -> str:
@@ -80,7 +80,7 @@ def card_values(one: Task) -> dict[str, Any]:
 
 
 def survey(one: Survey) -> str:
-    """A line per split and language, then what is absent and what is damaged."""
+    """A line per split and language, then absent and damaged files."""
     first = next((held.inspection for held in one.holdings if held.inspection is not None), None)
     counted, contents, state = (
         ("rows", ["labels"], []) if first is None else (first.counted, first.contents, first.state)
@@ -120,7 +120,8 @@ def _held(held: Holding) -> tuple[str, ...]:
 
 
 def _named(holdings: Sequence[Holding], what: str) -> list[str]:
-    """A line for every split where this is wrong, with the first names; languages with the same ones together."""
+    """A line for every split that has the problem `what`, with the first names; languages with the same names share
+    a line."""
     languages: dict[tuple[str, str, int, tuple[str, ...]], list[str]] = {}
     for held in holdings:
         names = () if held.inspection is None else held.inspection.named[what]
@@ -134,7 +135,7 @@ def _named(holdings: Sequence[Holding], what: str) -> list[str]:
 
 
 def example(one: Survey) -> str:
-    """The first row that is there, field by field as it was understood; where the files were looked for if none is."""
+    """The first row found, field by field as it was read; if there is none, where its files were looked for."""
     if one.example is None:
         return one.looked_for or ""
     values = ((item.name, getattr(one.example, item.name)) for item in dataclasses.fields(one.example))
@@ -158,7 +159,7 @@ def _labels(held: Holding) -> str:
 
 
 def scores(found: Scores) -> str:
-    """Percent: per task a line per language, then the means over languages, then the averages over tasks."""
+    """Scores in percent: per task a line per language, then the means over languages, then the averages over tasks."""
     parts = [_by_language(one) for one in found.tasks]
     header = ("task", "metric", "incl. English", "95 %", "excl. English", "95 %", "gap", "languages", "missing", "")
     lines = [line for one in found.tasks for line in _means(one)]
@@ -196,7 +197,7 @@ def _means(one: TaskScores) -> Iterator[tuple[str, ...]]:
 
 
 def _signatures(one: TaskScores) -> Iterator[str]:
-    """A line per signature, with the languages where there is another for the same metric."""
+    """A line per signature, with its languages if the same metric has several signatures."""
     metrics = Counter(signature.partition("|")[0] for signature in one.signatures)
     for signature, languages in one.signatures.items():
         several = metrics[signature.partition("|")[0]] > 1
@@ -204,7 +205,7 @@ def _signatures(one: TaskScores) -> Iterator[str]:
 
 
 def _metric(one: TaskScores, name: str) -> str:
-    """What a score is called here: XTREME's F1 of tags is one of spans."""
+    """The name under which a metric is shown: XTREME's F1 of tags is in fact one of spans."""
     named = {"token_accuracy": "token accuracy", TASK_SCORE: "(f1 + exact_match) / 2"}
     return named.get(name) or one.card.row_kind.metric_words.get(name, name)
 
@@ -247,7 +248,7 @@ def _interval(found: Interval | None) -> str:
 
 
 def compared(found: Contrasts) -> str:
-    """Two runs: a line per pair of arms for the mean over tasks, for each task and for English, in points."""
+    """Two runs compared: a line per pair of arms for the mean over tasks, for each task and for English, in points."""
     header = ("arm", "less", "task", "languages", "seeds", "difference", "95 %", "p", "verdict", "left out")
     lines = []
     for one in found.found:
@@ -270,7 +271,7 @@ def compared(found: Contrasts) -> str:
 
 
 def paired(found: Sequence[Line], names: tuple[str, str]) -> str:
-    """Two systems: a line per task and language with the scores of both in percent, then the means."""
+    """Two systems compared: a line per task and language with the scores of both in percent, then the means."""
     header = ("task", "metric", "over", "first", "second", "difference", "95 %", "p", "")
     lines = [
         (
@@ -292,7 +293,7 @@ def paired(found: Sequence[Line], names: tuple[str, str]) -> str:
 
 
 def _in_points(mean: float, low: float | None, high: float | None, p_value: float | None) -> tuple[str, str, str]:
-    """Difference, interval and p-value; of fractions."""
+    """(difference, interval, p-value) as text in points, from fractions."""
     between = "-" if low is None or high is None else f"{points(low, 2)} to {points(high, 2)}"
     return (
         points(mean, 2),
@@ -306,7 +307,7 @@ def _percent(value: float | None) -> str:
 
 
 def findings(found: Sequence[Finding]) -> str:
-    """A line per thing that was looked at, and below it how to put right what is broken."""
+    """A line per item examined, followed by how to fix it if it is broken."""
     lines = []
     for one in found:
         lines.append(f"{one.state.ljust(6)}  {one.subject}: {one.text}")
@@ -315,12 +316,12 @@ def findings(found: Sequence[Finding]) -> str:
 
 
 def status_values(run: str, stages: Sequence[StageStatus], report: Freshness) -> dict[str, Any]:
-    """One run as plain values; `report` is None where there is none that says what it was made from."""
+    """One run as plain values; "report" is None if there is no report that says what it was made from."""
     return {"run": run, "stages": stages, "report": report._asdict() if report.there else None}
 
 
 def status(stages: Sequence[StageStatus], report: Freshness) -> str:
-    """One line per stage, the totals, and what the report is of."""
+    """One line per stage, the totals, and how up to date the report is."""
     lines = [(one.path, one.state, in_words(one.seconds) if one.seconds else "-") for one in stages]
     done = sum(one.state == "done" for one in stages)
     seconds = sum(one.seconds or 0.0 for one in stages)
@@ -329,7 +330,7 @@ def status(stages: Sequence[StageStatus], report: Freshness) -> str:
 
 
 def verified(found: Verified) -> str:
-    """What the checksums of a store say, the damaged files first."""
+    """The result of checking a store's checksums, damaged files first."""
     lines = [f"damaged: {path}" for path in found.damaged]
     if found.damaged:
         fix = "remove the folder of each (of a stage: the whole one) and run again, which computes it anew"

@@ -1,4 +1,4 @@
-"""Commands that run nothing: they list recipes, and look after a store and its machine."""
+"""Commands that run nothing: they list recipes and look after a store and its machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from viaduct.command import DISORDER, Data, Json, Rows, RunName, StoreFolder, as
 
 
 def recipes(
-    fields: Annotated[bool, typer.Option("--fields", help="Instead: every field that a recipe may have.")] = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Instead: the JSON Schema of recipes, for editors.")] = False,
+    fields: Annotated[bool, typer.Option("--fields", help="List every field of a recipe instead.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes, for editors, instead.")
+    ] = False,
 ) -> None:
-    """List the recipes that come with Viaduct: what each asks, what was expected before its run, what it costs."""
+    """List the recipes that come with Viaduct. Shows the question, the hypothesis stated before the run, the cost."""
     if fields or schema:
         from viaduct.runs.reference import reference, schema_text
 
@@ -27,7 +29,7 @@ def recipes(
 
 
 def rows(run: RunName, store: StoreFolder = None, rows: Rows = None) -> None:
-    """Add what is done of a run to the committed rows, from which its report can be made without the store."""
+    """Add a run's finished results to the committed rows. Its report can then be made without the store."""
     from viaduct import api
 
     folder, added = api.add_rows(run, store=store, rows=rows)
@@ -41,7 +43,7 @@ def verify(
     folder: Annotated[Path | None, typer.Argument(metavar="STORE", help="The same as --store.")] = None,
     store: StoreFolder = None,
 ) -> None:
-    """Read a store's files and compare them with their checksums. Status 1 where one is damaged."""
+    """Check a store's files against their checksums. Exits with status 1 if one is damaged."""
     from viaduct import api, tables
 
     found = api.verify(folder or store)
@@ -54,12 +56,12 @@ def clean(
     run: RunName,
     keep: Annotated[
         Literal["needed", "scores"],
-        choice("--keep", "needed", "scores", help="What stays: models that the run still needs; scores alone."),
+        choice("--keep", "needed", "scores", help="What to keep: models that the run still needs, or scores only."),
     ] = "needed",
     data: Data = None,
     store: StoreFolder = None,
 ) -> None:
-    """Remove models that a run needs no more; with `--keep scores`, predictions that are scored, too."""
+    """Remove models that a run no longer needs. With `--keep scores`, also removes predictions that are scored."""
     from viaduct import api
 
     freed = api.clean(run, keep=keep, data=data, store=store)
@@ -68,10 +70,12 @@ def clean(
 
 def doctor(
     store: StoreFolder = None,
-    online: Annotated[bool, typer.Option("--online", help="Also see whether the Hugging Face Hub answers.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also check that the Hugging Face Hub can be reached.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show what this machine has, and what is broken and how to put it right. Status 1 where something is."""
+    """Check versions, devices and disk. Says how to fix what is broken; exits with status 1 if something is broken."""
     from viaduct import api, tables
 
     findings = api.doctor(store=store, online=online)

@@ -28,7 +28,7 @@ def entries(folder: Path) -> set[str]:
 
 
 def words_reversed(rows: Any, *others: Any) -> None:
-    """Another encoding of the same rows."""
+    """A different encoding of the same rows: with their words in reverse order."""
     encode_tagged([replace(row, tokens=row.tokens[::-1], tags=row.tags[::-1]) for row in rows], *others)
 
 
@@ -87,7 +87,7 @@ def test_anything_that_changes_the_tokens_gives_another_entry(tiny_tokenizer: An
 def test_settings_beside_the_backend_give_another_entry(
     setting: str, value: object, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two encoders' tokenizers may differ in tokenizer_config.json only, and what they make of a long text with it."""
+    """Two encoders' tokenizers may differ only in tokenizer_config.json, and so in how they encode a long text."""
     rows = [replace(row, first=f"{row.first} </s> boat house garden") for row in tiny.rows("pair")]
     limits = Limits(12)
     before = cached(rows, encode_pairs, tiny_tokenizer, (), limits, tmp_path)

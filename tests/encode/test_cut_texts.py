@@ -1,4 +1,4 @@
-"""One or two texts in one sequence: as the tokenizer cuts them, in memory that grows with their length."""
+"""One or two texts in one sequence: truncated as by the tokenizer itself, in memory that grows with their length."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ def test_two_long_sides_take_little_memory(tiny_tokenizer: Any) -> None:
     before = held("VmRSS")
     made = encode(rows, encode_pairs, tiny_tokenizer, (), Limits(128))
     assert len(made.ids) == 100 * 128 and made.cut_tokens >= 100 * (2 * 1_040 - 125)
-    assert held("VmHWM") - before < 200 * 1024  # KiB; it was 1.5 GB
+    assert held("VmHWM") - before < 200 * 1024  # KiB; it used to be 1.5 GB

@@ -93,7 +93,7 @@ def test_endings_of_a_choice_stay_together(tiny_tokenizer: Any) -> None:
 
 
 def words_of(encoded: Encoded) -> list[tuple[int, int, int]]:
-    """(row, word, token id at its first piece) of every word, in order."""
+    """(row, word, token id of its first piece) for every word, in order."""
     found = []
     for example, row in enumerate(encoded.rows):
         ids = ids_of(encoded, example)

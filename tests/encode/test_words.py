@@ -1,5 +1,5 @@
-"""Words of tagged sentences have the pieces that they have in the whole sentence, whatever the tokenizer does with
-blanks, and what planning tells from the tokenizer's file agrees with the tokenizer itself."""
+"""Words of tagged sentences get the same pieces as in the whole sentence, whatever the tokenizer does with blanks, and
+what planning infers from the tokenizer's file agrees with the tokenizer itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SENTENCES = [
 
 
 def byte_level(*, prefix: bool, sequence: bool = False) -> Tokenizer:
-    """As RoBERTa has it (`prefix`: with a blank before a text), or EuroBERT."""
+    """A byte-level BPE tokenizer like RoBERTa's (`prefix`: with a blank before the text) or EuroBERT's."""
     made = Tokenizer(models.BPE())
     cut: Any = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     if sequence:
@@ -42,14 +42,14 @@ def byte_level(*, prefix: bool, sequence: bool = False) -> Tokenizer:
 
 
 def metaspace(scheme: Any) -> Tokenizer:
-    """As XLM-R has it ("always", "first")."""
+    """A Metaspace tokenizer like XLM-R's ("always", "first")."""
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     return made
 
 
 def replaced(*, prepend: bool) -> Tokenizer:
-    """As Gemma (nothing before a text) or Llama has it."""
+    """A tokenizer that replaces blanks, like Gemma's (nothing before the text) or Llama's."""
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     begin: list[Any] = [normalizers.Prepend("▁")] if prepend else []
     made.normalizer = normalizers.Sequence([*begin, normalizers.Replace(" ", "▁")])
@@ -59,7 +59,7 @@ def replaced(*, prepend: bool) -> Tokenizer:
 
 
 def words_only() -> Tokenizer:
-    """As BERT has it."""
+    """A WordPiece tokenizer like BERT's."""
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(lowercase=False), pre_tokenizers.BertPreTokenizer()
     return made

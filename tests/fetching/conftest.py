@@ -1,4 +1,4 @@
-"""A local server for every test, and no waiting between tries."""
+"""A local server for every test, and no waiting between retries."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "FIRST_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(logging, "raiseExceptions", False)  # the Hub's library logs to what an earlier test closed
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # the Hub's library logs to a stream an earlier test closed
 
 
 @pytest.fixture
 def hub(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalServer:
-    """The server as the Hub of this process; what HF_ENDPOINT and HF_HOME do in a new one."""
+    """The server as this process's Hub; in a new process HF_ENDPOINT and HF_HOME do this."""
     monkeypatch.setattr(constants, "ENDPOINT", server.address)
     template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -52,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def published(world: Path, hub: LocalServer) -> Iterator[LocalServer]:
-    """The server with the small world on it, which this process believes to be the real one."""
+    """The server with the small world on it, which this process takes for the real one."""
     hub.files, known = publish(world, PUBLISHED)
     cards = {name: Catalogue.builtin().task(name) for name in PUBLISHED}
     counts = {name: dict(card.expected) for name, card in cards.items()}

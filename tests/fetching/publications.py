@@ -1,7 +1,7 @@
 """The miniature world as its publishers and the Hub would ship it, on a local server.
 
-Also a program, `python publications.py KNOWN ARGUMENTS`: `viaduct ARGUMENTS` with the sizes, hashes and counts of that
-world (a JSON file) in place of the real ones. Nothing else of the program is changed, and all goes through the server.
+Also a program: `python publications.py KNOWN ARGUMENTS` runs `viaduct ARGUMENTS` with the sizes, hashes and counts of
+that world (KNOWN, a JSON file) in place of the real ones. Nothing else is changed, and all goes through the server.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.panx import LABELS
 
 MIRROR = "/mirror"
-"""Path of the server below which publishers' hosts are."""
+"""Path on the server below which the publishers' hosts are."""
 
 
 def publish(world: Path, names: Sequence[str]) -> tuple[dict[str, bytes], dict[str, object]]:
-    """(path of the server -> file, what is known of them beforehand) of these cards of the miniature world."""
+    """(server path -> file, what is known about the files beforehand) for these cards of the miniature world."""
     catalogue = Catalogue.builtin()
     files: dict[str, bytes] = {}
     counts: dict[str, dict[str, int]] = {}
@@ -53,7 +53,7 @@ def _known(content: bytes) -> tuple[int, str]:
 
 
 def _counts(card: Task, world: Path) -> dict[str, int]:
-    """ "language split" -> rows of the world."""
+    """ "language split" -> number of rows in the world."""
     found = {}
     for split in splits_of(card):
         for code in card.languages:
@@ -83,7 +83,7 @@ def _content(file: PublishedFile, world: Path) -> bytes | None:
 
 
 def hub_files(card: Task, world: Path) -> dict[str, bytes]:
-    """The Parquet files of a card of tags on the Hub: name -> content."""
+    """The Parquet files of a tagging card on the Hub: name -> content."""
     files = {}
     source = next(one for one in card.sources if one.hub is not None)
     for pair in _counts(card, world):
@@ -100,7 +100,7 @@ def hub_files(card: Task, world: Path) -> dict[str, bytes]:
 
 
 def believe(known: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
-    """Put what is known of the small world in place of what is known of the real one, in this process."""
+    """Replace what this process knows about the real files with what is known about those of the small world."""
     for name, counts in known["counts"].items():
         card = Catalogue.builtin().task(name)
         assert isinstance(card.expected, dict)

@@ -1,4 +1,4 @@
-"""Whole tasks and recipes: what is fetched, from where, what is checked, and what is said."""
+"""Whole tasks and recipes: what is fetched, from where, what is checked, and what is reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ XNLI_ZIP = f"{MIRROR}/dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip"
 
 @pytest.fixture
 def fetch(published: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`viaduct fetch` in an empty folder: (status, what it says)."""
+    """Runs `viaduct fetch` in an empty folder; returns (exit status, output)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIADUCT_MIRROR", published.address + MIRROR)
     monkeypatch.setenv("VIADUCT_CACHE", str(tmp_path / "own"))
@@ -136,7 +136,7 @@ def test_every_published_file_has_a_card_and_lies_where_it_reads() -> None:
 
 
 def test_real_files_have_the_published_hashes() -> None:
-    """Where the real XQuAD is."""
+    """Runs only if the real XQuAD is present."""
     folder = Path(__file__).resolve().parents[3] / "shared/data/xquad"
     if not folder.is_dir():
         pytest.skip("no real data set folder")

@@ -1,4 +1,4 @@
-"""One file from a publisher's server, with everything that goes wrong on the way."""
+"""One file from a publisher's server, with everything that can go wrong on the way."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_busy_server_is_waited_for_as_it_asks(server: LocalServer, file: Wante
     server.faults["/data.bin"] = [Fault(status=429, headers={"Retry-After": "1"}), Fault(503, {"Retry-After": soon})]
     started = time.monotonic()
     download(file, tmp_path / "x")
-    assert 1.9 <= time.monotonic() - started < 20  # dates are of whole seconds
+    assert 1.9 <= time.monotonic() - started < 20  # dates have whole seconds only
     server.faults["/data.bin"] = [Fault(status=429, headers={"Retry-After": "86400"})]
     with pytest.raises(DataError, match="asks to wait 86,400 s"):
         download(file, tmp_path / "y")

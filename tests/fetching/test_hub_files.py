@@ -1,4 +1,4 @@
-"""The Hub: pinned revisions, only what is needed, and one message for everything that it refuses."""
+"""The Hub: pinned revisions, only the files needed, and one message for everything that it refuses."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_cut_connection_is_no_half_file(xnli_hub: LocalServer, tmp_path: Path)
     name = "de/test-00000-of-00001.parquet"
     repository.files[name] = whole = parquet(label=list(range(300_000)))
     path = f"/datasets/facebook/xnli/resolve/{PINNED.revision}/{name}"
-    xnli_hub.faults[path] = [Fault(), Fault(cut_after=len(whole) // 2)]  # the first request asks for the length alone
+    xnli_hub.faults[path] = [Fault(), Fault(cut_after=len(whole) // 2)]  # the first request asks only for the length
     fetch_files("facebook/xnli", xnli_files("de/test-*.parquet"), tmp_path)
     assert (tmp_path / "hub/facebook/xnli" / name).read_bytes() == whole
     assert len(xnli_hub.requests(name)) == 2

@@ -1,6 +1,6 @@
-"""As a new user goes: from an empty folder to the report of an evaluation, on data and an encoder that were fetched.
+"""A new user's path: from an empty folder to the report of an evaluation, on a fetched encoder and fetched data.
 
-Every command is a process of its own, which knows the server by the libraries' own variables and the mirror option.
+Every command is a separate process, which finds the server through the libraries' own variables and the mirror option.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Viaduct = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def internet(server: LocalServer, world: Path, tiny_encoder: Path) -> Iterator[tuple[LocalServer, dict[str, object]]]:
-    """Publishers of two tasks, the Hub with the third and an encoder; and what is known of their files."""
+    """Publishers of two tasks, the Hub with a third task and an encoder, and what is known about their files."""
     server.files, known = publications.publish(world, TASKS)
     server.datasets[XTREME_HUB.repository] = Repository(
         publications.hub_files(panx.CARD, world), str(XTREME_HUB.revision)
@@ -42,7 +42,7 @@ def internet(server: LocalServer, world: Path, tiny_encoder: Path) -> Iterator[t
 
 @pytest.fixture
 def viaduct(internet: tuple[LocalServer, dict[str, object]], tmp_path: Path) -> Viaduct:
-    """`viaduct ...` in an empty folder: (status, what it says)."""
+    """Runs `viaduct ...` in an empty folder; returns (exit status, output)."""
     server, known = internet
     (tmp_path / "known.json").write_text(json.dumps(known))
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VIADUCT_"))}

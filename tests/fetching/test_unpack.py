@@ -1,4 +1,4 @@
-"""Archives: what is wanted of them arrives whole, and nothing leaves the folder."""
+"""Archives: the requested members arrive whole, and nothing is written outside the folder."""
 
 from __future__ import annotations
 

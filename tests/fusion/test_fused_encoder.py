@@ -1,4 +1,4 @@
-"""The fused encoder against a plain one, and against one that is written out layer by layer.
+"""The fused encoder compared with a plain one, and with one that is written out layer by layer.
 
 Shape letters: B sequences, L tokens.
 """
@@ -27,11 +27,11 @@ CONFIGS = {
     "distilbert": DistilBertConfig,
 }
 LENGTHS = (7, 5, 4, 9, 9, 2)
-"""Of three texts and their translations, in turns."""
+"""Lengths of three texts and their translations, alternating."""
 
 
 def encoder(kind: str = "xlm-roberta", attention: str = "sdpa", dropout: float = 0.0) -> nn.Module:
-    """Four layers, 32 wide, with weights large enough to tell tokens apart."""
+    """An encoder with four layers, 32 wide, with weights large enough to tell tokens apart."""
     torch.manual_seed(1)
     sizes: dict[str, Any] = {
         "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 48,
@@ -46,7 +46,7 @@ def encoder(kind: str = "xlm-roberta", attention: str = "sdpa", dropout: float =
 
 
 def batch(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> Batch:
-    """Random tokens, padded to the longest."""
+    """A batch of random tokens, padded to the longest sequence."""
     generator = torch.Generator().manual_seed(seed)
     mask_BL = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
     ids_BL = torch.randint(5, 50, mask_BL.shape, generator=generator).masked_fill(~mask_BL, 1)

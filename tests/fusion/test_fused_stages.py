@@ -1,4 +1,4 @@
-"""Training and predicting with translations: what is batched, what the loss is, and what comes out."""
+"""Training and predicting with translations: what is batched, what the loss is, and what the stages produce."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WORDS = dict(zip(tiny.LANGUAGES["en"], tiny.LANGUAGES["de"], strict=True))
 
 
 def german(row: Row) -> Row:
-    """The row in German, word by word, with its gold."""
+    """The row translated into German word by word, with its gold."""
 
     def of(text: str) -> str:
         return " ".join(WORDS.get(word.strip("."), word) for word in text.split())

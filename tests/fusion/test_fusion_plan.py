@@ -1,4 +1,4 @@
-"""Arms with translations in a plan: what they share, what they need, how they are told, and what is refused."""
+"""Arms with translations in a plan: what they share, what they need, how they are reported, and what is refused."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_training_rows_that_are_evaluated_stop_a_run(world: Path) -> None:
     ],
 )  # fmt: skip
 def test_checkpoints_that_scored_rows_choose_are_told_and_decide_no_claim(one: Intermediate, world: Path) -> None:
-    path = world / "fruit" / "dev-en.tsv"  # which are other rows than those of other languages
+    path = world / "fruit" / "dev-en.tsv"  # different rows from those of the other languages
     path.write_text("".join(f"en{line}" for line in path.read_text().splitlines(keepends=True)))
     stand_in = Substitution(task="fruit", split="test", use_split="dev", why="there is no test split")
     target = Target(task="fruit", languages=("de", "sw"))
@@ -337,7 +337,7 @@ def test_checkpoints_that_scored_rows_choose_are_told_and_decide_no_claim(one: I
         (("chosen",), code, code, 40) for code in ("de", "sw")
     }
     assert any(
-        "a checkpoint for fruit test is chosen by rows of fruit dev de that are" in line for line in remarks(planned)
+        "a checkpoint for fruit test is chosen on rows of fruit dev de that are" in line for line in remarks(planned)
     )
     cells = run_record(planned, command="", versions={}).cells
     assert {cell.arm for cell in cells if cell.chosen_on_scored} == {"chosen"} and not planned.leaks

@@ -1,4 +1,4 @@
-"""The part of the report on translations, and the claims about them."""
+"""The report's section on translations, and the claims about them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Tables:
 
 
 class Verdicts:
-    """The baseline is lower than "filter", which is all that was compared."""
+    """Only "filter" was compared with the baseline, and it is higher."""
 
     def of(self, arm: str, against: str) -> Any:
         return SimpleNamespace(verdict="higher") if (arm, against) == ("filter", "none") else None

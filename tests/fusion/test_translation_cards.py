@@ -1,4 +1,4 @@
-"""Translations as they are published: XTREME's files, and anybody's through a mapping."""
+"""Translations as they are published: XTREME's files, and any others through a mapping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, content: Any) -> None:
 
 
 def questions(*given: tuple[str, str, str, int]) -> dict[str, Any]:
-    """SQuAD's form of (id, context, answer, start)."""
+    """SQuAD's JSON for questions given as (id, context, answer, start)."""
     return {
         "data": [
             {
@@ -128,7 +128,7 @@ def test_answers_are_realigned_and_lost_ones_leave_the_question_out(name: str, p
     write(tmp_path, place, content)
     found = read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
     assert [(row.id, row.gold) for row in found.rows] == [("a", (Answer("Перт", 12),)), ("b", (Answer("Перт", 7),))]
-    assert found.expected is not None and found.expected > len(found.rows)  # which the report tells
+    assert found.expected is not None and found.expected > len(found.rows)  # both are in the report
     write(tmp_path, place, questions(("a", "Тэй.", "Tay", 0), ("b", "Перт.", "Perth", 0)))
     with pytest.raises(DataError, match="not one answer to 2 questions stands in its context"):
         read(CARDS.task(f"{name}_translated"), tmp_path, "ru", "train")
@@ -158,15 +158,15 @@ def test_questions_translated_into_english_have_no_answers_of_their_own(name: st
         ("To the PERTH.", Answer("perth", 0), Answer("PERTH", 7)),
         ("To the Perth.", Answer(" Perth ", 6), Answer("Perth", 7)),
         ("To Dundee.", Answer("Perth", 3), None),
-        ("İ Perth", Answer("perth", 3), None),  # its lower case has another length
+        ("İ Perth", Answer("perth", 3), None),  # "İ" has another length in lower case
         ("To Perth.", Answer("", 0), None),
         ("Der Romanautor kam 1918 nach Rom.", Answer("Rom", 0), Answer("Rom", 29)),
         ("Der Romanautor kam 1918.", Answer("Rom", 5), None),
         ("Der Romanautor kam 1918.", Answer("rom", 0), None),
         ("Der Romanautor kam 1918.", Answer("1", 20), None),
         ("Der Romanautor kam 1918.", Answer("1918", 0), Answer("1918", 19)),
-        ("Der Romanautor kam.", Answer("Roman", 4), Answer("Roman", 4)),  # where the file says
-        ("नदी में", Answer("नद", 1), None),  # its last letter has a vowel sign
+        ("Der Romanautor kam.", Answer("Roman", 4), Answer("Roman", 4)),  # where the file places it
+        ("नदी में", Answer("नद", 1), None),  # in the context, its last letter has a vowel sign
         ("他1918年在罗马写小说。", Answer("罗马", 0), Answer("罗马", 7)),
         ("ローマに行った。", Answer("ローマ", 3), Answer("ローマ", 0)),
         ("เขาไปกรุงโรมแล้ว", Answer("โรม", 0), Answer("โรม", 9)),

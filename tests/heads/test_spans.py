@@ -37,7 +37,7 @@ LOGITS = st.integers(-4, 4).map(float)
 
 
 def ranges_of(widths: list[int]) -> np.ndarray:
-    """Neighbouring character ranges of these widths; 0 is a piece without characters."""
+    """Adjacent character ranges of these widths; 0 is a piece without characters."""
     ends = np.cumsum([0, *widths])
     return np.stack([ends[:-1], ends[1:]], axis=1)
 
@@ -45,7 +45,7 @@ def ranges_of(widths: list[int]) -> np.ndarray:
 @settings(deadline=None, max_examples=200)
 @given(data=st.data(), begin=st.integers(0, 5), after=st.integers(0, 3))
 def test_the_best_span_of_a_window_is_that_of_all_pairs(data: st.DataObject, begin: int, after: int) -> None:
-    """With no more than BEST tokens, the shortcut over the best starts and ends may lose nothing."""
+    """With at most BEST tokens, the shortcut over the best starts and ends must not lose anything."""
     widths = data.draw(st.lists(st.integers(0, 3), max_size=BEST))
     ranges = ranges_of(widths)
     total = begin + len(widths) + after
@@ -87,8 +87,8 @@ def collected(
     spec: HeadSpec = SPEC,
     none: Sequence[float] = (),
 ) -> Any:
-    """Predictions from logits that are `value` at the pieces of these words, in every window of the row, and those in
-    `none` at the first token of the windows, in turn."""
+    """Predictions from logits that have the `chosen` values at the first and last piece of these words, in every window
+    of the row, and the values of `none` at the first token of the windows, in turn."""
     encoded = tiny.encode(rows, tokenizer, (), limits)
     said: list[list[Any]] = [[] for _ in rows]
     for examples in np.array_split(np.arange(len(encoded))[::-1], 2):
@@ -153,7 +153,7 @@ def test_no_answer_is_predicted_where_every_window_scores_it_higher(
 
 
 def test_no_answer_is_scored_where_training_puts_it(tiny_tokenizer: Any) -> None:
-    """Start and end of a question without an answer are the first token, whose logits `no_answer` adds."""
+    """Start and end of a question without an answer are at the first token, whose logits `no_answer` adds up."""
     encoded = tiny.encode([Span("a", "en", "river stone", "which?", ())], tiny_tokenizer, (), Limits(40, 8))
     place = int(encoded.fields["start"][0])
     assert place == int(encoded.fields["end"][0])
@@ -170,13 +170,13 @@ def test_overlap_does_not_change_the_answer(tiny_tokenizer: Any, stride: int) ->
 
 
 def noise(ids: Sequence[int], where: Sequence[tuple[int, int]]) -> np.ndarray:
-    """(tokens, 2) logits that depend on what a window holds alone, so that two ways to cut windows can be compared."""
+    """(tokens, 2) logits that depend only on a window's content, so that two ways to cut windows can be compared."""
     random = np.random.default_rng([len(ids), *ids[-5:], *where[-2]])
     return random.normal(size=(len(ids), 2)).astype(np.float32)
 
 
 def reference_answer(context: str, windows: list[tuple[np.ndarray, list[tuple[int, int] | None]]]) -> str:
-    """transformers' examples/pytorch/question-answering/utils_qa.py, `postprocess_qa_predictions`, for questions that
+    """`postprocess_qa_predictions` in transformers' examples/pytorch/question-answering/utils_qa.py, for questions that
     have an answer: n_best_size 20, max_answer_length 30."""
     candidates = []
     for logits, offsets in windows:
@@ -238,7 +238,7 @@ def card_of(name: str, data: Path, code: str) -> Sequence[Span]:
 def test_an_answer_whose_edge_the_tokenizer_drops_is_the_rest_of_it(
     tiny_tokenizer: Any, before: str, after: str
 ) -> None:
-    """Neither is it in no window, nor in one that holds a part of it only."""
+    """The rest is found in every window that holds all of it, and in none that holds only a part of it."""
     dropping = Tokenizer.from_str(tiny_tokenizer.backend_tokenizer.to_str())
     dropping.normalizer = normalizers.Sequence([normalizers.Replace(Regex("[\u200b\u200e]"), ""), normalizers.NFKC()])
     dropping.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])

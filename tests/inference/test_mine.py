@@ -1,4 +1,4 @@
-"""Mining and matching of given vectors, beside the official scripts."""
+"""Mining and matching of given vectors, compared with the official scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = {"max": "max", "intersection": "intersect"}
 
 
 def official(folder: Path) -> tuple[list[Sentence], torch.Tensor]:
-    """Sentences and unit vectors of the oracle, both sides."""
+    """Sentences and unit vectors of both sides of the oracle."""
     gold = [line.split("\t") for line in (folder / "gold.tsv").read_text().splitlines()]
     rows, vectors = [], []
     for side, language in SIDES:
@@ -46,7 +46,7 @@ def official(folder: Path) -> tuple[list[Sentence], torch.Tensor]:
 def test_mined_pairs_are_the_official_ones(
     split: str, block: int, margin: str, candidates: str, shared_oracles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The official candidates in their order, less those that its evaluation drops: a text that several ids have."""
+    """The official candidates in their order, minus those its evaluation drops: texts that several ids share."""
     monkeypatch.setattr(neighbours, "LARGEST_BLOCK", block)
     folder = shared_oracles / "retrieval" / "bucc"
     rows, vectors = official(folder / split)
@@ -114,10 +114,10 @@ def test_one_direction_gives_every_sentence_its_best() -> None:
 def test_matches_are_the_official_ones(
     vectors: str, expected: str, block: int, shared_oracles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The official search orders by distance, so a vector of zeros is nearer than any with a cosine below 0.5; here
-    its cosine is 0. Nothing else differs; a zero vector does not come out of a layer norm.
+    """The official search orders by distance, so a zero vector is nearer than any with a cosine below 0.5; here its
+    cosine is 0. Nothing else differs, and a layer norm never returns a zero vector.
 
-    Equal vectors are compared in one block: the last bits of a product may depend on where in a block it is."""
+    Equal vectors are compared in one block: the last bits of a product may depend on its place in the block."""
     monkeypatch.setattr(neighbours, "LARGEST_BLOCK", block)
     folder = shared_oracles / "retrieval" / "tatoeba"
     sides = [np.load(folder / f"{name}.npy") for name in (vectors, "english")]

@@ -48,7 +48,7 @@ def test_neighbours_are_those_of_brute_force(
 
 
 def test_of_many_equal_ones_the_first_are_taken() -> None:
-    """`topk` alone takes any of them."""
+    """`topk` alone may return any of them."""
     forward, backward = nearest_both_ways(torch.ones(300, 2), torch.ones(5000, 2), 4)
     assert (forward.indices_NK == torch.arange(4)).all()
     assert (backward.indices_NK == torch.arange(4)).all()

@@ -1,5 +1,5 @@
-"""Logits, vectors and scores that are no finite numbers become no label, answer, neighbour or pair: a message names the
-row, and the run that does the stage names the stage."""
+"""Logits, vectors and scores that are not finite never become a label, answer, neighbour or pair: a message names the
+row, and the run that executes the stage names the stage."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ WRONG = [math.nan, math.inf, -math.inf]
 
 
 class Spoilt(nn.Module):
-    """A model that says 0 everywhere, and `value` for the sequences in which a piece occurs, in one place of each."""
+    """A model that returns 0 everywhere, but `value` at one place of each sequence that contains the piece."""
 
     def __init__(self, piece: int, value: float, width: int, flat: bool, at_padding: bool = False) -> None:
         super().__init__()
         self.piece, self.value, self.width, self.flat, self.at_padding = piece, value, width, flat, at_padding
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """logits_BC or logits_BLC."""
+        """The logits, logits_BC or logits_BLC."""
         count, length = batch.ids_BL.shape
         logits = torch.zeros(count, self.width) if self.flat else torch.zeros(count, length, self.width)
         if self.at_padding and batch.mask_BL is not None and not self.flat:
@@ -116,7 +116,7 @@ def test_vectors_that_are_no_numbers_have_no_neighbours(value: float) -> None:
 
 
 def test_a_margin_over_nothing_is_refused() -> None:
-    """Of two centred sentences each is as like one of the other side as it is unlike the other."""
+    """Of two centred sentences, each is as similar to one of the other side as it is dissimilar to the other one."""
     one = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     source, target = Side(("s1", "s2"), one), Side(("t1", "t2"), one.flip(0).clone())
     with pytest.raises(NumbersError, match="the ratio margin of sentence 's1' is no finite number"):

@@ -1,4 +1,4 @@
-"""`viaduct evaluate MODEL --own-head`: a finished model's own head, by the names of its labels."""
+"""`viaduct evaluate MODEL --own-head`: a finished model's own head, matched by its label names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def finished(folder: Path, encoder: Path, labels: tuple[str, ...] | None) -> Pat
     model = AutoModelForSequenceClassification.from_config(config)
     model.base_model.load_state_dict(AutoModel.from_pretrained(encoder).state_dict(), strict=False)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
-    with torch.no_grad():  # a head that tells small differences apart, so that answers differ
+    with torch.no_grad():  # a head sensitive to small differences, so that answers differ
         words = tiny.LANGUAGES["en"]
         pairs = [(f"{words[at]} .", f"{words[at + 3]} {words[at]}") for at in range(8)]
         texts = tokenizer(pairs, return_tensors="pt", padding=True)
@@ -62,7 +62,7 @@ def run(*arguments: Any) -> Any:
 
 
 def by_hand(folder: Path, names: dict[int, str], data: Path) -> dict[str, str]:
-    """id -> label of the English rows, as plain transformers gives them."""
+    """Row id -> label for the English rows, as plain transformers predicts them."""
     model, tokenizer = (one.from_pretrained(folder) for one in (AutoModelForSequenceClassification, AutoTokenizer))
     said = {}
     for line in (data / "XNLI-1.0" / "xnli.test.tsv").read_text().splitlines()[1:]:

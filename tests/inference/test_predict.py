@@ -28,7 +28,7 @@ from viaduct.tasks.card import Task
 
 @pytest.fixture
 def trained(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """Stands for a finished training stage: an encoder, and a head per kind in a folder of its name."""
+    """Stand-in for finished training stages: per kind, a folder of its name with an encoder and a head."""
     for kind, card in tiny.CARDS.items():
         folder = tmp_path / "trained" / kind
         folder.mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_a_row_in_another_languages_file_stops_the_stage(trained: Path, tmp_path
 
 
 class EchoTagger(nn.Module):
-    """Stands for a model: the logit of tag k is highest where the token's id is k modulo the number of tags."""
+    """Stand-in for a model: the logit of tag k is highest where the token's id is k modulo the number of tags."""
 
     def __init__(self, tags: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def test_tags_of_a_split_sentence_are_put_together_again(tiny_tokenizer: Any, ma
 
 
 def test_predictions_are_the_models_own(tiny_encoder: Path, trained: Path, tiny_tokenizer: Any, tmp_path: Path) -> None:
-    """Against a plain call of the model, one row at a time."""
+    """Compared with plain calls of the model, one row at a time."""
     from viaduct.heads.head import load_head
 
     rows = tiny.rows("pair", 5)

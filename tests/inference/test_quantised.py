@@ -25,7 +25,7 @@ needs_bytes = pytest.mark.skipif(not fast_bytes(), reason="this processor has no
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Sieves few rows, in small blocks and groups, however many pairs are left."""
+    """Makes sieving apply to few rows, in small blocks and groups, however many pairs are left."""
     monkeypatch.setattr(quantised, "FEWEST", 1)
     monkeypatch.setattr(quantised, "GROUP", 4)
     monkeypatch.setattr(quantised, "MOST_GROUPS", 1)
@@ -36,7 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def sentence_like(random: np.random.Generator, count: int, width: int) -> np.ndarray:
-    """Unit length; a common direction, topics, and dimensions of very different spread."""
+    """Unit vectors with a common direction, topics, and dimensions of very different spread."""
     spread = (np.arange(1, width + 1) ** -0.5)[random.permutation(width)]
     topic = random.standard_normal((8, width))[random.integers(0, 8, count)]
     vectors = (1.5 + topic + random.standard_normal((count, width))) * spread
@@ -70,7 +70,7 @@ def nearly_the_same(random: np.random.Generator, count: int, width: int) -> np.n
 
 
 def ordered(random: np.random.Generator, count: int, width: int) -> np.ndarray:
-    """Every row has a larger product with any other than the rows before: the worst order for a running list."""
+    """Each row has a larger product with any other row than those before it: the worst order for a running list."""
     return np.sort(np.abs(random.standard_normal((count, width))), axis=0)
 
 
@@ -88,7 +88,7 @@ Kind = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
 def check(found: neighbours.Neighbours, query: np.ndarray, candidate: np.ndarray, k: int) -> None:
-    """Against all products in float64, up to what float32 rounds; that is far less than 8 bits would lose."""
+    """Compare with all products in float64, up to float32 rounding, which is far less than 8 bits would lose."""
     exact = query.astype(np.float64) @ candidate.astype(np.float64).T
     rounding = 4 * query.shape[1] * UNIT * np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(candidate, axis=1)
     assert found.indices_NK.shape == (len(query), min(k, len(candidate)))
@@ -150,7 +150,7 @@ def test_of_equal_neighbours_the_first_come_first(
     seed=st.integers(0, 1000),
 )
 def test_a_pair_that_reaches_what_is_known_is_never_left_out(kinds: tuple[Kind, Kind], width: int, seed: int) -> None:
-    """What is known is the largest product itself, so that any bound that is a little too low would show."""
+    """The known value is the largest product itself, so any bound that is slightly too low would show."""
     random = np.random.default_rng(seed)
     query, candidate = (torch.from_numpy(kind(random, 64, width).astype(np.float32)) for kind in kinds)
     largest = (query.double() @ candidate.double().T).float()

@@ -93,10 +93,10 @@ def test_embedding_that_was_broken_off_goes_on_where_it_was(
         (state, b"{}"),
         (state, state.read_bytes().replace(b'"batches": ', b'"batches": -')),
     ):
-        path.write_bytes(content)  # damaged: all is done again
+        path.write_bytes(content)  # damaged: everything is done again
         again, left = attempt(tmp_path / "broken", None)
         assert left == batches and torch.equal(again[1], whole[1])
-    # What is done to the vectors does not reach the files.
+    # Changes to the vectors do not reach the files.
     embedding.centre(resumed[1])
     again, left = attempt(tmp_path / "broken", None)
     assert left == 0 and torch.equal(again[1], whole[1])
@@ -113,7 +113,7 @@ def test_the_layer_is_two_thirds_up_unless_it_is_named(tiny_tokenizer: Any) -> N
 
 
 def sides(language: str, count: int, *, prefix: str = "") -> list[Row]:
-    """Translations by their index in the word lists, and English distractors."""
+    """Words of the language, and the English words at the same index as their translations."""
     words, english = tiny.LANGUAGES[language], tiny.LANGUAGES["en"]
     rows: list[Row] = [
         Sentence(f"{language}-{prefix}{at}", language, words[at], "source", (f"en-{prefix}{at}",))
@@ -151,7 +151,7 @@ def lines_of(context: Context, language: str) -> list[dict[str, Any]]:
 
 
 def test_each_language_is_searched_among_its_own_sentences(tiny_encoder: Path, tmp_path: Path) -> None:
-    """Also with a language of one sentence; a sentence that is on both sides finds itself."""
+    """Including a language with one sentence; a sentence that is on both sides finds itself."""
     parts = {("de", "test"): sides("de", 12), ("ru", "test"): sides("ru", 1), ("zh", "test"): sides("zh", 7)}
     context = stage("retrieval", tmp_path, tiny_encoder, parts)
     spent = tiny.run(context)
@@ -253,7 +253,7 @@ def test_a_sentence_encoder_is_used_as_its_makers_mean_it(
 
 
 def test_the_makers_modules_are_one_choice_among_all_layers(tiny_encoder: Path, tmp_path: Path) -> None:
-    """And what is predicted is embedded in the chosen one alone."""
+    """For prediction, sentences are embedded with the chosen one only."""
     makers = makers_of(str(sentence_folder.write(tmp_path / "st", width=32, dense=8)), None)
     parts = {(language, split): sides(language, 12, prefix=split) for language in ("de",) for split in ("test", "dev")}
     context = stage("mining", tmp_path, tiny_encoder, parts, layers="all")

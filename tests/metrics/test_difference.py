@@ -1,4 +1,4 @@
-"""The difference of two arms: means and variances by brute force, what gives no spread, and errors in simulation."""
+"""The difference of two arms: means and variances by brute force, cases without a spread, and simulated errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_examples_of_tasks_add_up():
 
 
 def brute_force(differences, units, weights):
-    """(all of it, what is by language alone) over ordered pairs of seeds, loop by loop."""
+    """(total, sum of the languages' own parts) over ordered pairs of seeds, in plain loops."""
     seeds = len(next(iter(differences.values())))
     total, own = 0.0, 0.0
     for first, second in permutations(range(seeds), 2):
@@ -84,7 +84,7 @@ def test_variance_of_examples_by_brute_force_where_half_are_parallel(seeds):
 
 
 def test_what_examples_add_is_unbiased_by_the_noise_of_seeds():
-    """Every example has its own difference in all seeds, and noise in each; only the former is shared."""
+    """Every example has a difference that all seeds share, and noise that is drawn for each seed."""
     rng = np.random.default_rng(3)
     size, found = 400, []
     units = {"de": np.arange(size, dtype=np.int32)}
@@ -108,10 +108,10 @@ def test_examples_that_only_seeds_differ_by_add_nothing():
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (task([[0.01], [0.02]]), "2 of at least 3 seeds"),
-        (task([[0.01]]), "1 of at least 3 seeds"),
+        (task([[0.01], [0.02]]), "needs at least 3 seeds, has 2"),
+        (task([[0.01]]), "needs at least 3 seeds, has 1"),
         (task([[0.01]] * 5), "the difference is the same for all seeds"),
-        (task([[0.01], [0.02], [0.03]], None), "no outcomes by example of xnli"),
+        (task([[0.01], [0.02], [0.03]], None), "no outcomes by example for xnli"),
     ],
 )
 def test_what_gives_no_spread_says_why(found, why):
@@ -158,20 +158,20 @@ def test_an_interval_excludes_0_just_where_the_test_finds_a_difference():
 
 
 class World(NamedTuple):
-    """Standard deviations of a difference in points; truth 0 in the mean."""
+    """Standard deviations of a difference, in points; the true mean is 0."""
 
     seed: float = 0.5
     family: float = 0.0
     cell: float = 0.4
     example: float = 0.0
-    """Of the mean over all examples."""
+    """Standard deviation of the mean over all examples."""
 
 
 FAMILIES = {code: family_of(code) for code in ("de", "nl", "fr", "hi", "ru", "zh", "fi", "ar", "tr", "ja")}
 
 
 def experiment(rng, world, seeds, codes):
-    """One run's estimate, with what examples add known as it is in a large test set."""
+    """One run's estimate; the variance from examples is known, as in a large test set."""
     families = {name: rng.normal(0, world.family) for name in dict.fromkeys(FAMILIES.values())}
     values = np.array([families[FAMILIES[code]] for code in codes]) + rng.normal(0, world.cell, (seeds, len(codes)))
     values += rng.normal(0, world.seed, (seeds, 1)) + rng.normal(0, world.example)

@@ -1,4 +1,4 @@
-"""Intervals of one model's scores over the test examples, against formulas of others and by simulation."""
+"""Intervals of one model's scores over the test examples, compared with other formulas and by simulation."""
 
 from __future__ import annotations
 

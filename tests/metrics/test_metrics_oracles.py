@@ -200,7 +200,7 @@ def _pairs(path: Path) -> set[tuple[str, str]]:
 
 
 def _candidates(folder: Path, split: str, name: str) -> list[tuple[float, str, str]]:
-    """The official candidates with ids for texts; a text on two lines has no id, as in the official code."""
+    """The official candidates with ids in place of texts; a text on two lines has no id, as in the official code."""
     ids: dict[str, dict[str, str]] = {}
     for side in ("zh", "en"):
         texts = [line.strip() for line in (folder / split / f"{side}.txt").read_text(encoding="utf-8").splitlines()]

@@ -56,7 +56,7 @@ def labels(draw: st.DrawFn) -> Case:
         return _case(accuracy, rows, list(gold), guesses)
     if draw(st.booleans()):
         gold, guesses = [min(label, 1) for label in gold], [draw(st.integers(0, 1)) for _ in gold]
-    metric = paraphrase_scores if max(gold) == 1 else accuracy  # without a paraphrase F1 is 0, also of the gold
+    metric = paraphrase_scores if max(gold) == 1 else accuracy  # without a paraphrase F1 is 0, even for the gold
     rows = [Pair(str(i), "en", "a", "b", str(label)) for i, label in enumerate(gold)]
     return _case(metric, rows, [str(label) for label in gold], [str(guess) for guess in guesses])
 
@@ -74,7 +74,7 @@ def tags(draw: st.DrawFn) -> Case:
 def answers(draw: st.DrawFn) -> Case:
     metric = draw(st.sampled_from([squad_scores, squad2_scores, mlqa_scores]))
     language = draw(st.sampled_from(["en", "es", "de", "ar", "hi", "vi", "zh"]))
-    # "x" stays after every normalisation, so that the right answer is never empty
+    # "x" survives every normalisation, so the right answer is never empty
     gold = draw(st.lists(st.lists(TEXT.map(lambda text: f"x {text}"), min_size=1, max_size=3), min_size=1, max_size=6))
     guesses: list[object] = [draw(TEXT | st.just("") | st.just(texts[0])) for texts in gold]
     rows: list[Row] = [

@@ -1,4 +1,4 @@
-"""What the metrics refuse, in words that name the row; and the values of small cases worked out by hand."""
+"""What the metrics refuse, with messages that name the row, and the values of small cases worked out by hand."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_plain_tag_accuracy_is_what_span_scores_give_beside_f1() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("01"), st.sampled_from(["0", "1", None])), min_size=1, max_size=20))
 def test_paraphrase_f1_is_that_of_the_counts(pairs: list[tuple[str, str | None]]) -> None:
-    """Against the definition 2PR / (P + R); what is missing counts as the other label."""
+    """Compared with the definition 2PR / (P + R); a missing prediction counts as the other label."""
     rows = [Pair(str(at), "en", "a", "b", gold) for at, (gold, _) in enumerate(pairs)]
     given_ = {str(at): Prediction(str(at), "en", label) for at, (_, label) in enumerate(pairs) if label is not None}
     whole = [(gold, label or {"0": "1", "1": "0"}[gold]) for gold, label in pairs]

@@ -1,4 +1,4 @@
-"""Means over languages and seeds, worked by hand."""
+"""Means over languages and seeds, worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The difference that is said to be detectable is found in four of five experiments, in the mean over runs."""
+"""The difference reported as detectable is found in four of five experiments, averaged over runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from viaduct.metrics.spread import Part, Spread
 
 
 def drawn(rng, seeds, share):
-    """(mean around 0, its spread as estimated) of one experiment whose mean has variance 1."""
+    """(mean around 0, its estimated spread) of one experiment whose mean has variance 1."""
     own = rng.normal(0, math.sqrt(seeds * (1 - share)), seeds)
     mean = float(own.mean() + rng.normal(0, math.sqrt(share)))
     return mean, Spread(Part(float(own.var(ddof=1)) / seeds, seeds - 1), (Part(share, math.inf),))
@@ -22,7 +22,7 @@ def drawn(rng, seeds, share):
 @pytest.mark.parametrize("seeds", [3, 5, 9])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_four_of_five(share, seeds, level):
-    """Runs print what they would detect; other runs with that true difference find it. `share` is of examples."""
+    """Runs print what they would detect; others with that true difference find it. `share`: variance from examples."""
     rng = np.random.default_rng(seeds)
     runs, found = 1200, 0
     for _ in range(runs):

@@ -1,4 +1,4 @@
-"""Errors of a mean whose variance has several parts: exact where the answer is known, close where it can be drawn."""
+"""Errors of a mean whose variance has several parts: exact where the answer is known, close where simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_part_that_is_known_adds_a_normal_error():
 
 
 def test_where_seeds_are_few_the_test_over_seeds_holds_too():
-    """What examples add never makes an error less probable than seeds alone say."""
+    """Variance from examples never makes an error less probable than it is by seeds alone."""
     alone = Spread(Part(0.04, 2))
     for share in (0.0, 0.01, 0.1, 1.0):
         both = Spread(Part(0.04, 2), (Part(share * 0.04, math.inf),))
@@ -37,7 +37,7 @@ def test_where_seeds_are_few_the_test_over_seeds_holds_too():
 
 
 def test_tails_of_a_sum_against_draws():
-    """The mixture in the module's words, drawn: with weight V_k / sum(V) part k keeps its freedom, others add 2."""
+    """Simulates the module's mixture: with weight V_k / sum(V), part k keeps its degrees of freedom, others add 2."""
     seeds, families = Part(0.02, 2), Part(0.03, 6)
     rng = np.random.default_rng(1)
     draws, found = 400_000, []

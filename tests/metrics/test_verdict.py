@@ -1,4 +1,4 @@
-"""Verdicts of one step of comparisons: what each needs, how the correction leaves, and how often it is wrong."""
+"""Verdicts of one step of comparisons: what each needs, how comparisons leave the correction, and error rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def known(mean, error=0.001, freedom=8, *, like_these=None):
     return Estimate(mean, Spread(Part(error**2, freedom)), "", like_these)
 
 
-def silent(why="2 of at least 3 seeds"):
+def silent(why="needs at least 3 seeds, has 2"):
     return Estimate(0.5, None, why, None)
 
 
@@ -91,7 +91,7 @@ def test_stars_follow_the_corrected_p_value():
 
 @pytest.mark.parametrize("arms", [1, 6])
 def test_a_step_is_wrong_in_one_of_twenty_runs(arms):
-    """Truth 0 everywhere, and truth the margin everywhere: any wrong verdict, over 1,500 steps with a shared part."""
+    """The true difference is 0, or the margin, everywhere: any wrong verdict in 1,500 steps with a shared part."""
     rng = np.random.default_rng(7)
     runs, seeds, error = 1500, 5, 0.002
     wrong = {0.0: 0, MARGIN: 0}

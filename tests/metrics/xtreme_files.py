@@ -1,4 +1,4 @@
-"""Readers, for tests only, of the file shapes of an XTREME submission: lines, tag blocks, answers, pairs."""
+"""Test-only readers for the file formats of an XTREME submission: lines, tag blocks, answers, pairs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from viaduct.rows import Answer, Pair, Row, Sentence, Span, Tagged
 
 
 def lines(path: Path) -> list[str]:
-    """Stripped lines, whatever the line ends."""
+    """Stripped lines, whatever the line endings."""
     return [line.strip() for line in path.read_text(encoding="utf-8").strip().split("\n")]
 
 
 def blocks(path: Path) -> list[tuple[str, ...]]:
-    """Tags of each sentence; lines of blanks separate sentences."""
+    """Tags of each sentence; blank lines separate sentences."""
     found: list[list[str]] = [[]]
     for line in lines(path):
         if line:
@@ -26,7 +26,7 @@ def blocks(path: Path) -> list[tuple[str, ...]]:
 
 
 def keyed(values: dict[str, object], language: str) -> Predictions:
-    """Predictions of these values by id."""
+    """Predictions with these values, by id."""
     return {row_id: Prediction(row_id, language, value) for row_id, value in values.items()}
 
 

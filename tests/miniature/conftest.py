@@ -1,4 +1,4 @@
-"""One small world for all tests of this folder."""
+"""One small world for all tests in this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from viaduct.miniature.world import write
 
 SCALE = 0.05
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # where what the world is compared with lies
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # holds what the world is compared with
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Baselines: right on rows made by hand, and weak on the miniature tasks, which is what the tasks are made for."""
+"""Baselines: right on rows made by hand, but weak on the miniature tasks, as those are designed to be hard for them."""
 
 from __future__ import annotations
 

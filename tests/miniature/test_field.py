@@ -14,7 +14,7 @@ from viaduct.runs.recipes import load_recipe
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders in which a world was asked for; worlds are small ones."""
+    """The folders in which a world was requested; small worlds are written."""
     asked: list[Path] = []
     write = world.write
 
@@ -32,12 +32,12 @@ OVERRIDES = ("targets=[{task: xnli, languages: available}]", "intermediates=[{na
 def test_a_miniature_recipe_makes_its_world_in_the_stores_cache(
     small: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIADUCT_DATA", str(tmp_path / "real"))  # where other recipes' data lie
+    monkeypatch.setenv("VIADUCT_DATA", str(tmp_path / "real"))  # where other recipes' data would be
     recipe = load_recipe("demo", overrides=OVERRIDES)
     planned = api.plan(recipe, store=tmp_path / "store")
     assert small == [tmp_path / "store" / "cache" / "miniature"] and not planned.plan.missing
     assert {note.language for note in planned.data if note.task == "xnli"} >= {"en", "de"}
-    named = world.write  # a folder that is named goes before
+    named = world.write  # a folder that is named takes precedence
     named(tmp_path / "mine")
     assert api.plan(recipe, data=tmp_path / "mine", store=tmp_path / "other").plan.stages
     assert not (tmp_path / "other" / "cache" / "miniature").exists()

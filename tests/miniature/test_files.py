@@ -1,4 +1,4 @@
-"""The files are what the cards read, in the official formats with labels and in XTREME's without test labels."""
+"""The cards can read the files, in the official formats with labels and in XTREME's without test labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPLITS = {
     "panx": ("dev", "test"), "xquad": ("test",), "mlqa": ("dev", "test"), "tydiqa": ("train", "test"),
     "bucc": ("dev", "test"), "tatoeba": ("test",),
 }  # fmt: skip
-"""Task -> splits that there are in every language of the task."""
+"""Task -> splits that exist in every language of the task."""
 
 
 @pytest.mark.parametrize("name", OF_TASK)
@@ -58,7 +58,7 @@ def test_download_alone_has_the_same_rows_without_test_labels(small_world: Path,
 
 
 def shown(row: object) -> tuple[object, ...]:
-    """What a row says without its label."""
+    """The content of a row without its label."""
     names = ("id", "first", "second", "tokens", "context", "question", "text", "side")
     return tuple(getattr(row, name) for name in names if hasattr(row, name))
 

@@ -113,7 +113,7 @@ def test_torch_is_not_needed() -> None:
 
 
 def sentences_of(row: Row) -> list[str]:
-    """What must not be seen in training; for tagged rows the tokens joined, which is compared without blanks."""
+    """Texts that must not be seen in training; for tagged rows the joined tokens, which are compared without blanks."""
     if isinstance(row, Pair):
         return [row.first, row.second]
     if isinstance(row, Span):

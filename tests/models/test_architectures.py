@@ -1,5 +1,5 @@
-"""Every family of encoders gives the states that plain transformers gives, and is trained, cut, handed on, exported and
-measured like any other; what is none of them is refused in one message."""
+"""Every family of encoders gives the same states as plain transformers, and is trained, cut, passed on, exported and
+measured like any other; everything else is refused in one message."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def folder(request: pytest.FixtureRequest, made_once: Any) -> Path:
 
 
 def plain(folder: Path) -> nn.Module:
-    """What transformers makes of the folder; of two sides the encoder's."""
+    """The folder's model as transformers opens it; of an encoder-decoder, the encoder."""
     model: Any = AutoModel.from_pretrained(folder)
     return (model.encoder if model.config.is_encoder_decoder else model).eval()
 
@@ -89,7 +89,7 @@ def encoded_rows(kind: str, tokenizer: Any) -> Encoded:
 
 
 def alone(model: nn.Module, encoded: Encoded, *, segments: bool) -> Iterator[tuple[torch.Tensor, ...]]:
-    """By sequence: the states of all layers that plain transformers gives it, (L, D) each, the last one last."""
+    """For each sequence, the states of all layers by plain transformers, (L, D) each, with the last layer last."""
     for start, stop in zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True):
         inputs = {"input_ids": encoded.ids[start:stop]}
         if segments and "types" in encoded.fields:
@@ -104,7 +104,7 @@ def test_states_in_a_batch_are_those_of_each_row_alone(folder: Path, dtype: torc
     encoder, tokenizer = load_encoder(str(folder), None).to(dtype).eval(), load_tokenizer(str(folder), None)
     if dtype == torch.float64 and encoder.config.model_type == "t5gemma":
         pytest.skip("its float32 attention has no number for a float64 mask")
-    theirs, allowed = plain(folder).to(dtype), 1e-5 if dtype == torch.float32 else 1e-6  # some attend in float32
+    theirs, allowed = plain(folder).to(dtype), 1e-5 if dtype == torch.float32 else 1e-6  # some do attention in float32
     segments = getattr(theirs.config, "type_vocab_size", 0) > 1  # with one, transformers takes no other type
     for kind in KINDS:
         encoded = encoded_rows(kind, tokenizer)
@@ -175,11 +175,11 @@ def test_training_with_a_part_of_the_vocabulary_gives_the_same_model_which_the_n
 
 
 class StoppedError(Exception):
-    """Stands for a process that dies."""
+    """Stand-in for a process that dies."""
 
 
 def walk(folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Train, stop in between and go on; predict with it; its directory."""
+    """Train, stop midway and resume; predict with the result; returns the training's directory."""
     changes = {"evaluations": 2, "epochs": 3.0}
     whole = trained(folder, place / "whole", kind="tagged", **changes)
     with monkeypatch.context() as patch:

@@ -47,7 +47,7 @@ def batch_of(tokenizer: Any, *, padded: bool = True) -> Batch:
 
 
 def stock(model: Any, batch: Batch) -> torch.Tensor:
-    """The states as the model gives them when it is called in its own way, padding set to zero."""
+    """The states from calling the model in its own way, with padding set to zero."""
     inputs = {"input_ids": batch.ids_BL}
     if batch.mask_BL is not None:
         inputs["attention_mask"] = batch.mask_BL.long()

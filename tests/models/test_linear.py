@@ -15,7 +15,7 @@ from viaduct.models.linear import OneDNNLinear, can_multiply, multiplies, produc
 
 @pytest.fixture(autouse=True)
 def on_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Than one of Intel's, so that oneDNN is used."""
+    """Pretends that the processor is not one of Intel's, so that oneDNN is used."""
     monkeypatch.setattr(module, "_MKL_IS_QUICK", False)
 
 
@@ -127,7 +127,7 @@ def test_products_in_bfloat16_are_torchs_own(bias: bool, by: str, monkeypatch: p
         found[name] = [output, input.grad, *(parameter.grad for parameter in layer.parameters())]
     for one, other in zip(found["ours"], found["theirs"], strict=True):
         assert one.dtype == other.dtype
-        # The same but for sums in another order, which the rounding to 8 bits then shows as one step now and then.
+        # The same except for the order of sums, which rounding to 8 bits occasionally turns into one step.
         torch.testing.assert_close(one.float(), other.float(), rtol=2**-6, atol=2**-6)
 
 

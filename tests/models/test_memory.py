@@ -1,4 +1,4 @@
-"""Memory that a step frees is used again by the next one."""
+"""Memory that a step frees is reused by the next one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_holes_between_blocks_go_back_to_the_system(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_every_step_needs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Giving it back would have the system zero its pages again in every step."""
+    """Returning it would make the system zero its pages again in every step."""
     if not keep_freed_memory():
         pytest.skip("the C library is not glibc")
     monkeypatch.setattr(numerics, "GROWTH_BYTES", 50_000_000)
@@ -62,7 +62,7 @@ def test_a_stage_begins_without_the_memory_of_the_one_before() -> None:
     if not keep_freed_memory():
         pytest.skip("the C library is not glibc")
     blocks = [torch.ones(5_000_000) for _ in range(10)]
-    kept = torch.ones(10)  # holds the heap's end
+    kept = torch.ones(10)  # pins the end of the heap
     held = resident_bytes()
     assert peak_bytes() >= held - 10**7
     del blocks

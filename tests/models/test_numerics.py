@@ -18,7 +18,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
         ("auto", CPU, 9, "fp32"),
         ("auto", GPU, 9, "bf16"),
         ("auto", GPU, 8, "bf16"),
-        ("auto", GPU, 7, "fp16"),  # imitates bfloat16
+        ("auto", GPU, 7, "fp16"),  # emulates bfloat16
         ("auto", GPU, 6, "fp32"),
         ("fp32", GPU, 8, "fp32"),
         ("bf16", CPU, 0, "bf16"),

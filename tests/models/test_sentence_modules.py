@@ -1,4 +1,4 @@
-"""The modules of sentence encoders' makers: read from their files, and computed as they say."""
+"""The modules of sentence encoders' makers: read from their files and computed as specified there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_pooling_looks_at_real_tokens_only() -> None:
 
 
 def test_weighted_poolings_are_sums_over_the_tokens_of_a_sentence() -> None:
-    """Against their formulas, token by token, and whatever a batch is filled up with."""
+    """Compared with their formulas, token by token, whatever a batch is padded with."""
     torch.manual_seed(1)
     lengths = (4, 1, 3)
     hidden_BLD = torch.randn(3, 4, 5, dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_weighted_poolings_are_sums_over_the_tokens_of_a_sentence() -> None:
 
 
 def test_several_poolings_stand_in_the_order_of_the_makers_package(tmp_path: Path) -> None:
-    """Older files say which by name, and their own order is another; newer ones list them."""
+    """Older files have a flag for each, in an order that does not count; newer ones list them."""
     folder = sentence_folder.write(tmp_path / "st", width=4)
     modes = ("lasttoken", "weightedmean_tokens", "mean_sqrt_len_tokens", "mean_tokens", "max_tokens", "cls_token")
     config = {f"pooling_mode_{name}": True for name in modes} | {"word_embedding_dimension": 4}

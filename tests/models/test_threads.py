@@ -23,7 +23,7 @@ def test_threads_that_are_tried(most: int, tried: tuple[int, ...]) -> None:
     [
         ({1: 4.0, 2: 2.1, 4: 1.2, 8: 0.7}, 8),  # an idle machine
         ({1: 1.0, 2: 4.0, 4: 9.0, 8: 20.0}, 1),  # another program keeps the other cores busy
-        ({1: 4.0, 2: 2.0, 4: 1.96, 8: 1.95}, 2),  # two share one unit: no more than noise is won
+        ({1: 4.0, 2: 2.0, 4: 1.96, 8: 1.95}, 2),  # two share one unit: the gain is just noise
         ({1: 4.0, 2: 5.0, 4: 2.0, 8: 3.0}, 4),
     ],
 )

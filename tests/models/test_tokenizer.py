@@ -13,7 +13,7 @@ from viaduct.models.tokenizer import LONGEST_PIECE, SPECIAL_TOKENS, alphabet, tr
 
 @pytest.mark.parametrize("vocabulary", [300, 700])
 def test_training_is_deterministic(vocabulary: int) -> None:
-    """At 300 many characters are equally rare and only some of them have room."""
+    """At 300 entries many characters are equally rare, and only some of them fit."""
     trained = {tiny.tokenizer(vocabulary).backend_tokenizer.to_str() for _ in range(4)}
     assert len(trained) == 1
 

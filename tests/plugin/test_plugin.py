@@ -26,7 +26,7 @@ measure: null
 
 
 def viaduct(*arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, where the package is installed or not."""
+    """Run the command line in a separate process, where the package is installed or not."""
     paths = [str(PACKAGE), *sys.path] if installed else sys.path
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, "-m", "viaduct", *map(str, arguments)]
@@ -35,7 +35,7 @@ def viaduct(*arguments: object, installed: bool = True) -> subprocess.CompletedP
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data and a recipe."""
+    """A folder with data and a recipe."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "data" / "verses").mkdir(parents=True)
     (folder / "data" / "text").mkdir()

@@ -1,4 +1,4 @@
-"""LogME is the largest evidence there is, found by another formula and by search."""
+"""LogME is the largest possible evidence, as found by another formula and by search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`viaduct rank`: tasks in the order of their likeness, encoders in that of LogME, and what is refused."""
+"""`viaduct rank`: tasks ordered by similarity, encoders by LogME, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulated_device import simulated
 
 
 def lines(output: str) -> list[list[str]]:
-    """The table's cells, below its header."""
+    """The cells of the table below its header."""
     return [line.split() for line in output.split("\n\n")[0].splitlines()[1:]]
 
 

@@ -67,7 +67,7 @@ def test_seeds_are_paired() -> None:
     one = [*chain("a", 1, versions=OLD), *chain("a", 2)]
     other = [*chain("none", 1), *chain("none", 2, versions=OLD)]
     (said,) = words([*one, *other])
-    assert said.startswith("torch 2.12.0 and 2.13.0, not for the same seeds or tasks, in training")
+    assert said.startswith("torch 2.12.0 and 2.13.0, but not for the same seeds or tasks, in training")
 
 
 def test_an_intermediate_stage_must_be_like_some_training_of_the_other_arm() -> None:
@@ -130,7 +130,7 @@ def test_machines_of_seeds_are_listed_and_are_no_difference() -> None:
 def test_the_page_says_how_arms_were_computed(tmp_path: Path) -> None:
     run = make_run(tasks=("xnli",), arms=("none", "snli-mnli"))
     whole = page.write(run.about, run.rows, run.costs, tmp_path / "alike").read_text(encoding="utf-8")
-    assert "In all stages alike: cpu; 2 threads; python 3.11.2; torch 2.13.0" in whole
+    assert "All arms were computed in the same way: cpu; 2 threads; python 3.11.2; torch 2.13.0" in whole
     changed = [
         one.model_copy(update={"versions": {**one.versions, "torch": "2.12.0"}, "arms": ("snli-mnli",)})
         if one.arm == "snli-mnli"
@@ -139,5 +139,5 @@ def test_the_page_says_how_arms_were_computed(tmp_path: Path) -> None:
     ]
     about = run.about.model_copy(update={"compare_unlike": True})
     html = page.write(about, run.rows, changed, tmp_path / "unlike").read_text(encoding="utf-8")
-    assert "“snli-mnli” was not computed as “none” was: torch 2.12.0 against 2.13.0 in training" in html
-    assert "The recipe allows claims in spite of that." in html
+    assert "“snli-mnli” was computed differently from “none”: torch 2.12.0 against 2.13.0 in training" in html
+    assert "The recipe allows claims nevertheless." in html

@@ -122,12 +122,15 @@ def test_without_three_seeds_in_common_all_seeds_count_unpaired_and_that_is_said
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"split": "dev"}, "other split in en, accuracy: test against dev"),
-        ({"substitution": "xnli test := xnli dev"}, "other stand-in in en, accuracy: none against xnli test"),
-        ({"task_version": 2}, "other version of the card in en"),
-        ({"signature": "accuracy|v2"}, "other metric in en, accuracy: xnli:1|accuracy|norm:task against accuracy|v2"),
-        ({"signature": f"xnli:1|accuracy|norm:task{MADE_FROM}layer 7 of 12"}, "other vectors in en"),
-        ({"n": 999}, "other number of rows in en, accuracy: 1,000 against 999"),
+        ({"split": "dev"}, "different split in en, accuracy: test against dev"),
+        ({"substitution": "xnli test := xnli dev"}, "different stand-in in en, accuracy: none against xnli test"),
+        ({"task_version": 2}, "different version of the card in en"),
+        (
+            {"signature": "accuracy|v2"},
+            "different metric in en, accuracy: xnli:1|accuracy|norm:task against accuracy|v2",
+        ),
+        ({"signature": f"xnli:1|accuracy|norm:task{MADE_FROM}layer 7 of 12"}, "different vectors in en"),
+        ({"n": 999}, "different number of rows in en, accuracy: 1,000 against 999"),
     ],
 )
 def test_scores_of_something_else_are_left_out_and_said(run: Run, fields: dict[str, object], words: str) -> None:
@@ -164,7 +167,7 @@ def test_other_test_rows_and_nothing_to_compare_are_told(run: Run) -> None:
     others = Run(run.about, tuple(row for row in run.rows if row.task != "xnli"), run.costs)
     with pytest.raises(DataError, match=r"no task is in both: first has xnli and other has "):
         compare_runs(side(small), side(others, "other"))
-    with pytest.raises(DataError, match=r"no result that can be compared\n  xnli is left out: other ids .* in de"):
+    with pytest.raises(DataError, match=r"no result that can be compared\n  xnli is left out: different ids .* in de"):
         compare_runs(side(small), Side("other", *small, OtherRows(small.rows)))
 
 

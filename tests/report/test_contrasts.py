@@ -180,7 +180,7 @@ def test_nothing_is_decided_on_fewer_tasks_than_were_named():
     run = gains(make_run(tasks=SMALL, arms=("none", "a"), absent=(("a", "xnli", "*"),)), a=(0.1, 0.001))
     one = of(run, deciding=(("a", "none", "bucc", "xnli"),)).of("a", "bucc, xnli")
     assert one.mean > 0.05 and one.verdict == "no verdict"
-    assert one.estimate.why_not == "declared with xnli, where the two have no result in common"
+    assert one.estimate.why_not == "declared to include xnli, on which the two have no result in common"
 
 
 def test_further_seeds_count_in_what_they_decide_and_nowhere_else():
@@ -233,8 +233,8 @@ def test_only_what_both_have_in_full_is_compared_and_said():
     assert whole.seeds == (1, 3) and "seed 2" in whole.missing and whole.verdict == "no verdict"
     assert unequal.of("snli-mnli", "xnli").seeds == SEEDS and unequal.of("snli-mnli", "xnli").verdict != "no verdict"
     said = sentence(whole, [one for one in unequal.found if one.arm == "snli-mnli"])
-    assert "no verdict: 2 of at least 3 seeds." in said and "By task: higher on xnli" in said
-    assert said.endswith("Left out, because only one of the two has it in full: xquad, seed 2, xnli in sw.")
+    assert "no verdict: needs at least 3 seeds, has 2." in said and "By task: higher on xnli" in said
+    assert said.endswith("Left out, because only one of the two arms has complete results: xquad, seed 2, xnli in sw.")
     none = [row for row in run.rows if row.arm != "snli-mnli"]
     assert {one.arm for one in of(Run(run.about, none, ())).found} == {"caption-contrast"}
 
@@ -270,11 +270,11 @@ def collapsed(run):
 @pytest.mark.parametrize(
     ("run", "source", "why"),
     [
-        (make_run(tasks=SMALL, seeds=(1,)), Outcomes, "1 of at least 3 seeds"),
-        (make_run(tasks=SMALL, seeds=(1, 2)), Outcomes, "2 of at least 3 seeds"),
+        (make_run(tasks=SMALL, seeds=(1,)), Outcomes, "needs at least 3 seeds, has 1"),
+        (make_run(tasks=SMALL, seeds=(1, 2)), Outcomes, "needs at least 3 seeds, has 2"),
         (collapsed(make_run(tasks=SMALL)), Outcomes, "the difference is the same for all seeds"),
-        (make_run(tasks=SMALL), None, "no outcomes by example of xnli, xquad, bucc"),
-        (make_run(tasks=SMALL), Without, "no outcomes by example of xquad"),
+        (make_run(tasks=SMALL), None, "no outcomes by example for xnli, xquad, bucc"),
+        (make_run(tasks=SMALL), Without, "no outcomes by example for xquad"),
     ],
     ids=["one seed", "two seeds", "collapsed", "no outcomes", "a task without outcomes"],
 )
@@ -334,8 +334,8 @@ def test_english_alone_is_reported(tmp_path):
     run = gains(make_run(tasks=("xnli",), arms=("none", "up")), up=(0.05, 0.002))
     rows = tuple(row for row in run.rows if row.language == "en")
     html = write(run.about, rows, (), tmp_path, outcomes=Outcomes(rows)).read_text(encoding="utf-8")
-    assert "<b>up</b>: higher in xnli alone in English" in html
-    assert "<b>up</b> against none: higher in xnli alone in English" in html
+    assert "<b>up</b>: higher on xnli alone in English" in html
+    assert "<b>up</b> against none: higher on xnli alone in English" in html
 
 
 def test_languages_that_only_one_arm_has_are_named():
@@ -343,7 +343,7 @@ def test_languages_that_only_one_arm_has_are_named():
     rows = [row for row in run.rows if not (row.arm == "up" and row.language in ("sw", "th"))]
     one = of(Run(run.about, rows, ())).of("up")
     assert one.missing == ("xnli in sw, th", "tatoeba in sw, th")
-    assert "only one of the two has it in full: xnli in sw, th" in sentence(one, ())
+    assert "only one of the two arms has complete results: xnli in sw, th" in sentence(one, ())
 
 
 def test_where_languages_cannot_say_there_is_no_verdict_for_languages_like_these():
@@ -360,7 +360,7 @@ def test_with_many_arms_what_decides_has_a_line_of_its_own():
     about = run.about.model_copy(update={"deciding": (("a", "none"),)})
     found = contrasts(about, run.rows, Comparing.of(about), Outcomes(run.rows))
     told = summary(about, build_tables(about, run.rows), found)
-    assert told.deciding["a against none"].startswith("higher in xnli alone (+5.0 points, 95 % interval")
+    assert told.deciding["a against none"].startswith("higher on xnli alone (+5.0 points, 95 % interval")
 
 
 def test_a_mean_over_one_task_says_what_was_declared_of_that_task():
@@ -412,8 +412,8 @@ def test_the_page_marks_what_is_not_alike_unless_the_recipe_allows_it(tmp_path):
         path = write(about, run.rows, costs, tmp_path, outcomes=Outcomes(run.rows))
         pages[allowed] = path.read_text(encoding="utf-8")
     cells = {allowed: main_row(html, "up") for allowed, html in pages.items()}
-    assert "▲" not in cells[False][1] and cells[False][1].endswith("not alike³")
-    assert "▲" in cells[True][1] and "not alike" not in cells[True][1] and "▲" in cells[True][-1]
+    assert "▲" not in cells[False][1] and cells[False][1].endswith("computed differently³")
+    assert "▲" in cells[True][1] and "computed differently" not in cells[True][1] and "▲" in cells[True][-1]
     assert "<b>up</b> and none were computed differently, so nothing is claimed: cuda against cpu in" in pages[False]
 
 

@@ -78,8 +78,8 @@ def test_hundreds_of_trainings_keep_the_page_small_and_it_says_which_are_left_ou
     told = [curve(f"base/arm-{at:03}/xnli/seed-{seed}/train", seed) for at in range(200) for seed in seeds]
     told += [curve(f"base/arm-{at:03}/intermediate/seed-{seed}/train", seed) for at in range(5) for seed in seeds]
     html = written(run, told, tmp_path)
-    assert "12 of 205 trainings are drawn" in html and "from “arm-007 · xnli · train” on" in html
-    assert "the 85 trainings that this table leaves out" in html
+    assert "12 of 205 training runs are drawn" in html and "from “arm-007 · xnli · train” on" in html
+    assert "the 85 training runs that this table leaves out" in html
     svg = (tmp_path / "curves.svg").read_text(encoding="utf-8")
     assert svg.count(">dev score<") == curves.MOST_DRAWN
     assert "arm-004 · intermediate" in svg and "arm-006 · xnli" in svg and "arm-007 · xnli" not in svg

@@ -24,8 +24,8 @@ def test_the_page_names_what_may_not_be_used_for_gain(tmp_path: Path) -> None:
     found = {one["name"]: (one["trained"], one["restricted"]) for one in licences(about)}
     assert found == {"mnli": (True, False), "xnli": (False, True), "race": (True, True)}
     html = write(about, *run, tmp_path).read_text(encoding="utf-8")
-    assert "Not for commercial use, and trained on: race." in html and "Conneau et al. 2018" in html
-    assert "not stated by a model card in its folder" in html and "citations.bib" in html
+    assert "Trained on, and not licensed for commercial use: race." in html and "Conneau et al. 2018" in html
+    assert "not stated in a model card in its folder" in html and "citations.bib" in html
     bib = (tmp_path / "citations.bib").read_text(encoding="utf-8")
     assert "@misc{race," in bib and "eprint = {1704.04683}" in bib and "@misc{phang2020," in bib
 

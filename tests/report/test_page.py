@@ -64,19 +64,19 @@ def test_average_is_plain_only_when_nothing_is_missing(whole, holed):
     assert "Partial average" not in whole.html
     assert "Partial average" in holed.html
     assert "▲" in main_row(holed.html, "caption-contrast")[-1], "the arms with the same languages are still compared"
-    assert "with holes" in main_row(holed.html, "snli-mnli")[-1]
-    assert "<b>average, snli-mnli</b> is over what is there: without panx yo, bucc" in holed.html
+    assert "incomplete" in main_row(holed.html, "snli-mnli")[-1]
+    assert "<b>average, snli-mnli</b> covers only the available results; missing: panx yo, bucc" in holed.html
     score, difference = re.match(r"([\d.]+) ± [\d.]+▲ \+([\d.]+)", main_row(holed.html, "snli-mnli")[-1]).groups()
     baseline = main_row(holed.html, "none")[-1].split()[0]
     assert float(score) - float(baseline) != pytest.approx(float(difference), abs=0.06), "not of the two averages"
-    assert "Left out, because only one of the two has it in full: bucc, panx in yo." in holed.html
+    assert "Left out, because only one of the two arms has complete results: bucc, panx in yo." in holed.html
 
 
 def test_missing_cells_are_dashes_with_a_reason_never_zero(holed):
     row = main_row(holed.html, "snli-mnli")
     assert row[8] == "–missing: this arm has no result for this task"
     assert "partial¹" in row[4]
-    assert "<b>panx, snli-mnli</b> is partial: without yo" in holed.html
+    assert "<b>panx, snli-mnli</b> is partial; missing: yo" in holed.html
     assert "<b>tatoeba</b> has no result in Telugu" in holed.html
     assert "35 of 36 lang." in holed.html
     assert not re.search(r">0\.0 ±", holed.html)
@@ -93,11 +93,11 @@ def test_substitutions_have_a_box_and_an_asterisk(holed, whole):
 def test_what_was_left_out_and_what_is_trained_and_evaluated_on_is_said_first(tmp_path, whole):
     run = make_run(tasks=("xnli", "bucc"), seeds=(1,))
     left_out = {"ccg": "ccg train: no files", "all_nine": "ccg train: no files"}
-    about = run.about.model_copy(update={"left_out": left_out, "remarks": ("rows of a train are evaluated in b",)})
+    about = run.about.model_copy(update={"left_out": left_out, "remarks": ("rows of a train are also in b",)})
     html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
-    assert "2 kinds of intermediate training were left out, because data were not there: ccg and all_nine." in html
+    assert "2 kinds of intermediate training were left out, because data were missing: ccg and all_nine." in html
     assert "<li><b>ccg</b> was left out: ccg train: no files.</li>" in html
-    assert "<li>rows of a train are evaluated in b.</li>" in html
+    assert "<li>rows of a train are also in b.</li>" in html
     assert "2 arms left out; 1 remark</summary>" in html
     assert "Before trusting" not in whole.html and "left out, because" not in whole.html
 
@@ -105,9 +105,9 @@ def test_what_was_left_out_and_what_is_trained_and_evaluated_on_is_said_first(tm
 @pytest.mark.usefixtures("no_heat_map_files")
 def test_a_leak_that_was_allowed_stands_above_the_hypothesis(tmp_path):
     run = make_run(tasks=("xquad",), seeds=(1,))
-    about = run.about.model_copy(update={"leaks": ("rows of squad train are evaluated in xquad test: en 9 of 9",)})
+    about = run.about.model_copy(update={"leaks": ("rows of squad train are also in xquad test: en 9 of 9",)})
     html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
-    assert html.index("rows of squad train are evaluated in xquad test: en 9 of 9") < html.index("Hypothesis, stated")
+    assert html.index("rows of squad train are also in xquad test: en 9 of 9") < html.index("Hypothesis, stated")
     assert "--allow-overlap" in html
 
 
@@ -118,8 +118,8 @@ def test_what_the_encoder_has_seen_before_is_marked(tmp_path, whole):
     html = write(about, run.rows, run.costs, tmp_path).read_text(encoding="utf-8")
     assert '<th scope="col">xnli†<small>' in html and '<th scope="col">bucc<small>' in html
     assert f'<th scope="row">{arm}†</th>' in html
-    assert f"† <b>xnli</b>: no first exposure. {about.encoder} had been trained on nli before it came here, so" in html
-    assert "is no baseline without it" in html and "†" not in whole.html
+    assert f"† <b>xnli</b>: not a first exposure. {about.encoder} had already been trained on nli, so" in html
+    assert "is not a baseline without the task" in html and "†" not in whole.html
 
 
 def test_only_the_generated_world_has_the_banner(single, whole):
@@ -129,7 +129,7 @@ def test_only_the_generated_world_has_the_banner(single, whole):
 
 def test_one_seed_claims_nothing(single):
     assert "<b>Answer</b> Not answered: the data are generated" in single.html
-    assert "With fewer than 3 seeds the variation between runs is hardly known" in single.html
+    assert "With fewer than 3 seeds, the variation between runs is hardly known" in single.html
     body = single.html[single.html.index("<main>") :]
     assert not re.search("[▲▼±]", body)
     assert "higher" not in single.html and "lower than" not in single.html
@@ -152,14 +152,14 @@ def test_several_seeds_say_higher_or_equivalent_or_no_measurable_difference(whol
     [
         (
             ("higher", "not higher"),
-            "Borne out. Of 2 comparisons whose outcome was stated before the run: 2 as expected",
+            "Borne out. Of 2 comparisons whose outcome was stated before the run: 2 confirmed",
         ),
-        (("lower", ""), "Not borne out. Of 1 comparison whose outcome was stated before the run: 1 contrary to"),
+        (("lower", ""), "Not borne out. Of 1 comparison whose outcome was stated before the run: 1 contradicted"),
         (
             ("higher", "lower"),
-            "Not borne out. Of 2 comparisons whose outcome was stated before the run: 1 as expected, ",
+            "Not borne out. Of 2 comparisons whose outcome was stated before the run: 1 confirmed, ",
         ),
-        ((), "What was declared before the run as deciding it, and what was found:"),
+        ((), "The comparisons declared before the run as deciding it, and what was found:"),
     ],
 )
 def test_the_hypothesis_is_answered_first(expected, answer, tmp_path):
@@ -169,9 +169,9 @@ def test_the_hypothesis_is_answered_first(expected, answer, tmp_path):
     html = write(about, run.rows, run.costs, tmp_path, outcomes=Outcomes(run.rows)).read_text(encoding="utf-8")
     assert f"<b>Answer</b> {answer}" in html
     (line,) = re.findall(r"<li><b>caption-contrast against none on bucc</b>: (.*)</li>", html)
-    before = {"higher": "expected to be higher, as expected: ", "lower": "expected to be lower, contrary to what was"}
-    assert line.startswith(before.get(expected[0], "") if expected else "higher in bucc (+9.")
-    assert "higher in bucc (+" in line
+    before = {"higher": "expected to be higher, confirmed: ", "lower": "expected to be lower, contradicted: "}
+    assert line.startswith(before.get(expected[0], "") if expected else "higher on bucc (+9.")
+    assert "higher on bucc (+" in line
 
 
 @pytest.mark.usefixtures("no_heat_map_files")
@@ -266,7 +266,7 @@ def test_no_file_is_empty_and_tables_of_an_earlier_report_do_not_stay(tmp_path):
     html = write(*make_run(tasks=("bucc",), seeds=(1,), arms=("none",)), tmp_path).read_text(encoding="utf-8")
     assert not [path for path in tmp_path.rglob("*") if not path.stat().st_size]
     assert not (tmp_path / "contrasts.csv").exists() and "contrasts.csv" not in html
-    assert "Beside this page: main_table.csv, per_language.csv, cost.csv, fingerprints.csv, claims.json" in html
+    assert "Next to this page: main_table.csv, per_language.csv, cost.csv, fingerprints.csv, claims.json" in html
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
@@ -304,7 +304,7 @@ def test_runs_without_anything_to_compare_still_have_a_page(arms, tmp_path: Path
     html = write(run.about, run.rows, (), tmp_path).read_text(encoding="utf-8")
     assert "<b>Answer</b> Not answered: " in html
     assert "nothing to compare" in html or "no difference can be given" in html
-    assert "No stage left a record of its cost" in html
+    assert "No stage recorded its cost" in html
     assert "▲" not in html
 
 
@@ -317,7 +317,7 @@ def test_an_unfinished_run_has_a_page(tmp_path):
     table, _, notes = html.partition('<table class="main">')[2].partition("</table>")
     assert "xnli" in table and "bucc" not in table and ">none<" not in table
     assert "Tasks for which no arm has a result: bucc." in notes
-    assert "Without any result, and not in the table: none." in notes
+    assert "Not in the table, for lack of any result: none." in notes
 
 
 @pytest.mark.usefixtures("no_heat_map_files")

@@ -87,7 +87,7 @@ def test_markdown_has_no_html_and_no_cell_breaks_out() -> None:
 
 def test_a_table_that_is_no_result_says_so_wherever_it_goes() -> None:
     (note,) = NoResult(False, (1,)).notes
-    assert note == "A quick look, no result: of each language and split at most 1 row was read (--limit)."
+    assert note == "A quick look, no result: at most 1 row was read per language and split (--limit)."
     shown = latex(one(), [note]).splitlines()
     assert shown[-3:] == [r"\bottomrule", rf"\multicolumn{{3}}{{l}}{{{note}}} \\", r"\end{tabular}"]
     assert markdown(one(), [note]) == f"{note}\n\n{markdown(one())}"

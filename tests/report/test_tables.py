@@ -139,7 +139,7 @@ def test_many_arms_are_grouped_by_verdict():
     for whole in tested.found:
         if whole.task == OVERALL:
             (place,) = [name for name, names in said.items() if re.search(rf"\b{whole.arm} \(", names)]
-            assert place == f"The mean over tasks, {ON[whole.verdict].removesuffix(' on')}"
+            assert place == f"Mean over tasks, {ON[whole.verdict].removesuffix(' on')}"
 
 
 @pytest.mark.parametrize("why", [{"limit": 10}, {"miniature": True}])

@@ -8,7 +8,7 @@ from predicted_world import GOLD, RIGHT, line
 
 @pytest.fixture(name="world")
 def _world(tmp_path: Path) -> Path:
-    """data/ with the gold rows and mine/ with right predictions for all of them."""
+    """data/ with the gold rows and mine/ with correct predictions for all of them."""
     for name, text in GOLD.items():
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)

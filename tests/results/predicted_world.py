@@ -1,4 +1,4 @@
-"""Gold files of a few cards, right predictions for all their rows, and how they are scored."""
+"""Gold files of a few cards, correct predictions for all their rows, and helpers that score them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "bucc/de": {"de-1": "en-2", "de-2": None},
     "xquad/de": {"q1": "Oslo", "q2": "In"},
 }
-"""task/language -> id -> the prediction that is all right."""
+"""task/language -> id -> the correct prediction."""
 
 
 def line(name: str, row: str, prediction: Any, **more: Any) -> str:
@@ -64,7 +64,7 @@ def scored(world: Path, **options: Any) -> Scores:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit status of the program."""
+    """Runs `viaduct score` with these arguments and returns its exit status."""
     monkeypatch.setattr(sys, "argv", ["viaduct", "score", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()

@@ -1,4 +1,4 @@
-"""Bits that change on the disk are noticed, whatever file they are in; who may read a store is left to the umask."""
+"""Bit flips on disk are detected in every file of a stage; read permissions of a store are left to the umask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = ("encoder/model.safetensors", "head.safetensors", "predictions/de.jsonl"
 
 
 def make(store: Store, path: str = "mini/none/xnli/seed-1/train") -> Path:
-    """A finished stage with files of every sort."""
+    """A finished stage with files of every kind."""
     claim = store.claim(path, {"fingerprint": "f"})
     assert claim is not None
     for name in FILES:
@@ -130,7 +130,7 @@ def test_costs_have_a_checksum_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cost.json is damaged(.|\n)*remove the whole folder"):
         store.cost("a")
     assert verify(tmp_path)[0::2] == (0, (folder / "cost.json",))
-    (folder / "cost.json").write_text('{"seconds": 3}')  # of before there were checksums
+    (folder / "cost.json").write_text('{"seconds": 3}')  # from before there were checksums
     assert store.cost("a") == {"seconds": 3}
     (folder / "cost.json").unlink()
     assert verify(tmp_path)[0::2] == (0, (folder / "cost.json",))

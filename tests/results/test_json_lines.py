@@ -1,4 +1,4 @@
-"""Anybody's predictions as JSON Lines are scored against the cards' gold, as the document says."""
+"""JSON Lines predictions from any source are scored against the cards' gold, as documented."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_every_command_and_kind_of_prediction_is_documented() -> None:
 
 
 def test_scores_by_id_are_those_of_the_official_script(shared_oracles: Path, tmp_path: Path) -> None:
-    """The official example submission, rewritten as data files and JSON Lines; what is no label is left out there."""
+    """The official example submission, rewritten as data files and JSON Lines; the latter omit invalid labels."""
     folder = shared_oracles / "xtreme"
     expected = json.loads((folder / "expected.json").read_text())
     for name in ("xnli", "pawsx", "panx"):
@@ -203,7 +203,7 @@ def write_tags(root: Path, name: str, language: str, gold: list[str], guesses: l
 
 
 def write_answers(root: Path, folder: Path, language: str) -> None:
-    """XQuAD with contexts made of the gold answers, which the example has altered."""
+    """Writes XQuAD with contexts built from the gold answers, since the example has altered those answers."""
     raw = json.loads((folder / "labels" / "xquad" / f"test-{language}.json").read_text(encoding="utf-8-sig"))
     paragraphs: list[dict[str, Any]] = []
     for question in (one for article in raw["data"] for part in article["paragraphs"] for one in part["qas"]):

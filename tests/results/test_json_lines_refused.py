@@ -1,4 +1,4 @@
-"""Predictions that cannot be scored are refused in one message, with file, line and a way out."""
+"""Predictions that cannot be scored are refused in one message with the file, the line and a fix."""
 
 from __future__ import annotations
 

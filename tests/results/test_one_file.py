@@ -1,4 +1,4 @@
-"""One file, or standard input, is scored as a folder is; intervals and signatures stand beside its scores."""
+"""A single file or standard input is scored like a folder; scores come with intervals and signatures."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_no_file_and_a_damaged_one(tmp_path: Path) -> None:
 
 
 def found(task: str, rows: list[Row], *, language: str = "de") -> LanguageOutcomes:
-    """The outcomes of a built-in card without a single prediction."""
+    """The outcomes on a built-in card when there are no predictions at all."""
     card = Catalogue.builtin().task(task)
     assert card.metric is not None
     return packed(card, {language: (rows, scored(card.metric, rows, {}))})[language]
@@ -118,8 +118,8 @@ def test_sentences_of_tatoeba_are_the_same_where_their_english_is() -> None:
     made = packed(card, {code: (one, scored(card.metric, one, {})) for code, one in rows.items()})
     de, fr = (made[code].units.tolist() for code in ("de", "fr"))
     assert (de[0], de[1]) == (fr[1], fr[2])
-    assert len({*de, *fr}) == 4  # the second tea is a sentence of its own
-    assert made["de"].ids == made["fr"].ids  # rows of other languages are never paired by it
+    assert len({*de, *fr}) == 4  # the second "Tea." is a separate sentence
+    assert made["de"].ids == made["fr"].ids  # ids never pair rows of different languages
 
 
 def test_every_card_with_a_metric_says_how_its_examples_came_out() -> None:
@@ -132,7 +132,7 @@ def test_spans_that_join_sentences_are_counted_where_they_begin() -> None:
     right, predicted, there = span_counts(gold, given)
     assert sum(there) == len(set(entities(gold))) and sum(predicted) == len(set(entities(given)))
     assert sum(right) == len(set(entities(gold)) & set(entities(given)))
-    assert there == [2, 0, 1]  # that of the second sentence begins, by the official definition, in the first
+    assert there == [2, 0, 1]  # by the official definition, the second sentence's span begins in the first
 
 
 def half_right(rows: Sequence[Row], predictions: Predictions) -> Scored:
@@ -149,7 +149,7 @@ def test_a_metric_of_ones_own_gives_outcomes_and_wrong_ones_are_refused() -> Non
     assert own(rows, one) == half_right(rows, one).scores
     made = packed(card, {"de": (rows, scored(own, rows, one))})["de"]
     assert made.scores().tolist() == [0.5, 1.0, 0.5]
-    assert made.chance is None  # an answer is not right or wrong
+    assert made.chance is None  # answers are not only right or wrong
     wrong = Scored(own(rows, one), Outcomes(("0", "1", "2"), {"accuracy": [1, 1, 1]}))
     with pytest.raises(DataError, match=r"xnli gives 0\.666667 in 'de', and outcomes of 1\.000000"):
         packed(card, {"de": (rows, wrong)})

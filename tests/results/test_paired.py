@@ -1,4 +1,4 @@
-"""Two systems' predictions on the same rows: the difference by example, and what does not fit together."""
+"""Two systems' predictions on the same rows: the difference by example, and what cannot be paired."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_scores_of_both_and_the_difference_by_example(two: Path) -> None:
 
 
 def test_few_examples_that_differ_are_no_finding() -> None:
-    """The exact test of McNemar says .0625 for five of a thousand, all in one direction, and .031 for six."""
+    """McNemar's exact test gives p = .0625 for five of a thousand, all in one direction, and .031 for six."""
     found = {}
     for count in (0, 1, 4, 7):
         values = np.zeros((1, 1000))

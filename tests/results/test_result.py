@@ -1,4 +1,4 @@
-"""What a run found, as frames; their contents are compared with the run's files in tests/test_docs.py."""
+"""A run's results as data frames; tests/test_docs.py compares their contents with the run's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An XTREME submission is scored as the benchmark's own script scores it, oddities included where asked for."""
+"""An XTREME submission gets the scores of the benchmark's own script, including its oddities on request."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ REFUSED = {
     "same_id_twice_xquad",
     "token_and_tag_panx",
 }
-"""Cases that only --official scores: files that are empty, sentences of another length, labels that are no labels, a
-question that is there twice."""
+"""Cases that only --official scores: empty files, sentences of another length, invalid labels, a repeated question."""
 
 
 def score_folder(predictions: Path, labels: Path, *, official: bool = False, partial: bool = False) -> Scores:
@@ -39,7 +38,7 @@ def score_folder(predictions: Path, labels: Path, *, official: bool = False, par
 
 
 def flat(values: Any, name: str = "") -> dict[str, float]:
-    """Nested dictionaries as one: "xnli/accuracy/de" -> value."""
+    """Flattens nested dictionaries: "/xnli/accuracy/de" -> value."""
     if not isinstance(values, dict):
         return {name: values}
     return {key: value for part in values for key, value in flat(values[part], f"{name}/{part}").items()}
@@ -73,7 +72,7 @@ def scored(folder: Path, case: dict[str, str], *, official: bool) -> dict[str, f
 
 
 def test_odd_files_score_as_in_evaluate(shared_oracles: Path) -> None:
-    """Where the script stops with an exception, we explain; where we refuse what it scores, the case is named above."""
+    """Where the script raises, we explain the error; cases that it scores and we refuse are listed in `REFUSED`."""
     refused = set()
     for folder in edge_cases(shared_oracles):
         case = json.loads((folder / "case.json").read_text())
@@ -95,7 +94,7 @@ def test_odd_files_score_as_in_evaluate(shared_oracles: Path) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """labels/ and predictions/ of PAWS-X, all right but one."""
+    """labels/ and predictions/ of PAWS-X, all correct but one."""
     for kind in ("labels", "predictions"):
         for language in BY_NAME["pawsx"].languages:
             path = BY_NAME["pawsx"].path(tmp_path / kind, language)
@@ -128,7 +127,7 @@ def test_every_malformed_file_is_explained(small: Path) -> None:
 
 
 def written(root: Path, name: str, **texts: str | bytes) -> tuple[Path, Path]:
-    """(predictions, labels) with these files of one task: `de_labels="0\\n"` is the labels of German."""
+    """The folders (predictions, labels) with these files of one task: `de_labels="0\\n"` is the German labels file."""
     for place, text in texts.items():
         language, kind = place.split("_")
         path = BY_NAME[name].path(root / kind, language)
@@ -272,7 +271,7 @@ def test_labels_that_are_none_of_the_task_are_compared_as_they_are_when_official
 def test_lines_that_cannot_be_right_are_named(task: str, given: str, gold: str, words: str, tmp_path: Path) -> None:
     *pairs, note = score_folder(*written(tmp_path, task, de_predictions=given, de_labels=gold), partial=True).notes
     assert re.search(words, note), note
-    lost = ["bucc2018: gold pairs of de: 1, published 9,580"]  # a gold file that was cut after a line
+    lost = ["bucc2018: gold pairs of de: 1, published 9,580"]  # as if a gold file were cut off after a line
     assert pairs == (lost if task == "bucc2018" else [])
 
 

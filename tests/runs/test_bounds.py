@@ -1,4 +1,4 @@
-"""Every number of a recipe has bounds, and one outside of them is refused in one line before anything is planned."""
+"""Every number in a recipe has bounds; one outside them is refused in one line before anything is planned."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ substitutions: [{task: xnli, split: dev, use_split: test, why: none}]
 
 
 def numbers(annotation: object) -> bool:
-    """Whether a value of this type may hold a number of its own."""
+    """Whether a value of this type may be or contain a number, not counting nested models."""
     return annotation in (int, float) or any(map(numbers, typing.get_args(annotation)))
 
 
@@ -49,7 +49,7 @@ def _numeric(info: FieldInfo) -> bool:
 
 def test_every_number_has_a_lower_and_an_upper_bound() -> None:
     found = numeric_fields()
-    assert len(found) > 60  # vision's and serving's included
+    assert len(found) > 60  # including those of vision and serving
     for model, name, info in found:
         words = bounds_of(info)
         assert words.startswith(("at least", "more than")) and (" at most " in words or "less than" in words), (

@@ -1,4 +1,4 @@
-"""A model that answers every row alike is named where its scores are read."""
+"""A model that gives every row the same answer is named in the report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def said(run: Path) -> tuple[str, ...]:
 
 
 def answer_alike(run: Path, arm: str, *, but: int = 0) -> None:
-    """Let an arm's model give every row of fruit the same answer, but for the last `but` of a language."""
+    """Make an arm's model give every row of fruit the same answer, except the last `but` rows of each language."""
     for path in sorted((run.parent.parent).glob(f"*/{arm}/fruit/seed-1/**/predictions/*.jsonl")):
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         labels = sorted({row["prediction"] for row in rows})
@@ -45,7 +45,7 @@ def test_one_answer_to_every_row_is_told_with_arm_task_and_seed(run: Path, world
     assert said(run) == ()
     answer_alike(run, "quiz")
     (line,) = said(run)
-    assert line.startswith("one answer to every row: quiz on fruit with seed 1; its training failed")
+    assert line.startswith("the same answer to every row: quiz on fruit with seed 1; its training failed")
     assert "none on" not in line
     api.report(run, data=world, console=Console(quiet=True))
     about = json.loads((run / "about.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Data that change while a stage reads them: it is not finished, one message says so, and a rerun begins it again."""
+"""Data that change while a stage reads them: the stage is not finished, one message says so, a rerun restarts it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def predictions(store: Path) -> dict[str, bytes]:
 
 
 def after_reading(monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[], object]) -> None:
-    """Do this once, when a stage of the kind has read what it reads and is about to be finished."""
+    """Make this change once, after a stage of this kind has read its inputs and just before it is finished."""
     original, waiting = kind_of(kind).run, [change]
 
     def run(context: Context, work: Work) -> Spent:
@@ -48,7 +48,7 @@ def after_reading(monkeypatch: pytest.MonkeyPatch, kind: str, change: Callable[[
 
 
 def swap_labels(path: Path) -> None:
-    """The labels of the first two kinds change places; the file's size and time of change stay as they were."""
+    """Swap the first two label values throughout the file; its size and modification time stay the same."""
     state, text = path.stat(), path.read_text(encoding="utf-8")
     first, second = sorted({line.rpartition("\t")[2] for line in text.splitlines()})[:2]
     places = str.maketrans({first[0]: second[0], second[0]: first[0]})
@@ -69,7 +69,7 @@ def test_a_stage_is_not_finished_and_begins_again(
     with pytest.raises(DataError, match=rf"fruit {split} .* have changed since the run was planned") as raised:
         go(world, store)
     assert "how to fix: run the same command again" in str(raised.value)
-    assert not list(store.rglob("*.partial"))  # nothing to go on with
+    assert not list(store.rglob("*.partial"))  # nothing to resume from
     file.write_bytes(content)
     go(world, store)
     assert predictions(store) == predictions(tmp_path / "untouched")
@@ -80,7 +80,7 @@ def test_an_encoder_that_changes_is_not_taken_for_the_one_that_was_planned(
 ) -> None:
     encoder, store = tmp_path / "tiny", tmp_path / "store"
     shutil.copytree(tiny_encoder, encoder)
-    (encoder / "weights").write_text("1", encoding="utf-8")  # which the stages here read
+    (encoder / "weights").write_text("1", encoding="utf-8")  # read by the stages of this test
     weights = encoder / "model.safetensors"
     content = weights.read_bytes()
     monkeypatch.setattr("viaduct.models.trial.require_encoder", lambda *_: None)

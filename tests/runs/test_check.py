@@ -21,7 +21,7 @@ SENTENCES = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """PAN-X in XTREME's layout: a duplicate in training, an overlap, stripped labels, and a label that is none."""
+    """PAN-X in XTREME's layout: a duplicate in training, an overlap, stripped labels, and an invalid label."""
     folder = tmp_path / "data" / "panx"
     folder.mkdir(parents=True)
     for (split, language), text in SENTENCES.items():
@@ -61,12 +61,12 @@ def test_a_language_that_a_shared_file_lacks_is_absent_and_the_file_is_not_damag
 
 
 COCO = {"train": (1, 2, 3), "val": (3, 4)}
-"""Split -> images; number 3 is in both, and 2 is not on disk."""
+"""Split -> image numbers; 3 is in both splits, and 2 is not on disk."""
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """COCO's files: English captions of every image, Swahili ones of the evaluation images only."""
+    """COCO's files, with English captions of every image and Swahili ones of the evaluation images only."""
     folder = tmp_path / "pictures" / "coco"
     (folder / "annotations").mkdir(parents=True)
     for split, ids in COCO.items():
@@ -99,7 +99,7 @@ def test_images_are_counted_and_those_missing_or_shared_are_named(pictures: Path
     assert [[Path(path).name for path in one["not on disk"]] for one in named] == [["2.jpg"], [], []]
     assert (train.median_characters, train.longest_characters, train.duplicates) == (7, 16, 1)
     assert [one["in training rows too"] for one in named] == [(), ("3",), ("3",)] and dev.overlap == 1
-    assert swahili.trained_on == "coco train"  # though training is English only
+    assert swahili.trained_on == "coco train"  # although training is in English only
 
 
 def test_the_table_of_images_names_the_first_of_them(pictures: Path) -> None:
@@ -139,7 +139,7 @@ STRIPPED = {"xnli": {"test"}, "pawsx": {"test"}, "panx": {"test"}, "tydiqa": {"t
 
 @pytest.mark.parametrize("name", [card.name for card in Catalogue.builtin()])
 def test_real_files_are_whole(shared_data: Path, name: str) -> None:
-    """Every split that is there can be read, and what was stripped is seen to be."""
+    """Every available split can be read, and stripped labels are recognised as such."""
     (found,) = api.check(name, data=shared_data)
     assert not found.damaged
     stripped = {held.split for held in found.holdings if held.unlabelled == held.rows}

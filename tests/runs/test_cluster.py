@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of several nodes, here on one machine, come to what a run in one process comes to."""
+"""Runs on a Ray cluster of several nodes, here on one machine, give the same results as a run in one process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def go(asked: Recipe, data: Path, store: Path, options: Options, said: io.String
 
 
 def finished(store: Path) -> dict[str, bytes]:
-    """All that stages left, but for locks and costs; nothing unfinished is among it."""
+    """All files that stages left, except locks and costs; unfinished stages would show up here."""
     found = (one for one in (store / "mini").rglob("*") if one.is_file() and one.suffix != ".lock")
     return {str(one.relative_to(store)): one.read_bytes() for one in found if one.name != "cost.json"}
 
@@ -112,7 +112,7 @@ def test_a_stage_that_fails_by_itself_is_not_tried_again(world: Path, tmp_path: 
 
 
 class OddError(DataError):
-    """Another process cannot read it."""
+    """An error that another process cannot read, since it cannot be pickled."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} and {second}")
@@ -184,13 +184,13 @@ def test_a_driver_that_is_stopped_or_killed_is_started_again(world: Path, tmp_pa
                 driver.kill()
             assert driver.returncode == (143 if number == signal.SIGTERM else -(number or 0)), said
             found_states = {one.state for one in api.status("small", store=store)}
-            assert number != signal.SIGTERM or "running" not in found_states  # nobody works on
+            assert number != signal.SIGTERM or "running" not in found_states  # no process goes on working
     go(recipe(seeds=(1,)), world, tmp_path / "alone", Options(device="cpu", threads=1))
     assert finished(store) == finished(tmp_path / "alone")
 
 
 def states(store: Path) -> list[str]:
-    """What the checkpoints hold."""
+    """The contents of the checkpoints' state files."""
     found = []
     for path in sorted(store.rglob("state.json")):
         with contextlib.suppress(OSError):
@@ -239,5 +239,5 @@ def test_what_a_stage_asks_of_a_node(world: Path, tmp_path: Path, monkeypatch: p
     assert nodes.asked_of(stages["train"], plan, on_cpu, large) == {"num_cpus": 2, "num_gpus": 0, "memory": 8e9}
     size = 10**11
     assert nodes.asked_of(stages["train"], plan, on_gpu, large) == {"num_cpus": 4, "num_gpus": 1, "memory": 512e9}
-    small = nodes.Node(cpus=1, gpus=0, memory_bytes=1e9)  # a task that asks for more would wait for ever
+    small = nodes.Node(cpus=1, gpus=0, memory_bytes=1e9)  # a task that requests more would wait forever
     assert nodes.asked_of(stages["train"], plan, on_gpu, small) == {"num_cpus": 1, "num_gpus": 0, "memory": 1e9}

@@ -1,4 +1,4 @@
-"""Rows that a repository holds stand for the stages that made them, and their report is that of the store."""
+"""Committed rows take the place of the stages that made them, and their report equals the store's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The stages that were run, by path below their store."""
+    """The stages that were run, as paths below `mini/` in their store."""
     found: list[str] = []
     original = small_world.run
 
@@ -71,7 +71,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def tables(run: Path) -> dict[str, bytes]:
-    """What a report says, as bytes, but for times (which some claims tell)."""
+    """A report's tables and rows as bytes, without times (which some claims state)."""
     names = (*(f"{name}.csv" for name in TABLES), "rows.jsonl")
     return {name: (run / name).read_bytes() for name in names}
 
@@ -90,7 +90,7 @@ def test_the_report_of_rows_alone_is_that_of_the_store(world: Path, tmp_path: Pa
     assert json.loads((page.parent / "report.json").read_text())["records"] == whole["records"]
     for name in ("costs.jsonl", "cost.csv", "claims.json"):
         assert (page.parent / name).read_bytes() == (tmp_path / "lost/runs/small" / name).read_bytes()
-    words = "10 scores are taken from the committed rows of small, which have their costs, but no models"
+    words = "10 scores are taken from the committed rows of small, which have their costs but no models"
     assert words in page.read_text() and words not in (tmp_path / "lost/runs/small/report.html").read_text()
     by_folder = api.report(folder, store=tmp_path / "third", console=Console(quiet=True))
     assert by_folder.read_bytes() == page.read_bytes()
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_refused_in_one_message(world: Path, tmp_path: Path, p
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object], name: str = "") -> None:
-    """Another part beside this one, or one of a given name in its place."""
+    """Replaces this part with a changed one named by its content, or writes the changed one under a given name."""
     with np.load(io.BytesIO(committed.unpacked(path)), allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     about = json.loads(bytes(arrays["about"]))

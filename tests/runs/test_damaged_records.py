@@ -1,4 +1,4 @@
-"""What a run's own record says is held to: an edit of it, or of a stage's, moves no score and loses none in silence."""
+"""A run's own record is verified: editing it, or a stage's record, never silently moves or loses a score."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_stages_that_are_another_experiments_are_told(run: Path) -> None:
     edit(run / "run.json", lambda record: record["stages"][-1].update(fingerprint="0" * 64), seal=True)
     said = io.StringIO()
     api.report(run, console=Console(file=said, width=500))
-    assert "1 stage of this run is another experiment's in the store, and left out here: mini/" in said.getvalue()
-    assert "is another experiment's" in (run / "about.json").read_text()
+    assert "1 stage of this run belongs to another experiment in the store, left out here: mini/" in said.getvalue()
+    assert "belongs to another experiment" in (run / "about.json").read_text()
 
 
 def test_a_run_in_the_folder_of_another_is_refused(run: Path) -> None:

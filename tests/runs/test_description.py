@@ -1,4 +1,4 @@
-"""Which arm is what to the claims under test: only those that do just what a role says."""
+"""The roles of arms in the claims under test: an arm has a role only if it does exactly what the role says."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ def test_time_left_follows_the_pace_since_the_first_stage_began(now: list[float]
     clock = Display({"a": 10.0, "b": 30.0, "c": 60.0})
     clock.done("a")  # done in an earlier run: no pace yet
     assert (clock.fraction, clock.left()) == (0.1, "time left unknown")
-    now[0] += 1000.0  # waiting for others is no work
+    now[0] += 1000.0  # waiting for others does not count as work
     clock.start("b", resumed=False)
     now[0] += 15.0
     clock.progress(1.0, 2.0, "")
     assert (clock.fraction, clock.left()) == (0.25, "time left unknown")  # too early to tell
     now[0] += 15.0
     clock.done("b")
-    assert clock.left() == "about 60 s left"  # 30 of weight took 30 s, 60 are left
+    assert clock.left() == "about 60 s left"  # a weight of 30 took 30 s, and 60 is left
 
 
 def test_time_left_of_the_first_stage_counts_neither_loading_nor_what_a_checkpoint_had(now: list[float]) -> None:
@@ -35,17 +35,17 @@ def test_time_left_of_the_first_stage_counts_neither_loading_nor_what_a_checkpoi
         clock = Display({"a": 1.0, "b": 1.0})
         clock.start("a", resumed=resumed)
         now[0] += 100.0  # loading
-        for done in (0, 5, 10):  # a first phase, of other things
+        for done in (0, 5, 10):  # a first phase that counts other things
             clock.progress(done, 10, "pictures")
             now[0] += 10.0
-        for done in range(50, 80 + 1):  # one of 100 steps a second
+        for done in range(50, 80 + 1):  # one step a second, of 100
             clock.progress(done, 100, "step")
             now[0] += 1.0
         now[0] -= 1.0
-        assert clock.left() == "about 2 min left"  # 120 steps
+        assert clock.left() == "about 2 min left"  # 120 steps are left
         now[0] += 10.0
         clock.done("a")
-        assert clock.left() == after  # all of it took 170 s, the half after a checkpoint 40 s
+        assert clock.left() == after  # the whole stage took 170 s, the half after a checkpoint 40 s
 
 
 def test_time_left_counts_what_other_processes_do_meanwhile(now: list[float]) -> None:

@@ -30,7 +30,7 @@ finally:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **answers: Tried) -> None:
-    """What the three processes say; by default a machine without a GPU on which all is well."""
+    """Fakes the answers of the three processes; by default those of a healthy machine without a GPU."""
     said = {
         doctor.TORCH: answers.get("torch", Tried(True, json.dumps(CPU))),
         doctor.TRANSFORMERS: answers.get("transformers", Tried(True, "")),
@@ -44,7 +44,7 @@ def found(store: Path, **options: Any) -> dict[str, Finding]:
 
 
 def examined(site: Path, store: Path) -> subprocess.CompletedProcess[str]:
-    """The command where the packages of this folder come first, among them a torchvision that cannot be imported."""
+    """Runs the command with this folder's packages first on the path, among them a torchvision that fails to import."""
     (site / "torchvision").mkdir(parents=True)
     (site / "torchvision" / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
@@ -59,7 +59,7 @@ def examined(site: Path, store: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_broken_torchvision_is_named_with_the_fix_and_status_1(tmp_path: Path) -> None:
-    """Beside stand-ins for torch and transformers, which take seconds to import."""
+    """With stand-ins for torch and transformers, since the real ones take seconds to import."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "transformers.py").write_text("import torchvision")
     (tmp_path / "site" / "torch.py").write_text("raise ImportError('libtorch is missing')")

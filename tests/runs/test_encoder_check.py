@@ -1,4 +1,4 @@
-"""Encoders' folders that are not what their makers meant: one message, before any stage; and whose tokenizer runs."""
+"""Encoder folders that are not what their makers intended: one message before any stage; which tokenizer runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
 
 
 def change(path: Path, **values: Any) -> None:
-    """Values of a JSON file; None takes one out."""
+    """Sets values in a JSON file; None removes one."""
     found = json.loads(path.read_text()) | values
     path.write_text(json.dumps({name: value for name, value in found.items() if value is not None}))
 
@@ -79,7 +79,7 @@ def settings(name: str, text: str) -> Callable[[Path], object]:
 
 
 def said(**values: Any) -> Callable[[Path], object]:
-    """Other values in the configuration."""
+    """A function that sets these values in a folder's configuration."""
     return lambda folder: change(folder / "config.json", **values)
 
 
@@ -211,7 +211,7 @@ TEXTS = ("Häuser ＡＢＣ", "これはﾃｽﾄ", "don't [UNK] stop")
 
 
 def unigram(folder: Path, pieces: int = 60) -> Tokenizer:
-    """A folder with BERT's configuration whose tokenizer.json is no tokenizer of BERT's."""
+    """Writes a unigram tokenizer, a kind that BERT does not use, into the folder; returns it."""
     letters = sorted({*"▁ABCHäusertondp'[]UNK,.これはテスト日"})[:pieces]
     special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     made = Tokenizer(models.Unigram([*special, *((letter, -3.0) for letter in letters)], unk_id=3))
@@ -249,7 +249,7 @@ def test_stages_made_with_other_ids_are_not_taken_for_these(folder: Path, tmp_pa
     del known["sha256"]
     (kept,) = known.values()
     assert json.loads(kept)["special"]["unk_token"] == "<unk>"
-    (cache / "tokenizers.json").write_text(json.dumps(dict.fromkeys(known, "other ids")))  # as it was written before
+    (cache / "tokenizers.json").write_text(json.dumps(dict.fromkeys(known, "other ids")))  # as older versions did
     assert start_identity(str(folder), None, cache) == {**files, "tokenizer": "as its file has it"}
     change(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     assert "tokenizer" not in start_identity(str(folder), None, cache), "the file was used before, too"
@@ -271,7 +271,7 @@ def test_a_name_whose_file_is_not_used_is_refused(folder: Path, monkeypatch: pyt
 def test_a_tokenizer_is_not_made_again_once_its_ids_are_known_to_differ(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a plan, which asks in another process, or by opening it."""
+    """A plan finds out in another process; opening the tokenizer afterwards does not make it again."""
     from transformers import AutoTokenizer
 
     made = unigram(folder)
@@ -285,7 +285,7 @@ def test_a_tokenizer_is_not_made_again_once_its_ids_are_known_to_differ(
 
 @pytest.mark.parametrize("name", ["XLMRobertaTokenizer", None, 3])
 def test_a_file_that_transformers_can_make_nothing_of_is_used_itself(folder: Path, name: object) -> None:
-    """Its class for XLM-R's tokenizers takes unigram models only."""
+    """transformers' class for XLM-R tokenizers accepts unigram models only."""
     expected = load_tokenizer(str(folder), None)(list(TEXTS))["input_ids"]
     change(folder / "tokenizer_config.json", tokenizer_class=name, model_input_names=None)
     require_folder(folder)
@@ -326,7 +326,9 @@ def test_unknown_pieces_are_shown_remarked_on_and_refused(folder: Path, world: P
     assert found.unknown is not None and found.unknown.shares == shares and min(shares.values()) > 0.01
     worst = max(shares, key=lambda code: shares[code])
     assert f"(unknown pieces: {worst} {shares[worst]:.1%}, " in plans.text(found)
-    assert any("more than 1% of the pieces in 2 of 2 languages" in line for line in remarks(found))
+    assert any(
+        "more than 1% of the pieces are unknown to the tokenizer in 2 of 2 languages" in line for line in remarks(found)
+    )
     unigram(folder, 2)
     with pytest.raises(UsageError, match=r"tokenizer\.json: \d+% of the pieces .* unknown") as caught:
         api.plan(asked.model_copy(update={"allow_unknown": False}), data=world, store=tmp_path / "store")

@@ -1,4 +1,4 @@
-"""What an encoder has seen before: by the recipe, a known name, a model card; and which tasks that touches."""
+"""What an encoder was trained on before, by the recipe, a known name or a model card; and which tasks that affects."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_others_are_unknown_and_that_is_said() -> None:
     asked, found = past("somebody/encoder")
     assert found.words == "unknown" and seen_before(asked, found) == ({}, {})
     (line,) = said_of_history(asked, found)
-    assert line.startswith("what somebody--encoder was trained on before it came here is not known")
+    assert line.startswith("what somebody--encoder was trained on before this run is not known")
 
 
 def test_a_recipe_goes_before_the_name() -> None:
@@ -82,8 +82,8 @@ def test_a_recipe_goes_before_the_name() -> None:
     asked, found = past("intfloat/multilingual-e5-small", encoder_saw=saw)
     assert seen_before(asked, found) == ({"panx": "wikiann"}, {})
     assert said_of_history(asked, found) == (
-        "intfloat--multilingual-e5-small was trained on wikiann before it came here (its makers), which makes panx no"
-        " first exposure to the task: no claim is decided there, and 'none' is no baseline without it",
+        "intfloat--multilingual-e5-small had already been trained on wikiann (its makers), so this is not a first"
+        " exposure to the task for panx: no claim is decided there, and 'none' is not a baseline without the task",
     )
     assert past("somebody/encoder", encoder_saw=Saw(data=(), source="its makers"))[1].words == (
         "plain text only (its makers)"
@@ -95,14 +95,14 @@ def test_data_that_touch_several_arms_are_named_once() -> None:
     arm = Intermediate(name="both", tasks=("mnli", "squad"))
     asked = asked.model_copy(update={"intermediates": (*asked.intermediates, arm)})
     (line,) = said_of_history(asked, found)
-    named = line.partition("was trained on ")[2].partition(" before")[0].split(", ")
+    named = line.partition("already been trained on ")[2].partition(" (")[0].split(", ")
     assert "nli" in named and "squad" in named and len(named) == len(set(named))
 
 
 def test_a_misspelt_name_is_said_to_mark_nothing() -> None:
     said = said_of_history(*past("somebody/encoder", encoder_saw=Saw(data=("mnly", "ms_marco"), source="its makers")))
     assert said == (
-        "encoder_saw: mnly is no card's name and no data set that is known here, so it marks no task (did you mean"
+        "encoder_saw: mnly is neither the name of a card nor a data set known here, so it marks no task (did you mean"
         " mnli?)",
     )
 
@@ -141,9 +141,10 @@ def test_plan_and_report_say_it_and_stages_stay_what_they_are(world: Path, tmp_p
     told = asked.model_copy(update={"encoder_saw": Saw(data=("fruit",), source="us")})
     plans = [api.plan(one, data=world, store=tmp_path / "store") for one in (asked, told)]
     assert plans[0].identities == plans[1].identities
-    (line,) = [line for line in warnings(plans[1]) if "before it came here" in line]
+    (line,) = [line for line in warnings(plans[1]) if "already been trained on" in line]
     assert line.startswith(
-        "note: ready was trained on fruit before it came here (us), which makes fruit, berry no first"
+        "note: ready had already been trained on fruit (us), so this is not a first exposure to the task for fruit,"
+        " berry:"
     )
     record = collect.run_record(plans[1], command="", versions={})
     about = collect.about(Store(tmp_path / "store"), record)

@@ -49,7 +49,7 @@ def go(asked: Recipe, data: Path, store: Path) -> Path:
 
 
 def finished(store: Path) -> dict[str, bytes]:
-    """Everything that finished stages hold, but for what they cost."""
+    """All files of finished stages except their costs."""
     files = (path for path in (store / "mini").rglob("*") if path.is_file())
     return {
         str(path.relative_to(store)): path.read_bytes()
@@ -316,7 +316,7 @@ def test_a_stage_that_another_process_has_is_waited_for_while_others_are_done(wo
                 time.sleep(0.01)
             states = {one.path: one.state for one in api.status("small", store=store)}
         finally:
-            claim.release()  # else the pool would wait for ever
+            claim.release()  # otherwise the pool would wait forever
         future.result(timeout=60)
     assert (states[taken], states["mini/none/twins/score"]) == ("running", "done")
     assert f"which is working on {taken}" in text.getvalue()
@@ -399,7 +399,7 @@ def test_a_stage_goes_on_with_the_threads_it_began_with(
     monkeypatch.setattr("viaduct.runs.execute.usable_cores", lambda: 8)
     with pytest.raises(KeyboardInterrupt):
         attempt(found=3)
-    attempt(found=2)  # other programs run now
+    attempt(found=2)  # as if other programs were running by now
     assert used[:2] == [3, 3] and set(used[2:]) == {2}
 
 

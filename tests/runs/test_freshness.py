@@ -1,4 +1,4 @@
-"""A report says which stages it was made from, and is never taken for that of others."""
+"""A report says which stages it was made from, and is never mistaken for the report of other stages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def said(store: Path) -> str:
 
 
 def interrupted(one: Recipe, after: int, world: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is broken off when so many of its stages are done here."""
+    """A run that is interrupted once it has done this many of its stages."""
     original, begun = small_world.run, [0]
 
     def stop(context: object) -> object:

@@ -1,7 +1,7 @@
-"""The identities of a small recipe with every kind of stage, as they were before fields and kinds came from rooms.
+"""The identities of a small recipe with every kind of stage, from before fields and kinds came from rooms.
 
-Finished stages of old stores are found by them: one that changes makes such stages foreign. Versions of code and of
-kinds of rows are left out, since raising one is meant to do that.
+Finished stages in old stores are found by these identities: if one changes, such stages become foreign. Versions of
+code and of row kinds are left out, since raising one is meant to do that.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ DIGESTS = """
     mini/int8/mine/score eb574476b40d
     mini/measure/fruit-ed70d04a 1232c6ec3960
 """
-"""Path of a stage -> the beginning of its fingerprint, with paths in place of its inputs' fingerprints."""
+"""Stage path -> the first digits of its fingerprint, made with paths in place of its inputs' fingerprints."""
 
 
 def read_captions(files: Files, language: str, _split: str) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A run's predictions, written as an XTREME submission and scored again, have the scores that the run had."""
+"""A run's predictions, written as an XTREME submission and scored again, get the scores of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECIPE = Recipe(
 
 
 def stage(context: Context, _work: Work) -> Spent:
-    """Predicts the gold for two rows of three, from the seed's and arm's own random numbers, and trains nothing."""
+    """Trains nothing; predicts the gold for two rows in three, drawn with random numbers of the seed and arm."""
     work = context.work
     if work.kind != "predict":
         (context.directory / "encoder").mkdir()
@@ -58,7 +58,7 @@ def predicted(row: Any, rows: Any, task: str, chance: random.Random) -> dict[str
         case Tagged():
             return {"id": row.id, "prediction": list(row.tags) if right else [row.tags[-1]] * len(row.tags)}
         case Span():
-            # Some questions have no answer at all, which the formats can say.
+            # Some questions get no prediction at all, which the formats can express.
             return (
                 {"id": row.id, "prediction": row.answers[0].text if right else "the tea"}
                 if chance.random() < 0.9
@@ -106,7 +106,7 @@ def test_scores_survive_the_official_formats(run: tuple[Path, Path], tmp_path: P
         for metric, value in score.values.items()
     }
     rows = [json.loads(line) for line in (store / "runs" / "whole" / "rows.jsonl").read_text().splitlines()]
-    # Retrieval without any training is the same for every seed, and the store has it once.
+    # Retrieval without any training is the same for every seed, so the store has it only once.
     mine = [
         row
         for row in rows

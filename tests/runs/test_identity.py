@@ -74,7 +74,7 @@ def test_versions_of_code_and_cards_count(world: Path, monkeypatch: pytest.Monke
 
 
 def test_the_way_that_rows_become_sequences_counts_for_those_who_read_such_rows(world: Path) -> None:
-    """Before version 2 a stride was cut to a quarter of the window: what was trained so must not be taken for this."""
+    """Before version 2 the stride was cut to a quarter of the window; stages trained that way must not be reused."""
     found = known(world, recipe(targets=(Target(task="fruit"), Target(task="quiz"))))
     kinds = {path: one.content.get("kinds") for path, one in found.items()}
     assert {path for path, one in kinds.items() if one} == {path for path in kinds if "quiz/seed" in path}

@@ -1,4 +1,4 @@
-"""A store that is cleaned while a run goes on or afterwards: nothing that a result rests on is lost."""
+"""Cleaning a store during or after a run: nothing that a result depends on is lost."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_kill_while_cleaning_loses_nothing(world: Path, tmp_path: Path, monkey
 def test_the_forecast_of_disk_counts_what_is_there_at_once(world: Path, tmp_path: Path) -> None:
     planned = api.plan(LARGER.model_copy(update={"seeds": (1, 2, 3, 4)}), data=world, store=tmp_path / "store")
     sizes = {stage.path: 1 for stage in planned.plan.stages if kind_of(stage.work.kind).leaves_encoder}
-    assert len(sizes) == 13  # the pretrained one, 4 after quiz, and 8 on fruit, which berry shares
+    assert len(sizes) == 13  # the pretrained one, 4 after quiz, and 8 on fruit, shared with berry
     assert peak(planned.plan.in_turn([stage.path for stage in planned.plan.stages]), sizes, "all") == len(sizes)
     # The pretrained one, the one after quiz, and 4 on fruit until berry is predicted.
     assert peak(planned.plan.in_turn([stage.path for stage in planned.plan.stages]), sizes, "needed") == 6

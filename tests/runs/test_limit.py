@@ -1,4 +1,4 @@
-"""A quick look: few rows of each language, kept apart from the experiment, and said to be no result."""
+"""A quick look: few rows per language, kept apart from the experiment, and marked as no result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reader(world: Path, limit: int | None) -> RecipeData:
 
 def test_a_limit_draws_from_all_of_a_file_and_keeps_translations_together(world: Path) -> None:
     sorted_rows = sorted((world / "fruit" / "train-en.tsv").read_text().splitlines(), key=lambda line: line[-3:])
-    (world / "fruit" / "train-en.tsv").write_text("".join(f"{line}\n" for line in sorted_rows))  # by label
+    (world / "fruit" / "train-en.tsv").write_text("".join(f"{line}\n" for line in sorted_rows))  # sorted by label
     rows = reader(world, 12).load("fruit", "train", "en").rows
     assert len(rows) == 12 and {row.gold for row in rows} == {"yes", "no"}
     assert rows == reader(world, 12).load("fruit", "train", "en").rows
@@ -67,7 +67,7 @@ def test_a_quick_look_and_the_experiment_share_no_stage_and_no_page(
     counted = [json.loads(line)["n"] for line in (look.parent / "rows.jsonl").read_text().splitlines()]
     assert counted and max(counted) <= 10
     assert max(json.loads(line)["n"] for line in (whole.parent / "rows.jsonl").read_text().splitlines()) == 40
-    banner = "A quick look, no result: of each language and split at most 10 rows were read"
+    banner = "A quick look, no result: at most 10 rows were read per language and split"
     assert banner in look.read_text(encoding="utf-8")
     own = look.parent / "tables"
     assert (own / "quick-look_main_table.csv").is_file() and not (own / "main_table.csv").exists()
@@ -95,5 +95,5 @@ def test_the_option_is_the_field_and_the_plan_counts_with_it(world: Path, tmp_pa
         api.plan(recipe(targets=TARGETS, limit=limit), data=world, store=tmp_path / "store") for limit in (5, None)
     ]
     tokens = [sum(one.tokens for one in plan.estimates.values()) for plan in plans]
-    assert tokens[0] == pytest.approx(tokens[1] / 8)  # of 40 rows
+    assert tokens[0] == pytest.approx(tokens[1] / 8)  # 5 rows of 40
     assert viaduct("plan", str(file), "--data", str(world), "--limit", "0").status == 2

@@ -1,4 +1,4 @@
-"""A run of very many stages in one process holds no more memory at its end than at its beginning."""
+"""A run of very many stages in one process uses no more memory at its end than at its beginning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import whole_runs
 
 SEEDS = 34
-"""Six stages of each, and the encoder's pretraining: 205 stages."""
+"""Six stages per seed, and the encoder's pretraining: 205 stages."""
 FIRST = 20
 
 

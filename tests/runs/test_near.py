@@ -1,4 +1,4 @@
-"""Texts that are nearly the same, against a count of all shared runs."""
+"""Near-duplicate texts, checked against a count of all shared runs of characters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text(seed: int, count: int = 60) -> str:
 
 
 def share(one: str, other: str) -> float:
-    """Of the runs of the text with fewer, all of them counted."""
+    """The share of common runs among those of the text with fewer runs, with all runs counted."""
     first, second = ({text[at : at + RUN] for at in range(len(text) - RUN + 1)} for text in (one, other))
     return len(first & second) / min(len(first), len(second))
 

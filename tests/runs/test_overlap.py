@@ -1,4 +1,4 @@
-"""Training rows that are evaluation rows too: found whatever the tokenisation, counted against brute force."""
+"""Training rows that are evaluation rows too: found under any tokenisation, with counts checked by brute force."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_rows_are_found_in_every_language_that_is_evaluated(world: Path) -> None
     assert (train.evaluated, train.of_evaluated) == (1, 40)
     assert train.arms == ("none", "quiz")
     assert (dev.split, dev.evaluated, dev.of_evaluated) == ("dev", 1, 40)
-    assert "rows of fruit train are evaluated in fruit test: de 1 of 40" in said((train, dev))
+    assert "rows of fruit train are also in fruit test: de 1 of 40" in said((train, dev))
 
 
 def test_an_intermediate_task_concerns_every_target_and_its_own_arm_only(world: Path) -> None:
@@ -98,8 +98,8 @@ def test_rows_of_every_training_language_are_compared_with_their_own_language_an
     assert (german.evaluated, german.of_evaluated) == (1, 40)
     assert (swahili.spoken, swahili.language, swahili.arms) == ("de", "sw", ("both", "german"))
     assert said((english, german, swahili)) == (
-        "rows of berry train are evaluated in fruit test: de 1 of 40",
-        "rows of berry train de are evaluated in fruit test: de 1 of 40, sw 1 in translation of 40",
+        "rows of berry train are also in fruit test: de 1 of 40",
+        "rows of berry train de are also in fruit test: de 1 of 40, sw 1 in translation of 40",
     )
     assert blocking((english, german), pairs, Catalogue.builtin()) == (english, german)
 
@@ -136,8 +136,8 @@ def test_what_publishers_left_in_both_files_is_said_and_does_not_block(world: Pa
     found = overlaps(recipe(), census(world))
     assert blocking(found, recipe(), Catalogue.builtin()) == ()
     assert said(found) == (
-        "rows of fruit train are evaluated in fruit test: de 1 of 40, sw 1 of 40",
-        "rows of fruit dev are evaluated in fruit test: de 1 of 40",
+        "rows of fruit train are also in fruit test: de 1 of 40, sw 1 of 40",
+        "rows of fruit dev are also in fruit test: de 1 of 40",
     )
 
 
@@ -152,7 +152,7 @@ def test_nearly_the_same_rows_are_counted_apart(world: Path) -> None:
     change(world, "fruit/train-en.tsv", {0: f"0\tsecond\t{LONG.format('few').upper()}\tno"})
     (found,) = overlaps(recipe(), census(world))
     assert (found.evaluated, found.near, found.translated) == (1, 1, 0)
-    assert said((found,)) == ("rows of fruit train are evaluated in fruit test: de 1 + 1 nearly the same of 40",)
+    assert said((found,)) == ("rows of fruit train are also in fruit test: de 1 + 1 nearly the same of 40",)
     change(world, "fruit/test-de.tsv", {5: "5\tde\tsecond\tno"})
     (found,) = overlaps(recipe(), census(world))
     assert (found.evaluated, found.near) == (0, 1)
@@ -164,7 +164,7 @@ def test_translations_of_a_row_that_is_trained_on_are_counted(world: Path) -> No
     english, german, swahili = overlaps(recipe(), census(world))
     assert (english.evaluated, english.translated) == (1, 0)
     assert [(one.language, one.evaluated, one.translated) for one in (german, swahili)] == [("de", 0, 1), ("sw", 0, 1)]
-    assert said((german,)) == ("rows of fruit train are evaluated in fruit test: de 1 in translation of 40",)
+    assert said((german,)) == ("rows of fruit train are also in fruit test: de 1 in translation of 40",)
     labels = {at: f"{at}\tde {at}\tsecond {at}\tyes" for at in range(40)}
     change(world, "fruit/test-de.tsv", labels)
     assert [one.language for one in overlaps(recipe(), census(world))] == ["en", "sw"], "other labels: no translation"
@@ -183,8 +183,8 @@ def test_text_of_replay_and_pretraining_is_compared_line_by_line(world: Path) ->
     asked = recipe(intermediates=arms, targets=targets)
     found = overlaps(asked, census(world))
     assert said(found) == (
-        "rows of prose train (first 20 lines) are evaluated in quiz test: de 1 of 40",
-        "rows of prose train (first 20 lines) are evaluated in twins test: de 1 of 73",
+        "rows of prose train (first 20 lines) are also in quiz test: de 1 of 40",
+        "rows of prose train (first 20 lines) are also in twins test: de 1 of 73",
     )
     assert {one.arms for one in found} == {("replay",)} and not blocking(found, asked, Catalogue.builtin())
     pretrained = recipe(encoder=small_world.recipe().encoder, targets=targets)
@@ -213,10 +213,11 @@ def test_what_chooses_on_the_rows_that_are_scored_is_marked(world: Path) -> None
     )
     told = warnings(planned)
     rule = "these scores are too high, and decide no claim"
-    scored = "a threshold and a layer for mine dev is chosen by rows of mine dev de that are scored (de 72 of 72)"
+    scored = "a threshold and a layer for mine dev is chosen on rows of mine dev de that are also scored (de 72 of 72)"
     assert f"note: {scored}: {rule}" in told
     assert any(
-        "a checkpoint for fruit dev is chosen by rows of fruit dev that are scored (en 40 of 40)" in one for one in told
+        "a checkpoint for fruit dev is chosen on rows of fruit dev that are also scored (en 40 of 40)" in one
+        for one in told
     )
     record = collect.run_record(planned, command="", versions={})
     assert all(cell.chosen_on_scored for cell in record.cells) and record.leaks == ()
@@ -250,7 +251,7 @@ def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told
     stopped = recipe(targets=(Target(task="twins"),), seeds=(1,), encoder=small_world.recipe().encoder)
     options = Options(device="cpu", threads=1)
     store = world / "store"
-    with pytest.raises(DataError, match=r"rows of quiz train are evaluated in twins test: de 1 of") as error:
+    with pytest.raises(DataError, match=r"rows of quiz train are also in twins test: de 1 of") as error:
         api.run(stopped, data=world, store=store, options=options)
     assert "--allow-overlap" in str(error.value) and not (store / "mini").exists()
     generated = stopped.model_copy(update={"miniature": True})
@@ -258,7 +259,7 @@ def test_a_run_stops_before_it_trains_on_what_it_evaluates_and_goes_on_when_told
     api.run(stopped, data=world, store=store, options=options, allow_overlap=True)
     kept = load_run(store / "runs" / "small")
     (leak,) = kept.leaks
-    assert leak.startswith("rows of quiz train are evaluated in twins test") and leak not in kept.remarks
+    assert leak.startswith("rows of quiz train are also in twins test") and leak not in kept.remarks
     assert collect.about(Store(store), kept).leaks == kept.leaks
     assert f"note: stops a run without --allow-overlap: {leak}" in warnings(api.plan(stopped, data=world, store=store))
 
@@ -267,8 +268,8 @@ def test_a_task_that_is_also_a_targets_is_said(world: Path) -> None:
     arms = (Intermediate(name="none"), Intermediate(name="first", tasks=("fruit", "quiz")))
     both = recipe(intermediates=arms, targets=(Target(task="fruit"), Target(task="berry"), Target(task="twins")))
     assert repeated(both, census(world)) == (
-        "fruit is an intermediate task (first) and what fruit, berry are trained on: "
-        "more of the same there, not another task",
+        "fruit is an intermediate task (first), and fruit, berry are trained on it too: "
+        "there it is more of the same, not another task",
     )
     assert repeated(recipe(), census(world)) == ()
 
@@ -377,7 +378,7 @@ def test_the_classic_leak_stops_the_run(shared_data: Path, tmp_path: Path) -> No
     )
     with pytest.raises(DataError, match="trains on rows that it evaluates on") as error:
         api.run(leaking, data=shared_data, store=tmp_path / "store", options=Options(device="cpu", threads=1))
-    line = "rows of squad train are evaluated in xquad test: en 1,190 of 1,190, de 1,190 in translation of 1,190"
+    line = "rows of squad train are also in xquad test: en 1,190 of 1,190, de 1,190 in translation of 1,190"
     assert line in str(error.value)
     planned = api.plan(leaking, data=shared_data, store=tmp_path / "store")
     record = collect.run_record(planned, command="", versions={})

@@ -1,12 +1,12 @@
-"""Recipes whose rows are committed have the fingerprints that these rows have.
+"""Recipes with committed rows have the fingerprints of those rows.
 
-`pinned_recipes.json` has for each recipe one digest over all its stages' fingerprints, and one for each arm and kind of
-stage, to say where they differ. `python tests/runs/test_pinned_recipes.py RECIPE ...` writes it anew, from the data
-folder beside the repository. That is right for a recipe of which no row is committed, or whose rows are removed in the
-same commit because a number in them was wrong. It is not right where the test only stands in the way: a change that
-makes rows foreign throws hours of computing away, so it declares what held before (`parts.later`), or it waits.
+For each recipe, `pinned_recipes.json` has one digest over the fingerprints of all its stages, and one for each arm and
+kind of stage, to show where they differ. `python tests/runs/test_pinned_recipes.py RECIPE ...` updates it, using the
+data folder next to the repository. Do this for a recipe without committed rows, or one whose rows are removed in the
+same commit because a number in them was wrong. Do not do it just because this test is in the way: a change that makes
+rows foreign throws away hours of computing, so it must declare what held before (`bounds.later`), or wait.
 
-The files of encoders and image towers are not needed: their names stand for them. So other files are not noticed here.
+The files of encoders and image towers are not needed: their names replace them. So changed files go unnoticed here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ALL = "all stages"
 
 
 def digests(name: str, data: Path, memory: Path | None = None) -> dict[str, str]:
-    """`ALL`, and every arm and kind of stage -> digest of the fingerprints."""
+    """`ALL` and each arm with each kind of stage -> the digest of the fingerprints."""
     recipe = load_recipe(name)
     census = Census(RecipeData(DataFolder(data, Catalogue.builtin().with_files(recipe.cards))), memory)
     with (
@@ -69,7 +69,7 @@ def test_a_pinned_recipe_has_the_fingerprints_of_its_committed_rows(
 
 
 def main() -> None:
-    """Write the digests of the recipes that are named, and keep those of others."""
+    """Write the digests of the recipes named on the command line, and keep those of other recipes."""
     pinned = json.loads(PINNED.read_text(encoding="utf-8"))
     pinned |= {name: digests(name, DATA) for name in sys.argv[1:]}
     PINNED.write_text(json.dumps(pinned, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What `viaduct plan` prints: a tree in which shared work stands once, what is missing, and what it would take."""
+"""What `viaduct plan` prints: a tree in which shared work appears once, what is missing, and the expected cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def planned(world: Path, **changes: object) -> api.Planned:
 
 
 def lines(world: Path, **changes: object) -> list[str]:
-    """The tree without the marks at the left."""
+    """The lines of the tree without the branches drawn at the left."""
     text = plans.text(planned(world, **changes)).split("\n\n")[1]
     return [line.lstrip("│├└─ ") for line in text.splitlines()]
 
@@ -140,7 +140,7 @@ def test_hours_grow_with_work_and_with_steps(world: Path) -> None:
     for device in DEVICES:
         assert device.seconds(Load(2e15, 768, 0, 0)) == pytest.approx(2 * device.seconds(Load(1e15, 768, 0, 0)))
         assert device.seconds(Load(1e15, 768, 10, 0)) > device.seconds(Load(1e15, 768, 0, 0))
-        assert device.seconds(Load(1e15, 128, 0, 0)) > device.seconds(Load(1e15, 768, 0, 0))  # narrow is slow
+        assert device.seconds(Load(1e15, 128, 0, 0)) > device.seconds(Load(1e15, 768, 0, 0))  # narrow models are slow
     short, long = (
         planned(world, targets=(Target(task="fruit", training=Training(max_steps=steps, batch_tokens=10)),))
         for steps in (2, 20)
@@ -159,7 +159,7 @@ def test_no_accelerator_is_said_to_be_slower_than_a_core(
 
 
 def test_a_small_run_is_said_to_take_what_its_stages_and_processes_take_to_start(world: Path) -> None:
-    """Products alone take 2 s here; most is opening and writing models, and processes that measure two arms."""
+    """Matrix products take only 2 s here; most is opening and writing models, and processes that measure two arms."""
     small = planned(world, measure=Measure(rounds=1))
     assert small.load is not None
     core = DEVICES[0].seconds(small.load)

@@ -1,4 +1,4 @@
-"""Processes that work for another one end when it does, a kill included."""
+"""Worker processes end when their parent does, even if it is killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ time.sleep(60)
 
 
 def lives(process: int) -> bool:
-    """Whether it runs; one that is dead and not yet waited for does not."""
+    """Whether this process is running; a zombie is not."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False

@@ -1,4 +1,4 @@
-"""One run looks for the files of a split and language once, and reads labelled ones once, however often it asks."""
+"""A run looks up the files of a split and language once, and reads labelled ones once, however often it needs them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_second_plan_reads_nothing_where_the_store_is_not_there_yet(
 def test_a_stage_is_looked_at_a_few_times_however_many_there_are(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a run goes on every stage may be another process's work; asking all after each would be quadratic."""
+    """During a run any stage may be another process's work; checking all of them after each one would be quadratic."""
     looked: Counter[Path] = Counter()
     read = stores._read_record
 

@@ -54,7 +54,7 @@ def test_a_recipe_may_import_from_the_files_beside_it_and_is_never_given_those_o
         folder.mkdir()
         write(folder, f"SEEDS = ({number},)\n", "shared_seeds.py")
         write(folder, text, "recipe.py")
-    write(tmp_path / "a", "", "json.py")  # which nothing imports from there
+    write(tmp_path / "a", "", "json.py")  # never imported from there
     before = list(sys.path)
     monkeypatch.delitem(sys.modules, "shared_seeds", raising=False)
     assert load_recipe(tmp_path / "a" / "recipe.py").seeds == (1,) and sys.path == before

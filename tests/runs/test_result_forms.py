@@ -1,4 +1,4 @@
-"""A run's scores as the result files of mteb and lm-eval: their names and metrics, and what is not theirs left out."""
+"""A run's scores as result files of mteb and lm-eval: with their names and metrics, omitting what they do not have."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RECIPE = Recipe(
 
 
 def stage(context: Context, _work: Work) -> Spent:
-    """Predicts the gold for two rows of three, and trains nothing."""
+    """Trains nothing; predicts the gold for two rows in three."""
     work = context.work
     if work.kind != "predict":
         (context.directory / "encoder").mkdir()
@@ -64,7 +64,7 @@ def _guess(row: Any, rows: Any, right: bool) -> Any:
 
 @pytest.fixture(scope="module", name="run")
 def _run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The store of a run whose data are as large as their cards say, but for one language."""
+    """The store of a run whose data are as large as their cards say, except in French and for PAWS-X in German."""
     folder = tmp_path_factory.mktemp("forms")
     world.write(folder / "data", scale=0.02)
     with pytest.MonkeyPatch.context() as patch:
@@ -102,7 +102,7 @@ def test_lm_eval_has_what_it_evaluates_by_its_own_names(run: Path, tmp_path: Pat
     results, xquad = found["results"], rows(run, "xquad", "f1")
     assert results["xquad_de"]["f1,none"] == xquad["de"] and results["xquad_de"]["f1_stderr,none"] == "N/A"
     assert results["xquad_de"]["exact_match,none"] == rows(run, "xquad", "exact_match")["de"]
-    # its XNLI is evaluated on dev, which stands in for test here
+    # lm-eval evaluates XNLI on dev, which replaces test here
     assert results["xnli_de"]["acc,none"] == rows(run, "xnli", "accuracy")["de"]
     assert results["paws_en"]["acc,none"] == rows(run, "pawsx", "accuracy")["en"]
     assert found["versions"]["xnli_de"] == 1.0 and found["n-shot"]["paws_en"] == 0
@@ -132,7 +132,7 @@ def test_mteb_has_tatoeba_with_the_main_score_of_its_own_task(run: Path, tmp_pat
 
 
 def brute_force(gold: list[str], given: list[str]) -> tuple[float, float]:
-    """F1 and precision of each sentence as a class, and their mean."""
+    """Mean F1 and mean precision, with each sentence as a class."""
     f1, precision, times = [], [], Counter(given)
     for one, chosen in zip(gold, given, strict=True):
         own = (one == chosen) / times[one] if times[one] else 0.0

@@ -81,7 +81,7 @@ def test_contexts_of_another_card_are_dropped(world: Path) -> None:
     test = world / "quiz" / "test-en.tsv"
     test.write_text("0\ten  context 3 of dev\twhich?\tcontext 3\n", encoding="utf-8")
     loaded = load(world, "quiz", "test", "en", half("quiz", 0.0, 1.0, without_contexts_of="quiz"))
-    assert len(loaded.rows) == 36  # 4 questions about that paragraph, whose spaces differ
+    assert len(loaded.rows) == 36  # without 4 questions about that paragraph, whose spaces differ
     assert "without the contexts of quiz" in (loaded.substitution or "")
     with pytest.raises(UsageError, match="needs rows with a context"):
         load(world, "fruit", "test", "en", half("fruit", 0.0, 1.0, without_contexts_of="quiz"))
@@ -95,7 +95,7 @@ def test_a_substitution_that_leaves_nothing_is_an_error(world: Path) -> None:
 def test_the_fingerprint_is_of_content_and_of_everything_read(world: Path) -> None:
     needs, plain, part = [("fruit", "test", "de")], half("fruit", 0.0, 1.0), half("fruit", 0.0, 0.5)
     before = data_fingerprint(world, needs, plain), data_fingerprint(world, needs, part)
-    (world / "fruit" / "test-de.tsv").unlink()  # not read: dev stands in
+    (world / "fruit" / "test-de.tsv").unlink()  # not read: dev replaces it
     assert data_fingerprint(world, needs, plain) == before[0]
     english = world / "fruit" / "dev-en.tsv"
     english.write_text(english.read_text(encoding="utf-8").replace("en dev 1\t", "en dev one\t"), encoding="utf-8")

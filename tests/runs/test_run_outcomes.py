@@ -1,4 +1,4 @@
-"""Score stages leave how each example came out; older ones get theirs from their predictions, once."""
+"""Score stages store the outcome of each example; older ones get theirs from their predictions, once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED = recipe(targets=(Target(task="fruit"), Target(task="twins")))
 
 @pytest.fixture
 def run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of a finished run, in which fruit has outcomes by example and twins has none."""
+    """The directory of a finished run, in which fruit has per-example outcomes and twins has none."""
     cards = [replace(one, metric=accuracy, metrics=("accuracy",)) for one in small_world.CARDS if one.kind == "pair"]
     small_world.add_cards(monkeypatch.setattr, cards)
     monkeypatch.setattr("viaduct.report.page.write", small_world.write_no_report)
@@ -47,7 +47,7 @@ def reported(run: Path, data: Path | None) -> str:
 
 
 def older(run: Path) -> list[Path]:
-    """Take the outcomes away, as a store of an older version has none; the stages that had them."""
+    """Removes the outcomes, which stores of older versions lack; returns the stages that had them."""
     store = run.parent.parent
     there = sorted(path for path in store.rglob(FILE))
     for path in there:

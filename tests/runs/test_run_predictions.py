@@ -1,4 +1,4 @@
-"""Pages of predictions: of finished models whose predictions and data are there, in the run's own folder alone."""
+"""Prediction pages: for finished models whose predictions and data are available, only in the run's own folder."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_long_page_keeps_the_rows_on_which_arms_differ(tmp_path: Path) -> None
     html = (tmp_path / "t" / "de.html").read_text(encoding="utf-8")
     assert html.count('<th scope="row">') == MOST and html.index(f'"row">{MOST}<') < html.index('"row">0<')
     assert f"{MOST} of {MOST + 9} rows: those on which the arms differ most" in html
-    assert html.count("<script") == 1 and "seed of each arm: 1 (a), 2 (b)." in html
+    assert html.count("<script") == 1 and "seed per arm: 1 (a), 2 (b)." in html
 
 
 LABELS = [Labelled(str(at), "de", f"text {at}", "ab"[at % 3 == 0]) for at in range(9)]
@@ -107,8 +107,8 @@ def test_a_number_has_its_distance_and_no_share(metric: str, tmp_path: Path) -> 
     write(about, [Predicted("stars", "de", "test", {"a": 1, "b": 1}, rows)], tmp_path)
     html = (tmp_path / "stars" / "de.html").read_text(encoding="utf-8")
     assert re.findall(r'<th scope="row">(\d)<', html)[:4] == ["5", "3", "0", "1"], "the farthest apart first"
-    assert "<b>3</b>" in html and "how far it is from the gold one" in html and "✓" not in html and "✗" not in html
-    assert "A quick look, no result: of each language and split at most 9 rows were read" in html
+    assert "<b>3</b>" in html and "its distance from the gold number" in html and "✓" not in html and "✗" not in html
+    assert "A quick look, no result: at most 9 rows were read per language and split" in html
 
 
 @pytest.mark.parametrize(("values", "influences"), [([0.2, 0.8], True), ([-0.5, 0.5], False)])

@@ -1,4 +1,4 @@
-"""What plans, identities and reports know of sentence encoders."""
+"""How plans, identities and reports treat sentence encoders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREDICTED: dict[str, Any] = {"task": "t", "languages": ("de",), "split": "test",
 def test_a_sentence_encoder_is_used_as_it_is_meant_and_another_one_by_the_best_layer(
     world: Path, tmp_path: Path
 ) -> None:
-    """Where dev data are there, and the recipe says nothing else; after training the makers' modules are one choice."""
+    """Given dev data, and if the recipe says nothing else; after training, the makers' modules are one candidate."""
 
     def vectors(folder: Path, **how: Any) -> dict[str, tuple[Any, Any]]:
         targets = tuple(Target(task=task, retrieval=Retrieval(**how)) for task in ("twins", "mine"))

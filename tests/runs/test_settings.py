@@ -1,4 +1,4 @@
-"""Several settings of one recipe in one store: shared where they are the same, beside each other where they are not."""
+"""Several settings of one recipe in one store: stages are shared where equal, stored side by side where not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def go(one: Recipe, data: Path, store: Path) -> Path:
 
 
 def stages(store: Path) -> dict[str, bytes]:
-    """Path -> what says which stage lies there, with when it was made."""
+    """Path -> the record of the stage stored there, with its costs, which show when it was made."""
     found = (path.parent for path in store.rglob("stage.json") if ".partial" not in str(path))
     return {
         str(path.relative_to(store)): (path / "stage.json").read_bytes() + (path / "cost.json").read_bytes()
@@ -88,7 +88,7 @@ def test_more_than_one_field_is_named_by_the_fingerprint(world: Path, tmp_path: 
 
 
 def test_a_setting_of_the_same_name_as_another_is_told_from_it(world: Path, tmp_path: Path) -> None:
-    """3e-5 twice: beside the first one in one field, and with another length besides."""
+    """3e-5 twice: differing from the first run in that field only, and then also in the evaluated split."""
     store = tmp_path / "store"
     go(asked(), world, store)
     first = go(asked(learning_rate=3e-5), world, store)
@@ -150,7 +150,7 @@ def test_an_interrupted_attempt_gives_way_only_when_little_is_lost(
 
 
 def test_settings_that_are_run_at_the_same_time_all_get_done(world: Path, tmp_path: Path) -> None:
-    """Processes that plan before any of the others has begun anything; what one has taken, the other gives way to."""
+    """All processes plan before any of them has begun; where one has taken a place, another gives way."""
     store, running = tmp_path / "store", []
     for number, rate in enumerate((2e-5, 3e-5, 4e-5)):
         file = tmp_path / f"{number}.json"
@@ -169,7 +169,7 @@ def test_settings_that_are_run_at_the_same_time_all_get_done(world: Path, tmp_pa
 def test_a_place_that_is_taken_between_plan_and_start_is_given_up(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a process waits for libraries to load while another one runs."""
+    """For example, when a process waits for libraries to load while another one runs."""
     store, plan = tmp_path / "store", api.plan
 
     def slowly(one: Recipe, **places: Path) -> api.Planned:
@@ -185,7 +185,7 @@ def test_a_place_that_is_taken_between_plan_and_start_is_given_up(
 
 
 def test_nothing_goes_on_with_what_another_setting_left(world: Path, tmp_path: Path) -> None:
-    """Where that has taken the place of an input since the plan was made."""
+    """Stages wait if another setting has taken the place of one of their inputs since the plan was made."""
     planned = api.plan(asked(learning_rate=3e-5), data=world, store=tmp_path / "store")
     go(asked(), world, tmp_path / "store")
     worker = execute.Worker(planned, QUICK, Display())

@@ -1,4 +1,4 @@
-"""Several encoders in one recipe: a run for each, and one page with all their scores and costs."""
+"""Several encoders in one recipe: one run each, and one page with all their scores and costs."""
 
 from __future__ import annotations
 

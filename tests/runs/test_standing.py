@@ -1,4 +1,4 @@
-"""What lies at a stage's path is called done only where it is that stage's, by its fingerprint."""
+"""The contents of a stage's path count as done only if their fingerprint is that stage's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def go(asked: Recipe, data: Path, store: Path) -> None:
 
 
 def stopped(asked: Recipe, at: str, data: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that ends when it begins this stage."""
+    """A run that is interrupted when it begins this stage."""
     original = small_world.run
 
     def stop(context: object) -> object:
@@ -75,7 +75,7 @@ def test_status_of_a_run_whose_stages_another_one_replaced(
     assert re.search(f"{TRAIN} +{OTHER} ", told) and "1/4 done" in told
     assert all(one.seconds is None for one in api.status("short", store=store) if one.state != "done")
     go(SHORT_RUN, world, store)
-    # beside what is done; what was only begun, a moment ago, gives way
+    # stored next to a finished stage; one that was only begun, a moment ago, gives way
     assert states(store, "short") == dict.fromkeys(("mini/pretrain", f"{TRAIN}@epochs-1", PREDICT, SCORE), "done")
     assert states(store, "long")[TRAIN] == "done"
 
@@ -101,7 +101,7 @@ def test_a_plan_without_all_data_tells_its_own_stages_from_anothers(world: Path,
     assert f"and score it: seed 1, {unchecked}" in text
     assert "2 done, 2 to do (of these 2 there, not checked)" in text
     other = api.plan(SHORT_RUN, data=world, store=store)
-    # what is predicted is the same as far as it is known here, the training before it, which lies beside, is not
+    # as far as is known here, the predictions are the same; the training before them, stored alongside, is not
     short = f"{TRAIN}@epochs-1"
     assert other.states == {"mini/pretrain": "done", short: "waiting", PREDICT: OTHER, SCORE: unchecked}
     assert f"1 done, 3 to do (of these 1 {unchecked}, 1 {OTHER})" in plans.text(other)

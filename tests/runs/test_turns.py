@@ -1,4 +1,4 @@
-"""In which order a run works on its stages."""
+"""The order in which a run works on its stages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_forecast_of_disk_follows_the_turns(world: Path) -> None:
     sizes = {stage.path: 1 for stage in plan.stages if stage.path.endswith("/train")}
 
     def most(turns: list[Stage]) -> int:
-        """The models that are there at once, counted after each stage: those made that a later stage takes."""
+        """The most models present at once, counted after each stage: those already made that a later stage takes."""
         paths = [stage.path for stage in turns]
         takers = [(one.path, stage.path) for stage in turns for one in stage.inputs.values()]
         last = {path: max([paths.index(by) for taken, by in takers if taken == path], default=0) for path in sizes}

@@ -1,4 +1,4 @@
-"""Two hosts that see one store and not each other's locks."""
+"""Two hosts that share a store but do not see each other's locks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def files(store: Path) -> dict[str, bytes]:
-    """All that stages left, but for locks and costs."""
+    """All files that stages left, except locks and costs."""
     found = (one for one in (store / "mini").rglob("*") if one.is_file() and one.suffix != ".lock")
     found = (one for one in found if one.name != "cost.json")
     return {str(path.relative_to(store)): path.read_bytes() for path in found}
@@ -108,7 +108,7 @@ def test_of_two_owners_the_last_rename_of_the_one_that_lost_fails(
     tmp_path: Path, on_host: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
-    monkeypatch.setattr(claim, "_beat_until", lambda over, alive: None)  # as one that is stopped
+    monkeypatch.setattr(claim, "_beat_until", lambda over, alive: None)  # like a stopped process
     on_host(FIRST)
     lost = store.claim("a/b", RECORD)
     assert lost is not None
@@ -135,7 +135,7 @@ def test_a_host_that_is_stopped_while_it_begins_has_lost_the_stage(
     tmp_path: Path, on_host: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     stage, original, won = Store(tmp_path), getattr(store_module, moment), []
-    monkeypatch.setattr(claim, "_beat_until", lambda over, alive: None)  # as one that is stopped
+    monkeypatch.setattr(claim, "_beat_until", lambda over, alive: None)  # like a stopped process
 
     def stopped(given: Any) -> Any:
         monkeypatch.setattr(store_module, moment, original)
@@ -165,7 +165,7 @@ def test_clocks_an_hour_apart_take_nothing_from_a_living_host(tmp_path: Path, on
         os.utime(held.partial / claim.ALIVE, (time.time() - hour, time.time() - hour))
         assert store.claim("a/b", RECORD) is None
         time.sleep(0.02)
-    wait_for(lambda: store.claim("a/b", RECORD))  # silent from now on
+    wait_for(lambda: store.claim("a/b", RECORD))  # no heartbeat from now on
 
 
 def test_two_hosts_that_begin_at_once_do_not_both_have_it(
@@ -177,7 +177,7 @@ def test_two_hosts_that_begin_at_once_do_not_both_have_it(
         monkeypatch.setattr(claim, "unfinished", original)
         found = original(free)
         on_host(SECOND)
-        other.append(store.claim("a/b", RECORD))  # between the first one's look and its folder
+        other.append(store.claim("a/b", RECORD))  # after the first host's check, before it makes its folder
         on_host(FIRST)
         return found
 
@@ -197,7 +197,7 @@ def test_an_unfinished_folder_of_an_earlier_version_is_gone_on_with(tmp_path: Pa
     found = store.claim("a/b", RECORD)
     assert found is not None and found.resumed and (found.scratch / "checkpoint").read_text() == "5"
     found.release()
-    assert (tmp_path / "a" / "b.partial" / "scratch" / "checkpoint").exists()  # which that version goes on with
+    assert (tmp_path / "a" / "b.partial" / "scratch" / "checkpoint").exists()  # the earlier version can resume from it
 
 
 def test_folders_in_which_another_host_makes_something_are_left_to_it(
@@ -205,7 +205,7 @@ def test_folders_in_which_another_host_makes_something_are_left_to_it(
 ) -> None:
     on_host(FIRST)
     with working.working_folder(tmp_path) as theirs:
-        held = theirs.rename(theirs.with_name(f"{theirs.name}-moved"))  # whose lock is not seen
+        held = theirs.rename(theirs.with_name(f"{theirs.name}-moved"))  # its lock is not visible
     on_host(SECOND)
     with working.working_folder(tmp_path):
         assert held.exists()

@@ -1,4 +1,4 @@
-"""Settings that a recipe varies: side by side on one page, one of them the result, chosen on English dev alone."""
+"""Settings that a recipe varies: side by side on one page; the result is the one chosen on English dev alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RATES = {"targets.*.training.learning_rate": (1e-5, 3e-5)}
 LOW, HIGH = "learning_rate 1e-05", "learning_rate 3e-05"
 FRUIT = "mini/none/fruit/seed-1"
 DEV = {1e-5: 0.4, 2e-5: 0.5, 3e-5: 0.6}
-"""Rate -> the score on English dev that a training leaves."""
+"""Learning rate -> the English dev score that a training reports."""
 
 
 def varied(**changes: object) -> Recipe:
@@ -40,7 +40,7 @@ def varied(**changes: object) -> Recipe:
 
 @pytest.fixture
 def with_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings leave the dev scores of `DEV`, in the second of two evaluations."""
+    """Trainings log the dev scores of `DEV`, in the second of two evaluations."""
     original = small_world.run
 
     def run(context: Context) -> Spent:
@@ -103,7 +103,7 @@ def test_settings_stand_on_one_page_and_the_best_on_dev_is_the_result(
 
 
 def diverging(monkeypatch: pytest.MonkeyPatch, *rates: float) -> list[float]:
-    """Trainings on fruit at these rates come to no numbers; the rates at which one was begun, as they come."""
+    """Trainings on fruit at these rates diverge; returns a list that collects the rate of each one that begins."""
     run, begun = small_world.run, list[float]()
 
     def until_it_diverges(context: Context) -> Spent:
@@ -129,7 +129,7 @@ def test_a_setting_that_diverges_is_given_up_and_the_others_go_on(
     rows = [json.loads(line) for line in (page.parent / "rows.jsonl").read_text().splitlines()]
     right = json.loads((store / FRUIT / "score" / "stage.json").read_text())["fingerprint"]
     assert {row["fingerprint"] for row in rows} == {right}
-    assert f"{HIGH} (given up: its loss came to no number)" in page.read_text(encoding="utf-8")
+    assert f"{HIGH} (given up: its training produced non-finite numbers)" in page.read_text(encoding="utf-8")
     states = {one.path: one.state for one in api.status("small", store=store)}
     lost = {f"{FRUIT}/{kind}@learning_rate-3e-05" for kind in ("train", "predict", "score")}
     assert {path for path, state in states.items() if state == "given up"} == lost
@@ -203,7 +203,7 @@ def test_rates_that_agree_in_six_digits_are_settings_of_their_own(world: Path) -
 
 
 def test_settings_are_not_compared_on_dev_rows_of_different_tasks(world: Path) -> None:
-    """Nothing is trained for retrieval, so the intermediate task's dev rows would choose between two such tasks."""
+    """Nothing is trained for retrieval, so dev rows of the intermediate tasks would have to choose between the two."""
     asked = varied(targets=(Target(task="twins"),), vary={"intermediates.quiz.tasks": (("quiz",), ("fruit",))})
     with pytest.raises(UsageError, match="scores on the same English dev rows"):
         expand(asked, census(world))

@@ -1,4 +1,4 @@
-"""A trained stage, small enough to make for a test session, and what was exported of it; each is made once."""
+"""A trained stage, small enough to make in a test session, and its exports; each is made once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # before a
 
 @pytest.fixture(scope="session")
 def trained_pairs(tiny_encoder: Path, made_once: Any) -> Path:
-    """The folder of a stage that learned the rows of `tiny.rows("pair")`, with its history and a score beside it, as
-    a store has them."""
+    """The folder of a stage trained on `tiny.rows("pair")`, with its history and a score next to it, as in a store."""
     return made_once("trained", lambda folder: train_pairs(folder, tiny_encoder)) / PLACE / "train"
 
 
@@ -50,7 +49,7 @@ def train_pairs(folder: Path, encoder: Path) -> None:
 
 
 def stage(folder: Path, fingerprint: str, kind: str, work: dict[str, object], inputs: dict[str, str]) -> None:
-    """A finished stage's record."""
+    """Writes the record of a finished stage."""
     folder.mkdir(exist_ok=True)
     path = "/".join(folder.parts[-5:])
     identity = {"kind": kind, "work": work, "inputs": inputs, "encoder": {"config.json": "0" * 64}}
@@ -70,7 +69,7 @@ def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engines_installed() -> None:
-    """The test is skipped where the extra with the engines is not installed."""
+    """Skips the test if the extra with the engines is not installed."""
     for name in ("onnxruntime", "onnxscript", "openvino", "nncf"):
         pytest.importorskip(name, reason="needs the extra: pip install 'viaduct-nlp[engines]'")
 
@@ -80,7 +79,7 @@ Exported = Callable[[str, str], tuple[Path, dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def exported(engines_installed: None, trained_pairs: Path, text_data: Path, made_once: Any) -> Exported:
-    """(engine, precision) -> the folder that `trained_pairs` was exported to, and what `export` said of it."""
+    """(engine, precision) -> the folder that `trained_pairs` was exported to, and the contents of its export.json."""
 
     def made(engine: str, precision: str) -> tuple[Path, dict[str, Any]]:
         settings = ExportSettings(engine, precision)

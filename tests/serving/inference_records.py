@@ -1,4 +1,4 @@
-"""Made-up measurements of what arms cost at inference."""
+"""Made-up measurements of the inference cost of arms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from viaduct.serving.records import ArmInference, MeasuredArms
 
 
 def profile(**changes: Any) -> dict[str, Any]:
-    """As `viaduct profile` writes it."""
+    """A profile in the form that `viaduct profile` writes."""
     conditions = {
         "format": 1,
         "device": "a processor, 4 CPUs",
@@ -60,7 +60,7 @@ def arm(
 
 
 def stage(arms: Sequence[ArmInference]) -> MeasuredArms:
-    """What the stage found; the first arm is the one that the others are compared with."""
+    """The Measure stage's result; the others are compared with the first arm."""
     return MeasuredArms(
         task="xnli", seed=1, first=arms[0].arm, round_rows=16, load_average_before=0.3, arms=tuple(arms)
     )

@@ -1,4 +1,4 @@
-"""A compressed encoder is the encoder it was, as far as that goes; other engines predict what torch predicts."""
+"""A compressed encoder gives what the original gives, as far as possible; other engines predict what torch predicts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prose(code: str, texts: list[str]) -> list[Row]:
 
 
 def compressed(encoder: Path, folder: Path, texts: dict[str, list[str]], **asked: Any) -> Path:
-    """The folder of the stage."""
+    """Runs a Compress stage and returns its folder."""
     parts = {("text", "train", code): prose(code, lines) for code, lines in texts.items()}
     work = CompressWork(vocabulary=tuple(texts), text=("text",) if texts else (), **asked)
     context = tiny.context(work, folder, parts, encoder=encoder)
@@ -39,7 +39,7 @@ def compressed(encoder: Path, folder: Path, texts: dict[str, list[str]], **asked
 
 
 def predicted(encoder: Path, folder: Path) -> bytes:
-    """What an encoder predicts after it was trained on pairs."""
+    """The predictions of an encoder after training on pairs."""
     parts: dict[tuple[str, str, str], list[Row]] = {
         (PAIRS.name, "train", "en"): tiny.rows("pair", 40),
         (PAIRS.name, "dev", "en"): tiny.rows("pair", 12, offset=40),
@@ -86,7 +86,7 @@ Predict = Callable[..., list[Any]]
 
 @pytest.fixture(scope="module")
 def predict_by(trained_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Predict:
-    """What a stage with these settings of its work predicts; of equal settings once."""
+    """A function that returns what a stage with these work settings predicts; equal settings run once."""
     parts = {
         (PAIRS.name, "test", "en"): tiny.rows("pair", 40, offset=150),
         ("text", "train", "de"): prose("de", tiny.sentences("de")),

@@ -1,4 +1,4 @@
-"""Compressed arms in a plan: what they share, what they add, and what cannot be meant."""
+"""Compressed arms in a plan: what they share, what they add, and what is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def made(*arms: Intermediate, targets: tuple[str, ...] = ("fruit", "twins"), see
 
 
 def added(world: Path, one: Intermediate, *others: Intermediate, **changes: Any) -> dict[str, str]:
-    """The stages of one arm -> the stage whose output they take."""
+    """Each stage of one arm -> the stage whose output it takes."""
     plan = expand(made(*others, one, **changes), census(world))
     return {
         stage.path.removeprefix(f"mini/{one.name}/"): next(iter(stage.inputs.values())).path

@@ -1,4 +1,4 @@
-"""Distillation: what the loss is, what is left alone, and what comes out."""
+"""Distillation: what the loss is, what is left unchanged, and what it produces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -
     """A function from the settings of a distillation to its context; the teacher has three layers."""
     teacher = tiny.encoder(tiny_tokenizer, layers=3, dropout=0.1)
     with torch.no_grad():
-        for parameter in teacher.encoder.layer.parameters():  # else random layers change next to nothing
+        for parameter in teacher.encoder.layer.parameters():  # otherwise random layers change next to nothing
             parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)
     head = MaskedLanguageHead(len(tiny_tokenizer))
     torch.nn.init.normal_(head.bias, std=0.1)
@@ -69,7 +69,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def states(folder: Path, ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> list[torch.Tensor]:
-    """Every layer's, as transformers gives them."""
+    """The hidden states of every layer, as transformers gives them."""
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     with torch.no_grad():
         return list(model(input_ids=ids_BL, attention_mask=mask_BL, output_hidden_states=True).hidden_states)

@@ -174,7 +174,7 @@ def test_a_signal_reaches_its_handler_whichever_engine_was_closed_first(exported
         gc.collect()
         del second
         gc.collect()
-        os.kill(os.getpid(), signal.SIGUSR1)  # a segmentation fault where the signal's stack is gone
+        os.kill(os.getpid(), signal.SIGUSR1)  # a segmentation fault if the signal stack is gone
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert come == [signal.SIGUSR1]

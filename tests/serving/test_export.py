@@ -1,4 +1,4 @@
-"""An exported folder runs without Viaduct, says where it is from, and holds what was asked for."""
+"""An exported folder runs without Viaduct, says where it is from, and contains what was requested."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ CASES: list[Key] = [
     (None, "onnx", 1),
     (None, "openvino", 1),
 ]
-"""(kind of head, engine, layers that are kept)."""
+"""(kind of head, engine, number of layers kept)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, what was exported of it, and what its card's code gave."""
+    """A model, the folder it was exported to, and the output of its card's code."""
 
     source: Path
     folder: Path
@@ -136,7 +136,7 @@ EXAMPLES: dict[str | None, list[Any]] = {
     "span": [("Where is the boat?", "The house is small. The boat is on the river.")],
     None: ["A boat is on the river.", "The house is small."],
 }
-"""What the model cards run on."""
+"""The inputs that the model cards' code runs on."""
 
 
 @pytest.mark.parametrize(("kind", "engine"), [(kind, engine) for kind, engine, layers in CASES if layers is None])
@@ -170,7 +170,7 @@ def test_the_card_says_where_the_model_is_from_and_what_it_scored(exported: Any,
     log = json.loads((trained_pairs / "training.json").read_text())
     assert f"; {log['steps']} steps made" in card
     assert "| tiny-pair | test | en | accuracy | 87.50 | 24 |" in card
-    assert "float32 and whole, as its run measured them; not measured again for this export" in card
+    assert "whole source model in float32, as measured by its run; not measured again for this export" in card
     assert "int8, static; ranges measured on 96 rows of text train, 8 languages" in card
     assert "| labels | no, yes |" in card
     files = {path.name for path in folder.iterdir()}
@@ -190,8 +190,8 @@ def test_what_is_not_known_is_not_made_up(cases: Any) -> None:
 
 
 def task_data(monkeypatch: pytest.MonkeyPatch, folder: Path, found: list[Row], *, evaluated: bool = False) -> Path:
-    """A data folder with these rows as dev rows of the task of `trained_pairs`, or as test rows of one evaluated by
-    its head."""
+    """A data folder with these rows as dev rows of `trained_pairs`' task, or as test rows of a task evaluated with its
+    head."""
     card, split = tiny.CARDS["pair"], "test" if evaluated else "dev"
     source = Source(
         "official",
@@ -209,7 +209,7 @@ def task_data(monkeypatch: pytest.MonkeyPatch, folder: Path, found: list[Row], *
 
 
 def right(model: LoadedModel, rows: list[Row]) -> tuple[list[bool], list[int]]:
-    """(whether each row is predicted rightly, the classes), by transformers' own tokenizer and the model in torch."""
+    """(whether each row is predicted correctly, the classes), by transformers' own tokenizer and the model in torch."""
     classes = []
     for row in rows:
         assert isinstance(row, Pair)
@@ -222,7 +222,7 @@ def right(model: LoadedModel, rows: list[Row]) -> tuple[list[bool], list[int]]:
 
 @pytest.fixture
 def needs_both(trained_pairs: Path, tmp_path: Path) -> Path:
-    """A trained stage like `trained_pairs` whose upper layer decides much."""
+    """A trained stage like `trained_pairs` whose upper layer has much influence."""
     folder = tmp_path / "deep" / "none" / "pairs" / "seed-1" / "train"
     shutil.copytree(trained_pairs, folder)
     encoder, words = open_model(folder).model.encoder, open_model(folder).tokenizer
@@ -318,7 +318,7 @@ def test_without_rows_of_the_task_texts_are_compared(
         likeness = made["comparison"]["similarity"]
         assert likeness == pytest.approx(1.0, abs=1e-5) if expected else likeness < 0.999
         card = (tmp_path / f"{expected}" / "README.md").read_text(encoding="utf-8")
-        assert f"the mean cosine of mean vectors is {likeness:.4f}" in card
+        assert f"the mean cosine between mean vectors is {likeness:.4f}" in card
 
 
 def test_a_vocabulary_of_two_languages_changes_nothing_in_them(
@@ -362,7 +362,7 @@ def test_layers_are_taken_from_the_top(engine: str, tiny_encoder: Path, cases: A
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(case.output[real], states[1][real], atol=1e-4, rtol=0)
     assert json.loads((case.folder / "config.json").read_text())["num_hidden_layers"] == 1
-    assert "| layers | 1 of 2: the upper ones were taken away" in (case.folder / "README.md").read_text()
+    assert "| layers | 1 of 2: the upper ones were removed" in (case.folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

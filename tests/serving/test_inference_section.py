@@ -1,4 +1,4 @@
-"""What the report says about the cost at inference: ratios, verdicts, the frontier, and what it refuses."""
+"""The report's section on inference cost: ratios, verdicts, the frontier, and what it refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VALUES = st.integers(0, 3).map(float)
 
 
 def measured(factor: float, *, spread: float, seed: int, rounds: int = 20) -> MeasuredInference:
-    """Paired rounds whose machine is slow for both models at once, now and then."""
+    """Paired rounds on a machine that is slow now and then, for both models alike."""
     noise = random.Random(seed)
     busy = [1 + (noise.random() < 0.3) * noise.random() for _ in range(rounds)]
     seconds = tuple(factor * slow * (1 + noise.gauss(0, spread)) for slow in busy)
@@ -120,21 +120,21 @@ def test_dominated_points_are_those_that_a_look_at_every_pair_finds(
 
 
 def test_noise_in_the_score_dominates_nobody() -> None:
-    """Arms of one shape cost the same, so whatever the scores, one of two is the higher by chance."""
+    """Arms of one shape cost the same, and one of two scores is always the higher by chance."""
     points = tuple(point(name, score, 5.0, 9.0) for name, score in (("none", 0.50), ("a", 0.52), ("b", 0.48)))
     silent = Frontier(points, (), Contrasts())
     assert silent.dominated(silent.costs) == {}
-    assert "none is said to be the worse choice" in silent.words[0]
+    assert "none is called the worse choice" in silent.words[0]
     unsure = compared(("a", "none", "no measurable difference"), ("b", "none", "equivalent"))
     same = Frontier(points, (), unsure)
     assert same.dominated(same.costs) == {}
     assert same.words == (
         "Scores were compared, with the page's correction, for 2 of 3 pairs of points: none with a, none with b. None "
-        "of them is the worse choice in all that was measured.",
+        "of them is the worse choice in everything that was measured.",
     )
     tested = Frontier(points, (), compared(("a", "none", "higher"), ("b", "none", "no measurable difference")))
     assert tested.dominated(tested.costs) == {"none": "a"}
-    assert tested.words[0] == "none scores lower than a and costs no less, in all that was measured."
+    assert tested.words[0] == "none scores lower than a and costs no less in everything that was measured."
 
 
 def test_an_equivalent_arm_dominates_only_where_it_is_measured_to_be_cheaper() -> None:
@@ -204,7 +204,7 @@ def test_the_page_shows_the_section_its_files_and_the_claim(tmp_path: Path) -> N
     records = {"measured": (stage([arm("none"), arm("caption")]),)}
     path = page.write(about, run.rows, run.costs, tmp_path, records=records)
     text = path.read_text(encoding="utf-8")
-    assert 'id="inference"' in text and "load average of the machine before: 0.3" in text
+    assert 'id="inference"' in text and "load average of the machine beforehand: 0.3" in text
     assert "21 (English) to 39 (Thai)" in text and "torch 2.13.0" in text
     assert json.loads((tmp_path / "claims.json").read_text())["Q3"]["verdict"] == "supported"
     with (tmp_path / "inference.csv").open() as file:
@@ -245,6 +245,6 @@ def test_what_was_not_said_is_shown_as_missing(missing: str, tmp_path: Path) -> 
     run = make_run(arms=("none", "caption"), tasks=("xnli",), seeds=(1,), substituted=())
     found = (stage([arm("none", rounds=3, **changes), arm("caption", rounds=3, **changes)]),)
     text = page.write(*run, tmp_path, records={"measured": found}).read_text(encoding="utf-8")
-    assert "With 3 rounds nothing is said" in text and "too few rounds" in text
-    assert ("the system does not say" in text) == (missing == "peak_bytes")
+    assert "With 3 rounds, nothing can be said" in text and "too few rounds" in text
+    assert ("not reported by the system" in text) == (missing == "peak_bytes")
     assert ("(English)" in text) == (missing != "by_language")

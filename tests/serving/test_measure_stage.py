@@ -1,4 +1,4 @@
-"""The Measure stage: where it stands in a plan, what it leaves, and what it finds of models that are really run."""
+"""The Measure stage: its place in a plan, its output, and its measurements of models that are really run."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_plan_says_what_is_measured_and_forecasts_it(world: Path) -> None:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Context]]:
-    """A stage that measures nothing; the contexts that it was given."""
+    """Replaces the stage with one that measures nothing; yields the contexts that it was given."""
     given: list[Context] = []
 
     def run(context: Context, _work: MeasureWork) -> Spent:
@@ -146,7 +146,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class StoppedError(Exception):
-    """Stands for a measurement that is not made."""
+    """Raised in place of a measurement."""
 
 
 def stopped(jobs: Any, _threads: int) -> Any:
@@ -190,12 +190,12 @@ def test_models_are_really_measured(models: dict[str, Path], tmp_path: Path, mon
 
 
 def _rates(cost: dict[str, object]) -> dict[str, object]:
-    """What the machine's speed is part of, and two measurements do not share."""
+    """The entries that depend on the machine's speed, which two measurements do not share."""
     return {name: cost[name] for name in ("flops_per_second_of_products", "most_sentences_per_second", "by_language")}
 
 
 def test_models_take_turns_and_are_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a machine that gets slower all the time, and a model opened first that is the faster one."""
+    """This cancels out a machine that keeps getting slower, and a model that is faster if opened first."""
     clock = [0.0]
     opened: list[str] = []
 

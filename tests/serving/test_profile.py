@@ -1,4 +1,4 @@
-"""A profile is what the architecture says, what the clock says, and the conditions; unlike ones are not compared."""
+"""A profile has the architecture's numbers, the measured times and the conditions; unlike ones are not compared."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(stage: Path, data: Path, made_once: Any) -> dict[str, Any]:
-    """What `viaduct profile --json` prints."""
+    """The profile that `viaduct profile --json` prints."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -71,7 +71,7 @@ def found(stage: Path, data: Path, made_once: Any) -> dict[str, Any]:
 
 
 def in_words(monkeypatch: pytest.MonkeyPatch, found: list[dict[str, Any]], *models: str) -> str:
-    """What the command prints without `--json` where it finds this."""
+    """The command's output without `--json`, for these profiles."""
 
     def profiles(*_: object, announce: Callable[[Any], None], **__: object) -> list[dict[str, Any]]:
         for one in found:
@@ -255,7 +255,7 @@ def test_the_command_prints_the_architecture_before_the_clock(
 
 
 class Counter:
-    """Stands for pynvml: a GPU that has used a joule more at each reading."""
+    """Stands in for pynvml: a GPU that has used one more joule at each reading."""
 
     def __init__(self) -> None:
         self.millijoules = 5_000
@@ -320,7 +320,7 @@ def test_a_batch_that_does_not_fit_a_gpu_ends_the_sizes_that_are_tried(
     monkeypatch.setattr(timing, "_throughput", small)
     found = on_gpu()
     assert [one["batch_tokens"] for one in found["samples"]["throughput"]] == [BUDGETS[0]]
-    assert found["energy_joules_per_example"] is None  # nothing counts here
+    assert found["energy_joules_per_example"] is None  # there is no energy counter here
 
 
 def test_a_gpu_is_never_compared_with_a_cpu(found: dict[str, Any], on_gpu: Callable[..., dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A model that is exported for transformers is opened by its Auto classes, with the same logits, or refused and why."""
+"""A model exported for transformers opens with its Auto classes and the same logits, or is refused with a reason."""
 
 from __future__ import annotations
 

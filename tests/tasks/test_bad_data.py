@@ -1,4 +1,4 @@
-"""Kinds of bad files, whatever card they are of: read right, or refused in one message that names the place."""
+"""Bad files of any card: read correctly, or refused in one message that names the place."""
 
 from __future__ import annotations
 

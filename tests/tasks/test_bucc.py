@@ -1,4 +1,4 @@
-"""The BUCC card: sentences with and without partners, and files that do not fit together."""
+"""The BUCC card: sentences with and without partners, and files that do not match."""
 
 from __future__ import annotations
 

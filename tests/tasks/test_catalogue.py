@@ -1,4 +1,4 @@
-"""Catalogues: Viaduct's cards and a person's own, side by side in one process."""
+"""Catalogues: Viaduct's cards and a user's own, side by side in one process."""
 
 from __future__ import annotations
 

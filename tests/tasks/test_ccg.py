@@ -1,4 +1,4 @@
-"""Supertags: CCGbank's two forms and the Parallel Meaning Bank; nothing that is no category is taken for a tag."""
+"""Supertags: CCGbank's two forms and the Parallel Meaning Bank; only categories are accepted as tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CoNLL-U trees and token TAB tag files: what becomes a token, what becomes an error, and where it points."""
+"""CoNLL-U trees and token TAB tag files: what becomes a token, what is an error, and which place it names."""
 
 from __future__ import annotations
 

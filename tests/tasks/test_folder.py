@@ -1,4 +1,4 @@
-"""A data folder finds and reads every file once, and never answers for a file that was changed."""
+"""A data folder finds and reads every file once, and never returns the old contents of a changed file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what was called on the disk."""
+    """The names of the calls that access the disk."""
     called: list[str] = []
     for name in ("locate", "read_located"):
         function = getattr(folder_module, name)
@@ -68,7 +68,7 @@ def test_a_changed_file_is_read_again(data: Path) -> None:
     old = folder.read("panx", "test", "en"), folder.digest("panx", "test", "en")
     state = path.stat()
     path.write_text(LINES.replace("Ann", "Bob"), encoding="utf-8")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size, same time of change
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size, same modification time
     assert folder.read("panx", "test", "en") != old[0] and folder.digest("panx", "test", "en") != old[1]
     assert file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     path.unlink()

@@ -1,4 +1,4 @@
-"""Readers shared by the cards: what a person sees for good and damaged files."""
+"""Readers shared by the cards: what users get for good and for damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Belebele with RACE, AfriXNLI and MasakhaNER 2.0: what their rows become, and what is refused."""
+"""Belebele with RACE, AfriXNLI and MasakhaNER 2.0: how their rows are read, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mapping file becomes a card: every kind and format, and what is said of each thing that can be wrong."""
+"""A mapping file becomes a card: every kind and format, and the message for each possible mistake."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROW = {"premise": "It rains.", "hypothesis": "It is wet.", "gold": "yes"}
 
 
 def card(folder: Path, **changes: Any) -> Any:
-    """The card of the mapping above with changes; None takes a field out."""
+    """The card of the mapping above with changes; None removes a field."""
     path = folder / "mine.yaml"
     content = {name: value for name, value in {**PAIR, **changes}.items() if value is not None}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -405,7 +405,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 
 def test_real_files_of_several_shapes(shared_data: Path, tmp_path: Path) -> None:
-    """Four published files read by mappings as their own cards read them."""
+    """Mappings read four published files exactly as these files' own cards do."""
     letters = {"order": ["A", "B", "C", "D", "E"]}
     nested = {"context": "question.stem", "choices": "question.choices.text", "label": "answerKey", "id": "id"}
     choices = [f"answer{number}" for number in range(4)]

@@ -1,4 +1,4 @@
-"""The real files, where they are: as many rows as published, and every quotation mark where it belongs."""
+"""The real files, if available: as many rows as published, and every quotation mark where it belongs."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ ALL_REAL = {
     "xtreme_download/mlqa/MLQA_V1/dev/dev-context-de-question-en.json": (512, 0),
     "xtreme_download/mlqa/MLQA_V1/dev/dev-context-en-question-de.json": (512, 0),
 }
-"""Real files that no card reads -> questions, and how many of them are unanswerable."""
+"""Real files that no card reads -> (number of questions, number of unanswerable ones)."""
 
 
 @pytest.mark.parametrize("place", ALL_REAL)

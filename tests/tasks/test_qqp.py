@@ -1,4 +1,4 @@
-"""The two QQP cards: GLUE's files with their torn rows, and BiMPM's split."""
+"""The two QQP cards: GLUE's files with rows torn by line breaks, and BiMPM's split."""
 
 from __future__ import annotations
 

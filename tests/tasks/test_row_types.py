@@ -1,4 +1,4 @@
-"""What rows know of themselves; the numbers are those that plans, substitutions and `viaduct check` are made from."""
+"""Properties of rows: the values on which plans, substitutions and `viaduct check` are based."""
 
 from __future__ import annotations
 

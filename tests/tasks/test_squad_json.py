@@ -1,4 +1,4 @@
-"""SQuAD's JSON: labelled, stripped and unanswerable are three things, and damage names its place."""
+"""SQuAD's JSON: labelled, stripped and unanswerable are three different things, and errors name the place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The udpos card: which files are a language, in which order, and the real treebanks against XTREME's own files."""
+"""The udpos card: which files make up a language, in which order, and the real treebanks against XTREME's own files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ COMPLETE = {
     "dev": "mr te",
     "test": "af bg eu he hu kk mr nl ta te th tl ur vi yo",
 }
-"""Languages whose published count the real files have, by split; the others there lack treebanks."""
+"""Split -> languages whose real files have the published count; the other available languages lack treebanks."""
 
 PARTIAL = {("en", "train"): 12_543, ("en", "dev"): 2_002, ("en", "test"): 3_077, ("ja", "test"): 550,
            ("ko", "test"): 989, ("tr", "test"): 983, ("zh", "test"): 500, ("el", "test"): 456}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Correlations and macro-F1: against other implementations, and as means over examples that vary as they do."""
+"""Correlations and macro-F1: compared with other implementations, and as means over examples that vary alike."""
 
 from __future__ import annotations
 

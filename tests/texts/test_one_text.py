@@ -1,4 +1,4 @@
-"""Tasks of one text: labels and numbers, from a user's own files to a report."""
+"""Tasks with a single text: labels and numbers, from a user's own files to a report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORDS = tiny.LANGUAGES["en"][:6]
 
 
 def examples(place: str, count: int):
-    """(text, topic, stars): the first word, twice, says both; the others never do."""
+    """(text, topic, stars): the first word, given twice, determines both; the others say nothing about them."""
     drawn = random.Random(place)
     for number in range(count):
         word = number % 6

@@ -1,6 +1,6 @@
-"""Several processes in one training: the same losses as one, and what happens when one of them is lost.
+"""Several processes in one training: the same losses as with one, and what happens when one of them is lost.
 
-`test_team.py` runs them in a process of its own.
+`test_team.py` runs these cases in a separate process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Losses = list[tuple[int, float, float | None]]
 
 
 def several(count: int, made: Context, before: Callable[[Context], Context] = lambda context: context) -> Losses:
-    """The losses of this stage with so many processes; `before` changes what the others are given."""
+    """The losses of this stage with this many processes; `before` changes the context of all but the leading one."""
 
     def take_part(scratch: str) -> None:
         with tempfile.TemporaryDirectory() as folder:

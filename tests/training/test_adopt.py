@@ -1,4 +1,4 @@
-"""Encoders that others trained further as arms: made towers in open_clip's and M-CLIP's names, and plain folders."""
+"""Encoders that others trained further, as arms: towers made up in open_clip's and M-CLIP's names, plain folders."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Weights = dict[str, torch.Tensor]
 
 
 def further(folder: Path) -> Weights:
-    """The weights of an encoder, all a little changed."""
+    """The weights of an encoder, all slightly changed."""
     torch.manual_seed(7)
     return {name: weight + 0.01 * torch.randn_like(weight) for name, weight in load_file(folder).items()}
 
 
 def open_clip(parent: Path, folder: Path, *, binary: bool = False, **changed: torch.Tensor) -> Path:
-    """A model of two towers, as open_clip 2.x saves it: without a configuration of transformers."""
+    """A two-tower model as open_clip 2.x saves it: without a transformers configuration."""
     folder.mkdir()
     text = further(parent / "model.safetensors") | changed
     every = {f"text.transformer.{name}": weight for name, weight in text.items()}
@@ -71,7 +71,7 @@ def m_clip(parent: Path, folder: Path, *, binary: bool = False) -> Path:
 
 
 def classifier(parent: Path, folder: Path) -> Path:
-    """An ordinary published model: the encoder below a head."""
+    """An ordinary published model: the encoder with a head on top."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = AutoConfig.from_pretrained(parent, num_labels=3)
@@ -84,7 +84,7 @@ def classifier(parent: Path, folder: Path) -> Path:
 
 
 def adopted(encoder: Path, parent: Path, place: Path, *, compared: bool = True) -> Path:
-    """The folder that the stage leaves."""
+    """Run the adoption stage; returns its output folder."""
     work = AdoptWork(encoder=str(encoder), revision=None, compared=compared)
     place.mkdir()
     (place / "output").mkdir()
@@ -238,8 +238,8 @@ def test_its_content_is_its_identity_and_its_past_is_its_own(world: Path, tiny_e
     assert other[train["image"]] != planned.identities[train["image"]].fingerprint
     assert other[train["none"]] == planned.identities[train["none"]].fingerprint
     said = "\n".join(warnings(planned))
-    assert "image begins with tower, trained before on fruit, mnly (us): there fruit is no first exposure" in said
-    assert "encoder_saw: mnly is no card's name" in said
+    assert "image begins with tower, already trained on fruit, mnly (us): not a first exposure for fruit" in said
+    assert "encoder_saw: mnly is neither the name of a card" in said
     assert "plain begins with encoder, and what that was trained on is not known" in said
     assert "the encoders of image were trained by others, once each" in said
     about = collect.about(Store(tmp_path / "store"), collect.run_record(planned, command="", versions={}))

@@ -1,4 +1,4 @@
-"""Arms that go on after another arm's stages: masked LM, and then a task."""
+"""Arms that continue from another arm's stages: masked LM, then a task."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_arm_whose_beginning_lacks_data_is_left_out_with_it(world: Path) -> N
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The data of `world`, for stages that compute what they say."""
+    """The data of `world`, for stages that really train."""
     small_world.add_cards(monkeypatch.setattr, small_world.CARDS)
     return small_world.write_data(tmp_path / "data")
 

@@ -1,4 +1,4 @@
-"""Checkpoints survive what happens to disks: a damaged one is noticed, removed, and the one before it taken."""
+"""Checkpoints survive disk damage: a damaged one is noticed and removed, and the one before it is used."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_checkpoints_of_before_checksums_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut right after the rename finds the whole checkpoint: everything in it was flushed before."""
+    """A power cut right after the rename leaves the whole checkpoint: everything in it was flushed before."""
     flushed: list[str] = []
     from viaduct.results import checksums
 

@@ -1,4 +1,4 @@
-"""Batches in parts: the same losses as whole, and what happens where memory runs out."""
+"""Batches in parts: the same losses as whole batches, and what happens when memory runs out."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 class Device:
-    """Has room for the rows of so many at once, and says otherwise what torch's allocator says."""
+    """Has room for this many rows at a time; for more, it raises the error of torch's allocator."""
 
     def __init__(self, room: int, *, backward: bool = False) -> None:
         self.room, self.backward, self.seen = room, backward, list[int]()
@@ -149,7 +149,7 @@ def test_onednn_says_otherwise_that_memory_is_full(tmp_path: Path) -> None:
 def test_where_memory_runs_out_parts_are_halved_as_if_that_had_been_asked_for(
     backward: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same weights to the last bit, dropout and all: nothing of the tries that failed is left."""
+    """The weights are bit-identical, including dropout: failed attempts leave no trace."""
     asked = job(tmp_path / "asked", micro_batch_tokens=6)
     fit(asked)
     device = Device(room=2, backward=backward)

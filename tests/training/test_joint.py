@@ -34,7 +34,7 @@ from viaduct.training.replay import linear_cka
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_tokenizer: Any) -> Any:
-    """A function from a stage's work to its context."""
+    """A function that maps a stage's name and work settings to its context."""
     return contexts(tmp_path, tiny_tokenizer)
 
 
@@ -158,7 +158,7 @@ def test_a_stage_with_a_part_of_the_vocabulary_is_bit_identical(
 
 
 def test_being_held_to_the_original_encoder_costs_nothing_until_it_moves(make: Any) -> None:
-    """KL(original || present) is 0 at first; later its slope along its gradient is that of differences."""
+    """KL(original || current) is 0 at first; later its slope along its gradient matches finite differences."""
     context = make("a", **REPLAYED, retention=Retention(kl=1.0))
     stage = JointTraining(context, context.work)
     model, replayed_text = stage.model.eval(), stage.replay

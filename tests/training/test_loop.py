@@ -48,7 +48,7 @@ def test_a_resumed_training_is_bit_identical(
         with pytest.raises(StoppedError):
             fit(job(scratch, checkpoint_seconds=every, progress=stop_after(stop), **script))
     if every == 0.0 and max(stops, default=0) > 1:
-        last = max(stops) - 1  # and the one before it
+        last = max(stops) - 1  # this one and the one before it are kept
         assert [path.name for path in checkpoints(scratch)] == [
             f"checkpoint-{step:08d}" for step in (last - 1, last) if step
         ]
@@ -59,14 +59,14 @@ def test_a_resumed_training_is_bit_identical(
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
-    """Ctrl-C reaches this process also where the tests run in a shell's background, whose jobs ignore it."""
+    """Lets Ctrl-C reach this process even if the tests run in a shell's background, whose jobs ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def send(number: int, at: int, times: int = 1) -> Callable[[float, float, str], None]:
-    """Progress that sends this process a signal after so many steps."""
+    """A progress callback that sends this process a signal after `at` steps."""
 
     def progress(done: float, _total: float, _note: str) -> None:
         for _ in range(times if done == at else 0):
@@ -87,7 +87,7 @@ def test_a_signal_leaves_a_checkpoint_after_the_step_it_meets(
         fit(job(parts, checkpoint_seconds=1e9, progress=send(number, at)))
     assert exit_status(stopped.value) == status
     assert [path.name for path in checkpoints(parts)] == [f"checkpoint-{at:08d}"]
-    resumed = job(parts, checkpoint_seconds=1e9, progress=send(number, at))  # is past it
+    resumed = job(parts, checkpoint_seconds=1e9, progress=send(number, at))  # is already past that step
     if at < STEPS:
         assert fit(resumed) == expected
     else:
@@ -135,7 +135,7 @@ def test_a_signal_that_came_while_something_was_deleted_is_not_lost_and_no_trace
     class Deleted:
         def __del__(self) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
-            for _ in range(1000):  # what a handler raises here is dropped
+            for _ in range(1000):  # an exception from a handler is dropped here
                 pass
 
     for work in (stop_if_asked, lambda: fit(job(tmp_path, checkpoint_seconds=1e9))):
@@ -145,7 +145,7 @@ def test_a_signal_that_came_while_something_was_deleted_is_not_lost_and_no_trace
             assert gone is None
             work()
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000001"]
-    stop_if_asked()  # nothing is left of it
+    stop_if_asked()  # the signal is no longer pending
     assert not told and sys.unraisablehook == told.append
 
 
@@ -279,7 +279,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_what_to_do(tmp_path: P
 
 
 def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(tmp_path: Path) -> None:
-    """The square root of 0 is 0, and its slope is not: at the last step nothing would look at the weights again."""
+    """The square root of 0 is 0 but its slope is not finite; after the last step nothing would check the weights."""
 
     def steep(model: nn.Module, batch: Batch) -> torch.Tensor:
         loss = loss_of(model, batch)
@@ -297,7 +297,7 @@ def test_fewer_steps_than_evaluations(tmp_path: Path) -> None:
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
-    """With a tiny norm Adam still steps by its rate, so the test looks at the first moment, which is (1 - beta) g."""
+    """Even with a tiny norm Adam steps by its learning rate, so this checks the first moment, which is (1 - beta) g."""
     training = Training(learning_rate=0.0, clip_norm=1e-3, evaluations=1)
     fit(job(tmp_path, training=training, steps=3))
     from safetensors.torch import load_file
@@ -363,7 +363,7 @@ def test_products_in_bfloat16_are_rounded_and_weights_are_not(tmp_path: Path) ->
 
 
 def test_a_training_ends_in_the_precision_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when a stage that began on a machine with instructions for bfloat16 goes on where there are none."""
+    """For example, a stage that began on a machine with bfloat16 instructions resumes on one without them."""
     half = Training(learning_rate=0.05, evaluations=4, precision="bf16")
     whole = job(tmp_path / "whole", training=half)
     fit(whole)

@@ -72,13 +72,13 @@ def test_special_tokens_and_padding_are_never_chosen(
     starts=st.lists(st.lists(st.booleans(), min_size=9, max_size=9), min_size=1, max_size=4), seed=st.integers(0, 100)
 )
 def test_whole_words_are_masked_or_left_together(starts: list[list[bool]], seed: int) -> None:
-    """Against a walk over each row: a word ends where one starts, and after LONGEST_WORD pieces."""
+    """Compared with a walk over each row: a word ends where the next starts, and after LONGEST_WORD pieces."""
     torch.manual_seed(seed)
     # Two vocabulary entries per position, one that begins a word and one that does not.
     ids_BL = torch.tensor([[5 + at * 2 + start for at, start in enumerate(row)] for row in starts])
     starts_V = torch.arange(VOCABULARY) % 2 == 0
     _, chosen_BL = Masking(0.4, MASK, SPECIAL, starts_V)(ids_BL, None)
-    alone = bool(chosen_BL.sum() == 1)  # the one position that a batch always has
+    alone = bool(chosen_BL.sum() == 1)  # the one position that is always chosen in a batch
     for row, chosen in zip(starts, chosen_BL.tolist(), strict=True):
         words: list[list[bool]] = []
         for start, taken in zip(row, chosen, strict=True):
@@ -139,7 +139,7 @@ def whole_batch(encoded: Encoded) -> Batch:
 
 
 def test_losses_by_hand(tiny_tokenizer: Any) -> None:
-    """Each is the sum over its units of -log p, p from a softmax over just the allowed answers."""
+    """Each loss is the sum over its units of -log p, with p from a softmax over only the allowed answers."""
     torch.manual_seed(4)
     encoded = encoded_of(tiny_tokenizer, "pair")
     logits = torch.randn(10, 2)
@@ -175,7 +175,7 @@ def test_losses_by_hand(tiny_tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("kind", list(tiny.CARDS))
 def test_the_batches_of_an_epoch_sum_to_the_full_batch(tiny_tokenizer: Any, kind: str) -> None:
-    """Loss and gradient: so every row weighs the same, however long it is and whatever it is batched with."""
+    """For loss and gradient: so every row has the same weight, whatever its length and whatever it is batched with."""
     encoded = encoded_of(tiny_tokenizer, kind)
     torch.manual_seed(1)
     spec = head_spec(tiny.CARDS[kind])

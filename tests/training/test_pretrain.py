@@ -94,7 +94,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 class StoppedError(Exception):
-    """Stands for a process that dies."""
+    """Stand-in for a process that dies."""
 
 
 def stop_after(step: int) -> Any:
@@ -106,7 +106,7 @@ def stop_after(step: int) -> Any:
 
 
 def test_before_anything_is_learned_every_point_is_what_guessing_costs(tmp_path: Path) -> None:
-    """Whatever the batches: the loss of a new encoder is about log(vocabulary) nats for each masked piece."""
+    """Whatever the batches, the loss of a new encoder is about log(vocabulary) nats per masked piece."""
     training = tiny.training(learning_rate=0.0, max_steps=30, epochs=9.0, batch_tokens=100, max_length=32)
     context = stage(tmp_path, training=training)
     tiny.run(context)

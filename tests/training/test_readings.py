@@ -1,4 +1,4 @@
-"""Losses that are read after some steps, and steps that are no number."""
+"""Losses that are read only every few steps, and steps whose loss is not a number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viaduct.training.state import checkpoints
 
 @pytest.fixture
 def read_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers are read from the device as from an accelerator: after some steps, not after each."""
+    """Makes losses be read as from an accelerator: every few steps, not after each one."""
     monkeypatch.setattr("viaduct.training.readings.steps_together", lambda _: 5)
 
 
@@ -48,7 +48,7 @@ def test_numbers_that_are_read_after_some_steps_are_those_of_each(
 
 
 def broken_at(step: int, formats: tuple[torch.dtype, ...]) -> Callable[[nn.Module, Batch], torch.Tensor]:
-    """A loss that is no number at this step where products are in one of these formats; small enough for float16."""
+    """A loss that is NaN at this step if products are in one of these formats; small enough for float16."""
 
     def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
         found = loss_of(model, batch) * 1e-3
@@ -91,7 +91,7 @@ def test_a_step_that_overflows_is_made_again_in_float32_and_no_other(
 
 
 def test_float16_keeps_gradients_that_it_could_not_hold_unscaled(tmp_path: Path) -> None:
-    """A loss of some 1e-7 has gradients below float16's smallest number; Adam divides the size out again."""
+    """A loss of about 1e-7 has gradients below float16's smallest number; Adam divides their size out again."""
     exact, half = (
         job(
             tmp_path / precision,

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the same bytes as one that is left alone: real processes, SIGKILL."""
+"""A run that is killed repeatedly ends with the same bytes as an undisturbed one: real processes, real SIGKILLs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from viaduct.miniature.world import write as miniature
 from viaduct.results.checksums import LIST, verify
 
 VARIES = {"cost.json", "inference.json"}
-"""Seconds, memory and the date are in them; everything else must be equal."""
+"""Files that contain seconds, memory and the date; everything else must be equal."""
 SLOW_SECONDS = 3000.0
 
 
 class World:
-    """Data and recipe, and how to run it into a store."""
+    """Data and a recipe, and how to run it into a store."""
 
     def __init__(self, folder: Path, recipe: str, preloaded: Preloaded, checkpoint_seconds: float = 0.1) -> None:
         self.folder, self.preloaded, self.checkpoint_seconds = folder, preloaded, checkpoint_seconds
         (folder / "tiny.py").write_text(recipe, encoding="utf-8")
 
     def start(self, store: str, log: Path) -> Child:
-        """A process at work on the recipe; what it says goes to `log`."""
+        """Start a process that runs the recipe; its output goes to `log`."""
         command = ["run", self.folder / "tiny.py", "--device", "cpu", "--threads", "1"]
         command += ["--checkpoint-seconds", self.checkpoint_seconds]
         command += ["--data", self.folder / "data", "--store", self.folder / store, "--allow-overlap"]
@@ -44,7 +44,7 @@ class World:
         return {str(path.relative_to(root)): _lasting(path) for path in files}
 
     def spent(self, store: str) -> dict[str, tuple[object, ...]]:
-        """What every stage says it used, without time and memory."""
+        """What every stage reports to have used, without time and memory."""
         root = self.folder / store
         costs = {path: json.loads(path.read_text()) for path in root.rglob("cost.json") if "measure" not in path.parts}
         return {
@@ -54,19 +54,19 @@ class World:
 
 
 def _lasting(path: Path) -> bytes:
-    """What a file holds, but for the checksums of files that vary."""
+    """The content of a file, without the checksums of files that vary."""
     lines = path.read_bytes().splitlines(keepends=True)
     varying = tuple(f"  {name}\n".encode() for name in VARIES)
     return b"".join(line for line in lines if path.name != LIST or not line.endswith(varying))
 
 
 def seen(root: Path) -> set[str]:
-    """What lies below the store now; it may change while it is looked at."""
+    """All paths below the store now; they may change during the walk."""
     return {f"{folder}/{name}" for folder, folders, names in os.walk(root) for name in (*folders, *names)}
 
 
 def wait_for_work(process: Child, root: Path, changes: int) -> None:
-    """Return when the store has changed this often (a file, a checkpoint, a folder), or the process has ended."""
+    """Return when the store has changed this many times (a file, a checkpoint, a folder), or the process has ended."""
     before = seen(root)
     while changes and process.poll() is None:
         time.sleep(0.005)
@@ -76,7 +76,7 @@ def wait_for_work(process: Child, root: Path, changes: int) -> None:
 
 
 def killed_until_done(world: World, store: str, moments: random.Random, *, kills: int, most: int) -> int:
-    """Run, kill at a random moment of the work, run again, the last time to the end. How many were killed."""
+    """Run, kill at a random moment of the work, run again, and let the last run end. Returns the number of kills."""
     killed = 0
     for attempt in range(kills + 1):
         log = world.folder / f"{store}-{attempt}.log"
@@ -94,7 +94,7 @@ def killed_until_done(world: World, store: str, moments: random.Random, *, kills
 
 
 def check(world: World, *, kills: int, most: int, seed: int) -> None:
-    """Killed so often, in one store or in several, a run leaves what one that is left alone does, and no more."""
+    """Killed this many times, in one store or in several, a run leaves exactly what an undisturbed run leaves."""
     log = world.folder / "whole.log"
     assert world.start("whole", log).wait(timeout=SLOW_SECONDS) == 0, log.read_text(encoding="utf-8")
     whole, moments, killed, stores = world.results("whole"), random.Random(seed), 0, 0
@@ -112,7 +112,7 @@ def check(world: World, *, kills: int, most: int, seed: int) -> None:
 
 
 def orphans(folder: Path) -> list[str]:
-    """Processes that still work for a run that was killed."""
+    """Processes that are still working for a run that was killed."""
     time.sleep(0.5)
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

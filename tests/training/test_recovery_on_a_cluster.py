@@ -1,4 +1,4 @@
-"""A training whose driver is stopped, and then its node killed, ends with the bytes of one that was left alone."""
+"""A training whose driver is stopped and whose node is then killed ends with the same bytes as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def results(root: Path) -> dict[str, bytes]:
 
 
 def trained(process: subprocess.Popen[str], root: Path, what: str) -> Path:
-    """The first file or folder of a training that works, when it is there."""
+    """Wait for the first file or folder of this name pattern in a running training, and return it."""
     while process.poll() is None:
         if found := [path for path in root.rglob(what) if ".partial" in str(path)]:
             return found[0]
@@ -46,7 +46,7 @@ def trained(process: subprocess.Popen[str], root: Path, what: str) -> Path:
 
 
 def node_of(nodes: Sequence[Any], worker: int) -> Any:
-    """The node whose process a worker is."""
+    """The node that a worker process belongs to."""
     about = Path(f"/proc/{worker}/status").read_text(encoding="utf-8")
     parent = int(about.partition("PPid:")[2].split()[0])
     return next(one for one in nodes if one.all_processes["raylet"][0].process.pid == parent)
@@ -65,7 +65,7 @@ def test_it_is_stopped_and_killed_and_leaves_the_same_bytes(tmp_path: Path) -> N
         nodes = [cluster_world.add_node(found) for _ in range(2)]
         on_ray = ("--executor", "ray", "--address", found.address)
         stopped = start(tmp_path, "store", *on_ray, "--checkpoint-seconds", 1e9)
-        trained(stopped, store, "seconds")  # noted by a stage that has told of progress for some
+        trained(stopped, store, "seconds")  # a stage writes it once it has reported progress for a while
         assert not list(store.rglob("checkpoint-*"))
         stopped.send_signal(signal.SIGINT)
         said = stopped.communicate(timeout=300)[1]

@@ -1,8 +1,8 @@
-"""`team_cases.py` in a process of its own.
+"""Runs `team_cases.py` in a separate process.
 
-A training's processes are copies of the one that leads, which has to be alone in its process when they are made
-(`runs.ranks.forked`): a copy has the locks of the threads that earlier tests left, but not the threads. One that waits
-for such a lock has not ended, so the leader waits for it in the library, where no signal is heard.
+A training's processes are forks of the leading one, which must have no other threads when they are made
+(`runs.ranks.forked`): a fork inherits the locks of threads left by earlier tests, but not the threads. One that waits
+for such a lock never ends, so the leader waits for it inside the library, where no signal is handled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trackers: their names, what TensorBoard is told by a whole run, and what a broken one may do."""
+"""Trackers: their names, what a whole run sends to TensorBoard, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_tracker_that_is_not_installed_is_told_with_what_to_install(
         with pytest.raises(UsageError, match=rf"--track {name}: its package is not installed\n.*pip install {package}"):
             chosen([name])
     monkeypatch.undo()
-    (tmp_path / "wandb").mkdir()  # as W&B leaves one where it was used, from another environment
+    (tmp_path / "wandb").mkdir()  # W&B leaves one where it was used from another environment
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with pytest.raises(UsageError, match="pip install wandb"):
         chosen(["wandb"])
@@ -97,7 +97,7 @@ def test_tensorboard_is_told_the_curve_of_every_training_of_a_run_by_two_process
 
 
 class Broken(tracking.GeneralTracker):
-    """Its server is lost after the first values."""
+    """A tracker whose server is lost after the first values."""
 
     name = "wandb"
     requires_logging_directory = False

@@ -136,7 +136,7 @@ def test_the_trained_encoder_has_the_keys_and_shapes_it_came_with(tiny_encoder: 
 
 
 def changed(context: Context, encoder: Path) -> dict[str, torch.Tensor]:
-    """What a stage changed in the weights that it began with."""
+    """The weights that a stage changed, as differences from those it began with."""
     before, after = (load_file(folder / "model.safetensors") for folder in (encoder, context.directory / "encoder"))
     assert before.keys() == after.keys()
     return {name: after[name] - before[name] for name in before if not torch.equal(before[name], after[name])}
@@ -167,7 +167,7 @@ def test_an_adapter_changes_linear_layers_by_its_rank_and_is_merged(tiny_encoder
 
 
 class StoppedError(Exception):
-    """Stands for a process that dies."""
+    """Stand-in for a process that dies."""
 
 
 def stop_after(step: int) -> Any:
@@ -200,7 +200,7 @@ def test_a_resumed_stage_leaves_the_same_bytes(
 
 
 def captured(context: Context, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
-    """The job that the stage would give to the loop."""
+    """The job that the stage would pass to the training loop."""
     jobs = []
 
     def catch(job: TrainingJob) -> Any:
@@ -217,7 +217,7 @@ def captured(context: Context, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
 def test_the_loss_is_a_mean_over_rows_whatever_the_batches(
     kind: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mean over an epoch's steps of the scaled loss is the mean over all units, for any batch size."""
+    """The mean of the scaled loss over an epoch's steps is the mean over all units, for any batch size."""
     means = []
     for tokens in (32, 10_000):
         context = stage(kind, tmp_path / str(tokens), tiny_encoder, epochs=1.0, batch_tokens=tokens)
@@ -344,7 +344,7 @@ def test_what_is_spent_is_counted_over_all_steps(tiny_encoder: Path, tmp_path: P
 
 
 def test_a_stage_that_trains_in_another_way_changes_what_it_wants(tiny_encoder: Path, tmp_path: Path) -> None:
-    """A subclass freezes the encoder and adds to the loss; all else, the files too, is as in a plain stage."""
+    """A subclass freezes the encoder and adds to the loss; all else, including the files, is as in a plain stage."""
 
     class HeadOnly(finetuning.FineTuning):
         def begin(self) -> None:

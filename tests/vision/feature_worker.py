@@ -22,7 +22,7 @@ ROW_BYTES = 16 * 12 * 2
 
 @dataclass
 class Counting:
-    """16 patches of 2 x 2 pixels of the image at 8 x 8; is interrupted rather than compute more than `stop` images."""
+    """16 patches of 2 x 2 pixels of the image at 8 x 8; interrupted before it computes more than `stop` images."""
 
     key: str = "counting"
     tokens: int = 16
@@ -42,7 +42,7 @@ class Counting:
 
 
 def opener(picture: Picture) -> Image.Image:
-    """The RGB image in a file of its own."""
+    """Opens a picture that is a file of its own, as RGB."""
     try:
         with Image.open(picture.path) as image:
             return image.convert("RGB")
@@ -51,18 +51,18 @@ def opener(picture: Picture) -> Image.Image:
 
 
 def silent(done: float, total: float, note: str) -> None:
-    """Progress that nobody sees, but that makes sense."""
+    """Shows no progress, but checks that its values make sense."""
     assert 0 <= done <= total and note
 
 
 def build(pictures: Sequence[tuple[str, Picture]], tower: Any, cache: Path, **options: Any) -> Features:
-    """`build_features` with the options that a test does not care about."""
+    """`build_features` with defaults for the options that a test does not care about."""
     chosen = {"opener": opener, "batch": 3, "progress": silent, "skip_damaged": False, **options}
     return build_features(pictures, tower, cache, **chosen)
 
 
 def main(folder: Path) -> None:
-    """Builds the ten pictures of the folder slowly, two a shard, and prints how many are done, then were computed."""
+    """Builds features of the folder's ten pictures slowly, two per shard; prints how many are done, then computed."""
     features_module.SHARD_BYTES = 2 * ROW_BYTES
     files = [(f"p{seed}", Picture(str(folder / "images" / f"{seed}.png"))) for seed in range(10)]
     tower = Counting(seconds=0.05)

@@ -1,4 +1,4 @@
-"""A joint model with every image part, and batches of captions over images of noise, small enough to make anew."""
+"""A joint model with every image part, and batches of captions over images of noise, small enough to make in a test."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FEATURES, TOKENS, WIDTH = 12, 4, 32
 
 
 class Words:
-    """What decoding asks of a tokenizer."""
+    """The part of a tokenizer that decoding needs."""
 
     eos_token_id, sep_token_id = END, END
     all_special_ids = tuple(range(SPECIAL))
 
 
 def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> CaptionModel:
-    """In evaluation mode, without dropout; its weights are so large that every state depends on all it sees."""
+    """A model in evaluation mode, without dropout; its weights are so large that every state depends on all it sees."""
     torch.manual_seed(seed)
     encoder: Any = build_encoder(tiny.ARCHITECTURE.model_copy(update={"dropout": 0.0}), vocabulary, PAD)
     for parameter in encoder.parameters():
@@ -50,7 +50,7 @@ def model(vocabulary: int = 60, *, sigmoid: bool = True, seed: int = 0) -> Capti
 
 
 def objectives_of(*objectives: str, vocabulary: int = 60, **settings: Any) -> CaptionObjectives:
-    """No caption loses its image and nothing is smoothed, unless the settings say so."""
+    """Objectives in which no caption loses its image and nothing is smoothed, unless the settings say so."""
     asked = tuple(Objective(name=name) for name in objectives)  # type: ignore[arg-type]
     settings = {"null_share": 0.0, "label_smoothing": 0.0, **settings}
     special_V = torch.arange(vocabulary) < SPECIAL
@@ -60,7 +60,7 @@ def objectives_of(*objectives: str, vocabulary: int = 60, **settings: Any) -> Ca
 
 
 def texts(lengths: Sequence[int], vocabulary: int = 60, seed: int = 0) -> Batch:
-    """`<s>`, words, `</s>`, of these lengths in all."""
+    """A batch of texts `<s>`, words, `</s>`, with these total lengths."""
     generator = torch.Generator().manual_seed(seed)
     ids_BL = torch.randint(SPECIAL, vocabulary, (len(lengths), max(lengths)), generator=generator)
     at_L, lengths_B1 = torch.arange(max(lengths)), torch.tensor(lengths)[:, None]
@@ -74,7 +74,7 @@ def texts(lengths: Sequence[int], vocabulary: int = 60, seed: int = 0) -> Batch:
 def batch(
     objective: str, lengths: Sequence[int], images: Sequence[int], *, bank: int = 0, seed: int = 0
 ) -> CaptionBatch:
-    """Captions of these lengths, of the images of these numbers; an image's features are always the same."""
+    """A batch of captions of these lengths, for the images with these numbers; an image's features never change."""
     generator = torch.Generator().manual_seed(99)
     patches = torch.randn(max(images) + 1, TOKENS, FEATURES, generator=generator)
     image_B = torch.tensor(images)

@@ -1,4 +1,4 @@
-"""Random image towers of every architecture, small enough to make anew, and pictures to show them."""
+"""Random image towers of every architecture, small enough to make for each test, and pictures to feed them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOWERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "clip": (
         "CLIPVisionModel",
         {**WIDE, **SEEN},
-        # As the first CLIP models were published: plain numbers, and the name of an older class.
+        # The form of the first published CLIP models: plain numbers, and the name of an older class.
         {"feature_extractor_type": "CLIPFeatureExtractor", "size": SIDE, "crop_size": SIDE, "resample": 3},
     ),
     "siglip": (
@@ -63,7 +63,7 @@ TOWERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 def write(name: str, folder: Path, *, seed: int = 0, **changes: Any) -> Path:
-    """A folder with a random tower of this architecture; `changes` are of its image processor."""
+    """A folder with a random tower of this architecture; `changes` apply to its image processor."""
     model_class, config, processor = TOWERS[name]
     torch.manual_seed(seed)
     form = getattr(transformers, model_class)

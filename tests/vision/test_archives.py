@@ -1,4 +1,4 @@
-"""Images of one's own with captions: tar files, folders with metadata, Parquet. All rows are made up."""
+"""Users' own images with captions: tar files, folders with metadata, Parquet. All rows are made up."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_tar_file_that_is_none_or_compressed_or_missing(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kept", [100, 512, 700, 1536, 1537, 1600, 2048, 2500, 2560, 3071])
 def test_a_tar_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path, kept: int) -> None:
-    """Members of 1,024 and 512 bytes after headers of 512: nothing shorter than the end mark is whole."""
+    """Members of 1,024 and 512 bytes, each after a header of 512: a file cut off before the end mark is never whole."""
     path = tar(tmp_path / "a.tar", {"a.jpg": b"x" * 600, "b.jpg": b"y" * 500})
     content = path.read_bytes()
     assert content[2560:3072] == bytes(512)

@@ -1,4 +1,4 @@
-"""Losses of images and captions against loops that follow their formulas one number at a time."""
+"""Image and caption losses, compared with loops that follow their formulas one number at a time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from viaduct.vision.objectives import CaptionModel
 from viaduct.vision.prefix import encode_prefixed
 
 IMAGES = (0, 1, 0, 2, 1, 3)
-"""Several captions of one image."""
+"""The image of each caption; some images have several."""
 LENGTHS = (6, 4, 9, 5, 3, 7)
 
 
 def vectors(model: CaptionModel, batch: Any, special_V: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Texts, images and further images in the common space, in float64."""
+    """Vectors of texts, images and further images in the common space, in float64."""
     texts_BE = model.space.of_text(model.pooled(batch.text, special_V))
     images_BE = model.space.of_image(batch.pooled_BV)
     bank_KV = batch.bank_KV if batch.bank_KV is not None else batch.pooled_BV[:0]
@@ -48,7 +48,7 @@ def test_the_sigmoid_loss_is_siglips() -> None:
 
 
 def cross_entropy_of(logits: Sequence[float], right: Sequence[bool]) -> float:
-    """Several right answers have the same share each."""
+    """Cross-entropy in which several right answers have equal shares of the target."""
     total = math.log(sum(math.exp(one) for one in logits))
     return sum((total - one) / sum(right) for one, good in zip(logits, right, strict=True) if good)
 

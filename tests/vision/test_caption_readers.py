@@ -1,4 +1,4 @@
-"""Readers of captions in JSON and text: what a person sees for good and damaged files. All rows are made up."""
+"""Readers of captions in JSON and text: what users get for good and for damaged files. All rows are made up."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows_of(path: Path, language: str = "en") -> list[Captioned]:
 
 
 def annotations(folder: Path, content: object) -> Path:
-    """The annotation file of val2017 below this folder; its images are in `val2017/`."""
+    """Writes the annotation file of val2017 below this folder; its images are in `val2017/`."""
     return write(folder / "annotations" / "captions_val2017.json", content)
 
 
@@ -64,7 +64,7 @@ def karpathy(path: Path, split: str) -> list[Captioned]:
 
 
 def listed(chosen: Path, captions: Numbered, *folders: str, language: str = "en") -> list[Captioned]:
-    """The rows of listed photos; the list is in the data folder."""
+    """The rows of the photos in a list, which is in the data folder."""
     reader = listed_photos(lambda _path, _language: captions, 0, *folders)
     return list(reader({"images": (chosen,), "rows": (chosen,)}, language, "train"))
 
@@ -76,7 +76,7 @@ def test_coco_gathers_the_captions_of_an_image(tmp_path: Path) -> None:
         Captioned("2", "en", None, ("Two kites.", "Kites fly."), "people"),
     ]
     write(tmp_path / "val2017" / "000000000002.jpg", b"")
-    pictures = [row.image for row in rows_of(path)]  # that of 1 is not there, and whoever looks will find out
+    pictures = [row.image for row in rows_of(path)]  # image 1 has no file, which shows only when it is opened
     assert pictures == [Picture(str(tmp_path / "val2017" / f"00000000000{id}.jpg")) for id in (1, 2)]
 
 
@@ -140,7 +140,7 @@ def test_coco_round_trip(tmp_path_factory: pytest.TempPathFactory, captions: dic
 
 
 def split_file(**changes: object) -> dict[str, Any]:
-    """Karpathy's form: one image of each split."""
+    """A file in Karpathy's format with one image of each split."""
     return {
         "images": [
             {

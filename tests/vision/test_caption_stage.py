@@ -1,4 +1,4 @@
-"""Joint stages that are shown images: what arms share, what controls show, and what comes out."""
+"""Joint stages that are shown images: what arms share, what controls show, and what the stages produce."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white", "cyan", "magenta"
 
 
 def captioned(folder: Path, split: str, count: int) -> dict[str, list[Row]]:
-    """Language -> rows: an image is of one colour, and its caption is the word of the same number."""
+    """Language -> rows: each image has one main colour, and its caption begins with the word of the same number."""
     rows: dict[str, list[Row]] = {code: [] for code in CAPTIONED}
     for at in range(count):
         word = at % len(COLOURS)
@@ -69,7 +69,7 @@ def make(tmp_path: Path, tiny_tokenizer: Any) -> Any:
 
 
 def seen(**settings: Any) -> dict[str, Any]:
-    """A stage that is shown the pictures."""
+    """The work settings of a stage that is shown the pictures."""
     captions = Captions(**{"card": "pictures", "tower": "patches", "tower_layers": 0, "dev_captions": 36, **settings})
     return {"captions": captions, "caption_languages": CAPTIONED}
 
@@ -111,7 +111,7 @@ IN_PARTS = ("captions", "mlm", "apart", "softmax", "trained", "text")
 
 @pytest.mark.parametrize("name", IN_PARTS)
 def test_batches_in_parts_have_the_same_losses(make: Any, name: str) -> None:
-    """Lost images, masks, wrong images and captions are those of the whole step, and contrasts are with all of it."""
+    """Lost images, masks, wrong images and captions are those of the whole step, and contrasts span all of it."""
     assert_parts_have_the_same_losses(lambda folder: make(folder, **EVERY[name]))
 
 
@@ -200,7 +200,7 @@ def test_an_encoder_that_has_learned_to_describe_images_loses_by_a_wrong_one(mak
 
 
 def test_recall_is_told_for_languages_without_captions_too(make: Any) -> None:
-    """By brute force over the same images; a stage that does not ask for it is what it was."""
+    """Compared with brute force over the same images; a stage that does not request it stays as it was."""
     settings = {**seen(objectives=asked("contrastive"), contrast="softmax"), "caption_languages": ("en", "de")}
     plain = make("plain", **settings)
     tiny.run(plain)

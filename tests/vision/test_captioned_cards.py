@@ -1,4 +1,4 @@
-"""The captioned cards: each published form, and the traps of the real files where they are at hand."""
+"""The captioned cards: each published form, and the pitfalls of the real files if they are available."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def test_real_emoji(shared_data: Path) -> None:
             of_concept.setdefault(emoji.concept(row.id), set()).add(split)
             content = hashlib.sha256(Path(row.image.path).read_bytes()).hexdigest()
             of_picture.setdefault(content, set()).add(split)
-    assert len(of_picture) < 1_650  # Noto draws some emoji alike
+    assert len(of_picture) < 1_650  # Noto draws some emoji identically
     assert {len(splits) for splits in (*of_concept.values(), *of_picture.values())} == {1}
 
 

@@ -1,5 +1,5 @@
-"""A picture that is replaced changes the fingerprint of the data, in every form in which pictures are files by
-themselves; nothing is hashed twice, and a stage whose pictures change while it runs leaves nothing."""
+"""Replacing a picture changes the fingerprint of the data, in every format with pictures as separate files; nothing is
+hashed twice, and a stage whose pictures change while it runs leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ FORMS = {
 
 
 def split_of(folder: DataFolder, name: str, language: str) -> str:
-    """The split in which the card's one row or story is."""
+    """The split that contains the card's only row or story."""
     for split in ("train", "dev", "test"):
         try:
             folder.read(name, split, language)
@@ -104,7 +104,7 @@ def test_a_replaced_picture_changes_the_fingerprint_of_the_data(name: str, tmp_p
         return again
 
     bare = found()
-    if name not in ("own", "storybooks"):  # their folder is there as soon as they are
+    if name not in ("own", "storybooks"):  # their picture folder exists as soon as their rows do
         assert set(bare) == {" ".join(need)}, "captions without pictures are what they were"
     path = put(tmp_path, picture, "one")
     with_one = found()
@@ -139,7 +139,7 @@ def test_rows_are_read_again_only_when_a_picture_or_a_caption_file_comes_goes_or
         return original(*asked)
 
     def digest() -> str | None:
-        """As the next process finds it, which is what one finds that remembers nothing."""
+        """The digest that the next process finds, which is also what a process without any memory finds."""
         found = DataFolder(tmp_path, catalogue, known).used_digest(*need)
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr(used_files, "read_located", original)

@@ -1,4 +1,4 @@
-"""Features are computed once, survive being killed, and what is read is what the tower gave."""
+"""Features are computed once, survive killed processes, and are read back as the tower gave them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
 
 
 def same(found: Features, pictures: Sequence[tuple[str, Picture]]) -> bool:
-    """Whether every picture has what the tower gives for it alone."""
+    """Whether every picture has the features that the tower gives for it alone."""
     tower = Counting()
     for name, picture in pictures:
         tokens_NPD, vector_ND = tower.encode([opener(picture)])
@@ -77,7 +77,7 @@ def test_any_order_with_any_repeats_is_read(wanted: list[int], shared_features: 
 
 @pytest.fixture(scope="module")
 def shared_features(tmp_path_factory: pytest.TempPathFactory) -> tuple[Features, np.ndarray]:
-    """Features in three shards, and what the tower gives for each image alone."""
+    """Features in three shards, and the features that the tower gives for each image alone."""
     folder = tmp_path_factory.mktemp("shared")
     pictures = write(folder / "images", range(10))
     with pytest.MonkeyPatch.context() as patch:
@@ -134,7 +134,7 @@ def test_a_changed_file_is_computed_anew(files: Any, tmp_path: Path) -> None:
 
 
 def test_other_pixels_under_the_same_size_and_time_are_seen(tmp_path: Path) -> None:
-    path = tmp_path / "a.bmp"  # as many bytes whatever it shows
+    path = tmp_path / "a.bmp"  # the same number of bytes for any content
     small_towers.picture(1).save(path)
     files = [("a", Picture(str(path)))]
     build(files, Counting(), tmp_path)
@@ -211,7 +211,7 @@ def test_what_was_finished_before_an_interruption_stays(
 def test_a_crash_while_writing_leaves_nothing_half_written(
     writes: int, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process dies in the middle of its n-th array."""
+    """The process dies while writing its n-th array."""
     small_shards(monkeypatch, 4)
     save, written = np.save, []
 
@@ -231,7 +231,7 @@ def test_a_crash_while_writing_leaves_nothing_half_written(
     going_on = Counting()
     found = build(files, going_on, tmp_path, batch=2)
     assert same(found, files)
-    assert going_on.computed == 10 - 4 * ((writes + 1) // 4)  # four arrays a shard, the last of places
+    assert going_on.computed == 10 - 4 * ((writes + 1) // 4)  # four arrays per shard, the last one for places
     assert not list((tmp_path / "features" / "counting").glob(".*.tmp"))
 
 
@@ -241,7 +241,7 @@ def worker(folder: Path) -> subprocess.Popen[str]:
 
 
 def test_killed_processes_leave_what_they_finished(files: Any, tmp_path: Path) -> None:
-    """Processes are killed outright, one after the other, at some image and in the middle of writing."""
+    """Processes are killed outright, one after another, at some image or in the middle of writing."""
     random = Random(1)
     for at in (2, 3, 6, 9):
         process = worker(tmp_path)
@@ -284,7 +284,7 @@ def test_who_comes_later_computes_what_nobody_is_at_and_waits_for_the_rest(files
     half = [picture for _, picture in files[:5]]
     places = features_module._places(half)
     root.mkdir(parents=True)
-    (root / "claim-dead.lock").touch()  # of a process that was killed before it wrote its claim
+    (root / "claim-dead.lock").touch()  # left by a process that was killed before it wrote its claim
     with shards.claimed(list(places.values()), 5, lambda: None) as mine:
         assert mine == set(places.values())
         later.start()
@@ -324,7 +324,7 @@ def test_a_shard_removed_under_a_reader_does_not_change_what_it_reads(files: Any
     shards = shards_module.Shards(root, "counting", 16, 12)
     found = Features(shards, {name: shards.rows[digest(opener(picture))] for name, picture in files[:5]}, {})
     (root / "shard-00000.json").unlink()
-    build(files[5:], Counting(), tmp_path)  # takes the number that has become free
+    build(files[5:], Counting(), tmp_path)  # takes the number that was freed
     with shards.locked(lambda: None):
         shards.add([digest(opener(files[5][1]))], *Counting().encode([opener(files[5][1])]))
     assert same(found, files[:5])
@@ -335,7 +335,7 @@ def test_damaged_notes_cost_nothing_or_say_what_to_remove(files: Any, tmp_path: 
     build(files, Counting(), tmp_path)
     root = tmp_path / "features" / "counting"
     (root / "places-00000.npy").write_bytes(b"")
-    assert same(build(files, Counting(stop=0), tmp_path), files)  # opened again, not computed
+    assert same(build(files, Counting(stop=0), tmp_path), files)  # reopened, not recomputed
     for text in ("{}", '{"rows": null}', '{"rows": 10}', '{"rows": 10, "sha256": {}}'):
         (root / "shard-00000.json").write_text(text)
         again = Counting()

@@ -1,4 +1,4 @@
-"""The open questions about image stages: supported, contradicted, not decided, and the controls that they need."""
+"""The open questions about image stages: supported, contradicted, undecided, and the controls that they need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_q1_captions():
     assert verdict("Q1", *captions({"caption": 0.01}, wobble=0.1)) == "cannot tell"
     assert verdict("Q1", *captions({"caption": 0.02}, arms=CAPTIONS[:-1])) == "cannot tell", "a control is missing"
     eight = about(CAPTIONS, seeds=8, encoder="any")
-    assert verdict_of("Q1", eight, results(eight, {"caption": 0.02})).why == "8 of at least 9 seeds"
+    assert verdict_of("Q1", eight, results(eight, {"caption": 0.02})).why == "needs at least 9 seeds, has 8"
 
 
 def test_q1_leaves_english_out():
@@ -37,7 +37,7 @@ def test_q1_leaves_english_out():
 def test_q2_because_of_images():
     assert verdict("Q2", *captions({"caption": 0.03})) == "supported"
     as_text = verdict_of("Q2", *captions({"caption": 0.03, "caption_text_only": 0.03}))
-    assert as_text.verdict == "contradicted" and "caption less caption_text_only" in as_text.why
+    assert as_text.verdict == "contradicted" and "caption minus caption_text_only" in as_text.why
     assert verdict("Q2", *captions({"caption": 0.03, "caption_shuffled_image": 0.05})) == "contradicted"
     run, rows = captions({"caption": 0.2, "caption_shuffled_image": 0.19})
     vague = [
@@ -51,7 +51,7 @@ def test_q2_because_of_images():
 @pytest.mark.parametrize(
     ("used", "verdict_then", "words"),
     [
-        ({"caption": True, "caption_shuffled_image": False}, "supported", "caption less caption_text_only"),
+        ({"caption": True, "caption_shuffled_image": False}, "supported", "caption minus caption_text_only"),
         ({"caption": False}, "cannot tell", "caption is not shown to use its images"),
         ({"caption": True, "caption_shuffled_image": True}, "cannot tell", "caption_shuffled_image uses images"),
     ],
@@ -109,7 +109,7 @@ def test_q4_where_nothing_works_nothing_replaces_anything():
 
 
 def test_q4_is_decided_with_the_correction_of_the_page():
-    """A stage that is as good as the text, known to a third of a point: enough alone, and not among many."""
+    """A stage as good as the text, known to a third of a point: enough for a single comparison, not among many."""
     few = captions(dict.fromkeys(WITH_TEXT[1:], 0.03), arms=WITH_TEXT)
     assert verdict("Q4", *few) == "supported"
     run, rows = few

@@ -1,4 +1,4 @@
-"""What the report says about images: gains with intervals, verdicts that can say no, samples that stay text."""
+"""The report's section on images: gains with intervals, verdicts that can be negative, samples that stay text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viaduct.vision.records import CaptionLoss, CaptionSample, CaptionScore, Ima
 
 
 def use(arm: str, image: str, gain: float, seed: int, *, spread: float = 0.05, **fields: Any) -> StageImages:
-    """An arm whose held-out captions (20 images, two languages, two captions each) gain about so much per token."""
+    """An arm whose held-out captions (20 images, two languages, two captions each) gain about `gain` per token."""
     drawn = np.random.default_rng(crc32(f"{arm} {seed}".encode()))
     losses = tuple(
         CaptionLoss(
@@ -79,7 +79,7 @@ def test_a_control_with_a_gain_is_broken() -> None:
 
 
 def test_images_are_the_unit_not_captions() -> None:
-    """Every caption of an image shares its chance, so four captions tell no more than one."""
+    """All captions of an image share one random draw, so four captions tell no more than one."""
     whole = several("caption", "true", 0.3, spread=0.5)
     one = [
         StageImages(
@@ -138,7 +138,7 @@ def test_stages_without_images_or_without_a_loss_per_token_have_no_gain() -> Non
 
 
 def finding(arm: str, image: str, shares: Sequence[float], images_: int = 250) -> list[StageImages]:
-    """An arm that only contrasts: for these shares of 300 captions (of each seed) the image is found first."""
+    """An arm that only contrasts: for these shares of 300 captions, one per seed, the right image is ranked first."""
     return [
         use(arm, image, 0.0, seed, measured=None, losses=(), scores=(
             CaptionScore(language="all", metric="image_to_text_recall_at_1", value=share, n=images_, signature=""),
@@ -155,12 +155,14 @@ def test_a_stage_that_only_contrasts_used_images_that_it_finds() -> None:
     )
     assert found is not None and not found.alarms
     assert [line.used for line in found.lines] == [True, False]
-    assert found.verdict[0].startswith("contrast used the image: found first for 11.0 % of held-out captions, 95 % ")
+    assert found.verdict[0].startswith(
+        "contrast used the image: the right one is ranked first for 11.0 % of held-out captions, 95 % "
+    )
     assert found.verdict[0].endswith("guessing 0.4.")
     blind = images.images_of(finding("contrast", "true", (0.003, 0.007, 0.0)))
-    assert blind is not None and blind.alarms and "contrast did not use the image (found first" in blind.verdict[0]
+    assert blind is not None and blind.alarms and "contrast did not use the image (ranked first" in blind.verdict[0]
     leak = images.images_of(finding("wrong", "shuffled_image", (0.12, 0.10, 0.11)))
-    assert leak is not None and leak.alarms and "still finds the right one (found first" in leak.verdict[0]
+    assert leak is not None and leak.alarms and "still finds the right one (ranked first" in leak.verdict[0]
     for few in (finding("contrast", "true", (0.12, 0.10)), finding("texts", "text", (0.5, 0.5, 0.5))):
         told = images.images_of(few)
         assert told is not None and told.lines[0].used is None and told.verdict == ()

@@ -1,4 +1,4 @@
-"""Written captions: the search finds what trying everything finds."""
+"""Written captions: beam search finds what an exhaustive search finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASKED = small.objectives_of("ar_caption", vocabulary=VOCABULARY)
 
 
 def guessing(seed: int) -> CaptionModel:
-    """A model of which no guess is sure."""
+    """A model that is not certain of any guess."""
     model = small.model(VOCABULARY, seed=seed)
     with torch.no_grad():
         model.words_VD.mul_(0.5)
@@ -34,7 +34,7 @@ def image(number: int) -> CaptionBatch:
 
 
 def scores_of(model: CaptionModel, batch: CaptionBatch, ids: tuple[int, ...]) -> torch.Tensor:
-    """(len(ids), V): log-probabilities of each token after those before it; only words and the end may come."""
+    """(len(ids), V): log-probabilities of each token given those before it; only words and the end are allowed."""
     ids_1L = torch.tensor([[small.BEGIN, *ids]])
     text = Batch(ids_1L, None, None, batch.text.examples, ids_1L.numel())
     hidden_LD, _, _ = ASKED.written(model, replace(batch, text=text), train=False)
@@ -65,7 +65,7 @@ def test_one_beam_is_greedy_decoding(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 @torch.inference_mode()
 def test_enough_beams_find_the_best_caption_of_all(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every caption that ends within three tokens, by its log-probability over its length to the power of 0.8."""
+    """Compared with all captions that end within three tokens, by log-probability over length to the power of 0.8."""
     monkeypatch.setattr(image_use, "LONGEST_CAPTION", 3)
     model, words = guessing(seed), range(small.SPECIAL, VOCABULARY)
     for number in range(3):

@@ -1,4 +1,4 @@
-"""Opening images: every kind of good file comes out as a viewer shows it, every kind of bad one is one message."""
+"""Opening images: every kind of good file comes out as a viewer shows it, every kind of bad one gives one message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RED, BLUE = (204, 51, 51), (51, 51, 204)
 
 
 def halves(mode: str = "RGB", size: tuple[int, int] = (32, 16)) -> Image.Image:
-    """Left half red, right half blue."""
+    """An image whose left half is red and right half blue."""
     image = Image.new("RGB", size, RED)
     image.paste(BLUE, (size[0] // 2, 0, *size))
     return image.convert(mode)
@@ -45,7 +45,7 @@ def saved(path: Path, content: bytes) -> Picture:
 
 
 def colours(image: Image.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of the left and the right half."""
+    """The colours of the left and the right half."""
     array = np.asarray(image)
     return tuple(array[8, 4].tolist()), tuple(array[8, -4].tolist())
 
@@ -89,7 +89,7 @@ def test_grey_has_three_equal_channels(tmp_path: Path, mode: str) -> None:
 
 
 def transparent_files() -> dict[str, bytes]:
-    """The left half red, the right half wholly transparent, in each way that a file says so."""
+    """The left half red, the right half fully transparent, in every way in which files can say so."""
     rgba = Image.new("RGBA", (32, 16), (*RED, 255))
     rgba.paste((0, 0, 0, 0), (16, 0, 32, 16))
     palette = Image.new("P", (32, 16), 0)
@@ -133,7 +133,7 @@ def test_floating_point_and_32_bit_pixels_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
-    """Each of the eight: the stored pixels are what the upright ones become under the tag's inverse."""
+    """For each of the eight, the stored pixels are the upright ones transformed by the inverse of the tag."""
     upright = np.zeros((4, 6, 3), np.uint8)
     upright[0, 0], upright[0, 5], upright[3, 0] = 255, 170, 85
     stored = {
@@ -151,7 +151,7 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few kB whose pixels, if anybody decoded them, were zeros by the gigabyte."""
+    """A PNG of a few kB whose pixels would decode to gigabytes of zeros."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(1 << 20), 9)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
@@ -215,7 +215,7 @@ def test_the_limit_is_the_callers(tmp_path: Path) -> None:
 def test_a_file_longer_than_any_such_image_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
-        file.truncate(1 << 40)  # a terabyte of nothing
+        file.truncate(1 << 40)  # a sparse file of a terabyte
     with pytest.raises(PictureError, match="1,099,511,627,776 bytes") as caught:
         open_picture(Picture(str(path)))
     assert caught.value.fault == "too large"

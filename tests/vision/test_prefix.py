@@ -1,4 +1,4 @@
-"""Images before texts: what is seen by whom, and that nothing of it reaches a text that does not see the image."""
+"""Images before texts: what sees what, and that nothing of an image reaches a text that does not see it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEATURES, TOKENS = 12, 4
 
 
 def batch_of(*lengths: int, seed: int = 0) -> Batch:
-    """Texts of these lengths, padded."""
+    """A padded batch of texts of these lengths."""
     generator = torch.Generator().manual_seed(seed)
     longest = max(lengths)
     ids_BL = torch.randint(5, 200, (len(lengths), longest), generator=generator)

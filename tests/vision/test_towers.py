@@ -1,4 +1,4 @@
-"""Every architecture gives what transformers gives on the same pixels; whatever changes features changes the key."""
+"""Every architecture matches transformers on the same pixels; anything that changes features changes the key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PIL = {
     "vit": "ViTImageProcessorPil",
 }
 BEFORE = {"clip": 1, "siglip": 0, "siglip2": 0, "dinov2": 1, "dinov2-registers": 4, "dinov3": 5, "resnet": 0, "vit": 1}
-"""Class and register tokens before the patches."""
+"""The number of class and register tokens before the patches."""
 
 
 @pytest.fixture(params=small_towers.TOWERS)
@@ -49,7 +49,7 @@ def folder(name: str, tmp_path: Path) -> Path:
 
 
 def direct(name: str, folder: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """What transformers alone gives: (patches, vector, rows and columns)."""
+    """The output of transformers alone: (patches, vector, (rows, columns))."""
     processor = getattr(transformers, PIL[name]).from_pretrained(folder)
     options = {"add_pooling_layer": False} if name == "vit" else {}
     model = getattr(transformers, small_towers.TOWERS[name][0]).from_pretrained(folder, **options).eval()
@@ -65,7 +65,7 @@ def direct(name: str, folder: Path, image: Image.Image) -> tuple[np.ndarray, np.
 
 
 def test_it_gives_the_bits_of_transformers(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "_AVAILABLE", False)  # other products, other last bits: see the next test
+    monkeypatch.setattr(linear, "_AVAILABLE", False)  # other products, other last bits: see ..._products_are_close
     tower = load_tower(str(folder), None)
     assert (tower.width, tower.tokens) == (32, 64)
     images = small_towers.pictures()
@@ -128,7 +128,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 
 
 def test_smaller_images_have_fewer_patches(name: str, tmp_path: Path) -> None:
-    """Where the image processor makes images of another size than the model was trained on."""
+    """For image processors that make images of another size than the model was trained on."""
     whole = load_tower(str(small_towers.write(name, tmp_path / "whole")), None)
     tower = load_tower(str(small_towers.write(name, tmp_path / "half", **SMALLER.get(name, {"size": HALF}))), None)
     assert tower.tokens == 16 and tower.key != whole.key
@@ -208,7 +208,7 @@ def test_whatever_changes_features_changes_the_key(tmp_path: Path) -> None:
     keys += [load_tower(str(tmp_path / "1"), None, max_tokens=count).key for count in (16, 4)]
     keys += [load_tower(name, None).key for name in ("patches", "patches-64")]
     assert len({same[0].key, *keys}) == 1 + len(keys)
-    # Bookkeeping does not.
+    # Bookkeeping fields do not change the key.
     config = json.loads((tmp_path / "2" / "config.json").read_text())
     (tmp_path / "2" / "config.json").write_text(json.dumps({**config, "transformers_version": "4.0"}))
     assert load_tower(str(tmp_path / "2"), None).key == same[0].key
@@ -216,7 +216,7 @@ def test_whatever_changes_features_changes_the_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2"])
 def test_of_two_towers_the_image_tower_is_loaded(kind: str, tmp_path: Path) -> None:
-    """The folder of a whole CLIP or SigLIP gives what its image model gives alone."""
+    """The folder of a whole CLIP or SigLIP model gives what its image model gives alone."""
     prefix = {"clip": "CLIP", "siglip": "Siglip", "siglip2": "Siglip2"}[kind]
     _, config, processor = small_towers.TOWERS[kind]
     text = {**small_towers.WIDE, "vocab_size": 50, "max_position_embeddings": 8}
@@ -231,12 +231,12 @@ def test_of_two_towers_the_image_tower_is_loaded(kind: str, tmp_path: Path) -> N
     images = small_towers.pictures()
     found, expected = (load_tower(str(tmp_path / name), None).compute(images) for name in ("both", "alone"))
     for one, other in zip(found, expected, strict=True):
-        # Last bits may differ: products depend on where in its file, and so in memory, a weight begins.
+        # Last bits may differ: products depend on where a weight begins in its file, and so in memory.
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_settings_and_weights_in_several_files_are_read(tmp_path: Path) -> None:
-    """processor_config.json with the image processor inside, and weights in parts with an index."""
+    """processor_config.json with the image processor inside, and sharded weights with an index."""
     folder = small_towers.write("vit", tmp_path / "one")
     parts = tmp_path / "parts"
     transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(parts, max_shard_size="20KB")

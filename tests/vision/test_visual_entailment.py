@@ -1,4 +1,4 @@
-"""Visual entailment: the join of SNLI and Flickr8k, SNLI-VE's own form, arms that differ in the premise only."""
+"""Visual entailment: the join of SNLI and Flickr8k, SNLI-VE's own format, arms that differ in the premise only."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_each_arm_sees_its_premise_and_nothing_else(make: Any, tiny_tokenizer: A
 
 
 def test_without_a_premise_neither_its_words_nor_its_image_change_anything(make: Any) -> None:
-    """A stage that is shown nothing is the same to the last bit whatever the premises are."""
+    """A stage that is shown no premise is the same to the last bit, whatever the premises are."""
     outcomes = []
     for name in ("as they are", "others"):
         context = make(name.replace(" ", "-"), **seen("none"))
@@ -195,7 +195,7 @@ def test_broken_off_it_gives_the_same_bytes(make: Any) -> None:
 
 
 def test_the_second_text_keeps_its_type_behind_an_image(tmp_path: Path, tiny_tokenizer: Any) -> None:
-    """In encoders that tell two texts apart, a pair is marked alike with and without an image before it."""
+    """In encoders with token types, a pair gets the same types with and without an image before it."""
     known = {("by-image", split, "en"): judged(tmp_path, split, 12, "image") for split in ("train", "dev")}
     card = tiny.card("pictured", LABELS, "by-image")
     context = contexts(tmp_path, tiny.typed_tokenizer(tiny_tokenizer), known, (card,))("a", **seen("both"))
@@ -252,7 +252,7 @@ def test_a_damaged_row_is_named(tmp_path: Path, fields: dict[str, str], said: st
 
 
 def small_join(data: Path) -> None:
-    """Two photographs in the training list, one outside; a caption of both sorts; SNLI's rows tokenised."""
+    """Two photographs in the training list, one outside; a caption that both kinds share; SNLI's rows tokenised."""
     put(data, flickr8k.LISTS.format(split="train"), "2_b.jpg", "3_c.jpg")
     put(
         data,
@@ -304,7 +304,7 @@ def test_the_real_join_has_the_counted_rows_and_its_golden_ones(shared_data: Pat
 
 
 def spoken(text: str) -> str:
-    """Letters and digits in lower case, everything else as one blank; not written as the reader writes it."""
+    """Letters and digits in lower case, everything else as one blank; written independently of the reader."""
     return " ".join("".join(one if one.isalnum() else " " for one in text.lower()).split())
 
 

@@ -1,7 +1,7 @@
-"""Batches by token budget, of sequences of nearly equal length.
+"""Batches by token budget, from sequences of similar length.
 
-Shape letters: B sequences in a batch, L tokens of the longest. An example of a multiple-choice row is several
-sequences that stay together.
+Shape letters: B sequences in a batch, L tokens of the longest. A multiple-choice example is several sequences that stay
+together.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ import torch
 from viaduct.encode.tokens import Array, Encoded
 
 WINDOW_BATCHES = 64
-"""Training sorts by length within windows of this many batches: nearly no padding, and still a random order."""
+"""Training sorts by length within windows of this many batches: almost no padding, but still a random order."""
 
 SHORTEST_SHARE = 0.95
-"""Prediction: no example is shorter than this share of its batch's longest, so padding stays below 5 %."""
+"""Prediction: no example is shorter than this share of the longest in its batch, so padding stays below 5 %."""
 
 
 def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | None) -> list[Array]:
     """Example indices per batch; batch slots (longest x sequences) stay within `batch_tokens` unless one example
     exceeds it.
 
-    With a seed: examples are shuffled, sorted by length within windows, and the batches shuffled, always in the same
-    way.
-    Without: all sorted by length, longest first (prediction; running out of memory then shows at once), and a new batch
-    begins when rows get much shorter, so that small sets are not mostly padding.
+    With a seed: examples are shuffled, sorted by length within windows, and the batches shuffled, deterministically.
+    Without (prediction): all are sorted by length, longest first, so that running out of memory shows immediately, and
+    a new batch begins when rows get much shorter, so that small sets are not mostly padding.
     """
     if len(lengths) == 0:
         return []
@@ -46,7 +45,7 @@ def plan_batches(lengths: Array, widths: Array, batch_tokens: int, seed: int | N
 
 
 def _cut(order: Array, lengths: Array, widths: Array, batch_tokens: int, shortest_share: float = 0.0) -> list[Array]:
-    """The order cut into batches: within the slots, and no example shorter than this share of its batch's longest."""
+    """The order cut into batches: within the budget, and no example shorter than this share of its batch's longest."""
     batches = []
     start = longest = sequences = 0
     for at, example in enumerate(order):
@@ -70,8 +69,8 @@ def padding_fraction(lengths: Array, widths: Array, batches: list[Array]) -> flo
 
 @dataclass(frozen=True)
 class BatchSize:
-    """What a batch costs: real tokens, slots with padding, and the sum over sequences of the padded length squared,
-    which attention goes by."""
+    """The cost of a batch: real tokens, slots including padding, and the sum over sequences of the squared padded
+    length, which determines the cost of attention."""
 
     tokens: int = 0
     slots: int = 0
@@ -83,9 +82,9 @@ class BatchSize:
 
 @dataclass(frozen=True)
 class Batch:
-    """One padded batch: ids_BL int64, mask_BL bool (None when nothing is padded), types_BL int64 or None.
+    """One padded batch: ids_BL int64, mask_BL bool (None if nothing is padded), types_BL int64 or None.
 
-    `examples` are the indices into the `Encoded` that it was made from; `tokens` counts the real ones.
+    `examples` are the indices into the `Encoded` it was made from; `tokens` counts real tokens.
     """
 
     ids_BL: torch.Tensor
@@ -94,20 +93,20 @@ class Batch:
     examples: Array
     tokens: int
     widths: Array | None = None
-    """(examples,) sequences of each; None: one."""
+    """(examples,) sequences per example; None: one each."""
     share: float = 1.0
-    """Of a part of a batch: its tokens / those of the whole."""
+    """For a part of a batch: its tokens / those of the whole batch."""
     sent: Batch | None = None
-    """The same on the CPU, from where it was sent to a device."""
+    """The batch on the CPU from which this one was sent to a device."""
 
     @property
     def on_cpu(self) -> Batch:
-        """The same on the CPU, for which no device is waited for."""
+        """The same batch on the CPU, without waiting for a device."""
         return self.sent or self
 
     @property
     def size(self) -> BatchSize:
-        """What it costs."""
+        """The cost of the batch."""
         count, length = self.ids_BL.shape
         return BatchSize(self.tokens, count * length, count * length**2)
 
@@ -118,7 +117,7 @@ class Batch:
         return replace(self, ids_BL=moved(self.ids_BL, device), mask_BL=mask_BL, types_BL=types_BL, sent=sent)
 
     def take(self, at: Array) -> Batch:
-        """The examples in these places of it."""
+        """A batch of the examples at these positions."""
         ends = np.arange(1, len(self.examples) + 1) if self.widths is None else np.cumsum(self.widths)
         widths = np.diff(ends, prepend=0)
         rows = torch.from_numpy(np.concatenate([np.arange(ends[one] - widths[one], ends[one]) for one in at]))
@@ -130,30 +129,30 @@ class Batch:
         return Batch(ids_BL, mask_BL, types_BL, self.examples[at], tokens, own, share, sent)
 
     def cut(self, count: int) -> list[Batch]:
-        """It in at most so many parts."""
+        """The batch split into at most `count` parts."""
         return [self.take(at) for at in split(len(self.examples), count)]
 
 
 def split(length: int, count: int) -> list[Array]:
-    """0 .. length - 1 in at most `count` runs of nearly the same length, none of them empty."""
+    """0 .. length - 1 split into at most `count` runs of nearly equal length, none of them empty."""
     return np.array_split(np.arange(length), min(count, length))
 
 
 def rows_of(tensor: torch.Tensor | None, rows: torch.Tensor) -> Any:
-    """These rows of a tensor that may be missing."""
+    """These rows of a tensor; None if the tensor is None."""
     return None if tensor is None else tensor[moved(rows, tensor.device)]
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on a device. To a GPU it is copied from memory that the system leaves in place: then neither waits for
-    the other, and the next batch is made and sent while the last one is computed."""
+    """The tensor on a device. Copies to a GPU go through pinned memory: then neither side waits for the other, and the
+    next batch is made and sent while the last one is computed."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def collate(encoded: Encoded, examples: Array, pad_id: int) -> Batch:
-    """The examples' sequences padded to the longest of them."""
+    """The examples' sequences, padded to the longest of them."""
     sequences = (
         examples
         if len(encoded.offsets) == len(encoded.groups)

@@ -1,7 +1,7 @@
 """Tokenised rows, computed once and memory-mapped afterwards.
 
 The key is the content: rows, their encoding, tokenizer, labels and limits. An entry is complete or absent: it is
-written beside its place and renamed. One that is damaged is computed anew.
+written next to its final place and renamed. A damaged entry is computed again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from viaduct.results.working import working_folder
 from viaduct.rows import Row
 
 CACHE_FORMAT = 4
-"""Raised when the arrays' meaning changes, so that older entries are not read."""
+"""Bump this when the meaning of the arrays changes, so that older entries are not read."""
 
 TOKENIZER_SETTINGS = (
     "special_tokens_map",
@@ -34,14 +34,14 @@ TOKENIZER_SETTINGS = (
     "model_input_names",
     "split_special_tokens",
 )
-"""What a tokenizer goes by beside the state of its backend."""
+"""Attributes that affect a tokenizer in addition to the state of its backend."""
 
 TOKENIZER_PACKAGES = ("tokenizers", "transformers")
-"""Their versions may cut one text in two ways."""
+"""Packages whose versions may tokenise the same text differently."""
 
 
 def tokenizer_key(tokenizer: Any) -> str:
-    """SHA-256 of everything that decides what the tokenizer does."""
+    """SHA-256 of everything that determines the tokenizer's output."""
     forget_truncation(tokenizer)
     settings = {name: getattr(tokenizer, name, None) for name in TOKENIZER_SETTINGS}
     settings |= {"class": type(tokenizer).__qualname__, "versions": [version(name) for name in TOKENIZER_PACKAGES]}
@@ -60,7 +60,7 @@ def rows_key(rows: Sequence[Row]) -> str:
 def cached(
     rows: Sequence[Row], encoding: Encoding, tokenizer: Any, labels: Sequence[str], limits: Limits, cache: Path
 ) -> Encoded:
-    """`encode(...)`, read from `cache` when it is there and left there when it is not."""
+    """`encode(...)`, read from `cache` if present, else computed and stored there."""
     way = f"{encoding.__module__}.{encoding.__qualname__}"
     identity = [CACHE_FORMAT, way, rows_key(rows), tokenizer_key(tokenizer), list(labels), asdict(limits)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
@@ -73,7 +73,7 @@ def cached(
 
 
 def write_tokens(encoded: Encoded, place: Path) -> None:
-    """Leave the arrays in a new folder of this name, unless another process has done so."""
+    """Write the arrays to a new folder of this name, unless another process has done so."""
     arrays = {"ids": encoded.ids, "offsets": encoded.offsets, "groups": encoded.groups, "rows": encoded.rows}
     arrays |= {f"field-{name}": values for name, values in encoded.fields.items()}
     with working_folder(place.parent) as unfinished:
@@ -86,7 +86,7 @@ def write_tokens(encoded: Encoded, place: Path) -> None:
 
 
 def read_tokens(place: Path) -> Encoded:
-    """What `write_tokens` left there, memory-mapped."""
+    """The arrays that `write_tokens` wrote there, memory-mapped."""
 
     def array(name: str) -> np.ndarray[Any, np.dtype[Any]]:
         path = place / f"{name}.npy"

@@ -1,7 +1,8 @@
-"""One or two texts in one sequence, cut from the end of the longer one, in memory that grows with their length.
+"""One or two texts in one sequence, cut from the end of the longer one, with memory linear in their length.
 
-The tokenizer could cut them itself, but keeps what it cuts off: of a pair every piece of the one side with every piece
-of the other, so that 100 pairs of 1,040 and 1,040 tokens took 1.5 GB. Here it cuts nothing, and tokens are taken out.
+The tokenizer could truncate them itself, but it keeps what it cuts off: for a pair, every chunk of one side combined
+with every chunk of the other, so that 100 pairs of 1,040 and 1,040 tokens took 1.5 GB. So it cuts nothing here, and
+tokens are removed afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class CutTexts(NamedTuple):
-    """One sequence: ids, segment types (None where the tokenizer tells none apart), and how many tokens are cut."""
+    """One sequence: ids, segment types (None if the tokenizer has none), and how many tokens were cut."""
 
     ids: list[int]
     types: list[int] | None
@@ -19,7 +20,7 @@ class CutTexts(NamedTuple):
 
 
 def encode_texts(sides: Sequence[Sequence[str]], tokenizer: Any, max_length: int) -> Iterator[CutTexts]:
-    """A sequence for each text, or for each pair of those in two lists, as the tokenizer makes it with
+    """A sequence for each text of one list, or for each pair of texts from two, as from the tokenizer with
     `truncation="longest_first"`."""
     encoding = tokenizer(*map(list, sides), verbose=False)
     types = encoding.get("token_type_ids")
@@ -44,8 +45,8 @@ def encode_texts(sides: Sequence[Sequence[str]], tokenizer: Any, max_length: int
 
 
 def kept_of_two(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens are kept of texts with so many: the longer is cut to what the shorter leaves, and both to half
-    (the longer to one more) where the shorter leaves less."""
+    """How many tokens are kept of two texts of these lengths: the longer is cut to the room that the shorter leaves, or
+    both to half of the room (the longer to one more if `room` is odd) if that would make it shorter than the other."""
     if first + second <= room:
         return first, second
     shorter = min(first, second)

@@ -1,9 +1,9 @@
-"""Rows to token ids: whatever the kind of row, the result has one flat, memory-mappable shape.
+"""Rows to token ids: for every kind of row, the result has the same flat, memory-mappable form.
 
-How rows of a kind become sequences is its `Encoding`, which lies beside its head (`viaduct.heads`); that of single
-texts is here. An *example* is what the loss and the heads see once: one sequence for pairs, sentences and tagging
-pieces, one window for spans, all endings together for multiple choice. Nothing is dropped: long taggings are split,
-long contexts are windowed, and tokens cut from long pairs, sentences and words are counted.
+The `Encoding` of a kind defines how its rows become sequences. It is next to the kind's head (`viaduct.heads`); that of
+single texts is here. An *example* is the unit that the loss and the heads see: one sequence for pairs, sentences and
+parts of tagged sentences, one window for spans, all endings together for multiple choice. Nothing is dropped silently:
+long tagged sentences are split, long contexts are windowed, and tokens cut from pairs, sentences and words are counted.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from viaduct.errors import UsageError
 from viaduct.rows import Row, Sentence
 
 TOKENISED_ROWS, TOKENISED_CHARACTERS = 2048, 1 << 22
-"""Rows handed to the tokenizer at once, and after how many characters no more: bounds memory, keeps its threads busy.
-"""
+"""Most rows passed to the tokenizer in one call, and the number of characters after which no more rows are added:
+bounds memory and keeps its threads busy."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token sequences and what belongs to them, as flat arrays (memory-mapped when read from the cache).
+    """Token sequences and associated data as flat arrays (memory-mapped if read from the cache).
 
     ids (tokens,) int32; offsets (sequences + 1,) int64; groups (examples + 1,) int64: the sequences of each example;
-    rows (examples,) int32: which row an example came from; fields: what the kind's loss and predictions need, as its
-    encoding says.
+    rows (examples,) int32: the row an example came from; fields: what the kind's loss and predictions need, as defined
+    by its encoding.
     """
 
     ids: Array
@@ -63,7 +63,7 @@ class Encoded:
 
     @cached_property
     def context_ends(self) -> Array:
-        """(examples + 1,) where each window's context tokens begin in `spans`, counted in tokens."""
+        """(examples + 1,) where each window's context tokens begin in the field `spans`, counted in tokens."""
         return np.concatenate([[0], np.cumsum(self.fields["contexts"])])
 
 
@@ -89,7 +89,7 @@ class Builder:
             self.fields.setdefault(name, []).append(np.asarray(values, dtype=np.int32))
 
     def build(self) -> Encoded:
-        """Everything added so far."""
+        """The `Encoded` with everything added so far."""
         return Encoded(
             ids=np.concatenate(self.ids) if self.ids else np.zeros(0, np.int32),
             offsets=np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64),
@@ -109,8 +109,9 @@ class Limits:
 
 
 Encoding = Callable[[Sequence[Any], int, Any, Sequence[str], Limits, Builder], None]
-"""(rows, number of the first one, tokenizer, labels, limits, where examples are added): how a kind's rows become
-sequences. Rows without gold get no gold fields; `types` (tokens,) where the tokenizer tells segments apart."""
+"""(rows, number of the first one, tokenizer, labels, limits, builder to add examples to): turns a kind's rows into
+sequences. Rows without gold get no gold fields; there is a field `types` (tokens,) if the tokenizer distinguishes
+segments."""
 
 
 def encode(rows: Sequence[Row], encoding: Encoding, tokenizer: Any, labels: Sequence[str], limits: Limits) -> Encoded:
@@ -149,12 +150,12 @@ def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def forget_truncation(tokenizer: Any) -> None:
-    """Bring the tokenizer's own state back to what it was before any call: each sets truncation and padding in it."""
+    """Reset the tokenizer to its state before any call: each call sets truncation and padding in it."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
 
 
 def segment_types(encoding: Any, index: int) -> dict[str, list[int]]:
-    """The field `types` of one sequence, no field where the tokenizer gives none."""
+    """The field `types` of one sequence; no field if the tokenizer gives no segment types."""
     types = encoding.get("token_type_ids")
     return {} if types is None else {"types": types[index]}

@@ -1,4 +1,4 @@
-"""Everything that some tasks or a recipe take, fetched in one go: asked about first, checked in the end."""
+"""Fetches everything that some tasks or a recipe need in one go: asks for consent first, checks the data at the end."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ AGAIN = "do what is said of each above and run the same command again: what has 
 
 
 LONGEST_REASON = 600
-"""Characters of what is said of one split."""
+"""Maximum number of characters of the reason reported for one split."""
 
 
 @dataclass
 class Consent:
-    """How a person is told and asked, and where files come from and go to."""
+    """How the user is informed and asked for consent, and where files come from and go to."""
 
     data: Path = field(default_factory=default_data)
     mirrors: Sequence[str] = ()
     yes: bool = False
-    """Nothing is asked."""
+    """Do not ask for confirmation."""
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def say(self, line: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ask(self, licences: Collection[str]) -> None:
@@ -61,7 +61,7 @@ class Consent:
 
     @contextmanager
     def bar(self) -> Iterator[OnProgress]:
-        """A bar for one file after the other."""
+        """A progress bar, shared by all files one after another."""
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True) as shown:
             task = shown.add_task("fetching", total=None)
@@ -81,17 +81,17 @@ def fetch_tasks(names: Sequence[str], languages: Sequence[str] | None, consent: 
 def fetch_recipe(
     recipe: Recipe, languages: Sequence[str] | None, consent: Consent
 ) -> tuple[Recipe, list[Arrival], tuple[str, ...]]:
-    """(the recipe with the commits of its models, what there is of the data that it may read, what it cannot be run
-    without and is missing); the arms that are then left out are told.
+    """(the recipe with the commits of its models, the state of each split that it may read, the missing data that it
+    cannot be run without). Arms that will be left out are reported.
 
-    Raises UsageError for a model that the Hub does not give, or that is not whole.
+    Raises UsageError for a model that the Hub does not provide, or that is incomplete.
     """
     consent.data.mkdir(parents=True, exist_ok=True)
     recipe = resolved(recipe, consent.say)
     catalogue = Catalogue.builtin().with_files(recipe.cards)
     arrivals: dict[tuple[str, str, str], Arrival] = {}
     models = models_of(recipe)
-    if recipe.encoders:  # they read the same data
+    if recipe.encoders:  # all of them read the same data
         recipe = recipe.model_copy(update={**dict(recipe.encoders[0]), "encoders": ()})
     while True:
         asked, plan = looked_for(recipe, consent.data, _memory())
@@ -106,7 +106,7 @@ def fetch_recipe(
 
 
 def arrived(recipe: Recipe, data: Path | None, *, yes: bool) -> Recipe:
-    """The recipe with the commits of its models, after what it may read has been fetched as far as that is possible."""
+    """The recipe with the commits of its models, after fetching as much as possible of the data that it may read."""
     consent = Consent(data or default_data(), default_mirrors(), yes)
     recipe, arrivals, _ = fetch_recipe(recipe, None, consent)
     consent.say(told(arrivals))
@@ -143,7 +143,7 @@ def _is_cached(name: str, commit: str) -> bool:
 
 
 def told(arrivals: Sequence[Arrival]) -> str:
-    """One line for each split of each task: how many languages and rows; and one for what is missing, with why."""
+    """One line per split of each task with its number of languages and rows, and one for what is missing, and why."""
     groups: dict[tuple[str, str], list[Arrival]] = {}
     for one in arrivals:
         groups.setdefault((one.task, one.split), []).append(one)
@@ -165,14 +165,14 @@ def _lines(name: str, group: Sequence[Arrival]) -> Iterable[str]:
 
 
 def require_arrived(arrivals: Sequence[Arrival]) -> None:
-    """Raise DataError where something is missing."""
+    """Raise DataError if anything is missing."""
     missing = sum(one.state == "missing" for one in arrivals)
     if missing:
         raise DataError(f"{missing:,} of {len(arrivals):,} splits could not be fetched (listed above)", fix=AGAIN)
 
 
 def require_runnable(recipe: Recipe, lacks: Sequence[str]) -> None:
-    """Raise DataError where a recipe lacks what it cannot be run without."""
+    """Raise DataError if a recipe lacks something that it cannot be run without."""
     if lacks:
         said = "".join(f"\n  - {line}" for line in lacks)
         raise DataError(f"recipe {recipe.name} cannot be run yet, it lacks:{said}", fix=AGAIN)

@@ -13,14 +13,15 @@ from viaduct.paths import default_data
 
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(metavar="xtreme|TASK...|RECIPE", help="A recipe: all that it reads, models too.")
+        list[str],
+        typer.Argument(metavar="xtreme|TASK...|RECIPE", help="A recipe: everything it reads, models included."),
     ],
     data: Data = None,
     languages: Annotated[str | None, typer.Option(metavar="de,sw,...", help="Only these (and English).")] = None,
     mirror: Mirror = None,
     yes: Yes = False,
 ) -> None:
-    """Download data sets and models, checked against what was published. Status 2 where something is missing."""
+    """Download data sets and models, with checksums. Exits with status 2 if anything is missing."""
     from viaduct.fetching import arriving
     from viaduct.languages import language
     from viaduct.paths import default_mirrors

@@ -1,8 +1,8 @@
-"""One file from a publisher's server: taken up where it stopped, checked by size and SHA-256, whole or not there.
+"""Downloads one file from a publisher's server: resumes partial downloads, checks size and SHA-256, is all or nothing.
 
-The bytes so far lie in `NAME.part`; `NAME.part.version` beside it holds what the server calls this version of the file,
-so that halves of two versions are never joined. httpx2 follows redirects, honours proxies and notices a body that ends
-too early; waiting and asking again is done here.
+The bytes so far are in `NAME.part`; `NAME.part.version` next to it holds the server's name for this version of the file
+(its ETag), so that halves of two versions are never joined. httpx2 follows redirects, honours proxies and detects a
+body that ends too early; waiting and retrying are done here.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from viaduct.paths import free_bytes
 from viaduct.tasks.opening import BEGINNING, other_than_data
 
 TRIES = 6
-"""In a row that bring no byte."""
+"""Consecutive attempts without a single new byte, after which it gives up."""
 FIRST_WAIT_SECONDS = 1.0
-"""Doubled with every try; a server's own `Retry-After` goes before."""
+"""Doubled with every attempt; a server's own `Retry-After` takes precedence."""
 LONGEST_WAIT_SECONDS = 300.0
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 
 Progress = Callable[[int, int | None], None]
-"""(bytes so far, bytes in all where they are known)."""
+"""(bytes so far, total bytes if known)."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file on a server, and what is known of it beforehand."""
+    """A file on a server, and what is known about it beforehand."""
 
     address: str
     size: int | None = None
@@ -46,7 +46,7 @@ class Wanted:
 
 
 class _PassingError(Exception):
-    """A fault that may pass."""
+    """A transient fault."""
 
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)
@@ -54,9 +54,9 @@ class _PassingError(Exception):
 
 
 def download(wanted: Wanted, path: Path, progress: Progress = lambda _done, _total: None) -> str:
-    """The SHA-256 of the file, which is now at `path`.
+    """Download a file to `path`, and return its SHA-256.
 
-    Raises DataError where the server does not give it or gives something else, StoreError where it cannot fit.
+    Raises DataError if the server does not provide it or sends something else, StoreError if the disk is too full.
     """
     if is_offline():
         fix = "fetch where there is a network, or unset HF_HUB_OFFLINE"
@@ -80,7 +80,7 @@ def download(wanted: Wanted, path: Path, progress: Progress = lambda _done, _tot
 
 
 class _Part:
-    """The bytes that have arrived of a file, and the version that they are of."""
+    """The bytes of a file that have arrived, and the version of the file that they belong to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(f"{path.name}.part")
@@ -106,7 +106,7 @@ class _Part:
 
 
 def _receive(client: httpx2.Client, wanted: Wanted, part: _Part, progress: Progress) -> bool:
-    """Add to the part what the server has of the file; whether there was something before."""
+    """Append what is still missing from the file to the part; returns whether earlier bytes were kept."""
     have = part.size
     if have and have == wanted.size:
         return True
@@ -132,7 +132,7 @@ def _receive(client: httpx2.Client, wanted: Wanted, part: _Part, progress: Progr
 
 
 def _version_of(response: httpx2.Response) -> str | None:
-    """What the server calls this version, where two answers of the same name are the same bytes."""
+    """The response's ETag if it is a strong one, which guarantees identical bytes; otherwise None."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else None
 
@@ -157,7 +157,7 @@ def _require_given(wanted: Wanted, response: httpx2.Response, part: _Part) -> No
 
 
 def _asked_seconds(wanted: Wanted, response: httpx2.Response) -> float | None:
-    """The seconds that a server asks to wait, as a number or as a date; None where it says nothing."""
+    """The seconds that a server asks to wait, given as a number or as a date; None if it does not say."""
     said = response.headers.get("Retry-After", "").strip()
     seconds: float | None = float(said) if said.isdigit() else None
     if said and seconds is None:
@@ -189,7 +189,7 @@ def _write(wanted: Wanted, response: httpx2.Response, part: _Part, progress: Pro
 
 
 def _finish(wanted: Wanted, part: _Part, path: Path, resumed: bool) -> str:
-    """Check what has arrived, and put it in its place."""
+    """Check what has arrived, and move it into place."""
     with part.path.open("rb") as file:
         other = other_than_data(file.read(BEGINNING))
         file.seek(0)

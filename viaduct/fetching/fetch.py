@@ -1,4 +1,4 @@
-"""Fetches what is wanted and not there, and checks all of it with the ordinary reader against the published counts."""
+"""Fetches requested data that are missing, and checks all data with the usual reader against the published counts."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 
 STRIPPED = "xtreme"
-"""The layout whose test files have lost their labels."""
+"""The layout whose test files have had their labels removed."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What there is of one split of one language in the end."""
+    """The state of one split in one language after fetching."""
 
     task: str
     split: str
     language: str
     state: Literal["there", "fetched", "not published", "missing"]
-    """"not published": nothing says that there is such a split in this language."""
+    """"not published": nothing indicates that this split exists in this language."""
     rows: int | None = None
     published: int | None = None
-    """Number of rows; None where none is known."""
+    """Published number of rows; None if unknown."""
     why: str = ""
-    """Of what is missing."""
+    """Why it is missing."""
 
 
 class Errand:
-    """Data that are wanted in one folder."""
+    """A request for data in one folder."""
 
     def __init__(
         self, wanted: Iterable[Need], data: Path, catalogue: Catalogue, memory: Path | None, mirrors: Sequence[str] = ()
     ) -> None:
-        """`memory`: the file in which counts are remembered, so that the same files are not read again."""
+        """`memory`: the file that caches row counts, so that the same files are not read again."""
         self.data, self.catalogue, self.memory, self.mirrors = data, catalogue, memory, mirrors
         self.wanted = tuple(dict.fromkeys(one for need in wanted for one in self._parts(need)))
         self.waiting = self._problems(self.wanted)
-        """What is wanted and not there, with why."""
+        """What is requested but missing -> why."""
         self._there = {one for one in self.wanted if one not in self.waiting}
 
     def _parts(self, need: Need) -> Iterator[Need]:
-        """Of a card that joins others, theirs."""
+        """The need itself; for a card that joins others, the needs of those."""
         parts = self.catalogue.task(need[0]).parts
         yield from ((part.name, *need[1:]) for part in parts) if parts else (need,)
 
     @property
     def tasks(self) -> list[Task]:
-        """The cards of what is waiting, and can be fetched."""
+        """The cards of the missing data that can be fetched."""
         names = dict.fromkeys(need[0] for need in self.waiting if self._places(need))
         return [self.catalogue.task(name) for name in names]
 
     def run(self, progress: Progress) -> list[Arrival]:
-        """Fetch what is waiting, from the next place where the first fails or has other rows than were published."""
+        """Fetch what is missing; if a place fails or has other rows than were published, try the next one."""
         failed: dict[Piece, str] = {}
         most = max((len(self._places(need)) for need in self.waiting), default=0)
         for turn in range(most):
@@ -81,7 +81,7 @@ class Errand:
         return places(self.catalogue.task(need[0]), *need[1:])
 
     def _census(self) -> Census:
-        """A new one, for which nothing is missing yet."""
+        """A fresh census, which has not recorded anything as missing yet."""
         return Census(RecipeData(DataFolder(self.data, self.catalogue)), self.memory)
 
     def _problems(self, needs: Iterable[Need]) -> dict[Need, str]:
@@ -103,7 +103,7 @@ class Errand:
         return Arrival(*need, "missing", None, published, "\n  ".join(dict.fromkeys(said)) or self._advice(need))
 
     def _advice(self, need: Need) -> str:
-        """What to do about something that is still missing though nothing failed."""
+        """What to do about data that are still missing although nothing failed."""
         by_hand = publishers.BY_HAND.get(need[0])
         if not self._places(need):
             return by_hand or f"no place is known that gives it; `viaduct tasks {need[0]}` says where it is looked for"
@@ -111,7 +111,7 @@ class Errand:
 
 
 def _problem(census: Census, need: Need) -> str | None:
-    """Why these rows are not what was published; None where they are."""
+    """Why these rows are not what was published; None if they are."""
     try:
         count = census.count(*need)
     except DataError as error:
@@ -126,10 +126,10 @@ def _problem(census: Census, need: Need) -> str | None:
 
 
 def whole_tasks(names: Collection[str], languages: Sequence[str] | None, catalogue: Catalogue) -> list[Need]:
-    """What is wanted of tasks that are named: every split in all languages, or in those that are asked for.
+    """The needs of the named tasks: every split in all languages, or only in `languages`.
 
-    Labelled training rows are wanted in English and the languages asked for; "xtreme" stands for what an evaluation on
-    the nine tasks reads. Raises UsageError for a name that is unknown.
+    Labelled training rows are fetched in English and in `languages` only; "xtreme" means everything that an evaluation
+    on the nine tasks reads. Raises UsageError for an unknown name.
     """
     wanted: list[Need] = []
     for name in names:
@@ -156,7 +156,7 @@ def _evaluated(card: Task, languages: Sequence[str] | None) -> list[Need]:
 
 
 def licences(errand: Errand) -> list[str]:
-    """What is about to be fetched: for each card its licence, where it comes from, and how much it is."""
+    """One line per card about to be fetched: its licence, where it comes from, and its size."""
     lines = []
     for card in errand.tasks:
         firsts = [places(card, *need[1:])[:1] for need in errand.waiting if need[0] == card.name]

@@ -1,8 +1,8 @@
-"""Files of the Hugging Face Hub: those of data sets, at one pinned revision, and those of models.
+"""Files from the Hugging Face Hub: data sets, each at one pinned revision, and models.
 
 Data sets' Parquet files go to `hub/<owner>/<name>/` of the data folder, where `card.locate` finds them; a folder of the
 same structure that the user filled is used as it is, and never added to. Models go to the Hub library's own cache,
-where whatever opens them looks. That library asks again, takes up what was cut, and lets one process wait for another.
+where all code that loads them looks. The Hub library retries, resumes partial downloads, and locks between processes.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from viaduct.results.writing import write_atomic
 from viaduct.tasks.formats import all_shards
 
 RECORD = "REVISION"
-"""File in a data set's folder that says which revision was downloaded into it."""
+"""File in a data set's folder that records which revision was downloaded into it."""
 
 NOT_LOADED = ("onnx/", "openvino/", "coreml/", "tf_model", "flax_model", "rust_model")
-"""How the names of files begin that hold the same model for others."""
+"""Name prefixes of files that hold the same model in other frameworks' formats."""
 
 
 class HubFiles(NamedTuple):
-    """Files of a data set."""
+    """The files of a data set that match one pattern."""
 
     repository: str
     commit: str
     pattern: str
 
     def are_in(self, data: Path) -> bool:
-        """Whether they are all there."""
+        """Whether all of them are in the data folder."""
         return all_shards(tuple((data / "hub" / self.repository).glob(self.pattern)))
 
 
 def fetch_files(repository: str, wanted: Collection[HubFiles], data: Path) -> None:
-    """Download the files of one data set that are not there.
+    """Download the missing files of one data set.
 
-    Raises DataError when the Hub cannot be reached or has not got them, and when the folder holds files of another
-    revision or of the user's own: revisions are never mixed in a folder.
+    Raises DataError if the Hub cannot be reached or does not have them, and if the folder holds files of another
+    revision or the user's own files: revisions are never mixed in a folder.
     """
     folder = data / "hub" / repository
     waiting = [one for one in wanted if not one.are_in(data)]
@@ -82,7 +82,7 @@ def _download(repository: str, commit: str, folder: Path, patterns: list[str]) -
     try:
         if problem := unreachable():
             raise OSError(problem)
-        if is_offline():  # the library would be content with the files that are there
+        if is_offline():  # the library would settle for the files that are present
             raise OSError("HF_HUB_OFFLINE is set")
         huggingface_hub.snapshot_download(
             repository, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=patterns
@@ -92,10 +92,10 @@ def _download(repository: str, commit: str, folder: Path, patterns: list[str]) -
 
 
 def fetch_model(name: str, revision: str) -> Path:
-    """The folder of a model in the Hub's local cache, with everything that opening it reads: settings, tokenizer, and
-    its weights as safetensors where there are any, whole or in shards.
+    """The folder of a model in the Hub's local cache, with everything that loading it reads: settings, tokenizer, and
+    its weights, single-file or sharded, as safetensors if available.
 
-    Raises UsageError that says what the Hub wants, as for a model that is gated or private.
+    Raises UsageError stating what the Hub requires, for example if a model is gated or private.
     """
     import huggingface_hub  # slow to load, and only downloads need it
 
@@ -111,7 +111,7 @@ def fetch_model(name: str, revision: str) -> Path:
 
 
 def loaded_files(names: Iterable[str]) -> list[str]:
-    """Those files of a model's repository that are read when it is opened."""
+    """The files of a model's repository that are read when it is loaded."""
     own = [name for name in names if not name.startswith(NOT_LOADED)]
     are_safe = any(name.endswith(".safetensors") and "/" not in name for name in own)
     weights = ".safetensors" if are_safe else ".bin"
@@ -121,7 +121,7 @@ def loaded_files(names: Iterable[str]) -> list[str]:
 
 
 def licence_of(name: str, revision: str) -> str:
-    """The licence that a model's own card names, in words."""
+    """The licence that a model's own card states, in words."""
     import huggingface_hub  # slow to load, and only downloads need it
 
     try:

@@ -20,14 +20,14 @@ from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.card import Task, patterns
 
 Piece = PublishedFile | HubFiles
-"""What is fetched at once."""
+"""A unit of fetching: one published file, or one pattern of files on the Hub."""
 
 FOLDER = ".fetched"
-"""In the data folder: what is on its way, and a record of each file that has arrived."""
+"""Subfolder of the data folder that holds partial downloads, and a record of each file that has arrived."""
 
 
 def places(card: Task, split: str, language: str) -> tuple[tuple[Piece, ...], ...]:
-    """The places that have these rows, the best first, each with what has to be fetched there."""
+    """The places that have these rows, best first, each with the pieces to fetch from it."""
     files = [one.of(split, language) for one in publishers.SOURCES.get(card.name, ())]
     published = tuple(file for file in files if file is not None)
     found: list[tuple[Piece, ...]] = [published] if published else []
@@ -45,9 +45,9 @@ def places(card: Task, split: str, language: str) -> tuple[tuple[Piece, ...], ..
 def fetch_pieces(
     pieces: Collection[Piece], data: Path, mirrors: Collection[str], progress: Progress
 ) -> dict[Piece, str]:
-    """Fetch what is not there; piece -> why it could not be had, for those of which that is so.
+    """Fetch what is missing; returns piece -> why it could not be fetched, for those that failed.
 
-    A full disk is raised: nothing after it could be had either.
+    A full disk raises StoreError: nothing after it could be fetched either.
     """
     failed: dict[Piece, str] = {}
     for file in (one for one in pieces if isinstance(one, PublishedFile)):
@@ -72,9 +72,9 @@ def fetch_pieces(
 
 
 def fetch_published(file: PublishedFile, data: Path, mirrors: Collection[str], progress: Progress) -> None:
-    """Fetch and unpack one file, unless a record says that it was, and what came of it is still there.
+    """Fetch and unpack one file, unless a record says that this was done and the resulting files are still there.
 
-    A second process waits for the first and finds it done.
+    A second process waits for the first, then finds it done.
     """
     name = Path(urlsplit(file.address).path).name
     key = f"{hashlib.sha256(file.address.encode()).hexdigest()[:12]}-{name}"
@@ -108,7 +108,7 @@ def _is_there(record: Path, file: PublishedFile, data: Path) -> bool:
 
 
 def _is_published(path: Path, file: PublishedFile) -> bool:
-    """Whether a file that somebody else put there is what was published."""
+    """Whether a file that somebody else put there is the published one."""
     if file.sha256 is None or not path.is_file():
         return False
     with path.open("rb") as content:
@@ -116,9 +116,9 @@ def _is_published(path: Path, file: PublishedFile) -> bool:
 
 
 def mirrored(address: str, mirrors: Collection[str]) -> str:
-    """The address where the mirror has it: `BASE` has every host at BASE/HOST/..., `HOST=BASE` one host at BASE/...
+    """The address on a mirror: `BASE` serves every host at BASE/HOST/..., `HOST=BASE` serves one host at BASE/...
 
-    Raises UsageError for what is neither.
+    Raises UsageError for a mirror of neither form.
     """
     parts = urlsplit(address)
     for given in mirrors:

@@ -1,7 +1,7 @@
-"""Where publishers ship the files of the cards: addresses, and sizes and SHA-256 where a public source states them.
+"""Where publishers host the files of the cards: addresses, and sizes and SHA-256 where a public source states them.
 
-Nothing here was measured by us. Each entry names where it was read; a file without a hash is unverified beforehand and
-is checked at its first arrival against the card's counts, as all are. Read in:
+Nothing here was measured by us. Each entry names its source; a file without a hash cannot be verified beforehand and
+is checked on first arrival against the card's counts, as all files are. Sources:
 
   tfds      tensorflow/datasets, `tensorflow_datasets/url_checksums/NAME.txt` or `.../NAME/checksums.tsv`
   hf        huggingface/datasets at 040102f, `datasets/NAME/dataset_infos.json`: `download_checksums`
@@ -24,19 +24,19 @@ class PublishedFile:
     """A file that a publisher ships."""
 
     address: str
-    """May have `{language}` and `{iso3}`, our code and ISO 639-3's: then it is one file for each language."""
+    """May contain `{language}` and `{iso3}`, our code and the ISO 639-3 code: then there is one file per language."""
     to: str
-    """Where it goes below the data folder: a path, with the same words; of an archive the folder that it fills."""
+    """Path below the data folder, with the same placeholders; for an archive, the folder it is unpacked into."""
     size: int | None = None
     sha256: str | None = None
     keep: tuple[str, ...] = ()
-    """Patterns of the members that are unpacked; () for what is no archive."""
+    """Patterns of the members that are unpacked; () if it is not an archive."""
     splits: tuple[str, ...] = _SPLITS
     languages: tuple[str, ...] | None = None
-    """Those whose rows are in it; None: all of the card's."""
+    """Languages whose rows are in it; None: all of the card's."""
 
     def of(self, split: str, language: str) -> PublishedFile | None:
-        """The file for this split and language, with its words filled in; None where it has nothing of them."""
+        """The file for this split and language, with placeholders filled in; None if it has no rows of them."""
         if split not in self.splits or (self.languages is not None and language not in self.languages):
             return None
         words = {"language": language, "iso3": LANGUAGES[language].iso3}
@@ -135,14 +135,14 @@ def _squad(version: str) -> tuple[PublishedFile, ...]:
 
 
 def _images(split: str, size: int, sha256: str) -> PublishedFile:
-    """tfds (coco_captions)"""
+    """The images of a split; source: tfds (coco_captions)."""
     ours = {"train2017": "train", "val2017": "dev"}[split]
     return PublishedFile(f"{_COCO}/zips/{split}.zip", "coco", size, sha256, keep=(f"{split}/*.jpg",), splits=(ours,))
 
 
 def _multi30k(split: str, name: str) -> tuple[PublishedFile, ...]:
     """pytorch/text, `torchtext/experimental/datasets/raw/translation.py`, lists the texts, and several public
-    repositories fetch the lists of images from beside them; unverified"""
+    repositories fetch the lists of images from next to them; unverified."""
     folder = "multi30k/data/task1"
     texts = PublishedFile(
         f"{_MULTI30K}/raw/{name}.{{language}}.gz", f"{folder}/raw/{name}.{{language}}.gz", splits=(split,)
@@ -286,7 +286,7 @@ SOURCES: Mapping[str, tuple[PublishedFile, ...]] = {
             ),
         )
     ),
-    # The commit is named in several public repositories, which read the same folder there; unverified.
+    # Several public repositories name this commit and read the same folder; unverified.
     "ntrex": (
         PublishedFile(f"{_NTREX}/newstest2019-src.eng.txt", "NTREX-128/newstest2019-src.eng.txt"),
         *(
@@ -323,7 +323,7 @@ SOURCES: Mapping[str, tuple[PublishedFile, ...]] = {
         ),
     ),
 }
-"""Card -> its files, beside the Hub's, which the card itself names."""
+"""Card -> its files, in addition to those on the Hub, which the card itself names."""
 
 BY_HAND: Mapping[str, str] = {
     "ccg": "CCGbank (LDC2005T13) takes a licence of the Linguistic Data Consortium; unpack it where"
@@ -333,4 +333,4 @@ BY_HAND: Mapping[str, str] = {
     "flickr30k": "fill in the form at shannon.cs.illinois.edu/DenotationGraph, and unpack images and captions into"
     " flickr30k/",
 }
-"""Card -> how to come by what is given only to those who agree to something."""
+"""Card -> how to obtain data that are only given out under an agreement."""

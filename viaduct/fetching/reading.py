@@ -1,4 +1,4 @@
-"""What data a recipe reads, found by planning it and watching what it looks for."""
+"""Finds out which data a recipe reads, by planning it and recording what is looked up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from viaduct.tasks.folder import DataFolder
 
 
 class _Watched(DataFolder):
-    """A data folder that remembers what is looked for in it."""
+    """A data folder that records what is looked up in it."""
 
     def __init__(self, root: Path, catalogue: Catalogue) -> None:
         super().__init__(root, catalogue)
@@ -26,8 +26,8 @@ class _Watched(DataFolder):
 
 
 def looked_for(recipe: Recipe, data: Path, memory: Path | None) -> tuple[list[Need], Plan]:
-    """(every split of a language that planning this recipe looks for, the plan). With data missing it does not look
-    for all: ask again when they are there."""
+    """(every split and language that planning this recipe looks up, the plan). While data are missing, not everything
+    is looked up: call this again when they have arrived."""
     folder = _Watched(data, Catalogue.builtin().with_files(recipe.cards))
     census = Census(RecipeData(folder), memory)
     plan = outline(recipe, census)

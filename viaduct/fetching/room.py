@@ -1,4 +1,4 @@
-"""What the fetching of data and models plugs in: its command."""
+"""What the fetching of data and models plugs into the core: its command."""
 
 from viaduct.doors import Room
 

@@ -1,4 +1,4 @@
-"""Archives, unpacked so that nothing leaves the folder and no half file stays in it."""
+"""Unpacks archives so that nothing is written outside the folder and no partial file is left in it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import IO
 from viaduct.errors import DataError
 
 Members = Mapping[str, Callable[[], IO[bytes] | None]]
-"""Name -> what opens it; None where it is no plain file."""
+"""Name -> function that opens the member; it returns None if the member is not a regular file."""
 
 COMPARED_BYTES = 1 << 20
 
 
 def unpack(archive: Path, folder: Path, keep: Sequence[str], work: Path) -> dict[str, int]:
-    """Name -> bytes of the members whose names fit one of the patterns `keep`; they are below `folder` now.
+    """Unpack the members whose names match one of the patterns `keep` below `folder`; returns name -> bytes.
 
-    They are written to the folder `work` first and moved when all are whole, so that a stop leaves nothing half. A file
-    that is there already stays where it is the same, gives way where it is the beginning of the member (an earlier
-    unpacking that was stopped), and is refused otherwise. Raises DataError for that, for a damaged archive, and for one
-    with a name that leads out of the folder, of which nothing is unpacked.
+    They are written to the folder `work` first and moved when all are complete, so that an interruption leaves nothing
+    partial. An existing file is kept if it is identical, replaced if it is the beginning of the member (an earlier
+    unpacking that was interrupted), and otherwise an error. Raises DataError for that, for a damaged archive, and for
+    one with a name that points outside the folder, of which nothing is unpacked.
     """
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -39,7 +39,7 @@ def unpack(archive: Path, folder: Path, keep: Sequence[str], work: Path) -> dict
         for name in names:
             put(work / name, folder / name)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of a decompressor
+        if isinstance(error, OSError) and error.errno is not None:  # from the disk, not from a decompressor
             raise
         raise DataError(f"the archive is damaged: {error}", path=archive, fix="fetch it again") from error
     finally:
@@ -49,7 +49,7 @@ def unpack(archive: Path, folder: Path, keep: Sequence[str], work: Path) -> dict
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Members]:
-    """The members by their names; names of folders are left out."""
+    """The members by name; folders are left out."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             named = [one for one in packed.infolist() if not one.is_dir()]
@@ -59,7 +59,7 @@ def _members(archive: Path) -> Iterator[Members]:
             listed = [one for one in tape.getmembers() if not one.isdir()]
             yield {_inside(one.name, archive): partial(_plain, tape, one) for one in listed}
             while tape.fileobj is not None and tape.fileobj.read(COMPARED_BYTES):
-                pass  # the checksum stands at the end
+                pass  # read on to the checksum, which is at the end
     else:
         raise DataError("is no zip or tar archive", path=archive, fix="fetch it again")
 
@@ -69,7 +69,7 @@ def _plain(tape: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
 
 
 def _inside(name: str, archive: Path) -> str:
-    """The name without "./" at its beginning. Raises DataError for one that leads out of the folder."""
+    """The name without a leading "./". Raises DataError if it points outside the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
         message = f"the archive names a file outside of the folder: '{name}'"
@@ -88,7 +88,7 @@ def _write(members: Members, name: str, path: Path, archive: Path) -> int:
 
 
 def put(new: Path, place: Path) -> None:
-    """Move a file to its place. Raises DataError where another one is, see `unpack`."""
+    """Move a file into place. Raises DataError if a different one is there, see `unpack`."""
     if place.exists() and not _begins_with(new, place):
         message = "is another file than the one that was published"
         raise DataError(message, path=place, fix="move it away and fetch again, or keep it and do not fetch")
@@ -97,7 +97,7 @@ def put(new: Path, place: Path) -> None:
 
 
 def _begins_with(whole: Path, beginning: Path) -> bool:
-    """Whether a file is the beginning of another, or all of it."""
+    """Whether the second file is the beginning of the first, or all of it."""
     if beginning.stat().st_size > whole.stat().st_size:
         return False
     with whole.open("rb") as first, beginning.open("rb") as second:

@@ -1,7 +1,7 @@
-"""Rows and their translations as token sequences that lie beside each other.
+"""Pairs the token sequences of rows with those of their translations.
 
 All languages' sequences are joined into one `Encoded`; a couple is a sequence and that of its translation. Long
-contexts are several windows: the n-th window of one side goes with the n-th of the other, or with its last one.
+contexts have several windows: the n-th window of one side goes with the n-th of the other, or with its last one.
 Shape letters: P couples, E examples.
 """
 
@@ -18,14 +18,14 @@ from viaduct.models.numerics import derived_seed
 from viaduct.training.order import Order
 
 NO_GOLD = -100
-"""In the place of a gold value that one side lacks: torch's cross-entropy leaves it out."""
+"""Replaces a gold value that one side lacks: torch's cross-entropy ignores it."""
 
 GOLD = {"label": "", "start": "", "end": "", "tag": "first"}
-"""Gold field -> the field that is as long as it is; "": one value for each example."""
+"""Gold field -> the field that has the same length; "": one value per example."""
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
-    """One after the other; gold that a part lacks is `NO_GOLD` there."""
+    """Concatenate the parts; gold that a part lacks becomes `NO_GOLD`."""
     names = {name for part in parts for name in part.fields}
     fields = {name: np.concatenate([_field(part, name) for part in parts]) for name in sorted(names)}
     shifts = np.cumsum([0, *(len(part.ids) for part in parts)])
@@ -48,9 +48,9 @@ def _field(part: Encoded, name: str) -> Array:
 
 
 def couples(first: Array, second: Array, *, every: bool) -> Array:
-    """(P, 2) indices of the examples that go together, of two sides whose examples belong to the rows `first` (E,) and
-    `second` (E,), both ascending; rows that only one side has give none. `every`: all examples of both sides take part,
-    else all of the first one's."""
+    """(P, 2) indices of the examples that go together, for two sides whose examples belong to the rows `first` (E,) and
+    `second` (E,), both ascending; rows that only one side has give no couple. `every`: all examples of both sides take
+    part; otherwise, all of the first side's."""
     found: list[tuple[int, int]] = []
     ours, theirs = _spans(first), _spans(second)
     for row, (begin, count) in ours.items():
@@ -62,16 +62,16 @@ def couples(first: Array, second: Array, *, every: bool) -> Array:
 
 
 def _spans(rows: Array) -> Mapping[int, tuple[int, int]]:
-    """Row -> (its first example, how many it has)."""
+    """Row -> (its first example, its number of examples)."""
     unique, begins, counts = np.unique(np.asarray(rows), return_index=True, return_counts=True)
     return dict(zip(unique.tolist(), zip(begins.tolist(), counts.tolist(), strict=True), strict=True))
 
 
 class CoupleOrder(Order):
-    """Batches of couples; in every epoch each English row comes once, with a translation that is drawn anew."""
+    """Batches of couples; in every epoch each English row comes once, with a newly drawn translation."""
 
     def __init__(self, encoded: Encoded, by_language: Sequence[Array], batch_tokens: int, seed: int) -> None:
-        """`by_language`: for every language (P, 3), the row and both examples of each couple."""
+        """`by_language`: one (P, 3) array per language with the row and both examples of each couple."""
         super().__init__(encoded, batch_tokens, seed)
         self.couples = np.concatenate(by_language)
         if not len(self.couples):
@@ -81,7 +81,7 @@ class CoupleOrder(Order):
         self.there[self.couples[:, 0], self.language] = True
 
     def planned(self, epoch: int, seed: int) -> list[Array]:
-        """The batches of this epoch: examples of both sides in turns, text first."""
+        """The batches of this epoch: examples of both sides alternating, text first."""
         draw = np.random.default_rng(derived_seed("translation", self.seed, epoch))
         chosen = np.where(self.there, draw.random(self.there.shape), -1.0).argmax(1)
         drawn = self.couples[chosen[self.couples[:, 0]] == self.language][:, 1:]
@@ -89,17 +89,17 @@ class CoupleOrder(Order):
 
 
 def batches_of(found: Array, lengths: Array, batch_tokens: int, seed: int | None) -> list[Array]:
-    """Couples (P, 2) in batches of at most so many slots on both sides together; a batch is its examples in turns."""
+    """Couples (P, 2) in batches of at most `batch_tokens` slots over both sides, which alternate within a batch."""
     longest = lengths[found].max(1)
     plan = plan_batches(longest, np.full(len(found), 2), batch_tokens, seed)
     return [found[batch].reshape(-1) for batch in plan]
 
 
 class Couples(Batch):
-    """Texts and translations in turns."""
+    """A batch in which texts and translations alternate."""
 
     def cut(self, count: int) -> list[Batch]:
-        """It in at most so many parts; no couple is parted."""
+        """The batch in at most `count` parts; no couple is split."""
         return [self.take(np.arange(2 * at[0], 2 * at[-1] + 2)) for at in split(len(self.examples) // 2, count)]
 
 

@@ -1,10 +1,10 @@
-"""Cards of XTREME's machine translations: of training questions into other languages, of evaluation rows into English.
+"""Cards of XTREME's machine translations: training questions into other languages, evaluation rows into English.
 
     TranslatedPair("0", "de", "The kettle is on.", "Tea is ready.", "neutral", ("Der Kessel läuft.", "Tee ist fertig."))
 
 Rows have the ids of what they translate, and the language whose file they belong to. Translations of training pairs are
-sources of the cards `mnli` and `pawsx`. The files' names are those that google-research/xtreme's baselines and others
-read (`xtreme_translations`, a bucket of Google Cloud Storage).
+sources of the cards `mnli` and `pawsx`. The file names are those that google-research/xtreme's baselines and others
+read (`xtreme_translations`, a Google Cloud Storage bucket).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from viaduct.tasks.squad_json import read_unchecked
 
 FOLDER = "xtreme_translations"
 SQUAD_LANGUAGES = ("ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
-"""XQuAD's, which hold MLQA's."""
+"""XQuAD's languages, which include MLQA's."""
 
 
 def read_questions(files: Files, language: str, _split: str) -> Iterator[Row]:
-    """*.translate.test.*-en.json, without answers: those of the original are what counts."""
+    """*.translate.test.*-en.json, without answers: only those of the original count."""
     for row in read_unchecked(files["rows"][0], language):
         yield replace(row, answers=None)
 
@@ -44,7 +44,7 @@ def read_train_questions(files: Files, language: str, _split: str) -> Iterator[R
 
 
 def _to_english(card: Task, read: Reader, pattern: str) -> Task:
-    """Translations of a card's test rows into English."""
+    """The card of English translations of another card's test rows."""
     others = tuple(code for code in card.languages if code != ENGLISH)
     return Task(
         name=f"{card.name}_to_english",
@@ -60,7 +60,7 @@ def _to_english(card: Task, read: Reader, pattern: str) -> Task:
 
 
 def _from_english(card: Task, languages: tuple[str, ...], pattern: str) -> Task:
-    """Translations of a card's English training questions."""
+    """The card of translations of another card's English training questions."""
     count = card.expected[ENGLISH, "train"]
     return Task(
         name=f"{card.name}_translated",

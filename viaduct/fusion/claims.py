@@ -1,8 +1,8 @@
-"""What arXiv 2009.05166 claims that a run can decide, and the open question, with rules fixed before any run.
+"""Claims of arXiv 2009.05166 that a run can decide, and the open question, with rules fixed before any run.
 
 The paper chose checkpoints on target-language dev, which is not zero-shot; arms here are chosen in English, and those
-that are not have no role. All contrasts are the page's, with its correction, of the five tasks for which XTREME has
-translations, as far as the run has them.
+that are not have no role. All contrasts are those of the report, with its correction, on the five tasks for which
+XTREME has translations, as far as the run has them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
 
 TASKS = ("xnli", "pawsx", "xquad", "mlqa", "tydiqa")
-"""Those with translations by XTREME."""
+"""Tasks for which XTREME has translations."""
 
 _WORDS = {
     "translate_train": "trained on English and all translations",
-    "filter": "trained on rows and translations together, and predicting with translations",
-    "filter_taught": "as filter, with self-teaching",
-    "filter_alone": "trained on rows and translations together, and predicting without translations",
-    "filter_taught_alone": "as filter_alone, with self-teaching",
+    "filter": "trained on rows and translations together, predicting with translations",
+    "filter_taught": "like filter, with self-teaching",
+    "filter_alone": "trained on rows and translations together, predicting without translations",
+    "filter_taught_alone": "like filter_alone, with self-teaching",
 }
 ROLES = {
     **_WORDS,
@@ -41,7 +41,7 @@ ROLES = {
         f"{task}+{name}": f"trained on {task}, then {words}" for task in INTERMEDIATES for name, words in _WORDS.items()
     },
 }
-"""Role -> what an arm with it does."""
+"""Role -> what an arm with this role does."""
 
 
 def _pair(first: str, second: str) -> Pairs:
@@ -52,8 +52,8 @@ def _pair(first: str, second: str) -> Pairs:
 
 
 def _gains(first: str, second: str) -> Rule:
-    """The first is higher on more than half of the tasks that the run has, and lower on none; contradicted where it is
-    shown to gain less than half a point on more than half."""
+    """Supported if the first is higher on more than half of the tasks that the run has, and lower on none; contradicted
+    if it is shown to gain less than half a point on more than half."""
 
     def rule(evidence: Evidence) -> Finding:
         found = _compared(evidence, evidence.need(first), evidence.need(second))
@@ -74,7 +74,7 @@ def _compared(evidence: Evidence, arm: str, against: str) -> dict[str, Contrast]
 
 
 def _told(evidence: Evidence, found: dict[str, Contrast]) -> str:
-    words = "; ".join(f"{task}: {one.arm} less {one.against} {with_interval(one)}" for task, one in found.items())
+    words = "; ".join(f"{task}: {one.arm} minus {one.against} {with_interval(one)}" for task, one in found.items())
     return f"{words}; {basis(evidence, tuple(found))}"
 
 
@@ -86,8 +86,9 @@ def _after_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
 
 
 def _after(evidence: Evidence) -> Finding:
-    """After an intermediate task: fusion is higher than plain translate-train after the same task on more than half of
-    the comparisons, and lower in none; contradicted where it gains less than half a point in more than half."""
+    """After an intermediate task: supported if fusion is higher than plain translate-train after the same task in more
+    than half of the comparisons, and lower in none; contradicted if it gains less than half a point in more than half.
+    """
     pairs = _after_pairs(evidence.arms)
     if not pairs:
         raise UnrelatedError("no intermediate task has both an arm with fusion and one with plain translate-train")
@@ -101,7 +102,7 @@ def _after(evidence: Evidence) -> Finding:
 
 
 _NEEDS = "both arms, XNLI, PAWS-X, XQuAD, MLQA and TyDiQA as far as the run has them, 3 seeds"
-_HOW = "differences above 0 on more than half of these tasks, below on none"
+_HOW = "differences above 0 on more than half of these tasks, and below 0 on none"
 
 
 def _claim(name: str, text: str, first: str, second: str) -> Claim:

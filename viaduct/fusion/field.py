@@ -24,22 +24,22 @@ from viaduct.tasks.catalogue import Catalogue
 
 
 class Fused(Spec):
-    """Targets that are trained on rows and their translations together (FILTER, arXiv 2009.05166); where those are and
-    which layers read both stands in the target's `fusion`."""
+    """Trains targets on rows and their translations together (FILTER, arXiv 2009.05166); the target's `fusion` says
+    where the translations are and which layers read both."""
 
     self_teaching: bool = False
-    """Train another model, which learns the first one's soft labels of the translations too."""
+    """Train a second model, which also learns the first one's soft labels for the translations."""
     translated: bool = False
-    """Predict rows with their English translations (`fusion.test`); otherwise alone, by the same model."""
+    """Predict rows with their English translations (`fusion.test`); otherwise alone, with the same model."""
     oracle: bool = False
-    """Also score predictions with the human English originals for translations, which are shown and are no result."""
+    """Also score predictions made with the human English originals as translations; shown, but not a result."""
     choose_on: Literal["english", "targets"] = "english"
-    """Whose dev rows choose the checkpoint: English ones, or as the paper did the target task's own in all languages
-    that are predicted, which is not zero-shot."""
+    """Which dev rows choose the checkpoint: English ones or, as in the paper, the target task's own in all predicted
+    languages, which is not zero-shot."""
 
 
 class FusedField(RecipeField[Fused]):
-    """Targets are trained on rows and their translations together (FILTER), and predicted with translations or without;
+    """Trains targets on rows and their translations together (FILTER), and predicts them with or without translations;
     the target's `fusion` says how."""
 
     name = "fused"
@@ -47,7 +47,7 @@ class FusedField(RecipeField[Fused]):
     model = Fused
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for what cannot be fused, and for fields that do not go together."""
+        """Raise UsageError for targets or encoders that cannot be fused, and for fields that exclude each other."""
         arm = cast(ArmParts, owner)
         asked, where = self.of(arm), f"arm '{arm.name}': fused"
         others = [one.name for one in set_fields("arm", arm) if one.name in ("train", "compression")]
@@ -68,7 +68,7 @@ class FusedField(RecipeField[Fused]):
                 raise UsageError(f"{where}: {target.task} has no English originals", fix="leave `oracle` out")
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
-        """Translations and dev rows that are not there, or too few."""
+        """Translations and dev rows that are missing, or too few."""
         asked, found = self.of(owner), list[Gap]()
         for target in _trained(recipe, census) if asked is not None else ():
             card, codes = translated_languages(target, recipe, census)
@@ -80,21 +80,21 @@ class FusedField(RecipeField[Fused]):
         return found
 
     def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> Trained:
-        """The translations."""
+        """The translations of the train rows."""
         if self.of(arm) is None or census.task(target.task).trained_on is None:
             return {}
         card, codes = translated_languages(target, recipe, census)
         return with_originals([(card, code) for code in codes], target, census)
 
     def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
-        """The target's own dev rows, where they are asked for."""
+        """The target's own dev rows, if the arm chooses on them."""
         asked = self.of(arm)
         if asked is None or asked.choose_on == "english":
             return []
         return [(name, "dev", code) for name, code in dev_of_targets(recipe, target, census)]
 
     def train_target(self, chain: Chain) -> Stage | None:
-        """The model that reads both languages; with self-teaching another one, taught by it; and the oracle."""
+        """Add the model that reads both languages; with self-teaching, a second one taught by it; and the oracle."""
         asked, on = self.of(chain.arm), chain.census.task(chain.target.task).trained_on
         if asked is None or on is None:
             return None
@@ -111,14 +111,14 @@ class FusedField(RecipeField[Fused]):
         return model
 
     def predict_target(self, chain: Chain) -> Stage | None:
-        """Predictions with translations, where the arm asks for them."""
+        """Add predictions with translations, if the arm asks for them."""
         asked = self.of(chain.arm)
         if asked is None or not asked.translated or chain.census.task(chain.target.task).trained_on is None:
             return None
         return chain.add(_prediction(chain, oracle=False), chain.target.task)
 
     def words(self, owner: BaseModel) -> str:
-        """What is trained and how it predicts."""
+        """How the arm trains, predicts and chooses, in words."""
         asked = self.of(owner)
         if asked is None:
             return ""
@@ -128,7 +128,7 @@ class FusedField(RecipeField[Fused]):
         return f"trained on rows and translations together{taught}; predicted {how}; chosen on {dev} dev"
 
     def marks(self, arm: ArmParts, _recipe: RecipeParts, _catalogue: Catalogue) -> tuple[str, ...]:
-        """That translations are trained on or read, and whether other languages' labels chose."""
+        """Marks for training on or reading translations, and for checkpoints chosen with other languages' labels."""
         asked = self.of(arm)
         if asked is None:
             return ()
@@ -136,13 +136,13 @@ class FusedField(RecipeField[Fused]):
         return ("translate-train", how, *(("not zero-shot",) if asked.choose_on == "targets" else ()))
 
     def chosen_on(self, arm: ArmParts) -> str | None:
-        """The targets' dev rows, where they choose."""
+        """The targets' dev rows, if they choose the checkpoint; None if English ones do."""
         asked = self.of(arm)
         return None if asked is None or asked.choose_on == "english" else "target-language dev"
 
     def role(self, arm: ArmParts, recipe: RecipeParts) -> str | None:
-        """FILTER, taught by itself or not, predicting with translations or not, chosen in English; None where a target
-        has no fused layer, or may lack more translations than it has."""
+        """FILTER, with or without self-teaching, predicting with or without translations, chosen in English; None if a
+        target has no fused layer, or may lack more translations than it has."""
         asked, hows = self.of(arm), [fusion_of(target) for target in recipe.targets]
         is_filter = all(how.fused > 0 and how.most_missing <= 0.5 for how in hows)
         if asked is None or asked.choose_on != "english" or not is_filter:

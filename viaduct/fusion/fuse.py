@@ -1,7 +1,7 @@
-"""The Fuse stage: a target's training on English rows and their translations, which some layers read together.
+"""The Fuse stage: trains a target on English rows and their translations, which some layers read together.
 
-It leaves what the Train stage leaves, a model that also reads one language alone, and `fusion.json` (see
-`fusion.records.FusedTraining`). With an input "teacher", another such stage, it learns the teacher's soft labels too.
+It leaves the Train stage's files, with a model that can also read one language alone, and `fusion.json` (see
+`fusion.records.FusedTraining`). With an input "teacher", another such stage, it also learns the teacher's soft labels.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
 class FuseWork(Work):
-    """Train on rows and their translations together; the core's training otherwise."""
+    """Train on rows and their translations together; otherwise the core's training."""
 
     kind: Literal["fuse"] = "fuse"
     task: str
     training: Training
     seed: int
     card: str
-    """With the translations."""
+    """The card with the translations."""
     languages: tuple[str, ...]
     local: int
     fused: int
@@ -40,7 +40,7 @@ class FuseWork(Work):
 
 
 class FuseKind(StageKind[FuseWork]):
-    """The kind."""
+    """The stage kind `fuse`."""
 
     name = "fuse"
     work = FuseWork
@@ -54,17 +54,17 @@ class FuseKind(StageKind[FuseWork]):
         return [(work.task, "train", ENGLISH), *translated, *((card, "dev", code) for card, code in work.dev)]
 
     def is_scored_on_dev(self, work: FuseWork) -> bool:
-        """Where no other language's dev rows choose."""
+        """Whether only English dev rows choose the checkpoint."""
         return all(code == ENGLISH for _, code in work.dev)
 
     def label(self, work: FuseWork) -> str:
-        """The task, its languages and layers."""
+        """The task, its languages and its layers."""
         taught = ", self-taught" if work.alpha else ""
         layers = f"{work.local} + {work.fused} layers{taught}"
         return f"train {work.task} and translations {in_languages(work.languages)} ({layers})"
 
     def forecast(self, work: FuseWork, sizes: Sizes) -> Estimate:
-        """Training on every English row with one translation, the teacher's pass, and dev rows."""
+        """The cost of training on every English row with one translation, of the teacher's pass, and of dev rows."""
         length = work.training.max_length
         rows, english = sizes.of([(work.task, "train", ENGLISH)], length)
         _, others = sizes.of([(work.card, "train", code) for code in work.languages], length)
@@ -72,7 +72,7 @@ class FuseKind(StageKind[FuseWork]):
         return trained_and_chosen(trained, work.training, work.dev, sizes, more=bool(work.alpha))
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """The task, the layers, the seed and how long."""
+        """The task, the layers, the seed and the length of training."""
         done = f"trained on {work['task']} and its translations, layers {work['local']} + {work['fused']} fused"
         return training_history(done, begun, work["seed"], work["training"])
 

@@ -1,8 +1,8 @@
 """FILTER's encoder (arXiv 2009.05166, section 3): some layers of a stock encoder read a text with its translation.
 
-A batch holds texts and translations in turns. The stock model runs on it; around the fused layers the states of a
-couple are laid end to end, which copies nothing, and parted again. So embeddings, positions, masks and every other
-layer are those of the plain model, and with no fused layer all of it is.
+A batch alternates texts and translations. The stock model runs on it; around the fused layers, the states of a couple
+are concatenated, which copies nothing, and split again. So embeddings, positions, masks and all other layers are those
+of the plain model, and without fused layers it is the plain model.
 Shape letters: B sequences (2 for each couple), C couples, L tokens, D width.
 """
 
@@ -24,14 +24,14 @@ from viaduct.models.vocabulary import Trimmed
 
 
 class FusedModel(TaskModel):
-    """A model that reads one language alone, as any other does, or couples."""
+    """A model that reads either one language alone, like any other model, or couples."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module, trimmed: Trimmed | None, *, local: int, fused: int) -> None:
         super().__init__(encoder, head, trimmed)
         self.local, self.fused = local, fused
 
     def couples(self, batch: Batch) -> torch.Tensor:
-        """The logits of texts and translations in turns."""
+        """The logits of a batch in which texts and translations alternate."""
         with fused_layers(self.encoder, self.local, self.fused):
             logits: torch.Tensor = self(batch)
         return logits
@@ -39,8 +39,8 @@ class FusedModel(TaskModel):
 
 @contextmanager
 def fused_layers(encoder: nn.Module, local: int, fused: int) -> Iterator[None]:
-    """Within it, the `fused` layers above the `local` lowest ones read couples. Raises UsageError for an encoder that
-    cannot do so."""
+    """Context in which the `fused` layers above the `local` lowest ones read couples. Raises UsageError for an encoder
+    that cannot do so."""
     config: Any = encoder.config
     if config.model_type not in FUSABLE:
         why = REASONS.get(config.model_type, OTHERS)
@@ -60,7 +60,7 @@ def _join(_layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """(hidden_BLD, mask, ...) -> (hidden of C x 2L, mask over both sides, ...)."""
     hidden_BLD, mask, *others = given
     count, length, depth = hidden_BLD.shape
-    if mask is not None:  # of every token the same: which keys are no padding
+    if mask is not None:  # the same for every query token: which keys are not padding
         mask = mask[:, :, :1].reshape(count // 2, 1, 1, 2 * length)
     return (hidden_BLD.reshape(count // 2, 2 * length, depth), mask, *others)
 
@@ -73,8 +73,8 @@ def _part(_layer: nn.Module, _given: tuple[Any, ...], hidden: torch.Tensor) -> t
 def fused_flops(
     encoder: nn.Module, lengths_sum: int, squares_sum: int, fused: int, crossed: int | None = None
 ) -> float:
-    """Operations of one forward pass over couples with these sums of both sides' lengths and squared lengths. In a
-    fused layer each side's tokens attend to the other's too: `crossed` sums twice the product of both lengths, which
-    None takes to be equal."""
+    """FLOPs of one forward pass over couples, given the sums of both sides' lengths and squared lengths. In a fused
+    layer each side's tokens also attend to the other's: `crossed` is the sum of twice the product of both lengths; None
+    assumes that the two lengths are equal."""
     more = 4.0 * width(encoder) * fused * (squares_sum if crossed is None else crossed)
     return forward_flops(encoder, lengths_sum, squares_sum) + more * (num_layers(encoder) > 0)

@@ -1,4 +1,4 @@
-"""What the PredictFused stage does: predict rows together with their translations, and measure what that costs.
+"""Runs the PredictFused stage: predicts rows together with their translations, and measures what that costs.
 
 Shape letters: B sequences, L tokens.
 """
@@ -35,27 +35,27 @@ from viaduct.runs.stage import Context, Progress, Spent
 from viaduct.tasks.card import Task
 
 TIMED, REPEATS = 64, 3
-"""Rows that are timed, and how often in batches, of which the fastest counts."""
+"""Number of rows that are timed, and of repeats in batches, of which the fastest counts."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Rows, their translations, and which sequences go together or stand alone."""
+    """Rows, their translations, and which sequences go together or are read alone."""
 
     rows: Sequence[Row]
     encoded: Encoded
-    """Of the rows, then of the translations."""
+    """Examples of the rows, followed by those of the translations."""
     count: int
-    """Examples of the rows."""
+    """Number of examples of the rows."""
     together: Array
-    """(P, 2)"""
+    """(P, 2) indices of the couples: text and translation."""
     alone: Array
-    """Examples of rows without a translation."""
+    """Indices of the examples of rows without a translation."""
     coverage: tuple[Coverage, ...]
 
 
 def predict(context: Context, work: PredictFusedWork) -> Spent:
-    """Predict every language; leave `predictions/LL.jsonl` and `fused_inference.json` in the stage's directory."""
+    """Predict every language; leave `fused_inference.json` and, unless it is an oracle, `predictions/LL.jsonl`."""
     card = context.task(work.task)
     device = prepare(context.device, context.threads)
     tokenizer = load_tokenizer(context.start, context.revision)
@@ -89,7 +89,7 @@ def predict(context: Context, work: PredictFusedWork) -> Spent:
 
 
 def _read(context: Context, work: PredictFusedWork, spec: HeadSpec, tokenizer: Any, limits: Limits) -> Material:
-    """All languages' rows, and those of their translations that are there."""
+    """The rows of all languages, and the translations that are available."""
     rows, translations, at, coverage = list[Row](), list[Row](), list[Array](), list[Coverage]()
     for code in work.languages:
         own = context.load(work.task, work.split, code).rows
@@ -117,7 +117,7 @@ def _read(context: Context, work: PredictFusedWork, spec: HeadSpec, tokenizer: A
 def predict_couples(
     model: FusedModel, spec: HeadSpec, material: Material, pad_id: int, progress: Progress
 ) -> list[Prediction]:
-    """One prediction per row, in the rows' order; rows without a translation are read alone."""
+    """One prediction per row, in row order; rows without a translation are read alone."""
     head, encoded = trained_head(spec), material.encoded
     said: list[list[Any]] = [[] for _ in material.rows]
     jobs = _jobs(model, material.together, material.alone, encoded)
@@ -135,7 +135,7 @@ def predict_couples(
 
 Reads = Callable[[Batch], torch.Tensor]
 Job = tuple[Reads, Array, int]
-"""(what reads a batch, its examples, 2 where they are couples and 1 where they stand alone)."""
+"""(function that reads a batch, its examples, 2 if they are couples and 1 if they are read alone)."""
 
 
 def _jobs(model: FusedModel, together: Array, alone: Array, encoded: Encoded) -> list[Job]:
@@ -146,7 +146,7 @@ def _jobs(model: FusedModel, together: Array, alone: Array, encoded: Encoded) ->
 
 
 def _single(examples: Array, encoded: Encoded) -> list[Array]:
-    """Batches of sequences that stand alone."""
+    """Batches of sequences that are read alone."""
     lengths = encoded.lengths[examples]
     return [examples[at] for at in plan_batches(lengths, np.ones_like(lengths), PREDICTION_TOKENS, None)]
 
@@ -164,7 +164,7 @@ def _scores(card: Task, rows: Sequence[Row], found: Sequence[Prediction], langua
 
 
 def _ways(model: FusedModel, material: Material, pad_id: int) -> tuple[Way, Way]:
-    """What rows cost alone and with their translations: counted for all, timed in turns on some."""
+    """The cost of rows alone and with translations: FLOPs and tokens for all rows, times on a sample, alternating."""
     encoded, found = material.encoded, material.together
     chosen = found[np.linspace(0, len(found) - 1, min(TIMED, len(found))).astype(np.int64)]
     batches = [_single(chosen[:, 0], encoded), batches_of(chosen, encoded.lengths, PREDICTION_TOKENS, None)]
@@ -194,7 +194,7 @@ def _ways(model: FusedModel, material: Material, pad_id: int) -> tuple[Way, Way]
 
 
 def sums(encoded: Encoded, examples: Array) -> tuple[int, int, int]:
-    """Sums of the lengths, of the squared lengths, and of twice the product of both sides' lengths; no padding."""
+    """Sums of the lengths, of the squared lengths, and of twice the product of both sides' lengths, without padding."""
     lengths = encoded.lengths[examples].astype(np.int64)
     squares = int((lengths**2).sum())
     return int(lengths.sum()), squares, int((lengths.sum(1) ** 2).sum()) - squares
@@ -212,7 +212,7 @@ def _seconds(
 
 
 def _spent(model: FusedModel, material: Material) -> Spent:
-    """What one pass over all rows takes."""
+    """The tokens, FLOPs and padding of one pass over all rows."""
     encoded = material.encoded
     both, single = sums(encoded, material.together), sums(encoded, material.alone[:, None])
     flops = fused_flops(model.encoder, *both[:2], model.fused, both[2])

@@ -1,9 +1,9 @@
-"""What the Fuse stage does: train on couples of an English row and a translation, which some layers read together.
+"""Runs the Fuse stage: trains on couples of an English row and a translation, which some layers read together.
 
-The loss is that of both sides whose gold is known (arXiv 2009.05166, equation 3), the mean over couples. With a teacher
-it is (1 - alpha) x text + alpha x temperature^2 x KL(teacher || student) of the text's labels + English (equation 5).
-Texts are translations here, and what FILTER calls the translation is English. In the authors' code the English logits
-of pairs come from the second token of the text; here they come from the first English token.
+The loss is the mean over couples of the losses of both sides, where their gold is known (arXiv 2009.05166, equation 3).
+With a teacher it is (1 - alpha) x text + alpha x temperature^2 x KL(teacher || student) of the text's labels + English
+(equation 5). Here the texts are translations, and what FILTER calls the translation is English. In the authors' code
+the English logits of pairs come from the second token of the text; here they come from the first English token.
 
 Shape letters: B sequences, L tokens, C classes, R distributions.
 """
@@ -40,7 +40,7 @@ from viaduct.training.state import TrainingState
 
 
 def fuse(context: Context, work: FuseWork) -> Spent:
-    """Train, and leave what the Train stage leaves, and `fusion.json`."""
+    """Train; leave the same files as the Train stage, and `fusion.json`."""
     return FusedFineTuning(context, work).run()
 
 
@@ -54,7 +54,7 @@ class FusedFineTuning(FineTuning):
         super().__init__(context, work)  # type: ignore[arg-type]
 
     def read(self, reader: TaskReader) -> TaskData:
-        """English rows and all translations; their couples in batches."""
+        """The English rows and all translations, and the order of their couples in batches."""
         context, work = self.context, self.work
         rows = sample_rows(context.load(work.task, "train", ENGLISH).rows, work.training.train_rows, work.seed)
         dev_rows = read_dev(context, work.dev, work.training.dev_rows)
@@ -75,7 +75,7 @@ class FusedFineTuning(FineTuning):
         self._write(coverage)
         joined = join(parts)
         order = CoupleOrder(joined, found, work.training.batch_tokens, work.seed)
-        units = np.pad(english.units, (0, len(joined) - len(english.units)))  # a couple has those of its English side
+        units = np.pad(english.units, (0, len(joined) - len(english.units)))  # a couple counts as its English side
         return replace(english, encoded=joined, order=order, units=units)
 
     def _write(self, coverage: list[Coverage]) -> None:
@@ -85,7 +85,7 @@ class FusedFineTuning(FineTuning):
         (self.context.directory / "fusion.json").write_text(canonical(found.model_dump(mode="json")), encoding="utf-8")
 
     def begin(self) -> None:
-        """Make the model one that reads couples, and load the teacher."""
+        """Turn the model into one that reads couples, and load the teacher if there is one."""
         layers = {"local": self.work.local, "fused": self.work.fused}
         self.model = FusedModel(self.model.encoder, self.model.head, self.trimmed, **layers)
         self.teacher = None
@@ -96,11 +96,11 @@ class FusedFineTuning(FineTuning):
             self.teacher = FusedModel(encoder, head, None, **layers).to(self.device).eval().requires_grad_(False)
 
     def batch(self, step: int) -> Couples:
-        """Couples."""
+        """The batch of this step, as couples."""
         return Couples(**vars(super().batch(step)))
 
     def loss(self, _model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Of both sides, the mean over couples."""
+        """The loss of both sides, averaged over couples."""
         data, work = self.data, self.work
         logits = self.model.couples(batch)
         text = side(batch, 0)
@@ -114,13 +114,13 @@ class FusedFineTuning(FineTuning):
         return total * data.order.end(0) / self.units
 
     def flops(self, state: TrainingState) -> float:
-        """Operations of the training, the teacher's pass among them."""
+        """FLOPs of the training, including the teacher's pass."""
         once = fused_flops(self.model.encoder, state.tokens, state.squares, self.work.fused)
         return (passes(self.work.training) + bool(self.work.alpha)) * once
 
 
 def require_alike(rows: tuple, card: str, code: str) -> None:  # type: ignore[type-arg]
-    """Raise DataError where only some of the translations are labelled."""
+    """Raise DataError if only some of the translations are labelled."""
     labelled = sum(row.is_labelled for row in rows)
     if labelled not in (0, len(rows)):
         bare = next(row.id for row in rows if not row.is_labelled)
@@ -132,7 +132,7 @@ def require_alike(rows: tuple, card: str, code: str) -> None:  # type: ignore[ty
 
 
 def _couples(english: Encoded, translated: Encoded, at: Array, begin: int) -> Array:
-    """(P, 3): row, example of the translation, English example; the translation's examples begin at `begin`."""
+    """(P, 3): row, example of the translation, English example; the translations' examples begin at `begin`."""
     rows = at[np.asarray(translated.rows)]
     found = couples(rows, np.asarray(english.rows), every=True)
     return np.column_stack([rows[found[:, 0]], found[:, 0] + begin, found[:, 1]])
@@ -141,7 +141,7 @@ def _couples(english: Encoded, translated: Encoded, at: Array, begin: int) -> Ar
 def divergence(
     kind: str, own: torch.Tensor, teachers: torch.Tensor, encoded: Encoded, batch: Batch, temperature: float
 ) -> torch.Tensor:
-    """KL(teacher || student) in nats of both's labels at this temperature, summed over the batch's units."""
+    """KL(teacher || student), in nats, of their labels at this temperature, summed over the batch's units."""
     found = [_labels(kind, logits.float(), encoded, batch) / temperature for logits in (own, teachers)]
     own_RC, teachers_RC = (logits_RC.log_softmax(-1) for logits_RC in found)
     total = kl_div(own_RC, teachers_RC, reduction="sum", log_target=True)
@@ -149,7 +149,7 @@ def divergence(
 
 
 def _labels(kind: str, logits: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
-    """The logits of each thing that is labelled, one row each: pairs, words, or places of a start and an end."""
+    """The logits of each labelled unit, one row each: pairs, words, or positions of a start and an end."""
     if kind == "span":
         blocked = 0.0 if batch.mask_BL is None else (~batch.mask_BL)[..., None] * -1e4
         return (logits + blocked).transpose(1, 2).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Rows and their translations by id, and whether those of the rows to predict are there, and are translations."""
+"""Matches rows with their translations by id, and checks that those of rows to predict exist and are translations."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from viaduct.runs.rows import Need, letters, source_of
 
 @dataclass(frozen=True)
 class Matched:
-    """The rows that have translations."""
+    """Rows that have translations, with these."""
 
     at: NDArray[np.int64]
-    """Indices of these rows among all."""
+    """Indices of these rows among all rows."""
     translations: tuple[Row, ...]
     coverage: Coverage
 
 
 def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missing: float, what: str) -> Matched:
-    """The translations of rows, by id; one that says what it translates must say the row's texts and label.
+    """The translations of rows, by id; one that states its originals must agree with the row's texts and label.
 
-    Raises DataError where more of the rows lack one than may, and where no id is known at all.
+    Raises DataError if more than the share `most_missing` of the rows lacks a translation.
     """
     by_id = {row.id: row for row in others}
     has = [row.id in by_id and _belongs(by_id[row.id], row) for row in rows]
@@ -53,7 +53,7 @@ def match(rows: Sequence[Row], others: Sequence[Row], language: str, most_missin
 
 
 def _belongs(row: Row, original: Row) -> bool:
-    """Whether this translation is not of something else: blanks, case and marks are no difference."""
+    """Whether this can be a translation of `original`; blanks, case, quotes and accents are ignored in comparing."""
     if (
         None not in (row.gold, original.gold)
         and not isinstance(row, Tagged)
@@ -65,17 +65,17 @@ def _belongs(row: Row, original: Row) -> bool:
 
 
 def _labelled(row: Row, original: Row) -> Row:
-    """The translation with what its original says about it: a label; tags stay with the words that have them."""
+    """The translation with the label of its original if it has none; tags are dropped: they belong to other words."""
     if isinstance(row, Pair) and isinstance(original, Pair):
         return Pair(row.id, row.language, row.first, row.second, row.label or original.label)
     return replace(row, tags=None) if isinstance(row, Tagged) else row
 
 
 def predicted_gaps(target: TargetParts, recipe: RecipeParts, census: Census) -> list[Gap]:
-    """Languages to predict whose translations (`fusion.test`) are not there, or too few that belong to a row; all of
-    them where no row has one; [] where there is no `fusion.test`.
+    """Languages to predict whose translations (`fusion.test`) are missing, or too few of them belong to a row; one gap
+    for all languages if no row has a translation; [] without `fusion.test`.
 
-    Raises UsageError where they are the rows themselves, or the human English originals.
+    Raises UsageError if the translations are the rows themselves, or the human English originals.
     """
     how = fusion_of(target)
     if how.test is None:
@@ -85,11 +85,11 @@ def predicted_gaps(target: TargetParts, recipe: RecipeParts, census: Census) -> 
     return list(_predicted_gaps(census, asked, codes, how.most_missing, recipe.substitutions))
 
 
-@lru_cache(maxsize=16)  # several arms ask
+@lru_cache(maxsize=16)  # several arms ask for the same
 def _predicted_gaps(
     census: Census, asked: Need, codes: tuple[str, ...], most: float, substitutions: tuple[Substitution, ...]
 ) -> tuple[Gap, ...]:
-    """`asked`: the target, the card of its translations, the split."""
+    """`asked`: the target, the card with its translations, the split."""
     task, card, split = asked
     what, found, count = f"{card} {split}", list[Gap](), 0
 
@@ -115,7 +115,7 @@ def _predicted_gaps(
 
 
 def _require_translations(translations: Sequence[Row], others: Sequence[Row], message: str) -> None:
-    """Raise UsageError where more than half of the translations are these rows: some short ones may well be."""
+    """Raise UsageError if more than half of the translations equal these rows; some short ones may well do."""
     known = {tuple(map(letters, row.texts)) for row in others}
     if sum(tuple(map(letters, row.texts)) in known for row in translations) > len(translations) / 2:
         raise UsageError(message, fix="name a card of machine translations, or set `oracle: true` in the arm instead")

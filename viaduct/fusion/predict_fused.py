@@ -1,8 +1,8 @@
-"""The PredictFused stage: a target's rows, each read together with its English translation.
+"""The PredictFused stage: predicts a target's rows, each read together with its English translation.
 
-It leaves `predictions/LL.jsonl` as the Predict stage does, and `fused_inference.json` (`fusion.records.FusedInference`)
-with what that costs beside reading the rows alone. With the human English originals for translations it is an oracle:
-nothing else scores its predictions, and its own scores stand in that file.
+It leaves `predictions/LL.jsonl` like the Predict stage, and `fused_inference.json` (`fusion.records.FusedInference`)
+with the cost compared to reading the rows alone. With the human English originals as translations it is an oracle: no
+other stage scores its predictions, and its own scores are in that file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from viaduct.runs.stage import StageKind, Work, in_languages
 
 
 class PredictFusedWork(Work):
-    """Predict rows with their translations."""
+    """Predict rows together with their translations."""
 
     kind: Literal["predict_fused"] = "predict_fused"
     task: str
@@ -28,7 +28,7 @@ class PredictFusedWork(Work):
     max_length: int
     stride: int
     card: str | None
-    """With the translations, by language; None: the task's own English rows (oracle)."""
+    """Card with the translations, by language; None: the task's own English rows (oracle)."""
     translated: tuple[str, ...]
     """Languages that have translations."""
     local: int
@@ -39,7 +39,7 @@ class PredictFusedWork(Work):
 
 
 class PredictFusedKind(StageKind[PredictFusedWork]):
-    """The kind."""
+    """The stage kind `predict_fused`."""
 
     name = "predict_fused"
     work = PredictFusedWork
@@ -55,12 +55,12 @@ class PredictFusedKind(StageKind[PredictFusedWork]):
         return own + [(work.card, work.split, code) for code in work.translated]
 
     def label(self, work: PredictFusedWork) -> str:
-        """The task, its split and languages, and what is read beside."""
+        """The task, its split and languages, and what is read along with the rows."""
         beside = "the English originals (oracle)" if work.card is None else "translations"
         return f"predict {work.task} {work.split} {in_languages(work.languages)} with {beside}"
 
     def forecast(self, work: PredictFusedWork, sizes: Sizes) -> Estimate:
-        """One pass over both sides, which is about twice the rows."""
+        """The cost of one pass over both sides, which is about twice the rows."""
         _, tokens = sizes.of([(work.task, work.split, code) for code in work.languages])
         peak = sizes.predicting_bytes()
         return Estimate(2 * tokens, 2 * tokens, 2 * tokens / PREDICTION_TOKENS, peak_bytes=peak)
@@ -72,7 +72,7 @@ PREDICT_FUSED = PredictFusedKind()
 def with_translations(
     card: str, split: str, languages: tuple[str, ...], substitutions: tuple[Substitution, ...], census: Census
 ) -> tuple[str, ...]:
-    """Those of the languages that the card has files of."""
+    """The languages for which the card has files."""
     known = census.task(card).languages
     source = source_of(card, split, substitutions)
     return tuple(code for code in languages if code in known and census.problem(*source, code, labelled=False) is None)

@@ -1,4 +1,4 @@
-"""What the fusion stages leave for the report."""
+"""Records that the fusion stages leave for the report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Coverage(Record):
 
     language: str
     rows: int
-    """That should have one."""
+    """Rows that should have a translation."""
     missing: int
-    """Without one; they are left out of training, and predicted alone."""
+    """Rows without one; they are left out of training, and predicted alone."""
     unknown: int
-    """Translations whose id none of the rows has."""
+    """Translations that match no row."""
 
 
 class FusedTraining(Record):
@@ -24,20 +24,20 @@ class FusedTraining(Record):
     local: int
     fused: int
     alpha: float
-    """0: without a teacher."""
+    """Weight of the teacher's soft labels; 0: no teacher."""
     temperature: float
     coverage: tuple[Coverage, ...]
 
 
 class Translated(Record):
-    """How many translations plain training had (`translations.json`)."""
+    """How many translations were available to plain training (`translations.json`)."""
 
     task: str
     coverage: tuple[Coverage, ...]
 
 
 class StageTranslated(Record):
-    """The same with whose it is."""
+    """`Translated`, with its arm and seed."""
 
     arm: str
     seed: int
@@ -45,7 +45,7 @@ class StageTranslated(Record):
 
 
 class StageTraining(Record):
-    """The same with whose it is."""
+    """`FusedTraining`, with its arm and seed."""
 
     arm: str
     seed: int
@@ -53,38 +53,38 @@ class StageTraining(Record):
 
 
 class Way(Record):
-    """What reading a row costs, alone or with its translation, on one sample of rows in turns."""
+    """The cost of reading a row alone or with its translation; both ways are timed in turns on one sample of rows."""
 
     tokens: float
-    """Per row, of all rows."""
+    """Per row, over all rows that have a translation."""
     flops: float
-    """Per row."""
+    """Per row, over the same rows."""
     latency_ms: float
-    """Median, of a row at a time; tokenising not included."""
+    """Median for one row at a time, without tokenising."""
     rows_per_second: float
-    """In batches."""
+    """Throughput in batches."""
 
 
 class FusedInference(Record):
-    """What prediction with translations needs and costs (`fused_inference.json`)."""
+    """Coverage and cost of prediction with translations (`fused_inference.json`)."""
 
     task: str
     oracle: bool
     scores: dict[str, float]
-    """Language -> the task's headline score; {} where other stages score."""
+    """Language -> the task's headline score; {} if other stages score."""
     coverage: tuple[Coverage, ...]
     alone: Way | None
     together: Way | None
-    """None: no row has a translation."""
+    """Cost of reading rows with translations; None, as in `alone`: no row has a translation."""
     sample: int
-    """Rows that were timed."""
+    """Number of rows that were timed."""
     threads: int
     load_average: float
-    """Of the machine, before."""
+    """The machine's load average before timing."""
 
 
 class StageInference(Record):
-    """The same with whose it is."""
+    """`FusedInference`, with its arm and seed."""
 
     arm: str
     seed: int

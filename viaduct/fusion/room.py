@@ -1,4 +1,4 @@
-"""What fusion plugs into the core: what targets are trained on, and encoders that read two languages at once."""
+"""What fusion plugs into the core: the choice of targets' train rows, and encoders that read two languages at once."""
 
 from viaduct.doors import Room
 

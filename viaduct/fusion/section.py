@@ -1,4 +1,4 @@
-"""The section on translations: how many rows have one, and what reading with them gives and costs."""
+"""The report's section on translations: how many rows have one, and what reading them gains and costs."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ AXES = {
 
 @dataclass(frozen=True)
 class CostLine:
-    """What reading a row costs in one way, beside the score that it gives."""
+    """The cost of one way of reading a row, and the score that it gives."""
 
     arm: str
     task: str
     how: str
     score: float | None
-    """Mean over seeds and languages, as in the main table; None where the arm has none yet."""
+    """Mean over seeds and languages, as in the main table; None if the arm has none yet."""
     way: Way
     times: float
-    """Of the operations that reading the same rows alone takes."""
+    """FLOPs relative to reading the same rows alone."""
 
 
 def _build(found: RunResults) -> Content | None:
@@ -73,7 +73,7 @@ def _build(found: RunResults) -> Content | None:
 
 
 def _first(found: Sequence[StageInference]) -> list[StageInference]:
-    """One seed of each arm and task: sizes are the same for all."""
+    """One seed per arm and task: sizes are the same for all seeds. Oracles are left out."""
     kept = {(one.arm, one.found.task, one.found.oracle): one for one in reversed(found)}
     return [one for one in reversed(kept.values()) if not one.found.oracle]
 
@@ -92,8 +92,9 @@ def _lines(one: StageInference, found: RunResults) -> list[CostLine]:
 
 
 def _front(predicted: Sequence[FusedInference], found: RunResults) -> Drawing | None:
-    """Score against what reading a row costs, with its translation in arms that have them, else alone; models of one
-    shape cost the same. Arms with an encoder or a compression of their own are left out. None without any such arm."""
+    """Score against the cost of reading a row: with its translation in arms that use them, otherwise alone; models of
+    one shape cost the same. Arms with their own encoder or compression are left out. None if no arm with translations
+    remains."""
     about, scores = found.about, dict[str, float]()
     with_them = {arm for arm, marks in about.marks.items() if "translations at inference" in marks}
     for arm in about.arms:
@@ -112,7 +113,7 @@ def _front(predicted: Sequence[FusedInference], found: RunResults) -> Drawing | 
             Dot(arm, costs[arm], score, any(_is_lower(arm, other, found.contrasts) for other in cheap[arm]))
             for arm, score in scores.items()
         ]
-    caption = "Score against what a row costs; rings score lower than an arm that costs no more"
+    caption = "Score against cost per row; rings score lower than an arm that costs no more"
     return replace(cost_plot(panels, "score", caption), name="translations_frontier")
 
 
@@ -126,7 +127,7 @@ def _cost(predicted: Sequence[FusedInference], way: str, name: str) -> float:
 
 
 def _is_lower(arm: str, other: str, contrasts: Contrasts) -> bool:
-    """Whether the page says so."""
+    """Whether the report's contrasts say that `arm` scores lower than `other`."""
     found, back = contrasts.of(arm, against=other), contrasts.of(other, against=arm)
     return (found is not None and found.verdict == "lower") or (back is not None and back.verdict == "higher")
 
@@ -134,7 +135,7 @@ def _is_lower(arm: str, other: str, contrasts: Contrasts) -> bool:
 def _coverage(
     found: Sequence[FusedTraining | Translated | FusedInference],
 ) -> list[tuple[str, str, str, int, int, int]]:
-    """(what, task, language, rows, missing, unknown), without repetitions."""
+    """(what, task, language, rows, missing, unknown), without duplicates."""
     rows = [
         ("predicted" if isinstance(one, FusedInference) else "train", one.task, *dict(part).values())
         for one in found

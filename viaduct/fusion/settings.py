@@ -20,7 +20,7 @@ from viaduct.runs.parts import ArmParts, Pretrain, RecipeParts, Spec, TargetPart
 from viaduct.runs.rows import source_of
 
 FUSABLE = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
-"""Model types with positions in their embeddings alone, so that two texts keep their own when they are joined."""
+"""Model types whose only positions are in the embeddings, so that two texts keep their own when they are joined."""
 
 _DISTANCES = "its layers score distances between tokens, and two texts have none between them"
 OTHERS = "it is known to be exact for encoders of a few types only"
@@ -31,7 +31,7 @@ REASONS = {
     "deberta-v2": _DISTANCES,
     "albert": "all its layers are one module, so that some cannot be fused and others not",
 }
-"""Model type -> why it cannot be fused; `OTHERS` of those that are not here."""
+"""Model type -> why it cannot be fused; `OTHERS` for types that are not listed."""
 
 TEMPERATURES = {"pair": 0.1, "span": 6.0, "tagged": 1.0}
 """Kind -> default temperature of self-teaching: the defaults of the authors' code (yuwfan/FILTER at 6dac390)."""
@@ -42,48 +42,48 @@ def _as_known(code: str) -> str:
 
 
 Codes = Some[Annotated[str, AfterValidator(_as_known)]]
-"""Of languages, as cards write them: "DE" and "deu" are "de"."""
+"""Language codes, normalised to those that cards use: "DE" and "deu" become "de"."""
 
 
 class Fusion(Spec):
     """How a target is trained on rows and their translations together, in arms that ask for it (`fused`, `train`).
 
-    The layers are those of FILTER (arXiv 2009.05166): `local` ones over each language apart, `fused` ones over both
-    together, the rest apart; all weights are shared. Its authors have 1 and 1 for pairs and tagging, 1 and 20 for
-    questions, of 24.
+    The layers are those of FILTER (arXiv 2009.05166): `local` layers read each language separately, `fused` layers read
+    both together, the rest read them separately again; all weights are shared. Its authors use 1 and 1 of 24 layers for
+    pairs and tagging, 1 and 20 for questions.
     """
 
     local: int = Field(default=1, ge=0, le=10_000)
-    """m: the lowest layers, which read each language alone."""
+    """m: number of lowest layers, which read each language separately."""
     fused: int = Field(default=1, ge=0, le=10_000)
-    """k: the layers above them, which read both; 0: none, as in plain training."""
+    """k: number of layers above them, which read both languages; 0: none, as in plain training."""
     train: str | None = None
     """Card with translations of the English train rows, by id; None: the card that the target is trained on."""
     test: str | None = None
     """Card with English translations of the rows to predict, by language and id; None: there are none."""
     languages: Codes | None = None
-    """Whose translations are trained on; None: all that are there."""
+    """Languages whose translations are trained on; None: all that are available."""
     most_missing: float = Field(default=0.0, ge=0, le=1)
     """Share of a language's rows that may lack a translation; they are then left out of training, and predicted
     alone."""
     alpha: float = Field(default=0.5, gt=0, le=1)
-    """Self-teaching: weight of the teacher's soft labels of translated text, beside 1 - alpha of the given ones. Ours:
-    those of the paper are not published."""
+    """Self-teaching: weight of the teacher's soft labels for translated text; the given labels have 1 - alpha. The
+    default is ours: the paper's values are not published."""
     temperature: float | None = Field(default=None, gt=0, le=1_000)
-    """Self-teaching: what logits are divided by; None: 0.1 for pairs, 6 for questions, 1 for tagging, the defaults of
-    the authors' code."""
+    """Self-teaching: divisor of the logits; None: 0.1 for pairs, 6 for questions, 1 for tagging, the defaults of the
+    authors' code."""
 
 
 class FusionField(RecipeField[Fusion]):
-    """Where a target's translations are, and how arms that read both languages together do it; by itself it changes
-    nothing."""
+    """Where a target's translations are, and how arms that read both languages together do so; has no effect by
+    itself."""
 
     name = "fusion"
     owner = "target"
     model = Fusion
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for layers that the encoder has not got, and for cards that are no translations."""
+        """Raise UsageError for more layers than the encoder has, and for cards that cannot be translations."""
         target = cast(TargetParts, owner)
         asked, where = fusion_of(target), f"target '{target.task}': fusion"
         _require_layers(asked, recipe.encoder, recipe.revision, where)
@@ -105,7 +105,7 @@ class FusionField(RecipeField[Fusion]):
             raise UsageError(f"{where}.test names {target.task} itself", fix="name a card of translations of its rows")
 
     def words(self, owner: BaseModel) -> str:
-        """The layers, and where translations are."""
+        """The layers, and where the translations are, in words."""
         target = cast(TargetParts, owner)
         one = fusion_of(target)
         where = f"; translations of train rows: {one.train}" * (one.train is not None)
@@ -117,12 +117,12 @@ FUSION = FusionField()
 
 
 def fusion_of(target: TargetParts) -> Fusion:
-    """What the target says, or the defaults."""
+    """The target's `fusion`, or the defaults."""
     return FUSION.of(target) or Fusion()
 
 
 def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str) -> None:
-    """Raise UsageError for a language that is none of these; `lacks`: "mnli has no language"."""
+    """Raise UsageError for a language that is not allowed; `lacks` begins the message: "mnli has no language"."""
     for code in given:
         if code not in allowed:
             names = {name_of(one): one for one in allowed}
@@ -132,8 +132,8 @@ def require_languages(given: Iterable[str], allowed: Collection[str], lacks: str
 
 
 def require_fusable(recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> None:
-    """Raise UsageError for encoders and kinds of rows that cannot be fused, with the reason: the arm's own encoder, or
-    the recipe's."""
+    """Raise UsageError, with the reason, for an encoder (the arm's own, or else the recipe's) or a kind of row that
+    cannot be fused."""
     first = lineage(arm, recipe)[0]
     own = first.encoder is not None
     encoder, revision = (first.encoder or recipe.encoder), (first.revision if own else recipe.revision)
@@ -163,7 +163,7 @@ def _require_layers(asked: Fusion, encoder: str | Pretrain, revision: str | None
 
 
 def model_type(encoder: str | Pretrain, revision: str | None) -> str | None:
-    """The encoder's model type; None where no file here says it."""
+    """The encoder's model type; None if no local file states it."""
     if isinstance(encoder, Pretrain):
         return "xlm-roberta"
     path = cached_file(encoder, revision, "config.json")
@@ -174,7 +174,7 @@ def model_type(encoder: str | Pretrain, revision: str | None) -> str | None:
 
 
 def translated_languages(target: TargetParts, recipe: RecipeParts, census: Census) -> tuple[str, tuple[str, ...]]:
-    """(the card with translations of the train rows, the languages that it is asked for, or has files of)."""
+    """(the card with translations of the train rows, the requested languages or else those it has files for)."""
     asked = fusion_of(target)
     card = census.task(asked.train or census.task(target.task).trained_on or target.task)
     if asked.languages is not None:

@@ -1,5 +1,5 @@
-"""An arm's field `train`: other rows that targets are trained on than English ones, such as translations, a few rows
-in the language itself, or another source language."""
+"""An arm's field `train`: trains targets on other rows than English ones, such as translations, a few rows in the
+target language, or another source language."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ Choice = Literal["source", "english", "targets"]
 
 
 class TrainOn(Spec):
-    """What an arm's targets are trained on, instead of English or after it."""
+    """The rows that an arm's targets are trained on, instead of English rows or after them."""
 
     languages: Codes | None = None
-    """Whose train rows; None, with `translated`: English and every language that has translations."""
+    """Languages of the train rows; None, with `translated`: English and every language that has translations."""
     translated: bool = False
     """Take the rows of other languages than English from the target's card of translations (`fusion.train`)."""
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    """Of each language at most (a sample by the seed); None: all."""
+    """Maximum number of rows per language (a sample drawn with the seed); None: all."""
     after_english: bool = False
-    """Go on with the model that was trained in English; otherwise these rows are all that there are."""
+    """Continue from the model that was trained in English; otherwise train on these rows only."""
     choose_on: Choice = "source"
-    """Whose dev rows choose the checkpoint: the source language's (English, where it is one of several or came first,
-    and with `translated`), English ones, or the target task's own in all languages that are predicted, which is not
+    """Which dev rows choose the checkpoint: the source language's (English if it is among several or was trained first,
+    and with `translated`), English ones, or the target task's own in all predicted languages, which is not
     zero-shot."""
 
 
 class TrainField(RecipeField[TrainOn]):
-    """What targets are trained on instead of English rows, or after them: translate-train, a few rows in the language
-    itself, another source language."""
+    """The rows that targets are trained on instead of English rows, or after them: translate-train, a few rows in the
+    target language, another source language."""
 
     name = "train"
     owner = "arm"
     model = TrainOn
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for languages that are missing, unknown or English alone."""
+        """Raise UsageError if the languages are missing, unknown, or only English."""
         arm = cast(ArmParts, owner)
         asked, where = self.of(arm), f"arm '{arm.name}': train"
         if asked is None:
@@ -72,7 +72,7 @@ class TrainField(RecipeField[TrainOn]):
                 )
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
-        """Train and dev rows that are not there."""
+        """Train and dev rows that are missing."""
         arm = cast(ArmParts, owner)
         asked = self.of(arm)
         if asked is None:
@@ -86,14 +86,14 @@ class TrainField(RecipeField[TrainOn]):
         return found
 
     def trained_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> Trained:
-        """All languages' train rows."""
+        """The train rows of all languages."""
         asked = self.of(arm)
         if asked is None or census.task(target.task).trained_on is None:
             return {}
         return with_originals(sources(asked, recipe, target, census), target, census)
 
     def chosen_rows(self, recipe: RecipeParts, arm: ArmParts, target: TargetParts, census: Census) -> list[Need]:
-        """Whatever dev rows are asked for, and English ones where those chose the model that is gone on with."""
+        """The dev rows the arm chooses on; with `after_english`, also the English ones that chose the first model."""
         asked, on = self.of(arm), census.task(target.task).trained_on
         if asked is None or on is None:
             return []
@@ -101,7 +101,7 @@ class TrainField(RecipeField[TrainOn]):
         return first + [(card, "dev", code) for card, code in _dev(asked, recipe, target, census)]
 
     def train_target(self, chain: Chain) -> Stage | None:
-        """The core's English stage where it comes first, and that of these rows."""
+        """Add the core's English stage if it comes first, then the stage that trains on these rows."""
         asked, on = self.of(chain.arm), chain.census.task(chain.target.task).trained_on
         if asked is None or on is None:
             return None
@@ -126,7 +126,7 @@ class TrainField(RecipeField[TrainOn]):
         return chain.add(work, on, f"{on}-for-{chain.target.task}")
 
     def words(self, owner: BaseModel) -> str:
-        """Languages, rows and what chooses."""
+        """The languages, the rows and the choosing dev rows, in words."""
         arm = cast(ArmParts, owner)
         asked = self.of(arm)
         if asked is None:
@@ -138,7 +138,7 @@ class TrainField(RecipeField[TrainOn]):
         return f"trained on {codes}{' (translated)' * asked.translated}, {rows}{first}; chosen on {dev}"
 
     def marks(self, arm: ArmParts, recipe: RecipeParts, catalogue: Catalogue) -> tuple[str, ...]:
-        """Of what kind the results are: trained on other languages, from another source, chosen in other languages."""
+        """Marks for the kind of result: translate-train, another source language, zero-shot or not."""
         asked = self.of(arm)
         if asked is None:
             return ()
@@ -154,14 +154,14 @@ class TrainField(RecipeField[TrainOn]):
         return tuple(marks)
 
     def chosen_on(self, arm: ArmParts) -> str | None:
-        """The dev rows, where they are not English."""
+        """The dev rows that choose the checkpoint; None if they are English."""
         asked = self.of(arm)
         if asked is None or asked.choose_on == "english" or (asked.choose_on == "source" and _from_english(asked)):
             return None
         return "target-language dev" if asked.choose_on == "targets" else f"dev in {', '.join(asked.languages or ())}"
 
     def role(self, arm: ArmParts, _recipe: RecipeParts) -> str | None:
-        """All translations and English, chosen in English: translate-train, alone or after one intermediate task."""
+        """Translate-train (all translations and English, chosen in English), alone or after one intermediate task."""
         asked = self.of(arm)
         return role_with("translate_train", arm) if asked == TrainOn(translated=True) else None
 
@@ -170,7 +170,7 @@ TRAIN = TrainField()
 
 
 def role_with(name: str, arm: ArmParts) -> str | None:
-    """The role of an arm that does just this to targets, alone or after one intermediate task in English."""
+    """The role of an arm that does only this to targets, alone or after one intermediate task in English; else None."""
     if arm.replay is not None or arm.retention != Retention() or arm.longer_targets:
         return None
     if not arm.tasks:
@@ -180,7 +180,7 @@ def role_with(name: str, arm: ArmParts) -> str | None:
 
 
 def sources(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
-    """(card, language) of the train rows of a target."""
+    """(card, language) of a target's train rows."""
     on = census.task(target.task).trained_on or target.task
     card, there = translated_languages(target, recipe, census) if asked.translated else (on, ())
     codes = asked.languages if asked.languages is not None else (ENGLISH, *there)
@@ -188,7 +188,7 @@ def sources(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Ce
 
 
 def with_originals(found: Sequence[Source], target: TargetParts, census: Census) -> Trained:
-    """Train rows of these -> the English ones that they are translations of, where another card has those."""
+    """Train rows of these sources -> the English rows they translate, if those belong to another card; else None."""
     on = census.task(target.task).trained_on or target.task
     return {(card, "train", code): None if card == on else (on, "train", ENGLISH) for card, code in found}
 
@@ -202,7 +202,7 @@ def _from_english(asked: TrainOn) -> bool:
 
 
 def _dev(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
-    """(card, language) of the dev rows that choose."""
+    """(card, language) of the dev rows that choose the checkpoint."""
     on = census.task(target.task).trained_on or target.task
     if asked.choose_on == "targets":
         return dev_of_targets(recipe, target, census)
@@ -212,13 +212,13 @@ def _dev(asked: TrainOn, recipe: RecipeParts, target: TargetParts, census: Censu
 
 
 def dev_of_targets(recipe: RecipeParts, target: TargetParts, census: Census) -> tuple[Source, ...]:
-    """(card, language) of the target task's own dev rows, in the languages that are predicted."""
+    """(card, language) of the target task's own dev rows, in all predicted languages."""
     predicted, _ = target_languages(recipe, census, [])
     return tuple((target.task, code) for code in predicted[target.task])
 
 
 def gaps_of(needs: Sequence[Need], recipe: RecipeParts, census: Census) -> list[Gap]:
-    """What is not there of these splits, which must be labelled."""
+    """A gap for each of these splits that is missing or not labelled."""
     found = []
     for name, split, code in dict.fromkeys(needs):
         why = census.problem(*source_of(name, split, recipe.substitutions), code, labelled=True)
@@ -228,11 +228,11 @@ def gaps_of(needs: Sequence[Need], recipe: RecipeParts, census: Census) -> list[
 
 
 def too_few(target: TargetParts, trained: Sequence[Need], recipe: RecipeParts, census: Census) -> list[Gap]:
-    """Languages whose translations are not there, or fewer than may be missing."""
+    """Languages whose translations are missing, or lack more rows than `most_missing` allows."""
     english: Need = (census.task(target.task).trained_on or target.task, "train", ENGLISH)
     sources = {need: (*source_of(*need[:2], recipe.substitutions), need[2]) for need in (english, *trained)}
     if census.problem(*sources[english], labelled=False) is not None:
-        return []  # told by the core
+        return []  # reported by the core
     wanted, most, found = census.count(*sources[english]).found, fusion_of(target).most_missing, []
     for need in trained:
         why = census.problem(*sources[need], labelled=False)

@@ -1,4 +1,4 @@
-"""What the TrainOn stage does: train a target on rows of named languages, choosing on named dev rows."""
+"""Runs the TrainOn stage: trains a target on rows of given languages, and chooses the checkpoint on given dev rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from viaduct.training.order import sample_rows
 
 
 def train_on(context: Context, work: TrainOnWork) -> Spent:
-    """Train, and leave what the Train stage leaves."""
+    """Train, and leave the same files as the Train stage."""
     return TargetTraining(context, work).run()
 
 
@@ -32,7 +32,7 @@ class TargetTraining(FineTuning):
         super().__init__(context, work)  # type: ignore[arg-type]
 
     def read(self, reader: TaskReader) -> TaskData:
-        """At most `rows` rows of each language; of translations those that belong to an English row."""
+        """At most `rows` rows of each language; only translations that belong to an English row."""
         context, work = self.context, self.work
         rows, coverage = list[Row](), list[Coverage]()
         has_english = work.by_id or (work.task, ENGLISH) in work.sources
@@ -53,13 +53,13 @@ class TargetTraining(FineTuning):
         return reader.of(context.task(work.task), kept, dev_rows, work.seed)
 
     def _is_beside_english(self, card: str) -> bool:
-        """Whether rows of this card are translations of English ones that are trained on too."""
+        """Whether this card's rows are translations of English rows that are also trained on."""
         work = self.work
         is_translated = card != work.task or self.context.task(card).translated
         return is_translated and (work.task, ENGLISH) in work.sources
 
     def begin(self) -> None:
-        """Go on with the head of the stage before."""
+        """Load the head of the previous stage if this one continues it."""
         if self.work.continues:
             encoder = self.model.encoder
             head, _ = load_head(self.context.inputs["encoder"], width(encoder), dropout(encoder))
@@ -67,8 +67,8 @@ class TargetTraining(FineTuning):
 
 
 def read_dev(context: Context, dev: Sequence[tuple[str, str]], most: int | None) -> list[Row]:
-    """Dev rows of these cards and languages, with ids that differ between languages; at most `most` in all, equally
-    many of each."""
+    """Dev rows of these cards and languages, with ids that differ between languages; at most `most` in total, the same
+    number from each."""
     found: list[Row] = []
     for card, code in dev:
         rows = context.load(card, "dev", code).rows[: None if most is None else max(1, most // len(dev))]

@@ -1,6 +1,6 @@
-"""The TrainOn stage: a target's training on rows of named languages, alone or going on from English.
+"""The TrainOn stage: trains a target on rows of given languages, from scratch or continuing from English training.
 
-It leaves what the Train stage leaves.
+It leaves the same files as the Train stage.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from viaduct.runs.stage import StageKind, Work, in_languages, training_history
 
 
 class TrainOnWork(Work):
-    """Train a target on rows of named languages."""
+    """Train a target on rows of given languages."""
 
     kind: Literal["train_on"] = "train_on"
     task: str
-    """The card whose head and metric it has."""
+    """The card whose head and metric are used."""
     training: Training
     seed: int
     sources: tuple[tuple[str, str], ...]
     """(card, language) of the train rows."""
     rows: int | None
-    """Of each of them at most."""
+    """Maximum number of rows per source; None: all."""
     continues: bool
-    """With the head, too, of the stage before."""
+    """Whether it continues from the previous stage, including its head."""
     dev: tuple[tuple[str, str], ...]
     """(card, language) of the dev rows."""
     by_id: bool = later(False)
-    """The rows are translations and no English ones are among them: those that belong to no English train row are left
-    out, as they are beside English."""
+    """The rows are translations without English ones among them: those that belong to no English train row are left
+    out, just as when English rows are included."""
     most_missing: float = Field(default=0.0, json_schema_extra={"wording": True})
-    """Share of the English rows that may lack a translation; no part of an identity, for it stops a stage or changes
-    nothing."""
+    """Share of the English rows that may lack a translation; not part of the stage's identity, since it either stops
+    the stage or changes nothing."""
     substitutions: tuple[Substitution, ...] = ()
 
 
 class TrainOnKind(StageKind[TrainOnWork]):
-    """The kind."""
+    """The stage kind `train_on`."""
 
     name = "train_on"
     work = TrainOnWork
@@ -60,7 +60,7 @@ class TrainOnKind(StageKind[TrainOnWork]):
         return trained + originals + [(card, "dev", code) for card, code in work.dev]
 
     def is_scored_on_dev(self, work: TrainOnWork) -> bool:
-        """Where no other language's dev rows choose."""
+        """Whether only English dev rows choose the checkpoint."""
         return all(code == ENGLISH for _, code in work.dev)
 
     def label(self, work: TrainOnWork) -> str:
@@ -69,7 +69,7 @@ class TrainOnKind(StageKind[TrainOnWork]):
         return f"train {work.task} {in_languages(tuple(code for _, code in work.sources))}{rows}"
 
     def forecast(self, work: TrainOnWork, sizes: Sizes) -> Estimate:
-        """Training, and dev rows at every evaluation."""
+        """The cost of training, and of predicting dev rows at every evaluation."""
         rows, tokens = 0, 0.0
         for need in ((card, "train", code) for card, code in work.sources):
             count, size = sizes.of([need], work.training.max_length)
@@ -78,7 +78,7 @@ class TrainOnKind(StageKind[TrainOnWork]):
         return trained_and_chosen(trained_tokens(tokens, rows, work.training), work.training, work.dev, sizes)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """The task, its languages, the seed and how long."""
+        """The task, its languages, the seed and the length of training."""
         done = f"trained on {work['task']} {in_languages(tuple(code for _, code in work['sources']))}"
         return training_history(done, begun, work["seed"], work["training"])
 
@@ -89,7 +89,7 @@ TRAIN_ON = TrainOnKind()
 def trained_and_chosen(
     trained: float, training: Training, dev: tuple[tuple[str, str], ...], sizes: Sizes, more: float = 0.0
 ) -> Estimate:
-    """The cost of training on so many tokens, each with so many passes more than usual, and of scoring dev rows."""
+    """The cost of training on `trained` tokens, with `more` extra passes over each, and of scoring dev rows."""
     rows, tokens = sizes.of(((card, "dev", code) for card, code in dev), training.max_length)
     if training.dev_rows is not None and rows > training.dev_rows:
         tokens *= training.dev_rows / rows

@@ -1,1 +1,1 @@
-"""What is trained on each kind of row: its token sequences, module, loss and predictions, one file for each kind."""
+"""The head for each kind of row: its token sequences, module, loss and predictions, with one file per kind."""

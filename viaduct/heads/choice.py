@@ -1,4 +1,4 @@
-"""The head of multiple choice: context and ending in one sequence each, the ending with the highest logit.
+"""The head for multiple choice: a sequence with the context for each ending; the ending with the highest logit wins.
 
 Shape letters: B sequences, G examples (several sequences each), E endings.
 """
@@ -24,7 +24,7 @@ from viaduct.rows import Choice
 def encode_choices(
     rows: Sequence[Choice], at: int, tokenizer: Any, _labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """A sequence per ending, all of one example; field `label` (examples,) is the index of the right one."""
+    """One sequence per ending, all in one example; field `label` (examples,) is the index of the right ending."""
     for number, row in enumerate(rows):
         endings = [f"{row.question} {choice}".strip() for choice in row.choices]
         encoded = list(encode_texts([[row.context] * len(endings), endings], tokenizer, limits.max_length))
@@ -41,7 +41,7 @@ def _module(width: int, _labels: int, dropout: float) -> nn.Module:
 
 
 def _loss(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
-    """Over each example's own endings: absent ones get a logit so low that their probability is 0 in float32."""
+    """Cross-entropy over own endings: absent ones get a logit so low that their probability is 0 in float32."""
     widths = encoded.widths[batch.examples].tolist()
     longest = max(widths)
     parts = torch.split(logits_B1, widths)

@@ -1,5 +1,5 @@
-"""What a head is: from a kind's rows to token sequences, from the encoder's states to logits, and from logits to a
-loss or to predictions. A row kind names its head as "module:NAME"; everything else asks the head.
+"""Definition of a head: from a kind's rows to token sequences, from the encoder's states to logits, and from logits to
+a loss or to predictions. A row kind names its head as "module:NAME"; all other code goes through the head.
 
 Shape letters: B sequences, L tokens, D width.
 """
@@ -30,45 +30,45 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.kind import row_kind
 
 INITIAL_RANGE = 0.02
-"""Standard deviation of a new head's weights, as the BERT family has it."""
+"""Standard deviation of a new head's weights, as in the BERT family."""
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What a head is for: the kind of its rows and its labels in index order (() for spans and choices)."""
+    """The purpose of a head: the kind of its rows and its labels in index order (() for spans and choices)."""
 
     kind: str
     labels: tuple[str, ...]
     unanswerable: bool = False
-    """Spans: "" may be predicted. Not saved: it is a property of the questions that are asked."""
+    """For spans: "" may be predicted. Not saved, as it is a property of the questions to be answered."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Everything that training and prediction need to know of a kind of row. A row is one example or several (windows
-    of a long context, parts of a long sentence).
+    """Everything that training and prediction need to know about a kind of row. A row is one example or several
+    (windows of a long context, parts of a long sentence).
 
-    A stage or package that changes one thing of it makes another with `dataclasses.replace`.
+    To change a single part, a stage or package makes a new head with `dataclasses.replace`.
     """
 
     encode: Encoding
-    """Rows -> token sequences, with the fields that `loss` and `read` look at."""
+    """Rows -> token sequences, with the fields that `loss` and `read` use."""
     module: Callable[[int, int, float], nn.Module]
     """(width, number of labels, dropout) -> hidden_BLD to logits, with torch's own initial weights."""
     loss: Callable[[torch.Tensor, Encoded, Batch], torch.Tensor]
     """(logits, encoded, batch) -> nats summed over the batch's units."""
     read: Callable[[torch.Tensor, Encoded, Batch], Sequence[Any]]
-    """(logits, float32 on the CPU, encoded, batch) -> what each of the batch's examples says."""
+    """(logits, float32 on the CPU, encoded, batch) -> the output for each example of the batch."""
     predict: Callable[[Any, Sequence[Any], HeadSpec], Prediction]
-    """(row, what its examples say, spec) -> its prediction; batches, and with them examples, come in any order."""
+    """(row, outputs for its examples, spec) -> its prediction; batches, and so the examples, come in any order."""
     labels: Callable[[Task, Sequence[Row]], tuple[str, ...]] = lambda card, _: card.labels
-    """(card, its train rows) -> the labels in index order; by default those that the card lists."""
+    """(card, its training rows) -> the labels in index order; by default those that the card lists."""
     units: Callable[[Encoded], Array] = lambda encoded: np.ones(len(encoded), dtype=np.int64)
-    """(examples,) how many things `loss` sums over, so that each can weigh the same; by default one in each example."""
+    """(examples,) number of units that `loss` sums over, so that all can weigh the same; by default one per example."""
 
 
 class TaskModel(nn.Module):
-    """An encoder and a head's module. `trimmed` maps token ids when the encoder holds a part of its vocabulary."""
+    """An encoder and a head's module. `trimmed` maps token ids if the encoder holds only a part of its vocabulary."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module, trimmed: Trimmed | None = None) -> None:
         super().__init__()
@@ -77,14 +77,14 @@ class TaskModel(nn.Module):
         self.trimmed = trimmed
 
     def train(self, mode: bool = True) -> TaskModel:
-        """As ever, but an encoder of which nothing is trained stays as it predicts, without dropout."""
+        """Set the mode as usual, but keep a fully frozen encoder in evaluation mode, without dropout."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
             self.encoder.eval()
         return self
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The logits of the head."""
+        """The head's logits."""
         if self.trimmed is not None:
             batch = replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
         logits: torch.Tensor = self.head(encode_batch(self.encoder, batch))
@@ -92,21 +92,21 @@ class TaskModel(nn.Module):
 
 
 def head_of(kind: str) -> Head | None:
-    """The head of this kind of row; None where such rows are never trained with a head. Raises UsageError for a kind
-    that no installed room or package has."""
+    """The head for this kind of row; None if such rows are never trained with a head. Raises UsageError for a kind that
+    no installed room or package has."""
     reference = row_kind(kind).head
     head: Head | None = None if reference is None else loaded(reference)
     return head
 
 
 def encoding_of(kind: str) -> Encoding:
-    """How rows of this kind become sequences: as their head has it, or as single texts."""
+    """The encoding for rows of this kind: that of their head, or that of single texts."""
     head = head_of(kind)
     return encode_sentences if head is None else head.encode
 
 
 def trained_head(spec: HeadSpec) -> Head:
-    """The head of this spec. Raises UsageError for a kind that has none."""
+    """The head for this spec. Raises UsageError for a kind that has none."""
     head = head_of(spec.kind)
     if head is None:
         raise UsageError(f"rows of kind '{spec.kind}' have no head", fix="train on a labelled task")
@@ -114,7 +114,7 @@ def trained_head(spec: HeadSpec) -> Head:
 
 
 def head_spec(card: Task, rows: Sequence[Row] = ()) -> HeadSpec:
-    """The head that a card asks for, which may take its labels from the training `rows` where the card lists none.
+    """The head spec for a card; its labels may come from the training `rows` if the card lists none.
 
     Raises UsageError for kinds that have no head.
     """
@@ -137,7 +137,7 @@ def build_head(spec: HeadSpec, width: int, dropout: float, initial_range: float 
 
 
 def require_logits(logits: torch.Tensor, batch: Batch, encoded: Encoded, rows: Sequence[Row]) -> None:
-    """Raise NumbersError where a logit is no finite number; at padding it may be anything."""
+    """Raise NumbersError if a logit is not finite; logits at padding may be anything."""
     if batch.mask_BL is not None and logits.ndim == 3 and not logits.isfinite().all():
         logits = logits.masked_fill(~batch.mask_BL[..., None], 0.0)
     sequences = np.repeat(batch.examples, encoded.widths[batch.examples])
@@ -145,19 +145,19 @@ def require_logits(logits: torch.Tensor, batch: Batch, encoded: Encoded, rows: S
 
 
 def named(row: Row) -> str:
-    """A row in a message."""
+    """The name of a row in messages."""
     return f"row '{row.id}' ({row.language})"
 
 
 def save_head(module: nn.Module, spec: HeadSpec, folder: Path) -> None:
-    """Write head.safetensors and head.json."""
+    """Write head.safetensors and head.json into the folder."""
     save_file(module.state_dict(), folder / "head.safetensors")
     about = {"kind": spec.kind, "labels": spec.labels}
     (folder / "head.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def load_head(folder: Path, width: int, dropout: float) -> tuple[nn.Module, HeadSpec]:
-    """The trained module in this folder and its spec. Raises StoreError when it is not there."""
+    """(the trained module in this folder, its spec). Raises StoreError if there is none."""
     path = folder / "head.json"
     if not path.is_file():
         raise StoreError(f"there is no trained head in {folder}", fix="run the training stage before predicting")

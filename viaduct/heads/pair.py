@@ -1,4 +1,4 @@
-"""The head of pairs and of single texts: all texts of a row in one sequence, a label from its first token.
+"""The head for pairs and single texts: all texts of a row in one sequence, classified by its first token.
 
 Shape letters: B sequences, L tokens, D width, C classes.
 """
@@ -22,8 +22,7 @@ from viaduct.rows import Row
 
 
 class SequenceHead(nn.Module):
-    """(B, L, D) -> (B, C) from the first token: dropout, dense, tanh, dropout, linear (RoBERTa's classification
-    head)."""
+    """RoBERTa's classification head, (B, L, D) -> (B, C): dropout, dense, tanh, dropout, linear on the first token."""
 
     def __init__(self, width: int, classes: int, dropout: float) -> None:
         super().__init__()
@@ -41,7 +40,7 @@ class SequenceHead(nn.Module):
 def encode_pairs(
     rows: Sequence[Any], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """One sequence per row, of all its texts; field `label` (examples,)."""
+    """One sequence per row, containing all its texts; field `label` (examples,)."""
     index = {label: number for number, label in enumerate(labels)}
     gold = [None if row.label is None or not labels else index[row.label] for row in rows]
     encode_whole(rows, gold, at, tokenizer, limits, out)
@@ -50,7 +49,7 @@ def encode_pairs(
 def encode_whole(
     rows: Sequence[Row], gold: Sequence[int | None], at: int, tokenizer: Any, limits: Limits, out: Builder
 ) -> None:
-    """One sequence per row, cut from the end of the longer text; field `label` (examples,) where it has one."""
+    """One sequence per row, cut from the end of the longer text; field `label` (examples,) for rows that have one."""
     texts = [list(side) for side in zip(*(row.texts for row in rows), strict=True)]
     encoded = encode_texts(texts, tokenizer, limits.max_length)
     for number, ((ids, types, cut), label) in enumerate(zip(encoded, gold, strict=True)):

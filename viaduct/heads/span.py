@@ -1,6 +1,6 @@
-"""The head of extractive questions: question and a window of the context in one sequence, start and end of the answer.
+"""The head for extractive questions: question and a window of the context in one sequence, start and end of the answer.
 
-Long contexts are several windows, each an example. Shape letters: B windows, L tokens.
+Long contexts become several windows, each an example. Shape letters: B windows, L tokens.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from viaduct.rows import Span
 from viaduct.runs.encoder import require_overlap
 
 SHORTEST_WINDOW = 32
-"""Tokens of a window at least: half for the question, the rest for special tokens, context and overlap."""
+"""Fewest tokens of a window: half for the question, the rest for special tokens, context and overlap."""
 
 LEAST_ADVANCE = 16
-"""A window begins behind the one before by this part of its length at least, or its question is cut for it."""
+"""Each window advances by at least 1 / this of its length over the previous one; if need be, the question is cut."""
 
 BEST = 20
-"""Starts and ends looked at per window (as the reference SQuAD scripts do)."""
+"""Starts and ends considered per window (as in the reference SQuAD scripts)."""
 
 LONGEST_ANSWER = 30
-"""Tokens of an answer at most (as the reference SQuAD scripts do)."""
+"""Most tokens of an answer (as in the reference SQuAD scripts)."""
 
 
 def encode_spans(
     rows: Sequence[Span], at: int, tokenizer: Any, _labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """A sequence for every window of every context.
+    """One sequence for every window of every context.
 
-    Fields: `start`, `end` (examples,) token positions of the answer, 0 when it is not in this window; `begin`
-    (examples,) position of the first context token; `contexts` (examples,) how many there are; `spans`, their
-    character ranges as flat pairs. Raises UsageError for windows too short for a question and its context, and for
-    overlaps that they cannot have.
+    Fields: `start`, `end` (examples,) token positions of the answer, 0 if it is not in this window; `begin` (examples,)
+    position of the first context token; `contexts` (examples,) number of context tokens; `spans`, their character
+    ranges as flat pairs. Raises UsageError for windows too short for a question and its context, and for overlaps that
+    are impossible for them.
     """
     if limits.max_length < SHORTEST_WINDOW:
         raise UsageError(
@@ -51,7 +51,7 @@ def encode_spans(
             fix=f"set max_length to {SHORTEST_WINDOW} or more",
         )
     require_overlap(limits.stride, limits.max_length, "the encoder's windows")
-    # A question may take at most half of a window, and must leave room for one to begin behind where the last began.
+    # A question may take at most half of a window, and must leave room for each window to advance over the last one.
     room = limits.max_length - tokenizer.num_special_tokens_to_add(pair=True) - limits.stride
     most = min(limits.max_length // 2, room - limits.max_length // LEAST_ADVANCE)
     questions = _shorten([row.question.strip() for row in rows], tokenizer, most)
@@ -100,8 +100,8 @@ def _context(encoding: Any, window: int) -> tuple[int, Ranges]:
 def _covered_answers(
     rows: Sequence[Span], numbers: Sequence[int], windows: Sequence[tuple[int, Ranges]]
 ) -> dict[int, tuple[int, int]]:
-    """Number of a row -> characters of its first gold answer, without those at its edges that no token covers (some
-    tokenizers drop blanks and marks of direction); rows without an answer, or with nothing left of it, have none."""
+    """Number of a row -> character range of its first gold answer, without edge characters that no token covers (some
+    tokenizers drop spaces and direction marks); rows without an answer, or with nothing left of it, are absent."""
     covered: dict[int, tuple[int, int]] = {}
     for number, (_, ranges) in zip(numbers, windows, strict=True):
         answer = next(iter(rows[number].answers or ()), None)
@@ -117,7 +117,7 @@ def _covered_answers(
 
 
 def _answer_tokens(answer: tuple[int, int] | None, ranges: Ranges, begin: int) -> tuple[int, int]:
-    """Token positions of these characters, (0, 0) when this window does not hold all of them."""
+    """Token positions of these characters; (0, 0) if this window does not contain all of them."""
     if answer is None:
         return 0, 0
     start, stop = answer
@@ -132,7 +132,7 @@ def _module(width: int, _labels: int, dropout: float) -> nn.Module:
 
 
 def _loss(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
-    """The mean of the start's and the end's; padding cannot be either."""
+    """The mean of the losses for start and end; padding can be neither."""
     device = logits_BL2.device
     gold = (encoded.fields[name][batch.examples].astype(np.int64) for name in ("start", "end"))
     start, end = (moved(torch.from_numpy(one), device) for one in gold)
@@ -151,7 +151,7 @@ class AnswerSpan(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Where a window's context tokens are: position of the first, and their character ranges (tokens, 2)."""
+    """The context tokens of a window: position of the first, and their character ranges (tokens, 2)."""
 
     begin: int
     ranges: Array
@@ -164,13 +164,13 @@ def window(encoded: Encoded, example: int) -> Window:
 
 
 def no_answer(logits_L2: Array) -> float:
-    """The score of "no answer in this window": start + end logit of the first token, where training puts both."""
+    """The score of "no answer in this window": start + end logit of the first token, the target of both in training."""
     return float(logits_L2[0].sum())
 
 
 def best_spans(logits_L2: Array, where: Window) -> list[AnswerSpan]:
-    """The best spans of one window, best first; only spans inside the context, in order, of at most LONGEST_ANSWER
-    tokens."""
+    """The best spans of one window, best first: only spans inside the context whose start is not after their end, of at
+    most LONGEST_ANSWER tokens."""
     count = len(where.ranges)
     if count == 0:
         return []
@@ -187,7 +187,7 @@ def best_spans(logits_L2: Array, where: Window) -> list[AnswerSpan]:
 
 
 def _read(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[AnswerSpan | None, float]]:
-    """By window: its best answer, None where it has no context, and the score of "no answer"."""
+    """Per window: its best answer (None if it has no context) and the score of "no answer"."""
     said = []
     for example, logits_L2 in zip(batch.examples, logits_BL2.numpy(), strict=True):
         found = best_spans(logits_L2, window(encoded, int(example)))
@@ -196,16 +196,16 @@ def _read(logits_BL2: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tupl
 
 
 def _predict(row: Span, said: Sequence[tuple[AnswerSpan | None, float]], spec: HeadSpec) -> Prediction:
-    """The best answer over all windows, "" where the context has no tokens; `scores` is its (start + end) logit.
+    """The best answer over all windows; "" if the context has no tokens. `scores` is its (start + end) logit.
 
-    Where questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is
-    predicted where it is higher than the best answer's: the reference SQuAD 2.0 scripts with their threshold 0.
+    If questions may have no answer, `scores` also holds the score of "", the lowest of any window, and "" is predicted
+    if that is higher than the best answer's: like the reference SQuAD 2.0 scripts with their threshold 0.
     """
     found = [candidate for candidate, _ in said if candidate is not None]
     if not found:
         return Prediction(row.id, row.language, "", None)
     best = max(found)
-    text = row.context[best.start : best.stop].strip()  # the piece that begins a word may cover the blank before it
+    text = row.context[best.start : best.stop].strip()  # the first piece of a word may cover the space before it
     if not spec.unanswerable:
         return Prediction(row.id, row.language, text, (best.score,))
     none = min(score for _, score in said)

@@ -1,4 +1,4 @@
-"""The head of tagged sentences: a tag for every word, from the word's first piece.
+"""The head for tagged sentences: a tag for every word, from the word's first piece.
 
 Shape letters: B sequences, L tokens, D width, C tags, W words.
 """
@@ -38,11 +38,11 @@ class TokenHead(nn.Module):
 def encode_tagged(
     rows: Sequence[Tagged], at: int, tokenizer: Any, labels: Sequence[str], limits: Limits, out: Builder
 ) -> None:
-    """Sentences, cut between words into several examples where they are too long. Words have the pieces that they have
-    in the words joined by blanks.
+    """Sentences, split between words into several examples if they are too long. Words are tokenised as they would be
+    in the sentence joined by spaces.
 
-    Fields: `words` (examples,) how many; and flat by word `first`, position of the first piece within its sequence,
-    `word`, its index in the sentence, `tag`.
+    Fields: `words` (examples,) number of words; and flat by word: `first`, position of its first piece in the sequence,
+    `word`, its index in the sentence, and `tag`.
     """
     prefix, suffix = frame(tokenizer)
     room = limits.max_length - len(prefix) - len(suffix)
@@ -56,7 +56,7 @@ def encode_tagged(
             if word is not None:
                 pieces[word].append(piece)
         out.cut_tokens += sum(max(0, len(word) - room) for word in pieces)
-        # A word whose characters the tokenizer drops altogether still needs a place to be tagged at.
+        # A word whose characters are all dropped by the tokenizer still needs a position for its tag.
         pieces = [word[:room] or [tokenizer.unk_token_id] for word in pieces]
         tags = None if row.tags is None or not labels else [index[tag] for tag in row.tags]
         for first, last in _pieces_that_fit(pieces, room):
@@ -72,8 +72,8 @@ def encode_tagged(
 
 
 def needs_blanks(tokenizer: Any) -> bool:
-    """Whether a word inside a text has other pieces than at its start, so that it must be cut with the blank before it:
-    byte-level and Gemma-like tokenizers, unless they put a blank before a text themselves."""
+    """Whether a word inside a text has other pieces than at its start, so that it must be tokenised with the space
+    before it: byte-level and Gemma-like tokenizers, unless they put a space before the text themselves."""
 
     def pieces(text: str) -> list[int]:
         found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -116,12 +116,12 @@ def _words(encoded: Encoded) -> Array:
 
 
 def _labels(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
-    """The card's, or where its set is open the tags of the training rows."""
+    """The card's labels, or the tags of the training rows if its label set is open."""
     return card.labels or tuple(sorted({tag for row in rows for tag in row.label_words}))
 
 
 def _read(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tuple[list[int], list[int]]]:
-    """By example: the words' indices in the sentence, and the best tag of each."""
+    """Per example: the words' indices in the sentence, and the best tag of each."""
     sequences_W, columns_W, words_W = word_positions(encoded, batch, "word")
     best_W = logits_BLC[sequences_W, columns_W].argmax(-1)
     counts = encoded.fields["words"][batch.examples].tolist()
@@ -130,7 +130,7 @@ def _read(logits_BLC: torch.Tensor, encoded: Encoded, batch: Batch) -> list[tupl
 
 
 def _predict(row: Tagged, said: Sequence[tuple[list[int], list[int]]], spec: HeadSpec) -> Prediction:
-    """A tag per word, put together again where a long sentence was split."""
+    """A tag per word, reassembled if a long sentence was split."""
     tags = [""] * len(row.tokens)
     for words, best in said:
         for word, tag in zip(words, best, strict=True):

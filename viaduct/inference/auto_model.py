@@ -1,4 +1,4 @@
-"""Somebody's finished model, with the head that it came with: opened by transformers' classes, called with our batches.
+"""A third party's finished model with its own head: opened by transformers' classes, called with our batches.
 
 Shape letters: B sequences, L tokens, C classes.
 """
@@ -23,11 +23,11 @@ CLASSES: Mapping[str, str] = {
     "tagged": "AutoModelForTokenClassification",
     "span": "AutoModelForQuestionAnswering",
 }
-"""Kind of head -> what opens it."""
+"""Kind of head -> name of the transformers class that opens it."""
 
 
 def class_of(kind: str) -> Any:
-    """The class that opens such a head. Raises UsageError where there is none."""
+    """The transformers class that opens this kind of head. Raises UsageError if there is none."""
     import transformers
 
     if kind not in CLASSES:
@@ -39,10 +39,10 @@ def class_of(kind: str) -> Any:
 
 
 class AutoModelLogits(nn.Module):
-    """Called with a batch: logits_BC, logits_BLC (of spans: start and end), or the states where `kind` is None."""
+    """Maps a batch to logits_BC or logits_BLC (for spans: start and end), or to the states if `kind` is None."""
 
     def __init__(self, source: str, kind: str | None, inputs: Sequence[str], revision: str | None = None) -> None:
-        """Raises UsageError for what cannot be opened so, or lacks weights of its head."""
+        """Raises UsageError if the model cannot be opened with that class, or lacks weights of its head."""
         from transformers import AutoModel
 
         super().__init__()
@@ -51,7 +51,7 @@ class AutoModelLogits(nn.Module):
         options = {**hub_options(source, revision), "trust_remote_code": False, "dtype": torch.float32}
         try:
             model, info = opened.from_pretrained(source, output_loading_info=True, **options)
-        except Exception as error:  # whatever transformers raises on somebody's files
+        except Exception as error:  # transformers may raise anything on a user's files
             raise UsageError(f"'{source}' cannot be opened by {opened.__name__}: {first_line(error)}") from error
         if kind is not None and (missing := sorted(info["missing_keys"])):
             what = f"'{source}' has no trained head of {opened.__name__}: {', '.join(missing[:3])} are missing"
@@ -59,7 +59,7 @@ class AutoModelLogits(nn.Module):
         self.model: Any = model.eval()
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The output, float32."""
+        """The model's output, float32."""
         mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
         types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
         known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}

@@ -1,7 +1,7 @@
-"""Sentence vectors: the pooled states of one or several layers, from one pass, kept in files that a resumed stage
-goes on with.
+"""Sentence vectors: the pooled states of one or several layers, from one pass, kept in files from which a stage can be
+resumed.
 
-Nothing above the highest layer asked for is computed. Shape letters: B sequences, L tokens, D width, N sentences.
+No layer above the highest requested one is computed. Shape letters: B sequences, L tokens, D width, N sentences.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from viaduct.runs.sizes import PREDICTION_TOKENS
 
 @dataclass(frozen=True)
 class Embedding:
-    """What to pool, and where vectors are kept: a folder that belongs to these sentences and this encoder alone."""
+    """What to pool, and where vectors are kept: a folder used only for these sentences and this encoder."""
 
     layers: tuple[int, ...]
     pooling: str
     folder: Path
     checkpoint_seconds: float
     makers: SentenceModules | None = None
-    """Vectors as the makers make them of the last layer, beside those of the layers."""
+    """The makers' modules, for vectors made by them from the last layer, in addition to those of `layers`."""
 
 
 Level = int | str
-"""A layer that is pooled, or `MAKERS`."""
+"""Number of a pooled layer, or `MAKERS`."""
 MAKERS = "makers"
 
 
 class _Way(NamedTuple):
-    """How the vectors of a level are made: of which layer, how wide, and by what."""
+    """How the vectors of a level are made: from which layer, how wide, and by which function."""
 
     layer: int
     width: int
@@ -68,10 +68,10 @@ def _ways(encoder: nn.Module, how: Embedding) -> dict[Level, _Way]:
 
 
 def checked_layers(encoder: nn.Module, layers: Sequence[int] | str | None) -> tuple[int, ...]:
-    """The layers to pool, 0 = embeddings; None means two thirds up (sentence alignment of encoders that were trained
-    on text alone peaks there, not at the top), "all" every one.
+    """The layers to pool (0 = embeddings). None means the one two thirds up (sentence alignment of encoders trained
+    only on text peaks there, not at the top), "all" means every one.
 
-    Raises UsageError for a layer that the encoder does not have, and for none at all.
+    Raises UsageError for a layer that the encoder does not have, and for an empty list.
     """
     most = num_layers(encoder)
     if layers is None:
@@ -95,11 +95,11 @@ def embed(
     engine: Callable[[Batch], torch.Tensor] | None = None,
     name: Callable[[int], str] = lambda at: f"sentence {at:,}",
 ) -> dict[Level, torch.Tensor]:
-    """Level -> (N, D) float32 vectors of unit length, memory-mapped: pooled as asked, or as the makers make them.
+    """Level -> (N, D) float32 vectors of unit length, memory-mapped: pooled, or made by the makers' modules.
 
-    An `engine` that gives the states of the one layer asked for runs in the encoder's place. Batches that an earlier
-    attempt had saved in the folder are not computed again. Raises NumbersError for a vector that has no finite length,
-    with its sentence by `name`.
+    An `engine` runs in place of the encoder and returns the states of the one requested layer. Batches that an earlier
+    attempt saved in the folder are not computed again. Raises NumbersError for a vector without a finite length, naming
+    its sentence by `name`.
     """
     device = next(encoder.parameters()).device
     ways = _ways(encoder, how)
@@ -128,8 +128,8 @@ def embed(
             if time.monotonic() - saved >= how.checkpoint_seconds:
                 _save(vectors.values(), state, number, digest.hexdigest())
                 saved = time.monotonic()
-    _save(vectors.values(), state, len(batches), digest.hexdigest())  # what comes after may be broken off too
-    # Reopened so that whatever is done to them never reaches the files, which are for going on.
+    _save(vectors.values(), state, len(batches), digest.hexdigest())  # what follows may be interrupted too
+    # Reopened copy-on-write: changes to the arrays must never reach the files, which are needed for resuming.
     return {
         level: torch.from_numpy(np.memmap(path, np.float32, "c", shape=shape)) for level, (path, shape) in files.items()
     }
@@ -138,7 +138,7 @@ def embed(
 def _unit_vectors(
     encoder: nn.Module, batch: Batch, ways: Mapping[Level, _Way], engine: Callable[[Batch], torch.Tensor] | None
 ) -> torch.Tensor:
-    """(B, sum of widths + 1 each) on the device: each level's vectors of unit length, and how long they were."""
+    """(B, sum of widths + 1 each) on the device: each level's vectors of unit length, and their original lengths."""
     needed = tuple(dict.fromkeys(way.layer for way in ways.values()))
     found = [engine(batch)] if engine is not None else encode_layers(encoder, batch, needed)
     states = dict(zip(needed, found, strict=True))
@@ -147,10 +147,10 @@ def _unit_vectors(
 
 
 def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
-    """The file as an array that can be written; a file of another size is begun anew."""
+    """The file as a writable array; a file of the wrong size is created anew."""
     whole = path.is_file() and path.stat().st_size == 4 * shape[0] * shape[1]
     if not whole:
-        with path.open("wb") as file:  # all of it now: a full disk would end the process when it is written to
+        with path.open("wb") as file:  # allocated in full now: writing to the map on a full disk would kill the process
             os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
     return np.memmap(path, dtype=np.float32, mode="r+", shape=shape)
 
@@ -162,7 +162,7 @@ def _save(vectors: Iterable[np.memmap], state: Path, batches: int, sha256: str) 
 
 
 def _finished(vectors: Sequence[np.memmap], state: Path, batches: Sequence[Array]) -> tuple[int, Any]:
-    """(batches that an earlier attempt saved, hash of their vectors so far): none where one is not what was saved."""
+    """(batches saved by an earlier attempt, hash of their vectors); 0 batches unless all vectors are as saved."""
     digest = hashlib.sha256()
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads(state.read_text())
@@ -175,7 +175,7 @@ def _finished(vectors: Sequence[np.memmap], state: Path, batches: Sequence[Array
 
 
 def centre(vectors_ND: torch.Tensor) -> None:
-    """Subtract the mean in place, and make the vectors of unit length again."""
+    """Subtract the mean in place and normalise the vectors to unit length again."""
     mean_D = vectors_ND.mean(dim=0)
     for at in range(0, len(vectors_ND), 4096):
         part_ND = vectors_ND[at : at + 4096]

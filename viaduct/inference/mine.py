@@ -1,8 +1,8 @@
 """From sentence vectors to translations: the nearest sentence for each (retrieval), or the pairs that stand out
 (mining).
 
-Mining follows arXiv 1811.01136 and XTREME's third_party/utils_retrieve.py at 838c13b: a pair's margin is its cosine,
-compared with the mean cosine of both sides' k nearest. Shape letters: N sentences, D width, K neighbours.
+Mining follows arXiv 1811.01136 and XTREME's third_party/utils_retrieve.py at 838c13b: a pair's margin compares its
+cosine with the mean cosine of both sides' k nearest. Shape letters: N sentences, D width, K neighbours.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Side:
     """The distinct sentences of one side and their vectors."""
 
     ids: tuple[str | None, ...]
-    """None where several ids have the text, blanks at its ends aside: nothing says which of them is meant."""
+    """None if several ids have the same text, ignoring white space at its ends: it is ambiguous which one is meant."""
     vectors_ND: torch.Tensor
 
 
 def distinct(rows: Sequence[Sentence]) -> list[int]:
-    """The last position of every distinct text, in the order of the first ones (as the official code keeps them)."""
+    """The last position of every distinct text, ordered by first positions (as in the official code)."""
     return list({row.text: at for at, row in enumerate(rows)}.values())
 
 
@@ -47,7 +47,7 @@ def side_of(rows: Sequence[Sentence], vectors_ND: torch.Tensor) -> Side:
 
 
 def matches(queries: Sequence[Sentence], candidates: Sequence[Sentence], found: Neighbours) -> list[Prediction]:
-    """For every query the id of the most similar candidate, and the cosine."""
+    """For every query, the id of the most similar candidate, and the cosine."""
     nearest, cosines = found.indices_NK[:, 0].tolist(), found.values_NK[:, 0].tolist()
     return [
         Prediction(query.id, query.language, candidates[index].id, (value,))
@@ -56,11 +56,11 @@ def matches(queries: Sequence[Sentence], candidates: Sequence[Sentence], found: 
 
 
 def pairs_by_margin(source: Side, target: Side, how: Retrieval, search: Search) -> list[MinedPair]:
-    """Candidate pairs, best first; pairs with an ambiguous text compete, and are left out in the end.
+    """Candidate pairs, best first; pairs with an ambiguous text compete like others but are dropped at the end.
 
     "max": the best of both directions, one to one, with margins above 0 (as the official code writes them).
     "intersection": pairs that are each other's best. "forward", "backward": the best of every source, or target.
-    Raises NumbersError for a margin that is no finite number.
+    Raises NumbersError for a margin that is not finite.
     """
     if not len(source.vectors_ND) or not len(target.vectors_ND):
         return []
@@ -83,7 +83,7 @@ def pairs_by_margin(source: Side, target: Side, how: Retrieval, search: Search) 
 def _best(
     found: Neighbours, own_mean_N: torch.Tensor, other_mean_M: torch.Tensor, margin: str, ids: Sequence[str | None]
 ) -> list[tuple[float, int, int]]:
-    """(margin, row, its best neighbour) of every row."""
+    """(margin, row, its best neighbour) for every row."""
     mean_NK = (own_mean_N[:, None] + other_mean_M[found.indices_NK]) / 2
     if margin == "ratio":
         margin_NK = found.values_NK / mean_NK
@@ -96,7 +96,7 @@ def _best(
 
 
 def _one_to_one(pairs: Sequence[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
-    """Greedy by margin: every row of either side at most once."""
+    """Pairs chosen greedily by margin, with every row of either side at most once."""
     taken_source: set[int] = set()
     taken_target: set[int] = set()
     kept = []
@@ -113,7 +113,7 @@ def _order(pair: tuple[float, int, int]) -> tuple[float, int, int]:
 
 
 def tune(rows: Sequence[Sentence], candidates: Sequence[MinedPair]) -> tuple[float, float]:
-    """(threshold, its F1) that is best on these dev rows. Raises DataError when they have no gold pairs."""
+    """(best threshold on these dev rows, its F1). Raises DataError if they have no gold pairs."""
     gold = {(row.id, match) for row in rows if row.side == "source" for match in row.match or ()}
     if not gold:
         raise DataError("the dev split has no gold pairs to tune the mining threshold on")
@@ -122,9 +122,9 @@ def tune(rows: Sequence[Sentence], candidates: Sequence[MinedPair]) -> tuple[flo
 
 
 def translations(rows: Sequence[Sentence], pairs: Sequence[MinedPair], threshold: float) -> list[Prediction]:
-    """For every source sentence the id of its mined translation, None where no pair reaches the threshold.
+    """For every source sentence, the id of its mined translation; None if no pair reaches the threshold.
 
-    With candidates of the backward direction a sentence may have several: then a list of ids.
+    With candidates of the backward direction a sentence may have several translations: then a list of ids.
     """
     chosen: dict[str, list[tuple[str, float]]] = {}
     for margin, source, target in pairs:

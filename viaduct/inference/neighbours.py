@@ -1,10 +1,10 @@
 """Exact nearest neighbours in both directions from one pass over blocks of the similarity matrix.
 
-Each block is multiplied once and read in both directions. Once a row has met k candidates, a block can only concern it
-when the block's largest value beats its k-th best, so that most rows of most blocks are done with one maximum. That is
-all on any device. On CPUs whose 8-bit products are quicker these decide first which pairs need be multiplied in float32
-(`quantised`); neighbours are the same, and inner products up to float32 rounding. Memory is the vectors, the candidates
-in 8 bits if there is room, two running lists of k, and one block; the block's size follows from what is left.
+Each block is multiplied once and read in both directions. Once a row has seen k candidates, a block only matters to it
+if the row's largest value there beats its k-th best, so that most rows of most blocks need only one maximum. This
+works on any device. On CPUs with fast 8-bit products, these first decide which pairs must be multiplied in float32
+(`quantised`); neighbours are the same, and inner products equal up to float32 rounding. Memory holds the vectors, the
+candidates in 8 bits if there is room, two running lists of k, and one block, whose size depends on the memory left.
 
 Shape letters: N queries, M candidates, D width, K neighbours, R and C rows and columns of a block.
 """
@@ -30,29 +30,29 @@ from viaduct.models.numerics import require_finite
 from viaduct.results.checksums import flush, open_to_others
 
 LARGEST_BLOCK = 1024
-"""Rows and columns at most: 4 MiB of float32, which stay near the processor; larger ones are slower."""
+"""Most rows and columns of a block: 4 MiB of float32, which stay in the processor's caches; larger ones are slower."""
 
 LARGEST_BLOCK_ELSEWHERE = 8192
-"""The same on other devices, which a small block does not fill."""
+"""The same for other devices, which a small block does not keep busy."""
 
 SMALLEST_BLOCK = 64
 
 SMALLEST_SIEVED = 512
-"""Rows and columns: in smaller blocks, 8-bit products save less than it takes to read them."""
+"""Fewest rows and columns for 8-bit products: in smaller blocks, they save less than it takes to read them."""
 
 COPIES = 6
-"""Block-sized tensors that exist at once, at the most: the block, its selected rows, those of them with ties, and these
-sorted, with indices that take twice the room."""
+"""Most block-sized tensors in memory at the same time: the block, its selected rows, those of them with ties, and
+these sorted, with indices that take twice the space."""
 
 CPU = torch.device("cpu")
 
 PATIENCE = 3
-"""Blocks of the same queries in which too many pairs are left, before the others are multiplied in float32 at once."""
+"""After this many blocks of the same queries with too many pairs left, the rest go straight to float32 products."""
 
 
 class Neighbours(NamedTuple):
-    """The k most similar: values (N, K) descending, and their indices (N, K); of equal values the lower index comes
-    first. Both on the CPU."""
+    """The k most similar: values (N, K), descending, and their indices (N, K); among equal values the lower index comes
+    first. Both are on the CPU."""
 
     values_NK: torch.Tensor
     indices_NK: torch.Tensor
@@ -60,16 +60,16 @@ class Neighbours(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """What bounds a search, where it computes, and where it is saved."""
+    """The memory limit of a search, its device, and how it is saved."""
 
     memory_bytes: int = 2**62
     device: torch.device = CPU
     path: Path | None = None
-    """Where an unfinished search is kept; one that finds the file goes on from there."""
+    """File in which an unfinished search is saved; a search that finds the file resumes from it."""
     seconds: float = math.inf
-    """How often it is saved, about."""
+    """Approximate interval between saves."""
     progress: Callable[[float, float, str], None] = lambda done, total, note: None
-    """Gets (products done, all products, what is compared)."""
+    """Called with (products done, all products, what is compared)."""
 
 
 def nearest_both_ways(
@@ -78,9 +78,9 @@ def nearest_both_ways(
     """(neighbours of every query among the candidates, neighbours of every candidate among the queries), by inner
     product.
 
-    k is reduced to the number there is to choose from. Vectors are float32 and may be memory-mapped. Neighbours whose
-    inner products differ by no more than float32 rounding may change places. Raises UsageError when the memory is too
-    little.
+    k is reduced to the number of available neighbours. Vectors are float32 and may be memory-mapped. Neighbours whose
+    inner products differ by no more than float32 rounding may swap places. Raises UsageError if the memory limit is too
+    low.
     """
     search = search or Search()
     queries, candidates = len(query_ND), len(candidate_MD)
@@ -102,21 +102,21 @@ def nearest_both_ways(
 
 
 def _keep_freed_memory() -> None:
-    """glibc hands freed blocks back to the system, and pays for every page when it gets them again, until it has seen
-    one of nearly 32 MiB come and go. A search could take twice as long for it."""
+    """Make glibc keep freed blocks. It returns them to the system, and pays for every page when it gets them again,
+    until a block of nearly 32 MiB has been allocated and freed. A search could take twice as long because of that."""
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def _placed(candidate_MD: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The candidates on a GPU where they take no more than half of what is free there: every block of queries meets
-    them. Otherwise where they are, to be sent block by block."""
+    """The candidates, moved to a GPU if they take at most half of its free memory, since every block of queries needs
+    them. Otherwise they stay where they are, to be sent block by block."""
     if device.type != "cuda" or 2 * 4 * candidate_MD.numel() > torch.cuda.mem_get_info(device)[0]:
         return candidate_MD
     return candidate_MD.to(device)
 
 
 def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Search) -> tuple[int, Sieve | None]:
-    """The size of blocks, and a sieve where it can be used and there is room."""
+    """The size of blocks, and a sieve if it can be used and there is room for it."""
     queries, candidates, width = len(query_ND), len(candidate_MD), query_ND.shape[1]
     sizes, on_cpu = (queries, candidates, width, k, search.memory_bytes), search.device.type == "cpu"
     sieved = block_size(*sizes, sieved=True) if on_cpu else 0
@@ -136,8 +136,8 @@ def _plan(query_ND: torch.Tensor, candidate_MD: torch.Tensor, k: int, search: Se
 def block_size(
     queries: int, candidates: int, width: int, k: int, memory_bytes: int, *, sieved: bool = False, largest: int = 0
 ) -> int:
-    """Rows and columns of a block, at most `largest` (0: `LARGEST_BLOCK`), that keep the whole search below
-    `memory_bytes`, with `sieved` that of 8 bits; 0 where there is no room for a block of useful size."""
+    """Rows and columns of a block, at most `largest` (0: `LARGEST_BLOCK`), that keep the whole search (with `sieved`,
+    the one with 8-bit products) below `memory_bytes`; 0 if there is no room for a block of useful size."""
     largest = largest or LARGEST_BLOCK
     left = memory_bytes - _vectors_and_lists(queries, candidates, width, k)
     if sieved:
@@ -147,7 +147,7 @@ def block_size(
 
 
 def _vectors_and_lists(queries: int, candidates: int, width: int, k: int) -> int:
-    # Values and indices, and once more while they are merged.
+    # Values and indices, twice because of merging.
     return (queries + candidates) * (4 * width + 12 * 2 * k)
 
 
@@ -159,7 +159,7 @@ def _compare(
     sieve: Sieve | None,
     best: tuple[_Best, _Best],
 ) -> None:
-    """Compare a block of queries, of which this is the first, with every candidate."""
+    """Compare a block of queries, whose first one is number `row`, with every candidate."""
     forward, backward = best
     rows: Quantised | None = None if sieve is None else sieve.queries(block_RD)
     block_RD = block_RD.to(forward.device)
@@ -182,7 +182,7 @@ def _compare(
 
 
 class _Best:
-    """The running k best of every row."""
+    """The k best values of every row so far."""
 
     def __init__(self, rows: int, k: int, device: torch.device) -> None:
         self.k, self.device = k, device
@@ -190,12 +190,12 @@ class _Best:
         self.indices = torch.full((rows, k), torch.iinfo(torch.int64).max, device=device)
 
     def known(self, row: int, count: int) -> torch.Tensor:
-        """(count,): the k-th best of these rows, -inf before there are k."""
+        """(count,): the k-th best value of these rows; -inf before there are k."""
         return self.values[row : row + count, -1]
 
     def merge(self, row: int, column: int, similarity_RC: torch.Tensor) -> None:
-        """Take a block whose first row and column are these. For one row, blocks come in the order of their columns,
-        so that what is already in the list wins against an equal newcomer."""
+        """Merge a block with this first row and column. For each row, blocks come in the order of their columns, so
+        that values already in the list win against equal new ones."""
         better = (similarity_RC.amax(dim=1) > self.known(row, len(similarity_RC))).nonzero()[:, 0]
         if len(better):
             chosen = similarity_RC if len(better) == len(similarity_RC) else similarity_RC[better]
@@ -203,7 +203,7 @@ class _Best:
             self._take(better + row, values, found + column)
 
     def merge_pairs(self, row: int, column: int, pairs: Pairs) -> None:
-        """The same for some pairs of a block, if no other pair of it could be taken."""
+        """Merge some pairs of a block; no other pair of the block may be good enough to enter a list."""
         better = pairs.values_P > self.values[pairs.rows_P + row, -1]
         rows, at_P, count = torch.unique_consecutive(pairs.rows_P[better], return_inverse=True, return_counts=True)
         if not len(rows):
@@ -216,22 +216,22 @@ class _Best:
         self._take(rows + row, values, found + column)
 
     def _take(self, rows: torch.Tensor, values: torch.Tensor, found: torch.Tensor) -> None:
-        """Newcomers of these rows: of equal ones the first comes first, and none is -inf that could be taken."""
+        """Merge new values into the lists of these rows. Of equal ones the first wins; -inf padding is never taken."""
         both = torch.cat([self.values[rows], values], dim=1)
         kept, order = both.sort(dim=1, descending=True, stable=True)
         self.values[rows] = kept[:, : self.k]
         self.indices[rows] = torch.cat([self.indices[rows], found], dim=1).gather(1, order[:, : self.k])
 
     def result(self) -> Neighbours:
-        """The k best of all blocks seen. Raises NumbersError where a row has none: its similarities are no numbers."""
+        """The k best over all blocks. Raises NumbersError for a row without k: its similarities are not numbers."""
         require_finite(self.values, "similarity", lambda at: f"vector {at:,}")
         return Neighbours(self.values.cpu(), self.indices.cpu())
 
 
 def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k largest of every row (or all, if there are fewer), descending, and where they are; of equal ones the first.
+    """(values, indices) of every row's k largest (or all, if fewer), descending; among equal ones the first come first.
 
-    `topk` takes any of equal ones, in any order, so rows in which some of the k + 1 largest are equal are sorted
+    `topk` picks among equal values in any order, so rows in which some of the k + 1 largest are equal are sorted
     instead.
     """
     if similarity.shape[1] <= k:
@@ -257,7 +257,7 @@ def _save(path: Path, forward: _Best, backward: _Best, row: int) -> None:
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of the values; the file's own is not known before it is written."""
+    """SHA-256 of the values; that of the file is not known before it is written."""
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(state[name].cpu().contiguous().numpy().tobytes())
@@ -265,8 +265,7 @@ def _digest(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def _resume(search: Search, forward: _Best, backward: _Best) -> int:
-    """The first row that is still to do; the lists are filled with what was found before. A damaged file is as good as
-    none."""
+    """The first row still to do; fills the lists with what was found before. A damaged file is treated as missing."""
     if search.path is None or not search.path.is_file():
         return 0
     try:

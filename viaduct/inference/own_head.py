@@ -1,4 +1,4 @@
-"""Somebody's finished model on a task's evaluation rows, by the names of its labels: `viaduct evaluate --own-head`."""
+"""A third party's finished model on a task's evaluation rows, by its label names: `viaduct evaluate --own-head`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.folder import DataFolder
 
 LIMITS = Limits(512, 128)
-"""Rows are cut here at most, where the model takes so many tokens; windows of contexts are 384 long (XTREME's)."""
+"""Rows are cut to at most this length, or to what the model can take; context windows are 384 long (as in XTREME)."""
 WINDOW = 384
 _UNNAMED = "LABEL_"
-"""How transformers calls labels that nobody named."""
+"""The prefix that transformers gives to unnamed labels."""
 
 
 def predict_with_own_head(
     source: str, card: Task, data: DataFolder, out: Path, *, split: str, labels: Mapping[str, str], revision: str | None
 ) -> tuple[str, ...]:
-    """Write `LL.jsonl` into `out` for every language with labelled rows; the languages.
+    """Write `LL.jsonl` into `out` for every language with labelled rows; returns these languages.
 
-    Raises UsageError for labels that are not the card's, and DataError where no language has labelled rows.
+    Raises UsageError for labels that are not the card's, and DataError if no language has labelled rows.
     """
     tokenizer = load_tokenizer(source, revision)
     inputs = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokenizer.model_input_names]
@@ -59,7 +59,7 @@ def _labelled(card: Task, data: DataFolder, split: str) -> Iterator[tuple[str, S
 
 
 def _names(config: Any, card: Task, given: Mapping[str, str]) -> tuple[str, ...]:
-    """The card's label for each of the model's, in the order of its logits; () for kinds without labels."""
+    """The card's label for each of the model's labels, in the order of its logits; () for kinds without labels."""
     if card.row_kind.label_set == "none" or not card.labels:
         return ()
     theirs = [str(config.id2label[number]) for number in range(config.num_labels)]

@@ -1,7 +1,7 @@
-"""The Predict stage: a target task's rows in every language; without a head (retrieval, mining) the encoder is used as
-it is.
+"""The Predict stage: predicts a target task's rows in every language; without a head (retrieval, mining) the encoder is
+used as it is.
 
-It leaves `predictions/LL.jsonl`, one JSON line per example (id, language, prediction, scores), and `choices.json` where
+It writes `predictions/LL.jsonl`, one JSON line per example (id, language, prediction, scores), and `choices.json` if
 anything was tuned on dev, such as a mining threshold; `vectors.json` says how sentences became vectors.
 """
 
@@ -21,7 +21,7 @@ from viaduct.runs.stage import Context, Spent, StageKind, Work, in_languages
 
 
 class PredictWork(Work):
-    """Predict a target task in each language; rooms may add what is to predict in the model's place."""
+    """Predict a target task in each language; rooms may add fields for what predicts in place of the model."""
 
     kind: Literal["predict"] = "predict"
     task: str
@@ -32,15 +32,15 @@ class PredictWork(Work):
     retrieval: Retrieval | None = None
     """None for tasks that have a head."""
     makers: Makers | None = later(None)
-    """What the makers of a sentence encoder mean, where it is used so, or is one choice beside layers."""
+    """Settings by a sentence encoder's makers, if it is used with them or they are one choice besides layers."""
     chosen_in: tuple[str, ...] = ()
-    """Languages of the card `retrieval.choose_on` in which a layer is chosen; () where that is not how it is."""
+    """Languages of the card `retrieval.choose_on` on which a layer is chosen; () if it is not chosen that way."""
     products: Literal["fp32", "bf16", "fp16"] = later("fp32")
     substitutions: tuple[Substitution, ...] = ()
 
 
 class PredictKind(StageKind[PredictWork]):
-    """The kind."""
+    """The kind of the Predict stage."""
 
     name = "predict"
     work = PredictWork
@@ -48,7 +48,7 @@ class PredictKind(StageKind[PredictWork]):
     starts_from_encoder = True
 
     def needs(self, work: PredictWork, census: Census) -> list[Need]:
-        """The rows to predict, those that something is tuned or chosen on, and what rooms add."""
+        """The rows to predict, the rows for tuning and choosing, and those that rooms add."""
         return [*self._own_needs(work, census), *self._choosing(work), *added_needs(work, census)]
 
     @staticmethod
@@ -67,7 +67,7 @@ class PredictKind(StageKind[PredictWork]):
         return " ".join((words, *how, *added_labels(work)))
 
     def forecast(self, work: PredictWork, sizes: Sizes) -> Estimate:
-        """One pass; of parallel text by which one of all layers is chosen, over its first lines."""
+        """One pass over the rows; if a layer is chosen from all on parallel text, only over the first lines of that."""
         _, tokens = sizes.of(dict.fromkeys(self._own_needs(work, sizes.census)))
         lines, choosing = sizes.of(self._choosing(work))
         first = lines
@@ -77,11 +77,11 @@ class PredictKind(StageKind[PredictWork]):
         return Estimate(tokens, tokens, tokens / PREDICTION_TOKENS, peak_bytes=sizes.predicting_bytes())
 
     def on_cpu(self, work: PredictWork) -> bool:
-        """Where what predicts runs there only."""
+        """Whether what predicts runs only on the CPU."""
         return any(field.on_cpu(work) for field in fields())
 
     def run(self, context: Context, work: PredictWork) -> Spent:
-        """Predict as the kind of the task's rows is predicted."""
+        """Predict with the function for the kind of the task's rows."""
         kind = context.task(work.task).row_kind
         if kind.predict is None:
             raise TypeError(f"rows of kind '{kind.name}' are not predicted")

@@ -1,6 +1,6 @@
-"""What the Predict stage does for tasks with a head, and the prediction of rows that training uses for dev scores.
+"""The Predict stage for tasks with a head, and the prediction of rows that training uses for dev scores.
 
-All languages' rows are sorted together by length into token-budget batches, so there is next to no padding.
+The rows of all languages are sorted together by length into token-budget batches, so there is almost no padding.
 Shape letters: B sequences, L tokens, C classes.
 """
 
@@ -32,7 +32,7 @@ from viaduct.runs.stage import Context, Spent
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a trained stage left, for whatever predicts in place of torch."""
+    """The output of a training stage, for engines that predict in place of torch."""
 
     encoder: nn.Module
     head: nn.Module | None
@@ -43,13 +43,13 @@ class TrainedModel:
 
 
 def predict(context: Context, work: PredictWork) -> Spent:
-    """Predict every language and leave `predictions/LL.jsonl` in the stage's directory."""
+    """Predict every language and write `predictions/LL.jsonl` into the stage's directory."""
     card = context.task(work.task)
     device = prepare(context.device, context.threads)
     tokenizer = load_tokenizer(context.start, context.revision)
     encoder = load_encoder(context.start, context.revision)
     head, spec = load_head(context.inputs["encoder"], width(encoder), dropout=0.0)
-    spec = replace(spec, unanswerable=card.unanswerable)  # the questions' own property, whatever trained the head
+    spec = replace(spec, unanswerable=card.unanswerable)  # a property of the questions, not of the head
     limits = Limits(min(work.max_length, longest_input(encoder)), work.stride)
     model = TaskModel(encoder, head).to(device).eval()
     engine = engine_in_place(context, work, lambda: TrainedModel(encoder, head, spec, tokenizer, limits))
@@ -66,13 +66,13 @@ def predict(context: Context, work: PredictWork) -> Spent:
 
 
 def engine_in_place(context: Context, work: PredictWork, model: Callable[[], TrainedModel]) -> nn.Module | None:
-    """What a room lets predict in place of torch and this model; None where nothing does."""
+    """The engine of a room that predicts in place of torch and this model; None if there is none."""
     make = predictor(work)
     return None if make is None else make(context, work, model())
 
 
 def spent_on(encoder: nn.Module, encoded: Encoded, examples: int, products: str) -> Spent:
-    """What one pass over these sequences takes."""
+    """The cost of one pass over these sequences."""
     lengths = np.diff(encoded.offsets).astype(np.int64)
     batches = plan_batches(encoded.lengths, encoded.widths, PREDICTION_TOKENS, None)
     return Spent(
@@ -85,7 +85,7 @@ def spent_on(encoder: nn.Module, encoded: Encoded, examples: int, products: str)
 
 
 def _named(row: Row, language: str) -> Row:
-    """The row itself; a row of another language in this language's file would be scored in the wrong place."""
+    """The row itself, checked to be in this language: otherwise it would be scored in the wrong place."""
     if row.language != language:
         raise ValueError(f"row {row.id} of {language} says it is {row.language}")
     return row
@@ -99,8 +99,8 @@ def predict_all(
     pad_id: int,
     progress: Callable[[float, float, str], None] = lambda *_: None,
 ) -> list[Prediction]:
-    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; an engine of
-    `viaduct.serving` may stand in its place. Raises NumbersError for logits that are no finite numbers."""
+    """One prediction per row, in the rows' order. The model must be in evaluation mode, on its device; it may also be
+    an engine of `viaduct.serving`. Raises NumbersError for non-finite logits."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     head = trained_head(spec)
@@ -119,8 +119,8 @@ def predict_all(
 
 
 def write_predictions(folder: Path, languages: Iterable[str], found: Iterable[Prediction]) -> None:
-    """One file per language: a JSON line per prediction, in their order. Raises NumbersError for scores that are no
-    finite numbers."""
+    """Write one file per language, with a JSON line per prediction in the given order. Raises NumbersError for
+    non-finite scores."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {language: [] for language in languages}
     for one in found:

@@ -1,21 +1,21 @@
-"""The pairs of a block that may be among anyone's nearest neighbours, found with 8-bit products and a proven bound.
+"""The pairs of a block that may be among any row's nearest neighbours, found with 8-bit products and a proven bound.
 
-Processors with VNNI multiply 8-bit integers about four times as fast as float32. Every row x, less a vector m that its
-side shares (the mean, which is a large part of most sentence vectors), is written as x = m + x' + e: x' are whole
-numbers from -127 to 127 times a scale of the row's own, e is what rounding leaves. With the other side's
+Processors with VNNI multiply 8-bit integers about four times as fast as float32. Every row x is written as
+x = m + x' + e: m is a vector shared by its side (the mean, which is a large part of most sentence vectors), x' consists
+of integers from -127 to 127 times a scale of the row's own, and e is the rounding error. With the other side's
 y = n + y' + f,
 
     x.y = x'.y' + (x.n - m.n / 2) + (y.m - m.n / 2) + R,    R = e.y' + x'.f + e.f,    |R| <= |e| (|y'| + |f|) + |x'| |f|
 
-by Cauchy and Schwarz. All before R, plus a bound on R, is never below the inner product, whatever the data. A pair for
-which it is below what k others reach is not one of the k nearest. Of the few pairs that are left the float32 product is
-taken, so that nothing of the 8 bits is in the result.
+by Cauchy-Schwarz. The terms before R, plus the bound on R, are never below the inner product, whatever the data. A pair
+for which this upper bound is below what k others reach is not one of the k nearest. For the few remaining pairs the
+float32 product is computed, so that the 8-bit values do not affect the result.
 
 Rounding. A float32 inner product is off by at most D u |a| |b|, u = 2^-24, in any order of summation (to first order).
-With the size |x| + |m| of a row, those of the shifts and that of the pair itself are off by at most D u size size
-together. Computed norms are off by D u / 2 of themselves, which is 3 D u size size at the most in the bound.
-Subtracting, scaling and adding up come to less than 64 u size size. `slack` is these together, and 64 u for good
-measure; `TINY` is added for products that underflow, and `usable` refuses vectors so long or short that more would.
+With the size |x| + |m| of a row, the errors of the shifts and of the pair's own product are at most D u size size
+together. Computed norms have a relative error of D u / 2, which is at most 3 D u size size in the bound. Subtracting,
+scaling and adding up contribute less than 64 u size size. `slack` is the sum of these, plus 64 u for good measure;
+`TINY` is added for products that underflow, and `usable` refuses vectors so long or short that more would.
 
 Shape letters: N rows of one side, D width, R and C rows and columns of a block, G groups of M columns, K neighbours,
 H groups looked into, P pairs.
@@ -34,16 +34,16 @@ from torch.nn.functional import pad
 from viaduct.models.linear import can_multiply
 
 FEWEST = 1024
-"""Rows of a side: with fewer, quantising the other side takes longer than it saves."""
+"""Fewest rows of a side: with fewer, quantising the other side takes longer than it saves."""
 
 GROUP = 32
-"""Columns (or rows) of a block whose maximum is compared first."""
+"""Number of columns (or rows) of a block whose common maximum is compared first."""
 
 MOST_GROUPS, MOST_PAIRS = 1 / 2, 1 / 32
-"""Shares of a block: when more are left, a float32 product of the whole block is quicker."""
+"""Shares of a block: if more are left, a float32 product of the whole block is faster."""
 
 QUANTISED_ROWS = 256
-"""Rows that are quantised at a time."""
+"""Number of rows quantised at a time."""
 
 LONGEST, SHORTEST, TINY = 1e15, 1e-15, 1e-35
 
@@ -57,7 +57,7 @@ class Pairs(NamedTuple):
 
 
 class Quantised(NamedTuple):
-    """Rows of one side, and: x' as whole numbers, their scale, x.n - m.n / 2, |x'|, |e|, and |x| + |m|."""
+    """Rows of one side, and: x' as integers, their scale, x.n - m.n / 2, |x'|, |e|, and |x| + |m|."""
 
     vector_ND: torch.Tensor
     whole_ND: torch.Tensor
@@ -73,26 +73,26 @@ class Quantised(NamedTuple):
 
 
 class Sieve:
-    """What stays the same during a search: both sides' means, and the candidates as 8-bit numbers."""
+    """The constants of a search: both sides' means, and the candidates as 8-bit numbers."""
 
     def __init__(self, query_ND: torch.Tensor, candidate_ND: torch.Tensor) -> None:
         self._query_mean_D, self._candidate_mean_D = query_ND.mean(dim=0), candidate_ND.mean(dim=0)
         self.candidates = _quantise(candidate_ND, self._candidate_mean_D, self._query_mean_D)
 
     def queries(self, query_RD: torch.Tensor) -> Quantised:
-        """A block of queries."""
+        """A block of queries, quantised."""
         return _quantise(query_RD, self._query_mean_D, self._candidate_mean_D)
 
 
 def sieve_bytes(rows: int, width: int) -> int:
-    """The memory of so many rows beside their vectors, and of what is needed while they are quantised."""
+    """Memory for this many quantised rows besides their vectors, plus what quantising them needs temporarily."""
     return rows * (width + 20) + 4 * 4 * QUANTISED_ROWS * width
 
 
 def usable(query_ND: torch.Tensor, candidate_ND: torch.Tensor) -> bool:
-    """Whether this build and processor have exact and fast 8-bit products, and these vectors can and need be sieved.
+    """Whether this build and processor have exact, fast 8-bit products, and these vectors can and need to be sieved.
 
-    This depends on them alone, never on a timing, so that a resumed search goes on as it began.
+    This depends only on build, processor and vectors, never on timing, so that a resumed search continues unchanged.
     """
     return (
         min(len(query_ND), len(candidate_ND)) >= FEWEST
@@ -106,10 +106,10 @@ def usable(query_ND: torch.Tensor, candidate_ND: torch.Tensor) -> bool:
 def pairs_left(
     rows: Quantised, columns: Quantised, known_R: torch.Tensor, known_C: torch.Tensor, k: int
 ) -> tuple[Pairs, Pairs] | None:
-    """The pairs of a block that may be among the k nearest of their row; and those of their column, in which rows and
-    columns are swapped. None when so many are left that the whole block had better be multiplied.
+    """(the pairs of a block that may be among the k nearest of their row, those that may be among the k nearest of
+    their column, with rows and columns swapped). None if so many are left that multiplying the whole block is better.
 
-    `known` is the inner product with the k-th neighbour found so far, -inf before there are k.
+    `known_R` and `known_C`: the inner product with the k-th neighbour found so far; -inf before there are k.
     """
     upper_RC = _upper(rows, columns)
     height, breadth = upper_RC.shape
@@ -150,7 +150,7 @@ def _quantise(vector_ND: torch.Tensor, mean_D: torch.Tensor, other_mean_D: torch
 
 
 def _upper(rows: Quantised, columns: Quantised) -> torch.Tensor:
-    """(R, C): no inner product, exact or in float32, is above."""
+    """(R, C) upper bounds: no inner product, exact or in float32, is above its bound."""
     slack = (4 * rows.vector_ND.shape[1] + 128) * 2.0**-24
     above_R = rows.shift_N + slack * rows.size_N * columns.size_N.max() + TINY
     upper_RC = torch._int_mm(rows.whole_ND, columns.whole_ND.T).float().mul_(rows.scale_N[:, None])
@@ -162,7 +162,7 @@ def _upper(rows: Quantised, columns: Quantised) -> torch.Tensor:
 def _reached(
     rows: Quantised, columns: Quantised, upper_RGM: torch.Tensor, largest_RG: torch.Tensor, k: int
 ) -> torch.Tensor:
-    """(R,): what the k-th neighbour in this block reaches at least: k promising columns, from k groups, reach it."""
+    """(R,) lower bounds on the k-th best inner product in this block, reached by k promising columns from k groups."""
     groups_RK = largest_RG.topk(k, dim=1).indices.sort(dim=1).values
     row_R = torch.arange(len(groups_RK))
     members_RK = upper_RGM[row_R[:, None], groups_RK].argmax(dim=2)
@@ -174,7 +174,7 @@ def _reached(
 def _above(
     reached_R: torch.Tensor, upper_RGM: torch.Tensor, largest_RG: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Rows and columns of pairs whose upper bound is not below what is reached; None when there are too many."""
+    """Rows and columns of the pairs whose upper bound is not below `reached_R`; None if there are too many."""
     least_R = reached_R.clamp(min=torch.finfo(torch.float32).min)  # the padding's -inf is below
     rows_H, groups_H = (largest_RG >= least_R[:, None]).nonzero().unbind(1)
     if len(rows_H) > MOST_GROUPS * largest_RG.numel():
@@ -188,7 +188,7 @@ def _above(
 def _products(
     rows_P: torch.Tensor, columns_P: torch.Tensor, row_RD: torch.Tensor, column_CD: torch.Tensor
 ) -> torch.Tensor:
-    """(P,): a pair's vectors alone decide its product, not where they stand nor which is the row."""
+    """(P,) inner products. Each depends only on the pair's vectors, not on their positions or which one is the row."""
     first_R = torch.searchsorted(rows_P, torch.arange(len(row_RD) + 1))
     shape = (len(row_RD), len(column_CD))
     pattern = torch.sparse_csr_tensor(first_R, columns_P, torch.zeros(len(rows_P)), shape, check_invariants=False)
@@ -203,10 +203,11 @@ def _moderate(vector_ND: torch.Tensor) -> bool:
 
 @cache
 def _multiplies_bytes() -> bool:
-    """Without VNNI, oneDNN adds two products in 16 bits, which overflow: wrong for us, and no faster than float32."""
+    """Whether 8-bit products are exact here. Without VNNI, oneDNN adds two products in 16 bits, which overflow: wrong
+    for us, and no faster than float32."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
-    with warnings.catch_warnings():  # torch says once per process that its sparse tensors may change
+    with warnings.catch_warnings():  # torch warns once per process that its sparse tensors may change
         warnings.simplefilter("ignore")
         _products(torch.tensor([0]), torch.tensor([0]), torch.ones(1, 1), torch.ones(1, 1))
     largest = torch.full((64, 768), 127, dtype=torch.int8)

@@ -1,4 +1,4 @@
-"""What the Predict stage does for retrieval (Tatoeba) and mining (BUCC): vectors, a layer, neighbours, margins.
+"""The Predict stage for retrieval (Tatoeba) and mining (BUCC): vectors, a layer, neighbours, margins.
 
 No head and no training: the encoder's states are pooled. A sentence is embedded once per side and split.
 """
@@ -35,7 +35,7 @@ from viaduct.runs.stage import Context, Spent
 
 
 class SentenceSource(NamedTuple):
-    """Where sentences come from."""
+    """The place that sentences come from."""
 
     task: str
     split: str
@@ -44,7 +44,7 @@ class SentenceSource(NamedTuple):
 
 @dataclass(frozen=True)
 class Sides:
-    """The sentences of one place, and where the vectors of those that are embedded lie."""
+    """The sentences of one place, and the slices with the vectors of those that are embedded."""
 
     source: list[Sentence]
     target: list[Sentence]
@@ -53,19 +53,19 @@ class Sides:
 
 
 def match_sentences(context: Context, work: PredictWork) -> Spent:
-    """Predict every language and leave `predictions/LL.jsonl`: the nearest sentence of the other side for each; a layer
-    that was chosen on parallel text is left in `choices.json`."""
+    """Predict every language and write `predictions/LL.jsonl`: the nearest sentence of the other side for each. A layer
+    chosen on parallel text is written to `choices.json`."""
     return _Matching(context, work).run()
 
 
 def mine_pairs(context: Context, work: PredictWork) -> Spent:
-    """Predict every language and leave `predictions/LL.jsonl`: the pairs that stand out; what was chosen on dev (a
-    threshold per language, and a layer) is left in `choices.json`."""
+    """Predict every language and write `predictions/LL.jsonl`: the pairs that stand out. Choices made on dev (a
+    threshold per language, and a layer) are written to `choices.json`."""
     return _Mining(context, work).run()
 
 
 def _sum(first: Spent, second: Spent) -> Spent:
-    """Of two passes."""
+    """The combined cost of two passes."""
     tokens = first.tokens + second.tokens
     padding = [(one.padding_fraction or 0.0) * one.tokens for one in (first, second)]
     flops, examples = (first.flops or 0.0) + (second.flops or 0.0), first.examples + second.examples
@@ -73,10 +73,10 @@ def _sum(first: Spent, second: Spent) -> Spent:
 
 
 class _SentenceSearch:
-    """The sentences of a stage's places, their vectors by layer, and what is searched in them."""
+    """The sentences of a stage's places, their vectors by layer, and the searches in them."""
 
     merges_equal_texts: bool
-    """Whether a text that a side has several times is one sentence there, or each line its own."""
+    """Whether repeated texts on a side count as one sentence, rather than each line as its own."""
 
     def __init__(self, context: Context, work: PredictWork) -> None:
         self.context, self.work, self.how = context, work, work.retrieval or Retrieval()
@@ -93,8 +93,8 @@ class _SentenceSearch:
         self.vectors: dict[tuple[SentenceSource, Level], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run(self) -> Spent:
-        """Embed, choose what is to be chosen, and write the predictions. Where all layers are tried, what is predicted
-        is embedded in the chosen one alone: vectors of BUCC's sentences fill gigabytes for each."""
+        """Embed, make the choices, and write the predictions. If all layers are tried, the rows to predict are only
+        embedded in the chosen one: vectors of BUCC's sentences take gigabytes per layer."""
         work, scratch = self.work, self.context.scratch
         scored, choosing = self._wanted()
         if self.how.layers == "all":
@@ -114,7 +114,7 @@ class _SentenceSearch:
         return spent
 
     def _words(self, level: Level, choices: Mapping[str, Any]) -> str:
-        """How the vectors were made, for people."""
+        """A readable description of how the vectors were made."""
         prompt = f"prompt '{self.prompt}'" if self.prompt else "no prompt"
         words = f"layer {level} of {self.top}, {self.how.pooling} pooling, {prompt}"
         if level == MAKERS and self.work.makers is not None:
@@ -123,7 +123,8 @@ class _SentenceSearch:
         return words + ", centred" * self.how.centre + chosen
 
     def _embed(self, places: Sequence[SentenceSource], levels: Sequence[Level], folder: Path) -> Spent:
-        """The vectors of these places; `folder` is theirs alone, for going on where this was broken off."""
+        """Embed the sentences of these places and return the cost. `folder` must be used for nothing else: an
+        interrupted call resumes from it."""
         context, work, tokenizer, makers = self.context, self.work, self.tokenizer, self.work.makers
         longest = min(work.max_length, longest_input(self.encoder), (makers and makers.max_length) or work.max_length)
         limits = Limits(longest)
@@ -148,20 +149,20 @@ class _SentenceSearch:
         return spent_on(self.encoder, encoded, len(encoded), work.products)
 
     def _cut(self) -> torch.nn.Module:
-        """The encoder up to the one layer that an engine can give."""
+        """The encoder up to the one layer that an engine can return."""
         if self.layers and self.layers[0] != num_layers(self.encoder):
             pick_layers(self.encoder, range(1, self.layers[0] + 1))
         return self.encoder
 
     def _wanted(self) -> tuple[list[SentenceSource], list[SentenceSource]]:
-        """(the split itself; what it is tuned on, and the parallel text that a layer is chosen on)."""
+        """(places of the evaluated split, places to tune on plus the parallel text for choosing a layer)."""
         work, tuned_on = self.work, self.context.task(self.work.task).row_kind.tuned_on
         choosing = [SentenceSource(work.task, split, code) for split in tuned_on for code in work.languages]
         choosing += [SentenceSource(self.how.choose_on, "train", code) for code in work.chosen_in]
         return [SentenceSource(work.task, work.split, code) for code in work.languages], choosing
 
     def _read(self, places: Sequence[SentenceSource]) -> list[Sentence]:
-        """The rows to embed, in the order of the places' slices, as the encoder is to have them."""
+        """The rows to embed, in the order of the places' slices and with the text that the encoder gets."""
         rows: list[Sentence] = []
         for place in dict.fromkeys(places):
             source, target = _sides(self.context, place)
@@ -178,30 +179,30 @@ class _SentenceSearch:
         return [replace(row, text=self.prompt + row.text) for row in rows] if self.prompt else rows
 
     def search(self, place: SentenceSource, layer: Level) -> Search:
-        """Bounded and saved as the stage is."""
+        """The search settings, with the stage's memory limit and checkpoint interval."""
         context, path = self.context, self.context.scratch / f"search-{'-'.join(place)}-{layer}.safetensors"
         return Search(context.memory_bytes, self.device, path, context.checkpoint_seconds, context.progress)
 
     def choose(self) -> tuple[Level, dict[str, Any]]:
-        """(layer, what was chosen and on what, for `choices.json`)."""
+        """(layer, content of `choices.json`: what was chosen, and on what)."""
         raise NotImplementedError
 
     def best_layer(
         self, languages: tuple[str, ...], quality: Callable[[Level, str], float]
     ) -> tuple[Level, dict[str, float]]:
-        """(the layer with the highest mean over the languages, the lowest of equal ones, the makers' modules last; all
-        layers' means)."""
+        """(the layer with the highest mean over the languages, the means of all layers). Ties go to the lowest layer,
+        and to the makers' modules last."""
         means = {level: fmean(quality(level, code) for code in languages) for level in self.levels}
         best = max(sorted(self.layers) + [one for one in self.levels if one == MAKERS], key=means.__getitem__)
         return best, {str(one): value for one, value in means.items()}
 
     def predictions(self, layer: Level, language: str) -> list[Prediction]:
-        """Those of a language."""
+        """The predictions for one language."""
         raise NotImplementedError
 
 
 def _sides(context: Context, place: SentenceSource) -> tuple[list[Sentence], list[Sentence]]:
-    """Both sides' sentences; a pair of parallel text becomes a sentence on each, matched by its id."""
+    """(source sentences, target sentences); a pair of parallel text becomes a sentence on each side, matched by id."""
     found = context.load(*place).rows
     if found and isinstance(found[0], Pair):
         pairs = [row for row in found if isinstance(row, Pair)]
@@ -214,7 +215,7 @@ def _sides(context: Context, place: SentenceSource) -> tuple[list[Sentence], lis
 
 
 class _Matching(_SentenceSearch):
-    """Retrieval: every sentence's nearest one."""
+    """Retrieval: the nearest sentence for every sentence."""
 
     merges_equal_texts = False
 
@@ -225,7 +226,7 @@ class _Matching(_SentenceSearch):
         return matches(one.target, one.source, of_target) + matches(one.source, one.target, of_source)
 
     def choose(self) -> tuple[Level, dict[str, Any]]:
-        """The layer that is best on parallel text, where there are several."""
+        """The best layer on parallel text, if there are several."""
         if len(self.levels) == 1:
             return self.levels[0], {}
         layer, means = self.best_layer(self.work.chosen_in, self._accuracy)
@@ -233,13 +234,13 @@ class _Matching(_SentenceSearch):
         return layer, {"chosen_on": chosen_on, "layer": layer, "mean_accuracy_by_layer": means}
 
     def _accuracy(self, layer: Level, language: str) -> float:
-        """Of English sentences of the parallel text that find their translation."""
+        """The share of English sentences in the parallel text whose translation is found."""
         place = SentenceSource(self.how.choose_on, "train", language)
         found = self.matched(place, layer)[: len(self.places[place].target)]
         return fmean(one.id == one.prediction for one in found)
 
     def predictions(self, layer: Level, language: str) -> list[Prediction]:
-        """The matches of both sides."""
+        """The matches for the sentences of both sides."""
         return self.matched(SentenceSource(self.work.task, self.work.split, language), layer)
 
 
@@ -260,14 +261,14 @@ class _Mining(_SentenceSearch):
         )
 
     def choose(self) -> tuple[Level, dict[str, Any]]:
-        """A threshold per language, and the layer that is best on dev where there are several."""
+        """A threshold per language, and the best layer on dev if there are several."""
         layer, means = self.best_layer(self.work.languages, self._tuned_f1)
         thresholds = {code: self.thresholds[layer, code] for code in self.work.languages}
         choices: dict[str, Any] = {"chosen_on": f"{self.work.task} dev", "thresholds": thresholds}
         return layer, choices | ({"layer": layer, "mean_f1_by_layer": means} if len(means) > 1 else {})
 
     def _tuned_f1(self, layer: Level, language: str) -> float:
-        """On dev, with the threshold that is best there."""
+        """F1 on dev, with the best threshold there, which is stored."""
         dev = SentenceSource(self.work.task, "dev", language)
         self.thresholds[layer, language], f1 = tune(self.places[dev].source, self.mined(dev, layer))
         return f1

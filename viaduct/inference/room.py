@@ -1,4 +1,4 @@
-"""What inference plugs into the core: the stage that predicts."""
+"""The room of inference, which adds the Predict stage to the core."""
 
 from viaduct.doors import Room
 

@@ -1,6 +1,6 @@
-"""Accuracy of labels, for pairs of texts, multiple choice and other rows with a label, and F1 of paraphrases.
+"""Accuracy of labels, for text pairs, multiple choice and other rows with a label, and F1 of paraphrases.
 
-Accuracy does not know any label set: a label that no gold row has is wrong like any other.
+Accuracy does not depend on a label set: a label that no gold row has is wrong like any other.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from viaduct.rows import Choice, Pair, Row
 SIGNATURE = "accuracy|exact match of label or index|v1"
 
 PARAPHRASE = "1"
-"""The label whose F1 is counted, as QQP and PAWS-X write it."""
+"""The label whose F1 is computed, as written in QQP and PAWS-X."""
 
 
 @ByExample
 def accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of rows whose predicted label (Choice: index; others: text) equals the gold label, as score "accuracy".
 
-    Labels are compared as they are: "01" is not "1". A missing prediction is wrong. Raises DataError for no rows, rows
-    without gold labels, unknown ids, and predictions that are not of the label's type. As XTREME's `accuracy`
-    (evaluate.py at 838c13b), but by id.
+    Labels are compared literally: "01" is not "1". A missing prediction is wrong. Raises DataError for no rows, rows
+    without gold labels, unknown ids, and predictions of another type than the label. Like XTREME's `accuracy`
+    (evaluate.py at 838c13b), but matched by id.
     """
     kind = type(rows[0]) if rows and hasattr(rows[0], "label") else Pair
     gold = {row.id: row.gold for row in labelled(rows_of(rows, kind, "accuracy"), "accuracy").values()}
@@ -50,10 +50,10 @@ def accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
 
 @ByExample
 def paraphrase_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """`accuracy`, and "f1" of the label "1" (GLUE's two numbers for QQP, arXiv 1804.07461).
+    """`accuracy`, and "f1" of the label "1" (GLUE's two metrics for QQP, arXiv 1804.07461).
 
-    A missing prediction is wrong: a paraphrase that was not found, or a pair wrongly called one. 0/0 is 0. Raises as
-    `accuracy` does.
+    A missing prediction is wrong: a paraphrase not found, or a pair wrongly called a paraphrase. 0/0 is 0. Raises what
+    `accuracy` raises.
     """
     (score,), outcomes = accuracy.examine(rows, predictions)
     found = right = 0

@@ -1,22 +1,22 @@
-"""The difference of two arms and how far it may be off: the one statistic that everything in a report reads.
+"""The difference between two arms and its uncertainty: the one statistic that every part of a report uses.
 
 Two arms share their seeds, so their scores are subtracted seed by seed and example by example. The mean is over tasks,
-each counting the same, and over each task's languages. Two questions are asked of it:
+with equal weights, and over each task's languages. It answers two questions:
 
-- *these languages*: seeds and test examples were drawn, the languages are as they are. The variance over seeds is that
-  of the seeds' means, n - 1 degrees of freedom. What examples add to it is the part that all seeds share, from products
-  of different seeds: `sum_k (c_k.)^2 - sum_ks c_ks^2` with c_ks the contribution of example k in seed s. Examples with
-  one id in several languages are drawn together, because a parallel test set has one question in all of them.
-- *languages like these*: language families were drawn as well. Their variance is, likewise, the part that all seeds
-  share. A family cannot tell whether all Indo-European ones have something in common; two groups are too few for an
-  interval that is neither wrong nor useless, so there is only a p-value here, the largest of three: these languages,
+- *these languages*: seeds and test examples are random, the languages are fixed. The variance over seeds is that of
+  the seeds' means, with n - 1 degrees of freedom. Examples add to it the part that all seeds share, computed from
+  products of different seeds: `sum_k (c_k.)^2 - sum_ks c_ks^2` with c_ks the contribution of example k in seed s.
+  Examples with the same id in several languages are drawn together, as a parallel test set has one question in all.
+- *languages like these*: language families are random as well. Their variance, too, is the part that all seeds share.
+  Single families cannot show whether all Indo-European ones have something in common, and two groups are too few for
+  an interval that is neither wrong nor useless. So there is only a p-value here, the largest of three: these languages,
   families as drawn, and a t test with one degree of freedom on Indo-European against other languages.
 
-The simulation of `benchmarks/verdicts.py` shows what these tests withstand. All values are fractions.
+The simulation in `benchmarks/verdicts.py` shows how robust these tests are. All values are fractions.
 
-Two runs may have no seeds in common. Then `made_pairs` weighs the scores of the side with more seeds, so that what is
-left less the other side's is independent and of one variance, and all of the above holds as it is. Two systems'
-predictions are of one training each: `of_predictions` takes these as they are, and only examples vary.
+Two runs may have no seeds in common. Then `made_pairs` weights the scores of the side with more seeds, so that their
+differences from the other side are independent with equal variance, and all of the above still holds. The predictions
+of two systems come from one training run each: `of_predictions` takes these as fixed, and only examples vary.
 """
 
 from __future__ import annotations
@@ -36,48 +36,48 @@ from viaduct.metrics.spread import Numbers, Part, Spread
 # S: seeds, L: languages of a task, N: examples, U: units, one per task and language, F: families
 
 FEWEST_SEEDS = 3
-"""Below which numbers are given and nothing is claimed."""
+"""With fewer seeds than this, numbers are shown but nothing is claimed."""
 FEWEST_FAMILIES = 3
 _MANY = 300
-"""Degrees of freedom from which on a variance is as good as known."""
+"""Degrees of freedom from which a variance counts as known."""
 _NO_VARIANCE = 1e-20
-"""Of the mean; below it all seeds gave the same."""
+"""A variance of the mean below this means that all seeds gave the same."""
 
 
 class ExampleVariance(NamedTuple):
-    """What the choice of test examples adds to the variance of a task's mean over languages, shared by all seeds."""
+    """The variance that the choice of test examples adds to a task's mean over languages, shared by all seeds."""
 
     total: float
     joint: float
     """The part that the languages share, because they have the same examples."""
     freedom: float = math.inf
-    """Degrees of freedom of the total: twice the number of examples that differ, about; infinite from 300 on."""
+    """Degrees of freedom of the total: about twice the number of examples that differ; infinite from 300 on."""
     noise: float = 0.0
-    """What examples add to the variance of one seed's mean, which no other seed shares."""
+    """The variance that examples add to one seed's mean and that no other seed shares."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskDifference:
-    """One arm less another (or less a fixed score) on one task."""
+    """One arm minus another (or minus a fixed score) on one task."""
 
     task: str
     languages: tuple[str, ...]
     values_SL: Numbers
     examples: ExampleVariance | None
-    """None where outcomes by example are not there."""
+    """None if there are no outcomes by example."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference with what may be said of it."""
+    """A mean difference with its uncertainty."""
 
     mean: float
     spread: Spread | None
-    """For these languages; None where nothing can be said."""
+    """The distribution of the error, for these languages; None if nothing can be said."""
     why_not: str
-    """Why there is no spread, in words; "" where there is one."""
+    """Why there is no spread, in words; "" if there is one."""
     like_these: float | None
-    """Two-sided p-value for languages like these; None where there are too few families, or one group of them."""
+    """Two-sided p-value for languages like these; None if there are too few families, or only one group of them."""
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
@@ -89,23 +89,23 @@ class Estimate:
 
     @cached_property
     def p_value(self) -> float | None:
-        """Two-sided, of no difference in these languages; below 0.05 where the interval excludes 0."""
+        """Two-sided p-value for no difference in these languages; below 0.05 if the interval excludes 0."""
         return None if self.spread is None else min(1.0, 2 * self.spread.beyond(abs(self.mean)))
 
     def p_above(self, value: float) -> float:
-        """One-sided p-value for "the true difference is above `value`"; 1 where nothing can be said."""
+        """One-sided p-value for "the true difference is above `value`"; 1 if nothing can be said."""
         return 1.0 if self.spread is None else self.spread.beyond(self.mean - value)
 
     def p_below(self, value: float) -> float:
-        """One-sided p-value for "the true difference is below `value`"; 1 where nothing can be said."""
+        """One-sided p-value for "the true difference is below `value`"; 1 if nothing can be said."""
         return 1.0 if self.spread is None else self.spread.beyond(value - self.mean)
 
 
 def example_variance(
     differences: Mapping[str, NDArray[Any]], units: Mapping[str, NDArray[np.int32]], weights: Mapping[str, float]
 ) -> ExampleVariance:
-    """Of the weighted mean over these languages: language -> (S, N) differences by example, and (N,)
-    numbers that are equal for the same example in several languages. Negative estimates count as 0."""
+    """The example variance of the weighted mean over these languages. Each language has (S, N) `differences` by example
+    and (N,) `units`, equal for the same example in several languages. Negative estimates count as 0."""
     count = 1 + max(int(units[code].max()) for code in differences)
     seeds = len(next(iter(differences.values())))
     whole_SN, own = np.zeros((seeds, count)), 0.0
@@ -125,8 +125,8 @@ def example_variance(
 
 
 def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:
-    """(K,) products of different seeds, averaged over pairs of seeds: squares without the noise of single seeds. Of one
-    seed, which is taken as it is, the squares."""
+    """(K,) products of different seeds, averaged over pairs of seeds: squares without the noise of single seeds. With a
+    single seed, which is taken as fixed, the squares themselves."""
     seeds = len(values_SK)
     if seeds == 1:
         return values_SK[0] ** 2  # type: ignore[no-any-return]
@@ -135,20 +135,20 @@ def _shared(values_SK: NDArray[Any]) -> NDArray[Any]:
 
 
 def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEEDS) -> Estimate:
-    """The mean over these tasks, of which all have the same seeds; see the module's words for the tests."""
+    """The mean over these tasks, which must all have the same seeds; the module docstring explains the tests."""
     units = _Units.of(tasks)
     means_S = units.values_SU @ units.weights_U
     mean, seeds = float(means_S.mean()), len(means_S)
     lacking = [one.task for one in tasks if one.examples is None]
     variance = float(means_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
     if variance <= _NO_VARIANCE and not lacking and seeds > 1:
-        # means of few examples coincide by chance though seeds differ in them: that noise is what they vary by
+        # means of few examples can coincide by chance although seeds differ in them: use that noise as the variance
         variance = sum(one.examples.noise for one in tasks if one.examples) / len(tasks) ** 2 / seeds
     why_not = ""
     if seeds < fewest_seeds:
-        why_not = f"{seeds} of at least {fewest_seeds} seeds"
+        why_not = f"needs at least {fewest_seeds} seeds, has {seeds}"
     elif lacking:
-        why_not = f"no outcomes by example of {', '.join(lacking)}"
+        why_not = f"no outcomes by example for {', '.join(lacking)}"
     elif variance <= _NO_VARIANCE:
         why_not = "the difference is the same for all seeds"
     if why_not:
@@ -161,13 +161,13 @@ def estimate(tasks: Sequence[TaskDifference], *, fewest_seeds: int = FEWEST_SEED
 
 
 def of_predictions(tasks: Sequence[TaskDifference]) -> Estimate:
-    """The mean over these tasks for models as they are: one row of values each, and examples. Its interval is for other
-    test examples; what another training would change is not in it."""
+    """The mean over these tasks for fixed models: one row of values per task, and examples. The interval covers other
+    test examples, but not what another training run would change."""
     examples = [one.examples for one in tasks if one.examples is not None]
     mean = float(np.mean([one.values_SL.mean() for one in tasks]))
     if len(examples) < len(tasks):
         lacking = [one.task for one in tasks if one.examples is None]
-        return Estimate(mean, None, f"no outcomes by example of {', '.join(lacking)}", None)
+        return Estimate(mean, None, f"no outcomes by example for {', '.join(lacking)}", None)
     drawn = _added([one.total for one in examples], examples)
     if drawn.variance <= _NO_VARIANCE:
         return Estimate(mean, None, "the difference is the same for all examples", None)
@@ -175,16 +175,16 @@ def of_predictions(tasks: Sequence[TaskDifference]) -> Estimate:
 
 
 def made_pairs(few: int, many: int) -> Numbers:
-    """(few, many) weights that make `few` scores of those of `many` seeds: less the scores of as many other seeds they
-    are independent, with one variance, and their mean is that of all (Scheffé 1943, Annals of Mathematical Statistics
-    14). With equal numbers each seed has a weight of 1 in its turn."""
+    """(few, many) weights that turn the scores of `many` seeds into `few`: minus the scores of `few` other seeds, these
+    are independent with equal variance, and their mean is that of all seeds (Scheffé 1943, Annals of Mathematical
+    Statistics 14). With `few` equal to `many`, the weights are the identity."""
     weights = np.full((few, many), 1 / many)
     weights[:, :few] += math.sqrt(few / many) * np.eye(few) - 1 / math.sqrt(few * many)
     return weights
 
 
 def _added(variances: Sequence[float], examples: Sequence[ExampleVariance]) -> Part:
-    """What these add to the mean over tasks, whose examples are others; degrees of freedom by Satterthwaite."""
+    """The variance these add to the mean over tasks, which share no examples; degrees of freedom by Satterthwaite."""
     total = sum(variances)
     uncertain = sum(own**2 / one.freedom for own, one in zip(variances, examples, strict=True))
     return Part(total / len(examples) ** 2, total**2 / uncertain if uncertain > 0 else math.inf)
@@ -197,7 +197,7 @@ class _Units:
     values_SU: Numbers
     weights_U: Numbers
     families: tuple[str, ...]
-    """Of each unit."""
+    """The family of each unit."""
 
     @classmethod
     def of(cls, tasks: Sequence[TaskDifference]) -> _Units:
@@ -221,7 +221,7 @@ def _like_these(units: _Units, plain: Estimate, examples: Part) -> float | None:
     families_SF, weights_F = units.grouped(units.families)
     if len(weights_F) < FEWEST_FAMILIES or len(set(groups)) < 2 or plain.spread is None or plain.p_value is None:
         return None
-    # divided by sqrt(1 - share), squares add up to an unbiased variance of the mean over families
+    # divided by sqrt(1 - share), the squares add up to an unbiased variance of the mean over families
     centred_SF = weights_F * (families_SF - (families_SF @ weights_F)[:, None]) / np.sqrt(1 - weights_F)
     families = Part(max(0.0, float(_shared(centred_SF).sum())), _freedom(weights_F))
     drawn = Spread(plain.spread.seeds, (families, examples))
@@ -233,7 +233,7 @@ def _like_these(units: _Units, plain: Estimate, examples: Part) -> float | None:
 
 
 def _freedom(shares: Numbers) -> float:
-    """Degrees of freedom of a variance estimated from units with these shares (Bell and McCaffrey 2002); one less than
-    their number when they are equal."""
+    """Degrees of freedom of a variance estimated from units with these shares (Bell and McCaffrey 2002); the number of
+    units minus one if the shares are equal."""
     pull = shares**2 / (1 - shares)
     return float(1 / ((shares**2).sum() + pull.sum() ** 2 - (pull**2).sum()))

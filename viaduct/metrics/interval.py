@@ -1,9 +1,9 @@
-"""How far a score may be off because its test examples were drawn: for one model, whose training is taken as it is.
+"""The uncertainty of a score due to the choice of test examples, for one model whose training is taken as fixed.
 
 The score is a mean of values by example, or an F1 with each example's influence on it. Its variance gives the number of
-right or wrong answers that would be as uncertain, and Wilson's interval for that many is taken (Wilson 1927; with an
-effective number of examples as Korn and Graubard 1998, Survey Methodology 24): plain accuracy gets Wilson's interval
-itself, and a score of 1 no interval of width 0. Examples with one id in several languages are drawn together.
+right or wrong answers that would be equally uncertain, and Wilson's interval for that number is used (Wilson 1927; an
+effective number of examples as in Korn and Graubard 1998, Survey Methodology 24). So plain accuracy gets Wilson's own
+interval, and a score of 1 does not get one of width 0. Examples with one id in several languages are drawn together.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from viaduct.metrics.score import Outcomes
 Interval: TypeAlias = tuple[float, float]
 
 _NORMAL = 1.959964
-"""The standard normal distribution has 95 % within plus and minus that."""
+"""The standard normal distribution has 95 % of its mass within plus or minus this value."""
 _NOTHING = 1e-12
-"""A variance below it is that of examples that all came out alike."""
+"""A variance below this means that all examples came out alike."""
 CORRELATIONS = ("pearson", "spearman")
 """Metrics from -1 to 1."""
 COUNTS = ("correct", "predicted", "gold")
@@ -32,9 +32,9 @@ COUNTS = ("correct", "predicted", "gold")
 def by_example(values: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """(N,) values whose mean is the task's score in a language.
 
-    Shares: the mean of the metrics. Counts: F1 with the influence of each example on it,
-    F + (2 correct - F (predicted + gold)) / mean(predicted + gold), so that the deviations are those of the first
-    order; 0 where nothing was predicted and nothing was there.
+    For shares: the mean of the metrics. For counts: F1 with the influence of each example on it,
+    F + (2 correct - F (predicted + gold)) / mean(predicted + gold), so that deviations are right to first order; 0 if
+    there is neither anything predicted nor any gold.
     """
     if "correct" not in values:
         mean: NDArray[np.float64] = np.mean([value.astype(np.float64) for value in values.values()], axis=0)
@@ -49,7 +49,7 @@ def by_example(values: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
 
 
 def interval(found: Mapping[str, Outcomes], metric: str | None = None) -> Interval:
-    """The 95 % interval of the mean over these languages of the task's score, or of one metric that outcomes have."""
+    """The 95 % interval for the mean over these languages of the task's score, or of one metric in the outcomes."""
     mean, drawn = 0.0, dict[str, float]()
     for one in found.values():
         arrays = {name: np.asarray(value) for name, value in one.values.items()}
@@ -66,7 +66,7 @@ def interval(found: Mapping[str, Outcomes], metric: str | None = None) -> Interv
 
 
 def _between(variance: float, share: float, count: int) -> Interval:
-    """Wilson's interval of a share with this variance, or with so many examples where that says nothing."""
+    """Wilson's interval for a share with this variance, or with `count` examples if the variance says nothing."""
     spread = share * (1 - share)
     return _wilson(share, spread / variance if min(spread, variance) > _NOTHING else count)
 

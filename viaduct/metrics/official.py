@@ -1,8 +1,8 @@
-"""What XTREME's own scorer computes from the files of a submission (google-research/xtreme at 838c13b, evaluate.py).
+"""The scores that XTREME's own scorer computes from submission files (google-research/xtreme at 838c13b, evaluate.py).
 
 Unlike the metrics that score our rows by id, these compare files as that script does: line by line, and text against
-text. Values are fractions. Where the script's result would flatter, `strict` refuses; without it, the script's number
-comes out, whatever it is.
+text. Values are fractions. `strict` refuses input for which the script's result would be too good; without it, the
+result is always the script's number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from viaduct.metrics.tagging import span_counts
 
 
 class LabelsError(DataError):
-    """What is wrong is in the labels, not in the predictions."""
+    """The error is in the labels, not in the predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +30,23 @@ class FileScore:
     values: Mapping[str, float]
     """Metric -> fraction; the headline metric first.
 
-    Of tag files, where every sentence has as many tags as tokens, the last is "token_accuracy": the share of right
+    For tag files in which every sentence has as many tags as tokens, the last is "token_accuracy": the share of right
     tags, which is not the F1.
     """
     n: int
     n_missing: int = 0
     n_unknown: int = 0
-    """Answers to questions that the labels do not have; ignored."""
+    """Answers to questions that are not in the labels; ignored."""
     other_counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Metric -> (n, n_missing) where they are of other examples (the second direction of retrieval)."""
+    """Metric -> (n, n_missing) for metrics over other examples (the second direction of retrieval)."""
     n_strange: int = 0
-    """Lines that hold nothing that could be right: no label of the task, no index, not two ids."""
+    """Lines that cannot be right: not a label of the task, not an index, or not two ids."""
     strange: str = ""
     """The first of these lines, in words."""
     outcomes: Outcomes | None = field(default=None, compare=False)
-    """How each example came out, where that is known; the ids are as in other languages where a test set is
-    parallel."""
+    """How each example came out, if known. In a parallel test set, ids are the same in all languages."""
     signatures: Mapping[str, str] = field(default_factory=dict)
-    """Metric -> what says exactly how it was computed."""
+    """Metric -> signature that says exactly how it was computed."""
 
     def counts(self, metric: str) -> tuple[int, int]:
         """(n, n_missing) of this metric."""
@@ -63,8 +62,8 @@ class Question:
 
 
 def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
-    """accuracy: the share of lines that hold the same text ("01" is not "1"). Raises DataError where lengths differ,
-    and for no lines."""
+    """accuracy: the share of lines with the same text ("01" is not "1"). Raises DataError if the lengths differ or
+    there are no lines."""
     if not gold:
         raise LabelsError("there are no labels, so there is no accuracy", fix="use the labelled file of this split")
     _same_number(gold, given, "line")
@@ -73,10 +72,10 @@ def label_scores(gold: Sequence[str], given: Sequence[str]) -> FileScore:
 
 
 def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *, strict: bool) -> FileScore:
-    """f1, precision and recall of spans as seqeval 0.0.12 has them, and token_accuracy beside them.
+    """f1, precision and recall of spans as in seqeval 0.0.12, plus token_accuracy.
 
-    Raises DataError for another number of sentences. Sentences of another length shift everything behind them there;
-    `strict` refuses them (and gold without a single tag).
+    Raises DataError if the numbers of sentences differ. In seqeval, a sentence of another length shifts all tags after
+    it; `strict` refuses such sentences (and gold without a single tag).
     """
     tokens = sum(map(len, gold))
     if strict and not tokens:
@@ -99,7 +98,7 @@ def tag_scores(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]], *,
 
 
 def pair_scores(gold: Collection[tuple[str, ...]], given: Collection[tuple[str, ...]]) -> FileScore:
-    """f1, precision and recall of the lines as sets of tuples of fields: a blank line is one more wrong pair."""
+    """f1, precision and recall of the lines as sets of field tuples: a blank line counts as one more wrong pair."""
     values = dict(zip(("f1", "precision", "recall"), pair_f1(given, gold), strict=True))
     wanted, found = set(gold), set(given)
     pairs = sorted(wanted | found)
@@ -113,8 +112,8 @@ def answer_scores(
 ) -> FileScore:
     """f1 and exact_match over questions, by this definition for the language.
 
-    A missing id scores 0 and is counted; ids that no question has are ignored; an id that two questions share counts
-    twice. Raises DataError for no questions, an answered question without gold answers, and answers that are not text.
+    A missing id scores 0 and is counted as missing; ids that no question has are ignored; an id shared by two questions
+    counts twice. Raises DataError for no questions, an answered question without gold answers, and non-text answers.
     """
     if not questions:
         raise LabelsError("there are no questions", fix="use the labelled file of this split")
@@ -137,7 +136,7 @@ def answer_scores(
 
 
 def _by_line(values: Mapping[str, Sequence[float]]) -> Outcomes:
-    """Outcomes of lines or sentences, which are parallel by their number."""
+    """Outcomes of lines or sentences, which are parallel across languages by their number."""
     return Outcomes([str(number) for number in range(len(next(iter(values.values()))))], values)
 
 

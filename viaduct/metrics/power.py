@@ -1,7 +1,7 @@
-"""Which difference an experiment like this one would have found: so that "none found" tells how much it excludes.
+"""The difference that an experiment like this one would have found, so that "none found" says how much it excludes.
 
-A multiple of a run's own standard error, chosen so that the power *in the mean over runs* is 80 %: with few seeds the
-error is itself drawn, large in one run and small in another, and a fixed multiple of it finds .62 to .73.
+It is a multiple of a run's own standard error, chosen so that the power *averaged over runs* is 80 %: with few seeds
+the error is itself random, large in one run and small in another, and a fixed multiple of it has a power of .62 to .73.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from viaduct.metrics.spread import Part, Spread
 
 POWER = 0.8
 _DRAWS = 24
-"""Equally probable values of a variance over seeds."""
+"""Number of equally probable values of the variance over seeds."""
 
 
 def detectable(spread: Spread, level: float) -> float:
-    """The true difference that a two-sided test at `level` finds in four of five such experiments, a fraction.
+    """The true difference, a fraction, that a two-sided test at `level` finds in four of five such experiments.
 
     The larger of two, as two tests must hold: from seeds alone, and from seeds with examples. The power is then .77
-    to .82 for shares of examples from none to nearly all (tests/metrics/test_power.py).
+    to .82 when the examples' share of the variance is anything from none to nearly all (tests/metrics/test_power.py).
     """
     known = sum(part.variance for part in spread.others)
     share = round(known / spread.standard_error**2, 2)
@@ -32,7 +32,7 @@ def detectable(spread: Spread, level: float) -> float:
 
 @lru_cache(maxsize=1 << 12)
 def _multiple(freedom: float, share: float, level: float) -> float:
-    """How many standard errors, where `share` of the variance is of examples and known, the rest of seeds."""
+    """The number of standard errors, if `share` of the variance is from examples and known, the rest from seeds."""
     from scipy.optimize import brentq
     from scipy.special import chdtri, ndtr
 

@@ -1,7 +1,7 @@
-"""Exact match and F1 of answer texts: SQuAD 1.1, SQuAD 2.0 and MLQA, in their official definitions.
+"""Exact match and F1 of answer texts by the official definitions of SQuAD 1.1, SQuAD 2.0 and MLQA.
 
-XQuAD and TyDiQA are scored with SQuAD 1.1's English normalisation in every language, as XTREME does; on languages
-written without spaces F1 is then close to exact match. MLQA normalises by language. Only answer texts are looked at,
+XQuAD and TyDiQA are scored with SQuAD 1.1's English normalisation in every language, as in XTREME; in languages
+written without spaces F1 is then close to exact match. MLQA normalises by language. Only answer texts are compared,
 not offsets or contexts.
 """
 
@@ -40,7 +40,7 @@ MLQA_ARTICLES: dict[str, str] = {
     "vi": r"\b(của|là|cái|chiếc|những)\b",
     "zh": "",
 }
-"""Language -> pattern of its articles (mlqa_evaluation_v1.py); the Arabic one goes inside words too, as there."""
+"""Language -> pattern of its articles (mlqa_evaluation_v1.py); as there, the Arabic one also matches inside words."""
 
 ANSWER_METRICS = ("f1", "exact_match")
 
@@ -54,13 +54,13 @@ class Definition(NamedTuple):
 
     name: str
     normalise: Callable[[str, str], str]
-    """(text, language) -> what is compared."""
+    """(text, language) -> text to compare."""
     unanswerable: bool = False
-    """Whether a question may have no answer; "" is then right, and anything else wrong."""
+    """Whether a question may have no answer; then "" is right for it and anything else wrong."""
 
     def score(self, prediction: str, answers: Iterable[str], language: str) -> tuple[float, float]:
-        """(F1, exact match) of one question: the best over its gold answers, of which there must be one unless it may
-        have none."""
+        """(F1, exact match) of one question: the best over its gold answers. There must be at least one, unless
+        questions may be unanswerable."""
         given = self.normalise(prediction, language)
         gold = {self.normalise(answer, language) for answer in answers}
         if (
@@ -73,7 +73,7 @@ class Definition(NamedTuple):
 
 
 def normalise_squad(text: str) -> str:
-    """The text in lower case without ASCII punctuation, English articles and surplus white space.
+    """The text in lower case, without ASCII punctuation, English articles and extra white space.
 
     >>> normalise_squad("The  U.S.A.")
     'usa'
@@ -82,7 +82,7 @@ def normalise_squad(text: str) -> str:
 
 
 def normalise_mlqa(text: str, language: str) -> str:
-    """The text in lower case without any script's punctuation and the language's articles; Chinese split by character.
+    """The text in lower case, without punctuation of any script or the language's articles; Chinese split by character.
 
     Raises UsageError for a language that MLQA does not have.
     """
@@ -97,7 +97,7 @@ def normalise_mlqa(text: str, language: str) -> str:
 
 
 def token_f1(prediction: str, answer: str) -> float:
-    """F1 of two normalised texts as bags of tokens; 0 when they share none, also when both are empty."""
+    """F1 of two normalised texts as bags of tokens; 0 if they share none, even if both are empty."""
     given, gold = prediction.split(), answer.split()
     return f1_precision_recall((Counter(given) & Counter(gold)).total(), len(given), len(gold))[0]
 
@@ -114,10 +114,10 @@ MLQA = Definition("MLQA by language", normalise_mlqa)
 
 @ByExample
 def squad_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """f1 and exact_match in SQuAD 1.1's definition: means over questions of the best over gold answers.
+    """f1 and exact_match as defined by SQuAD 1.1: means over questions of the best over gold answers.
 
     Used by SQuAD 1.1, XQuAD and TyDiQA (evaluate-v1.1.py of SQuAD-explorer). A prediction is the answer text; "" is an
-    answer too (it scores 0 in F1, and 1 in exact match where a gold answer normalises to nothing). Raises DataError for
+    answer too (it scores 0 in F1, and 1 in exact match if a gold answer normalises to nothing). Raises DataError for
     no rows, a question without gold answers (use `squad2_scores`), unknown ids, and predictions that are not text.
     """
     return _scores(rows, predictions, SQUAD)
@@ -125,18 +125,18 @@ def squad_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
 
 @ByExample
 def squad2_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """f1 and exact_match in SQuAD 2.0's definition (evaluate-v2.0.py at eee5fdb), without a no-answer threshold.
+    """f1 and exact_match as defined by SQuAD 2.0 (evaluate-v2.0.py at eee5fdb), without a no-answer threshold.
 
-    As `squad_scores`, but a question may have no answer: then "" is right (both scores 1) and anything else wrong.
+    Like `squad_scores`, but a question may have no answer: then "" is right (both scores 1) and anything else wrong.
     """
     return _scores(rows, predictions, SQUAD2)
 
 
 @ByExample
 def mlqa_scores(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """f1 and exact_match in MLQA's definition (mlqa_evaluation_v1.py), normalised by each row's language.
+    """f1 and exact_match as defined by MLQA (mlqa_evaluation_v1.py), normalised by each row's language.
 
-    As `squad_scores` otherwise. Raises UsageError for rows in a language that MLQA does not have.
+    Otherwise like `squad_scores`. Raises UsageError for rows in a language that MLQA does not have.
     """
     return _scores(rows, predictions, MLQA)
 

@@ -1,6 +1,6 @@
 """Scores of bitext retrieval (Tatoeba) and bitext mining (BUCC), and the mining threshold that is tuned on dev.
 
-Sees ids and candidate scores only; vectors, neighbours and margins are elsewhere.
+Works on ids and candidate scores only; vectors, neighbours and margins are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ DIRECTIONS = (
     ("accuracy", "target", "source", "accuracy|English query to its translation|v1"),
     ("accuracy_into_english", "source", "target", "accuracy|sentence to its English translation|v1"),
 )
-"""Of Tatoeba: name of the score, side of the queries, side of the candidates, signature."""
+"""The two directions of Tatoeba: name of the score, side of the queries, side of the candidates, signature."""
 BUCC_DEFINITION = "set of pairs"
 
 
 class Threshold(NamedTuple):
-    """A mining threshold and what it gives on the pairs it was tuned on."""
+    """A mining threshold and its F1 on the pairs it was tuned on."""
 
     threshold: float
     """Candidates with a score at or above it are extracted."""
     f1: float
-    """On the tuning pairs, a fraction."""
+    """F1 on the tuning pairs, a fraction."""
 
 
 @ByExample
 def tatoeba_accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of English sentences whose predicted translation is right, as score "accuracy" (XTREME's), and of the
-    other language's sentences, as "accuracy_into_english"; the second only where these have predictions at all.
+    other language's sentences, as "accuracy_into_english"; the second only if these have any predictions.
 
-    Line i of two languages is not the same sentence there: examples are the same where the English text is.
+    In Tatoeba, line i is not the same sentence in two languages: examples count as the same if their English text is.
 
-    Queries are the rows that have a match; a prediction is the id of a row of the other side. What is predicted for
-    rows without a match is not looked at. A missing prediction is wrong, an id that no row has is wrong too. Raises
-    DataError for no queries, no gold matches, predictions for other ids, predictions that are not ids, and when not a
-    single predicted id names a row of the other side.
+    Queries are the rows that have a match; a prediction is the id of a row on the other side. Predictions for rows
+    without a match are ignored. A missing prediction is wrong, and so is an id that no row has. Raises DataError for no
+    queries, no gold matches, predictions for other ids, predictions that are not ids, and if not a single predicted id
+    belongs to a row on the other side.
     """
     sentences = rows_of(rows, Sentence, "retrieval accuracy")
     queries = {
@@ -88,11 +88,11 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """Scores f1, precision and recall of the predicted pairs as a set; n counts gold pairs (evaluate.py at 838c13b).
 
     Predictions are keyed by the id of a source row; a prediction is the id of its target row, a list of ids, or None
-    where nothing was above the threshold. Gold pairs are the matches of the source rows. With nothing right all are 0.
+    if nothing was above the threshold. Gold pairs are the matches of the source rows. If no pair is right, all are 0.
 
-    A source row without prediction extracts nothing, like None, because a mining system may rightly be silent;
+    A source row without prediction extracts nothing, like None, because a mining system may rightly leave it out;
     `n_missing` counts the gold pairs whose source row has no prediction, not even None. Raises DataError for no gold
-    pairs, predictions for other ids, predictions that are no ids, and when not one predicted id names a target row.
+    pairs, predictions for other ids, predictions that are not ids, and if no predicted id belongs to a target row.
     """
     sentences = rows_of(rows, Sentence, "mining F1")
     sources = {row.id: row.match or () for row in _side(sentences, "source", "mining F1")}
@@ -116,7 +116,7 @@ def bucc_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
 
 
 def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]]) -> tuple[float, float, float]:
-    """(f1, precision, recall) of a set of pairs; all three are 0 when none is right."""
+    """(f1, precision, recall) of a set of pairs; all three are 0 if none is right."""
     found, gold = set(found), set(gold)
     return f1_precision_recall(len(found & gold), len(found), len(gold))
 
@@ -124,15 +124,16 @@ def pair_f1(found: Collection[tuple[str, ...]], gold: Collection[tuple[str, ...]
 def bucc_threshold(candidates: Iterable[tuple[float, str, str]], gold_pairs: Collection[tuple[str, str]]) -> Threshold:
     """The threshold with the best F1 over these candidates (score, source id, target id), and that F1.
 
-    It lies midway between the lowest extracted score and the next one; of equal F1 the higher threshold wins
-    (`bucc_optimize` of XTREME's third_party/utils_retrieve.py at 838c13b). Where the official search goes wrong:
+    It lies midway between the lowest extracted score and the next one; if F1 is equal, the higher threshold wins
+    (`bucc_optimize` of XTREME's third_party/utils_retrieve.py at 838c13b). Deviations where the official search fails:
 
-    - best after the last candidate: it fails with IndexError; here the threshold is the last score.
-    - equal scores: it may cut between them, though extraction takes all or none, and then depends on the order of the
+    - best after the last candidate: it raises IndexError; here the threshold is the last score.
+    - equal scores: it may cut between them, although extraction takes all or none, and so depends on the order of the
       candidates; here only cuts between different scores are tried.
 
-    With nothing correct, or no candidates, threshold and F1 are 0, as there: everything that scores 0 or more is then
-    extracted. A pair given twice keeps its higher score. Raises DataError when there are no gold pairs.
+    If nothing is correct, or there are no candidates, threshold and F1 are 0, as in the official search: everything
+    that scores 0 or more is then extracted. A pair given twice keeps its higher score. Raises DataError if there are no
+    gold pairs.
     """
     gold = set(gold_pairs)
     if not gold:
@@ -160,7 +161,7 @@ def _side(sentences: Sequence[Sentence], side: str, metric: str) -> Iterable[Sen
 
 
 def _told_apart(texts: Iterable[str]) -> list[str]:
-    """The texts, repeated ones with their number."""
+    """The texts, with a number added to repeated ones."""
     seen: Counter[str] = Counter()
     told = []
     for text in texts:

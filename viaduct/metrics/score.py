@@ -1,6 +1,6 @@
-"""What a metric takes and gives: predictions by id, signed scores, and how each example came out; and the checks that
-all make before they score: gold is there and labelled, predictions belong to it. Whoever reads predictions from a file
-adds path and line.
+"""The inputs and outputs of a metric: predictions by id, signed scores, and how each example came out; and the checks
+that all metrics make first: gold rows exist and are labelled, and predictions belong to them. Code that reads
+predictions from a file adds path and line to errors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A value with what is needed to compare it: a fraction (never percent), how many examples, how many had no
-    prediction."""
+    """A value with what is needed to compare it: a fraction (never percent), the number of examples, and how many of
+    these had no prediction."""
 
     metric: str
     value: float
@@ -48,39 +48,39 @@ MetricFunction = Callable[[Sequence[Row], Predictions], tuple[Score, ...]]
 """(gold rows of one language, predictions by id) -> scores, the headline metric first.
 
 A missing prediction counts as wrong and is counted in `n_missing`. Gold rows without labels, or no gold rows at all,
-raise DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that the gold does not
-have raise DataError.
+raise DataError: nothing is ever scored as zero because its label is absent. Predictions with ids that are not in the
+gold rows raise DataError.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """How each example of one language came out; lists are in one order and of one length."""
+    """How each example of one language came out; all lists have the same order and length."""
 
     ids: Sequence[str]
     values: Mapping[str, Sequence[float]]
-    """Either one list for each metric that makes the task's score, whose mean is the metric's value; or whole numbers
-    "correct", "predicted" and "gold", where the score is F1 = 2 correct / (predicted + gold) of their sums."""
+    """Either one list for each metric in the task's score, whose mean is the metric's value; or the integers "correct",
+    "predicted" and "gold", if the score is F1 = 2 correct / (predicted + gold) of their sums."""
     chance: float | None = None
-    """Score of answering at random; None: 1 / labels where a card lists them, else nobody can say."""
+    """Score of answering at random; None: 1 / labels if the card lists them, else unknown."""
     same: Sequence[str] | None = None
-    """What tells that rows of two languages are the same example; None: their ids."""
+    """Keys that are equal for the same example in two languages; None: the ids."""
     influences: bool = False
-    """Whether the values are each example's part in a score that is no mean over examples, such as a correlation: they
-    say how the score varies and not whether one answer is right."""
+    """Whether the values are each example's part in a score that is not a mean over examples, such as a correlation.
+    They then say how the score varies, not whether an answer is right."""
 
 
 class Scored(NamedTuple):
-    """What a metric finds in one language."""
+    """The result of a metric in one language."""
 
     scores: tuple[Score, ...]
     outcomes: Outcomes | None
-    """None: the metric is of the whole language only."""
+    """None: the metric is only defined on a whole language."""
 
 
 class ByExample:
-    """A metric that also says how each example came out; as a decorator of a function that returns both. Called it is
-    a `MetricFunction` like any other."""
+    """A metric that also says how each example came out. Decorates a function that returns both; the result can be
+    called like any other `MetricFunction`."""
 
     def __init__(self, examine: Callable[[Sequence[Row], Predictions], Scored]) -> None:
         self.examine = examine
@@ -92,14 +92,14 @@ class ByExample:
 
 
 def scored(metric: MetricFunction, rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """What any metric finds; raises as it does."""
+    """The result of any metric; raises what the metric raises."""
     return (
         metric.examine(rows, predictions) if isinstance(metric, ByExample) else Scored(metric(rows, predictions), None)
     )
 
 
 def f1_precision_recall(correct: int, found: int, wanted: int) -> tuple[float, float, float]:
-    """(F1, precision, recall) of so many correct ones among those found and those wanted; all 0 where none is."""
+    """(F1, precision, recall) from the numbers of correct, found and gold items; all 0 if none is correct."""
     if correct == 0:
         return 0.0, 0.0, 0.0
     precision, recall = correct / found, correct / wanted
@@ -112,7 +112,7 @@ _NEIGHBOURS = 200
 
 
 def rows_of(rows: Sequence[Row], kind: type[RowType], metric: str) -> list[RowType]:
-    """The same rows, known to be of one type. Raises DataError when there are none or one is of another type."""
+    """The same rows, checked to be of one type. Raises DataError if there are none or one is of another type."""
     if not rows:
         raise DataError(
             f"{metric}: there are no gold rows", fix="check that the split's file was read and is not empty"
@@ -128,7 +128,7 @@ def rows_of(rows: Sequence[Row], kind: type[RowType], metric: str) -> list[RowTy
 
 
 def labelled(rows: Sequence[RowType], metric: str) -> dict[str, RowType]:
-    """Id -> row. Raises DataError for a row without gold value, and for an id that occurs twice."""
+    """Id -> row. Raises DataError for a row without gold value and for an id that occurs twice."""
     gold: dict[str, RowType] = {}
     for row in rows:
         if not row.is_labelled:
@@ -157,7 +157,7 @@ def not_a_prediction(row_id: str, given: object, wanted: str) -> DataError:
 
 
 def json_type(value: object) -> str:
-    """What JSON calls a value of this type.
+    """The JSON name for the type of a value.
 
     >>> json_type(None), json_type(["a"])
     ('null', 'a list')
@@ -175,7 +175,7 @@ def json_type(value: object) -> str:
 
 
 def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
-    """Return when every prediction is for one of these gold ids; raise DataError with the nearest id otherwise."""
+    """Raise DataError, with the nearest id, unless every prediction is for one of these gold ids."""
     known = ids if isinstance(ids, set | frozenset | dict) else set(ids)
     strange = [given for given in predictions if given not in known]
     if not strange:
@@ -190,7 +190,7 @@ def require_known_ids(ids: Collection[str], predictions: Predictions) -> None:
 
 
 def nearest_id(given: str, known: Collection[str]) -> str | None:
-    """Closest of the known ids; of very many only those beside it in alphabetical order are compared, to stay quick."""
+    """The closest known id. If there are many, only its alphabetical neighbours are compared, to stay fast."""
     ordered = sorted(known, key=str.lower)
     place = bisect_left(ordered, given.lower(), key=str.lower)
     return nearest(given, ordered[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS])

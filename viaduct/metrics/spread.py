@@ -1,16 +1,16 @@
-"""How far an estimate may be off, when its variance is a sum of parts that are each estimated from few units.
+"""The uncertainty of an estimate whose variance is a sum of parts, each estimated from few units.
 
 One part is known from n seeds (n - 1 degrees of freedom), another from thousands of examples, a third from a dozen
 language families. Welch's approximation gives such a sum one number of degrees of freedom; with three seeds it errs by
-a factor of five in the tails that corrected tests look at. Here each variance gets its distribution given its estimate,
+a factor of five in the tails that corrected tests use. Here each variance gets its distribution given its estimate,
 under the prior that makes one-sided p-values right to second order (Ghosh and Kim 2001, Behrens-Fisher problem):
 
     prior of variances u_1..u_K  ~  (u_1 + ... + u_K) / (u_1^2 * ... * u_K^2)
 
-Given the estimates V_k that is a mixture: with weight V_k / sum(V), part k has its own degrees of freedom f_k and all
-others have f + 2 (u = f V / chi-square). A part known exactly (infinite f) stays as it is. The error is normal given
-the variances, so a tail is an expectation over chi-squares, computed by the trapezoid rule in log chi-square, which is
-exact to six digits down to 1e-8. Where seeds are among the parts, the t test over seeds alone has to hold as well: the
+Given the estimates V_k, this is a mixture: with weight V_k / sum(V), part k has its own degrees of freedom f_k and all
+others have f + 2 (u = f V / chi-square). A part known exactly (infinite f) stays fixed. The error is normal given the
+variances, so a tail is an expectation over chi-squares, computed by the trapezoid rule in log chi-square, which is
+exact to six digits down to 1e-8. If seeds are among the parts, the t test over seeds alone has to hold as well: the
 mixture alone finds too much when examples add little. Checked by simulation in benchmarks/verdicts.py.
 """
 
@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 Numbers: TypeAlias = NDArray[np.float64]
 
 _NEGLIGIBLE = 1e-13
-"""Weight of nodes that are left out."""
+"""Nodes with less weight than this are left out."""
 _WIDEST = 1e6
-"""Standard errors beyond which no end of an interval is looked for."""
+"""The search for the end of an interval stops at this many standard errors."""
 
 
 class Part(NamedTuple):
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
     variance: float
     freedom: float
-    """`math.inf` where the variance is as good as known."""
+    """`math.inf` if the variance counts as known."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Spread:
     """The distribution of (estimate - truth), symmetric around 0."""
 
     seeds: Part
-    """Of seeds (or other repetitions), whose variance is above 0."""
+    """The part from seeds (or other repetitions); its variance is above 0."""
     others: tuple[Part, ...] = ()
 
     @property
     def standard_error(self) -> float:
-        """The square root of all parts together."""
+        """The square root of the sum of all variances."""
         return math.sqrt(sum(part.variance for part in (self.seeds, *self.others)))
 
     def beyond(self, distance: float) -> float:
-        """The one-sided p-value: how probable an error above `distance` is."""
+        """The one-sided p-value: the probability of an error above `distance`."""
         from scipy.special import ndtr, stdtr
 
         variances, weights = self._mixture
@@ -65,7 +65,7 @@ class Spread:
         return max(mixed, float(stdtr(self.seeds.freedom, -distance / math.sqrt(self.seeds.variance))))
 
     def reach(self, confidence: float = 0.95) -> float:
-        """Half the width of the interval around the estimate, which excludes what the two-sided test rejects."""
+        """Half the width of the interval around the estimate, which excludes values that the two-sided test rejects."""
         from scipy.optimize import brentq
 
         tail, unit = (1 - confidence) / 2, self.standard_error
@@ -73,7 +73,7 @@ class Spread:
 
     @cached_property
     def _mixture(self) -> tuple[Numbers, Numbers]:
-        """(variances, their probabilities)."""
+        """(total variances, their probabilities)."""
         parts = [part for part in (self.seeds, *self.others) if part.variance > 0]
         total = sum(part.variance for part in parts)
         found = [_product(parts, own) for own in range(len(parts))]
@@ -83,7 +83,7 @@ class Spread:
 
 
 def _product(parts: Sequence[Part], own: int) -> tuple[Numbers, Numbers]:
-    """Total variances with their probabilities, where part `own` keeps its degrees of freedom and others have two
+    """Total variances with their probabilities when part `own` keeps its degrees of freedom and the others have two
     more."""
     variances, weights = np.zeros(1), np.ones(1)
     for number, (variance, freedom) in enumerate(parts):
@@ -100,7 +100,7 @@ def _product(parts: Sequence[Part], own: int) -> tuple[Numbers, Numbers]:
 
 @lru_cache(maxsize=1 << 10)
 def _inverse_chi_square(freedom: float) -> tuple[Numbers, Numbers]:
-    """Values of freedom / chi-square with their probabilities, evenly spaced in the logarithm."""
+    """Values of freedom / chi-square, evenly spaced in the logarithm, with their probabilities."""
     half = freedom / 2
     # steps of 0.5, or of a standard deviation of log chi-square: the error falls exponentially in 1 / step
     step = min(0.5, 1 / math.sqrt(half))

@@ -1,4 +1,4 @@
-"""Means over languages and seeds, and which metrics make a task's score. All values are fractions.
+"""Means over languages and seeds, and which metrics make up a task's score. All values are fractions.
 
 Differences with their intervals and tests are in `difference` and `verdict`.
 """
@@ -16,32 +16,32 @@ from viaduct.languages import ENGLISH
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A mean over seeds and how far the seeds lie apart."""
+    """A mean over seeds and their standard deviation."""
 
     mean: float
     standard_deviation: float | None
-    """Of the sample (n - 1 below the line); None with one seed."""
+    """The sample standard deviation (denominator n - 1); None with one seed."""
     seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageMeans:
-    """The unweighted mean over a task's languages, in the two ways that papers use."""
+    """The unweighted mean over a task's languages, in the two variants used in papers."""
 
     including_english: float
-    """Over all languages: XTREME's task score. Equal to the other where the task has no English."""
+    """Mean over all languages: XTREME's task score. The two means are equal if the task has no English."""
     excluding_english: float | None
-    """Over all languages but English; None when English is the only one."""
+    """Mean over all languages except English; None if English is the only one."""
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean of at least one value, exactly rounded, so that it does not depend on their order."""
+    """The mean of at least one value, with an exactly rounded sum, so that it does not depend on their order."""
     found = list(values)
     return math.fsum(found) / len(found)
 
 
 def language_means(values: Mapping[str, float]) -> LanguageMeans:
-    """The means of one score over languages. Raises DataError when there are none."""
+    """The means of one score over languages. Raises DataError if there are none."""
     if not values:
         raise DataError("no language has a result, so there is no mean over languages")
     others = [value for language, value in values.items() if language != ENGLISH]
@@ -49,9 +49,9 @@ def language_means(values: Mapping[str, float]) -> LanguageMeans:
 
 
 def transfer_gap(values: Mapping[str, float]) -> float | None:
-    """English minus the mean of the other languages; None without English (retrieval) or without others.
+    """English minus the mean of the other languages; None without English (retrieval) or without other languages.
 
-    Cross-lingual transfer gap of XTREME (arXiv 2003.11080): 0 means that nothing is lost in transfer. It also shrinks
+    XTREME's cross-lingual transfer gap (arXiv 2003.11080): 0 means that nothing is lost in transfer. It also shrinks
     when English gets worse, so show it together with the scores.
     """
     others = language_means(values).excluding_english
@@ -59,7 +59,7 @@ def transfer_gap(values: Mapping[str, float]) -> float | None:
 
 
 def over_seeds(values: Mapping[int, float]) -> Spread:
-    """Mean and standard deviation (ddof = 1; None with one seed) of a value per seed. Raises DataError for no seeds."""
+    """Mean and standard deviation (ddof = 1; None with one seed) of one value per seed. Raises DataError if empty."""
     if not values:
         raise DataError("no seed has a result, so there is no mean over seeds")
     deviation = statistics.stdev(values.values()) if len(values) > 1 else None
@@ -67,6 +67,6 @@ def over_seeds(values: Mapping[int, float]) -> Spread:
 
 
 def counted_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
-    """The metrics whose mean is the task's score in XTREME: F1 and exact match of questions, else the headline metric,
-    which is the first of these."""
+    """The metrics whose mean is the task's score in XTREME: F1 and exact match for question answering, else only the
+    headline metric, which is the first one."""
     return ("exact_match", "f1") if "exact_match" in metrics else tuple(metrics[:1])

@@ -1,8 +1,8 @@
 """F1 of tagged spans as XTREME counts them (seqeval 0.0.12), and plain token accuracy.
 
 XTREME was scored with seqeval 0.0.12; 1.x gives other numbers on part-of-speech tags, because it cuts off their first
-letter. On bare UPOS tags the definition makes neighbours with the same tag one unit, except tags that begin with S
-(SYM, SCONJ), where every token is its own unit. That is what the published "POS F1" is, not token accuracy.
+letter. On bare UPOS tags, adjacent tokens with the same tag form one unit by this definition, except for tags that
+begin with S (SYM, SCONJ), where every token is its own unit. The published "POS F1" is this, not token accuracy.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def tag_accuracy(rows: Sequence[Row], predictions: Predictions) -> Scored:
     """The share of tokens with the right tag, as score "token_accuracy"; n counts sentences.
 
     For tags that mark no spans, such as supertags; a tag that the model does not know is wrong like any other. Missing
-    sentences and what is raised: as `span_scores`.
+    sentences and errors are handled as in `span_scores`.
     """
     gold, given = _tags(rows, predictions)
     pairs = zip(gold.values(), given, strict=True)
     right = [0 if own is None else sum(map(eq, tags, own)) for tags, own in pairs]
     lengths = list(map(len, gold.values()))
-    # The share of all tokens is an F1 of tokens, as many predicted as there are.
+    # The share of right tokens is an F1 over tokens, with as many predicted as gold ones.
     counts = {"correct": right, "predicted": lengths, "gold": lengths}
     return Scored((_token_accuracy(list(gold.values()), given),), Outcomes(tuple(gold), counts))
 
@@ -70,10 +70,10 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
     """Scores f1, precision, recall (micro-averaged over spans) and token_accuracy; n counts sentences.
 
     A prediction is the list of tags of one sentence. A missing sentence counts as all wrong: none of its gold spans is
-    found, every token is one wrong span (the most a prediction could have), every token's tag is wrong. So leaving a
-    sentence out never raises a score. 0/0 is 0, as in seqeval.
+    found, every token is one wrong span (the most a prediction could have), and every token's tag is wrong. So leaving
+    a sentence out never raises a score. 0/0 is 0, as in seqeval.
 
-    Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length is not the
+    Raises DataError for no rows or no tokens, rows without tags, unknown ids, and a list whose length differs from the
     number of tokens.
     """
     by_id, given = _tags(rows, predictions)
@@ -88,7 +88,7 @@ def span_scores(rows: Sequence[Row], predictions: Predictions, *, definition: st
 
 
 def _tags(rows: Sequence[Row], predictions: Predictions) -> tuple[dict[str, tuple[str, ...]], list[list[str] | None]]:
-    """The tags of every sentence, gold by id and predicted (None where there is no prediction)."""
+    """(gold tags by id, predicted tags) of every sentence; None for a sentence without prediction."""
     gold = _gold_tags(rows)
     require_known_ids(gold, predictions)
     given = [
@@ -108,7 +108,7 @@ def _token_accuracy(gold: Sequence[Sequence[str]], given: Sequence[Sequence[str]
 def span_counts(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> tuple[list[int], list[int], list[int]]:
-    """(right, predicted, gold) spans by sentence; a span that goes on in the next one is counted where it begins."""
+    """(right, predicted, gold) spans by sentence; a span that runs into the next one is counted where it begins."""
     right, found = set(entities(gold)), set(entities(predicted))
     return _by_sentence(right & found, gold), _by_sentence(found, predicted), _by_sentence(right, gold)
 
@@ -122,11 +122,11 @@ def _by_sentence(spans: Iterable[Entity], sentences: Sequence[Sequence[str]]) ->
 
 
 def entities(sentences: Sequence[Sequence[str]]) -> list[Entity]:
-    """The spans of these sentences, in seqeval 0.0.12's definition (`get_entities` of metrics/sequence_labeling.py).
+    """The spans of these sentences, as defined by seqeval 0.0.12 (`get_entities` of metrics/sequence_labeling.py).
 
-    Offsets count tokens through all sentences, joined with one "O" between (and after the last). `I-X` without `B-X`
-    opens a span; another type closes one span and opens the next. Prefixes B, I, E, S and O are read off a tag's first
-    letter, so a tag without prefix has its first letter as prefix and itself as type. Raises DataError for empty tags.
+    Offsets count tokens across all sentences, joined with one "O" in between (and after the last). `I-X` without `B-X`
+    opens a span; another type closes one span and opens the next. The prefix (B, I, E, S or O) is a tag's first letter,
+    so a tag without prefix has its first letter as prefix and itself as type. Raises DataError for empty tags.
     """
     spans: list[Entity] = []
     previous, first, index = "O-", 0, 0  # seqeval starts outside, with an empty type

@@ -1,15 +1,15 @@
-"""Which differences are found, where many are looked at: verdicts whose rules were fixed before any run.
+"""Verdicts on differences under multiple comparisons, by rules that were fixed before any run.
 
-Comparisons that answer one question stand in one step (all arms in the mean over tasks, say), and in each step the
+Comparisons that answer one question form one step (all arms in the mean over tasks, say), and in each step the
 probability of any wrong verdict is at most 5 %. A comparison has two hypotheses that cannot both be true, "no
-difference" and "a difference of the margin or more", so a step of k comparisons has at most k true ones at a time and
-both are tested at 5 % / k. A comparison leaves its share to the others (as in Holm 1979) only once its difference is
-shown to be larger than the margin: after that neither of its hypotheses can be rejected wrongly.
+difference" and "a difference of the margin or more", so in a step of k comparisons at most k are true at the same time,
+and both are tested at 5 % / k. A comparison passes its share to the others (as in Holm 1979) only once its difference
+is shown to be larger than the margin: after that neither of its hypotheses can be rejected wrongly.
 
-A difference is *higher* or *lower* where the p-value of no difference, times k, is below 0.05; else *equivalent* where
-that of a difference of half a point or more (two one-sided tests, Schuirmann 1987) is; else there is *no measurable
-difference*. With fewer than three seeds, without outcomes by example, or where seeds do not differ, there is *no
-verdict*.
+A difference is *higher* or *lower* if the p-value of no difference, times k, is below 0.05; else *equivalent* if the
+p-value of a difference of half a point or more (two one-sided tests, Schuirmann 1987), times k, is; else there is *no
+measurable difference*. With fewer than three seeds, without outcomes by example, or if seeds do not differ, there is
+*no verdict*.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ from viaduct.metrics.difference import Estimate
 ALPHA = 0.05
 """The level of all tests."""
 MARGIN = 0.005
-"""Half a point: a smaller difference is called none."""
+"""Half a point: a smaller difference counts as none."""
 
 Verdict: TypeAlias = Literal["higher", "lower", "equivalent", "no measurable difference", "no verdict"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a step of comparisons says about one of them."""
+    """The result for one comparison of a step."""
 
     verdict: Verdict
     comparisons: int
-    """What p-values were multiplied by."""
+    """The number of comparisons by which p-values were multiplied."""
     p_value: float | None
-    """Of no difference in these languages, so multiplied; None without verdict, as the next two."""
+    """Corrected p-value of no difference in these languages; like the next two, None if there is no verdict."""
     p_equivalence: float | None
     p_like_these: float | None
-    """Of no difference in languages like these, at least that of these; 1 where these languages cannot say."""
+    """Corrected p-value of no difference in languages like these, at least `p_value`; 1 if these languages are too few
+    to say."""
     like_these: bool = False
     """Whether the verdict is for languages like these."""
 
     @property
     def p_deciding(self) -> float | None:
-        """Of no difference in the languages that the verdict is for."""
+        """The p-value of no difference in the languages that the verdict is for."""
         return self.p_like_these if self.like_these else self.p_value
 
     @property
     def holds_beyond(self) -> bool:
-        """Whether the difference is found for languages like these, not only for these."""
+        """Whether the difference is found for languages like these, not only for these languages."""
         return self.verdict in ("higher", "lower") and self.p_like_these is not None and self.p_like_these < ALPHA
 
     @property
@@ -70,10 +71,10 @@ def decide(
 ) -> list[Decision]:
     """A decision for each comparison of one step.
 
-    `meaningful`: whether "equivalent" would mean anything, for each; () for all. `like_these`: a difference is found
-    only where it is found for languages like these, and "equivalent" cannot be. `declared`: how many comparisons of
-    this step were declared before the run; those without a result yet are corrected for too, or a run that is looked
-    at early would say more than it can keep.
+    `meaningful`: for each comparison, whether "equivalent" would mean anything; () means yes for all. `like_these`: a
+    difference is only found if it holds for languages like these, and "equivalent" is not possible. `declared`: how
+    many comparisons of this step were declared before the run. Those without a result yet also count in the correction;
+    otherwise a run examined early would claim more than it can sustain.
     """
     shares = _shares(step, margin, declared)
     asked = [wanted and not like_these for wanted in meaningful or [True] * len(step)]
@@ -84,7 +85,7 @@ def decide(
 
 
 def _shares(step: Sequence[Estimate], margin: float, declared: int) -> list[int]:
-    """For each comparison, how many were still open when it was decided."""
+    """For each comparison, the number still open when it was decided."""
     still = {number for number, one in enumerate(step) if one.spread is not None}
     waiting = max(0, declared - len(still))
     shares = [max(1, len(still) + waiting)] * len(step)

@@ -12,11 +12,11 @@ from viaduct.errors import one_message
 
 
 def miniature(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; name it with --data later.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create; pass it as --data later.")],
     seed: Annotated[int, typer.Option(help="Seed of the generated world.")] = 1,
-    scale: Annotated[float, typer.Option(help="All sizes times this; 0.05 for a quick test.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Multiplies all sizes; 0.05 for a quick test.")] = 1.0,
 ) -> None:
-    """Generate the miniature world: every task, small, in its official format. A smoke test, never evidence."""
+    """Generate a small world with every task. Files have the official formats; a smoke test, never evidence."""
     from rich.console import Console
 
     from viaduct.miniature import world

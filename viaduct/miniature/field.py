@@ -1,4 +1,4 @@
-"""A recipe's field `miniature`: its data are the generated world, which is made where no data folder is named."""
+"""A recipe's field `miniature`: its data are the generated world, which is created if no data folder is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from viaduct.runs.parts import RecipeParts
 
 
 class MiniatureField(RecipeField[bool]):
-    """The data are the generated world: the report says on its face that it is no evidence."""
+    """The data are the generated world: the report says prominently that it is no evidence."""
 
     name = "miniature"
     owner = "recipe"
@@ -18,7 +18,7 @@ class MiniatureField(RecipeField[bool]):
     generates_data = True
 
     def generate(self, recipe: RecipeParts, cache: Path) -> Path:
-        """The world of seed 1 in full size; ten seconds where it is not there yet."""
+        """The world with seed 1 at full size; generating it takes ten seconds if it is not there yet."""
         from viaduct.miniature.world import write  # loads Matplotlib, Babel and emoji
 
         write(cache / self.name)

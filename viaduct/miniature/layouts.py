@@ -1,7 +1,7 @@
-"""Writing: the miniature world's sentences in the official file formats, and in XTREME's `download/` layout without
-test labels.
+"""Writes the miniature world's sentences in the official file formats, and in XTREME's `download/` layout without test
+labels.
 
-What is written here is read by the cards of `viaduct.tasks`, so this file names paths and columns and nothing of the
+The cards of `viaduct.tasks` read what is written here, so this module knows paths and columns, but nothing about the
 content.
 """
 
@@ -62,7 +62,7 @@ _GENRE = "miniature"
 
 @dataclass
 class Folder:
-    """A folder that files are written to, and what was written."""
+    """A folder that files are written to, and a record of what was written."""
 
     root: Path
     rows: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Folder:
     num_bytes: int = 0
 
     def write(self, path: str, content: str | bytes, rows: int) -> None:
-        """Write one file; text as UTF-8 with its line ends as they are."""
+        """Write one file; text as UTF-8 with unchanged line endings."""
         data = content.encode("utf-8") if isinstance(content, str) else content
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def _lines(records: Iterable[Sequence[str]]) -> str:
 
 
 def _csv(records: Iterable[Sequence[str]]) -> str:
-    """As XTREME's preprocessing writes tables: csv quoting where needed, CRLF."""
+    """A table as XTREME's preprocessing writes it: csv quoting where needed, CRLF."""
     file = io.StringIO(newline="")
     csv.writer(file, delimiter="\t").writerows(records)
     return file.getvalue()
@@ -99,7 +99,7 @@ def _texts(pair: LabelledPair, language: str) -> tuple[str, str]:
 
 
 def mnli(folder: Folder, train: Sequence[LabelledPair], dev: Sequence[LabelledPair], languages: Sequence[str]) -> None:
-    """MultiNLI's own files, XNLI's machine-translated training files, and XTREME's English one."""
+    """MultiNLI's own files, XNLI's machine-translated training files, and XTREME's English training file."""
     for name, made in (("train", train), ("dev_matched", dev)):
         lines = []
         for number, pair in enumerate(made):
@@ -133,8 +133,8 @@ def mnli(folder: Folder, train: Sequence[LabelledPair], dev: Sequence[LabelledPa
 def halves(
     folder: Folder, split: str, made: Sequence[tuple[LabelledPair, LabelledPair]], languages: Sequence[str]
 ) -> None:
-    """One table per language with the columns id, first, second and label. The training pairs' English is the other
-    half of every other language's, and test pairs have theirs in a table of translations into English."""
+    """One table per language with the columns id, first, second and label. In training pairs, English has one half and
+    every other language has the other; test pairs have their other half in a table of translations into English."""
     tables = {f"{split}-{code}": (code, int(split == "train" and code == "en")) for code in languages}
     if split == "test":
         tables |= {f"to_english-{code}": ("en", 1) for code in languages if code != "en"}
@@ -199,9 +199,9 @@ def _tagged(sentences: Iterable[Sequence[tuple[str, str]]], *, labelled: bool, p
 
 
 def squad(folder: Folder, paths: Sequence[str], made: Sequence[Passage], language: str, *, ids: str) -> None:
-    """Passages as SQuAD JSON in the same form at all `paths`; those below `download/` of test files lose their answers.
+    """Passages as SQuAD JSON in the same form at all `paths`; test files below `download/` have their answers removed.
 
-    Question ids are `ids` and a number; a path is a test file's when it has `xquad`, `test` or `dev-` in TyDi QA's way.
+    Question ids are `ids` and a number; test files are those of XQuAD, MLQA's `test` and TyDi QA's `.dev.json`.
     """
     for path in paths:
         blanked = path.startswith("download/") and _is_test(path)
@@ -233,7 +233,7 @@ def _paragraph(
 
 
 def tatoeba(folder: Folder, made: Sequence[Meaning], language: str) -> None:
-    """LASER's pair of aligned files, and XTREME's, whose English side is sorted."""
+    """LASER's pair of aligned files, and XTREME's pair, whose English side is sorted."""
     iso3 = language_of(language).iso3
     ours, english = [text(meaning, language) for meaning in made], [text(meaning, "en") for meaning in made]
     for suffix, lines in ((iso3, ours), ("eng", english)):
@@ -243,7 +243,7 @@ def tatoeba(folder: Folder, made: Sequence[Meaning], language: str) -> None:
 
 
 def bucc(folder: Folder, split: str, made: Mine, language: str) -> None:
-    """The official sample ("dev") or training set ("test") with gold, and XTREME's, whose test has no gold."""
+    """The official sample ("dev") or training set ("test") with gold, and XTREME's files, whose test has no gold."""
     official = f"bucc2018/{language}-en/{language}-en.{'sample' if split == 'dev' else 'training'}"
     for suffix, meanings in ((language, made.source), ("en", made.target)):
         lines = _lines((f"{suffix}-{n:09d}", text(one, suffix)) for n, one in enumerate(meanings, start=1))
@@ -256,20 +256,20 @@ def bucc(folder: Folder, split: str, made: Mine, language: str) -> None:
 
 
 def plain(folder: Folder, lines: Sequence[str], language: str) -> None:
-    """Text of one language, compressed without a time stamp."""
+    """Text in one language, compressed without a timestamp."""
     content = gzip.compress(_lines((line,) for line in lines).encode("utf-8"), mtime=0)
     folder.write(f"text/{language}.txt.gz", content, len(lines))
 
 
 def ntrex(folder: Folder, made: Sequence[Meaning]) -> None:
-    """Parallel text in NTREX-128's layout: line i of every file says the same."""
+    """Parallel text in NTREX-128's layout: line i has the same meaning in every file."""
     for language, name in (("en", "src.eng"), *((code, f"ref.{other}") for code, other in NTREX_CODES.items())):
         lines = _lines((text(meaning, language),) for meaning in made)
         folder.write(f"ntrex/NTREX-128/newstest2019-{name}.txt", lines, len(made))
 
 
 def coco(folder: Folder, split: str, made: Sequence[Scene], first_id: int, languages: Sequence[str]) -> None:
-    """Pictures and captions in COCO's form: `captions_<split>2017.json` is English, `.<language>.json` another
+    """Pictures and captions in COCO's format: `captions_<split>2017.json` is English, `.<language>.json` another
     language."""
     images = []
     for number, scene in enumerate(made, start=first_id):

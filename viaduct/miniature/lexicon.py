@@ -1,8 +1,8 @@
-"""The words of the miniature world: what the things, places and days are called in each of the 14 languages.
+"""The words of the miniature world: the names of things, places and days in each of the 14 languages.
 
 Names and list patterns come from the libraries `emoji` (names of emoji) and Babel (CLDR: territories, days, lists).
-Nothing is translated here: the only words of our own are punctuation marks. Which things and places are used is a fixed
-list of emoji and territory codes; a thing whose names do not fit (see `_usable`) in the installed `emoji` is left out.
+Nothing is translated here: the only text of our own are punctuation marks. The things and places are fixed lists of
+emoji and territory codes; a thing whose names in the installed `emoji` are not suitable (see `_usable`) is left out.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ OF_TASK: dict[str, tuple[str, ...]] = {
     "bucc": ("de", "fr", "ru", "zh"),
     "tatoeba": LANGUAGES[1:],
 }
-"""Task -> those of its languages that the miniature world has."""
+"""Task -> the subset of its languages that the miniature world has."""
 
 SPACELESS = ("ja", "zh")
-"""Languages written without blanks between words."""
+"""Languages written without spaces between words."""
 
 PICTURED = tuple("✈⚓☁☄✉⚙⌨⚡")
-"""Things that are single glyphs of DejaVu Sans, so pictures can show them."""
+"""Things that are single glyphs in DejaVu Sans, so pictures can show them."""
 
 UNPICTURED = tuple("🐜🍌🔔🐦🦴🚌")
-"""Things with short names and no glyph."""
+"""Things with short names but without a glyph."""
 
 PLACES = ("BR", "CA", "CL", "CU", "EG", "ES", "FI", "FR")
-"""ISO 3166 codes of territories with short names of one word in all languages."""
+"""ISO 3166 codes of territories whose names are short and a single word in all languages."""
 
 Joint = Literal["and", "or"]
 
@@ -55,7 +55,7 @@ _MARKS = {
     "ja": {":": "：", ";": "；", "?": "？", ".": "。", "(": "（", ")": "）"},
     "zh": {":": "：", ";": "；", "?": "？", ".": "。", "(": "（", ")": "）"},
 }
-"""Language -> mark -> the same mark in its script; other marks and languages use the mark itself."""
+"""Language -> mark -> the same mark in its script; all other marks are used unchanged."""
 
 _MAX_WORDS = 3
 _MAX_LENGTH = 22
@@ -69,12 +69,12 @@ class Lexicon:
 
     language: str
     things: tuple[str, ...]
-    """The first `num_pictured()` of them are pictured."""
+    """The first `num_pictured()` of them can be shown in pictures."""
     places: tuple[str, ...]
     days: tuple[str, ...]
     """Monday first."""
     separators: dict[Joint, dict[str, str]]
-    """Joint -> place in the list ("2" for a list of two, "start", "middle", "end") -> what stands between two items."""
+    """Joint -> position in the list ("2" for a list of two, "start", "middle", "end") -> the text between two items."""
     marks: dict[str, str]
 
     def mark(self, sign: str) -> str:
@@ -82,7 +82,7 @@ class Lexicon:
         return self.marks.get(sign, sign)
 
     def between(self, joint: Joint, length: int) -> tuple[str, ...]:
-        """The `length` - 1 separators of a list of `length` items, CLDR's blanks included."""
+        """The `length` - 1 separators of a list of `length` items, including CLDR's spaces."""
         found = self.separators[joint]
         if length <= 2:
             return (found["2"],) * (length - 1)
@@ -93,7 +93,7 @@ class Lexicon:
 def things() -> tuple[str, ...]:
     """The emoji that the world is made of, pictured ones first.
 
-    Raises DataError when the installed `emoji` has too few of them.
+    Raises DataError if the installed `emoji` has too few of them.
     """
     for language in LANGUAGES:
         emoji.config.load_language(language)
@@ -115,13 +115,13 @@ def things() -> tuple[str, ...]:
 
 
 def num_pictured() -> int:
-    """How many of the things, counted from the first, have a glyph."""
+    """How many of the things have a glyph; these come first."""
     return sum(sign in PICTURED for sign in things())
 
 
 @lru_cache(maxsize=len(LANGUAGES))
 def lexicon(language: str) -> Lexicon:
-    """The words of this language. Raises UsageError for a language that the world has not."""
+    """The words of this language. Raises UsageError for a language that the world does not have."""
     if language not in LANGUAGES:
         raise unknown("language of the miniature world", language, LANGUAGES)
     locale = Locale.parse(language)
@@ -136,7 +136,7 @@ def lexicon(language: str) -> Lexicon:
 
 
 def _thing_name(sign: str, language: str) -> str:
-    """The emoji's name, "" when this `emoji` library has none."""
+    """The emoji's name; "" if the installed `emoji` has none."""
     entry = emoji.EMOJI_DATA.get(sign + "\ufe0f") or emoji.EMOJI_DATA.get(sign) or {}
     return _clean(str(entry.get(language, "")).strip(":").replace("_", " "))
 
@@ -149,7 +149,7 @@ def _other_names(language: str) -> set[str]:
 
 
 def _usable(name: str, taken: set[str]) -> bool:
-    """Whether the name is there, short, of letters and blanks only, and not that of something else."""
+    """Whether the name exists, is short, has only letters, spaces and hyphens, and does not name something else."""
     letters = all(
         character == " " or character == "-" or unicodedata.category(character)[0] in "LM" for character in name
     )
@@ -166,5 +166,5 @@ _PLACES_IN_LIST = ("2", "start", "middle", "end")
 
 
 def _clean(text: str) -> str:
-    """The text in NFC without marks of writing direction and emoji style, which no reader sees."""
+    """The text in NFC without the invisible marks of writing direction and emoji style."""
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))

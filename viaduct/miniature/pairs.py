@@ -1,9 +1,9 @@
 """Sentence pairs: inference (MultiNLI, XNLI) and paraphrase (PAWS-X), as meanings with labels.
 
-Both are made so that counting shared words tells nothing: every word of the second sentence is in the first, whatever
-the label, and lengths do not depend on it. Difficulty is graded, so that a small model has something to begin with: a
-third of the inference pairs has one mark only, and in one half of all pairs the names are of different kinds (a thing,
-a place, a day, a number), so that it is enough to tell kinds apart. In the rest each name must be recognised.
+Counting shared words does not help in either: every word of the second sentence is in the first, regardless of the
+label, and lengths do not depend on it. Difficulty is graded, so that a small model can start with easy cases: a third
+of the inference pairs has only one mark, and in half of all pairs the names are of different kinds (a thing, a place, a
+day, a number), so that it is enough to tell kinds apart. In the rest each name must be recognised.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARAPHRASE = ("0", "1")
 
 @dataclass(frozen=True, slots=True)
 class LabelledPair:
-    """Two sentences and the label of their relation."""
+    """Two sentences and the label for their relation."""
 
     first: Meaning
     second: Meaning
@@ -39,17 +39,17 @@ HAS, MAY_HAVE, LACKS = "✓", "±", "✗"
 _MARK_OF = {"entailment": HAS, "neutral": MAY_HAVE, "contradiction": LACKS}
 
 _DOUBLED = 0.5
-"""Share of inventories with two names behind one of their marks."""
+"""Share of inventories with two names after one of their marks."""
 _TURNED = 0.35
-"""Share of pairs that are no paraphrases because their sides have changed places."""
+"""Share of the non-paraphrases whose two sides are swapped."""
 
 Groups = dict[str, tuple[Item, ...]]
 
 
 def inference(random: Random, label: str) -> LabelledPair:
-    """What there is (✓), may be (±) and is not (✗), or one or two of these; then a statement that something is there.
+    """What is there (✓), may be (±) and is not (✗), or one or two of these; then a statement that something is there.
 
-    It is entailed when that is there, contradicted when it is not, and neutral when it may be.
+    The statement is entailed if the thing is there, contradicted if it is not, and neutral if it may be.
     """
     deciding = _MARK_OF[label]
     groups = _inventory(random, deciding)
@@ -57,10 +57,10 @@ def inference(random: Random, label: str) -> LabelledPair:
 
 
 def halves(random: Random, label: str) -> tuple[LabelledPair, LabelledPair]:
-    """An inference pair that is told in two halves: the row, and what its translation has.
+    """An inference pair split into two halves: one for the row, one for its translation.
 
-    Both name the same two things, and only one of them, either, has the mark: whoever reads one half knows the label of
-    every second pair, and can only guess that of the rest.
+    Both halves name the same two things, and only one half, chosen at random, has the mark: from one half alone, the
+    label of every second pair is known and that of the rest can only be guessed.
     """
     own, other = some_names(random, 2)
     names = listing(random.sample((own, other), 2))
@@ -70,12 +70,12 @@ def halves(random: Random, label: str) -> tuple[LabelledPair, LabelledPair]:
 
 
 def described(random: Random) -> Meaning:
-    """What there is, may be and is not: the first sentence of an inference pair."""
+    """What is there, may be and is not: the first sentence of an inference pair."""
     return inference(random, random.choice(INFERENCE)).first
 
 
 def described_twice(random: Random) -> tuple[Meaning, Meaning]:
-    """The same, and again one of its parts with its mark."""
+    """Such a sentence, and a second one that repeats one of its parts with its mark."""
     sign = random.choice(tuple(_MARK_OF.values()))
     groups = _inventory(random, sign)
     again = random.sample(groups[sign], len(groups[sign]))
@@ -83,7 +83,7 @@ def described_twice(random: Random) -> tuple[Meaning, Meaning]:
 
 
 def _inventory(random: Random, needed: str) -> Groups:
-    """One to three marks, `needed` among them, with a name each, and one of them perhaps with two."""
+    """One to three marks, including `needed`, with one name each; one of them may have two names."""
     others = [sign for sign in _MARK_OF.values() if sign != needed]
     signs = [needed, *random.sample(others, random.randint(0, 2))]
     doubled = random.choice(signs) if random.random() < _DOUBLED else None
@@ -100,9 +100,9 @@ def _described(random: Random, groups: Groups) -> Meaning:
 
 
 def paraphrase(random: Random, label: str) -> LabelledPair:
-    """What turns into what, twice: "1" when the same things turn into the same, in whatever order they are listed.
+    """Two statements of what turns into what: "1" if the same things turn into the same things, listed in any order.
 
-    In a pair with the label "0" one thing on each side has changed places, or the sides have.
+    In a pair labelled "0", one thing from each side has been swapped, or the two sides have.
     """
     items = some_names(random, 3)
     cut = random.randint(1, 2)
@@ -137,7 +137,7 @@ def many(
     random: Random,
     taken: set[tuple[Hashable, ...]],
 ) -> tuple[LabelledPair, ...]:
-    """`count` pairs with the labels in equal numbers and random order; no first sentence is in `taken`, which grows.
+    """`count` pairs, equally many per label, in random order; their first sentences are new and are added to `taken`.
 
     `count` is rounded up to a multiple of the number of labels.
     """
@@ -154,5 +154,5 @@ def many(
 
 
 def taken_key(meaning: Meaning) -> tuple[Hashable, ...]:
-    """The meaning with its lists as sets, so that a list in another order counts as the same sentence."""
+    """The meaning with its lists as sets, so that the order within a list does not make it another sentence."""
     return tuple((part.joint, frozenset(part.groups)) if isinstance(part, Listing) else part for part in meaning)

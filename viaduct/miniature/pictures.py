@@ -1,7 +1,7 @@
 """Pictures of things and their captions: small scenes drawn with the glyphs of DejaVu Sans.
 
-A scene has one to three things on a grid of two by two; its captions name them in reading order, once as a list
-and once with numbers. Colours and backgrounds are chance, except that the red heart is red.
+A scene has one to three things on a two-by-two grid; its captions name them in reading order, once as a list and once
+with numbers. Colours and backgrounds are random, except that the red heart is red.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _HEART = "❤"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is where: things by grid cell in reading order, and the drawing's chances."""
+    """The things of a scene and their grid cells in reading order, and the seed of the drawing."""
 
     things: tuple[int, ...]
     cells: tuple[int, ...]
-    """0 to 3 in reading order, ascending; one for each thing."""
+    """Grid cells, 0 to 3 in reading order, ascending; one per thing."""
     seed: int
     captions: tuple[Meaning, ...]
 
@@ -60,8 +60,8 @@ def held_out(count: int, random: Random) -> tuple[Scene, ...]:
 
 
 def many(count: int, random: Random, held: frozenset[tuple[int, ...]]) -> tuple[Scene, ...]:
-    """`count` scenes that name other things, or in another order, than those held out; they may come again, drawn
-    anew: it is by things alone that names can be learned."""
+    """`count` scenes whose things, or their order, differ from those held out. The same things may appear again, drawn
+    anew: names can only be learned from things that are shown alone."""
     found: list[Scene] = []
     while len(found) < count:
         made = scene(random)
@@ -71,7 +71,7 @@ def many(count: int, random: Random, held: frozenset[tuple[int, ...]]) -> tuple[
 
 
 def png(made: Scene) -> bytes:
-    """The picture as a PNG file, the same bytes for the same scene and library versions."""
+    """The picture as a PNG file; the same scene and library versions give the same bytes."""
     random = Random(made.seed)
     image = Image.new("RGB", (SIZE, SIZE), random.choice(_BACKGROUNDS))
     draw = ImageDraw.Draw(image)

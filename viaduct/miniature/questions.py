@@ -1,8 +1,8 @@
 """Questions about a passage whose answer is a span of it: SQuAD's style (also XQuAD, MLQA) and TyDi QA's.
 
 In SQuAD's style statements read `Spain: sun and moon.`, in TyDi QA's `sun and moon (Spain);`. A question names a place
-(the answer is what is there) or a thing (the answer is the place). All statements have the same form, so nothing but
-the name asked about tells which one answers.
+(the answer is what is there) or a thing (the answer is the place). All statements have the same form, so only the name
+in the question tells which one contains the answer.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from viaduct.miniature.lexicon import SPACELESS
 from viaduct.miniature.sentences import Item, Meaning, day, listing, mark, number, some_places, some_things, text
 
 _STATEMENTS = 3
-"""The most statements of a passage."""
+"""Maximum number of statements in a passage."""
 
 Style = Literal["squad", "tydiqa"]
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Places with what is there, and the questions about them."""
+    """Places with the things that are there, and questions about them."""
 
     style: Style
     statements: tuple[tuple[Item, tuple[Item, ...]], ...]
-    """Each place, and its things."""
+    """(place, its things), one per statement."""
     asked: tuple[Item, ...]
 
 
@@ -37,11 +37,11 @@ class Asked:
     question: str
     answer: str
     start: int
-    """Of the answer in the context, in characters."""
+    """Character offset of the answer in the context."""
 
 
 def passage(random: Random, style: Style, num_questions: int) -> Passage:
-    """A passage of one to three statements with at most as many different questions, half about places."""
+    """A passage of one to three statements with at most as many different questions, half of them about places."""
     count = random.randint(1, _STATEMENTS)
     keys = some_places(random, count)
     if random.random() < 0.5:
@@ -54,7 +54,7 @@ def passage(random: Random, style: Style, num_questions: int) -> Passage:
 
 
 def many(style: Style, count: int, random: Random, taken: set[str], *, per_passage: int) -> tuple[Passage, ...]:
-    """Passages with `count` questions in all; no English context is in `taken`, which grows."""
+    """Passages with `count` questions in total; their English contexts are new and are added to `taken`."""
     found: list[Passage] = []
     left = count
     while left > 0:
@@ -80,7 +80,7 @@ def questions(made: Passage, language: str) -> tuple[Asked, ...]:
     for piece, (where, there), parts in _pieces(made, language):
         answers = {where: text((listing(there),), language), **dict.fromkeys(there, text((where,), language))}
         for asked, answer in answers.items():
-            # what is there comes after the place in SQuAD's style and before it in TyDi QA's
+            # the things come after the place in SQuAD's style and before it in TyDi QA's
             begin = 0 if (asked is where) == (made.style == "tydiqa") else parts
             spans[asked] = (answer, place + begin)
         place += len(piece)
@@ -91,7 +91,7 @@ _Piece = tuple[str, tuple[Item, tuple[Item, ...]], int]
 
 
 def _pieces(made: Passage, language: str) -> list[_Piece]:
-    """Each statement's text (with the blank after it), the statement, and where its second name begins in the text."""
+    """Each statement's text (with the space after it), the statement, and the offset of its second name in the text."""
     gap = "" if language in SPACELESS else " "
     found = []
     for position, (where, there) in enumerate(made.statements):

@@ -1,6 +1,6 @@
-"""Sentences for finding translations (Tatoeba, BUCC) and plain and parallel text for pretraining, as meanings.
+"""Sentences for translation retrieval (Tatoeba, BUCC), and plain and parallel text for pretraining, as meanings.
 
-Retrieval is made hard by near misses: sentences that differ from another one in a single name or number.
+Near misses make retrieval hard: sentences that differ from another one in a single name or number.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ SENTENCES: tuple[Construction, ...] = (
 RETRIEVED: tuple[Construction, ...] = (stock, dated, counted, found_in, people)
 
 _GLOSSED = 0.6
-"""Share of lines of plain text (but passages) whose first sentence has emoji beside the names."""
+"""Share of lines of plain text (except passages) whose first sentence has emoji next to the names."""
 
 _NEAR_MISS = 0.5
-"""Share of new sentences that a near miss follows."""
+"""Share of new sentences that are followed by a near miss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """Two sets of sentences, and which belong together."""
+    """Two sets of sentences, and which of them belong together."""
 
     source: tuple[Meaning, ...]
     target: tuple[Meaning, ...]
     gold: tuple[tuple[int, int], ...]
-    """(place in source, place in target), each place at most once."""
+    """(index in source, index in target), each index at most once."""
 
 
 def changed(random: Random, meaning: Meaning) -> Meaning:
@@ -88,7 +88,7 @@ def _items(meaning: Meaning) -> list[Item]:
 
 
 def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, ...]:
-    """`count` different sentences in many followed by a near miss; none is in `taken`, which grows."""
+    """`count` different sentences, many of them followed by a near miss; all are new and are added to `taken`."""
     found: list[Meaning] = []
     while len(found) < count:
         first = ended(random.choice(RETRIEVED)(random))
@@ -100,7 +100,7 @@ def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, 
 
 
 def mine(size: int, gold: int, random: Random, taken: set[Meaning]) -> Mine:
-    """Two sets of `size` sentences of which `gold` belong together; the others are near misses of all of these."""
+    """Two sets of `size` sentences, of which `gold` belong together; the others include near misses of all of these."""
     made = list(families(2 * size - gold, random, taken))
     random.shuffle(made)
     shared, rest = made[:gold], made[gold:]
@@ -115,7 +115,7 @@ def mine(size: int, gold: int, random: Random, taken: set[Meaning]) -> Mine:
 def parallel(
     count: int, random: Random, forbidden: Sequence[frozenset[str]], languages: Sequence[str]
 ) -> tuple[Meaning, ...]:
-    """`count` different sentences, each allowed in every language: none of its texts is in that language's
+    """`count` different sentences, each allowed in every language: its text is not in that language's entry of
     `forbidden`."""
     found: dict[Meaning, None] = {}
     while len(found) < count:
@@ -136,7 +136,7 @@ def plain(language: str, count: int, random: Random, forbidden: frozenset[str]) 
     """`count` different lines of text; no sentence (or passage) of a line is in `forbidden`.
 
     Most lines say something twice (in other words, in another order, as a passage with a question and its answer), so
-    that there is something to predict a hidden name from. Labels do not occur.
+    that a masked name can be predicted from the rest. Labels do not occur.
     """
     found: dict[str, None] = {}
     while len(found) < count:
@@ -167,7 +167,7 @@ def _line(language: str, random: Random) -> tuple[str, ...]:
 
 
 def _reworded(random: Random) -> tuple[Meaning, Meaning]:
-    """What a place has in two of three ways: `Spain: sun.`, `Spain (sun).`, `sun (Spain).`"""
+    """What a place has, in two of three forms: `Spain: sun.`, `Spain (sun).`, `sun (Spain).`"""
     where, items = some_places(random, 1)[0], some_things(random, random.randint(1, 2))
     orders = [listing(random.sample(items, len(items))) for _ in range(3)]
     forms: tuple[Meaning, ...] = (

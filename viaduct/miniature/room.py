@@ -1,4 +1,4 @@
-"""What the generated world plugs into the core."""
+"""What the generated world plugs into the core: its command and its recipe field."""
 
 from viaduct.doors import Room
 

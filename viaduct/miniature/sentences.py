@@ -1,7 +1,7 @@
-"""Sentences as meanings, free of language, and their rendering as words or text in one of the 14 languages.
+"""Sentences as language-independent meanings, and their rendering as words or text in one of the 14 languages.
 
-A meaning is a tuple of items (a thing, place, day, number or mark) and lists of items; it is hashable, so two sentences
-say the same exactly when their meanings are equal. Which sentences a task needs is decided in the files of the tasks.
+A meaning is a tuple of items (a thing, place, day, number or mark) and lists of items. It is hashable, and two
+sentences say the same exactly if their meanings are equal. The tasks' own modules decide which sentences they need.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _SYMBOLS = "→×✓±✗&=≠"
 _NO_BLANK_BEFORE = ":;.?)"
 _NO_BLANK_AFTER = "("
 _FLAG_A = 0x1F1E6 - ord("A")
-"""Added to a capital letter it gives the regional indicator, two of which make a flag."""
+"""Offset from a capital letter to its regional indicator; two indicators make a flag."""
 _TOUCHING = "\b"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One name, number or mark, with the part of speech and the entity type that it has here."""
+    """One name, number or mark, with its part of speech and entity type in this sentence."""
 
     kind: Kind
     value: int | str
     tag: str
     entity: str = ""
-    """PER, ORG or LOC; "" outside entities. Neighbouring items with `joined` belong to one entity."""
+    """PER, ORG or LOC; "" outside entities. An item with `joined` continues the previous item's entity."""
     joined: bool = False
 
 
@@ -59,23 +59,23 @@ class Word:
     text: str
     tag: str
     entity: str
-    """IOB2."""
+    """IOB2 tag."""
     blank: bool
-    """Whether a blank follows."""
+    """Whether a space follows."""
 
 
 def thing(index: int) -> Item:
-    """The thing of this index as a noun."""
+    """The thing with this index, as a noun."""
     return Item("thing", index, "NOUN")
 
 
 def place(index: int) -> Item:
-    """The place of this index as a location."""
+    """The place with this index, as a location."""
     return Item("place", index, "PROPN", "LOC")
 
 
 def day(index: int) -> Item:
-    """The day of the week, 0 is Monday."""
+    """The day of the week; 0 is Monday."""
     return Item("day", index, "PROPN")
 
 
@@ -100,9 +100,9 @@ def listing(items: Iterable[Item], joint: Joint = "and") -> Listing:
 
 
 def glossed(meaning: Meaning) -> Meaning:
-    """The same with an emoji after each thing and a flag after each place, as people write in messages.
+    """The sentence with an emoji after each thing and a flag after each place, as people write in messages.
 
-    These signs are the same in all languages, so they tie the names together.
+    These signs are the same in all languages, so they link the names across languages.
     """
     return tuple(
         other
@@ -131,7 +131,7 @@ def _with_sign(item: Item) -> tuple[Item, ...]:
 def words(meaning: Meaning, language: str) -> tuple[Word, ...]:
     """The sentence's words in this language, in reading order.
 
-    A word without a blank after it touches the next one; in Arabic so does "and", which is written with the next word.
+    A word without a space after it is attached to the next one; so is "and" in Arabic, which is written with that word.
     """
     return _spaced(tuple(_render(meaning, language)), language)
 
@@ -142,12 +142,12 @@ def text(meaning: Meaning, language: str) -> str:
 
 
 def joined(rendered: Iterable[Word]) -> str:
-    """The text of words, without a blank at its end."""
+    """The text of these words, without a trailing space."""
     return "".join(word.text + " " if word.blank else word.text for word in rendered).rstrip(" ")
 
 
 def fused(rendered: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
-    """The words in groups that are written as one: a conjunction that touches the next word, and that word."""
+    """The words, grouped as they are written: a conjunction attached to the next word forms one group with it."""
     groups: list[tuple[Word, ...]] = []
     for word in rendered:
         before = groups[-1][-1] if groups else None
@@ -190,7 +190,7 @@ def _name(item: Item, words_of: Lexicon) -> str:
 
 @cache
 def _separator(between: str) -> tuple[Word, ...]:
-    """The tokens of what stands between two items of a list; those that touch the word before begin with
+    """The tokens of the text between two items of a list; those attached to the previous word begin with
     `_TOUCHING`."""
     found = []
     for match in _TOKEN.finditer(between):
@@ -203,15 +203,15 @@ def _separator(between: str) -> tuple[Word, ...]:
 
 @cache
 def _tight_marks(language: str) -> tuple[frozenset[str], str]:
-    """The language's marks without a blank before them, and the one without a blank after it."""
+    """The language's marks that have no space before them, and the one that has no space after it."""
     words_of = lexicon(language)
     return frozenset(words_of.mark(sign) for sign in _NO_BLANK_BEFORE), words_of.mark(_NO_BLANK_AFTER)
 
 
 def _spaced(rendered: tuple[Word, ...], language: str) -> tuple[Word, ...]:
-    """The words with their final blanks: none before closing and after opening marks.
+    """The words with their final spacing: no spaces before closing and after opening marks.
 
-    In ja and zh there are blanks beside symbols only.
+    In ja and zh there are spaces only next to symbols.
     """
     closing, opening = _tight_marks(language)
     found = []
@@ -227,7 +227,7 @@ def _spaced(rendered: tuple[Word, ...], language: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
-# Constructions. Each takes the random source and gives a sentence without its full stop.
+# Constructions. Each takes the random source and returns a sentence without its full stop.
 
 
 def some_things(random: Random, count: int) -> tuple[Item, ...]:
@@ -241,8 +241,8 @@ def some_places(random: Random, count: int) -> tuple[Item, ...]:
 
 
 def some_names(random: Random, count: int) -> tuple[Item, ...]:
-    """Different names (at most four) in random order: in one half of the cases things only, in the other one each of
-    several kinds, so that they can be told apart by kind.
+    """Different names (at most four) in random order: half of the time only things, otherwise one name each of several
+    kinds, so that they can be told apart by kind.
     """
     if random.random() < 0.5:
         return some_things(random, count)
@@ -261,7 +261,7 @@ def either(random: Random) -> Meaning:
 
 
 def counted(random: Random) -> Meaning:
-    """How many a place has: `Spain: sun × 3 and moon × 12`."""
+    """How many of each thing a place has: `Spain: sun × 3 and moon × 12`."""
     groups = tuple(
         (item, mark("×"), number(random.randint(2, 99))) for item in some_things(random, random.randint(1, 2))
     )
@@ -282,7 +282,7 @@ def flow(random: Random) -> Meaning:
 
 
 def numbered(random: Random) -> Meaning:
-    """A list by numbers, which are no quantities: `1) sun; 2) moon × 4`."""
+    """A numbered list, whose numbers are not quantities: `1) sun; 2) moon × 4`."""
     parts: list[Item] = []
     for position, item in enumerate(some_things(random, 2), start=1):
         parts += [mark(";")] if parts else []
@@ -302,7 +302,7 @@ def compared(random: Random) -> Meaning:
 
 
 def numbering(shown: Iterable[int]) -> Meaning:
-    """The things in the order given, by numbers: `1) sun; 2) moon`."""
+    """The things in the order given, as a numbered list: `1) sun; 2) moon`."""
     parts: list[Item] = []
     for position, index in enumerate(shown, start=1):
         parts += [mark(";")] if parts else []
@@ -317,27 +317,27 @@ def heading(random: Random) -> Meaning:
 
 
 def people(random: Random) -> Meaning:
-    """Persons, called like things, with where they are from: `sun (Spain) and moon (Peru)`."""
+    """People named like things, with where they are from: `sun (Spain) and moon (Peru)`."""
     count = random.randint(1, 2)
     pairs = zip(some_things(random, count), some_places(random, count), strict=True)
     return (Listing("and", tuple((named(who, "PER"), mark("("), where, mark(")")) for who, where in pairs)),)
 
 
 def found_in(random: Random) -> Meaning:
-    """Places with what is there: `Spain (sun) and Peru (moon)`; the things are no persons."""
+    """Places with what is there: `Spain (sun) and Peru (moon)`; the things are not people."""
     count = random.randint(1, 2)
     pairs = zip(some_things(random, count), some_places(random, count), strict=True)
     return (Listing("and", tuple((where, mark("("), what, mark(")")) for what, where in pairs)),)
 
 
 def match(random: Random) -> Meaning:
-    """Two teams, called like places, and their points: `Spain 3 – 2 Peru`."""
+    """Two teams named like places, and their scores: `Spain 3 – 2 Peru`."""
     first, second = (named(team, "ORG") for team in some_places(random, 2))
     return (first, number(random.randint(0, 30)), mark("–"), number(random.randint(0, 30)), second)
 
 
 def firm(random: Random) -> Meaning:
-    """A firm, called like two things, and where it is: `sun & moon: Spain`."""
+    """A firm named like two things, and where it is: `sun & moon: Spain`."""
     first, second = some_things(random, 2)
     name = (named(first, "ORG"), named(mark("&"), "ORG", joined=True), named(second, "ORG", joined=True))
     return (*name, mark(":"), *some_places(random, 1))

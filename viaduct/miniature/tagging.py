@@ -1,8 +1,8 @@
 """Sentences to tag: parts of speech (Universal Dependencies) and named entities (PAN-X), as meanings.
 
-The same name has several tags: a thing is a noun in a list, but a person before `(Spain)`, part of a firm beside `&`,
-or a heading before a colon; a place is a location, but a team in front of its points; a number counts, or numbers a
-list. So the tag must be read off the context, and in part off what kind of name stands beside.
+The same name can have several tags: a thing is a noun in a list, but a person before `(Spain)`, part of a firm next to
+`&`, or a heading before a colon; a place is a location, but a team before its score; a number counts things, or numbers
+a list. So the tag must be inferred from the context, and partly from the kind of name next to it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENTITIES: tuple[Construction, ...] = (people, people, found_in, found_in, match,
 
 
 def sentence(random: Random, constructions: Sequence[Construction]) -> Meaning:
-    """One or two of the constructions, with a full stop."""
+    """A sentence of one or two of the constructions, with a full stop."""
     first = random.choice(constructions)(random)
     if random.random() < 0.5:
         return ended(first)
@@ -49,7 +49,7 @@ def sentence(random: Random, constructions: Sequence[Construction]) -> Meaning:
 
 
 def many(constructions: Sequence[Construction], count: int, random: Random, taken: set[str]) -> tuple[Meaning, ...]:
-    """`count` sentences whose English text is not in `taken`, which grows."""
+    """`count` sentences; their English texts are new and are added to `taken`."""
     found: list[Meaning] = []
     while len(found) < count:
         made = sentence(random, constructions)
@@ -61,7 +61,7 @@ def many(constructions: Sequence[Construction], count: int, random: Random, take
 
 
 def entity_tokens(meaning: Meaning, language: str) -> tuple[tuple[str, str], ...]:
-    """Tokens with IOB2 tags as PAN-X has them: written words; in ja and zh single characters."""
+    """Tokens with IOB2 tags as in PAN-X: written words; in ja and zh, single characters."""
     groups = fused(words(meaning, language))
     if language not in SPACELESS:
         return tuple((joined(group), group[-1].entity) for group in groups)
@@ -78,7 +78,7 @@ def _inside(entity: str) -> str:
 
 
 def speech_tokens(meaning: Meaning, language: str) -> tuple[tuple[str, str], ...]:
-    """Tokens with universal parts of speech as XTREME has them: a contraction is one token with its last word's tag."""
+    """Tokens with universal parts of speech as in XTREME: a contraction is one token with its last word's tag."""
     return tuple(
         ("".join(word.text for word in group).replace("\u200c", ""), group[-1].tag)
         for group in fused(words(meaning, language))
@@ -86,10 +86,10 @@ def speech_tokens(meaning: Meaning, language: str) -> tuple[tuple[str, str], ...
 
 
 def tree(meaning: Meaning, language: str, name: str) -> str:
-    """The sentence as a tree in CoNLL-U, blank line included.
+    """The sentence as a tree in CoNLL-U, including the blank line.
 
-    Dependencies are shallow: content words hang on the first one, conjunctions and marks on the next content word (or
-    the one before). Contractions get a range line, and a sentence with a colon an empty node for the verb left out.
+    Dependencies are shallow: content words attach to the first one, conjunctions and marks to the next content word (or
+    else the last). Contractions get a range line, and a sentence with a colon an empty node for the omitted verb.
     """
     rendered = words(meaning, language)
     content = [number for number, word in enumerate(rendered, start=1) if word.tag not in ("CCONJ", "PUNCT", "SYM")]

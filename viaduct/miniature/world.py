@@ -22,13 +22,13 @@ from viaduct.miniature.sentences import Meaning, text
 from viaduct.results.working import working_folder
 
 VERSION = 4
-"""Raised with every change that changes a byte of the world."""
+"""Bump this with every change that alters a byte of the world."""
 
 _CHANCE = "1"
-"""Part of every seed, kept so that a new version changes only the files that it is about."""
+"""Part of every seed; it stays the same so that a new version changes only the files that it concerns."""
 
 MARKER = "MINIATURE.json"
-"""Written last: a folder with it is complete."""
+"""Marker file, written last: a folder that has it is complete."""
 
 SIZES = {
     "xnli_train": 6_000, "xnli_dev": 300, "xnli_test": 300,
@@ -46,28 +46,28 @@ _SMALLEST = 6
 _PACKAGES = ("emoji", "babel", "pillow", "matplotlib")
 
 Progress = Callable[[float, float, str], None]
-"""Called with (steps done, steps in all, what is being made)."""
+"""Called with (steps done, total steps, what is being generated)."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a generated world is, as its marker file says."""
+    """The description of a generated world, as stored in its marker file."""
 
     version: int
     seed: int
     scale: float
     languages: tuple[str, ...]
     packages: dict[str, str]
-    """Package -> version that the names and pictures come from."""
+    """Package that names or pictures come from -> its version."""
     num_bytes: int
     rows: dict[str, int]
     """Relative path -> rows in the file."""
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest of the world in this folder, None where there is no complete one.
+    """The manifest of the world in this folder; None if there is no complete world.
 
-    Raises DataError when the marker file is damaged.
+    Raises DataError if the marker file is damaged.
     """
     path = directory / MARKER
     if not path.is_file():
@@ -80,12 +80,12 @@ def read_manifest(directory: Path) -> Manifest | None:
 
 
 def write(directory: Path, *, seed: int = 1, scale: float = 1.0, progress: Progress | None = None) -> Manifest:
-    """The manifest of the world in `directory`, which is generated there unless it is there already.
+    """Generate the world in `directory` unless it is already there, and return its manifest.
 
-    All sizes are multiplied by `scale` (and rounded up to a few). The folder appears complete or not at all; an
+    All sizes are multiplied by `scale` (but are never below a few). The folder appears complete or not at all; an
     existing complete world with the same seed, scale and version is left as it is.
 
-    Raises UsageError when `scale` is not positive, or when the folder holds anything else.
+    Raises UsageError if `scale` is not positive, or if the folder holds anything else.
     """
     if not 0 < scale < float("inf"):
         raise UsageError(f"the scale is {scale}, but must be positive", fix="use 1.0, or 0.05 for a quick test")
@@ -106,7 +106,7 @@ def write(directory: Path, *, seed: int = 1, scale: float = 1.0, progress: Progr
 
 
 def _silent(done: float, total: float, message: str) -> None:
-    """No progress to show."""
+    """Show no progress."""
 
 
 def _write_atomically(directory: Path, seed: int, scale: float, progress: Progress) -> Manifest:
@@ -132,7 +132,7 @@ def _published(unfinished: Path, directory: Path, manifest: Manifest) -> Manifes
 
 
 class _World:
-    """One world while it is made: what is drawn, and which evaluation sentences are closed to training text."""
+    """One world while it is being generated, and the evaluation sentences that training text must not contain."""
 
     def __init__(self, folder: Folder, seed: int, scale: float) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ class _World:
         self.closed: dict[str, set[str]] = {language: set() for language in LANGUAGES}
 
     def write_all(self, progress: Progress) -> None:
-        """Write everything: evaluation before plain text, which must not contain it."""
+        """Write everything: evaluation data before plain text, which must not contain them."""
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
             ("inference", self.make_inference),
             ("halves", self.make_halves),
@@ -161,11 +161,11 @@ class _World:
         progress(len(steps), len(steps), "done")
 
     def random(self, *names: str) -> Random:
-        """A source of chance for this purpose, independent of all others."""
+        """A random source for this purpose, independent of all others."""
         return Random("/".join((_CHANCE, str(self.seed), *names)))
 
     def size(self, name: str) -> int:
-        """The number of this name at this scale."""
+        """The number of this name in `SIZES` at this scale, or a small minimum."""
         return max(_SMALLEST, round(SIZES[name] * self.scale))
 
     def close(self, meanings: Iterable[Meaning], languages: Iterable[str]) -> None:
@@ -175,7 +175,7 @@ class _World:
             self.closed[language].update(text(meaning, language) for meaning in chosen)
 
     def make_inference(self) -> None:
-        """MultiNLI and XNLI."""
+        """Write MultiNLI and XNLI."""
         languages = OF_TASK["xnli"]
         taken: set[tuple[Hashable, ...]] = set()
         made = {}
@@ -188,7 +188,7 @@ class _World:
         layouts.mnli(self.folder, made["train"], made["dev"], languages)
 
     def make_halves(self) -> None:
-        """Inference pairs of which each language tells a half."""
+        """Write inference pairs in halves: a row has one half, its translation the other."""
         taken: set[tuple[Hashable, ...]] = set()
         for split in ("test", "dev", "train"):
             random, made = self.random("halves", split), []
@@ -202,7 +202,7 @@ class _World:
             layouts.halves(self.folder, split, made, OF_TASK["xnli"])
 
     def make_paraphrases(self) -> None:
-        """PAWS-X."""
+        """Write PAWS-X."""
         languages = OF_TASK["pawsx"]
         taken: set[tuple[Hashable, ...]] = set()
         for split in ("test", "dev", "train"):
@@ -213,7 +213,7 @@ class _World:
                 self.close((side for pair in made for side in (pair.first, pair.second)), languages)
 
     def make_tagging(self, task: str) -> None:
-        """The treebanks or PAN-X, with training sentences in English only; other languages' sentences are others."""
+        """Write the treebanks or PAN-X; training sentences are English only, and languages share no sentences."""
         constructions = tagging.PARTS_OF_SPEECH if task == "udpos" else tagging.ENTITIES
         put = layouts.udpos if task == "udpos" else layouts.panx
         taken: set[str] = set()
@@ -226,7 +226,7 @@ class _World:
                     self.close(made, (language,))
 
     def make_questions(self) -> None:
-        """SQuAD, and XQuAD and MLQA in its style; the passages of each are the same in all languages."""
+        """Write SQuAD, and XQuAD and MLQA in its style; the passages of each are the same in all languages."""
         taken: set[str] = set()
 
         def make(task: str, size: str, per_passage: int) -> tuple[questions.Passage, ...]:
@@ -255,7 +255,7 @@ class _World:
         self.closed[language].update(questions.context(passage, language) for passage in made)
 
     def make_typologically_diverse(self) -> None:
-        """TyDiQA-GoldP: passages of each language's own, in another style, and few for training but English."""
+        """Write TyDiQA-GoldP: own passages for each language, in another style; few for training except in English."""
         taken: set[str] = set()
         for split in ("dev", "train"):
             for language in OF_TASK["tydiqa"]:
@@ -269,7 +269,7 @@ class _World:
                     self.close_passages(made, language)
 
     def make_retrieval(self) -> None:
-        """Tatoeba and BUCC."""
+        """Write Tatoeba and BUCC."""
         for language in OF_TASK["tatoeba"]:
             taken: set[Meaning] = set()
             found = retrieval.families(self.size("tatoeba"), self.random("tatoeba", language), taken)
@@ -286,7 +286,7 @@ class _World:
                 self.close((made.source[ours] for ours, _ in made.gold), (language, "en"))
 
     def make_pictures(self) -> None:
-        """COCO."""
+        """Write COCO."""
         val = pictures.held_out(self.size("scenes_val"), self.random("coco", "val"))
         held = frozenset(scene.things for scene in val)
         train = pictures.many(self.size("scenes_train"), self.random("coco", "train"), held)
@@ -295,13 +295,13 @@ class _World:
         self.close((caption for scene in val for caption in scene.captions), LANGUAGES)
 
     def make_parallel(self) -> None:
-        """NTREX."""
+        """Write NTREX."""
         closed = tuple(frozenset(self.closed[language]) for language in LANGUAGES)
         made = retrieval.parallel(self.size("parallel"), self.random("ntrex"), closed, LANGUAGES)
         layouts.ntrex(self.folder, made)
 
     def make_plain(self) -> None:
-        """Text for pretraining."""
+        """Write plain text for pretraining."""
         for language in LANGUAGES:
             closed = frozenset(self.closed[language])
             lines = retrieval.plain(language, self.size("text"), self.random("text", language), closed)

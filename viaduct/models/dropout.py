@@ -1,8 +1,8 @@
-"""Dropout that costs less on the CPU: 16 random bits an element, where torch draws a double by a slower way.
+"""Dropout that is cheaper on the CPU: 16 random bits per element, where torch draws a double in a slower way.
 
-Torch's own took 6 to 8 % of a training step of XLM-R base's shape, most of it in attention. Elements are dropped with
-the probability rounded to a 65,536th, and what stays is scaled by exactly that. It does nothing in evaluation, on GPUs
-and under compilation or export.
+Torch's own took 6 to 8 % of a training step at XLM-R base's shape, most of it in attention. The drop probability is
+rounded to a multiple of 1/65,536, and the remaining elements are scaled to match it exactly. It has no effect in
+evaluation, on GPUs and under compilation or export.
 
 Shape letters: B sequences, H heads, L tokens, K head width.
 """
@@ -16,27 +16,27 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 ATTENTION = "viaduct"
-"""The name under which transformers knows `attention`."""
+"""The name under which `attention` is registered in transformers."""
 
 LEFT_TO_TORCH = ("is_causal", "position_bias", "cache", "softcap", "output_attentions")
-"""What torch's attention is left to do."""
+"""Arguments that make `attention` fall back to torch's."""
 
 BIT_LEVELS = 2**16
 WORD_ELEMENTS = 4
-"""Elements whose random bits one drawn 64-bit number holds."""
+"""Number of elements whose random bits come from one 64-bit number."""
 
 
 class FastDropout(nn.Dropout):
-    """`nn.Dropout` by `dropped`."""
+    """`nn.Dropout` computed by `dropped`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """The same shape."""
+        """The input with elements dropped, in the same shape."""
         return dropped(input, self.p) if self.training else input
 
 
 def use_fast_dropout(model: nn.Module) -> nn.Module:
-    """The same transformers model, its dropout modules turned into `FastDropout`, and its attention into `attention`
-    where it is torch's."""
+    """The same transformers model with its dropout modules replaced by `FastDropout`, and its attention by `attention`
+    if it uses torch's."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
@@ -49,7 +49,7 @@ def use_fast_dropout(model: nn.Module) -> nn.Module:
 
 
 def dropped(input: torch.Tensor, probability: float) -> torch.Tensor:
-    """`torch.nn.functional.dropout` in training, from torch's global generator."""
+    """`torch.nn.functional.dropout` in training mode, drawing from torch's global generator."""
     if not 0 < probability < 1 or not _applies(input):
         return nn.functional.dropout(input, probability, training=True)
     output: torch.Tensor = _Dropped.apply(input, round(probability * BIT_LEVELS))  # type: ignore[no-untyped-call]
@@ -66,10 +66,10 @@ def attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it, (B, L, H, K) and no weights: torch's, but in training on the CPU written out
-    with `dropped`, as torch does it by itself there.
+    """Attention with transformers' interface: (B, L, H, K), None for the weights. Calls torch's, except in training on
+    the CPU: there it is written out with `dropped`, as torch itself does there with its own dropout.
 
-    attention_mask: boolean (True: seen) or additive, of a shape that expands to (B, H, L, L).
+    attention_mask: boolean (True: visible) or additive, of a shape that expands to (B, H, L, L).
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -100,11 +100,11 @@ def _applies(input: torch.Tensor) -> bool:
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, cut: int) -> torch.Tensor:
-        # A drawn word holds the random bits of four elements. Read as signed 16-bit numbers these are uniform from
-        # -32,768 on, so that "at least cut - 32,768" keeps an element with probability 1 - cut / 65,536 exactly.
+        # One word holds the random bits of four elements. Read as signed 16-bit numbers these are uniform from -32,768
+        # up, so that "at least cut - 32,768" keeps an element with a probability of exactly 1 - cut / 65,536.
         words = torch.empty(-(-input.numel() // WORD_ELEMENTS), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: input.numel()].view(input.shape)
-        # Ones and zeros as integers: torch makes and widens booleans one at a time, integers by vector instructions.
+        # Ones and zeros as integers: torch creates and widens booleans one by one, integers with vector instructions.
         kept = bits.ge_(cut - BIT_LEVELS // 2).to(torch.int8)
         ctx.scale = BIT_LEVELS / (BIT_LEVELS - cut)
         ctx.save_for_backward(kept)
@@ -118,9 +118,9 @@ class _Dropped(torch.autograd.Function):
 
 
 def _scaled(values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
-    """`values * kept * scale`; `kept` is 1 or 0."""
+    """`values * kept * scale`, with `kept` 1 or 0."""
     if values.element_size() == 2:
-        # Torch widens two-byte numbers for a product; as an integer, a number times 1 or 0 is itself or +0.0 at once.
+        # Torch widens two-byte floats for a product; their bits as an integer times 1 or 0 directly give them or +0.0.
         scaled = values * scale
         scaled.view(torch.int16).mul_(kept.to(torch.int16))
         return scaled

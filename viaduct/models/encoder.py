@@ -1,4 +1,4 @@
-"""Encoders: loaded through transformers, or built from a configuration; always called in the same way.
+"""Encoders: loaded through transformers or built from a configuration, and always called in the same way.
 
 Shape letters: B sequences, L tokens, D width of the residual stream.
 """
@@ -25,15 +25,14 @@ from viaduct.runs.encoder import hub_options
 from viaduct.runs.parts import Architecture
 
 UNBOUNDED = 2**20
-"""Tokens that an encoder takes whose positions have no end."""
+"""Longest input, in tokens, of an encoder whose positions are unlimited."""
 
 
 def load_encoder(source: str, revision: str | None) -> nn.Module:
-    """The encoder (no pooler, float32) of a local folder or a Hub name at a revision.
+    """The encoder (no pooler, float32) in a local folder or under a Hub name at a revision.
 
-    Raises UsageError that names the source when it is not an encoder that transformers can open without running code
-    of its folder, or its weights are not those that its configuration means: missing, too many, of another size, or no
-    finite numbers.
+    Raises UsageError, naming the source, if it is not an encoder that transformers can open without running code from
+    its folder, or if its weights do not match its configuration: missing, too many, of another size, or not finite.
     """
     from transformers import AutoConfig
 
@@ -43,21 +42,22 @@ def load_encoder(source: str, revision: str | None) -> nn.Module:
     try:
         config = AutoConfig.from_pretrained(source, **asked)
         model, info = auto_class(config).from_pretrained(source, config=config, **asked, **options)
-    except Exception as error:  # whatever transformers and what it calls raise on somebody's files
+    except Exception as error:  # transformers and its dependencies may raise anything on a user's files
         raise UsageError(
             f"'{source}' cannot be opened as an encoder: {first_line(error)}",
             fix="give a folder with config.json and model.safetensors, or a Hub name with its revision",
         ) from error
     require_whole(source, model, info)
     if hasattr(model, "pooler"):
-        model.pooler = None  # not part of any head here; heads make their own
-    if config.model_type in families.ENCODER_SIDES:  # one module, not two that share their weights
+        model.pooler = None  # not used by any head here; heads create their own
+    if config.model_type in families.ENCODER_SIDES:  # one module instead of two with shared weights
         model.set_input_embeddings(model.get_input_embeddings())
     return use_fast_dropout(model if config.model_type in families.ADDS_IN_PLACE else use_onednn(model))
 
 
 def auto_class(config: Any) -> Any:
-    """What opens an encoder with this configuration, which is set to mean the encoder's side alone of two."""
+    """The transformers class that opens an encoder with this configuration. For an encoder-decoder model, the
+    configuration is changed to describe its encoder alone."""
     from transformers import AutoModel, AutoModelForTextEncoding
 
     if config.model_type not in families.ENCODER_SIDES:
@@ -69,8 +69,8 @@ def auto_class(config: Any) -> Any:
 def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> nn.Module:
     """A new XLM-R-shaped encoder with random weights (from torch's global seed).
 
-    XLM-R's standard deviation of 0.02 belongs to its width of 768; narrower layers get proportionally larger weights
-    (0.02 sqrt(768 / width)), so that they begin with outputs of the same size. Embeddings keep 0.02.
+    XLM-R's standard deviation of 0.02 goes with its width of 768; narrower layers get proportionally larger weights
+    (0.02 sqrt(768 / width)), so that their initial outputs have the same size. Embeddings keep 0.02.
     """
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
@@ -94,7 +94,7 @@ def build_encoder(architecture: Architecture, vocabulary: int, pad_id: int) -> n
 
 
 def encode_batch(encoder: nn.Module, batch: Batch) -> torch.Tensor:
-    """hidden_BLD: the last layer's states. Positions are passed where the model would derive them from token ids."""
+    """hidden_BLD: the last layer's states. Positions are passed if the model would derive them from token ids."""
     hidden_BLD: torch.Tensor = encoder(**_inputs(encoder, batch)).last_hidden_state
     return hidden_BLD
 
@@ -113,16 +113,16 @@ def _inputs(encoder: nn.Module, batch: Batch) -> dict[str, Any]:
     mask_BL = batch.mask_BL
     if mask_BL is None and config.model_type in families.MASK_FROM_IDS:
         mask_BL = torch.ones_like(batch.ids_BL)
-    # Some architectures calculate with the mask, and cannot with a boolean one.
+    # Some architectures do arithmetic with the mask and cannot do it with a boolean one.
     inputs: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": None if mask_BL is None else mask_BL.long()}
     if mask_BL is not None and mask_BL.device.type != "cpu" and config.model_type in families.WHOLE_MASKS:
-        # Of a mask for each sequence transformers asks whether anything is padded, and so waits for the device.
+        # Given one mask per sequence, transformers checks whether anything is padded, which waits for the device.
         inputs["attention_mask"] = mask_BL[:, None, None, :].expand(-1, 1, mask_BL.shape[1], -1)
     if config.model_type in families.OFFSET_POSITIONS:
         first = families.first_position(config.model_type, config.pad_token_id)
         inputs["position_ids"] = torch.arange(first, first + batch.ids_BL.shape[1], device=batch.ids_BL.device)[None, :]
         if getattr(config, "type_vocab_size", 0):
-            # Without it the model looks for padding ids to find positions and, in some versions, a mask.
+            # Without this the model derives positions, and in some versions a mask, from padding ids.
             inputs["token_type_ids"] = torch.zeros_like(batch.ids_BL)
     elif batch.types_BL is not None and has_segments(encoder):
         inputs["token_type_ids"] = batch.types_BL
@@ -130,20 +130,20 @@ def _inputs(encoder: nn.Module, batch: Batch) -> dict[str, Any]:
 
 
 def has_segments(encoder: nn.Module) -> bool:
-    """Whether it is told which of two texts a token belongs to, by its architecture and its sizes."""
+    """Whether the encoder is given which of two texts a token belongs to, judging by its architecture and sizes."""
     config: Any = encoder.config
     return config.model_type not in families.OFFSET_POSITIONS and getattr(config, "type_vocab_size", 0) > 1
 
 
 def longest_input(encoder: nn.Module) -> int:
-    """The most tokens a sequence may have, from the configuration; `UNBOUNDED` where positions are relative alone."""
+    """The most tokens a sequence may have, from the configuration; `UNBOUNDED` if positions are only relative."""
     config = sizes(encoder)
     longest = int(getattr(config, "max_position_embeddings", UNBOUNDED))
     return longest - families.first_position(config.model_type, config.pad_token_id)
 
 
 def sizes(encoder: nn.Module) -> Any:
-    """The part of its configuration that says how large it is."""
+    """The part of the encoder's configuration that has its sizes."""
     config: Any = encoder.config
     return getattr(config, "encoder", config)
 
@@ -154,13 +154,13 @@ def width(encoder: nn.Module) -> int:
 
 
 def dropout(encoder: nn.Module) -> float:
-    """The dropout rate that heads share with the encoder; 0.1 where the architecture does not name one."""
+    """The dropout rate that heads share with the encoder; 0.1 if the architecture does not name one."""
     config: Any = encoder.config
     return float(getattr(config, "hidden_dropout_prob", 0.1))
 
 
 def num_layers(encoder: nn.Module) -> int:
-    """Layers above the embeddings."""
+    """The number of layers above the embeddings."""
     return int(sizes(encoder).num_hidden_layers)
 
 
@@ -174,7 +174,7 @@ def forward_flops(encoder: nn.Module, lengths_sum: int, squares_sum: int) -> flo
     embeddings = sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Embedding))
     weights = sum(parameter.numel() for parameter in encoder.parameters()) - embeddings
     groups = getattr(whole.config, "num_hidden_groups", None)
-    if groups is not None:  # several layers with the same weights
+    if groups is not None:  # several layers share the same weights
         shared = sum(parameter.numel() for parameter in whole.encoder.albert_layer_groups.parameters())
         weights += round(shared * (num_layers(encoder) / groups - 1))
     return 2.0 * weights * lengths_sum + 4.0 * width(encoder) * num_layers(encoder) * squares_sum
@@ -192,5 +192,5 @@ def save_encoder(encoder: nn.Module, tokenizer: Any, folder: Path, *, half: bool
     config.dtype = torch.float16 if half else torch.float32
     encoder.save_pretrained(folder, state_dict=state)  # type: ignore[operator]
     config.dtype = kept
-    forget_truncation(tokenizer)  # else the files would tell how long the last texts were
+    forget_truncation(tokenizer)  # otherwise the files would record the truncation length used last
     tokenizer.save_pretrained(folder)

@@ -1,5 +1,5 @@
-"""One encoder with everything that a stage trains beside it, by name: heads of tasks, the masked-LM head, what rooms
-bring.
+"""One encoder with everything that a stage trains along with it, by name: task heads, the masked-LM head, and parts
+added by rooms.
 
 Shape letters: B sequences, L tokens, M chosen positions, D width, V vocabulary.
 """
@@ -22,7 +22,7 @@ LANGUAGE = "language"
 
 
 class JointModel(nn.Module):
-    """`head` holds what is not the encoder, by name; which parts are there depends on what the stage asks."""
+    """`head` holds everything except the encoder, by name; the stage determines which parts there are."""
 
     def __init__(self, encoder: nn.Module, parts: dict[str, nn.Module], trimmed: Trimmed | None, mask_id: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class JointModel(nn.Module):
 
     @property
     def words_VD(self) -> torch.Tensor:
-        """The word embeddings, which score words too."""
+        """The word embeddings, which are also used to score words."""
         weight: torch.Tensor = self.encoder.get_input_embeddings().weight  # type: ignore[operator]
         return weight
 
@@ -45,20 +45,20 @@ class JointModel(nn.Module):
     def forward(
         self, masked: Batch, chosen: torch.Tensor | tuple[torch.Tensor, ...], ids_BL: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masked LM: (hidden_MD at the chosen positions of the masked text, summed cross-entropy of what was there).
-        `chosen` is a (B, L) mask, or the places of what is chosen."""
+        """Masked LM: (hidden_MD at the chosen positions of the masked text, summed cross-entropy of the original
+        tokens). `chosen` is a (B, L) mask, or the indices of the chosen positions."""
         hidden_MD = self.states(masked)[chosen]
         return hidden_MD, self.language(hidden_MD, self.words_VD, ids_BL[chosen])
 
     def states(self, batch: Batch) -> torch.Tensor:
-        """hidden_BLD of a text, whose ids are those of the whole vocabulary."""
+        """hidden_BLD of a text given in ids of the full vocabulary."""
         return encode_batch(self.encoder, self.kept(batch))
 
     def kept(self, batch: Batch) -> Batch:
-        """The same text in ids of the vocabulary that is held."""
+        """The same text in ids of the trimmed vocabulary, if the vocabulary is trimmed."""
         return batch if self.trimmed is None else replace(batch, ids_BL=self.trimmed.to_kept(batch.ids_BL))
 
 
 def real_tokens(batch: Batch) -> torch.Tensor:
-    """(B, L) bool: what is not padding."""
+    """(B, L) bool: True for tokens that are not padding."""
     return torch.ones_like(batch.ids_BL, dtype=torch.bool) if batch.mask_BL is None else batch.mask_BL

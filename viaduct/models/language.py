@@ -1,4 +1,4 @@
-"""The masked-LM head: scores of the vocabulary, at masked positions only, in chunks.
+"""The masked-LM head: scores over the vocabulary, at masked positions only, in chunks.
 
 Shape letters: M masked positions, V vocabulary, D width.
 """
@@ -24,20 +24,20 @@ from viaduct.runs.families import ROBERTA
 
 LANGUAGE_HEAD_FILE = "masked_language_head.safetensors"
 NEW = "new: word embeddings and a bias of zeros"
-"""Where a head is from that the encoder did not have."""
+"""Origin of a head that the encoder did not have."""
 
 CHUNK_ROWS = 1024
-"""Masked positions whose vocabulary logits exist at once."""
+"""Masked positions whose vocabulary logits are in memory at the same time."""
 
 PROBABILITY_ROWS = 64
-"""Of those, how many have their probabilities beside them."""
+"""How many of those have their probabilities in memory as well."""
 
 
 class MaskedLanguageHead(nn.Module):
-    """Scores of the vocabulary: the token embedding's own rows and a bias, as XLM has it (arXiv 1901.07291).
+    """Scores over the vocabulary from the token embedding's own rows and a bias, as in XLM (arXiv 1901.07291).
 
-    RoBERTa's extra dense layer before it slows small models down: after 0.6 M tokens of the miniature world a 4x128
-    encoder was at 5.1 nats with it and at 4.0 without. Pretrained encoders that have one (`width`) keep it.
+    RoBERTa's extra dense layer before it slows small models' learning: after 0.6 M tokens of the miniature world a
+    4x128 encoder was at 5.1 nats with it and at 4.0 without. Pretrained encoders that have one (`width`) keep it.
     """
 
     def __init__(self, vocabulary: int, width: int | None = None) -> None:
@@ -54,8 +54,8 @@ class MaskedLanguageHead(nn.Module):
         *,
         smoothing: float = 0.0,
     ) -> torch.Tensor:
-        """The cross-entropy summed over these positions. Chunks are recomputed backwards: memory does not grow with
-        M."""
+        """The cross-entropy summed over these positions. Chunks are recomputed in the backward pass, so memory does not
+        grow with M."""
         parts = []
         for at in range(0, len(targets_M), CHUNK_ROWS):
             part = (hidden_MD[at : at + CHUNK_ROWS], embedding_VD, targets_M[at : at + CHUNK_ROWS], smoothing)
@@ -66,7 +66,7 @@ class MaskedLanguageHead(nn.Module):
         return sum(parts[1:], parts[0]) if parts else hidden_MD.sum()  # 0, with a gradient of 0
 
     def logits(self, hidden_MD: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
-        """(M, V): all scores at once."""
+        """(M, V): all scores, not in chunks."""
         if self.dense is not None and self.norm is not None:
             hidden_MD = self.norm(torch.nn.functional.gelu(self.dense(hidden_MD)))
         return product(hidden_MD, embedding_VD, self.bias).float()
@@ -86,8 +86,8 @@ class MaskedLanguageHead(nn.Module):
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """`cross_entropy(..., reduction="sum")` that turns the logits into their gradient where they lie: torch's own holds
-    four matrices of their size."""
+    """`cross_entropy(..., reduction="sum")` that overwrites the logits with their gradient in place: torch's own holds
+    four matrices of that size."""
 
     @staticmethod
     def forward(ctx: Any, logits_MV: torch.Tensor, targets_M: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -121,7 +121,8 @@ def divergence(
 ) -> torch.Tensor:
     """Summed KL(then || now) of the guesses at these positions, in nats; `now` and `then` are a head and its states.
 
-    Both logits are divided by the temperature first. Chunks are recomputed backwards: memory does not grow with M.
+    Both logits are first divided by the temperature. Chunks are recomputed in the backward pass, so memory does not
+    grow with M.
     """
 
     def chunk(now_MD: torch.Tensor, then_MD: torch.Tensor) -> torch.Tensor:
@@ -137,7 +138,7 @@ def divergence(
 
 
 def save_language_head(head: MaskedLanguageHead, folder: Path) -> None:
-    """Write the head beside the encoder's folder."""
+    """Write the head into the folder."""
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()},
         folder / LANGUAGE_HEAD_FILE,
@@ -147,11 +148,11 @@ def save_language_head(head: MaskedLanguageHead, folder: Path) -> None:
 def load_language_head(
     source: str, revision: str | None, stage: Path | None, encoder: nn.Module
 ) -> tuple[MaskedLanguageHead, str]:
-    """(the encoder's own masked-LM head, where it is from): the stage's that made the encoder, or the checkpoint's.
+    """(the encoder's own masked-LM head, its origin): from the stage that made the encoder, or from the checkpoint.
 
-    Where there is none (a fine-tuned encoder, or an architecture whose head has another form) it begins with the word
-    embeddings and a bias of zeros. Raises UsageError when the word embeddings are not as wide as the encoder's states,
-    so that they cannot be the head's.
+    If there is none (a fine-tuned encoder, or an architecture whose head has another form), it starts with the word
+    embeddings and a bias of zeros. Raises UsageError if the word embeddings are not as wide as the encoder's states, so
+    that they cannot serve as the head's.
     """
     words: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     config: Any = encoder.config

@@ -1,4 +1,4 @@
-"""Encoders with fewer layers than they came with."""
+"""Removing layers from encoders."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from viaduct.runs.families import STACKS
 
 
 def keep_layers(encoder: nn.Module, layers: int) -> None:
-    """Drop the layers above `layers`, when the encoder is a plain stack whose last state is that layer's output.
+    """Drop the layers above `layers`, if the encoder is a plain stack whose last state is that layer's output.
 
-    Encoders of another architecture stay whole, and compute layers that nobody looks at.
+    Encoders with another architecture stay whole and compute layers that are not used.
     """
     if _stack(encoder) is not None:
         _keep(encoder, range(layers))
 
 
 def pick_layers(encoder: nn.Module, numbers: Sequence[int]) -> None:
-    """Keep the layers of these numbers, 1 being the lowest, in this order.
+    """Keep the layers with these numbers (1 is the lowest), in this order.
 
-    Raises UsageError for a layer that the encoder does not have, and for an encoder that is no plain stack of layers.
+    Raises UsageError for a layer that the encoder does not have and for an encoder that is not a plain stack of layers.
     """
     most = num_layers(encoder)
     if not numbers or min(numbers) < 1 or max(numbers) > most:

@@ -1,10 +1,10 @@
-"""Linear layers through oneDNN: the same float32 arithmetic, faster where the default library is slow.
+"""Linear layers through oneDNN: the same float32 arithmetic, but faster on CPUs where the default library is slow.
 
-On x86 CPUs torch multiplies float32 matrices with MKL, which is the quicker one on Intel's and keeps to narrower vector
-instructions on others; oneDNN, which every such build of torch also carries, uses the widest there are. Products in
-bfloat16, for which torch has no fast way on processors without AVX-512, are float32 products of rounded numbers there.
-The rules depend on the build, the processor and the tensors alone, never on a timing, so that a resumed training goes
-on bit for bit. They do nothing on GPUs or where this build has no oneDNN.
+On x86 CPUs torch multiplies float32 matrices with MKL, which is the faster one on Intel CPUs but uses narrower vector
+instructions on others; oneDNN, which every such build of torch also contains, uses the widest available. Products in
+bfloat16, for which torch has no fast code on processors without AVX-512, are computed there as float32 products of
+rounded numbers. The rules depend only on the build, the processor and the tensors, never on timing, so that resumed
+training is identical bit for bit. They have no effect on GPUs or if this build has no oneDNN.
 
 Shape letters: N positions, I and O inputs and outputs of the layer.
 """
@@ -21,7 +21,7 @@ from torch.nn.functional import linear
 
 
 class OneDNNLinear(nn.Linear):
-    """`nn.Linear` with the same parameters, whose products are oneDNN's where `multiplies` says so."""
+    """`nn.Linear` with the same parameters, whose products go through `product`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(..., I) -> (..., O)."""
@@ -29,7 +29,7 @@ class OneDNNLinear(nn.Linear):
 
 
 def product(input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
-    """(..., I) -> (..., O): `torch.nn.functional.linear`, by oneDNN where `multiplies` or `rounds` says so."""
+    """(..., I) -> (..., O): `torch.nn.functional.linear`, by oneDNN if `multiplies` or `rounds` says so."""
     if rounds(input, weight_OI):
         rounded: torch.Tensor = _Rounded.apply(input, weight_OI, bias_O)  # type: ignore[no-untyped-call]
         return rounded
@@ -42,7 +42,7 @@ def product(input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor |
 
 
 def use_onednn(model: nn.Module) -> nn.Module:
-    """The same model, its plain linear layers turned into `OneDNNLinear`; parameters and their names stay."""
+    """The same model with its plain linear layers replaced by `OneDNNLinear`; parameters and names stay the same."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Linear:
@@ -54,7 +54,7 @@ def use_onednn(model: nn.Module) -> nn.Module:
 
 
 def multiplies(input: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether oneDNN is used for this product: where it can be, and torch's own are no quicker."""
+    """Whether oneDNN is used for this product: if it can be, and MKL is not faster."""
     return not _MKL_IS_QUICK and can_multiply(input, weight)
 
 
@@ -68,8 +68,8 @@ def can_multiply(input: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def rounds(input: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether this is a product in bfloat16 (by autocast or by both dtypes) on a processor that torch computes them on
-    one number at a time: 12 times slower than float32, where the product of rounded numbers takes 1.2 times as long."""
+    """Whether this is a product in bfloat16 (by autocast or by both dtypes) on a processor where torch computes these
+    one number at a time: 12 times slower than float32, while the product of rounded numbers takes 1.2 times as long."""
     narrow = input.dtype == weight.dtype == torch.bfloat16
     cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return not _BFLOAT16 and (narrow or (cast and {input.dtype, weight.dtype} <= _CAST)) and _multiplied_here(input)
@@ -101,8 +101,8 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input, weight_OI = ctx.saved_tensors
-        # Both gradients are products of the same kind with one side turned; only those that are asked for are computed,
-        # so that a frozen layer costs one product less.
+        # Both gradients are products of the same kind with one side transposed; only requested ones are computed, so
+        # that a frozen layer saves one product.
         gradient_NO = gradient.reshape(-1, gradient.shape[-1]).contiguous()
         input_NI = input.reshape(-1, input.shape[-1]).contiguous()
         wanted = ctx.needs_input_grad
@@ -113,7 +113,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Rounded(torch.autograd.Function):
-    """What instructions for bfloat16 do: factors and results are rounded, sums are float32."""
+    """Emulates bfloat16 instructions: factors and results are rounded, sums are float32."""
 
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
@@ -150,15 +150,15 @@ def _mkl_is_quick() -> bool:
     present: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     if not present or not about.is_file():
         return False
-    with about.open("rb") as file:  # of the first core: a hundred of them take long to tell
+    with about.open("rb") as file:  # only the first core's entry: reading a hundred of them takes long
         return b"GenuineIntel" in file.read(200)
 
 
 _AVAILABLE = _available()
 _MKL_IS_QUICK = _mkl_is_quick()
-"""On Intel's processors: 160 to 170 GFLOP/s of a core where oneDNN's gradients of weights had 57 to 139."""
+"""True on Intel processors: MKL had 160 to 170 GFLOP/s per core where oneDNN's weight gradients had 57 to 139."""
 
 _CAST = {torch.float32, torch.bfloat16}
-"""What autocast turns into bfloat16 (float64 it leaves alone)."""
+"""The dtypes that autocast converts to bfloat16 (it leaves float64 alone)."""
 _BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if _AVAILABLE else True
 """Whether torch has fast products in bfloat16 on this processor."""

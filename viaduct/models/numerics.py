@@ -1,4 +1,4 @@
-"""Seeds, determinism, devices and number formats: the one place that sets them."""
+"""Seeds, determinism, devices and number formats: the only place that sets them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from viaduct.memory import trimmer
 T = TypeVar("T")
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""glibc's names for: free memory above which the heap shrinks (-1: never), and blocks mapped apart from the heap."""
+"""glibc's parameters for the free memory above which the heap shrinks (-1: never), and for the number of blocks mapped
+outside the heap."""
 
 GROWTH_BYTES = 2**30
-"""How much a training may grow before holes in its memory are given back."""
+"""How much a training run's memory may grow before unused gaps in it are returned."""
 
 SOON_STEPS = 2
-"""Steps in which holes do not pile up."""
+"""Number of steps in which gaps do not accumulate."""
 
 
 def prepare(device: str, threads: int) -> torch.device:
-    """The torch device, with threads, memory and deterministic algorithms set. Raises UsageError for a device that is
-    not there."""
+    """Configure threads, memory and deterministic algorithms, and return the torch device. Raises UsageError for a
+    device that does not exist."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Torch would fill every new tensor with NaN, to find code that reads what it never wrote: percents of each step.
+    # Torch would fill every new tensor with NaN, to find reads of uninitialised memory: several percent of each step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
     if device == "auto":
@@ -46,27 +47,27 @@ def prepare(device: str, threads: int) -> torch.device:
 
 
 def keep_freed_memory() -> bool:
-    """Whether this process now reuses the memory it frees; False where the C library is not glibc.
+    """Let this process reuse the memory it frees; returns whether it does (not if the C library is not glibc).
 
-    glibc maps large blocks anew at every allocation and unmaps them when freed, so that each step of a training would
-    have all pages of its tensors zeroed again by the kernel (up to a tenth of the time).
+    By default, glibc maps large blocks at every allocation and unmaps them when freed, so that in each training step
+    the kernel would have to zero all pages of its tensors again (up to a tenth of the time).
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    # M_MMAP_MAX 0: large blocks come from the heap too. M_TRIM_THRESHOLD -1: the heap's end is never handed back. So
-    # what is freed is kept for the next step; `FreedMemory` gives back what no later step can use.
+    # M_MMAP_MAX 0: large blocks come from the heap too. M_TRIM_THRESHOLD -1: the end of the heap is never returned. So
+    # freed memory is kept for the next step; `FreedMemory` returns what no later step can use.
     never_map, never_trim = mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, -1)
     return bool(never_map and never_trim)
 
 
 class FreedMemory:
-    """Keeps a long loop's freed memory from piling up.
+    """Keeps freed memory from accumulating in a long loop.
 
-    Batches of ever new shapes leave holes between blocks that no later tensor fits into: without this, 6,000 steps of
-    pretraining a 9-million-parameter encoder held 17 GB, with it 2.4. What one step needs must not be taken for holes,
+    Batches with ever new shapes leave gaps between blocks that no later tensor fits into: without this, 6,000 steps of
+    pretraining a 9-million-parameter encoder held 17 GB, with it 2.4 GB. Memory that a step needs must not be returned,
     or the kernel would zero all of it again in the next: 5 of 12 seconds of a step of XLM-R base with its vocabulary.
     """
 
@@ -76,10 +77,10 @@ class FreedMemory:
         self._steps = 0
 
     def bound(self) -> None:
-        """Give holes back to the system when the process holds a quarter and `GROWTH_BYTES` more than a step needs.
+        """Return gaps to the system if the process holds over a quarter and over `GROWTH_BYTES` more than a step needs.
 
-        Called after every step; what a step needs is what the process holds in the first steps, and in the first ones
-        after holes went back."""
+        Called after every step. The need of a step is measured as what the process holds in the first steps, and in the
+        first ones after each time that gaps were returned."""
         if self._trim is None:
             return
         self._steps += 1
@@ -92,24 +93,23 @@ class FreedMemory:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now, in bytes (Linux)."""
+    """The memory that this process holds now, in bytes (Linux)."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def training_precision(asked: str, device: torch.device) -> str:
-    """ "fp32", "bf16" or "fp16", the format of products in training: the one that is asked for; with "auto", on GPUs
-    the quick one that they have.
+    """The format of products in training, "fp32", "bf16" or "fp16": the requested one; for "auto", the GPU's fast one.
 
-    Not on CPUs: in bfloat16 some train wide encoders up to twice as fast, but the comparison of scores (docs/log.md,
-    `benchmarks/precision.py`) is too coarse to say that none is half a point worse.
+    On CPUs, "auto" means "fp32": with bfloat16 some train wide encoders up to twice as fast, but the comparison of
+    scores (docs/log.md, `benchmarks/precision.py`) is too coarse to exclude that some are half a point worse.
     """
     return quick_format(device) if asked == "auto" else asked
 
 
 def quick_format(device: torch.device) -> str:
-    """The format of products that a GPU has units for beside float32: bfloat16 since Ampere (earlier ones imitate it
-    slowly), float16 on Volta and Turing (V100, T4); "fp32" on earlier ones and on CPUs."""
+    """The fast format of products that a GPU has besides float32: bfloat16 since Ampere (earlier GPUs emulate it
+    slowly), float16 on Volta and Turing (V100, T4); "fp32" on earlier GPUs and on CPUs."""
     if device.type != "cuda":
         return "fp32"
     if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -124,14 +124,14 @@ def products_in(precision: str, device: torch.device) -> torch.autocast:
 
 
 def fetched(computed: Iterable[tuple[T, torch.Tensor]]) -> Iterator[tuple[T, torch.Tensor]]:
-    """Each tensor on the CPU, beside what belongs to it, in their order. From a GPU one is copied while the next is
-    computed, so that neither what made it nor what reads it keeps the GPU waiting."""
+    """The same pairs with each tensor on the CPU, in order. A GPU tensor is copied while the next one is computed, so
+    that neither its producer nor its consumer keeps the GPU waiting."""
     last: tuple[T, torch.Tensor, torch.cuda.Event] | None = None
     for about, tensor in computed:
         if tensor.device.type == "cpu":
             yield about, tensor
             continue
-        copied = tensor.to("cpu", non_blocking=True)  # its memory is pinned
+        copied = tensor.to("cpu", non_blocking=True)  # into pinned memory
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         if last is not None:
@@ -144,7 +144,7 @@ def fetched(computed: Iterable[tuple[T, torch.Tensor]]) -> Iterator[tuple[T, tor
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A 63-bit seed from these parts: unrelated streams for unrelated uses, the same on every machine."""
+    """A 63-bit seed derived from these parts: independent streams for different uses, the same on every machine."""
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -158,9 +158,10 @@ NO_NUMBERS = "look at the model: its weights may be damaged, or its training may
 
 
 def require_finite(values: torch.Tensor, what: str, name: Callable[[int], str]) -> None:
-    """Raise NumbersError where not all values are finite: which `what` of which of them, in the first axis, by `name`.
+    """Raise NumbersError unless all values are finite. Its message says `what` the values are, and `name` gives the
+    name of the first bad item along the first axis.
 
-    Called where numbers become results (labels, answers, neighbours): of NaN any one is the largest.
+    Called where numbers become results (labels, answers, neighbours): which of several NaNs is largest is arbitrary.
     """
     wrong = ~values.isfinite()
     if bool(wrong.any()):
@@ -170,7 +171,7 @@ def require_finite(values: torch.Tensor, what: str, name: Callable[[int], str]) 
 
 
 def finite(value: float, what: str, fix: str = NO_NUMBERS) -> float:
-    """The value. Raises NumbersError where it is no finite number."""
+    """The value itself. Raises NumbersError if it is not finite."""
     if not math.isfinite(value):
         raise NumbersError(f"{what} is no finite number but {value}", fix=fix)
     return value

@@ -1,4 +1,4 @@
-"""How the states of a sentence's tokens become one vector, and the modules that a sentence encoder's makers put there.
+"""Pooling of a sentence's token states into one vector, and the modules that come with a sentence encoder for it.
 
 Shape letters: B sequences, L tokens, D width, E width of the vector.
 """
@@ -18,8 +18,8 @@ from viaduct.runs.sentence_encoder import FIX, Makers
 
 
 def pool(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None, how: str) -> torch.Tensor:
-    """pooled_BD: the mean over real tokens, their highest values ("max"), or the state of the "first" or "last" one.
-    "mean_sqrt_len" divides by the square root of the length, "weighted_mean" weights tokens by their places, from 1 on
+    """pooled_BD: the "mean" or "max" over real tokens, or the state of the "first" or "last" one. "mean_sqrt_len"
+    divides the sum by the square root of the length, "weighted_mean" weights tokens by their positions, counted from 1
     (sentence-transformers, modules/pooling.py at 03ba732)."""
     if how == "first":
         return hidden_BLD[:, 0]
@@ -39,7 +39,7 @@ def pool(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor | None, how: str) -> to
 
 
 class SentenceModules(nn.Module):
-    """(hidden_BLD of the last layer, mask_BL) -> vector_BE, as the makers make it; its length is left to the caller."""
+    """(hidden_BLD of the last layer, mask_BL) -> vector_BE by the makers' modules; not normalised to unit length."""
 
     def __init__(self, makers: Makers, width: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SentenceModules(nn.Module):
         self.dense = nn.Sequential(*(module for pair in dense for module in pair))
 
     def _dense(self, makers: Makers, folder: str) -> tuple[nn.Module, nn.Module]:
-        """A linear layer and its activation. Raises UsageError for what does not fit to what comes before."""
+        """A linear layer and its activation. Raises UsageError if it does not fit the previous module."""
         paths = [cached_file(makers.encoder, makers.revision, name) for name, _ in makers.files]
         config_path, weights_path = (
             path for path in paths if path is not None and path.parent.name == Path(folder).name
@@ -65,7 +65,7 @@ class SentenceModules(nn.Module):
             linear.load_state_dict({key.removeprefix("linear."): value.float() for key, value in state.items()})
             if not all(value.isfinite().all() for value in state.values()):
                 raise ValueError("not all are finite numbers")
-        except Exception as error:  # whatever torch and safetensors raise on somebody's files
+        except Exception as error:  # torch and safetensors may raise anything on a user's files
             raise UsageError(f"{weights_path} does not hold the weights of {config_path}", fix=FIX) from error
         self.width = config["out_features"]
         return linear, getattr(nn, name)()

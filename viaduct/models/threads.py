@@ -1,5 +1,5 @@
-"""How many CPU threads are worth having: measured, because cores that other programs use, or that share one unit for
-products, make more threads slower than fewer."""
+"""How many CPU threads are worth using: measured, because with cores that other programs use, or that share one unit
+for products, more threads can be slower than fewer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from viaduct.models.linear import use_onednn
 TOKENS, WIDTH, FEED_FORWARD, HEADS = 512, 384, 1536, 6
 TIMED_ROUNDS = 5
 WORTH_IT = 0.95
-"""Of the time with fewer threads, at most, to take more."""
+"""More threads are only used if they need at most this share of the time with fewer."""
 
 
 def fastest(most: int, seconds: Callable[[int], float] | None = None) -> int:
-    """The least number of threads, of 1, 2, 4, ... and `most`, tried in turn, beside which no larger one is worth it.
+    """The smallest of 1, 2, 4, ... and `most` threads, tried in turn, such that no larger number is worth it.
 
-    seconds: what a step takes with so many threads; a training step of one encoder layer when not given. Takes a second
-    or two; torch's threads are left at another number.
+    seconds: the time of a step with this many threads; default: a training step of one encoder layer. Takes a second or
+    two and leaves torch's number of threads changed.
     """
     step = seconds or _layer_step()
     tried: list[int] = [*(2**power for power in range(most.bit_length()) if 2**power < most), most]

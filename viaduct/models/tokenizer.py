@@ -1,7 +1,7 @@
-"""A tokenizer of our own: byte-pair encoding over many languages, trained in seconds, the same bytes every time.
+"""A tokenizer of our own: byte-pair encoding over many languages, trained in seconds, byte-identical every time.
 
-XLM-R's is a unigram model; training one takes a hundred times as long and is not deterministic across runs, which the
-store's bit-identical resume needs (docs/decisions.md).
+XLM-R's is a unigram model; training one takes a hundred times as long and is not deterministic across runs, while the
+store's bit-identical resume needs determinism (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from collections.abc import Iterable
 from typing import Any
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-"""In id order; the first four as XLM-R has them."""
+"""The special tokens in id order; the first four as in XLM-R."""
 
 BLANK = "▁"
-"""What stands for a blank in the pieces."""
+"""The character that represents a space in the pieces."""
 
 LONGEST_PIECE = 16
-"""Characters; keeps scripts without spaces from filling the vocabulary with phrases."""
+"""Most characters in a piece; keeps scripts without spaces from filling the vocabulary with phrases."""
 
 ALPHABET_SHARE = 0.25
 """Share of the vocabulary that single characters may take; rarer ones become <unk>."""
 
 
 def alphabet(texts: Iterable[str], most: int) -> list[str]:
-    """The most frequent characters of these texts, a blank as the mark that the pieces have for it.
+    """The `most` most frequent characters of these texts, with `BLANK` in place of the space.
 
-    Of equally frequent ones the lower code points are taken; the trainer's own choice among them differs from run to
-    run.
+    Ties go to lower code points; the trainer's own choice among equally frequent characters differs from run to run.
     """
     count: Counter[str] = Counter()
     for text in texts:
@@ -37,9 +36,9 @@ def alphabet(texts: Iterable[str], most: int) -> list[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, max_length: int) -> Any:
-    """A fast tokenizer with `<s> A </s>` and `<s> A </s></s> B </s>`, at most `vocabulary` pieces.
+    """A fast tokenizer with the templates `<s> A </s>` and `<s> A </s></s> B </s>` and at most `vocabulary` pieces.
 
-    NFKC, spaces as part of the next piece, punctuation apart (so that answer spans and tags fall on piece borders).
+    NFKC, spaces as part of the next piece, punctuation isolated (so that answer spans and tags fall on piece borders).
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,7 +1,8 @@
-"""The tokenizer in a `tokenizer.json`, as its makers mean it; torch and transformers are not needed to read it.
+"""The tokenizer in a `tokenizer.json`, as its makers intended it; reading it needs neither torch nor transformers.
 
-transformers 5 makes most tokenizers anew from their class and takes the vocabulary from the file, so that normalising,
-splitting and ids may differ from the file's (a Unigram vocabulary in BERT's class, DeBERTa-v2's table of characters).
+transformers 5 rebuilds most tokenizers from their class and takes only the vocabulary from the file, so that
+normalisation, splitting and ids may differ from the file's (a Unigram vocabulary in BERT's class, DeBERTa-v2's
+character table).
 """
 
 from __future__ import annotations
@@ -56,33 +57,33 @@ PROBES = (
     "소년은 학교에 갑니다. 한글",
     "emoji 😀👩‍👩‍👧 and symbols ♥ → ∑ €",
 )
-"""Texts in many scripts, with what tokenizers treat each in its own way."""
+"""Texts in many scripts, with features that tokenizers treat differently."""
 
 GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
-"""Classes of transformers that run a tokenizer.json as it is."""
+"""transformers classes that use a tokenizer.json unchanged."""
 
 
 def largest_id(path: Path) -> int:
-    """The largest id that a tokenizer.json gives. Raises UsageError for a file that is none."""
+    """The largest id in a tokenizer.json. Raises UsageError if the file is not a readable tokenizer."""
     try:
         return int(max(_opened(path, stamp(path)).get_vocab(with_added_tokens=True).values(), default=0))
-    except Exception as error:  # the library raises plain ones
+    except Exception as error:  # the library raises plain Exceptions
         raise UsageError(f"{path} is no tokenizer that can be read: {error}", fix="download it again") from error
 
 
 def agrees(tokenizer: Any, path: Path) -> bool:
-    """Whether a tokenizer of transformers gives the ids of the file for every text of `PROBES`, alone and in pairs."""
+    """Whether a transformers tokenizer gives the same ids as the file for all `PROBES`, alone and in pairs."""
     return probed(tokenizer) == _expected(path, stamp(path))
 
 
 def probed(tokenizer: Any) -> list[list[int]]:
-    """The ids that a tokenizer of transformers gives for `PROBES`, alone and in pairs."""
+    """The ids that a transformers tokenizer gives for `PROBES`, alone and in pairs."""
     texts = (*((text,) for text in PROBES), *_pairs())
     return [tokenizer(*one, verbose=False)["input_ids"] for one in texts]
 
 
 def expected(path: Path) -> list[list[int]]:
-    """Those that a tokenizer.json gives."""
+    """The ids that a tokenizer.json gives for `PROBES`, alone and in pairs."""
     return _expected(path, stamp(path))
 
 
@@ -110,23 +111,23 @@ _REMADE: dict[tuple[Path, Stamp], Mapping[str, Any]] = {}
 
 
 def remember(path: Path, about: Mapping[str, Any]) -> None:
-    """Of the tokenizer.json, transformers makes a tokenizer with other ids, `about` which this is known besides (see
-    `remade`): so that it is not made again in this process to find that out."""
+    """Record that transformers builds a tokenizer with other ids than this tokenizer.json, and what else that tokenizer
+    specifies (`about`, see `remade`), so that this process need not build it again to find out."""
     _REMADE[path.resolve(), stamp(path)] = about
 
 
 def remade(tokenizer: Any) -> Mapping[str, Any]:
-    """What a tokenizer of transformers knows besides its file: the names of its inputs, and its special tokens."""
+    """What a transformers tokenizer specifies beyond its file: the names of its inputs, and its special tokens."""
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return {"inputs": tokenizer.model_input_names, "special": special}
 
 
 def unknown_share(path: Path, texts: Iterable[str]) -> float:
-    """Unknown pieces among all pieces of these texts as the file cuts them; 0 where it has no unknown piece (bytes)."""
+    """The share of unknown pieces in these texts as tokenized by the file; 0 if it has no unknown piece (bytes)."""
     stamped = stamp(path)
     tokenizer, number = _opened(path, stamped), _unknown_id(path, stamped)
     pieces = unknown = 0
-    for text in texts:  # one by one: several at once would start threads, which a copy of this process would lack
+    for text in texts:  # one by one: a batch would start threads, which a fork of this process would lack
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         pieces, unknown = pieces + len(ids), unknown + ids.count(number)
     return unknown / pieces if pieces else 0.0
@@ -143,7 +144,7 @@ def _unknown_id(path: Path, stamped: Stamp) -> int | None:
 
 
 def quieten() -> None:
-    """Keep back transformers' own bars and its report of an unused pooler, which would break into ours."""
+    """Suppress transformers' own progress bars and its report of an unused pooler, which would garble ours."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -151,11 +152,11 @@ def quieten() -> None:
 
 
 def load_tokenizer(source: str, revision: str | None) -> Any:
-    """The fast tokenizer of a local folder or a Hub name at a revision; where it has a tokenizer.json, with the ids
-    that this file gives.
+    """The fast tokenizer in a local folder or under a Hub name at a revision; if there is a tokenizer.json, with the
+    ids of that file.
 
-    Raises UsageError when there is none, when it has no padding or unknown token, and for a Hub name of whose file
-    transformers makes a tokenizer with other ids.
+    Raises UsageError if there is none, if it has no padding or unknown token, and for a Hub name if transformers builds
+    a tokenizer with other ids than its file.
     """
     quieten()
     own = Path(source) / "tokenizer.json"
@@ -174,13 +175,13 @@ def load_tokenizer(source: str, revision: str | None) -> Any:
 
 
 def _of_transformers(source: str, revision: str | None, own: Path) -> Any:
-    """The tokenizer that transformers makes; where it can make none of a folder's `own` tokenizer.json, that itself."""
+    """The tokenizer that transformers builds, or, if that fails, the one in a folder's `own` tokenizer.json."""
     from transformers import AutoTokenizer
 
     options = hub_options(source, revision)
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-    except Exception as error:  # whatever transformers and what it calls raise on somebody's files
+    except Exception as error:  # transformers and its dependencies may raise anything on a user's files
         if own.is_file() and not needs_code(error):
             return _of_file(source, own, {})
         raise UsageError(
@@ -190,8 +191,8 @@ def _of_transformers(source: str, revision: str | None, own: Path) -> Any:
 
 
 def _of_file(source: str, path: Path, about: Mapping[str, Any]) -> Any:
-    """The tokenizer in a folder's tokenizer.json with the special tokens that its configurations name, or those of the
-    class that transformers takes (`about`, see `remade`), as far as the file has them."""
+    """The tokenizer in a folder's tokenizer.json with the special tokens named in its configuration files, or else
+    those of the class that transformers uses (`about`, see `remade`), as far as the file has them."""
     from transformers import PreTrainedTokenizerFast
 
     if not Path(source).is_dir():
@@ -225,8 +226,8 @@ def _require_usable(tokenizer: Any, source: str) -> None:
 
 
 def main() -> None:
-    """For another process, which is told a folder, and the ids that its file gives on the standard input: print what
-    there is to `remember`, "the same ids" where there is nothing."""
+    """Entry point of a separate process, which gets a folder as argument and the ids of its file on standard input:
+    print what to `remember`, or "the same ids" if there is nothing."""
     from transformers import AutoTokenizer
 
     quieten()
@@ -237,5 +238,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.modules["torch"] = None  # type: ignore[assignment]
-    # Tokenizers do not need it, and it takes seconds to load.
+    # Tokenizers do not need torch, and it takes seconds to load.
     main()

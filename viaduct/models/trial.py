@@ -1,5 +1,5 @@
-"""What is known of an encoder, whatever its architecture: whether it is called right here, which is tried before
-anything runs, and whether a part of its vocabulary is enough.
+"""Checks of an encoder, whatever its architecture: whether it works here, which is tried before anything runs, and
+whether a part of its vocabulary is enough.
 
 Shape letters: L tokens, D width.
 """
@@ -22,18 +22,19 @@ from viaduct.runs.encoder_check import TOKENIZER_SETTINGS
 from viaduct.runs.families import FIX, TRIMMED
 
 LANES = 8
-"""Of torch's sums: rows of so many zeros change none."""
+"""Lanes in torch's sums: leaving out rows of zeros changes no sum if their width is a multiple of this."""
 
 LENGTHS = (12, 5, 1)
-"""Tokens of the texts that are tried together."""
+"""Lengths in tokens of the texts that are tried together."""
 
 ALIKE = 1e-3
-"""How far apart the states of a text alone and beside longer ones may be, of the largest; float32 leaves 1e-5."""
+"""Largest difference between the states of a text alone and in a batch with longer ones, relative to the largest state;
+float32 leaves 1e-5."""
 
 
 def require_encoder(source: str, revision: str | None) -> None:
     """Raise UsageError for an encoder or tokenizer that `load_encoder` or `load_tokenizer` refuses, and for an encoder
-    that has no embedding for a token, cannot be run, gives a text other states beside longer ones than plain
+    that lacks an embedding for a token, cannot be run, gives a text in a batch with longer ones other states than plain
     transformers gives it alone, or reads from left to right."""
     tokenizer, encoder = load_tokenizer(source, revision), load_encoder(source, revision).eval()
     rows: int = encoder.get_input_embeddings().num_embeddings  # type: ignore[operator]
@@ -49,14 +50,14 @@ def require_encoder(source: str, revision: str | None) -> None:
     try:
         with torch.inference_mode():
             problem = _problem(encoder, [ids[:length] for length in LENGTHS], tokenizer.pad_token_id)
-    except Exception as error:  # whatever an architecture raises that nobody has tried here
+    except Exception as error:  # an untested architecture may raise anything
         raise UsageError(f"the encoder '{source}' cannot be run: {first_line(error)}", fix=FIX) from error
     if problem is not None:
         raise UsageError(f"the encoder '{source}' {problem}", fix=FIX)
 
 
 def whole_because(encoder: nn.Module) -> dict[str, str]:
-    """{"whole_vocabulary": why} of an encoder that is trained with all of its embedding, {} of others."""
+    """{"whole_vocabulary": reason} for an encoder that must be trained with its full embedding, {} for others."""
     config: Any = encoder.config
     words: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     if words.weight.shape[1] % LANES:
@@ -80,13 +81,13 @@ def _problem(encoder: nn.Module, texts: list[Array], pad_id: int) -> str | None:
     if max(gaps) > ALIKE * float(alone[0].abs().max()):
         return f"gives a text other states beside a longer one than alone (by {max(gaps):.2g})"
     changed = texts[0].copy()
-    changed[-1] = changed[-1] - 1 or 2  # any other
+    changed[-1] = changed[-1] - 1 or 2  # any other id
     if len(changed) > 1 and torch.equal(_states(encoder, changed)[0], alone[0][0]):
         return "reads from left to right: a text's first token sees no other"
     return None
 
 
 def _states(encoder: nn.Module, ids: Array) -> torch.Tensor:
-    """(L, D) as plain transformers has them."""
+    """(L, D) states as plain transformers computes them."""
     states_LD: torch.Tensor = encoder(input_ids=torch.from_numpy(ids)[None]).last_hidden_state[0]
     return states_LD

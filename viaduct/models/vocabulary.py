@@ -1,12 +1,11 @@
-"""Vocabulary trimming: hold only the embedding rows that a stage's rows use, exactly.
+"""Vocabulary trimming: hold only the embedding rows that a stage's data use, without changing the result.
 
-A row of the embedding that no training sequence uses gets zero gradient in every objective without a vocabulary
-softmax; AdamW without weight decay on embeddings then never moves it. Training without those rows gives the same
-model at a fraction of the time and memory (250,002 rows for XLM-R). `restore` puts the trained rows back into the
-full matrix.
+An embedding row that no training sequence uses gets zero gradient in every objective without a vocabulary softmax;
+AdamW without weight decay on embeddings then never moves it. Training without those rows gives the same model at a
+fraction of the time and memory (XLM-R has 250,002 rows). `restore` puts the trained rows back into the full matrix.
 
-On the CPU the result is the same bit for bit when the width is a multiple of 8: the gradient norm for clipping is
-summed in 8 lanes, and whole rows of zeros then change no partial sum. Others are trained with all rows.
+On the CPU the result is bit-identical if the width is a multiple of 8: the gradient norm for clipping is summed in 8
+lanes, and whole rows of zeros then change no partial sum. Encoders of other widths are trained with all rows.
 
 Shape letters: V rows of the full vocabulary, K rows kept, D width.
 """
@@ -26,17 +25,17 @@ from viaduct.models.trial import whole_because
 
 @dataclass(frozen=True)
 class Trimmed:
-    """What was taken away: the full matrix, which rows are kept, and the map from full ids to kept ids."""
+    """What trimming needs to be undone: the full matrix, which rows are kept, and the map from full ids to kept ids."""
 
     full_VD: torch.Tensor
     kept_K: torch.Tensor
     new_of_old_V: torch.Tensor
     pad_id: int | None
     copies: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
-    """Of the map, on devices that asked for it."""
+    """Copies of the map on the devices that use it."""
 
     def to_kept(self, ids_BL: torch.Tensor) -> torch.Tensor:
-        """The same tokens in ids of the trimmed vocabulary; only ids that were kept may occur."""
+        """The same tokens in ids of the trimmed vocabulary; only kept ids may occur."""
         if ids_BL.device not in self.copies:
             self.copies[ids_BL.device] = self.new_of_old_V.to(ids_BL.device)
         return self.copies[ids_BL.device][ids_BL]
@@ -49,8 +48,8 @@ def used_ids(arrays: Iterable[Array], special: Iterable[int]) -> Array:
 
 
 def trim(encoder: nn.Module, kept: Array) -> Trimmed | None:
-    """Let the encoder hold only these rows of its token embedding; None, and nothing done, where that would not give
-    the same model to the bit (`whole_because`)."""
+    """Let the encoder hold only these rows of its token embedding. Does nothing and returns None if that would not give
+    a bit-identical model (`whole_because`)."""
     return None if whole_because(encoder) else take_rows(encoder, kept)
 
 
@@ -59,7 +58,7 @@ def take_rows(encoder: nn.Module, kept: Array) -> Trimmed:
     embedding: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]
     full_VD = embedding.weight.detach()
     kept_K = torch.from_numpy(kept)
-    new_of_old_V = torch.full((full_VD.shape[0],), -1, dtype=torch.int64)  # -1: a lookup of a row left out fails loudly
+    new_of_old_V = torch.full((full_VD.shape[0],), -1, dtype=torch.int64)  # -1: looking up a removed row fails loudly
     new_of_old_V[kept_K] = torch.arange(len(kept_K))
     pad_id = embedding.padding_idx
     new_pad = None if pad_id is None or new_of_old_V[pad_id] < 0 else int(new_of_old_V[pad_id])
@@ -69,7 +68,7 @@ def take_rows(encoder: nn.Module, kept: Array) -> Trimmed:
 
 
 def restore(encoder: nn.Module, trimmed: Trimmed | None) -> None:
-    """Put the full embedding back, with the trained rows in their places; None: it is there."""
+    """Put the full embedding back, with the trained rows in their places; None: it was not trimmed."""
     if trimmed is None:
         return
     small: nn.Embedding = encoder.get_input_embeddings()  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What only loading an encoder tells of its weights: whether they are all there, of the right size, and numbers."""
+"""Checks of an encoder's weights that require loading it: that they are complete, of the right size, and finite."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from viaduct.runs.encoder_files import weights_file
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message, with the next one where it only announces that; where it asks whether the folder's own code may
-    run, that this is not done."""
+    """The first line of an error's message, plus the second if the first ends with a colon. For an error that asks
+    whether the folder's own code may run: that this is not done."""
     if needs_code(error):
         return "it needs code that comes with it, which is not run here"
     if isinstance(error, KeyError):
@@ -23,13 +23,13 @@ def first_line(error: BaseException) -> str:
 
 
 def needs_code(error: BaseException) -> bool:
-    """Whether it asks whether the folder's own code may run."""
+    """Whether the error asks for permission to run the folder's own code."""
     return "trust_remote_code" in str(error)
 
 
 def require_whole(source: str, model: Any, info: Any) -> None:
-    """Raise UsageError, naming the file and the first weight, where weights of an encoder are missing, too many, of
-    another size or no finite numbers; `info`: what transformers says of loading it."""
+    """Raise UsageError, naming the file and the first weight, if weights of an encoder are missing, too many, of
+    another size or not finite; `info`: the loading report of transformers."""
     state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("pooler.")}
     wrong = [(name, "is missing") for name in sorted(info["missing_keys"]) if name in state]
     wrong += [
@@ -55,11 +55,11 @@ def require_whole(source: str, model: Any, info: Any) -> None:
 
 
 def _any_layer(name: str) -> str:
-    """The same name in every layer."""
+    """The weight's name with the layer number replaced by a wildcard."""
     return re.sub(r"\.\d+\.", ".*.", name)
 
 
 def not_finite(state: Mapping[str, Any]) -> Iterable[str]:
-    """Names of the weights that are no finite numbers."""
-    # A sum of finite weights is finite, and takes a third of the time that looking at each does.
+    """Names of the weights with non-finite values."""
+    # A sum of finite weights is finite, and takes a third of the time of checking each one.
     return [name for name, weights in state.items() if weights.is_floating_point() and not weights.sum().isfinite()]

@@ -11,20 +11,19 @@ from viaduct.command import Command, Data, Models, data_folder, table
 
 def rank_command(
     models: Models,
-    target: Annotated[str, typer.Option(metavar="TASK", help="The target that is to be helped.")],
+    target: Annotated[str, typer.Option(metavar="TASK", help="The target task to improve.")],
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Intermediate tasks [all whose English rows are there]."),
+        typer.Option(metavar="NAME,...", help="Intermediate tasks [all with English rows available]."),
     ] = None,
-    rows: Annotated[
-        int, typer.Option(min=2, help="English train (else dev) rows of each task that are looked at.")
-    ] = 500,
+    rows: Annotated[int, typer.Option(min=2, help="English train (or else dev) rows to use per task.")] = 500,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     data: Data = None,
 ) -> None:
-    """Order intermediate tasks for a target by a first look, without training.
+    """Rank intermediate tasks for a target, without training.
 
-    One model: tasks by how alike their texts are to it. Several, each trained on another task: models by LogME.
+    One model: ranks tasks by how similar their texts are to the target's. Several models, each trained on another task:
+    ranks the models by LogME.
     """
     from viaduct.errors import UsageError
     from viaduct.ranking import order

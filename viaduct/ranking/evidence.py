@@ -1,8 +1,8 @@
-"""LogME: how well a linear model could read labels off an encoder's states, without training one.
+"""LogME: how well a linear model could predict labels from an encoder's states, without training one.
 
-It is the logarithm of the probability of the labels under Bayesian linear regression, with the precisions of weights
-and noise at which it is largest, per row and mean over labels (You et al. 2021, arXiv 2102.11005; MacKay's fixed point,
-their algorithm 3). Higher is better; unlike the fit of a probe it does not reward states with more dimensions.
+It is the log evidence of the labels under Bayesian linear regression, maximised over the precisions of weights and
+noise, per row and averaged over labels (You et al. 2021, arXiv 2102.11005; MacKay's fixed point, their algorithm 3).
+Higher is better; unlike the fit of a probe, it does not reward states with more dimensions.
 
 Shape letters: N rows, D dimensions, C labels, K singular values.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 _STEPS = 100
 _CLOSE = 1e-6
-"""Relative change of the precisions' ratio at which it has settled."""
+"""Relative change of the ratio of the precisions at which the iteration has converged."""
 _NOTHING = 1e-10
 """Added to sums of squares, which may be 0."""
 
@@ -33,7 +33,7 @@ def log_evidence(states_ND: NDArray[Any], targets_NC: NDArray[Any]) -> float:
 
 
 def _of_one(squares_K: NDArray[Any], seen_K: NDArray[Any], total: float, shape: tuple[int, ...]) -> float:
-    """Of one target; `seen_K`: the squares of its parts along the states' left singular vectors."""
+    """LogME of one target; `seen_K`: its squared components along the states' left singular vectors."""
     (rows, dimensions), unseen = shape, max(0.0, total - float(seen_K.sum()))
     weights = noise = 1.0
     for _ in range(_STEPS):

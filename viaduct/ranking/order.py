@@ -1,10 +1,10 @@
-"""Intermediate tasks, or encoders, in the order in which they seem to suit a target: from small samples of English
-rows, without training.
+"""Orders intermediate tasks, or encoders, by how well they seem to suit a target: from small samples of English rows,
+without training.
 
-Tasks are ordered by how alike their texts are to the target's, to one encoder: the cosine of the mean of its states
-over both samples (TextEmb, Vu et al. 2020, arXiv 2005.00770; Poth et al. 2021, arXiv 2104.08247, found that embeddings
-of data sets choose better than few-shot training). Encoders that have been trained
-further are ordered by LogME of the target's labels.
+Tasks are ordered by how similar their texts are to the target's, as seen by one encoder: the cosine between the means
+of its states over both samples (TextEmb, Vu et al. 2020, arXiv 2005.00770; Poth et al. 2021, arXiv 2104.08247, found
+that embeddings of data sets choose better than few-shot training). Encoders that have been trained further are ordered
+by LogME of the target's labels.
 
 Shape letters: B sequences, L tokens, D width, N examples, C labels.
 """
@@ -36,22 +36,22 @@ from viaduct.tasks.folder import DataFolder
 from viaduct.training.order import sample_rows
 
 LENGTH = 128
-"""Tokens of a row at most."""
+"""Maximum number of tokens per row."""
 
 
 class Ranked(NamedTuple):
-    """A task or an encoder, and what it is ordered by; higher is better."""
+    """A task or an encoder, and the value it is ranked by; higher is better."""
 
     name: str
     rows: int
     split: str
-    """Of the rows."""
+    """Split that the rows come from."""
     value: float
 
 
 class Look:
-    """States of an encoder (a `train` folder of a store, or an encoder's own), averaged over the tokens of each
-    sequence."""
+    """An encoder's states, averaged over the tokens of each sequence. `folder`: a `train` folder of a store, or an
+    encoder's own folder."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         inner = folder / "encoder"
@@ -62,7 +62,7 @@ class Look:
         self.encoder = load_encoder(str(self.folder), None).to(self.device).eval()
 
     def states(self, card: Task, rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(N, D) means of the examples' states, and (N,) the number of each example's row."""
+        """(N, D) mean states of the examples, and (N,) the index of each example's row."""
         limits = Limits(min(LENGTH, longest_input(self.encoder)), LENGTH // 4)
         encoded = encode(rows, encoding_of(card.kind), self.tokenizer, (), limits)
         found: dict[int, NDArray[Any]] = {}
@@ -77,14 +77,14 @@ class Look:
 
 
 def english_rows(card: Task, data: DataFolder, count: int) -> tuple[str, tuple[Row, ...]]:
-    """("train", a sample of a card's English train rows, the same one every time); of dev rows where there are no
-    others."""
+    """("train", a sample of a card's English train rows, always the same); if there are none, "dev" and a sample of dev
+    rows."""
     split = "train" if data.has(card.name, "train", ENGLISH) else "dev"
     return split, sample_rows(data.read(card.name, split, ENGLISH).rows, count, seed=1)
 
 
 def trained_card(target: str, data: DataFolder) -> Task:
-    """The card that a target is trained on. Raises UsageError where there is none."""
+    """The card that a target is trained on. Raises UsageError if there is none."""
     card = data.task(target)
     if card.trained_on is None:
         raise UsageError(f"{target} is trained on nothing", fix="name a target that is, such as xnli")
@@ -92,8 +92,8 @@ def trained_card(target: str, data: DataFolder) -> Task:
 
 
 def candidates(target: str, data: DataFolder) -> list[Task]:
-    """The cards that can be an intermediate task of this target, and whose English train or dev files are there: those
-    that are trained on their own rows."""
+    """The cards that can be an intermediate task for this target: those that are trained on their own rows, and whose
+    English train or dev files are present."""
     own = trained_card(target, data).name
     others = (card for card in data.catalogue if card.name not in (own, target) and ENGLISH in card.languages)
     trained = [card for card in others if card.row_kind.head is not None and card.trained_on in (None, card.name)]
@@ -101,7 +101,7 @@ def candidates(target: str, data: DataFolder) -> list[Task]:
 
 
 def by_likeness(look: Look, target: str, tasks: Sequence[Task], data: DataFolder, count: int) -> list[Ranked]:
-    """The tasks, the most alike first. Raises UsageError for no tasks."""
+    """The tasks, most similar first. Raises UsageError if there are no tasks."""
     if not tasks:
         raise UsageError("there is no intermediate task whose English rows are there", fix="name it with --tasks")
     on = trained_card(target, data)
@@ -116,8 +116,8 @@ def by_likeness(look: Look, target: str, tasks: Sequence[Task], data: DataFolder
 
 
 def by_evidence(folders: Mapping[str, Path], target: str, data: DataFolder, count: int, threads: int) -> list[Ranked]:
-    """The encoders in these folders, by name, that with the highest LogME of the target's labels first. Raises
-    UsageError where a row has not one label."""
+    """The encoders in these folders (name -> folder), highest LogME of the target's labels first. Raises UsageError if
+    rows do not have a single label each."""
     on = trained_card(target, data)
     split, rows = english_rows(on, data, count)
     targets_NC = _targets(on, rows)

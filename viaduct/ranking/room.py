@@ -1,4 +1,4 @@
-"""What a first look plugs into the core."""
+"""What the ranking package plugs into the core: its command."""
 
 from viaduct.doors import Room
 

@@ -9,7 +9,7 @@ Hypothesis: the captioning arm's image gain is above 0, its shuffled controls' i
 Command:   viaduct miniature build/miniature
            viaduct run multimodal_miniature --data build/miniature
 Cost:      14 minutes on two cores
-Result:    docs/log.md, 2026-11-21: image gain +0.08 nats a token with the true image, 0.00 with the shuffled ones
+Result:    docs/log.md, 2026-11-23: image gain +0.08 nats a token with the true image, 0.00 with the shuffled ones
 
 The image goes through a small convolutional tower that is trained with the stage, because nothing pretrained is
 downloaded here. All arms have the same captions, order, steps and replayed text; each image is captioned in one

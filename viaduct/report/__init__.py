@@ -1,1 +1,1 @@
-"""Tables, figures and the page, from result rows only."""
+"""The report: its tables, figures and page, made from result rows only."""

@@ -1,7 +1,7 @@
-"""Whether arms that are compared were computed alike: versions, device, precision and threads of their stages.
+"""Whether compared arms were computed under the same conditions: versions, device, precision and threads of stages.
 
-Like is held to like: the same kind of stage of the same target and seed. What differs between training and prediction,
-or between two seeds, in both arms in the same way is no difference of theirs.
+Each stage is compared with its counterpart: the same kind of stage for the same target and seed. A change between
+training and prediction, or between two seeds, that is the same in both arms is no difference between the arms.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from viaduct.results.record import BASELINE, StageCost
 
 TRAINING = "training"
 ROLES = {"predict": "prediction", "score": "scoring"}
-"""Kind of stage -> what it is to a comparison; all others train."""
+"""Kind of stage -> its role in a comparison; all other kinds train."""
 LISTED = ("machine",)
-"""Shown, and no difference: another processor of the same kind rounds sums in another order."""
+"""Shown, but not counted as a difference: another processor of the same kind rounds sums in another order."""
 COMPUTED = ("device", *LISTED, "precision", "threads")
-"""What is known of stages that compute; the other facts are versions, by the package's name."""
+"""Facts recorded about stages that compute; all other facts are versions, by package name."""
 
 
 class Place(NamedTuple):
-    """Where in an arm a stage stands; the one at the same place in another arm is its counterpart."""
+    """Position of a stage in an arm; the stage at the same position in another arm is its counterpart."""
 
     role: str
     kind: str
     task: str
-    """"" for stages of several targets."""
+    """"" for stages shared by several targets."""
     seed: int
 
 
@@ -37,9 +37,9 @@ Conditions = Mapping[str, Values]
 
 
 def conditions(costs: Iterable[StageCost]) -> dict[str, Conditions]:
-    """Arm -> under what its stages were computed, those that it shares with other arms included.
+    """Arm -> the conditions under which its stages were computed, including stages shared with other arms.
 
-    A package that was not installed, and what older records do not say, is no fact.
+    Packages that were not installed, and values that older records lack, are left out.
     """
     costs = tuple(costs)
     every = dict.fromkeys(arm for cost in costs for arm in (cost.arms or (cost.arm,)) if arm)
@@ -54,7 +54,7 @@ def conditions(costs: Iterable[StageCost]) -> dict[str, Conditions]:
 
 
 def _facts(cost: StageCost) -> dict[str, str]:
-    """A stage without tokens (scoring, or taking layers away) computes nothing that device or threads could change."""
+    """Facts of one stage. Without tokens (scoring, removing layers) device and threads could not change its results."""
     found = {"device": cost.where, "machine": cost.machine, "precision": cost.precision or ""} if cost.tokens else {}
     if cost.tokens:
         found["threads"] = f"{cost.threads} thread{'s' * (cost.threads != 1)}"
@@ -64,11 +64,11 @@ def _facts(cost: StageCost) -> dict[str, str]:
 def differing(
     found: Mapping[str, Conditions], arm: str, against: str, tasks: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """In what two arms were not computed alike, in words: "torch 2.12.0 against 2.13.0 in training", "bf16 against fp32
-    in training"; () where they were, as far as is known, or where an arm has no stages.
+    """How the conditions of two arms differ, in words: "torch 2.12.0 against 2.13.0 in training", "bf16 against fp32
+    in training"; () if they do not, as far as is known, or if an arm has no stages.
 
-    `tasks`: only the stages of these targets, and those of several targets. A stage without counterpart, such as an
-    intermediate one, must be like some training of the other arm.
+    `tasks`: only the stages of these targets, and those shared by several targets. A stage without a counterpart, such
+    as an intermediate one, must match some training stage of the other arm.
     """
     own, other = (_of_tasks(found.get(name, {}), tasks) for name in (arm, against))
     roles: dict[str, list[str]] = {}
@@ -88,7 +88,7 @@ def _of_tasks(facts: Conditions, tasks: Sequence[str] | None) -> Conditions:
 
 
 def _difference(fact: str, role: str, own: Values, other: Values) -> str:
-    """Of one fact in one role, "" where there is none."""
+    """How two arms differ in one fact and role, in words; "" if they do not."""
     ours: set[str] = set()
     theirs: set[str] = set()
     for place in sorted(place for place in own.keys() | other.keys() if place.role == role):
@@ -105,43 +105,43 @@ def _difference(fact: str, role: str, own: Values, other: Values) -> str:
         return ""
     name = "" if fact in COMPUTED else f"{fact} "
     if ours == theirs:
-        return f"{name}{_joined(ours)}, not for the same seeds or tasks,"
+        return f"{name}{_joined(ours)}, but not for the same seeds or tasks,"
     return f"{name}{_joined(ours)} against {_joined(theirs)}"
 
 
 def _without_counterpart(fact: str, role: str, values: Values) -> set[str]:
-    """What a stage that the other arm has not is held to: its stages of that role, or, for a version, any."""
+    """Values that a stage without a counterpart must match: those of its role; for a version with none there, all."""
     within = set[str]().union(*(one for place, one in values.items() if place.role == role))
     return within or (set() if fact in COMPUTED else set[str]().union(*values.values()))
 
 
 def _joined(values: Iterable[str]) -> str:
-    """ "a, b and c"; a set's in order."""
+    """ "a, b and c"; the members of a set are sorted."""
     *first, last = sorted(values) if isinstance(values, set) else [*values]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def _in_order(facts: Iterable[str]) -> list[str]:
-    """What is known of computing, then versions."""
+    """The facts in order: those in `COMPUTED` first, then package versions."""
     return sorted(dict.fromkeys(facts), key=lambda fact: (fact not in COMPUTED, fact))
 
 
 @dataclass(frozen=True)
 class Alike:
-    """What the page says of how arms were computed."""
+    """What the page says about the conditions under which arms were computed."""
 
     same: tuple[str, ...]
-    """What all arms have alike, in words."""
+    """The conditions that all arms share, in words."""
     varying: tuple[str, ...]
     """The other facts, as columns of a table of arms."""
     lines: Mapping[str, tuple[str, ...]]
-    """Arm -> its words in these columns: where in the arm each value holds, if there are several."""
+    """Arm -> its text in these columns; if a fact has several values, with where in the arm each one holds."""
     unlike: Mapping[str, tuple[str, ...]]
-    """Arm -> in what it was computed otherwise than the baseline."""
+    """Arm -> how its conditions differ from those of the baseline."""
 
 
 def build_alike(costs: Iterable[StageCost]) -> Alike:
-    """Of all arms with stages; one line where all are alike."""
+    """The conditions of all arms that have stages; if all arms are alike, `same` says everything."""
     found = conditions(costs)
     same, varying = [], []
     for fact in _in_order(fact for facts in found.values() for fact in facts):
@@ -156,7 +156,7 @@ def build_alike(costs: Iterable[StageCost]) -> Alike:
 
 
 def _shared_words(values: Values) -> str | None:
-    """The value that holds in every stage, or in all of each role; None where stages of a role differ."""
+    """The value of all stages, or the value of each role; None if stages of one role differ."""
     by_role: dict[str, set[str]] = {}
     for place, one in values.items():
         by_role.setdefault(place.role, set()).update(one)
@@ -168,7 +168,7 @@ def _shared_words(values: Values) -> str | None:
 
 
 def _words(values: Values) -> str:
-    """Each value, with the roles and seeds that it holds for where there are several."""
+    """Each value; if there are several, with the roles and seeds that each holds for."""
     places: dict[str, list[Place]] = {}
     for place, one in sorted(values.items()):
         for value in one:

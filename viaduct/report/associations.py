@@ -1,7 +1,7 @@
-"""What goes with a larger difference in a language: data in it, script, kinship to English, amount of text.
+"""What correlates with larger differences by language: data in it, script, kinship to English, amount of text.
 
-Spearman's rank correlation over the languages of a contrast. Traits go together (a language far from English also tends
-to have less text), and nothing is tested: this is where to look, not a finding.
+Spearman's rank correlation over the languages of a contrast. The traits are themselves correlated (a language far from
+English also tends to have less text), and nothing is tested: this shows where to look and is not a finding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from viaduct.report.contrast import OVERALL, Contrast
 from viaduct.report.section import SeenLanguages
 
 FEWEST_LANGUAGES = 6
-"""Languages below which no correlation is shown."""
+"""With fewer languages no correlation is shown."""
 
 
 def _latin(code: str) -> float | None:
@@ -37,11 +37,11 @@ TRAITS: Mapping[str, Callable[[str], float | None]] = {
     "kin of English": _kinship,
     "text in CC-100": CC100_GIB.get,
 }
-"""Trait -> its value in a language, larger for more of it; None where it is not known."""
+"""Trait -> its value for a language (larger: more of it); None if unknown."""
 
 
 def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -> list[dict[str, Any]]:
-    """A line for each arm's mean over tasks and each trait that is not the same in all languages.
+    """One line for each arm's mean over tasks and each trait that varies between languages.
 
     `seen`: the languages of the arms' own data. [] with one seed, and with fewer than six languages.
     """
@@ -64,7 +64,7 @@ def associations(found: Sequence[Contrast], seen: SeenLanguages | None = None) -
 
 
 def _rank_correlation(x_N: Sequence[float], y_N: Sequence[float]) -> float:
-    """Spearman's; not a number where either side is constant."""
+    """Spearman's rank correlation; NaN if either side is constant."""
     from scipy.stats import rankdata
 
     x_ranks_N, y_ranks_N = (rankdata(one) - (len(one) + 1) / 2 for one in (x_N, y_N))

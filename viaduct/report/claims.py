@@ -1,10 +1,10 @@
 """The claims this project puts to the test, in our words, and what a run says about each.
 
-C01 to C25 are of arXiv 2005.13013, or of our synthesis of it; sections of the report add theirs. C03, C12, C15, C18 and
-C19 are gone: they were properties of cards, which tests hold anyway, or could not be decided. A claim about effects is
-decided by the report's own contrasts, and never by generated data, by replaced splits, or where a language, task, arm
-or seed is missing; then the verdict is "cannot tell", with what is not there. A claim that is not about a run of this
-kind is judged and not listed. The rules are in `setup_claims`, `effect_claims` and the rooms' sections.
+C01 to C25 come from arXiv 2005.13013 or our synthesis of it; sections of the report add their own. C03, C12, C15, C18
+and C19 were dropped: they were properties of cards, which tests check anyway, or could not be decided. A claim about
+effects is decided by the report's own contrasts, and never on generated data, on replaced splits, or if a language,
+task, arm or seed is missing: the verdict is then "cannot tell", with what is missing. A claim that does not apply to a
+run of this kind is judged but not listed. The rules are in `setup_claims`, `effect_claims` and the rooms' sections.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class ClaimLine(NamedTuple):
     why: str
     """The numbers behind the verdict, or what is missing."""
     applies: bool = True
-    """Whether the claim is about such a run at all."""
+    """Whether the claim applies to such a run at all."""
 
     def dumped(self) -> dict[str, Any]:
-        """As it stands in claims.json."""
+        """The line as written to claims.json."""
         one = self.claim
         said = {"claim": one.text, "source": one.cited, "provenance": one.provenance, "kind": one.kind}
         found = {"verdict": self.verdict, "why": self.why, "applies": self.applies}
@@ -52,12 +52,12 @@ class Judged:
 
     @property
     def listed(self) -> tuple[ClaimLine, ...]:
-        """Those that are about such a run."""
+        """The claims that apply to such a run."""
         return tuple(line for line in self.lines if line.applies)
 
     @property
     def left_out(self) -> str:
-        """How many others there are and why they are not about it, in a sentence; "" where there are none."""
+        """A sentence on how many other claims there are and why they do not apply; "" if there are none."""
         reasons: dict[str, list[str]] = {}
         for line in self.lines:
             if not line.applies:
@@ -66,7 +66,7 @@ class Judged:
             return ""
         count = sum(map(len, reasons.values()))
         words = "; ".join(f"{', '.join(ids)} ({why})" for why, ids in reasons.items())
-        return f"{plural(count, 'claim')} left out, because no such run can say anything of them: {words}."
+        return f"{plural(count, 'claim')} left out, because they do not apply to such a run: {words}."
 
 
 def claims() -> tuple[Claim, ...]:
@@ -76,7 +76,7 @@ def claims() -> tuple[Claim, ...]:
 
 
 def pairs(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """(arm, against) that claims need compared, besides each arm against the one named `none`; `given`: arm -> role."""
+    """(arm, against) pairs that claims need, besides each arm against the one named `none`; `given`: arm -> role."""
     arms = {role: arm for arm, role in given.items()}
     found = [pair for claim in claims() for pair in claim.pairs(arms)]
     baseline = arms.get(BASELINE, BASELINE)
@@ -86,13 +86,13 @@ def pairs(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def roles() -> dict[str, str]:
-    """Role -> what an arm with it does, those of sections too."""
+    """Role -> what an arm with it does, including the roles that sections add."""
     return ROLES | {role: words for section in sections() for role, words in section.roles.items()}
 
 
 def check_roles(about: About, given: Mapping[str, str] | None) -> dict[str, str]:
-    """Arm -> role; None: the arms whose names are roles. Raises UsageError for unknown arms and roles, and for a role
-    that two arms have."""
+    """Arm -> role; None gives the arms whose names are roles. Raises UsageError for unknown arms and roles, and if two
+    arms have the same role."""
     known = roles()
     if given is None:
         return {arm: arm for arm in about.arms if arm in known}
@@ -119,10 +119,10 @@ def judge(
 ) -> Judged:
     """Every claim with this run's verdict and the numbers behind it.
 
-    `contrasts`: what the report compares, those of `pairs` among them. `given`: arm -> role (see `roles`); None: the
-    arms whose names are roles. `facts`: section -> what it found beside scores. Raises UsageError for arms and roles
-    that do not exist and for a role given twice, and as `viaduct.report.table.comparable` for rows that cannot be
-    compared.
+    `contrasts`: the comparisons of the report, including those of `pairs`. `given`: arm -> role (see `roles`); None:
+    the arms whose names are roles. `facts`: section -> its findings other than scores. Raises UsageError for unknown
+    arms and roles and for a role given twice, and the errors of `viaduct.report.table.comparable` for rows that cannot
+    be compared.
     """
     arms = check_roles(about, given)
     baseline = next((arm for arm, role in arms.items() if role == BASELINE), BASELINE)

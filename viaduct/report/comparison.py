@@ -1,7 +1,8 @@
-"""Arms of two runs against each other, by the comparisons that a report makes of the arms of one (`contrasts`).
+"""Compares arms of two runs the way a report compares the arms of one (`contrasts`).
 
-Arms are paired by the seeds that both have. Where fewer than three are in common, and not all of one side's either, all
-seeds of both count, without pairs (`metrics.difference.made_pairs`). What cannot be compared is left out, and said.
+Arms are paired by the seeds that both have. If they share fewer than three, and these are not all seeds of one side
+either, all seeds of both count, unpaired (`metrics.difference.made_pairs`). What cannot be compared is left out, with
+a note.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ Definitions: TypeAlias = dict[tuple[str, str, str, str], set[str]]
 
 
 class Side(NamedTuple):
-    """What is done of one run."""
+    """The finished results of one run."""
 
     name: str
-    """Tells it from the other one."""
+    """Distinguishes it from the other side."""
     about: About
     rows: Sequence[ResultRow]
     costs: Sequence[StageCost]
@@ -41,12 +42,12 @@ class Side(NamedTuple):
 
 
 class _Arm(NamedTuple):
-    """One arm of one side, whose seeds are taken for the labels where the two sides are not paired."""
+    """One arm of one side; if the two sides are not paired, its `seeds` are combined into one value per label."""
 
     side: Side
     name: str
     scores: Mapping[str, ScoresBySeed]
-    """Of the tasks that can be compared."""
+    """Task -> scores, of the tasks that can be compared."""
     seeds: Sequence[int] = ()
     labels: Sequence[int] = ()
 
@@ -55,7 +56,7 @@ class _Arm(NamedTuple):
         return f"{self.side.name}/{self.name}"
 
     def made(self, own: Mapping[int, Any], join: Callable[[Sequence[Any], Any], Any]) -> dict[int, Any]:
-        """Label -> language -> the seeds' values joined by their weights."""
+        """Label -> language -> the values of all seeds, combined by their weights for the label."""
         weights_MS = made_pairs(len(self.labels), len(self.seeds))
         return {
             label: {code: join([own[seed][code] for seed in self.seeds], weights_S) for code in own[self.seeds[0]]}
@@ -63,7 +64,7 @@ class _Arm(NamedTuple):
         }
 
     def outcomes(self, own: Mapping[int, Any]) -> Mapping[int, Any]:
-        """Those of one task, weighed like its scores; of an arm that no seed enters as they are."""
+        """The outcomes of one task, weighted like its scores; unchanged if paired by seed, or if no seed enters."""
         if not self.seeds or len(own) == 1:
             return own
         return self.made(own, _joined) if all(own.get(seed) for seed in self.seeds) else {}
@@ -74,10 +75,10 @@ def _joined(models: Sequence[Any], weights_S: Any) -> Any:
 
 
 def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None) -> tuple[Contrasts, tuple[str, ...]]:
-    """(the differences, in which arms are called run/arm; what was left out, and what else a reader has to know), of
-    each arm that both have, or of an arm of the first run and one of the second.
+    """(the differences, with arms named run/arm; what was left out, and what else a reader must know), for each arm
+    that both runs have or, given `arms`, for an arm of the first run and one of the second.
 
-    Raises UsageError for arms that are not there, and for an arm against itself; DataError where nothing can be
+    Raises UsageError for arms that have no scores, and for an arm against itself; DataError if nothing can be
     compared.
     """
     sides, asked = (first, second), _asked(first, second, arms)
@@ -119,7 +120,7 @@ def _tasks(name: str, rows: Sequence[ResultRow]) -> str:
 
 
 def _asked(first: Side, second: Side, arms: tuple[str, str] | None) -> list[tuple[str, str]]:
-    """The arms of both sides that are compared."""
+    """The pairs of arms to compare: (arm of the first side, arm of the second)."""
     known = [[arm for arm in side.about.arms if any(row.arm == arm for row in side.rows)] for side in (first, second)]
     for side, own in zip((first, second), known, strict=True):
         if not own:
@@ -137,7 +138,7 @@ def _asked(first: Side, second: Side, arms: tuple[str, str] | None) -> list[tupl
 
 
 def _definitions(side: Side, rows: Sequence[ResultRow]) -> Definitions:
-    """What the scores of these rows are, and of which test rows."""
+    """What defines the scores of these rows, and which test rows they are computed on."""
     found: Definitions = {}
     for row in rows:
         vectors = row.signature.partition(MADE_FROM)[2]
@@ -146,7 +147,7 @@ def _definitions(side: Side, rows: Sequence[ResultRow]) -> Definitions:
             "stand-in": row.substitution or "none",
             "version of the card": str(row.task_version),
             "metric": row.metric_signature,
-            # a layer that was chosen on dev is part of what an arm is, as in a report
+            # a layer chosen on dev may differ: it is part of what an arm is, as in a report
             "vectors": re.sub(r"\d+", "", vectors) if "the best of" in vectors else vectors,
             "number of rows": f"{row.n:,}",
         }
@@ -167,12 +168,12 @@ def _left_out(mine: Definitions, theirs: Definitions) -> dict[str, str]:
         if own != theirs.get(key, own):
             task, language, metric, what = key
             sides = " against ".join(" and ".join(sorted(value[:80] for value in one)) for one in (own, theirs[key]))
-            found.setdefault(task, f"other {what} in {language}{metric and f', {metric}'}: {sides}")
+            found.setdefault(task, f"different {what} in {language}{metric and f', {metric}'}: {sides}")
     return found
 
 
 def _paired(mine: _Arm, theirs: _Arm) -> tuple[_Arm, _Arm]:
-    """The two as they are where they are paired by their seeds, else with seeds made as many as the other's."""
+    """The two arms, unchanged if they are paired by seed, else combined so that both have equally many values."""
     tasks = mine.scores.keys() & theirs.scores.keys()
     seeds = [_whole_seeds([arm.scores[task] for task in tasks]) for arm in (mine, theirs)]
     fewest = min(map(len, seeds))
@@ -187,7 +188,7 @@ def _paired(mine: _Arm, theirs: _Arm) -> tuple[_Arm, _Arm]:
 
 
 def _whole_seeds(tasks: Sequence[ScoresBySeed]) -> list[int]:
-    """The seeds that have these tasks in all languages that any seed has."""
+    """The seeds that have all of these tasks in every language that any seed has."""
     codes = [{code for own in task.values() for code in own} for task in tasks]
     every = {seed for task in tasks for seed in task}
     return sorted(s for s in every if all(t.get(s, {}).keys() == own for t, own in zip(tasks, codes, strict=True)))

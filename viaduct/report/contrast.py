@@ -1,4 +1,4 @@
-"""One arm less another, as reports, exports and claims read it; `viaduct.report.contrasts` makes them."""
+"""The difference of two arms, as reports, exports and claims read it; `viaduct.report.contrasts` computes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from viaduct.report.number import seed_list
 from viaduct.results.record import BASELINE
 
 OVERALL, IN_ENGLISH = "", "English"
-"""In place of a task: the mean over tasks; the mean over tasks in English, which is of interest beside transfer."""
+"""Used in place of a task: the mean over tasks, and the mean over tasks in English, of interest besides transfer."""
 STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_ENGLISH = (
     "deciding",
     "arms, mean over tasks",
@@ -26,11 +26,11 @@ STEPS = DECIDING, MEANS, TASKS, ENGLISH_MEANS, OTHER_MEANS, OTHER_TASKS, OTHER_E
     "other pairs, by task",
     "other pairs, English",
 )
-"""In which comparisons are decided."""
+"""The steps in which comparisons are decided."""
 
 
 class GroupDifference(NamedTuple):
-    """A difference in some of the languages, of which nothing is claimed."""
+    """A difference in some of the languages, about which nothing is claimed."""
 
     mean: float
     languages: tuple[str, ...]
@@ -38,68 +38,68 @@ class GroupDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm less another, as fractions."""
+    """One arm minus another, as fractions."""
 
     arm: str
     against: str
     task: str
-    """`OVERALL` for the mean over all tasks, "panx, xnli" for that over these."""
+    """Name of a task; `OVERALL` or `IN_ENGLISH` for these means, "panx, xnli" for the mean over these two."""
     tasks: tuple[str, ...]
-    """What the mean is over: those that both arms have."""
+    """The tasks that the mean is over: those that both arms have."""
     seeds: tuple[int, ...]
-    """Those for which both arms have all of it."""
+    """The seeds for which both arms have all of these results."""
     estimate: Estimate
     weights: Mapping[str, float]
-    """Language -> its weight in the mean; English has none."""
+    """Language -> its weight in the mean; English has none, except in the means in English."""
     by_code: Mapping[str, float]
     """Language -> mean difference over seeds and tasks, English included where the tasks have it."""
     missing: tuple[str, ...]
-    """Tasks and seeds that only one of the two has in full, and that are left out."""
+    """What is left out because the two do not both have it in full: tasks, seeds, languages."""
     meaningless: str
-    """Why "equivalent" would mean nothing, in words; "" where it would mean something."""
+    """Why "equivalent" would mean nothing, in words; "" if it would mean something."""
     unlike: tuple[str, ...] = ()
-    """In what the two were computed differently."""
+    """How the conditions under which the two were computed differ, in words."""
     unpaired: str = ""
-    """The seeds of both, in words, where the two are not paired."""
+    """The seeds of both, in words, if the two are not paired; else ""."""
     step: str = ""
     decision: Decision = field(default_factory=lambda: Decision("no verdict", 1, None, None, None))
 
     @property
     def is_of_task(self) -> bool:
-        """Whether it is of a single task, in the languages other than English."""
+        """Whether this is the difference on a single task, in the languages other than English."""
         return self.tasks == (self.task,)
 
     @property
     def is_of_several(self) -> bool:
-        """Whether it is of the mean over some tasks that were named before the run."""
+        """Whether this is the difference in the mean over some tasks that were named before the run."""
         return self.task not in (OVERALL, IN_ENGLISH) and not self.is_of_task
 
     @property
     def seed_words(self) -> str:
-        """The seeds that count."""
+        """The seeds that count, in words."""
         return self.unpaired or seed_list(self.seeds)
 
     @property
     def mean(self) -> float:
-        """The difference."""
+        """The mean difference."""
         return self.estimate.mean
 
     @property
     def verdict(self) -> Verdict:
-        """What the rules say."""
+        """The verdict by the rules of `viaduct.metrics.verdict`."""
         return self.decision.verdict
 
     @cached_property
     def detectable(self) -> float | None:
-        """The true difference that four of five such experiments find; None without verdict, and where the verdict is
-        for languages like these."""
+        """The true difference that four out of five such experiments would find; None without a verdict, and if the
+        verdict is for languages like these."""
         spread = self.estimate.spread
         if spread is None or self.decision.like_these:
             return None
         return power.detectable(spread, ALPHA / self.decision.comparisons)
 
     def group_means(self, group_of: Mapping[str, str]) -> dict[str, GroupDifference]:
-        """Group -> the difference in its languages, weighing as in the whole; languages without group are left out."""
+        """Group -> the difference in its languages, weighted as in the mean; languages without a group are left out."""
         found = {}
         for group in dict.fromkeys(group_of.values()):
             own = {code: weight for code, weight in self.weights.items() if group_of.get(code) == group}
@@ -110,7 +110,7 @@ class Contrast:
 
     @property
     def families(self) -> dict[str, GroupDifference]:
-        """By language family."""
+        """Language family -> the difference in its languages."""
         return self.group_means({code: family_of(code) for code in self.weights})
 
 
@@ -122,10 +122,10 @@ class Contrasts:
     levels: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(arm, task) -> "at chance", "at the ceiling" or ""."""
     guesses: Mapping[str, Guess] = field(default_factory=dict)
-    """Task -> what guessing gets, over the languages of the task's column."""
+    """Task -> the scores of guessing, over the languages of the task's column."""
 
     def of(self, arm: str, task: str = OVERALL, against: str = BASELINE) -> Contrast | None:
-        """One comparison, None where it was not made."""
+        """One comparison; None if it was not made."""
         return next((one for one in self.found if (one.arm, one.against, one.task) == (arm, against, task)), None)
 
     @property

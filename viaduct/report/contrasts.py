@@ -1,12 +1,13 @@
 """Differences between arms: over tasks and for each task, in the languages other than English.
 
-A task's score in a language is what counts in averages: question answering (F1 + exact match) / 2, others their
-headline metric. The mean over tasks is that of each task's mean over its languages. What the estimates and verdicts
-are is in `viaduct.metrics.difference` and `viaduct.metrics.verdict`; all that a report says of differences reads them.
+A task's score in a language is the one that counts in averages: (F1 + exact match) / 2 for question answering, else
+the headline metric. The mean over tasks averages each task's mean over its languages. Estimates and verdicts are
+defined in `viaduct.metrics.difference` and `viaduct.metrics.verdict`; whatever a report says about differences comes
+from them.
 
-Comparisons are decided in steps, each of which is wrong anywhere with a probability of at most 5 %: those that the
-recipe declared as deciding; all other arms against the baseline in the mean over tasks; by task; in English, in the
-mean over the tasks that have it; other pairs of arms likewise.
+Comparisons are decided in steps. In each step, the probability of any wrong verdict is at most 5 %. The steps are: the
+comparisons that the recipe declared as deciding; all other arms against the baseline in the mean over tasks; by task;
+in English, in the mean over the tasks that have it; then the same three for other pairs of arms.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from viaduct.results.record import BASELINE, About, ResultRow
 ScoresBySeed: TypeAlias = Mapping[int, Mapping[str, float]]
 """Seed -> language -> score of one arm on one task."""
 Unlike: TypeAlias = Callable[[str, str, Sequence[str]], Sequence[str]]
-"""(arm, against, tasks) -> in what they were computed differently, in words; () where nothing matters."""
+"""(arm, against, tasks) -> how the conditions they were computed under differ, in words; () if nothing matters."""
 
 
 def _alike(arm: str, against: str, tasks: Sequence[str]) -> Sequence[str]:
@@ -56,16 +57,16 @@ class Comparing:
     arms: Sequence[str]
     tasks: Sequence[str]
     pairs: Sequence[tuple[str, str]] = ()
-    """Besides each arm against the baseline."""
+    """(arm, against), besides each arm against the baseline."""
     deciding: Sequence[tuple[str, ...]] = ()
-    """(arm, against) in the mean over all tasks, with tasks after them in the mean over these."""
+    """(arm, against): in the mean over all tasks; (arm, against, task, ...): in the mean over these tasks."""
     like_these: bool = False
-    """Whether verdicts speak of languages like these, instead of these."""
+    """Whether verdicts are about languages like these, instead of these languages."""
     unlike: Unlike = _alike
 
     @classmethod
     def of(cls, about: About, asked: Sequence[tuple[str, str]] = (), unlike: Unlike | None = None) -> Comparing:
-        """What a run compares. Raises UsageError for arms that do not exist."""
+        """The comparisons of a run. Raises UsageError for unknown arms and for an arm against itself."""
         for name in (name for pair in asked for name in pair):
             if name not in about.arms:
                 raise unknown("arm", name, about.arms)
@@ -78,16 +79,16 @@ class Comparing:
 
     @property
     def all_pairs(self) -> tuple[tuple[str, str], ...]:
-        """Those against the baseline first."""
+        """All pairs to compare, those against the baseline first."""
         plain = [(arm, BASELINE) for arm in self.arms if arm != BASELINE and BASELINE in self.arms]
         return tuple(dict.fromkeys((*plain, *self.pairs)))
 
     def over_several(self, pair: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
-        """The tasks over whose mean this pair is decided, where they are several."""
+        """Each group of several tasks over whose mean this pair is decided."""
         return tuple(one[2:] for one in self.deciding if one[:2] == pair and len(one) > 3)
 
     def step(self, one: Contrast) -> str:
-        """The step that decides this one."""
+        """The step in which this contrast is decided."""
         if any((one.arm, one.against, one.task) == (*own[:2], _name(own[2:])) for own in self.deciding):
             return DECIDING
         plain = one.against == BASELINE
@@ -101,10 +102,10 @@ def contrasts(
     comparing: Comparing | None = None,
     outcomes: OutcomeSource | None = None,
 ) -> Contrasts:
-    """Each arm against the baseline and the other pairs that are asked for: the mean over tasks, then every task.
+    """Each arm against the baseline, and the other requested pairs: the mean over tasks, then every task.
 
-    Arms without a result in common are left out. Without `outcomes` there are numbers and no verdicts. Raises as
-    `viaduct.report.table.comparable`.
+    Arms without a result in common are left out. Without `outcomes` there are numbers but no verdicts. Raises the same
+    errors as `viaduct.report.table.comparable`.
     """
     found = comparable(about, rows)
     counted = counted_by_task(found)
@@ -121,8 +122,8 @@ def compare(
     comparing: Comparing,
     examples: Callable[[str], Examples],
 ) -> Contrasts:
-    """The comparisons of these scores: arm -> task -> seed -> language -> score. One task's examples are held at a
-    time."""
+    """The comparisons of these scores (arm -> task -> seed -> language -> score). The examples of only one task at a
+    time are held in memory."""
     parts: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in comparing.all_pairs}
     in_english: dict[tuple[str, str], dict[str, _Part]] = {pair: {} for pair in parts}
     levels: dict[tuple[str, str], str] = {}
@@ -156,13 +157,13 @@ class _Part:
 
     task: str
     seeds: tuple[int, ...]
-    """Those that either has."""
+    """The seeds that either arm has."""
     differences: Mapping[int, Mapping[str, float]]
-    """Seed -> language, English too -> difference, of the seeds for which both have all of their common languages."""
+    """Seed -> language (English too) -> difference, for seeds in which both have all of their common languages."""
     languages: tuple[str, ...]
-    """Those that count."""
+    """The languages that count."""
     odd: tuple[str, ...]
-    """Those that would count, and only one of the two has."""
+    """The languages that would count, but that only one of the two has."""
     examples: ExampleVariance | None
     fewest: int | None
 
@@ -170,7 +171,7 @@ class _Part:
     def both(
         cls, pair: tuple[str, str], task: str, sides: Sequence[ScoresBySeed], examples: Examples
     ) -> tuple[_Part, _Part]:
-        """(in the languages other than English, in English)."""
+        """Two parts: (the one in the languages other than English, the one in English)."""
         mine, theirs = sides
         known = {code for own in theirs.values() for code in own}
         codes = tuple(dict.fromkeys(code for own in mine.values() for code in own if code in known))
@@ -193,7 +194,7 @@ class _Part:
         return {seed for seed in self.seeds if seed not in self.differences}
 
     def of_seeds(self, seeds: Sequence[int]) -> TaskDifference:
-        """For the engine."""
+        """The differences of these seeds, as `viaduct.metrics.difference` takes them."""
         values_SL = np.array([[self.differences[seed][code] for code in self.languages] for seed in seeds])
         return TaskDifference(self.task, self.languages, values_SL, self.examples)
 
@@ -205,8 +206,8 @@ def _of_pair(
     levels: Sequence[Mapping[tuple[str, str], str]],
     several: Sequence[tuple[str, ...]],
 ) -> Iterator[Contrast]:
-    """The contrasts over all tasks, over those that decide, by task and in English, not decided yet; none where the two
-    have nothing in common."""
+    """The contrasts of a pair over all tasks, over the deciding ones, by task and in English, without verdicts yet;
+    none if the two arms have nothing in common."""
     shared, english = ({task: part for task, part in own.items() if part.languages} for own in (parts, in_english))
     groups: list[tuple[str, Sequence[str], dict[str, _Part]]] = [
         (OVERALL, tuple(parts), shared),
@@ -238,12 +239,12 @@ def _of_pair(
 
 
 def _name(tasks: Sequence[str]) -> str:
-    """Of the mean over these, in place of a task."""
+    """Name of the mean over these tasks, used in place of a task."""
     return ", ".join(tasks)
 
 
 def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
-    """(language -> weight, language -> mean difference over seeds and tasks, weighing as in the mean)."""
+    """(language -> weight, language -> mean difference over seeds and tasks, weighted as in the mean)."""
     weights: dict[str, float] = {}
     sums: dict[str, float] = {}
     shares: dict[str, float] = {}
@@ -258,8 +259,8 @@ def _by_language(parts: Sequence[_Part], seeds: Sequence[int]) -> tuple[dict[str
 
 
 def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[tuple[str, str], str]) -> str:
-    """Why "equivalent" would say nothing of these: at chance and at the ceiling all are equal, and a margin below one
-    test row cannot be seen."""
+    """Why "equivalent" would mean nothing here: at chance and at the ceiling all arms are equal, and a margin below one
+    test row cannot be resolved. "" if it would mean something."""
     for part in parts:
         for arm in pair:
             if at := levels.get((arm, part.task)):
@@ -270,7 +271,7 @@ def _meaningless(pair: tuple[str, str], parts: Sequence[_Part], levels: Mapping[
 
 
 def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]:
-    """Each with its verdict, those of a step together."""
+    """Each contrast with its verdict; those of one step are decided together."""
     steps: dict[str, list[int]] = {name: [] for name in STEPS}
     marked = [_marked(one, comparing) for one in listed]
     for number, one in enumerate(marked):
@@ -291,23 +292,23 @@ def _decided(listed: Sequence[Contrast], comparing: Comparing) -> list[Contrast]
 
 
 def _as_declared(one: Contrast, declared: Contrast | None) -> Contrast:
-    """A mean over one task, where that task was declared to decide, says what the declared comparison does."""
+    """A mean over a single task that was declared as deciding takes the verdict of the declared comparison."""
     if declared is None or one.task != OVERALL:
         return one
     return replace(one, step=declared.step, decision=declared.decision)
 
 
 def _marked(one: Contrast, comparing: Comparing) -> Contrast:
-    """Without a spread, and so without verdict, where the two were not computed alike, or where nothing can be said of
-    the languages that verdicts are for."""
+    """The contrast, without a spread and so without a verdict if the two were computed differently, if they lack a
+    declared task, or if nothing can be said about the languages that verdicts are for."""
     differs = tuple(comparing.unlike(one.arm, one.against, one.tasks))
     lacking = [name for name in one.missing if name in comparing.tasks] if comparing.step(one) == DECIDING else []
     if differs:
         why = f"computed differently: {'; '.join(differs)}"
     elif lacking and one.task != OVERALL:
-        why = f"declared with {', '.join(lacking)}, where the two have no result in common"
+        why = f"declared to include {', '.join(lacking)}, on which the two have no result in common"
     elif comparing.like_these and one.estimate.spread is not None and one.estimate.like_these is None:
-        why = "too few language families, or one group of them, to speak of languages like these"
+        why = "too few language families, or only one group of them, for languages like these"
     else:
         return one
     return replace(one, unlike=differs, estimate=Estimate(one.estimate.mean, None, why, None))

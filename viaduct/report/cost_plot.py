@@ -1,4 +1,4 @@
-"""Score against cost: one panel per cost, dots named beside them, rings for those that another one beats."""
+"""Score against cost: one panel per cost, a labelled dot per model, or a ring if another model beats it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Axis(NamedTuple):
-    """What a cost is called, and how many of its units make one on the axis."""
+    """The label of a cost's axis, and how many units of the cost make one unit on the axis."""
 
     words: str
     unit: float
@@ -39,7 +39,7 @@ class Dot:
 
 
 def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) -> Drawing:
-    """Score upwards, called `words`; cost to the right. Every panel has the same models, one at least."""
+    """Score on the y axis, labelled `words`; cost on the x axis. Every panel has the same models, at least one."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     first = next(iter(panels.values()))
@@ -47,7 +47,7 @@ def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) ->
     height = max(308.0, _APART * len(first) + 108)
     figure, drawn = canvas(sum(widths), height, 1, len(widths), sharey=True, width_ratios=widths)
     scores = [dot.score for dot in first]
-    room = 0.15 * (max(scores) - min(scores))  # for names above and below dots that lie together
+    room = 0.15 * (max(scores) - min(scores))  # for names above and below dots that are close together
     ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(min(scores) - room, max(scores) + room)
     digits = 1 if ticks[1] - ticks[0] > 0.00099 else 2
     for axes, (axis, dots) in zip(drawn, panels.items(), strict=True):
@@ -67,7 +67,7 @@ def cost_plot(panels: Mapping[Axis, Sequence[Dot]], words: str, caption: str) ->
 
 
 def _name_dots(axes: Axes, axis: Axis, dots: Sequence[Dot]) -> None:
-    """Dots with their names beside them, towards the middle, at heights where no name covers another."""
+    """Draw dots with their names next to them, towards the middle, at heights where no name covers another."""
     ordered = sorted(dots, key=lambda dot: (-dot.score, dot.cost))
     places = [(dot.cost / axis.unit, dot.score) for dot in ordered]
     heights = [(0.0, float(axes.transData.transform(place)[1])) for place in places]

@@ -1,4 +1,4 @@
-"""The section on how each training went: loss and dev score by step, a panel for the same stage of all seeds."""
+"""The section on how each training went: loss and dev score by step, one panel per stage with all its seeds."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from viaduct.report.section import Content, RunResults, Section, StageFile
 from viaduct.results.record import Record
 
 MOST_DRAWN, MOST_LISTED = 12, 120
-"""Trainings in the figure, and in the table of the page; the file has all."""
+"""Maximum number of trainings in the figure, and in the table of the page; the file has all."""
 LINE_POINTS = 34
-"""Of a line of the figure at most: points of the curve are drawn as means of a few."""
+"""Maximum number of points per line in the figure; neighbouring points of the curve are averaged."""
 ACROSS = 2
-"""Trainings beside each other."""
+"""Trainings drawn side by side."""
 
 
 class Curve(Record):
-    """A number of each kind for every point of a training (`viaduct.training.state`)."""
+    """One number of each kind for every point of a training's curve (`viaduct.training.state`)."""
 
     step: tuple[int, ...]
     loss: tuple[float, ...]
-    """Mean over the units (rows; words of tagging) since the point before."""
+    """Mean over the units (rows; for tagging, words) since the previous point."""
     learning_rate: tuple[float, ...]
-    """Of the encoder, or of the head where nothing of the encoder is trained."""
+    """Learning rate of the encoder, or of the head if no part of the encoder is trained."""
     tokens: tuple[int, ...]
-    """Real ones, since the beginning."""
+    """Real (non-padding) tokens since the beginning."""
     score: tuple[float | None, ...]
-    """On English dev, where it was evaluated."""
+    """Score on English dev; None at points without an evaluation."""
 
     @property
     def dev(self) -> dict[int, float]:
-        """Step -> score."""
+        """Step -> dev score, for points with an evaluation."""
         return {step: one for step, one in zip(self.step, self.score, strict=True) if one is not None}
 
     def mean(self, begin: float, end: float) -> float:
-        """The loss between these steps; points at the edges count by their share."""
+        """The mean loss between these steps; points at the edges count in proportion to their share."""
         points = zip((0, *self.step), self.step, self.loss, strict=False)
         parts = [(max(0.0, min(step, end) - max(before, begin)), loss) for before, step, loss in points]
         return sum(share * loss for share, loss in parts) / (end - begin)
 
     def smooth(self, most: int) -> dict[float, float]:
-        """Step -> loss of at most so many points, means of neighbours."""
+        """Step -> loss, of at most `most` points: means of neighbours."""
         count = -(-len(self.step) // most)
         parts = [slice(at, at + count) for at in range(0, len(self.step), count)]
         return {fmean(self.step[part]): fmean(self.loss[part]) for part in parts}
@@ -66,17 +66,17 @@ CURVES = StageFile("curves", "", "curve.json", StageCurve, "curve", committed=Fa
 
 @dataclass(frozen=True)
 class Training:
-    """The same training with each seed."""
+    """One training with all of its seeds."""
 
     name: str
     curves: Mapping[int, Curve]
-    """By seed."""
+    """Seed -> curve."""
     speed: float | None
-    """Tokens a second of all seeds together; None where that is not known."""
+    """Tokens per second over all seeds; None if unknown."""
 
     @property
     def steps(self) -> int:
-        """Of the longest one."""
+        """The number of steps of the longest curve."""
         return max(one.step[-1] for one in self.curves.values())
 
     @property
@@ -95,7 +95,7 @@ class Training:
 def _build(found: RunResults) -> Content | None:
     costs = {cost.path: cost for cost in found.costs}
     told = [one for one in found.of(CURVES) if one.curve.step and one.path in costs]
-    told.sort(key=lambda one: costs[one.path].task != "")  # what several targets begin with comes first
+    told.sort(key=lambda one: costs[one.path].task != "")  # stages shared by several targets come first
     groups: dict[str, list[StageCurve]] = {}
     for one in told:
         groups.setdefault(re.sub(r"/seed-\d+/", "/", one.path), []).append(one)
@@ -112,21 +112,21 @@ def _build(found: RunResults) -> Content | None:
     drawing = curve_plot(trainings[:MOST_DRAWN])
     values = {"trainings": trainings, "drawing": drawing, "drawn": MOST_DRAWN, "listed": MOST_LISTED}
     lines = [line for members in groups.values() for one in members for line in _lines(one, costs[one.path].speed)]
-    return Content(values, [drawing], {"curves.csv": lines}, gist=plural(len(trainings), "training"))
+    return Content(values, [drawing], {"curves.csv": lines}, gist=plural(len(trainings), "training run"))
 
 
 def _speed(given: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float | None:
-    """Tokens by seconds, of (tokens up to each point, tokens a second before it); None where no speed is known."""
+    """Tokens per second, from (tokens up to each point, tokens per second before it); None if no speed is known."""
     tokens = seconds = 0.0
     for until, speeds in given:
         for before, after, speed in zip((0, *until), until, speeds, strict=False):
             tokens += after - before
-            seconds += (after - before) / max(speed, 0.5)  # it was rounded
+            seconds += (after - before) / max(speed, 0.5)  # the recorded speed was rounded: 0 is below 0.5
     return tokens / seconds if seconds else None
 
 
 def _lines(one: StageCurve, speed: Sequence[int]) -> list[dict[str, Any]]:
-    """A line per point, for a file."""
+    """One line per point, for a file."""
     columns: dict[str, Sequence[Any]] = dict(one.curve)
     columns["tokens_per_second"] = speed or [None] * len(one.curve.step)
     points = zip(*columns.values(), strict=True)
@@ -134,7 +134,7 @@ def _lines(one: StageCurve, speed: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def curve_plot(trainings: Sequence[Training]) -> Drawing:
-    """For each training its loss by step, and beside it the dev score where there is one; seeds are lines."""
+    """For each training its loss by step and, next to it, its dev score if there is one; one line per seed."""
     from matplotlib.ticker import FuncFormatter
 
     across = min(ACROSS, len(trainings))

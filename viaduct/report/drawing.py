@@ -1,6 +1,6 @@
 """Figures of the report as SVG: matplotlib's own output for a file, and the same with the page's colours for a page.
 
-matplotlib's object-oriented interface only, with no state kept between figures; the same drawing gives the same bytes.
+Uses only matplotlib's object-oriented interface, without state between figures; the same drawing gives the same bytes.
 What is drawn is decided in `viaduct.report.figure` and in rooms' sections.
 """
 
@@ -37,10 +37,10 @@ COLOURS = {
     "series-7": "#8c6d46",
     "series-8": "#7d868f",
 }
-"""Name -> colour on a light page; the page's style sheet gives each name its dark twin. Blue against orange stays apart
-for the common kinds of colour blindness."""
+"""Name -> colour on a light page; the page's style sheet has each name's dark-mode counterpart. Blue and orange stay
+distinguishable with the common kinds of colour blindness."""
 SERIES = 8
-"""Colours of stages."""
+"""Number of colours for series, such as stages."""
 INK, SOFT, LINE, PAPER = (COLOURS[name] for name in ("ink", "soft", "line", "paper"))
 
 _STYLE: dict[str, Any] = {
@@ -80,25 +80,25 @@ class Drawing:
     """A finished figure."""
 
     name: str
-    """File name without the ending."""
+    """File name without the extension."""
     title: str
-    """What a reader who cannot see the figure is told."""
+    """Text alternative for readers who cannot see the figure."""
     width: int
     """Natural width in pixels."""
     height: int
     svg: str
-    """Self-contained SVG with the light colours on a white ground, for a file."""
+    """Self-contained SVG with the light colours on a white background, for a file."""
 
     @cached_property
     def inline(self) -> str:
-        """The same for a page: colours are CSS variables, and no id is that of another figure."""
+        """The SVG for embedding in a page: colours are CSS variables, and ids are unique across figures."""
         # the first <defs> holds a style sheet for all elements, which would apply to the whole page
         body = self.svg[self.svg.index("</defs>") + len("</defs>") : self.svg.rindex("</svg>")]
         label = f'viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}"'
         return f"<svg {label}>{_TAG.sub(self._in_page, body)}</svg>"
 
     def _in_page(self, tag: re.Match[str]) -> str:
-        # matplotlib counts ids from one in every figure; only tags are changed, so that no text is
+        # matplotlib counts ids from one in every figure; only tags are edited, so text stays unchanged
         text = _ID.sub(rf"\g<1>{self.name}-", tag[0])
         for name, colour in COLOURS.items():
             text = text.replace(colour, f"var(--{name})")
@@ -106,7 +106,7 @@ class Drawing:
 
 
 def canvas(width: float, height: float, down: int = 1, across: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of this many pixels and its axes row by row; `options` are those of `Figure.subplots`."""
+    """A figure of this size in pixels and its axes, row by row; `options` are those of `Figure.subplots`."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -117,7 +117,7 @@ def canvas(width: float, height: float, down: int = 1, across: int = 1, **option
 
 
 def settle(figure: Figure) -> None:
-    """Give the axes the size and place that they will have, so that pixels can be asked for."""
+    """Give the axes their final size and position, so that pixel coordinates can be computed."""
     import matplotlib
 
     engine = figure.get_layout_engine()
@@ -127,7 +127,7 @@ def settle(figure: Figure) -> None:
 
 
 def finish(figure: Figure, name: str, title: str) -> Drawing:
-    """The figure as SVG. Byte for byte the same for the same content."""
+    """The figure as SVG, byte for byte the same for the same content."""
     import matplotlib
 
     text = io.StringIO()
@@ -139,7 +139,7 @@ def finish(figure: Figure, name: str, title: str) -> Drawing:
 
 
 def mark(axes: Axes, at: tuple[float, float], colour: str, *, filled: bool) -> None:
-    """A dot, or a ring."""
+    """Draw a dot, or a ring if not `filled`."""
     face = colour if filled else PAPER
     axes.plot(*zip(at, strict=True), "o", markersize=7, mfc=face, mec=colour, mew=1.5, clip_on=False, zorder=3)
 
@@ -151,8 +151,8 @@ def free_shifts(
     nearest: float,
     taken: Sequence[tuple[float, float]],
 ) -> list[float]:
-    """How far above its dot each label of this size stands in pixels: from `nearest` on, as near as the labels before
-    it and what is `taken` let it; below the dot where it is negative."""
+    """How far above its dot to place each label of this size, in pixels (negative: below): at least `nearest`, and as
+    close as the labels before it and the places already `taken` allow."""
     steps = [sign * (nearest + 8 * step) for step in range(10) for sign in (1, -1)]
     places, found = list(taken), []
     for x, y in dots:
@@ -163,7 +163,7 @@ def free_shifts(
 
 
 def shortened(words: str, limit: int = 26) -> str:
-    """The words in one line, cut with an ellipsis in the middle where they are longer than `limit` characters."""
+    """The words on one line; if longer than `limit` characters, shortened with an ellipsis in the middle."""
     words = " ".join(words.split())
     if len(words) <= limit:
         return words

@@ -1,10 +1,10 @@
 """The literature's claims about effects with their rules, fixed before any run; every number is a contrast of the page.
 
-Scores are means over the languages other than English, and over the nine tasks where no task is named. A claimed gain
-(in points over XLM-R large without intermediate training, on dev sets and with English) is borne out only where the
-whole interval comes within 1.5 points of it. A gain is *dramatic* from 5 points on and *moderate* below, *almost every*
-means 80 % of the intermediate tasks, *many* more than half, *none* less than half a point. "Shown" always means: with
-the correction for everything that the page compares beside it.
+Scores are means over the languages other than English, and over the nine tasks if no task is named. A claimed gain
+(in points over XLM-R large without intermediate training, on dev sets and with English) is confirmed only if the whole
+interval lies within 1.5 points of it. A gain is *dramatic* at 5 points or more and *moderate* below, *almost every*
+means 80 % of the intermediate tasks, *many* more than half, *none* less than half a point. "Shown" always means: after
+correction for everything else that the page compares.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from viaduct.results.record import BASELINE
 from viaduct.results.xtreme import INTERMEDIATES
 
 TOLERANCE = 0.015
-"""How far a true gain may lie from a claimed one that it bears out: published numbers have errors of their own."""
+"""How far a true gain may lie from the claimed one and still confirm it: published numbers have errors of their own."""
 DRAMATIC = 0.05
 ALMOST_EVERY = 0.8
 FEWEST_ARMS = 6
 ANSWERS = ("xquad", "mlqa", "tydiqa")
 BEST = ("mnli", "squad2", "squad", "hellaswag")
-"""Said to be best overall; SQuAD 1.1 where there is no 2.0."""
+"""Claimed to be the best overall; SQuAD 1.1 only if there is no 2.0."""
 
 
 def _gains(claimed: float, *roles: str) -> Rule:
-    """The rule of one arm's gain over none on all targets; of several roles the first that has an arm."""
+    """The rule for one arm's gain over `none` on all targets; of several roles, the first that has an arm."""
 
     def rule(evidence: Evidence) -> Finding:
         role = next((role for role in roles if role in evidence.arms), roles[-1])
         arm, large = evidence.need(role), is_xlmr_large(evidence.about)
         if large is not True:
             error = UndecidedError if large is None else UnrelatedError
-            raise error(f"the number is of XLM-R large, and this run is of {evidence.about.encoder}")
+            raise error(f"the number is for XLM-R large, and this run uses {evidence.about.encoder}")
         one = evidence.contrast(arm, evidence.need(BASELINE))
         words = f"{role}: {with_interval(one)} over nine tasks, {points(claimed)} claimed; {basis(evidence)}"
         return _as_claimed(evidence, one, claimed, words)
@@ -59,8 +59,8 @@ def _gains(claimed: float, *roles: str) -> Rule:
 
 
 def _as_claimed(evidence: Evidence, one: Contrast, claimed: float, words: str) -> Finding:
-    """Supported where the interval lies within the claimed gain's band, contradicted where it lies outside, both with
-    the page's correction too."""
+    """Supported if the interval lies within the claimed gain's tolerance, contradicted if it lies outside; both must
+    also hold with the page's correction."""
     low, high = one.estimate.interval or (-1.0, 1.0)
     bottom, top = claimed - TOLERANCE, claimed + TOLERANCE
     above, below = evidence.p_more(one, bottom) < ALPHA, evidence.p_less(one, top) < ALPHA
@@ -71,17 +71,17 @@ def _as_claimed(evidence: Evidence, one: Contrast, claimed: float, words: str) -
 
 
 def _several(evidence: Evidence) -> dict[str, str]:
-    """Role -> arm of the intermediate tasks, of which a claim about many needs six."""
+    """Role -> arm of the intermediate tasks; a claim about many of them needs at least six."""
     arms = evidence.text_arms()
     if not arms:
         raise UnrelatedError("no arm trains on an intermediate task")
     if len(arms) < FEWEST_ARMS:
-        raise UndecidedError(f"{len(arms)} of at least {FEWEST_ARMS} intermediate tasks")
+        raise UndecidedError(f"needs at least {FEWEST_ARMS} intermediate tasks, has {len(arms)}")
     return arms
 
 
 def _per_arm(evidence: Evidence, task: str) -> dict[str, Contrast]:
-    """Intermediate task -> its arm's difference from none on one target."""
+    """Intermediate task -> its arm's difference from `none` on one target."""
     none = evidence.need(BASELINE)
     return {role: evidence.contrast(arm, none, task) for role, arm in _several(evidence).items()}
 
@@ -91,8 +91,8 @@ def _listed(found: Mapping[str, Contrast]) -> str:
 
 
 def retrieval(evidence: Evidence) -> Finding:
-    """C08: on both tasks, at least 80 % of the intermediate tasks are shown to gain 5 points or more; contradicted
-    where on one of them more than 20 % are shown to gain less."""
+    """C08: on both tasks, at least 80 % of the intermediate tasks are shown to gain 5 points or more; contradicted if
+    on either of them more than 20 % are shown to gain less."""
     tasks = ("bucc", "tatoeba")
     shares, impossible, words = [], [], []
     for task in tasks:
@@ -106,7 +106,8 @@ def retrieval(evidence: Evidence) -> Finding:
 
 
 def tydiqa(evidence: Evidence) -> Finding:
-    """C10: more than half of the intermediate tasks gain, or at least half are shown to gain less than half a point."""
+    """C10: more than half of the intermediate tasks gain; contradicted if at least half are shown to gain less than
+    half a point."""
     found = _per_arm(evidence, "tydiqa")
     gaining = sum(one.verdict == "higher" for one in found.values())
     little = sum(map(evidence.no_gain, found.values()))
@@ -116,14 +117,14 @@ def tydiqa(evidence: Evidence) -> Finding:
 
 def xnli(evidence: Evidence) -> Finding:
     """C11: every intermediate task is shown to gain less than half a point (one that harms XNLI does not gain either);
-    contradicted when any is shown to gain more."""
+    contradicted if any is shown to gain more."""
     found = _per_arm(evidence, "xnli")
     less = sum(map(evidence.no_gain, found.values()))
     same = sum(one.verdict == "equivalent" for one in found.values())
     gaining = sum(evidence.p_more(one, MARGIN) < ALPHA for one in found.values())
     why = (
-        f"less than half a point is gained by {less} of {len(found)}, of which {same} change nothing "
-        f"within half a point either way; more is gained by {gaining} ({_listed(found)}); "
+        f"{less} of {len(found)} gain less than half a point, of which {same} are equivalent within half a point; "
+        f"{gaining} gain more ({_listed(found)}); "
         f"{basis(evidence, ['xnli'])}"
     )
     return decided(why, supported=less == len(found), contradicted=gaining > 0)
@@ -131,7 +132,7 @@ def xnli(evidence: Evidence) -> Finding:
 
 def answers(evidence: Evidence) -> Finding:
     """C23: of all intermediate tasks on the three question answering tasks, more than half of the gains are shown to be
-    above 0 and below 5 points; contradicted where more than half are shown to be none, or 5 points or more."""
+    above 0 and below 5 points; contradicted if more than half are shown to be none, or 5 points or more."""
     moderate, other, total, words = 0, 0, 0, []
     for task in ANSWERS:
         found = _per_arm(evidence, task)
@@ -140,13 +141,13 @@ def answers(evidence: Evidence) -> Finding:
             total += 1
             moderate += one.verdict == "higher" and evidence.p_less(one, DRAMATIC) < ALPHA
             other += evidence.no_gain(one) or evidence.p_more(one, DRAMATIC) < ALPHA
-    why = f"{moderate} of {total} gains are moderate, {other} are none or dramatic ({'; '.join(words)})"
+    why = f"{moderate} of {total} gains are moderate, {other} are absent or dramatic ({'; '.join(words)})"
     why += f"; {basis(evidence, ANSWERS)}"
     return decided(why, supported=2 * moderate > total, contradicted=2 * other > total)
 
 
 def best_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
-    """Each of the three that are said to be best against each other intermediate task; none where there are too few."""
+    """Each of the three tasks claimed to be best against every other intermediate task; () if there are too few."""
     best = [role for role in BEST if role in arms and not (role == "squad" and "squad2" in arms)]
     others = [role for role in INTERMEDIATES if role in arms and role not in BEST]
     if len(best) < 3 or len(best) + len(others) < FEWEST_ARMS:
@@ -155,11 +156,11 @@ def best_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
 
 
 def best_overall(evidence: Evidence) -> Finding:
-    """C24: each of the three is higher than every other intermediate task; contradicted where one of them is lower
-    than another."""
+    """C24: each of the three is higher than every other intermediate task; contradicted if any of them is lower than
+    another task."""
     pairs = best_pairs(evidence.arms)
     if not pairs:
-        raise UnrelatedError("it has no arms of MNLI, SQuAD and HellaSwag with three others beside them")
+        raise UnrelatedError("it has no arms for MNLI, SQuAD and HellaSwag with three others to compare")
     found = [evidence.contrast(*pair) for pair in pairs]
     higher = sum(one.verdict == "higher" for one in found)
     lower = [f"{one.arm} than {one.against}" for one in found if one.verdict == "lower"]
@@ -169,18 +170,18 @@ def best_overall(evidence: Evidence) -> Finding:
 
 
 def in_english(evidence: Evidence) -> Finding:
-    """C25: more than half of the intermediate tasks gain in English, or more than half are shown to gain less than half
-    a point."""
+    """C25: more than half of the intermediate tasks gain in English; contradicted if more than half are shown to gain
+    less than half a point."""
     none = evidence.need(BASELINE)
     found = {role: evidence.contrast(arm, none, IN_ENGLISH) for role, arm in _several(evidence).items()}
     gaining = [role for role, one in found.items() if one.verdict == "higher"]
     little = [role for role, one in found.items() if evidence.no_gain(one)]
-    why = f"in English {len(gaining)} of {len(found)} gain ({_listed(found)}); {basis(evidence)}"
+    why = f"in English, {len(gaining)} of {len(found)} gain ({_listed(found)}); {basis(evidence)}"
     return decided(why, supported=2 * len(gaining) > len(found), contradicted=2 * len(little) > len(found))
 
 
 def _variants(pattern: str) -> Pairs:
-    """Plain English training and its variant, for each intermediate task that has both."""
+    """Pairs of plain English training and its variant, for each intermediate task that has both."""
 
     def pairs(arms: Arms) -> Sequence[tuple[str, str]]:
         roles = [role for role in INTERMEDIATES if role in arms and pattern.format(role) in arms]
@@ -190,18 +191,18 @@ def _variants(pattern: str) -> Pairs:
 
 
 def _compared(evidence: Evidence, pattern: str, words: str) -> tuple[list[Contrast], str]:
-    """(plain less variant, for each intermediate task with both, the numbers in words)."""
+    """(plain minus variant for each intermediate task that has both, the numbers in words)."""
     pairs = _variants(pattern)(evidence.arms)
     if not pairs:
         raise UnrelatedError(f"no intermediate task has both an arm of its own and one {words}")
     found = [evidence.contrast(*pair) for pair in pairs]
-    numbers = "; ".join(f"{one.arm} less {one.against}: {with_interval(one)}" for one in found)
+    numbers = "; ".join(f"{one.arm} minus {one.against}: {with_interval(one)}" for one in found)
     return found, f"{numbers}; {basis(evidence)}"
 
 
 def _beats(pattern: str, words: str) -> Rule:
     """Plain training beats its variant: higher for more than half of the intermediate tasks and lower for none;
-    contradicted where it is shown to be no better for more than half."""
+    contradicted if it is shown to be no better for more than half."""
 
     def rule(evidence: Evidence) -> Finding:
         found, why = _compared(evidence, pattern, words)
@@ -213,8 +214,8 @@ def _beats(pattern: str, words: str) -> Rule:
 
 
 def _not_consistently_better(pattern: str, words: str) -> Rule:
-    """The variant is not better for every intermediate task: supported by one for which plain training is higher, or
-    less than half a point below; contradicted where it is lower for all, which must be two at least."""
+    """The variant is not better for every intermediate task: supported by any task for which plain training is higher,
+    or less than half a point lower; contradicted if it is lower for all of them, which must be at least two."""
 
     def rule(evidence: Evidence) -> Finding:
         found, why = _compared(evidence, pattern, words)
@@ -234,7 +235,7 @@ _SEVERAL = "6 intermediate tasks, 3 seeds"
 _BOTH = "all nine targets, both arms, 3 seeds"
 _WITHIN = "the whole interval within 1.5 points of the number"
 _MOST = "differences above 0, for more than half of the intermediate tasks"
-_REPLAY = ("{}+replay", "with multilingual masked LM beside it")
+_REPLAY = ("{}+replay", "with multilingual masked LM alongside")
 _TRANSLATED = ("{}_translated", "machine-translated")
 _SYNTHESIS = "our synthesis of arXiv 2005.13013"
 
@@ -244,17 +245,17 @@ def _number(name: str, text: str, claimed: float, *roles: str) -> Claim:
 
 
 def _against(name: str, text: str, rule: Rule, pattern: str, *, ours: bool) -> Claim:
-    """About plain training and a variant of it."""
-    how = "more than half of the intermediate tasks, none the other way" if ours else "one intermediate task at least"
+    """A claim about plain training and a variant of it."""
+    how = "more than half of the intermediate tasks, none the other way" if ours else "at least one intermediate task"
     source = _SYNTHESIS if ours else "arXiv 2005.13013"
     provenance: Provenance = "synthesis" if ours else "read"
     return Claim(name, text, how, rule, _BOTH, "effect", source, provenance, _variants(pattern))
 
 
 CLAIMS = (
-    _number("C04", "SQuAD first gains 8.2 points on average", 0.082, "squad2", "squad"),
-    _number("C05", "MNLI first gains 7.5 points on average", 0.075, "mnli"),
-    _number("C06", "HellaSwag first gains 7.0 points on average", 0.070, "hellaswag"),
+    _number("C04", "Training on SQuAD first gains 8.2 points on average", 0.082, "squad2", "squad"),
+    _number("C05", "Training on MNLI first gains 7.5 points on average", 0.075, "mnli"),
+    _number("C06", "Training on HellaSwag first gains 7.0 points on average", 0.070, "hellaswag"),
     _number("C07", "All nine intermediate tasks together gain 8.7 points on average", 0.087, "all_nine"),
     Claim(
         "C08",
@@ -295,7 +296,7 @@ CLAIMS = (
     ),
     _against(
         "C21",
-        "Multilingual masked LM beside intermediate training is not consistently better than without it",
+        "Adding multilingual masked LM to intermediate training is not consistently better than leaving it out",
         _not_consistently_better(*_REPLAY),
         _REPLAY[0],
         ours=False,

@@ -1,8 +1,8 @@
 """A claim under test, and what its rule sees: arms by their role, and the report's own contrasts between them.
 
-A rule computes no interval and no p-value of its own: it reads `viaduct.report.contrasts`, with the correction of the
-page. A contrast is only given where nothing is missing: every language but English of every task, every declared seed,
-both arms, official data. Otherwise `UndecidedError` says what is not there.
+A rule computes no intervals or p-values of its own: it reads `viaduct.report.contrasts`, with the page's correction.
+A contrast is available only if nothing is missing: every language but English of every task, every declared seed,
+both arms, official data. Otherwise `UndecidedError` says what is missing.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from viaduct.results.xtreme import INTERMEDIATES, TARGETS
 from viaduct.tasks.card import Task
 
 NAMED_SUBSTITUTIONS = 3
-"""Substitutions that a reason names; the report lists all of them elsewhere."""
+"""Maximum number of substitutions that a reason names; the report lists all of them elsewhere."""
 ROLES: dict[str, str] = {
     BASELINE: "no intermediate training",
     **{name: f"trained on {name} in English" for name in INTERMEDIATES},
     "all_nine": "trained on all nine intermediate tasks together",
     "replay": "trained on replayed multilingual text only",
-    **{f"{name}+replay": f"trained on {name} with multilingual masked LM beside it" for name in INTERMEDIATES},
+    **{f"{name}+replay": f"trained on {name} with multilingual masked LM alongside" for name in INTERMEDIATES},
     **{f"{name}_translated": f"trained on {name}, machine-translated" for name in INTERMEDIATES},
 }
-"""Role -> what an arm with it does; sections add theirs (`viaduct.report.claims.roles`). Arms' names are free; a report
-is told which arm has which role."""
+"""Role -> what an arm with it does; sections add their own (`viaduct.report.claims.roles`). Arms can have any name; the
+report is given each arm's role."""
 
 Provenance: TypeAlias = Literal["read", "confirmed", "unverified", "synthesis", "open"]
 """How sure we are that the source says so, see `MARKS`."""
@@ -43,12 +43,12 @@ MARKS: dict[Provenance, str] = {
     "synthesis": "worded more strongly than the source",
     "open": "an open question",
 }
-"""Provenance -> its words beside a verdict."""
+"""Provenance -> the words shown next to a verdict."""
 
 Judgement: TypeAlias = Literal[
     "supported", "contradicted", "cannot tell", "as in the source", "not as in the source", "not known"
 ]
-"""The first three of effects, the others of the set-up, which is a fact about a run and supports nothing."""
+"""The first three are for effects, the others for the set-up, which is a fact about a run and supports nothing."""
 Arms: TypeAlias = Mapping[str, str]
 """Role -> the arm that has it."""
 
@@ -62,35 +62,35 @@ class Finding(NamedTuple):
 
 
 class UndecidedError(Exception):
-    """What a run would need to decide a claim; `str()` says it in words."""
+    """Raised if a run cannot decide a claim; `str()` says what it would need."""
 
 
 class UnrelatedError(UndecidedError):
-    """Why a claim is not about this run at all, so that its report does not list it."""
+    """Raised if a claim does not apply to this run at all, so that its report does not list it; `str()` says why."""
 
 
 def decided(why: str, *, supported: bool, contradicted: bool) -> Finding:
-    """The finding with these numbers behind it; UndecidedError where it is neither."""
+    """The finding with these numbers behind it. Raises UndecidedError if neither supported nor contradicted."""
     if not supported and not contradicted:
         raise UndecidedError(why)
     return Finding("supported" if supported else "contradicted", why)
 
 
 def fact(why: str, *, same: bool) -> Finding:
-    """Of a claim about the set-up."""
+    """The finding for a claim about the set-up."""
     return Finding("as in the source" if same else "not as in the source", why)
 
 
 Rule: TypeAlias = Callable[["Evidence"], Finding]
-"""Raises UndecidedError where the evidence does not decide, UnrelatedError where the claim is not about such a run."""
+"""Raises UndecidedError if the evidence does not decide, UnrelatedError if the claim does not apply to such a run."""
 
 
 Pairs: TypeAlias = Callable[[Arms], Sequence[tuple[str, str]]]
-"""What a claim needs compared: (arm, against), of the arms with their roles."""
+"""Arms by role -> the comparisons that a claim needs: (arm, against)."""
 
 
 def no_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
-    """Of claims that need nothing but each arm against the one without intermediate training."""
+    """For claims that need only each arm against the one without intermediate training."""
     return ()
 
 
@@ -99,21 +99,21 @@ class Claim:
     """One row of the table of claims."""
 
     id: str
-    """It stays, and is not given to another claim when this one goes."""
+    """Permanent: never reused for another claim, even after this one is removed."""
     text: str
     decided_by: str
     rule: Rule
     needs: str = "-"
-    """What a run must have before it may say anything but "cannot tell"."""
+    """What a run must have before the verdict can be anything but "cannot tell"."""
     kind: Literal["setup", "effect"] = "effect"
     source: str = "arXiv 2005.13013"
     provenance: Provenance = "read"
     pairs: Pairs = no_pairs
-    """(arm, against) that the report has to compare for this claim, besides each arm against the baseline."""
+    """(arm, against) pairs that the report must compare for this claim, besides each arm against the baseline."""
 
     @property
     def cited(self) -> str | None:
-        """The source; None where nobody has verified that it says so, or nobody says so."""
+        """The source; None if nobody has verified that it says so, or if the question is open."""
         return None if self.provenance in ("unverified", "open") else self.source
 
     @property
@@ -124,18 +124,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules of claims see of a run."""
+    """What the rules of claims know about a run."""
 
     about: About
     rows: Sequence[ResultRow]
-    """Comparable (`viaduct.report.table.comparable`)."""
+    """Rows that can be compared (`viaduct.report.table.comparable`)."""
     contrasts: Contrasts
-    """All that the report compares."""
+    """All comparisons of the report."""
     roles: Mapping[str, str]
-    """Arm -> role; arms that are not here take no part."""
+    """Arm -> role; arms without an entry are ignored."""
     cards: Mapping[str, Task]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Section -> what it found that is no score (`viaduct.report.section.Content.facts`)."""
+    """Section -> its findings other than scores (`viaduct.report.section.Content.facts`)."""
     known_roles: Mapping[str, str] = field(default_factory=lambda: ROLES)
     """Role -> what an arm with it does."""
 
@@ -145,31 +145,34 @@ class Evidence:
         return {role: arm for arm, role in self.roles.items()}
 
     def need(self, role: str) -> str:
-        """The arm with this role; UnrelatedError when there is none, UndecidedError where the encoder knew its task."""
+        """The arm with this role. Raises UnrelatedError if none has it, UndecidedError if the encoder knew its task."""
         if role not in self.arms:
-            raise UnrelatedError(f"no arm is {self.known_roles[role]} (role '{role}')")
+            raise UnrelatedError(f"no arm has the role '{role}' ({self.known_roles[role]})")
         arm = self.arms[role]
         if arm in self.about.seen_arms:
-            raise UndecidedError(f"{self.about.encoder} had been trained on {self.about.seen_arms[arm]} before {arm}")
+            raise UndecidedError(
+                f"{self.about.encoder} had already been trained on {self.about.seen_arms[arm]}, so {arm} is not a first"
+                " exposure"
+            )
         return arm
 
     def card(self, name: str) -> Task:
-        """The card of this name; UndecidedError when there is none."""
+        """The card of this name. Raises UndecidedError if there is none."""
         if name not in self.cards:
             raise UndecidedError(f"there is no card '{name}'")
         return self.cards[name]
 
     def text_arms(self) -> dict[str, str]:
-        """Role -> arm, of those that train on one of the nine intermediate tasks and are first to show it to the
-        encoder."""
+        """Role -> arm, for arms that train on one of the nine intermediate tasks that the encoder had not been trained
+        on before."""
         seen = self.about.seen_arms
         return {role: arm for role in INTERMEDIATES if (arm := self.arms.get(role)) is not None and arm not in seen}
 
     def contrast(self, arm: str, against: str, task: str = OVERALL, *, seeds: int = FEWEST_SEEDS) -> Contrast:
-        """One arm less another on one of the nine tasks, in the mean over exactly these, or in English in the mean over
-        those that have it, with a verdict.
+        """One arm minus another, with a verdict: on one of the nine tasks, in the mean over exactly these nine, or in
+        English in the mean over those that have it.
 
-        UndecidedError when anything is missing, or with fewer than `seeds` seeds.
+        Raises UndecidedError if anything is missing, or with fewer than `seeds` seeds.
         """
         with_english = tuple(name for name in TARGETS if ENGLISH in self.card(name).languages)
         tasks = {OVERALL: TARGETS, IN_ENGLISH: with_english}.get(task, (task,))
@@ -177,10 +180,10 @@ class Evidence:
         found = self.contrasts.of(arm, task, against)
         if found is None:
             where = f" on {task}" if task else ""
-            raise UndecidedError(f"{arm} and {against} have no results{where} that are compared")
+            raise UndecidedError(f"results of {arm} and {against}{where} are not compared")
         _require_whole(self, found, tasks)
         if found.estimate.spread is None:
-            raise UndecidedError(f"{arm} less {against}: {found.estimate.why_not}")
+            raise UndecidedError(f"{arm} minus {against}: {found.estimate.why_not}")
         return found
 
     def p_more(self, one: Contrast, value: float = 0.0) -> float:
@@ -192,28 +195,28 @@ class Evidence:
         return min(1.0, self._tests(one, value) * one.estimate.p_below(value))
 
     def no_gain(self, one: Contrast) -> bool:
-        """Whether the first of the two is shown to be no better: lower, or above by less than half a point."""
+        """Whether the first of the two is shown to be no better: lower, or higher by less than half a point."""
         small = not one.meaningless and self.p_less(one, MARGIN) < ALPHA
         return one.verdict == "lower" or small
 
     def _tests(self, one: Contrast, value: float) -> int:
-        """What a p-value is multiplied by. A comparison leaves its step's count once its difference is shown to be
-        larger than the margin, which says nothing of hypotheses further out: for those nobody leaves."""
+        """The factor for a p-value. A comparison drops out of its step's count once its difference is shown to exceed
+        the margin; that says nothing about hypotheses further out, for which no comparison drops out."""
         if abs(value) <= MARGIN:
             return one.decision.comparisons
         return max(other.decision.comparisons for other in self.contrasts.found if other.step == one.step)
 
 
 def require_real(evidence: Evidence) -> None:
-    """Return when the data are neither generated nor a few rows only; UndecidedError otherwise."""
+    """Raise UndecidedError if the data are generated or only a few rows."""
     if evidence.about.miniature:
-        raise UndecidedError("the data are generated: a demonstration is no evidence")
+        raise UndecidedError("the data are generated: a demonstration is not evidence")
     if evidence.about.limit is not None:
-        raise UndecidedError(f"a quick look at {evidence.about.limit:,} rows a language is no result")
+        raise UndecidedError(f"a quick look at {evidence.about.limit:,} rows per language is not a result")
 
 
 def _require_official(evidence: Evidence, tasks: Sequence[str], seeds: int) -> None:
-    """Return where official data of these tasks, and so many seeds, are behind the scores; UndecidedError otherwise."""
+    """Raise UndecidedError unless official data of these tasks, and at least `seeds` seeds, are behind the scores."""
     about = evidence.about
     require_real(evidence)
     if about.substitutions:
@@ -221,30 +224,33 @@ def _require_official(evidence: Evidence, tasks: Sequence[str], seeds: int) -> N
         more = f" and {len(named) - NAMED_SUBSTITUTIONS} more splits" if len(named) > NAMED_SUBSTITUTIONS else ""
         raise UndecidedError(f"other data stand in for {', '.join(named[:NAMED_SUBSTITUTIONS])}{more}")
     if len(about.seeds) < seeds:
-        raise UndecidedError(f"{len(about.seeds)} of at least {seeds} seeds")
+        raise UndecidedError(f"needs at least {seeds} seeds, has {len(about.seeds)}")
     replaced = next((row.task for row in evidence.rows if row.task in tasks and row.substitution), None)
     if replaced:
-        raise UndecidedError(f"another split stands in for that of {replaced}")
+        raise UndecidedError(f"another split stands in for the official one of {replaced}")
     chosen = next((row.task for row in evidence.rows if row.task in tasks and row.chosen_on_scored), None)
     if chosen:
         raise UndecidedError(f"a checkpoint, layer or threshold of {chosen} was chosen on rows that are scored")
-    seen = next((f"{about.seen_tasks[task]} before {task}" for task in tasks if task in about.seen_tasks), None)
+    seen = next(
+        (f"{about.seen_tasks[task]}, so {task} is not a first exposure" for task in tasks if task in about.seen_tasks),
+        None,
+    )
     if seen:
-        raise UndecidedError(f"{about.encoder} had been trained on {seen}")
+        raise UndecidedError(f"{about.encoder} had already been trained on {seen}")
     if about.leaks:
-        raise UndecidedError("rows that were trained on are evaluated")
+        raise UndecidedError("some evaluated rows were also trained on")
 
 
 def _require_whole(evidence: Evidence, one: Contrast, tasks: Sequence[str]) -> None:
-    """Return where the contrast is over just these tasks, in all languages of their cards and for all declared seeds;
-    UndecidedError otherwise."""
+    """Raise UndecidedError unless the contrast is over exactly these tasks, in all languages of their cards and for all
+    declared seeds."""
     both = f"{one.arm} and {one.against} have no results in common"
     lacking = [task for task in tasks if task not in one.tasks]
     if lacking:
         raise UndecidedError(f"{both} on {', '.join(lacking)}")
     others = [task for task in one.tasks if task not in tasks]
     if others:
-        raise UndecidedError(f"the mean is over other tasks than the claim's too: {', '.join(others)}")
+        raise UndecidedError(f"the mean also covers tasks that the claim does not: {', '.join(others)}")
     for task in tasks:
         own = evidence.contrasts.of(one.arm, task, one.against)
         codes = [code for code in evidence.card(task).languages if (code == ENGLISH) == (one.task == IN_ENGLISH)]
@@ -253,7 +259,7 @@ def _require_whole(evidence: Evidence, one: Contrast, tasks: Sequence[str]) -> N
             raise UndecidedError(f"{both} on {task} in {', '.join(absent)}")
     gone = [f"seed {seed}" for seed in evidence.about.seeds if seed not in one.seeds]
     if gone:
-        raise UndecidedError(f"{one.arm} or {one.against} has no whole result for {', '.join(gone)}")
+        raise UndecidedError(f"{one.arm} or {one.against} has no complete result for {', '.join(gone)}")
 
 
 def with_interval(one: Contrast) -> str:
@@ -265,7 +271,7 @@ def with_interval(one: Contrast) -> str:
 
 
 def basis(evidence: Evidence, tasks: Sequence[str] = TARGETS) -> str:
-    """What the numbers are of: encoder, seeds and splits, in words."""
+    """What the numbers are based on: encoder, seeds and splits, in words."""
     splits: dict[str, list[str]] = {}
     for task in tasks:
         for split in sorted({row.split for row in evidence.rows if row.task == task}):

@@ -15,11 +15,11 @@ from viaduct.metrics.difference import ExampleVariance, TaskDifference, estimate
 from viaduct.results.outcomes import LanguageOutcomes
 
 CEILING = 0.99
-"""Score from which on an arm is said to be at the ceiling."""
+"""Score from which an arm counts as being at the ceiling."""
 
 
 class Guess(NamedTuple):
-    """Scores that need no model, means over the languages of which they are known."""
+    """Scores that need no model: means over languages, None if unknown in any of them."""
 
     chance: float | None
     majority: float | None
@@ -30,16 +30,16 @@ class Examples(Protocol):
 
     @property
     def fewest(self) -> int | None:
-        """Examples of the smallest test set; None where nothing is known."""
+        """Number of examples in the smallest test set; None if unknown."""
 
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
     ) -> ExampleVariance | None:
-        """Of the difference of two arms (of the arm's own score against None) in the mean over these languages; None
-        where some outcomes are not there."""
+        """Variance of the difference of two arms (`against` None: of the arm's own score) in the mean over these
+        languages; None if any outcomes are missing."""
 
     def guess(self, languages: Sequence[str]) -> Guess:
-        """What guessing gets."""
+        """The scores of guessing."""
 
 
 class OutcomeSource(Protocol):
@@ -51,14 +51,14 @@ class OutcomeSource(Protocol):
 
 @dataclass(frozen=True)
 class TaskOutcomes:
-    """Outcomes by example that were read."""
+    """Outcomes by example of one task, held in memory."""
 
     by_arm: Mapping[str, Mapping[int, Mapping[str, LanguageOutcomes] | None]]
     _scores: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def fewest(self) -> int | None:
-        """As `Examples` has it, like what follows."""
+        """See `Examples`, as for the methods below."""
         found = [
             len(one.units) for own in self.by_arm.values() for kept in own.values() for one in (kept or {}).values()
         ]
@@ -67,7 +67,7 @@ class TaskOutcomes:
     def variance(
         self, arm: str, against: str | None, seeds: Sequence[int], languages: Sequence[str]
     ) -> ExampleVariance | None:
-        """By products of different seeds."""
+        """Estimated from products of different seeds, so None with a single seed."""
         mine = self._chosen(arm, seeds, languages)
         theirs = None if against is None else self._chosen(against, seeds, languages)
         if mine is None or len(seeds) < 2 or (against is not None and theirs is None):
@@ -92,7 +92,7 @@ class TaskOutcomes:
         return Guess(*(_mean([getattr(first[code], name) for code in languages]) for name in ("chance", "majority")))
 
     def _chosen(self, arm: str, seeds: Sequence[int], languages: Sequence[str]) -> list[list[LanguageOutcomes]] | None:
-        """Seed by seed, language by language; an untrained arm that was evaluated once has the same for every seed."""
+        """Outcomes by seed, then by language; an untrained arm that was evaluated once has the same for every seed."""
         kept = self.by_arm.get(arm, {})
         once = next(iter(kept.values())) if len(kept) == 1 else None
         found = [kept.get(seed, once) for seed in seeds]
@@ -101,7 +101,7 @@ class TaskOutcomes:
         return [[one[code] for code in languages] for one in found if one is not None]
 
     def _scored(self, one: LanguageOutcomes) -> NDArray[Any]:
-        """Its scores, kept for the next pair of arms."""
+        """The scores of these outcomes, cached for the next pair of arms."""
         if id(one) not in self._scores:
             self._scores[id(one)] = one.scores().astype(np.float32)
         return self._scores[id(one)]
@@ -115,8 +115,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def level(
     scores: Mapping[int, Mapping[str, float]], arm: str, task: str, languages: Sequence[str], examples: Examples
 ) -> str:
-    """ "at chance" where the interval of an arm's score reaches what guessing gets (chance to majority), "at the
-    ceiling" from 99 % on, else "", also where nobody knows. `scores`: seed -> language -> score."""
+    """ "at chance" if the interval of an arm's score overlaps the range of guessing (chance to majority), "at the
+    ceiling" from 99 % up, else "", also if unknown. `scores`: seed -> language -> score."""
     seeds = [seed for seed, own in scores.items() if all(code in own for code in languages)]
     if not seeds or not languages:
         return ""

@@ -22,7 +22,7 @@ Line = dict[str, Any]
 
 
 def main_lines(tables: Tables, differences: Contrasts) -> list[Line]:
-    """Arm x task x metric, then the averages over tasks; differences are of the task's score, without English."""
+    """Lines by arm, task and metric, then the averages over tasks; differences are of task scores without English."""
     columns = {column.task: column for column in tables.columns}
     lines = []
     for cell in (*tables.cells, *tables.averages):
@@ -47,7 +47,7 @@ def main_lines(tables: Tables, differences: Contrasts) -> list[Line]:
 
 
 def language_lines(tables: Tables, differences: Contrasts) -> list[Line]:
-    """Arm x task x metric x language; differences stand with the headline metric."""
+    """Lines by arm, task, metric and language; differences are on the lines of the headline metric."""
     compared = {(one.arm, one.task): one.by_code for one in differences.found if one.against == BASELINE}
     return [
         {
@@ -79,7 +79,7 @@ def _difference(one: Contrast | None) -> Line:
 
 
 def gap_lines(tables: Tables) -> list[Line]:
-    """Task x arm: English, the others' mean, the gap."""
+    """Lines by task and arm: English, the mean of the other languages, the gap."""
     return [
         {
             "task": cell.task,
@@ -95,7 +95,7 @@ def gap_lines(tables: Tables) -> list[Line]:
 
 
 def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV file (UTF-8, one header line) of one or more lines."""
+    """Write one or more lines as a CSV file (UTF-8, one header line)."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
         writer.writeheader()
@@ -103,20 +103,20 @@ def write_csv(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that people read too; values that are no numbers are an error."""
+    """Write JSON that is also readable by people; NaN and infinities are an error."""
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def tried_lines(about: About) -> list[Line]:
-    """Arm x task x setting, of those for which several were tried."""
+    """Lines by arm, task and setting, for those with several settings tried."""
     return [{**one.model_dump(), "seeds": seed_list(one.seeds)} for one in about.tried]
 
 
 def write_tables(
     directory: Path, about: About, tables: Mapping[str, Sequence[Line]], records: Mapping[str, Sequence[Record]]
 ) -> list[str]:
-    """A CSV file for every table that has lines, and `report.json`, which holds the same tables and every record; the
-    CSV files' names."""
+    """Write a CSV file for every table that has lines, and `report.json` with the same tables and every record; returns
+    the names of the CSV files."""
     for name, lines in tables.items():
         if lines:
             write_csv(directory / f"{name}.csv", lines)

@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 WIDE = 780.0
 ACROSS = 4
-"""Panels beside each other."""
+"""Maximum number of panels side by side."""
 APART = {"wspace": 0.07}
-"""So that the ticks of neighbours do not touch."""
+"""Space between panels, so that the tick labels of neighbours do not touch."""
 LEAST = 0.004
-"""Half of what a scale of differences covers at least: ticks of less would be written alike."""
+"""Half the smallest range of a scale of differences: over less, tick labels would round to the same text."""
 GIB = (0.25, 1, 4, 16, 64, 256)
-"""Ticks of the amount of text."""
+"""Ticks of the axis for the amount of text."""
 
 
 def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | None:
     """A panel per arm: the difference from the baseline with its 95 % interval in the mean over tasks and on each task,
     around a line at zero. A filled dot: higher or lower after correction.
 
-    Ends of intervals far beyond the differences themselves are cut at the edge of the drawing. None without any
-    difference.
+    Interval ends far beyond the differences themselves are clipped at the edge of the drawing. None if there are no
+    differences.
     """
     found = [
         one for task in (OVERALL, *tasks) for one in differences.found if (one.against, one.task) == (BASELINE, task)
@@ -84,7 +84,7 @@ def difference_plot(differences: Contrasts, tasks: Sequence[str]) -> Drawing | N
 
 
 def _difference(axes: Axes, one: Contrast, y: int, reach: float) -> list[float]:
-    """Draw one difference; where it and its interval end."""
+    """Draw one difference; returns its value and the ends of its interval, limited to `reach`."""
     between, colour = one.estimate.interval, COLOURS["up" if one.mean >= 0 else "down"]
     if between is not None:
         axes.plot(between, (y, y), color=colour, linewidth=2)
@@ -93,8 +93,8 @@ def _difference(axes: Axes, one: Contrast, y: int, reach: float) -> list[float]:
 
 
 def transfer_plot(tables: Tables) -> Drawing | None:
-    """For each task and arm a line from the mean of the other languages (ring) to English (dot): the gap; None without
-    any gap."""
+    """For each task and arm a line from the mean of the other languages (ring) to English (dot): the gap; None if there
+    are no gaps."""
     if not tables.gaps:
         return None
     gaps = [percent(cell.english.mean - cell.others.mean) for cell in tables.gaps]
@@ -109,7 +109,7 @@ def transfer_plot(tables: Tables) -> Drawing | None:
 
 
 def _strips(keys: Sequence[tuple[str, str]], values: Sequence[str]) -> tuple[Figure, Axes, list[float]]:
-    """Axes with one line per (task, arm), tasks in bold above their arms, numbers at the right; each line's place."""
+    """Axes with one line per (task, arm), tasks in bold above their arms, numbers on the right; also each line's y."""
     places: list[float] = []
     heads: list[tuple[float, str]] = []
     y = 0.0
@@ -132,7 +132,7 @@ def _strips(keys: Sequence[tuple[str, str]], values: Sequence[str]) -> tuple[Fig
 
 
 def _beside(axes: Axes, places: Sequence[float], words: Sequence[str], colour: str = INK) -> None:
-    """Write words at the right of the axes at these heights."""
+    """Write words to the right of the axes at these heights."""
     right = axes.secondary_yaxis("right")
     right.spines["right"].set_visible(False)
     right.tick_params(length=0)
@@ -140,7 +140,7 @@ def _beside(axes: Axes, places: Sequence[float], words: Sequence[str], colour: s
 
 
 def _scale(axes: Axes, values: Sequence[float], *, signed: bool, most: int = 7) -> None:
-    """At most so many round ticks in percent, or one more, that enclose the values."""
+    """Set at most `most` round ticks in percent, or one more, that enclose the values."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ticks = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(min(values), max(values))
@@ -153,7 +153,7 @@ def _scale(axes: Axes, values: Sequence[float], *, signed: bool, most: int = 7) 
 
 
 def cost_bars(spent: Spending) -> Drawing | None:
-    """One bar per arm (and one for shared work), cut by stage; None where no stage left a cost."""
+    """One bar per arm (and one for shared work), divided by stage; None if no stage recorded a cost."""
     if not spent.lines:
         return None
     names = [shortened(arm or "shared by several arms") for arm in spent.arms]
@@ -174,7 +174,7 @@ def cost_bars(spent: Spending) -> Drawing | None:
 
 
 def heat_map(shown: HeatMap) -> Drawing:
-    """The table as a picture for a file."""
+    """The table as a figure, for a file."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -219,11 +219,11 @@ def _cell_words(shown: HeatMap, cell: HeatCell | None) -> str:
 
 
 def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]]) -> Drawing | None:
-    """Difference by language against the amount of text there is in it: a panel per arm, each language by its code;
-    None where there is no difference of two or more languages.
+    """Difference by language against the amount of text in it: a panel per arm, each language labelled by its code;
+    None if no arm has differences in two or more languages.
 
-    `seen`: arm -> languages of its own data: dots, where others are rings. Languages without an amount of text (Yoruba,
-    of XTREME's) are left out.
+    `seen`: arm -> languages of its own data, drawn as dots; the others are rings. Languages whose amount of text is
+    unknown (in XTREME: Yoruba) are left out.
     """
     shown = [(one, known) for one in found if one.task == OVERALL and len(known := _known(one)) > 1]
     if not shown:
@@ -235,10 +235,10 @@ def language_scatter(found: Sequence[Contrast], seen: Mapping[str, Sequence[str]
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes, (one, _) in zip(panels, shown, strict=False):
-        axes.set_title(shortened(f"{one.arm} less {one.against}", 40), loc="left", weight="bold")
+        axes.set_title(shortened(f"{one.arm} minus {one.against}", 40), loc="left", weight="bold")
         axes.set_xscale("log")
         axes.set_xlim(0.15, 400)
-        axes.set_ylim(-1.5 * most, 1.5 * most)  # codes stand above and below their dots
+        axes.set_ylim(-1.5 * most, 1.5 * most)  # codes are placed above and below their dots
         axes.set_xticks(GIB, [f"{gib:g}" for gib in GIB])
         axes.set_yticks((-most, 0, most), map(points, (-most, 0, most)))
         axes.tick_params(axis="y", labelcolor=SOFT, labelsize=10)
@@ -256,7 +256,7 @@ def _known(one: Contrast) -> dict[str, float]:
 
 
 def _codes(axes: Axes, known: Mapping[str, float], seen: frozenset[str]) -> None:
-    """Each language's dot and code, the code above or below it, as near as the others let it."""
+    """Draw each language's dot, with its code above or below it, as close as the others allow."""
     pixels = axes.transData.transform([(CC100_GIB[code], value) for code, value in known.items()])
     placed = sorted((float(x), float(y), code) for (x, y), code in zip(pixels, known, strict=True))
     dots = [(x, y) for x, y, _ in placed]

@@ -1,4 +1,4 @@
-"""The section on what the arms' stages learned of their own tasks, changed in the encoder, and forgot of text."""
+"""The section on what the arms' stages learned on their own tasks, changed in the encoder, and forgot about text."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from viaduct.results.record import Record, Retained, StageRetained
 
 
 class Trained(Record):
-    """What a training wrote down of itself (`viaduct.training.state.write_log`), as far as it is told here."""
+    """The log of a training (`viaduct.training.state.write_log`), as far as this section shows it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     best_step: int | None = None
-    """None in records without a choice."""
+    """None in records without a choice of checkpoint."""
     evaluations: tuple[dict[str, float], ...]
-    """After each: "step", "loss" and, where it was evaluated on English dev, "score"."""
+    """One entry per evaluation: "step", "loss" and, if it was on English dev, "score"."""
 
     @property
     def score(self) -> float | None:
-        """On dev, of the weights that were kept; None without one."""
+        """Dev score of the weights that were kept; None if there is none."""
         return next((one.get("score") for one in self.evaluations if one["step"] == self.best_step), None)
 
 
 class StageTrained(Record):
-    """The same of one arm and seed."""
+    """The training log of one arm and seed."""
 
     arm: str
     seed: int
@@ -41,7 +41,7 @@ class StageTrained(Record):
 
 
 NOT_NAMED = r"^[^/]*/|seed-\d+/|@[0-9a-f]+$"
-"""Of a stage's path: the encoder, the seed, and what sets a place apart from another run's."""
+"""Parts of a stage's path that are not shown: the encoder, the seed, and what sets it apart from another run's."""
 
 RETAINED = StageFile("retained", "joint", "retention.json", StageRetained, "retained")
 TRAINED = StageFile("trained", "", "training.json", StageTrained, "trained")
@@ -57,8 +57,8 @@ def _build(found: RunResults) -> Content | None:
 
 
 def _learned(found: RunResults) -> list[dict[str, Any]]:
-    """Arm, stage and the dev score over seeds, for each training that arms begin with: one of no target, or one that
-    another arm trains for a target (MNLI for XNLI)."""
+    """Arm, stage and the dev score over seeds, for each training that arms start from: one that belongs to no target,
+    or one that another arm trains for a target (MNLI for XNLI)."""
     costs = {cost.path: cost for cost in found.costs}
     scores: dict[tuple[str, str], dict[int, float]] = {}
     for one in found.of(TRAINED):
@@ -72,7 +72,7 @@ def _learned(found: RunResults) -> list[dict[str, Any]]:
 
 def _line(members: Sequence[Retained]) -> dict[str, Any]:
     """How far an arm's stage moved the encoder, means over seeds. Without replayed text there are no losses (means over
-    languages, in nats), no language that lost most, and no similarities by layer."""
+    languages, in nats), no language whose loss rose most, and no similarities by layer."""
     codes = sorted(members[0].before)
     rise = {code: fmean(one.after[code] - one.before[code] for one in members) for code in codes}
     return {

@@ -19,13 +19,13 @@ EVERY_TASK = "mean over tasks"
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours of values."""
+    """Maps values to colours."""
 
     signed: bool
     """True: differences, coloured in both directions from 0; False: scores, coloured upwards from `lowest`."""
     lowest: float
     highest: float
-    """The values with no colour (scores only) and with the strongest one."""
+    """`lowest` has no colour (scores only), `highest` the strongest one."""
     heaviest: float = 0.78
     """Opacity of the strongest colour: text in the page's ink stays readable on it in both themes."""
 
@@ -73,30 +73,30 @@ class HeatMap:
     """One table with coloured cells."""
 
     name: str
-    """Of its file, without the ending."""
+    """Name of its file, without the extension."""
     title: str
     corner: str
     """What the rows are."""
     groups: Sequence[tuple[str, Sequence[tuple[str, str]]]]
-    """(family, its rows' (key, label)); "" where rows have none."""
+    """(family, (key, label) of each of its rows); "" if rows have no family."""
     columns: tuple[str, ...]
     cells: Mapping[tuple[str, str], HeatCell | None]
-    """(row, column) -> value; None: should be there and is missing; absent: there is no such thing."""
+    """(row, column) -> value; None: expected but missing; no entry: does not exist."""
     scale: Scale
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """(key, label), downwards."""
+        """(key, label) of all rows, from top to bottom."""
         return [row for _, rows in self.groups for row in rows]
 
     @property
     def with_intervals(self) -> bool:
-        """Whether any cell has one."""
+        """Whether any cell has an interval."""
         return any(cell is not None and cell.interval is not None for cell in self.cells.values())
 
 
 def language_maps(tables: Tables, differences: Contrasts) -> tuple[HeatMap, ...]:
-    """The baseline's scores and each arm's differences from it; every arm's scores when there is no baseline."""
+    """The baseline's scores and each arm's differences from it; every arm's scores if there is no baseline."""
     shown = [cell for cell in tables.per_language if cell.headline]
     codes = family_order(tuple({cell.language for cell in shown if cell.score is not None}))
     groups = tuple((name, tuple((code, name_of(code)) for code in own)) for name, own in groupby(codes, key=family_of))
@@ -129,7 +129,7 @@ def _cell(difference: float | None, cell: ScoreCell, signed: bool) -> HeatCell |
 
 
 def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
-    """Differences from the baseline by task and by language family; () where there are none."""
+    """Differences from the baseline by task and by language family; () if there are none."""
     own = [one for one in differences.found if one.against == BASELINE and not one.is_of_several]
     by_task: dict[tuple[str, str], HeatCell | None] = {
         (one.arm, one.task or EVERY_TASK): HeatCell(one.mean, one.estimate.interval, one.decision.stars) for one in own
@@ -150,10 +150,10 @@ def arm_maps(differences: Contrasts) -> tuple[HeatMap, ...]:
 def _arm_map(
     name: str, title: str, columns: tuple[str, ...], cells: Mapping[tuple[str, str], HeatCell | None]
 ) -> HeatMap:
-    """Every arm has every column, and a dash where there is no difference.
+    """A map in which every arm has every column, with a dash if there is no difference.
 
-    The strongest colour stands for the fifth of the differences that are largest, so that a column of large ones does
-    not make all others pale.
+    The largest fifth of the differences all get the strongest colour, so that a column of large ones does not make all
+    others pale.
     """
     arms = tuple(dict.fromkeys(arm for arm, _ in cells))
     sizes = sorted(abs(cell.value) for cell in cells.values() if cell is not None)

@@ -1,7 +1,7 @@
 """One page for several encoders: their main tables and their costs side by side, from what each run's report wrote.
 
 Each encoder has a run and a report of its own, where arms are compared and tested. Encoders differ in everything, so
-nothing is tested between them here: these are numbers, and which point no other one is better than in all of them.
+nothing is tested between them here: the page shows numbers, and which points no other point dominates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from viaduct.results.working import new_files
 COSTS = {"latency_ms_p50": LATENCY_AXIS, "peak_bytes": MEMORY_AXIS, "disk_bytes": DISK_AXIS}
 """Column of a run's `inference.csv` -> its axis."""
 SHAPE = ("engine", "precision", "parameters_embedding", "parameters_rest", "flops_per_sentence")
-"""Columns that are the same for models that differ in the values of their weights alone."""
+"""Columns that are the same for models that differ only in the values of their weights."""
 PAGE, LAST = "report.html", "report.json"
 
 
@@ -36,30 +36,30 @@ class Line:
     encoder: str
     arm: str
     run: str
-    """Name of the run's directory, beside this page's."""
+    """Name of the run's directory, which is next to this page's."""
     scores: Mapping[str, Mapping[str, Any]]
     """Task -> its line of the run's main table."""
     average: Mapping[str, Any] | None
     costs: Mapping[str, float]
-    """Those that were measured."""
+    """The costs that were measured."""
     marks: Sequence[str]
     """What sets its results apart, in words."""
 
     @property
     def name(self) -> str:
-        """As in the figure."""
+        """The label of the line in the figure."""
         return f"{self.encoder} {self.arm}"
 
     def point(self) -> tuple[float, ...] | None:
-        """Costs, and the average turned round, so that less is better in all; None unless all are known."""
+        """The costs and the negated average, so that less is better in all; None unless all are known."""
         if self.average is None or self.average["missing"] or len(self.costs) < len(COSTS):
             return None
         return (*(self.costs[cost] for cost in COSTS), -float(self.average["value"]))
 
 
 def write(directory: Path, name: str, hypothesis: str, runs: Sequence[Path]) -> Path:
-    """The page, written into `directory` with its tables as CSV and everything as JSON, from the reports in the
-    directories of these runs."""
+    """Write the page into `directory`, with its tables as CSV and everything as JSON, from the reports in the
+    directories of these runs; returns its path."""
     lines = [line for run in runs for line in _lines(run)]
     tasks = list(dict.fromkeys(task for line in lines for task in line.scores))
     undominated = best(lines)
@@ -122,8 +122,8 @@ def _lines(run: Path) -> list[Line]:
 
 
 def _costs(measured: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float]]:
-    """Arm -> its costs. Models of one shape cost the same, and what they were measured to differ by is noise: each has
-    the median."""
+    """Arm -> its costs. Models of one shape cost the same, and measured differences between them are noise, so each
+    gets the median."""
     shapes = [tuple(one[name] for name in SHAPE) for one in measured]
     found: dict[str, dict[str, float]] = {}
     for one, shape in zip(measured, shapes, strict=True):
@@ -134,7 +134,7 @@ def _costs(measured: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float]]
 
 
 def best(lines: Sequence[Line]) -> set[str]:
-    """Names of the points that no other one equals or beats in the average and all costs, and beats in one."""
+    """Names of the points that no other point dominates (no worse in the average and all costs, and better in one)."""
     points = {line.name: point for line in lines if (point := line.point()) is not None}
     return {
         name
@@ -147,7 +147,7 @@ def best(lines: Sequence[Line]) -> set[str]:
 
 
 def frontier_plot(lines: Sequence[Line], undominated: set[str]) -> Drawing | None:
-    """A panel per cost: the average upwards, cost to the right; None without any point."""
+    """A panel per cost: the average on the y axis, the cost on the x axis; None without any point."""
     points = {line.name: (line, point) for line in lines if (point := line.point()) is not None}
     if not points:
         return None
@@ -157,12 +157,12 @@ def frontier_plot(lines: Sequence[Line], undominated: set[str]) -> Drawing | Non
         ]
         for cost, axis in COSTS.items()
     }
-    caption = "Average against latency, memory and size; rings are beaten in all of them"
+    caption = "Average against latency, memory and size; rings: another point is at least as good in all of them"
     return cost_plot(panels, "average over tasks", caption)
 
 
 def _dumped(line: Line, tasks: Sequence[str], on: bool) -> dict[str, Any]:
-    """The line for a file."""
+    """The line as written to files."""
     scores = {task: line.scores.get(task, {}).get("value") for task in tasks}
     average = line.average and line.average["value"]
     costs = {cost: line.costs.get(cost) for cost in COSTS}

@@ -1,5 +1,5 @@
-"""Numbers as a reader sees them: percent, points, durations, sizes. Fractions come in; nothing else in the package
-writes percent. No rounding happens anywhere before this.
+"""Numbers as a reader sees them: percent, points, durations, sizes. Inputs are fractions; nothing else in the package
+writes percent, and nothing is rounded before it gets here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def points(value: float, digits: int = 1) -> str:
-    """A difference of fractions in percentage points with its sign: 0.0131 -> "+1.3"; what rounds to zero has none."""
+    """A difference of fractions in percentage points with its sign: 0.0131 -> "+1.3"; no sign if it rounds to zero."""
     text = _signed_zero_free(f"{100 * value:+.{digits}f}")
     return text.lstrip("+") if float(text.replace(MINUS, "-")) == 0 else text
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them: "42 s", "12 min", "3.4 h"."""
+    """Seconds in a suitable unit: "42 s", "12 min", "3.4 h"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 90:
@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with thousands separators; from ten million on shortened: "12.3 M", "4.5 G"."""
+    """A whole number with thousands separators; abbreviated from ten million up: "12.3 M", "4.5 G"."""
     for unit, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if value >= max(unit, 1e7):
             return f"{value / unit:.1f} {letter}"
@@ -43,7 +43,7 @@ def plural(number: int, word: str) -> str:
 
 
 def seed_list(seeds: Sequence[int]) -> str:
-    """The seeds with blanks between."""
+    """The seeds, separated by spaces."""
     return " ".join(map(str, seeds))
 
 

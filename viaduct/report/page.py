@@ -1,7 +1,7 @@
-"""The report: one self-contained HTML page, with its tables as CSV and JSON and its figures as SVG beside it.
+"""The report: one self-contained HTML page, with its tables as CSV and JSON and its figures as SVG alongside.
 
-It reads result rows, stage costs, what the run was about, and the records that rooms' sections ask for: no predictions,
-no models, no network. The words and numbers come from the other files of this folder and from the sections; this one
+It reads result rows, stage costs, what the run was about, and the records that rooms' sections request: no predictions,
+no models, no network. The words and numbers come from the other modules of this package and from the sections; this one
 chooses the figures and fills the templates.
 """
 
@@ -46,14 +46,14 @@ from viaduct.tasks.citing import bibtex
 
 
 class Asked(NamedTuple):
-    """What a reader asks of a report besides what its recipe asks."""
+    """What a reader requests of a report beyond what its recipe requests."""
 
     published: bool = False
-    """Whether to have a section of published numbers on the same tasks."""
+    """Whether to include a section of published numbers on the same tasks."""
     compare: Sequence[tuple[str, str]] = ()
     """Pairs of arms to compare."""
     predictions: Iterable[Predicted] = ()
-    """To be shown row by row, in pages beside the report."""
+    """Predictions to show row by row, in pages alongside the report."""
 
 
 def write(
@@ -66,11 +66,11 @@ def write(
     outcomes: OutcomeSource | None = None,
     asked: Asked = Asked(),  # noqa: B008  frozen
 ) -> Path:
-    """The path of `report.html`, written into `directory` (created if need be) with CSV, JSON and SVG files beside it.
+    """Write `report.html` into `directory` (created if necessary), with CSV, JSON and SVG files; returns its path.
 
-    `records`: what sections read, by `StageFile.name`. `outcomes`: by example, without which there are no verdicts. The
-    same records give the same bytes. Raises DataError for no rows and for rows that cannot stand in one table, and
-    UsageError for arms that do not exist.
+    `records`: what sections read, by `StageFile.name`. `outcomes`: outcomes by example; without them there are no
+    verdicts. The same records give the same bytes. Raises DataError if there are no rows or if they cannot be in one
+    table, and UsageError for unknown arms.
     """
     tables = table.build_tables(about, rows)
     spent = spending.build_spending(about, costs)
@@ -138,7 +138,7 @@ class Part(NamedTuple):
     """A part of the page."""
 
     place: int
-    """Sections and the report's own parts stand in ascending order."""
+    """Sections and the report's own parts are shown in ascending order of this."""
     name: str
     title: str
     gist: str
@@ -146,7 +146,7 @@ class Part(NamedTuple):
 
     @property
     def folded(self) -> bool:
-        """Whether it is folded away until a reader asks for it: all but the scores."""
+        """Whether it is collapsed until a reader opens it: all but the scores."""
         return self.name != "scores"
 
 
@@ -163,7 +163,7 @@ _PARTS = (
     (1000, "provenance", "Provenance", ""),
 )
 """The report's own parts: place, name, title, and the value without which the part is left out ("": never). The
-template has the part's name."""
+template is named after the part."""
 
 
 def _page(values: Mapping[str, Any], told: Sequence[tuple[Section, Content]], files: Iterable[str]) -> str:
@@ -187,7 +187,7 @@ def _values(
     differences: Contrasts,
     associated: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What the report's own templates know."""
+    """The variables of the report's own templates."""
     by_language = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
     return {
         "about": about,
@@ -227,11 +227,11 @@ def _drawings(
 
 
 LAST = "report.json"
-"""Says what the report was made from, so it is put in place after all the rest."""
+"""The file that says what the report was made from, so it is moved into place after all the others."""
 
 
 def earlier() -> tuple[str, ...]:
-    """Names of files that an earlier report may have had and a new one may not have."""
+    """Names of files that an earlier report may have written and a new one may not."""
     own = (f"{QUICK_LOOK}*.svg", "heat_map_*.svg", "transfer_*.svg", "differences.svg", "cost.svg", "languages.svg")
     tables = ("transfer_gap.csv", "contrasts.csv", "associations.csv", "cost.csv", "settings.csv", "fingerprints.csv")
     return (*own, *tables, predictions.FOLDER, *(name for section in sections() for name in section.writes))
@@ -240,20 +240,20 @@ def earlier() -> tuple[str, ...]:
 def _with_and_without(
     differences: Contrasts, seen: SeenLanguages | None
 ) -> list[tuple[Contrast, Mapping[str, GroupDifference]]]:
-    """Each mean over tasks of an arm with data of its own, in languages with and without these."""
+    """Each mean over tasks of an arm with data of its own, and its parts in languages with and without such data."""
     found = [(one, seen.groups(one.arm, one.weights) if seen else {}) for one in differences.found if not one.task]
     return [(one, one.group_means(groups)) for one, groups in found if groups]
 
 
 def _tint(differences: Contrasts) -> Scale:
-    """The colours of the main table: the largest difference has the strongest one."""
+    """The colours of the main table: the largest difference gets the strongest one."""
     shown = [one for one in differences.found if one.against == BASELINE and one.task != IN_ENGLISH]
     sizes = [abs(one.mean) for one in shown]
     return Scale(True, 0.0, max(sizes, default=0.0), heaviest=0.28)
 
 
 def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
-    """Each pair of arms with what is shown of it."""
+    """The first contrast of each pair of arms, with a sentence on what is shown about the pair."""
     pairs: dict[tuple[str, str], list[Contrast]] = {}
     for one in found:
         pairs.setdefault((one.arm, one.against), []).append(one)
@@ -261,7 +261,7 @@ def _tested(found: Sequence[Contrast]) -> list[tuple[Contrast, str]]:
 
 
 def _by_pair(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """(arm, against) -> trait -> what goes with their difference."""
+    """(arm, against) -> trait -> its association with their difference."""
     pairs: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for one in found:
         pairs.setdefault((one["arm"], one["against"]), {})[one["trait"]] = one
@@ -269,12 +269,12 @@ def _by_pair(found: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[s
 
 
 def _on_page(cell: ScoreCell) -> bool:
-    """Whether the page has room for it: headline metrics, and the other half of what a QA task counts in averages."""
+    """Whether the page has room for it: headline metrics, and the other half of a QA task's score in averages."""
     return cell.headline or cell.metric == "exact_match"
 
 
 def _language_tables(tables: Tables) -> dict[str, dict[str, dict[str, dict[str, ScoreCell]]]]:
-    """Task -> metric, the headline first -> language, by family -> arm -> cell; without what is not on the page."""
+    """Task -> metric (headline first) -> language (by family) -> arm -> cell, for the cells that are on the page."""
     found: dict[str, dict[str, dict[str, dict[str, ScoreCell]]]] = {}
     for cell in filter(_on_page, tables.per_language):
         found.setdefault(cell.task, {}).setdefault(cell.metric, {}).setdefault(cell.language, {})[cell.arm] = cell

@@ -1,6 +1,6 @@
-"""Pages of predictions beside a report: one for each task and language, with gold, predictions and input row by row.
+"""Pages of predictions alongside a report: one for each task and language, with gold, predictions and input row by row.
 
-They hold texts of the data, so they lie in the store's own folder of the run and are never committed.
+They contain texts from the data, so they are kept in the store's own folder of the run and are never committed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from viaduct.results.record import About
 
 FOLDER = "predictions"
 MOST = 500
-"""Rows on one page."""
-RIGHT_OR_WRONG = "✓ right, ✗ wrong, a number in between: partly right."
+"""Maximum number of rows on one page."""
+RIGHT_OR_WRONG = "✓ right, ✗ wrong; a number in between means partly right."
 
 
 class Answer(NamedTuple):
-    """What one arm's model said of a row."""
+    """What one arm's model predicted for a row."""
 
     words: str
     score: float | None
-    """From 0, wrong, to 1, right; None where nothing says it row by row."""
+    """From 0 (wrong) to 1 (right); None if there is no score by row."""
     distance: float | None = None
-    """Of a number from the gold one; None for other answers."""
+    """Distance of a number from the gold one; None for other answers."""
 
 
 class Example(NamedTuple):
@@ -36,12 +36,12 @@ class Example(NamedTuple):
     texts: tuple[str, ...]
     gold: str
     answers: Mapping[str, Answer]
-    """By arm; without those that gave none."""
+    """Arm -> answer; arms that gave none are left out."""
 
     @property
     def apart(self) -> float:
-        """How far the arms differ: in their scores or distances, or 1 where there are none and their answers are not
-        the same."""
+        """How far the arms differ: in their scores or distances; if there are none, 1 if their answers differ and 0 if
+        they do not."""
         answers = self.answers.values()
         scores = [one.score if one.distance is None else one.distance for one in answers]
         known = [one for one in scores if one is not None]
@@ -57,21 +57,21 @@ class Predicted(NamedTuple):
     language: str
     split: str
     seeds: Mapping[str, int]
-    """Arm -> the seed whose model it is."""
+    """Arm -> the seed of the model that predicted."""
     examples: tuple[Example, ...]
 
     @property
     def legend(self) -> str:
-        """What stands before the answers."""
+        """Explains what is shown before the answers."""
         answers = [one for example in self.examples for one in example.answers.values()]
         if any(one.distance is not None for one in answers):
-            return "Before each number: how far it is from the gold one."
+            return "Before each number: its distance from the gold number."
         return RIGHT_OR_WRONG if any(one.score is not None for one in answers) else ""
 
 
 def write(about: About, found: Iterable[Predicted], folder: Path) -> set[tuple[str, str]]:
-    """Write `<task>/<language>.html` into a new folder; (task, language) of each. Rows on which the arms differ most
-    come first, and no page has more than `MOST`."""
+    """Write `<task>/<language>.html` into a new folder; returns (task, language) of each. Rows on which the arms differ
+    most come first, and no page has more than `MOST` rows."""
     template = environment().get_template("predictions.html.j2")
     notes, written = NoResult.of(about).notes, set()
     for one in found:

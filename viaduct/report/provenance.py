@@ -1,5 +1,5 @@
-"""What stands behind the numbers: rows found against rows published, how checkpoints were chosen, fingerprints; and
-published scores beside them, with what keeps each from being compared. All as the page's templates take it.
+"""What is behind the numbers: rows found and rows published, how checkpoints were chosen, fingerprints; and published
+scores, with the reasons why each cannot be compared. Everything is in the form that the page's templates take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ABSENT, DIFFERS, EQUAL, UNKNOWN = (
     "as published",
     "without a published count",
 )
-"""What can be said of the rows of one language."""
+"""What can be said about the rows of one language."""
 
 
 def data_groups(about: About) -> list[dict[str, Any]]:
@@ -57,13 +57,13 @@ def _state(note: DataNote) -> str:
 
 
 def cards_read(about: About) -> list[Task]:
-    """Viaduct's own cards whose rows the run read, each once; what somebody's own card says stands in its file."""
+    """Viaduct's built-in cards whose rows the run read, each once; a user's own card documents itself in its file."""
     catalogue = Catalogue.builtin()
     return [catalogue.task(name) for name in dict.fromkeys(note.task for note in about.data) if name in catalogue]
 
 
 def licences(about: About) -> list[dict[str, Any]]:
-    """Licence and citation of each data set, what it was read for, and whether it may not be used for gain."""
+    """Licence and citation of each data set, what it was read for, and whether commercial use is forbidden."""
     splits: dict[str, dict[str, None]] = {}
     for note in about.data:
         splits.setdefault(note.task, {})[note.split] = None
@@ -101,21 +101,21 @@ def _origin(rows: Sequence[ResultRow]) -> dict[str, Any]:
         "split": rows[0].split,
         "selections": (usual, *(f"{words} ({', '.join(arms[words])})" for words in others)),
         "signatures": tuple(dict.fromkeys(row.signature for row in rows)),
-        # of the fullest arm and seed, over all languages
+        # of the arm and seed with the most examples, over all languages
         "examples": max(scored.values()),
         "missing": sum(row.n_missing for row in rows if row.headline),
     }
 
 
 def fingerprints(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
-    """For a file: the fingerprint of every score stage."""
+    """The fingerprint of every score stage, for a file."""
     found = dict.fromkeys((row.task, row.arm, row.seed, row.fingerprint) for row in rows)
     return [dict(zip(("task", "arm", "seed", "fingerprint"), one, strict=True)) for one in found]
 
 
 def published_scores(tables: Tables, about: About) -> dict[str, Any]:
     """The published scores of these tables' columns, in the metric that the column shows: model -> task -> fraction,
-    model -> their sources, and task -> why its column is not the published experiment (where it is not)."""
+    model -> their sources, and task -> why its column is not the published experiment (if it is not)."""
     catalogue = Catalogue.builtin()
     models: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, None]] = {}
@@ -127,7 +127,7 @@ def published_scores(tables: Tables, about: About) -> dict[str, Any]:
             models.setdefault(one.model, {})[column.task] = one.value
             sources.setdefault(one.model, {})[one.source] = None
         reasons = ["generated data"] if about.miniature else _reservations(column, card.languages if card else ())
-        reasons += [] if about.limit is None else [f"{about.limit:,} rows a language at most"]
+        reasons += [] if about.limit is None else [f"{about.limit:,} rows per language at most"]
         if shown and reasons:
             reservations[column.task] = ", ".join(reasons)
     return {"models": models, "sources": sources, "reservations": reservations}

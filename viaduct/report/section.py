@@ -1,7 +1,7 @@
 """What a room adds to the report: the records it reads, its part of the page, its files and figures, its claims.
 
-A `Section` comes through the door "sections". `viaduct report` collects what its stages left, asks it what there is to
-say, writes its files and figures beside the page, and renders its template at its place.
+A `Section` is registered through the door "sections" (`viaduct.doors`). `viaduct report` collects what its stages left,
+builds its content, writes its files and figures next to the page, and renders its template at its place.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class StageFile(Generic[OneRecord]):
     """A file that some stages leave, and the record that the report reads from it."""
 
     name: str
-    """Of the run's own file with all of these records, `<name>.jsonl`."""
+    """Name of the run's own file with all of these records, `<name>.jsonl`."""
     kind: str
-    """Of the stages; "" for stages of all kinds."""
+    """Kind of the stages; "" for stages of all kinds."""
     file: str
-    """In a stage's directory; stages that had nothing of the kind have none."""
+    """File name in a stage's directory; stages that had nothing to record have no such file."""
     record: type[OneRecord]
     content: str | None
-    """The record's field for what the file holds, beside `arm`, `seed` and, if it has that field, the stage's `path`;
-    None: the file holds the record itself."""
+    """The record's field for the content of the file, besides `arm`, `seed` and, if it has that field, the stage's
+    `path`; None: the file holds the record itself."""
     private: tuple[str, ...] = ()
-    """Lists in the file that hold texts or pictures of the data: they are emptied in committed rows."""
+    """Lists in the file that hold texts or pictures from the data; they are emptied in committed rows."""
     committed: bool = True
-    """Whether committed rows have it."""
+    """Whether committed rows include it."""
 
     def is_of(self, kind: str) -> bool:
         """Whether stages of this kind may leave it."""
@@ -58,7 +58,7 @@ class StageFile(Generic[OneRecord]):
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a section is made from."""
+    """What a section is built from."""
 
     about: About
     tables: Tables
@@ -66,16 +66,16 @@ class RunResults:
     records: Mapping[str, Sequence[Record]]
     """`StageFile.name` -> records of all sections' files."""
     contrasts: Contrasts = field(default_factory=Contrasts)
-    """All comparisons of the page: what a section says of differences, it reads here."""
+    """All comparisons of the page: anything a section says about differences is read from here."""
 
     def of(self, file: StageFile[OneRecord]) -> list[OneRecord]:
-        """The records of one kind."""
+        """The records that were read from this kind of file."""
         return [one for one in self.records.get(file.name, ()) if isinstance(one, file.record)]
 
 
 @dataclass(frozen=True)
 class SeenLanguages:
-    """In which languages the data of some arms are, so that differences can be shown with and without them."""
+    """The languages of some arms' own data, so that differences can be shown for languages with and without it."""
 
     what: str
     """The data, in the plural: "captions"."""
@@ -89,21 +89,21 @@ class SeenLanguages:
 
 @dataclass(frozen=True)
 class Content:
-    """What a section has to say of one run."""
+    """What a section has to say about one run."""
 
     values: Mapping[str, Any]
-    """What its template knows, by name."""
+    """Name -> value of each variable of its template."""
     figures: Sequence[Drawing] = ()
     """Written as `<name>.svg`; the template decides where they are shown."""
     files: Mapping[str, Any] = field(default_factory=dict)
-    """Name of a file beside the page -> the lines of a table (.csv), or what it holds (.json)."""
+    """Name of a file next to the page -> the lines of a table (.csv), or its content (.json)."""
     facts: Any = None
     """For the rules of claims: `Evidence.facts` under the section's name."""
     seen: SeenLanguages | None = None
     gist: str = ""
-    """Stands beside the heading, where the section itself is folded."""
+    """Shown next to the heading while the section itself is collapsed."""
     alarms: Sequence[str] = ()
-    """What no reader may miss, in sentences: they stand in red at the top of the page."""
+    """Sentences that no reader may miss: shown in red at the top of the page."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,22 @@ class Section:
     """One room's part of the report."""
 
     name: str
-    """Of its heading's id."""
+    """Also the id of its heading."""
     title: str
     """Its heading, which the page writes."""
     place: int
-    """Sections and the report's own parts (`viaduct.report.page`) stand in ascending order."""
+    """Sections and the report's own parts (`viaduct.report.page`) are shown in ascending order of this."""
     template: Path
-    """Of Jinja; it takes what it needs from `macros.html.j2`."""
+    """A Jinja template; it imports what it needs from `macros.html.j2`."""
     build: Callable[[RunResults], Content | None]
-    """None where there is nothing to say: the page then has no such section."""
+    """Returns None if there is nothing to say: the page then has no such section."""
     reads: Sequence[StageFile[Any]] = ()
     writes: Sequence[str] = ()
-    """Names of all files and figures that it may write, so that those of an earlier report do not stay."""
+    """Names of all files and figures that it may write, so that those of an earlier report are removed."""
     claims: Sequence[Claim] = ()
-    """Listed after the report's own."""
+    """Its claims, listed after the report's own."""
     roles: Mapping[str, str] = field(default_factory=dict)
-    """Role of an arm that its claims are about -> what an arm with it does, in words."""
+    """Role that its claims are about -> what an arm with this role does, in words."""
 
 
 def sections() -> tuple[Section, ...]:

@@ -1,6 +1,6 @@
-"""How the literature's experiments are set up, and whether this run is set up so: facts, from which nothing follows.
+"""How the literature's experiments are set up, and whether this run matches them: facts, from which nothing follows.
 
-"Not as in the source" means that this run, or the data as found, is another experiment, for which its scores speak.
+"Not as in the source" means that this run, or the data as found, is another experiment; its scores are for that one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHAPE = {"layers": "24", "width": "1,024", "vocabulary": "250,002"}
 
 
 def is_xlmr_large(about: About) -> bool | None:
-    """Whether the encoder is XLM-R large, by its name and its shape; None when these do not settle it (a folder of
+    """Whether the encoder is XLM-R large, by its name and its shape; None if these do not settle it (a folder with
     another name may hold it)."""
     names = {about.encoder, about.encoder_details.get("name", "")}
     named = any(name.replace("--", "/").rpartition("/")[2].lower() == XLMR_LARGE for name in names)
@@ -25,7 +25,7 @@ def is_xlmr_large(about: About) -> bool | None:
 
 
 def encoder(evidence: Evidence) -> Finding:
-    """C01."""
+    """C01: the encoder is XLM-R large."""
     about = evidence.about
     facts = ", ".join(f"{name} {value}" for name, value in about.encoder_details.items() if name in _SHAPE)
     words = about.encoder + (f" ({facts})" if facts else "")
@@ -36,16 +36,16 @@ def encoder(evidence: Evidence) -> Finding:
 
 
 def targets(evidence: Evidence) -> Finding:
-    """C02."""
+    """C02: the recipe has all nine XTREME targets."""
     lacking = [name for name in TARGETS if name not in evidence.about.tasks]
     if lacking:
         count = len(TARGETS) - len(lacking)
-        return fact(f"this recipe has {count} of the nine targets, not {', '.join(lacking)}", same=False)
+        return fact(f"this recipe has {count} of the nine targets, without {', '.join(lacking)}", same=False)
     return fact(f"the recipe's targets are {', '.join(evidence.about.tasks)}", same=True)
 
 
 def untrained_retrieval(evidence: Evidence) -> Finding:
-    """C09."""
+    """C09: no result on BUCC or Tatoeba comes from training on them."""
     found = {name: {row.selection for row in evidence.rows if row.task == name} for name in ("bucc", "tatoeba")}
     if not any(found.values()):
         raise UnrelatedError("it has no results on BUCC or Tatoeba")
@@ -58,7 +58,7 @@ def untrained_retrieval(evidence: Evidence) -> Finding:
 
 
 def _rows(claimed: int, *choices: tuple[str, ...]) -> Rule:
-    """The rule of so many English training rows found, of the first choice of tasks that is there."""
+    """The rule that `claimed` English training rows were found, for the first choice of tasks that is in the data."""
 
     def rule(evidence: Evidence) -> Finding:
         found = {
@@ -68,7 +68,7 @@ def _rows(claimed: int, *choices: tuple[str, ...]) -> Rule:
         }
         names = next((names for names in choices if found.keys() >= set(names)), None)
         if names is None:
-            raise UnrelatedError("the training files are not all among its data")
+            raise UnrelatedError("its data do not include all of the training files")
         require_real(evidence)
         total = sum(found[name] for name in names)
         parts = " + ".join(f"{name} {found[name]:,}" for name in names)
@@ -78,16 +78,16 @@ def _rows(claimed: int, *choices: tuple[str, ...]) -> Rule:
 
 
 def phases(evidence: Evidence) -> Finding:
-    """C20: masked-LM pretraining (here, or by XLM-R's makers), an intermediate stage, a target stage."""
+    """C20: masked-LM pretraining (here, or by XLM-R's authors), an intermediate stage, a target stage."""
     about = evidence.about
     arms = [arm for arm in about.arms if any(name == arm or name.startswith(f"{arm}: ") for name in about.settings)]
     ends = [name for name in about.settings if name.startswith("target ")]
     if not arms or not ends:
-        raise UnrelatedError("it has no intermediate stage, or no target")
+        raise UnrelatedError("it has no intermediate stage or no target")
     if "pretrain" in about.settings:
         begin = "this recipe pretrains its encoder by masked LM"
     elif XLMR_LARGE.removesuffix("-large") in f"{about.encoder} {about.encoder_details.get('name', '')}".lower():
-        begin = f"{about.encoder} was pretrained by masked LM by its makers"
+        begin = f"{about.encoder} was pretrained by masked LM by its authors"
     else:
         raise UndecidedError(f"how {about.encoder} was pretrained is not recorded")
     return fact(f"{begin}; then intermediate stages ({', '.join(arms)}); then {len(ends)} targets", same=True)

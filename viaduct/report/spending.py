@@ -1,6 +1,6 @@
 """What a run cost, from its stage costs: seconds, tokens, padding and memory by arm and stage.
 
-A stage that several arms or targets use was run once and is counted once. All of it was measured, but for FLOPs.
+A stage that several arms or targets use was run once and is counted once. Everything was measured, except FLOPs.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ SHARED = ""
 """The arm of stages that several arms use."""
 
 ORDER = ("pretrain", "train", "distil", "compress", "predict", "score")
-"""Of the stages in the table; others follow."""
+"""Order of the stages in the table; others follow."""
 
 
 @dataclass(frozen=True)
 class CostLine:
-    """The stages of one kind in one arm, together."""
+    """The total cost of one kind of stage in one arm."""
 
     arm: str
     """"" for stages that several arms use."""
     stage: str
     stages: int
-    """How many there were."""
+    """Number of stages."""
     seconds: float
     tokens: int
     padding_fraction: float | None
-    """Padding slots / all slots over all of them; None where no batches were made."""
+    """Padding slots / all slots, over all of these stages; None if no batches were made."""
     flops: float | None
-    """None when no stage has an estimate."""
+    """None if no stage has an estimate."""
     peak_memory_bytes: int
-    """Of the largest one."""
+    """Peak memory of the largest of these stages."""
     shared_seconds: float
-    """Spent in stages that several arms, or several targets of this arm, use."""
+    """Seconds spent in stages that several arms, or several targets of this arm, use."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +45,32 @@ class Spending:
 
     lines: tuple[CostLine, ...]
     arms: tuple[str, ...]
-    """Those with a cost, shared work first."""
+    """Arms with a cost, shared work first."""
     stages: tuple[str, ...]
-    """Kinds that occur, in the order of the work."""
+    """Kinds of stages that occur, in the order of the work."""
     devices: tuple[str, ...]
     """Device and threads, in words."""
 
     @property
     def total(self) -> CostLine | None:
-        """Everything together; None when nothing was recorded."""
+        """The total over everything; None if nothing was recorded."""
         return together("(total)", "(total)", self.lines) if self.lines else None
 
     def lines_and_total(self) -> list[dict[str, Any]]:
-        """For a file: arm x stage, then one line for everything; an empty arm is work that several arms share."""
+        """Lines for a file, by arm and stage, then the total; an empty arm is work that several arms share."""
         return [asdict(line) for line in (*self.lines, self.total) if line is not None]
 
     def of_arm(self, arm: str) -> CostLine:
-        """All stages of one arm together."""
+        """The total over all stages of one arm."""
         return together(arm, "(total)", [line for line in self.lines if line.arm == arm])
 
     def seconds(self, arm: str, stage: str) -> float | None:
-        """Seconds of one kind of stage in one arm, None when there was none."""
+        """Seconds of one kind of stage in one arm; None if there was none."""
         return next((line.seconds for line in self.lines if (line.arm, line.stage) == (arm, stage)), None)
 
 
 def build_spending(about: About, costs: Sequence[StageCost]) -> Spending:
-    """The costs by arm and stage; a path that is there twice counts once, as its last record says."""
+    """The costs by arm and stage; a path that occurs twice counts once, with its last record."""
     once = {cost.path: cost for cost in costs}.values()
     arms = _in_order((SHARED, *about.arms), [cost.arm for cost in once])
     kinds = _in_order(ORDER, [cost.stage for cost in once])

@@ -1,6 +1,6 @@
 """The report's tables as typed records, from result rows: main table, per language, transfer gap.
 
-This file decides what stands in which row and column, and says in words why a cell is empty. No average hides a hole:
+This module decides what goes into which row and column, and says in words why a cell is empty. No average hides a gap:
 what is missing is named. Values are fractions.
 """
 
@@ -17,7 +17,7 @@ from viaduct.results.record import BASELINE, About, ResultRow, declared_seeds
 from viaduct.tasks.catalogue import Catalogue
 
 Values: TypeAlias = Mapping[int, Mapping[str, float]]
-"""Seed -> language -> value; no seed is without languages."""
+"""Seed -> language -> value; every seed has at least one language."""
 
 
 @dataclass(frozen=True)
@@ -26,44 +26,44 @@ class Column:
 
     task: str
     metric: str
-    """The headline metric; "" when no arm has a result."""
+    """The headline metric; "" if no arm has a result."""
     split: str
-    """"" when no arm has a result."""
+    """"" if no arm has a result."""
     substitution: str | None
-    """In words, when another split stands in for the official one."""
+    """In words, if another split is used in place of the official one; else None."""
     languages: tuple[str, ...]
-    """Those the task should have, by family."""
+    """Languages that the task should have, by family."""
     absent: tuple[str, ...]
-    """Those without a result in any arm."""
+    """Languages without a result in any arm."""
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Those with a result in some arm."""
+        """Languages with a result in some arm."""
         return tuple(code for code in self.languages if code not in self.absent)
 
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """One arm, task and metric, over the task's languages or in one of them; `headline` marks the metric that the main
-    table shows. Or an arm's average over tasks."""
+    """The score of one arm, task and metric, over the task's languages or in one of them; `headline` marks the metric
+    that the main table shows. Or an arm's average over tasks."""
 
     arm: str
     task: str
     metric: str
     headline: bool
     score: Spread | None
-    """Of the mean over languages, English included; None when there is no result."""
+    """Score of `language`, or of the mean over languages, English included; None if there is no result."""
     language: str = ""
-    """"" for the mean over languages, of which alone the following speak."""
+    """"" for the mean over languages; the fields below apply only to that."""
     languages: int | None = None
-    """Languages with a result."""
+    """Number of languages with a result."""
     missing: tuple[str, ...] = ()
-    """Languages (or languages of one seed: "sw seed 2") without one, beyond those that no arm has. Of averages: "task",
-    "task language", "task seed 2" or "task language seed 2"."""
+    """Languages (or languages of one seed: "sw seed 2") without a result, beyond those that no arm has. For averages:
+    "task", "task language", "task seed 2" or "task language seed 2"."""
     seedless: bool = False
     """Whether nothing was trained, so that every seed gives the same score."""
     reason: str = ""
-    """Why there is no score; "" when there is."""
+    """Why there is no score; "" if there is one."""
 
 
 class GapCell(NamedTuple):
@@ -85,22 +85,22 @@ class Tables:
     cells: tuple[ScoreCell, ...]
     averages: tuple[ScoreCell, ...]
     """Each arm's unweighted mean over the tasks and languages in which at least one arm has a result, in the order of
-    `arms`; a question answering task counts (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b). An arm without
-    any result has none."""
+    `arms`; a question answering task counts as (F1 + exact match) / 2 (evaluate.py of XTREME at 838c13b). An arm
+    without any result has no average."""
     per_language: tuple[ScoreCell, ...]
     gaps: tuple[GapCell, ...]
 
     def cell(self, arm: str, task: str) -> ScoreCell:
-        """The main table's cell."""
+        """The main table's cell for this arm and task."""
         return next(cell for cell in self.cells if (cell.arm, cell.task) == (arm, task) and cell.headline)
 
     def average(self, arm: str) -> ScoreCell | None:
-        """The arm's average over tasks, None without any result."""
+        """The arm's average over tasks; None without any result."""
         return next((average for average in self.averages if average.arm == arm), None)
 
     @property
     def shown_arms(self) -> tuple[str, ...]:
-        """Those with any result; a note names the others."""
+        """Arms with any result; a note names the others."""
         there = {cell.arm for cell in self.cells if cell.score is not None}
         return tuple(arm for arm in self.arms if arm in there)
 
@@ -112,13 +112,13 @@ class Tables:
 
 
 def family_order(codes: Sequence[str]) -> tuple[str, ...]:
-    """The codes by family and then by code; families that are not known come last."""
+    """The codes sorted by family and then by code; unknown families come last."""
     order = families_in_order(map(family_of, codes))
     return tuple(sorted(set(codes), key=lambda code: (order.index(family_of(code)), code)))
 
 
 def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASELINE) -> set[str]:
-    """Tasks for which the baseline is untrained, so that no seed enters, and was evaluated once for several seeds."""
+    """Tasks for which the baseline is untrained, so that seeds have no effect, and was evaluated once for several."""
     seeds: dict[str, set[int]] = {}
     for row in rows:
         if row.arm == baseline and row.selection == "untrained":
@@ -127,11 +127,11 @@ def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASE
 
 
 def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE) -> list[ResultRow]:
-    """The rows of the report's encoder, those of the baseline that was evaluated once (`untrained_once`) for each seed,
-    so that differences can be paired.
+    """The rows of the report's encoder; those of a baseline that was evaluated once (`untrained_once`) are repeated for
+    each seed, so that differences can be paired.
 
-    Raises DataError for no rows, the same result twice, and rows of one task and metric that cannot be compared (split,
-    task version or signature differ).
+    Raises DataError if there are no rows, for the same result twice, and for rows of one task and metric that cannot be
+    compared (split, task version or signature differ).
     """
     encoders = sorted({row.encoder for row in rows})
     own = [row for row in rows if len(encoders) == 1 or row.encoder == about.encoder]
@@ -167,7 +167,7 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
 
 
 def counted_by_task(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
-    """Task -> those of its metrics whose mean is its score (`counted_metrics`)."""
+    """Task -> the metrics whose mean is the task's score (`counted_metrics`)."""
     found: dict[str, dict[str, None]] = {}
     for row in sorted(rows, key=lambda row: not row.headline):
         found.setdefault(row.task, {})[row.metric] = None
@@ -177,7 +177,7 @@ def counted_by_task(rows: Iterable[ResultRow]) -> dict[str, tuple[str, ...]]:
 def task_scores(
     rows: Iterable[ResultRow], counted: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, dict[int, dict[str, float]]]]:
-    """Arm -> task -> seed -> language -> mean over the metrics that count for the task, where all of them are there."""
+    """Arm -> task -> seed -> language -> mean over the metrics that count for the task, if none of them is missing."""
     found: dict[tuple[str, str, int, str], list[float]] = {}
     for row in rows:
         if row.metric in counted.get(row.task, ()):
@@ -192,10 +192,10 @@ def task_scores(
 def build_tables(
     about: About, rows: Sequence[ResultRow], *, languages: Mapping[str, Sequence[str]] | None = None
 ) -> Tables:
-    """All tables. Arms and tasks stand in the order of `about`.
+    """All tables. Arms and tasks are in the order of `about`.
 
     `languages`: task -> the languages it should have; by default the card's, or for a task without a built-in card
-    those that have a result or a data note. Raises DataError as `comparable`.
+    those that have a result or a data note. Raises DataError like `comparable`.
     """
     found = comparable(about, rows)
     if languages is None:
@@ -245,12 +245,12 @@ class _Results:
             by_seed.setdefault(row.seed, {})[row.language] = row.value
 
     def metrics(self, column: Column) -> tuple[str, ...]:
-        """The task's metrics, headline first; ("",) without results: the task still has its row of empty cells."""
+        """The task's metrics, headline first; ("",) without results, so that the task still gets its empty cells."""
         own = {metric for _, task, metric in self._values if task == column.task}
         return (column.metric, *sorted(own - {column.metric}))
 
     def cell(self, arm: str, column: Column, metric: str) -> ScoreCell:
-        """Of the main table."""
+        """A cell of the main table."""
         key = (arm, column.task, metric)
         named = (*key, metric == column.metric)
         if key not in self._values:
@@ -267,13 +267,13 @@ class _Results:
         )
 
     def language_cell(self, arm: str, column: Column, metric: str, code: str) -> ScoreCell:
-        """Of the tables by language."""
+        """A cell of the tables by language."""
         key = (arm, column.task, metric)
         score = _spread(_in(code, self._values.get(key, {})))
         return ScoreCell(*key, metric == column.metric, score, code)
 
     def gap(self, arm: str, column: Column) -> GapCell | None:
-        """None where a seed has no English score, or nothing else (retrieval has no English)."""
+        """The transfer gap; None if any seed has no English score (as in retrieval), or has no other."""
         values = self._values.get((arm, column.task, column.metric), {})
         if not values or not all(ENGLISH in own and len(own) > 1 for own in values.values()):
             return None
@@ -283,7 +283,7 @@ class _Results:
         return GapCell(column.task, arm, *map(over_seeds, (english, others, gaps)))
 
     def averages(self, arms: Sequence[str], columns: Sequence[Column]) -> tuple[ScoreCell, ...]:
-        """Of the arms that have any, over these columns."""
+        """The averages over tasks of the arms that have any; what is missing is named for these columns."""
         counted = counted_by_task(self._rows)
         totals = {arm: total for arm in arms if (total := self._totals(arm, counted))}
         return tuple(
@@ -301,7 +301,7 @@ class _Results:
         )
 
     def _totals(self, arm: str, counted: Mapping[str, Sequence[str]]) -> dict[int, dict[str, float]]:
-        """Seed -> mean over the tasks that have all metrics that count, as the only value of the seed; of the seeds
+        """Seed -> mean over the tasks that have all metrics that count, as the seed's only value; only for the seeds
         that have the most tasks."""
         found: dict[int, list[float]] = {}
         for task, metrics in counted.items():
@@ -313,7 +313,7 @@ class _Results:
         return {seed: {"": mean(scores)} for seed, scores in found.items() if len(scores) == most}
 
     def _task_holes(self, arm: str, column: Column, metrics: Sequence[str]) -> list[str]:
-        """What one arm's score of a task lacks: all of it, seeds, languages, or languages of single seeds."""
+        """What one arm's score on a task lacks: everything, seeds, languages, or languages of single seeds."""
         found = [self._values.get((arm, column.task, metric)) for metric in metrics]
         if not all(found):
             return [column.task]
@@ -331,12 +331,12 @@ def _in(code: str, values: Values) -> Values:
 
 
 def _spread(values: Values) -> Spread | None:
-    """Over seeds, of the means over languages; None without any."""
+    """The spread over seeds of the means over languages; None without values."""
     return over_seeds({seed: mean(own.values()) for seed, own in values.items()}) if values else None
 
 
 def _holes(values: Values, languages: Sequence[str]) -> list[str]:
-    """Those of the languages without a value, "sw seed 2" where only some seeds have none."""
+    """The languages without a value; "sw seed 2" if only some seeds have none."""
     holes = []
     for code in languages:
         absent = [seed for seed in sorted(values) if code not in values[seed]]

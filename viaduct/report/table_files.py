@@ -1,4 +1,4 @@
-"""Every table of the page as CSV, LaTeX (booktabs) and Markdown, read from the page, so that they cannot disagree."""
+"""Every table of the page as CSV, LaTeX (booktabs) and Markdown, parsed from the page so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = "tables"
 _TABLE = re.compile(r'<div class="table" .*?</table>', re.DOTALL)
 _BREAKS = {"small", "br", "bdi"}
 _APART = {"delta", "aside"}
-"""Classes of what stands in a line of its own in a cell."""
+"""Classes of elements that get a line of their own in a cell."""
 _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -47,11 +47,11 @@ class Cell(NamedTuple):
 
     lines: tuple[str, ...]
     left: bool
-    """Whether it is aligned to the left."""
+    """Whether it is left-aligned."""
 
     @property
     def text(self) -> str:
-        """In one line."""
+        """The cell on one line."""
         first, *others = self.lines or ("",)
         return f"{first} ({'; '.join(others)})" if others else first
 
@@ -62,11 +62,11 @@ class Table(NamedTuple):
     name: str
     label: str
     groups: tuple[tuple[tuple[Cell, ...], ...], ...]
-    """Rows by head, bodies and foot."""
+    """Rows, grouped by head, bodies and foot."""
 
 
 class _Reader(HTMLParser):
-    """Reads one `table_box` of macros.html.j2."""
+    """Parses one `table_box` of macros.html.j2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Reader(HTMLParser):
         self._left = False
         self._unseen = 0
         self._spans = 0
-        """Rows that the first cell still reaches over."""
+        """Number of further rows that the first cell spans."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         own = dict(attrs)
@@ -112,7 +112,7 @@ class _Reader(HTMLParser):
 
 
 def tables(html: str) -> Iterator[Table]:
-    """The page's tables in their order."""
+    """The page's tables, in order."""
     for found in _TABLE.finditer(html):
         reader = _Reader()
         reader.feed(found[0])
@@ -121,8 +121,8 @@ def tables(html: str) -> Iterator[Table]:
 
 
 def write(html: str, folder: Path, no_result: NoResult) -> None:
-    """Write `<name>.csv`, `<name>.tex` and `<name>.md` of every table into a new folder; where it is no result, all of
-    them say so."""
+    """Write `<name>.csv`, `<name>.tex` and `<name>.md` of every table into a new folder; if the run is no result, all
+    of them say so."""
     folder.mkdir()
     for table in tables(html):
         name = f"{no_result.prefix}{table.name}"
@@ -152,7 +152,7 @@ def _stacked(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As LaTeX shows it; a line that begins with * or [ would belong to the end of the line before."""
+    """The text escaped for LaTeX; a leading * or [ would be read as part of the line break before it."""
     return "{}" * text.startswith(("*", "[")) + "".join(_LATEX.get(sign, sign) for sign in text)
 
 

@@ -1,4 +1,4 @@
-"""What the report's pages are rendered with."""
+"""The Jinja environment that the report's pages are rendered with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FOLDER = Path(__file__).parent
 
 
 def environment(prefix: str = "") -> Environment:
-    """What pages are rendered with: filters, and our own style and script, whose hash a page allows to run.
-    `prefix`: what the names of saved tables and figures begin with."""
+    """The environment for pages: filters, and our own style sheet and script, which a page allows to run by its hash.
+    `prefix`: what the names of saved tables and figures start with."""
     made = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -50,5 +50,5 @@ def environment(prefix: str = "") -> Environment:
 
 
 def metric_words(name: str) -> str:
-    """What a table calls a metric."""
+    """The name of a metric in tables."""
     return {"f1": "F1", "exact_match": "exact match"}.get(name, name.replace("_", " "))

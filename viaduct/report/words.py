@@ -1,7 +1,7 @@
 """The report's verdict in plain words, by rules that do not depend on what one hopes to find.
 
-What is missing is said first. The verdicts are those of the contrasts (`viaduct.report.contrasts`), so that the page's
-first lines and its tests cannot disagree.
+What is missing is reported first. The verdicts are those of the contrasts (`viaduct.report.contrasts`), so that the
+page's first lines and its tests cannot disagree.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
 RULE = (
-    "In languages other than English, unless English is named. “Higher” and “lower” are said only where p is below "
-    "0.05 after correction for the number of comparisons."
+    "Differences are in languages other than English, unless English is named. “Higher” and “lower” are reported only "
+    "if p is below 0.05 after correction for the number of comparisons."
 )
 ON = {
     "higher": "higher on",
@@ -31,13 +31,13 @@ ON = {
     "no measurable difference": "no measurable difference on",
     "no verdict": "no verdict on",
 }
-"""Verdict -> how it is said, strongest first."""
+"""Verdict -> its wording, strongest first."""
 
 MANY_ARMS = 4
-"""Beyond so many, arms with the same verdict share a sentence."""
+"""With more arms than this, those with the same verdict share a sentence."""
 FEW_SEEDS_RULE = (
-    f"With fewer than {FEWEST_SEEDS} seeds the variation between runs is hardly known: differences are shown, and none "
-    "is claimed."
+    f"With fewer than {FEWEST_SEEDS} seeds, the variation between runs is hardly known: differences are shown, but "
+    "none is claimed."
 )
 BORNE_OUT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "higher": (frozenset({"higher"}), frozenset({"lower", "equivalent"})),
@@ -46,23 +46,23 @@ BORNE_OUT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "not higher": (frozenset({"lower", "equivalent"}), frozenset({"higher"})),
     "not lower": (frozenset({"higher", "equivalent"}), frozenset({"lower"})),
 }
-"""What a recipe expects of a comparison -> the verdicts that bear it out, and those that contradict it."""
-AS_EXPECTED, CONTRADICTED, NOT_SHOWN = "as expected", "contrary to what was expected", "neither shown nor excluded"
+"""What a recipe expects of a comparison -> the verdicts that confirm it, and those that contradict it."""
+AS_EXPECTED, CONTRADICTED, NOT_SHOWN = "confirmed", "contradicted", "inconclusive"
 
 
 class Summary(NamedTuple):
-    """What the report says first."""
+    """The opening of the report."""
 
     answer: str
-    """To the hypothesis, in one or two sentences."""
+    """The answer to the hypothesis, in one or two sentences."""
     deciding: Mapping[str, str]
-    """What was declared before the run -> what was found."""
+    """Comparison declared before the run -> what was found."""
     opening: tuple[str, ...]
     """Sentences of one paragraph: what was run, what is missing, whether anything can be compared."""
     verdicts: Mapping[str, str]
-    """Arm, or where there are many arms what several have in common -> what can be said of it against the baseline."""
+    """Arm (if there are many: what several have in common) -> what can be said about it against the baseline."""
     rule: str
-    """That the verdicts follow."""
+    """The rule that the verdicts follow."""
 
 
 def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
@@ -82,11 +82,11 @@ def summary(about: About, tables: Tables, differences: Contrasts) -> Summary:
 
 
 def _nothing_to_claim(about: About, tables: Tables, few: bool) -> str:
-    """Why no difference can be claimed at all; "" where some may be."""
+    """Why no difference can be claimed at all; "" if some may be."""
     if about.miniature:
-        return "the data are generated, and nothing here is evidence."
+        return "the data are generated, so nothing here is evidence."
     if about.limit is not None:
-        return "a quick look at a few rows is no result."
+        return "a quick look at a few rows is not a result."
     if tables.arms == (BASELINE,):
         return "there is only the baseline, so there is nothing to compare."
     if BASELINE not in tables.shown_arms:
@@ -95,11 +95,11 @@ def _nothing_to_claim(about: About, tables: Tables, few: bool) -> str:
 
 
 def _answer(about: About, judged: Sequence[str]) -> str:
-    """What the comparisons that were declared before the run say together."""
+    """The combined outcome of the comparisons that were declared before the run."""
     if not about.deciding:
-        return "The recipe declares no comparison that would decide it; what the tests show of each arm stands below."
+        return "The recipe declares no comparison that would decide it; what the tests show about each arm is below."
     if not judged:
-        return "What was declared before the run as deciding it, and what was found:"
+        return "The comparisons declared before the run as deciding it, and what was found:"
     counts = {word: judged.count(word) for word in (AS_EXPECTED, CONTRADICTED, NOT_SHOWN) if word in judged}
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
     whole = "Borne out" if counts.keys() == {AS_EXPECTED} else "Not borne out" if CONTRADICTED in counts else ""
@@ -113,7 +113,7 @@ def _named(declared: Sequence[str]) -> str:
 
 
 def _decides(about: About, differences: Contrasts, declared: tuple[str, ...]) -> tuple[str, str]:
-    """(whether it came out as expected, "" where nobody said; what was found, in words)."""
+    """(whether it came out as expected, "" if nothing was expected; what was found, in words)."""
     wanted = dict(zip(about.deciding, about.expected, strict=False)).get(declared, "")
     one = differences.of(declared[0], ", ".join(declared[2:]), declared[1])
     right, wrong = BORNE_OUT.get(wanted, (frozenset(), frozenset()))
@@ -125,17 +125,17 @@ def _decides(about: About, differences: Contrasts, declared: tuple[str, ...]) ->
 
 def _brief(one: Contrast) -> str:
     """One contrast in a few words; `_said` has all of its numbers."""
-    between, what = one.estimate.interval, one.task if one.is_of_task else _over(one)
+    between, what = one.estimate.interval, f"on {one.task}" if one.is_of_task else _over(one)
     if between is None or one.verdict == "no verdict":
-        return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
+        return f"{points(one.mean)} points {what}, no verdict: {one.estimate.why_not}"
     interval = f"95 % interval {points(between[0])} to {points(between[1])}"
     excludes_zero = between[0] > 0 or between[1] < 0
     why = f", {_tested(one.decision)}" if excludes_zero and one.verdict == "no measurable difference" else ""
-    return f"{ON[one.verdict].removesuffix(' on')} in {what} ({points(one.mean)} points, {interval}{why})"
+    return f"{ON[one.verdict].removesuffix(' on')} {what} ({points(one.mean)} points, {interval}{why})"
 
 
 def gists(judged: Judged | None, spent: Spending, data: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Part of the page -> what stands beside its heading, where the part itself is folded."""
+    """Part of the page -> the text next to its heading, shown while the part itself is collapsed."""
     found = {}
     if judged:
         counts = Counter(line.verdict for line in judged.listed)
@@ -166,7 +166,7 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
     if about.left_out:
         names = list(about.left_out)
         kinds = f"{plural(len(names), 'kind')} of intermediate training {'was' if len(names) == 1 else 'were'} left out"
-        sentences.append(f"{kinds}, because data were not there: {_listed(names)}.")
+        sentences.append(f"{kinds}, because data were missing: {_listed(names)}.")
     without = {
         "arm": (len(tables.arms) - len(tables.shown_arms), len(tables.arms)),
         "task": (sum(not column.metric for column in tables.columns), len(tables.columns)),
@@ -192,16 +192,16 @@ def _what_is_missing(about: About, tables: Tables) -> list[str]:
 def _means(differences: Contrasts) -> list[str]:
     found = [one for one in differences.found if (one.against, one.task) == (BASELINE, OVERALL)]
     parts = [f"{one.arm} {points(one.mean)}" for one in found]
-    return [f"Mean over tasks less the baseline's, in points: {', '.join(parts)}."] if parts else []
+    return [f"Difference from the baseline in the mean over tasks, in points: {', '.join(parts)}."] if parts else []
 
 
 def _alone(tasks: Sequence[str]) -> str:
-    """Of a mean over a single task: which one it is."""
+    """For a mean over a single task, which one it is; else ""."""
     return f" on {tasks[0]} alone" if len(tasks) == 1 else ""
 
 
 def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
-    """One verdict for each arm; where there are many arms, one for each that several of them share."""
+    """One entry per arm; if there are many arms, one per verdict, with all arms that share it."""
     own = [one for one in differences.found if one.against == BASELINE]
     wholes = {one.arm: one for task in (IN_ENGLISH, OVERALL) for one in own if one.task == task}
     if len(arms) <= MANY_ARMS:
@@ -212,7 +212,7 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
         members = [f"{one.arm} ({points(one.mean)}{_alone(one.tasks)})" for one in same]
         if members:
             why = "; ".join(dict.fromkeys(one.estimate.why_not for one in same))
-            named[f"The mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
+            named[f"Mean over tasks, {words.removesuffix(' on')}"] = f"{_listed(members)}{why and f': {why}'}."
     without = [arm for arm in arms if arm not in wholes]
     if without:
         named["No result in common with the baseline"] = f"{_listed(without)}."
@@ -220,7 +220,7 @@ def _verdicts(differences: Contrasts, arms: Sequence[str]) -> dict[str, str]:
 
 
 def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
-    """What is shown of one arm, without what stands in “Differences, tested”."""
+    """What is shown about one arm, without the details under “Differences, tested”."""
     own = [one for one in own if one.is_of_task and (one.task,) != whole.tasks]
     groups = {
         verdict: [f"{one.task} ({points(one.mean)})" for one in own if one.verdict == verdict]
@@ -232,7 +232,7 @@ def _short(whole: Contrast, own: Sequence[Contrast]) -> str:
 
 
 def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
-    """What is shown of one arm against another, over all tasks and then by task; `own`: all of the two's contrasts."""
+    """What is shown about one arm against another, over all tasks and then by task; `own`: all contrasts of the two."""
     groups: dict[str, list[str]] = {}
     for one in own:
         if one.is_of_task:
@@ -243,15 +243,15 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
         parts.append(f"By task: {'; '.join(by_task)}.")
     for one in own:
         if one.task == IN_ENGLISH and one is not whole and one.verdict != "no verdict":
-            parts.append(f"In English: {ON[one.verdict].removesuffix(' on')} ({points(one.mean)} in {_over(one)}).")
+            parts.append(f"In English: {ON[one.verdict].removesuffix(' on')} ({points(one.mean)} {_over(one)}).")
     if whole.missing:
-        parts.append(f"Left out, because only one of the two has it in full: {', '.join(whole.missing)}.")
+        parts.append(f"Left out, because only one of the two arms has complete results: {', '.join(whole.missing)}.")
     return " ".join(parts)
 
 
 def _over(one: Contrast) -> str:
     some = f" ({one.task})" if one.is_of_several else ""
-    mean = f"{one.tasks[0]} alone" if len(one.tasks) == 1 else f"the mean over {len(one.tasks)} tasks"
+    mean = f"on {one.tasks[0]} alone" if len(one.tasks) == 1 else f"in the mean over {len(one.tasks)} tasks"
     return f"{mean}{some}{' in English' if one.task == IN_ENGLISH else ''}"
 
 
@@ -259,27 +259,25 @@ def _said(one: Contrast, what: str) -> str:
     """One contrast in words, with its numbers."""
     decision, between = one.decision, one.estimate.interval
     if between is None or decision.p_deciding is None or decision.p_equivalence is None:
-        return f"{points(one.mean)} points in {what}, no verdict: {one.estimate.why_not}"
+        return f"{points(one.mean)} points {what}, no verdict: {one.estimate.why_not}"
     numbers = f"{points(one.mean)} points, 95 % interval {points(between[0])} to {points(between[1])}"
     tested = f"{_tested(decision)}, {len(one.seeds)} seeds"
     if one.verdict in ("higher", "lower"):
         beyond = f"; {'also' if decision.holds_beyond else 'not'} shown for languages like these"
-        return f"{one.verdict} in {what} ({numbers}, {tested}){'' if decision.like_these else beyond}"
+        return f"{one.verdict} {what} ({numbers}, {tested}){'' if decision.like_these else beyond}"
     if one.verdict == "equivalent":
-        return f"equivalent within half a point in {what} ({numbers}, {_p(decision.p_equivalence)}{_times(decision)})"
+        return f"equivalent within half a point {what} ({numbers}, {_p(decision.p_equivalence)}{_times(decision)})"
     found = ""
     if one.detectable is not None:
         least = points(one.detectable).lstrip("+")
         found = f"; a difference of {least} would be found in four of five such experiments"
     aside = f"; it could not be called equivalent: {one.meaningless}" if one.meaningless else ""
     none = "no difference shown for languages like these" if decision.like_these else "no measurable difference"
-    return (
-        f"{none} in {what} ({numbers}{' for these languages' if decision.like_these else ''}, {tested}{found}{aside})"
-    )
+    return f"{none} {what} ({numbers}{' for these languages' if decision.like_these else ''}, {tested}{found}{aside})"
 
 
 def _tested(decision: Decision) -> str:
-    """The p-value that the verdict went by, which may be above 0.05 where the interval, not corrected, excludes 0."""
+    """The p-value that decided the verdict; it may be above 0.05 even if the interval, not corrected, excludes 0."""
     where = " for languages like these" if decision.like_these else ""
     return "" if decision.p_deciding is None else f"{_p(decision.p_deciding)}{where}{_times(decision)}"
 

@@ -1,7 +1,7 @@
-"""Checksums of finished folders: a list as `sha256sum -c` reads it, written last and looked at when the files are read.
+"""Checksums of finished folders: a list as `sha256sum -c` reads it, written last and checked when the files are read.
 
-A hash is computed once per process and content stamp (`viaduct.tasks.hashes`). A folder without a list is one from
-before there were any: nothing can be said of it, and it is taken as it is.
+A hash is computed once per process and file stamp (`viaduct.tasks.hashes`). A folder without a list predates checksums:
+nothing can be said about it, and it is accepted as it is.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 LIST = "SHA256SUMS"
 CLEANED = "cleaned"
-"""File with the names of those that were removed to make room, on purpose."""
+"""File with the names of files that were deliberately removed to make room."""
 SEALED = "cost.json"
-"""File of a finished stage that is another whenever it is computed: not in the list, with its checksum inside."""
+"""File of a finished stage that differs every time it is computed: not in the list, but with its checksum inside."""
 _LINE = re.compile(r"[0-9a-f]{64}  [^\0]+")
 _SEAL = "sha256"
-"""Field of a JSON object with the checksum of the others."""
+"""Field of a JSON object with the checksum of the other fields."""
 
 
 _ANEW = "remove the whole folder (rm -r '{}') and run again, which computes it anew"
@@ -33,19 +33,19 @@ _ANEW = "remove the whole folder (rm -r '{}') and run again, which computes it a
 
 @cache
 def mode_mask() -> int:
-    """What the umask takes away from others' rights."""
+    """The umask of this process: the permission bits that it removes."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def open_to_others(path: Path) -> None:
-    """Leave it to the umask who may read and write a file or folder; some libraries close theirs to others."""
+    """Give a file or folder the permissions that the umask allows; some libraries create theirs for the owner only."""
     path.chmod((0o777 if path.is_dir() else 0o666) & ~mode_mask())
 
 
 def flush(path: Path) -> None:
-    """See to it that a file, or the names in a directory, are on the disk and not only in memory."""
+    """Make sure that a file, or the names in a directory, are on disk and not only in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -54,8 +54,8 @@ def flush(path: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """List the checksums of all files that are the same whenever they are computed, and flush everything to the disk:
-    renamed then, the folder is whole even after a power cut."""
+    """List the checksums of all files that are the same every time they are computed, and flush everything to disk: if
+    the folder is renamed after that, it is complete even after a power failure."""
     paths = sorted(folder.rglob("*"))
     for path in (folder, *paths):
         open_to_others(path)
@@ -67,7 +67,7 @@ def seal(folder: Path) -> None:
 
 
 def cleaned(folder: Path) -> frozenset[str]:
-    """Names of the files of a finished folder that were removed to make room; none where nothing was."""
+    """Names of the files of a finished folder that were removed to make room; empty if none were."""
     try:
         return frozenset((folder / CLEANED).read_text(encoding="utf-8").splitlines())
     except FileNotFoundError:
@@ -75,8 +75,8 @@ def cleaned(folder: Path) -> frozenset[str]:
 
 
 def damaged(folder: Path, *names: str) -> list[str]:
-    """Which files (of these names; of all where none is given) are gone, but for those that were removed to make room,
-    or not what was written, or not in the list; the list itself, where it is none."""
+    """The files (with these names, or all if none are given) that are missing, except those removed to make room, that
+    are not what was written, or that are not in the list; the list itself if it is not a valid one."""
     try:
         lines = (folder / LIST).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -95,19 +95,19 @@ def damaged(folder: Path, *names: str) -> list[str]:
 
 
 def _files(folder: Path) -> list[str]:
-    """Names of the files that the list of a finished folder has to have."""
+    """Names of the files that the list of a finished folder must contain."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     return sorted(name for name in names if name not in (LIST, CLEANED, SEALED) and not name.startswith("."))
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with a further field, its checksum."""
+    """The JSON object with an additional field, its checksum."""
     return {**content, _SEAL: _digest(content)}
 
 
 def unsealed(path: Path, fix: str = "") -> dict[str, Any]:
-    """What was sealed; one of before there were checksums as it is. Raises StoreError for a file that is gone, damaged
-    or no JSON object; `fix`: what to do, where that is not to run the folder's stage again."""
+    """The object that was sealed; one from before there were checksums as it is. Raises StoreError if the file is
+    missing, damaged or not a JSON object; `fix`: what to do, if that is not to run the folder's stage again."""
     fix = fix or _ANEW.format(path.parent)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -126,18 +126,18 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 class Verified(NamedTuple):
-    """What the checksums below a folder say."""
+    """The result of checking all checksums below a folder."""
 
     whole: int
-    """Folders of which all files are what was written."""
+    """Number of folders in which all files are what was written."""
     unlisted: tuple[Path, ...]
-    """Finished stages without checksums, made before there were any."""
+    """Finished stages without checksums, from before there were any."""
     damaged: tuple[Path, ...]
-    """Files."""
+    """Damaged files."""
 
 
 def verify(root: Path) -> Verified:
-    """Read everything that has checksums below a folder: finished stages, checkpoints, tokenised rows."""
+    """Check everything below a folder that has checksums: finished stages, checkpoints, tokenised rows."""
     found = {path.parent: damaged(path.parent) for path in sorted(root.rglob(LIST))}
     stages = {path.parent for path in root.rglob("stage.json") if ".partial/" not in path.as_posix()}
     alone = [path for path in sorted({*root.rglob("run.json"), *(one / SEALED for one in stages)}) if _is_broken(path)]
@@ -150,7 +150,7 @@ def verify(root: Path) -> Verified:
 
 
 def _was_moved(folder: Path) -> bool:
-    """Whether a stage's record, where it can be read, names another place."""
+    """Whether a stage's record, if it can be read, names another path."""
     try:
         told = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["path"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -167,7 +167,7 @@ def _is_broken(path: Path) -> bool:
 
 
 def require_whole(folder: Path, *names: str) -> None:
-    """Raise StoreError where one of these files (of all where none is named) is damaged, or was removed."""
+    """Raise StoreError if one of these files (of all, if none is named) is damaged or was removed."""
     if removed := cleaned(folder) & set(names) if names else cleaned(folder):
         raise StoreError(
             f"{folder / min(removed)} was removed to make room (--keep, viaduct clean)",

@@ -1,9 +1,9 @@
-"""Committed rows: what finished stages left for reports, packed so small that a repository can hold it.
+"""Committed rows: what finished stages left for reports, packed small enough to keep in a repository.
 
-A folder has one or more parts, `<digest>.rows.xz`. A part is whole in itself and never written again: what is done
-later comes in a further one, so parts of several machines lie side by side. It is a stream of xz, whose own checks find
-every damaged byte, of an npz without objects: `about`, JSON with the stages, and outcomes by example as one array
-(example, model) for each list of examples. What models made of the same example are neighbours so, which packs best.
+A folder has one or more parts, `<digest>.rows.xz`. A part is self-contained and never rewritten: later results go into
+a new one, so parts from several machines can lie side by side. It is an xz stream, whose own checks detect every
+damaged byte, of an npz without objects: `about`, JSON with the stages, and outcomes by example as one array
+(example, model) for each list of examples. All models' outcomes on one example are adjacent, which compresses best.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from viaduct.tasks.opening import require_plain
 
 PARTS = "*.rows.xz"
 FORM = 1
-"""Of the files; raised with every change to it."""
+"""Version of the file format; bump it with every change to the format."""
 
 
 class KeptStage(Record):
@@ -47,7 +47,7 @@ class KeptStage(Record):
 
 
 class KeptOutcomes(Record):
-    """Outcomes of models on one list of examples; the arrays of place i begin with "i/"."""
+    """Outcomes of models on one list of examples; the names of the arrays of the i-th list start with "i/"."""
 
     language: str
     ids: str
@@ -87,15 +87,15 @@ def _bits(packed: NDArray[Any], column: int) -> NDArray[np.float32]:
 
 
 class CommittedRows:
-    """The parts of a folder; a folder that is not there has none. Where two have the same stage, the first counts, by
-    name: they may tell of other costs, and not of other scores. Raises StoreError for a part that is damaged, or of a
-    later version, or contradicts another."""
+    """The parts of a folder; a missing folder has none. If two parts have the same stage, the first one by name counts:
+    they may differ in costs, but not in scores. Raises StoreError for a part that is damaged, that is of another
+    version, or that contradicts another part."""
 
     def __init__(self, folder: Path | None) -> None:
-        """None: without any."""
+        """`folder`: None for no committed rows."""
         self.folder = folder or Path()
         self.stages: dict[str, KeptStage] = {}
-        """By fingerprint."""
+        """Fingerprint -> stage."""
         self._outcomes: dict[str, dict[str, _Place]] = {}
         self._found_in: dict[str, Path] = {}
         for path in () if folder is None else sorted(folder.glob(PARTS)):
@@ -134,13 +134,13 @@ class CommittedRows:
                 )
 
     def outcomes(self, fingerprint: str) -> Mapping[str, LanguageOutcomes] | None:
-        """Language -> outcomes of a score stage; None where it has none."""
+        """Language -> outcomes of a score stage; None if it has none."""
         found = self._outcomes.get(fingerprint)
         return None if found is None else {language: place.read() for language, place in found.items()}
 
 
 def _require_shapes(arrays: Mapping[str, NDArray[Any]], number: int, about: KeptOutcomes) -> None:
-    """Raise KeyError or ValueError where the arrays of a list of examples are not there, or not of one size."""
+    """Raise KeyError or ValueError if the arrays of a list of examples are missing, or their sizes do not match."""
     examples, models = len(arrays[f"{number}/units"]), len(about.models)
     for name, form in about.forms.items():
         wanted = (examples, -(-models // 8) if form == "bits" else models)
@@ -152,7 +152,7 @@ NO_ROWS = CommittedRows(None)
 
 
 class StoreWithRows(Store):
-    """A store that takes stages for done whose rows are committed. It has no models and no predictions of them."""
+    """A store that treats stages whose rows are committed as done. It has no models and no predictions of theirs."""
 
     def __init__(
         self,
@@ -163,8 +163,8 @@ class StoreWithRows(Store):
         again: frozenset[str] = frozenset(),
     ) -> None:
         """`kept`: path -> fingerprint of the stages that are taken from the rows, whatever is in the store. `own`: the
-        fingerprints of all stages in question; scores of others in the rows are `foreign`. `again`: paths that are not
-        done as long as they are cleaned."""
+        fingerprints of all stages in question; `foreign` counts the scores of other stages in the rows. `again`: paths
+        that do not count as done while they are cleaned."""
         super().__init__(root)
         self.again = again
         self.rows, self.kept = rows, dict(kept)
@@ -172,7 +172,7 @@ class StoreWithRows(Store):
         self.foreign = sum(rows.stages[one].kind == "score" for one in others)
 
     def record(self, path: str) -> dict[str, Any] | None:
-        """As a store has it, with the inputs as all that is told of the identity of a stage from the rows."""
+        """See `Store.record`; for a stage from the rows, the inputs are all that is known of its identity."""
         if path in self.again and cleaned(self.directory(path)):
             return None
         if path not in self.kept:
@@ -185,19 +185,19 @@ class StoreWithRows(Store):
         return {**self.rows.stages[self.kept[path]].cost, "path": path} if path in self.kept else super().cost(path)
 
     def text(self, path: str, name: str) -> str | None:
-        """What a finished stage left in a text file; None where it left none, or none that is committed."""
+        """The content of a text file that a finished stage left; None if it left none, or none that is committed."""
         return self.rows.stages[self.kept[path]].files.get(name) if path in self.kept else super().text(path, name)
 
 
 def damaged(path: Path, error: Exception) -> StoreError:
-    """The error for a file of a folder of rows."""
+    """The error for a damaged file in a folder of rows."""
     return StoreError(
         f"{path} is damaged: {error}", fix=f"restore it (git checkout -- {path}), or remove it and what it holds"
     )
 
 
 def unpacked(path: Path) -> bytes:
-    """The content of a file of xz. Raises StoreError for a damaged one."""
+    """The content of an xz file. Raises StoreError if it is damaged."""
     try:
         require_plain(path)
         return lzma.decompress(path.read_bytes(), format=lzma.FORMAT_XZ)
@@ -206,15 +206,15 @@ def unpacked(path: Path) -> bytes:
 
 
 def packed(content: bytes) -> bytes:
-    """The same as a stream of xz with the SHA-256 of the content."""
+    """The content as an xz stream, with its SHA-256."""
     return lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_SHA256)
 
 
 def add_part(
     folder: Path, stages: Sequence[KeptStage], outcomes: Mapping[str, Mapping[str, LanguageOutcomes]]
 ) -> Path | None:
-    """A further part with these stages and the outcomes of score stages (fingerprint -> language -> outcomes); the same
-    ones give the same file. None where there are none."""
+    """Add a part with these stages and the outcomes of score stages (fingerprint -> language -> outcomes); the same
+    input gives the same file. Returns its path, None if there are no stages."""
     if not stages:
         return None
     lists, arrays = _arrays(outcomes)
@@ -229,14 +229,14 @@ def add_part(
 
 
 def part_name(content: bytes) -> str:
-    """What a part with this content is called."""
+    """The file name of a part with this content."""
     return f"{hashlib.sha256(content).hexdigest()[:16]}{PARTS[1:]}"
 
 
 def _arrays(
     outcomes: Mapping[str, Mapping[str, LanguageOutcomes]],
 ) -> tuple[list[KeptOutcomes], dict[str, NDArray[Any]]]:
-    """Outcomes on the same list of examples together, and their arrays."""
+    """Outcomes grouped by list of examples, and their arrays."""
     groups: dict[tuple[str, bytes], list[tuple[str, LanguageOutcomes]]] = {}
     for fingerprint, found in outcomes.items():
         for language, one in found.items():

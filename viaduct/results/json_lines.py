@@ -1,6 +1,7 @@
 """Predictions as JSON Lines, `<task>/<language>.jsonl`, scored by id against the gold of the cards.
 
-Each file is as `prediction_file` says. A row without a prediction counts as wrong and is counted.
+The format of each file is described in `prediction_file`. A row without a prediction counts as wrong, and the number of
+such rows is reported.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ BENCHMARK = tuple(Member(folder.card.name, folder.card, folder.group) for folder
 
 
 def holds_json_lines(folder: Path) -> bool:
-    """Whether there are JSON Lines files in the folder or in the folders right below it."""
+    """Whether there are JSON Lines files in the folder or in the folders directly below it."""
     return any(True for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}") for _ in folder.glob(pattern))
 
 
 class JsonLines(PredictionFolder):
     """Files `<task>/<language>.jsonl` and the gold rows of a data folder.
 
-    `task`: only this one; its files may also lie in `predictions` itself. Averages over tasks are XTREME's, so of
-    the test split. Raises UsageError for unknown tasks and splits, and for a task without a metric.
+    `task`: only this one; its files may also lie in `predictions` itself. Averages over tasks are XTREME's, so only
+    for the test split. Raises UsageError for unknown tasks and splits, and for a task without a metric.
     """
 
     hint = "check the folder, --data and --split"
@@ -57,7 +58,7 @@ class JsonLines(PredictionFolder):
         self.notes += [f"{path}: holds no JSON Lines, ignored" for path in others if path.is_dir()]
 
     def _look_at(self, card: Task, folder: Path) -> None:
-        """Files of other languages are problems, files of other kinds are noted."""
+        """Report files of unknown languages as problems, and files of other kinds as notes."""
         for path in sorted(folder.iterdir()):
             if path.suffix == SUFFIX and path.stem not in card.languages:
                 self.add_problem(f"{path}: {unknown(f'language of {card.name}', path.stem, card.languages)}")
@@ -65,11 +66,11 @@ class JsonLines(PredictionFolder):
                 self.notes.append(f"{path}: no JSON Lines, ignored")
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
-        """The predictions."""
+        """The file of predictions."""
         return [self.folders[member.name] / f"{language}{SUFFIX}"]
 
     def score(self, member: Member, language: str) -> FileScore:
-        """By the card's metric."""
+        """The scores by the card's metric."""
         (path,) = self.files(member, language)
         return self.file_score(path, member.card, language)
 
@@ -100,11 +101,11 @@ class JsonLines(PredictionFolder):
         return FileScore(values, *headline[1], other_counts=counts, outcomes=outcomes, signatures=signatures)
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
-        """Numbers of rows that differ from the published ones, and what has no prediction."""
+        """Row counts that differ from the published ones, and examples without a prediction."""
         return chain(differing_counts(self.counts), super().remarks(tasks))
 
     def _gold(self, card: Task, language: str) -> Dataset:
-        """The labelled rows. Raises NoGoldError when there are none, DataError when the file is damaged."""
+        """The labelled rows. Raises NoGoldError if there are none, DataError if the file is damaged."""
         try:
             self.data.locate(card.name, self.split, language)
         except DataError as error:
@@ -120,7 +121,7 @@ class JsonLines(PredictionFolder):
 
 
 def _folders(predictions: Path, catalogue: Catalogue, task: str | None) -> list[tuple[Task, Path]]:
-    """The tasks' folders, those of the benchmark first. Raises UsageError for files and folders of no task."""
+    """The tasks' folders, those of the benchmark first. Raises UsageError for files and folders that match no task."""
     loose = sorted(predictions.glob(f"*{SUFFIX}"))
     if task is not None:
         below = predictions / task

@@ -1,6 +1,6 @@
-"""One file of predictions, or standard input: the language is told by its name, as `de.jsonl` or `test-de.tsv`.
+"""Scores one file of predictions, or standard input. The file name gives the language: `de.jsonl`, `test-de.tsv`.
 
-It is JSON Lines, scored by id against the gold of a card, or, where gold labels are named, a file of a submission.
+It is JSON Lines, scored by id against the gold of a card, or, if gold labels are given, a file of a submission.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 
 STANDARD_INPUT = "standard input"
-"""What the file is called that it is written to."""
+"""Name of the temporary file that standard input is written to."""
 
 
 class Given(NamedTuple):
-    """What is to be scored: a file ("-": standard input), and what is said of it."""
+    """What to score: a file ("-": standard input), and what is known about it."""
 
     path: Path
     split: str | None
     language: str | None
-    """None: as the name tells."""
+    """None: taken from the file name (from the first line for JSON Lines on standard input)."""
     official: bool
 
 
 def scores(given: Given, labels: Path | None, data: Callable[[], DataFolder], card: Task | None) -> Scores:
-    """The scores of one file; `labels` (a file, or the folder of all of them) for one of a submission, `data` for JSON
-    Lines. `card`: None is that of the file's folder. Raises UsageError where the file, its task or its language is not
-    known, and as `JsonLines` and the formats of XTREME do."""
+    """The scores of one file; `labels` (a file, or the folder of all of them) for a file of a submission, `data` for
+    JSON Lines. `card`: None for the card that the file's folder is named after. Raises UsageError if the file, its task
+    or its language is unknown, and the errors of `JsonLines` and of the formats of XTREME."""
     with _as_file(given.path) as path:
         if not path.is_file():
             fix = "name a file, a folder that holds the tasks' folders or one task's files, or - for standard input"
@@ -57,7 +57,7 @@ def scores(given: Given, labels: Path | None, data: Callable[[], DataFolder], ca
 
 @contextlib.contextmanager
 def _as_file(given: Path) -> Iterator[Path]:
-    """The file itself; standard input is first written to one, which is gone afterwards."""
+    """The file itself; standard input is first written to a temporary file."""
     if str(given) != "-":
         yield given
         return
@@ -74,7 +74,7 @@ def _as_file(given: Path) -> Iterator[Path]:
 
 
 def _card_of(path: Path) -> Task:
-    """The card that the file's folder is named like. Raises UsageError where there is none."""
+    """The card that the file's folder is named after. Raises UsageError if there is none."""
     name, catalogue = path.resolve().parent.name, Catalogue.builtin()
     name = next((folder.card.name for folder in FOLDERS if folder.name == name), name)
     if name not in catalogue:
@@ -84,8 +84,8 @@ def _card_of(path: Path) -> Task:
 
 
 def _language_of(path: Path, card: Task, given: str | None) -> str:
-    """The language that was given, or else the last part of the file's name. Raises UsageError where it is none of the
-    card's."""
+    """The given language, or else the last part of the file's name. Raises UsageError if it is not one of the card's
+    languages."""
     is_file = path.name != STANDARD_INPUT
     if not is_file and given is None:
         raise UsageError(f"{path}: of which language?", fix="name it with --language")

@@ -1,7 +1,7 @@
 """Outcomes by example: how a trained model did on every row, packed and without text (`outcomes.npz` of a score stage).
 
-They are what intervals and tests over examples are made of. The file holds, for each language, right and wrong as bits,
-counts as small whole numbers, other values as 32-bit floats, and the digest and numbers of the rows' ids.
+Intervals and tests over examples are computed from them. The file holds, for each language, right and wrong as bits,
+counts as small integers, other values as 32-bit floats, and the digest and numbers of the rows' ids.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from viaduct.tasks.card import Task
 
 FILE = "outcomes.npz"
 TOLERANCE = 1e-6
-"""Between a score and the mean of its outcomes."""
+"""Allowed difference between a score and the mean of its outcomes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +37,17 @@ class LanguageOutcomes:
     """Outcomes of one trained model in one language, example by example, in the order of the gold rows."""
 
     values: Mapping[str, NDArray[Any]]
-    """Either shares, one array (N,) per metric that makes the task's score ({"accuracy"}, {"exact_match", "f1"}), or
-    the counts {"correct", "predicted", "gold"}. Counts may be unsigned: change their type before subtracting."""
+    """Either scores, one array (N,) per metric that the task's score is made of ({"accuracy"}, {"exact_match",
+    "f1"}), or the counts {"correct", "predicted", "gold"}. Counts may be unsigned: cast them before subtracting."""
     units: NDArray[np.int32]
-    """(N,), numbers of the ids in the sorted union of ids over the file's languages: rows with one number are the same
-    example in different languages where a test set is parallel."""
+    """(N,), numbers of the ids in the sorted union of ids over the file's languages: in a parallel test set, rows with
+    the same number are the same example in different languages."""
     ids: str
-    """Digest of the ids in order: outcomes of two models belong together where it is the same."""
+    """Digest of the ids in order: outcomes of two models can be compared by example if it is the same."""
     chance: float | None
-    """Score of answering at random; None where nobody can say."""
+    """Score of answering at random; None if unknown."""
     majority: float | None
-    """Score of the commonest gold answer everywhere; None where there is no such thing."""
+    """Score of always giving the most frequent gold answer; None if there is no such answer."""
 
     @property
     def are_counts(self) -> bool:
@@ -60,7 +60,7 @@ class LanguageOutcomes:
 
 
 def ids_digest(ids: Sequence[str]) -> str:
-    """What `LanguageOutcomes.ids` is for these ids."""
+    """The value of `LanguageOutcomes.ids` for these ids."""
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
 
 
@@ -72,9 +72,9 @@ def numbered(ids: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int32]]:
 
 
 def packed(card: Task, found: Mapping[str, tuple[Sequence[Row], Scored]]) -> dict[str, LanguageOutcomes]:
-    """Language -> outcomes, of gold rows and what the card's metric found; without the languages that it gave none for.
+    """Language -> outcomes, from gold rows and the results of the card's metric; those without outcomes are left out.
 
-    Raises DataError for outcomes that do not make the metric's own score.
+    Raises DataError for outcomes that do not reproduce the metric's own score.
     """
     given = {code: one.outcomes for code, (_, one) in found.items() if one.outcomes is not None}
     units = numbered({code: one.same or one.ids for code, one in given.items()})
@@ -95,7 +95,7 @@ def _task_score(card: Task, scores: Sequence[Score]) -> float:
 
 
 def _chance(card: Task, values: Mapping[str, NDArray[Any]]) -> float | None:
-    """1 / labels, where the card lists all and each answer is right or wrong."""
+    """1 / number of labels, if the card lists them all and each answer is right or wrong; else None."""
     right = len(values) == 1 and all(np.isin(one, (0, 1)).all() for one in values.values())
     return 1 / len(card.labels) if right and card.labels and card.row_kind.label_set == "closed" else None
 
@@ -116,11 +116,11 @@ def _require_same(card: Task, language: str, one: LanguageOutcomes, score: float
 
 
 def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) -> None:
-    """Write `outcomes.npz` there in one step: equal outcomes give equal bytes."""
+    """Write `outcomes.npz` to the directory in one step; equal outcomes give equal bytes."""
     arrays: dict[str, NDArray[Any]] = {}
     about: dict[str, Any] = {}
     for language, one in outcomes.items():
-        arrays[f"{language}/units"] = np.diff(one.units, prepend=np.int32(0))  # many are 1: they take little room
+        arrays[f"{language}/units"] = np.diff(one.units, prepend=np.int32(0))  # many are 1, which compresses well
         forms = {name: form_of(values) for name, values in one.values.items()}
         for name, values in one.values.items():
             arrays[f"{language}/{name}"] = (
@@ -134,7 +134,7 @@ def write_outcomes(directory: Path, outcomes: Mapping[str, LanguageOutcomes]) ->
 
 
 def read_outcomes(directory: Path) -> Mapping[str, LanguageOutcomes] | None:
-    """Language -> outcomes; None where there is no such file (older stores). Raises StoreError for a damaged one."""
+    """Language -> outcomes; None if there is no such file (older stores). Raises StoreError if it is damaged."""
     path = directory / FILE
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -161,7 +161,7 @@ def _read(
 
 
 def form_of(values: NDArray[Any]) -> str:
-    """How such values are kept: "bits" for right and wrong, else a NumPy type that holds them."""
+    """How such values are stored: "bits" for right and wrong, else a NumPy type that holds them."""
     if not np.issubdtype(values.dtype, np.integer):
         return "bits" if np.isin(values, (0, 1)).all() else "float32"
     return str(np.min_scalar_type(int(values.max(initial=0))))

@@ -1,6 +1,6 @@
 """Two systems' predictions on the same rows: the scores of both and their difference, paired by example.
 
-The systems are taken as they are: what another training would change takes seeds (`viaduct compare`).
+The systems are taken as they are: measuring what another training would change takes several seeds (`viaduct compare`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from viaduct.results.scores import TASK_SCORE, Scores, TaskScores
 
 MEAN, WITHOUT_ENGLISH = "mean", "mean without English"
 Line = dict[str, Any]
-"""task ("all" for the mean over tasks), metric (None there), over (a language or a mean), first, second, difference,
-low and high as fractions, p, why_no_interval (None where there is one)."""
+"""Keys: task ("all" for the mean over tasks), metric (None for that), over (a language or a mean), first, second,
+difference, low and high as fractions, p, why_no_interval (None if there is one)."""
 
 
 def paired(first: Scores, second: Scores, names: tuple[str, str]) -> tuple[list[Line], tuple[str, ...]]:
     """(each task in each language and in the mean, then the mean over tasks; the notes of both, and what only one of
-    the two has). Raises UsageError where they have no language of a task in common, DataError for other rows."""
+    the two has). Raises UsageError if they share no language of any task, DataError if their rows differ."""
     notes = [note for note in first.notes if note in second.notes]
     for name, one in zip(names, (first, second), strict=True):
         notes += [f"{name}: {note}" for note in one.notes if note not in notes]
@@ -67,7 +67,7 @@ def _line(
 
 
 def _of_task(mine: TaskScores, theirs: TaskScores, codes: Sequence[str]) -> Iterator[tuple[Line, TaskDifference]]:
-    """In each language, and in the two means as far as there are any languages."""
+    """The lines for each language, and for those of the two means that have any languages."""
     metric = TASK_SCORE if len(mine.counted) > 1 else mine.metrics[0]
     sides = mine.series()[metric], theirs.series()[metric]
     drawn = {code: _by_example(mine, theirs, code) for code in codes}
@@ -83,8 +83,8 @@ def _of_task(mine: TaskScores, theirs: TaskScores, codes: Sequence[str]) -> Iter
 
 
 def _by_example(mine: TaskScores, theirs: TaskScores, code: str) -> tuple[Sequence[str], Numbers] | None:
-    """(what tells that examples of two languages are the same, (1, N) differences); None where a metric does not say
-    how examples came out. Pairs of sentences (BUCC) that only one of the two predicted count for both."""
+    """(keys that are equal for the same example in two languages, (1, N) differences); None if a metric has no outcomes
+    by example. Pairs of sentences (BUCC) that only one of the two predicted count for both."""
     one, other = (task.drawn(code) for task in (mine, theirs))
     if one is None or other is None:
         return None

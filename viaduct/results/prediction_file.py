@@ -4,8 +4,8 @@
 
 `prediction` is a label (pair), an index (choice), a list of tags (tagged), an answer text (span), the id of the match
 (retrieval), or the id, a list of ids or null (mining). `scores`, a list of numbers, may be left out, as may `language`,
-which the file's name tells; other keys are ignored. Whatever could not be right for its row (see `tasks.predicted`) is
-refused with its line.
+which the file name gives; other keys are ignored. A prediction that could not be right for its row (see
+`tasks.predicted`) is refused with its line number.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SHAPE = 'write {"id": ..., "language": ..., "prediction": ...} on each line'
 def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row]) -> dict[str, Prediction]:
     """Predictions by id, {} from an empty file.
 
-    Raises DataError with the line for what is no JSON object with the two keys, another language, an id that the rows
-    have not or that occurs twice, a prediction that cannot be right for its row, and scores that are not finite.
+    Raises DataError with the line number for anything but a JSON object with the two keys, another language, an id that
+    is not in the rows or occurs twice, a prediction that cannot be right for its row, and scores that are not finite.
     """
     if not path.is_file():
         raise DataError("the file is missing", path=path, fix="predict this language, or run the predict stage again")
@@ -58,7 +58,7 @@ def read_predictions(path: Path, card: Task, language: str, rows: Sequence[Row])
 
 
 def first_language(path: Path) -> str:
-    """The language that the first line names. Raises DataError where it names none, or there is no line."""
+    """The language that the first line names. Raises DataError if it names none, or there is no line."""
     for number, line in numbered_lines(path):
         try:
             raw = _object(line)

@@ -1,7 +1,7 @@
-"""A folder of anybody's predictions, and how the whole of it is scored or refused.
+"""A folder of predictions from any system, and how it is scored or refused as a whole.
 
-`submission` and `json_lines` say for their form which files there are and what one of them scores. What is wrong is
-told in one error after every file was looked at.
+`submission` and `json_lines` define for their format which files there are and how each one is scored. All problems are
+reported in one error after every file has been checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from viaduct.metrics.official import FileScore
 from viaduct.results.scores import Member, Scores, TaskScores
 
 MOST = 20
-"""Problems that are explained in one message."""
+"""Maximum number of problems that are explained in one message."""
 
 
 class NoGoldError(DataError):
@@ -23,36 +23,36 @@ class NoGoldError(DataError):
 
 
 class PredictionFolder:
-    """One form of predictions; its tasks that are there are in `members`, what is averaged over in `benchmark`."""
+    """One format of predictions; `members` are its tasks that are present, `benchmark` those that are averaged over."""
 
     hint = ""
-    """The way out where not one language can be scored."""
+    """What to do if not a single language can be scored."""
 
     def __init__(self, members: Sequence[Member], benchmark: Sequence[Member]) -> None:
         self.members, self.benchmark = members, benchmark
         self.notes: list[str] = []
-        """What a person should know whether the folder is scored or refused."""
+        """What the user should know, whether the folder is scored or refused."""
         self._problems: list[str] = []
         self._num_files = 0
         self._has_holes = False
-        """Whether something is not there at all, which `partial` would leave out."""
+        """Whether anything is missing altogether, which `partial` would leave out."""
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
-        """The files that are needed for the scores of this language."""
+        """The files that are needed to score this language."""
         raise NotImplementedError
 
     def score(self, member: Member, language: str) -> FileScore:
-        """The scores of this language, whose files are there. Raises NoGoldError, or DataError for damaged files."""
+        """The scores of this language, whose files exist. Raises NoGoldError, or DataError for damaged files."""
         raise NotImplementedError
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
-        """What a person should know about the scores."""
+        """What the user should know about the scores."""
         return (note for task in tasks for note in unanswered(task))
 
     def scores(self, *, partial: bool) -> Scores:
         """The scores of all tasks; `partial`: languages without files, or without gold, are left out and named.
 
-        Raises DataError that explains every file that is missing or malformed, and UsageError where there is nothing.
+        Raises DataError that explains every missing or malformed file, and UsageError if there is nothing to score.
         """
         scored = [self._task(member, partial) for member in self.members]
         if self._problems:
@@ -65,7 +65,7 @@ class PredictionFolder:
         return Scores(tasks, (*self.notes, *self.remarks(tasks)), tuple(self.benchmark))
 
     def _task(self, member: Member, partial: bool) -> TaskScores:
-        """The scores of one task, of those languages that have any."""
+        """The scores of one task, in the languages that have any."""
         needed = {language: self.files(member, language) for language in member.languages}
         absent = {language: [path for path in paths if not path.exists()] for language, paths in needed.items()}
         if not partial:
@@ -89,12 +89,12 @@ class PredictionFolder:
         return TaskScores(member.name, member.card, by_language)
 
     def add_problem(self, error: object, *, num_files: int = 1) -> None:
-        """Something is wrong with so many files, so the folder will be refused when all were looked at."""
+        """Record a problem with this many files; the folder is refused once all files have been checked."""
         self._problems.append(str(error))
         self._num_files += num_files
 
     def _add_absent(self, paths: Iterable[Path]) -> None:
-        """Files that are not there, told once for those of one folder."""
+        """Record missing files as problems, one problem per folder."""
         by_folder: dict[Path, list[str]] = {}
         for path in paths:
             by_folder.setdefault(path.parent, []).append(path.name)
@@ -131,5 +131,5 @@ def unanswered(task: TaskScores) -> Iterator[str]:
 
 
 def by_language(counts: Mapping[str, int]) -> str:
-    """ "de 5, sw 1,200"."""
+    """The counts in words: "de 5, sw 1,200"."""
     return ", ".join(f"{language} {count:,}" for language, count in counts.items())

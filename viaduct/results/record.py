@@ -16,27 +16,27 @@ BASELINE = "none"
 """Name of the arm without intermediate training, which the others are compared with."""
 
 MADE_FROM = "|vectors: "
-"""In a signature, before what says how the sentences' vectors were made."""
+"""In a signature, the separator before the description of how the sentence vectors were made."""
 
 
 class Declared(Protocol):
-    """What a recipe, or what is kept of it, says of its seeds."""
+    """What a recipe, or the record of one, says about its seeds."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of every arm and task."""
+        """Seeds of every arm and task."""
 
     @property
     def further_seeds(self) -> tuple[int, ...]:
-        """Of what is compared in `deciding`."""
+        """Additional seeds for what is compared in `deciding`."""
 
     @property
     def deciding(self) -> tuple[tuple[str, ...], ...]:
-        """(arm, against), with tasks after them where it is about some."""
+        """(arm, against), followed by tasks if the comparison is about only some."""
 
 
 def declared_seeds(declared: Declared, arm: str, task: str) -> tuple[int, ...]:
-    """The seeds of an arm on a task: those of all, and the further ones where a deciding comparison is about both."""
+    """The seeds of an arm on a task: those of all, and the further ones if a deciding comparison is about both."""
     decides = any(arm in one[:2] and task in (one[2:] or (task,)) for one in declared.deciding)
     return declared.seeds + declared.further_seeds * decides
 
@@ -58,7 +58,7 @@ class ResultRow(Record):
     task_version: int
     language: str
     split: str
-    """The split the scores are of, after substitution ("test", or "dev" where the recipe says so)."""
+    """The split that was scored, after substitution ("test", or "dev" if the recipe says so)."""
     seed: int
     metric: str
     headline: bool
@@ -68,19 +68,19 @@ class ResultRow(Record):
     n: int
     n_missing: int
     signature: str
-    """What the metric is, and after `MADE_FROM` how sentences became vectors."""
+    """Definition of the metric and, after `MADE_FROM`, how sentences became vectors."""
     selection: str
     """How the checkpoint was chosen: "english dev", "last step" or "untrained" (retrieval with no target training)."""
     substitution: str | None
-    """The declared substitution behind this number in words, None when the official split was used."""
+    """The declared substitution behind this number in words; None if the official split was used."""
     fingerprint: str
-    """Of the Score stage."""
+    """Fingerprint of the Score stage."""
     chosen_on_scored: bool = False
-    """Whether a checkpoint, layer or threshold was chosen on rows that this scores."""
+    """Whether a checkpoint, layer or threshold was chosen on rows that this score is computed on."""
 
     @property
     def metric_signature(self) -> str:
-        """What the metric is, whatever was scored."""
+        """Definition of the metric, independent of what was scored."""
         return self.signature.partition(MADE_FROM)[0]
 
 
@@ -100,41 +100,41 @@ class StageCost(Record):
     tokens: int
     """Real (non-padding) tokens that went through the encoder, 0 for score."""
     padding_fraction: float | None
-    """Padding slots / all slots; None where no batches were made."""
+    """Padding slots / all slots; None if no batches were made."""
     flops: float | None
-    """Analytic estimate of the floating-point operations, None where nothing was computed."""
+    """Analytic estimate of the floating-point operations; None if nothing was computed."""
     peak_memory_bytes: int
     """Highest resident memory of the process during the stage."""
     device: str
     threads: int
     devices: int = 1
-    """Among which each batch of a training was shared; threads, memory and seconds are those of the first process."""
+    """Number of devices sharing each training batch; threads, memory and seconds are those of the first process."""
     precision: str | None = None
-    """Of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
+    """Precision of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
     speed: tuple[int, ...] = ()
-    """Tokens a second before each point of a training's curve; () in older records."""
+    """Tokens per second before each point of a training's curve; () in older records."""
     versions: dict[str, str]
     finished: str
     """UTC, ISO 8601."""
     machine: str = ""
     """Model of the processor or of the GPU; "" in older records."""
     arms: tuple[str, ...] | None = None
-    """Whose results come from it, in a run's own list of costs; None where that is not told."""
+    """Arms whose results come from it, in a run's own list of costs; None if not recorded."""
 
     @property
     def computed(self) -> str:
-        """On what, in words."""
+        """What it was computed on, in words."""
         products = "" if self.precision in (None, "fp32") else f", products in {self.precision}"
         return f"{self.where}, {self.threads} thread{'s' * (self.threads != 1)}{products}"
 
     @property
     def where(self) -> str:
-        """The device, with the number of several."""
+        """The device, preceded by the number of devices if there are several."""
         return self.device if self.devices == 1 else f"{self.devices} x {self.device}"
 
 
 class Retained(Record):
-    """How far a stage moved the encoder, and what it forgot of text."""
+    """How far a stage moved the encoder, and what it forgot about text."""
 
     distance: float
     """Mean absolute change of a weight."""
@@ -142,13 +142,13 @@ class Retained(Record):
     """Language -> masked-LM loss in nats on text that was not replayed; {} without `replay`."""
     after: dict[str, float]
     head: str
-    """Where the masked-LM head was from; "" without one."""
+    """Where the masked-LM head came from; "" without one."""
     similarity: tuple[float, ...] = ()
     """By layer, embeddings first: linear CKA of states before and after on the same text; () without `replay`."""
 
 
 class StageRetained(Record):
-    """What one arm and seed kept."""
+    """What one arm and seed retained."""
 
     arm: str
     seed: int
@@ -167,7 +167,7 @@ class DataNote(Record):
 
 
 def differing_counts(notes: Iterable[DataNote]) -> Iterator[str]:
-    """One line per task and split whose numbers of rows differ from the published ones."""
+    """One line per task and split whose row counts differ from the published ones."""
     groups: dict[tuple[str, str], list[str]] = {}
     for note in notes:
         if note.layout != "missing" and note.published is not None and note.published != note.found:
@@ -178,7 +178,7 @@ def differing_counts(notes: Iterable[DataNote]) -> Iterator[str]:
 
 
 class SubstitutionNote(Record):
-    """One declared substitution: what was asked for, what was used instead, why."""
+    """One declared substitution: what was requested, what was used instead, why."""
 
     task: str
     split: str
@@ -187,7 +187,7 @@ class SubstitutionNote(Record):
 
 
 class Tried(Record):
-    """One setting of those that a recipe varies, for one arm and task."""
+    """One of the settings that a recipe varies, for one arm and task."""
 
     arm: str
     task: str
@@ -199,11 +199,11 @@ class Tried(Record):
     """Mean over seeds and languages of the headline metric, which chooses nothing; None until all are scored."""
     chosen: bool
     given_up: bool = False
-    """Whether a training came to no numbers."""
+    """Whether a training was given up because it produced non-finite numbers."""
 
 
 class About(Record):
-    """What a run was: everything the report says that is not a number measured."""
+    """Description of a run: everything the report says that is not a measured number."""
 
     recipe: str
     hypothesis: str
@@ -212,12 +212,12 @@ class About(Record):
     encoder_details: dict[str, str]
     """Shown as is: parameters, layers, vocabulary, training text, ..."""
     arms: tuple[str, ...]
-    """In table order; `BASELINE` among them where the recipe has it."""
+    """In table order; includes `BASELINE` if the recipe has it."""
     tasks: tuple[str, ...]
     """In column order."""
     seeds: tuple[int, ...]
     miniature: bool
-    """True: the generated world; the report says on its face that it is no evidence."""
+    """True for the generated world; the report says prominently that it is no evidence."""
     substitutions: tuple[SubstitutionNote, ...]
     data: tuple[DataNote, ...]
     settings: dict[str, str]
@@ -226,40 +226,40 @@ class About(Record):
     created: str
     """UTC, ISO 8601."""
     left_out: dict[str, str] = {}
-    """Arm that the recipe allowed to be left out -> what it needs and was not there."""
+    """Arm that the recipe allowed to be left out -> what it needs that was missing."""
     roles: dict[str, str] = {}
-    """Arm -> what it is to the claims under test; arms that are not here decide none."""
+    """Arm -> its role in the claims under test; arms without an entry decide none."""
     compare: tuple[tuple[str, str], ...] = ()
-    """Pairs of arms whose difference (first less second) the recipe asks for."""
+    """Pairs of arms whose difference (first minus second) the recipe requests."""
     compare_unlike: bool = False
-    """Whether differences between arms that were not computed alike may be claimed."""
+    """Whether differences between arms that were computed under different conditions may be claimed."""
     deciding: tuple[tuple[str, ...], ...] = ()
-    """(arm, against), or with tasks after them, that were declared before the run to be decided first."""
+    """(arm, against), optionally followed by tasks: comparisons declared before the run to be decided first."""
     expected: tuple[str, ...] = ()
-    """What the hypothesis says of each of these, "" where it says nothing; () where it says nothing of any."""
+    """What the hypothesis says about each of these, "" if it says nothing; () if it says nothing about any."""
     further_seeds: tuple[int, ...] = ()
-    """Of what is compared there alone."""
+    """Additional seeds only for what is compared in `deciding`."""
     question: str = "these languages"
-    """What verdicts speak of: "these languages" or "languages like these"."""
+    """What verdicts are about: "these languages" or "languages like these"."""
     marks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Arm -> what sets its results apart, in words that stand beside them."""
+    """Arm -> what sets its results apart, in words that are shown next to them."""
     remarks: tuple[str, ...] = ()
-    """What else a reader has to know before trusting a number, in sentences."""
+    """What else a reader must know before trusting a number, in sentences."""
     leaks: tuple[str, ...] = ()
-    """Rows that were trained on and are evaluated, where the run was told to go on all the same."""
+    """Rows that were trained on and are evaluated, if the run was told to continue anyway."""
     seen_tasks: dict[str, str] = {}
-    """Target whose task the encoder had been trained on before it came here -> the data."""
+    """Target whose task the encoder had already been trained on before this run -> the data."""
     seen_arms: dict[str, str] = {}
-    """The same for arms by the tasks that they train on."""
+    """Arm whose own task its encoder had already been trained on -> the data."""
     limit: int | None = None
-    """Rows of a language and split that were read at most: a quick look, which is no result."""
+    """Maximum number of rows read per language and split: a quick look, which is no result."""
     tried: tuple[Tried, ...] = ()
-    """Of arms and tasks for which several settings were tried; their scores are those of the chosen one."""
+    """For the arms and tasks for which several settings were tried; their scores are those of the chosen one."""
     made_from: dict[str, str] = {}
-    """Finished stage -> its fingerprint; a report that is of other ones is another one."""
+    """Finished stage -> its fingerprint; a report made from other fingerprints is a different report."""
 
     @property
     def origin(self) -> str:
-        """What it was made from, in words; "" where that is not known."""
+        """What the report was made from, in words; "" if unknown."""
         digest = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode()).hexdigest()
         return f"{len(self.made_from):,} stages, fingerprint {digest[:16]}" if self.made_from else ""

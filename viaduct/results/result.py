@@ -1,4 +1,4 @@
-"""What came out of a run, for work in Python: tidy pandas frames, read from the run's directory when asked for."""
+"""The results of a run, for work in Python: tidy pandas data frames, read from the run's directory on demand."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIFFERENCE = ("arm", "against", "task", "family", "difference", "low", "high", "verdict")
-"""Columns of the differences that are there even where there is nothing to compare."""
+"""Columns of the differences that exist even if there is nothing to compare."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A run's scores, differences and costs as its report has them.
 
-    The frames raise StoreError where no report of the run has been written yet.
+    The frames raise StoreError if no report of the run has been written yet.
     """
 
     directory: Path
-    """The run's own."""
+    """The directory of the run."""
 
     @property
     def report(self) -> Path:
@@ -47,7 +47,7 @@ class Result:
         """A row per pair of arms and task ("all": the mean over tasks), by language family where `family` is not "all".
 
         `difference` (a fraction, `arm` minus `against`, without English) with its 95 % interval `low` to `high`,
-        p-values and `verdict`. No rows where there is nothing to compare.
+        p-values and `verdict`. No rows if there is nothing to compare.
         """
         lines = self._written["tables"].get("contrasts", [])
         return _frame(lines, lines[0] if lines else DIFFERENCE)
@@ -62,7 +62,7 @@ class Result:
 
     @cached_property
     def _written(self) -> Any:
-        """What the report wrote for programs."""
+        """The content of the report's machine-readable file."""
         path = self.directory / "report.json"
         if not path.is_file():
             fix = f"write one with viaduct report {self.directory}"
@@ -71,6 +71,6 @@ class Result:
 
 
 def _frame(lines: list[dict[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
-    import pandas as pd  # slow to load, so only where a frame is asked for
+    import pandas as pd  # slow to import, so only when a frame is requested
 
     return pd.DataFrame(lines, columns=list(columns))

@@ -1,6 +1,6 @@
 """Scores of many files, and what is computed from them: means over languages, transfer gaps, averages over tasks.
 
-Values are fractions, but for `Scores.official`, which is in percent as XTREME's evaluate.py has it.
+Values are fractions, except in `Scores.official`, which is in percent like XTREME's evaluate.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TASK_SCORE = "task_score"
 """Name of a question answering task's score: the mean of F1 and exact match."""
 
 TOKEN_ACCURACY = "token_accuracy"  # noqa: S105  no password
-"""Name of what stands beside the F1 of tags, which evaluate.py does not compute."""
+"""Name of the accuracy that is given along with the F1 of tags, and that evaluate.py does not compute."""
 
 ALL_TASKS = "all_task"
 """Name of the average over the benchmark, as in evaluate.py."""
@@ -31,14 +31,14 @@ class Member:
     """A task of a benchmark."""
 
     name: str
-    """Of its folder of predictions."""
+    """Name of its folder of predictions."""
     card: Task
     group: str
-    """Of tasks that are averaged first; "" outside a benchmark."""
+    """Name of the group of tasks that is averaged first; "" outside a benchmark."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those that the benchmark averages over."""
+        """The languages that the benchmark averages over."""
         return self.card.languages
 
 
@@ -47,7 +47,7 @@ class TaskScores:
     """The scores of one task's files."""
 
     name: str
-    """Of the folder."""
+    """Name of the folder."""
     card: Task
     by_language: Mapping[str, FileScore]
 
@@ -58,17 +58,17 @@ class TaskScores:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Their names, the headline metric first; token accuracy only where it is the headline."""
+        """Names of the metrics, the headline metric first; token accuracy only if it is the headline."""
         first, *others = dict.fromkeys(metric for score in self.by_language.values() for metric in score.values)
         return (first, *(metric for metric in others if metric != TOKEN_ACCURACY))
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """The metrics whose mean is the task's score: F1 and exact match for questions, else the headline metric."""
+        """The metrics whose mean is the task's score: F1 and exact match for answers, else the headline metric."""
         return counted_metrics(self.metrics)
 
     def series(self) -> dict[str, dict[str, float]]:
-        """Metric -> language -> value; then token accuracy where there is one, and the task score of questions."""
+        """Metric -> language -> value; then token accuracy if there is one, and the task score of questions."""
         found: dict[str, dict[str, float]] = {metric: {} for metric in self.metrics}
         for language, score in self.by_language.items():
             for metric, value in score.values.items():
@@ -81,8 +81,8 @@ class TaskScores:
         return found
 
     def interval(self, metric: str, languages: Collection[str] | None = None) -> Interval | None:
-        """The 95 % interval of one of the `series`, of its mean over these languages (None: all that have it); None
-        where outcomes by example are not known, or make no mean of it."""
+        """The 95 % interval of one of the `series`, for its mean over these languages (None: all that have it); None if
+        outcomes by example are unknown, or their mean is not its value."""
         there = self.series()[metric]
         codes = [code for code in there if languages is None or code in languages]
         found = {code: one for code in codes if (one := self.by_language[code].outcomes) is not None}
@@ -94,14 +94,14 @@ class TaskScores:
         return interval(found) if whole else None
 
     def drawn(self, language: str) -> Outcomes | None:
-        """How the examples of a language came out, where the task's score is made of them; else None."""
+        """The outcomes by example of a language, if the task's score is computed from them; else None."""
         found = self.by_language[language].outcomes
         is_made = found is not None and (len(found.values) == len(self.counted) or "correct" in found.values)
         return found if is_made else None
 
     @property
     def signatures(self) -> dict[str, tuple[str, ...]]:
-        """Signature -> the languages whose scores were computed so."""
+        """Signature -> the languages whose scores were computed that way."""
         found: dict[str, tuple[str, ...]] = {}
         for language, score in self.by_language.items():
             for signature in score.signatures.values():
@@ -113,7 +113,7 @@ class TaskScores:
         return language_means(self.series()[metric])
 
     def transfer_gap(self, metric: str) -> float | None:
-        """English minus the mean of the others; None where English, or any other, is not among the languages."""
+        """English minus the mean of the others; None if English is not among the languages, or no other is."""
         return transfer_gap(self.series()[metric])
 
     def without(self, metric: str) -> tuple[str, ...]:
@@ -133,14 +133,14 @@ class Average:
 
     name: str
     value: float | None
-    """None unless every task is there in all its languages."""
+    """None unless every task has scores in all its languages."""
     missing: Mapping[str, tuple[str, ...]]
-    """Task -> the languages that it lacks; {} when complete."""
+    """Task -> the languages that are missing; {} when complete."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of a whole folder, and what a person should know about it."""
+    """The scores of a whole folder, and what the user should know about it."""
 
     tasks: tuple[TaskScores, ...]
     notes: tuple[str, ...]
@@ -148,7 +148,7 @@ class Scores:
     """The tasks that are averaged over, () for none."""
 
     def averages(self) -> tuple[Average, ...]:
-        """Of the groups that have a task here, then over the whole benchmark."""
+        """The averages of the groups that have a task here, then of the whole benchmark."""
         there = {task.name for task in self.tasks}
         groups: dict[str, list[Member]] = {}
         for member in self.benchmark:
@@ -168,7 +168,7 @@ class Scores:
         return Average(name, None if missing else sum(values) / len(values), missing)
 
     def official(self) -> dict[str, Any]:
-        """What evaluate.py returns, in percent. Where languages are missing there are scores by language only."""
+        """What evaluate.py returns, in percent. If languages are missing, there are only scores by language."""
         found: dict[str, Any] = {}
         for task in self.tasks:
             series = task.series()
@@ -183,7 +183,7 @@ class Scores:
         return found | {one.name: 100 * one.value for one in self.averages() if one.value is not None}
 
     def as_json(self) -> dict[str, Any]:
-        """All but the notes as plain values: fractions, in which None stands for what there is not."""
+        """Everything but the notes as plain values: fractions, with None for what does not exist."""
         return {
             "tasks": {task.name: {metric: _details(task, metric) for metric in task.series()} for task in self.tasks},
             "averages": {one.name: {"value": one.value, "languages_missing": one.missing} for one in self.averages()},

@@ -1,9 +1,9 @@
-"""The directory where stages leave results: one directory per stage, complete or not there at all.
+"""The directory where stages leave results: one directory per stage, either complete or absent.
 
-While stage X is worked on, everything lies in its unfinished folder (`output/`, `scratch/`, the identity and the
-seconds spent), which is its owner's (`viaduct.results.claim`). A finished output is flushed to disk and renamed to X in
-one step, so `X/stage.json` means done. Finished stages are never written again, and have checksums
-(`viaduct.results.checksums`). This file does not know what a stage does, nor whether two identities ought to be the
+While stage X is being worked on, everything is in its unfinished folder (`output/`, `scratch/`, the identity and the
+seconds spent), which belongs to its owner (`viaduct.results.claim`). A finished output is flushed to disk and renamed
+to X in one step, so `X/stage.json` means done. Finished stages are never rewritten, and have checksums
+(`viaduct.results.checksums`). This module knows neither what a stage does nor whether two identities should be the
 same.
 """
 
@@ -50,10 +50,10 @@ class Store:
         return _places(self.root, path)[0]
 
     def record(self, path: str) -> dict[str, Any] | None:
-        """The record (`stage.json`) of a finished stage, None when it is not finished.
+        """The record (`stage.json`) of a finished stage; None if it is not finished.
 
-        Raises StoreError when the directory is there without a record that can be read: something else made it, or it
-        is damaged, or another stage's.
+        Raises StoreError if the directory exists without a readable record of this stage: something else created it, or
+        it is damaged, or belongs to another stage.
         """
         directory, *files = _places(self.root, path)
         if not directory.exists():
@@ -67,7 +67,7 @@ class Store:
         return found
 
     def cost(self, path: str) -> dict[str, Any]:
-        """The `cost.json` of a finished stage. Raises StoreError where it is gone or damaged."""
+        """The `cost.json` of a finished stage. Raises StoreError if it is missing or damaged."""
         found = unsealed(self.directory(path) / SEALED)
         if not isinstance(found.get("seconds"), int | float):
             directory = self.directory(path)
@@ -75,21 +75,21 @@ class Store:
         return found
 
     def text(self, path: str, name: str) -> str | None:
-        """What a finished stage left in a text file; None where it left none."""
+        """The content of a text file that a finished stage left; None if it left none."""
         file = self.file(path, name)
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
     def file(self, path: str, name: str) -> Path:
-        """A file that a finished stage left. Raises StoreError where it is damaged."""
+        """The path of a file that a finished stage left. Raises StoreError if it is damaged."""
         require_whole(self.directory(path), name)
         return self.directory(path) / name
 
     def unfinished(self, path: str) -> dict[str, Any] | None:
-        """The record of an attempt at an unfinished stage, None when there is none."""
+        """The record of an attempt at an unfinished stage; None if there is none."""
         return _read_record(unfinished(self._free(path)))
 
     def state(self, path: str) -> State:
-        """Whether the stage is done, running in a live process, interrupted, given up, or not begun."""
+        """Whether the stage is done, running in a live process, interrupted, given up, or not started."""
         if self.record(path) is not None:
             return "done"
         if is_locked(self._lock_file(path)):
@@ -102,18 +102,18 @@ class Store:
         return "given up" if (folder / GIVEN_UP).exists() else "interrupted"
 
     def seconds(self, path: str) -> float:
-        """Seconds noted so far by attempts at an unfinished stage; 0.0 when none."""
+        """Seconds recorded so far by attempts at an unfinished stage; 0.0 if none."""
         return _read_seconds(unfinished(self._free(path)))
 
     def require_no_other_host(self, paths: Iterable[str], tell: Callable[[str], None]) -> None:
-        """Raise StoreError where another host works on one of these stages (`claim.require_no_other_host`)."""
+        """Raise StoreError if another host works on one of these stages (`claim.require_no_other_host`)."""
         require_no_other_host(map(self._free, paths), tell)
 
     def claim(self, path: str, record: Mapping[str, Any]) -> Claim | None:
-        """The right to work on a stage; None when another process has it, may have it (on another host), or has just
+        """The right to work on a stage; None if another process has it, may have it (on another host), or has just
         finished it.
 
-        Checkpoints of an interrupted attempt are kept when its record equals `record`, and thrown away otherwise.
+        Checkpoints of an interrupted attempt are kept if its record equals `record`, and discarded otherwise.
         """
         directory, free = self.directory(path), self._free(path)
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -134,12 +134,12 @@ class Store:
             except FileNotFoundError:
                 if partial.exists():
                     raise
-                return None  # it was stopped here until another host took it over
+                return None  # this process was suspended here until another host took it over
             unless_claimed.pop_all()
         return claim
 
     def sweep(self, path: str) -> None:
-        """Remove what a process that died right after finishing this stage left beside it."""
+        """Remove what a process that died right after finishing this stage left next to it."""
         left = [*owned(self._free(path)), *filter(Path.exists, [self._free(path)])]
         if not left or self.record(path) is None:
             return
@@ -153,9 +153,10 @@ class Store:
             shutil.rmtree(left, ignore_errors=True)
 
     def clean(self, path: str) -> int:
-        """Remove all files of a finished stage but the JSON at its top, which says what it did and found; bytes.
+        """Remove all files of a finished stage except its top-level JSON files, which say what it did and found;
+        returns the bytes freed.
 
-        What is to go is written down first: after a kill in between, the stage is a cleaned one all the same."""
+        The names of the files are recorded first, so that the stage counts as cleaned even if killed in between."""
         directory = self.directory(path)
         kept = {"stage.json", LIST, CLEANED}
         files = [one for one in directory.rglob("*") if one.is_file() and one.name not in kept]
@@ -172,7 +173,7 @@ class Store:
         return freed
 
     def _lock(self, path: str) -> FileLock | None:
-        """The stage's lock, held; None where another process has it."""
+        """The stage's lock, held; None if another process has it."""
         lock = FileLock(self._lock_file(path))
         try:
             lock.acquire(timeout=0)
@@ -181,23 +182,23 @@ class Store:
         return lock
 
     def _free(self, path: str) -> Path:
-        """The stage's unfinished folder while it is nobody's."""
+        """The stage's unfinished folder when nobody owns it."""
         return self.root / f"{path}.partial"
 
     def _lock_file(self, path: str) -> Path:
         return self.root / f"{path}.lock"
 
 
-@lru_cache(maxsize=2**16)  # each is asked for dozens of times, and joining paths is slow
+@lru_cache(maxsize=2**16)  # each is requested dozens of times, and joining paths is slow
 def _places(root: Path, path: str) -> tuple[Path, Path, Path]:
-    """A stage's directory, its record and the list of its checksums."""
+    """A stage's directory, its record and its list of checksums."""
     directory = root / path
     return directory, directory / "stage.json", directory / LIST
 
 
 @lru_cache(maxsize=2**14)  # a run of many stages asks for each of them again and again
 def _finished(directory: Path, _stamps: tuple[object, ...]) -> dict[str, Any]:
-    """The record in a finished stage's directory, for as long as it and the checksums are not changed."""
+    """The record in a finished stage's directory, cached while it and the checksums stay unchanged."""
     try:
         found = json.loads((directory / "stage.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -221,7 +222,7 @@ def _is_record(found: object) -> bool:
 
 
 def _begin(claim: Claim) -> None:
-    """Keep what an interrupted attempt at the same has left, and throw anything else away."""
+    """Keep what an interrupted attempt at the same work has left, and discard anything else."""
     earlier, partial = _read_record(claim.partial), claim.partial
     if earlier == claim.record:
         claim.resumed, claim.seconds_before = True, _read_seconds(partial)
@@ -232,7 +233,7 @@ def _begin(claim: Claim) -> None:
                 shutil.rmtree(left)
             elif left.name != ALIVE:
                 left.unlink()
-        # On the disk long before the first checkpoint, which is all that it is for; in a folder that is not made anew.
+        # Not flushed: it is on disk long before the first checkpoint, its only use. A lost folder is not recreated.
         write_atomic(partial / "stage.json", canonical(claim.record), lasting=False, make_folder=False)
     claim.empty_output()
 

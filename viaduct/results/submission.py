@@ -1,4 +1,4 @@
-"""An XTREME submission: nine folders of `test-<language>` files, scored as the benchmark's script does it.
+"""An XTREME submission: nine folders of `test-<language>` files, scored like the benchmark's script does.
 
 A folder of labels has the same files; their formats are in `xtreme_formats`.
 """
@@ -20,7 +20,7 @@ class Submission(PredictionFolder):
     """A submission and the folder of its labels. Raises UsageError for a folder that is missing or holds no task."""
 
     def __init__(self, predictions: Path, labels: Path, *, official: bool = False) -> None:
-        """`official`: exactly what evaluate.py gives, also where that flatters (see `xtreme_formats`)."""
+        """`official`: score exactly as evaluate.py does, even where that inflates scores (see `xtreme_formats`)."""
         for name, root in (("predictions", predictions), ("labels", labels)):
             if not root.is_dir():
                 fix = "name the folder that holds xnli/, udpos/, ..."
@@ -40,16 +40,16 @@ class Submission(PredictionFolder):
         self.hint = f"write files such as {first.path(predictions, first.languages[0])}"
 
     def files(self, member: Member, language: str) -> Sequence[Path]:
-        """Labels and predictions."""
+        """The files of labels and of predictions."""
         return [BY_NAME[member.name].path(root, language) for root in (self.labels, self.predictions)]
 
     def score(self, member: Member, language: str) -> FileScore:
-        """As evaluate.py does it."""
+        """The scores as evaluate.py computes them."""
         folder = BY_NAME[member.name]
         return signed(folder.score(self.predictions, self.labels, language, official=self.official), self.official)
 
     def remarks(self, tasks: Sequence[TaskScores]) -> Iterator[str]:
-        """What has no prediction, answers that nobody asked for, and lines that could not be right."""
+        """Examples without a prediction, answers to ids that no question has, and lines that could not be right."""
         return (note for task in tasks for note in (*unanswered(task), *self._oddities(task)))
 
     def _oddities(self, task: TaskScores) -> Iterator[str]:
@@ -73,7 +73,7 @@ class Submission(PredictionFolder):
 
 
 def signed(score: FileScore, official: bool) -> FileScore:
-    """The same with its signatures."""
+    """The score with its signatures."""
     how = "exactly" if official else "refusing what flatters"
     return replace(score, signatures={name: f"{name}|XTREME evaluate.py 838c13b, {how}|v1" for name in score.values})
 
@@ -82,7 +82,7 @@ BY_NAME = {folder.name: folder for folder in FOLDERS}
 
 
 def _strangers(predictions: Path) -> Iterator[str]:
-    """A note for each folder and file that no task has."""
+    """A note for each folder and file that belongs to no task."""
     for path in sorted(predictions.iterdir()):
         if path.is_dir() and path.name not in BY_NAME:
             yield f"{path}: no task of XTREME, ignored{_hint(path.name, BY_NAME)}"

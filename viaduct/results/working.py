@@ -1,8 +1,8 @@
-"""Folders in which something is made before it is renamed into place, and that nobody needs when its process is dead.
+"""Folders in which something is made before it is renamed into place, and that are useless once their process is dead.
 
-A process holds a lock on its folder, which the operating system drops when it dies, so that whoever works in the same
-place next can tell such folders from those of the living. Where a file system has no such locks, they are left alone;
-those of other hosts, whose locks may not be seen, until they are a day old.
+A process holds a lock on its folder, which the operating system releases when it dies, so that the next process that
+works in the same place can tell abandoned folders from those in use. On a file system without such locks they are left
+alone; those of other hosts, whose locks may not be visible, until they are a day old.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pathlib import Path
 from viaduct.results.checksums import flush, open_to_others
 
 UNFINISHED = "viaduct-unfinished-"
-"""Nobody else has folders of such names."""
+"""Part of the folders' names that nothing else uses."""
 LEFT_SECONDS = 86400.0
-"""After which a folder of another host is one of the dead: that host's locks may not be seen here."""
+"""Age after which a folder of another host counts as abandoned: that host's locks may not be visible here."""
 
 
 @cache
 def host() -> str:
-    """Eight digits that the processes of one running kernel share, and with it the locks: containers have names of
-    their own, and machines may share one."""
+    """Eight hex digits shared by all processes of one running kernel, which also share its locks. Host names would not
+    do: containers have names of their own, and machines may share one."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
     except OSError:
@@ -38,8 +38,8 @@ def host() -> str:
 
 @contextlib.contextmanager
 def working_folder(parent: Path, name: str = "") -> Iterator[Path]:
-    """A new folder in `parent`, whose name begins with `name` and `UNFINISHED`: gone afterwards, unless it has been
-    renamed. Those of dead processes are removed first."""
+    """A new folder in `parent`, whose name starts with `name` and `UNFINISHED`; it is removed afterwards, unless it has
+    been renamed. Folders of dead processes are removed first."""
     prefix = name + UNFINISHED
     parent.mkdir(parents=True, exist_ok=True)
     folder, held = _new(parent, f"{prefix}{host()}-")
@@ -60,9 +60,9 @@ def working_folder(parent: Path, name: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_files(directory: Path, last: str, stale: Iterable[str] = ()) -> Iterator[Path]:
-    """A folder for files that take the places of those of their names in `directory` once all are on the disk, `last`
-    as the last one; a folder takes the place of one. Files and folders there that match `stale` and are not among them
-    go. If anything fails, nothing changes."""
+    """A folder for new files, which replace those of the same names in `directory` once all are on disk, `last` as the
+    last one; folders replace folders. Files and folders in `directory` that match `stale` and are not among the new
+    ones are removed. If anything fails, nothing changes."""
     with working_folder(directory, ".") as folder:
         yield folder
         made = sorted(folder.iterdir(), key=lambda path: path.name == last)
@@ -71,7 +71,7 @@ def new_files(directory: Path, last: str, stale: Iterable[str] = ()) -> Iterator
         for path in made:
             place = directory / path.name
             if path.is_dir() and place.is_dir():
-                place.rename(folder / f"earlier-{path.name}")  # a folder takes no other's place
+                place.rename(folder / f"earlier-{path.name}")  # a folder cannot replace another
             path.replace(place)
         for path in (path for pattern in stale for path in directory.glob(pattern)):
             if path.name not in {one.name for one in made}:
@@ -86,14 +86,14 @@ def _is_elsewhere(folder: Path, prefix: str) -> bool:
 
 
 def _new(parent: Path, prefix: str) -> tuple[Path, int | None]:
-    """(a new folder, its lock where there are locks)."""
+    """(a new folder, its lock if the file system has locks)."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
             open_to_others(folder)
             lock = _lock(folder)
         except (FileNotFoundError, BlockingIOError):
-            continue  # another process took it for one of the dead
+            continue  # another process took it for an abandoned one
         except OSError:
             return folder, None
         if folder.is_dir():
@@ -102,7 +102,7 @@ def _new(parent: Path, prefix: str) -> tuple[Path, int | None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process has a lock on a file, which may be another's; False where there is no such file."""
+    """Whether a live process has a lock on a file, which may be another user's; False if there is no such file."""
     try:
         os.close(_lock(path))
     except BlockingIOError:
@@ -113,8 +113,8 @@ def is_locked(path: Path) -> bool:
 
 
 def _lock(path: Path) -> int:
-    """A locked descriptor. Raises BlockingIOError where a living process has it, OSError where there are no locks."""
-    import fcntl  # Windows has none, and is told so in words where a command begins
+    """A locked descriptor. Raises BlockingIOError if a live process has the lock, OSError if there are no locks."""
+    import fcntl  # missing on Windows, which commands report in words when they start
 
     descriptor = os.open(path, os.O_RDONLY)
     try:

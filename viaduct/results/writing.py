@@ -1,4 +1,4 @@
-"""Files written so that a reader never sees a part of one."""
+"""Writes files so that a reader never sees a partial one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from viaduct.results.checksums import flush
 
 
 def write_atomic(path: Path, content: str | bytes, *, lasting: bool = True, make_folder: bool = True) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part; even after a power cut, unless it
-    need not be `lasting`, which is quicker."""
+    """Write a file so that a reader sees the old or the new content, never a part of it. If `lasting`, this holds even
+    after a power failure; without it, writing is faster."""
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -17,7 +17,7 @@ from viaduct.tasks import bucc, mlqa, panx, pawsx, tatoeba, tydiqa, udpos, xnli,
 
 @dataclass(frozen=True, eq=False)
 class Folder(Member):
-    """One task of a submission; the folder has the card's name, but for BUCC."""
+    """One task of a submission; the folder has the card's name, except for BUCC."""
 
     format: Format
 
@@ -44,7 +44,7 @@ FOLDERS = (
 )
 
 TARGETS = tuple(folder.card.name for folder in FOLDERS)
-"""Cards of the nine tasks, in XTREME's order."""
+"""Names of the nine tasks' cards, in XTREME's order."""
 
 INTERMEDIATES = ("anli_plus", "mnli", "qqp", "squad2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
-"""Cards of the nine intermediate tasks, which are also the roles of the arms that train on one of them."""
+"""Names of the nine intermediate tasks' cards, which are also the roles of the arms that train on one of them."""

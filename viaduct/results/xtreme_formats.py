@@ -1,13 +1,13 @@
 """The formats of XTREME's files: how each is read, compared and written (evaluate.py of its repository at 838c13b).
 
-Files are compared line by line, or id by id, as that script does it, never by our row ids. Unless `official`, what it
-scores too well or by chance is refused: sentences with another number of tags than tokens (it shifts all tags behind),
-labels that are none of the task's (XTREME's stripped test files have the same names) or not there at all, an id that
-is asked or answered twice (it takes the last answer), and a last line without line end where a longer one would be
-right. Lines of predictions that could not be right are compared as they stand.
+Files are compared line by line, or id by id, as that script does, never by our row ids. Unless `official`, whatever it
+scores too high or by accident is refused: sentences with a different number of tags than tokens (it shifts all later
+tags), labels that are not among the task's (XTREME's stripped test files have the same names) or missing altogether, an
+id that is asked or answered twice (it takes the last answer), and a last line without a line end where a longer line
+would be right. Lines of predictions that could not be right are compared as they are.
 
 Labels are written in the format of the predictions, those of questions in SQuAD's JSON. A file of lines cannot say that
-a prediction is missing, so every row needs one; an unanswered question is left out, and so is a sentence without pair.
+a prediction is missing, so every row needs one; unanswered questions, and sentences without a pair, are left out.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class FilePair:
     given: Path
     gold: Path
     official: bool
-    """Whether to score exactly as evaluate.py does, also where that flatters."""
+    """Whether to score exactly as evaluate.py does, even where that inflates scores."""
 
     def named(self, score: Callable[[], FileScore]) -> FileScore:
-        """The score; a mistake in it is told with the file."""
+        """The score; an error in computing it names the file at fault."""
         try:
             return score()
         except DataError as error:
@@ -77,19 +77,19 @@ class Lines:
     """A format of lines that are compared as stripped text."""
 
     compare: Callable[[Sequence[str], Sequence[str], bool], FileScore]
-    """(labels, predictions, whether what flatters is refused) -> their scores."""
+    """(labels, predictions, whether what would inflate scores is refused) -> their scores."""
     allowed: Callable[[Sequence[str], Sequence[str] | None], Allowed]
-    """(the card's labels, for predictions the lines of labels) -> whether a line can be right."""
+    """(the card's labels, the lines of labels when checking predictions, else None) -> whether a line can be right."""
     write: Callable[[Sequence[Any], Value], Iterable[object]]
     """(rows, value of each) -> lines, without line ends."""
     allowed_in_words: str = ""
-    """"": a label."""
+    """What a line may be, in words; "" for a label."""
     needs_all: bool = True
     """Whether every row needs a prediction, because a line cannot say that it has none."""
     suffix: str = "tsv"
 
     def score(self, files: FilePair) -> FileScore:
-        """The scores of one language. Raises DataError with the file for whatever cannot be scored."""
+        """The scores of one language. Raises DataError, naming the file, for anything that cannot be scored."""
         gold, given, labels = read_lines(files.gold), read_lines(files.given), files.card.labels
         wrong = [] if files.official else _not_allowed(gold, self.allowed(labels, None))
         if wrong:
@@ -106,9 +106,9 @@ class Lines:
         return replace(score, n_strange=len(strange), strange=first)
 
     def _require_end(self, path: Path, lines: Sequence[str], others: Sequence[str]) -> None:
-        """Raise DataError where the last line has no end, and the other file has there a line that begins like it."""
+        """Raise DataError if the last line has no line end, and the other file has a line there that starts with it."""
         last = lines[-1] if lines and not path.read_bytes().endswith((b"\n", b"\r")) else ""
-        there = others[-1:] if self.needs_all else others  # pairs stand in any order
+        there = others[-1:] if self.needs_all else others  # pairs can be in any order
         if last and last not in there and any(line.startswith(last) for line in there):
             raise no_line_end(path, len(lines))
 
@@ -118,7 +118,7 @@ class Lines:
         return f"{line.text[:SHOWN]!r} is not {self.allowed_in_words or ' or '.join(labels)}.{hint}"
 
     def predictions(self, rows: Sequence[Row], given: Predictions) -> str:
-        """The text of a file of predictions. Raises DataError for a row without one, where the format needs it."""
+        """The text of a file of predictions. Raises DataError for a row without one, if the format needs it."""
 
         def predicted(row: Row) -> Any:
             if row.id in given:
@@ -130,7 +130,7 @@ class Lines:
         return "".join(f"{line}\n" for line in self.write(rows, predicted))
 
     def labels(self, rows: Sequence[Row]) -> str:
-        """The text of the file of labels. Raises DataError for a row without gold value."""
+        """The text of the file of labels. Raises DataError for a row without a gold value."""
         return "".join(f"{line}\n" for line in self.write(rows, _gold))
 
 
@@ -170,7 +170,7 @@ TAGS = Lines(_compare_tags, lambda labels, _: frozenset((*labels, "")).__contain
 
 
 def _is_index(_: Sequence[str], gold: Sequence[str] | None) -> Allowed:
-    # Labels that name each line once say how many candidates there are; those of a part of the benchmark do not.
+    # Labels that name each line once give the number of candidates; those of a part of the benchmark do not.
     whole = gold is not None and set(gold) == {str(place) for place in range(len(gold))}
     count = len(gold) if gold is not None and whole else 10**9
     return lambda text: (
@@ -186,7 +186,7 @@ def _write_indices(rows: Sequence[Sentence], value: Value) -> Iterator[str]:
 
 
 INDICES = Lines(_compare_lines, _is_index, _write_indices, "an index from 0")
-"""For each English sentence, by code points (utils_preprocess.py), the line of its translation, from 0."""
+"""For each English sentence, sorted by code points (utils_preprocess.py), the line of its translation, from 0."""
 
 
 def _compare_pairs(gold: Sequence[str], given: Sequence[str], strict: bool) -> FileScore:
@@ -215,13 +215,13 @@ PAIRS = Lines(
 
 @dataclass(frozen=True)
 class Answers:
-    """JSON, question id to answer; the labels are SQuAD's JSON. Both may have an outer "data"."""
+    """JSON from question id to answer; the labels are SQuAD's JSON. Both may have an outer "data"."""
 
     definition: Definition = SQUAD
     suffix: str = "json"
 
     def score(self, files: FilePair) -> FileScore:
-        """The scores of one language. Raises DataError with the file for whatever cannot be scored."""
+        """The scores of one language. Raises DataError, naming the file, for anything that cannot be scored."""
         unique = not files.official
         questions, answers = read_questions(files.gold, unique=unique), read_answers(files.given, unique=unique)
         return files.named(
@@ -234,7 +234,7 @@ class Answers:
         return json.dumps(answers, ensure_ascii=False) + "\n"
 
     def labels(self, rows: Sequence[Any]) -> str:
-        """The text of the file of labels, a paragraph per question. Raises DataError for a row without gold value."""
+        """The text of the file of labels, a paragraph per question. Raises DataError for a row without a gold value."""
         paragraphs = []
         for row in rows:
             answers = [{"text": one.text, "answer_start": one.start} for one in _gold(row)]
@@ -244,8 +244,8 @@ class Answers:
 
 
 def read_questions(path: Path, *, unique: bool = True) -> list[Question]:
-    """The questions of a file in SQuAD's JSON. Raises DataError for other JSON and ids and answers that are no text;
-    with `unique` also for an id or key that occurs twice, and where all answers are blank."""
+    """The questions of a file in SQuAD's JSON. Raises DataError for any other JSON, and for ids and answers that are
+    not text; with `unique` also for an id or key that occurs twice, and if all answers are blank."""
     try:
         found = [
             Question(question["id"], tuple(answer["text"] for answer in question["answers"]))
@@ -277,8 +277,8 @@ def _require_answers(path: Path, questions: Sequence[Question]) -> None:
 
 
 def read_answers(path: Path, *, unique: bool = True) -> Mapping[str, object]:
-    """Question id -> answer. Raises DataError for other JSON, and for an id that occurs twice (unless not `unique`:
-    the last counts)."""
+    """Question id -> answer. Raises DataError for any other JSON, and for an id that occurs twice (with `unique` false,
+    the last one counts)."""
     answers = _json(path, unique=unique)
     if not isinstance(answers, dict):
         raise DataError("not a JSON object of question id to answer", path=path, fix='write {"id": "answer", ...}')
@@ -295,7 +295,7 @@ def _json(path: Path, *, unique: bool) -> Any:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The stripped lines of a file; LF, CRLF and CR end a line. Raises DataError for what is not UTF-8."""
+    """The stripped lines of a file; LF, CRLF and CR end a line. Raises DataError if it is not UTF-8."""
     text = _text(path)
     return [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
 

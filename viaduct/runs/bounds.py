@@ -1,6 +1,6 @@
-"""The types and the marks of a recipe's fields: numbers and lists have bounds, so that what no experiment can mean is
-refused when it is written. That numbers are finite is said once, in `viaduct.runs.parts.Spec`. Bounds are no part of an
-identity; a mark says how a field counts for it, or what it names."""
+"""Types and marks for recipe fields. Numbers and lists have bounds, so that values no experiment can mean are rejected
+when the recipe is written. That numbers must be finite is set once, in `Plain`. Bounds are not part of a stage's
+identity; a mark says how a field counts towards it, or what the field names."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def _any(given: tuple[Item, ...]) -> tuple[Item, ...]:
 
 
 Distinct = Annotated[tuple[Item, ...], AfterValidator(_once)]
-"""Each once, and perhaps none."""
+"""Distinct items, possibly none."""
 Some = Annotated[tuple[Item, ...], AfterValidator(_once), AfterValidator(_any)]
-"""Each once, and at least one."""
+"""Distinct items, at least one."""
 
 
 class Plain(BaseModel):
-    """Takes true and false for what they are alone, and no copy unchecked."""
+    """Base model that accepts booleans only in boolean fields, and validates copies again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always")
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth(cls, given: Any, info: ValidationInfo) -> Any:
-        """Python takes true for 1."""
+        """Reject booleans in other fields: Python treats True as 1."""
         values = given if isinstance(given, list | tuple) else (given,)
         annotation = cls.model_fields[str(info.field_name)].annotation
         if any(isinstance(one, bool) for one in values) and bool not in (annotation, *get_args(annotation)):
@@ -48,46 +48,46 @@ class Plain(BaseModel):
 
 
 def later(before: Any) -> Any:
-    """A field that was added after stages had been run, with what held before as its default: while it has that value
-    it is left out of an identity, so that those stages stay what they were."""
+    """A field that was added after stages had been run; its default is what held before. While it has that value it is
+    left out of identities, so that those stages keep theirs."""
     return Field(default=before, json_schema_extra={"later": True})
 
 
 def folder(default: Any = ...) -> Any:
-    """A field that may name a model's folder: in a recipe's file, relative to that file."""
+    """A field that may name a model's folder; in a recipe file, the path is relative to that file."""
     return Field(default, json_schema_extra={"folder": True})
 
 
 def wording() -> Any:
-    """A field that holds words for people; they are no part of an identity."""
+    """A field that holds text for people, which is not part of an identity."""
     return Field(json_schema_extra={"wording": True})
 
 
 MOST = 10**9
-"""Of anything that is counted; NumPy and torch hold it in their smaller whole numbers."""
+"""Upper bound of all counts; fits in NumPy's and torch's 32-bit integers."""
 
 Count = Annotated[int, Ge(1), Le(MOST)]
-"""How many, at least one."""
+"""A count of at least one."""
 Natural = Annotated[int, Ge(0), Le(MOST)]
-"""How many, and perhaps none; also a seed, or the number of a layer."""
+"""A count, possibly zero; also a seed, or the number of a layer."""
 Evaluations = Annotated[int, Ge(0), Le(10_000)]
-"""In the course of a training."""
+"""Number of evaluations during a training run."""
 Length = Annotated[int, Ge(8), Le(2**20)]
-"""Tokens of an input: two texts with special tokens around them need seven."""
+"""Length of an input in tokens: two texts with special tokens around them need seven."""
 Layers = Annotated[int, Ge(1), Le(1000)]
 Pieces = Annotated[int, Ge(20), Le(2**24)]
-"""Of a vocabulary: special ones, and some characters."""
+"""Size of a vocabulary: at least the special pieces and some characters."""
 Width = Annotated[int, Ge(1), Le(2**16)]
 
 Rate = Annotated[float, Ge(0), Le(10)]
-"""Of learning."""
+"""A learning rate."""
 Weight = Annotated[float, Ge(0), Le(10**6)]
-"""Of a loss beside others, or of decay."""
+"""Weight of one loss among several, or weight decay."""
 Share = Annotated[float, Ge(0), Le(1)]
 SomeShare = Annotated[float, Gt(0), Le(1)]
-"""More than nothing."""
+"""Greater than zero."""
 InnerShare = Annotated[float, Gt(0), Lt(1)]
-"""Neither nothing nor all."""
+"""Strictly between zero and one."""
 ShareBelowAll = Annotated[float, Ge(0), Lt(1)]
 Above = Annotated[float, Gt(0), Le(10**6)]
-"""More than nothing: passes over data, a norm, a temperature."""
+"""Greater than zero: epochs, a norm, a temperature."""

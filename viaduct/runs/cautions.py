@@ -1,4 +1,4 @@
-"""What a reader of a report must know of the state that a run is in, beside what was known when it was planned."""
+"""What a reader of a report must know about the run's current state, besides what was known when it was planned."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from viaduct.tasks.formats import numbered_lines
 from viaduct.tasks.json_text import json_value
 
 FEWEST = 20
-"""Predictions; fewer may be equal by chance."""
+"""Minimum number of predictions; fewer may be equal by chance."""
 
 
 def said_of_run(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """All of it, in sentences without a full stop."""
+    """All cautions about a run, as sentences without a full stop."""
     return (*said_of_others(store, record), *said_of_one_answer(store, record))
 
 
 def said_of_others(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """A sentence where stages of a run are in the store as another experiment's: their results are not the run's."""
+    """A sentence if another experiment's stages lie where the run's belong: their results are not this run's."""
     others = [path for path, state in states(store, record).items() if state == "another experiment's"]
     if not others:
         return ()
-    what = "stages of this run are" if len(others) > 1 else "stage of this run is"
-    return (f"{len(others):,} {what} another experiment's in the store, and left out here: {others[0]} first",)
+    what = "stages of this run belong" if len(others) > 1 else "stage of this run belongs"
+    return (f"{len(others):,} {what} to another experiment in the store, left out here: {others[0]} is the first",)
 
 
 def said_of_one_answer(store: Store, record: RunRecord) -> tuple[str, ...]:
-    """A sentence that names the trained models that give one and the same answer to every row, in tagging to every
-    word. Predictions that are gone or damaged say nothing."""
+    """A sentence that names the trained models that give the same answer to every row (in tagging, to every word).
+    Missing or damaged predictions are ignored."""
     found = [
         f"{cell.arm} on {cell.task} with seed {cell.seed}"
         for cell, _, folder in finished_scores(store, record)
@@ -42,7 +42,7 @@ def said_of_one_answer(store: Store, record: RunRecord) -> tuple[str, ...]:
     if not found:
         return ()
     failed = "its training failed, often because the learning rate is too high, and says nothing about the arm"
-    return (f"one answer to every row: {', '.join(found)}; {failed}",)
+    return (f"the same answer to every row: {', '.join(found)}; {failed}",)
 
 
 def _is_one(folder: Path) -> bool:
@@ -55,7 +55,7 @@ def _is_one(folder: Path) -> bool:
 
 
 def _answers(files: Iterable[Path]) -> Iterator[Any]:
-    """Every label, tag or text that was predicted, read as far as one asks."""
+    """Every predicted label, tag or text, read lazily."""
     for path in files:
         for _, line in numbered_lines(path):
             given = json_value(line.strip())["prediction"]

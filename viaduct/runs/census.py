@@ -1,7 +1,8 @@
-"""How many rows each split and language has, counted once per content of the files and remembered on disk.
+"""How many rows each split and language has, counted once per file content and cached on disk.
 
-Planning has to know what is there, whether it is labelled and how much text it is; reading everything each time would
-make `plan` slow. The memory is keyed by the files' SHA-256 and the card's version, so it never answers for other files.
+Planning needs to know which data exist, whether they are labelled and how much text they hold; reading everything each
+time would make `plan` slow. The cache is keyed by the files' SHA-256 and the card's version, so it never answers for
+other files.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ Kept = TypeVar("Kept")
 
 
 class Memory(Generic[Kept]):
-    """Values of a type by keys that follow from files' content; `path`: a JSON file that keeps them, None to remember
-    within the process only."""
+    """A cache of values of one type, keyed by file contents; `path`: the JSON file that keeps them, None to cache in
+    this process only."""
 
     def __init__(self, path: Path | None, value: TypeAdapter[Kept]) -> None:
         self._path, self._value = path, value
@@ -34,16 +35,16 @@ class Memory(Generic[Kept]):
         if path is not None and path.is_file():
             try:
                 raw = json.loads(path.read_text(encoding="utf-8"))
-                if raw.pop(CHECKSUM, None) in (None, _checksum(raw)):  # None: of before there was one
+                if raw.pop(CHECKSUM, None) in (None, _checksum(raw)):  # None: from before there were checksums
                     self.known = {key: value.validate_python(one) for key, one in raw.items()}
             except (OSError, ValueError, ValidationError, AttributeError):
-                self.known = {}  # only a cache: a damaged one is written anew
+                self.known = {}  # only a cache: a damaged one is rewritten
 
     def save(self) -> None:
         """Write the file, if there is one."""
         if self._path is not None:
             content = {key: self._value.dump_python(one, mode="json") for key, one in self.known.items()}
-            with contextlib.suppress(OSError):  # only a cache: a store may be another's, or full
+            with contextlib.suppress(OSError):  # only a cache: the store may be someone else's, or full
                 write_atomic(self._path, canonical({**content, CHECKSUM: _checksum(content)}))
 
 
@@ -62,13 +63,13 @@ class Count(Record):
     layout: str
     labelled: bool
     characters: int
-    """Of all texts of all rows."""
+    """Total characters in all texts of all rows."""
     fewest_texts: int
-    """Of a row: some kinds' rows may lack one, such as what an image shows in words."""
+    """Fewest texts in any row: rows of some kinds may lack one, such as an image's description."""
 
 
 class Census:
-    """Counts for one data folder; `memory` is a JSON file that it keeps, None to remember within the process only."""
+    """Row counts for one data folder; `memory`: the JSON file that caches them, None to cache in this process only."""
 
     def __init__(self, data: RecipeData, memory: Path | None = None) -> None:
         self.data = data
@@ -76,7 +77,7 @@ class Census:
         self._found: dict[tuple[str, str, str], Count] = {}
 
     def task(self, name: str) -> Task:
-        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        """The card with this name. Raises UsageError that suggests the nearest name if there is none."""
         return self.data.task(name)
 
     def problem(self, task: str, split: str, language: str, *, labelled: bool) -> str | None:
@@ -113,7 +114,7 @@ class Census:
         return self._found.setdefault((task, split, language), counts[key])
 
     def _key(self, task: str, split: str, language: str) -> str:
-        """What a count is remembered by: the files' content and the card's version."""
+        """The cache key of a count: the files' content and the card's version."""
         files = json.dumps(list(self.data.folder.digest(task, split, language)))
         digest = hashlib.sha256(files.encode()).hexdigest()[:32]
         return f"{task} {self.task(task).version} {split} {language} {digest}"
@@ -127,7 +128,7 @@ class Census:
 
 
 def _short(text: str) -> str:
-    """The same with the first of the places looked at only: a recipe may lack dozens of files."""
+    """The message with only the first of the searched places: a recipe may lack dozens of files."""
     what, found, places = text.partition("; looked for ")
     first, *others = places.split(", ")
     more = f" and {len(others)} other places" if others else ""

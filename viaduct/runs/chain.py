@@ -1,4 +1,4 @@
-"""A plan while it grows: stages that are added one after the other, and found again where equal work is asked for.
+"""A plan under construction: stages are added one by one, and reused where equal work is requested.
 
 The core's plan adds the stages of pretraining, intermediate tasks and targets; rooms add theirs through the hooks of
 their recipe fields (`viaduct.runs.field`).
@@ -16,26 +16,26 @@ from viaduct.runs.stage import Stage, Work, is_seeded, kind_of
 
 
 def lineage(arm: ArmParts, recipe: RecipeParts) -> tuple[ArmParts, ...]:
-    """The arms whose stages an arm has before its targets, in the order in which they are trained: its own last."""
+    """The arms whose stages precede an arm's targets, in the order in which they are trained: the arm itself last."""
     earlier = [one for one in recipe.intermediates if one.name == arm.after]
     return (*(one for first in earlier for one in lineage(first, recipe)), arm)
 
 
 def trained_tasks(arm: ArmParts, recipe: RecipeParts) -> tuple[str, ...]:
-    """The intermediate tasks that these are trained on, each once."""
+    """The intermediate tasks that the arms of a lineage are trained on, each once."""
     return tuple(dict.fromkeys(name for one in lineage(arm, recipe) for name in one.tasks))
 
 
 @dataclass
 class GrowingPlan:
-    """Collects stages, giving back the one that is already there for equal work on equal inputs."""
+    """Collects stages; returns the existing one for equal work on equal inputs."""
 
     recipe: RecipeParts
     encoder: str
     """The encoder's name in paths."""
     census: Census
     languages: Mapping[str, tuple[str, ...]]
-    """Target -> languages that are predicted."""
+    """Target -> languages to predict."""
     stages: dict[str, Stage] = field(default_factory=dict)
     needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
     seeds: dict[str, int] = field(default_factory=dict)
@@ -44,19 +44,19 @@ class GrowingPlan:
     models: dict[tuple[str, str], Stage] = field(default_factory=dict)
     """(arm, target) -> the stage that trained its model, for targets that are trained, with the first seed."""
     setting: str = ""
-    """Which of those that the recipe varies is being planned."""
+    """The setting being planned, of those that the recipe varies."""
     asked: int = 0
-    """Stages there would be if nothing were shared."""
+    """Number of stages there would be if none were shared."""
     _plain: dict[str, str] = field(default_factory=dict)
     """Stage path -> the path without the setting in it."""
     _given: set[tuple[str, str]] = field(default_factory=set)
-    """(setting, such a path) of the stages that a setting has."""
+    """(setting, path without the setting) of the stages that each setting has."""
     _known: dict[tuple[Work, tuple[tuple[str, str], ...]], Stage] = field(default_factory=dict)
 
     def add(self, work: Work, inputs: Mapping[str, Stage], paths: Sequence[str], seed: int) -> Stage:
         """The stage for this work on these inputs, new or already known; `paths` are tried in order for a new one.
 
-        The recipe's substitutions that concern what it reads are added to the work.
+        The recipe's substitutions for the data that the stage reads are added to its work.
         """
         self.asked += 1
         kind = kind_of(work.kind)
@@ -92,36 +92,36 @@ class Chain:
     target: TargetParts
     seed: int
     encoder: Stage | None = None
-    """Whose encoder the next stage begins with; None: the recipe's ready-made one."""
+    """The stage whose encoder the next stage starts from; None: the recipe's ready-made encoder."""
     stages: list[Stage] = field(default_factory=list)
 
     @property
     def recipe(self) -> RecipeParts:
-        """What is planned."""
+        """The recipe being planned."""
         return self.plan.recipe
 
     @property
     def census(self) -> Census:
-        """The data that are there."""
+        """Row counts of the available data."""
         return self.plan.census
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Those in which the target is predicted."""
+        """Languages in which the target is predicted."""
         return self.plan.languages[self.target.task]
 
     @property
     def training(self) -> Training:
-        """How the arm trains the target."""
+        """The target's training settings, with the arm's extra steps."""
         found, more = self.target.training, self.arm.longer_targets
         return found.model_copy(update={"max_steps": (found.max_steps or 0) + more}) if more else found
 
     def add(self, work: Work, *folders: str, inputs: Mapping[str, Stage] | None = None) -> Stage:
-        """Add a stage that begins with the chain's encoder, unless other `inputs` are given; where it leaves an
-        encoder, the chain goes on with that.
+        """Add a stage that starts from the chain's encoder, unless other `inputs` are given; if it leaves an encoder,
+        the chain continues with that one.
 
-        `folders`: its folder below the arm's, "" for the arm's own; further ones are taken where another stage has the
-        first.
+        `folders`: the stage's folder below the arm's, "" for the arm's own; the later ones are used if another stage
+        has the first.
         """
         kind = kind_of(work.kind)
         if inputs is None:

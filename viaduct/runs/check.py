@@ -1,6 +1,6 @@
-"""What a data folder holds of one task: counts, labels, lengths, duplicates, and overlap with the training rows.
+"""What a data folder holds for one task: counts, labels, lengths, duplicates, and overlap with the training rows.
 
-Reads what is there and judges nothing; a split that is damaged is told and the others are still looked at.
+Reads the available files and judges nothing; a damaged split is reported and the others are still examined.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from viaduct.tasks.kind import Inspection
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One split of one language."""
+    """What one split of one language holds."""
 
     split: str
     language: str
@@ -29,28 +29,28 @@ class Holding:
     rows: int
     rows_published: int | None
     labels: Mapping[str, float]
-    """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; {} where there are none."""
+    """Label (or tag) -> share of the labelled rows (or tokens), most frequent first; {} if there are none."""
     pairs: int | None
-    """Gold pairs; None for cards that know of no number published."""
+    """Gold pairs; None for cards without a published number."""
     pairs_published: int | None
     unlabelled: int
-    """Rows without gold: all of them in a test file whose labels were stripped. Plain text has none to lack."""
+    """Rows without gold: all rows of a test file whose labels were stripped; 0 for plain text, which has no gold."""
     median_characters: int
     longest_characters: int
     duplicates: int
-    """Rows whose texts an earlier row of the same side has, labels aside."""
+    """Rows whose texts already occur in an earlier row of the same side, ignoring labels."""
     overlap: int | None
-    """Rows that are also in the training rows, as `rows.text_key` compares them; None for those themselves, and where
-    there are none."""
+    """Rows that also occur in the training rows, as compared by `rows.text_key`; None for the training rows themselves,
+    and if there are none."""
     trained_on: str | None
-    """Which rows those are, in words; None where there are none."""
+    """Which training rows those are, in words; None if there are none."""
     inspection: Inspection | None
-    """What a kind counts that has no labels, such as images; None for other kinds."""
+    """Counts of kinds that count something other than labels, such as images; None for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All splits of one task that are there."""
+    """All available splits of one task."""
 
     task: str
     holdings: tuple[Holding, ...]
@@ -61,13 +61,13 @@ class Survey:
     looked_for: str | None
     """Where the files were looked for, in words, when none are there."""
     example: Row | None
-    """The first row of the first split that is there."""
+    """The first row of the first available split."""
     left_out: tuple[str, ...]
-    """What rows are in files that are there and in none of the card's languages, in words."""
+    """Rows in the available files that are in none of the card's languages, in words."""
 
 
 def survey(card: Task, data: DataFolder) -> Survey:
-    """What this folder holds of the card's splits."""
+    """What this folder holds for the card's splits."""
     training = _Training(card, data)
     holdings: list[Holding] = []
     absent: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def survey(card: Task, data: DataFolder) -> Survey:
                     left_out[f"{split}: {sum(others.values()):,} rows in languages that are not asked for: {words}"] = (
                         None
                     )
-            except NoRowsError:  # a file that several languages share, without this one
+            except NoRowsError:  # a file shared by several languages, without rows in this one
                 absent.setdefault(split, []).append(language)
             except DataError as error:
                 damaged.append(str(error))
@@ -116,9 +116,9 @@ class _Training:
         self.known: dict[str, frozenset[int]] = {}
 
     def texts(self, language: str) -> tuple[str, frozenset[int]]:
-        """(whose texts, the texts): of the language's own training rows where there are any, else of the English ones.
+        """(which rows, keys of their texts): the language's own training rows if there are any, else the English ones.
 
-        Where rows are the same in all languages, as images are, those of all languages' training rows.
+        If rows are the same in all languages, as images are: the training rows of all languages.
         """
         if self.card.row_kind.same_in_all_languages:
             ids = frozenset[int]().union(*(self._of(code) for code in self.card.languages))

@@ -1,8 +1,8 @@
-"""Runs a plan on a Ray cluster whose nodes see the same store, from a driver on one of them.
+"""Runs a plan on a Ray cluster whose nodes share the store, from a driver on one of them.
 
-Each stage that is due is a task. Its worker claims the stage in the store as any process does, so checkpoints, faults
-and results are those of one machine, and what a driver that died has left is found by the next one. Ray runs a task
-again whose node or process was lost; a stage that fails by itself is not run again, and stops the run.
+Each stage that is due becomes a Ray task. Its worker claims the stage in the store like any other process, so
+checkpoints, faults and results are the same as on one machine, and a new driver finds what a dead one left. Ray reruns
+a task whose node or process was lost; a stage that fails by itself is not rerun, and stops the run.
 """
 
 from __future__ import annotations
@@ -34,84 +34,84 @@ from viaduct.runs.planned import Planned, census_of
 from viaduct.runs.stage import Stage
 
 RETRIES = 3
-"""Of a task whose node or process was lost."""
+"""Retries of a task whose node or process was lost."""
 TELL_SECONDS = 1.0
-"""How often a worker tells of its progress, and the driver looks."""
+"""How often a worker reports its progress, and the driver checks for reports."""
 STOP_SECONDS = 120.0
-"""What trainings have to leave a checkpoint."""
+"""Time that running trainings have to write a checkpoint when the run stops."""
 ROOM_SECONDS = 30.0
-"""After which it is said that nothing could begin yet."""
+"""Delay before reporting that nothing could start yet."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs besides the store; it opens the data by itself."""
+    """What a worker needs besides the store; it opens the data itself."""
 
     planned: Planned
-    """Without its census."""
+    """The plan, without its census."""
     options: Options
     meeting: Meeting
     notes: Any
     folder: Path
-    """The driver's, which relative paths in a recipe are from."""
+    """The driver's working directory, the base of relative paths in a recipe."""
 
 
 NO_CENSUS = cast(Census, None)
-"""Of a plan on its way; who opens it makes one."""
+"""Stands in for the census while a plan is shipped; the receiver creates its own."""
 
 
 class Notes:
-    """What workers tell the driver, and whether they are to stop; an actor beside it. A task that is told to stop by
-    `ray.cancel` has crashed the driver (Ray 2.60)."""
+    """Notes from workers to the driver, and whether the workers should stop; an actor on the driver's node. Stopping a
+    task with `ray.cancel` instead has crashed the driver (Ray 2.60)."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[Any, ...]] = []
         self._over = False
 
     def add(self, *note: object) -> bool:
-        """Keep a note until it is taken; whether its author is to stop."""
+        """Keep a note until it is taken; returns whether its author should stop."""
         self._kept.append(note)
         return self._over
 
     def take(self, *, stop: bool = False) -> list[tuple[Any, ...]]:
-        """What was added since the last time; `stop`: from now on all authors are to stop."""
+        """The notes added since the last call; `stop`: from now on all authors should stop."""
         kept, self._kept = self._kept, []
         self._over = self._over or stop
         return kept
 
 
 class Telling(Display):
-    """A worker's display: all goes to the driver. Where that says to stop, the worker gets SIGTERM."""
+    """A worker's display: forwards everything to the driver. If that says to stop, the worker gets SIGTERM."""
 
     def __init__(self, tell: Callable[..., bool]) -> None:
         super().__init__()
         self._tell, self._told = tell, 0.0
 
     def start(self, path: str, *, resumed: bool) -> None:
-        """Told with the node."""
+        """Report the start, with the node's name."""
         super().start(path, resumed=resumed)
         self._send("start", path, resumed, socket.gethostname())
 
     def progress(self, done: float, total: float, note: str) -> None:
-        """Told when the last time is old enough."""
+        """Report progress if the last report is old enough."""
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._told = time.monotonic()
             self._send("progress", self.current, done, total, note)
 
     def message(self, text: str) -> None:
-        """Told as it is."""
+        """Forward the message as is."""
         self._send("message", self.current, text)
 
     def _send(self, *note: object) -> None:
         if self._tell(*note):
-            signal.raise_signal(signal.SIGTERM)  # in Ray's workers the other one is blocked
+            signal.raise_signal(signal.SIGTERM)  # SIGINT is blocked in Ray's workers
 
 
 def work(worker: Worker, pending: list[Stage], checked: Callable[[], object]) -> None:
-    """Do these stages on the cluster of the worker's options; `checked` is called when no node forbids to begin.
+    """Run these stages on the cluster in the worker's options; `checked` is called once the nodes' checks have passed.
 
     Raises what `nodes.connected` and `nodes.require_nodes` raise, what a stage raises, and TransientError for a stage
-    whose process was lost again and again.
+    whose process was lost too often.
     """
     if not pending:
         checked()
@@ -127,7 +127,7 @@ def work(worker: Worker, pending: list[Stage], checked: Callable[[], object]) ->
 
 
 class _Driver:
-    """Gives stages to the cluster and tells what becomes of them."""
+    """Submits stages to the cluster and reports what becomes of them."""
 
     def __init__(self, ray: Any, worker: Worker, meeting: Meeting, node: Node) -> None:
         self.ray, self.worker, self.meeting, self.node = ray, worker, meeting, node
@@ -135,26 +135,26 @@ class _Driver:
             ray.get_runtime_context().get_node_id(), soft=False
         )
         self.notes = ray.remote(num_cpus=0)(Notes).options(scheduling_strategy=here).remote()
-        ray.get(self.notes.take.remote())  # what is told before it is there would go with a node that dies
+        ray.get(self.notes.take.remote())  # notes sent before it exists would be lost with a node that dies
         self.running: dict[Any, Stage] = {}
         self.begun = Counter[str]()
-        """How often a stage has begun: processes that are killed for want of memory Ray begins again for ever."""
+        """How often each stage has started: Ray would restart processes killed for lack of memory forever."""
         self.heard = False
-        """Whether a worker has told anything."""
+        """Whether any worker has reported anything."""
         self.tasks: dict[tuple[float, ...], Any] = {}
         self.shown: str | None = None
-        """The running stage whose progress the display has."""
+        """The running stage whose progress the display shows."""
         self._ship()
 
     def _ship(self) -> None:
-        """Give the plan as it is now to the cluster's object store, once for all tasks."""
+        """Put the plan in its current state into the cluster's object store, once for all tasks."""
         planned = self.worker.planned
         planned = replace(planned, census=NO_CENSUS, estimates={}, states={}, spent={}, overlaps=(), data=())
         job = Job(planned, self.worker.options, self.meeting, self.notes, Path.cwd())
         self.job = (uuid.uuid4().hex, [self.ray.put(job)])
 
     def do(self, pending: list[Stage]) -> None:
-        """Return when all are done or given up."""
+        """Run these stages; returns when all are done or given up."""
         options, started, looked = self.worker.options, time.monotonic(), time.monotonic()
         try:
             pending = self._begin(pending)
@@ -163,7 +163,7 @@ class _Driver:
                 self._tell()
                 ended = [(self.running[ref], self._ended(ref)) for ref in ready]
                 pending += [stage for stage, is_done in ended if not is_done]
-                # All are looked at now and then, as others may have done them; else what takes what has ended.
+                # All are checked now and then, as others may have done them; otherwise only those after what has ended.
                 if time.monotonic() - looked >= options.poll_seconds:
                     pending, looked = self._begin(self._placed(pending)), time.monotonic()
                 elif ready:
@@ -175,11 +175,11 @@ class _Driver:
                     time.sleep(TELL_SECONDS)
         except BaseException:
             self._stop()
-            stop_if_asked()  # by which signal: Ray makes a Ctrl-C of all
+            stop_if_asked()  # raises with the signal: Ray turns every one into a Ctrl-C
             raise
 
     def _placed(self, pending: list[Stage]) -> list[Stage]:
-        """Those that are still to be done, where they lie now."""
+        """The stages that are still to be done, at their current paths."""
         before, worker = self.worker.planned, self.worker
         pending = [stage for stage in worker.displaced(pending) if not worker.skip(stage)]
         if worker.planned is not before:
@@ -187,7 +187,7 @@ class _Driver:
         return pending
 
     def _begin(self, pending: list[Stage], after: Container[str] | None = None) -> list[Stage]:
-        """Give those that are due to the cluster, of those that take one of `after`, where given; the others."""
+        """Submit the stages that are due (if `after` is given, only those with an input in it); returns the others."""
         asked_for = (
             one for one in pending if after is None or any(source.path in after for source in one.inputs.values())
         )
@@ -202,7 +202,7 @@ class _Driver:
         return [stage for stage in pending if stage.path not in given]
 
     def _ended(self, ref: Any) -> bool:
-        """Take note of the end of a task; whether its stage is done, or given up."""
+        """Handle the end of a task; returns whether its stage is done, or given up."""
         stage, errors = self.running.pop(ref), self.ray.exceptions
         try:
             if not self.ray.get(ref):
@@ -219,7 +219,7 @@ class _Driver:
         return True
 
     def _tell(self) -> None:
-        """Show what workers have told, and the progress of one of the running stages."""
+        """Show what workers have reported, and the progress of one of the running stages."""
         display, running = self.worker.display, {one.path for one in self.running.values()}
         for what, path, *told in self.ray.get(self.notes.take.remote()):
             self.heard = True
@@ -239,7 +239,7 @@ class _Driver:
                     display.progress(*told)
 
     def _stop(self) -> None:
-        """Have all stages stop: trainings leave a checkpoint first. What has not begun ends with the connection."""
+        """Stop all stages: trainings write a checkpoint first. Tasks that have not started end with the connection."""
         with contextlib.suppress(self.ray.exceptions.RayError):
             notes = self.ray.get(self.notes.take.remote(stop=True))
             begun = {*self.begun, *(path for what, path, *_ in notes if what == "start")}
@@ -255,8 +255,8 @@ def _lost(path: str, why: str) -> TransientError:
 
 
 def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: bool) -> bool:
-    """The task: whether the stage is done now, or given up; False where another setting's has taken its place, or its
-    process was told to stop."""
+    """The Ray task: returns whether the stage is done or given up; False if another setting's stage has taken its
+    place, or its process was told to stop."""
     with _telling(path), contextlib.suppress(KeyboardInterrupt), stopping():
         worker, stages = _opened(key, tuple(shipped))
         worker.options = replace(worker.options, threads=threads, device="cuda" if on_gpu else "cpu")
@@ -265,15 +265,15 @@ def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: 
             if worker.is_displaced(stage):
                 return False
             worker.display.waiting([path])
-            time.sleep(worker.options.poll_seconds)  # a dead process still has it, or a file system shows it late
+            time.sleep(worker.options.poll_seconds)  # a dead process still holds it, or the file system lags behind
         return True
     return False
 
 
 @contextlib.contextmanager
 def _telling(path: str) -> Iterator[None]:
-    """Errors say whose they are, and become such as any process can read: those of a card's or a plug-in's own may be
-    none, and Ray would tell of a lost process."""
+    """Adds the stage and node to errors, and turns them into types that any process can unpickle: a card's or plug-in's
+    own errors may not be, and Ray would report a lost process."""
     where = f"{path}, on node {socket.gethostname()}"
     try:
         with one_message("the store"):
@@ -287,11 +287,11 @@ def _telling(path: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _opened(_key: str, shipped: tuple[Any, ...]) -> tuple[Worker, dict[str, Stage]]:
-    """(what works on the stages in this process, path -> stage)."""
+    """(the worker of this process, path -> stage)."""
     import ray
 
     job: Job = ray.get(shipped[0])
-    job.meeting.require()  # this node may have come later
+    job.meeting.require()  # this node may have joined later
     if job.folder.is_dir():
         os.chdir(job.folder)
     planned = replace(job.planned, census=census_of(job.planned.plan.recipe, job.meeting.data, job.planned.store.root))

@@ -1,7 +1,7 @@
-"""From stage directories to the records that a report is made of, at any time, for what is done so far.
+"""Turns stage directories into the records that a report is made of, at any time, for what is done so far.
 
-A run's own directory holds what it was (`recipe.json`, `run.json`) and what came out (`about.json`, `rows.jsonl`,
-`costs.jsonl`); the second can be made again from the first and the store, without the data.
+A run's own directory holds its description (`recipe.json`, `run.json`) and its results (`about.json`, `rows.jsonl`,
+`costs.jsonl`); the results can be rebuilt from the description and the store, without the data.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class CellEntry(Record):
     headline: str
     score: str
     setting: str = ""
-    """Which of those that the recipe varies."""
+    """The setting, of those that the recipe varies."""
     dev: str = ""
-    """Path of the training by whose dev score a setting is chosen."""
+    """Path of the training whose dev score decides which setting is chosen."""
     chosen_on_scored: bool = False
 
 
 class RunRecord(Record):
-    """What a run was, written before anything runs; enough to rebuild its records from the store."""
+    """Description of a run, written before anything runs; enough to rebuild its records from the store."""
 
     recipe: Recipe
     encoder: str
@@ -91,16 +91,16 @@ class RunRecord(Record):
     leaks: tuple[str, ...] = ()
     unknown_pieces: str | None = None
     not_chosen: tuple[CellEntry, ...] = ()
-    """Of settings that others were better than on English dev (`runs.selection`)."""
+    """Cells of the settings that were not chosen by English dev scores (`runs.selection`)."""
     tried: tuple[Tried, ...] = ()
     parts: tuple[str, ...] = ()
-    """Of committed rows: the files that were there when it was added; () in older ones."""
+    """For committed rows: the part files that existed when the run was added; () in older records."""
     about: About | None = None
-    """Where it was taken from a store, which is not needed then."""
+    """Set when the record is added to committed rows, so that the store is no longer needed."""
 
 
 TOLD = "encoders.json"
-"""In the directory of a page of several encoders: the runs that it is made of."""
+"""File in the directory of a page about several encoders; lists the runs that the page is made of."""
 
 
 class Collected(NamedTuple):
@@ -110,7 +110,7 @@ class Collected(NamedTuple):
     rows: tuple[ResultRow, ...]
     costs: tuple[StageCost, ...]
     records: Mapping[str, tuple[Record, ...]]
-    """What sections of the report read beside scores and costs, by `StageFile.name`."""
+    """What sections of the report read besides scores and costs, by `StageFile.name`."""
 
 
 def run_record(planned: Planned, *, command: str, versions: dict[str, str]) -> RunRecord:
@@ -169,13 +169,13 @@ def _cells(planned: Planned) -> tuple[CellEntry, ...]:
 
 
 def save_run(store: Store, record: RunRecord) -> Path:
-    """The run's directory, with its record written: that of the recipe's name, or one of its own where a run of that
-    name with other settings or another encoder has it."""
+    """Writes the run's record and returns its directory: the one with the recipe's name, or a separate one if a run of
+    that name with other settings or another encoder has it."""
     plain = run_directory(store.root, record.recipe.run_name)
     digest = fingerprint_of({"stages": sorted(stage.fingerprint for stage in record.stages)})
     own = plain.with_name(f"{plain.name}@{digest[:DIGITS]}")
     plain.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(plain.parent / ".lock"):  # runs that are over at the same time do not take one directory
+    with FileLock(plain.parent / ".lock"):  # keeps runs that end at the same time from taking one directory
         places = (plain, *sorted(plain.parent.glob(f"{glob.escape(plain.name)}@*")))
         directory = next((one for one in places if not _is_another(store, one, record)), own)
         write_atomic(directory / "recipe.json", canonical(record.recipe.model_dump(mode="json")))
@@ -184,7 +184,7 @@ def save_run(store: Store, record: RunRecord) -> Path:
 
 
 def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
-    """Whether a directory has a run that has begun stages which `record` has with other settings, or more of them."""
+    """Whether a directory is another run's: one with started stages that `record` has with other or more settings."""
     try:
         there = load_run(directory)
     except StoreError:
@@ -199,7 +199,7 @@ def _is_another(store: Store, directory: Path, record: RunRecord) -> bool:
 
 
 def _settings(record: RunRecord) -> dict[str, set[str]]:
-    """Plain path -> the fingerprints of the stages that the run has there and beside it."""
+    """Plain path -> the fingerprints of all stages of the run with this plain path."""
     found: dict[str, set[str]] = {}
     for stage in record.stages:
         found.setdefault(plain_path(stage.path), set()).add(stage.fingerprint)
@@ -207,7 +207,7 @@ def _settings(record: RunRecord) -> dict[str, set[str]]:
 
 
 def load_run(directory: Path) -> RunRecord:
-    """The record of a run. Raises StoreError when the directory holds none, or one of another version."""
+    """The record of a run. Raises StoreError if the directory holds none, or one of another version."""
     path = directory / "run.json"
     if not path.is_file():
         raise StoreError(f"{directory} is not the directory of a run", fix="name <store>/runs/<recipe>")
@@ -215,7 +215,7 @@ def load_run(directory: Path) -> RunRecord:
 
 
 def parsed(text: str | bytes, path: Path) -> RunRecord:
-    """The record that was read from a file in the folder of its name. Raises StoreError as `load_run` does."""
+    """The record read from `path`, whose folder must have the recipe's name. Raises StoreError as `load_run` does."""
     try:
         record = RunRecord.model_validate_json(text)
     except ValidationError as error:
@@ -224,7 +224,7 @@ def parsed(text: str | bytes, path: Path) -> RunRecord:
             what = f"{path} has fields that are not known here: {', '.join(unknown)}"
             raise StoreError(what, fix="install the package that the run was made with") from error
         raise StoreError(f"{path} is damaged or of another version", fix="start the run again") from error
-    if record.recipe.name != path.resolve().parent.name.partition("@")[0]:  # @: of other settings, or a quick look
+    if record.recipe.name != path.resolve().parent.name.partition("@")[0]:  # @: other settings, or a quick look
         raise StoreError(
             f"{path} is of a run of the recipe {record.recipe.name}",
             fix=f"rename its folder to {record.recipe.name}, or restore the file",
@@ -233,13 +233,13 @@ def parsed(text: str | bytes, path: Path) -> RunRecord:
 
 
 def states(store: Store, record: RunRecord) -> dict[str, Standing]:
-    """Stage path -> how far the run's own stage is there."""
+    """Stage path -> the state of the run's own stage."""
     return {stage.path: standing(store, stage.path, stage.fingerprint) for stage in record.stages}
 
 
 def finished_scores(store: Store, record: RunRecord) -> Iterable[tuple[CellEntry, Mapping[str, Any], Path]]:
-    """Each cell whose score is done, the identity of its stage, which of committed rows is not whole, and the folder of
-    the predictions, which may be gone."""
+    """Each cell whose score is done, the identity of its stage (incomplete for committed rows), and the folder of its
+    predictions, which may be missing."""
     done = {path for path, state in states(store, record).items() if state == "done"}
     paths = {stage.fingerprint: stage.path for stage in record.stages}
     for cell in record.cells:
@@ -250,7 +250,7 @@ def finished_scores(store: Store, record: RunRecord) -> Iterable[tuple[CellEntry
 
 
 def collect(store: Store, record: RunRecord) -> Collected:
-    """Rows and costs of what is done so far, and what the run is about."""
+    """Rows and costs of what is done so far, and the run's description."""
     done = {
         stage.path: stage
         for stage in record.stages
@@ -275,7 +275,7 @@ def _cost(store: Store, record: RunRecord, stage: StageEntry, arms: tuple[str, .
 
 
 def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntry]) -> dict[str, dict[str, None]]:
-    """Stage -> the arms whose scores come from it: none for unfinished cells, and for what comes after all results."""
+    """Stage -> the arms whose scores depend on it: none for unfinished cells, and for stages after all results."""
     paths = {stage.fingerprint: path for path, stage in done.items()}
     found: dict[str, dict[str, None]] = {path: {} for path in done}
     for cell in cells:
@@ -290,7 +290,7 @@ def _arms(store: Store, cells: Iterable[CellEntry], done: Mapping[str, StageEntr
 
 
 def _read(store: Store, stages: Iterable[StageEntry], file: StageFile[Any]) -> Iterable[Record]:
-    """The records that these stages left in such a file; what several arms share is told of the arm in its path."""
+    """The records that these stages left in such a file; a shared stage is attributed to the arm in its path."""
     for stage in stages:
         if file.is_of(stage.kind) and (text := store.text(stage.path, file.file)) is not None:
             _, arm, *more = stage.path.split("/")
@@ -316,7 +316,7 @@ def _rows(store: Store, record: RunRecord, cell: CellEntry, done: Mapping[str, S
 
 
 def about(store: Store, record: RunRecord) -> About:
-    """What the run is about, as far as it is known now (an encoder that is not trained yet has no details)."""
+    """The run's description, as far as known now (an encoder that is not trained yet has no details)."""
     if record.about is not None:
         return record.about.model_copy(update={"tried": record.tried or record.about.tried})
     recipe, catalogue = record.recipe, Catalogue.builtin().with_files(record.recipe.cards)
@@ -370,7 +370,7 @@ def about(store: Store, record: RunRecord) -> About:
 
 
 def _marks(record: RunRecord, catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
-    """Arm -> what sets its results apart, with the number of settings that they are the best of."""
+    """Arm -> what sets its results apart, including the number of settings that they are the best of."""
     found = {arm: list(words) for arm, words in marks(record.recipe, catalogue).items()}
     for arm in dict.fromkeys(one.arm for one in record.tried):
         tried = Counter(one.task for one in record.tried if one.arm == arm)
@@ -381,7 +381,7 @@ def _marks(record: RunRecord, catalogue: Catalogue) -> dict[str, tuple[str, ...]
 
 
 def save_collected(directory: Path, collected: Collected) -> None:
-    """Write what was collected as about.json and one .jsonl file each."""
+    """Write the collected records as about.json and one .jsonl file per kind of record."""
     write_atomic(directory / "about.json", canonical(collected.about.model_dump(mode="json")))
     for name, records in {"rows": collected.rows, "costs": collected.costs, **collected.records}.items():
         dumped = (one.model_dump(mode="json") for one in records)

@@ -1,7 +1,7 @@
-"""How what is done of a run is added to committed rows, and what the run was.
+"""Adds the finished stages of a run, and its description, to committed rows.
 
-Beside the parts with the rows (`viaduct.results.committed`) a recipe's folder has `run.json.xz`, what the run was that
-was added last; from these alone its report is made. No texts, pictures or folders of this machine are in them.
+Next to the part files with the rows (`viaduct.results.committed`), a recipe's folder has `run.json.xz`, the description
+of the run that was added last; the report needs nothing else. They contain no texts, pictures or paths of this machine.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from viaduct.tasks.catalogue import Catalogue
 
 RECORD = "run.json.xz"
 _FOLDERS = re.compile(r"(?<![\w.~-])(~|\.{1,2})?/(\S*/)?")
-"""What of a path comes before its last name."""
+"""Matches the directory part of a path."""
 
 
 def load_rows(folder: Path) -> RunRecord:
-    """What the run was that was added last. Raises StoreError for a folder without committed rows, a damaged one, and
-    for parts with rows that are gone."""
+    """The record of the run that was added last. Raises StoreError for a folder without committed rows, a damaged one,
+    and missing part files."""
     path = folder / RECORD
     if not path.is_file():
         raise StoreError(f"{folder} has no committed rows ({RECORD})", fix="add some with `viaduct rows RUN`")
@@ -52,16 +52,16 @@ class Added(NamedTuple):
 
     scores: int
     before: int
-    """Scores of the run that were there."""
+    """Scores of the run that were already there."""
     foreign: int
-    """Scores there that are of other settings, seeds or data."""
+    """Scores there that belong to other settings, seeds or data."""
     without: int
-    """Finished scores that were left out for want of outcomes by example."""
+    """Finished scores that were left out because their outcomes by example are missing."""
 
 
 def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
-    """Add what is done of a run to the rows in a folder, which is made where it is not there; each file is written in
-    one step. Raises UsageError where no score is done, StoreError for damaged rows."""
+    """Add the finished stages of a run to the rows in a folder, created if missing; each file is written in one step.
+    Raises UsageError for a quick look and if no score is done, StoreError for damaged rows."""
     if record.recipe.limit is not None:
         what = f"{record.recipe.run_name} is a quick look at a few rows, and committed rows are results"
         raise UsageError(what, fix="run the recipe without --limit")
@@ -80,7 +80,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
     add_part(folder, [_kept(store, one, record) for fingerprint, one in new.items() if fingerprint in wanted], outcomes)
     told = about(store, record)
     told = told.model_copy(update={"remarks": (*told.remarks, *said_of_one_answer(store, record))})
-    if before and (earlier := load_rows(folder).about) is not None:  # what only the store said that made the encoder
+    if before and (earlier := load_rows(folder).about) is not None:  # facts that only the store with the encoder has
         told = told.model_copy(update={"encoder_details": {**earlier.encoder_details, **told.encoder_details}})
     named = _public(record, told).model_copy(update={"parts": tuple(sorted(one.name for one in folder.glob(PARTS)))})
     write_atomic(folder / RECORD, packed(named.model_dump_json().encode()))
@@ -89,7 +89,7 @@ def add_rows(record: RunRecord, store: Store, folder: Path) -> Added:
 
 
 def _outcomes(record: RunRecord, store: Store, new: Mapping[str, StageEntry]) -> tuple[dict[str, ByLanguage], int]:
-    """(fingerprint -> outcomes of every new score, {} where its metric has none; scores whose outcomes are missing)."""
+    """(fingerprint -> outcomes of every new score, {} if its metric has none; number of scores without outcomes)."""
     catalogue, kept = Catalogue.builtin().with_files(record.recipe.cards), RunOutcomes(store, record)
     cells = {cell.score: cell for cell in (*record.cells, *record.not_chosen)}
     found: dict[str, ByLanguage] = {}
@@ -105,12 +105,12 @@ def _outcomes(record: RunRecord, store: Store, new: Mapping[str, StageEntry]) ->
 
 
 def _is_measured(store: Store, stage: StageEntry) -> bool:
-    """Whether a stage is an end of its own, like a score, that reports read."""
+    """Whether a stage other than a score is a final result that reports read."""
     return stage.kind != "score" and not kind_of(stage.kind).leaves_encoder and bool(_texts(store, stage))
 
 
 def _with_inputs(store: Store, done: Mapping[str, StageEntry], results: Iterable[str]) -> set[str]:
-    """These stages and all that they come from, as far as they are done."""
+    """These stages and everything they depend on, as far as it is done."""
     found: set[str] = set()
     waiting = list(results)
     while waiting:
@@ -139,7 +139,7 @@ def _kept(store: Store, stage: StageEntry, record: RunRecord) -> KeptStage:
 
 
 def _texts(store: Store, stage: StageEntry) -> dict[str, str]:
-    """The files that reports read, without what holds texts or pictures of the data."""
+    """The stage's files that reports read, without fields that hold texts or pictures of the data."""
     found = {SCORES: text} if stage.kind == "score" and (text := store.text(stage.path, SCORES)) is not None else {}
     for file in (file for section in sections() for file in section.reads if file.is_of(stage.kind)):
         if file.committed and (text := store.text(stage.path, file.file)) is not None:
@@ -149,7 +149,7 @@ def _texts(store: Store, stage: StageEntry) -> dict[str, str]:
 
 
 def _public(record: RunRecord, told: About) -> RunRecord:
-    """The record with what its page says of the run, so that nothing else is needed, and without folders' places."""
+    """The record with what its page says about the run, so that nothing else is needed, and without local paths."""
     recipe, command = record.recipe, _FOLDERS.sub("", record.command)
     starts = (recipe.encoder, *(arm.encoder for arm in recipe.intermediates))
     names = {one: plain_name(one) for one in starts if isinstance(one, str) and Path(one).expanduser().is_dir()}

@@ -1,7 +1,7 @@
-"""What a recipe's arms and targets do, in words for the report: their settings, and their roles in the claims.
+"""Describes a recipe's arms and targets in words for the report: their settings, and their roles in the claims.
 
-A role (`viaduct.report.claims.roles`) is given to the first arm of a recipe that does just that. Arms that do
-something else have none, and decide no claim: an arm of eight tasks is not the one of all nine.
+A role (`viaduct.report.claims.roles`) goes to the first arm of a recipe that does exactly what the role says. Other
+arms have none, and decide no claim: an arm of eight tasks is not the one of all nine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from viaduct.runs.sentence_encoder import Makers, makers_meant
 from viaduct.tasks.catalogue import Catalogue
 
 PARTS_OF_ANLI_PLUS = ("anli", "mnli", "snli")
-"""Drawn in proportion to their size: so does the paper's code."""
+"""Sampled together in proportion to their size, as in the paper's code."""
 
 
 def settings(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _of_arm(arm: ArmParts) -> dict[str, str]:
 
 
 def _searched(how: Retrieval, makers: Makers | None, *, tuned: bool) -> str:
-    """How vectors are made and compared, in one line; `tuned`: for a task that is tuned on its own dev split."""
+    """How vectors are made and compared, in one line; `tuned`: the task is tuned on its own dev split."""
     where = "its dev split" if tuned else how.choose_on
     if how.layers is None and makers is not None:
         vectors = f"{makers.words()} (after training: or the layer that is best on {where}, where that is there)"
@@ -85,13 +85,13 @@ def _joint_words(arm: ArmParts) -> str:
 
 
 def chosen_by(arm: ArmParts) -> str:
-    """The rows that choose the checkpoints of an arm's targets, in words."""
+    """Which rows select the checkpoints of an arm's targets, in words."""
     other = (words for field in fields("arm") if (words := field.chosen_on(arm)) is not None)
     return next(other, "english dev")
 
 
 def marks(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
-    """Arm -> what sets its results apart, of the arms that have something of the kind."""
+    """Arm -> what sets its results apart, for the arms that have such marks."""
     found = {
         arm.name: tuple(mark for one in fields("arm") for mark in one.marks(arm, recipe, catalogue))
         for arm in recipe.intermediates
@@ -100,7 +100,7 @@ def marks(recipe: RecipeParts, catalogue: Catalogue) -> dict[str, tuple[str, ...
 
 
 def roles(recipe: RecipeParts) -> dict[str, str]:
-    """Arm -> role, of the arms that have one."""
+    """Arm -> role, for the arms that have one."""
     found: dict[str, str] = {}
     for arm in recipe.intermediates:
         role = role_of(arm, recipe)
@@ -110,7 +110,7 @@ def roles(recipe: RecipeParts) -> dict[str, str]:
 
 
 def role_of(arm: ArmParts, recipe: RecipeParts) -> str | None:
-    """The role of an arm, None when it does what no role says."""
+    """The role of an arm; None if no role describes what it does."""
     if arm.encoder is not None or arm.after is not None:
         return None
     added = set_fields("arm", arm)
@@ -129,7 +129,7 @@ def role_of(arm: ArmParts, recipe: RecipeParts) -> str | None:
 
 
 def _task_role(arm: ArmParts) -> str | None:
-    """The one task's name, or what several trained together are."""
+    """The name of the only task, or of a known set trained together; None for anything else."""
     if len(arm.tasks) == 1:
         return arm.tasks[0] if arm.tasks[0] in INTERMEDIATES else None
     if arm.together is None:

@@ -1,4 +1,4 @@
-"""What a person sees while stages run: two bars with the time left on a terminal, few plain lines elsewhere."""
+"""What a person sees while stages run: two bars with the time left on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 PLAIN_SECONDS = 10.0
-"""Least time between two plain progress lines."""
+"""Minimum time between two plain progress lines."""
 PACE_SECONDS = 30.0
-"""Least time that a pace is told from: the first seconds are spent on loading."""
+"""Minimum time for estimating a pace: the first seconds are spent on loading."""
 
 
 def in_words(seconds: float) -> str:
@@ -28,25 +28,25 @@ def in_words(seconds: float) -> str:
 
 
 class Display:
-    """What the executor tells about its work: overall progress, stages weighted by their rough cost (path -> weight),
-    and the time left from the pace since the first one began. This one shows nothing: a process that was started beside
-    another one leaves it to that one to tell about all stages."""
+    """What the executor reports about its work: overall progress, with stages weighted by their rough cost (path ->
+    weight), and the time left, from the pace since the first one began. This base class shows nothing: a process that
+    was started alongside another one leaves the reporting on all stages to that one."""
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = dict(weights or {})
         self.total = sum(self.weights.values()) or 1.0
         self.finished: set[str] = set()
         self._done = 0.0
-        """Weight of these."""
+        """Total weight of the finished stages."""
         self.current: str | None = None
         self.part = 0.0
         self.begun: tuple[float, float] | None = None
-        """What the pace is told from, a time and the fraction that was done by then: other processes' work since counts
-        too, as it will until the end. It is when the first stage began; while that one runs, when its present phase did
-        (loading is no pace), and for good where it went on from a checkpoint."""
+        """Start of the pace estimate, a time and the fraction that was done by then: other processes' work since counts
+        too, as it will until the end. It is when the first stage began; while that one runs, when its current phase
+        began (loading says nothing about the pace), and this stays if the stage resumed from a checkpoint."""
         self._is_resumed = False
         self._first: tuple[float, float] | None = None
-        """What to tell the pace from after the first stage, while it runs."""
+        """Start of the pace estimate for after the first stage; kept while that stage runs."""
         self._waited: tuple[str, ...] = ()
 
     def start(self, path: str, *, resumed: bool) -> None:
@@ -56,13 +56,13 @@ class Display:
             self.begun = self._first = time.monotonic(), self.fraction
 
     def progress(self, done: float, total: float, note: str) -> None:
-        """The stage that was begun last has got so far."""
+        """The progress of the stage that started last."""
         before, self.part = self.part, min(1.0, done / total) if total > 0 else 0.0
         if self._first is not None and (self.begun is self._first or self.part < before):
             self.begun = time.monotonic(), self.fraction
 
     def done(self, path: str) -> bool:
-        """A stage is done, here or elsewhere; whether that is news."""
+        """A stage is done, here or elsewhere; returns whether that is new."""
         if path in self.finished:
             return False
         self.finished.add(path)
@@ -76,13 +76,13 @@ class Display:
 
     @property
     def fraction(self) -> float:
-        """Share of all weight that is done, in [0, 1]."""
+        """Share of the total weight that is done, in [0, 1]."""
         running = self.part * self.weights.get(self.current or "", 0.0)
         return min(1.0, (self._done + running) / self.total)
 
     @property
     def count(self) -> str:
-        """Stages done, of all."""
+        """Finished stages out of all stages."""
         return f"{len(self.finished)}/{len(self.weights)}"
 
     def left(self) -> str:
@@ -97,7 +97,7 @@ class Display:
         """Something a person should know."""
 
     def waiting(self, paths: Iterable[str]) -> None:
-        """Nothing can be done until other processes finish these stages; said once for the same ones."""
+        """Nothing can be done until other processes finish these stages; reported once for the same ones."""
         names = tuple(paths)
         if self._waited != names:
             self._waited = names
@@ -118,28 +118,28 @@ class PlainDisplay(Display):
         return time.monotonic() - self._spoken >= PLAIN_SECONDS
 
     def start(self, path: str, *, resumed: bool) -> None:
-        """Said when the last line is old enough, and always when the stage goes on from a checkpoint."""
+        """Print a line if the last one is old enough, and always if the stage resumes from a checkpoint."""
         super().start(path, resumed=resumed)
         self._started = time.monotonic()
         if resumed or self._is_time():
             self.message(f"{path}: {'going on where it stopped' if resumed else 'started'}, {self.left()}")
 
     def progress(self, done: float, total: float, note: str) -> None:
-        """Said when the last line is old enough."""
+        """Print a line if the last one is old enough."""
         super().progress(done, total, note)
         if self._is_time():
             share = 0.0 if total <= 0 else done / total
             self.message(f"{self.current}: {share:.0%} {note}, {self.left()}")
 
     def done(self, path: str) -> bool:
-        """Said of the stages that were done here."""
+        """Print a line for stages that were done here."""
         here, news = path == self.current, super().done(path)
         if news and here:
             self.message(f"{path}: done in {in_words(time.monotonic() - self._started)}, {self.left()}")
         return news
 
     def message(self, text: str) -> None:
-        """A line that begins with the number of stages done."""
+        """Print a line that begins with the number of finished stages."""
         self._spoken = time.monotonic()
         self.console.print(f"[{self.count}] {text}", markup=False, highlight=False, soft_wrap=True)
 
@@ -164,19 +164,19 @@ class BarDisplay(Display):
         self.bars.update(self._all, completed=self.fraction, description=f"{self.count} stages", note=self.left())
 
     def start(self, path: str, *, resumed: bool) -> None:
-        """The second bar is this stage's from now on."""
+        """Give the second bar to this stage."""
         super().start(path, resumed=resumed)
         self.bars.reset(self._one, description=path, visible=True, note="going on" if resumed else "")
         self._refresh()
 
     def progress(self, done: float, total: float, note: str) -> None:
-        """Both bars move."""
+        """Move both bars."""
         super().progress(done, total, note)
         self.bars.update(self._one, completed=self.part, note=note)
         self._refresh()
 
     def done(self, path: str) -> bool:
-        """The second bar goes."""
+        """Hide the second bar."""
         if path == self.current:
             self.bars.update(self._one, visible=False)
         if news := super().done(path):
@@ -184,7 +184,7 @@ class BarDisplay(Display):
         return news
 
     def message(self, text: str) -> None:
-        """Above the bars."""
+        """Print above the bars."""
         self.bars.console.print(text, markup=False, highlight=False)
 
 

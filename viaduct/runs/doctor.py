@@ -1,6 +1,6 @@
-"""What this machine has and what is broken, told before anything long is started.
+"""Reports what this machine has and what is broken, before anything long is started.
 
-Torch and transformers are tried in processes of their own: a broken one is then a line and not a traceback, and this
+Torch and transformers are tried in separate processes: a broken one then gives a line instead of a traceback, and this
 process stays as quick as `--help`.
 """
 
@@ -28,12 +28,12 @@ from viaduct.runs.host import usable_cores
 State = Literal["ok", "note", "broken"]
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pillow", "pyarrow")
-"""Packages whose versions are told; each must be there."""
+"""Packages whose versions are reported; all must be installed."""
 LEAST_BYTES = 2e9
-"""Free disk below which a run soon ends: one checkpoint of xlm-roberta-base takes 1.1 GB."""
+"""Free disk space below which a run soon fails: one checkpoint of xlm-roberta-base takes 1.1 GB."""
 PATIENCE_SECONDS = 180.0
 ALLOCATORS = {"jemalloc": "mallctl", "tcmalloc": "MallocExtension_ReleaseFreeMemory", "mimalloc": "mi_malloc"}
-"""Those that may be loaded in the C library's place -> a function that each alone has."""
+"""Allocators that may be loaded in place of the C library's -> a function that only this one has."""
 
 TORCH = """
 import json, torch
@@ -57,7 +57,7 @@ if importlib.util.find_spec("torchvision") is not None:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `fix` says what to do where it is broken."""
+    """One thing that was checked; `fix` says what to do if it is broken."""
 
     subject: str
     state: State
@@ -69,16 +69,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a process printed, or the last line of its complaint."""
+    """What a process printed, or the last line of its error output."""
 
     succeeded: bool
     text: str
 
 
 def examine(store: Path, *, online: bool = False) -> tuple[Finding, ...]:
-    """Everything that was looked at, in the order to be read; nothing is left behind in `store`.
+    """The results of all checks, in reading order; leaves nothing behind in `store`.
 
-    `online`: also whether the Hugging Face Hub answers.
+    `online`: also check whether the Hugging Face Hub answers.
     """
     with ThreadPoolExecutor() as together:
         torch, transformers, torchvision = together.map(_try, (TORCH, TRANSFORMERS, TORCHVISION))
@@ -147,7 +147,7 @@ def _devices(torch: Tried) -> Iterator[Finding]:
 
 
 def _allocator(*, trains_here: bool) -> Finding:
-    """Whose `malloc` a process here has: with the C library's, trainings on CPUs lose time in it (docs/scaling.md)."""
+    """Whose `malloc` processes here use: with the C library's, training on CPUs loses time in it (docs/scaling.md)."""
     here = ctypes.CDLL(None)
     name = next((name for name, function in ALLOCATORS.items() if hasattr(here, function)), "the C library")
     slower = trains_here and name not in ALLOCATORS

@@ -1,4 +1,4 @@
-"""What is known of an encoder without loading it: its name, shape, identity, and facts for the report."""
+"""What can be known about an encoder without loading it: its name, shape, identity, and facts for the report."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from viaduct.runs.parts import Pretrain, RecipeParts
 from viaduct.tasks.hashes import file_sha256
 
 ENCODER_FILES = (".json", ".safetensors", ".model", ".bin", ".txt")
-"""Suffixes of the files of an encoder's folder that decide what it computes."""
+"""Suffixes of the files in an encoder's folder that determine what it computes."""
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-"""What open_clip calls a model of two towers (`src/open_clip/factory.py`); without a config.json of transformers."""
+"""open_clip's file names for a two-tower model (`src/open_clip/factory.py`), which lacks transformers' config.json."""
 NOT_ENCODER_FILES = ("training.json", "trainer_state.json", "generation_config.json", "requirements.txt")
 
 
@@ -34,23 +34,23 @@ class Shape(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """Of the layers; embeddings, biases and LayerNorm are not counted."""
+        """Number of weights in the layers; embeddings, biases and LayerNorm are not counted."""
         return self.layers * (4 * self.width**2 + 2 * self.width * self.feed_forward)
 
     @property
     def token_flops(self) -> float:
-        """Operations of one forward pass per token: two per weight. Attention's own products are left out: 3 % in
+        """FLOPs of one forward pass per token: two per weight. Attention's own products are left out: 3 % in
         XLM-R large at 200 tokens, 7 % in a narrow encoder (width 256) at 100."""
         return 2.0 * self.weights
 
     @property
     def guess_flops(self) -> float:
-        """Operations of guessing one masked token among the whole vocabulary."""
+        """FLOPs of predicting one masked token over the whole vocabulary."""
         return 2.0 * self.width * self.vocabulary
 
     @property
     def num_bytes(self) -> int:
-        """Of its weights in float32, embeddings included."""
+        """Size of the weights in float32, embeddings included."""
         return 4 * (self.weights + self.vocabulary * self.width)
 
 
@@ -59,24 +59,24 @@ KNOWN = {
     "xlm-roberta-large": Shape(24, 1024, 4096, 250_002),
     "bert-base-multilingual-cased": Shape(12, 768, 3072, 119_547),
 }
-"""Of encoders that are planned with before they are downloaded, by the last part of their name."""
+"""Shapes for planning with encoders that are not downloaded yet, by the last part of their name."""
 
 
 def encoder_name(recipe: RecipeParts) -> str:
-    """The encoder's name in paths and tables; that of a quick look says so."""
+    """The encoder's name in paths and tables; a quick look is marked as such."""
     name = recipe.encoder.name if isinstance(recipe.encoder, Pretrain) else plain_name(recipe.encoder)
     require_name(name)
     return f"{name}{recipe.mark}"
 
 
 def plain_name(encoder: str) -> str:
-    """A folder's own name, a Hub name with "--" for "/"."""
+    """A folder's own name, or a Hub name with "--" for "/"."""
     folder = Path(encoder).expanduser()
     return folder.resolve().name if folder.is_dir() else encoder.replace("/", "--")
 
 
 def require_name(name: str) -> None:
-    """Raise UsageError for an encoder's name that cannot be a folder's in the store."""
+    """Raise UsageError for an encoder's name that cannot be a folder name in the store."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) or name in RESERVED:
         raise UsageError(
             f"the encoder's name '{name}' cannot be a folder's name in the store",
@@ -85,7 +85,7 @@ def require_name(name: str) -> None:
 
 
 def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
-    """The encoder's shape, from the recipe, its folder, the Hub's local cache or `KNOWN`; None when none of them says.
+    """The encoder's shape, from the recipe, its folder, the Hub's local cache or `KNOWN`; None if none of them has it.
 
     Nothing is downloaded.
     """
@@ -98,8 +98,8 @@ def shape_of(encoder: str | Pretrain, revision: str | None) -> Shape | None:
 
 
 def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
-    """The most tokens that the encoder takes, as the recipe or a config.json that is here has it; None where neither
-    says."""
+    """The maximum number of tokens that the encoder takes, from the recipe or a local config.json; None if neither
+    gives it."""
     if isinstance(encoder, Pretrain):
         return encoder.architecture.max_length
     config = cached_file(encoder, revision, "config.json")
@@ -114,7 +114,7 @@ def longest_of(encoder: str | Pretrain, revision: str | None) -> int | None:
 
 
 def require_overlap(stride: int, max_length: int, where: str) -> None:
-    """Raise UsageError for an overlap that windows of this length cannot have: a question must fit in beside it."""
+    """Raise UsageError for an overlap that windows of this length cannot have: a question must fit in too."""
     if not 0 <= stride <= max_length // 2:
         raise UsageError(
             f"{where}: a stride of {stride:,} tokens in windows of {max_length:,} (an overlap may be half of a window)",
@@ -123,8 +123,8 @@ def require_overlap(stride: int, max_length: int, where: str) -> None:
 
 
 def cached_file(encoder: str, revision: str | None, name: str) -> Path | None:
-    """A file of a ready-made encoder, in its folder (where it may be missing) or in the Hub's local cache; None where
-    it is in neither."""
+    """Path of a ready-made encoder's file, in its folder (where it may be missing) or in the Hub's local cache; None if
+    the encoder is not a folder and the cache lacks the file."""
     folder = Path(encoder).expanduser()
     if folder.is_dir():
         return folder / name
@@ -140,8 +140,8 @@ SMALL_FILES = ("*.json", "*/config.json", "*_Dense/*")
 
 
 def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
-    """Bring a Hub encoder's files that decide how it is used into the Hub's local cache, where planning, which
-    downloads nothing, finds them. Nothing is done where that cannot be: whoever opens the encoder says why."""
+    """Download the small files that decide how a Hub encoder is used into the Hub's local cache, where planning, which
+    downloads nothing, finds them. Does nothing if that is impossible: opening the encoder later reports why."""
     if isinstance(encoder, Pretrain) or revision is None or encoder.rpartition("/")[2].lower() in KNOWN:
         return
     if encoder.count("/") > 1 or Path(encoder).expanduser().is_dir() or unreachable():
@@ -152,17 +152,17 @@ def fetch_small_files(encoder: str | Pretrain, revision: str | None) -> None:
     with contextlib.suppress(HfHubHTTPError, HFValidationError, OSError):
         if huggingface_hub.try_to_load_from_cache(encoder, "modules.json", revision=revision) is None:
             huggingface_hub.snapshot_download(encoder, revision=revision, allow_patterns=list(SMALL_FILES))
-            huggingface_hub.hf_hub_download(encoder, "modules.json", revision=revision)  # remembers that there is none
+            huggingface_hub.hf_hub_download(encoder, "modules.json", revision=revision)  # caches that there is none
 
 
 def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
-    """How a library that opens an encoder is to be asked for it: at its revision, and from the Hub's local cache alone
-    where the Hub cannot be reached. Raises UsageError where it is not there either."""
+    """Arguments for a library that opens an encoder: its revision, and only the Hub's local cache if the Hub cannot be
+    reached. Raises UsageError if the encoder is not there either."""
     if Path(encoder).is_dir():
         return {"revision": revision}
     problem, is_here = unreachable(), cached_file(encoder, revision, "config.json") is not None
     if not problem and not is_here:
-        commit_of(encoder, revision)  # which says what a private or gated repository wants
+        commit_of(encoder, revision)  # reports what a private or gated repository requires
     if problem and not is_here:
         raise UsageError(
             f"'{encoder}' is no folder here, it is not in the Hub's local cache at {revision}, and {problem}",
@@ -172,8 +172,8 @@ def hub_options(encoder: str, revision: str | None) -> dict[str, Any]:
 
 
 def folder_of(model: str) -> Path:
-    """The folder of a model: itself, or that of "owner/name@commit" in the Hub's local cache, downloaded where it is
-    not there. Raises UsageError for a folder that does not exist, and for a name without its commit."""
+    """The folder of a model: the path itself, or for "owner/name@commit" its folder in the Hub's local cache,
+    downloaded if missing. Raises UsageError for a folder that does not exist, and for a name without its commit."""
     folder = Path(model).expanduser()
     name, _, commit = model.partition("@")
     if folder.is_dir():
@@ -201,7 +201,7 @@ def folder_of(model: str) -> Path:
 
 
 def _from_config(path: Path) -> Shape | None:
-    """The shape, None where a configuration does not tell all of it."""
+    """The shape; None if a configuration does not give all of it."""
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = [size(raw, name) for name in ("layers", "width", "feed_forward", "vocabulary")]
@@ -211,18 +211,18 @@ def _from_config(path: Path) -> Shape | None:
 
 
 def expanded(encoder: str) -> str:
-    """A folder without "~"; a Hub name as it is."""
+    """A folder with "~" expanded; a Hub name unchanged."""
     folder = Path(encoder).expanduser()
     return str(folder) if folder.is_dir() else encoder
 
 
 def is_open_clip(folder: Path) -> bool:
-    """Whether a folder holds a model as open_clip saves it."""
+    """Whether a folder holds a model saved by open_clip."""
     return any((folder / name).is_file() for name in OPEN_CLIP_FILES)
 
 
 def is_m_clip(config: Path) -> bool:
-    """Whether a config.json is of an encoder as M-CLIP saves it."""
+    """Whether a config.json belongs to an encoder saved by M-CLIP."""
     try:
         about = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -232,7 +232,7 @@ def is_m_clip(config: Path) -> bool:
 
 
 def is_tower(folder: Path) -> bool:
-    """Whether a folder holds what only the stage `adopt` opens."""
+    """Whether a folder holds a model that only the `adopt` stage opens."""
     return is_open_clip(folder) or is_m_clip(folder / "config.json")
 
 
@@ -255,12 +255,12 @@ def encoder_identity(encoder: str, revision: str | None) -> dict[str, Any]:
 
 
 def may_be_on_hub(name: str) -> bool:
-    """Whether what is no folder can be a model's name on the Hub: OWNER/NAME, or NAME alone."""
+    """Whether a name that is not a folder can be a model on the Hub: OWNER/NAME, or NAME alone."""
     return not name.startswith((".", "/", "~")) and name.count("/") <= 1
 
 
 def no_folder(what: str, name: str) -> UsageError:
-    """What to say of a model that is no folder, and no Hub name at a revision."""
+    """The error for a model that is neither a folder nor a Hub name with a revision."""
     fix = "correct it; in a recipe, paths are relative to the recipe's file"
     if may_be_on_hub(name):
         where = f"shown at https://huggingface.co/{name}/commits/main"
@@ -269,8 +269,8 @@ def no_folder(what: str, name: str) -> UsageError:
 
 
 def encoder_details(recipe: RecipeParts, pretrained: Path) -> dict[str, str]:
-    """Facts about the recipe's encoder from its own files, as far as they are here; `pretrained`: the directory of the
-    stage that makes it, for one that is made."""
+    """Facts about the recipe's encoder from its own files, as far as they are local; `pretrained`: the directory of the
+    stage that makes the encoder, if the recipe makes it."""
     encoder = recipe.encoder
     if isinstance(encoder, Pretrain):
         folder = pretrained / "encoder"

@@ -1,7 +1,7 @@
-"""What is wrong with an encoder's folder, as far as its files tell without being loaded: found before anything runs.
+"""Finds what is wrong with an encoder's folder before anything runs, from its files without loading them.
 
-Weights are not read, only the headers of safetensors. What only loading them tells (numbers that are none, weights that
-are missing or of another size) is found by `models.trial.require_encoder`, before the first stage.
+Weights are not read, only the headers of safetensors. What only loading shows (non-finite numbers, weights that are
+missing or of another size) is found by `models.trial.require_encoder`, before the first stage.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from viaduct.tasks.hashes import Stamp, file_sha256, stamp
 
 TOKENIZER_FILE = "tokenizer.json"
 READER = "viaduct.models.tokenizer_file"
-"""What reads it; it needs a library that planning is not to wait for."""
+"""The module that reads it; it needs a library that planning should not wait for."""
 SAME = "the same ids"
 
 OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "bpe.codes", "tokenizer.model", "spm.model", "spiece.model")
-"""Files of tokenizers without a tokenizer.json, with every other `*.model`."""
+"""Files of tokenizers without a tokenizer.json; every other `*.model` counts too."""
 
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 WORD_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
-"""How the names of an encoder's word embeddings end."""
+"""Endings of the names of an encoder's word embeddings."""
 LAYER = re.compile(r"\b(?:layers?|block|h)\.(\d+)\.")
-"""The number of a layer in the name of one of its weights."""
+"""Finds a layer's number in the name of one of its weights."""
 
 SAMPLED = 200
-"""Rows of each language whose unknown pieces are counted."""
+"""Rows per language whose unknown pieces are counted."""
 REMARKABLE = 0.01
 ABSURD = 0.5
-"""Shares of unknown pieces: what is remarked on in a language, and what is refused in the mean over languages."""
+"""Shares of unknown pieces: above the first a language gets a remark, above the second the mean over all is refused."""
 
 
 def require_folder(folder: Path, cache: Path | None = None) -> None:
-    """Raise UsageError, naming the file, for an encoder's folder that cannot be what its makers meant; `cache`: the
-    folder where it is remembered that a tokenizer's file can be read."""
+    """Raise UsageError, naming the file, for an encoder's folder that cannot be what its authors meant; `cache`: the
+    folder that keeps the largest ids of tokenizer files that could be read."""
     path = folder / "config.json"
     config = read_config(path)
     for settings in TOKENIZER_SETTINGS:
@@ -75,8 +75,8 @@ def require_folder(folder: Path, cache: Path | None = None) -> None:
 
 
 def _in_weights(config: Mapping[str, Any], shapes: Shapes) -> Iterable[tuple[str, int]]:
-    """(size, what the headers of the weights say of it), as far as they tell, where none of them says what the
-    configuration does."""
+    """(size, its value in the headers of the weights), as far as they show it; layers and width only if no part of the
+    weights agrees with the configuration."""
     stacks: dict[str, int] = {}
     norms: list[int] = []
     for name, shape in shapes.items():
@@ -91,7 +91,7 @@ def _in_weights(config: Mapping[str, Any], shapes: Shapes) -> Iterable[tuple[str
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
-    """A model's config.json. Raises UsageError where it is not there, damaged, or of no encoder."""
+    """A model's config.json. Raises UsageError if it is missing, damaged, or not of a supported encoder."""
     if not path.is_file():
         raise UsageError(f"{path.parent} has no config.json", fix="name a folder that AutoModel.from_pretrained opens")
     found = read_json(path, dict)
@@ -144,7 +144,7 @@ def _require_tokenizer(folder: Path, rows: int | None, cache: Path | None) -> No
 
 
 def _largest_id(path: Path, cache: Path | None) -> int:
-    """Opening a large tokenizer takes a second."""
+    """The tokenizer's largest id, cached because opening a large tokenizer takes a second."""
     memory = Memory(cache and cache / "largest_ids.json", TypeAdapter(int))
     key = f"{version('tokenizers')} {file_sha256(path)}"
     if key not in memory.known:
@@ -154,24 +154,24 @@ def _largest_id(path: Path, cache: Path | None) -> int:
 
 
 def said_of_code(encoder: str | Pretrain, revision: str | None) -> tuple[str, ...]:
-    """A sentence where the makers have code of their own for their model, which is not run."""
+    """A sentence if the model comes with its authors' own code, which is not run."""
     path = cached_file(encoder, revision, "config.json") if isinstance(encoder, str) else None
     config = read_json(path, dict) if path is not None and path.is_file() else {}
     code = config.get("auto_map")
     if not isinstance(code, dict) or "AutoModel" not in code:
         return ()
     return (
-        f"{path} names code of the makers' own ({code['AutoModel']}), which is not run: transformers' own"
+        f"{path} names its authors' own code ({code['AutoModel']}), which is not run: transformers' own"
         f" '{config.get('model_type')}' is, which may compute something else",
     )
 
 
 def start_identity(encoder: str, revision: str | None, cache: Path | None = None) -> dict[str, Any]:
-    """What identifies the encoder that stages begin with: its files, and that its tokenizer is the file's where
-    transformers would make another one of it, as it did in stages of before. Others stay what they were.
+    """What identifies the encoder that stages start from: its files, and a note that its tokenizer is as its file has
+    it if transformers would make a different one, as it did in earlier stages. Other encoders keep their identities.
 
-    `cache`: the folder where it is remembered. For a Hub name, a tokenizer that is not its file's is refused when it is
-    loaded.
+    `cache`: the folder that remembers the comparison. For a Hub name, a tokenizer that differs from its file is refused
+    when it is loaded.
     """
     folder = Path(encoder).expanduser()
     found = {**encoder_identity(encoder, revision), **_changed(encoder)}
@@ -185,7 +185,7 @@ def start_identity(encoder: str, revision: str | None, cache: Path | None = None
     key = " ".join((version("transformers"), *settings))
     if key not in memory.known:
         if not (said := _against_transformers(folder, path, stamp(path))):
-            return found  # it cannot be made, and who opens it says why
+            return found  # it cannot be made; opening it reports why
         memory.known[key] = said
         memory.save()
     if memory.known[key] == SAME:
@@ -196,15 +196,15 @@ def start_identity(encoder: str, revision: str | None, cache: Path | None = None
 
 
 def _changed(encoder: str) -> dict[str, str]:
-    """What results with this encoder rest on since they changed; a Hub name tells its family, as its files may not be
-    here yet."""
+    """The marker of a family whose results have changed (`CHANGED`), if it is this encoder's; a Hub name gives the
+    family, as its files may not be local yet."""
     family = _said(Path(encoder).expanduser() / "config.json", "model_type")
     family = family or encoder.rpartition("/")[2].lower().replace("-xxl", "-xl")
     return {"read": CHANGED[family]} if family in CHANGED else {}
 
 
 def _said(path: Path, key: str) -> str | None:
-    """A text in a JSON file; None where it is not there."""
+    """A string value in a JSON file; None if it is missing."""
     try:
         found = json.loads(path.read_text(encoding="utf-8")).get(key)
     except (OSError, ValueError, AttributeError):
@@ -214,27 +214,27 @@ def _said(path: Path, key: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _against_transformers(folder: Path, path: Path, _stamp: Stamp) -> str:
-    """What there is to remember of the tokenizer that transformers makes of the folder's, `SAME` where it has the same
-    ids, "" where it makes none; from another process: a process that has loaded transformers cannot be copied."""
+    """What to remember about the tokenizer that transformers makes from the folder: `SAME` if it has the same ids, ""
+    if it makes none. Runs in another process, because a process that has loaded transformers cannot be forked."""
     command, ids = [sys.executable, "-m", READER, str(folder.resolve())], json.dumps(loaded(f"{READER}:expected")(path))
     return subprocess.run(command, input=ids, capture_output=True, text=True, check=False).stdout  # noqa: S603  our own
 
 
 class Unknown(NamedTuple):
-    """How much of the texts an encoder's tokenizer does not know."""
+    """How much of the texts is unknown to an encoder's tokenizer."""
 
     file: Path
     shares: Mapping[str, float]
-    """Language -> unknown pieces among all pieces of some of the rows that are evaluated."""
+    """Language -> share of unknown pieces among all pieces of a sample of the evaluated rows."""
 
     @property
     def words(self) -> str:
-        """All languages with any, the worst first."""
+        """All languages with unknown pieces, the worst first."""
         some = sorted(((share, code) for code, share in self.shares.items() if share), reverse=True)
         return ", ".join(f"{code} {share:.1%}" for share, code in some) or "none"
 
     def require(self) -> None:
-        """Raise UsageError where the tokenizer cannot be meant for these texts."""
+        """Raise UsageError if the tokenizer cannot be meant for these texts."""
         mean = sum(self.shares.values()) / max(1, len(self.shares))
         if mean > ABSURD:
             raise UsageError(
@@ -243,19 +243,19 @@ class Unknown(NamedTuple):
             )
 
     def remark(self) -> tuple[str, ...]:
-        """A sentence where some language has many."""
+        """A sentence if any language has many unknown pieces."""
         most = [code for code, share in self.shares.items() if share > REMARKABLE]
         if not most:
             return ()
         return (
-            f"the tokenizer does not know more than {REMARKABLE:.0%} of the pieces in {len(most)} of"
+            f"more than {REMARKABLE:.0%} of the pieces are unknown to the tokenizer in {len(most)} of"
             f" {len(self.shares)} languages (unknown: {self.words}), so what these say is lost on the encoder",
         )
 
 
 def unknown_pieces(plan: Plan, census: Census, cache: Path | None) -> Unknown | None:
-    """Of the first rows that are evaluated in each language; None where the encoder has no tokenizer.json here (yet),
-    or data are missing."""
+    """Unknown pieces in the first evaluated rows of each language; None if the encoder has no local tokenizer.json
+    (yet), or data are missing."""
     encoder = plan.recipe.encoder
     path = cached_file(encoder, plan.recipe.revision, TOKENIZER_FILE) if isinstance(encoder, str) else None
     if path is None or not path.is_file() or plan.missing:

@@ -1,5 +1,5 @@
-"""The files of an encoder's folder, one by one, read without loading what they hold: settings, and whether weights are
-whole and nothing but weights."""
+"""Reads the files of an encoder's folder one by one, without loading the weights: settings, and whether weights are
+complete and nothing but weights."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from viaduct.errors import UsageError
 Json = TypeVar("Json", dict[str, Any], list[Any])
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""In the order in which transformers looks for them."""
+"""Weights files, in the order in which transformers looks for them."""
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-"""Types of values in safetensors that are used as they are."""
+"""Value types in safetensors that are used as they are."""
 
 POINTER = b"version https://git-lfs"
 LEGACY_STREAMS = 4
-"""What comes before the values in the form of torch.save before version 1.6: a number, a version, sizes, names."""
+"""Pickles before the values in torch.save's format before version 1.6: a magic number, a version, sizes, names."""
 PLAIN_OBJECTS = ("torch", "collections", "_codecs", "numpy", "builtins")
-"""Modules whose names stand in a file of nothing but weights."""
+"""Modules that may appear in a file of nothing but weights."""
 
 DOWNLOAD = "download it again"
 
 Shapes = dict[str, tuple[int, ...]]
-"""Weight -> its shape."""
+"""Name of a weight -> its shape."""
 
 
 def require_content(path: Path) -> None:
@@ -47,7 +47,7 @@ def require_content(path: Path) -> None:
 
 
 def read_json(path: Path, form: type[Json]) -> Json:
-    """What is in a JSON file, an object or a list. Raises UsageError, naming the file, for anything else in it."""
+    """The object or list in a JSON file. Raises UsageError, naming the file, for anything else in it."""
     require_content(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -59,14 +59,14 @@ def read_json(path: Path, form: type[Json]) -> Json:
 
 
 def weights_file(folder: Path) -> Path | None:
-    """The weights, or the index of their parts; None where there are none."""
+    """The weights file, or the index of its parts; None if there is none."""
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
 
 
 def folder_shapes(folder: Path) -> Shapes:
-    """The shapes of an encoder's weights; {} where its files do not tell them without being loaded (pytorch_model.bin).
+    """The shapes of an encoder's weights; {} if its files do not give them without being loaded (pytorch_model.bin).
 
-    Raises UsageError for weights that are not there, cut off, quantised, or more than weights.
+    Raises UsageError for weights that are missing, truncated or quantised, and for files with more than weights.
     """
     first = weights_file(folder)
     if first is None:
@@ -80,8 +80,8 @@ def folder_shapes(folder: Path) -> Shapes:
 
 
 def shapes_in(path: Path) -> Shapes:
-    """Those in one file; {} for a pytorch_model.bin. Raises UsageError for one that is cut off, quantised, or holds
-    more than weights."""
+    """The shapes of the weights in one file; {} for a pytorch_model.bin. Raises UsageError for a file that is
+    truncated, quantised, or holds more than weights."""
     require_content(path)
     if path.suffix == ".safetensors":
         header = {name: entry for name, entry in safetensors_header(path).items() if name != "__metadata__"}
@@ -108,7 +108,7 @@ def _parts(first: Path) -> Iterable[Path]:
 def safetensors_header(path: Path) -> dict[str, Any]:
     """Name -> {"shape", "data_offsets", ...} of the tensors in a safetensors file (format: 8 bytes length, then JSON).
 
-    Raises UsageError for a file that is none, or cut off.
+    Raises UsageError for a file that is not safetensors, or truncated.
     """
     size = path.stat().st_size
     try:
@@ -130,7 +130,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
 
 
 def require_only_weights(path: Path) -> None:
-    """Raise UsageError for a pytorch_model.bin that is cut off, or holds what is no weight; nothing of it is run."""
+    """Raise UsageError for a pytorch_model.bin that is truncated, or holds anything but weights; none of it is run."""
     try:
         named = list(_named(path))
     except (zipfile.BadZipFile, StopIteration, ValueError) as error:
@@ -144,7 +144,7 @@ def require_only_weights(path: Path) -> None:
 
 
 def _named(path: Path) -> Iterable[str]:
-    """What a file of torch.save would look up when opened, as "module.name"."""
+    """The objects that a torch.save file would look up when opened, as "module.name"."""
     streams = list(range(LEGACY_STREAMS))
     with path.open("rb") as file:
         source: IO[bytes] = file

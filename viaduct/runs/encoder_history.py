@@ -1,8 +1,8 @@
-"""What an encoder was trained on before it came here, beyond plain text: so that a task which it has seen is not taken
-for a first exposure.
+"""What an encoder was trained on before it is used here, beyond plain text, so that a task it has already seen is not
+taken for a first exposure.
 
-It is what the recipe says (`encoder_saw`), else what is known of a published model by its name (`KNOWN`), with what a
-model card beside its files names under `base_model` and `datasets`. Nothing is downloaded.
+It is what the recipe says (`encoder_saw`), else what is known about a published model by its name (`KNOWN`), plus what
+the model card next to its files lists under `base_model` and `datasets`. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FAMILIES = (
     ("ccg", "ccg_pmb"),
     ("coco", "coco_karpathy", "flickr30k", "flickr8k", "multi30k", "multi30k_task2", "xflickrco", "xm3600"),
 )
-"""Cards that ask for the same: who was trained on one has seen the task of the others."""
+"""Groups of cards with the same task: an encoder trained on one has seen the task of the others."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("nli", "multi_nli", "all_nli", "allnli"), ("mnli",)),
@@ -49,7 +49,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "glue": ("mnli", "qqp"),
     "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "bucc"),
 }
-"""Names of data elsewhere -> cards of the same task. MIRACL and Mr. TyDi are made from TyDi QA."""
+"""Data set names used elsewhere -> cards of the same task. MIRACL and Mr. TyDi are made from TyDi QA."""
 
 _E5 = "ms_marco nq triviaqa squad nli eli5 nllb dureader fever hotpotqa quora mr_tydi miracl"
 _M3 = "ms_marco nq hotpotqa triviaqa squad coliee pubmedqa nli dureader t2ranking nli_zh mr_tydi miracl mldr nllb"
@@ -78,8 +78,8 @@ KNOWN = (
     ("mdeberta-v3-base", "", "arXiv 2111.09543"),
     ("rembert", "", "arXiv 2010.12821"),
 )
-"""(pattern of the last part of a model's name in small letters, the data, where that is said); the first that fits
-counts. No data: plain text only."""
+"""(pattern of the last part of a model's name in lower case, the data, the source); the first match counts. No data:
+plain text only."""
 
 KNOWN_DATA = frozenset(name for _, data, _ in KNOWN for name in data.split())
 
@@ -89,24 +89,24 @@ class History(NamedTuple):
 
     encoder: str
     saw: Saw | None
-    """None: nobody knows."""
+    """None: unknown."""
     touched: Mapping[str, str]
-    """Card -> data of the same task, of those seen; cards of tasks that were not seen are not in it."""
+    """Card -> the seen data of the same task; cards of tasks that were not seen are left out."""
     cards: tuple[str, ...] = ()
     """Names of all cards."""
     arms: Mapping[str, History] = MappingProxyType({})
-    """Arm -> the same of the encoder that it begins with, where that is its own."""
+    """Arm -> the history of the encoder that it starts from, for arms with their own encoder."""
 
     @property
     def words(self) -> str:
-        """In words, for the table of facts about the encoder."""
+        """The history in words, for the table of facts about the encoder."""
         if self.saw is None:
             return "unknown"
         return f"{', '.join(self.saw.data) or 'plain text only'} ({self.saw.source})"
 
 
 def history(recipe: RecipeParts, catalogue: Catalogue) -> History:
-    """Of the recipe's encoder, and of its arms' own; one that is made here has seen nothing."""
+    """The history of the recipe's encoder and of its arms' own; an encoder made here has seen nothing."""
     saw, cards = recipe.encoder_saw, tuple(card.name for card in catalogue)
     if isinstance(recipe.encoder, Pretrain):
         saw = Saw(data=(), source="made by this recipe")
@@ -126,7 +126,7 @@ def _history(name: str, saw: Saw | None, catalogue: Catalogue) -> History:
 
 
 def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dict[str, str]]:
-    """(target -> data, arm -> data): those that are no first exposure of the encoder to their task."""
+    """(target -> data, arm -> data) for those that are not the encoder's first exposure to their task."""
     tasks = {target.task: past.touched[target.task] for target in recipe.targets if target.task in past.touched}
     arms: dict[str, str] = {}
     for arm in recipe.intermediates:
@@ -137,31 +137,34 @@ def seen_before(recipe: RecipeParts, past: History) -> tuple[dict[str, str], dic
 
 
 def said_of_arms(recipe: RecipeParts, past: History) -> tuple[str, ...]:
-    """What a reader has to know of the arms that begin with encoders of their own, in sentences."""
+    """What a reader has to know about arms that start from their own encoders, in sentences."""
     lines = []
     for arm, own in past.arms.items():
         tasks = [target.task for target in recipe.targets if target.task in own.touched]
         begins = f"{arm} begins with {own.encoder}"
         if own.saw is None:
-            lines.append(f"{begins}, and what that was trained on is not known (the arm can say it: encoder_saw)")
+            lines.append(f"{begins}, and what that was trained on is not known (the arm can state it: encoder_saw)")
         elif tasks:
-            lines.append(f"{begins}, trained before on {own.words}: there {', '.join(tasks)} is no first exposure")
+            lines.append(f"{begins}, already trained on {own.words}: not a first exposure for {', '.join(tasks)}")
     trained = [arm.name for arm in recipe.intermediates if arm.encoder is not None and arm.parent is not None]
     if trained:
         lines.append(
             f"the encoders of {', '.join(trained)} were trained by others, once each: seeds vary only what is trained"
-            " here, and no stage of as many steps with wrong pictures, with text alone or with another seed stands"
-            " beside theirs; a difference is that of a published encoder, whatever made it"
+            " here, and there is no stage of as many steps with wrong pictures, with text alone or with another seed to"
+            " compare them with; a difference is that of a published encoder, whatever its cause"
         )
     return tuple(lines)
 
 
 def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
-    """What a reader of this recipe's results has to know of its encoder's past, in sentences."""
+    """What a reader of this recipe's results has to know about its encoder's past, in sentences."""
     strange = _unknown_data(recipe, past)
     if past.saw is None:
-        unknown = f"what {past.encoder} was trained on before it came here is not known"
-        return (*strange, f"{unknown} (a recipe can say it: encoder_saw), so no arm is sure to be a first exposure")
+        unknown = f"what {past.encoder} was trained on before this run is not known"
+        return (
+            *strange,
+            f"{unknown} (a recipe can state it: encoder_saw), so no arm is certain to be a first exposure",
+        )
     tasks, arms = seen_before(recipe, past)
     if not tasks and not arms:
         return strange
@@ -170,25 +173,25 @@ def said_of_history(recipe: RecipeParts, past: History) -> tuple[str, ...]:
     data = ", ".join(dict.fromkeys(name for seen in (*tasks.values(), *arms.values()) for name in seen.split(", ")))
     return (
         *strange,
-        f"{past.encoder} was trained on {data} before it came here ({past.saw.source}), which makes {what} no first"
-        f" exposure to the task: no claim is decided there, and '{BASELINE}' is no baseline without it",
+        f"{past.encoder} had already been trained on {data} ({past.saw.source}), so this is not a first exposure to the"
+        f" task for {what}: no claim is decided there, and '{BASELINE}' is not a baseline without the task",
     )
 
 
 def _unknown_data(recipe: RecipeParts, past: History) -> tuple[str, ...]:
-    """Names that the recipe itself gives and nobody knows: a misspelt one would mark nothing in silence."""
+    """Sentences about unknown names in the recipe itself: a misspelt one would silently mark nothing."""
     known = {*ALIASES, *KNOWN_DATA, *past.cards}
     told = (recipe.encoder_saw, *(arm.encoder_saw for arm in recipe.intermediates))
     given = [name for saw in told if saw is not None for name in saw.data if _plain(name) not in known]
     return tuple(
-        f"encoder_saw: {name} is no card's name and no data set that is known here, so it marks no task"
+        f"encoder_saw: {name} is neither the name of a card nor a data set known here, so it marks no task"
         + (f" (did you mean {close}?)" if (close := nearest(_plain(name), known)) else "")
         for name in given
     )
 
 
 def _found(encoder: str, revision: str | None) -> Saw | None:
-    """By name and model card; None where neither says anything."""
+    """What the name and the model card say was seen; None if neither says anything."""
     found = [one for one in (_by_name(Path(encoder).name), _by_card(encoder, revision)) if one is not None]
     if not found:
         return None
@@ -197,7 +200,7 @@ def _found(encoder: str, revision: str | None) -> Saw | None:
 
 
 def _by_name(name: str) -> Saw | None:
-    last = name.lower().rpartition("--")[2]  # of "owner--name" too, as a folder may be called
+    last = name.lower().rpartition("--")[2]  # also for "owner--name", as a folder may be called
     for pattern, data, source in KNOWN:
         if fnmatchcase(last, pattern):
             return Saw(data=tuple(data.split()), source=source)
@@ -205,7 +208,7 @@ def _by_name(name: str) -> Saw | None:
 
 
 def _by_card(encoder: str, revision: str | None) -> Saw | None:
-    """What the model card beside the encoder's files says."""
+    """What the model card next to the encoder's files says."""
     front = _front_matter(cached_file(encoder, revision, "README.md"))
     data = tuple(map(_plain, _texts(front.get("datasets"))))
     bases = [one for name in _texts(front.get("base_model")) if (one := _by_name(Path(name).name)) is not None]
@@ -218,12 +221,12 @@ def _by_card(encoder: str, revision: str | None) -> Saw | None:
 
 
 def licence_of(encoder: str, revision: str | None) -> str | None:
-    """The licence that the model card beside the encoder's files states; None where there is none."""
+    """The licence stated by the model card next to the encoder's files; None if there is none."""
     return ", ".join(_texts(_front_matter(cached_file(encoder, revision, "README.md")).get("license"))) or None
 
 
 def _front_matter(path: Path | None) -> Mapping[str, Any]:
-    """The values between the two lines "---" that a model card begins with; {} where there are none, or no YAML."""
+    """The front matter of a model card, between two lines "---" at its start; {} if there is none or it is not YAML."""
     text = path.read_text(encoding="utf-8", errors="replace") if path is not None and path.is_file() else ""
     first, *rest = text.split("\n---", 1)
     if not first.startswith("---") or not rest:
@@ -245,7 +248,7 @@ def _plain(name: str) -> str:
 
 
 def _touched(data: Iterable[str], catalogue: Catalogue) -> dict[str, str]:
-    """Card -> the first of the data that have its task."""
+    """Card -> the first of the data sets that have its task."""
     found: dict[str, str] = {}
     for name in data:
         cards = ALIASES.get(_plain(name), (_plain(name),))
@@ -257,5 +260,5 @@ def _touched(data: Iterable[str], catalogue: Catalogue) -> dict[str, str]:
 
 
 def _tasks(card: Task) -> set[str]:
-    """The card, its parts, and what it is trained on."""
+    """Names of the card, its parts, and the card that it is trained on."""
     return {card.name, *(part.name for part in card.parts), *filter(None, (card.trained_on,))}

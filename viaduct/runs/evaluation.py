@@ -1,6 +1,6 @@
 """The recipe behind `viaduct evaluate`: one encoder, no intermediate task, published hyperparameters.
 
-The numbers come from two releases, by the encoder's width; both are declared in the table below. Batches are counted in
+The numbers come from two releases, by the encoder's width; both are given in the tables below. Batches are counted in
 tokens here, so "32 rows" of a release becomes 32 times the mean length of the training rows in XLM-R's tokens. Large
 encoders are trained at 1e-5 throughout: XLM-R large fails to learn XNLI at 3e-5 with some seeds (transformers issue
 10588, fairseq issue 1367), which X-STILTs' 1e-5 avoids.
@@ -25,20 +25,20 @@ LARGE_WIDTH = 1024
 """Encoders at least this wide get the settings for large ones."""
 
 MEAN_TOKENS = {"xnli": 40, "pawsx": 60, "udpos": 32, "panx": 18, "xquad": 200, "mlqa": 200, "tydiqa": 160}
-"""Of a training row (for questions, of a window), rounded."""
+"""Mean tokens of a training row (for question answering, of a window), rounded."""
 
 BASE = {"xnli": 5.0, "pawsx": 5.0, "udpos": 10.0, "panx": 10.0, "xquad": 3.0, "mlqa": 3.0, "tydiqa": 3.0}
-"""Epochs; 2e-5 (questions 3e-5), 32 rows a step, 128 tokens (questions 384, stride 128), checkpoint by English dev.
-XTREME, scripts/train_*.sh at 838c13b."""
+"""Epochs; learning rate 2e-5 (questions 3e-5), 32 rows per step, 128 tokens (questions 384, stride 128), checkpoint by
+English dev. XTREME, scripts/train_*.sh at 838c13b."""
 
 LARGE = {"xnli": 2.0, "pawsx": 5.0, "udpos": 10.0, "panx": 10.0, "xquad": 2.0, "mlqa": 2.0, "tydiqa": 2.0}
-"""Epochs; 1e-5, 10 % warm-up, 32 rows a step (questions 16), 256 tokens (questions 384, stride 128), checkpoint by
-English dev. X-STILTs' release: jiant, guides/projects/xstilts.md."""
+"""Epochs; learning rate 1e-5, 10 % warm-up, 32 rows per step (questions 16), 256 tokens (questions 384, stride 128),
+checkpoint by English dev. X-STILTs' release: jiant, guides/projects/xstilts.md."""
 
 LAYER = {12: 8, 24: 14}
-"""Encoder layers -> the one that is pooled for retrieval (XTREME's mBERT script; X-STILTs' release), but for sentence
-encoders; others by `Retrieval.layers`. XLM-R large's published Tatoeba number (57.3) belongs to layer 10
-(google-research/xtreme, pull request 104)."""
+"""Encoder layers -> the layer that is pooled for retrieval (XTREME's mBERT script; X-STILTs' release), except for
+sentence encoders; for other depths see `Retrieval.layers`. XLM-R large's published Tatoeba number (57.3) belongs to
+layer 10 (google-research/xtreme, pull request 104)."""
 
 
 def evaluation(
@@ -80,8 +80,8 @@ def _concerned(tasks: Sequence[str]) -> set[str]:
 
 def target(task: str, width: int, layers: int | None, longest: int | None = None) -> Target:
     """One of the nine targets with the published settings for an encoder of this width and depth (None: a sentence
-    encoder, for which no layer is named), in every language with labelled files. Where the `longest` input is shorter
-    than published lengths, it is the length of rows and windows, which overlap by a third of it, as those of 384 do.
+    encoder, for which no layer is named), in every language with labelled files. If the `longest` input is shorter
+    than the published lengths, rows and windows have its length, and windows overlap by a third, as those of 384 do.
     """
     if task not in MEAN_TOKENS:
         retrieval = Retrieval(layers=None if layers is None or layers not in LAYER else (LAYER[layers],))
@@ -108,7 +108,7 @@ def target(task: str, width: int, layers: int | None, longest: int | None = None
 
 
 def shape(encoder: str, revision: str | None) -> tuple[int, int]:
-    """(width, layers) from the encoder's config.json, of a folder or from the Hub. Raises UsageError without one."""
+    """(width, layers) from the encoder's config.json, in a folder or from the Hub. Raises UsageError without one."""
     path = Path(encoder) / "config.json"
     if not Path(encoder).is_dir():
         path = _from_hub(encoder, revision)
@@ -120,7 +120,7 @@ def _from_hub(encoder: str, revision: str | None) -> Path:
     import huggingface_hub  # slow to load, and folders do not need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    encoder_identity(encoder, revision)  # which refuses a name without a revision
+    encoder_identity(encoder, revision)  # rejects a name without a revision
     options = hub_options(encoder, revision)
     fetch_small_files(encoder, revision)
     try:

@@ -1,7 +1,7 @@
-"""Runs a plan in this process: what is done is skipped, what is locked elsewhere is left, what died is taken up again.
+"""Runs a plan in this process: skips finished stages and those locked by other processes, resumes interrupted ones.
 
-Any number of processes may do this on one store at the same time. What does the work lives below the torch line; a
-stage's kind imports it when a stage is about to run, and nothing else does.
+Any number of processes may do this on one store at the same time. The code that does the work lives below the torch
+line (it may import torch); a stage's kind imports it when a stage is about to run, and nothing else does.
 """
 
 from __future__ import annotations
@@ -57,34 +57,34 @@ DEVICES = ("auto", "cpu", "cuda")
 RETRIES = 2
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.ENOLCK)
 NOTE_SECONDS = 5.0
-"""How often the seconds spent so far are noted for the case that the process dies."""
+"""How often the seconds spent so far are recorded, in case the process dies."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Where and how to run; none of it is identity."""
+    """Where and how to run; none of it is part of an identity."""
 
     device: str = "auto"
     threads: int | None = None
-    """CPU threads of a process; None: as many as a measurement finds worth having, of the cores that it may use
-    divided by `processes`."""
+    """CPU threads per process; None: as many as a measurement finds worthwhile, at most the usable cores divided by
+    `processes`."""
     processes: int = 1
-    """Processes at work on the plan; each holds its own models in memory."""
+    """Processes working on the plan; each holds its own models in memory."""
     checkpoint_seconds: float = 300.0
     memory_bytes: int = 4 * 10**9
-    """What a search for nearest sentences may hold at most."""
+    """Memory limit of a search for nearest sentences."""
     retry_seconds: float = 2.0
-    """Wait before the first repetition after a transient fault; four times as long before the second."""
+    """Delay before the first retry after a transient fault; the second waits four times as long."""
     keep: Keep = "all"
-    """What of the store stays when nothing left to do needs it."""
+    """What stays in the store when no remaining stage needs it."""
     executor: Literal["local", "ray"] = "local"
-    """Where stages run: in this process and `processes` - 1 beside it, or on the nodes of a Ray cluster."""
+    """Where stages run: in this process and `processes` - 1 others, or on the nodes of a Ray cluster."""
     address: str | None = None
-    """HOST:PORT of the cluster's head; None: of the cluster that this machine is a node of."""
+    """HOST:PORT of the cluster's head; None: the cluster that this machine is a node of."""
     poll_seconds: float = 5.0
-    """How often stages that other processes work on are looked at when nothing else can be done."""
+    """How often stages that other processes work on are checked when nothing else can be done."""
     track: tuple[str, ...] = ()
-    """Trackers that are told the curves of trainings (`viaduct.training.tracking`)."""
+    """Trackers that receive the curves of trainings (`viaduct.training.tracking`)."""
     fitting: Fitting = WHOLE
 
     def __post_init__(self) -> None:
@@ -99,11 +99,11 @@ class Options:
 def run(
     planned: Planned, options: Options, display: Display, checked: Callable[[], object] = bool, ranks: Ranks = ALONE
 ) -> Planned:
-    """Do every stage of the plan, and say where they lie; `checked` is called when nothing is known that forbids to
-    begin.
+    """Run every stage of the plan, and return the plan with the paths that they have now; `checked` is called once no
+    known problem prevents the start.
 
-    Raises StoreError before anything starts when the store holds something else, UsageError likewise for an encoder
-    that cannot be used, and whatever a stage raises; stages that are finished stay finished.
+    Raises, before anything starts, StoreError if the store holds something else and UsageError for an encoder that
+    cannot be used; later, whatever a stage raises. Finished stages stay finished.
     """
     worker = Worker(planned, options, display, ranks)
     stages = worker.displaced(list(planned.plan.stages))
@@ -113,7 +113,7 @@ def run(
     worker.cleaning.clean(stages)
     for encoder, revision in dict.fromkeys((stage.encoder, stage.revision) for stage in pending):
         if encoder is not None:  # else an earlier stage makes it
-            hub_options(expanded(encoder), revision)  # which need not load torch to say that there is no network
+            hub_options(expanded(encoder), revision)  # reports a missing network without loading torch
             loaded(REQUIRE_ENCODER)(expanded(encoder), revision)
     for stage in pending:
         kind_of(stage.work.kind).require(stage)
@@ -122,7 +122,7 @@ def run(
 
 
 def _work_here(worker: Worker, pending: list[Stage], checked: Callable[[], object]) -> None:
-    """Do these stages in this process."""
+    """Run these stages in this process."""
     checked()
     looked = time.monotonic()
     while pending:
@@ -132,7 +132,7 @@ def _work_here(worker: Worker, pending: list[Stage], checked: Callable[[], objec
         else:
             worker.display.waiting([stage.path for stage in pending if worker.is_ready(stage)])
             time.sleep(worker.options.poll_seconds)
-        # All are looked at for what others did only now and then: after each stage it would take quadratic time.
+        # What others did is checked only now and then: checking all stages after each one takes quadratic time.
         if time.monotonic() - looked >= worker.options.poll_seconds:
             pending = [stage for stage in worker.displaced(pending) if not worker.skip(stage)]
             looked = time.monotonic()
@@ -140,16 +140,16 @@ def _work_here(worker: Worker, pending: list[Stage], checked: Callable[[], objec
 
 @dataclass
 class Worker:
-    """One process at work on a plan."""
+    """One process working on a plan."""
 
     planned: Planned
     options: Options
     display: Display
     ranks: Ranks = ALONE
     device: str | None = None
-    """Resolved when the first stage that needs it is about to run."""
+    """The device, resolved when the first stage that needs it is about to run."""
     threads: int | None = None
-    """Found by measurement, once, likewise."""
+    """Measured once, when the first stage that needs it is about to run."""
 
     def __post_init__(self) -> None:
         self._work_from(self.planned)
@@ -161,13 +161,13 @@ class Worker:
         self.cleaning = Cleaning(self.plan, self.store, self.options.keep)
 
     def is_displaced(self, stage: Stage) -> bool:
-        """Whether a stage of another setting has taken its place in the store meanwhile."""
+        """Whether a stage of another setting has taken this one's place in the store meanwhile."""
         return is_taken(self.store, stage.path, self.identities[stage.path].fingerprint)
 
     def displaced(self, pending: list[Stage]) -> list[Stage]:
-        """The same stages; beside those of other settings that have taken their places in the store meanwhile.
+        """The same stages, at new paths if stages of other settings have taken their places in the store meanwhile.
 
-        Raises StoreError for a place that holds something else and cannot be gone beside."""
+        Raises StoreError for a place that holds something else than another setting's stage."""
         if not any(map(self.is_displaced, pending)):
             return pending
         before = self.plan.stages
@@ -178,7 +178,7 @@ class Worker:
         return [moved[stage.path] for stage in pending]
 
     def skip(self, stage: Stage) -> bool:
-        """Whether the stage is done already, or given up."""
+        """Whether the stage is already done, or given up."""
         if self._is_done(stage):
             self.store.sweep(stage.path)
         elif not self._is_given_up(stage):
@@ -187,18 +187,18 @@ class Worker:
         return True
 
     def advance(self, stage: Stage) -> bool:
-        """Whether the stage is done now, here or by another process, or given up; False where its turn has not come."""
+        """Run the stage if it is its turn; returns whether it is now done, here or by another process, or given up."""
         return self.is_due(stage) and (self.skip(stage) or self.work_on(stage, is_lost=self._is_lost(stage)))
 
     def is_due(self, stage: Stage) -> bool:
-        """Whether its inputs are done, or one was given up, and its place is its own."""
+        """Whether the stage's inputs are done, or one was given up, and no other setting has taken its place."""
         return (self._is_lost(stage) or self.is_ready(stage)) and not self.is_displaced(stage)
 
     def _is_lost(self, stage: Stage) -> bool:
         return any(map(self._is_given_up, stage.inputs.values()))
 
     def is_ready(self, stage: Stage) -> bool:
-        """Whether all inputs are done; another setting's, in the place of one, is none."""
+        """Whether all inputs are done; another setting's stage in the place of one does not count."""
         return all(map(self._is_done, stage.inputs.values()))
 
     def _is_given_up(self, stage: Stage) -> bool:
@@ -209,8 +209,8 @@ class Worker:
         return record is not None and record["fingerprint"] == self.identities[stage.path].fingerprint
 
     def work_on(self, stage: Stage, *, is_lost: bool = False) -> bool:
-        """Whether the stage was run here, or given up, as it is where an input is lost; False when another process has
-        it."""
+        """Run the stage here, or give it up, as happens if an input is lost (`is_lost`); returns False if another
+        process has it."""
         identity = self.identities[stage.path]
         record = {"fingerprint": identity.fingerprint, "identity": dict(identity.content), "path": stage.path}
         claim = self.store.claim(stage.path, record)
@@ -232,7 +232,7 @@ class Worker:
             claim.give_up(str(error))
             self.display.message(f"given up, with all that follows from it: {error}")
         except Exception:
-            claim.require_held()  # where another host has the stage, that is what went wrong
+            claim.require_held()  # raises if another host has the stage: that is then the cause
             raise
         finally:
             claim.release()
@@ -259,13 +259,13 @@ class Worker:
                 begin_afresh()
                 spent = self._attempt(stage, claim, context)
         except BaseException:
-            with contextlib.suppress(OSError):  # of a full disk, which is told anyway
+            with contextlib.suppress(OSError):  # such as a full disk, which is reported anyway
                 claim.note_seconds(claim.seconds_before + time.monotonic() - started)
             raise
         try:
             self._require_same(stage)
         except ViaductError:
-            claim.forget()  # what was learnt from other data must not be gone on with
+            claim.forget()  # what was learnt from other data must not be resumed
             raise
         seconds = claim.seconds_before + time.monotonic() - started
         claim.finish(self._cost(stage, context, spent, seconds).model_dump(mode="json"))
@@ -288,7 +288,7 @@ class Worker:
         raise AssertionError("the loop returns or raises")
 
     def context(self, stage: Stage, claim: Claim, progress: Progress, track: Track = untracked) -> Context:
-        """What the stage is given."""
+        """The context that the stage runs with."""
         work = stage.work
         on_cpu = kind_of(work.kind).on_cpu(work)
         if self.device is None and not on_cpu:
@@ -320,8 +320,8 @@ class Worker:
         )
 
     def _rows(self, stage: Stage, task: str, split: str, language: str) -> Loaded:
-        """The rows after substitution that the stage's fingerprint covers, and no others; none of files that were not
-        there when it was planned."""
+        """The rows after substitution that the stage's fingerprint covers, and no others; none from files that were
+        missing when it was planned."""
         declared, data = stage.work.declared, self.planned.census.data
         if (need := (task, split, language)) in self.plan.needs[stage.path]:
             self._require_unchanged(stage, need)
@@ -331,7 +331,7 @@ class Worker:
         return Loaded((), None)
 
     def _require_same(self, stage: Stage) -> None:
-        """Raise DataError where what the stage has read is no longer what its fingerprint stands for."""
+        """Raise DataError if what the stage has read is no longer what its fingerprint covers."""
         planned, data, needs = self.identities[stage.path], self.planned.census.data, self.plan.needs[stage.path]
         if fields := changed(stage, planned, data, needs, planning_cache(self.store.root)):
             what = f"{stage.path} ({'; '.join(fields)}): files that it reads have changed since the run was planned"
@@ -340,7 +340,7 @@ class Worker:
             require_whole(self.store.directory(source.path))
 
     def _require_unchanged(self, stage: Stage, need: Need) -> None:
-        """Raise DataError where the files are no longer those of the plan: the stage's fingerprint would be theirs."""
+        """Raise DataError if the files are no longer the planned ones, which the stage's fingerprint describes."""
         planned = self.planned.identities[stage.path].content["data"]
         found = self.planned.census.data.fingerprint((need,), stage.work.declared)
         for name in (" ".join(need), used_files(need)):
@@ -357,7 +357,7 @@ class Worker:
         most = max(1, usable_cores() // (self.options.processes * self.ranks.count))
         if self.options.threads or most == 1 or not kind.uses_torch:
             return self.options.threads or most
-        # A stage goes on with the threads that it began with: other sums in another order would be another result.
+        # A stage resumes with the number of threads it began with: summing in another order would change the result.
         noted = claim.scratch / "threads"
         if noted.is_file():
             return min(most, noted_threads(noted))
@@ -380,7 +380,7 @@ class Worker:
             device=context.device,
             machine=machine(context.device),
             threads=context.threads,
-            devices=1 if spent.precision is None else self.ranks.count,  # all else is the leader's
+            devices=1 if spent.precision is None else self.ranks.count,  # all else runs on the leader only
             precision=spent.precision,
             speed=spent.speed,
             versions=versions(),

@@ -1,4 +1,4 @@
-"""Whether the report in a run's directory is of what is done of that run now."""
+"""Whether the report in a run's directory reflects what is done of that run now."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from viaduct.runs.collect import RunRecord, states
 
 
 class Freshness(NamedTuple):
-    """The stages that a report was made from, against those that are done now."""
+    """The stages that a report was made from, compared with those that are done now."""
 
     stages_alike: int = 0
-    """Stages that it was made from and that are as they were."""
+    """Stages that the report was made from and that are unchanged."""
     stages_foreign: int = 0
-    """Stages that it was made from and that are not this run's, or no longer so: another experiment's report."""
+    """Stages that the report was made from and that are not, or no longer, this run's: another experiment's report."""
     stages_later: int = 0
-    """Stages done since."""
+    """Stages done since then."""
 
     @property
     def there(self) -> bool:
@@ -28,7 +28,7 @@ class Freshness(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The state of the report in words."""
         if not self.there:
             return "none that says what it was made from"
         alike, foreign, later = self
@@ -40,7 +40,7 @@ class Freshness(NamedTuple):
 
 
 def freshness(store: Store, record: RunRecord, directory: Path) -> Freshness:
-    """How the report in a run's directory stands to the run."""
+    """How the report in a run's directory compares with the run's current state."""
     made = _made_from(directory / "report.json")
     if not made:
         return Freshness()

@@ -1,4 +1,4 @@
-"""Data that a recipe names and that are not there; all of them are found at once."""
+"""Missing data that a recipe names; all of them are found in one pass."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from viaduct.tasks.card import Task
 
 
 class Gap(NamedTuple):
-    """Data that are not there."""
+    """One piece of missing data."""
 
     what: str
-    """Such as "xnli test"."""
+    """What is missing, such as "xnli test"."""
     language: str
-    """"" where it is not one language's."""
+    """"" if the data do not belong to one language."""
     why: str
 
 
@@ -47,7 +47,7 @@ def _pattern(gap: Gap) -> str:
 
 
 def model_gaps(what: str, name: str, revision: str | None, field: str) -> list[Gap]:
-    """A model that is no folder here and cannot be downloaded, being without a revision; `field` has its revision."""
+    """The gap of a model that is not a local folder and has no revision to download; `field` would give one."""
     if revision is not None or Path(name).expanduser().is_dir():
         return []
     why = f"no such folder; a model of the Hub needs a {field} (a commit), because a name's weights may change"
@@ -55,7 +55,7 @@ def model_gaps(what: str, name: str, revision: str | None, field: str) -> list[G
 
 
 def card_of_kind(census: Census, name: str, kind: str, where: str) -> Task:
-    """The card of this name. Raises UsageError for a card of another kind."""
+    """The card with this name. Raises UsageError for a card of another kind."""
     card = census.task(name)
     if card.kind != kind:
         raise UsageError(f"{where} names {card.name}, which is of kind '{card.kind}'", fix=f"name one of kind {kind}")
@@ -65,8 +65,8 @@ def card_of_kind(census: Census, name: str, kind: str, where: str) -> Task:
 def there(
     cards: Sequence[str], wanted: Sequence[str] | None, splits: Sequence[str], recipe: RecipeParts, census: Census
 ) -> tuple[tuple[str, ...], list[Gap]]:
-    """(the languages whose files of all these splits are there in any of the cards, or all that are asked for; what
-    is not there of those asked for, and of all where there are none)."""
+    """(the languages, of `wanted` if given, with files of all these splits in any of the cards; the gaps of `wanted`
+    languages, and one for all cards if no language has files)."""
     found: dict[str, None] = {}
     gaps: list[Gap] = []
     for name in cards:
@@ -83,7 +83,7 @@ def there(
 
 
 def text_needs(cards: Sequence[str], languages: Sequence[str], census: Census) -> list[Need]:
-    """The train splits of these cards that are there in these languages."""
+    """The available train splits of these cards in these languages."""
     wanted = [(name, "train", code) for name in cards for code in languages if code in census.task(name).languages]
     return [need for need in wanted if census.problem(*need, labelled=False) is None]
 
@@ -91,8 +91,8 @@ def text_needs(cards: Sequence[str], languages: Sequence[str], census: Census) -
 def target_languages(
     recipe: RecipeParts, census: Census, missing: list[Gap]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """(target -> languages to predict, target -> languages left out); what is not there is added to `missing`, and its
-    languages are then among those to predict."""
+    """(target -> languages to predict, target -> languages left out); missing data are added to `missing`, and their
+    languages then stay among those to predict."""
     chosen: dict[str, tuple[str, ...]] = {}
     absent: dict[str, tuple[str, ...]] = {}
     for target in recipe.targets:
@@ -125,20 +125,20 @@ def _wanted(target: TargetParts, card: Task) -> tuple[str, ...]:
 
 
 def _problems(task: str, split: str, languages: Iterable[str], recipe: RecipeParts, census: Census) -> dict[str, str]:
-    """Language -> why labelled rows of this split cannot be used, for those where they cannot."""
+    """Language -> why labelled rows of this split cannot be used, for the languages where they cannot."""
     source = source_of(task, split, recipe.substitutions)
     texts = {code: census.problem(*source, code, labelled=True) for code in languages}
     return {code: text for code, text in texts.items() if text is not None}
 
 
 def target_gaps(recipe: RecipeParts, census: Census) -> list[Gap]:
-    """What is not there of the English train and dev splits that targets are trained on."""
+    """Missing English train and dev splits that targets are trained on."""
     trained = [on for target in recipe.targets if (on := census.task(target.task).trained_on) is not None]
     return [gap for name in dict.fromkeys(trained) for gap in _training_gaps(name, (ENGLISH,), recipe, census)]
 
 
 def task_gaps(arm: ArmParts, recipe: RecipeParts, census: Census) -> list[Gap]:
-    """What is not there of the tasks that an arm trains on, and of the text that it replays."""
+    """Missing data of the tasks that an arm trains on, and of the text that it replays."""
     gaps = [gap for name in arm.tasks for gap in _training_gaps(name, arm.languages, recipe, census)]
     if arm.replay is not None:
         gaps += there(arm.replay.text, arm.replay.languages, ("train",), recipe, census)[1]
@@ -154,7 +154,7 @@ def _training_gaps(name: str, languages: Sequence[str], recipe: RecipeParts, cen
 
 
 def pretrain_gaps(pretrain: Pretrain, census: Census) -> list[Gap]:
-    """What is not there of the text that an encoder is made from. Raises UsageError for cards of another kind."""
+    """Missing text that an encoder is made from. Raises UsageError for cards of another kind."""
     gaps: list[Gap] = []
     found: set[str] = set()
     for kind, names in (("text", pretrain.text), ("parallel", pretrain.parallel)):
@@ -174,7 +174,7 @@ def pretrain_gaps(pretrain: Pretrain, census: Census) -> list[Gap]:
 
 
 def require(gaps: Sequence[Gap], recipe: RecipeParts, census: Census) -> None:
-    """Raise DataError that lists all that is missing, if anything is."""
+    """Raise a DataError that lists all that is missing, if anything is."""
     if gaps:
         lines = "".join(f"\n  - {line}" for line in listed(gaps))
         raise DataError(

@@ -1,4 +1,4 @@
-"""Settings whose training comes to no numbers: a sweep goes on without them, and says so."""
+"""Settings whose training ends in non-finite numbers: a sweep continues without them, and reports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from viaduct.runs.stage import Stage
 
 
 def is_spared(plan: Plan, stage: Stage, is_given_up: Callable[[Stage], bool]) -> bool:
-    """Whether every arm and task that a stage is needed for has another setting, which is not given up itself."""
+    """Whether every arm and task that needs a stage has another setting that is not given up itself."""
     left: dict[tuple[str, str], set[str]] = {}
     lost: dict[tuple[str, str], set[str]] = {}
     for cell in plan.cells:
@@ -21,7 +21,7 @@ def is_spared(plan: Plan, stage: Stage, is_given_up: Callable[[Stage], bool]) ->
 
 
 def _upstream(stage: Stage) -> Iterator[Stage]:
-    """A stage and all that it needs."""
+    """A stage and everything it depends on."""
     yield stage
     for source in stage.inputs.values():
         yield from _upstream(source)

@@ -1,4 +1,4 @@
-"""The machine that this process is on: its processor, its cores, and what is installed there."""
+"""The machine that this process runs on: its processor, its cores, and the installed packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = (
     *("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "scipy", "sacrebleu"),
     *("onnxruntime", "openvino", "nncf"),
 )
-"""What can change a number; the last three are an extra."""
+"""Packages that can change a number; the last three are an optional extra."""
 
 
 def usable_cores() -> int:
@@ -28,7 +28,7 @@ def usable_cores() -> int:
 
 
 def noted_threads(file: Path) -> int:
-    """The number of threads in a file that an earlier attempt left. Raises StoreError where it is damaged."""
+    """The number of threads in a file left by an earlier attempt. Raises StoreError if it is damaged."""
     try:
         return max(1, int(file.read_text(encoding="ascii")))
     except ValueError as error:
@@ -38,7 +38,7 @@ def noted_threads(file: Path) -> int:
 
 @functools.cache  # reading them takes longer than a small stage
 def versions() -> dict[str, str]:
-    """Versions of everything that can change a number, as far as it is installed."""
+    """Versions of everything installed that can change a number."""
     found = {"viaduct": viaduct.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def processor() -> str:
-    """The model of the processor, as far as the system says."""
+    """The model of the processor, as far as the system reports it."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -56,7 +56,7 @@ def processor() -> str:
 
 
 def machine(device: str) -> str:
-    """The model of what a stage was computed on; "" for a GPU that does not say."""
+    """The model of the device that a stage ran on; "" for a GPU that is not available here."""
     if device == "cpu":
         return processor()
     cuda = importlib.import_module("torch").cuda

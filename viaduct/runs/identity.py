@@ -31,24 +31,24 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.used_files import Folders
 
 Standing = State | Literal["there, not checked", "another experiment's"]
-"""How far a stage of one identity is. Not checked: it is finished, and data that decide its identity are missing."""
+"""State of a stage with one identity. Not checked: it is finished, but data that decide its identity are missing."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides a stage's output, as JSON, and its SHA-256."""
+    """Everything that determines a stage's output, as JSON, and its SHA-256."""
 
     content: Mapping[str, Any]
-    """Without what is not there, such as missing data."""
+    """The JSON, without parts that are missing, such as data."""
     fingerprint: str
-    """"" where something is not there."""
+    """"" if something is missing."""
 
 
 def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict[str, Identity]:
     """Stage path -> identity, for every stage of the plan. Reads every data file once.
 
-    Where the plan misses data: as far as it is known. What follows from a stage in `store` that cannot be checked
-    cannot be checked either.
+    If the plan misses data, identities hold what is known. Stages that depend on a stage in `store` that cannot be
+    checked cannot be checked either.
     """
     found: dict[str, Identity] = {}
     encoders: dict[str, Mapping[str, Any]] = {}
@@ -77,8 +77,8 @@ def identities(plan: Plan, data: RecipeData, store: Store | None = None) -> dict
 def changed(
     stage: Stage, planned: Identity, data: RecipeData, needs: Iterable[Need], cache: Path | None
 ) -> tuple[str, ...]:
-    """The fields of a stage's identity that are not what they were when it was planned: files that it reads, or that
-    its work names, have changed since. Those whose stamps are others are hashed again."""
+    """The fields of a stage's identity that have changed since it was planned, because files that it reads, or that
+    its work names, have changed. Files with a new stamp (size, times, inode) are hashed again."""
     needs = tuple(needs)
     encoder = None if stage.encoder is None else start_identity(stage.encoder, stage.revision, cache)
     digests = [data.fingerprint((need,), stage.work.declared) for need in needs]
@@ -95,7 +95,7 @@ def _in_full(make: Made) -> Mapping[str, Any] | None:
 
 
 def _in_part(make: Made) -> Mapping[str, Any] | None:
-    """None where it cannot be made because something is not there."""
+    """The value; None if it cannot be made because something is missing."""
     with contextlib.suppress(ViaductError):
         return make()
     return None
@@ -110,9 +110,9 @@ def identity(
     encoder: Mapping[str, Any] | None,
     known: Callable[[Made], Mapping[str, Any] | None] = _in_full,
 ) -> Identity:
-    """The identity of one stage that reads rows of these cards, whose data have the fingerprints `digests` (None where
-    it is not known), and whose inputs have the fingerprints `upstream` (role -> fingerprint, "" where it is not known);
-    `encoder` is {} where it is not known."""
+    """The identity of one stage that reads rows of these cards, whose data have the fingerprints `digests` (None:
+    unknown), and whose inputs have the fingerprints `upstream` (role -> fingerprint, "": unknown); `encoder` is {} if
+    it is unknown."""
     cards = tuple(cards)
     complete = all(upstream.values()) and None not in digests and encoder != {}
     kinds = {card.kind: version for card in cards if (version := version_of(card.row_kind, stage)) > 1}
@@ -141,7 +141,7 @@ def identity(
 
 
 def _cards(needs: Iterable[Need], data: RecipeData, substitutions: tuple[Substitution, ...]) -> list[Task]:
-    """The cards whose rows are read, with those that they are made of, by name."""
+    """The cards whose rows are read, and those that they are made of, in order of name."""
     named = {name for need in needs for name in (need[0], source_of(need[0], need[1], substitutions)[0])}
     named |= {part.name for name in named for part in data.task(name).parts}
     return [data.task(name) for name in sorted(named)]
@@ -154,8 +154,8 @@ def fingerprint_of(content: Mapping[str, Any]) -> str:
 
 
 def literals(work: BaseModel) -> dict[str, Any]:
-    """The work as JSON without what is no part of its identity: words for people (rewording a substitution's reason
-    changes no number), and fields that came `later` while they have the value that held before."""
+    """The work as JSON without what is not part of its identity: text for people (rewording a substitution's reason
+    changes no number), and fields added `later` while they have the value that held before."""
     found = work.model_dump(mode="json")
     for name, info in type(work).model_fields.items():
         value, marks = getattr(work, name), info.json_schema_extra
@@ -176,10 +176,10 @@ def _literals_within(value: object, dumped: Any) -> Any:
 
 
 def standing(store: Store, path: str, fingerprint: str, known: Mapping[str, Any] | None = None) -> Standing:
-    """How far the stage of this identity is; `known`: the identity's content, in a plan that misses data, whose
-    fingerprint is not known ("") or may not be the one that it will have.
+    """The state of the stage with this identity; `known`: the identity's content, in a plan that misses data, whose
+    fingerprint is unknown ("") or may still change.
 
-    An interrupted attempt at something else counts as none: a run discards it.
+    An interrupted attempt at something else does not count: a run discards it.
     """
     state = store.state(path)
     record = store.record(path) if state == "done" else store.unfinished(path)
@@ -191,11 +191,11 @@ def standing(store: Store, path: str, fingerprint: str, known: Mapping[str, Any]
 
 
 IN_PART = ("cards", "encoder", "inputs", "data")
-"""What may be known in part of an identity."""
+"""The parts of an identity that may be known incompletely."""
 
 
 def _agrees(known: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether what is known of an identity is also what was found."""
+    """Whether the known part of an identity agrees with the one that was found."""
     work, other = known["work"], found.get("work", {})
     return (
         all((found.get(part) or {}).items() >= (known[part] or {}).items() for part in IN_PART)
@@ -206,7 +206,7 @@ def _agrees(known: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def _fewer(known: object, found: object) -> bool:
-    """Whether these are languages, or (task, language), that were found among more: those whose files are here."""
+    """Whether these are languages, or (task, language), all among the found ones: those whose files are available."""
     if not isinstance(known, list) or not isinstance(found, list):
         return False
     codes = [one[-1] if isinstance(one, list) and one else one for one in found]

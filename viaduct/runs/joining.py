@@ -1,4 +1,4 @@
-"""The processes that work on a plan beside this one: more of its kind, or those that take part in its trainings."""
+"""Processes that work on a plan alongside this one: more of the same kind, or ones that take part in its trainings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_ava
 
 @contextlib.contextmanager
 def others(planned: Planned, options: execute.Options) -> Iterator[Ranks]:
-    """While this is open, the processes that the options, or a launcher, ask for are at work; what is given says which
-    of a training's this one is. One that a launcher began only to take part never comes out of here.
+    """While this is open, the processes requested by the options or by a launcher are at work. Yields which of a
+    training's processes this one is. A process that a launcher started only to take part exits instead.
 
-    Raises UsageError for more devices than there are.
+    Raises UsageError if more devices are requested than there are.
     """
     ranks, devices = launched(), options.fitting.devices
     if devices > 1 or ranks.count > 1:
@@ -52,15 +52,15 @@ def others(planned: Planned, options: execute.Options) -> Iterator[Ranks]:
 
 
 def require(options: execute.Options, ranks: Ranks) -> None:
-    """Raise UsageError for more devices than there are, and for another number than a launcher's."""
+    """Raise UsageError for more devices than there are, or a number other than the launcher's."""
     devices = options.fitting.devices
     if ranks.count > 1 and devices not in (1, ranks.count):
         raise UsageError(
             f"--devices {devices}: a launcher has begun {ranks.count} processes", fix="leave --devices out"
         )
     if ranks.count > 1:
-        return  # the launcher has looked
-    asked = [sys.executable, "-c", COUNT_GPUS]  # not here: who is copied must not have loaded torch
+        return  # the launcher has checked
+    asked = [sys.executable, "-c", COUNT_GPUS]  # in a new process: one to be forked must not load torch
     gpus = 0 if options.device == "cpu" else int(subprocess.check_output(asked, text=True))  # noqa: S603  our own
     there, what = (gpus, "GPUs") if gpus or options.device == "cuda" else (usable_cores(), "usable CPU cores")
     if devices > there:
@@ -71,12 +71,12 @@ def require(options: execute.Options, ranks: Ranks) -> None:
 
 
 def join(planned: Planned, options: execute.Options) -> None:
-    """Take part in every training of the leader, until there are no more."""
+    """Take part in every training that the leader runs, until there are no more."""
     worker = execute.Worker(planned, options, Display(), launched())
 
     def take_part(path: str, scratch: str) -> None:
         nonlocal worker
-        if path not in worker.identities:  # another setting has taken the stage's place in the store meanwhile
+        if path not in worker.identities:  # another setting has since taken the stage's place in the store
             worker = execute.Worker(placed_anew(planned), options, Display(), launched())
         stage = next(stage for stage in worker.plan.stages if stage.path == path)
         with tempfile.TemporaryDirectory() as folder:

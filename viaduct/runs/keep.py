@@ -1,7 +1,7 @@
-"""What a store may lose while a run goes on: models that nothing left to do needs, and predictions that are scored.
+"""What may be removed from a store during a run: models that no remaining stage needs, and predictions once scored.
 
-Results stay whatever is removed: scores, outcomes by example, costs and training curves. A stage that was cleaned is
-done as long as nothing that is to be run takes what it left; then it is done again (`viaduct.runs.kept`).
+Results are always kept: scores, outcomes by example, costs and training curves. A cleaned stage counts as done until
+a stage that is to be run needs what it left; then it is run again (`viaduct.runs.kept`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from viaduct.runs.stage import Stage, kind_of
 
 Keep = Literal["all", "needed", "scores"]
 PREDICTIONS = "predictions"
-"""As which a score stage takes them."""
+"""Input role under which a score stage takes predictions."""
 
 
 class Cleaning:
-    """Removes from a store what a plan needs no more: with "needed" models, with "scores" predictions, too. The encoder
-    that a recipe pretrains stays: all else begins with it."""
+    """Removes from a store what a plan no longer needs: models with "needed"; predictions, too, with "scores". The
+    encoder that a recipe pretrains is kept, because everything else starts from it."""
 
     def __init__(self, plan: Plan, store: Store, keep: str) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class Cleaning:
         }
 
     def clean(self, stages: Iterable[Stage]) -> int:
-        """Bytes that were removed of what these stages left."""
+        """Remove what may be removed of these stages' output; returns the number of bytes."""
         return sum(self._store.clean(stage.path) for stage in stages if self._may_go(stage.path))
 
     def _may_go(self, path: str) -> bool:
@@ -47,14 +47,14 @@ class Cleaning:
 
 
 def is_model(stage: Stage) -> bool:
-    """Whether a stage makes a model of another one, which can be made again."""
+    """Whether a stage makes a model from another one, so that it can be made again."""
     kind = kind_of(stage.work.kind)
     return kind.leaves_encoder and kind.starts_from_encoder
 
 
 def peak(stages: Iterable[Stage], sizes: dict[str, int], keep: str) -> int:
-    """The most bytes of models (path of a stage -> what it leaves) that are there at once when the stages are done in
-    this order."""
+    """The largest total size of the models on disk at any time when the stages run in this order; `sizes`: path of a
+    stage -> bytes of the model that it leaves."""
     if keep == "all":
         return sum(sizes.values())
     waiting = [stage for stage in stages if stage.path in sizes or any(one.path in sizes for one in _inputs(stage))]

@@ -1,4 +1,4 @@
-"""Which stages of a plan or a run committed rows stand for (`viaduct.results.committed`)."""
+"""Which stages of a plan or a run are replaced by committed rows (`viaduct.results.committed`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from viaduct.runs.plan import Plan
 
 
 def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: CommittedRows) -> StoreWithRows:
-    """The store with the stages for done that need not be run: their rows are committed, or they were cleaned, and
-    nothing that is to be run takes what they would leave."""
+    """The store, with stages that need not be run counted as done: their rows are committed, or they were cleaned, and
+    no stage that is to be run takes what they would leave."""
     kept: dict[str, str] = {}
     needed: set[str] = set()
     again: set[str] = set()
@@ -33,24 +33,24 @@ def of_plan(plan: Plan, identities: Mapping[str, Identity], store: Store, rows: 
 
 
 def of_stages(fingerprints: Mapping[str, str], store: Store, rows: CommittedRows) -> StoreWithRows:
-    """The store with all of these stages (path -> fingerprint) for done whose rows are committed."""
+    """The store, counting as done those of these stages (path -> fingerprint) whose rows are committed."""
     kept = {path: one for path, one in fingerprints.items() if one in rows.stages and not is_there(store, path, one)}
     return StoreWithRows(store.root, rows, kept, fingerprints.values())
 
 
 def is_there(store: Store, path: str, fingerprint: str) -> bool:
-    """Whether the stage of this fingerprint is finished in the store."""
+    """Whether the stage at this path is finished in the store, with this fingerprint."""
     return (store.record(path) or {}).get("fingerprint") == fingerprint
 
 
 def said_of_rows(store: StoreWithRows) -> tuple[str, ...]:
-    """What a reader has to know of committed rows."""
+    """Lines that tell a reader which committed rows were used, and which were not."""
     taken = {one for one in store.kept.values() if store.rows.stages[one].kind == "score"}
     where, lines = store.rows.folder.name, []
     if taken:
         lines.append(
-            f"{_counted(len(taken))} taken from the committed rows of {where}, which have their costs, but no models, "
-            "predictions and training curves"
+            f"{_counted(len(taken))} taken from the committed rows of {where}, which have their costs but no models, "
+            "predictions or training curves"
         )
     if store.foreign:
         what = f"of other settings, seeds or data in the committed rows of {where}"

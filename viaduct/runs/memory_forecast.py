@@ -1,7 +1,7 @@
-"""How much memory a stage holds at its largest, about: from the encoder's shape and the size of a batch.
+"""A stage's approximate peak memory, from the encoder's shape and the size of a batch.
 
-Measured on the CPU in float32 (`benchmarks/memory.py`), where it says so. On a GPU the libraries and the tokenizer are
-not there, so that it needs less than this beside what CUDA itself takes.
+Values marked as measured were measured on the CPU in float32 (`benchmarks/memory.py`). A GPU does not hold the
+libraries and the tokenizer, so it needs less than this, not counting what CUDA itself takes.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from viaduct.runs.encoder import Shape
 from viaduct.runs.parts import Training
 
 LIBRARIES = 450e6
-"""Of the process with torch, transformers and a stage's rows (measured)."""
+"""Bytes of the process with torch, transformers and a stage's rows (measured)."""
 PIECE_BYTES = 350.0
-"""Of the tokenizer for each piece of its vocabulary (measured)."""
+"""Memory of the tokenizer per piece of its vocabulary (measured)."""
 HEAD_WIDTH = 64
-"""Of one head of attention, in all usual encoders."""
+"""Width of one attention head in all usual encoders."""
 WIDTHS_KEPT, SQUARES_KEPT = 66.0, 9.0
-"""Bytes that a layer keeps of each token for its gradient: for each unit of the width, and for each head and token of
-the row, whose attention with dropout is kept in full (arXiv 2205.05198, section 4.1, with 4 bytes a number)."""
+"""Bytes per token that a layer keeps for the backward pass: per unit of the width, and per head and token of the row,
+because attention with dropout is kept in full (arXiv 2205.05198, section 4.1, with 4 bytes a number)."""
 SCRATCH = 1.45
-"""What is held beside that on the way back, and in holes between blocks (measured)."""
+"""Factor for what the backward pass holds on top of that, and for fragmentation (measured)."""
 WIDTHS_PASSING = 40.0
-"""Bytes of each token for each unit of the width while a layer only predicts (measured)."""
+"""Bytes per token and unit of the width while a layer only predicts (measured)."""
 GUESSED_ROWS = 1_024
-"""Positions whose scores of the whole vocabulary are held at once."""
+"""Positions whose logits over the whole vocabulary are held at the same time."""
 COPIES = {"full": 4, "lora": 1, "frozen": 1}
-"""Of the weights in training: themselves, gradients and two moments."""
+"""Copies of the weights in training: the weights themselves and, if trained, gradients and two moments."""
 GRADIENTS = 2
-"""More of word embeddings that score the vocabulary: of them as inputs, as scores, and the sum are there at once."""
+"""Extra gradients of word embeddings that also give logits: as inputs, as outputs, and the sum exist together."""
 
 
 def used_rows(tokens: float, shape: Shape) -> int:
-    """Embedding rows that so many tokens of text use, about: 20,000 to 28,000 of 560,000 tokens (docs/benchmarks.md),
-    growing as Heaps' law has it."""
+    """Approximate number of embedding rows used by this many tokens of text: 20,000 to 28,000 for 560,000 tokens
+    (docs/benchmarks.md), growing by Heaps' law."""
     return min(shape.vocabulary, round(110.0 * math.pow(tokens, 0.4)))
 
 
 def training_bytes(
     shape: Shape, training: Training, tokens: float, *, beside: int | None = None, mask_fraction: float | None = None
 ) -> float:
-    """Of a training on so many tokens of text in all. `beside`: tokens of text in a joint stage's batches beside what
-    the training says, and such a stage keeps the weights that it began with; `mask_fraction`: where it guesses masked
-    words of the whole vocabulary, else only embedding rows in use are trained."""
+    """Peak bytes of a training on this many tokens of text in total. `beside`: tokens per batch that a joint stage adds
+    to the training's own; such a stage also keeps the weights it began with. `mask_fraction`: set if masked words are
+    guessed among the whole vocabulary; otherwise only the embedding rows in use are trained."""
     table, in_use = 4.0 * shape.vocabulary * shape.width, 4.0 * used_rows(tokens, shape) * shape.width
     layers, copies = 4.0 * shape.weights, COPIES[training.encoder]
     batch = training.batch_tokens + (beside or 0)
@@ -60,7 +60,7 @@ def training_bytes(
 
 
 def predicting_bytes(shape: Shape, batch_tokens: float) -> float:
-    """Of a stage that only predicts."""
+    """Peak bytes of a stage that only predicts."""
     return _process(shape) + shape.num_bytes + batch_tokens * WIDTHS_PASSING * shape.width
 
 
@@ -69,6 +69,6 @@ def _process(shape: Shape) -> float:
 
 
 def _kept(shape: Shape, length: int) -> float:
-    """Bytes of a token in all layers."""
+    """Bytes that all layers keep per token for the backward pass; `length`: tokens of a row."""
     squares = SQUARES_KEPT * max(1.0, shape.width / HEAD_WIDTH) * length
     return SCRATCH * shape.layers * (WIDTHS_KEPT * shape.width + squares)

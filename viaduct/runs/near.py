@@ -1,11 +1,11 @@
-"""Texts that are nearly the same: counted by the runs of letters that two of them share.
+"""Finds texts that are nearly the same, by the runs of letters that two of them share.
 
-A text is the set of its runs of `RUN` letters, digits and signs (`viaduct.runs.rows.letters`: case, blanks and
-punctuation do not count), of which those are kept whose hash is divisible by `KEPT`: the same ones in every text, as in
-Manber, Finding similar files in a large file system (USENIX 1994). Two texts are nearly the same where the one that
-has fewer runs shares `SHARE` of them with the other, so that a sentence within a paragraph counts too. Runs that occur
-in more than `COMMON` of the texts trained on say nothing and are left out; a text with fewer than `FEWEST` runs (some
-60 letters) is too short to say. Nothing is drawn at random.
+A text is represented by the set of its runs of `RUN` letters, digits and signs (`viaduct.runs.rows.letters`: case,
+blanks and punctuation do not count). Only runs whose hash is divisible by `KEPT` are kept, the same ones in every text,
+as in Manber, Finding similar files in a large file system (USENIX 1994). Two texts are nearly the same if the one with
+fewer runs shares `SHARE` of them with the other, so a sentence within a paragraph counts too. Runs that occur in more
+than `COMMON` of the texts trained on are uninformative and left out; a text with fewer than `FEWEST` runs (some 60
+letters) is too short to judge. Nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARE = 0.8
 FEWEST = 12
 COMMON = 100
 _TOGETHER = 2_000
-"""Texts whose runs are looked at together."""
+"""Number of texts whose runs are processed together."""
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 Numbers = np.ndarray[Any, np.dtype[np.uint64]]
@@ -33,17 +33,17 @@ Marks = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True)
 class Sketches:
-    """The runs of texts, each once per text, by text."""
+    """Hashes of the runs of texts, each once per text, ordered by text."""
 
     count: int
-    """Texts."""
+    """Number of texts."""
     runs: Numbers
     texts: Indices
-    """To which text each run belongs."""
+    """Index of the text that each run belongs to."""
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Sketches:
-        """Of texts that have letters, digits and signs only."""
+        """The sketches of texts that consist of letters, digits and signs only."""
         runs, owners, count = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], 0
         left = iter(texts)
         while some := tuple(islice(left, _TOGETHER)):
@@ -74,7 +74,7 @@ def _kept_runs(texts: tuple[str, ...]) -> tuple[Numbers, Indices]:
 
 
 class Index:
-    """Texts that others are compared with."""
+    """Texts with which others are compared."""
 
     def __init__(self, texts: Sketches) -> None:
         order = np.argsort(texts.runs, kind="stable")
@@ -98,7 +98,7 @@ class Index:
         return near
 
     def _shared(self, runs: Numbers, owners: Indices) -> tuple[Indices, Indices, Indices]:
-        """(text, text here, runs that the two share), where there are any."""
+        """(other text, text in this index, number of runs that the two share), for pairs that share any."""
         low, high = (np.searchsorted(self._runs, runs, side) for side in ("left", "right"))
         times = high - low
         places = np.repeat(low - np.cumsum(times) + times, times) + np.arange(times.sum())
@@ -108,7 +108,7 @@ class Index:
 
 
 def _slices(owners: Indices) -> Iterator[tuple[int, int]]:
-    """Ranges of runs that never part those of a text."""
+    """Ranges of runs; the runs of one text are never split."""
     last = int(owners[-1]) + 1 if len(owners) else 0
     edges = np.searchsorted(owners, np.arange(0, last + _TOGETHER, _TOGETHER))
     yield from ((int(low), int(high)) for low, high in pairwise(edges) if high > low)

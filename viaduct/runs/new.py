@@ -1,4 +1,4 @@
-"""The command `new`: a recipe to begin with, and beside it the schema by which an editor completes and checks it."""
+"""The command `new`: a starter recipe, and next to it the schema that an editor uses to complete and check it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ seeds: [1, 2, 3]   # fewer than three claim nothing
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe: letters, digits, '.', '_' and '-'.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe: letters, digits, '.', '_' and '-'.")],
 ) -> None:
-    """Write NAME.yaml, a commented recipe to begin with, and the schema that editors check it by."""
+    """Write a commented recipe to start from. Writes NAME.yaml, and the schema that editors check it against."""
     from viaduct.results.writing import write_atomic
     from viaduct.runs.recipes import load_recipe
     from viaduct.runs.reference import schema_text

@@ -1,6 +1,6 @@
-"""The nodes of a Ray cluster: reaching it, what each must have before anything runs there, what a stage asks of one.
+"""The nodes of a Ray cluster: connecting to it, checking each node before anything runs there, a stage's resources.
 
-Ray comes with an extra and is imported here and in `viaduct.runs.cluster`, inside functions, for `--executor ray`.
+Ray is an optional dependency, imported here and in `viaduct.runs.cluster`, inside functions, for `--executor ray`.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from viaduct.runs.stage import Stage, kind_of
 
 ANSWER_SECONDS = 5.0
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
-"""With which HTTP/2 begins, as gRPC speaks it; a frame of settings answers it (RFC 9113, 3.4). Ray itself would
-ask for minutes what does not answer."""
+"""The start of an HTTP/2 connection, as gRPC opens it; the server answers with a SETTINGS frame (RFC 9113, 3.4). Ray
+itself would keep trying for minutes to reach something that does not answer."""
 NODE_SECONDS = 120.0
-"""A node that loads Python from a network file system needs some."""
+"""How long to wait for a node's answer; loading Python from a network file system takes some time."""
 SEEN_SECONDS = 10.0
-"""How long a network file system may need to show a node what another one wrote."""
+"""How long a network file system may take to show a node what another one wrote."""
 MARK = "driver"
-"""File in the folder of the store in which the nodes of a run meet."""
+"""File in a folder of the store, by which each node of a run proves that it sees the store."""
 MOST_THREADS = 4
 GPU_BYTES = 16e9
-"""Of the GPU of which a stage's share is told."""
+"""Memory of the GPU to which a stage's share refers."""
 SHARES = (0.25, 0.5, 1.0)
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """Ray's module, connected to the cluster at HOST:PORT, or to the one that this machine is a node of; as it is where
-    the program has connected it. Raises UsageError without Ray, and where no cluster answers in a few seconds."""
+    """Ray's module, connected to the cluster at HOST:PORT, or to the one that this machine is a node of; an existing
+    connection is used as it is. Raises UsageError without Ray, and if no cluster answers within a few seconds."""
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
@@ -54,7 +54,7 @@ def connected(address: str | None) -> Iterator[Any]:
         return
     _require_answer(address)
     try:
-        with handlers_kept():  # it would end the process at SIGTERM
+        with handlers_kept():  # Ray would end the process at SIGTERM
             ray.init(address=address or "auto", logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError) as error:
         raise _no_cluster(address, str(error).strip().partition("\n")[0]) from error
@@ -94,7 +94,7 @@ def _no_cluster(address: str | None, why: str) -> UsageError:
 
 @dataclass(frozen=True)
 class Node:
-    """What a node can give to stages."""
+    """The resources that a node offers to stages."""
 
     cpus: float
     gpus: float
@@ -103,28 +103,28 @@ class Node:
 
 @dataclass(frozen=True)
 class Meeting:
-    """What every node is asked, by tasks that know nothing else."""
+    """The check that every node must pass; the tasks that run it know nothing else."""
 
     folder: Path
-    """In the store, with a file `MARK` that the driver wrote."""
+    """A folder in the store, with a file `MARK` that the driver wrote."""
     mark: str
     data: Path
     versions: Mapping[str, str]
 
     @classmethod
     def begun(cls, folder: Path, data: Path) -> Meeting:
-        """One in a new folder."""
+        """A check that uses a new folder, with the file `MARK` written into it."""
         mark = uuid.uuid4().hex
         (folder / MARK).write_text(mark, encoding="ascii")
         return cls(folder.resolve(), mark, data, versions())
 
     def require(self) -> None:
-        """Called on a node: raise UsageError for other versions than the driver's, and StoreError for a store that
+        """Called on a node: raise UsageError for versions other than the driver's, and StoreError for a store that
         cannot be seen or written, or data that cannot be seen."""
         where, store, own = f"node {socket.gethostname()}", self.folder.parents[1], versions()
         for name in sorted({*own, *self.versions}):
             there, here = own.get(name, "not installed"), self.versions.get(name, "not installed")
-            if there.partition("+")[0] != here.partition("+")[0]:  # +cpu, +cu130: the same for another processor
+            if there.partition("+")[0] != here.partition("+")[0]:  # +cpu, +cu130: the same version, another processor
                 raise UsageError(
                     f"{where} has {name} {there}, and the driver's has {here}",
                     fix="install the same versions on all nodes: other ones may give other numbers",
@@ -161,8 +161,8 @@ def _require(meeting: Meeting) -> None:
 
 
 def require_nodes(ray: Any, meeting: Meeting) -> Node:
-    """The most able node, after each that can run stages was asked. Raises what `Meeting.require` raises, and
-    UsageError for a node that cannot be asked, or where there is none."""
+    """The most capable node, after checking each one that can run stages. Raises what `Meeting.require` raises, and
+    UsageError for a node on which the check cannot run, or if there is no node."""
     alive = [one for one in ray.nodes() if one["Alive"] and one["Resources"].get("CPU")]
     if not alive:
         raise UsageError("--executor ray: no node of the cluster has a CPU", fix="`ray start` with --num-cpus")
@@ -193,11 +193,11 @@ def _unable(name: str, why: str) -> UsageError:
 
 
 def asked_of(stage: Stage, plan: Plan, options: Options, node: Node) -> dict[str, float]:
-    """What a stage asks Ray for (`num_cpus`, `num_gpus`, `memory` in bytes), at most what the node has.
+    """The resources that a stage requests from Ray (`num_cpus`, `num_gpus`, `memory` in bytes), at most the node's own.
 
-    Without a model: a CPU and 1 GB. With one: `--threads` CPUs, 4 where it is not given, and all where speed is
-    measured, so that nothing disturbs it; 2 GB and 2 times the encoder, 6 times where it is trained. On a GPU the share
-    of 16 GB that this is, as a quarter, a half or all of one.
+    Without a model: one CPU and 1 GB. With one: `--threads` CPUs, 4 if it is not given, and all where speed is
+    measured, so that nothing disturbs it; memory of 2 GB plus 2 times the encoder, or 6 times if it is trained. On a
+    GPU: this memory as a share of 16 GB, rounded up to a quarter, a half or a whole GPU.
     """
     kind = kind_of(stage.work.kind)
     if not kind.uses_torch:

@@ -1,7 +1,7 @@
-"""The outcomes by example of a run, read from the store one task at a time; and those that older score stages did not
-leave, made from their predictions.
+"""The outcomes by example of a run, read from the store one task at a time. Those that older score stages did not leave
+are made from their predictions.
 
-Finished stages are never written again, so what is made later lies in the store's cache, by the stage's fingerprint.
+Finished stages are never modified, so what is made later goes to the store's cache, under the stage's fingerprint.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ByLanguage: TypeAlias = Mapping[str, LanguageOutcomes]
 
 
 class RunOutcomes:
-    """What is done of a run, by example; nothing stays in memory but what `task` returned."""
+    """The outcomes by example of a run's finished scores; only what `task` returned stays in memory."""
 
     def __init__(self, store: Store, record: RunRecord, rows: CommittedRows = NO_ROWS) -> None:
-        """`rows`: where those are that the store has not."""
+        """`rows`: committed rows, for stages that the store does not have."""
         self._store, self._record, self._rows = store, record, rows
         done = {path for path, state in states(store, record).items() if state == "done"}
         self._fingerprints = {stage.path: stage.fingerprint for stage in record.stages}
@@ -48,8 +48,8 @@ class RunOutcomes:
         return tuple(dict.fromkeys(cell.task for cell in self._cells))
 
     def task(self, name: str) -> dict[str, dict[int, ByLanguage | None]]:
-        """Arm -> seed -> language -> outcomes; None where a stage left scores but no outcomes (an older store, a metric
-        that has none), and no entry where there is no score yet. A task without finished scores gives {}.
+        """Arm -> seed -> language -> outcomes; None if a stage left scores but no outcomes (an older store, a metric
+        that has none), and no entry if there is no score yet. A task without finished scores gives {}.
 
         Raises StoreError for a damaged file.
         """
@@ -61,13 +61,12 @@ class RunOutcomes:
         return found
 
     def of(self, cell: CellEntry) -> ByLanguage | None:
-        """Language -> outcomes of one finished cell; None where there are none."""
+        """Language -> outcomes of one finished cell; None if it has none."""
         return self._read(cell, {})
 
     def make_missing(self, data: Callable[[], Path | None]) -> Iterator[str]:
-        """Make what older score stages did not leave, from their predictions and the gold rows of the data folder, and
-        say what was made and what was not; nothing where nothing is missing. `data` is asked only where something is.
-        """
+        """Make the outcomes that older score stages did not leave, from their predictions and the gold rows of the data
+        folder. Yields lines on what could and could not be made. `data` is called only if something is missing."""
         catalogue = Catalogue.builtin().with_files(self._record.recipe.cards)
         cells = {
             cell.score: cell
@@ -84,7 +83,7 @@ class RunOutcomes:
         for cell in cells.values():
             try:
                 self._make(cell, rows)
-            except (ViaductError, OSError) as error:  # also where a store may only be read
+            except (ViaductError, OSError) as error:  # also if the store is read-only
                 problems.append(f"{cell.score}: {error}")
         if made := len(cells) - len(problems):
             seconds = time.monotonic() - started
@@ -98,7 +97,7 @@ class RunOutcomes:
         outcomes = kept if folder is None else read_outcomes(folder)
         if outcomes is None:
             return None
-        # Models that were scored on the same rows share one array of numbers: of BUCC these are larger than the counts.
+        # Models scored on the same rows share one array of unit numbers, which in BUCC is larger than the counts.
         return {
             code: replace(one, units=shared.setdefault((one.ids, one.units.tobytes()), one.units))
             for code, one in outcomes.items()
@@ -112,7 +111,7 @@ class RunOutcomes:
         return self._store.directory(path)
 
     def _folder(self, cell: CellEntry) -> Path | None:
-        """Where the outcomes of a finished score are; None where it left none. Raises StoreError for damaged ones."""
+        """The folder with the outcomes of a finished score; None if there are none. Raises StoreError if damaged."""
         folders = (self._store.directory(cell.score), self._made(cell))
         require_whole(folders[0], FILE)
         return next((folder for folder in folders if (folder / FILE).is_file()), None)
@@ -121,7 +120,7 @@ class RunOutcomes:
         return cache_directory(self._store.root) / "outcomes" / self._fingerprints[cell.score]
 
     def _make(self, cell: CellEntry, data: RecipeData) -> None:
-        """Score the predictions again. Raises DataError where that does not give the scores that are there."""
+        """Score the predictions again and write the outcomes. Raises DataError if the scores differ from the stored."""
         identity = (self._store.record(cell.score) or {})["identity"]
         wanted = identity["inputs"]["predictions"]
         predictions = next((path for path, found in self._fingerprints.items() if found == wanted), None)

@@ -1,5 +1,5 @@
-"""Rows that a recipe both trains on and evaluates on, and rows that choose what they score: which of them no result may
-rest on, and how they are told. `viaduct.runs.row_comparison` finds them."""
+"""Rows that a recipe both trains on and evaluates on, and rows that choose a model that is scored on them: which of
+these no result may rest on, and how they are reported. `viaduct.runs.row_comparison` finds them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from viaduct.runs.rows import source_of
 from viaduct.tasks.catalogue import Catalogue
 
 STRAY = 0.01
-"""Rows that are nearly the same, or translations, are taken for chance up to this share of an evaluation set."""
+"""Up to this share of an evaluation set, near-duplicates and translations are considered chance."""
 
 
 class Overlap(Record):
-    """Evaluation rows of one target in one language that are also training rows of one split; never zero of them."""
+    """Evaluation rows of one target in one language that are also training rows of one split; at least one."""
 
     arms: tuple[str, ...]
-    """Intermediate arms whose training this is."""
+    """Intermediate arms that train on the split."""
     task: str
     split: str
-    """What is trained on or chooses."""
+    """The split that is trained on, or that chooses."""
     spoken: str
     """Language of the training rows."""
     target: str
@@ -33,39 +33,39 @@ class Overlap(Record):
     """Evaluation rows that occur in the training rows."""
     of_evaluated: int
     near: int = 0
-    """Further ones that are nearly the same as a training row."""
+    """Further evaluation rows that are nearly the same as a training row."""
     translated: int = 0
-    """Further ones that are translations of rows of either sort."""
+    """Further evaluation rows that are translations of rows of either sort."""
     chosen: str = ""
-    """What is chosen by these rows ("checkpoint"); "" where they are trained on."""
+    """What these rows choose ("checkpoint"); "" if they are trained on."""
     text: bool = False
-    """Whether it is plain or parallel text."""
+    """Whether the split is plain or parallel text."""
     lines: int | None = None
-    """Of text, where only the first ones are trained on."""
+    """Number of lines of text, if only the first ones are trained on."""
 
     @property
     def training(self) -> str:
-        """What is trained on, in words: "mnli train", or "mnli train de"; text of the language evaluated, if no other
-        is named."""
+        """What is trained on, in words: "mnli train", or "mnli train de". Text without a language is in the evaluated
+        language."""
         named = self.spoken != (self.language if self.text else ENGLISH)
         first = "" if self.lines is None else f" (first {self.lines:,} lines)"
         return f"{self.task} {self.split}{f' {self.spoken}' * named}{first}"
 
     @property
     def counts(self) -> str:
-        """ "en 3 of 40", "de 3 in translation of 40"."""
+        """The counts in words: "en 3 of 40", "de 3 in translation of 40"."""
         kinds = ((self.evaluated, ""), (self.near, " nearly the same"), (self.translated, " in translation"))
         told = " + ".join(f"{count:,}{words}" for count, words in kinds if count)
         return f"{self.language} {told} of {self.of_evaluated:,}"
 
 
 def blocking(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catalogue) -> tuple[Overlap, ...]:
-    """Those that no result should rest on: rows that are trained on and evaluated because a substitution or a card of
-    the user's brought them in, and rows of an intermediate task that are the same.
+    """The overlaps that no result should rest on: rows that are trained on and evaluated because a substitution or a
+    user's own card brought them in, and identical rows of an intermediate task.
 
-    What publishers left in their own files is told and does not block: rows of a target's own training files, rows that
-    are nearly the same, and text without labels, unless the text itself is substituted or a card of the user's. Nor do
-    a few rows that are only nearly the same (`STRAY`), and rows that only choose (`chosen_on_scored`).
+    What publishers left in their own files is reported and does not block: rows of a target's own training files, rows
+    that are nearly the same, and text without labels, unless the text is substituted or from a user's own card. A few
+    rows that are only nearly the same (`STRAY`), and rows that only choose (`chosen_on_scored`), do not block either.
     """
     return tuple(one for one in found if not one.chosen and _blocks(one, recipe, catalogue))
 
@@ -81,7 +81,7 @@ def _blocks(one: Overlap, recipe: RecipeParts, catalogue: Catalogue) -> bool:
 
 
 def _published_so(one: Overlap, recipe: RecipeParts) -> bool:
-    """Whether rows of files published for training, or for choosing, are in files published for evaluation."""
+    """Whether the publishers' own files for training (or choosing) and for evaluation share the rows."""
     trained = source_of(one.task, one.split, recipe.substitutions)
     evaluated = source_of(one.target, one.target_split, recipe.substitutions)
     builtin = Catalogue.builtin()
@@ -96,13 +96,13 @@ def _published_so(one: Overlap, recipe: RecipeParts) -> bool:
 
 
 def chosen_on_scored(found: Iterable[Overlap], recipe: RecipeParts) -> tuple[Overlap, ...]:
-    """Those by which a checkpoint, layer or threshold is chosen on the rows that are scored, but for rows that
-    publishers left in both their dev and their evaluation files."""
+    """The overlaps by which a checkpoint, layer or threshold is chosen on the rows that are scored, except for rows
+    that publishers left in both their dev and their evaluation files."""
     return tuple(one for one in found if one.chosen and not _published_so(one, recipe))
 
 
 def require_none(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catalogue) -> None:
-    """Raise DataError that lists the overlaps that block, if there are any."""
+    """Raise DataError with a list of the overlaps that block, if there are any."""
     shared = said(blocking(found, recipe, catalogue))
     if shared:
         raise DataError(
@@ -115,7 +115,7 @@ def require_none(found: Iterable[Overlap], recipe: RecipeParts, catalogue: Catal
 def said(found: Iterable[Overlap]) -> tuple[str, ...]:
     """One line per training split and evaluation set, with what is shared in each language."""
     return tuple(
-        f"rows of {one.training} are evaluated in {one.target} {one.target_split}: {counts}"
+        f"rows of {one.training} are also in {one.target} {one.target_split}: {counts}"
         for one, counts in _together(found)
     )
 
@@ -123,14 +123,14 @@ def said(found: Iterable[Overlap]) -> tuple[str, ...]:
 def said_of_choices(found: Iterable[Overlap]) -> tuple[str, ...]:
     """One line per choice that is made on scored rows (`chosen_on_scored`)."""
     return tuple(
-        f"a {one.chosen} for {one.target} {one.target_split} is chosen by rows of {one.training} that are scored"
+        f"a {one.chosen} for {one.target} {one.target_split} is chosen on rows of {one.training} that are also scored"
         f" ({counts}): these scores are too high, and decide no claim"
         for one, counts in _together(found)
     )
 
 
 def _together(found: Iterable[Overlap]) -> Iterator[tuple[Overlap, str]]:
-    """The first of those that differ in their evaluation language only, and the counts of all of them in words."""
+    """Groups overlaps that differ only in evaluation language: the first of each group, and all its counts in words."""
     groups: dict[tuple[str, ...], list[Overlap]] = {}
     for one in found:
         groups.setdefault((one.training, one.target, one.target_split, one.chosen), []).append(one)

@@ -1,4 +1,4 @@
-"""Scores of a finished model with the head that it came with: predicted, written as JSON Lines, scored as anybody's."""
+"""Scores of a finished model with its own head: predicted, written as JSON Lines, scored like anyone's predictions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def own_head_scores(
     revision: str | None = None,
     to: Path | None = None,
 ) -> Scores:
-    """Of the test rows of every language whose files have labels; predictions stay in the new folder `to`.
+    """The scores on the test rows of every language whose files have labels; predictions stay in the new folder `to`.
 
-    Raises UsageError for a folder that is there, and what opening the model, its labels and the data raise.
+    Raises UsageError if the folder exists, and whatever opening the model, its labels and the data raises.
     """
     if to is not None and to.exists():
         raise UsageError(f"{to} is there already", fix="name a new folder, or remove it")
@@ -41,7 +41,7 @@ def own_head_scores(
 
 
 def label_pairs(text: str | None) -> dict[str, str]:
-    """What `--labels LABEL_0=entailment,LABEL_1=neutral` says. Raises UsageError for a part without "="."""
+    """Parses `--labels LABEL_0=entailment,LABEL_1=neutral`. Raises UsageError for a part that is not a pair."""
     parts = [part.partition("=") for part in text.split(",")] if text else []
     for theirs, sign, ours in parts:
         if not (theirs and sign and ours):

@@ -1,8 +1,8 @@
-"""Where the stages of a plan lie in a store that holds the same ones with other settings.
+"""The paths of a plan's stages in a store that holds the same stages with other settings.
 
-The setting that came first has the plain path; another one lies beside it, `train@learning_rate-3e-05`, or with the
-beginning of its fingerprint where more than one field differs. What is the same is shared. Only settings are told
-apart so: what differs in code, cards, data or the ready-made encoder is another experiment, which the store refuses.
+The setting that came first has the plain path; another one is put next to it, at `train@learning_rate-3e-05`, or with
+the start of its fingerprint if more than one field differs. Equal stages are shared. Only settings get such paths: a
+difference in code, cards, data or the ready-made encoder makes another experiment, which the store refuses.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from viaduct.runs.stage import Stage
 from viaduct.runs.variation import text_of
 
 DIGITS = 8
-"""Of a fingerprint in a path."""
+"""How many digits of a fingerprint a path contains."""
 LONGEST = 40
-"""Characters of a field and its value in a path."""
+"""Maximum characters of a field and its value in a path."""
 WORTH_SECONDS = 60.0
-"""An attempt that was interrupted sooner gives way to other settings: a slip that was seen at once."""
+"""An attempt interrupted sooner than this gives way to other settings: a mistake that was noticed immediately."""
 
 
 def placed(plan: Plan, identities: Mapping[str, Identity], store: Store) -> tuple[Plan, dict[str, Identity]]:
-    """The plan with each stage at the path that is its own in this store, and the identities by these paths."""
+    """The plan with each stage at its own path in this store, and the identities by these paths."""
     places, moved = _Places(store), dict[str, Stage]()
     for stage in plan.stages:
         here = replace(stage, inputs={role: moved[source.path] for role, source in stage.inputs.items()})
@@ -48,17 +48,17 @@ def placed(plan: Plan, identities: Mapping[str, Identity], store: Store) -> tupl
 
 
 def setting_in(path: str) -> str:
-    """What sets a stage's path apart from that of the same one with other settings; "" for the first of these."""
+    """The part of a stage's path that tells it from the same stage with other settings; "" for the first setting."""
     return path.rpartition("/")[2].partition("@")[2]
 
 
 def plain_path(path: str) -> str:
-    """Where a stage lies when it is the first of its settings."""
+    """The path that a stage has if its setting comes first."""
     return path.removesuffix(f"@{setting_in(path)}")
 
 
 def is_taken(store: Store, path: str, fingerprint: str) -> bool:
-    """Whether a stage of another fingerprint lies here, or is being made, or was interrupted and is worth keeping."""
+    """Whether a stage with another fingerprint is at this path: finished, running, or interrupted and worth keeping."""
     done = store.record(path)
     found = store.unfinished(path) if done is None else done
     if not fingerprint or found is None or found.get("fingerprint") == fingerprint:
@@ -67,21 +67,21 @@ def is_taken(store: Store, path: str, fingerprint: str) -> bool:
 
 
 class _Places:
-    """The paths in a store, as the stages of one plan take them."""
+    """Assigns the paths of a store to the stages of one plan."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.given: dict[str, Identity] = {}
-        """To stages of the plan that came before."""
+        """Path -> identity of the plan's stage that was placed there."""
 
     def of(self, stage: Stage, identity: Identity) -> str:
-        """The path of a stage, from now on its own."""
+        """The path of a stage, which is reserved for it from now on."""
         path = self._choose(stage, identity)
         self.given[path] = identity
         return path
 
     def _choose(self, stage: Stage, identity: Identity) -> str:
-        plain, fingerprint = plain_path(stage.path), identity.fingerprint  # it may have been placed before
+        plain, fingerprint = plain_path(stage.path), identity.fingerprint  # it may already have been placed
         if not fingerprint:
             return stage.path
         folder, _, name = plain.rpartition("/")
@@ -94,7 +94,7 @@ class _Places:
             return plain
         fields = differing(self._there(plain), identity.content)
         if not any(name.startswith(("work.", "inputs.")) for name in fields):
-            return plain  # which is refused
+            return plain  # which the store refuses
         choices = [f"{plain}@{name}" for name in (_name(stage, fields), fingerprint[:DIGITS]) if name]
         return next((path for path in choices if not self._is_taken(path, fingerprint)), choices[-1])
 
@@ -102,7 +102,7 @@ class _Places:
         return path in self.given or is_taken(self.store, path, fingerprint)
 
     def _there(self, path: str) -> Mapping[str, Any]:
-        """The identity of what is at a path."""
+        """The content of the identity of the stage at a path."""
         if path in self.given:
             return self.given[path].content
         found: Mapping[str, Any] = (self.store.record(path) or self.store.unfinished(path) or {}).get("identity", {})
@@ -110,7 +110,7 @@ class _Places:
 
 
 def _name(stage: Stage, fields: Mapping[str, tuple[Any, Any]]) -> str:
-    """The one setting in which a stage differs from the one at the plain path, that of what it begins with, or ""."""
+    """The one setting in which a stage, or else what it starts from, differs from the plain path; "" for several."""
     changed = [name for name in fields if name.startswith("work.")]
     inherited = {name for source in stage.inputs.values() if (name := setting_in(source.path))}
     if len(changed) > 1 or len(inherited) > 1 or (changed and inherited):

@@ -1,8 +1,8 @@
-"""From a recipe to its stages: expansion into a DAG in which equal work is done once.
+"""Expands a recipe into its stages: a DAG in which equal work is done once.
 
-Two stages with the same work and the same inputs are one stage, wherever in the recipe they come from: arms that begin
-alike share their beginning, targets that are trained on the same card with the same settings share the training, and
-what does not depend on a seed is done once. Nothing runs here, and nothing is looked up in the store.
+Two stages with the same work and the same inputs are one stage, wherever in the recipe they come from: arms that start
+with the same steps share them, targets trained on the same card with the same settings share the training, and what
+does not depend on a seed is done once. Nothing runs here, and nothing is looked up in the store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from viaduct.runs.variation import variants
 
 @dataclass(frozen=True)
 class Place:
-    """Whose work a stage is: "" for an arm or task means that it is not one arm's or one target's alone."""
+    """The arm, task and seed that a stage belongs to; "" as arm or task: it does not belong to a single one."""
 
     arm: str
     task: str
@@ -54,37 +54,38 @@ class Cell:
     seed: int
     score: Stage
     setting: str = ""
-    """Which of those that the recipe varies."""
+    """Name of the setting, if the recipe varies any."""
     dev: Stage | None = None
-    """The training by whose dev score a setting is chosen."""
+    """The training whose dev score decides which setting is chosen."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe expanded: `stages` in an order in which inputs come first."""
+    """An expanded recipe; `stages` are ordered so that inputs come first."""
 
     recipe: RecipeParts
-    """Without the arms that are left out."""
+    """The recipe, without the arms that are left out."""
     encoder: str
-    """Name of the encoder, as in paths and tables."""
+    """Name of the encoder in paths and tables."""
     stages: tuple[Stage, ...]
     cells: tuple[Cell, ...]
     places: Mapping[str, Place]
-    """Stage path -> whose work it is."""
+    """Stage path -> the arm, task and seed that it belongs to."""
     needs: Mapping[str, tuple[Need, ...]]
-    """Stage path -> the (task, split, language) it reads."""
+    """Stage path -> the (task, split, language) tuples that it reads."""
     absent: Mapping[str, tuple[str, ...]]
-    """Target -> languages of its card that are left out because their labelled files are not there."""
+    """Target -> languages of its card that are left out because their labelled files are missing."""
     left_out: Mapping[str, tuple[str, ...]]
-    """Optional arm -> what it needs and is not there, in words."""
+    """Optional arm that is left out -> the missing things that it needs, in words."""
     missing: tuple[Gap, ...]
-    """What else is not there: with any of it nothing can run."""
+    """Everything else that is missing; if there is anything, nothing can run."""
     unshared: int
     """Number of stages there would be if nothing were shared."""
 
     def in_turn(self, waiting: Container[str]) -> list[Stage]:
-        """The stages with these paths as they are worked on: first what deciding comparisons still need, in their order
-        and seed by seed, so that a run that is stopped early has decided something; then the others as they stand."""
+        """The stages with these paths in the order in which they are run: first what deciding comparisons still need,
+        in their order and seed by seed, so that a run stopped early has decided something; then the others as listed.
+        """
         last = len(self.recipe.deciding), 0
         turns: dict[str, tuple[int, int]] = {}
         for at, (arm, against, *tasks) in enumerate(self.recipe.deciding):
@@ -97,7 +98,7 @@ class Plan:
 
 
 def _give(turns: dict[str, tuple[int, int]], stage: Stage, turn: tuple[int, int]) -> None:
-    """A stage and what it is made from have their turn now, if they had none earlier."""
+    """Give this turn to a stage and everything it is made from, unless they already have an earlier one."""
     waiting = [stage]
     while waiting:
         one = waiting.pop()
@@ -107,8 +108,8 @@ def _give(turns: dict[str, tuple[int, int]], stage: Stage, turn: tuple[int, int]
 
 
 def outline(recipe: RecipeParts, census: Census) -> Plan:
-    """The recipe's stages, with every name, substitution and file checked. With anything in the plan's `missing` it is
-    one to look at, and not to run.
+    """The recipe's stages, with every name, substitution and file checked. A plan with anything in `missing` is only
+    for display; it cannot be run.
 
     Raises UsageError for names and settings that cannot be used.
     """
@@ -152,7 +153,7 @@ def _arm_gaps(arm: ArmParts, recipe: RecipeParts, census: Census) -> list[Gap]:
 
 
 class _Builder:
-    """Adds all stages of a recipe: chain by chain, one for each arm, target and seed."""
+    """Adds all stages of a recipe, in chains: one chain per arm, target and seed."""
 
     def __init__(self, growing: GrowingPlan, missing: list[Gap]) -> None:
         self.growing = growing
@@ -160,14 +161,14 @@ class _Builder:
         self.missing = missing
         self.cells: list[Cell] = []
         self.scored: dict[tuple[str, str], set[str]] = {}
-        """Paths of the scores of an arm and task."""
+        """(arm, task) -> paths of its score stages."""
         self.shared_by_arms: set[str] = set()
         """Paths of the stages that come before any arm's own work."""
         self.shared_by_targets: set[str] = set()
         """Paths of the stages that come before any target's own work."""
 
     def build(self, setting: str, recipe: RecipeParts) -> None:
-        """Add the stages of the recipe with one setting."""
+        """Add the stages of the recipe in one of its settings."""
         self.recipe = self.growing.recipe = recipe
         self.growing.setting = setting
         for arm in recipe.intermediates:
@@ -182,7 +183,7 @@ class _Builder:
                         self.cells.append(Cell(arm.name, target, seed, score, setting, _scored_on_dev(chain)))
 
     def finish(self, recipe: RecipeParts) -> None:
-        """Add what comes after all results of the recipe, whose settings must be told apart by dev scores."""
+        """Add the stages that come after all results. Raises UsageError if dev scores cannot choose among settings."""
         self.recipe = self.growing.recipe = recipe
         self.growing.setting = ""
         for field in fields():
@@ -233,7 +234,7 @@ class _Builder:
         chain.encoder = stage
 
     def _adopt(self, chain: Chain, arm: ArmParts) -> None:
-        """What the chain goes on with, where it is to be an arm's own encoder, after that of the arm's parent."""
+        """Continue the chain with an arm's own encoder, if it has one, after adopting that of the arm's parent."""
         if arm.encoder is None:
             return
         for parent in self.recipe.intermediates:
@@ -245,7 +246,7 @@ class _Builder:
         chain.stages.append(chain.encoder)
 
     def _intermediate(self, chain: Chain) -> None:
-        """What the chain's arm trains on: everything in one stage, or one task after the other."""
+        """Add the training of the chain's arm: everything in one stage, or one task after the other."""
         arm = chain.arm
         for number, name in enumerate(() if is_joint(arm) else arm.tasks, start=1):
             work = make_work("train", task=name, training=arm.training, seed=chain.seed)
@@ -302,8 +303,8 @@ class _Builder:
         return chain.add(work, target.task)
 
     def _chosen_in(self, chain: Chain, how: Retrieval) -> tuple[str, ...]:
-        """Languages of the parallel text on which one of several layers is chosen, where that is not done on a split of
-        the target itself."""
+        """Languages of the parallel text on which one of several layers is chosen; () if none is, or if the target has
+        its own split for that."""
         target = chain.target
         if not how.is_chosen or self.census.task(target.task).row_kind.tuned_on:
             return ()

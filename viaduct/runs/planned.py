@@ -1,7 +1,7 @@
-"""A recipe checked against the data and the store before anything runs: what is there, what it will take, what to
+"""A recipe checked against the data and the store before anything runs: what exists, what the run will cost, what to
 know before trusting its numbers.
 
-What it will take serves to order stages by size and to tell hours from weeks; it is never reported as a measurement.
+Forecast costs serve to order stages by size and to tell hours from weeks; they are never reported as measurements.
 """
 
 from __future__ import annotations
@@ -40,69 +40,69 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.folder import DataFolder
 
 CHECKPOINT_COPIES = 8
-"""Disk of one running training stage in sizes of the model: two checkpoints of weights and two moments, each with the
-best weights of then."""
+"""Disk space of one running training stage, in multiples of the model's size: two checkpoints of the weights and two
+moments, each with the best weights so far."""
 
 
 START_SECONDS = 8.0
-"""Of a run: loading libraries, and the report."""
+"""Fixed time of a run: loading libraries, and the report."""
 
 
 class Load(NamedTuple):
-    """What stages take, before it is known on what."""
+    """The cost of stages, independent of the device."""
 
     flops: float
     width: int
-    """Of the encoder."""
+    """Width of the encoder."""
     layer_passes: float
-    """How often a layer, or what is around them, is called."""
+    """How often a layer, or the modules around the layers, are called."""
     seconds: float
-    """On whatever device: opening and writing models, other processes, the report."""
+    """Time that is the same on any device: opening and writing models, other processes, the report."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A recipe checked and expanded, with what the store already holds."""
+    """A checked and expanded recipe, with what the store already holds."""
 
     plan: Plan
     identities: Mapping[str, Identity]
-    """Where data are missing, as far as they are known."""
+    """Stage path -> identity; incomplete where data are missing."""
     states: Mapping[str, Standing]
     estimates: Mapping[str, Estimate]
     spent: Mapping[str, float]
-    """Seconds of the stages that are done."""
+    """Seconds that the finished stages took."""
     data: tuple[DataNote, ...]
     store: StoreWithRows
     census: Census
     overlaps: tuple[Overlap, ...]
-    """Rows that are both trained and evaluated on; not looked for where data are missing, or generated."""
+    """Rows that are both trained and evaluated on; not searched for if data are missing or generated."""
     unknown: Unknown | None = None
-    """What the encoder's tokenizer does not know of what is evaluated; None where it is not here (yet)."""
+    """Evaluation text that the encoder's tokenizer does not know; None if the tokenizer is not available (yet)."""
 
     @property
     def leaks(self) -> tuple[Overlap, ...]:
-        """Those that stop a run, unless it is told to go on."""
+        """The overlaps that stop a run, unless it is told to continue."""
         return blocking(self.overlaps, self.plan.recipe, self.census.data.folder.catalogue)
 
     @property
     def choices(self) -> tuple[Overlap, ...]:
-        """Those by which something is chosen on the rows that are scored."""
+        """The overlaps by which something is chosen on the rows that are scored."""
         return chosen_on_scored(self.overlaps, self.plan.recipe)
 
     @property
     def waiting(self) -> list[str]:
-        """Paths of the stages that are not done, but for those that were given up."""
+        """Paths of the stages that are neither done nor given up."""
         return [path for path, state in self.states.items() if state not in ("done", "given up")]
 
     def need_bytes(self, keep: str = "all") -> int | None:
-        """What the stages that are not done will need on the store's disk at once, about: models, and the rows as
-        tokens, which are kept whatever is `keep`; None when the encoder's size is unknown."""
+        """Approximate peak disk space that the remaining stages need in the store: models, and tokenised rows, which
+        are kept regardless of `keep`; None if the encoder's size is unknown."""
         models = disk_need(self.plan, self.waiting, keep)
         return None if models is None else models + round(TOKEN_BYTES * self._read[1])
 
     @property
     def load(self) -> Load | None:
-        """Of the stages that are not done, about; None when the encoder's shape is unknown."""
+        """Approximate load of the remaining stages; None if the encoder's shape is unknown."""
         shape = shape_of(self.plan.recipe.encoder, self.plan.recipe.revision)
         if shape is None:
             return None
@@ -114,8 +114,8 @@ class Planned:
 
     @property
     def largest(self) -> tuple[Stage, float] | None:
-        """The stage to do that holds most memory, and its bytes with the rows that its process keeps, about; None where
-        none is forecast."""
+        """The remaining stage that holds most memory, and approximately how many bytes, including the rows that its
+        process keeps; None if none is forecast."""
         waiting = set(self.waiting)
         peaks = [(one, self.estimates[one.path].peak_bytes) for one in self.plan.stages if one.path in waiting]
         held = ROW_BYTES * self._read[0]
@@ -124,13 +124,13 @@ class Planned:
 
     @cached_property
     def _read(self) -> tuple[int, float]:
-        """(rows, tokens) that the stages to do read."""
+        """(rows, tokens) that the remaining stages read."""
         needs = dict.fromkeys(need for path in self.waiting for need in self.plan.needs[path])
         return Sizes(tuple(needs), self.plan.recipe.substitutions, self.census, None).of(needs)
 
     @property
     def seconds(self) -> float | None:
-        """Forecast for the stages that are not done, from the pace of those that are; None when none is."""
+        """Forecast for the remaining stages, from the pace of the finished ones; None if there are none."""
         found = pace(self.estimates, self.spent)
         return None if found is None else found * self._weight
 
@@ -142,8 +142,8 @@ class Planned:
 def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRows = NO_ROWS) -> Planned:
     """The recipe's stages, checked against the data (an absolute path), the store and committed rows; nothing runs.
 
-    Data that are not there are in its plan's `missing`. Raises UsageError (for an encoder's folder that is not whole,
-    too), DataError for damaged files, or StoreError (a directory holds another experiment).
+    Missing data are listed in its plan's `missing`. Raises UsageError (also for an incomplete encoder folder),
+    DataError for damaged files, or StoreError (a directory holds another experiment).
     """
     cache = planning_cache(store)
     for start in (recipe.encoder, *(arm.encoder for arm in recipe.intermediates)):
@@ -174,7 +174,7 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
         spent={
             path: float(kept.cost(path)["seconds"])
             for path, state in states.items()
-            if state == "done" and path not in kept.kept  # which were not computed here
+            if state == "done" and path not in kept.kept  # kept ones were not computed here
         },
         data=_data_notes(plan, census),
         store=kept,
@@ -188,7 +188,8 @@ def plan_recipe(recipe: RecipeParts, data: Path, store: Path, rows: CommittedRow
 
 
 def census_of(recipe: RecipeParts, data: Path, store: Path, used: Memory[str] | None = None) -> Census:
-    """The data folder (an absolute path) as a recipe reads it; `used`: what is known of the files that readers use."""
+    """The data folder (an absolute path) as a recipe reads it; `used`: what is remembered of the files that readers
+    use."""
     known = (used or _used_files(store)).known
     held, cache = DataFolder(data, Catalogue.builtin().with_files(recipe.cards), known), planning_cache(store)
     return Census(RecipeData(held, recipe.limit), cache and cache / "census.json")
@@ -200,14 +201,14 @@ def _used_files(store: Path) -> Memory[str]:
 
 
 def placed_anew(planned: Planned) -> Planned:
-    """The same with stages beside those of other settings that other processes have made, or are making, since."""
+    """The same, placed again next to stages of other settings that other processes have since made or started."""
     store = Store(planned.store.root)
     plan, found = placed(planned.plan, planned.identities, store)
     return replace(planned, plan=plan, identities=found, store=of_plan(plan, found, store, planned.store.rows))
 
 
 def _data_notes(plan: Plan, census: Census) -> tuple[DataNote, ...]:
-    """How many rows were found of everything the plan reads; what is not there has layout "missing" and 0 rows."""
+    """How many rows were found for everything the plan reads; missing data have layout "missing" and 0 rows."""
     read = {
         (*source_of(task, split, stage.work.declared), language): None
         for stage in plan.stages
@@ -234,13 +235,13 @@ def _absent(census: Census, task: str, split: str, language: str) -> DataNote:
 
 
 def estimates(plan: Plan, census: Census) -> Mapping[str, Estimate]:
-    """Stage path -> its tokens, steps and work."""
+    """Stage path -> estimate of its tokens, steps and work."""
     shape = shape_of(plan.recipe.encoder, plan.recipe.revision)
     return {stage.path: _estimate(stage, plan, census, shape) for stage in plan.stages}
 
 
 def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> Estimate:
-    """Of one stage, with the weight that it has in its own encoder, in passes of the recipe's."""
+    """The estimate of one stage; the weight that it has in its own encoder is in passes of the recipe's encoder."""
     own = _begun_with(stage, shape)
     sizes = Sizes(plan.needs[stage.path], stage.work.declared, census, shape, own)
     whole = kind_of(stage.work.kind).forecast(stage.work, sizes)
@@ -250,7 +251,7 @@ def _estimate(stage: Stage, plan: Plan, census: Census, shape: Shape | None) -> 
 
 
 def _opening(stage: Stage, shape: Shape) -> float:
-    """Seconds that a stage spends on opening models and writing them with their checksums, about."""
+    """Approximate seconds that a stage spends on opening models and writing them with their checksums."""
     kind, gigabytes = kind_of(stage.work.kind), shape.num_bytes / 1e9
     if kind.leaves_encoder:
         return 1.0 + 6.0 * gigabytes
@@ -258,8 +259,8 @@ def _opening(stage: Stage, shape: Shape) -> float:
 
 
 def _begun_with(stage: Stage, shape: Shape | None) -> Shape | None:
-    """The shape of the encoder that a stage begins with, where the recipe's has `shape`: an earlier stage may have put
-    another in its place, or taken layers away."""
+    """The shape of the encoder that a stage starts from, where the recipe's encoder has `shape`: an earlier stage may
+    have replaced it, or removed layers."""
     source = stage.inputs.get("encoder")
     return shape if source is None else _left_by(source, shape)
 
@@ -272,20 +273,20 @@ def _left_by(stage: Stage, shape: Shape | None) -> Shape | None:
 
 
 def pace(estimates: Mapping[str, Estimate], seconds: Mapping[str, float]) -> float | None:
-    """Seconds per unit of weight in the finished stages that use the encoder (path -> `seconds`); None without any."""
+    """Seconds per unit of weight in the finished stages (path -> `seconds`) that use the encoder; None without any."""
     paths = [path for path in seconds if estimates[path].tokens]
     weight = sum(estimates[path].weight for path in paths)
     return sum(seconds[path] for path in paths) / weight if weight else None
 
 
 ROW_BYTES = 500.0
-"""Of a row in memory: 440 for a pair, 510 for a question, 1,000 to 1,900 for a sentence of tags (measured)."""
+"""Memory of a row: 440 for a pair, 510 for a question, 1,000 to 1,900 for a tagged sentence (measured)."""
 TOKEN_BYTES = 8.0
-"""Of a token in the store's cache, with what says where rows begin (measured: 7.6 of short pairs)."""
+"""Size of a token in the store's cache, including the index of row starts (measured: 7.6 for short pairs)."""
 
 
 def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | None:
-    """Bytes on disk that the stages in `waiting` need at once, about; None when the encoder's size is unknown."""
+    """Approximate peak bytes on disk that the stages in `waiting` need; None if the encoder's size is unknown."""
     weights = _encoder_bytes(plan.recipe)
     if weights is None:
         return None
@@ -298,7 +299,7 @@ def disk_need(plan: Plan, waiting: Iterable[str], keep: str = "all") -> int | No
 
 
 def _encoder_bytes(recipe: RecipeParts) -> int | None:
-    """In float32, as stages save it; of a folder whose sizes are not told, what its files hold."""
+    """Size of the encoder in float32, as stages save it; for a folder of unknown shape, the size of its files."""
     shape = shape_of(recipe.encoder, recipe.revision)
     if shape is not None:
         return shape.num_bytes
@@ -307,7 +308,7 @@ def _encoder_bytes(recipe: RecipeParts) -> int | None:
 
 
 def warnings(planned: Planned) -> tuple[str, ...]:
-    """What a person should know before trusting the numbers: counts that differ, arms and languages left out,
+    """Notes that a person should read before trusting the numbers: counts that differ, arms and languages left out,
     substitutions, rows and tasks that are both trained and evaluated on."""
     expanded = planned.plan
     lines = [] if generator(expanded.recipe) else list(differing_counts(planned.data))
@@ -325,9 +326,9 @@ def warnings(planned: Planned) -> tuple[str, ...]:
 
 
 def remarks(planned: Planned) -> tuple[str, ...]:
-    """Rows and tasks that are both trained and evaluated on, in words, but for those that stop a run; and what is
-    chosen on rows that are scored; and what the encoder has seen before, what its tokenizer does not know, and code
-    that is not run."""
+    """Remarks in words: rows and tasks that are both trained and evaluated on (except those that stop a run), what is
+    chosen on rows that are scored, what the encoder has seen before, what its tokenizer does not know, and code that
+    is not run."""
     told = (*planned.leaks, *planned.choices)
     others = said(one for one in planned.overlaps if one not in told)
     recipe, catalogue = planned.plan.recipe, planned.census.data.folder.catalogue
@@ -340,7 +341,7 @@ def remarks(planned: Planned) -> tuple[str, ...]:
 
 
 def require_space(planned: Planned, keep: str) -> None:
-    """Raise StoreError when the store's disk has less room than the stages to do need, about."""
+    """Raise StoreError if the store's disk has less free space than the remaining stages need (approximately)."""
     free, need = free_bytes(planned.store.root), planned.need_bytes(keep)
     if need is not None and need > free:
         raise StoreError(

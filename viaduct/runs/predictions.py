@@ -1,5 +1,5 @@
-"""What a run's models predicted, row by row, for the pages beside its report: from predictions in the store, with gold
-and input from the data sets."""
+"""A run's predictions row by row, for the pages that accompany its report: read from the store, with inputs and gold
+values from the data sets."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from viaduct.tasks.predicted import Predicted as Asked
 
 
 class _Made(NamedTuple):
-    """One arm's predictions of one task."""
+    """One arm's predictions for one task."""
 
     cell: CellEntry
     folder: Path
     split: str
-    """Before substitution."""
+    """The split before substitution."""
     languages: tuple[str, ...]
 
 
 class RunPredictions:
-    """What is done of a run and still has its predictions, of the first seed of each arm; a language at a time."""
+    """Iterates over a run's finished predictions that still exist, for the first seed of each arm, by language."""
 
     def __init__(self, store: Store, record: RunRecord, root: Path | None) -> None:
-        """`root`: the data sets; None where they are not at hand, and then there is nothing."""
+        """`root`: the data folder; None if it is not available, in which case nothing is yielded."""
         self._store, self._record, self._root = store, record, root
         self.problems: list[str] = []
-        """Why something is not shown."""
+        """Reasons why something is not shown."""
 
     def __iter__(self) -> Iterator[Predicted]:
         """Task by task, language by language."""
@@ -55,7 +55,7 @@ class RunPredictions:
                     self.problems.append(f"{task} {language}: {error}")
 
     def _made(self) -> dict[str, list[_Made]]:
-        """By task."""
+        """Task -> the predictions of each arm."""
         found: dict[str, dict[str, _Made]] = {}
         for cell, identity, folder in finished_scores(self._store, self._record):
             own = found.setdefault(cell.task, {})
@@ -65,7 +65,7 @@ class RunPredictions:
         return {task: list(own.values()) for task, own in found.items()}
 
     def _predicted(self, data: RecipeData, card: Task, language: str, made: Sequence[_Made]) -> Predicted:
-        """Raises DataError for predictions that are not of these rows."""
+        """The predictions of one task and language. Raises DataError if they were not made for these rows."""
         first = made[0]
         rows = data.load(card.name, first.split, language, self._record.recipe.substitutions).rows
         given = {one.cell.arm: read_predictions(one.folder / f"{language}.jsonl", card, language, rows) for one in made}
@@ -87,13 +87,13 @@ class RunPredictions:
 
 
 def _answer(asked: Asked, row: Row, given: Any, share: float | None) -> Answer:
-    """A prediction beside the row's gold value; `share`: what its metric says of the row, where it says it."""
+    """A prediction, compared with the row's gold value; `share`: the metric's value for the row, if it gives one."""
     right = asked.is_right(row, given)
     return Answer(asked.words(row, given), share if right is None else float(right), asked.distance(row, given))
 
 
 def _scores(card: Task, rows: Sequence[Row], given: Predictions) -> dict[str, float | None]:
-    """Id of each row that is scored -> the share of it that is right; None where the metric does not say it."""
+    """Id of each scored row -> the share of it that is right; None if the metric does not give one."""
     outcomes = None if card.metric is None else scored(card.metric, rows, given).outcomes
     return dict.fromkeys(given) if outcomes is None else _shares(outcomes)
 

@@ -1,4 +1,4 @@
-"""Processes that work beside this one, and end when it does, however that is."""
+"""Processes that work alongside this one, and end when it does, however it ends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from multiprocessing.connection import wait
 from viaduct.errors import UsageError, ViaductError, one_message
 
 HEAD_START_SECONDS = 0.3
-"""Of the process whose progress is shown, so that the first stage, often the longest, is done by it."""
+"""Head start of the process whose progress is shown, so that it gets the first stage, which is often the longest."""
 ORPHANED = 1
-"""Exit status of a process whose parent is dead."""
+"""Exit status of a process whose parent has died."""
 
 
 def end_with(pipe: int) -> None:
-    """End this process as a kill would as soon as nobody holds the other end of a pipe: its parent is dead then."""
+    """End this process, as a kill would, once nobody holds the other end of a pipe: its parent has died then."""
 
     def watch() -> None:
         wait([pipe])
@@ -30,12 +30,12 @@ def end_with(pipe: int) -> None:
 
 @contextlib.contextmanager
 def beside(count: int, work: Callable[[], object]) -> Iterator[None]:
-    """While this is open, `count` more processes do `work`, begun as copies of this one; they are gone afterwards.
-    Where a model is too small to keep all cores busy, two processes with a thread each are faster than one with two.
+    """While this is open, `count` more processes, forked from this one, do `work`; they are terminated afterwards.
+    If a model is too small to keep all cores busy, two processes with one thread each are faster than one with two.
 
-    An error in one of them is not repeated here: what it was doing is free again, and who takes it up meets the same.
-    Call it before anything has imported torch, whose threads a copy would lack. Raises UsageError where processes
-    cannot be copied.
+    An error in one of them is not reported here: its stage is released, and whoever takes it next meets the same error.
+    Call this before anything has imported torch, whose threads a forked process would lack. Raises UsageError if the
+    system cannot fork.
     """
     if count and "fork" not in multiprocessing.get_all_start_methods():
         raise UsageError("--processes: this system cannot copy a process", fix="start the command in several terminals")

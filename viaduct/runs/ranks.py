@@ -1,8 +1,8 @@
 """Several devices in one training: processes like this one, each with a part of every batch.
 
-The first one leads: it plans, claims, writes and reports. The others wait for it to come to a training, run the same
-stage up to there, take part, and wait for the next. They are begun here, or by a launcher such as `accelerate launch`,
-whose variables (RANK, WORLD_SIZE, ...) say so; with ours they are the same.
+The first process leads: it plans, claims, writes and reports. The others wait until it reaches a training, run the same
+stage up to that point, take part, and wait for the next. They are started here, or by a launcher such as `accelerate
+launch`, which is recognised by its variables (RANK, WORLD_SIZE, ...); processes started here get the same variables.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from viaduct.runs.processes import end_with
 
 DISMISS = "viaduct.training.team:dismiss"
 LOST = 2
-"""Exit status where another process was lost and this one could only hang."""
+"""Exit status if another process was lost and this one would hang."""
 GRACE_SECONDS = 10.0
-"""In which a lost process must show in what this one waits for."""
+"""How long the operation that this process waits for has to notice a lost process."""
 AGAIN = "run the same command again, which goes on from the last checkpoint"
 
 
@@ -40,26 +40,26 @@ class Ranks:
 
     count: int = 1
     number: int = 0
-    """0 leads."""
+    """Number of this process; 0 leads."""
     told: Any = None
-    """What the others have to know of a stage to run it."""
+    """What the others need to know about a stage to run it."""
     begin: Callable[[], object] = bool
     """Called by the leader before the first training."""
     why: Callable[[], str] = lambda: "another process of the training has ended"
-    """What became of the others, when they do not answer."""
+    """Says what happened to the others if they do not answer."""
 
 
 ALONE = Ranks()
 
 
 def launched() -> Ranks:
-    """What a launcher has begun this process as; `ALONE` without one."""
+    """The rank that a launcher gave this process; equal to `ALONE` without one."""
     return Ranks(int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
 
 
 @dataclass
 class _Others:
-    """Copies of this process, which wait for a port on their pipes."""
+    """Forked copies of this process, which wait for a port number on their pipes."""
 
     copies: list[Any] = field(default_factory=list)
     pipes: list[Connection] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _Others:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def begin(self) -> None:
-        """Have them meet this process at a port, at the first call."""
+        """On the first call, send the copies the port at which they meet this process."""
         if self.before is not None:
             return
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -80,16 +80,16 @@ class _Others:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        """End this process where another one is lost and a device does not say so: on GPUs it would wait for ever."""
+        """End this process if another one is lost and the device does not notice: on GPUs it would wait for ever."""
         wait([copy.sentinel for copy in self.copies])
         if not self.closing.wait(GRACE_SECONDS):
-            shown_again = "\x1b[?25h" if sys.stderr.isatty() else ""  # the cursor, which a bar of progress hides
+            shown_again = "\x1b[?25h" if sys.stderr.isatty() else ""  # the cursor, which a progress bar hides
             sys.stderr.write(f"{shown_again}viaduct: {ViaductError(self.why(), fix=AGAIN)}\n")
             sys.stderr.flush()
             os._exit(LOST)
 
     def why(self) -> str:
-        """Which of them has ended, and how."""
+        """Which of the copies has ended, and how."""
         end = time.monotonic() + GRACE_SECONDS / 2
         while time.monotonic() < end:
             for number, (copy, pipe) in enumerate(zip(self.copies, self.pipes, strict=True), 2):
@@ -102,7 +102,7 @@ class _Others:
         return "the processes of the training lost each other"
 
     def close(self) -> None:
-        """End them."""
+        """End the copies and restore the environment."""
         self.closing.set()
         for copy in self.copies:
             copy.kill()
@@ -115,8 +115,8 @@ class _Others:
 
 @contextlib.contextmanager
 def forked(count: int, work: Callable[[], object]) -> Iterator[Ranks]:
-    """While this is open, `count` - 1 more processes do `work` from this one's first training on, begun as copies of
-    it; they are gone afterwards. Call it before anything has imported torch."""
+    """While this is open, `count` - 1 more processes, forked from this one, do `work` from its first training on; they
+    are killed afterwards. Call this before anything has imported torch."""
     others = _Others()
     context = multiprocessing.get_context("fork")
     try:
@@ -132,7 +132,7 @@ def forked(count: int, work: Callable[[], object]) -> Iterator[Ranks]:
 
 def _variables(number: int, count: int, port: int) -> dict[str, str]:
     ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
-    threads = os.environ.get("OMP_NUM_THREADS", "1")  # else Accelerate takes all cores, and warns; stages set their own
+    threads = os.environ.get("OMP_NUM_THREADS", "1")  # else Accelerate warns and takes all cores; stages set their own
     return {
         **{name: str(value) for name, value in ranks.items()},
         "MASTER_ADDR": "127.0.0.1",
@@ -156,6 +156,6 @@ def _follow(number: int, count: int, pipe: Connection, work: Callable[[], object
 
 
 def ignore_signals() -> None:
-    """What stops the leader ends the others too, after the step that it is in."""
+    """Ignore the signals that stop the leader, which ends the others after its current step."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

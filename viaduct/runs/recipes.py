@@ -1,5 +1,5 @@
-"""Finds a recipe by the name of one that comes with Viaduct, or reads a person's Python or YAML file, and applies
-`--set`; every mistake is answered with where it is."""
+"""Finds a recipe that ships with Viaduct by its name, or reads a user's Python or YAML file, and applies `--set`; every
+error says where the mistake is."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from viaduct.tasks.catalogue import Catalogue
 from viaduct.tasks.written import explain, models_in, parsed, yaml_value
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
-"""The folder of the recipes that come with Viaduct."""
+"""The folder of the recipes that ship with Viaduct."""
 LONGEST_VALUE = 300
-"""Characters of what was given that a message repeats."""
+"""Maximum number of characters of a given value that a message repeats."""
 _NOT_RECIPES = ("__init__", "pieces")
 
 
 class Shipped(NamedTuple):
-    """A recipe that comes with Viaduct, as `viaduct recipes` lists it."""
+    """A recipe that ships with Viaduct, as `viaduct recipes` lists it."""
 
     name: str
     question: str
@@ -39,7 +39,7 @@ class Shipped(NamedTuple):
 
 
 def shipped() -> tuple[Shipped, ...]:
-    """The recipes that come with Viaduct, by name. Nothing is imported: the words are those of their docstrings."""
+    """The recipes that ship with Viaduct, by name. Nothing is imported: the texts are read from their docstrings."""
     return tuple(
         _described_by(path.stem, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
         for path in sorted(SHIPPED.glob("*.py"))
@@ -55,7 +55,7 @@ def _described_by(name: str, words: str) -> Shipped:
 
 
 def recipe_file(given: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of one that comes with Viaduct; a file of that name goes before.
+    """The file of a recipe, given its path or the name of one that ships with Viaduct; an existing file has precedence.
 
     Raises UsageError with the nearest name.
     """
@@ -74,8 +74,8 @@ def recipe_file(given: str | Path) -> Path:
 def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tuple[int, ...] | None = None) -> Recipe:
     """The recipe in this file, or of this name, with `--set` and `--seeds` applied.
 
-    A Python file has a function `recipe()` or a value `RECIPE`, and may import from Python files beside it; a YAML file
-    has the recipe's fields. Folders and files that it names are relative to it. Raises UsageError.
+    A Python file has a function `recipe()` or a value `RECIPE`, and may import Python files in its folder; a YAML file
+    has the recipe's fields. Folders and files named in it are relative to it. Raises UsageError.
     """
     path = recipe_file(given)
     if path.suffix == ".py":
@@ -89,15 +89,15 @@ def load_recipe(given: str | Path, *, overrides: Iterable[str] = (), seeds: tupl
     recipe = apply(recipe, overrides)
     if recipe.cards:
         recipe = recipe.model_copy(update={"cards": tuple(str((path.parent / one).resolve()) for one in recipe.cards)})
-        Catalogue.builtin().with_files(recipe.cards)  # which says what is wrong with them
+        Catalogue.builtin().with_files(recipe.cards)  # raises if something is wrong with them
     if seeds is not None:
         recipe = _validated({**recipe.model_dump(), "seeds": seeds}, "--seeds")
     return recipe
 
 
 def _beside(model: BaseModel, base: Path) -> dict[str, Any]:
-    """The fields of a recipe, or of a part of it, with whole paths for the folders that it names relative to `base`;
-    what is no folder there and may be a name on the Hub stays as it is."""
+    """The fields of a recipe, or of a part of it, with absolute paths for the folders that it names relative to `base`;
+    a value that is no folder there and may be a name on the Hub is left as it is."""
     found: dict[str, Any] = {}
     for name, info in type(model).model_fields.items():
         value, marks = getattr(model, name), info.json_schema_extra
@@ -134,9 +134,9 @@ def _from_python(path: Path) -> Recipe:
 
 @contextmanager
 def _importing_beside(path: Path) -> Iterator[None]:
-    """Files beside this one can be imported by name, as those beside a script can.
+    """While this is open, files in the same folder can be imported by name, as they can from a script.
 
-    Raises UsageError where a module of such a name came from another folder: Python would give that one.
+    Raises UsageError if a module of such a name is already loaded from another folder: Python would use that one.
     """
     folder = path.resolve().parent
     for beside in (folder / f"{name}.py" for name in _imported(path)):
@@ -151,11 +151,11 @@ def _importing_beside(path: Path) -> Iterator[None]:
 
 
 def _imported(path: Path) -> set[str]:
-    """The first parts of the names of the modules that a Python file imports; none of a file that is not Python."""
+    """The top-level names of the modules that a Python file imports; none if the file is not valid Python."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
-        return set()  # told when it is run
+        return set()  # reported when it is run
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return {name.partition(".")[0] for name in names}
@@ -189,8 +189,8 @@ def _described(value: object) -> str:
 def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """The recipe with each "field=value" applied in order.
 
-    Fields are dotted; items of a list are selected by name ("targets.xnli.training.epochs=1"), "*" selects all; values
-    are YAML. Raises UsageError for unknown fields, with the nearest one, and for values of a wrong type.
+    Fields are dotted paths; items of a list are selected by name ("targets.xnli.training.epochs=1"), "*" selects all;
+    values are YAML. Raises UsageError for unknown fields, with the nearest one, and for values of the wrong type.
     """
     for whole in overrides:
         field, equals, value = whole.partition("=")
@@ -207,7 +207,7 @@ def apply(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 
 
 def changed(recipe: Recipe, field: str, value: object, where: str) -> Recipe:
-    """The recipe with a value for a field, named as for `--set`; `where`: who says so, for what cannot be."""
+    """The recipe with one field, named as for `--set`, changed to a value; `where`: what error messages start with."""
     raw = recipe.model_dump()
     _set(raw, Recipe, tuple(field.split(".")), value, where)
     return _validated(raw, where)

@@ -1,5 +1,5 @@
-"""Every field of a recipe, from the models themselves: what `viaduct recipes --fields` prints and docs/recipe_fields.md
-holds; and the JSON Schema of recipes, for editors."""
+"""The reference of all recipe fields, made from the models: `viaduct recipes --fields` prints it, and it is stored as
+docs/recipe_fields.md. Also the JSON Schema of recipes, for editors."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Look into such a file before you use somebody else's. A YAML recipe runs nothing
 
 
 def reference() -> str:
-    """All models and their fields as Markdown, the recipe first, each model where it is first used."""
+    """All models and their fields as Markdown, starting with the recipe, in the order in which they are first used."""
     return "\n".join([_INTRODUCTION, *(_section(model) for model in dict.fromkeys(reachable(Recipe)))])
 
 
 def schema_text() -> str:
-    """The JSON Schema of recipes (draft 2020-12, as pydantic makes it), with each field's description, for editors."""
+    """The JSON Schema of recipes (draft 2020-12, as pydantic generates it), with each field's description."""
     made = Recipe.model_json_schema()
     for model in dict.fromkeys(reachable(Recipe)):
         words = _attribute_docstrings(model)
@@ -64,7 +64,7 @@ def _wrapped(text: str, hanging: str = "") -> list[str]:
 
 
 def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Field -> the string below it in the source, of the model and those it is made from."""
+    """Field -> the string below it in the source, for the fields of a model and of its base classes."""
     found: dict[str, str] = {}
     for one in reversed(model.__mro__):
         if not issubclass(one, BaseModel) or one is BaseModel or one.__name__ not in _source(one):
@@ -78,7 +78,7 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _source(model: type[BaseModel]) -> str:
-    """The source of a class; "" of one that was composed."""
+    """The source of a class; "" for one that was created at run time."""
     try:
         return inspect.getsource(model)
     except (OSError, TypeError):
@@ -86,7 +86,7 @@ def _source(model: type[BaseModel]) -> str:
 
 
 def _type(annotation: object) -> str:
-    """The type as a person would say it."""
+    """The type in plain words."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type(inner[0])

@@ -1,10 +1,10 @@
-"""The scores of one arm and seed in the result forms of mteb and of lm-evaluation-harness, where these have the task.
+"""The scores of one arm and seed in the result formats of mteb and lm-evaluation-harness, for tasks that they have.
 
 mteb: a `TaskResult` (embeddings-benchmark/mteb at 02c088e, mteb/results/task_result.py) of Tatoeba, whose main score is
-an F1 over sentences as classes (mteb/abstasks/text/bitext_mining.py at 0518d45), made here from the predictions.
+an F1 over sentences as classes (mteb/abstasks/text/bitext_mining.py at 0518d45), computed here from the predictions.
 lm-eval: a results file (EleutherAI/lm-evaluation-harness at 034ab03, lm_eval/loggers/evaluation_tracker.py), with the
 names, splits and versions of lm_eval/tasks in 0.4.13. Only whole published splits are written, and only those that they
-evaluate by the same metric: their TyDiQA, and BUCC, XNLI and PAWS-X in mteb, are scored in other ways.
+evaluate by the same metric: their TyDiQA, and BUCC, XNLI and PAWS-X in mteb, are scored differently.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from viaduct.tasks.catalogue import Catalogue
 
 
 class _Theirs(NamedTuple):
-    """A task as they have it."""
+    """A task as mteb or lm-eval defines it."""
 
     name: str
-    """With our language, or FLORES-200's."""
+    """Its name, with a placeholder for our language code, that of FLORES-200, or ISO 639-3."""
     metrics: dict[str, str]
     version: float = 1.0
     split: str = "test"
@@ -56,14 +56,14 @@ DIFFERS = {
     "mteb": "LASER's files, not mteb's copy of them; vectors are made as the signature says",
     "lm-eval": "an encoder that was fine-tuned on English rows, with a head for the task: no prompt, no shots",
 }
-"""What is not as it is there; stands in the files."""
+"""How our scores differ from those of the other tool; written to the files."""
 
 
 def write(
     form: str, store: Store, record: RunRecord, directory: Path, arm: str | None, seed: int | None
 ) -> tuple[Path, tuple[str, ...]]:
     """(the file, below a new `directory`; what was left out and why). Raises UsageError for a run that is no result, an
-    arm or seed that is left open or not there, and where nothing is left."""
+    arm or seed that is ambiguous or unknown, and if nothing is left to write."""
     about, every, *_ = collect(store, record)
     for note in NoResult.of(about).notes:
         raise UsageError(f"{about.recipe}: {note}", fix="name a run on real data, without --limit")
@@ -91,7 +91,7 @@ def write(
 
 
 def _why_not(form: str, row: ResultRow) -> str:
-    """Why a score is not one of theirs, in words; "" where it is."""
+    """Why a score cannot be written in this form, in words; "" if it can."""
     theirs, catalogue = FORMS[form].get(row.task), Catalogue.builtin()
     if theirs is None or row.task not in catalogue:
         return f"{form} has no task with these rows and this score"
@@ -104,7 +104,7 @@ def _why_not(form: str, row: ResultRow) -> str:
 
 
 def _results(rows: Iterable[ResultRow]) -> dict[str, Any]:
-    """The tables of a results file of lm-eval, by task."""
+    """The tables of an lm-eval results file, by task."""
     results: dict[str, dict[str, Any]] = {}
     versions, samples = {}, {}
     for row in rows:
@@ -120,7 +120,7 @@ def _results(rows: Iterable[ResultRow]) -> dict[str, Any]:
 def _task_result(
     rows: Iterable[ResultRow], store: Store, record: RunRecord, why_not: dict[tuple[str, str], str]
 ) -> dict[str, Any]:
-    """mteb's `TaskResult` of these scores; `why_not` tells of languages without their predictions then."""
+    """mteb's `TaskResult` of these scores; languages whose predictions are missing are added to `why_not`."""
     paths = {stage.fingerprint: stage.path for stage in record.stages}
     scores, seconds = [], {}
     for row in rows:
@@ -146,8 +146,8 @@ def _task_result(
 
 
 def _bitext(path: Path, row: ResultRow) -> dict[str, float] | None:
-    """Their scores of predictions into English, each English sentence a class; None where these are not the ones that
-    the row is of."""
+    """mteb's scores of predictions into English, with each English sentence a class; None if the predictions are
+    missing, or are not those of the row."""
     if not path.is_file():
         return None
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""Which commits a recipe's models are: those it names, else those that its names mean on the Hub today."""
+"""The commits of a recipe's models: those that it names, else those that the names point to on the Hub today."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from viaduct.runs.encoder import may_be_on_hub
 from viaduct.runs.spec import Recipe
 
 ENCODER = "encoder"
-"""The field whose revision is the field `revision`."""
+"""The field whose revision is in the field `revision`."""
 
 Say = Callable[[str], object]
-"""Tells a line."""
+"""Reports one line of text."""
 
 
 def to_stderr(line: str) -> None:
-    """One line beside what a command prints."""
+    """Write one line to stderr, separate from the command's output."""
     sys.stderr.write(f"{line}\n")
 
 
@@ -32,13 +32,13 @@ class Model(NamedTuple):
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether this names a model of the Hub, as far as its form tells, and no folder that is here."""
+    """Whether this looks like the name of a model on the Hub and is not an existing folder."""
     return may_be_on_hub(name) and not Path(name).expanduser().is_dir()
 
 
 def models_of(recipe: Recipe) -> list[Model]:
-    """The models of the Hub that a recipe names, the encoder first: every field `encoder` beside a `revision`, and
-    every field `x` beside an `x_revision`."""
+    """The Hub models that a recipe names, the encoder first: every field `encoder` next to a `revision`, and every
+    field `x` next to an `x_revision`."""
     return list(dict.fromkeys(_models_in(recipe.model_dump())))
 
 
@@ -55,7 +55,7 @@ def _inside(node: object) -> Iterable[object]:
 
 
 def _owners(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(field that names a model of the Hub, field that has its revision)."""
+    """(field that names a Hub model, field that holds its revision)."""
     for owner, name in node.items():
         field = "revision" if owner == ENCODER else f"{owner}_revision"
         if field in node and isinstance(name, str) and is_hub_name(name) and (owner == ENCODER or "/" in name):
@@ -63,7 +63,7 @@ def _owners(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def with_commits(recipe: Recipe, commits: Mapping[tuple[str, str | None], str]) -> Recipe:
-    """The recipe with commits in place of the revisions of its models; (name, revision) -> commit."""
+    """The recipe with its models' revisions replaced by commits; `commits`: (name, revision) -> commit."""
 
     def pinned(node: Any) -> Any:
         if isinstance(node, Mapping):
@@ -75,8 +75,8 @@ def with_commits(recipe: Recipe, commits: Mapping[tuple[str, str | None], str]) 
 
 
 def resolved(recipe: Recipe, say: Say = to_stderr) -> Recipe:
-    """The recipe with the commits that its models' names, branches and tags mean now; each is told. As it is where no
-    network leads to the Hub: what needs a revision says so."""
+    """The recipe with the commits that its models' names, branches and tags point to now; each is reported. Unchanged
+    if the Hub cannot be reached: whatever needs a revision then says so."""
     moving = [one for one in models_of(recipe) if not (one.revision and COMMIT.fullmatch(one.revision))]
     if not moving or unreachable():
         return recipe
@@ -85,9 +85,9 @@ def resolved(recipe: Recipe, say: Say = to_stderr) -> Recipe:
 
 
 def commit_now(name: str, revision: str | None, say: Say = to_stderr) -> str:
-    """The commit that a name with this revision (None: its main branch) means now, which is told.
+    """The commit that a name with this revision (None: its main branch) points to now; it is also reported.
 
-    Raises UsageError where the Hub does not say.
+    Raises UsageError if the Hub gives no commit.
     """
     commit = commit_of(name, revision)
     at = "" if revision is None else f" at {revision}"
@@ -96,7 +96,7 @@ def commit_now(name: str, revision: str | None, say: Say = to_stderr) -> str:
 
 
 def pinned(encoder: str, revision: str | None) -> str | None:
-    """The revision of an encoder: the commit that a Hub name means now where it has none; None for a folder."""
+    """The revision of an encoder; for a Hub name, resolved to its present commit. Unchanged for a folder or offline."""
     if revision is not None and COMMIT.fullmatch(revision):
         return revision
     return commit_now(encoder, revision, to_stderr) if is_hub_name(encoder) and not unreachable() else revision

@@ -1,4 +1,4 @@
-"""The stage that is above the torch line, and the command that begins a recipe."""
+"""The Score stage, the only one above the torch line, and the command that creates a recipe."""
 
 from viaduct.doors import Room
 

@@ -1,10 +1,10 @@
-"""How many of the rows that a recipe trains on, and chooses by, occur in each evaluation set.
+"""Counts how many of the rows that a recipe trains on, or chooses by, occur in each evaluation set.
 
-Counted are rows that are the same (`viaduct.runs.rows.text_key`), rows that are nearly the same (`viaduct.runs.near`),
-and, where an evaluation set has the same ids and labels as that in the language of the training rows, translations of
-rows that are trained on. Plain and parallel text of replay and pretraining is compared line by line, each side of
-parallel text for itself, with the longest text of an evaluation row. What chooses a checkpoint, a layer or a threshold
-is looked at for rows that are the same.
+The counts are of rows that are the same (`viaduct.runs.rows.text_key`), rows that are nearly the same
+(`viaduct.runs.near`) and, if an evaluation set has the same ids and labels as the one in the language of the training
+rows, translations of rows that are trained on. Plain and parallel text of replay and pretraining is compared line by
+line, each side of parallel text separately, with the longest text of an evaluation row. Rows that choose a checkpoint,
+a layer or a threshold are only checked for rows that are the same.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from viaduct.runs.sentence_encoder import CHOOSING_LINES, vectors_of
 from viaduct.tasks.used_files import Folders
 
 COMPARISON = 5
-"""Raised with every change that can change a count, so that remembered ones are not used."""
+"""Bump this with every change that can change a count, so that remembered counts are not used."""
 
 CHECKPOINT, LAYER, THRESHOLD = "checkpoint", "layer", "threshold"
 ALIKE, SHARED = 0.99, 0.5
-"""In a set that is a translation of another: the rows with the same label among those with the same id, and the latter
-among all, at least."""
+"""Minimum shares if one set is a translation of another: rows with the same label among those with the same id, and
+rows with the same id among all."""
 
 
 def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) -> tuple[Overlap, ...]:
     """What the recipe both trains on and evaluates on, in the order of its targets, their languages and its arms.
 
-    Compared are, after substitution, the train rows of every intermediate task, in the languages that its arms train
-    on, the text of replay and pretraining, and what chooses, with all targets, and the English rows that a target is
-    trained on with that target. Evaluation rows are those of the target's split in every language that is predicted;
-    rows of other languages than English are compared with those of their own, and with their translations. `memory` is
-    a JSON file in which comparisons are remembered by the files' content.
+    After substitution, all targets are compared with the train rows of every intermediate task, in the languages that
+    its arms train on, with the text of replay and pretraining, and with the rows that choose; each target is compared
+    with the English rows that it is trained on. Evaluation rows are those of the target's split in every language that
+    is predicted; rows in languages other than English are compared with those of their own language, and with their
+    translations. `memory` is a JSON file in which comparisons are remembered by the files' content.
 
     Raises DataError for files that are missing or damaged.
     """
@@ -64,25 +64,25 @@ def overlaps(recipe: RecipeParts, census: Census, memory: Path | None = None) ->
 
 
 class _Training(NamedTuple):
-    """What is trained on, or chooses."""
+    """Rows that are trained on, or that choose."""
 
     need: Need
     chosen: str = ""
     text: bool = False
     lines: int | None = None
-    """Only the first ones; None: all."""
+    """Number of lines used (the first ones); None: all."""
     originals: Need | None = None
-    """Only those with ids of these rows; None: all."""
+    """Only rows with the ids of these rows are used; None: all."""
 
 
 _Seen: TypeAlias = tuple[frozenset[str], dict[str, tuple[str, ...]]]
 
 _Letters: TypeAlias = Sequence[tuple[str, ...]]
-"""Of each document (`all_letters`)."""
+"""The letters of the texts of each document (`all_letters`)."""
 
 
 class _Known:
-    """What is kept of training rows: a number for each that is not like another, and its runs where needed."""
+    """What is kept of training rows: a number for each distinct row, and its runs if needed."""
 
     def __init__(self, documents: _Letters, sketched: bool) -> None:
         unlike = dict(zip(map(letters_key, documents), documents, strict=True))
@@ -91,7 +91,7 @@ class _Known:
 
 
 class _Rows:
-    """Evaluation rows as they are compared; `text`: by their longest text."""
+    """Evaluation rows in the form in which they are compared; `text`: by their longest text only."""
 
     def __init__(self, rows: Sequence[Row], text: bool) -> None:
         self.rows = rows
@@ -105,14 +105,14 @@ class _Rows:
         return _sketches(self._letters)
 
     def marks(self, known: _Known) -> tuple[Marks, Marks]:
-        """(rows,) twice: which are the same as a training row, and which others are nearly the same."""
+        """Two masks, (rows,) each: rows that are the same as a training row, and others that are nearly the same."""
         same = np.isin(self._keys, known.keys)
         return same, np.zeros_like(same) if known.index is None else known.index.nearly(self._runs) & ~same
 
 
 class _Comparison:
-    """Training rows against evaluation rows. Of training rows numbers are kept (`_Known`); evaluation rows are read one
-    language at a time, and neither where the result is remembered."""
+    """Compares training rows with evaluation rows. Training rows are kept as numbers only (`_Known`); evaluation rows
+    are read one language at a time. If the result is remembered, neither is read."""
 
     def __init__(self, recipe: RecipeParts, census: Census, memory: Path | None) -> None:
         self.recipe, self.census, self.data = recipe, census, census.data
@@ -126,7 +126,7 @@ class _Comparison:
         self.pretraining = tuple(_pretraining(recipe, census))
         self.known: dict[_Training, _Known] = {}
         self.compared = lru_cache(maxsize=4)(lambda need, text: _Rows(self._rows(need), text))
-        self.text = lru_cache(maxsize=2)(self._rows)  # of which some arms have all and others the first lines
+        self.text = lru_cache(maxsize=2)(self._rows)  # some arms use all lines and others the first ones
         self.seen: dict[tuple[_Training, str, str], _Seen] = {}
 
     def of(self, target: TargetParts, language: str) -> Iterator[Overlap]:
@@ -144,8 +144,8 @@ class _Comparison:
                 yield one.model_copy(update={"arms": arms, "chosen": trained.chosen})
 
     def _is_compared(self, trained: _Training, evaluated: Need, others: Container[_Training]) -> bool:
-        """Whether the rows may hold evaluated ones, or their translations; of those that choose in several languages
-        the evaluated language's own suffice."""
+        """Whether the rows may contain evaluated rows or their translations. If rows choose in several languages, those
+        of the evaluated language suffice."""
         if trained.need[2] in (ENGLISH, evaluated[2]):
             return True
         own = trained._replace(need=(*trained.need[:2], evaluated[2]))
@@ -153,8 +153,7 @@ class _Comparison:
         return not is_told and self._spoken_of(trained, evaluated) is not None
 
     def _trained(self, target: TargetParts, code: str) -> dict[_Training, tuple[str, ...]]:
-        """What the encoders are trained on and chosen by that predict a target in a language -> the arms that have
-        it."""
+        """Rows that train or choose the encoders that predict a target in a language -> the arms that use them."""
         found: dict[_Training, list[str]] = {}
         shared = (*_by_target(target, code, self.recipe, self.census), *self.pretraining)
         for arm in self.recipe.intermediates:
@@ -223,14 +222,15 @@ class _Comparison:
         return self.known[trained]
 
     def _spoken_of(self, trained: _Training, evaluated: Need) -> Need | None:
-        """The evaluation set in the language of the training rows, where that is another; of text in English only."""
+        """The evaluation set in the language of the training rows; None if that is the evaluated language, if the rows
+        are text in a language other than English, or if there is no such set."""
         spoken, source = trained.need[2], source_of(*evaluated[:2], self.recipe.substitutions)
         if spoken == evaluated[2] or (trained.text and spoken != ENGLISH):
             return None
         return None if self.census.problem(*source, spoken, labelled=False) else (*evaluated[:2], spoken)
 
     def _translated(self, trained: _Training, evaluated: Need, rows: Sequence[Row]) -> Marks:
-        """(rows,): whether each is a translation of a row that is trained on."""
+        """A mask, (rows,): rows that are translations of a row that is trained on."""
         spoken = self._spoken_of(trained, evaluated)
         none = np.zeros(len(rows), bool)
         seen, originals = (frozenset[str](), {}) if spoken is None else self._seen_in(trained, spoken)
@@ -242,8 +242,8 @@ class _Comparison:
         return np.fromiter((row.id in seen for row in rows), bool, len(rows))
 
     def _seen_in(self, trained: _Training, spoken: Need) -> _Seen:
-        """Of evaluation rows in the language of the training rows the ids of those that are trained on, and the labels
-        of all where there are some."""
+        """For evaluation rows in the language of the training rows: the ids of those that are trained on and, if there
+        are any, the labels of all."""
         key = (trained, *spoken[:2])
         if key not in self.seen:
             rows = self.compared(spoken, trained.text)
@@ -263,7 +263,7 @@ def _by_arm(arm: ArmParts, recipe: RecipeParts, census: Census) -> Iterator[_Tra
 
 
 def _by_fields(arm: ArmParts, target: TargetParts, recipe: RecipeParts, census: Census) -> Iterator[_Training]:
-    """What else trains a target in an arm, and the dev rows that choose: English ones where no field names others."""
+    """The other rows that train a target in an arm, and the dev rows that choose: English if no field names others."""
     on, chosen = census.task(target.task).trained_on, list[Need]()
     for field in set_fields("arm", arm):
         for need, originals in field.trained_rows(recipe, arm, target, census).items():
@@ -299,7 +299,7 @@ def _by_target(target: TargetParts, code: str, recipe: RecipeParts, census: Cens
         yield _Training((card.trained_on, "train", ENGLISH))
     if not card.row_kind.is_searched:
         return
-    # Of arms that train nothing fewer choose; rows that are scored are then told once too often.
+    # In arms that train nothing, fewer rows choose; scored rows are then reported more often than necessary.
     how, _ = vectors_of(target, recipe, census, trained=len(recipe.intermediates) > 1)
     several = how.is_chosen
     for split in card.row_kind.tuned_on:

@@ -1,8 +1,8 @@
-"""Rows as a recipe asks for them: a task, split and language after the recipe's declared substitutions.
+"""The rows that a recipe reads: a task, split and language after the recipe's declared substitutions.
 
 This is the only place that applies a substitution, so that plan, training, prediction and scoring see the same rows. It
-reads nothing that was not asked for, and substitutes nothing that was not declared. It also says when two rows are the
-same for the question whether one is both trained and evaluated on (`text_key`).
+reads nothing that was not requested, and substitutes nothing that was not declared. It also defines when two rows are
+the same, for finding rows that are both trained and evaluated on (`text_key`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Need = tuple[str, str, str]
 """(task, split, language), before substitution."""
 
 Trained = dict[Need, Need | None]
-"""Rows that are trained on -> those whose ids they must have; None: all are."""
+"""Rows that are trained on -> rows whose ids they must have; None: all rows are used."""
 
 WHOLE = (0.0, 1.0)
 """The `part` of a substitution that takes all rows."""
 
 
 def used_files(need: Need) -> str:
-    """What a fingerprint calls the files that rows have of their own, such as images."""
+    """The name in a fingerprint for the files that rows refer to, such as images."""
     return f"{' '.join(need)} files"
 
 
@@ -47,7 +47,7 @@ class Loaded:
 
 
 def substitution_for(task: str, split: str, substitutions: Iterable[Substitution]) -> Substitution | None:
-    """The declared substitution for this split, None when there is none. Raises UsageError when there are two."""
+    """The declared substitution for this split; None if there is none. Raises UsageError if there are two."""
     found = [one for one in substitutions if (one.task, one.split) == (task, split)]
     if len(found) > 1:
         raise UsageError(
@@ -58,7 +58,7 @@ def substitution_for(task: str, split: str, substitutions: Iterable[Substitution
 
 
 def concerning(substitutions: Iterable[Substitution], needs: Iterable[Need]) -> tuple[Substitution, ...]:
-    """The substitutions for the splits that are read, task by task in the order of the needs."""
+    """The substitutions for the splits that are read, by task in the order of the needs."""
     splits: dict[str, set[str]] = {}
     for task, split, _ in needs:
         splits.setdefault(task, set()).add(split)
@@ -76,7 +76,7 @@ class RecipeData:
     """A data folder as the stages of a recipe read it."""
 
     def __init__(self, folder: DataFolder, limit: int | None = None) -> None:
-        """`limit`: rows of a language and split at most."""
+        """`limit`: maximum number of rows per language and split."""
         self.folder, self.limit = folder, limit
         self._groups: dict[Need, dict[str, str]] = {}
         self._contexts: dict[str, frozenset[str]] = {}
@@ -88,13 +88,13 @@ class RecipeData:
         return self.folder.root
 
     def task(self, name: str) -> Task:
-        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        """The card of this name. Raises UsageError with the nearest name if there is none."""
         return self.folder.catalogue.task(name)
 
     def load(self, task: str, split: str, language: str, substitutions: Iterable[Substitution] = ()) -> Loaded:
         """The rows of one split and language, with the substitution applied.
 
-        Raises DataError when files are missing or damaged, or when a substitution leaves no row.
+        Raises DataError if files are missing or damaged, or if a substitution leaves no row.
         """
         declared = tuple(substitutions)
         substitution = substitution_for(task, split, declared)
@@ -112,8 +112,8 @@ class RecipeData:
         return Loaded(self._limited(rows), substitution.words())
 
     def _limited(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        """As many rows as the limit allows, in their order: the same ones each time, drawn from all of the file because
-        it may be sorted by label; those that are linked (a sentence and its translations) together."""
+        """As many rows as the limit allows, in their order: the same ones each time, drawn from the whole file because
+        it may be sorted by label; linked rows (a sentence and its translations) are kept or dropped together."""
         if self.limit is None or len(rows) <= self.limit:
             return rows
         links = _linked(rows)
@@ -133,9 +133,9 @@ class RecipeData:
         substitutions: Iterable[Substitution] = (),
         seen: Folders | None = None,
     ) -> dict[str, str]:
-        """ "task split language" -> SHA-256 of the files read for it, after substitution; file names are not part of
-        it. Where rows have files of their own (images), "task split language files" -> that of these; `seen` are
-        folders that the caller trusts not to change."""
+        """ "task split language" -> SHA-256 of the files read for it, after substitution, not including file names. If
+        rows refer to files (images), also "task split language files" -> the hash of these. `seen`: folders that the
+        caller trusts not to change."""
         declared, seen = tuple(substitutions), seen or Folders()
         found: dict[str, str] = {}
         for task, split, code in needs:
@@ -183,7 +183,7 @@ class RecipeData:
         return ENGLISH in self.task(name).languages and self.folder.has(name, split, ENGLISH)
 
     def _test_languages(self, name: str) -> tuple[str, ...]:
-        """The languages whose test files are there."""
+        """The languages whose test files are present."""
         return tuple(code for code in self.task(name).languages if self.folder.has(name, "test", code))
 
     def _test_keys_of(self, name: str) -> frozenset[int]:
@@ -195,7 +195,7 @@ class RecipeData:
         return self._test_keys[name]
 
     def _groups_of(self, need: Need) -> dict[str, str]:
-        """Row id -> the text that stands for its group; rows of one group are never parted."""
+        """Row id -> the text that identifies its group; rows of one group are never separated."""
         if need not in self._groups:
             rows = self.folder.read(*need).rows
             links = _linked(rows)
@@ -210,13 +210,13 @@ class RecipeData:
 
 
 def fraction(group: str) -> float:
-    """A number in [0, 1) that depends on the group's text only: the same in every process and on every machine."""
+    """A number in [0, 1) that depends only on the group's text: the same in every process and on every machine."""
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:6], "big") / 2**48
 
 
 def _linked(rows: Iterable[Row]) -> Mapping[str, str]:
-    """Row id -> smallest id of the rows it is linked with (a sentence and its translations), through any number of
-    steps; rows without links are not in it."""
+    """Row id -> smallest id of the rows it is linked with (a sentence and its translations), directly or indirectly;
+    rows without links are not included."""
     parent: dict[str, str] = {}
 
     def root(id: str) -> str:
@@ -246,22 +246,22 @@ def _plain(text: str) -> str:
 
 
 def text_key(row: Row) -> int:
-    """A number of 64 bits for what must not be in both training and evaluation rows (`row.compared`): equal for equal
-    letters, digits and signs (+, ->, $).
+    """A 64-bit number for the text that must not be in both training and evaluation rows (`row.compared`); equal for
+    equal letters, digits and signs (+, ->, $).
 
-    Case, blanks, punctuation, tokenisation and the order of a pair do not count, nor do labels.
+    Case, blanks, punctuation, tokenisation, the order of a pair and labels do not count.
     """
     return letters_key(all_letters(row.compared))
 
 
-@lru_cache(maxsize=256)  # the questions of a paragraph follow one another
+@lru_cache(maxsize=256)  # the questions about a paragraph are adjacent
 def all_letters(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The letters of each text, in an order that does not depend on theirs; a text without any stays as it is."""
+    """The letters of each text, sorted so that the texts' order does not matter; a text without any is unchanged."""
     return tuple(sorted(letters(text) or text for text in texts))
 
 
 def letters_key(texts: tuple[str, ...]) -> int:
-    """The number of `text_key` for `all_letters` of a row."""
+    """The number that `text_key` gives, from the `all_letters` of a row."""
     return int.from_bytes(hashlib.blake2b("\n".join(texts).encode(), digest_size=8).digest(), "big")
 
 
@@ -272,9 +272,9 @@ def letters(text: str) -> str:
 
 
 class _Kept(dict[int, int | None]):
-    """Character -> itself where it is a letter, a digit or a sign that means something (arrow, plus, currency), else
-    None: quotes, accents, blanks. Filled as characters come up: a whole set of rows is asked about a few hundred, and
-    `translate` looks them up in C, where a pattern's replacement would be called for every gap between words."""
+    """Character -> itself if it is a letter, a digit or a meaningful sign (arrow, plus, currency), else None: quotes,
+    accents, blanks. Filled as characters occur: a whole set of rows has only a few hundred, and `translate` looks them
+    up in C, whereas the replacement function of a pattern would be called for every gap between words."""
 
     def __missing__(self, code: int) -> int | None:
         one = chr(code)

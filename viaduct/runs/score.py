@@ -1,6 +1,6 @@
-"""The Score stage: predictions and gold rows in, `scores.json` out (a list of {language, metric, value, n, n_missing,
-signature}) and, where the metric says how each example came out, `outcomes.npz`. On the CPU, the same bytes every time.
-"""
+"""The Score stage: reads predictions and gold rows, writes `scores.json` (a list of {language, metric, value, n,
+n_missing, signature}) and, if the metric gives the outcome of each example, `outcomes.npz`. It runs on the CPU and
+produces the same bytes every time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from viaduct.tasks.card import Task
 
 SCORES = "scores.json"
 VECTORS = "vectors.json"
-"""Of a Predict stage: how sentences became vectors."""
+"""File of a Predict stage that says how sentences became vectors."""
 WEIGHT = 0.01
-"""Of a scored token, in forward passes, about."""
+"""Approximate cost of scoring a token, in forward passes."""
 
 
 class ScoreWork(Work):
@@ -40,7 +40,7 @@ class ScoreWork(Work):
 
 
 class ScoreKind(StageKind[ScoreWork]):
-    """The kind."""
+    """The kind of the Score stage."""
 
     name = "score"
     work = ScoreWork
@@ -52,15 +52,15 @@ class ScoreKind(StageKind[ScoreWork]):
         return [(work.task, work.split, code) for code in work.languages]
 
     def label(self, work: ScoreWork) -> str:
-        """The task."""
+        """The label, with the task's name."""
         return f"score {work.task}"
 
     def forecast(self, work: ScoreWork, sizes: Sizes) -> Estimate:
-        """Next to nothing, and no encoder."""
+        """A very small cost, without an encoder."""
         return Estimate(0.0, sizes.of(sizes.needs)[1] * WEIGHT)
 
     def run(self, context: Context, work: ScoreWork) -> Spent:
-        """Write `scores.json`, one entry per language and metric in the work's order, and the outcomes."""
+        """Write `scores.json`, with one entry per language and metric in the work's order, and the outcomes."""
         card = context.task(work.task)
         found: dict[str, tuple[Sequence[Row], Scored]] = {}
         for number, language in enumerate(work.languages):
@@ -76,7 +76,7 @@ class ScoreKind(StageKind[ScoreWork]):
 
 
 def examined(card: Task, language: str, rows: Sequence[Row], predictions: Path) -> Scored:
-    """What the card's metric finds in one language; `predictions` is the directory of a Predict stage."""
+    """The result of the card's metric in one language; `predictions` is the directory of a Predict stage."""
     if card.metric is None:
         raise TypeError(f"{card.name} has no metric")
     path = predictions / "predictions" / f"{language}.jsonl"
@@ -84,13 +84,13 @@ def examined(card: Task, language: str, rows: Sequence[Row], predictions: Path) 
 
 
 def vectors_words(predictions: Path) -> str:
-    """What a signature has to say of how sentences became vectors; "" where none did, and in older predictions."""
+    """The part of a signature that says how sentences became vectors; "" if none did, and for older predictions."""
     path = predictions / VECTORS
     return MADE_FROM + json.loads(path.read_text(encoding="utf-8"))["words"] if path.is_file() else ""
 
 
 def entries(found: Mapping[str, tuple[Sequence[Row], Scored]], made: str = "") -> list[dict[str, Any]]:
-    """What `scores.json` holds; `made` is added to every signature."""
+    """The content of `scores.json`; `made` is appended to every signature."""
     return [
         {
             "language": language,

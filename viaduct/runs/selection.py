@@ -1,6 +1,6 @@
-"""Which of the settings that were tried is the result: for each arm and task the one with the best English dev score.
+"""Chooses the setting that is the result, among those tried: for each arm and task, the best English dev score.
 
-Test scores have no part in it: they are read for the table of settings only, after the choice.
+Test scores play no part in it: they are only read after the choice, for the table of settings.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from viaduct.runs.collect import CellEntry, RunRecord
 from viaduct.runs.identity import standing
 
 LOG = "training.json"
-"""What a training leaves, with its scores on English dev."""
+"""File that a training leaves, with its scores on English dev."""
 
 
 def with_choices(store: Store, record: RunRecord) -> RunRecord:
-    """The record with the cells of one setting for each arm and task, by the mean dev score over its seeds, the first
-    of equally good ones; with none of an arm and task until all of its settings have been trained or given up."""
+    """The record with the cells of one setting for each arm and task: the one with the best mean dev score over its
+    seeds, the first if there is a tie; none for an arm and task until all its settings are trained or given up."""
     groups: dict[tuple[str, str], dict[str, list[CellEntry]]] = {}
     for cell in record.cells:
         groups.setdefault((cell.arm, cell.task), {}).setdefault(cell.setting, []).append(cell)
@@ -61,7 +61,7 @@ def _is_given_up(store: Store, known: Mapping[str, str], cell: CellEntry) -> boo
 
 
 def _dev(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> float | None:
-    """The mean over seeds of the best score on English dev; None where a training is not done."""
+    """The mean over seeds of the best score on English dev; None if a training is not finished."""
     scores = []
     for cell in cells:
         log = _left(store, known, cell.dev, LOG)
@@ -72,7 +72,7 @@ def _dev(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> 
 
 
 def _test(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) -> float | None:
-    """The mean over seeds and languages of the headline metric; None where a score is not done."""
+    """The mean over seeds and languages of the headline metric; None if a score is not finished."""
     values: list[float] = []
     for cell in cells:
         text = _left(store, known, cell.score, "scores.json")
@@ -83,6 +83,6 @@ def _test(store: Store, known: Mapping[str, str], cells: Sequence[CellEntry]) ->
 
 
 def _left(store: Store, known: Mapping[str, str], path: str, name: str) -> str | None:
-    """What this run's own stage left in a file; None where it is not done."""
+    """The text of a file that this run's own stage left; None if the stage is not finished."""
     done = (store.record(path) or {}).get("fingerprint") == known[path]
     return store.text(path, name) if done else None

@@ -1,9 +1,9 @@
-"""Sentence encoders: what their makers put before a text (a prompt) and behind the last layer (pooling, dense layers,
-normalising), from `modules.json` and the files beside it, as the package sentence-transformers writes them. Nothing is
-loaded here; `viaduct.models.sentences` does that.
+"""Sentence encoders: what their makers put before a text (a prompt) and after the last layer (pooling, dense layers,
+normalising), read from `modules.json` and the files next to it, as the package sentence-transformers writes them. No
+model is loaded here; `viaduct.models.sentences` does that.
 
-How sentences become vectors in a target is decided here too: as the recipe says, else as the makers mean it, else with
-the layer that is best on dev data where there are any.
+How sentences become vectors in a target is decided here too: as the recipe says, else as the makers intended, else with
+the layer that is best on dev data, if there are any.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ POOLING = {
     "weightedmean": ("pooling_mode_weightedmean_tokens", "weighted_mean"),
     "lasttoken": ("pooling_mode_lasttoken", "last"),
 }
-"""What a pooling module may do with the states: its name in newer files, in older ones, and here. Older files set
-several side by side in this order, whatever theirs is (sentence-transformers, modules/pooling.py at 03ba732)."""
+"""How a pooling module may pool the states: name in newer files -> (name in older files, name here). If an older file
+sets several, they apply in this order, not the file's (sentence-transformers, modules/pooling.py at 03ba732)."""
 
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
-"""Of dense modules."""
+"""Supported activations of dense modules."""
 
 PROMPTS = ("BitextMining", "text-matching", "STS", "query")
-"""Names of prompts for translations, where both sides are alike; the first of these that the makers have counts."""
+"""Names of prompts suitable for translations, where both sides are alike; the first that the makers define is used."""
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SENTENCE = "sentence_embedding"
-"""What a dense module takes, unless it says otherwise."""
+"""The input of a dense module, unless its configuration says otherwise."""
 CHOOSING_LINES = 200
-"""Of parallel text in a language, where a layer is chosen among all of them."""
+"""Lines of parallel text per language that are used when a layer is chosen among all layers."""
 
 FIX = "name retrieval.layers in the recipe, to pool the encoder's own layers instead"
 
 
 class Makers(Spec):
-    """The modules of a sentence encoder's makers."""
+    """The modules that a sentence encoder's makers put around it."""
 
     pooling: tuple[str, ...]
-    """Of the last layer: what `POOLING` has."""
+    """Poolings of the last layer, by their names here (see `POOLING`)."""
     dense: tuple[str, ...] = ()
-    """Folders of the dense modules that come after it."""
+    """Folders of the dense modules that come after the pooling."""
     files: tuple[tuple[str, str], ...] = ()
-    """(file of the dense modules, SHA-256)."""
+    """(file of a dense module, its SHA-256)."""
     prompt: str = ""
-    """Before every text."""
+    """Text put before every text."""
     lower: bool = False
     max_length: int | None = None
     encoder: str = wording()
@@ -66,16 +66,16 @@ class Makers(Spec):
     revision: str | None = wording()
 
     def words(self) -> str:
-        """What they are, for a report."""
+        """The modules in words, for a report."""
         dense = f", {len(self.dense)} dense module{'s' * (len(self.dense) > 1)}" if self.dense else ""
         prompt = f"prompt '{self.prompt}'" if self.prompt else "no prompt"
         return f"the makers' modules: {' and '.join(self.pooling)} pooling{dense}, normalised, {prompt}"
 
 
 def makers_of(encoder: str | Pretrain, revision: str | None) -> Makers | None:
-    """The modules of a ready-made encoder that is a sentence encoder, None of another.
+    """The modules of a ready-made sentence encoder; None for any other encoder.
 
-    Raises UsageError for a module, a pooling or a file that cannot be used as it is meant.
+    Raises UsageError for a module, a pooling or a file that cannot be used as intended.
     """
     if isinstance(encoder, Pretrain):
         return None
@@ -108,12 +108,12 @@ def makers_of(encoder: str | Pretrain, revision: str | None) -> Makers | None:
 
 
 def is_sentence_encoder(encoder: str, revision: str | None) -> bool:
-    """Whether its makers say that it is one, whatever they say of its modules."""
+    """Whether the encoder's makers declare it a sentence encoder, whether or not its modules are supported."""
     return _Files(encoder, revision).has("modules.json")
 
 
 def _kinds(path: Path, modules: list[Any]) -> list[tuple[str, str]]:
-    """(kind, folder) of every module. Raises UsageError for modules that are not used here."""
+    """(kind, folder) of every module. Raises UsageError for modules that are not supported."""
     if not all(isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules):
         raise UsageError(f"{path} is no list of modules, each with a type and a path", fix=FIX)
     kinds = [(str(one["type"]).rpartition(".")[2], str(one["path"])) for one in modules]
@@ -130,25 +130,25 @@ def _kinds(path: Path, modules: list[Any]) -> list[tuple[str, str]]:
 
 
 class _Files:
-    """The files beside an encoder."""
+    """The files that come with an encoder."""
 
     def __init__(self, encoder: str, revision: str | None) -> None:
         self.encoder, self.revision = encoder, revision
 
     def has(self, name: str) -> bool:
-        """Whether one is there."""
+        """Whether a file exists."""
         path = cached_file(self.encoder, self.revision, name)
         return path is not None and path.is_file()
 
     def at(self, name: str) -> Path:
-        """Where one is. Raises UsageError where it is not there."""
+        """The path of a file. Raises UsageError if it is missing."""
         path = cached_file(self.encoder, self.revision, name)
         if path is None or not path.is_file():
             raise UsageError(f"'{self.encoder}' has no {name}, which its modules.json names", fix=FIX)
         return path
 
     def read(self, name: str, form: type[Json]) -> Json | None:
-        """Its JSON; None where it is not there."""
+        """The JSON in a file; None if it is missing."""
         return read_json(self.at(name), form) if self.has(name) else None
 
 
@@ -166,8 +166,8 @@ def _pooling(files: _Files, folder: str) -> tuple[str, ...]:
 
 
 def _dense(files: _Files, folder: str, width: int | None) -> tuple[str, str, int]:
-    """(its configuration, its weights, how many values it gives), of `width` values (None: not known). Raises
-    UsageError for a dense module that cannot be used as it is meant."""
+    """(configuration file, weights file, output width) of a dense module; `width`: the input width (None: unknown).
+    Raises UsageError for a dense module that cannot be used as intended."""
     config = f"{folder}/config.json"
     weights = next((name for one in WEIGHTS if files.has(name := f"{folder}/{one}")), f"{folder}/{WEIGHTS[0]}")
     path = files.at(config)
@@ -186,7 +186,7 @@ def _dense(files: _Files, folder: str, width: int | None) -> tuple[str, str, int
 
 
 def _prompt(files: _Files) -> str:
-    """The makers' default one, else theirs for translations, else none."""
+    """The makers' default prompt, else their prompt for translations, else ""."""
     config = files.read("config_sentence_transformers.json", dict) or {}
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
@@ -195,8 +195,8 @@ def _prompt(files: _Files) -> str:
 
 
 def makers_meant(how: Retrieval, recipe: RecipeParts) -> Makers | None:
-    """The modules of the makers of the recipe's encoder, with its own prompt where it has one; None where it says
-    otherwise, and for an encoder that is no sentence encoder."""
+    """The makers' modules of the recipe's encoder, with the recipe's own prompt if it has one. None if the recipe names
+    layers or another pooling, and for an encoder that is not a sentence encoder."""
     if how.layers is not None or how.pooling != "mean":
         return None
     makers = makers_of(recipe.encoder, recipe.revision)
@@ -206,12 +206,11 @@ def makers_meant(how: Retrieval, recipe: RecipeParts) -> Makers | None:
 def vectors_of(
     target: TargetParts, recipe: RecipeParts, census: Census, *, trained: bool, replaced: bool = False
 ) -> tuple[Retrieval, Makers | None]:
-    """How sentences become vectors in this target, with its layers as they are meant, and the makers' modules where
-    those are used.
+    """How sentences become vectors in this target, with its layers resolved, and the makers' modules if those are used.
 
-    Layers or another pooling that the recipe names are what counts. Else a sentence encoder is used as its makers mean
-    it; where a stage has `trained` it since, that is one choice beside the layers. Of other encoders all layers are
-    tried. Layers are tried only where there are dev data, and torch predicts (nothing has `replaced` it).
+    Layers or another pooling that the recipe names take precedence. Otherwise, a sentence encoder is used as its makers
+    intended; if a stage has `trained` it since, that is one candidate among the layers. For other encoders all layers
+    are tried. Layers are only tried if there are dev data, and if torch predicts (nothing has `replaced` it).
     """
     how = target.retrieval
     makers = makers_meant(how, recipe)
@@ -223,8 +222,8 @@ def vectors_of(
 
 
 def chosen_in(target: TargetParts, census: Census) -> tuple[str, ...]:
-    """Languages of the target in which there is parallel text to choose a layer on. Raises UsageError where the card
-    that the recipe names holds none."""
+    """Languages of the target for which there is parallel text to choose a layer on. Raises UsageError if the card that
+    the recipe names is not one of parallel text."""
     card = census.task(target.retrieval.choose_on)
     if card.kind != "parallel":
         raise UsageError(

@@ -1,7 +1,7 @@
 """A recipe: a declared experiment, as frozen models that a Python file builds or a YAML file is parsed into.
 
-The models are what the core knows (`viaduct.runs.parts`) with what rooms add (`viaduct.runs.field`). Whoever writes a
-recipe imports from here, and a room's own models from the room; rooms themselves import `parts` and `field`.
+The models are those of the core (`viaduct.runs.parts`) with the fields that rooms add (`viaduct.runs.field`). Recipes
+import them from here, and a room's own models from the room; rooms themselves import `parts` and `field`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
 
 
 def _added(owner: Owner, model: type[BaseModel]) -> dict[str, Any]:
-    """What rooms add to one of the models."""
+    """The fields that rooms add to one of the models."""
     require_new((field.name for field in fields(owner)), model)
     return {
         field.name: (field.model | None, Field(default=field.default, description=field.__doc__))

@@ -1,9 +1,9 @@
-"""Stages: what one unit of work is, what its kind knows of it, and what it is given when it runs.
+"""Stages: what one unit of work is, what its kind knows about it, and what it is given when it runs.
 
-A kind of stage is one object, in the file of the stage, which imports without torch; kinds come through the door
-`stage_kinds`. Its function is given a `Context` and returns what it `Spent`. It writes only below `context.directory`;
-what it leaves there is said in its own file. `context.scratch` is the stage's folder for checkpoints: kept when the
-process dies, gone when the stage is done.
+A kind of stage is one object, in the file of the stage, which can be imported without torch; kinds come through the
+door `stage_kinds`. The kind's function is given a `Context` and returns what it `Spent`. It writes only below
+`context.directory`; what it leaves there is documented in its own file. `context.scratch` is the stage's folder for
+checkpoints: kept if the process dies, removed when the stage is done.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 
 MOST_NAMED = 4
-"""Languages that are named in a stage's label; the table of the data names all."""
+"""Maximum number of languages named in a stage's label; the table of the data names all."""
 
 
 class Work(Spec):
     """What a stage does; its JSON is part of the stage's identity. A subclass adds what its kind needs, and
-    `substitutions: tuple[Substitution, ...] = ()` where it reads what a recipe may replace."""
+    `substitutions: tuple[Substitution, ...] = ()` if it reads data that a recipe may substitute."""
 
     kind: str
 
     @property
     def declared(self) -> tuple[Substitution, ...]:
-        """The substitutions that concern what it reads."""
+        """The substitutions that concern the data it reads."""
         found: tuple[Substitution, ...] = getattr(self, "substitutions", ())
         return found
 
@@ -49,10 +49,10 @@ class Stage:
     path: str
     work: Work
     inputs: Mapping[str, Stage] = field(default_factory=dict)
-    """"encoder" (what the stage begins with; absent: the recipe's ready-made encoder), "predictions" (for score), or
-    names that the kind gives."""
+    """"encoder" (what the stage starts from; absent: the recipe's ready-made encoder), "predictions" (for score), or
+    names that the kind defines."""
     encoder: str | None = None
-    """Hub name or folder of the ready-made encoder, when no stage makes it."""
+    """Hub name or folder of the ready-made encoder, if no stage makes it."""
     revision: str | None = None
 
 
@@ -65,19 +65,19 @@ class Spent:
     flops: float | None = None
     examples: int = 0
     precision: str | None = None
-    """Of the products in training; None for stages that train nothing."""
+    """Precision of matrix products in training; None for stages that train nothing."""
     speed: tuple[int, ...] = field(default=(), compare=False)
-    """Tokens a second before each point of a training's curve."""
+    """Tokens per second before each point of a training's curve."""
 
 
 Progress = Callable[[float, float, str], None]
-"""(done, total, what is going on now), in any unit that grows evenly with time."""
+"""(done, total, current activity), in any unit that grows evenly with time."""
 Track = Callable[[int, Mapping[str, float]], None]
-"""(step, name -> value) for the trackers that a run was asked to tell its curves."""
+"""(step, name -> value), for the trackers to which a run was asked to report its curves."""
 
 
 def untracked(step: int, values: Mapping[str, float]) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,22 @@ class Context:
     scratch: Path
     """For checkpoints; survives a crash of the process."""
     inputs: Mapping[str, Path]
-    """Finished directories of the input stages."""
+    """Role -> directory of the finished input stage."""
     encoder: str | None
-    """Folder of the encoder to start from (input stage's `encoder/`, a user's folder, or a Hub name); None: from
-    scratch."""
+    """The encoder to start from (an input stage's `encoder/`, a user's folder, or a Hub name); None: from scratch."""
     revision: str | None
     load: Callable[[str, str, str], Loaded]
-    """(task, split, language) -> rows, with the work's substitutions applied; none for files that were not there when
+    """(task, split, language) -> rows, with the work's substitutions applied; no rows for files that were missing when
     the stage was planned."""
     catalogue: Catalogue
     cache: Path
-    """Folder for derived data that any stage may share (tokenised rows), keyed by content."""
+    """Folder for derived data that all stages share (tokenised rows), keyed by content."""
     device: str
     threads: int
     checkpoint_seconds: float
-    """Write a checkpoint about this often."""
+    """Approximate seconds between checkpoints."""
     memory_bytes: int
-    """What the search for neighbours may hold at most."""
+    """Maximum memory for the search for neighbours."""
     progress: Progress
     track: Track = untracked
     fitting: Fitting = WHOLE
@@ -118,7 +117,7 @@ class Context:
 
     @property
     def start(self) -> str:
-        """The encoder to start from, for kinds of stages that always have one."""
+        """The encoder to start from, for kinds of stages that always have one. Raises TypeError without one."""
         if self.encoder is None:
             raise TypeError(f"a stage of kind '{self.work.kind}' was given no encoder")
         return self.encoder
@@ -128,26 +127,26 @@ W = TypeVar("W", bound=Work)
 
 
 class StageKind(Generic[W]):
-    """A kind of stage: what a plan, a forecast, an executor and a report have to know of it."""
+    """A kind of stage: what a plan, a forecast, an executor and a report need to know about it."""
 
     name: str
     """The `kind` of its work."""
     work: type[W]
     version: int
-    """Of the code, part of the fingerprint: raised with any change that can change what the stage leaves."""
+    """Version of the code, part of the fingerprint: bump it with any change that can change what the stage leaves."""
     function: str
-    """What does the work, "module:NAME" of a function (context, work) -> `Spent`; imported when a stage is about to
-    run, because it may load torch."""
+    """The function that does the work, as "module:NAME", (context, work) -> `Spent`; imported just before a stage runs,
+    because it may load torch."""
     starts_from_encoder = False
-    """Whether it begins with an encoder: that of its input, or the recipe's ready-made one."""
+    """Whether the stage starts from an encoder: that of its input, or the recipe's ready-made one."""
     leaves_encoder = False
-    """Whether it leaves a folder `encoder/` that the next stage begins with."""
+    """Whether the stage leaves a folder `encoder/` that the next stage starts from."""
     seeded = False
-    """Whether its work has the run's seed, as a field `seed`."""
+    """Whether the work has the run's seed, as a field `seed`."""
     uses_torch = True
 
     def needs(self, work: W, census: Census) -> list[Need]:
-        """What it reads, before substitution."""
+        """The splits that the stage reads, before substitution."""
         raise NotImplementedError
 
     def label(self, work: W) -> str:
@@ -155,7 +154,7 @@ class StageKind(Generic[W]):
         raise NotImplementedError
 
     def forecast(self, work: W, sizes: Sizes) -> Estimate:
-        """What it will cost, about."""
+        """The approximate cost of the stage."""
         raise NotImplementedError
 
     def run(self, context: Context, work: W) -> Spent:
@@ -164,40 +163,40 @@ class StageKind(Generic[W]):
         return spent
 
     def is_scored_on_dev(self, work: W) -> bool:
-        """Whether it leaves a `training.json` with scores on English dev, by which one of several is chosen."""
+        """Whether the stage leaves a `training.json` with scores on English dev, by which a setting can be chosen."""
         return False
 
     def on_cpu(self, work: W) -> bool:
-        """Whether it runs on the CPU whatever device is asked for."""
+        """Whether the stage runs on the CPU regardless of the requested device."""
         return not self.uses_torch
 
     def threads(self, work: W) -> int | None:
-        """The number of threads that is part of the work; None where it is an option of the run."""
+        """The number of threads, if it is part of the work; None if it is an option of the run."""
         return None
 
     def layers_left(self, work: W) -> int | None:
-        """Layers of the encoder that it leaves; None where it takes none away."""
+        """Number of layers of the encoder that the stage leaves; None if it removes none."""
         return None
 
     def shape_left(self, work: W) -> Shape | None:
-        """Of the encoder that it leaves, where that is not the recipe's; None otherwise, and where nothing says it."""
+        """Shape of the encoder that the stage leaves, if it is not the recipe's; None otherwise, and if unknown."""
         return None
 
     def identity(self, work: W) -> Mapping[str, Any]:
-        """What is added to the identity of a stage: what its work names and does not hold."""
+        """Additions to the identity of a stage: the content of what its work only names."""
         return {}
 
     def require(self, stage: Stage) -> None:
-        """Raise UsageError, before any stage runs, for what its work names and cannot be used."""
+        """Raise UsageError, before any stage runs, for anything that its work names and that cannot be used."""
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """What was done to an encoder, from the JSON of the work, in one line of a model's history; `begun`: what it
-        was before, such as ", from a folder", where that is not another stage's."""
+        """What was done to an encoder, from the JSON of the work, as one line of a model's history; `begun`: where the
+        encoder came from, such as ", from a folder", if not from another stage."""
         return self.name + begun
 
 
 def kind_of(name: str) -> StageKind[Any]:
-    """The kind of this name. Raises UsageError with the nearest name when there is none."""
+    """The kind of this name. Raises UsageError with the nearest name if there is none."""
     kinds: Mapping[str, StageKind[Any]] = offered("stage_kinds", StageKind)
     if name not in kinds:
         raise unknown("kind of stage", name, kinds)
@@ -210,7 +209,7 @@ def is_seeded(stage: Stage) -> bool:
 
 
 def training_history(done: str, begun: str, seed: object, training: Mapping[str, Any]) -> str:
-    """One line of a model's history about a training, from the JSON of its settings."""
+    """The line of a model's history for a training, from the JSON of its settings."""
     return f"{done}{begun}, seed {seed}: {Training.model_validate(training).words()}"
 
 

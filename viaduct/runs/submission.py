@@ -1,7 +1,7 @@
-"""From a run's predictions to an XTREME submission folder, and the labels of the same rows in the same formats.
+"""Converts a run's predictions to an XTREME submission folder, and the labels of the same rows to the same formats.
 
-A line-by-line file cannot say that a prediction is missing, so none may be; an unanswered question is left out, as is a
-sentence with nothing above the mining threshold.
+A line-by-line file cannot mark a prediction as missing, so none may be missing; an unanswered question is left out, and
+so is a sentence without a pair above the mining threshold.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from viaduct.runs.rows import RecipeData, substitution_for
 
 
 def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
-    """The cells of one arm and seed by folder; retrieval without seeds of its own comes from the seed that it has.
+    """The cells of one arm and seed, by folder; retrieval that was only run with one seed is taken from that seed.
 
-    Raises UsageError when the arm or seed is left open and there are several, and when there is no such arm or seed.
+    Raises UsageError if the arm or seed is not given and there are several, and if there is no such arm or seed.
     """
     arms = list(dict.fromkeys(cell.arm for cell in plan.cells))
     arm = one_of("arm", arms, arm)
@@ -43,7 +43,7 @@ def choose(plan: Plan, arm: str | None, seed: int | None) -> dict[Folder, Cell]:
 
 
 def one_of(what: str, known: Sequence[str], given: str | None) -> str:
-    """The arm, or the seed, that was given, or the only one. Raises UsageError where it is left open or not there."""
+    """The arm or seed that was given, else the only one. Raises UsageError if it is ambiguous or does not exist."""
     if not known:
         raise UsageError("this run has no scores", fix="run it; `viaduct status` says what is done")
     if given is None and len(known) == 1:
@@ -56,7 +56,7 @@ def one_of(what: str, known: Sequence[str], given: str | None) -> str:
 
 
 def holes(plan: Plan, cells: Mapping[Folder, Cell]) -> tuple[str, ...]:
-    """What these cells lack of a whole submission: tasks, languages, the official split."""
+    """What these cells lack for a complete submission: tasks, languages, the official split."""
     notes = []
     for folder in FOLDERS:
         if folder not in cells:
@@ -77,10 +77,10 @@ def _languages(plan: Plan, cell: Cell) -> list[str]:
 def write(
     plan: Plan, cells: Mapping[Folder, Cell], store: Store, data: RecipeData, directory: Path, labels: Path | None
 ) -> int:
-    """The number of prediction files written below `directory`; the gold files go below `labels`, unless None.
+    """The number of prediction files written below `directory`; the gold files go below `labels`, unless it is None.
 
-    Both folders appear whole or not at all. Raises StoreError for predictions that are not made yet, UsageError for a
-    folder that is there, DataError for rows without prediction or (with `labels`) without label.
+    Both folders appear complete or not at all. Raises StoreError for predictions that are not made yet, UsageError for
+    a folder that is not empty, DataError for rows without prediction or (with `labels`) without label.
     """
     made = {folder: cell.score.inputs["predictions"].path for folder, cell in cells.items()}
     for folder, stage in made.items():
@@ -106,13 +106,13 @@ def write(
 
 
 def require_new(path: Path) -> None:
-    """Raise UsageError where there is a file of that name, or a folder with something in it."""
+    """Raise UsageError if there is a file of that name, or a folder that is not empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is there and not empty", fix="name a new folder, or remove this one")
 
 
 def _texts(folder: Folder, code: str, rows: Sequence[Row], given: Predictions, labels: bool) -> list[str]:
-    """The predictions and, if asked for, the labels of one language."""
+    """The predictions and, if requested, the labels of one language."""
     try:
         return [folder.format.predictions(rows, given), *([folder.format.labels(rows)] if labels else [])]
     except DataError as error:

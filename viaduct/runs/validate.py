@@ -1,4 +1,4 @@
-"""Whether a recipe makes sense, before data are looked at: names, kinds of cards, settings that go together."""
+"""Checks that a recipe makes sense, before any data are read: names, kinds of cards, settings that go together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def validate(recipe: RecipeParts, census: Census) -> None:
 
 
 def require_baseline(recipe: RecipeParts) -> None:
-    """Raise UsageError where no arm is the baseline, without which no verdict is possible."""
+    """Raise UsageError if no arm is the baseline, without which no verdict is possible."""
     names = [arm.name for arm in recipe.intermediates]
     if BASELINE not in names:
         raise UsageError(
@@ -82,7 +82,8 @@ def _check_comparisons(recipe: RecipeParts) -> None:
 
 
 def _check_pairs(where: str, pairs: Sequence[Sequence[str]]) -> None:
-    """Two different arms each, and no comparison twice, the other way round included: each raises the correction."""
+    """Raise UsageError for an arm against itself, or a comparison that occurs twice, in either order: each comparison
+    makes the correction for multiple tests stricter."""
     asked = [(frozenset(pair[:2]), frozenset(pair[2:])) for pair in pairs]
     for pair, one in zip(pairs, asked, strict=True):
         if len(one[0]) == 1:
@@ -151,7 +152,7 @@ def _check_target(card: Task, census: Census) -> None:
 
 
 def _check_longer(recipe: RecipeParts, census: Census) -> None:
-    """Raise UsageError for targets that are to be trained longer than nobody knows how long."""
+    """Raise UsageError if an arm trains targets beyond their `max_steps`, and a target has none."""
     arms = [arm.name for arm in recipe.intermediates if arm.longer_targets]
     open_ended = [
         target.task
@@ -166,8 +167,8 @@ def _check_longer(recipe: RecipeParts, census: Census) -> None:
 
 
 def _check_lengths(recipe: RecipeParts, census: Census) -> None:
-    """Raise UsageError for rows that are to be longer than an encoder takes, and for windows of contexts that cannot
-    overlap as they are asked to."""
+    """Raise UsageError if rows may be longer than an encoder accepts, and if windows of contexts cannot overlap by the
+    requested stride."""
     starts: list[tuple[str | Pretrain, str | None]] = [(recipe.encoder, recipe.revision)]
     starts += [(arm.encoder, arm.revision) for arm in recipe.intermediates if arm.encoder and arm.parent is None]
     longest = [(found, one) for one, revision in starts if (found := longest_of(one, revision)) is not None]
@@ -195,7 +196,7 @@ def _check_lengths(recipe: RecipeParts, census: Census) -> None:
 
 
 def _check_shape(recipe: RecipeParts) -> None:
-    """Raise UsageError for what an encoder of this shape cannot do, where the shape is known."""
+    """Raise UsageError for settings that are impossible with the encoder's shape, if that is known."""
     if isinstance(recipe.encoder, Pretrain):
         made = recipe.encoder.architecture
         if made.hidden % made.heads:
@@ -253,7 +254,7 @@ def _check_trainable(card: Task, where: str) -> None:
 
 
 def _check_substitutions(recipe: RecipeParts, census: Census) -> None:
-    """Raise UsageError for substitutions that cannot stand in for what they replace."""
+    """Raise UsageError for substitutions that cannot take the place of what they replace."""
     for one in recipe.substitutions:
         task, source = census.task(one.task), census.task(one.use_task or one.task)
         substitution_for(one.task, one.split, recipe.substitutions)
@@ -276,7 +277,7 @@ def _check_substitutions(recipe: RecipeParts, census: Census) -> None:
 
 
 def repeated(recipe: RecipeParts, census: Census) -> tuple[str, ...]:
-    """A sentence for every intermediate task that targets are trained on as well: allowed, and not another task."""
+    """A sentence for every intermediate task that targets are trained on as well: allowed, but not a different task."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     for arm in recipe.intermediates:
         for name in trained_tasks(arm, recipe):
@@ -284,7 +285,7 @@ def repeated(recipe: RecipeParts, census: Census) -> tuple[str, ...]:
             if same:
                 found.setdefault(name, ([], same))[0].append(arm.name)
     return tuple(
-        f"{name} is an intermediate task ({', '.join(arms)}) and what {', '.join(same)} "
-        f"{'is' if len(same) == 1 else 'are'} trained on: more of the same there, not another task"
+        f"{name} is an intermediate task ({', '.join(arms)}), and {', '.join(same)} "
+        f"{'is' if len(same) == 1 else 'are'} trained on it too: there it is more of the same, not another task"
         for name, (arms, same) in found.items()
     )

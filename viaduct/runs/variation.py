@@ -1,4 +1,4 @@
-"""Settings of one recipe that are tried side by side (`vary`)."""
+"""The settings of one recipe that are tried and compared (`vary`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ VARIED = {"encoder", "intermediates", "targets", "vary"}
 
 
 def variants(recipe: RecipeParts) -> dict[str, RecipeParts]:
-    """Name of a setting -> the recipe with it, in the order of the values; {"": the recipe} where nothing is varied.
+    """Name of a setting -> the recipe with it, in the order of the values; {"": the recipe} if nothing is varied.
 
-    Raises UsageError for fields that do not exist, for those that change more than how something is trained or what
-    English dev is, and for equal settings.
+    Raises UsageError for fields that do not exist, for those that change what English dev is or anything but how
+    something is trained, and for settings that are equal or score English dev differently.
     """
     for field, values in recipe.vary.items():
         if len(values) < 2:
@@ -44,7 +44,7 @@ def variants(recipe: RecipeParts) -> dict[str, RecipeParts]:
 
 
 def _require_same_looks(settings: Mapping[str, RecipeParts]) -> None:
-    """Raise UsageError where the best score on English dev could not choose fairly between the first and the last."""
+    """Raise UsageError if the best score on English dev cannot choose fairly between the first and the last setting."""
     names = list(settings)
     first, last = names[0], names[-1]
     if _looks(settings[first]) != _looks(settings[last]):
@@ -57,35 +57,35 @@ def _require_same_looks(settings: Mapping[str, RecipeParts]) -> None:
 
 
 def _frame(recipe: RecipeParts) -> tuple[Any, ...]:
-    """What all settings have in common: what is compared, on what."""
+    """What must be the same in all settings: what is compared, and on what."""
     targets = [(one.task, one.split, one.languages, one.retrieval) for one in recipe.targets]
     arms = [(one.name, one.optional, one.languages) for one in recipe.intermediates]
     return recipe.model_dump(exclude=VARIED), targets, arms
 
 
 def _looks(recipe: RecipeParts) -> list[tuple[int | None, ...]]:
-    """Of each training: its number of dev rows, how often they are scored, and after how many scores it may end. A
-    maximum over more scores is higher by chance."""
+    """For each training: its number of dev rows, how often they are scored, and its patience. These must be equal,
+    because a maximum over more scores is higher by chance."""
     trainings = [target.training for target in recipe.targets] + [arm.training for arm in recipe.intermediates]
     trainings += [recipe.encoder.training] if isinstance(recipe.encoder, Pretrain) else []
     return [(one.dev_rows, _scored(one), one.patience) for one in trainings]
 
 
 def _scored(training: Training) -> int:
-    """How often English dev is scored at most: once a step, and at least once."""
+    """The maximum number of times that English dev is scored: at most once per step, and at least once."""
     asked = training.evaluations
     return max(1, asked if training.max_steps is None else min(asked, training.max_steps))
 
 
 def _name(setting: Mapping[str, Any]) -> str:
-    """The values with the last part of their fields' names, or all of them where that is not one field's alone."""
+    """The values with the last part of their fields' names, or with the full names if the last parts are not unique."""
     last = [field.rpartition(".")[2] for field in setting]
     names = last if len(set(last)) == len(last) else list(setting)
     return ", ".join(f"{name} {text_of(value)}" for name, value in zip(names, setting.values(), strict=True))
 
 
 def text_of(value: object) -> str:
-    """A setting's value in a name; a number with all the digits that tell it from others."""
+    """A setting's value for use in a name; a number has all the digits that distinguish it from others."""
     if not isinstance(value, float):
         return str(value)
     short = f"{value:g}"

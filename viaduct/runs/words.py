@@ -1,6 +1,6 @@
-"""Whether an encoder's tokenizer cuts a word inside a text otherwise than at its start, told from its files: nothing
-above the torch line loads a tokenizer. Words of tagged rows once had no blank before them whatever the tokenizer, so
-where this holds their stages have another version."""
+"""Whether an encoder's tokenizer splits a word differently inside a text than at its start, as read from its files:
+nothing above the torch line loads a tokenizer. Words of tagged rows once had no blank before them regardless of the
+tokenizer, so stages that use such a tokenizer have another version."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from viaduct.tasks.kind import RowKind
 
 
 def version_of(kind: RowKind, stage: Stage) -> int:
-    """Of the kind in this stage: higher where the encoder's tokenizer brings about what once was not so."""
+    """Version of the kind in this stage: higher if words need blanks before them, because that was once ignored."""
     return kind.version + (kind.cut_by_word and words_need_blanks(stage))
 
 
 def words_need_blanks(stage: Stage) -> bool:
-    """Of the ready-made encoder that the stage, or the one before it, begins with; the tokenizers that are made here
-    begin a text as they do a word."""
+    """Whether words need a blank before them in the ready-made encoder that the stage, or one before it, starts from;
+    False for tokenizers trained here, which treat the start of a text like that of any word."""
     while stage.encoder is None:
         if "encoder" not in stage.inputs:
             return False
         stage = stage.inputs["encoder"]
     path = cached_file(stage.encoder, stage.revision, "tokenizer.json")
     if path is None or not path.is_file():
-        merges = cached_file(stage.encoder, stage.revision, "merges.txt")  # of byte-level pairs
+        merges = cached_file(stage.encoder, stage.revision, "merges.txt")  # of byte-level BPE
         return merges is not None and merges.is_file()
     return _needs_blanks(path, stamp(path))
 
@@ -40,7 +40,7 @@ def _needs_blanks(path: Path, _stamp: Stamp) -> bool:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        return False  # whoever opens the tokenizer says so
+        return False  # reported by whatever opens the tokenizer
     before, cutting = (list(_parts(found.get(name))) for name in ("normalizer", "pre_tokenizer"))
     if any(part["type"] == "Prepend" for part in before):
         return False
@@ -57,7 +57,7 @@ def _needs_blanks(path: Path, _stamp: Stamp) -> bool:
 
 
 def _parts(spec: Any) -> Iterator[dict[str, Any]]:
-    """The members of a sequence, of a single part itself, of none nothing."""
+    """The parts of a sequence, or a single part itself; nothing for anything else."""
     if not isinstance(spec, dict) or "type" not in spec:
         return
     if spec["type"] == "Sequence":

@@ -1,1 +1,1 @@
-"""What a trained model costs to run, and how to make it smaller: engines, export, compression, measuring."""
+"""Inference cost of trained models, and ways to make them smaller: engines, export, compression, measurement."""

@@ -15,7 +15,7 @@ from viaduct.serving.compression import GPU
 def export_command(  # noqa: PLR0913  one argument per option is how Typer declares a command
     model: ModelFolder,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the exported model.")],
-    engine: Annotated[str, typer.Option(metavar="onnx|openvino|transformers", help="What is to run it.")],
+    engine: Annotated[str, typer.Option(metavar="onnx|openvino|transformers", help="Engine that will run it.")],
     precision: Annotated[str, typer.Option(metavar="fp32|bf16|int8", help="Number format.")] = "fp32",
     languages: Annotated[
         str | None,
@@ -23,12 +23,12 @@ def export_command(  # noqa: PLR0913  one argument per option is how Typer decla
     ] = None,
     text: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Keep only the vocabulary of this file, one text per line."),
+        typer.Option(metavar="FILE", help="Keep only the vocabulary of this file (one text per line)."),
     ] = None,
     layers: Annotated[int | None, typer.Option(help="Keep only this many layers.")] = None,
     data: Data = None,
 ) -> None:
-    """Export a model to a folder that ONNX Runtime, OpenVINO or transformers runs without Viaduct."""
+    """Export a model to run without Viaduct. Writes a folder for ONNX Runtime, OpenVINO or transformers."""
     from viaduct.serving import export as exporting
 
     codes = tuple(languages.split(",")) if languages else ()
@@ -41,7 +41,7 @@ def export_command(  # noqa: PLR0913  one argument per option is how Typer decla
 def profile_command(  # noqa: PLR0913  one argument per option
     models: Models,
     engine: Annotated[
-        str | None, typer.Option(metavar="torch|onnx|openvino", help="What runs it [torch; an exported model's own].")
+        str | None, typer.Option(metavar="torch|onnx|openvino", help="Engine [torch; an exported model's own].")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="fp32|bf16|fp16|int8", help="Number format [fp32; an exported model's own].")
@@ -52,7 +52,7 @@ def profile_command(  # noqa: PLR0913  one argument per option
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Show what a model costs to run: from its architecture, then by the clock; several side by side."""
+    """Show what models cost to run. Estimates from the architecture come first, then measurements, side by side."""
     from viaduct.runs.encoder import folder_of
     from viaduct.serving import profile as profiling
 
@@ -79,7 +79,7 @@ PROFILE = Command("profile", profile_command)
 
 
 def exported_words(made: Mapping[str, Any]) -> str:
-    """What an export kept and how near it is to its source."""
+    """A table of what an export kept and how close it is to its source."""
     lines = [("source", made["source"]), ("engine", f"{made['engine']}, {made['precision']}")]
     lines.append(("layers", f"{made['layers']} of {made['layers_before']}"))
     part = made["vocabulary"]
@@ -97,7 +97,7 @@ def exported_words(made: Mapping[str, Any]) -> str:
 
 
 def _lost(compared: Mapping[str, Any], languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Predictions and scores beside those of the whole model in float32."""
+    """Table lines that compare predictions and scores with those of the whole model in float32."""
     from viaduct.serving.losses import NO_LABELS, NO_ROWS, grouped
 
     if compared["agreement"] is None:
@@ -114,7 +114,7 @@ def _lost(compared: Mapping[str, Any], languages: Sequence[str]) -> list[tuple[s
 
 
 def cost_words(implied: Mapping[str, Any]) -> str:
-    """What an architecture implies: size, operations, and the ceiling that the processor's matrix products set."""
+    """Tables of what an architecture implies: size, operations, and the ceiling set by the rate of matrix products."""
     parameters = implied["parameters"]
     rate, format = implied["flops_per_second_of_products"], implied.get("products", "float32")
     lines = [
@@ -145,7 +145,7 @@ def cost_words(implied: Mapping[str, Any]) -> str:
 
 
 def profile_words(found: Mapping[str, Any]) -> str:
-    """What the clock said, and under which conditions."""
+    """A table of what was measured, and under which conditions."""
     latency, most, conditions = found["latency_ms"], found["throughput"], found["conditions"]
     energy, format = found["energy_joules_per_example"], found["cost"].get("products", "float32")
     memory, counter = "the whole process", "the whole processor"
@@ -170,7 +170,7 @@ def profile_words(found: Mapping[str, Any]) -> str:
 
 
 def side_by_side(models: Sequence[str], found: Sequence[Mapping[str, Any]]) -> str:
-    """A line per model, with what it was called."""
+    """A table with one line per model, each under the name that the user gave."""
     lines = []
     for model, one in zip(models, found, strict=True):
         peak = one["peak_bytes"]["in_all"]

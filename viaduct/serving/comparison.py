@@ -1,6 +1,6 @@
-"""What the arms' models cost at inference, from a Measure stage: a line per arm, how they compare, and in words.
+"""Inference costs of the arms' models, from a Measure stage: one line per arm, how they compare, and a summary.
 
-Nothing is compared that was measured under different conditions: then there are no lines, and `refusal` says why.
+Models that were measured under different conditions are not compared: there are no lines then, and `refusal` says why.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from viaduct.serving.compression import GPU, UNCHANGED
 from viaduct.serving.records import ArmInference, MeasuredArms
 
 CONDITIONS = ("format", "device", "threads", "rows", "rows_digest", "warm_up", "tokenising")
-"""What must be equal for two profiles to be compared."""
+"""Conditions that must be equal for two profiles to be compared."""
 
 
 @dataclass(frozen=True)
 class InferenceLine:
-    """One arm's model."""
+    """What one arm's model costs at inference."""
 
     arm: str
     engine: str
     precision: str
     parameters_embedding: int
-    """Of the token embedding."""
+    """Parameters of the token embedding."""
     parameters_rest: int
     flops_per_sentence: float
     tokens_per_sentence: float
     latency_ms_p50: float
-    """For one sentence alone."""
+    """Latency of a single sentence."""
     latency_ms_p95: float
     latency_ms_p99: float
     sentences_per_second: float
-    """In batches of the best size."""
+    """Throughput in batches of the best size."""
     peak_bytes: int | None
-    """Of the process, Python and libraries included; on a GPU, of its memory; None where the system does not say."""
+    """Peak memory of the process, including Python and libraries; on a GPU, of its memory; None if not reported."""
     disk_bytes: int
     load_seconds: float
     joules_per_sentence: float | None
-    """None where the machine does not say."""
+    """None if the machine does not report it."""
     tokens: Mapping[str, float]
     """Language -> tokens per sentence."""
     measured: MeasuredInference
     ratio: Ratio | None
-    """Of its time to the first arm's; None with too few rounds."""
+    """Ratio of its time to the first arm's; None with too few rounds."""
     speed: Speed
 
     def dumped(self) -> dict[str, Any]:
-        """Its line in the table's file."""
+        """This line as a row of `inference.csv`."""
         told = {field.name: getattr(self, field.name) for field in fields(self)[:15]}
         names = ("time_ratio", "time_ratio_low", "time_ratio_high")
         return {**told, **dict(zip(names, self.ratio or (None,) * 3, strict=True)), "verdict": self.speed}
 
     @property
     def name(self) -> str:
-        """The arm, with its engine and precision unless they are the usual ones."""
+        """The arm's name, followed by engine and precision unless these are torch and fp32."""
         how = (self.engine, self.precision)
         return self.arm if how == UNCHANGED else f"{self.arm} ({' '.join(how)})"
 
     @property
     def token_range(self) -> str:
-        """Tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"; "" where the
+        """Tokens per sentence of the languages with the fewest and the most: "21 (English) to 48 (Thai)"; "" if the
         rows have no language."""
         by_length = sorted(self.tokens, key=lambda code: (self.tokens[code], code))
         names = {code: name_of(code) for code in by_length}
@@ -75,28 +75,28 @@ class InferenceLine:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What two models have in common when they are the same but for the values of their weights."""
+        """Key that is equal for two models that differ only in the values of their weights."""
         one = self.measured
         return one.keys, one.parameters, one.flops, self.engine, self.precision
 
 
 @dataclass(frozen=True)
 class Inference:
-    """Everything that the page says about inference."""
+    """Everything that the report page says about inference."""
 
     first: str
     """The arm that the others are compared with."""
     lines: tuple[InferenceLine, ...]
     conditions: tuple[str, ...]
-    """In words."""
+    """Conditions of the measurements, in words."""
     words: tuple[str, ...]
-    """What was found, in sentences."""
+    """The findings, in sentences."""
     refusal: str
-    """Why nothing is compared; "" where it is."""
+    """Why nothing is compared; "" if there is a comparison."""
 
 
 def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Inference | None:
-    """What there is to say of the stage's findings; None when nothing was measured."""
+    """The comparison of the arms measured by a stage; None when nothing was measured."""
     if not found:
         return None
     stage = found[0]
@@ -111,10 +111,10 @@ def compare(found: Sequence[MeasuredArms], costs: Sequence[StageCost]) -> Infere
 
 
 def comparable(one: Mapping[str, Any], other: Mapping[str, Any], *, knowingly: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The differences in conditions between two profiles, in words: () when they were measured alike.
+    """The differences in conditions between two profiles, in words: () when there are none.
 
     Raises UsageError for differences that are not named in `knowingly` ("threads", "device", ..., "versions"): numbers
-    measured under different conditions are not compared without saying so.
+    measured under different conditions are not silently compared.
     """
     differences = {
         name: f"{name.replace('_', ' ')}: {one['conditions'][name]} against {other['conditions'][name]}"
@@ -161,7 +161,7 @@ def _line(one: ArmInference, compared: int) -> InferenceLine:
         peak_bytes=profile["peak_bytes"]["in_all"],
         disk_bytes=profile["disk_bytes"],
         load_seconds=profile["load_seconds"],
-        joules_per_sentence=None if isinstance(joules, str) else joules,  # "not available" in older ones
+        joules_per_sentence=None if isinstance(joules, str) else joules,  # "not available" in older profiles
         tokens={code: part["tokens_per_sentence"] for code, part in cost["by_language"].items()},
         measured=measured,
         ratio=ratio,
@@ -170,7 +170,7 @@ def _line(one: ArmInference, compared: int) -> InferenceLine:
 
 
 def conditions(stage: MeasuredArms) -> tuple[str, ...]:
-    """Under which the first arm was measured, in words; those of the others are equal where they are compared."""
+    """The first arm's measuring conditions, in words; those of the other arms are equal if they are compared."""
     about: Mapping[str, Any] = stage.arms[0].profile["conditions"]
     versions: dict[str, str] = {}
     for one in stage.arms:
@@ -178,11 +178,11 @@ def conditions(stage: MeasuredArms) -> tuple[str, ...]:
     threads = f"{about['threads']} thread{'s' * (about['threads'] != 1)}"
     where = f"On a {about['device']}" if about["device"].startswith(GPU) else f"On the CPU ({about['device']})"
     return (
-        f"{where}, {threads}; load average of the machine before: {stage.load_average_before:.1f}.",
+        f"{where}, {threads}; load average of the machine beforehand: {stage.load_average_before:.1f}.",
         f"{about['rows']}; {about['tokenising']}: turning text into tokens. Models of seed {stage.seed}.",
-        f"Latency is of one sentence at a time, throughput of batches sorted by length, the best of several sizes; "
-        f"{about['warm_up']} warm-up sentences or batches before each.",
-        f"Ratios are of {len(stage.arms[0].seconds)} paired rounds of {stage.round_rows} sentences, in each of which "
+        f"Latency is for one sentence at a time, throughput for batches sorted by length, at the best of several "
+        f"sizes; {about['warm_up']} warm-up sentences or batches before each.",
+        f"Ratios are from {len(stage.arms[0].seconds)} paired rounds of {stage.round_rows} sentences, in each of which "
         f"the arm's model and that of “{stage.first}” took turns in one process.",
         f"Versions: {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}.",
     )
@@ -194,8 +194,8 @@ def _words(lines: Sequence[InferenceLine], costs: Sequence[StageCost]) -> tuple[
     same = all(line.shape == first.shape and line.speed == "unchanged" for line in others)
     if others and same and first.speed == "unchanged":
         sentences.append(
-            f"Every arm costs at inference what “{first.arm}” costs: the same weights' names and shapes, as many "
-            "parameters and operations, and a time that is unchanged. An intermediate stage cannot make inference "
+            f"Every arm costs the same at inference as “{first.arm}”: the same names and shapes of weights, as many "
+            "parameters and operations, and an unchanged time. An intermediate stage cannot make inference "
             f"cheaper; its cost is paid once{_paid(costs)}."
         )
     elif others:
@@ -204,14 +204,14 @@ def _words(lines: Sequence[InferenceLine], costs: Sequence[StageCost]) -> tuple[
 
 
 def _control(first: InferenceLine) -> str:
-    """What two copies of one model say about the method."""
+    """What measuring two copies of the same model says about the accuracy of the method."""
     if first.ratio is None:
         rounds = len(first.measured.seconds)
-        return f"With {rounds} rounds nothing is said about the ratio of times: 20 are needed."
+        return f"With {rounds} rounds, nothing can be said about the ratio of times: 20 are needed."
     between = f"{first.ratio.low:.3f} to {first.ratio.high:.3f}"
     told = {
         "unchanged": "as they should be",
-        "cannot tell": "so the machine was too busy to tell less than 5 % apart",
+        "cannot tell": "so the machine was too busy to resolve differences below 5 %",
     }.get(first.speed, "which they should not: the ratios below are off by as much")
     return f"Two copies of “{first.arm}” took {between} times each other's time, {told}."
 
@@ -229,12 +229,12 @@ _SAID: Mapping[Speed, tuple[str, str]] = {
     "faster": ("{} is faster than “{}”", "{} are faster than “{}”"),
     "slower": ("{} is slower than “{}”", "{} are slower than “{}”"),
     "unchanged": ("{} takes as long as “{}”", "{} take as long as “{}”"),
-    "cannot tell": ("Of {} against “{}” nothing can be said",) * 2,
+    "cannot tell": ("Nothing can be said about {} against “{}”",) * 2,
 }
 
 
 def _paid(costs: Sequence[StageCost]) -> str:
-    """What the intermediate stages took, in words."""
+    """Training time of the intermediate stages, in words."""
     stages = {cost.path: cost for cost in costs if "/intermediate" in cost.path}.values()
     if not stages:
         return ""

@@ -1,7 +1,7 @@
-"""The Compress stage: an encoder with fewer layers, or with the part of its vocabulary that some languages' text uses.
+"""The Compress stage: cuts an encoder down to fewer layers, or to the vocabulary that some languages' text uses.
 
-Nothing is trained. It leaves `encoder/` and `compression.json` (what was kept, and how much of more text of the same
-languages it covers).
+Nothing is trained. The stage writes `encoder/` and `compression.json` (what was kept, and how much of further text in
+the same languages it covers).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from viaduct.runs.sizes import Estimate, Sizes
 from viaduct.runs.stage import StageKind, Work, in_languages, layer_words
 
 WEIGHT = 0.01
-"""Of a token that is looked up, in forward passes, about."""
+"""Approximate cost of looking up one token, in forward passes."""
 
 
 class CompressWork(Work):
-    """Cut an encoder's upper layers off, or its vocabulary down to what some text uses; nothing is trained."""
+    """Remove an encoder's upper layers, or trim its vocabulary to what some text uses; nothing is trained."""
 
     kind: Literal["compress"] = "compress"
     layers: int | None = None
     vocabulary: tuple[str, ...] = ()
-    """Languages; () keeps all pieces."""
+    """Languages whose pieces are kept; () keeps all pieces."""
     text: tuple[str, ...] = ()
-    """Cards of kind "text" that have them."""
+    """Cards of kind "text" to take these languages from."""
     substitutions: tuple[Substitution, ...] = ()
 
 
 class CompressKind(StageKind[CompressWork]):
-    """The kind."""
+    """The kind of Compress stages."""
 
     name = "compress"
     work = CompressWork
@@ -42,29 +42,29 @@ class CompressKind(StageKind[CompressWork]):
     starts_from_encoder = leaves_encoder = True
 
     def needs(self, work: CompressWork, census: Census) -> list[Need]:
-        """The text."""
+        """The text whose pieces are kept."""
         return text_needs(work.text, work.vocabulary, census)
 
     def label(self, work: CompressWork) -> str:
-        """What is kept."""
+        """What is kept, in words."""
         parts = [] if work.layers is None else [layer_words(work.layers)]
         parts += [f"the pieces of text {in_languages(work.vocabulary)}"] if work.vocabulary else []
         return f"keep {' and '.join(parts)}"
 
     def forecast(self, work: CompressWork, sizes: Sizes) -> Estimate:
-        """Text is tokenised, and no encoder is used."""
+        """The cost of tokenising the text; no encoder is run."""
         return Estimate(0.0, sizes.of(sizes.needs)[1] * WEIGHT)
 
     def on_cpu(self, work: CompressWork) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def layers_left(self, work: CompressWork) -> int | None:
-        """The lowest ones."""
+        """The number of layers kept, which are the lowest ones."""
         return work.layers
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """What was kept."""
+        """What was kept, as a line of the model's history."""
         parts = [f"its lowest {work['layers']} layers kept"] if work["layers"] else []
         parts += [f"the pieces of text in {' '.join(work['vocabulary'])} kept"] if work["vocabulary"] else []
         return " and ".join(parts) + begun

@@ -1,6 +1,6 @@
-"""An encoder with fewer layers, or with the part of its vocabulary that some texts use: what the Compress stage does.
+"""Implementation of the Compress stage: an encoder with fewer layers, or only the vocabulary that some texts use.
 
-Nothing is trained. What is left opens with AutoModel and AutoTokenizer, and is trained on as any other encoder.
+Nothing is trained. The result opens with AutoModel and AutoTokenizer, and can be trained like any other encoder.
 
 Shape letters: V pieces of the whole vocabulary, K pieces kept.
 """
@@ -32,7 +32,7 @@ from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.serving.pieces import keep_pieces
 
 HELD_OUT = 10
-"""Every tenth line tells how much of unseen text the pieces of the other lines cover."""
+"""Every tenth line is used to estimate how much of unseen text the pieces of the other lines cover."""
 
 Texts = Mapping[str, Sequence[str]]
 """Name of a language or file -> its lines."""
@@ -40,21 +40,21 @@ Texts = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class KeptVocabulary:
-    """Which pieces were kept, and why."""
+    """How many pieces were kept, for which lines, and how well they cover unseen text."""
 
     pieces: int
     of: int
     lines: Mapping[str, int]
     """Name of a language or file -> number of lines whose pieces were kept."""
     coverage: Mapping[str, float | None]
-    """The share of the tokens of every tenth line whose pieces the other lines (of all names) hold too: what to expect
+    """The share of tokens in every tenth line whose pieces also occur in the other lines (of all names): what to expect
     of unseen text. None for fewer than ten lines."""
 
 
 def run(context: Context, work: CompressWork) -> Spent:
-    """Leave `encoder/` and `compression.json` in the stage's directory.
+    """Write `encoder/` and `compression.json` to the stage's directory.
 
-    Raises UsageError where a new padding id would move the positions: RoBERTa's kin number them from it.
+    Raises UsageError if a new padding id would shift the positions, which RoBERTa-like models number from it.
     """
     prepare("cpu", context.threads)
     encoder = load_encoder(context.start, context.revision)
@@ -95,10 +95,10 @@ def _texts(context: Context, work: CompressWork) -> Texts:
 
 
 def trimmed(source: LoadedModel, texts: Texts) -> tuple[LoadedModel, KeptVocabulary]:
-    """The model with the pieces that these texts use (changed in place), and what was kept.
+    """The model trimmed to the pieces that these texts use (changed in place), and what was kept.
 
-    Its outputs are the same for every text whose pieces were kept; that all of the given texts become the same tokens
-    is checked here. Raises UsageError for a tokenizer that cannot be trimmed exactly.
+    Its outputs stay the same for every text whose pieces were kept; that all of the given texts still give the same
+    tokens is checked here. Raises UsageError for a tokenizer that cannot be trimmed exactly.
     """
     tokenizer = source.tokenizer
     seen = {name: _seen(lines, tokenizer) for name, lines in texts.items()}
@@ -118,7 +118,7 @@ def trimmed(source: LoadedModel, texts: Texts) -> tuple[LoadedModel, KeptVocabul
 
 
 def renumber(config: Any, tokenizer: Any) -> None:
-    """Give the configuration's special tokens the ids that they have in the tokenizer."""
+    """Set the ids of the configuration's special tokens to those of the tokenizer."""
     for role in ("pad", "bos", "eos", "cls", "sep", "mask"):
         name = f"{role}_token_id"
         if getattr(config, name, None) is not None and getattr(tokenizer, name, None) is not None:
@@ -144,7 +144,7 @@ def _coverage(seen: Mapping[str, Array]) -> dict[str, float | None]:
 
 
 def _check(name: str, lines: Sequence[str], whole: Any, part: Any, ids_K: Array) -> None:
-    """Raise ValueError for a line that the trimmed tokenizer does not cut into the same tokens."""
+    """Raise ValueError for a line that the trimmed tokenizer splits into different tokens."""
     for at in range(0, len(lines), TOKENISED_ROWS):
         chunk = list(lines[at : at + TOKENISED_ROWS])
         expected, found = whole(chunk, verbose=False)["input_ids"], part(chunk, verbose=False)["input_ids"]

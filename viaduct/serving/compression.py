@@ -1,4 +1,4 @@
-"""An arm's field `compression`: how its model is made smaller, which stages that takes, and what predicts."""
+"""The arm field `compression`: how the arm's model is made smaller, the stages this takes, and what predicts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ENGINES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("fp32", "int8"),
     "openvino": ("fp32", "bf16", "int8"),
 }
-"""What runs a trained model on a CPU -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
+"""Engine that runs a trained model on a CPU -> its precisions. ONNX Runtime has no bfloat16 products on CPUs."""
 
 ON_GPUS: Mapping[str, tuple[str, ...]] = {"torch": ("fp32", "bf16", "fp16")}
-"""The same on a GPU, where models are measured only."""
+"""The same on a GPU, where models are only measured."""
 
 GPU = "GPU "
-"""The name of a GPU begins so in what was measured on one."""
+"""Prefix of the device's name in measurements made on a GPU."""
 
 EngineName = Literal["torch", "onnx", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
@@ -42,34 +42,34 @@ UNCHANGED = ("torch", "fp32")
 
 
 class Compression(Spec):
-    """How an arm's model is made smaller: the encoder before the target's training, or the trained model's numbers."""
+    """How an arm's model is made smaller: the encoder before target training, or the trained model's number format."""
 
     layers: Layers | None = None
-    """Keep the lowest layers of the encoder, this many; the target trains what is left."""
+    """Keep this many of the encoder's lowest layers; the target trains what is left."""
     vocabulary: Some[str] | None = None
-    """Keep the pieces that these languages' text uses, exactly; text in other languages becomes unknown."""
+    """Keep only the pieces that these languages' text uses: its tokens stay the same, other text becomes unknown."""
     text: Some[str] = ("text",)
-    """Cards of kind "text": what `vocabulary` is looked up in, and what OpenVINO's int8 is calibrated on."""
+    """Cards of kind "text" in which pieces for `vocabulary` are found, and on which OpenVINO's int8 is calibrated."""
     distil: Distil | None = None
-    """Put a student in the encoder's place."""
+    """Replace the encoder with a student distilled from it."""
     engine: EngineName = "torch"
-    """What predicts. Nothing is trained again: only the numbers of the trained model are others."""
+    """The engine that predicts. Nothing is retrained: only the trained model's numbers change."""
     precision: Precision = "fp32"
 
     @property
     def reduced(self) -> bool:
-        """Whether predictions are made in another way than in torch and float32."""
+        """Whether predictions are made with anything but torch in float32."""
         return (self.engine, self.precision) != UNCHANGED
 
     @property
     def layers_left(self) -> int | None:
-        """Layers of the encoder that targets begin with; None: all."""
+        """Number of layers of the encoder that targets start from; None: all."""
         return self.layers if self.distil is None else self.distil.layers
 
 
 class CompressionField(RecipeField[Compression]):
-    """What is made smaller after the intermediate tasks; the baseline has none. An arm that differs from another in its
-    `compression` alone shares all stages before that with it."""
+    """How the model is made smaller after the intermediate tasks; the baseline has none. An arm that differs only
+    in its `compression` from another shares all earlier stages with it."""
 
     name = "compression"
     owner = "arm"
@@ -93,7 +93,7 @@ class CompressionField(RecipeField[Compression]):
                 _check_retrieval(asked, target.retrieval, f"{where}, target '{target.task}'")
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
-        """The text that is read."""
+        """Text that is needed but missing."""
         asked = self._of(owner)
         gaps: list[Gap] = []
         if asked.distil is not None:
@@ -105,7 +105,7 @@ class CompressionField(RecipeField[Compression]):
         return gaps
 
     def after_intermediate(self, chain: Chain) -> None:
-        """A student, or fewer layers and pieces."""
+        """Add a stage that distils a student, or one that keeps fewer layers or pieces."""
         asked = self._of(chain.arm)
         if asked.distil is not None:
             distil = asked.distil
@@ -116,7 +116,7 @@ class CompressionField(RecipeField[Compression]):
             chain.add(CompressWork(layers=asked.layers, vocabulary=asked.vocabulary or (), text=text), "")
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
-        """What predicts."""
+        """The engine that predicts, its precision and its calibration text."""
         if kind != "predict":
             return {}
         return {
@@ -126,8 +126,8 @@ class CompressionField(RecipeField[Compression]):
         }
 
     def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
-        """What predicts, and the text that it is calibrated on: of the languages that are predicted, or of all where
-        none of them has any."""
+        """The engine that predicts, and the text it is calibrated on: in the predicted languages, or in all if none of
+        these has any."""
         asked = self.of(chain.arm)
         if kind != "predict" or asked is None:
             return {}
@@ -139,11 +139,11 @@ class CompressionField(RecipeField[Compression]):
         return {"engine": asked.engine, "precision": asked.precision, "calibration": calibration}
 
     def needs(self, work: Work, census: Census) -> list[Need]:
-        """The text that it is calibrated on."""
+        """The text that the engine is calibrated on."""
         return [(name, "train", code) for name, code in calibration_of(work)]
 
     def label(self, work: Work) -> str:
-        """What predicts, where it is not the model as it was trained."""
+        """The engine and precision that predict; "" for the model as it was trained."""
         return f"by {' in '.join(engine_of(work))}" if self.is_at_work(work) else ""
 
     def is_at_work(self, work: Work) -> bool:
@@ -151,11 +151,11 @@ class CompressionField(RecipeField[Compression]):
         return engine_of(work) != UNCHANGED
 
     def on_cpu(self, work: Work) -> bool:
-        """The engines are for CPUs."""
+        """Whether another engine or precision predicts: these are for CPUs only."""
         return self.is_at_work(work)
 
     def words(self, owner: BaseModel) -> str:
-        """What is made smaller."""
+        """How the model is made smaller, in words."""
         asked = self._of(owner)
         parts = []
         if asked.distil is not None:
@@ -177,12 +177,12 @@ COMPRESSION = CompressionField()
 
 
 def is_calibrated(engine: str, precision: str) -> bool:
-    """Whether the ranges of int8 are measured beforehand; ONNX Runtime and torch find them as they go."""
+    """Whether int8 ranges are measured beforehand; ONNX Runtime and torch determine them at run time."""
     return (engine, precision) == ("openvino", "int8")
 
 
 def engine_of(work: Work) -> tuple[str, str]:
-    """(engine, precision) that predicts."""
+    """(engine, precision) of the predictions."""
     return getattr(work, "engine", UNCHANGED[0]), getattr(work, "precision", UNCHANGED[1])
 
 

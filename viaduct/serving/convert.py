@@ -1,7 +1,7 @@
-"""From a torch model to the files of ONNX Runtime and OpenVINO, whole or in int8.
+"""Conversion of a torch model to files for ONNX Runtime and OpenVINO, in float32 or int8.
 
-int8 is dynamic in ONNX Runtime (inputs of products are quantised as they come; no data needed) and static in OpenVINO
-(their ranges are measured beforehand on real batches, with nncf).
+int8 is dynamic in ONNX Runtime (inputs of products are quantised at run time; no data needed) and static in OpenVINO
+(input ranges are measured beforehand on real batches, with nncf).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from viaduct.serving.model import InferenceModel, LoadedModel
 from viaduct.serving.samples import SAMPLE_ROWS, batches, text_sample
 
 LARGEST_FILE = 1_900_000_000
-"""Bytes of weights that an ONNX file holds at most (protobuf's limit is 2 GiB); more lie beside it."""
+"""Most bytes of weights that an ONNX file holds (protobuf's limit is 2 GiB); larger ones go to a second file."""
 
 NEEDED = {"onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
 QUANTISER = {"onnx": "onnxruntime.quantization", "openvino": "nncf"}
-"""Engine -> the packages that write its files, and the one that brings them into int8."""
+"""Engine -> the packages that write its files, and the one that quantises them to int8."""
 
 NOISY = ("torch.onnx", "root", "onnxscript", "nncf", "transformers")
 """Loggers that report the inner workings of a conversion."""
 
 
 def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -> Engine:
-    """The engine that a Predict stage asks for; the files that it needs are written to the stage's scratch folder.
+    """The engine that a Predict stage requests; the files it needs are written to the stage's scratch folder.
 
-    Raises UsageError for a package or processor that cannot do it, and an architecture that cannot be converted.
+    Raises UsageError for a missing package, an unsuitable processor, and an architecture that cannot be converted.
     """
     source = LoadedModel(InferenceModel(trained.encoder, trained.head).eval(), trained.spec, trained.tokenizer)
     engine, precision = engine_of(work)
@@ -70,7 +70,7 @@ def planned_engine(context: Context, work: PredictWork, trained: TrainedModel) -
 def write_model(
     source: LoadedModel, engine: str, precision: str, folder: Path, calibration: Sequence[Batch] = ()
 ) -> None:
-    """Write the model's files for ONNX Runtime or OpenVINO; the latter's int8 needs batches to be calibrated on.
+    """Write the model's files for ONNX Runtime or OpenVINO; OpenVINO's int8 needs batches for calibration.
 
     Raises UsageError when a package is missing or the architecture cannot be converted.
     """
@@ -89,12 +89,12 @@ def write_model(
 
 
 def _write_onnx(model: InferenceModel, source: LoadedModel, path: Path) -> None:
-    """`path`, and beside it a file with the weights when they are large."""
+    """Write `path` and, if the weights are large, a file with them next to it."""
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     encoder: Any = model.encoder
     attention = encoder.config._attn_implementation
     if source.config.model_type in ENCODER_SIDES:
-        encoder.set_attn_implementation("eager")  # torch cannot follow T5's other one
+        encoder.set_attn_implementation("eager")  # torch cannot trace T5's other implementation
     try:
         torch.onnx.export(
             model,
@@ -127,7 +127,7 @@ def _write_dynamic_onnx(model: InferenceModel, source: LoadedModel, path: Path) 
 
 
 def _write_openvino(model: InferenceModel, source: LoadedModel, path: Path, calibration: Sequence[Batch]) -> None:
-    """`path` and the weights beside it: in int8 when there are batches to calibrate on, else in float32."""
+    """Write `path` and the weights next to it: in int8 if there are batches to calibrate on, else in float32."""
     openvino = package("openvino", of="openvino")
     converted = openvino.convert_model(model, example_input=_example(source.inputs))
     converted.outputs[0].get_tensor().set_names({source.output})
@@ -145,7 +145,7 @@ def _write_openvino(model: InferenceModel, source: LoadedModel, path: Path, cali
 
 
 def _example(inputs: Sequence[str]) -> dict[str, torch.Tensor]:
-    """A batch to follow through the model: two rows of eight tokens, the second padded."""
+    """A batch to trace the model with: two rows of eight tokens, the second padded."""
     mask_BL = torch.ones(2, 8, dtype=torch.int64)
     mask_BL[1, 5:] = 0
     types_BL = torch.zeros_like(mask_BL)
@@ -159,7 +159,7 @@ def _bytes(model: InferenceModel) -> int:
 
 @contextmanager
 def _converting(engine: str, source: LoadedModel) -> Iterator[None]:
-    """Without the packages' own reports of what they do; what they cannot convert becomes one message."""
+    """Silence the packages' own logs and warnings, and turn a failed conversion into a single UsageError."""
     levels = {name: logging.getLogger(name).level for name in NOISY}
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -167,7 +167,7 @@ def _converting(engine: str, source: LoadedModel) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # each package has its own
+    except Exception as error:  # each package raises its own
         raise UsageError(
             f"{engine} cannot convert an encoder of type {source.config.model_type}:"
             f" {first_line(error.__cause__ or error)}",

@@ -1,7 +1,7 @@
-"""The Distil stage: a student of fewer layers learns on text, without labels, to do what its teacher does.
+"""The Distil stage: trains a student with fewer layers to imitate its teacher, on text without labels.
 
-It leaves `encoder/` (the student) and `training.json` as Train does, and `masked_language_head.safetensors` where the
-teacher had one.
+It writes `encoder/` (the student) and `training.json` as Train does, and `masked_language_head.safetensors` if the
+teacher had such a head.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from viaduct.runs.stage import StageKind, Work, in_languages, layer_words, train
 
 
 class Distil(Spec):
-    """A smaller encoder (the student) that learns on text without labels to do what a larger one (the teacher) does.
+    """A smaller encoder (the student) that is trained on text without labels to imitate a larger one (the teacher).
 
-    The teacher is the arm's encoder as it is after its intermediate tasks. Layer j of S of the student begins as the
-    teacher's layer round(j T / S) of T, and is held to that layer's states.
+    The teacher is the arm's encoder after its intermediate tasks. Layer j of S of the student is initialised from the
+    teacher's layer round(j T / S) of T, and trained to match that layer's states.
     """
 
     layers: Layers
-    """Of the student."""
+    """Number of layers of the student."""
     text: Some[str] = ("text",)
     """Cards of kind "text"."""
     languages: Some[str] | None = None
-    """None: every language whose text is there."""
+    """None: every language with available text."""
     lines: Count = 2000
-    """Lines per language at most (the first ones)."""
+    """Most lines per language (the first ones are used)."""
     sampling_exponent: Share = 0.3
     """Languages are drawn with probability proportional to size ** this."""
     hidden: Weight = 1.0
-    """Weight of the squared distance of student's and teacher's states, both of length 1 (arXiv 1908.09355)."""
+    """Weight of the squared distance between student and teacher states, both scaled to length 1 (arXiv 1908.09355)."""
     logits: Weight = 1.0
-    """Weight of KL(teacher || student) of the guesses at masked words, where the teacher has a masked-LM head."""
+    """Weight of KL(teacher || student) of the masked-word predictions, if the teacher has a masked-LM head."""
     temperature: Above = 2.0
-    """The guesses' logits are divided by it, and their KL multiplied by its square (arXiv 1503.02531)."""
+    """The masked-LM logits are divided by this, and their KL is multiplied by its square (arXiv 1503.02531)."""
     mask_fraction: InnerShare = 0.15
     whole_words: bool = True
     training: WholeTraining = Training(learning_rate=1e-4, batch_tokens=8192, weight_decay=0.01)
 
 
 class DistilWork(Work):
-    """Train a student of fewer layers on text, to do what the encoder does."""
+    """Train a student with fewer layers to imitate the encoder, on text."""
 
     kind: Literal["distil"] = "distil"
     distil: Distil
     languages: tuple[str, ...]
-    """Resolved: those whose text is there."""
+    """Resolved: the languages whose text is available."""
     seed: int
     substitutions: tuple[Substitution, ...] = ()
 
 
 class DistilKind(StageKind[DistilWork]):
-    """The kind."""
+    """The kind of Distil stages."""
 
     name = "distil"
     work = DistilWork
@@ -67,7 +67,7 @@ class DistilKind(StageKind[DistilWork]):
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: DistilWork, census: Census) -> list[Need]:
-        """The text."""
+        """The text to train on."""
         return text_needs(work.distil.text, work.languages, census)
 
     def label(self, work: DistilWork) -> str:
@@ -75,7 +75,7 @@ class DistilKind(StageKind[DistilWork]):
         return f"distil into {layer_words(work.distil.layers)}, text {in_languages(work.languages)}"
 
     def forecast(self, work: DistilWork, sizes: Sizes) -> Estimate:
-        """A forward pass of the teacher for every one of the student's, forward and backward."""
+        """The cost of a teacher's forward pass for each of the student's forward and backward passes."""
         distil = work.distil
         tokens = 0.0
         for need in sizes.needs:
@@ -88,11 +88,11 @@ class DistilKind(StageKind[DistilWork]):
         return Estimate(trained, weight, trained / distil.training.batch_tokens)
 
     def layers_left(self, work: DistilWork) -> int:
-        """The student's."""
+        """The number of layers of the student."""
         return work.distil.layers
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """The student's layers, the seed and how long."""
+        """The student's layers, the seed and the training settings."""
         done = f"distilled into {work['distil']['layers']} layers"
         return training_history(done, begun, work["seed"], work["distil"]["training"])
 

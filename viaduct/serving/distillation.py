@@ -1,8 +1,8 @@
-"""What the Distil stage does: a student of fewer layers learns on text to have its teacher's states and guesses.
+"""Implementation of the Distil stage: trains a student with fewer layers to match its teacher's states and predictions.
 
-The student's layers begin as some of the teacher's, evenly spaced, and are held to what those give. Nothing is
-labelled. Where the teacher has a masked-LM head, both see masked text and the student's guesses at the masked words are
-held to the teacher's; else both see the text itself. The last step is kept.
+The student's layers are initialised from evenly spaced layers of the teacher and trained to match the output of those.
+No labels are used. If the teacher has a masked-LM head (and `logits` is not 0), both see masked text, and the student's
+predictions of the masked words are trained to match the teacher's; else both see the plain text. The last step is kept.
 
 Shape letters: B sequences, L tokens, D width, M masked positions, V vocabulary.
 """
@@ -48,8 +48,8 @@ from viaduct.training.state import TrainingState, spent, write_log
 
 
 class Student(nn.Module):
-    """What is trained: the smaller encoder, and its masked-LM head where the teacher has one. `trimmed` maps token ids
-    when the encoder holds a part of its vocabulary."""
+    """The module that is trained: the smaller encoder, and its masked-LM head if the teacher's is used. `trimmed` maps
+    token ids when the encoder holds only part of its vocabulary."""
 
     def __init__(self, encoder: nn.Module, head: MaskedLanguageHead | None, trimmed: Trimmed | None) -> None:
         super().__init__()
@@ -65,18 +65,18 @@ class Student(nn.Module):
 
 
 def matched(layers: int, of: int) -> list[int]:
-    """The teacher's layer (1 is the lowest) that each of the student's begins as and is held to; the last is the last.
-    Numbers above `of` come out where the student has more layers than the teacher."""
+    """For each student layer, the teacher layer (1 is the lowest) it starts from and is matched to: last with last.
+    Numbers exceed `of` if the student has more layers than the teacher."""
     return [round(at * max(of, layers) / layers) for at in range(1, layers + 1)]
 
 
 def run(context: Context, work: DistilWork) -> Spent:
-    """Train, and leave `encoder/`, `training.json` and the masked-LM head in the stage's directory."""
+    """Train, and write `encoder/`, `training.json` and the masked-LM head to the stage's directory."""
     return Distillation(context, work).run()
 
 
 class Distillation:
-    """A distil stage while it runs."""
+    """A running Distil stage."""
 
     def __init__(self, context: Context, work: DistilWork) -> None:
         self.context, self.work, self.distil = context, work, work.distil
@@ -90,14 +90,14 @@ class Distillation:
         self.text = DrawnText(context, self._reading(), work.languages, self.tokenizer, work.seed, "distil")
         self.head, self.head_origin = self._head()
         trimmed = None
-        if self.head is None:  # nothing then looks at words that the text does not have
+        if self.head is None:  # then no word is used that the text does not contain
             ids = [self.text.encoded.ids, *(one.ids for one in self.text.held.values())]
             trimmed = trim(encoder, used_ids(ids, self.tokenizer.all_special_ids))
         self.student = Student(encoder, copy.deepcopy(self.head), trimmed).requires_grad_(True).to(self.device)
         self.teacher.to(self.device)
 
     def _reading(self) -> Replay:
-        """How its text is read, which is how any stage replays text."""
+        """Settings for reading the text, in the form in which any stage replays text."""
         asked = self.distil
         return Replay(
             text=asked.text,
@@ -110,7 +110,7 @@ class Distillation:
         )
 
     def _head(self) -> tuple[MaskedLanguageHead | None, str]:
-        """The teacher's masked-LM head, frozen, and where it is from."""
+        """The teacher's masked-LM head, frozen (None if unused), and where it comes from."""
         if not self.distil.logits:
             return None, "not asked for"
         stage = self.context.inputs.get("encoder")
@@ -120,7 +120,7 @@ class Distillation:
         return head.requires_grad_(False).to(self.device), origin
 
     def loss(self, _module: nn.Module, batch: Any) -> torch.Tensor:
-        """hidden x distance of the states + logits x temperature^2 x KL of the guesses: means over their tokens."""
+        """hidden x distance of the states + logits x temperature^2 x KL of the predictions; each a mean over tokens."""
         if self.head is None or self.student.head is None:
             apart = self._distances(batch)[0]
             return apart * self.distil.hidden * float(batch.share)
@@ -139,11 +139,11 @@ class Distillation:
         return self.distil.hidden * masked.text.share * apart + self.distil.logits * temperature**2 * guesses / count
 
     def cut(self, _module: nn.Module, batch: Batch, count: int) -> Sequence[Batch | Masked]:
-        """The batch in parts, its masks drawn before where there are any."""
+        """The batch in at most `count` parts; masks, if there are any, are drawn first."""
         return (batch if self.head is None else self.text.masking.of_batch(batch)).cut(count)
 
     def _distances(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(the distance of the states, the student's and the teacher's last ones)."""
+        """(distance of the states, the student's last states, the teacher's last states)."""
         with torch.no_grad():
             its = encode_layers(self.teacher, batch, self.layers)
         own = self.student.states(batch)
@@ -151,7 +151,7 @@ class Distillation:
 
     @torch.inference_mode()
     def distances(self) -> dict[str, float]:
-        """Language -> distance of the states on text that is not learned from."""
+        """Language -> distance of the states on held-out text."""
         self.student.eval()
         found = {}
         for code, encoded in self.text.held.items():
@@ -201,8 +201,8 @@ class Distillation:
 
 
 def states_distance(own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], real_BL: torch.Tensor) -> torch.Tensor:
-    """The squared distance of two lists of hidden_BLD, each state brought to length 1 before: 0 where they point the
-    same way, 4 where they are opposite. The mean over layers and real tokens (arXiv 1908.09355, equation 7)."""
+    """The squared distance between two lists of hidden_BLD, each state first scaled to length 1: 0 if they point the
+    same way, 4 if they are opposite. The mean over layers and real tokens (arXiv 1908.09355, equation 7)."""
     apart = [
         (normalize(one.float(), dim=-1) - normalize(other.float(), dim=-1)).pow(2).sum(-1)[real_BL].mean()
         for one, other in zip(own, its, strict=True)

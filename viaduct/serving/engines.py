@@ -1,7 +1,7 @@
 """One interface to three ways of running a trained model: torch, and on CPUs ONNX Runtime and OpenVINO.
 
-An engine takes a batch and gives logits (or the encoder's states, where there is no head) in float32. torch opens the
-folders that stages leave; the other two open what `viaduct export` writes. They are an extra:
+An engine takes a batch and returns logits (or the encoder's states, if there is no head) in float32. torch opens the
+folders that stages leave; the other two open what `viaduct export` writes, and are an optional extra:
 `pip install 'viaduct-nlp[engines]'`.
 
 Shape letters: B sequences, L tokens.
@@ -35,17 +35,17 @@ FILES = {"onnx": "model.onnx", "openvino": "openvino_model.xml"}
 
 
 class Engine(nn.Module):
-    """What runs a model. Calling it with a batch on the CPU gives float32 logits_BC, logits_BLC or hidden_BLD, where
-    the model is."""
+    """Runs a model. Calling it with a batch on the CPU returns float32 logits_BC, logits_BLC or hidden_BLD, on the
+    model's device."""
 
     def __init__(self, name: str, precision: str, spec: HeadSpec | None) -> None:
         super().__init__()
         self.name, self.precision = name, precision
         self.spec = spec
-        """None: there is no head, and the encoder's states come out."""
+        """None: there is no head, and the output is the encoder's states."""
 
     def wait(self) -> None:
-        """Return when all that was asked for is computed."""
+        """Block until everything that was requested is computed."""
 
     def versions(self) -> dict[str, str]:
         """The version of the package that does the work."""
@@ -53,7 +53,7 @@ class Engine(nn.Module):
 
 
 class TorchEngine(Engine):
-    """torch itself: what predicts within runs."""
+    """torch itself, which makes the predictions within runs."""
 
     def __init__(self, loaded: LoadedModel, precision: str, threads: int, device: str = "cpu") -> None:
         super().__init__("torch", precision, loaded.spec)
@@ -73,13 +73,13 @@ class TorchEngine(Engine):
         return output.float()
 
     def wait(self) -> None:
-        """Return when the device has nothing left to do."""
+        """Block until the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 class ExportedEngine(Engine):
-    """ONNX Runtime or OpenVINO, with the files in a folder and the inputs and head of the model that they are of."""
+    """ONNX Runtime or OpenVINO, with the exported files in a folder, and the inputs and head of the exported model."""
 
     def __init__(
         self, folder: Path, engine: str, precision: str, model: LoadedModel | ExportRecord, threads: int
@@ -95,7 +95,7 @@ class ExportedEngine(Engine):
 
 
 Infer = Callable[[dict[str, Any]], np.ndarray[Any, Any]]
-"""The first output for arrays by the names of the inputs."""
+"""Takes arrays by input name, and returns the first output."""
 
 
 def _onnx_session(file: str, _precision: str, threads: int) -> Infer:
@@ -111,7 +111,7 @@ def _openvino_session(file: str, precision: str, threads: int) -> Infer:
     core = package("openvino", of="openvino").Core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UsageError("this processor has no bfloat16 instructions that OpenVINO uses", fix="use fp32 or int8")
-    # Without the hint OpenVINO calculates in bfloat16 wherever the processor can.
+    # Without the hint OpenVINO computes in bfloat16 if the processor supports it.
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
@@ -122,8 +122,8 @@ def _openvino_session(file: str, precision: str, threads: int) -> Infer:
 
 
 def named_arrays(batch: Batch, inputs: Sequence[str]) -> dict[str, Any]:
-    """The batch as the named inputs of an exported model, (B, L) int64 each; what is not padded has a mask of ones,
-    what has no segments is all of the first."""
+    """The batch as the named inputs of an exported model, (B, L) int64 each; an unpadded batch gets a mask of ones, one
+    without segments gets the first segment everywhere."""
     mask_BL = torch.ones_like(batch.ids_BL) if batch.mask_BL is None else batch.mask_BL.long()
     types_BL = torch.zeros_like(batch.ids_BL) if batch.types_BL is None else batch.types_BL
     known = {"input_ids": batch.ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
@@ -131,11 +131,11 @@ def named_arrays(batch: Batch, inputs: Sequence[str]) -> dict[str, Any]:
 
 
 def open_engine(folder: Path, engine: str, precision: str, threads: int, device: str = "cpu") -> Engine:
-    """The model of a folder, ready to run on the CPU or on "cuda".
+    """The model in a folder, ready to run on the CPU or on "cuda".
 
     torch opens a trained stage's folder or an encoder's; onnx and openvino open a folder that was exported for them in
-    this precision. Raises UsageError for a combination that does not exist, a package or processor that cannot do it,
-    and a folder that is not for this engine; StoreError for one that was not exported or is damaged.
+    this precision. Raises UsageError for an unsupported combination, a missing package, an unsuitable processor,
+    and a folder exported for something else; StoreError for one that was not exported or is damaged.
     """
     require_engine(engine, precision, device)
     if engine == "torch":
@@ -152,8 +152,7 @@ def open_engine(folder: Path, engine: str, precision: str, threads: int, device:
 
 
 def require_engine(engine: str, precision: str, device: str = "cpu") -> None:
-    """Raise UsageError for an engine or precision that does not exist, and when the two do not go together on this
-    device."""
+    """Raise UsageError for an unknown engine or precision, and when the two cannot be combined on this device."""
     known, where = (ENGINES, "CPUs") if device == "cpu" else (ON_GPUS, "GPUs")
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -167,18 +166,18 @@ def require_engine(engine: str, precision: str, device: str = "cpu") -> None:
 
 
 def package(name: str, *, of: str) -> Any:
-    """The module of this name. Raises UsageError that names the extra when it is not installed."""
+    """Import the module of this name. Raises a UsageError that names the extra if it is not installed."""
     if name.split(".")[0] in ("openvino", "nncf"):
-        # Both report their use to their makers over the network; without this package they do not.
+        # Both send usage reports to their makers over the network; without this package they do not.
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-        # Its TBB loads a library past an allocator that is preloaded, jemalloc say, and glibc then frees what that one
-        # gave: a crash (oneTBB issue 1645). In a process that is said to be watched by a sanitizer it does not.
+        # Its TBB loads a library in a way that bypasses a preloaded allocator such as jemalloc; glibc then frees memory
+        # of that allocator and crashes (oneTBB issue 1645). TBB does not do so if told that a sanitizer is in use.
         os.environ.setdefault("TBB_ENABLE_SANITIZERS", "1")
     try:
         module: Any = importlib.import_module(name)
         if name == "openvino" and isinstance(module.Core, type):
-            # Each Core gives the thread another stack for signals, and takes it away again when it goes: after two that
-            # go in the order in which they came, the next signal, Ctrl-C say, would be a crash. One stays; NNCF has it.
+            # Each Core gives the thread an alternate signal stack and removes it when destroyed: once two are destroyed
+            # in order of creation, the next signal, such as Ctrl-C, would crash. So one is kept; NNCF shares it.
             module.Core = functools.cache(module.Core)
         return module
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""A trained model as a folder that users of ONNX Runtime, OpenVINO or transformers load without Viaduct.
+"""Export of a trained model to a folder that ONNX Runtime, OpenVINO or transformers loads without Viaduct.
 
-The vocabulary may be cut to some languages and the upper layers taken away; what was made is then compared with the
-whole model in torch and float32, on labelled rows where there are any, and the model card says what was lost.
+The vocabulary may be trimmed to some languages and the upper layers removed; the result is then compared with the
+whole model in torch and float32, on labelled rows if there are any, and the model card says what was lost.
 """
 
 from __future__ import annotations
@@ -57,25 +57,25 @@ from viaduct.tasks.folder import DataFolder
 from viaduct.tasks.formats import text_lines
 
 LONGEST_INPUT = 512
-"""Tokens of an input at most that the model card's script gives to the model."""
+"""Most tokens of an input that the model card's script passes to the model."""
 UNKNOWN_LIMITS = Limits(128)
-"""How rows are cut where the training did not say."""
+"""How rows are truncated if the training's limits are not known."""
 MADE_LENGTHS = (5, 9, 16, 30, 60)
-"""Tokens of the made-up sequences that stand for rows where there are none."""
+"""Lengths, in tokens, of the made-up sequences that are used if there are no rows."""
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What to make of a model."""
+    """How to export a model."""
 
     engine: str
     precision: str = "fp32"
     languages: tuple[str, ...] = ()
-    """Keep the vocabulary of these languages' text; () and no `text`: all of it."""
+    """Keep the vocabulary of these languages' text; () without `text` keeps all of it."""
     text: tuple[Path, ...] = ()
     """Also keep the vocabulary of these files, one text per line."""
     layers: int | None = None
-    """Keep this many; None: all."""
+    """Keep this many of the lowest layers; None: all."""
     threads: int = 1
 
 
@@ -86,10 +86,10 @@ def export(
     data: Path | None = None,
     sample: Sample | None = None,
 ) -> dict[str, Any]:
-    """Write the exported model into a new directory; what was made, as plain values (also in its `export.json`).
+    """Write the exported model to a new directory; returns its description as plain values (also in `export.json`).
 
-    `data` is where text and rows are looked for: to trim, to calibrate int8, to compare; `sample`: rows for the last
-    two that need not be looked for. Raises UsageError for what cannot be done as asked, and leaves nothing behind then.
+    `data` is searched for text and rows to trim with, to calibrate int8 on and to compare on; `sample` gives rows for
+    the last two instead. Raises UsageError if the request cannot be met, and leaves nothing behind in that case.
     """
     _require_engine(settings)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -145,10 +145,10 @@ def _require_engine(settings: ExportSettings) -> None:
 
 
 def _texts(settings: ExportSettings, data: DataFolder | None) -> Texts:
-    """The lines whose vocabulary is kept: of the text card in these languages, and of these plain files (one text per
-    line).
+    """The lines whose vocabulary is kept: from the text card in the chosen languages, and from plain files, one
+    text per line.
 
-    Raises UsageError when languages are named without a data folder, and DataError for files that are not there.
+    Raises UsageError when languages are named without a data folder, and DataError for missing files.
     """
     texts: dict[str, Sequence[str]] = {}
     for code in settings.languages:
@@ -167,7 +167,7 @@ def _texts(settings: ExportSettings, data: DataFolder | None) -> Texts:
 
 
 def _samples(source: LoadedModel, known: History, texts: Texts, data: DataFolder | None) -> list[Sample]:
-    """Rows of the task that the head was trained on, and lines of the texts, or of any text card there is."""
+    """Rows of the task that the head was trained on and lines of the texts; without either, lines of the text card."""
     of_task = card_sample(known.task, data, ("dev", "train"), SAMPLE_ROWS) if source.spec is not None else None
     found = [of_task, text_sample(texts, SAMPLE_ROWS)]
     if found == [None, None]:
@@ -182,7 +182,7 @@ def _write_files(
     folder: Path,
     encoded: Sequence[tuple[Sample, Encoded]],
 ) -> str:
-    """Write model, configuration and tokenizer; what int8 was calibrated on, in words ("" where it was not)."""
+    """Write model, configuration and tokenizer; returns what int8 was calibrated on, in words ("" if it was not)."""
     calibration: list[Batch] = []
     if is_calibrated(settings.engine, settings.precision):
         calibration = [batch for _, one in encoded for batch in batches(one, source.tokenizer.pad_token_id)]
@@ -214,9 +214,9 @@ def _comparison(
     encoded: Sequence[tuple[Sample, Encoded]],
     limits: Limits,
 ) -> dict[str, Any]:
-    """What was lost against the whole model in `folder` (see `losses`), and what engine and precision change: the
-    `largest_difference` of any number in the output, at real tokens of `rows` (in words), from the model as it was cut,
-    in torch and float32; `cut`: whether it was.
+    """What was lost compared with the whole model in `folder` (see `losses`), and what engine and precision change: the
+    `largest_difference` of any output value, at real tokens of `rows` (described in words), from the model as it was
+    cut, in torch and float32. `cut`: whether layers or vocabulary were removed.
     """
     cut = settings.layers is not None or bool(settings.languages or settings.text)
     made = Side(source, _opened(place, settings, source))
@@ -250,7 +250,7 @@ def _opened(place: Path, settings: ExportSettings, source: LoadedModel) -> Engin
 
 
 def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:
-    """The same pieces by the numbers that they have in the whole vocabulary."""
+    """The same pieces, with their ids in the whole vocabulary."""
     if words is whole:
         return encoded
     ids = whole.convert_tokens_to_ids(words.convert_ids_to_tokens(encoded.ids.tolist()))
@@ -258,7 +258,7 @@ def _renumbered(encoded: Encoded, words: Any, whole: Any) -> Encoded:
 
 
 def _difference(one: Engine, other: Engine, batch: Batch) -> float:
-    """The largest difference of two outputs, at real tokens. Raises NumbersError where one is no finite number."""
+    """The largest difference between two outputs, at real tokens. Raises NumbersError if it is not finite."""
     gap = (one(batch) - other(batch)).abs()
     if gap.ndim == 3 and batch.mask_BL is not None:
         gap = torch.where(batch.mask_BL[..., None], gap, 0.0)
@@ -266,8 +266,8 @@ def _difference(one: Engine, other: Engine, batch: Batch) -> float:
 
 
 def _model_card(source: LoadedModel, known: History, about: dict[str, Any], calibrated: str) -> str:
-    """README.md: what the model is, where it comes from, what was measured, and a script that runs it without Viaduct;
-    what is not known is said to be not known."""
+    """The text of README.md: what the model is, where it comes from, what was measured, and a script that runs it
+    without Viaduct; what is not known is marked as such."""
     text = (Path(__file__).parent / "model_card.md.j2").read_text(encoding="utf-8")
     template = Template(
         text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True

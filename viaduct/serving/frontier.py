@@ -1,11 +1,11 @@
-"""Score against cost at inference: which of the measured models another one is shown to dominate.
+"""Score against cost at inference: which of the measured models are shown to be dominated by another one.
 
-Scores differ by chance, so they are compared by the page's own contrasts and nowhere else: a point is dominated where
-it is "lower" than another at no lower cost, or "equivalent" to it at a cost that is measured higher. Arms that the page
-does not compare, or cannot tell apart, dominate nobody. Models of the same shape cost the same by construction, and
-what their measurements differ by is noise: they stand at the median of it, except that one whose paired rounds say
-faster or slower keeps its own latency. A latency is measured higher where the intervals of two ratios of times lie
-apart.
+Scores differ by chance, so they are compared only by the page's own contrasts: a point is dominated if it is "lower"
+than another at no lower cost, or "equivalent" to it at a cost that is measured to be higher. Arms that the page does
+not compare, or cannot tell apart, do not dominate each other. Models of the same shape cost the same by construction,
+and differences between their measurements are noise: they are placed at the median, except that a model whose paired
+rounds say faster or slower keeps its own latency. A latency is measured to be higher if the intervals of the two time
+ratios do not overlap.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Point:
     score: float
     """The average of the report's main table, a fraction."""
     costs: Mapping[str, float]
-    """Cost -> milliseconds or bytes; without those that the machine does not say."""
+    """Cost -> milliseconds or bytes; costs that the machine does not report are left out."""
     time: Ratio | None = None
-    """Of its time to that of the model that all are compared with; None with too few rounds."""
+    """Ratio of its time to that of the model that all are compared with; None with too few rounds."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Frontier:
 
     points: tuple[Point, ...]
     without: tuple[str, ...]
-    """Measured arms that have no whole average, and therefore no point."""
+    """Measured arms without a complete average, which therefore have no point."""
     contrasts: Contrasts
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """Those that every point has."""
+        """The costs that every point has."""
         return tuple(cost for cost in AXES if all(cost in point.costs for point in self.points))
 
     def verdict(self, one: Point, other: Point) -> Verdict:
-        """Of the first one's score less the other's; "no verdict" where the page does not compare them."""
+        """The verdict on the first one's score minus the other's; "no verdict" if the page does not compare them."""
         found = self.contrasts.of(one.arm, against=other.arm)
         if found is not None:
             return found.verdict
@@ -69,7 +69,7 @@ class Frontier:
         return "no verdict" if back is None else turned.get(back.verdict, back.verdict)
 
     def dominated(self, costs: Sequence[str]) -> dict[str, str]:
-        """Name of each point that another one dominates in score and all of these costs -> the other's name."""
+        """Name of each point that another one dominates in score and all of these costs -> name of the other one."""
         found = {}
         for point in self.points:
             better = next((other for other in self.points if self._dominates(other, point, costs)), None)
@@ -89,30 +89,30 @@ class Frontier:
         pairs = [pair for pair in combinations(self.points, 2) if pair[0].arm != pair[1].arm]
         tested = [pair for pair in pairs if self.verdict(*pair) != "no verdict"]
         if not tested:
-            return ("No difference in score between these points was tested, so none is said to be the worse choice.",)
+            return ("No difference in score between these points was tested, so none is called the worse choice.",)
         said = [self._sentence(name, other) for name, other in self.dominated(self.costs).items()]
         compared = ", ".join(f"{one.name} with {other.name}" for one, other in tested)
         count = f"{len(tested)} of {plural(len(pairs), 'pair')}"
-        end = "" if said else " None of them is the worse choice in all that was measured."
+        end = "" if said else " None of them is the worse choice in everything that was measured."
         return (*said, f"Scores were compared, with the page's correction, for {count} of points: {compared}.{end}")
 
     def _sentence(self, name: str, other: str) -> str:
         named = {point.name: point for point in self.points}
         if self.verdict(named[name], named[other]) == "lower":
-            return f"{name} scores lower than {other} and costs no less, in all that was measured."
+            return f"{name} scores lower than {other} and costs no less in everything that was measured."
         more = ", ".join(AXES[cost].words for cost in self.costs if _dearer(named[name], named[other], cost))
-        return f"{name} scores like {other}, within half a point, and costs more ({more}), and no less in the rest."
+        return f"{name} scores like {other}, within half a point, but costs more ({more}) and no less otherwise."
 
 
 def _dearer(one: Point, other: Point, cost: str) -> bool:
-    """Whether the first one's cost is measured to be higher."""
+    """Whether the first point's cost is measured to be higher."""
     if cost != LATENCY:
         return one.costs[cost] > other.costs[cost]
     return one.time is not None and other.time is not None and one.time.low > other.time.high
 
 
 def frontier(inference: Inference, tables: Tables, contrasts: Contrasts) -> Frontier | None:
-    """The points of all arms with a whole average; None without any, or where nothing is compared."""
+    """The points of all arms with a complete average; None if there are none, or if nothing is compared."""
     averages = {line.arm: tables.average(line.arm) for line in inference.lines}
     whole = {arm: one.score.mean for arm, one in averages.items() if one and one.score and not one.missing}
     found = [line for line in inference.lines if line.arm in whole]
@@ -137,12 +137,12 @@ def _costs(line: InferenceLine, inference: Inference) -> dict[str, float]:
 
 
 def _apart(line: InferenceLine, inference: Inference) -> bool:
-    """Whether paired rounds say that this model's time is not the first one's; of the first itself they cannot."""
+    """Whether paired rounds say that this model is faster or slower than the first one; False for the first itself."""
     return line.arm != inference.first and line.speed in ("faster", "slower")
 
 
 def content(found: Frontier) -> dict[str, Any]:
-    """The points for a file."""
+    """The points and what dominates them, for a JSON file."""
     worse = {cost: found.dominated((cost,)) for cost in found.costs}
     return {
         "points": [
@@ -163,7 +163,7 @@ def content(found: Frontier) -> dict[str, Any]:
 
 
 def frontier_plot(found: Frontier) -> Drawing:
-    """A panel per cost: score upwards, cost to the right; dominated points are rings with soft names."""
+    """One panel per cost: score upwards, cost to the right; dominated points are rings with softer names."""
     panels = {
         AXES[cost]: [Dot(one.name, one.costs[cost], one.score, one.name in worse) for one in found.points]
         for cost in found.costs

@@ -1,8 +1,8 @@
-"""Where a model comes from and what it scored, as far as the store that it lies in says.
+"""Where a model comes from and what it scored, as far as its store records.
 
-A finished stage's `stage.json` names its work and the fingerprints of its inputs; following them from a trained
-stage backwards gives what it was trained on, and forwards what was scored with it. A folder outside a store has no
-history, and nothing is made up for it.
+A finished stage's `stage.json` names its work and the fingerprints of its inputs; following these backwards from a
+trained stage gives what it was trained on, and following them forwards gives its scores. A folder outside a store has
+no history, and none is invented for it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from viaduct.tasks.card import Task
 from viaduct.tasks.catalogue import Catalogue
 
 StoredJson = dict[str, Any]
-"""The JSON of a file in a store; of a `stage.json` with "folder", where it lies."""
+"""The JSON of a file in a store; that of a `stage.json` also has its location as "folder"."""
 
 
 @dataclass(frozen=True)
 class History:
-    """What a store says of a model."""
+    """What a store records about a model."""
 
     name: str
     """The stage's path in its store, or the folder's name."""
@@ -35,15 +35,15 @@ class History:
     task: str | None = None
     """The card that the head was trained on."""
     limits: Limits | None = None
-    """How its training cut its rows."""
+    """How its training truncated its rows."""
     cards: tuple[Task, ...] = ()
-    """Viaduct's own, whose rows it was trained on; what trained the encoder before is in its makers' words."""
+    """Viaduct's own cards whose rows it was trained on; the encoder's earlier training is documented by its makers."""
     scores: tuple[StoredJson, ...] = ()
-    """What Score stages left of it (language, metric, value as a fraction, n), each with its task and split."""
+    """What Score stages recorded for it (language, metric, value as a fraction, n), each with its task and split."""
 
 
 def history(folder: Path) -> History:
-    """The history of the model in this folder; of an exported one, what its `export.json` says."""
+    """The history of the model in this folder; for an exported one, what its `export.json` says."""
     folder = folder.resolve()
     exported = export_record(folder)
     if exported is not None:
@@ -51,7 +51,7 @@ def history(folder: Path) -> History:
     record = _record(folder)
     if record is None:
         return History(folder.name)
-    # All stages of the same encoder lie below the folder of the encoder in the store.
+    # All stages of the same encoder are below the encoder's folder in the store.
     depth = len(Path(record["path"]).parts)
     root = folder.parents[depth - 2] if depth > 1 else folder
     every = {found["fingerprint"]: found for found in _records(root)}
@@ -72,7 +72,7 @@ def history(folder: Path) -> History:
 
 
 def _trained_on(works: Sequence[Any]) -> tuple[Task, ...]:
-    """The cards that these works name anywhere."""
+    """The built-in cards that are named anywhere in these works."""
     names: dict[str, None] = {}
     waiting = [*works]
     while waiting:
@@ -92,7 +92,7 @@ def _records(root: Path) -> Iterable[StoredJson]:
 
 
 def _record(folder: Path) -> StoredJson | None:
-    """The stage.json of a folder; None where there is none with a fingerprint, an identity and a path."""
+    """The stage.json of a folder; None if it is missing or lacks a fingerprint, an identity or a path."""
     try:
         found = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -117,7 +117,7 @@ def _encoder(start: Mapping[str, Any]) -> str:
 
 
 def _scores(trained: str, every: Mapping[str, StoredJson]) -> Iterable[StoredJson]:
-    """What the Score stages say of the predictions that were made with this training."""
+    """The scores that Score stages recorded for predictions of the model with this training's fingerprint."""
     for record in every.values():
         predicted = every.get(record["identity"]["inputs"].get("predictions", ""))
         if predicted is None or predicted["identity"]["inputs"].get("encoder") != trained:

@@ -1,6 +1,6 @@
-"""What an export loses: its predictions and scores beside those of the whole trained model, on the same rows.
+"""What an export loses: its predictions and scores compared with those of the whole trained model, on the same rows.
 
-Whole means before layers and pieces were taken away, in torch and float32.
+"Whole" means before layers and pieces were removed, in torch and float32.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ NO_ROWS = "not compared with labels: no rows of its task were found (name the fo
 
 @dataclass(frozen=True)
 class Side:
-    """A model, and what runs it."""
+    """A model and the engine that runs it."""
 
     model: LoadedModel
     engine: Engine
 
     @property
     def pad_id(self) -> int:
-        """Of its tokenizer."""
+        """The padding id of the model's tokenizer."""
         return int(self.model.tokenizer.pad_token_id)
 
 
 def losses(
     whole: Side, made: Side, rows: Sample | None, pairs: Sequence[tuple[Encoded, Encoded]], limits: Limits
 ) -> dict[str, Any]:
-    """Plain values. `agreement`: the share of `count` rows (`compared_on`, in words) with the same prediction;
-    `scores`: of either side by language in the card's headline `metric`, [] for rows without labels. Without rows of
-    the task these are None or empty.
+    """The comparison, as plain values. `agreement`: the share of `count` rows (`compared_on`, in words) with the same
+    prediction; `scores`: both sides' scores by language in the card's headline `metric`, [] for rows without labels.
+    Without rows of the task these are None or empty.
 
-    `text_agreement` (classifiers) or `similarity` (an encoder alone: the mean cosine of mean vectors): of texts, as
-    both sides' tokens in `pairs`, where there are no rows of the task; else None.
+    In that case texts are compared, given in `pairs` as tokens for both sides: `text_agreement` for classifiers,
+    `similarity` (the mean cosine of mean vectors) for an encoder alone. Otherwise these are None.
     """
     found: dict[str, Any] = {"compared_on": "", "count": 0, "scores": []}
     found |= dict.fromkeys(("agreement", "metric", "text_agreement", "similarity"))
@@ -92,7 +92,7 @@ def _score(card: Task, metric: MetricFunction, code: str, rows: Sequence[Row], s
 
 
 def _on_texts(whole: Side, made: Side, pairs: Sequence[tuple[Encoded, Encoded]]) -> float:
-    """The mean over texts: of equal classes, or of cosines."""
+    """The share of texts with equal classes, or the mean of the texts' cosines."""
     found = []
     for one, other in pairs:
         first, second = (_readings(side, part) for side, part in ((whole, one), (made, other)))
@@ -121,8 +121,8 @@ def _mean(hidden_BLD: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def grouped(found: Mapping[str, Any], kept: Collection[str]) -> list[tuple[str, int, float, float]]:
-    """(languages, rows, the whole model's score, the export's), means over languages; with a vocabulary that was cut to
-    the languages `kept`, these and the others apart."""
+    """(languages, rows, the whole model's score, the export's score), with scores averaged over languages; if the
+    vocabulary was cut to the languages `kept`, these and the others are separate groups."""
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for one in found["scores"]:
         parts.setdefault("kept" if one["language"] in kept else "others" if kept else "all", []).append(one)

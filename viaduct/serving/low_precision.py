@@ -1,7 +1,7 @@
-"""A model in fewer bits, for inference.
+"""Models in lower precision, for inference.
 
-int8: linear layers have int8 weights, one scale per output, and quantise their input as it comes; the token embedding
-has int8 rows with a scale each, for CPUs. bfloat16 and float16: everything.
+int8, for CPUs: linear layers have int8 weights with one scale per output, and quantise their input at run time; the
+token embedding has int8 rows with one scale each. bfloat16 and float16: everything is converted.
 
 Shape letters: B sequences, L tokens, V rows of the vocabulary, D width.
 """
@@ -19,12 +19,12 @@ from viaduct.serving.model import InferenceModel
 HIGHEST = 127
 EMBEDDING_CHUNK = 16384
 NO_ZERO = 1e-30
-"""Stands for the largest number of a row of zeros."""
+"""Used in place of the largest absolute value of a row of zeros."""
 
 
 class RowQuantised(nn.Module):
-    """An embedding in int8, one scale per row: a quarter of the memory, each number off by 0.4 % of the row's largest
-    at most."""
+    """An embedding in int8 with one scale per row: a quarter of the memory, and each value off by at most 0.4 % of the
+    row's largest."""
 
     scale_V1: torch.Tensor
     rows_VD: torch.Tensor
@@ -34,7 +34,7 @@ class RowQuantised(nn.Module):
         weight_VD = embedding.weight.detach()
         self.register_buffer("scale_V1", torch.empty(len(weight_VD), 1))
         self.register_buffer("rows_VD", torch.empty(weight_VD.shape, dtype=torch.int8))
-        for at in range(0, len(weight_VD), EMBEDDING_CHUNK):  # the whole matrix at once would be there four times over
+        for at in range(0, len(weight_VD), EMBEDDING_CHUNK):  # doing it in one go would need four copies of the matrix
             part_VD = weight_VD[at : at + EMBEDDING_CHUNK].float()
             scale_V1 = part_VD.abs().amax(dim=1, keepdim=True).clamp_min(NO_ZERO) / HIGHEST
             self.scale_V1[at : at + EMBEDDING_CHUNK] = scale_V1
@@ -46,7 +46,7 @@ class RowQuantised(nn.Module):
 
 
 def with_int8_embedding(model: InferenceModel) -> InferenceModel:
-    """A copy of the model whose token embedding is in int8; everything else is shared with it."""
+    """A copy of the model whose token embedding is in int8; everything else is shared with the original."""
     encoder = _copied(model.encoder)
     encoder.set_input_embeddings(RowQuantised(encoder.get_input_embeddings()))  # type: ignore[operator]
     return InferenceModel(encoder, model.head).eval()
@@ -67,10 +67,10 @@ def in_int8(model: InferenceModel) -> nn.Module:
 
 
 def in_half(model: InferenceModel, format: torch.dtype) -> nn.Module:
-    """A copy of the model in bfloat16 or float16. What it gives has that format, too."""
+    """A copy of the model in bfloat16 or float16. Its output has that format too."""
     return copy.deepcopy(model).to(format).eval()
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """The same modules anew, their tensors shared: parts of the copy may be replaced."""
+    """A copy of the modules that shares their tensors, so that parts of the copy can be replaced."""
     return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})

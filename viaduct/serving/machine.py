@@ -1,4 +1,4 @@
-"""What this machine is and can do: its processor or GPU, the rate of its matrix products, its energy counters."""
+"""Properties of this machine: its processor or GPU, the rate of its matrix products, its energy counters."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ PRODUCT = 1024
 """Rows and columns of the matrices that are multiplied."""
 PRODUCTS = 12
 PRODUCT_ON_GPU = 8192
-"""The same on a GPU, which smaller ones do not fill."""
+"""The same on a GPU, which smaller matrices do not keep busy."""
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ENERGY = Path("/sys/class/powercap")
 
 
 def device_name(device: str = "cpu") -> str:
-    """The processor's name and the number of cores that may be used; of "cuda", the GPU's name and memory."""
+    """The processor's name and the machine's number of CPUs; for "cuda", the GPU's name and memory."""
     if device == "cpu":
         return f"{processor()}, {os.cpu_count()} CPUs"
     return f"{GPU}{torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB"
 
 
 def device_peak(device: str) -> int | None:
-    """Bytes that were used at most so far: by this process, or of the GPU's memory by its tensors; None where the
-    system does not say."""
+    """Peak memory so far, in bytes: of this process, or of its tensors in the GPU's memory; None if the system does not
+    report it."""
     return peak_bytes() if device == "cpu" else torch.cuda.max_memory_allocated()
 
 
 def matrix_rate(threads: int, device: str = "cpu", precision: str = "fp32") -> dict[str, float]:
-    """Floating-point operations per second of matrix products here, the best of a dozen each. The best one is what any
-    engine could reach. On CPUs of float32: torch's own and oneDNN's; on a GPU of the precision asked for."""
+    """Floating-point operations per second of matrix products on this machine, each the best of a dozen. The largest is
+    what any engine could reach. On CPUs: torch's own and oneDNN's, in float32; on a GPU: in the given precision."""
     torch.set_num_threads(threads)
     if device != "cpu":
         return {"torch": _rate_on_gpu(FORMATS[precision])}
@@ -67,17 +67,17 @@ def _rate_on_gpu(format: torch.dtype) -> float:
 
 
 Joules = dict[str, tuple[float, float]]
-"""Counter of a processor -> (joules so far, joules at which it begins again at 0)."""
+"""Counter of a processor -> (joules so far, joules at which it wraps around to 0)."""
 
 
 def energy(device: str = "cpu") -> Joules | None:
-    """What the processors' counters say, or the GPU's; None where the system has no such counters or does not let us
-    read them, and for a GPU without the package pynvml."""
+    """Readings of the processors' energy counters, or of the GPU's; None if the system has no such counters or does not
+    let us read them, and for a GPU without the package pynvml."""
     if device != "cpu":
         return _energy_of_gpu()
     found = {}
     for counter in sorted(ENERGY.glob("intel-rapl:[0-9]*")):
-        if counter.name.count(":") > 1:  # a part of a processor, counted in the whole
+        if counter.name.count(":") > 1:  # a part of a processor, already counted in the whole
             continue
         try:
             now = int((counter / "energy_uj").read_text())
@@ -94,12 +94,12 @@ def _energy_of_gpu() -> Joules | None:
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}".encode())
         return {"gpu": (1e-3 * nvml.nvmlDeviceGetTotalEnergyConsumption(handle), float("inf"))}
-    except Exception:  # no package, no driver's library, or a GPU that does not count
+    except Exception:  # no package, no driver library, or a GPU without a counter
         return None
 
 
 def joules_between(before: Joules | None, after: Joules | None) -> float | None:
-    """Joules between two readings, over the counters' ends; None when either could not be made."""
+    """Joules between two readings, allowing for counters that wrapped around; None if either reading is missing."""
     if before is None or after is None or before.keys() != after.keys():
         return None
     return sum((after[name][0] - now) % most for name, (now, most) in before.items())

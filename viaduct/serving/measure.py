@@ -1,7 +1,7 @@
-"""The Measure stage, and the field `measure` of a recipe: what every arm's model costs at inference.
+"""The Measure stage and the recipe field `measure`: what every arm's model costs at inference.
 
 One stage measures the models of one target at the first seed, so that all of them run on the same machine one after the
-other. It leaves `inference.json` (see `serving.records.MeasuredArms`).
+other. It writes `inference.json` (see `serving.records.MeasuredArms`).
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from viaduct.runs.stage import Stage, StageKind, Work
 from viaduct.serving.compression import COMPRESSION, ON_GPUS, Compression
 
 PROFILE_PASSES = 6
-"""How often a profile runs its rows: once alone, and in batches of five sizes."""
+"""How often a profile runs its rows: once one at a time, and once in batches of each of five sizes."""
 ROUND_PASSES = 6
-"""How often a paired round runs its rows: three times by either model."""
+"""How often a paired round runs its rows: three times with each model."""
 
 
 PROCESS_SECONDS = 4.0
-"""Of starting a process that loads torch, about."""
+"""Approximate time to start a process that loads torch."""
 
 
 class Measure(Spec):
-    """How the cost at inference of the arms' models is measured: all of one target and the first seed, each against the
-    first arm's."""
+    """How the cost at inference of the arms' models is measured: all models of one target at the first seed, each
+    compared with the first arm's."""
 
     task: str | None = None
     """Target whose models are measured; None: the first one that is trained."""
     rows: Count = 200
-    """Of the target, over its languages: for latency, throughput and memory."""
+    """Rows of the target, spread over its languages, on which latency, throughput and memory are measured."""
     rounds: Count = 20
-    """Paired ones; in each, two models go through the same rows in turns. With fewer than 20 the report says nothing
-    about speed."""
+    """Paired rounds; in each, two models take turns on the same rows. With fewer than 20 the report says nothing about
+    speed."""
     round_rows: Count = 16
-    """Of the `rows`; each is run three times in a round by either model."""
+    """How many of the `rows` a round uses; each model runs each of them three times per round."""
     threads: Count = 1
     device: Literal["cpu", "cuda"] = later("cpu")
-    """Where: whatever trained the models, on the CPU; or on a GPU, which the run must have (`--device cuda`)."""
+    """Where to measure: the CPU (whatever trained the models) or a GPU, which the run must use (`--device cuda`)."""
 
 
 class ArmEngine(Spec):
-    """What runs one arm's model."""
+    """The engine and precision that run one arm's model."""
 
     arm: str
     engine: str = "torch"
@@ -62,7 +62,7 @@ class ArmEngine(Spec):
 
 
 class MeasureWork(Work):
-    """Measure what the arms' models of one target cost at inference, each against the first one's."""
+    """Measure what the arms' models of one target cost at inference, each compared with the first arm's."""
 
     kind: Literal["measure", "measure_search"] = "measure"
     arms: tuple[ArmEngine, ...]
@@ -72,13 +72,13 @@ class MeasureWork(Work):
     max_length: int
     stride: int
     seed: int
-    """Of the models."""
+    """Seed of the models."""
     settings: Measure
     substitutions: tuple[Substitution, ...] = ()
 
 
 class MeasureKind(StageKind[MeasureWork]):
-    """The kind. Its inputs are the stages that trained the models, by arm."""
+    """The kind of Measure stages. Its inputs are the stages that trained the models, by arm."""
 
     name = "measure"
     work = MeasureWork
@@ -90,13 +90,13 @@ class MeasureKind(StageKind[MeasureWork]):
         return [(work.task, work.split, code) for code in work.languages]
 
     def label(self, work: MeasureWork) -> str:
-        """How many arms, on what."""
+        """The number of arms, the target and the device."""
         threads = f"{work.settings.threads} thread{'s' * (work.settings.threads > 1)}"
         where = f"the CPU with {threads}" if work.settings.device == "cpu" else "a GPU"
         return f"measure the cost of inference of {len(work.arms)} arms on {work.task}, on {where}"
 
     def forecast(self, work: MeasureWork, sizes: Sizes) -> Estimate:
-        """Each arm's model on the sample, and two models on a part of it in every round."""
+        """The cost of each arm's model on the sample, and of two models on part of it in every round."""
         asked = work.settings
         rows, tokens = sizes.of(sizes.needs)
         examples = len(work.arms) * (PROFILE_PASSES * asked.rows + ROUND_PASSES * asked.rounds * asked.round_rows)
@@ -105,11 +105,11 @@ class MeasureKind(StageKind[MeasureWork]):
         return Estimate(measured, measured, examples, PROCESS_SECONDS * processes)
 
     def on_cpu(self, work: MeasureWork) -> bool:
-        """Unless a GPU is to be measured."""
+        """True unless a GPU is to be measured."""
         return work.settings.device == "cpu"
 
     def threads(self, work: MeasureWork) -> int:
-        """As many as are measured."""
+        """The number of threads to measure with."""
         return work.settings.threads
 
 
@@ -117,7 +117,7 @@ MEASURING = MeasureKind()
 
 
 class MeasureSearchKind(MeasureKind):
-    """The kind for recipes that train no target. An arm without an input has the recipe's own encoder."""
+    """The kind for recipes that train no target. An arm without an input uses the recipe's own encoder."""
 
     name = "measure_search"
     starts_from_encoder = True
@@ -127,8 +127,8 @@ MEASURING_SEARCH = MeasureSearchKind()
 
 
 class MeasureField(RecipeField[Measure]):
-    """How the cost at inference of the arms' models is measured. None: not at all. Where no target is trained, encoders
-    are measured on the first one."""
+    """How the cost at inference of the arms' models is measured; None: not at all. If no target is trained, encoders
+    are measured on the first target."""
 
     name = "measure"
     owner = "recipe"
@@ -136,8 +136,8 @@ class MeasureField(RecipeField[Measure]):
     default = Measure()
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for a task that no target trains, and for an arm whose engine does not run on a GPU that is
-        to be measured."""
+        """Raise UsageError for a task that no target trains, and for an arm whose engine does not run on a GPU
+        when one is to be measured."""
         asked = self.of(recipe)
         names = [target.task for target in recipe.targets if census.task(target.task).trained_on is not None]
         if asked is not None and asked.task is not None and asked.task not in names:
@@ -149,9 +149,9 @@ class MeasureField(RecipeField[Measure]):
                 raise UsageError(f"{what}, on CPUs only", fix="measure on the CPU, or leave the arm out")
 
     def finish(self, plan: GrowingPlan) -> None:
-        """Add the stage, last: on an idle machine, if this process is the only one.
+        """Add the stage last, so that it runs on an idle machine if this process is the only one.
 
-        Its path names what is measured: with another arm, or other settings, it is another stage beside the first one.
+        Its path identifies what is measured: with another arm or other settings it is a separate stage.
         """
         recipe, settings = plan.recipe, self.of(plan.recipe)
         target = None if settings is None else self._target(plan, settings)
@@ -178,15 +178,15 @@ class MeasureField(RecipeField[Measure]):
 
     @staticmethod
     def _target(plan: GrowingPlan, settings: Measure) -> TargetParts | None:
-        """The target whose models are measured; one without any language has none."""
+        """The target whose models are measured, if any; a target without languages has no models."""
         trained = [target for target in plan.recipe.targets if any(task == target.task for _, task in plan.models)]
         searched = [target for target in plan.recipe.targets if plan.languages[target.task] and not plan.models]
         return next((target for target in trained or searched if settings.task in (None, target.task)), None)
 
 
 def _models(plan: GrowingPlan, task: str) -> dict[str, Stage | None]:
-    """Arm -> the stage whose model is all that predicts the task (None: the recipe's own encoder); without arms that a
-    room predicts otherwise, which costs more than that. Of what is not trained, with the first seed."""
+    """Arm -> the stage whose model alone predicts the task (None: the recipe's own encoder). Arms that a room predicts
+    in another way, which costs more, are left out. For targets that are not trained, the model of the first seed."""
     found: dict[str, Stage | None] = {}
     for path, users in plan.users.items():
         stage = plan.stages[path]
@@ -198,7 +198,7 @@ def _models(plan: GrowingPlan, task: str) -> dict[str, Stage | None]:
 def _folder(work: MeasureWork, inputs: Mapping[str, Stage]) -> str:
     what = work.model_dump(mode="json", exclude={"substitutions"})
     if work.settings.device == "cpu":
-        del what["settings"]["device"]  # as before there was another
+        del what["settings"]["device"]  # keeps the paths from before there was a choice
     named = canonical([what, {arm: stage.path for arm, stage in inputs.items()}])
     return f"{work.task}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 

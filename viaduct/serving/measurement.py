@@ -1,8 +1,8 @@
-"""What the Measure stage does: what every arm's model costs at inference, each against the first arm's.
+"""Implementation of the Measure stage: what every arm's model costs at inference, each compared with the first arm's.
 
-Each model gets its profile in a fresh process; then each is compared with the first one in paired rounds, all of it on
-the device that the recipe says, whatever trained the models. Timings are no function of the inputs: made anew, the
-numbers are others.
+Each model is profiled in a fresh process; then each is compared with the first one in paired rounds, all on the device
+that the recipe names, whatever trained the models. Timings are not a function of the inputs: measuring again gives
+other numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from viaduct.serving.timing import PASSES, PairedRounds, results
 
 
 def run(context: Context, work: MeasureWork) -> Spent:
-    """Measure all arms and leave `inference.json`. Raises UsageError when a measuring process fails, and where a GPU is
+    """Measure all arms and write `inference.json`. Raises UsageError when a measuring process fails, and when a GPU is
     to be measured and the run has none."""
     if context.device != work.settings.device:
         what = f"measure.device is {work.settings.device}, and this run is on {context.device}"
@@ -77,7 +77,7 @@ def run(context: Context, work: MeasureWork) -> Spent:
 
 
 def _sample(context: Context, work: MeasureWork) -> Sample:
-    """The rows that are measured on, spread over languages."""
+    """The rows to measure on, spread over languages."""
     found = {code: context.load(work.task, work.split, code) for code in work.languages}
     substitution = next((one.substitution for one in found.values() if one.rows), None)
     name = substitution or f"{work.task} {work.split}"
@@ -98,7 +98,7 @@ def _subject(one: ArmEngine, context: Context, work: MeasureWork, sample: Sample
 
 
 def _folder(context: Context, arm: str) -> Path:
-    """Of the arm's model: the stage that left it, or the recipe's own encoder."""
+    """Folder of the arm's model: that of the stage that made it, or the recipe's own encoder."""
     if arm in context.inputs:
         return context.inputs[arm]
     return folder_of(context.start if context.revision is None else f"{context.start}@{context.revision}")
@@ -114,7 +114,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def _spent(found: MeasuredArms) -> Spent:
-    """What was timed; warm-up is not counted, and a round's rows are taken to be as long as all are."""
+    """The work that was timed; warm-up is not counted, and a round's rows are assumed to be of average length."""
     tokens = flops = 0.0
     examples = 0
     for one in found.arms:

@@ -16,16 +16,16 @@ TYPES = {
     "span": "question-answering",
     "choice": "multiple-choice",
 }
-"""Kind of rows -> the Hub's word; of others, which compare sentences, it is "sentence-similarity"."""
+"""Kind of rows -> the Hub's task type; for other kinds, which compare sentences, it is "sentence-similarity"."""
 GENERIC = ("data", "default", "plain_text")
-"""Folders of Hub datasets that are no configuration by language."""
+"""Folders of Hub datasets that are not a configuration per language."""
 
 
 def metadata(known: History, tag: str, library: str, *, is_source: bool) -> tuple[str, str]:
-    """(YAML without the lines around it; what is not in it and why, "" where all is).
+    """(YAML without its delimiter lines; what is left out of it and why, "" if nothing is).
 
-    Scores of whole published splits are in it, and none where the export is not the model that was scored
-    (`is_source`): it was cut, or calculates otherwise.
+    It contains the scores on whole published splits, and none if the export is not the model that was scored
+    (`is_source` is False), because it was cut or computes differently.
     """
     from huggingface_hub import EvalResult, ModelCardData  # slow to load
 
@@ -49,7 +49,7 @@ def metadata(known: History, tag: str, library: str, *, is_source: bool) -> tupl
 
 
 def _result(card: Task, score: StoredJson) -> dict[str, Any]:
-    """A score in the Hub's words; of a dataset that is there, with its name, its configuration and its split."""
+    """A score in the Hub's terms; for a dataset on the Hub, with its name, configuration and split there."""
     code, split = score["language"], score["split"]
     name, config = card.name, code
     for source in card.sources:

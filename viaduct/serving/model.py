@@ -1,4 +1,4 @@
-"""The model in a trained stage's, an encoder's or an exported folder, and what the folder says of it.
+"""The model in the folder of a trained stage, an encoder or an export, and what the folder says about it.
 
 Shape letters: B sequences, L tokens, D width, C classes.
 """
@@ -49,7 +49,7 @@ class InferenceModel(nn.Module):
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """logits_BC, logits_BLC (tagging, spans), or hidden_BLD where there is no head.
+        """logits_BC, logits_BLC (tagging, spans), or hidden_BLD if there is no head.
 
         input_ids (B, L) int64, padded on the right; attention_mask (B, L), 1 or True for real tokens.
         """
@@ -61,7 +61,7 @@ class InferenceModel(nn.Module):
         return logits
 
     def within(self, limits: Limits) -> Limits:
-        """These limits, cut at the longest input that the model takes."""
+        """These limits, with the length capped at the longest input that the model takes."""
         return Limits(min(limits.max_length, longest_input(self.encoder)), limits.stride)
 
 
@@ -75,23 +75,23 @@ class LoadedModel:
 
     @property
     def config(self) -> Any:
-        """The encoder's configuration, as transformers has it."""
+        """The encoder's transformers configuration."""
         return self.model.encoder.config
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the model is given; token_type_ids where it is told which of two texts a token belongs to."""
+        """Names of the model's inputs; token_type_ids only if it is told which of two texts a token belongs to."""
         segments = "token_type_ids" in self.tokenizer.model_input_names and has_segments(self.model.encoder)
         return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
 
     @property
     def output(self) -> str:
-        """ "logits", or "last_hidden_state" where there is no head."""
+        """ "logits", or "last_hidden_state" if there is no head."""
         return "last_hidden_state" if self.spec is None else "logits"
 
 
 class ExportRecord(BaseModel):
-    """What an exported folder says of itself in its `export.json`, as far as running it needs."""
+    """The part of an exported folder's `export.json` that is needed to run it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,18 +101,18 @@ class ExportRecord(BaseModel):
     head: dict[str, Any] | None
     pad_id: int
     task: str | None
-    """The card that the head was trained on, where it is known."""
+    """The card that the head was trained on, if known."""
     max_length: int
     stride: int
 
     @property
     def spec(self) -> HeadSpec | None:
-        """Of the head; None for an encoder alone."""
+        """The spec of the head; None for an encoder alone."""
         return None if self.head is None else HeadSpec(self.head["kind"], tuple(self.head["labels"]))
 
     @property
     def limits(self) -> Limits:
-        """How rows are cut for it."""
+        """How rows are truncated for the model."""
         return Limits(self.max_length, self.stride)
 
 
@@ -136,7 +136,7 @@ def not_exported(folder: Path, why: str) -> StoreError:
 
 
 def encoder_folder(folder: Path) -> Path:
-    """The folder with config.json: `encoder/` of a stage, or the folder itself. Raises UsageError when neither is."""
+    """The folder with config.json: `encoder/` of a stage, or the folder itself. Raises UsageError if neither is."""
     for place in (folder / "encoder", folder):
         if (place / "config.json").is_file():
             return place
@@ -147,8 +147,8 @@ def encoder_folder(folder: Path) -> Path:
 
 
 def require_model(folder: Path) -> None:
-    """Raise UsageError for a folder that holds no model, or an encoder that is not whole, and StoreError for a stage's
-    that is damaged."""
+    """Raise UsageError for a folder that holds no model or an incomplete encoder, and StoreError for a damaged folder
+    of a stage."""
     require_whole(folder)
     place = encoder_folder(folder)
     if export_record(folder) is None:
@@ -158,7 +158,7 @@ def require_model(folder: Path) -> None:
 def open_model(folder: Path) -> LoadedModel:
     """The model in a trained stage's folder or an encoder's folder, in float32 on the CPU.
 
-    Raises UsageError when the folder holds no model, or an exported one, whose weights torch does not read.
+    Raises UsageError when the folder holds no model, or an exported one, whose weights torch cannot read.
     """
     place = encoder_folder(folder)
     if export_record(folder) is not None:
@@ -172,12 +172,12 @@ def open_model(folder: Path) -> LoadedModel:
 
 
 def skeleton(folder: Path) -> InferenceModel:
-    """The model of any of the three kinds of folders, with shapes and no numbers."""
+    """The model in any of the three kinds of folder, with shapes but no values."""
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(encoder_folder(folder), trust_remote_code=False)
-    except Exception as error:  # whatever transformers raises on somebody's files
+    except Exception as error:  # transformers may raise anything on unknown files
         raise UsageError(f"'{folder}' cannot be opened as an encoder: {first_line(error)}") from error
     with torch.device("meta"):
         encoder = auto_class(config).from_config(config, trust_remote_code=False)

@@ -1,10 +1,10 @@
-"""A tokenizer with a part of its pieces: the same tokens on every text whose pieces were kept, under new ids.
+"""A tokenizer with part of its pieces: every text whose pieces were kept gives the same tokens, under new ids.
 
-Why that is exact. Unigram takes the segmentation with the highest sum of scores: what is left of the candidates holds
-the winner, and it still wins, as long as the unknown piece costs what it did (its cost is the lowest score less 10, so
-a piece with that score stays). BPE joins pairs in the order of its merges: with all merges that can lead to a kept
-piece, each step finds the pair that it found before. WordPiece is refused: a word that none of its pieces can finish is
-unknown as a whole, and with fewer pieces it might be finished in another way.
+Why this is exact. Unigram takes the segmentation with the highest sum of scores: the remaining candidates include the
+winner, and it still wins, provided that the unknown piece costs the same (its cost is the lowest score minus 10, so a
+piece with that score is kept). BPE joins pairs in the order of its merges: with all merges that can lead to a kept
+piece, each step finds the same pair as before. WordPiece is refused: a word that its pieces cannot complete is unknown
+as a whole, and with fewer pieces it might be completed in another way.
 
 Shape letters: K pieces kept.
 """
@@ -28,13 +28,13 @@ class Kept:
 
     tokenizer: Any
     ids_K: Array
-    """Old ids, int64, rising; the new id of a piece is its place here."""
+    """Old ids, int64, ascending; the new id of a piece is its index here."""
 
 
 def keep_pieces(tokenizer: Any, used: Iterable[int]) -> Kept:
-    """The tokenizer with these piece ids, its added tokens, and the pieces that it needs to make them.
+    """The tokenizer with these piece ids, its added tokens, and the pieces that are needed to form them.
 
-    Raises UsageError for a kind of tokenizer with which the result could differ on texts whose pieces were kept.
+    Raises UsageError for a kind of tokenizer whose output could change on texts whose pieces were kept.
     """
     forget_truncation(tokenizer)
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -50,7 +50,7 @@ def keep_pieces(tokenizer: Any, used: Iterable[int]) -> Kept:
 
 
 def _needed(model: Mapping[str, Any], wanted: set[int]) -> set[int]:
-    """The wanted ids and all that the model needs beside them."""
+    """The requested ids and all others that the model needs with them."""
     kind = model["type"]
     if kind == "Unigram":
         return _needed_by_unigram(model, wanted)
@@ -85,7 +85,7 @@ def _needed_by_bpe(model: Mapping[str, Any], wanted: set[int]) -> set[int]:
     waiting = [names[number] for number in wanted if number in names]
     if model["unk_token"] is not None:
         waiting.append(model["unk_token"])
-    else:  # nothing stands for unknown text, so the alphabet stays whole
+    else:  # there is no unknown token, so the whole alphabet is kept
         waiting += [piece for piece in vocabulary if len(piece) == 1]
     if model["byte_fallback"]:
         waiting += [piece for piece in vocabulary if piece in BYTE_PIECES]
@@ -118,7 +118,7 @@ _TRIMMERS: Mapping[str, Callable[[dict[str, Any], Mapping[int, int]], None]] = {
 }
 
 BYTE_PIECES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
-"""What spells an unknown character where a tokenizer falls back on bytes."""
+"""Pieces that spell an unknown character in tokenizers with byte fallback."""
 
 
 def _renumber(processor: dict[str, Any] | None, new_of_old: Mapping[int, int]) -> None:
@@ -143,7 +143,7 @@ def _renumber(processor: dict[str, Any] | None, new_of_old: Mapping[int, int]) -
 
 
 def _wrapped(tokenizer: Any, state: dict[str, Any]) -> Any:
-    """The tokenizer of this state for transformers, which reads such a one from tokenizer.json as it stands."""
+    """A transformers tokenizer with this state, of the class that is read from tokenizer.json unchanged."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""A model's profile: what its architecture implies, what the clock says, and under which conditions."""
+"""A model's profile: what its architecture implies, what was measured, and under which conditions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from viaduct.serving.samples import Sample, Workload, with_builtin_cards, worklo
 from viaduct.serving.timing import WARM_UP, TimedModel, results
 
 FORMAT = 1
-"""Raised when the way of measuring changes, so that older profiles are not compared with newer ones unnoticed."""
+"""Bump this when the way of measuring changes, so that older profiles are not silently compared with newer ones."""
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 Announce = Callable[[Mapping[str, Any]], None]
@@ -44,13 +44,13 @@ def profiles(  # noqa: PLR0913  what the command line offers
     rows: int = 200,
     announce: Announce = lambda _cost: None,
 ) -> list[dict[str, Any]]:
-    """For each of the folders plain values: `cost` (from the architecture), latency, throughput, memory, load time,
-    size, energy, the conditions, and every raw sample. All read rows of the first one's task.
+    """Plain values for each of the folders: `cost` (from the architecture), latency, throughput, memory, load time,
+    size, energy, the conditions, and every raw sample. All models run rows of the first one's task.
 
-    A folder is a trained stage's, an encoder's, or an exported one, which decides engine and precision itself; others
-    run in torch and fp32 unless said, and are exported to a temporary folder for another engine. `device`: "cpu",
-    "cuda", or "auto" for a GPU where there is one; memory, energy and the rate of products are then the GPU's.
-    `announce` is given each `cost` before anything is measured. Raises UsageError for what does not go together.
+    A folder is that of a trained stage, an encoder or an export. An export determines engine and precision; the others
+    run in torch and fp32 by default, and are exported to a temporary folder for another engine. `device`: "cpu",
+    "cuda", or "auto" for a GPU if there is one; memory, energy and the rate of products are then the GPU's. `announce`
+    is called with each `cost` before the models are timed. Raises UsageError for options that do not go together.
     """
     device, temporary, task = resolve_device(device), Path(tempfile.gettempdir()), history(folders[0]).task
     chosen = [_chosen(folder, engine, precision, device) for folder in folders]
@@ -91,8 +91,8 @@ def _chosen(folder: Path, engine: str | None, precision: str | None, device: str
 def runnable(
     folder: Path, engine: str, precision: str, scratch: Path, data: Path | None = None, sample: Sample | None = None
 ) -> Iterator[Path]:
-    """A folder that the engine opens: this one, or an export of it in `scratch` that is gone afterwards; int8 is
-    calibrated on `sample`, or on rows that are found in `data`."""
+    """A folder that the engine can open: this one, or an export of it in `scratch` that is removed afterwards; int8 is
+    calibrated on `sample`, or on rows found in `data`."""
     if engine == "torch" or export_record(folder) is not None:
         yield folder
         return
@@ -107,21 +107,21 @@ class Subject:
 
     name: str
     folder: Path
-    """What the engine opens."""
+    """The folder that the engine opens."""
     engine: str
     precision: str
     work: Workload
     device: str = "cpu"
 
     def timed(self, rows: Path, threads: int) -> TimedModel:
-        """What the process that measures is asked for; the token arrays are written to the folder `rows`."""
+        """The job for the process that measures; the token arrays are written to the folder `rows`."""
         write_tokens(self.work.encoded, rows)
         folder = str(self.folder.resolve())
         return TimedModel(folder, self.engine, self.precision, threads, str(rows), self.work.pad_id, self.device)
 
     def profile(self, found: Mapping[str, Any], threads: int, rate: float = 0.0) -> dict[str, Any]:
-        """The profile, from what the process found; `rate`: operations per second of matrix products, where they were
-        measured before (the machine may have been busy at one of the two times)."""
+        """The profile, from the results of the measuring process; `rate`: operations per second of matrix products, if
+        measured before (the larger counts: the machine may have been busy at one of the two times)."""
         rate = max(rate, *found["flops_per_second_of_products"].values())
         implied = cost(skeleton(self.folder), self.work, self.precision, rate, self.device)
         places = {self.folder, encoder_folder(self.folder)}
@@ -156,7 +156,7 @@ class Subject:
 
 
 def _throughput(found: Mapping[str, Any], examples: int, implied: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the batch size that was the fastest."""
+    """Throughput with the fastest batch size."""
     best = min(found["throughput"], key=lambda one: sum(one["seconds"]))
     seconds = sum(best["seconds"])
     operations = examples / seconds * implied["flops_per_sentence"]
@@ -173,10 +173,10 @@ def _throughput(found: Mapping[str, Any], examples: int, implied: Mapping[str, A
 def cost(
     model: InferenceModel, work: Workload, precision: str, flops_per_second: float, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Plain values: size, operations per sentence overall and by language, and the ceiling in sentences per second.
+    """The cost as plain values: size, operations per sentence overall and by language, the most sentences per second.
 
     A sentence is an example: the endings of a multiple-choice row count together. `flops_per_second` is the rate of
-    matrix products that `machine.matrix_rate` measured: of float32 on CPUs, where int8 may do more than that.
+    matrix products that `machine.matrix_rate` measured: in float32 on CPUs, where int8 may exceed it.
     """
     sequences = np.diff(work.encoded.groups)
     of_example = np.repeat(np.arange(len(sequences)), sequences)
@@ -207,7 +207,7 @@ def cost(
 
 
 def parameters(model: InferenceModel) -> Mapping[str, int]:
-    """How many there are: in all, in the token embedding, and in the rest."""
+    """The number of parameters: in total, in the token embedding, and in the rest."""
     total = sum(parameter.numel() for parameter in model.parameters())
     embedding: nn.Embedding = model.encoder.get_input_embeddings()  # type: ignore[operator]
     inside = embedding.weight.numel()

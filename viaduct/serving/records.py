@@ -1,4 +1,4 @@
-"""What a Measure stage leaves in `inference.json`."""
+"""The content of a Measure stage's `inference.json`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class ArmInference(Record):
     keys: str
     """Digest of the names and shapes of the encoder's weights."""
     profile: dict[str, Any]
-    """As `viaduct profile` writes it, raw samples and conditions included."""
+    """The profile as `viaduct profile` writes it, including raw samples and conditions."""
     seconds: tuple[float, ...]
-    """Of the round's rows, one per round."""
+    """Time of the arm's model for a round's rows, one per round."""
     against: tuple[float, ...]
-    """Of the same rows in the same rounds, the first arm's model."""
+    """Time of the first arm's model for the same rows in the same rounds."""
 
 
 class MeasuredArms(Record):
-    """What a Measure stage found."""
+    """The measurements of a Measure stage."""
 
     task: str
     seed: int
     first: str
-    """The arm that the others are compared with; its own rounds are of two copies of its model."""
+    """The arm that the others are compared with; its own rounds compare two copies of its model."""
     round_rows: int
     load_average_before: float
-    """Of the last minute, before anything was measured."""
+    """Load average of the last minute, before anything was measured."""
     arms: tuple[ArmInference, ...]

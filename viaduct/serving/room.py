@@ -1,4 +1,4 @@
-"""What serving plugs into the core: smaller models, other engines, and what a model costs."""
+"""What serving plugs into the core: smaller models, other engines, and measuring what a model costs."""
 
 from viaduct.doors import Room
 

@@ -1,8 +1,8 @@
-"""Rows to try a model on: to calibrate int8, to compare an export with its source, to measure what it costs.
+"""Rows to run a model on: to calibrate int8, to compare an export with its source, to measure what it costs.
 
-What is measured is tokenised once, so that every engine is given the same. In order of preference: test rows of a task
-that the head is for, lines of the text card, and, without a data folder, made-up rows of natural lengths. Which it was
-is part of the result.
+Rows to measure on are tokenised once, so that every engine gets the same input. They are, in order of preference, test
+rows of a task that the head is for, lines of the text card, and, without a data folder, made-up rows of natural
+lengths. Which of these were used is part of the result.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from viaduct.tasks.folder import DataFolder
 Item = TypeVar("Item")
 
 SAMPLE_ROWS = 300
-"""Rows that int8 is calibrated on and that an export is compared on, of each source."""
+"""Rows, from each source, on which int8 is calibrated and an export is compared."""
 
 SAMPLE_BATCH_TOKENS = 2048
-"""Slots of a batch: as fast as larger ones on one core, with less memory."""
+"""Token slots per batch: as fast as larger batches on one core, with less memory."""
 
 MEAN_TOKENS, LENGTH_SIGMA, SHORTEST = 37.0, 0.5, 5
 """Made-up rows: log-normal lengths with this mean and standard deviation of the logarithm, as MultiNLI's pairs have,
@@ -41,12 +41,12 @@ cut at the limit."""
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of one type, and where they are from in words."""
+    """Rows of one type, and where they come from, in words."""
 
     name: str
     rows: tuple[Row, ...]
     card: Task | None = None
-    """Whose rows they are; None for lines of text."""
+    """The card that the rows are from; None for lines of text."""
 
     def encoded(self, tokenizer: Any, limits: Limits) -> Encoded:
         """The rows' token sequences, without labels."""
@@ -54,12 +54,12 @@ class Sample:
 
 
 def with_builtin_cards(root: Path | None) -> DataFolder | None:
-    """The folder with the cards that are known everywhere; None where there is none."""
+    """The data folder with the built-in cards; None if there is no folder."""
     return None if root is None else DataFolder(root, Catalogue.builtin())
 
 
 def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count: int) -> Sample | None:
-    """At most `count` rows, spread over the languages that have any (language -> rows); None where none has."""
+    """At most `count` rows, spread over the languages that have any (`parts`: language -> rows); None if none has."""
     there = {code: rows for code, rows in parts.items() if rows}
     if not there:
         return None
@@ -69,8 +69,7 @@ def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count:
 
 
 def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str], count: int) -> Sample | None:
-    """Rows of the first of these splits of a card whose files are there; None when there are none, or the card is not
-    known."""
+    """Rows of the first of the card's splits that has files; None if there are none, or the card is not known."""
     if task is None or data is None or task not in data.catalogue:
         return None
     card = data.task(task)
@@ -79,13 +78,13 @@ def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str]
 
 
 def target_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
-    """Test rows of the first card that a head trained on this one is evaluated on and whose files are there; else its
-    own dev or train rows; None when there are none."""
+    """Test or dev rows of the first card with files that a head trained on this one is evaluated on; else its own dev
+    or train rows; None if there are none."""
     return next(_target_samples(task, data, count), None)
 
 
 def labelled_sample(task: str | None, data: DataFolder | None, count: int) -> Sample | None:
-    """The first such rows that have labels; where none has, the first without; None when there are none."""
+    """The first such sample in which all rows have labels; if none has, the first without; None if there are none."""
     first = None
     for sample in _target_samples(task, data, count):
         if all(row.is_labelled for row in sample.rows):
@@ -104,7 +103,7 @@ def _target_samples(task: str | None, data: DataFolder | None, count: int) -> It
 
 
 def text_sample(texts: Texts, count: int) -> Sample | None:
-    """At most `count` of these lines, spread over languages and files; None when there are none."""
+    """At most `count` of these lines, spread over languages and files; None if there are none."""
     rows = [
         Sentence(f"{name}-{number}", name, line, match=())
         for name, lines in texts.items()
@@ -114,13 +113,13 @@ def text_sample(texts: Texts, count: int) -> Sample | None:
 
 
 def spread(items: Sequence[Item], count: int, shares: Collection[object]) -> Sequence[Item]:
-    """Every n-th item, so many that as many such samples as there are shares give `count` in all or a few more."""
+    """Every n-th item, with n such that one selection per share gives `count` items in total, or a few more."""
     wanted = -(-count // max(1, len(shares)))
     return items[:: max(1, len(items) // wanted)][:wanted]
 
 
 def _rows(card: Task, data: DataFolder, split: str) -> dict[str, Sequence[Row]]:
-    """Language -> rows, of the languages whose files are there."""
+    """Language -> rows, for the languages that have files."""
     found: dict[str, Sequence[Row]] = {}
     for code in card.languages:
         try:
@@ -137,7 +136,7 @@ def batches(encoded: Encoded, pad_id: int) -> list[Batch]:
 
 
 def made_up(tokenizer: Any, lengths: Sequence[int]) -> Encoded:
-    """Sequences of these lengths (tokens, special ones included) of random pieces, always the same."""
+    """Sequences of random pieces of these lengths (in tokens, including special ones), the same in every call."""
     generator = np.random.default_rng(0)
     special = set(tokenizer.all_special_ids)
     pieces = np.array(sorted(set(tokenizer.get_vocab().values()) - special))
@@ -163,8 +162,8 @@ class Workload:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the texts and of the sequences' lengths. A trimmed vocabulary, whose ids are others, has the same
-        work to do, and the same digest."""
+        """SHA-256 of the texts and of the sequences' lengths. With a trimmed vocabulary the ids change,
+        but the work and the digest stay the same."""
         digest = hashlib.sha256(self.content.encode())
         for ends in (self.encoded.offsets, self.encoded.groups):
             digest.update(np.ascontiguousarray(ends).tobytes())
@@ -178,7 +177,7 @@ class Workload:
 
 
 def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder | None, count: int) -> Workload:
-    """At most `count` rows for a model with this tokenizer whose head was trained on this card (None: not known).
+    """At most `count` rows for a model with this tokenizer whose head was trained on this card (None: unknown).
 
     Raises UsageError for a count below 1.
     """
@@ -189,7 +188,7 @@ def workload(tokenizer: Any, task: str | None, limits: Limits, data: DataFolder 
 
 
 def workload_of(sample: Sample, tokenizer: Any, limits: Limits) -> Workload:
-    """The rows of a sample."""
+    """The rows of a sample as a workload."""
     encoded = sample.encoded(tokenizer, limits)
     languages = tuple(sample.rows[row].language for row in encoded.rows)
     return Workload(sample.name, encoded, tokenizer.pad_token_id, languages, rows_key(sample.rows))

@@ -1,4 +1,4 @@
-"""The section on what the arms' models cost at inference, from a Measure stage."""
+"""The report section on what the arms' models cost at inference, from a Measure stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _build(found: RunResults) -> Content | None:
     if front is not None:
         files["frontier.json"] = frontier.content(front)
         figures.append(frontier.frontier_plot(front))
-    # what the claims ask is how an arm compares with the model that had no intermediate training
+    # the claims are about how an arm compares with the model that had no intermediate training
     roles = found.about.roles
     against_baseline = roles.get(inference.first, inference.first) == BASELINE
     return Content(

@@ -1,10 +1,10 @@
-"""What models cost by the clock, each job in a process of its own: one model's profile, or two models in turns.
+"""Timing of models, each job in its own process: the profile of one model, or two models taking turns.
 
-Latency is of single examples; throughput of all of them, sorted by length into batches of several budgets. Whether one
-model is slower than another is asked in paired rounds: in each both run all rows one at a time, three times, whichever
-began last going second; of a row's three times the shortest counts, because whatever else the machine does only ever
-adds to them. What one copy of a model gains over another by where it lies in memory is part of neither: every few
-rounds both are opened anew, in turned order. Tokenising is not part of any time.
+Latency is measured on single examples; throughput on all of them, sorted by length into batches of several budgets.
+Whether one model is slower than another is measured in paired rounds: in each, both run all rows one at a time, three
+times, and the one that went first last time goes second. The shortest of a row's three times counts, because anything
+else the machine does can only add to them. What one copy of a model gains over another by its place in memory must
+count for neither, so every few rounds both are reopened, in reversed order. No time includes tokenising.
 
 `python -m viaduct.serving.timing JOBS` prints one JSON object per job.
 """
@@ -40,29 +40,29 @@ from viaduct.serving.machine import device_peak, energy, joules_between, matrix_
 from viaduct.serving.model import skeleton
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)
-"""Slots of a batch that are tried for throughput."""
+"""Numbers of token slots per batch that are tried for throughput."""
 BUDGETS_ON_GPU = (*BUDGETS, 16_384, 32_768, 65_536)
-"""The same on a GPU, until they make no fewer batches, or one does not fit its memory."""
+"""The same on a GPU, tried until the number of batches no longer falls, or one does not fit in its memory."""
 SINGLE = 200
 """Examples whose latency is measured, one at a time, spread over all of them."""
 WARM_UP = 5
 """Single examples, and batches of each budget, that run before the clock starts."""
 REOPEN = 5
-"""Paired rounds after which both models are opened anew."""
+"""Number of paired rounds after which both models are reopened."""
 PASSES = 3
-"""Of either model in a round."""
+"""Passes of each model over the rows in a round."""
 
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model to be profiled: what opens it, and the rows that it runs."""
+    """A model to be profiled: the engine that opens it, and the rows that it runs."""
 
     folder: str
     engine: str
     precision: str
     threads: int
     rows: str
-    """Folder with their token arrays (`cache.write_tokens`)."""
+    """Folder with the rows' token arrays (`cache.write_tokens`)."""
     pad_id: int
     device: str = "cpu"
 
@@ -70,16 +70,16 @@ class TimedModel:
         return f"{self.engine} {self.precision}"
 
     def open(self) -> Engine:
-        """The engine with the model."""
+        """The engine, with the model loaded."""
         return open_engine(Path(self.folder), self.engine, self.precision, self.threads, self.device)
 
     def singles(self, encoded: Encoded, count: int) -> list[Batch]:
-        """At most `count` examples, spread over all of them, each alone."""
+        """At most `count` examples, spread over all of them, each in its own batch."""
         chosen = np.unique(np.linspace(0, len(encoded) - 1, min(count, len(encoded))).astype(int))
         return [collate(encoded, np.array([at]), self.pad_id) for at in chosen]
 
     def run(self) -> dict[str, Any]:
-        """Seconds to load, latencies, throughputs, peak memory, energy, versions."""
+        """Measure load time, latencies, throughputs, peak memory and energy; returns these, with versions."""
         keep_freed_memory()
         torch.set_num_threads(self.threads)
         encoded = read_tokens(Path(self.rows))
@@ -113,7 +113,7 @@ class TimedModel:
         }
 
     def _throughput(self, engine: Engine, encoded: Encoded) -> list[dict[str, Any]]:
-        """Of batches of several sizes."""
+        """Throughput with batches of several sizes."""
         if self.device == "cpu":
             return [_throughput(engine, encoded, self.pad_id, budget) for budget in BUDGETS]
         found: list[dict[str, Any]] = []
@@ -140,7 +140,7 @@ def _throughput(engine: Engine, encoded: Encoded, pad_id: int, budget: int) -> d
 
 
 def seconds(engine: Engine, batches: Sequence[Batch]) -> Array:
-    """(batches,) seconds of each."""
+    """(batches,) seconds that each batch takes."""
     ends = [time.perf_counter()]
     for batch in batches:
         engine(batch)
@@ -157,7 +157,7 @@ class PairedRounds:
     other: TimedModel
     rounds: int
     rows: int
-    """Run in each round, spread over all of the file."""
+    """Rows run in each round, spread over the whole file."""
 
     def __str__(self) -> str:
         return f"{self.other} against {self.first}"
@@ -171,7 +171,7 @@ class PairedRounds:
         found: tuple[list[float], list[float]] = ([], [])
         for number in range(self.rounds):
             if number % REOPEN == 0:
-                engines.clear()  # before the new ones are there
+                engines.clear()  # before the new ones are opened
                 for at in _turned(number // REOPEN):
                     engines[at] = models[at].open()
                     seconds(engines[at], batches[at][:WARM_UP])
@@ -193,9 +193,9 @@ JOBS = TypeAdapter(list[Job])
 
 
 def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
-    """What each job's `run` gives, as soon as it is known.
+    """What each job's `run` returns, as soon as it is available.
 
-    Raises UsageError with what a process said when it failed.
+    Raises UsageError with the last line of a process's error output if it failed.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-m", "viaduct.serving.timing", JOBS.dump_json(list(jobs)).decode()]
@@ -213,7 +213,7 @@ def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             process.wait()
         finally:
-            process.kill()  # when nobody waits for the rest; nothing happens to one that has ended
+            process.kill()  # if the caller needs no more; a no-op if it has ended
         errors.seek(0)
         said = errors.read().strip().splitlines() or ["it said nothing"]
     if process.returncode:
@@ -221,10 +221,10 @@ def results(jobs: Sequence[Job], threads: int) -> Iterator[dict[str, Any]]:
 
 
 def measure(jobs: Sequence[Job]) -> int:
-    """Do the jobs in turn; 1 as soon as one fails.
+    """Run the jobs in turn; returns 1 as soon as one fails, else 0.
 
-    Each is done by a fork of this process, which has imported what all need and opened no model: a fork takes no time,
-    where a new process would take seconds to import torch and transformers.
+    Each runs in a fork of this process, which has imported what all need and opened no model: a fork takes no time,
+    while a new process would take seconds to import torch and transformers.
     """
     for job in jobs:
         model = job if isinstance(job, TimedModel) else job.other
@@ -240,5 +240,5 @@ def measure(jobs: Sequence[Job]) -> int:
 
 
 if __name__ == "__main__":
-    end_with(sys.stdin.fileno())  # a pipe of whoever wants to know
+    end_with(sys.stdin.fileno())  # a pipe held by the caller
     sys.exit(measure(JOBS.validate_json(sys.argv[1])))

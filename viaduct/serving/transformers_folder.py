@@ -1,7 +1,7 @@
 """A trained model as one of transformers' own classes, so that `AutoModelFor...` opens it and gives the same logits.
 
-An encoder without a head becomes a folder of sentence-transformers: with the modules of its makers where its own folder
-has them, else with the mean of the last layer's states.
+An encoder without a head becomes a sentence-transformers folder: with its makers' modules if its own folder has them,
+else with the mean of the last layer's states.
 
 Shape letters: B sequences, L tokens, C classes.
 """
@@ -31,16 +31,16 @@ PLACES = {
     "dense": ("classifier.dense", "{base}.pooler.dense", "pooler.dense", "{base}.pooler"),
     "out": ("classifier.out_proj", "qa_outputs", "classifier"),
 }
-"""Layer of our head -> where transformers' architectures have theirs."""
+"""Layer of our head -> names of that layer in transformers' architectures."""
 LARGEST_DIFFERENCE = 1e-4
-"""Of any logit; another function in the head's place (GELU for tanh) differs by far more."""
+"""Largest accepted difference of any logit; another function in the head (GELU for tanh) differs by far more."""
 _FIX = "export for ONNX Runtime or OpenVINO (--engine onnx), which take any head"
 
 
 def write_transformers(source: LoadedModel, config: Any, origin: Path, folder: Path) -> None:
-    """Write the model with this configuration (its labels in it); `origin` is the folder of its encoder.
+    """Write the model with this configuration, labels included; `origin` is the folder of its encoder.
 
-    Raises UsageError where transformers has no class for it, or one with other layers in its head.
+    Raises UsageError if transformers has no class for it, or one with other layers in its head.
     """
     quieten()
     if source.spec is None:
@@ -59,7 +59,7 @@ def _with_head(source: LoadedModel, config: Any) -> Any:
     if source.spec.labels:
         config.id2label, config.label2id = named_labels(source.spec.labels)
     if hasattr(config, "pooler_hidden_act"):
-        config.pooler_hidden_act = "tanh"  # DeBERTa's configuration says GELU; ours is tanh, and it may say so
+        config.pooler_hidden_act = "tanh"  # DeBERTa's configuration says GELU; our head has tanh, which it can express
     name = CLASSES.get(source.spec.kind, "")
     try:
         model = class_of(source.spec.kind).from_config(config, trust_remote_code=False)
@@ -83,12 +83,12 @@ def named_labels(labels: tuple[str, ...]) -> tuple[dict[int, str], dict[str, int
 
 
 def _unused(model: Any) -> set[str]:
-    """Parameters that no logit comes from: of a pooler beside a head that does not read it."""
+    """Entries of the state that our encoder and head need not fill: buffers of position and token type ids."""
     return {name for name in model.state_dict() if name.endswith(("position_ids", "token_type_ids"))}
 
 
 def _fill_head(model: Any, head: nn.Module) -> set[str]:
-    """Copy the head's layers to where the model has them; the names of what was filled."""
+    """Copy the head's layers to the model's; returns the names of the parameters that were filled."""
     modules = dict(model.named_modules())
     filled = set()
     for part, layer in head.named_children():
@@ -105,7 +105,7 @@ def _fill_head(model: Any, head: nn.Module) -> set[str]:
 
 
 def require_same(difference: float, source: LoadedModel) -> None:
-    """Raise UsageError for logits that are not those of the trained model."""
+    """Raise UsageError if the logits differ from those of the trained model."""
     if difference > LARGEST_DIFFERENCE and source.spec is not None:
         what = f"{CLASSES[source.spec.kind]} of {source.config.model_type} computes its head in another way"
         raise UsageError(f"transformers' {what}: logits differ by up to {difference:.2g}", fix=_FIX)
@@ -132,7 +132,7 @@ def _write_sentence_modules(origin: Path, size: int, folder: Path) -> None:
 
 
 class TransformersEngine(Engine):
-    """What transformers itself makes of an exported folder."""
+    """An exported folder as transformers itself runs it."""
 
     def __init__(self, folder: Path, source: LoadedModel) -> None:
         super().__init__(TRANSFORMERS, "fp32", source.spec)

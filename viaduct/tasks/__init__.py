@@ -1,1 +1,1 @@
-"""Cards: one file says everything about one dataset."""
+"""Cards: each describes one dataset completely, in one file."""

@@ -1,4 +1,4 @@
-"""AfriXNLI: a part of XNLI translated by people into 16 African languages; English and French are XNLI's own rows.
+"""AfriXNLI: part of XNLI, human-translated into 16 African languages; the English and French rows are XNLI's own.
 
 A row of data/hau/test.tsv, whose labels are 0 entailment, 1 neutral, 2 contradiction:
     premise="Ruwan yana tafasa."  hypothesis="Ruwan yana da zafi."  label=0
@@ -21,7 +21,7 @@ _WORDS = (
     "yo=yor zu=zul"
 )
 CODES = dict(one.split("=") for one in _WORDS.split())
-"""Our code -> the word for it in paths."""
+"""Our language code -> the code used in file paths."""
 
 
 def _records(path: Path) -> Iterable[TableRow]:

@@ -1,10 +1,10 @@
-"""Adversarial NLI (English): premise and hypothesis, written so that a model of the time got them wrong; three rounds.
+"""Adversarial NLI (English): premises and hypotheses written so that a model of the time got them wrong; three rounds.
 
 A line of anli_v1.0/R1/dev.jsonl (labels are e, n, c):
     {"uid": "7f", "context": "Ada Lovelace wrote notes.", "hypothesis": "Ada could write.", "label": "e", ...}
 
-`anli` is the three rounds one after the other. `anli_plus` is what arXiv 2005.13013 trains on: ANLI, MNLI and SNLI
-under one head.
+`anli` is the three rounds concatenated. `anli_plus` is what arXiv 2005.13013 trains on: ANLI, MNLI and SNLI under one
+head.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HUB = Hub("facebook/anli", "8e4813d81f46d313dac7892e1c28076917cfcdf9")
 
 
 def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of the three rounds in order; the id is the round and the file's uid: "R1-7f"."""
+    """The pairs of the three rounds in order; ids combine the round and the file's uid: "R1-7f"."""
     for number in _ROUNDS:
         path = files[number][0]
         for line, (uid, first, second, label) in json_lines(path, ("uid", "context", "hypothesis", "label")):
@@ -35,7 +35,7 @@ def read_rounds(files: Files, language: str, _split: str) -> Iterator[Pair]:
 
 
 def read_hub(files: Files, language: str, split: str) -> Iterator[Row]:
-    """The same from the Hub's Parquet files; the id is the round and the number of the row from 0."""
+    """The same pairs from the Hub's Parquet files; ids combine the round and the row number, counted from 0."""
     for number in _ROUNDS:
         for row in mnli.read_hub({"rows": files[number]}, language, split):
             yield replace(row, id=f"{number}-{row.id}")

@@ -1,4 +1,4 @@
-"""Answers in contexts that were translated: where they stand now, or that they are lost."""
+"""Finds answers again in translated contexts, and detects which are lost."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 from viaduct.rows import Answer, Span
 
 UNPARTED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "HANGUL")
-"""How Unicode's names of characters begin whose words have no blanks between them; Korean ones have their particles
+"""Prefixes of the Unicode names of characters in scripts without spaces between words; Korean words have particles
 attached."""
 
 
 def realigned(row: Span) -> Span | None:
-    """The row with each answer where the file says, or at the nearest place where it stands as whole words, in the
-    spelling of the context; None where one stands nowhere. A row without answers is as it was."""
+    """The row with each answer at the position the file gives, or at the nearest one where it occurs as whole words,
+    in the spelling of the context; None if an answer occurs nowhere. A row without answers is returned unchanged."""
     if row.answers is None:
         return row
     found = [placed for answer in row.answers if (placed := _placed(answer, row.context)) is not None]
@@ -28,7 +28,7 @@ def _placed(answer: Answer, context: str) -> Answer | None:
     told = answer.start + answer.text.index(text)
     for wanted, within in ((text, context), (text.lower(), context.lower())):
         if len(within) != len(context):
-            break  # lower case of another length would shift places
+            break  # lower-casing changed the length, so positions would shift
         found = [at for at in range(len(within)) if within.startswith(wanted, at)]
         found = [at for at in found if at == told or not any(_cuts(context, end) for end in (at, at + len(text)))]
         if found:
@@ -38,7 +38,7 @@ def _placed(answer: Answer, context: str) -> Answer | None:
 
 
 def _cuts(context: str, at: int) -> bool:
-    """Whether this place is within a word."""
+    """Whether this position is inside a word."""
     return 0 < at < len(context) and all(map(_is_of_word, context[at - 1 : at + 1]))
 
 

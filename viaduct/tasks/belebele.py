@@ -1,6 +1,6 @@
-"""Belebele: four answers to a question about a passage of FLORES-200, in 122 languages and scripts; RACE to train on.
+"""Belebele: four answers to a question about a FLORES-200 passage, in 122 languages and scripts; trained on RACE.
 
-A line of data/hau_Latn.jsonl (other fields are not read):
+A line of data/hau_Latn.jsonl (other fields are ignored):
     {"link": "https://...", "question_number": 1, "flores_passage": "Ruwan yana tafasa.", "question": "Me ke tafasa?",
      "mc_answer1": "Ruwa", "mc_answer2": "Shayi", "mc_answer3": "Madara", "mc_answer4": "Miya",
      "correct_answer_num": "1", ...}
@@ -28,13 +28,13 @@ sr ss st su sv sw ta te tg th ti tl tn tr ts uk ur ur-Latn uz vi war wo xh yo zh
 """
 LANGUAGES = tuple(_LANGUAGES.split())
 CODES = {code: flores_code(code) for code in LANGUAGES}
-"""Our code -> the word in the file names, FLORES-200's."""
+"""Our language code -> FLORES-200's, used in the file names."""
 
 _FIELDS = ("link", "question_number", "flores_passage", "question", *(f"mc_answer{number}" for number in (1, 2, 3, 4)))
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The questions of a file; an id is made of link and question number, which translations share."""
+    """The questions of a file; ids combine link and question number, which all translations share."""
     path, seen = files["rows"][0], Counter[str]()
     for line, (link, number, passage, question, *answers, right) in json_lines(path, (*_FIELDS, "correct_answer_num")):
         name = f"{link}-{number}"
@@ -44,7 +44,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
 
 
 def read_race(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The questions of RACE, of middle and high school alike; ids are the numbers of the rows from 0."""
+    """The questions of RACE, middle and high school together; ids are row numbers, counted from 0."""
     path = files["rows"][0]
     records = parquet(files["rows"], ("article", "question", "options", "answer"))
     for row, (article, question, options, answer) in enumerate(records):

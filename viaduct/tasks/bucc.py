@@ -1,10 +1,10 @@
-"""BUCC 2018: find the pairs of translations in two large sets of sentences, most of which have none; 4 languages.
+"""BUCC 2018: find the translation pairs in two large sets of sentences, most of which have no partner; 4 languages.
 
     de-en.sample.de    de-000000003 <tab> Der Tee ist kalt.
     de-en.sample.en    en-000000041 <tab> The tea is cold.
     de-en.sample.gold  de-000000003 <tab> en-000000041
 
-As in XTREME, the official sample is "dev" (the mining threshold is tuned on it), the official training set is "test".
+As in XTREME, the official sample is "dev" (the mining threshold is tuned on it) and the official training set "test".
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LANGUAGES = ("de", "fr", "ru", "zh")
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Sentence]:
-    """Both sides, first all of the other language, then all of English; ids are the files' own.
+    """The sentences of both sides, first all of the other language, then all English ones; ids are the files' own.
 
     A sentence without a partner has the match (); without a gold file every match is None. Raises DataError with the
-    line for what is not `id <tab> text`, an id that occurs twice, and a gold id that no sentence has.
+    line if it is not `id <tab> text`, if an id occurs twice, or if a gold id belongs to no sentence.
     """
     source, target = _sentences(files["source"][0]), _sentences(files["target"][0])
     partners = _partners(files["gold"][0], source, target) if "gold" in files else None
@@ -57,7 +57,7 @@ def _sentences(path: Path) -> dict[str, str]:
 
 
 def _partners(path: Path, source: Mapping[str, str], target: Mapping[str, str]) -> dict[str, list[str]]:
-    """Id -> partners, both ways; a pair that is there twice counts once, as in XTREME's evaluate.py."""
+    """Id -> partners, both ways; a pair listed twice counts once, as in XTREME's evaluate.py."""
     partners: dict[str, list[str]] = {}
     for number, ours, theirs in _fields(path):
         for given, known in ((ours, source), (theirs, target)):
@@ -73,7 +73,7 @@ def _partners(path: Path, source: Mapping[str, str], target: Mapping[str, str]) 
 
 
 def _roles(stem: str) -> dict[str, str]:
-    """Role -> pattern of the three files."""
+    """Role -> path pattern of each of the three files."""
     return {"source": f"{stem}.{{language}}", "target": f"{stem}.en", "gold": f"{stem}.gold"}
 
 

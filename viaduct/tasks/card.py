@@ -1,10 +1,10 @@
-"""What a card is: everything about one dataset, and how its files are found, read and counted.
+"""Cards: everything about one dataset, and how its files are found, read and counted.
 
 A card has one or more sources, in order of preference: the official files as published, the XTREME `download/`
 layout, the Hugging Face Hub at a pinned revision. A source names its files by patterns below the data folder;
-`{language}`, `{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files are there is read.
+`{language}`, `{iso3}` and `{split}` are filled in, `*` is a glob. The first source whose files exist is read.
 Readers yield rows and raise DataError with file and line; they never guess a label. Instead of sources a card may have
-parts: other cards, whose rows one after the other are its own.
+parts: other cards, whose concatenated rows are its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Reader = Callable[[Files, str, str], Iterable[Row]]
 """(files, language, split) -> rows."""
 
 Tally = Callable[[Files], Mapping[str, int]]
-"""(files) -> how many rows there are, by what they have in common."""
+"""(files) -> number of rows in each group, by what the group has in common."""
 
 ROOTS = ("", "download", "xtreme_download")
 """Folders below the data folder in which a source's patterns are tried."""
@@ -40,11 +40,11 @@ class Hub:
 
     repository: str
     revision: str | None
-    """None: none is pinned, so files that are there are read, and downloading needs a revision from the user."""
+    """None: no revision is pinned; existing files are read, and downloading needs a revision from the user."""
 
 
 XTREME_HUB = Hub("google/xtreme", "ec5f1f46e9af79639a90684a7a70a956c4998f04")
-"""Named as the head of `main` by the Hub's page of the folder PAN-X.af ("Convert dataset to Parquet (#9)")."""
+"""The head of `main` according to the Hub's page of the folder PAN-X.af ("Convert dataset to Parquet (#9)")."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Source:
     optional: tuple[str, ...] = ()
     """Roles whose files may be missing (a stripped gold file)."""
     hub: Hub | None = None
-    """For layout "hub": files live below `hub/<owner>/<name>/` of the data folder, or are downloaded at this
+    """For layout "hub": files are below `hub/<owner>/<name>/` in the data folder, or are downloaded at this
     revision."""
     left_out: Tally | None = None
-    """Counts the rows of such files that are in none of the card's languages, by the words for theirs."""
+    """Counts the rows in these files that are in none of the card's languages, by the files' words for theirs."""
 
 
 def sources(
@@ -77,11 +77,11 @@ def sources(
     splits: str | None = None,
     languages: Iterable[str] | Mapping[str, str] | None = None,
 ) -> tuple[Source, ...]:
-    """A source for each of the places where files of one form may lie: a layout's, or those of a Hub dataset.
+    """One source for each place where files of the same format may be: in a layout, or in a Hub dataset.
 
-    A place is a pattern, that of the role "rows", or patterns by role. In `splits` "dev=val" stands for a split that is
-    called otherwise in file names; None: all three, of the Hub with its word for dev. Languages are codes, or codes and
-    their words.
+    A place is a path pattern, for the role "rows", or a mapping of roles to patterns. In `splits`, "dev=val" is a split
+    with a different name in file names; None: all three splits, on the Hub with its word for dev. `languages`: codes,
+    or a mapping of codes to the words in file names.
     """
     hub = None if isinstance(published, str) else published
     layout = "hub" if isinstance(published, Hub) else published
@@ -94,7 +94,7 @@ def sources(
 
 @dataclass(frozen=True)
 class Task:
-    """One card."""
+    """A card: the description of one dataset."""
 
     name: str
     title: str
@@ -104,14 +104,14 @@ class Task:
     licence: str
     citation: str
     version: int = 1
-    """Raised with every change that can change a score; `history` says what changed."""
+    """Bumped with every change that can affect a score; `history` says what changed."""
     history: tuple[str, ...] = ("1: first version",)
     sources: tuple[Source, ...] = ()
     parts: tuple[Task, ...] = ()
-    """Instead of sources: the cards whose rows, in this order, are the rows of this one; ids begin with their name."""
+    """Instead of sources: the cards whose rows, in this order, make up this one; ids begin with the part's name."""
     labels: tuple[str, ...] = ()
-    """The label set in index order (pair, tagged); () where the kind has none, and for tagged cards with an open set
-    (supertags): their tags are those of the training rows, and any other tag is one that no model can get right."""
+    """The label set in index order (pair, tagged); () if the kind has none, and for tagged cards with an open set
+    (supertags): their tags are those of the training rows, and no model can get any other tag right."""
     unanswerable: bool = False
     """Kind span: a question may have no answer (SQuAD 2.0), so "" can be predicted."""
     metric: MetricFunction | None = None
@@ -123,32 +123,32 @@ class Task:
     expected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(language, split) -> number of rows as published; for retrieval the sum of both sides."""
     pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(language, split) -> number of gold pairs as published (mining): those lost show in no number of rows."""
+    """(language, split) -> number of gold pairs as published (mining): the number of rows does not show lost pairs."""
     published: tuple[Published, ...] = ()
     translated: bool = False
-    """Whether its train rows in other languages than English are machine translations."""
+    """Whether its train rows in languages other than English are machine translations."""
     differs: str = ""
     """Where our reading differs from the paper or from the reference code, and why."""
 
     @property
     def row_kind(self) -> RowKind:
-        """What its rows are, how they are trained and predicted."""
+        """The kind of its rows: what they are, and how they are trained on and predicted."""
         return row_kind(self.kind)
 
     def is_whole(self, language: str, split: str, examples: int) -> bool:
-        """Whether so many scored examples are all of a split as published; False where no count is known."""
+        """Whether this number of scored examples is the whole split as published; False if no count is known."""
         rows = self.expected.get((language, split), 0) // (2 if self.kind == "retrieval" else 1)
         return examples == self.pairs.get((language, split), rows) > 0
 
     @property
     def open_labels(self) -> bool:
-        """Whether its labels are those of the training rows."""
+        """Whether its label set is taken from the training rows."""
         return self.row_kind.label_set == "open" and not self.labels
 
 
 @dataclass(frozen=True)
 class Located:
-    """The files of one language and split, and which source they belong to."""
+    """The files of one language and split, and the source they belong to."""
 
     source: Source
     files: Files
@@ -161,7 +161,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The rows of one task, language and split, with where they came from."""
+    """The rows of one task, language and split, and where they came from."""
 
     task: str
     language: str
@@ -170,7 +170,7 @@ class Dataset:
     layout: str
     paths: tuple[Path, ...]
     expected: int | None
-    """Published number of rows, None when no paper states it."""
+    """Published number of rows; None if no paper states it."""
 
     @property
     def labelled(self) -> bool:
@@ -179,7 +179,7 @@ class Dataset:
 
 
 def locate(task: Task, data: Path, language: str, split: str) -> Located:
-    """The files of this language and split. Raises DataError that lists every place looked at when there are none."""
+    """The files of this language and split. Raises DataError listing every place searched if there are none."""
     if language not in task.languages:
         raise unknown(f"language of {task.name}", language, task.languages)
     if task.parts:
@@ -198,7 +198,7 @@ def locate(task: Task, data: Path, language: str, split: str) -> Located:
 
 
 def _joined(parts: Mapping[str, Located]) -> Located:
-    """The files of several cards as those of one."""
+    """Combines the files of several cards into those of one card."""
 
     def read_parts(_files: Files, language: str, split: str) -> Iterator[Row]:
         for name, located in parts.items():
@@ -211,7 +211,7 @@ def _joined(parts: Mapping[str, Located]) -> Located:
 
 
 def splits_of(task: Task) -> tuple[str, ...]:
-    """The splits that a source of this card has; with parts those that all of them have."""
+    """The splits that any source of this card has; for a card with parts, those that all of them have."""
     if task.parts:
         first, *others = (splits_of(part) for part in task.parts)
         return tuple(split for split in first if all(split in other for other in others))
@@ -219,7 +219,7 @@ def splits_of(task: Task) -> tuple[str, ...]:
 
 
 def patterns(source: Source, language: str, split: str) -> dict[str, str] | None:
-    """Role -> path pattern of this language and split, None when the source has not got them."""
+    """Role -> path pattern for this language and split; None if the source does not have them."""
     if split not in source.splits or (source.languages is not None and language not in source.languages):
         return None
     words = {
@@ -247,16 +247,16 @@ def _locate_in(source: Source, data: Path, language: str, split: str, tried: lis
 
 
 def read(task: Task, data: Path, language: str, split: str) -> Dataset:
-    """All rows of one language and split, as `read_located`, of the files that `locate` finds."""
+    """All rows of one language and split: `read_located` on the files that `locate` finds."""
     return read_located(task, locate(task, data, language, split), language, split)
 
 
 def read_located(task: Task, located: Located, language: str, split: str) -> Dataset:
-    """All rows of one language and split, checked: not empty, ids unique, texts that are text, labels within the card's
-    set and on all rows or on none.
+    """All rows of one language and split, checked: not empty, ids unique, texts valid strings, labels in the card's set
+    and on all rows or none.
 
-    Raises DataError naming the file (and line where the reader knows it). A count that differs from the published one
-    is not an error here: the report and `viaduct check` tell it.
+    Raises DataError naming the file (and the line if the reader knows it). A count that differs from the published
+    one is not an error here: the report and `viaduct check` show it.
     """
     with no_exit(f"the reader of the card {task.name}"):
         rows = tuple(located.source.read(located.files, language, split))

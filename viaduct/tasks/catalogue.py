@@ -1,7 +1,7 @@
-"""The cards that one recipe or session knows: Viaduct's own, those of the rooms, and the user's files.
+"""The cards known to one recipe or session: Viaduct's own, those of the rooms, and those in the user's files.
 
-Adding a dataset is one file and its name in `room.py`, or a file of your own that a recipe names: a Python file with a
-card, or a TOML or YAML file that `mapping` makes one of.
+To add a dataset, add one file and its name in `room.py`, or name a file of your own in a recipe: a Python file with a
+card, or a TOML or YAML file that `mapping` turns into one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from viaduct.tasks.kind import row_kind
 from viaduct.tasks.mapping import SUFFIXES, load_mapping
 
 CARD_FILES = (".py", *SUFFIXES)
-"""How the names of files with a card of one's own end."""
+"""Suffixes of users' own card files."""
 
 
 class Catalogue:
-    """Cards by name, in a fixed order; never changed once made."""
+    """Cards by name, in a fixed order; immutable."""
 
     def __init__(self, cards: Iterable[Task], files: Mapping[str, Path] | None = None) -> None:
-        """`files` says which card comes from which file of the user's. Raises UsageError for two cards of one name."""
+        """`files`: card name -> the user's file it comes from. Raises UsageError if two cards have the same name."""
         self._cards: dict[str, Task] = {}
         self._files = dict(files or {})
         for card in cards:
@@ -40,9 +40,9 @@ class Catalogue:
         return cls(offered("cards", Task).values())
 
     def with_files(self, paths: Iterable[str | Path]) -> Catalogue:
-        """These cards and those in the files (a Python file has a `CARD`); a file may be given again.
+        """A catalogue with these cards and those in the files (a Python file has a `CARD`); a file may be given again.
 
-        Raises UsageError for a file that is missing, fails, has no CARD or is no such file, and for a name that is
+        Raises UsageError for a file that is missing, fails, has no CARD or is not a card file, and for a name that is
         taken.
         """
         cards, files = dict(self._cards), dict(self._files)
@@ -58,11 +58,11 @@ class Catalogue:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The user's files, from which another process makes the same catalogue."""
+        """The user's files, from which another process can build the same catalogue."""
         return tuple(self._files.values())
 
     def task(self, name: str) -> Task:
-        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        """The card with this name. Raises UsageError with the nearest name if there is none."""
         if name not in self._cards:
             raise unknown("task", name, self._cards)
         return self._cards[name]
@@ -78,7 +78,7 @@ class Catalogue:
 
 
 def card_of_file(path: Path) -> Task:
-    """The card in a file of the user's. Raises UsageError."""
+    """The card in one of the user's files. Raises UsageError if there is no valid one."""
     if not path.is_file():
         raise UsageError(f"there is no card file {path}", fix="write its path relative to the recipe's own folder")
     if path.suffix in SUFFIXES:

@@ -4,7 +4,7 @@ A sentence in the one-line form of the C&C tools, `word|part of speech|category`
     Tea|NN|N boils|VBZ|S[dcl]\\NP
     (<T S[dcl] 1 2> (<T NP 0 1> (<L N NN NN Tea N>) ) (<L S[dcl]\\NP VBZ VBZ boils S[dcl]\\NP_7>) )
 
-Sections 02-21 are train, 00 is dev and 23 is test, as everywhere. There are over 1,200 categories and no closed list of
+Sections 02-21 are train, 00 is dev and 23 is test, as is usual. There are over 1,200 categories and no closed list of
 them, so the tags are those of the user's own training rows.
 """
 
@@ -32,10 +32,10 @@ _NODE = re.compile(r"\(<T (\S+) \d+ \d+>")
 _ID = re.compile(r"ID=(\S+)")
 
 ESCAPES = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
-"""The Penn Treebank's words for brackets; it also writes a backslash before / and *."""
+"""The Penn Treebank's escapes for brackets; it also writes a backslash before / and *."""
 
 SLIPS = {r"((S[b]\NP)/NP)/": r"(S[b]\NP)/NP"}
-"""A category of CCGbank that is none (section 05), as the C&C tools' script corrects it."""
+"""A malformed category in CCGbank (section 05) -> its correction, as in the C&C tools' script."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -50,7 +50,7 @@ def is_category(text: str) -> bool:
 
 
 def category(given: str, path: Path, line: int) -> str:
-    """The category itself. Raises DataError with the line for what is none: no tag is taken from a wrong column."""
+    """The category, fixed by `SLIPS`. Raises DataError with the line if malformed: no tag comes from a wrong column."""
     text = SLIPS.get(given, given)
     if not is_category(text):
         raise DataError(f"'{given}' is not a category", path=path, line=line, fix="check that the file has supertags")
@@ -58,7 +58,7 @@ def category(given: str, path: Path, line: int) -> str:
 
 
 def read_stagged(files: Files, language: str, _split: str) -> Iterator[Tagged]:
-    """The sentences of the one-line form; ids count them from 0. Comments and blank lines may come first."""
+    """The sentences of a file in the one-line form; ids count from 0. Comments and blank lines may come first."""
     path = files["rows"][0]
     index = 0
     for number, ended in numbered_lines(path):
@@ -101,7 +101,7 @@ def _word(given: str) -> str:
 
 
 def _auto(folder: str) -> list[Source]:
-    """A source for each split, which has its own sections."""
+    """One source per split, since each split has its own sections."""
     return [
         Source("official", {one: f"{folder}/{one}/wsj_*.auto" for one in sections}, read_auto, {split: split})
         for split, sections in SECTIONS.items()

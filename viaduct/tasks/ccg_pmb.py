@@ -7,8 +7,9 @@ A document of en/gold/train.conll (columns: token, token, symbol, semantic tag, 
     boils  boils  boil  ENS  s:dcl\\np  boil.v.01  [Theme]
     .      .      .     NIL  .         O          []
 
-Not CCGbank: short sentences of other texts, another notation and other categories; but it is free, and it has other
-languages to evaluate on. A blank inside a token is written `~`. Most documents are one sentence; a row is a sentence.
+Unlike CCGbank, it has short sentences from other texts, another notation and other categories; but it is free, and it
+has other languages to evaluate on. A space inside a token is written `~`. Most documents are one sentence, and a row is
+always one sentence.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _COUNTS = {"en": (7_745, 1_174, 1_053), "de": (0, 559, 547), "it": (0, 540, 461)
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
-    """The sentences of a file; the id is the document's and the number of the sentence in it: "p02/d0007.1"."""
+    """The sentences of a file; ids combine the document's id and the sentence number in it: "p02/d0007.1"."""
     path = files["rows"][0]
     document, sentence = "", 0
     tokens: list[str] = []

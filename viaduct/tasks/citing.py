@@ -1,4 +1,4 @@
-"""Who made what a result rests on: licences of data, and BibTeX of data and methods."""
+"""Credits for what a result is based on: licences of data, and BibTeX entries for data and methods."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SPECIAL = re.compile(r"([&%$#_{}])")
 
 
 def is_non_commercial(licence: str) -> bool:
-    """Whether the licence says that data may not be used for gain."""
+    """Whether the licence forbids commercial use."""
     return NON_COMMERCIAL.search(licence) is not None
 
 
 def bibtex(cards: Iterable[Task]) -> str:
-    """An entry for each of the cards and each of the methods; a citation of an unusual form stands in a note."""
+    """One BibTeX entry per card and per method; a citation in an unusual format goes into a note."""
     named = {card.name: (card.citation, card.title) for card in cards} | {
         key: (citation, key) for key, citation in METHODS.items()
     }
@@ -48,7 +48,7 @@ def _entry(key: str, citation: str, title: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Braces around a whole name keep BibTeX from taking it apart; everything else that it would read is escaped."""
+    """Braces around a whole name keep BibTeX from splitting it; all other special characters are escaped."""
     inner = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     escaped = _SPECIAL.sub(r"\\\1", inner)
     return f"{{{escaped}}}" if inner != text else escaped

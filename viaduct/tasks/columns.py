@@ -1,4 +1,4 @@
-"""The records of JSON lines, CSV, TSV and Parquet files, of which somebody says which columns are what."""
+"""Reads records of JSON lines, CSV, TSV and Parquet files; the caller says which columns hold what."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FILE_FORMATS: Mapping[str, FileFormat] = {
 }
 
 Place = tuple[Path, int | None, str]
-"""File, line, and the same in words; Parquet files have rows instead of lines."""
+"""(file, line number, the line in words); for Parquet files the number is None and the words give the row."""
 
 
 def format_of(path: str) -> FileFormat:
-    """What a file's name says of its format, compressed or not. Raises UsageError."""
+    """The format of a file, compressed or not, from its name. Raises UsageError if the suffix is unknown."""
     name = PurePosixPath(path).name.removesuffix(".gz").removesuffix(".bz2").rstrip("*")
     suffix = PurePosixPath(name).suffix
     if suffix not in FILE_FORMATS:
@@ -38,11 +38,11 @@ def format_of(path: str) -> FileFormat:
 def records(
     paths: Sequence[Path], form: FileFormat, wanted: Mapping[str, tuple[str, ...]], closed: tuple[str, ...]
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """(where it is, role -> value, or values where it has several columns) of every record of all files, in order.
+    """Yields (place, role -> value) for each record of all files, in order; a role with several columns has a list.
 
-    `wanted`: role -> its columns, "a.b" for the field `b` of `a`; `closed`: columns whose cut-off values are noticed,
-    so that the last line of a file need not end. Raises DataError with file and line for what cannot be read and for a
-    missing column.
+    `wanted`: role -> its columns, "a.b" for the field `b` of `a`; `closed`: columns in which a truncated value is
+    noticed, so that the last line of a file needs no line end. Raises DataError with file and line for what cannot be
+    read and for a missing column.
     """
     names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
     for row, (path, line, fields) in enumerate(_fields(paths, form, names, closed)):
@@ -56,7 +56,7 @@ def records(
 def _fields(
     paths: Sequence[Path], form: FileFormat, names: tuple[str, ...], closed: tuple[str, ...]
 ) -> Iterator[tuple[Path, int | None, Mapping[str, Any]]]:
-    """(file, line, top-level column -> value) of every record of all files."""
+    """Yields (file, line, top-level column -> value) for each record of all files."""
     if form == "parquet":
         tops = tuple(dict.fromkeys(name.partition(".")[0] for name in names))
         for values in parquet(paths, tops, holes=True):
@@ -72,7 +72,7 @@ def _fields(
 
 
 def _pick(value: Any, name: str, path: Path, line: int | None) -> Any:
-    """The value of the column; "a.b" looks into objects, and into the objects of a list one by one."""
+    """The value of a column; "a.b" descends into objects, and into each object of a list."""
     if isinstance(value, Mapping) and name in value:
         return value[name]
     if isinstance(value, list):

@@ -23,8 +23,8 @@ _HUB = Hub("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155")
 
 
 def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of a released file; ids are the file's. Raises DataError with the line for anything but answers A to E
-    in this order, and another answer key."""
+    """The rows of a released file; ids are the file's. Raises DataError with the line unless the answers are A to E in
+    this order and the answer key, if any, is one of them."""
     path = files["rows"][0]
     for line, record in json_objects(path, ("id", "question")):
         try:

@@ -1,4 +1,4 @@
-"""Files that are gzip or bzip2, told apart by their first bytes, as the bytes that they hold."""
+"""Opens gzip, bzip2 and plain files, told apart by their first bytes, and reads their decompressed bytes."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _CHUNK = 1 << 16
 
 
 def open_data(path: Path) -> io.BufferedReader:
-    """The file's bytes, unpacked where it is compressed.
+    """Opens the file to read its bytes, decompressed if it is compressed.
 
-    Raises DataError for a pipe or a device, OSError for a file that is not there. A damaged archive raises OSError
-    without a number, EOFError or zlib.error while it is read.
+    Raises DataError for a pipe or a device, OSError for a missing file. A damaged archive raises OSError without an
+    errno, EOFError or zlib.error while it is read.
     """
     require_plain(path)
     with path.open("rb") as file:
         start = file.read(10)
     if start.startswith(_GZIP):
-        return io.BufferedReader(gzip.open(path, "rb"))  # whose lines are found in C
+        return io.BufferedReader(gzip.open(path, "rb"))  # finds lines in C
     return io.BufferedReader(_Bzip2(path)) if _BZIP2.match(start) else path.open("rb")
 
 
 class _Bzip2(io.RawIOBase):
-    """All streams of a file. `bz2.open` takes the first bytes that begin none for the end, and so loses the rest."""
+    """Reads all streams of a file. `bz2.open` takes bytes that start no stream for the end, and so loses the rest."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
         self._stream = bz2.BZ2Decompressor()
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def readinto(self, into: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill as much as there is at once; the number of bytes, 0 at the end."""
+        """Fill in the bytes that are available next; returns their number, 0 at the end."""
         found = b""
         while not found:
             rest = self._stream.unused_data or (self._file.read(_CHUNK) if self._wants_more() else b"")

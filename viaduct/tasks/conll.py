@@ -1,8 +1,8 @@
 """Readers of tagged text: CoNLL-U treebanks, files with one `token TAB tag` per line, and the Hub's tables.
 
-CoNLL-U trees become XTREME's flat sentences: one surface token with one tag, contractions whole. Which files belong to
-a task, and which tags it has, is the card's business. Ids of rows are the sentences' positions, counted from 0 over all
-files of the language and split.
+CoNLL-U trees become flat sentences as in XTREME: one tag per surface token, contractions kept whole. The card decides
+which files belong to a task, and which tags it has. Row ids are sentence positions, counted from 0 over all files of
+the language and split.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ TAG_ORDER_OF = {
     "fr": ["VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ"],
     "it": ["VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"],
 }
-"""Which of two equally high words gives a contraction its tag, by language; `TAG_ORDER` for all others.
+"""Tag priority by language: which of two equally high words gives a contraction its tag; others use `TAG_ORDER`.
 
-From ud-conversion-tools' conllu_to_conll.py, which XTREME runs. A tag that is absent comes last (there the tool stops).
+From ud-conversion-tools' conllu_to_conll.py, which XTREME runs. A tag that is absent comes last (the tool stops there).
 """
 
 
 class Words(NamedTuple):
-    """The tokens of one sentence and their tags, None where the file has no tags."""
+    """The tokens of one sentence and their tags; None if the file has no tags."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...] | None
@@ -63,7 +63,7 @@ class _Range(NamedTuple):
 
 
 class _Tree(NamedTuple):
-    """A sentence while its lines are read."""
+    """A sentence that is being read line by line."""
 
     line: int
     words: list[_Word]
@@ -71,9 +71,9 @@ class _Tree(NamedTuple):
 
 
 def token_tags(tags: Collection[str], *, prefix: str = "", may_have: str = "") -> Reader:
-    """A reader of files as `read_token_tags` reads them; `{language}` is filled into the prefix.
+    """A reader of files in the format of `read_token_tags`; `{language}` is filled into the prefix.
 
-    `may_have`: the prefix of files that are as they were before somebody else took it off; all lines have it, or none.
+    `may_have`: a prefix that is removed if nobody has removed it yet; either all lines of a file have it, or none.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
@@ -86,7 +86,7 @@ def token_tags(tags: Collection[str], *, prefix: str = "", may_have: str = "") -
 
 
 def treebanks(tags: Collection[str]) -> Reader:
-    """A reader of all treebanks of a language, joined as XTREME does: in the order of their names (en_esl, en_ewt)."""
+    """A reader of all treebanks of a language, joined as in XTREME: in the order of their names (en_esl, en_ewt)."""
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
         paths = treebank_files(files["rows"])
@@ -100,7 +100,7 @@ def treebanks(tags: Collection[str]) -> Reader:
 def hub_tags(column: str, tags: Sequence[str]) -> Reader:
     """A reader of Hub Parquet files with the columns `tokens` and `column`, which holds tags (see `pairs.HubLabels`).
 
-    Raises DataError with the row for other lengths and other tags, and as `formats.parquet` does.
+    Raises DataError with the row for differing lengths and unknown tags, and as `formats.parquet` does.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
@@ -124,13 +124,13 @@ def _rows(sentences: Iterable[Words], language: str) -> Iterator[Tagged]:
 def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "", separator: str = "\t") -> Iterator[Words]:
     """Sentences of a file with `token TAB tag` (or another separator) per line, or only tokens (their tags are None).
 
-    Lines that are empty or hold only blanks and tabs end a sentence; several in a row count as one, and the last
-    sentence needs none, but its last line needs its end. A token may hold blanks. A line that begins with its tab has
-    the empty token, which is kept: sentence lengths must match the published ones. With a `prefix` ("en:") every token
-    must begin with it, and it is cut off along with blanks around the token.
+    Lines that are empty or contain only spaces and tabs end a sentence; several in a row count as one, and the last
+    sentence needs none, but its last line needs a line end. A token may contain spaces. A line that begins with its tab
+    has an empty token, which is kept: sentence lengths must match the published ones. With a `prefix` ("en:") every
+    token must begin with it, and it is removed along with whitespace around the token.
 
-    Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in one part of the
-    file only, tags behind a blank, and a missing prefix.
+    Raises DataError with the line for more than two columns, an unknown tag (with the nearest), tags in only part of
+    the file, tags separated by a space instead of a tab, and a missing prefix.
     """
     if separator == "\t" and _all_lines(path, lambda line: _has_blank_for_tab(line, tags)):
         message = "there is no tab between token and tag, but a blank"
@@ -138,7 +138,7 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "", sepa
     tokens: list[str] = []
     found: list[str] = []
     first: tuple[int, bool] | None = None
-    for number, ended in chain(numbered_lines(path), [(0, "\n")]):  # a blank line more, which ends the last sentence
+    for number, ended in chain(numbered_lines(path), [(0, "\n")]):  # an extra blank line ends the last sentence
         line = without_end(ended)
         if line == ended:
             raise no_line_end(path, number)
@@ -160,7 +160,7 @@ def read_token_tags(path: Path, tags: Collection[str], *, prefix: str = "", sepa
 
 
 def _all_lines(path: Path, holds: Callable[[str], bool]) -> bool:
-    """Whether this holds for all lines that are not blank, and there are any."""
+    """Whether there are non-blank lines and `holds` is true for all of them."""
     lines = (line for _, line in numbered_lines(path) if line.strip())
     return all(map(holds, chain([next(lines, " ")], lines)))
 
@@ -196,7 +196,7 @@ def _known_tag(path: Path, line_number: int, tag: str, tags: Collection[str]) ->
 
 
 def treebank_files(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """The CoNLL-U files among these, in the order of their names; a `.gz` beside the plain file is left out."""
+    """The CoNLL-U files among these, sorted by name; a `.gz` is skipped if the plain file is there too."""
     chosen: dict[str, Path] = {}
     for path in sorted(paths, key=lambda path: path.name):  # the plain name sorts before its .gz
         name = path.name.removesuffix(".gz")
@@ -209,9 +209,10 @@ def read_conllu(path: Path, language: str, tags: Collection[str]) -> Iterator[Wo
     """Sentences of a CoNLL-U file as XTREME flattens them.
 
     A contraction (range `6-7`) keeps its surface form and takes the tag of its highest word: the one with the fewest
-    ancestors, where enhanced dependencies count too; ties go by `TAG_ORDER_OF`. Empty nodes (`5.1`) go. Blanks and zero
-    width non-joiners inside tokens go. A sentence whose tokens are `_`, all or all but one, is dropped: the treebank is
-    distributed without its text. (google-research/xtreme@838c13b, ud-conversion-tools and utils_preprocess.py.)
+    ancestors, counting enhanced dependencies too; ties are broken by `TAG_ORDER_OF`. Empty nodes (`5.1`) are dropped,
+    and so are spaces and zero-width non-joiners inside tokens. A sentence in which all tokens, or all but one, are `_`
+    is dropped: the treebank is distributed without its text. (google-research/xtreme@838c13b, ud-conversion-tools and
+    utils_preprocess.py.)
 
     Raises DataError with the line for a wrong number of columns, ids out of order, ranges that do not fit the sentence,
     unreadable heads, unknown tags, and a last sentence without the blank line that ends it.
@@ -290,7 +291,7 @@ def _highest(words: Sequence[_Word], span: _Range, language: str) -> int:
 
 
 def _num_ancestors(words: Sequence[_Word], position: int) -> int:
-    """How many words, the root 0 included, lie above this one; safe with the cycles of enhanced graphs."""
+    """The number of words above this one, including the root 0; safe with the cycles of enhanced graphs."""
     seen: set[int] = set()
     waiting = [position]
     while waiting:

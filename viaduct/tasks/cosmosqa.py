@@ -25,7 +25,7 @@ ANSWERS = 4
 def choices(
     records: Callable[[Path, Sequence[str]], Iterable[tuple[int, Sequence[Any]]]], names: Sequence[str]
 ) -> Reader:
-    """A reader of these fields of every record, whose last is the label if there is one; ids are the file's."""
+    """A reader of these fields of every record; a field after the answers is the label. Ids are the file's."""
 
     def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
         path = files["rows"][0]

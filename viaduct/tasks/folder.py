@@ -13,7 +13,7 @@ from viaduct.tasks.hashes import Stamp, file_sha256, stamp
 from viaduct.tasks.used_files import Folders, used_digest
 
 REMEMBERED = 64
-"""Labelled datasets whose rows are kept in memory."""
+"""Number of labelled datasets whose rows are kept in memory."""
 
 
 def _stamps(located: Located) -> tuple[Stamp, ...]:
@@ -27,10 +27,10 @@ def _stamps(located: Located) -> tuple[Stamp, ...]:
 
 
 class DataFolder:
-    """The files below one folder, by the names of a catalogue's cards."""
+    """The files below one data folder, accessed by the names of a catalogue's cards."""
 
     def __init__(self, root: Path, catalogue: Catalogue, known: MutableMapping[str, str] | None = None) -> None:
-        """`known`: what `used_digest` remembers; one that is kept on disk spares the next process the work."""
+        """`known`: the cache of `used_digest`; one that is kept on disk saves the next process the work."""
         self.root = root
         self.catalogue = catalogue
         self._known: MutableMapping[str, str] = {} if known is None else known
@@ -38,13 +38,13 @@ class DataFolder:
         self._datasets: OrderedDict[tuple[str, str, str], tuple[tuple[Stamp, ...], Dataset]] = OrderedDict()
 
     def task(self, name: str) -> Task:
-        """The card of this name. Raises UsageError with the nearest name when there is none."""
+        """The card with this name. Raises UsageError with the nearest name if there is none."""
         return self.catalogue.task(name)
 
     def locate(self, task: str, split: str, language: str) -> Located:
-        """The files of this split and language, looked for once.
+        """The files of this split and language, searched for only once.
 
-        Raises UsageError for a name that is unknown, DataError that lists every place looked at where there are none.
+        Raises UsageError for an unknown name, DataError listing every place searched if there are none.
         """
         key = (task, split, language)
         if key not in self._located:
@@ -58,7 +58,7 @@ class DataFolder:
         return found
 
     def has(self, task: str, split: str, language: str) -> bool:
-        """Whether files of this split and language are there. Raises UsageError for a name that is unknown."""
+        """Whether files of this split and language exist. Raises UsageError for an unknown name."""
         try:
             self.locate(task, split, language)
         except DataError:
@@ -68,8 +68,9 @@ class DataFolder:
     def read(self, task: str, split: str, language: str) -> Dataset:
         """The checked rows of this split and language, see `card.read_located`.
 
-        Labelled rows are remembered, the `REMEMBERED` datasets used last, until their files change; plain text, which
-        is large and read once, is not. Raises as `locate` does, and DataError for damaged files.
+        Rows of the `REMEMBERED` most recently used labelled datasets are cached until their files change; those of
+        kinds without labels (plain text above all) are large, read once, and not cached. Raises as `locate` does, and
+        DataError for damaged files.
         """
         card, located = self.task(task), self.locate(task, split, language)
         if not card.row_kind.has_gold:
@@ -86,12 +87,12 @@ class DataFolder:
         return dataset
 
     def digest(self, task: str, split: str, language: str) -> tuple[str, ...]:
-        """The layout and the SHA-256 of every file of this split and language; file names are not part of it."""
+        """The layout and the SHA-256 of every file of this split and language; file names are not included."""
         located = self.locate(task, split, language)
         return (located.source.layout, *map(file_sha256, located.paths))
 
     def used_digest(self, task: str, split: str, language: str, folders: Folders | None = None) -> str | None:
-        """SHA-256 of the files that the rows have beside those they are read from, such as images; None where they have
-        none. See `used_files.used_digest`; `folders` are trusted not to change. Raises as `read` does."""
+        """SHA-256 of the other files that the rows refer to, such as images; None if there are none.
+        See `used_files.used_digest`; `folders` are trusted not to change. Raises as `read` does."""
         located = self.locate(task, split, language)
         return used_digest(self.task(task), located, split, language, self._known, folders or Folders())

@@ -1,9 +1,9 @@
-"""Files that two or more cards read: text, tables, line-aligned files, JSON and Parquet.
+"""Readers of file formats that two or more cards use: text, tables, line-aligned files, JSON and Parquet.
 
-Here bytes become records, with file and line in every error; what a record means is the card's business. Files are
-UTF-8 (a leading byte order mark is dropped; one inside a text stays, for official files have it), plain, gzip or bzip2,
-with LF or CRLF line ends. Only LF ends a line: a form feed or U+2028 inside a sentence does not. Whether a table is
-csv-quoted is told by `quoting`; what is not data at all is refused by `opening`.
+They turn bytes into records, with file and line in every error; the card decides what a record means. Files are UTF-8
+(a leading byte order mark is dropped; one inside a text stays, because official files have it), plain, gzip or bzip2,
+with LF or CRLF line ends. Only LF ends a line: a form feed or U+2028 inside a sentence does not. `quoting` detects
+whether a table is csv-quoted; `opening` refuses what is not data at all.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from viaduct.tasks.opening import BEGINNING, refuse_other, require_data
 from viaduct.tasks.quoting import csv_quoting, first_broken, quoted_rows
 
 Quoting = Literal["never", "detect"]
-"""Whether quotation marks in a table are always characters, or quoting is looked for (see `quoting`)."""
+"""Whether quotation marks in a table are always literal characters, or csv quoting is detected (see `quoting`)."""
 
 LONGEST_LINE = 1 << 28
-"""Bytes; a JSON file may be one line, and the largest published one has half of this."""
+"""In bytes; a JSON file may be a single line, and the largest published one has half of this."""
 
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _JOINED = re.compile(rb"\xef\xbb\xbf[^\t\r\n]")
-"""A byte order mark that begins a line; in PAN-X it is a token of its own."""
+"""A byte order mark that begins a line with more text after it; in PAN-X it is a token of its own."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _REPLACE = "replace the file with a complete copy: it may be cut off"
 
 
 class TableRow(NamedTuple):
-    """One row of a table: where it starts and its fields."""
+    """One row of a table: the line where it starts, and its fields."""
 
     line: int
     fields: tuple[str, ...]
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The file's lines with their numbers from 1, line ends kept, read as a stream.
+    """Streams (line number from 1, line) of the file, line ends kept.
 
-    Raises DataError for a missing, empty or unreadable file, what is no data (see `opening`), a damaged archive, bytes
-    that are not UTF-8, NUL, a byte order mark at the beginning of another line than the first, and endless lines.
+    Raises DataError for a missing, empty or unreadable file, one that is not data (see `opening`), a damaged archive,
+    bytes that are not UTF-8, NUL, a byte order mark at the start of any line but the first, and overlong lines.
     """
     number = 0
     try:
@@ -58,7 +58,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         if error.errno is not None:
             raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
-        raise _damaged_archive(path, error) from error  # neither module has a name for bytes that are no archive
+        raise _damaged_archive(path, error) from error  # gzip and bz2 set no errno for a damaged archive
     except (EOFError, zlib.error) as error:
         raise _damaged_archive(path, error) from error
     if number == 0:
@@ -110,7 +110,7 @@ def text_lines(path: Path) -> list[str]:
 
 
 def no_line_end(path: Path, number: int) -> DataError:
-    """The error for a file whose last line, of this number, has no end."""
+    """The error for a file whose last line, with this number, has no line end."""
     return DataError(
         "the last line has no line end, so the file may be cut off",
         path=path,
@@ -120,7 +120,7 @@ def no_line_end(path: Path, number: int) -> DataError:
 
 
 def aligned_lines(first: Path, second: Path) -> list[tuple[str, str]]:
-    """The texts of two files whose line i is line i. Raises DataError when their numbers of lines differ."""
+    """The texts of two line-aligned files, in pairs. Raises DataError if their numbers of lines differ."""
     ours, theirs = text_lines(first), text_lines(second)
     if len(ours) != len(theirs):
         raise DataError(
@@ -136,9 +136,9 @@ def tab_separated(
 ) -> list[TableRow]:
     """The records of a tab-separated file, all with the same number of fields, which must be one of `widths`.
 
-    Raises DataError with the line for blank lines, other numbers of fields, and broken quoting. A last line without
-    line end is taken as whole when the records have the most fields allowed, since a cut would then show in the last
-    one, and refused otherwise, and where a table `needs_end`.
+    Raises DataError with the line for blank lines, wrong numbers of fields, and broken quoting. A last line without a
+    line end is accepted if the records have the most fields allowed, since a truncation would then show in the last
+    field; it is refused otherwise, and if the table `needs_end`.
     """
     text = "".join(line for _, line in numbered_lines(path))
     records: list[TableRow] = []
@@ -186,10 +186,10 @@ def columns(
 ) -> Iterator[TableRow]:
     """The named columns, in the order of `names`, of a tab-separated file with a header line.
 
-    Raises DataError for a missing column (with the nearest one), one that is there twice, and lines with more or fewer
-    fields than the header.
-    The last line needs its end if the last column is read and is not one of `closed`, in which a value that is cut off
-    shows, since none there is the beginning of another.
+    Raises DataError for a missing column (with the nearest one), a duplicate one, and lines with more or fewer fields
+    than the header.
+    The last line needs a line end if the last column is read and is not one of `closed`: columns in which a truncated
+    value is noticed, since none of their values is a prefix of another.
     """
     read = set(names) - set(closed)
     if quoting == "never":
@@ -200,7 +200,7 @@ def columns(
 
 
 def _unquoted(path: Path, read: Collection[str]) -> Iterator[TableRow]:
-    """The header and the lines below it. Raises DataError for a last line without end if the last column is `read`."""
+    """Yields header and rows. Raises DataError for a last line without a line end if the last column is in `read`."""
     header: tuple[str, ...] = ()
     number, line = 0, ""
     for number, line in numbered_lines(path):
@@ -212,7 +212,7 @@ def _unquoted(path: Path, read: Collection[str]) -> Iterator[TableRow]:
 
 
 def csv_columns(path: Path, names: Sequence[str], *, closed: Collection[str] = ()) -> Iterator[TableRow]:
-    """The same of a comma-separated file with csv quoting, whose quoted fields may hold commas and line ends."""
+    """Like `columns`, for a comma-separated file with csv quoting; quoted fields may contain commas and line ends."""
     text = "".join(line for _, line in numbered_lines(path))
     if (broken := first_broken(text, ",")) is not None:
         raise _broken_quoting(path, broken)
@@ -248,9 +248,9 @@ def _require_column(name: str, header: Sequence[str], path: Path, line: int | No
 
 
 def json_objects(path: Path, names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, the JSON object) for every line.
+    """Yields (line number, the JSON object) for every line.
 
-    Raises DataError with the line for what is not a JSON object, or has not got all fields in `names`.
+    Raises DataError with the line if it is not a JSON object or lacks a field in `names`.
     """
     wanted = f" with {', '.join(names)}" if names else ""
     for number, line in numbered_lines(path):
@@ -266,7 +266,7 @@ def json_file(path: Path) -> Any:
 
 
 def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
-    """The member `key` of the JSON object at `where`. Raises DataError when it is absent or not a `kind`."""
+    """The member `key` of the JSON object at `where`. Raises DataError if it is absent or not a `kind`."""
     if not isinstance(given, Mapping) or key not in given:
         raise DataError(f"{where} has no '{key}'", path=path, fix="give the file as published, not another JSON file")
     value = given[key]
@@ -276,9 +276,9 @@ def member(path: Path, given: object, where: str, key: str, kind: type) -> Any:
 
 
 def json_lines(path: Path, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """(line number, the values of these fields) for every line, as `json_objects`; other fields are ignored.
+    """Yields (line number, the values of these fields) for every line, like `json_objects`; other fields are ignored.
 
-    Raises DataError for a field that is null, too.
+    Also raises DataError for a field that is null.
     """
     for number, record in json_objects(path, names):
         values = tuple(record[name] for name in names)
@@ -295,14 +295,14 @@ def all_shards(paths: Sequence[Path]) -> bool:
 
 
 def parquet_file(path: Path) -> Any:
-    """The open Parquet file, as pyarrow's ParquetFile. Raises DataError for one that is missing, damaged or cut off,
-    and for what is no data (see `opening`)."""
+    """The open Parquet file, as pyarrow's ParquetFile. Raises DataError if it is missing, damaged, truncated or not
+    data at all (see `opening`)."""
     import pyarrow  # slow to load, and only Parquet files need it
     import pyarrow.parquet
 
     try:
         require_data(path)
-        return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)  # where it has checksums
+        return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)  # if it has checksums
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path, fix=_REPLACE) from error
 
@@ -310,8 +310,8 @@ def parquet_file(path: Path) -> Any:
 def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False) -> Iterator[tuple[Any, ...]]:
     """The named columns of Parquet files, row by row, the files in the order given.
 
-    Raises DataError for a file that is not Parquet or is cut off, a shard that is not there, a missing column (with the
-    nearest one) or one that is there twice, and a missing value; with `holes` a missing value is None.
+    Raises DataError for a file that is not Parquet or is truncated, a missing shard, a missing column (with the nearest
+    one) or a duplicate one, and a missing value; with `holes` a missing value is None.
     """
     import pyarrow
 
@@ -334,8 +334,8 @@ def parquet(paths: Sequence[Path], names: Sequence[str], *, holes: bool = False)
 
 
 def class_names(path: Path, column: str) -> tuple[str, ...] | None:
-    """The names of the numbers in a column of labels (or of lists of them), as the Hub's `datasets` writes them into a
-    Parquet file; None for a file that has none."""
+    """The class names of a column of label ids (or of lists of them), as the Hub's `datasets` writes them into a
+    Parquet file; None for a file without them."""
     metadata = parquet_file(path).schema_arrow.metadata or {}
     if b"huggingface" not in metadata:
         return None
@@ -349,7 +349,7 @@ def class_names(path: Path, column: str) -> tuple[str, ...] | None:
 
 
 def index_of(given: object, count: int, path: Path, line: int | None) -> int:
-    """The index of a choice that the text says. Raises DataError for what is not a number from 0 to count - 1."""
+    """The index of a choice, parsed from text. Raises DataError if it is not a number from 0 to count - 1."""
     if given not in {str(number) for number in range(count)}:
         raise DataError(f"unknown label {shortened(str(given))!r}", path=path, line=line, fix=f"use 0 to {count - 1}")
     return int(str(given))

@@ -1,4 +1,4 @@
-"""Hashes of files, remembered within the process by the files' stamps."""
+"""Hashes of files, cached within the process by the files' stamps."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from viaduct.errors import DataError
 from viaduct.tasks.opening import require_plain
 
 Stamp = tuple[int, int, int, int]
-"""Size, times of change of contents and of inode, and inode of a file: another one means another content."""
+"""Size, mtime, ctime and inode of a file: a different stamp means different content."""
 
 
 def stamp(path: Path) -> Stamp:
-    """The file's stamp. Raises OSError for a file that is not there."""
+    """The file's stamp. Raises OSError for a missing file."""
     state = path.stat()
     return (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered within the process for as long as the file is not changed.
+    """SHA-256 of a file's bytes, cached within the process until the file changes.
 
-    Raises DataError for a file that is not there or may not be read, and for a pipe or a device.
+    Raises DataError for a file that is missing or may not be read, and for a pipe or a device.
     """
     try:
         return _sha256(path, stamp(path))
@@ -31,7 +31,7 @@ def file_sha256(path: Path) -> str:
 
 
 def state_of(path: Path | None) -> tuple[Path, Stamp] | None:
-    """None for a file that is not there."""
+    """The path with its stamp; None if there is no such file."""
     try:
         return None if path is None else (path, stamp(path))
     except OSError:
@@ -39,14 +39,14 @@ def state_of(path: Path | None) -> tuple[Path, Stamp] | None:
 
 
 def content_of(state: tuple[Path, Stamp] | None) -> str:
-    """SHA-256 of a file, or that it is not there, or cannot be read."""
+    """SHA-256 of a file; "none" if it is missing, "unreadable" if it cannot be read."""
     try:
         return "none" if state is None else _sha256(*state)
     except (OSError, DataError):
         return "unreadable"
 
 
-@lru_cache(maxsize=2**17)  # COCO's images; all languages of a set of captions have the same ones
+@lru_cache(maxsize=2**17)  # COCO's images, which all languages of a caption set share
 def _sha256(path: Path, _stamp: Stamp) -> str:
     require_plain(path)
     digest = hashlib.sha256()

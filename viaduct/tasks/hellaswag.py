@@ -1,4 +1,4 @@
-"""HellaSwag (English): how does a description of a video, or a how-to article, go on? Four endings, one by a person.
+"""HellaSwag (English): how does a video description or a how-to article continue? Four endings, one by a human.
 
 A line of hellaswag_train.jsonl (the test file has no `label`):
     {"ind": 7, "activity_label": "Making tea", "ctx_a": "A kettle boils.", "ctx_b": "the cook",
@@ -28,7 +28,7 @@ _MARK = re.compile(r"\[(?:header|title|step|substeps)\]")
 
 
 def _plain(text: str) -> str:
-    """The text without WikiHow's marks: " [title]" ends a sentence, the others go; surplus blanks go too.
+    """The text without WikiHow's marks: " [title]" ends a sentence, the others are removed, and so are surplus spaces.
 
     >>> _plain("[header] How to make tea [title] Boil water. [step] Use a kettle.")
     'How to make tea. Boil water. Use a kettle.'
@@ -37,7 +37,7 @@ def _plain(text: str) -> str:
 
 
 def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of the released files; ids are the numbers of the lines, from 0."""
+    """The rows of the released files; ids are line numbers, counted from 0."""
     path = files["rows"][0]
     for line, record in json_objects(path, ("ctx_a", "ctx_b", "endings")):
         endings, label = record["endings"], record.get("label")
@@ -51,9 +51,9 @@ def read_json_lines(files: Files, language: str, _split: str) -> Iterator[Choice
 
 
 def read_text_form(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of the text form with six lines each: "activity: context", label, four endings; ids count rows from 0.
+    """The rows of the text form, six lines each: "activity: context", label, four endings; ids count rows from 0.
 
-    Raises DataError for a blank line, and a last row with fewer lines.
+    Raises DataError for a blank line and for an incomplete last row.
     """
     path = files["rows"][0]
     row: list[str] = []

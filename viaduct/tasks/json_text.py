@@ -1,4 +1,4 @@
-"""JSON as data and predictions have it: what Python's parser would pass over in silence is refused."""
+"""Strict parsing of JSON in data and predictions: what Python's parser would silently accept is refused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from viaduct.errors import DataError, shortened
 def json_value(
     text: str | bytes, path: Path | None = None, line: int = 1, fix: str | None = None, *, unique: bool = True
 ) -> Any:
-    """The value that the text says; `line`: the number of its first line in the file.
+    """The value of JSON text; `line`: the number of its first line in the file.
 
-    Raises DataError with the line for what is not JSON, a key that an object has twice (unless not `unique`: the last
-    counts), NaN and infinite numbers, and brackets nested too deeply or numbers too long to be read.
+    Raises DataError with the line for invalid JSON, a duplicate key in an object (if not `unique`, the last one counts
+    instead), NaN and infinite numbers, and brackets nested too deeply or numbers too long to parse.
     """
 
     def no_number(name: str) -> float:

@@ -1,7 +1,7 @@
-"""The kinds of rows: what a card's `kind` means, in one object that the rest of the program asks.
+"""Row kinds: what a card's `kind` means, in one object that the rest of the program uses.
 
-The core's kinds are here; all come through the door `row_kinds`. What trains and predicts a kind is named as
-"module:NAME", because it lies below the torch line.
+The core's kinds are defined here; all kinds are offered through the door `row_kinds`. The code that trains and predicts
+a kind is given as "module:NAME", because it imports torch, which this module must not.
 """
 
 from __future__ import annotations
@@ -43,60 +43,60 @@ from viaduct.tasks.predicted import (
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `viaduct check` shows of one split of a kind that has something else to count than labels."""
+    """What `viaduct check` shows for one split of a kind in which other things than labels are counted."""
 
     counted: str
     """What a row is called, such as "images"."""
     contents: Mapping[str, int]
-    """Columns in the place of labels: header -> how many."""
+    """Columns shown instead of labels: header -> count."""
     state: Mapping[str, int]
-    """Columns on what is wrong: header -> how many."""
+    """Columns about problems: header -> count."""
     named: Mapping[str, tuple[str, ...]]
-    """What is wrong -> the rows or files that are told by name."""
+    """Problem -> the rows or files that are listed by name."""
 
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of rows."""
+    """A kind of rows, and how they are read, trained on, predicted and scored."""
 
     name: str
     row: type[Row]
     tokens_per_row: int
-    """Of rows that cannot be read because their files are not there, in XLM-R's vocabulary, about; choices all
+    """Approximate number of tokens in XLM-R's vocabulary, assumed for rows whose files are missing; for choices, of all
     together."""
     version: int = 1
-    """Of how rows become sequences and sequences predictions: part of the fingerprint of the stages that read such rows
-    where it is above 1, raised with any change that can change what they leave."""
+    """Version of how rows become sequences and sequences predictions. If above 1, it is part of the fingerprint of the
+    stages that read such rows; bump it with any change that can change their output."""
     cut_by_word: bool = False
-    """Whether its words are cut one by one, which `viaduct.runs.words` tells from how it once was."""
+    """Whether its words are tokenised one by one; if so, `viaduct.runs.words` raises the version where that changed."""
     has_gold: bool = True
     """Whether rows can be labelled, or stripped of their labels; plain and parallel text and captions cannot."""
     label_set: Literal["none", "closed", "open"] = "none"
-    """Whether a card of the kind lists labels; "open": where it lists none, they are those of the training rows."""
+    """Whether a card of the kind lists labels; "open": if it lists none, they are those of the training rows."""
     is_target: bool = False
     """Whether a card of the kind that has a metric can be a target."""
     tuned_on: tuple[str, ...] = ()
-    """Splits that predicting reads besides the one that is predicted, to tune something on."""
+    """Splits that prediction reads besides the predicted one, to tune something on."""
     head: str | None = None
     """The `Head` that is trained and predicts ("module:NAME"); None: no head is ever trained."""
     predict: str | None = None
     """The function that predicts rows of the kind ("module:function")."""
     mapped: type[Mapped] | None = None
-    """Its rows in a mapping file; None: there are none."""
+    """The model of its rows in a mapping file; None: mapping files cannot have this kind."""
     predicted: type[Predicted] = Predicted
-    """What a prediction may be; by default anything."""
+    """What a prediction may be; anything by default."""
     majority: Callable[[Sequence[Any]], Predictions] | None = None
-    """Labelled rows -> the answer that is commonest among them, given everywhere ({} where none is); None: there is no
-    such thing."""
+    """(labelled rows) -> the baseline that predicts their most common answer everywhere ({} if there is none); None:
+    the kind has no such baseline."""
     metrics: Mapping[str, tuple[MetricFunction, tuple[str, ...]]] = field(default_factory=dict)
-    """What a mapping file may name -> metric and the scores that it gives, the default first."""
+    """Name in a mapping file -> metric and the scores that it returns, the default first."""
     metric_words: Mapping[str, str] = field(default_factory=dict)
-    """Score -> what a table calls it, where its name says too little."""
+    """Score -> its name in tables, if its own name says too little."""
     same_in_all_languages: bool = False
     """Whether rows of two languages can be the same example, as captions of one image are."""
     files: Callable[[Sequence[Row]], Sequence[Path | None]] | None = None
-    """(rows) -> the file of each that is read when the row is used, such as its image, None for a row without one.
-    None: rows are all that there is."""
+    """(rows) -> for each row the file that is read when the row is used, such as its image; None for a row without one.
+    None instead of a function: rows have no such files."""
     inspect: Callable[[Sequence[Row], Collection[str]], Inspection] | None = None
     """(rows, ids of those that are also in the training rows) -> what `viaduct check` shows instead of labels."""
 
@@ -192,17 +192,17 @@ KINDS = (
     RowKind("text", Sentence, tokens_per_row=30, has_gold=False, mapped=MappedText),
     RowKind("parallel", Pair, tokens_per_row=60, has_gold=False, mapped=MappedParallel),
 )
-"""The core's. Retrieval has one match per query; mining finds pairs in two sets of sentences, most of which have
-none."""
+"""The core's row kinds. Retrieval has one match per query; mining finds pairs in two sets of sentences, most of which
+have none."""
 
 
 def row_kinds() -> Mapping[str, RowKind]:
-    """Name -> kind, the core's first. Raises UsageError for a name that two rooms have."""
+    """Name -> kind, the core's first. Raises UsageError if two rooms have the same name."""
     return offered("row_kinds", RowKind)
 
 
 def row_kind(name: str) -> RowKind:
-    """The kind of this name. Raises UsageError with the nearest name when there is none."""
+    """The kind with this name. Raises UsageError with the nearest name if there is none."""
     kinds = row_kinds()
     if name not in kinds:
         raise unknown("kind of rows", name, kinds)

@@ -1,7 +1,7 @@
-"""Rows from a user's own table: for each kind of rows a model of what the columns of a mapping file hold.
+"""Rows from a user's own table: one model per row kind, of what the columns of a mapping file hold.
 
-Values are taken as they are or refused: text must be text, labels must be declared, answers must be in their contexts.
-`mapping.py` reads the records, and says in which file, line and column the refused value is.
+Values are accepted as they are or refused: text must be text, labels must be declared, answers must be in their
+contexts. `mapping.py` reads the records and reports the file, line and column of a refused value.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from viaduct.tasks.answers import realigned
 
 @dataclass
 class Reading:
-    """What a mapping file says of its rows, and what was met in the file so far."""
+    """What a mapping file says about its rows, and what has been found in the data file so far."""
 
     labels: tuple[str, ...] = ()
-    """In index order; () for an open set of tags, and for choices that are numbered from 0."""
+    """Labels in index order; () for an open set of tags, and for choices that are numbered from 0."""
     rename: Mapping[str, str] = field(default_factory=dict)
-    """Label as the files write it -> ours."""
+    """Label as written in the files -> ours."""
     no_answer: bool = False
     first_occurrence: bool = False
     realign: bool = False
     where: str = ""
-    """The record at hand, in words."""
+    """The current record, in words."""
     types: dict[str, tuple[type, str]] = field(default_factory=dict)
-    """Role of labels -> type of its first value, and where that is."""
+    """Label role -> type of its first value, and where that value is."""
 
 
 class RefusedError(ValueError):
-    """A value that its role cannot have."""
+    """Raised for a value that its role cannot have."""
 
     def __init__(self, message: str, fix: str | None = None, role: str = "") -> None:
         super().__init__(message)
@@ -100,12 +100,12 @@ def _number(value: object, role: str) -> int:
 
 
 def value_shown(value: object) -> str:
-    """A value with its type, for a message."""
+    """A value with its type, for error messages."""
     return "nothing" if value is None else f"{str(value)[:60]!r} ({type(value).__name__})"
 
 
 def expected(what: str, value: object, role: str = "") -> RefusedError:
-    """The error for a value that is something else than `what`."""
+    """The error for a value that is not `what`."""
     return RefusedError(f"{value_shown(value)} where {what} is expected", role=role)
 
 
@@ -114,11 +114,11 @@ Label = Annotated[str | None, PlainValidator(_label)]
 
 
 class Mapped(BaseModel):
-    """One record: role -> value. Other fields than these two are the kind's own roles."""
+    """One record: role -> value. Fields other than `id` and `language` are the kind's own roles."""
 
     model_config = ConfigDict(strict=True)
     gold: ClassVar[tuple[str, ...]] = ()
-    """Roles that splits without labels have not got."""
+    """Roles that are absent in splits without labels."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Roles that need no column."""
     several: ClassVar[tuple[str, ...]] = ()
@@ -133,13 +133,13 @@ class Mapped(BaseModel):
         return tuple(name for name in cls.model_fields if name not in Mapped.model_fields)
 
     def row(self, reading: Reading) -> Row | None:
-        """The row; None for one that is left out. Raises RefusedError for values that do not fit together."""
+        """The row; None if it is left out. Raises RefusedError if values do not fit together."""
         raise NotImplementedError
 
 
 def made(model: type[Mapped], values: Mapping[str, Any], reading: Reading) -> Row | None:
-    """The row of this record, None for one that is left out. Raises RefusedError with the role of the first value that
-    is wrong."""
+    """The row of this record; None if it is left out. Raises RefusedError with the role of the first value that is
+    wrong."""
     try:
         return model.model_validate(values, context=reading).row(reading)
     except ValidationError as error:
@@ -172,7 +172,7 @@ class MappedPair(MappedParallel):
     second_original: Text | None = None
 
     def row(self, _reading: Reading) -> Row:
-        """A pair, with the texts that it translates where they are given."""
+        """A pair, with the original texts that it translates if they are given."""
         given = (self.id, self.language, self.first, self.second, self.label)
         originals = (self.first_original, self.second_original)
         return TranslatedPair(*given, originals) if any(originals) else Pair(*given)
@@ -211,7 +211,7 @@ class MappedChoice(Mapped):
 
 
 class MappedTagged(Mapped):
-    """Words and their tags, each a list or parted by blanks."""
+    """Words and their tags, each a list or separated by whitespace."""
 
     gold: ClassVar[tuple[str, ...]] = ("tags",)
     tokens: Annotated[list[Text], BeforeValidator(_words), AfterValidator(_some)]
@@ -236,7 +236,7 @@ class MappedSpan(Mapped):
     start: Any = None
 
     def row(self, reading: Reading) -> Row | None:
-        """A question, None as its answers in splits without labels; None where an answer is lost that may be."""
+        """A question, whose answers are None in splits without labels; None if `realign` cannot find an answer."""
         answers = None if self.answer is None else self._answers(self.answer, reading)
         row = Span(self.id, self.language, self.context, self.question, answers)
         return realigned(row) if reading.realign else row
@@ -263,7 +263,7 @@ class MappedSpan(Mapped):
         return starts
 
     def _place(self, text: str, reading: Reading) -> int:
-        """Where the answer stands, for files that do not say so."""
+        """Where the answer is in the context, for files that do not say so."""
         start = self.context.find(text)
         if start < 0 and not reading.realign:
             raise RefusedError(f"the answer '{text}' does not occur in its context", role="answer")

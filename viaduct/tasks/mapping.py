@@ -1,4 +1,4 @@
-"""A task of one's own in one small TOML or YAML file: which columns of which files are what. It becomes a card.
+"""A user's own task in one small TOML or YAML file: which columns of which files hold what. It becomes a card.
 
     name = "replies"
     kind = "pair"
@@ -13,8 +13,8 @@
     [labels]
     order = ["no", "yes"]
 
-This module reads such a file and says what is wrong with it; `columns.py` reads the records of the files that it names,
-and `mapped.py` makes rows of them.
+This module reads such a file and reports what is wrong with it; `columns.py` reads the records of the data files that
+it names, and `mapped.py` turns them into rows.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from viaduct.tasks.mapped import Mapped, Reading, RefusedError, made, value_show
 from viaduct.tasks.written import explain, parsed
 
 SUFFIXES = (".toml", ".yaml", ".yml")
-"""Of mapping files."""
+"""Suffixes of mapping files."""
 
 READING = 1
-"""Raised with every change here, in `columns.py` or `mapped.py` that can change a row."""
+"""Bump this when a change here, in `columns.py` or in `mapped.py` can change a row."""
 
 Split = Literal["train", "dev", "test"]
 
@@ -52,7 +52,7 @@ EARLIER_ROLES = (
     "id", "language", "first", "second", "label", "context", "question", "choices", "tokens", "tags", "answer", "start",
     "text",
 )  # fmt: skip
-"""Those that version numbers were made from before kinds named their own: None where a mapping lacks one."""
+"""Roles that version numbers were made from before kinds named their own: None for those that a mapping lacks."""
 
 
 class _Strict(BaseModel):
@@ -67,7 +67,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Labels(_Strict):
-    """The labels in index order, and what the files write for them."""
+    """The labels in index order, and how the files write them."""
 
     order: Names = ()
     rename: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Labels(_Strict):
 
 
 class MappingFile(_Strict):
-    """What such a file may say."""
+    """The fields of a mapping file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     title: str = ""
@@ -84,40 +84,40 @@ class MappingFile(_Strict):
     """Below the data folder (with `hub`: below that repository); {split}, {language} and {iso3} are filled in, * is a
     glob."""
     format: FileFormat | None = None
-    """None: as the file's name ends."""
+    """None: taken from the file's suffix."""
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset on the Hugging Face Hub, "owner/name"."""
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    """Its commit."""
+    """Commit of the Hub dataset."""
     languages: Names = Field(min_length=1)
     language_words: dict[str, str] = {}
-    """Code -> the word for it in file names and in the language column, where that is not the code as written in
+    """Code -> the word for it in file names and in the language column, if that is not the code as written in
     `languages`."""
     splits: dict[Split, str] = {"train": "train", "dev": "dev", "test": "test"}
-    """Split -> the word for it in file names, "" for one that does not exist."""
+    """Split -> the word for it in file names, "" for a split that does not exist."""
     unlabelled: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
     columns: Any
     """Role -> column in the file; "a.b" is the field `b` of the object (or of each object of the list) `a`. Without
-    `id` rows are numbered from 0; `language` is for files that hold several."""
+    `id` rows are numbered from 0; `language` is for files with several languages."""
     labels: Labels = Labels()
     no_answer: bool = False
     """Span: a question may have no answer (then its answer is empty)."""
     first_occurrence: bool = False
-    """Span without `start`: an answer that occurs several times in its context stands at the first place."""
+    """Span without `start`: if an answer occurs several times in its context, the first occurrence is taken."""
     realign: bool = False
-    """Span: an answer that is not at its `start` is taken from the nearest place where it stands as whole words; where
-    it stands nowhere the question is left out."""
+    """Span: an answer that is not at its `start` is taken from the nearest place where it occurs as whole words; if
+    there is none, the question is left out."""
     metric: str | None = None
     trained_on: str | None = None
     """The card whose English train split trains this task; None: its own."""
     expected: dict[Split, dict[str, int]] = {}
-    """Split -> language -> number of rows that there should be."""
+    """Split -> language -> expected number of rows."""
     licence: str = "not stated"
     citation: str = ""
 
     @property
     def named_splits(self) -> dict[str, str]:
-        """Those that exist."""
+        """The splits that exist, with their words."""
         return {str(split): word for split, word in self.splits.items() if word}
 
 
@@ -135,8 +135,8 @@ def file_model() -> type[MappingFile]:
 def load_mapping(path: Path) -> Task:
     """The card that this TOML or YAML file describes.
 
-    Raises UsageError that names every wrong field, with the nearest right one. Its version follows from the content, so
-    a changed mapping is never taken for the old one.
+    Raises UsageError naming every wrong field, with the nearest right one. The card's version is computed from the
+    content, so a changed mapping is never mistaken for the old one.
     """
     raw, model = parsed(path), file_model()
     if not isinstance(raw, Mapping):
@@ -198,7 +198,7 @@ def _card(mapping: MappingFile, path: Path) -> Task:
 def _version(mapping: MappingFile) -> int:
     about = mapping.model_dump(exclude={"name", "title", "licence", "citation", "expected"})
     if not mapping.realign:
-        del about["realign"]  # of before there was one
+        del about["realign"]  # for the same version as before this field existed
     about["splits"] = mapping.named_splits
     given = {role: names for role, names in about["columns"].items() if names is not None}
     about["columns"] = {**dict.fromkeys(EARLIER_ROLES), **given}
@@ -207,7 +207,7 @@ def _version(mapping: MappingFile) -> int:
 
 
 def _columns(mapping: MappingFile, model: type[Mapped]) -> dict[str, tuple[str, ...]]:
-    """Role -> columns, complete for the kind and without a useless one."""
+    """Role -> columns. Raises UsageError if the kind needs another role or has no use for one."""
     given: dict[str, Any] = mapping.columns.model_dump(exclude_none=True)
     needed = [role for role in model.roles() if role not in model.optional]
     allowed = (*needed, *model.optional, "id", "language")
@@ -237,7 +237,7 @@ def _check_path(mapping: MappingFile) -> None:
 
 
 def _check_splits(mapping: MappingFile, fields: Collection[str]) -> None:
-    """Each of the three is named where file names tell them apart: one that was forgotten would be lost."""
+    """If file names tell splits apart, all three must be named: a forgotten one would be lost."""
     there = mapping.named_splits
     if "split" not in fields and len(there) > 1:
         message = f"path '{mapping.path}' has no {{split}}, but there are {len(there)} splits"
@@ -277,12 +277,12 @@ def _metric(mapping: MappingFile, kind: RowKind) -> tuple[MetricFunction | None,
 
 
 def _shows_cuts(labels: Iterable[str]) -> bool:
-    """Whether none of these labels is the beginning of another, so that one that is cut off is none of them."""
+    """Whether none of these labels is a prefix of another, so that a truncated label is never a valid one."""
     return not any(later.startswith(one) for one, later in pairwise(sorted(set(labels))))
 
 
 def _require_language(given: object, words: Mapping[str, str], place: Place) -> None:
-    """Raise DataError for what is no word, and for another spelling of a word that stands for a language here."""
+    """Raise DataError if `given` is not a word, or if it is another spelling of a declared language's word."""
     if given in words.values():
         return
     path, line, where = place
@@ -297,7 +297,7 @@ def _require_language(given: object, words: Mapping[str, str], place: Place) -> 
 
 
 def _other_languages(mapping: MappingFile, column: tuple[str, ...], words: Mapping[str, str]) -> Tally:
-    """What counts the rows in languages that the mapping does not declare, by their words."""
+    """A function that counts the rows in languages that the mapping does not declare, by the files' words for them."""
     form = mapping.format or format_of(mapping.path)
 
     def count(files: Files) -> Mapping[str, int]:

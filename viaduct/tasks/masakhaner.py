@@ -1,6 +1,6 @@
-"""MasakhaNER 2.0: persons, organisations and places in news in 20 African languages, marked by people.
+"""MasakhaNER 2.0: persons, organisations and places in news in 20 African languages, annotated by hand.
 
-Lines of MasakhaNER2.0/data/hau/test.txt, a token and its tag parted by a blank; an empty line ends a sentence:
+Lines of MasakhaNER2.0/data/hau/test.txt, a token and its tag separated by a space; an empty line ends a sentence:
     Jihar B-LOC
     Kano I-LOC
     . O
@@ -27,11 +27,11 @@ _COUNTS = {
     "ak": ("twi", 4_240, 605, 1_211), "wo": ("wol", 4_593, 656, 1_312), "xh": ("xho", 5_718, 817, 1_633),
     "yo": ("yor", 6_877, 983, 1_964), "zu": ("zul", 5_848, 836, 1_670),
 }  # fmt: skip
-"""Our code -> the word for it in paths, sentences of train, dev and test (0: the sources differ)."""
+"""Our language code -> the code in file paths, and sentences in train, dev and test (0: the sources disagree)."""
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Tagged]:
-    """The sentences of a file, without their dates; ids count from 0."""
+    """The sentences of a file, with date tags replaced by O; ids count from 0."""
     sentences = read_token_tags(files["rows"][0], (*LABELS, *DATES), separator=" ")
     for number, (tokens, tags) in enumerate(sentences):
         yield Tagged(str(number), language, tokens, tags and tuple("O" if tag in DATES else tag for tag in tags))

@@ -4,7 +4,7 @@ A row, in its original layout (JSON lines):
     {"gold_label": "neutral", "sentence1": "The kettle is on.", "sentence2": "Tea is ready.", "pairID": "7n", ...}
 
 It is XNLI's English training set; the other languages' rows are its machine translations. `mnli_mismatched` is the dev
-set of genres that training has not got.
+set of genres that do not occur in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LABELS = ("contradiction", "entailment", "neutral")
 NAMES = {**{label: label for label in LABELS}, "contradictory": "contradiction"}
 """Label in any of the files -> ours; `contradictory` is how XNLI-MT-1.0 writes it."""
 HUB_LABELS = ("entailment", "neutral", "contradiction")
-"""By label id, as in huggingface/datasets datasets/xnli/xnli.py@2db2749 and the Hub's multi_nli."""
+"""Labels by id, as in huggingface/datasets datasets/xnli/xnli.py@2db2749 and the Hub's multi_nli."""
 
 NO_MAJORITY = "-"
 _HUB = Hub("nyu-mll/multi_nli", "da70db2af9d09693783c3320c4249840212ee221")
@@ -32,7 +32,7 @@ _TRANSLATIONS = ("XNLI-MT-1.0/multinli/multinli.{split}.{language}.tsv", "mnli/m
 
 FIELDS = ("gold_label", "sentence1", "sentence2")
 read_json = pairs(partial(json_lines, names=FIELDS), NAMES, at=(1, 2, 0), without=NO_MAJORITY)
-"""multinli_1.0_*.jsonl; pairs whose annotators found no majority are left out, as in the paper."""
+"""multinli_1.0_*.jsonl; pairs without a majority among annotators are left out, as in the paper."""
 read_translated = pairs(partial(columns, names=("premise", "hypo", "label"), closed=("label",)), NAMES)
 """XNLI-MT-1.0's multinli.train.*.tsv (tokenised text, no quoting)."""
 read_translate_train = translated_pairs(NAMES, 5)

@@ -19,7 +19,7 @@ from viaduct.tasks.published import counts
 
 _OTHER_CODES = {"ar": "arb", "fa": "fas", "ms": "msa", "sw": "swa", "tl": "fil", "zh": "zho-CN"}
 CODES = {code: _OTHER_CODES.get(code, TABLE[code].iso3) for code in XTREME if code not in ("en", "jv")}
-"""Our code -> the word in NTREX's file names."""
+"""Our language code -> the code in NTREX's file names."""
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -29,7 +29,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
 
 
 def _roles(folder: str) -> dict[str, str]:
-    """Role -> pattern of the two files."""
+    """Role -> path pattern of each of the two files."""
     return {"english": f"{folder}/newstest2019-src.eng.txt", "other": f"{folder}/newstest2019-ref.{{language}}.txt"}
 
 

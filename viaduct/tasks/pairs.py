@@ -1,4 +1,4 @@
-"""Readers of pairs of texts with a label: JSON lines, tables, XTREME's files and the Hub's."""
+"""Readers of labelled pairs of texts: JSON lines, tables, XTREME's files and the Hub's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Records = Callable[[Path], Iterable[tuple[int, Sequence[Any]]]]
 
 
 def label_of(given: object, names: Mapping[str, str], path: Path, line: int) -> str:
-    """Our name for the label in the file. Raises DataError with line and nearest label when `names` has not got it."""
+    """Our name for the label in the file. Raises DataError with line and nearest label if `names` lacks it."""
     if not isinstance(given, str) or given not in names:
         raise DataError(str(unknown("label", str(given), names)), path=path, line=line)
     return names[given]
@@ -26,9 +26,9 @@ def label_of(given: object, names: Mapping[str, str], path: Path, line: int) -> 
 def pairs(
     records: Records, names: Mapping[str, str], *, at: tuple[int, int, int] = (0, 1, 2), without: str | None = None
 ) -> Reader:
-    """A reader of the pairs of one file; `at` are the places of first, second and label among the fields.
+    """A reader of the pairs of one file; `at` are the positions of first, second and label among the fields.
 
-    Pairs labelled `without` are left out. An id is the number of the record from 0, whichever are left out.
+    Pairs labelled `without` are left out. Ids are record numbers, counted from 0, including those left out.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -44,7 +44,7 @@ def pairs(
 def xtreme_pairs(names: Mapping[str, str]) -> Reader:
     """A reader of XTREME's layout: two texts and a label, or two texts (label None) in a stripped test file.
 
-    No header; quoting is detected. The id is the number of the row from 0, its place in the official file too.
+    No header; quoting is detected. Ids are row numbers, counted from 0, as in the official file.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -58,9 +58,9 @@ def xtreme_pairs(names: Mapping[str, str]) -> Reader:
 
 
 def translated_pairs(names: Mapping[str, str], *widths: int) -> Reader:
-    """A reader of XTREME's *-translated.tsv with so many columns: two texts, their translations, perhaps a label.
+    """A reader of XTREME's *-translated.tsv: two texts, their translations, perhaps a label, in one of these `widths`.
 
-    No header; quoting is detected. The id is the number of the row from 0. Raises DataError for a blank field.
+    No header; quoting is detected. Ids are row numbers, counted from 0. Raises DataError for a blank field.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[TranslatedPair]:
@@ -80,7 +80,7 @@ def hub_pairs(
 ) -> Reader:
     """A reader of Hub Parquet files with these columns: first, second, label (see `HubLabels`).
 
-    Label id -1, the Hub's mark for a stripped label, becomes None. The id is the number of the row from 0.
+    Label id -1, the Hub's mark for a stripped label, becomes None. Ids are row numbers, counted from 0.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Pair]:
@@ -93,13 +93,13 @@ def hub_pairs(
 
 
 class HubLabels:
-    """The labels of a Hub column: text, or numbers whose names the file says; where it does not, their order is that
-    of `labels`. `others` are other names for them."""
+    """The labels of a Hub column: text, or numbers whose names the file states; if it does not, their order is that
+    of `labels`. `others` maps other names in the file to ours."""
 
     def __init__(
         self, path: Path, column: str, labels: Sequence[str], others: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Raises DataError for a file whose names are others."""
+        """Raises DataError if the file has names for other labels."""
         self.path, self.column = path, column
         self.ours = {**{label: label for label in labels}, **others}
         self.names = class_names(path, column) or tuple(labels)
@@ -107,7 +107,7 @@ class HubLabels:
             self._known(name, "")
 
     def name(self, given: object, row: int) -> str:
-        """Our label. Raises DataError with the row for what is neither a label nor the number of one."""
+        """Our name of a label. Raises DataError with the row if it is neither a label nor the number of one."""
         if isinstance(given, str):
             return self._known(given, f"row {row}: ")
         if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < len(self.names):

@@ -2,7 +2,7 @@
 
     Tagged(id="0", language="en", tokens=("Ada", "Lovelace", "in", "London"), tags=("B-PER", "I-PER", "O", "B-LOC"))
 
-Silver labels from Wikipedia links. In zh, ja and th a token is one character and `#` stands for a blank.
+Silver labels from Wikipedia links. In zh, ja and th a token is one character and `#` marks a space.
 Sources: the archives as released (`en:Ada TAB B-PER`), unpacked into a folder per language or, as XTREME does it, into
 `{language}-{split}`; XTREME's own files; the Hub's table.
 """
@@ -16,7 +16,7 @@ from viaduct.tasks.conll import hub_tags, token_tags
 from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
-"""In the order of the Hub's numbers."""
+"""In the order of the Hub's label ids."""
 
 _COUNTS = {
     (20_000, 10_000): "ar bg de el en es fa fi fr he hu id it ja ko nl pt ru th tr vi zh",

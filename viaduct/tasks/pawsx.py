@@ -1,4 +1,4 @@
-"""PAWS-X: do two sentences with almost the same words say the same? "1" if they do; 7 languages.
+"""PAWS-X: do two sentences with almost the same words mean the same? "1" if they do; 7 languages.
 
 A row of x-final/de/test_2k.tsv:
     id=12  sentence1="Ada traf Bo in Ulm ."  sentence2="Bo traf Ada in Ulm ."  label=1
@@ -25,9 +25,9 @@ _FILE = "x-final/{language}/{split}.tsv"
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of an x-final file (no quoting). The id is the row's number from 0.
+    """The pairs of an x-final file (no quoting). Ids are row numbers, counted from 0.
 
-    Raises DataError for an id that the file has twice.
+    Raises DataError if an id occurs twice in the file.
     """
     path = files["rows"][0]
     seen: set[str] = set()

@@ -1,6 +1,6 @@
-"""What may be predicted for the rows of one language: one class for each kind of prediction that a row kind names.
+"""What may be predicted for the rows of one language: one class per type of prediction that a row kind may name.
 
-Whatever could not be right for its row is refused, so that it is never scored as wrong without a word.
+A prediction that could not be right for its row is refused, so that it is never silently scored as wrong.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from viaduct.metrics.score import Prediction, nearest_id, not_a_prediction
 from viaduct.rows import Choice, Row, Sentence, Span, Tagged
 
 _LONGEST = 60
-"""Characters of a given text that are shown and compared."""
+"""Maximum number of characters of a given text that are shown or compared."""
 
 
 class Predicted:
-    """Any JSON value, for each of the rows."""
+    """Any JSON value for each row; base class of the other types of prediction."""
 
     text = ""
-    """What a prediction is, where it must be text."""
+    """What a prediction is, in words, if it must be text."""
 
     def __init__(self, task: str, language: str, labels: Sequence[str], rows: Sequence[Any]) -> None:
-        """`labels`: those of the card, () for any."""
+        """`labels`: those of the card; () allows any."""
         self.task, self.language, self.labels = task, language, frozenset(labels)
         self.rows = {row.id: row for row in self._asked(rows)}
 
@@ -38,19 +38,19 @@ class Predicted:
         self._check_value(self.rows[row_id], given)
 
     def input(self, row: Any) -> tuple[str, ...]:
-        """What a model reads of a row, for a person."""
+        """The texts of a row that a model reads, for display."""
         return tuple(row.texts)
 
     def words(self, row: Any, given: Any) -> str:
-        """A prediction for a row, or the row's gold value, for a person."""
+        """A prediction for a row, or the row's gold value, as text for display."""
         return "" if given is None else str(given)
 
     def is_right(self, row: Any, given: Any) -> bool | None:
-        """Whether a prediction is the row's gold value; None where they are not alike or apart as a whole."""
+        """Whether a prediction is the row's gold value; None if predictions are not right or wrong as a whole."""
         return None
 
     def distance(self, row: Any, given: Any) -> float | None:
-        """Of a predicted number from the row's gold one; None where predictions are no numbers."""
+        """Distance of a predicted number from the row's gold one; None if predictions are not numbers."""
         return None
 
     def _check_value(self, row: Any, given: object) -> None:
@@ -96,14 +96,14 @@ class PredictedIndex(Predicted):
 
 
 class PredictedTags(Predicted):
-    """A tag of the card per token."""
+    """One of the card's tags per token."""
 
     def input(self, row: Tagged) -> tuple[str, ...]:
         """The sentence."""
         return (row.group,)
 
     def words(self, row: Tagged, given: Sequence[str] | None) -> str:
-        """Each token with its tag, without those outside all names."""
+        """Each token with its tag, except tokens tagged O."""
         return " ".join(f"{token}/{tag}" for token, tag in zip(row.tokens, given or (), strict=False) if tag != "O")
 
     def _check_value(self, row: Tagged, given: object) -> None:
@@ -132,7 +132,7 @@ class PredictedAnswer(Predicted):
 
 
 class PredictedMatch(Predicted):
-    """The id of a sentence of the other side."""
+    """The id of a sentence on the other side."""
 
     text = "the id of the chosen sentence as text"
 
@@ -143,7 +143,7 @@ class PredictedMatch(Predicted):
         self.texts: dict[tuple[str, str], str] = {(row.side, row.id): row.text for row in rows}
 
     def words(self, row: Sentence, given: Any) -> str:
-        """The sentences of the other side."""
+        """The predicted or gold sentences on the other side."""
         other = "target" if row.side == "source" else "source"
         ids = [given] if isinstance(given, str) else given or ()
         return " | ".join(self.texts[other, one] for one in ids)
@@ -156,7 +156,7 @@ class PredictedMatch(Predicted):
 
 
 class PredictedPairs(PredictedMatch):
-    """The ids of sentences of the other side: one, several or none; the English sentences are not asked."""
+    """The ids of sentences on the other side: one, several or none; English sentences need no prediction."""
 
     text = "the id of the paired sentence as text, a list of ids, or null"
 
@@ -169,19 +169,19 @@ class PredictedPairs(PredictedMatch):
 
 
 def commonest_answer(rows: Sequence[Row]) -> dict[str, Prediction]:
-    """The commonest gold label or index for every row; {} where no row has one."""
+    """Predicts the most common gold label or index for every row; {} if no row has one."""
     return _everywhere(rows, Counter(row.gold for row in rows if row.is_labelled), lambda row, answer: answer)
 
 
 def commonest_tag(rows: Sequence[Tagged]) -> dict[str, Prediction]:
-    """The commonest gold tag for every token; {} where no row has any."""
+    """Predicts the most common gold tag for every token; {} if no row has any."""
     return _everywhere(
         rows, Counter(tag for row in rows for tag in row.tags or ()), lambda row, tag: [tag] * len(row.tokens)
     )
 
 
 def no_answer(rows: Sequence[Span]) -> dict[str, Prediction]:
-    """That no question has an answer; {} where all have one."""
+    """Predicts that no question has an answer; {} if all have one."""
     return _everywhere(rows, Counter("" for row in rows if row.answers == ()), lambda row, answer: answer)
 
 
@@ -193,7 +193,7 @@ def _everywhere(rows: Sequence[Any], counts: Counter[Any], given: Callable[[Any,
 
 
 def short(text: str) -> str:
-    """The text in quotation marks, cut and with what cannot be printed escaped."""
+    """The text in quotation marks, truncated, with unprintable characters escaped."""
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
 
 

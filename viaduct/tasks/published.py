@@ -1,4 +1,4 @@
-"""What papers and dataset cards state, in the short forms that cards use: numbers of rows, and scores."""
+"""Numbers of rows and scores that papers and dataset cards state, in the short forms that cards use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REMBERT_PAPER = "Chung et al. 2021, arXiv 2010.12821"
 
 @dataclass(frozen=True)
 class Published:
-    """A number from a paper, as a fraction, with where it stands."""
+    """A score from a paper, as a fraction, and its source."""
 
     model: str
     metric: str
@@ -22,7 +22,7 @@ class Published:
 def published_scores(
     source: str, metrics: Sequence[str], models: Mapping[str, Sequence[float]]
 ) -> tuple[Published, ...]:
-    """The numbers of one paper: for each model one for each of the metrics."""
+    """The scores from one paper, one per model and metric."""
     return tuple(
         Published(model, metric, value, source)
         for model, values in models.items()
@@ -31,12 +31,12 @@ def published_scores(
 
 
 def counts(languages: Iterable[str], **splits: int) -> dict[tuple[str, str], int]:
-    """(language, split) -> number of rows, where all languages have the same."""
+    """(language, split) -> number of rows, if all languages have the same number."""
     return {(language, split): rows for language in languages for split, rows in splits.items()}
 
 
 def counts_of(splits: Sequence[str], languages: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], int]:
-    """(language, split) -> number of rows, from the numbers of each language's splits; 0 stands for no such split."""
+    """(language, split) -> number of rows, from the numbers of each language's splits; 0 means no such split."""
     return {
         (language, split): rows
         for language, numbers in languages.items()

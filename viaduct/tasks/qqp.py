@@ -1,10 +1,10 @@
-"""Quora Question Pairs (English): do two questions ask the same? "1" if they do.
+"""Quora Question Pairs (English): do two questions ask the same thing? "1" if they do.
 
 A line of QQP/dev.tsv, GLUE's file (columns id, qid1, qid2, question1, question2, is_duplicate):
     7  13  14  How do I boil tea?  How is tea made?  1
 
 `qqp_bimpm` is another split of the same pairs, with tokenised text. Its dev and test rows are training rows of `qqp`,
-so the two are two cards.
+so these are two separate cards.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _HUB = Hub("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
 
 
 def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
-    """The pairs of GLUE's files, read without quoting; the id is the number of the line after the header, from 0.
+    """The pairs of GLUE's files, read without quoting; ids are line numbers after the header, counted from 0.
 
-    A line break inside a question tears a row into lines with too few fields. They are left out, as by everyone who
-    counts 363,846 rows in train and 40,430 in dev; a last line with too few fields is refused as cut off. Test files
+    A line break inside a question splits a row into lines with too few fields. These are left out, as by everyone who
+    counts 363,846 rows in train and 40,430 in dev; a last line with too few fields is refused as truncated. Test files
     have no labels.
     """
     path = files["rows"][0]
@@ -59,7 +59,7 @@ def read_glue(files: Files, language: str, split: str) -> Iterator[Pair]:
 read_three_columns = pairs(partial(tab_separated, widths=(3,)), _NAMES)
 """Question, question, label; no header, no quoting."""
 read_partition = pairs(partial(tab_separated, widths=(4,)), _NAMES, at=(1, 2, 0))
-"""The original files: label, question, question, number of the pair."""
+"""The original files: label, question, question, pair number."""
 _HUB_NAMES = {"not_duplicate": "0", "duplicate": "1"}
 read_hub = hub_pairs(("question1", "question2", "label"), LABELS, others=_HUB_NAMES)
 

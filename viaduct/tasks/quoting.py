@@ -1,12 +1,12 @@
-"""Whether a table is csv-quoted: decided once per file, never per field, because both kinds are published under the
-same name and sentences hold quotation marks of their own.
+"""Detects whether a table is csv-quoted: once per file, never per field, because both forms are published under the
+same name and sentences contain quotation marks of their own.
 
-The rule: a record is one as a csv writer writes it when each field either holds no quotation mark or stands between
-two, with those inside doubled. Such writers quote fields that need it (MINIMAL), or all that are not numbers
-(NONNUMERIC; ALL is the same with numbers quoted too). A file is quoted when all its records with marks are as MINIMAL
-writes them, or all its records as the other two do; except that tabs and line ends inside quotes do not count as quoted
-where every line as it stands has the same number of tabs. It is broken when at least half of them are, and not all: a
-mark is missing, and reading on would swallow rows, or leave marks in the texts. All other files are read as they stand.
+The rule: a record is valid csv if each field either has no quotation mark or is enclosed in a pair, with marks inside
+doubled. Writers quote only fields that need it (MINIMAL), or all that are not numbers (NONNUMERIC; ALL is the same with
+numbers quoted too). A file is quoted if all its records with marks are as MINIMAL writes them, or all its records are
+as the other two write them; except that tabs and line ends inside quotes do not count as quoted if all lines, read
+unquoted, have the same number of tabs. It is broken if at least half of these records fit, but not all: a mark is
+missing, and reading on would swallow rows, or leave marks in the texts. All other files are read unquoted.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _FIELDS = {one: re.compile(rf"(?:\A|{{0}})({_FIELD})".format(one)) for one in ("
 
 
 class Quoted(NamedTuple):
-    """Whether a table's quotation marks are csv quoting, and the first line on which they are broken."""
+    """Whether a table's quotation marks are csv quoting, and the first line on which the quoting is broken."""
 
     is_quoted: bool
     broken: int | None = None
 
 
 def csv_quoting(text: str) -> Quoted:
-    """Of a tab-separated table (see the module's rule)."""
+    """Detects the quoting of a tab-separated table (see the rule in the module's docstring)."""
     if '"' not in text:
         return Quoted(False)
     plain = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
@@ -52,7 +52,7 @@ def csv_quoting(text: str) -> Quoted:
 
 
 class _Count:
-    """How many records are as one kind of writer writes them, and the line of the first that is not."""
+    """Counts the records that one kind of csv writer could have written, and keeps the line of the first other one."""
 
     def __init__(self) -> None:
         self.good = self.bad = 0
@@ -67,12 +67,12 @@ class _Count:
 
 
 def first_broken(text: str, delimiter: str) -> int | None:
-    """The line on which the first record begins that no csv writer writes; None where all are as they should be."""
+    """The line on which the first record begins that is not valid csv; None if all are valid."""
     return next((line for line, _, is_sound in _records(text, delimiter) if not is_sound), None)
 
 
 def _records(text: str, delimiter: str) -> Iterator[tuple[int, str, bool]]:
-    """(line, text, whether it is as csv writers write them) of every record; one that is not ends with its line."""
+    """Yields (line, text, whether it is valid csv) of every record; an invalid one ends with its line."""
     place, line = 0, 1
     while place < len(text):
         stop = text.find("\n", place)
@@ -88,7 +88,7 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def quoted_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of every record of a quoted table. Raises csv.Error for broken quoting."""
+    """Yields (line, fields) of every record of a quoted table. Raises csv.Error for broken quoting."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     for fields in reader:

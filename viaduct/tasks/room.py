@@ -1,4 +1,4 @@
-"""What the core itself offers through the doors: kinds of rows, and the cards of text data."""
+"""What the core itself offers through the doors: row kinds, and the cards of text data."""
 
 from viaduct.doors import Room
 
@@ -9,6 +9,6 @@ CARDS = (
     "hellaswag:CARD", "cosmosqa:CARD", "commonsenseqa:CARD", "ccg:CARD", "ccg_pmb:CARD", "xcopa:COPA",
     "belebele:RACE", "text:CARD", "ntrex:CARD",
 )  # fmt: skip
-"""Every card of text data, in the order in which they are listed: adding one is one file and one name here."""
+"""Every card of text data, in the order in which they are listed: to add one, add a file and its name here."""
 
 ROOM = Room("tasks", row_kinds=("viaduct.tasks.kind:KINDS",), cards=tuple(f"viaduct.tasks.{card}" for card in CARDS))

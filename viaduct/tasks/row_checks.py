@@ -1,4 +1,4 @@
-"""What is checked of all rows of a language and split, whatever files they come from."""
+"""Checks on all rows of a language and split, regardless of the files they come from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from viaduct.rows import Row
 
 
 def check_ids(rows: Sequence[Row], path: Path) -> None:
-    """Raise DataError for an id that two rows have."""
+    """Raise DataError if two rows have the same id."""
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:
@@ -19,7 +19,7 @@ def check_ids(rows: Sequence[Row], path: Path) -> None:
 
 
 def check_texts(rows: Sequence[Row], path: Path) -> None:
-    """Raise DataError for an id or text that is none, or that no file could hold as UTF-8 text."""
+    """Raise DataError for an id or text that is not a string, or that no UTF-8 text file could contain."""
     for row in rows:
         if (fault := _fault(row)) is not None:
             fix = "write it anew, or take the row out"
@@ -41,7 +41,7 @@ def _fault(row: Row) -> str | None:
 
 
 def check_labels(task: str, rows: Sequence[Row], allowed: Collection[str], path: Path) -> None:
-    """Raise DataError for a label that is none of `allowed`."""
+    """Raise DataError for a label that is not in `allowed`."""
     for row in rows:
         for label in row.label_words:
             if label not in allowed:
@@ -50,8 +50,8 @@ def check_labels(task: str, rows: Sequence[Row], allowed: Collection[str], path:
 
 
 def check_gold(rows: Sequence[Row], path: Path, *, unanswerable: bool) -> None:
-    """Raise DataError where some rows are labelled and others not, and for a question without an answer where all must
-    have one."""
+    """Raise DataError if only some rows are labelled, or if a question has no answer although all must have one
+    (not `unanswerable`)."""
     bare = [row for row in rows if not row.is_labelled]
     if 0 < len(bare) < len(rows):
         message = f"row {shortened(bare[0].id)} has no label, like {len(bare):,} of {len(rows):,} rows"

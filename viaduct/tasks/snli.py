@@ -25,10 +25,9 @@ read_table = pairs(partial(columns, names=FIELDS), NAMES, at=(1, 2, 0), without=
 
 
 def read_three_files(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """The pairs of InferSent's files s1.*, s2.* and labels.*, whose lines i belong together; blanks at the ends of
-    texts go.
+    """The pairs of InferSent's line-aligned files s1.*, s2.* and labels.*; whitespace around texts is stripped.
 
-    Its pairs without a majority are left out already; what else is in `labels` is refused.
+    These files already leave out pairs without a majority; any other label is refused.
     """
     path = files["labels"][0]
     labels = text_lines(path)
@@ -45,7 +44,7 @@ def read_hub(files: Files, language: str, split: str) -> Iterable[Row]:
 
 
 def _three_files(folder: str) -> dict[str, str]:
-    """Role -> pattern of InferSent's files."""
+    """Role -> path pattern of InferSent's files."""
     return {
         role: f"{folder}/{name}.{{split}}" for role, name in (("first", "s1"), ("second", "s2"), ("labels", "labels"))
     }

@@ -1,4 +1,4 @@
-"""SQuAD v1.1: answer an English question with a span of a Wikipedia paragraph. It trains XQuAD and MLQA.
+"""SQuAD v1.1: answer an English question with a span of a Wikipedia paragraph. XQuAD and MLQA are trained on it.
 
     Span(id="q1", language="en", context="The Tay flows to Perth.", question="Where does the Tay flow?",
          answers=(Answer("Perth", 17),))

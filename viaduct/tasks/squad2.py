@@ -2,7 +2,7 @@
 
     Span(id="q1", language="en", context="The Tay flows to Perth.", question="Where does the Dee flow?", answers=())
 
-The v1.1 questions and half as many again that look answerable and are not.
+The v1.1 questions and half as many again that look answerable but are not.
 """
 
 from __future__ import annotations

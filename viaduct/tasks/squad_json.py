@@ -1,9 +1,9 @@
-"""Reader for question answering in SQuAD's JSON form (SQuAD, XQuAD, MLQA, TyDiQA-GoldP), and for the same as a table.
+"""Readers for question answering in SQuAD's JSON form (SQuAD, XQuAD, MLQA, TyDiQA-GoldP), and for the same as a table.
 
-It gives `Span` rows with offsets in characters and refuses a file whose answers do not stand where they say. It does
-not choose files or languages; cards do.
+They give `Span` rows with offsets in characters and refuse a file whose answers are not at their stated offsets. They
+do not choose files or languages; cards do.
 
-Three things that look alike are kept apart: no `answers` at all, or blank ones throughout the file (labels were
+Three things that look alike are distinguished: no `answers` at all, or blank ones throughout the file (labels were
 stripped: None); an empty `answers` list (SQuAD 2.0's unanswerable question: ()); and a blank answer in a file that has
 real ones (damage: DataError).
 """
@@ -27,30 +27,30 @@ Placed = tuple[str, Span]
 
 
 def read_squad(path: Path, language: str, *, repeated_ids: bool = False) -> tuple[Span, ...]:
-    """All questions of a SQuAD JSON file, in its order, each under the id that the file gives it.
+    """All questions of a SQuAD JSON file, in file order, with the file's ids.
 
-    With `repeated_ids` an id may occur again (the caller must make them unique). All gold answers are kept, also equal
-    ones of several annotators. A file without questions gives ().
+    With `repeated_ids` an id may occur again (the caller must make them unique). All gold answers are kept, including
+    equal ones from several annotators. A file without questions gives ().
 
-    Raises DataError for a missing or empty file, text that is not UTF-8 or not JSON (with line and column), JSON of
-    another shape (with the place in it), an id that occurs twice, and an answer that is not in the context where
-    `answer_start` says (with the nearest place where it is).
+    Raises DataError for a missing or empty file, text that is not UTF-8 or not JSON (with line and column), JSON with
+    another structure (with the place in it), an id that occurs twice, and an answer that is not at `answer_start` in
+    the context (with the nearest place where it is).
     """
     return _checked(tuple(_questions(path, json_file(path), language)), path, repeated_ids=repeated_ids)
 
 
 def read_unchecked(path: Path, language: str) -> tuple[Span, ...]:
-    """The same, whose answers may stand anywhere: of contexts that were translated. Ids are not looked at."""
+    """Like `read_squad`, but answers may be anywhere, as in translated contexts, and ids are not checked."""
     return tuple(row for _, row in _questions(path, json_file(path), language))
 
 
 def squad_file(files: Files, language: str, _split: str) -> tuple[Span, ...]:
-    """A card's reader of one such file; rows have no answers where they were blanked."""
+    """A card's reader of one SQuAD JSON file; answers are None if they were blanked."""
     return read_squad(files["rows"][0], language)
 
 
 def squad_table(files: Files, language: str, _split: str) -> tuple[Span, ...]:
-    """The same from Hub Parquet files with the columns id, context, question and answers.
+    """Like `squad_file`, for Hub Parquet files with the columns id, context, question and answers.
 
     A row's answers are {text: [...], answer_start: [...]}.
     """

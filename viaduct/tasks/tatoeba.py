@@ -3,7 +3,7 @@
 Line i of tatoeba.jav-eng.jav translates line i of tatoeba.jav-eng.eng:
     "Wedange wis adhem."  <->  "The tea has gone cold."
 
-Sentences that occur twice are kept: line i still belongs to line i only.
+Sentences that occur twice are kept: line i still matches line i only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Plain text in the 40 languages, one sentence or short paragraph per line, for masked-LM pretraining and replay.
 
-The user brings the files, `text/<language>.txt.gz` (gzip or plain bytes, told apart by content). A row is a line:
+The user provides the files, `text/<language>.txt.gz` (gzip or plain bytes, told apart by content). A row is a line:
     "The tea has gone cold."
 """
 
@@ -15,7 +15,7 @@ from viaduct.tasks.formats import text_lines
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Sentence]:
-    """The lines of the file; ids count from 0. Raises DataError for blank lines and a last line without line end."""
+    """The lines of the file; ids count from 0. Raises DataError for blank lines and a last line without a line end."""
     for index, line in enumerate(text_lines(files["rows"][0])):
         yield Sentence(str(index), language, line, match=())
 

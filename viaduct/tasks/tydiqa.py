@@ -1,4 +1,4 @@
-"""TyDiQA-GoldP v1.1: questions by people who want to know, in their own language; answer with a span of a passage.
+"""TyDiQA-GoldP v1.1: information-seeking questions by people in their own language; answer with a span of a passage.
 
     Span(id="swahili-1-0", language="sw", context="Mto Tay huelekea Perth.", question="Mto Tay huelekea wapi?",
          answers=(Answer("Perth", 17),))
@@ -7,8 +7,8 @@ Splits: `train` is the official train set; `test` is the official dev set, becau
 (XTREME does the same); `dev` exists for English only and is that same English file, on which XTREME selects
 checkpoints. A score on English test is therefore a score on the selection data.
 
-Sources: the official files with all languages (ids begin with the language's name) or one of them; XTREME's files,
-whose train ids were cut down to their last number and repeat. There the id is the position and that number: "17-0".
+Sources: the official files with all languages (ids begin with the language's name) or with one; XTREME's files, whose
+train ids were cut down to their last number and so repeat. There, ids combine the position and that number: "17-0".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _COUNTS = {
 
 
 def _of_language(read: Reader) -> Reader:
-    """A reader of the rows, in a file of all languages, whose id begins with the language's name."""
+    """A reader for files of all languages, which keeps the rows whose id begins with the language's name."""
 
     def read_language(files: Files, language: str, split: str) -> tuple[Row, ...]:
         prefix = f"{_NAMES[language]}-"
@@ -56,7 +56,7 @@ def _of_language(read: Reader) -> Reader:
 
 
 def read_xtreme(files: Files, language: str, _split: str) -> tuple[Span, ...]:
-    """Rows of XTREME's file of one language; without answers where they were blanked.
+    """Rows of XTREME's file for one language; answers are None if they were blanked.
 
     An id that lacks the language's name is made unique by its position in the file, counted from 0.
     """
@@ -69,7 +69,7 @@ def read_xtreme(files: Files, language: str, _split: str) -> tuple[Span, ...]:
 
 
 def _held_out(published: str | Hub, read: Reader, pattern: str, words: dict[str, str]) -> list[Source]:
-    """The same files as `test` of every language and as `dev` of English."""
+    """Sources with the same files as `test` for every language and as `dev` for English."""
     word = "dev" if isinstance(published, str) else "validation"
     test = sources(published, read, pattern, splits=f"test={word}", languages=words)
     return [*test, *sources(published, read, pattern, splits=f"dev={word}", languages={"en": words["en"]})]

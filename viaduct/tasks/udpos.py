@@ -19,7 +19,7 @@ LABELS = (
     "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
     "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X",
 )  # fmt: skip
-"""The 17 universal tags, in the order of the Hub's numbers. `_` (never annotated) is refused, never mapped to X."""
+"""The 17 universal tags, in the order of the Hub's label ids. `_` (never annotated) is refused, never mapped to X."""
 
 LANGUAGES = tuple(code for code in ALL if code not in {"bn", "jv", "ka", "ml", "ms", "my", "sw"})
 """The 33 of XTREME's 40 languages that had a treebank."""
@@ -35,12 +35,12 @@ tl     -     -    55   | tr  3664   988  4785 | ur  4043   552   535 | vi   1400
 yo     -     -   100
 """
 # Sentences in train, dev, test: dataset card of google/xtreme. Its el, fr, ru and zh, and the test of de, are left out:
-# they are sums with Ancient Greek, Old French, Old Russian, Classical Chinese and Swiss German (its script takes every
+# they include Ancient Greek, Old French, Old Russian, Classical Chinese and Swiss German (its script takes every
 # treebank whose name contains the language's).
 
 _ROWS = [cell.replace("-", "0").split() for cell in _COUNTS.strip().replace("\n", "|").split("|")]
 _FROM_HUB = {code: TABLE[code].name for code in LANGUAGES if code not in {"de", "el", "fr", "mr", "ru", "zh"}}
-"""Code -> the Hub's word for it; see `differs` on the others."""
+"""Our language code -> the Hub's word for it; see `differs` on the others."""
 
 CARD = Task(
     name="udpos",

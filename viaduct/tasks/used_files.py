@@ -1,8 +1,8 @@
-"""The files that rows have beside those they are read from, such as images: found again without reading the rows.
+"""Hashes of the other files that rows refer to, such as images, without reading the rows again each time.
 
-Which they are stands in the rows, and may depend on which files are in a folder when the rows are read. A reader that
-looks says so (`looked_in`), so that what followed is remembered for as long as nothing in these folders comes, goes or
-changes.
+The rows say which files these are, and this may depend on which files are in a folder when the rows are read. A reader
+that looks into a folder reports it (`looked_in`), so that the result is cached until a file in one of these folders is
+added, removed or changed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _LOOKED: ContextVar[set[str] | None] = ContextVar("_LOOKED", default=None)
 
 
 def looked_in(folder: str | os.PathLike[str]) -> None:
-    """Note that the rows that are being read depend on which files are in this folder, which need not be there."""
+    """Record that the rows being read depend on which files are in this folder, which need not exist."""
     if (looked := _LOOKED.get()) is not None:
         looked.add(os.fspath(folder))
 
 
 @contextmanager
 def _looking() -> Iterator[set[str]]:
-    """The folders that readers look in meanwhile."""
+    """Collects the folders that readers look in within this context."""
     found: set[str] = set()
     token = _LOOKED.set(found)
     try:
@@ -39,14 +39,14 @@ def _looking() -> Iterator[set[str]]:
 
 
 class Folders:
-    """What is in folders, each listed once: for as long as the caller trusts them not to change."""
+    """The contents of folders, each listed once: use it only while the folders are trusted not to change."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def state(self, folder: str) -> str:
-        """A digest of the names and stamps of its files, another one whenever a file comes, goes or changes; "none"
-        for a folder that is not there or cannot be listed."""
+        """A digest of the names and stamps of the folder's files, which differs whenever a file is added, removed or
+        changed; "none" for a folder that is missing or cannot be listed."""
         if folder not in self._known:
             try:
                 with os.scandir(folder) as entries:
@@ -60,7 +60,7 @@ class Folders:
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
     try:
         state = entry.stat()
-    except OSError:  # a link to nothing
+    except OSError:  # a dangling link
         return ()
     return (state.st_mode, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
@@ -68,9 +68,9 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 def used_digest(
     card: Task, located: Located, split: str, language: str, known: MutableMapping[str, str], folders: Folders
 ) -> str | None:
-    """SHA-256 of the files that the rows have beside those they are read from, in the rows' order; None where they have
-    none. `known` remembers: a file is hashed again only when the stamp of one of them has changed, and rows are read
-    again only when something in a folder has that their reader looked in.
+    """SHA-256 of the other files that the rows refer to, in the rows' order; None if there are none. `known` is the
+    cache: files are hashed again only if the stamp of one of them has changed, and rows are read again only if their
+    own files, or something in a folder that their reader looked in, have changed.
 
     Raises DataError for damaged files.
     """

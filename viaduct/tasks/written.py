@@ -1,5 +1,5 @@
-"""Files that people write as YAML or TOML, and what is wrong with them in words: the field, what was given, what is
-allowed."""
+"""Reads YAML and TOML files written by people, and says in words what is wrong with them: the field, the given value,
+what is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from viaduct.errors import UsageError, nearest
 
 
 def parsed(path: Path) -> object:
-    """What a TOML file (by its suffix) or a YAML file says. Raises UsageError with the line of a mistake."""
+    """The content of a TOML file (by its suffix) or a YAML file. Raises UsageError with the line of a mistake."""
     form = "TOML" if path.suffix == ".toml" else "YAML"
     try:
         text = path.read_text(encoding="utf-8")
@@ -30,19 +30,19 @@ def parsed(path: Path) -> object:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
         raise UsageError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets in brackets
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, deeply nested brackets
         raise UsageError(f"{path}: not {form}: {error}") from error
 
 
 def yaml_value(text: str) -> object:
-    """What YAML says. Raises yaml.YAMLError, or ValueError and RecursionError for what only looks like it."""
+    """The content of YAML text. Raises yaml.YAMLError, or ValueError and RecursionError for what only looks like it."""
     return yaml.load(text, _Loader)  # noqa: S506  a safe one
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain words by the core schema of YAML 1.2 (yaml.org/spec/1.2.2, 10.3.2): 010 is ten and not eight, 1:30
-    is no number, and `no` is a language. Refuses a key that a mapping has twice, of which YAML takes the last one
-    without a word."""
+    """Reads plain scalars by the core schema of YAML 1.2 (yaml.org/spec/1.2.2, 10.3.2): 010 is ten and not eight, 1:30
+    is not a number, and `no` is a language. Refuses a duplicate key in a mapping, of which PyYAML silently takes the
+    last one."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  as its parent has them
         first: [(tag, words) for tag, words in found if tag.endswith((":null", ":merge"))]
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As its parent does."""
+        """Like the parent's method, but raises ConstructorError for a duplicate key."""
         keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for number, (key, _) in enumerate(node.value):
             if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys[:number]:
@@ -70,7 +70,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value)
 def explain(
     error: ValidationError, whole: type[BaseModel], raw: object, described: Callable[[object], str] = repr
 ) -> str:
-    """All problems of what was `raw`, one line each; `described`: a value that was given, in words."""
+    """All validation problems of `raw`, one line each; `described` puts a given value into words."""
     root = next((model for model in reachable(whole) if model.__name__ == error.title), whole)
     problems = [problem for problem in error.errors(include_url=False) if problem["loc"]]
     depths: dict[int | str, int] = {}
@@ -85,7 +85,7 @@ def explain(
 
 
 def _is_other_branch(problem: Mapping[str, Any]) -> bool:
-    """Whether a mapping was tried as the plain value that the same field may also be, or a list as a word."""
+    """Whether validation tried a mapping as the plain value that the field may also be, or a list as a word."""
     return _is_list(problem) or (isinstance(problem["input"], Mapping) and problem["type"] != "missing")
 
 
@@ -94,7 +94,7 @@ def _is_list(problem: Mapping[str, Any]) -> bool:
 
 
 def _depth(problem: Mapping[str, Any]) -> int:
-    """What is wrong with a list counts before its not being a word."""
+    """Depth of the problem; that a list is not a word ranks below what is wrong inside the list."""
     return len(problem["loc"]) - _is_list(problem)
 
 
@@ -122,13 +122,13 @@ _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at mos
 
 
 def bounds_of(info: FieldInfo) -> str:
-    """The bounds of a field's numbers in words: "at least 0 and at most 1"; "" where it has none."""
+    """The bounds of a field's numbers in words: "at least 0 and at most 1"; "" if it has none."""
     found = {mark: getattr(one, mark) for one in _constraints(info) for mark in _BOUNDS if hasattr(one, mark)}
     return " and ".join(f"{word} {found[mark]:,}" for mark, word in _BOUNDS.items() if mark in found)
 
 
 def _constraints(annotation: object) -> Iterable[object]:
-    """What restricts the numbers of a field or of its type."""
+    """The constraints on the numbers of a field or of its type."""
     if isinstance(annotation, FieldInfo):
         yield from (*annotation.metadata, *_constraints(annotation.annotation))
     elif typing.get_origin(annotation) is typing.Annotated:
@@ -163,7 +163,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel], raw: object) -
 
 
 def reachable(model: type[BaseModel]) -> Iterable[type[BaseModel]]:
-    """The model and all that its fields hold, each as often as it is used."""
+    """The model and all models in its fields, each as often as it is used."""
     yield model
     for info in model.model_fields.values():
         for inner in models_in(info.annotation):
@@ -171,7 +171,7 @@ def reachable(model: type[BaseModel]) -> Iterable[type[BaseModel]]:
 
 
 def models_in(annotation: object) -> Iterable[type[BaseModel]]:
-    """The models that a field's type names."""
+    """The models that occur in a field's type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:

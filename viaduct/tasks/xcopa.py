@@ -18,12 +18,12 @@ from viaduct.tasks.published import Published, counts
 
 LANGUAGES = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
 _QUESTIONS = {"cause": "What was the cause?", "effect": "What happened as a result?"}
-"""The files' word -> the question that is asked, in English everywhere (arXiv 2005.00333, section 4)."""
+"""Word in the files -> the question that is asked, always in English (arXiv 2005.00333, section 4)."""
 _FIELDS = ("idx", "premise", "question", "choice1", "choice2", "label")
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Choice]:
-    """The rows of a file; ids are its idx. Raises DataError for another question, and a label that is not 0 or 1."""
+    """The rows of a file; ids are its `idx`. Raises DataError for an unknown question, or a label other than 0 or 1."""
     path = files["rows"][0]
     for line, (given, premise, question, first, second, label) in json_lines(path, _FIELDS):
         if question not in _QUESTIONS:

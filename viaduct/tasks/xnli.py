@@ -24,9 +24,9 @@ _HUB = Hub("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")
 
 
 def read_official(files: Files, language: str, _split: str) -> Iterator[Pair]:
-    """One language's pairs of xnli.dev.tsv or xnli.test.tsv; the id is the row's number within the language, from 0.
+    """One language's pairs of xnli.dev.tsv or xnli.test.tsv; ids are row numbers within the language, from 0.
 
-    Raises DataError when the file has no rows of the language, and for a pairID that the language has twice.
+    Raises DataError if the file has no rows of the language, or if a pairID occurs twice in the language.
     """
     path = files["rows"][0]
     seen: set[str] = set()

@@ -1,1 +1,1 @@
-"""Tasks of one text, and tasks whose answer is a number."""
+"""Tasks on a single text, and tasks whose answer is a number."""

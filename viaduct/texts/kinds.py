@@ -1,4 +1,4 @@
-"""The kinds of rows of this room: what a label or a number says of a text, or a number of two."""
+"""This room's row kinds: a text with a label or a number, and two texts with a number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MappedLabelled(Mapped):
 
 
 class MappedRated(Mapped):
-    """A text, or two, and a number."""
+    """One text or two, and a number."""
 
     gold: ClassVar[tuple[str, ...]] = ("value",)
     optional: ClassVar[tuple[str, ...]] = ("second",)
@@ -60,7 +60,7 @@ class PredictedNumber(Predicted):
     """A finite number."""
 
     def distance(self, row: Rated, given: float) -> float | None:
-        """Between the two; None for a row without number."""
+        """Absolute difference from the row's number; None for a row without one."""
         return None if row.value is None else abs(given - row.value)
 
     def _check_value(self, row: Row, given: object) -> None:

@@ -1,7 +1,7 @@
-"""Macro-F1 of labels, and the correlation of predicted with gold numbers: Pearson's r, and Spearman's, that of ranks.
+"""Macro-F1 of labels, and the correlation of predicted with gold numbers: Pearson's r, and Spearman's, on ranks.
 
-None of them is a mean over rows. The outcomes by example are each row's part in it to first order (its influence):
-their mean is the score, and they vary as the score does with the rows that are drawn.
+None of them is a mean over rows. The outcomes by example are each row's contribution to the score, to first order (its
+influence): their mean is the score, and they vary as the score does with the rows that are sampled.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def _correlated(rows: Sequence[Row], predictions: Predictions, first: str) -> Sc
 
 
 def _parts(gold: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
-    """(N,) each row's part in r: their mean is r, and they vary as r does with the rows that are drawn, to first order
-    (the influence of a row on r is z1 z2 - r (z1^2 + z2^2) / 2). All 0 where one side is constant."""
+    """(N,) each row's contribution to r: their mean is r, and to first order they vary as r does with the rows that are
+    sampled (the influence of a row on r is z1 z2 - r (z1^2 + z2^2) / 2). All 0 if one side is constant."""
     if len(gold) < 2 or not gold.std() or not given.std():
         return np.zeros(len(gold))
     one, two = ((side - side.mean()) / side.std() for side in (gold, given))
@@ -67,27 +67,27 @@ def _parts(gold: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
 
 @ByExample
 def spearman(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """ "spearman", the headline, and "pearson": correlations of the predicted numbers with the gold ones, -1 to 1; ties
-    get their mean rank. As scipy's `spearmanr` and `pearsonr`, but 0 where one side is constant, which says nothing of
+    """Correlations of the predicted numbers with the gold ones, -1 to 1: "spearman", the headline, and "pearson". Ties
+    get their mean rank. As scipy's `spearmanr` and `pearsonr`, but 0 if one side is constant, which says nothing about
     the other.
 
-    A missing prediction is taken as the mean of those that were given, so that it tells nothing. Raises DataError for
-    no rows, rows without gold numbers, unknown ids, and predictions that are no finite numbers.
+    A missing prediction is replaced by the mean of the given ones, so that it carries no information. Raises DataError
+    for no rows, rows without gold numbers, unknown ids, and predictions that are not finite numbers.
     """
     return _correlated(rows, predictions, "spearman")
 
 
 @ByExample
 def pearson(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """The same with "pearson" as the headline."""
+    """Like `spearman`, with "pearson" as the headline."""
     return _correlated(rows, predictions, "pearson")
 
 
 @ByExample
 def macro_f1(rows: Sequence[Row], predictions: Predictions) -> Scored:
-    """ "macro_f1", the mean over the labels that gold or predictions have of each one's F1, and `accuracy`.
+    """The mean of F1 over all labels that occur in gold or predictions, as "macro_f1", and `accuracy`.
 
-    As scikit-learn's `f1_score(average="macro")`, of which a missing prediction is a label of no row: nothing is found.
+    As scikit-learn's `f1_score(average="macro")`; a missing prediction misses the gold label and predicts no other.
     Raises as `accuracy` does.
     """
     (share,), _ = accuracy.examine(rows, predictions)

@@ -1,7 +1,7 @@
-"""The head of numbers: all texts of a row in one sequence, one number from its first token.
+"""The regression head: all texts of a row in one sequence, one number from its first token.
 
-What is learned is where the value lies between the lowest and the highest of the training rows, which stand in the
-place of labels. Shape letters: B sequences, L tokens, D width.
+It learns where the value lies between the lowest and the highest of the training rows, which take the place of labels.
+Shape letters: B sequences, L tokens, D width.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from viaduct.tasks.card import Task
 from viaduct.texts.rows import Rated
 
 STEPS = 1_000_000
-"""Into which the range of the training values is divided: the fields of encoded rows are whole numbers."""
+"""Steps into which the range of the training values is divided: the fields of encoded rows are integers."""
 
 
 def _scale(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
-    """The lowest and the highest value."""
+    """The lowest and the highest training value. Raises DataError if they are equal or missing."""
     values = [row.value for row in rows if isinstance(row, Rated) and row.value is not None]
     if len(set(values)) < 2:
         raise DataError(f"{card.name}: all training rows have the same value, or none", fix="give rows that differ")
@@ -37,7 +37,7 @@ def _scale(card: Task, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _encode(rows: Sequence[Rated], at: int, tokenizer: Any, scale: Sequence[str], limits: Limits, out: Builder) -> None:
-    """One sequence per row; field `label` (examples,): where the value lies in the scale, in `STEPS`."""
+    """One sequence per row; field `label` (examples,): where the value lies on the scale, in `STEPS`."""
     low, high = map(float, scale) if scale else (0.0, 1.0)
     gold = [None if row.value is None or not scale else round((row.value - low) / (high - low) * STEPS) for row in rows]
     encode_whole(rows, gold, at, tokenizer, limits, out)
@@ -53,7 +53,7 @@ def _loss(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tens
 
 
 def _predict(row: Rated, said: Sequence[Array], spec: HeadSpec) -> Prediction:
-    """The number; it may lie beyond those of the training rows."""
+    """The predicted number, which may be outside the range of the training rows."""
     (place,) = said
     low, high = map(float, spec.labels)
     return Prediction(row.id, row.language, low + (high - low) * float(place[0]))

@@ -1,4 +1,4 @@
-"""What tasks of one text, and of numbers, plug into the core."""
+"""What tasks on a single text, and tasks with numbers, plug into the core."""
 
 from viaduct.doors import Room
 

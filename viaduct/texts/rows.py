@@ -27,7 +27,7 @@ class Labelled(Row):
 
 @dataclass(frozen=True, slots=True)
 class Rated(Row):
-    """A text and a number, such as stars; or two texts (`second` is not None) and, say, how alike they are."""
+    """A text and a number, such as a star rating; or two texts (`second` is not None) and, say, their similarity."""
 
     first: str
     second: str | None
@@ -35,7 +35,7 @@ class Rated(Row):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The one or two."""
+        """The one or two texts."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
     @property
@@ -45,5 +45,5 @@ class Rated(Row):
 
     @property
     def label_words(self) -> tuple[str, ...]:
-        """Nothing: numbers are not counted."""
+        """Empty: numbers are not counted as labels are."""
         return ()

@@ -1,4 +1,4 @@
-"""SIB-200: what is a sentence of FLORES-200 about? Seven topics; a translation of the same sentences in each language.
+"""SIB-200: what is a FLORES-200 sentence about? Seven topics; each language has translations of the same sentences.
 
 A row of data/annotated/deu_Latn/test.tsv:
     index_id=12  category=travel  text="Der Zug nach Ulm faehrt um acht ."
@@ -23,7 +23,7 @@ CODES = {code: flores_code(code) for code in TABLE}
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Labelled]:
-    """The sentences of a file, with FLORES-200's own ids, which translations share."""
+    """The sentences of a file, with FLORES-200's own ids, which all translations share."""
     path = files["rows"][0]
     for line, (given, label, text) in columns(path, ("index_id", "category", "text"), quoting="detect"):
         yield Labelled(given, language, text, label_of(label, _NAMES, path, line))

@@ -1,1 +1,1 @@
-"""Objectives and the one training loop."""
+"""Training objectives and the single training loop."""

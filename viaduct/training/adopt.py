@@ -1,7 +1,7 @@
-"""The Adopt stage: an encoder that others trained further, checked against the one that they began with.
+"""The Adopt stage: takes an encoder that others trained further, and checks it against the one they started from.
 
-It leaves `encoder/`, with the tokenizer of the encoder that it begins with, and `adopted.json` (which of the file's
-weights were loaded, and which were left).
+It writes `encoder/`, with the tokenizer of the encoder that the stage starts from, and `adopted.json` (which of the
+file's weights were loaded, and which were left out).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ REQUIRE = "viaduct.training.adopting:require_released"
 
 
 class AdoptWork(Work):
-    """Take an encoder that others trained further in the place of the one that it was trained from."""
+    """Replace the encoder with one that others trained further from it."""
 
     kind: Literal["adopt"] = "adopt"
     encoder: str = wording()
-    """A Hub name or a folder; the identity has its content."""
+    """A Hub name or a folder; the stage's identity holds its content."""
     revision: str | None = wording()
     compared: bool
-    """Whether it was trained from the encoder that the stage begins with; else only their tokenizers are compared."""
+    """Whether it was trained from the encoder that the stage starts from; if not, only the tokenizers are compared."""
 
 
 class AdoptKind(StageKind[AdoptWork]):
-    """The kind."""
+    """The kind of Adopt stages."""
 
     name = "adopt"
     work = AdoptWork
@@ -41,31 +41,31 @@ class AdoptKind(StageKind[AdoptWork]):
     starts_from_encoder = leaves_encoder = True
 
     def needs(self, work: AdoptWork, census: Census) -> list[Need]:
-        """No data."""
+        """Nothing: the stage reads no data."""
         return []
 
     def label(self, work: AdoptWork) -> str:
-        """Its name."""
+        """The name of the adopted encoder."""
         return f"adopt {work.encoder}"
 
     def forecast(self, work: AdoptWork, sizes: Sizes) -> Estimate:
-        """Nothing goes through it."""
+        """No cost: nothing is run through the encoder."""
         return Estimate(0.0, 0.0)
 
     def on_cpu(self, work: AdoptWork) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def shape_left(self, work: AdoptWork) -> Shape | None:
-        """Its own, where it was not trained from the encoder that the stage begins with."""
+        """The adopted encoder's shape if it was not trained from the one that the stage starts from; else None."""
         return None if work.compared else shape_of(work.encoder, work.revision)
 
     def identity(self, work: AdoptWork) -> Mapping[str, Any]:
-        """The encoder's content."""
+        """The content of the adopted encoder."""
         return {"adopted": encoder_identity(work.encoder, work.revision)}
 
     def require(self, stage: Stage) -> None:
-        """Raise UsageError for an encoder that the stage will refuse, as far as what it begins with is there."""
+        """Raise UsageError for an encoder that the stage would refuse, if what it starts from is already available."""
         before = stage.inputs.get("encoder")
         if before is None:
             loaded(REQUIRE)(stage.work, stage.encoder, stage.revision)
@@ -73,7 +73,7 @@ class AdoptKind(StageKind[AdoptWork]):
             loaded(REQUIRE)(stage.work, before.work.encoder, before.work.revision)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """That others trained it."""
+        """A note that others trained it further."""
         return f"trained further by others{begun}"
 
 

@@ -1,6 +1,6 @@
-"""Encoders that others trained further: the text towers of open_clip and M-CLIP, and what `AutoModel` opens by itself.
+"""Encoders that others trained further: the text towers of open_clip and M-CLIP, and anything that `AutoModel` opens.
 
-Names of weights: open_clip `src/open_clip/hf_model.py` (a `transformer` of transformers and a `proj`, under `text.` in
+Names of weights: open_clip `src/open_clip/hf_model.py` (a transformers `transformer` and a `proj`, under `text.` in
 the whole model); FreddeFrallan/Multilingual-CLIP `multilingual_clip/pt_multilingual_clip.py` (a `transformer` and a
 `LinearTransformation`).
 """
@@ -28,21 +28,21 @@ from viaduct.runs.stage import Context, Spent
 from viaduct.training.adopt import AdoptWork
 
 OPEN_CLIP, M_CLIP = "text.transformer.", "transformer."
-"""How the names of a text encoder's weights begin in files of these two."""
+"""Prefixes of the names of a text encoder's weights in the files of these two."""
 M_CLIP_FILES = ("model.safetensors", "pytorch_model.bin")
 NOT_USED = ("pooler.", "embeddings.position_ids", "embeddings.token_type_ids")
-"""How the names begin of what a text encoder may have and no head here uses."""
+"""Prefixes of the names of weights that a text encoder may have but no head here uses."""
 
 
 class Tower(NamedTuple):
-    """The file of a text tower, and how the names of its weights begin."""
+    """The file of a text tower, and the prefix of its weights' names."""
 
     file: Path
     prefix: str
 
 
 class Opened(NamedTuple):
-    """An encoder in evaluation mode, and the names in its file of what was loaded and of what was left."""
+    """An encoder in evaluation mode, and the names in its file of the weights that were loaded and left out."""
 
     encoder: nn.Module
     loaded: tuple[str, ...]
@@ -50,9 +50,9 @@ class Opened(NamedTuple):
 
 
 def adopt(context: Context, work: AdoptWork) -> Spent:
-    """Write the encoder as a folder that `AutoModel` opens, with the tokenizer of what the stage begins with.
+    """Write the encoder as a folder that `AutoModel` opens, with the tokenizer of the encoder the stage starts from.
 
-    Raises UsageError, naming the file, where weights or tokenizer are not those of an encoder that was trained from it.
+    Raises UsageError, naming the file, if weights or tokenizer are not those of an encoder that was trained from it.
     """
     found = _open(work, context.start, context.revision)
     save_encoder(found.encoder, load_tokenizer(context.start, context.revision), context.directory / "encoder")
@@ -62,7 +62,7 @@ def adopt(context: Context, work: AdoptWork) -> Spent:
 
 
 def require_released(work: AdoptWork, start: str, revision: str | None) -> None:
-    """Raise UsageError for what `adopt` refuses after the encoder `start`."""
+    """Raise UsageError for what `adopt` would refuse when starting from the encoder `start`."""
     _open(work, expanded(start), revision)
 
 
@@ -84,7 +84,7 @@ def _open(work: AdoptWork, start: str, revision: str | None) -> Opened:
 
 
 def _opened_tower(tower: Tower, encoder: nn.Module, start: str) -> Opened:
-    """The tower's weights in the encoder that it was trained from."""
+    """The tower's weights, loaded into the encoder that it was trained from."""
     found, others = _weights(tower)
     own = {name: weight for name, weight in found.items() if not name.startswith(NOT_USED)}
     _require_alike(own, encoder.state_dict(), str(tower.file), start)
@@ -125,14 +125,14 @@ def _weights(tower: Tower) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
             names, found = list(every), {name: every[name] for name in every if name.startswith(tower.prefix)}
     except UsageError:
         raise
-    except Exception as error:  # whatever torch and safetensors raise on somebody's files
+    except Exception as error:  # torch and safetensors may raise anything on unknown files
         raise UsageError(f"{tower.file} cannot be read: {first_line(error)}", fix="download it again") from error
     others = tuple(name for name in names if name not in found)
     return {name.removeprefix(tower.prefix): weight for name, weight in found.items()}, others
 
 
 def _tower(work: AdoptWork) -> Tower | None:
-    """None for what `AutoModel` opens by itself, or refuses in its own words."""
+    """The text tower; None for an encoder that `AutoModel` opens, or refuses with its own message."""
     for name in OPEN_CLIP_FILES:
         if (file := _file(work, name)) is not None:
             return Tower(file, OPEN_CLIP)
@@ -144,7 +144,7 @@ def _tower(work: AdoptWork) -> Tower | None:
 
 
 def _file(work: AdoptWork, name: str) -> Path | None:
-    """A file of the encoder, downloaded where it is a Hub name; None where there is none, or no network."""
+    """A file of the encoder, downloaded if that is a Hub name; None if there is no such file, or no network."""
     folder = Path(expanded(work.encoder))
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
@@ -157,11 +157,11 @@ def _file(work: AdoptWork, name: str) -> Path | None:
 
 
 def _require_same_ids(work: AdoptWork, start: str, revision: str | None, *, alone: bool) -> None:
-    """Raise UsageError for another tokenizer than that of `start`, which a tower was trained with that stands `alone`,
-    without a tokenizer.json."""
+    """Raise UsageError if the tokenizer is not that of `start`. A tower (`alone`) without a tokenizer.json is taken to
+    have been trained with that one."""
     tokenizer, path = load_tokenizer(start, revision), _file(work, "tokenizer.json")
     if path is not None:
-        largest_id(path)  # or says that it cannot be read
+        largest_id(path)  # raises if it cannot be read
         same = agrees(tokenizer, path)
     else:
         same = alone or probed(tokenizer) == probed(load_tokenizer(expanded(work.encoder), work.revision))

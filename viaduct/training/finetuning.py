@@ -1,7 +1,7 @@
-"""What the Train stage does: train an encoder and a new head on one card, choosing the checkpoint on English dev.
+"""Implementation of the Train stage: trains an encoder and a new head on one card; English dev chooses the checkpoint.
 
-Only the embedding rows that train and dev rows use are held while training (`models.vocabulary`): the result is the
-same as with all of them. A stage that trains in another way is a subclass of `FineTuning`.
+Only the embedding rows that train and dev rows use are held during training (`models.vocabulary`): the result is the
+same as with all of them. A stage that trains in another way subclasses `FineTuning`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from viaduct.training.train import TrainWork
 
 @dataclass(frozen=True)
 class TaskData:
-    """What one labelled task is trained and chosen on: its train and dev rows as token sequences, `units` of each."""
+    """Train and dev rows of one labelled task as token sequences; `units`: what the loss averages over, per example."""
 
     card: Task
     spec: HeadSpec
@@ -62,15 +62,15 @@ class TaskData:
     all_units: int
 
     def batch(self, step: int) -> Batch:
-        """The batch of this step of its own."""
+        """The batch of this step, counted over the task's own steps."""
         return collate(self.encoded, self.order.batch(step), self.pad_id)
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The batch's loss, scaled so that every unit weighs the same and a mean batch has a weight of 1."""
+        """The batch's loss, scaled so that every unit weighs the same and an average batch has a weight of 1."""
         return self.head.loss(logits, self.encoded, batch) * (self.order.end(0) / self.all_units)
 
     def weight(self, batch: Batch) -> float:
-        """That of a batch, by which its loss is divided for the mean of a unit."""
+        """The weight of a batch; its loss divided by this is the mean per unit."""
         return int(self.units[batch.examples].sum()) * self.order.end(0) / self.all_units
 
     def score(self, model: nn.Module) -> float:
@@ -88,18 +88,18 @@ class TaskReader:
     context: Context
     training: Training
     seed: int
-    """Of the sample of training rows."""
+    """Seed for sampling training rows."""
     tokenizer: Any
     limits: Limits
 
     def read(self, card: Task, languages: Sequence[str], order_seed: int) -> TaskData:
-        """Train rows of these languages and English dev rows. Raises DataError where rows have no gold."""
+        """Train rows of these languages and English dev rows. Raises DataError if rows have no gold label."""
         rows = [row for code in languages for row in self.context.load(card.name, "train", code).rows]
         dev_rows = self.context.load(card.name, "dev", ENGLISH).rows[: self.training.dev_rows]
         return self.of(card, sample_rows(rows, self.training.train_rows, self.seed), dev_rows, order_seed)
 
     def of(self, card: Task, rows: Sequence[Row], dev_rows: Sequence[Row], order_seed: int) -> TaskData:
-        """The same of these rows."""
+        """The task's data from these rows. Raises DataError if any has no gold label."""
         require_labels(card.name, "train", rows)
         require_labels(card.name, "dev", dev_rows)
         spec = head_spec(card, rows)
@@ -122,12 +122,12 @@ def require_labels(name: str, split: str, rows: Sequence[Row]) -> None:
 
 
 def fine_tune(context: Context, work: TrainWork) -> Spent:
-    """Train, and leave `encoder/`, the head and `training.json` in the stage's directory."""
+    """Train, and write `encoder/`, the head and `training.json` to the stage's directory."""
     return FineTuning(context, work).run()
 
 
 class FineTuning:
-    """A Train stage while it runs. A subclass may read other rows, do more in `begin`, or have another `loss`."""
+    """A running Train stage. A subclass may read other rows, do more in `begin`, or use another `loss`."""
 
     def __init__(self, context: Context, work: TrainWork) -> None:
         self.context, self.work = context, work
@@ -144,18 +144,18 @@ class FineTuning:
         self.model = TaskModel(encoder, module, self.trimmed)
 
     def read(self, reader: TaskReader) -> TaskData:
-        """What it is trained and chosen on."""
+        """Read the data to train on and to choose the checkpoint on."""
         return reader.read(self.context.task(self.work.task), (ENGLISH,), self.work.seed)
 
     def begin(self) -> None:
-        """Called before the first step, with the model's new weights in place: to freeze some of them, say."""
+        """Called before the first step, with the model's new weights in place, for example to freeze some of them."""
 
     def batch(self, step: int) -> Batch:
-        """What this step is trained on."""
+        """The batch of this step."""
         return self.data.batch(step)
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """The loss of a batch, scaled as that of `data` is: parts of it sum up to the whole."""
+        """The loss of a batch, scaled like that of `data`: the losses of its parts add up to that of the whole."""
         return self.data.loss(model(batch), batch)
 
     def run(self) -> Spent:
@@ -190,5 +190,5 @@ class FineTuning:
         return spent(state, self.flops(state), len(data.rows))
 
     def flops(self, state: TrainingState) -> float:
-        """Operations of the training, forward and backward."""
+        """Floating-point operations of the training, forward and backward."""
         return passes(self.work.training) * forward_flops(self.model.encoder, state.tokens, state.squares)

@@ -1,7 +1,7 @@
 """One training, and the gradient of one of its steps: of the whole batch, or of parts that fit the device's memory.
 
-A batch is cut by rows into parts whose losses sum up to its own, and so their gradients; what is random in it (masks,
-wrong images) is drawn before. Where memory runs out all the same, the parts become half as large.
+A batch is cut by rows into parts whose losses, and so their gradients, add up to its own; anything random in it (masks,
+wrong images) is drawn first. If memory still runs out, the size of the parts is halved.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class StepBatch(Protocol):
-    """What one step is trained on; `encode.batch.Batch` is one."""
+    """What one step is trained on, for example an `encode.batch.Batch`."""
 
     @property
     def size(self) -> BatchSize:
-        """What goes through the encoder."""
+        """The size of what goes through the encoder."""
 
     def to(self, device: torch.device) -> Self:
-        """The same on a device."""
+        """The same batch on a device."""
 
 
 BatchT = TypeVar("BatchT", bound=StepBatch)
@@ -57,9 +57,9 @@ class TrainingJob(Generic[BatchT]):
     model: nn.Module
     steps: int
     batch_at: Callable[[int], BatchT]
-    """Step (0-based) -> batch; must depend on the step alone."""
+    """Step (0-based) -> batch; must depend only on the step."""
     loss: Callable[[nn.Module, Any], torch.Tensor]
-    """Of a batch, or of a part of one; scalar, already scaled so that every row weighs the same over an epoch."""
+    """Scalar loss of a batch or a part of one, already scaled so that every row weighs the same over an epoch."""
     evaluate: Callable[[nn.Module], float] | None
     """Dev score, higher is better; None: the last step's weights are kept."""
     training: Training
@@ -70,20 +70,20 @@ class TrainingJob(Generic[BatchT]):
     progress: Progress
     track: Track = untracked
     weighed: Callable[[torch.Tensor, Any], tuple[torch.Tensor, float]] | None = None
-    """(Loss, batch or part) -> (what curves sum up, the weight it is divided by), after `loss`; by default each step's
-    loss."""
+    """(loss, batch or part) -> (value that curves sum up, weight to divide it by), called after `loss`; by default each
+    step's loss."""
     cut: Callable[[nn.Module, BatchT, int], Sequence[Any]] = _cut
-    """The batch in at most so many parts whose losses sum up to its own, what is random in it drawn before."""
+    """The batch in at most this many parts whose losses add up to its own; anything random in it is drawn first."""
     micro_batch_tokens: int | None = None
-    """A batch with more tokens, padding included, is computed in parts of about so many; None: whole."""
+    """A batch with more tokens, including padding, is computed in parts of about this many; None: whole."""
     ranks: Ranks = ALONE
     """The processes that share the parts of each batch."""
     gradient_checkpointing: bool = False
-    """Whether layers are computed once more backwards instead of kept."""
+    """Whether activations are recomputed in the backward pass instead of kept."""
 
 
 def asked(context: Context) -> dict[str, Any]:
-    """What a stage's context says of how its training is run."""
+    """The arguments of a `TrainingJob` that come from the stage's context."""
     names = ("scratch", "checkpoint_seconds", "progress", "track", "ranks")
     fitting = {name: getattr(context.fitting, name) for name in ("micro_batch_tokens", "gradient_checkpointing")}
     return {**{name: getattr(context, name) for name in names}, **fitting}
@@ -91,8 +91,8 @@ def asked(context: Context) -> dict[str, Any]:
 
 @contextmanager
 def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
-    """While this is open, layers of the model's encoder are computed once more backwards, where that is asked for.
-    Raises UsageError for an encoder that cannot do so."""
+    """While this is open, the encoder's layers are recomputed in the backward pass, if that was requested. Raises
+    UsageError for an encoder that does not support it."""
     encoder: Any = getattr(model, "encoder", None)
     if not asked:
         yield
@@ -103,7 +103,7 @@ def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
             f"--gradient-checkpointing: the layers of this model ({kind}) cannot be computed once more",
             fix="leave it out and use --micro-batch-tokens",
         )
-    # Its public form changes name between versions, and also asks the embeddings for gradients nobody needs here.
+    # Its public form changes name between versions, and also makes the embeddings require gradients not needed here.
     encoder._set_gradient_checkpointing(True, partial(checkpoint, use_reentrant=False))
     try:
         yield
@@ -119,10 +119,10 @@ def gradient(
     precision: str,
     batch: BatchT,
 ) -> tuple[torch.Tensor, float]:
-    """(what curves sum up of the step, the weight it is divided by); the model's parameters then have its gradient.
+    """(value that curves sum up for the step, weight to divide it by); leaves the gradient in the model's parameters.
 
-    Where a device's memory runs out, the parts are halved for the rest of the training, and the step begins again.
-    Raises UsageError where one row alone does not fit.
+    If a device's memory runs out, the size of the parts is halved for the rest of the training, and the step restarts.
+    Raises UsageError if a single row does not fit.
     """
     slots, several, own = batch.size.slots, job.ranks.count, job.ranks.number
     while True:
@@ -136,7 +136,7 @@ def gradient(
                 with products_in(precision, job.device):
                     parts = job.cut(job.model, batch, count)
             if own:
-                seed_all("step", job.seed, state.step, own)  # else all processes would drop out the same
+                seed_all("step", job.seed, state.step, own)  # else all processes would draw the same dropout
             told = [of_part(job, backward, precision, one, len(parts)) for one in parts[own::several]] or told
         except (MemoryError, RuntimeError) as error:
             if not is_full(error):
@@ -147,7 +147,7 @@ def gradient(
             summed, weight, failed = team.sum(job.model, summed, weight, failed=failed)
         if not failed:
             return summed, weight
-        job.model.zero_grad(set_to_none=True)  # only here, where the error holds the failed try's tensors no longer
+        job.model.zero_grad(set_to_none=True)  # only here: the error no longer holds the failed attempt's tensors
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
         _halve(state, slots // count, is_finest=1 < len(parts) < count)
@@ -160,8 +160,8 @@ def of_part(
     part: Any,
     count: int,
 ) -> tuple[torch.Tensor, float]:
-    """(What curves sum up of a part, the weight it is divided by); its gradient is added to the others'. `count`: of
-    the batch's parts."""
+    """(value that curves sum up for a part, weight to divide it by); its gradient is added to the others'. `count`: the
+    number of the batch's parts."""
     with products_in(precision, job.device):
         loss = job.loss(job.model, part)
     summed, weight = (loss.detach(), 1 / count) if job.weighed is None else job.weighed(loss.detach(), part)
@@ -170,7 +170,7 @@ def of_part(
 
 
 def _halve(state: TrainingState, limit: int, *, is_finest: bool) -> None:
-    """Note half of the limit for the rest of the training, and say so."""
+    """Halve the limit for the rest of the training, and log a warning."""
     if is_finest or limit < 2:
         raise UsageError(
             f"the memory is too small for one row of step {state.step}",

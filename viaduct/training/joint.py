@@ -1,12 +1,12 @@
-"""The Joint stage: one encoder trained at once on labelled tasks, what rooms add to them, and replayed text.
+"""The Joint stage: trains one encoder on labelled tasks, what rooms add to them, and replayed text, all at once.
 
-It leaves `encoder/` and `training.json` as Train does, and
+It writes `encoder/` and `training.json` as Train does, and
 
   heads/KIND-LABELS/    the heads, one for each label set
-  masked_language_head.safetensors   where it was trained
+  masked_language_head.safetensors   if it was trained
   retention.json        how far the encoder moved, and masked-LM loss by language before and after
 
-besides what a room's member leaves.
+plus the files of members that rooms add.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class JointWork(Work):
     kind: Literal["joint"] = "joint"
     tasks: tuple[str, ...] = ()
     languages: tuple[str, ...] = (ENGLISH,)
-    """Of the tasks' train rows."""
+    """Languages of the tasks' train rows."""
     mixture: Mixture = Mixture()
     replay: Replay | None = None
     replay_languages: tuple[str, ...] = ()
-    """Resolved: those whose text is there."""
+    """Resolved: the languages whose text is available."""
     retention: Retention = Retention()
     training: Training
     seed: int
@@ -42,7 +42,7 @@ class JointWork(Work):
 
 
 class JointKind(StageKind[JointWork]):
-    """The kind."""
+    """The kind of Joint stages."""
 
     name = "joint"
     work = JointWork
@@ -51,7 +51,7 @@ class JointKind(StageKind[JointWork]):
     starts_from_encoder = leaves_encoder = seeded = True
 
     def is_scored_on_dev(self, work: JointWork) -> bool:
-        """Where it has a labelled task."""
+        """True if it has a labelled task."""
         return bool(work.tasks)
 
     def needs(self, work: JointWork, census: Census) -> list[Need]:
@@ -62,14 +62,14 @@ class JointKind(StageKind[JointWork]):
         return needs + ([] if work.replay is None else text_needs(work.replay.text, work.replay_languages, census))
 
     def label(self, work: JointWork) -> str:
-        """Everything that is trained on."""
+        """Everything that is trained on, in words."""
         parts = [*work.tasks, *added_labels(work)]
         parts += [f"text replayed {in_languages(work.replay_languages)}"] if work.replay is not None else []
         where = "" if work.languages == (ENGLISH,) else f" {in_languages(work.languages)}"
         return f"train {' + '.join(parts)}{where}"
 
     def forecast(self, work: JointWork, sizes: Sizes) -> Estimate:
-        """Of the members' tokens as much as the mixture draws; text is replayed beside every step."""
+        """The cost of as many of the members' tokens as the mixture draws, and of the text replayed in every step."""
         training, cap = work.training, work.mixture.cap
         added = {name for name, _, _ in added_needs(work, sizes.census)}
         members = [*work.tasks, *added]
@@ -93,7 +93,7 @@ class JointKind(StageKind[JointWork]):
         return Estimate(trained + replayed, (trained + guessed) * (1 + BACKWARD), steps, peak_bytes=peak)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """Everything that is trained on, the seed and how long."""
+        """Everything that is trained on, the seed and the training settings."""
         parts = [*work["tasks"], *(field.name for field in fields() if work.get(field.name))]
         done = f"trained on {' and '.join([*parts, *(['plain text'] if work['replay'] else [])])}"
         return training_history(done, begun, work["seed"], work["training"])

@@ -1,7 +1,7 @@
-"""What the Joint stage does: one encoder trained at once on the members of a mixture, and on replayed text beside them.
+"""Implementation of the Joint stage: trains one encoder on all members of a mixture at once, plus replayed text.
 
-Every step has one member (a labelled task, or what a room brings), drawn by the seed, and replayed text beside it. The
-labelled tasks' mean English-dev score chooses the checkpoint; without a labelled task the last step is kept, so that
+Every step has one member (a labelled task, or one that a room adds), drawn by the seed, and replayed text with it. The
+mean English-dev score of the members that have one chooses the checkpoint; without any the last step is kept, so that
 arms stay matched in steps.
 """
 
@@ -50,30 +50,30 @@ from viaduct.training.replay import ReplayedText
 from viaduct.training.state import TrainingState, spent, write_log
 
 LABELS_NAMED = 4
-"""Labels that a head is named by; with more it has their number and a hash."""
+"""A head with more labels than this is named by their count and a hash."""
 
 
 @dataclass(frozen=True)
 class JointBatch:
-    """What one step is trained on; `main` is a batch of the member."""
+    """What one step is trained on; `main` is the batch of its member."""
 
     member: Member | None
     main: Any
-    """A `StepBatch`; None where there is no member."""
+    """A `StepBatch`; None if there is no member."""
     replay: Any
-    """A `Batch`, or `Masked` in a part; None without replayed text."""
+    """A `Batch`, or a `Masked` in a part of one; None without replayed text."""
     weight: float = 1.0
     """See `Member.weight`."""
     share: float = 1.0
-    """Of a part: 1 / the number of parts."""
+    """For a part of a batch: 1 / the number of parts."""
 
     @property
     def size(self) -> BatchSize:
-        """Of both."""
+        """Combined size of the main and replay batches."""
         return sum((one.size for one in (self.main, self.replay) if one is not None), BatchSize())
 
     def to(self, device: torch.device) -> JointBatch:
-        """The same on a device."""
+        """The same batch on a device."""
         main, replay = (None if one is None else one.to(device) for one in (self.main, self.replay))
         return replace(self, main=main, replay=replay)
 
@@ -89,19 +89,19 @@ class LabelledTask(Member):
         self.head = head_name(data.spec)
 
     def parts(self, encoder: nn.Module) -> Mapping[str, nn.Module]:
-        """Its head."""
+        """The head, by its name."""
         return {self.head: build_head(self.data.spec, width(encoder), dropout(encoder))}
 
     def batch(self, own: int) -> Batch:
-        """Rows of the task."""
+        """A batch of the task's rows."""
         return self.data.batch(own)
 
     def loss(self, model: JointModel, batch: Batch) -> torch.Tensor:
-        """As in a stage of its own."""
+        """Same loss as when the task is trained alone."""
         return self.data.loss(model.head[self.head](model.states(batch)), batch)
 
     def weight(self, batch: Batch) -> float:
-        """As in a stage of its own."""
+        """Same weight as when the task is trained alone."""
         return self.data.weight(batch)
 
     def score(self, model: JointModel) -> float:
@@ -116,7 +116,7 @@ class LabelledTask(Member):
 
 
 def head_name(spec: HeadSpec) -> str:
-    """A name for parts of a model and folders: kind and labels."""
+    """The name of a head, for model parts and folders: its kind and labels."""
     labels = "-".join(spec.labels)
     if len(spec.labels) > LABELS_NAMED:
         labels = f"{len(spec.labels)}-labels-{hashlib.sha256(labels.encode()).hexdigest()[:8]}"
@@ -136,7 +136,7 @@ def shares(rows: Sequence[int], work: JointWork) -> Array:
 
 
 class Schedule:
-    """Which member each step has, and which of its own batches."""
+    """Which member each step trains on, and which of that member's batches."""
 
     def __init__(self, members: Sequence[Member], work: JointWork) -> None:
         self.members, training = members, work.training
@@ -156,21 +156,21 @@ class Schedule:
             self.own[mine] = np.arange(int(mine.sum()))
 
     def at(self, step: int) -> tuple[Member | None, int]:
-        """(the step's member, number of its batch); None where there is no member."""
+        """(the step's member, number of its batch); (None, 0) if there are no members."""
         return (self.members[self.member[step]], int(self.own[step])) if self.members else (None, 0)
 
     def counts(self) -> dict[str, int]:
-        """Steps of each member."""
+        """Number of steps of each member."""
         return {one.name: int((self.member == number).sum()) for number, one in enumerate(self.members)}
 
 
 def train_jointly(context: Context, work: JointWork) -> Spent:
-    """Train, and leave what the stage's kind says in its directory."""
+    """Train, and write the files listed in `training.joint` to the stage's directory."""
     return JointTraining(context, work).run()
 
 
 class JointTraining:
-    """A joint stage while it runs."""
+    """A running Joint stage."""
 
     def __init__(self, context: Context, work: JointWork) -> None:
         self.context, self.work, self.source = context, work, context.start
@@ -193,16 +193,16 @@ class JointTraining:
         self.schedule = Schedule(self.members, work)
 
     def _model(self, encoder: nn.Module) -> tuple[JointModel, str]:
-        """The model on its device, ready to be trained, and where its masked-LM head is from ("" without one).
+        """The model on its device, ready to be trained, and where its masked-LM head comes from ("" without one).
 
-        The order of the parts decides the random draws and in which order the gradient's norm is summed up, so it stays
-        what it is: the tasks' heads, the masked-LM head, what rooms bring.
+        The order of the parts determines the random draws and the order in which the gradient norm is summed, so it
+        must not change: the tasks' heads, the masked-LM head, what rooms add.
         """
         context, work = self.context, self.work
         seed_all("parts", work.seed)
         parts: dict[str, nn.Module] = {}
         for one in self.tasks:
-            for name, module in one.parts(encoder).items():  # drawn for every task, also where a head is shared
+            for name, module in one.parts(encoder).items():  # drawn for every task, even if a head is shared
                 parts.setdefault(name, module)
         trimmed, origin = None, ""
         if self.replay is not None or any(member.needs_vocabulary for member in self.members):
@@ -221,22 +221,22 @@ class JointTraining:
         return model.to(self.device), origin
 
     def batch_at(self, step: int) -> JointBatch:
-        """What step `step` is trained on."""
+        """The batch of this step."""
         member, own = self.schedule.at(step)
         main = None if member is None else member.batch(own)
         weight = 1.0 if member is None else member.weight(main)
         return JointBatch(member, main, None if self.replay is None else self.replay.batch(step), weight)
 
     def cut(self, _module: nn.Module, batch: JointBatch, count: int) -> list[JointBatch]:
-        """Parts of what the member's and the replayed batch are cut into; one of the two may have fewer."""
+        """The batch in parts that pair parts of the member's and the replayed batch; one of the two may have fewer."""
         main = [] if batch.member is None else batch.member.cut(self.model, batch.main, count)
         replay = [] if self.replay is None else self.replay.masking.of_batch(batch.replay).cut(count)
         share = 1 / max(len(main), len(replay))
         return [replace(batch, main=one, replay=text, share=share) for one, text in zip_longest(main, replay)]
 
     def loss(self, _module: nn.Module, batch: JointBatch) -> torch.Tensor:
-        """The sum of the step's losses; the member's first, so that arms with and without replay draw its masks
-        alike."""
+        """The sum of the step's losses; the member's comes first, so that its masks are drawn alike in arms with and
+        without replay."""
         total = self.alone = torch.zeros((), device=self.device)
         if batch.member is not None and batch.main is not None:
             total = total + batch.member.loss(self.model, batch.main)
@@ -249,11 +249,11 @@ class JointTraining:
         return total
 
     def weighed(self, loss: torch.Tensor, batch: JointBatch) -> tuple[torch.Tensor, float]:
-        """For a curve of means over the members' units, each with what is beside it."""
+        """Values for a curve of means over the members' units, with the other losses of their steps added."""
         return self.alone + batch.weight * (loss - self.alone), batch.weight * batch.share
 
     def evaluate(self, _module: nn.Module) -> float:
-        """The mean of the members' English-dev scores."""
+        """The mean English-dev score of the members that have one."""
         scores = [member.score(self.model) for member in self.members if member.is_scored]
         return sum(scores) / len(scores)
 

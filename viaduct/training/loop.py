@@ -1,4 +1,4 @@
-"""The one training loop. Stages differ by data, head and objective, never by loop.
+"""The only training loop. Stages differ in data, head and objective, never in the loop.
 
 Resuming is exact: step n depends on the weights after step n - 1, on the batch plan (from the seed) and on the random
 numbers of step n (seeded by the step), so a checkpoint holds weights, optimiser state and counters, and a resumed run
@@ -25,8 +25,8 @@ from viaduct.training.team import Team
 def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     """Train to the end (from the newest checkpoint if there is one); the model then holds the chosen weights.
 
-    Raises NumbersError when loss or gradient stop being numbers, with the step and what to change; `Stopped` for a
-    signal, after a checkpoint.
+    Raises NumbersError, with the step and what to change, when loss or gradient are no longer finite; `Stopped` on a
+    signal, after writing a checkpoint.
     """
     team, model = Team(job.ranks, job.device), job.model.to(job.device)
     optimizer = build_optimizer(model, job.training)
@@ -38,7 +38,7 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
     model.train()
     with held_back() as signals, recomputing(model, asked=job.gradient_checkpointing), team:
         while _is_due(evaluate_at, state) or not _is_over(job, state):
-            if not _is_due(evaluate_at, state):  # else it was interrupted there
+            if not _is_due(evaluate_at, state):  # else it was interrupted before the evaluation
                 _step(job, team, readings)
                 freed.bound()
                 readings.read(now=state.step in evaluate_at or state.is_point(job.steps))
@@ -67,13 +67,13 @@ def fit(job: TrainingJob[BatchT]) -> checkpointing.TrainingState:
 
 
 def _evaluation_steps(job: TrainingJob[BatchT]) -> frozenset[int]:
-    """After which steps an evaluation comes."""
+    """The steps after which an evaluation is due."""
     count = max(1, min(job.training.evaluations, job.steps))
     return frozenset(round(job.steps * (number + 1) / count) for number in range(count))
 
 
 def _is_due(evaluate_at: frozenset[int], state: checkpointing.TrainingState) -> bool:
-    """Whether an evaluation comes after the last step and has not been made."""
+    """Whether an evaluation is due after the last step and has not been done."""
     return state.step in evaluate_at and not any(past["step"] == state.step for past in state.evaluations)
 
 

@@ -23,54 +23,54 @@ NO_MASKS = (
 )
 
 LONGEST_WORD = 3
-"""Pieces masked together at most: scripts without blanks would otherwise lose whole sentences."""
+"""Most pieces that are masked together: scripts without spaces would otherwise lose whole sentences."""
 
 
 def places(chosen_BL: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """(rows, columns) of the places that are True, in their order, on a device."""
+    """(rows, columns) of the True positions, in order, on a device."""
     return tuple(moved(one, device) for one in chosen_BL.nonzero(as_tuple=True))
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A text whose masks are drawn: what is read, and what is asked."""
+    """Texts with their masks drawn: the input, and the positions to predict."""
 
     text: Batch
     ids_BL: torch.Tensor
-    """Without masks."""
+    """Token ids without masks."""
     chosen_BL: torch.Tensor
-    """On the CPU."""
+    """Positions to predict; on the CPU."""
     count: int
-    """How many positions are guessed in the whole batch, also where this is a part of one."""
+    """Number of positions to predict in the whole batch, even if this is only part of one."""
 
     @property
     def at(self) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """What takes the chosen positions out of a (B, L, ...) tensor; no device is waited for to count them."""
+        """Index of the chosen positions in a (B, L, ...) tensor; counting them does not wait for a device."""
         device = self.text.ids_BL.device
         return self.chosen_BL if device.type == "cpu" else places(self.chosen_BL, device)
 
     def cut(self, count: int) -> list[Masked]:
-        """It in at most so many parts."""
+        """These texts in at most `count` parts."""
         return [self.take(at) for at in split(len(self.ids_BL), count)]
 
     def take(self, at: Array) -> Masked:
-        """The texts in these places of it."""
+        """The texts at these indices."""
         rows = torch.from_numpy(at)
         return Masked(self.text.take(at), rows_of(self.ids_BL, rows), rows_of(self.chosen_BL, rows), self.count)
 
 
 @dataclass(frozen=True)
 class Masking:
-    """Which positions are guessed. `starts_V` marks the pieces that begin a word; None: every piece for itself."""
+    """Chooses the positions to predict. `starts_V` marks pieces that begin a word; None: every piece on its own."""
 
     fraction: float
     mask_id: int
     special_V: torch.Tensor
     starts_V: torch.Tensor | None = None
     weights_V: torch.Tensor | None = None
-    """How much more or less often than `fraction` a word is masked, by its first piece; None: all alike."""
+    """Factor on `fraction` for how often a word is masked, by its first piece; None: the same for all words."""
     every_row: bool = False
-    """Whether each sequence has at least one masked position; else each batch."""
+    """Whether each sequence has at least one masked position; if not, each batch has."""
 
     @classmethod
     def of(
@@ -82,9 +82,9 @@ class Masking:
         weights_V: torch.Tensor | None = None,
         every_row: bool = False,
     ) -> Masking:
-        """The masking for a tokenizer; `whole_words`: one whose words begin with "▁", punctuation is a word of its own.
+        """The masking for a tokenizer; `whole_words`: its words begin with "▁", and punctuation is a word of its own.
 
-        Raises UsageError for a tokenizer that cannot do it.
+        Raises UsageError for a tokenizer that does not support it.
         """
         if tokenizer.mask_token_id is None:
             raise UsageError("words are to be masked, and the encoder's tokenizer has no mask token", fix=NO_MASKS)
@@ -105,11 +105,11 @@ class Masking:
         return cls(fraction, tokenizer.mask_token_id, special_V, starts_V, weights_V, every_row)
 
     def __call__(self, ids_BL: torch.Tensor, mask_BL: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """BERT's masking from torch's global generator: (ids with masks, chosen_BL bool), both on the CPU.
+        """BERT's masking, drawn from torch's global generator: (ids with masks, chosen_BL bool), both on the CPU.
 
         Of the chosen positions 80 % become the mask token, 10 % a random token, 10 % stay (arXiv 1810.04805, section
-        3.1). Special and padding positions are never chosen; a batch always has at least one, and with `every_row` each
-        sequence that has any other token.
+        3.1). Special and padding positions are never chosen; a batch always has at least one chosen position, and with
+        `every_row` so does each sequence that has any other token.
         """
         candidates_BL = ~self.special_V[ids_BL]
         if mask_BL is not None:
@@ -134,7 +134,7 @@ class Masking:
         return masked_BL, chosen_BL
 
     def of_batch(self, batch: Batch | Masked) -> Masked:
-        """The batch with masks, on its device, where it has none yet; drawn on the CPU, so the same on every device."""
+        """The batch with masks, on its device, unless it has them; drawn on the CPU, so the same on every device."""
         if isinstance(batch, Masked):
             return batch
         drawn = batch.on_cpu
@@ -144,8 +144,8 @@ class Masking:
 
 
 def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:
-    """(V,) float32 weights for masking: -log of a piece's share of these tokens, clipped to a fourth and four times the
-    mean, the mean over the tokens being 1. Frequent words are masked less often, without a tagger in any language."""
+    """(V,) float32 weights for masking: -log of a piece's share of these tokens, clipped to between 0.25 and 4 times
+    the mean, and scaled to mean 1 over the tokens. Frequent words are masked less, with no tagger in any language."""
     counts_V = np.bincount(ids, minlength=vocabulary).astype(np.float64)
     counts_V[list(special)] = 0
     shares_V = (counts_V + 1) / (counts_V + 1).sum()
@@ -156,7 +156,7 @@ def rarity(ids: Array, vocabulary: int, special: Sequence[int]) -> torch.Tensor:
 
 
 def first_pieces(starts_BL: torch.Tensor) -> torch.Tensor:
-    """For each position, that of the first piece of its word, (B, L) int64; words are cut up every `LONGEST_WORD`
+    """For each position, the position of its word's first piece, (B, L) int64; words are split every `LONGEST_WORD`
     pieces."""
     at_BL = torch.arange(starts_BL.shape[1]).expand(starts_BL.shape)
     word_BL = torch.where(starts_BL, at_BL, 0).cummax(1).values

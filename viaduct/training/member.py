@@ -1,7 +1,7 @@
-"""What a joint stage is trained on: members, of which each step has one, drawn by the mixture.
+"""Members: what a Joint stage is trained on. Each step has one of them, drawn by the mixture.
 
-Labelled tasks are members (`training.joint_training`); a room brings another through a recipe field whose `member` is
-"module:NAME", called with (context, work, tokenizer, limits) and giving a `Member`.
+Labelled tasks are members (`training.joint_training`); a room adds others through a recipe field whose `member` is
+"module:NAME" of a callable that takes (context, work, tokenizer, limits) and returns a `Member`.
 """
 
 from __future__ import annotations
@@ -19,31 +19,30 @@ from viaduct.training.order import Order
 
 
 class Member:
-    """One thing that a joint stage is trained on. A subclass sets the attributes, and gives at least `batch` and
+    """One thing that a Joint stage is trained on. A subclass sets the attributes, and implements at least `batch` and
     `loss`."""
 
     name: str
-    """Unique in the stage; it stands in training.json."""
+    """Unique in the stage; it appears in training.json."""
     rows: int
-    """What the mixture's rule counts."""
+    """Number of rows, which the mixture's rule goes by."""
     order: Order
-    """Its batches: their number in an epoch decides how many steps it gets."""
+    """The member's batches; their number per epoch determines how many steps it gets."""
     ids: Sequence[Array] = ()
-    """All token ids that it ever gives the encoder; other rows of the embedding need not be held while training."""
+    """All token ids that it ever passes to the encoder; other embedding rows need not be held during training."""
     needs_vocabulary = False
-    """Whether its loss scores words, by the masked-LM head: then the whole vocabulary is held."""
+    """Whether its loss scores words with the masked-LM head; the whole vocabulary is then held."""
 
     is_scored = False
     """Whether it has a dev score; the mean of the members' scores chooses the checkpoint."""
 
     def parts(self, encoder: nn.Module) -> Mapping[str, nn.Module]:
-        """New modules by name, with weights from torch's global seed; the model has them as `model.head[name]`. Members
-        that give a part of one name share it. Called before the vocabulary is trimmed, always in the same order."""
+        """New modules by name, with weights drawn from torch's global seed; they become `model.head[name]`. Members
+        with parts of the same name share one. Called before the vocabulary is trimmed, always in the same order."""
         return {}
 
     def batch(self, own: int) -> Any:
-        """The member's own batch number `own` (0-based), a `training.loop.StepBatch`; it depends on the number
-        alone."""
+        """The member's own batch number `own` (0-based), a `training.job.StepBatch`; it depends only on the number."""
         raise NotImplementedError
 
     def loss(self, model: JointModel, batch: Any) -> torch.Tensor:
@@ -51,19 +50,19 @@ class Member:
         raise NotImplementedError
 
     def cut(self, model: JointModel, batch: Any, count: int) -> Sequence[Any]:
-        """The batch, on the device, in at most `count` parts whose losses sum up to its own: what is random in it, such
-        as masks, is drawn for the whole, and `loss` takes it from there."""
+        """The batch, on the device, in at most `count` parts whose losses add up to its own: anything random in it,
+        such as masks, is drawn here for the whole batch, and `loss` uses that."""
         parts: Sequence[Any] = batch.cut(count)
         return parts
 
     def weight(self, batch: Any) -> float:
-        """What that loss is divided by for the mean of a unit of the batch, in the curve; 1 for one that is a mean."""
+        """Divisor that makes the loss a mean over the batch's units, for the curve; 1 if it is a mean already."""
         return 1.0
 
     def score(self, model: JointModel) -> float:
-        """The English-dev score of the model, which is in evaluation mode, where `is_scored` says that there is one."""
+        """The English-dev score of the model, which is in evaluation mode; only called if `is_scored` is True."""
         raise NotImplementedError
 
     def finish(self, model: JointModel, directory: Path) -> None:
-        """Measure, and write what is to be kept besides the encoder. The model holds its last weights, is in evaluation
-        mode and on its device; its vocabulary is still the trimmed one."""
+        """Measure, and write what is to be kept besides the encoder. The model holds its final weights, is in
+        evaluation mode and on its device; its vocabulary is still the trimmed one."""

@@ -1,4 +1,4 @@
-"""The optimiser of every training, and its learning rate by step."""
+"""The optimiser of every training, and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from viaduct.runs.parts import Training
 
 
 def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW (betas 0.9, 0.999, eps 1e-8 as the BERT family uses) over groups encoder/head x decay/none.
+    """AdamW (betas 0.9, 0.999, eps 1e-8 as the BERT family uses) over the groups encoder/head x decay/no decay.
 
-    Only weight matrices outside embeddings decay; parameters whose name begins with "head." have the head's rate.
+    Only weight matrices outside embeddings decay; parameters whose name begins with "head." get the head's
+    learning rate.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     head_rate = training.head_learning_rate or training.learning_rate
@@ -31,7 +32,7 @@ def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:
 
 def set_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup_fraction: float) -> float:
     """Set the learning rates of optimiser step `step` (0-based) of `steps`: linear warm-up, then linear decay to zero.
-    Returns the encoder's; the head's where nothing of the encoder is trained."""
+    Returns the encoder's rate, or the head's if nothing of the encoder is trained."""
     warmup = max(1, round(steps * warmup_fraction))
     factor = min((step + 1) / warmup, (steps - step) / max(1, steps - warmup + 1))
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Which examples make the batch of each step, as a function of the seed and the step alone."""
+"""Which examples make up the batch of each step, as a function of only the seed and the step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from viaduct.rows import Row
 from viaduct.runs.parts import Training
 
 PLANS_KEPT = 2
-"""Epochs whose plans are remembered: steps go forwards, so older ones are not asked for again."""
+"""Number of epochs whose plans are cached: steps go forwards, so older ones are not needed again."""
 
 
 class Order:
     """Batches for any number of epochs; each is planned from the seed when it is first needed."""
 
     def __init__(self, encoded: Encoded, batch_tokens: int, seed: int, *, beside: int = 0) -> None:
-        """`beside`: tokens of an image that go through the encoder with every sequence."""
+        """`beside`: number of image tokens that go through the encoder with every sequence."""
         if not len(encoded):
             raise DataError("there are no training rows", fix="check the recipe's substitutions and `viaduct plan`")
         self.lengths, self.widths = encoded.lengths + beside, encoded.widths
@@ -39,18 +39,18 @@ class Order:
         return self._known[epoch]
 
     def planned(self, _epoch: int, seed: int) -> list[Array]:
-        """A plan that is made anew."""
+        """A newly made plan."""
         return plan_batches(self.lengths, self.widths, self.batch_tokens, seed)
 
     def end(self, epoch: int) -> int:
-        """Number of steps in all epochs up to and with this one."""
+        """Number of steps in all epochs up to and including this one."""
         while len(self._ends) <= epoch:
             before = self._ends[-1] if self._ends else 0
             self._ends.append(before + len(self.plan(len(self._ends))))
         return self._ends[epoch]
 
     def epoch_of(self, step: int) -> int:
-        """The epoch that this step is in."""
+        """The epoch that this step belongs to."""
         while not self._ends or self._ends[-1] <= step:
             self.end(len(self._ends))
         return int(np.searchsorted(self._ends, step, side="right"))
@@ -62,7 +62,7 @@ class Order:
 
 
 def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row, ...]:
-    """`count` of the rows drawn by the seed, in file order; all of them when there are no more than that."""
+    """`count` of the rows drawn by the seed, in file order; all of them if there are no more than that."""
     if count is None or count >= len(rows):
         return tuple(rows)
     chosen = np.random.default_rng(derived_seed("sample", seed)).choice(len(rows), count, replace=False)
@@ -70,7 +70,7 @@ def sample_rows(rows: Sequence[Row], count: int | None, seed: int) -> tuple[Row,
 
 
 def count_steps(order: Order, training: Training) -> int:
-    """Steps for the epochs asked for (a part of an epoch rounded up), at least one and at most `max_steps`."""
+    """Number of steps for the requested epochs (a partial epoch is rounded up), at least 1 and at most `max_steps`."""
     whole = math.floor(training.epochs)
     steps = order.end(whole - 1) if whole else 0
     if training.epochs > whole:

@@ -1,8 +1,8 @@
-"""The Pretrain stage: a tokenizer and an XLM-R-shaped encoder, by masked LM on text and translation LM on parallel
-text.
+"""The Pretrain stage: trains a tokenizer and an XLM-R-shaped encoder, by masked LM on text and translation LM on
+parallel text.
 
-It leaves `encoder/` (config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and AutoTokenizer),
-`training.json` (steps, losses), and `masked_language_head.safetensors`, for stages that go on with masked LM.
+It writes `encoder/` (config.json, model.safetensors, tokenizer.json, ...: opens with AutoModel and AutoTokenizer),
+`training.json` (steps, losses), and `masked_language_head.safetensors`, for stages that continue with masked LM.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class PretrainWork(Work):
     kind: Literal["pretrain"] = "pretrain"
     pretrain: Pretrain
     languages: tuple[str, ...]
-    """Resolved: the languages whose text is there."""
+    """Resolved: the languages whose text is available."""
 
 
 class PretrainKind(StageKind[PretrainWork]):
-    """The kind."""
+    """The kind of Pretrain stages."""
 
     name = "pretrain"
     work = PretrainWork
@@ -37,7 +37,7 @@ class PretrainKind(StageKind[PretrainWork]):
     leaves_encoder = True
 
     def needs(self, work: PretrainWork, census: Census) -> list[Need]:
-        """Train splits of text and parallel cards that are there, in all languages that are asked for."""
+        """The available train splits of text and parallel cards, in all requested languages."""
         asked, found = work.pretrain, []
         for name in (*asked.text, *asked.parallel):
             every = census.task(name).languages
@@ -50,7 +50,7 @@ class PretrainKind(StageKind[PretrainWork]):
         return f"pretrain {work.pretrain.name} {in_languages(work.languages)}"
 
     def forecast(self, work: PretrainWork, sizes: Sizes) -> Estimate:
-        """Every token is trained on, and some are guessed among the whole vocabulary."""
+        """The cost of training on every token, and of predicting some of them from the whole vocabulary."""
         training = work.pretrain.training
         rows, tokens = sizes.of(sizes.needs, training.max_length)
         trained = trained_tokens(tokens, rows, training)
@@ -59,7 +59,7 @@ class PretrainKind(StageKind[PretrainWork]):
         return Estimate(trained, weight, trained / training.batch_tokens, peak_bytes=peak)
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """The languages."""
+        """The objective and the languages."""
         languages = work["languages"]
         return f"pretrained (masked words) on text in {len(languages)} languages: {' '.join(languages)}"
 

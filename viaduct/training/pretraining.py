@@ -1,7 +1,7 @@
-"""What the Pretrain stage does: a tokenizer and an XLM-R-shaped encoder, by masked LM and translation LM.
+"""Implementation of the Pretrain stage: trains a tokenizer and an XLM-R-shaped encoder, by masked and translation LM.
 
 Lines of one language are packed into sequences of up to `max_length` tokens; a translation-LM sequence is one pair of
-translations, masked on both sides (arXiv 1901.07291). Languages are drawn by size ** exponent (arXiv 1911.02116,
+translations, masked on both sides (arXiv 1901.07291). Languages are sampled by size ** exponent (arXiv 1911.02116,
 section 3.1).
 """
 
@@ -37,7 +37,7 @@ from viaduct.training.state import spent, write_log
 from viaduct.training.text import draw, join, packed
 
 TOKENIZER_LINES = 12_000
-"""Lines per language, at most, that the tokenizer is trained on: balances languages and bounds the time."""
+"""Most lines per language that the tokenizer is trained on: balances languages and bounds the time."""
 
 
 TextRows = dict[str, list[Row]]
@@ -45,7 +45,7 @@ TextRows = dict[str, list[Row]]
 
 
 def pretrain(context: Context, work: PretrainWork) -> Spent:
-    """Pretrain, and leave `encoder/` and `training.json` in the stage's directory."""
+    """Pretrain, and write `encoder/`, the masked-LM head and `training.json` to the stage's directory."""
     pretrain = work.pretrain
     device = prepare(context.device, context.threads)
     context.progress(0, 1, "reading text")
@@ -96,7 +96,7 @@ def pretrain(context: Context, work: PretrainWork) -> Spent:
 
 
 def _read(context: Context, cards: Sequence[str], languages: Sequence[str]) -> TextRows:
-    """The train rows of those of the cards that have a language, one card after the other."""
+    """Language -> the train rows of all cards that have it, one card after the other."""
     return {
         code: [
             row
@@ -113,7 +113,7 @@ def _tokenizer(context: Context, pretrain: Pretrain, texts: TextRows, pairs: Tex
     kept = context.scratch / "tokenizer"
     if not (kept / "tokenizer_config.json").is_file():
         context.progress(0, 1, "training the tokenizer")
-        # English is the first text of each translation pair: it would be there once for every language.
+        # English is the first text of each translation pair: it would be repeated for every language.
         lines = (row.texts[-1] for code in texts for rows in (texts, pairs) for row in rows[code][:TOKENIZER_LINES])
         made = train_tokenizer(lines, pretrain.architecture.vocabulary, pretrain.architecture.max_length)
         unfinished = context.scratch / "unfinished-tokenizer"

@@ -1,8 +1,8 @@
-"""What a training learns of its steps from the device: losses, and whether they and the gradients are numbers.
+"""Reading the results of training steps from the device: losses, and whether they and the gradients are finite.
 
-Asking an accelerator for a number waits for all that it was given to do, so it is asked once for many steps. Until then
-the first step that is no number holds back its own update and all later ones, on the device: the weights that are
-found with it are those from before it, and it can be made again in float32.
+Reading a number from an accelerator waits for all its queued work, so many steps are read at once. Until then, the
+first step that is not finite blocks its own update and all later ones, on the device: when it is found, the weights are
+still those from before it, and it can be repeated in float32.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from viaduct.models.numerics import finite
 from viaduct.training.state import TrainingState
 
 GROWTH_STEPS = 2000
-"""Steps in float16 without an overflow, after which the loss is scaled up twofold (as torch's GradScaler does)."""
+"""Steps in float16 without an overflow after which the loss scale is doubled (as torch's GradScaler does)."""
 
 FIX = "lower the learning rate or lengthen the warm-up (XLM-R large is known to need 1e-5 or less)"
 
 
 def steps_together(device: torch.device) -> int:
-    """Steps after which a device is asked at the latest."""
+    """Number of steps after which results are read from a device at the latest."""
     return 1 if device.type == "cpu" else 32
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One step that was made. `summed` and `norm` are scalars on the device; the loss is divided by `weight`."""
+    """One completed step. `summed` (the loss times `weight`) and `norm` (of the gradient) are scalars on the device."""
 
     step: int
     precision: str
@@ -43,10 +43,10 @@ class Reading:
 
 
 class Readings:
-    """The steps whose numbers are still on the device."""
+    """The steps whose results are still on the device."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, state: TrainingState, device: torch.device) -> None:
-        """`optimizer`: a fused one, which leaves its weights as they are where its `found_inf` is 1."""
+        """`optimizer`: a fused one, which leaves the weights unchanged if its `found_inf` is 1."""
         self.optimizer, self.state, self.device = optimizer, state, device
         self._unread: list[Reading] = []
         self._begun = 0.0
@@ -54,8 +54,7 @@ class Readings:
         self._failed = torch.zeros((), device=device)
 
     def begin(self) -> tuple[str, float]:
-        """(The precision of the next step's products, what its loss is multiplied by so that float16 holds its
-        gradient)."""
+        """(precision of the next step's products, factor on its loss that makes its gradient fit in float16)."""
         if not self._unread:
             self._begun = time.monotonic()
         precision = "fp32" if self.state.step == self._again else self.state.precision
@@ -66,16 +65,16 @@ class Readings:
         return precision, self.state.scale
 
     def add(self, reading: Reading) -> None:
-        """Note a step whose gradient is there, right before the optimiser's update."""
+        """Record a step whose gradient has been computed, right before the optimiser's update."""
         self._failed = self._failed.maximum((~(reading.summed + reading.norm).isfinite()).float())
         self.optimizer.found_inf = self._failed  # type: ignore[attr-defined]
         self._unread.append(reading)
 
     def read(self, *, now: bool = True) -> None:
-        """Count the steps that have been made; not `now`: only when there are enough of them.
+        """Read and count the completed steps; if not `now`, only when there are enough of them.
 
-        A step in less than float32 that is no number is taken back, with all later ones, to be made again in float32.
-        Raises NumbersError where it is none in float32 either, with its number and what to change.
+        A step in less than float32 that is not finite is undone, with all later ones, to be repeated in float32.
+        Raises NumbersError, with its number and what to change, if it is not finite in float32 either.
         """
         enough, since = steps_together(self.device), self.state.step - self.state.scaled_at
         if self.state.precision == "fp16":  # a scale that is too large shows soon
@@ -91,7 +90,7 @@ class Readings:
                 self._take_back(one)
                 return
             finite(value, f"the training loss at step {one.step}", FIX)
-            finite(norm, f"the norm of the gradient at step {one.step}", FIX)  # it would be all weights' value
+            finite(norm, f"the norm of the gradient at step {one.step}", FIX)  # clipping would spread it to all weights
             self.state.count(one.size, value, one.weight, seconds, one.learning_rate)
 
     def _take_back(self, one: Reading) -> None:

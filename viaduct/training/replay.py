@@ -1,5 +1,5 @@
-"""Plain text of many languages for masked LM: as a stage draws it, and beside every step of another one, with what was
-forgotten of it.
+"""Plain text in many languages for masked LM: as drawn by a stage, and as replayed in every step of another one, with
+measures of what was forgotten.
 
 Shape letters: N compared tokens, B sequences, L tokens, M masked positions, V vocabulary.
 """
@@ -37,7 +37,7 @@ HELD_OUT_LINES = 40
 
 
 def _read(context: Context, how: Replay, languages: Sequence[str]) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """Language -> the first lines of each card, and the held-out ones after them (of a short text its last ones)."""
+    """(language -> first lines of each card, language -> held-out lines after them; the last ones of a short text)."""
     texts: dict[str, list[Row]] = {code: [] for code in languages}
     held: dict[str, list[Row]] = {code: [] for code in languages}
     for name in how.text:
@@ -51,8 +51,8 @@ def _read(context: Context, how: Replay, languages: Sequence[str]) -> tuple[dict
 
 
 class DrawnText:
-    """Text that is learned from, its masks and batches, and by language some that is not; `purpose` ("replay") is the
-    recipe's field that asks for it. Raises DataError where there is none."""
+    """Text to learn from, with its masks and batches, and held-out text by language; `purpose` ("replay") is the recipe
+    field that requests it. Raises DataError if there is no text."""
 
     def __init__(
         self, context: Context, how: Replay, languages: Sequence[str], tokenizer: Any, seed: int, purpose: str
@@ -69,12 +69,12 @@ class DrawnText:
         self.masking = Masking.of(tokenizer, how.mask_fraction, whole_words=how.whole_words)
 
     def batch(self, step: int) -> Batch:
-        """The text of this step."""
+        """The batch of text of this step."""
         return collate(self.encoded, self.order.batch(step), self.pad_id)
 
 
 class ReplayedText(DrawnText):
-    """Text beside every step of a joint stage, and its losses."""
+    """Text that is replayed in every step of a Joint stage, and its losses."""
 
     def __init__(self, context: Context, work: JointWork, replay: Replay, tokenizer: Any) -> None:
         super().__init__(context, replay, work.replay_languages, tokenizer, work.seed, "replay")
@@ -84,7 +84,7 @@ class ReplayedText(DrawnText):
         self.states_before: list[torch.Tensor] = []
 
     def begin(self, model: JointModel, retention: Retention) -> None:
-        """Note losses and states before the stage, and what the guesses are held to."""
+        """Record losses and states before the stage, and copy the original model if predictions are held to its own."""
         self.kl = retention.kl
         if self.kl:
             self.original = Original.of(model)
@@ -92,7 +92,7 @@ class ReplayedText(DrawnText):
         self.states_before = self.states(model)
 
     def loss(self, model: JointModel, batch: Batch | Masked) -> torch.Tensor:
-        """weight x masked-LM loss + kl x KL(original || present), each a mean over the masked tokens, in nats."""
+        """weight x masked-LM loss + kl x KL(original || current), each a mean over the masked tokens, in nats."""
         masked = self.masking.of_batch(batch)
         hidden_MD, summed = model(masked.text, masked.at, masked.ids_BL)
         count = max(1, masked.count)
@@ -111,7 +111,7 @@ class ReplayedText(DrawnText):
 
     @torch.inference_mode()
     def losses(self, model: JointModel) -> dict[str, float]:
-        """Language -> mean masked-LM loss on text that is not replayed, with the same masks at every call."""
+        """Language -> mean masked-LM loss on held-out text, with the same masks in every call."""
         found = {}
         device = next(model.parameters()).device
         for code, encoded in self.held.items():
@@ -125,7 +125,7 @@ class ReplayedText(DrawnText):
 
     @torch.inference_mode()
     def states(self, model: JointModel) -> list[torch.Tensor]:
-        """hidden_ND of every layer, embeddings first: a few tokens of each language, on text that is not replayed."""
+        """hidden_ND of every layer, embeddings first, for a few tokens of held-out text in each language."""
         layers = range(num_layers(model.encoder) + 1)
         device = next(model.parameters()).device
         found: list[list[torch.Tensor]] = [[] for _ in layers]
@@ -137,8 +137,8 @@ class ReplayedText(DrawnText):
         return [torch.cat(own) for own in found]
 
     def forgotten(self, model: JointModel) -> dict[str, Any]:
-        """What `results.record.Retained` says of the text: losses before and after, and linear CKA of the states before
-        the stage and now, by layer, embeddings first."""
+        """Fields of `results.record.Retained` about the text: losses before and after, and linear CKA of the states
+        before the stage and now, by layer, embeddings first."""
         after = self.losses(model.eval())
         similarity = tuple(map(linear_cka, self.states_before, self.states(model.eval())))
         return {"before": self.before, "after": after, "similarity": similarity}
@@ -159,8 +159,8 @@ class Original:
 
 
 def linear_cka(x_ND: torch.Tensor, y_ND: torch.Tensor) -> float:
-    """How alike two sets of states of the same N tokens are, up to rotation and scale: 1 the same, near 0 unrelated
-    where N is well above D (arXiv 1905.00414, section 3)."""
+    """Similarity of two sets of states of the same N tokens, up to rotation and scale: 1 if they are the same, near 0
+    if they are unrelated and N is well above D (arXiv 1905.00414, section 3)."""
     x_ND, y_ND = (one.double() - one.double().mean(0) for one in (x_ND, y_ND))
     shared = (x_ND.T @ y_ND).square().sum()
     return float(shared / ((x_ND.T @ x_ND).norm() * (y_ND.T @ y_ND).norm()))

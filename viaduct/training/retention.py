@@ -1,4 +1,4 @@
-"""What keeps an encoder close to what it was, beside replayed text: L2-SP, LoRA, frozen embeddings, interpolation.
+"""Ways to keep an encoder close to what it was, besides replayed text: L2-SP, LoRA, frozen embeddings, interpolation.
 
 Shape letters: R rank, O and I sizes of a layer.
 """
@@ -20,7 +20,7 @@ LORA_SCALE = 2.0
 
 
 class LowRank(nn.Module):
-    """W + scale * B A: a parametrisation that begins as W itself."""
+    """W + scale * B A: a parametrisation that starts as W itself."""
 
     def __init__(self, outputs: int, inputs: int, rank: int) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down_RI, a=math.sqrt(5))
 
     def forward(self, weight_OI: torch.Tensor) -> torch.Tensor:
-        """The changed weight."""
+        """The weight with the change added."""
         return weight_OI + LORA_SCALE * self.up_OR @ self.down_RI
 
 
 def begin(encoder: nn.Module, retention: Retention) -> None:
-    """Leave to be trained what `retention` says, with low-rank changes in place of weights where it asks for them."""
+    """Freeze what `retention` says, and train low-rank changes in place of the weights if it requests them."""
     if retention.lora_rank is not None:
         layers = [module for module in encoder.modules() if isinstance(module, nn.Linear)]
         encoder.requires_grad_(False)
@@ -46,7 +46,7 @@ def begin(encoder: nn.Module, retention: Retention) -> None:
 
 
 def kept_rows(encoder: nn.Module, before: dict[str, torch.Tensor], trimmed: Trimmed | None) -> dict[str, torch.Tensor]:
-    """The weights before, of the word embeddings only the rows that a trimmed encoder holds."""
+    """The weights before the stage; of the word embeddings, only the rows that a trimmed encoder holds."""
     if trimmed is None:
         return before
     words = encoder.get_input_embeddings().weight  # type: ignore[operator]
@@ -55,7 +55,7 @@ def kept_rows(encoder: nn.Module, before: dict[str, torch.Tensor], trimmed: Trim
 
 
 def end(encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retention) -> None:
-    """Add low-rank changes to the weights, and average these with the ones before (`kept_rows`)."""
+    """Merge low-rank changes into the weights, and interpolate between the weights before (`kept_rows`) and these."""
     for module in list(encoder.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -68,8 +68,8 @@ def end(encoder: nn.Module, before: dict[str, torch.Tensor], retention: Retentio
 
 
 def weight_distance(encoder: nn.Module, before: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Half the squared distance of the encoder's weights from those before (`kept_rows`); low-rank changes count as
-    changes."""
+    """Half the squared distance of the encoder's trained weights from those before the stage (`kept_rows`), including
+    low-rank changes."""
     total = torch.zeros((), device=next(encoder.parameters()).device)
     for name, module in encoder.named_modules():
         for own in ("weight", "bias"):

@@ -1,4 +1,4 @@
-"""What training plugs into the core: the stages that train, and what they forget."""
+"""What training plugs into the core: the stages that train, and reports on forgetting and training curves."""
 
 from viaduct.doors import Room
 

@@ -1,5 +1,5 @@
-"""Where a training is, and what it leaves of it: checkpoints (model, optimiser and progress, complete or absent, with
-checksums; the one before is kept in case the newest is damaged), and the log of a finished one."""
+"""The state of a training and the files it writes: checkpoints (model, optimiser and progress, complete or absent, with
+checksums; the previous one is kept in case the newest is damaged), and the log of a finished training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 
 POINTS = 100
-"""Of a training's curve, beside those of its evaluations."""
+"""Number of points on a training's curve, besides those of its evaluations."""
 
 
 @dataclass
@@ -34,11 +34,11 @@ class SincePoint:
 
     loss: float = 0.0
     steps: float = 0.0
-    """Each by its weight, see `TrainingJob.weighed`; so the mean is that of units."""
+    """Steps counted by weight (see `TrainingJob.weighed`), so that the mean is one over units."""
     tokens: int = 0
     seconds: float = 0.0
     learning_rate: float = 0.0
-    """Of the last step."""
+    """Learning rate of the last step."""
 
     def add(self, loss: float, weight: float, tokens: int, seconds: float, learning_rate: float) -> None:
         """Add a step."""
@@ -51,41 +51,40 @@ class SincePoint:
 
 @dataclass
 class TrainingState:
-    """Where a training is: steps done, what it has seen, and the best checkpoint so far."""
+    """Progress of a training: steps done, what it has seen, and the best checkpoint so far."""
 
     step: int = 0
     precision: str = ""
-    """Of products, "fp32", "bf16" or "fp16"; a training ends in the one that it began with."""
+    """Precision of products: "fp32", "bf16" or "fp16"; a training ends in the one that it started with."""
     scale: float = 2.0**16
-    """What losses are multiplied by before their gradients are computed in float16."""
+    """Factor by which losses are multiplied before their gradients are computed in float16."""
     scaled_at: int = 0
-    """The step since which they are."""
+    """The step since which this `scale` is used."""
     made_again: int = 0
-    """Steps that were no numbers in less than float32, and were made again in it."""
+    """Number of steps that were not finite in less than float32, and were repeated in float32."""
     tokens: int = 0
     slots: int = 0
     squares: int = 0
     """Sum of squared sequence lengths, for counting attention operations."""
     evaluations: list[dict[str, float]] = field(default_factory=list)
-    """One {step, loss, score} per evaluation; loss is the mean training loss since the one before."""
+    """One {step, loss, score} per evaluation; loss is the mean training loss since the previous one."""
     best_step: int = 0
     best_sha256: str = ""
-    """Of the file of the best weights; "" where there is none, or it is from before this was noted."""
+    """Digest of the file of the best weights; "" if there is none, or it predates this field."""
     loss_sum: float = 0.0
     """Training loss since the last evaluation."""
     loss_steps: float = 0.0
-    """As in `SincePoint`."""
+    """Steps counted by weight, as in `SincePoint`."""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """Points {step, loss, learning_rate, tokens} and score where it was evaluated; loss is the mean since the point
-    before."""
+    """Points {step, loss, learning_rate, tokens} with score at evaluations; loss: the mean since the previous point."""
     speed: list[int] = field(default_factory=list, compare=False)
-    """Tokens a second before each point."""
+    """Tokens per second between each point and the previous one."""
     micro_batch_tokens: int | None = field(default=None, compare=False)
-    """What fits the memory, where it ran out: batches are computed in parts of so many tokens."""
+    """Set if memory ran out: batches are computed in parts of this many tokens, which fit."""
     since_point: SincePoint = field(default_factory=SincePoint, compare=False)
 
     def count(self, size: BatchSize, loss: float, weight: float, seconds: float, learning_rate: float) -> None:
-        """Add what a step has seen."""
+        """Add what a step has seen, and its loss."""
         self.tokens += size.tokens
         self.slots += size.slots
         self.squares += size.squares
@@ -98,8 +97,8 @@ class TrainingState:
         return self.step * POINTS // steps > (self.step - 1) * POINTS // steps
 
     def new_point(self, steps: int) -> dict[str, float]:
-        """What trackers are told of a new point of the curve, after each hundredth of the steps and after evaluations;
-        {} where there is none."""
+        """Add a point to the curve, after each hundredth of the steps and after evaluations; returns its values for
+        trackers, {} if there is no new point."""
         since, last = self.since_point, self.evaluations[-1] if self.evaluations else {}
         is_evaluated = last.get("step") == self.step
         is_due = is_evaluated or self.is_point(steps)
@@ -117,14 +116,14 @@ class TrainingState:
 
 
 def spent(state: TrainingState, flops: float, examples: int) -> Spent:
-    """What a training used."""
+    """The resources that a training used."""
     padding = 1 - state.tokens / state.slots
     return Spent(state.tokens, padding, flops, examples, state.precision, tuple(state.speed))
 
 
 def write_log(directory: Path, state: TrainingState, **facts: Any) -> None:
-    """training.json: what the training saw and how it was chosen; curve.json: a list for each number of its points.
-    The same bytes for the same training."""
+    """Write training.json (what the training saw and how it was chosen) and curve.json (one list per value of the
+    points). The same training gives the same bytes."""
     log = {
         "steps": state.step,
         "best_step": state.best_step or state.step,
@@ -151,7 +150,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put tensors of `flatten_optimizer` back."""
+    """Load the tensors of `flatten_optimizer` back into the optimiser."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         parameter, name = key.split(".", 1)
@@ -160,7 +159,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
 
 
 def save_checkpoint(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Leave a complete checkpoint in `scratch`, beside the one before; best weights that neither needs go."""
+    """Write a complete checkpoint to `scratch`, next to the previous one; delete best weights that neither needs."""
     place = scratch / f"checkpoint-{state.step:08d}"
     unfinished = scratch / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -188,7 +187,7 @@ def checkpoints(scratch: Path) -> list[Path]:
 def resume(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """The newest checkpoint's state, with model and optimiser set to it; a fresh TrainingState when there is none.
 
-    A damaged one is removed, and said to be, and the one before it taken.
+    A damaged checkpoint is removed with a warning, and the previous one is used.
     """
     for place in reversed(checkpoints(scratch)):
         if not damaged(place) and _has_best(scratch, state := _read_state(place)):
@@ -206,7 +205,7 @@ def _read_state(place: Path) -> TrainingState:
 
 
 def save_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
-    """Keep the weights of now as the best so far."""
+    """Keep the current weights as the best so far."""
     scratch.mkdir(parents=True, exist_ok=True)
     unfinished = scratch / "unfinished-best.safetensors"
     save_file(_weights(model), unfinished)
@@ -217,7 +216,7 @@ def save_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
 
 
 def load_best(scratch: Path, model: nn.Module, state: TrainingState) -> None:
-    """Set the model to the best weights. Raises StoreError where they are damaged."""
+    """Set the model to the best weights. Raises StoreError if they are damaged."""
     path = _best(scratch, state.best_step)
     if not _has_best(scratch, state):
         raise StoreError(f"{path} is damaged", fix="run again, which goes on from a checkpoint before it")
@@ -229,12 +228,12 @@ def _best(scratch: Path, step: int) -> Path:
 
 
 def _has_best(scratch: Path, state: TrainingState) -> bool:
-    """Whether the best weights are there as they were written, where there are any."""
+    """Whether the best weights, if there are any, are as they were written."""
     found = content_of(state_of(_best(scratch, state.best_step)))
     return not state.best_sha256 or found == state.best_sha256
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Each once, by its first name: T5's word embeddings have two."""
+    """Each weight once, by its first name: T5's word embeddings have two."""
     every, once = (dict(model.named_parameters(remove_duplicate=once)).keys() for once in (False, True))
     return {name: one.detach().contiguous() for name, one in model.state_dict().items() if name not in every - once}

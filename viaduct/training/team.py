@@ -1,8 +1,8 @@
 """The processes of one training, through Accelerate: each computes its parts of every batch, and gradients are summed.
 
-All have the same weights, batches and random numbers, so all make the same step. The model is called through many
-doors (states, heads, parts of it), which DistributedDataParallel's one `forward` is not; summing gradients after the
-backward pass is exact, and leaves parameters that no process used alone, as in one process.
+All have the same weights, batches and random numbers, so all take the same step. The model is called through many
+methods (states, heads, parts of it), while DistributedDataParallel supports only `forward`; summing gradients after
+the backward pass is exact, and leaves parameters that no process used untouched, as in a single process.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from viaduct.errors import NumbersError, TransientError, ViaductError
 from viaduct.runs.ranks import AGAIN, Ranks, launched
 
 PATIENCE = datetime.timedelta(days=30)
-"""How long the others wait for a leader that does something else; one that has ended shows at once."""
+"""How long the others wait for a leader that is busy elsewhere; one that has ended is noticed immediately."""
 BUCKET = 1 << 23
-"""Numbers of gradients that are summed at once."""
+"""Number of gradient values that are summed at once."""
 
 
 Value = TypeVar("Value")
 
 
 class PartDone(Exception):  # noqa: N818  it is no error
-    """A training is over for a process that only takes part in it: all else is the leader's."""
+    """A training is over for a process that only takes part in it: the leader does everything else."""
 
 
 def accelerator_of(device: str, count: int) -> Accelerator:
-    """Accelerate's, with `count` processes where it has not begun with them yet."""
+    """Accelerate's accelerator; joins the `count` processes if that has not been done yet."""
     if count == 1 or torch.distributed.is_initialized():
         return Accelerator(cpu=device == "cpu")
-    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training of this process may have been alone
+    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training of this process may have run alone
     threads = torch.get_num_threads()
     made = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
     torch.set_num_threads(threads)
@@ -46,10 +46,10 @@ def accelerator_of(device: str, count: int) -> Accelerator:
 
 
 class Team:
-    """The processes of a training, from one of them; of one alone all that follows does nothing."""
+    """The processes of a training, seen from one of them; with a single process there is nothing to synchronise."""
 
     def __init__(self, ranks: Ranks, device: torch.device) -> None:
-        """The leader calls for the others."""
+        """The leader calls the others to take part."""
         self.ranks, self.several = ranks, ranks.count > 1
         ranks.begin()
         with self._answering():
@@ -61,7 +61,7 @@ class Team:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """The others are in the midst of a step: what may be tried again alone may not here."""
+        """The others are in the middle of a step: an error that may be retried in a single process may not be here."""
         if self.several and isinstance(error, (OSError, TransientError)):
             raise ViaductError(f"a training on {self.ranks.count} devices has failed: {error}", fix=AGAIN) from error
 
@@ -75,7 +75,7 @@ class Team:
             raise ViaductError(self.ranks.why(), fix=AGAIN) from error
 
     def leader_first(self, work: Callable[[], Value]) -> Value:
-        """What this gives here, done by the leader before the others."""
+        """The result of `work` in this process; the leader runs it before the others."""
         if self.ranks.number:
             self._meet()
         found = work()
@@ -93,14 +93,14 @@ class Team:
             raise PartDone
 
     def align(self, model: nn.Module) -> None:
-        """Give all processes the leader's weights: made anew, or read from a checkpoint."""
+        """Give all processes the leader's weights: newly made, or read from a checkpoint."""
         if self.several:
             with self._answering(), torch.no_grad():
                 for tensor in model.state_dict().values():
                     broadcast(tensor)
 
     def from_leader(self, value: Callable[[], float]) -> float:
-        """What this is with the leader, whose error it is with all. Raises `PartDone` there."""
+        """The leader's value, in every process. If it fails, the leader raises the error and the others `PartDone`."""
         if not self.several:
             return value()
         told: list[float | None] = [None]
@@ -117,7 +117,7 @@ class Team:
     def sum(
         self, model: nn.Module, summed: torch.Tensor, weight: float, *, failed: bool
     ) -> tuple[torch.Tensor, float, bool]:
-        """The sums of all processes, of the model's gradients too; whether one of them failed: then there are none."""
+        """(`summed`, `weight`) over all processes, and whether any failed; if none did, gradients are summed too."""
         parameters = [one for one in model.parameters() if one.requires_grad]
         own = [float(failed), weight, *(float(one.grad is not None) for one in parameters)]
         with self._answering():
@@ -141,7 +141,7 @@ class Team:
 
 
 def follow(device: str, take_part: Callable[..., Any]) -> None:
-    """Take part in every training that the leader calls for, until it says that there are no more."""
+    """Take part in every training that the leader starts, until it says that there are no more."""
     accelerator_of(device, launched().count)
     while True:
         told: list[Any] = [None]
@@ -153,7 +153,7 @@ def follow(device: str, take_part: Callable[..., Any]) -> None:
 
 
 def dismiss(device: str = "cpu", *, tell: bool = False) -> None:
-    """Be alone again; `tell` the others, whom a launcher began, that there are no more trainings."""
+    """Go back to a single process; `tell` the others, if a launcher started them, that there are no more trainings."""
     if tell:
         accelerator_of(device, 2)
         broadcast_object_list([None])

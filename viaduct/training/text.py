@@ -1,4 +1,4 @@
-"""Plain text as training sequences: lines of one language packed together, languages drawn by size ** exponent."""
+"""Plain text as training sequences: lines of one language packed together, languages sampled by size ** exponent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from viaduct.encode.tokens import Array, Builder, Encoded, Limits, encode_senten
 from viaduct.rows import Row
 
 UNCUT = Limits(10**6)
-"""Lines are not cut before they are packed."""
+"""Limits for lines, which are not cut before they are packed."""
 
 
 def packed(texts: Mapping[str, Sequence[Row]], tokenizer: Any, max_length: int, cache: Path) -> dict[str, Encoded]:
@@ -28,9 +28,9 @@ def packed(texts: Mapping[str, Sequence[Row]], tokenizer: Any, max_length: int, 
 def draw(
     members: dict[str, Encoded], exponent: float, epochs: float, generator: np.random.Generator
 ) -> list[tuple[Encoded, Array]]:
-    """(member, sequence indices) for each: together `epochs` times all sequences, shared out by tokens ** exponent.
+    """(member, sequence indices) for each: `epochs` times all tokens in total, shared out by tokens ** exponent.
 
-    A member drawn more often than it is long goes round: whole passes in full, the rest at random.
+    A member that gets more tokens than it has is repeated: whole passes in full, the rest at random.
     """
     sizes = np.array([float(member.offsets[-1]) for member in members.values()])
     wanted = sizes**exponent / (sizes**exponent).sum() * sizes.sum() * epochs
@@ -54,7 +54,7 @@ def join(parts: Sequence[tuple[Encoded, Array]]) -> Encoded:
 
 def pack(encoded: Encoded, max_length: int) -> Encoded:
     """Consecutive lines joined into sequences of at most `max_length` tokens, `</s>` between lines; longer lines are
-    cut up.
+    split.
 
     The first and last token of every line are the tokenizer's own (`<s>`, `</s>`).
     """
@@ -68,7 +68,7 @@ def pack(encoded: Encoded, max_length: int) -> Encoded:
     def close() -> None:
         nonlocal current, used
         if current:
-            body = np.concatenate(current)[:-1]  # the last line's own end
+            body = np.concatenate(current)[:-1]  # without the last line's own end
             builder.example(len(builder.rows), [np.concatenate([[first], body, [last]])])
         current, used = [], 0
 

@@ -1,6 +1,6 @@
-"""Trackers (TensorBoard, W&B, trackio, MLflow, ...) that a run tells its training curves, through Accelerate's classes.
+"""Trackers (TensorBoard, W&B, trackio, MLflow, ...) to which a run logs training curves, through Accelerate's classes.
 
-Accelerate and the trackers' packages are imported when a training has its first values to tell.
+Accelerate and the trackers' packages are imported when a training has its first values to log.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ TRACKERS = {
     "trackio": "name",
     "wandb": "name",
 }
-"""Those that Accelerate knows, called as their packages -> the keyword for a training's name, beside the name of the
-project; "" where the training's is the only one."""
+"""Trackers that Accelerate knows, by package name -> the keyword for a training's name, besides the project's name; ""
+if the training's is the only name."""
 IN_EXTRA = "tensorboard"
 
 
 def chosen(given: Sequence[str]) -> tuple[str, ...]:
-    """The trackers of `--track`, each once; several may stand in one text with commas between. Raises UsageError for
-    one that Accelerate does not know, and for one whose package is not installed."""
+    """The trackers of `--track`, each once; one value may list several, separated by commas. Raises UsageError for one
+    that Accelerate does not know, and for one whose package is not installed."""
     names = tuple(dict.fromkeys(name.strip() for text in given for name in text.split(",")))
     for name in names:
         if name not in TRACKERS:
             raise unknown("tracker", name, TRACKERS)
         found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:  # a folder of that name, such as W&B's own, is no package
+        if found is None or found.origin is None:  # a folder of that name, such as W&B's own, is not a package
             package = "'viaduct-nlp[track]'" if name == IN_EXTRA else name
             raise UsageError(f"--track {name}: its package is not installed", fix=f"pip install {package}")
     return names
 
 
 class Trackers:
-    """The trackers of one process of a run. One that fails is told nothing more, and warned of once: no training ends
-    for it."""
+    """The trackers of one process of a run. One that fails is dropped, with a single warning: it never ends a
+    training."""
 
     def __init__(self, given: Sequence[str], store: Path, run: str) -> None:
-        """`run`: its name, which the project has. Raises what `chosen` raises."""
+        """`run`: the run's name, which the trackers' project gets. Raises what `chosen` raises."""
         self.names, self.project = list(chosen(given)), run
         self.folder = run_directory(store, run) / "tracking"
 
     @contextlib.contextmanager
     def stage(self, stage: Stage, seed: int, scratch: Path) -> Iterator[Track]:
-        """What a training tells its values; with each tracker a run begins with the first of them, called by the
-        stage's label, seed and path. What each was told last is noted in `scratch`: a training that goes on from a
-        checkpoint tells only what is later."""
+        """The function that a training logs values with. Each tracker starts a run at the first of them, named after
+        the stage's label, seed and path. The last step logged to each is recorded in `scratch`: a training that resumes
+        from a checkpoint logs only later steps."""
         label = shortened(kind_of(stage.work.kind).label(stage.work), 100)
         name = f"{label}, seed {seed} ({stage.path})".replace("/", " ")  # it becomes the name of a folder
         begun: dict[str, Any] = {}

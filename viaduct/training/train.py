@@ -1,6 +1,6 @@
-"""The Train stage: an encoder and a new head on one card's English train split, chosen on its English dev split.
+"""The Train stage: trains an encoder and a new head on one card's English train split; dev chooses the checkpoint.
 
-It leaves `encoder/` (same keys as the input's), `head.safetensors` with `head.json` (kind, labels), and `training.json`
+It writes `encoder/` (same keys as the input's), `head.safetensors` with `head.json` (kind, labels), and `training.json`
 (steps, dev score per evaluation, which one was kept, rows and tokens seen) with `curve.json` (loss by step).
 """
 
@@ -29,7 +29,7 @@ class TrainWork(Work):
 
 
 class TrainKind(StageKind[TrainWork]):
-    """The kind."""
+    """The kind of Train stages."""
 
     name = "train"
     work = TrainWork
@@ -38,15 +38,15 @@ class TrainKind(StageKind[TrainWork]):
     starts_from_encoder = leaves_encoder = seeded = True
 
     def needs(self, work: TrainWork, census: Census) -> list[Need]:
-        """English train and dev rows."""
+        """English train and dev rows, and what rooms add."""
         return [(work.task, "train", ENGLISH), (work.task, "dev", ENGLISH), *added_needs(work, census)]
 
     def label(self, work: TrainWork) -> str:
-        """The task."""
+        """The task, and what rooms add."""
         return " + ".join((f"train {work.task}{work.training.of_encoder()}", *added_labels(work)))
 
     def forecast(self, work: TrainWork, sizes: Sizes) -> Estimate:
-        """Training, and dev rows at every evaluation."""
+        """The cost of training, and of predicting dev rows at every evaluation."""
         training = work.training
         dev = (work.task, "dev", ENGLISH)
         read = [need for need in sizes.needs if need[1] != "dev"]
@@ -61,11 +61,11 @@ class TrainKind(StageKind[TrainWork]):
         return Estimate(trained + scored, trained * passes(training) + scored, steps, peak_bytes=peak)
 
     def is_scored_on_dev(self, work: TrainWork) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def history(self, work: Mapping[str, Any], begun: str) -> str:
-        """The task, the seed and how long."""
+        """The task, the seed and the training settings."""
         return training_history(f"trained on {work['task']}", begun, work["seed"], work["training"])
 
 

@@ -1,10 +1,10 @@
-"""Images of one's own with captions: a WebDataset tar, a folder with metadata, or Parquet with the images inside.
+"""Your own images with captions: a WebDataset tar, a folder with metadata, or Parquet with the images inside.
 
 `webdataset`, `imagefolder` and `parquet_pictures` make readers for a card (docs/adding_a_task.md). Nothing is unpacked:
-a row says in which member of the tar file, or row of the Parquet file, its image is; `images` reads it there.
+a row records which member of the tar file, or row of the Parquet file, has its image; `images` reads it from there.
 
-A caption field holds one caption, a list of captions, or an object with either of these per language: then the rows
-that have the language are read. Images that have the same id are one row with all their captions.
+A caption field holds one caption, a list of captions, or an object with either of these per language; objects without
+the requested language are skipped. Images with the same id become one row with all their captions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from viaduct.vision.caption_files import ORIGINS, PlaceInFile, caption_text, fai
 from viaduct.vision.rows import Captioned, Picture
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-"""Endings of image files in a tar file, in any case."""
+"""Extensions of image files in a tar file, in upper or lower case."""
 
 Samples = Iterator[tuple[str, Picture, tuple[str, ...] | None]]
-"""(id, image, captions, None where it has none in the language)."""
+"""(id, image, captions) of each sample; captions are None if it has none in the language."""
 
 _DOWNLOAD = "download the file again: it may be cut off"
 _NAMES = "give every image a name of its own"
@@ -45,10 +45,10 @@ class Extent(NamedTuple):
 
 
 def tar_members(path: Path) -> Mapping[str, Extent]:
-    """Name -> extent of every file in an uncompressed tar file, in its order; remembered while the file is unchanged.
+    """Name -> extent of every file in an uncompressed tar file, in its order; cached while the tar file is unchanged.
 
-    Raises DataError for a file that is missing, compressed, damaged or cut off, and for members that are links or
-    devices, that occur twice, or whose names are absolute or hold "..".
+    Raises DataError for a file that is missing, compressed, damaged or cut off, and for members that are links, devices
+    or sparse files, that occur twice, or whose names are absolute or contain "..".
     """
     try:
         return _tar_members(path, stamp(path))
@@ -74,7 +74,7 @@ def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
     except (tarfile.TarError, OSError, ValueError) as error:
         fix = "unpack a compressed one with gunzip, or copy it again"
         raise DataError(f"cannot be read as a tar file: {error}", path=path, fix=fix) from error
-    if mark != bytes(tarfile.BLOCKSIZE):  # tarfile itself stops at a damaged or half header as if it were the end
+    if mark != bytes(tarfile.BLOCKSIZE):  # tarfile itself treats a damaged or partial header as the end
         raise DataError(f"the tar file is damaged or cut off at byte {end:,}", path=path, fix=_DOWNLOAD)
     if is_joined:
         fix = "join tar files with `tar --concatenate`, or keep each of them"
@@ -83,7 +83,7 @@ def _tar_members(path: Path, _stamp: Stamp) -> Mapping[str, Extent]:
 
 
 def _fault(member: tarfile.TarInfo, members: Mapping[str, Extent]) -> tuple[str, str] | None:
-    """What is wrong with a member, and how to put it right."""
+    """(what is wrong with a member, how to fix it); None if nothing is wrong."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
         return "leads out of the archive", "write the tar file anew"
@@ -100,7 +100,7 @@ def tar_bytes(path: Path, extent: Extent) -> bytes:
 
 
 def image_column(path: Path) -> str:
-    """The Parquet file's column of {bytes, path} objects. Raises DataError when there is none, or several."""
+    """The Parquet file's column of {bytes, path} objects. Raises DataError if there is none or more than one."""
     import pyarrow
 
     schema = parquet_file(path).schema_arrow
@@ -120,9 +120,9 @@ def image_column(path: Path) -> str:
 
 
 def parquet_bytes(path: Path, row: int) -> tuple[bytes | None, int]:
-    """(the image's bytes in this row, None where it has none; number of rows). Raises DataError for a damaged file.
+    """(the image's bytes in this row or None, the number of rows). Raises DataError for a damaged file.
 
-    Rows are mostly asked for in order, and a row group is the least that is read, so the last groups are remembered.
+    Rows are mostly read in order, and a row group is the smallest readable unit, so the last groups are cached.
     """
     known = stamp(path)
     starts = _row_groups(path, known)
@@ -135,7 +135,7 @@ def parquet_bytes(path: Path, row: int) -> tuple[bytes | None, int]:
 
 @lru_cache(maxsize=16)
 def _row_groups(path: Path, _stamp: Stamp) -> tuple[int, ...]:
-    """The number of each row group's first row, and of all rows."""
+    """The index of each row group's first row, then the number of rows."""
     metadata = parquet_file(path).metadata
     return tuple(accumulate((metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)), initial=0))
 
@@ -153,7 +153,7 @@ def _row_group(path: Path, _stamp: Stamp, group: int) -> Any:
 
 
 def _reader(origin: str, samples_of: Callable[[Sequence[Path], str], Samples]) -> Reader:
-    """A reader that joins the captions of each id. Raises NoRowsError when there are none in the language."""
+    """A reader that merges the captions of each id. Raises NoRowsError if there are none in the language."""
     if origin not in ORIGINS:
         raise unknown("origin of captions", origin, ORIGINS)
 
@@ -175,7 +175,7 @@ def _reader(origin: str, samples_of: Callable[[Sequence[Path], str], Samples]) -
 
 
 def _captions(value: object, language: str, path: Path, place: PlaceInFile) -> tuple[str, ...] | None:
-    """The captions in one field, None where it is an object without this language."""
+    """The captions in one field; None if it is an object without this language."""
     if isinstance(value, Mapping):
         if value.get(language) is None:
             return None
@@ -187,11 +187,11 @@ def _captions(value: object, language: str, path: Path, place: PlaceInFile) -> t
 
 
 def webdataset(*, origin: str) -> Reader:
-    """A reader of WebDataset tar files: the name up to its first dot joins an image with its captions.
+    """A reader of WebDataset tar files, in which an image and its captions share the name up to its first dot.
 
-    `NAME.json` has the field "caption" or "captions" (see the module); without it `NAME.txt` has one caption per line.
-    Other members are ignored. Ids are the names. Raises DataError for an image without captions, captions without an
-    image, two images of one name, a name that two of the tar files have, and what `tar_members` refuses.
+    `NAME.json` has the field "caption" or "captions" (see the module docstring); otherwise `NAME.txt` has one caption
+    per line. Other members are ignored. Ids are the names. Raises DataError for an image without captions, captions
+    without an image, two images with one name, a name that occurs in two tar files, and whatever `tar_members` refuses.
     """
 
     def samples_of(paths: Sequence[Path], language: str) -> Samples:
@@ -227,7 +227,7 @@ def _tar_samples(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _tar_captions(path: Path, name: str, members: Mapping[str, str], language: str) -> tuple[str, ...] | None:
-    """The sample's captions, None where it has none in this language."""
+    """The sample's captions; None if it has none in this language."""
     contents = {ending: tar_bytes(path, tar_members(path)[members[ending]]) for ending in {"json", "txt"} & {*members}}
     try:
         fields = json_value(contents.get("json", b"null"))
@@ -249,10 +249,10 @@ def _tar_captions(path: Path, name: str, members: Mapping[str, str], language: s
 def imagefolder(*, caption: str, origin: str) -> Reader:
     """A reader of a folder of images with a metadata.jsonl or metadata.csv (the Hub's "imagefolder").
 
-    The metadata has the columns file_name (relative to its own folder) and `caption`, in which "{language}" stands for
-    the language. Ids are the file names; a file name on several lines has several captions. Raises DataError with the
-    line for missing columns, a file name that leads out of the folder or is in two folders, and captions that are no
-    text.
+    The metadata has the columns file_name (relative to the metadata's folder) and `caption`, in which "{language}" is
+    replaced by the language code. Ids are the file names; a file name on several lines has several captions. Raises
+    DataError with the line number for missing columns, a file name that leads out of the folder or occurs in two
+    folders, and captions that are not text.
     """
 
     def samples_of(paths: Sequence[Path], language: str) -> Samples:
@@ -269,11 +269,11 @@ def imagefolder(*, caption: str, origin: str) -> Reader:
 
 
 def parquet_pictures(*, caption: str, origin: str, id: str | None = None) -> Reader:
-    """A reader of Parquet files with the images path_below, as the Hub stores them: a column of {bytes, path} objects.
+    """A reader of Parquet files with the images inside, as the Hub stores them: a column of {bytes, path} objects.
 
-    `caption` names the captions' column, "{language}" in it stands for the language; `id` the column of ids (else an
-    id is the number of the row from 0). Raises DataError for missing columns and values, captions that are no text, and
-    what `image_column` refuses.
+    `caption` names the column of captions, with "{language}" replaced by the language code; `id` names the column of
+    ids (None: ids are row numbers from 0). Raises DataError for missing columns and values, captions that are not text,
+    and whatever `image_column` refuses.
     """
 
     def samples_of(paths: Sequence[Path], language: str) -> Samples:

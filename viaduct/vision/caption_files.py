@@ -1,10 +1,10 @@
-"""What published caption files share: the checks of a caption and an image's name, where photos are, two of the forms.
+"""What published caption files share: checks of captions and image names, where photos are, two of the file formats.
 
-A row is one image with all its captions in one language; an image without captions is no row. Captions keep their
-words: white space at their ends goes, and a line end within one becomes a space. No image is opened here: a row says
-where its image is. It has none where the folder of images is absent (the captions are still text to train on); an image
-that is missing from a folder that is there keeps its path, and `viaduct check` counts it. Files that hold the images
-too are read in `archives`.
+A row is one image with all its captions in one language; an image without captions is no row. The words of a caption
+are kept: white space at its ends is stripped, and a line break inside it becomes a space. No image is opened here; a
+row says where its image is. It has no image if the image folder is absent (the captions can still be trained on as
+text). An image missing from an existing folder keeps its path, and `viaduct check` counts it. Files that also contain
+the images are read in `archives`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FLICKR30K = ("flickr30k/flickr30k-images", "flickr30k/flickr30k_images")
 """Folders of Flickr30k's images below the data folder: as unpacked from the official archive, and from Kaggle's."""
 
 LONGEST_NAME = 255
-"""Bytes of a file's name on any system."""
+"""Longest file name on any system, in bytes."""
 
 PlaceInFile = int | str
-"""Line number, or where in a JSON file."""
+"""Line number, or a place in a JSON file."""
 
 Numbered = dict[str, dict[int, str]]
 """Name of the image -> number of the caption -> caption."""
@@ -45,14 +45,14 @@ _KARPATHY = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 
 def failure(message: str, path: Path, place: PlaceInFile, fix: str | None = None) -> DataError:
-    """The error for something at this line or place of the file."""
+    """The error for a problem at this line or place of the file."""
     if isinstance(place, int):
         return DataError(message, path=path, line=place, fix=fix)
     return DataError(f"{place}: {message}", path=path, fix=fix)
 
 
 def caption_text(given: object, path: Path, place: PlaceInFile) -> str:
-    """The caption without white space at its ends, on one line. Raises DataError for what is not text, or blank."""
+    """The caption without white space at its ends, on one line. Raises DataError if it is not text, or blank."""
     if not isinstance(given, str):
         raise failure(f"the caption is {type(given).__name__}, but must be text", path, place)
     if _SURROGATE.search(given):
@@ -64,7 +64,7 @@ def caption_text(given: object, path: Path, place: PlaceInFile) -> str:
 
 
 def path_below(folder: Path, name: object, path: Path, place: PlaceInFile) -> Path:
-    """The file of this name below the folder. Raises DataError for a name that is no text or leads out of it."""
+    """The file of this name below the folder. Raises DataError if the name is not text, too long or leads out of it."""
     if not isinstance(name, str) or not name or "\0" in name:
         raise failure(f"the name of the image is {name!r}, but must be text", path, place)
     if max(len(part.encode("utf-8", "replace")) for part in name.split("/")) > LONGEST_NAME:
@@ -75,7 +75,7 @@ def path_below(folder: Path, name: object, path: Path, place: PlaceInFile) -> Pa
 
 
 def find_picture(*candidates: Path) -> Picture | None:
-    """The first of these files that is there; else the first whose folder is there; else None."""
+    """The first of these files that exists; else the first whose folder exists; else None."""
     for path in candidates:
         looked_in(path.parent)
     found = next((path for path in candidates if path.is_file()), None)
@@ -98,20 +98,20 @@ class Photos:
     _there: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def row(self, name: str, captions: Iterable[str], language: str, path: Path, place: PlaceInFile) -> Captioned:
-        """The row of a photo that is named at this place of a file. Raises DataError for a name that leads out."""
+        """The row of a photo that is named at this place of a file. Raises DataError if its name leads outside."""
         path_below(self.data, name, path, place)
         return Captioned(photo_id(name), language, self.find(name), tuple(captions), "people")
 
     def find(self, name: str) -> Picture | None:
-        """Where a photo is: one of COCO's in COCO's folders of 2014 or 2017, another one in the first of `folders`."""
+        """Where a photo is: COCO's in its folders of 2014 or 2017, any other in the first of `folders` that has it."""
         if match := _COCO_PHOTO.fullmatch(name):
             digits = f"{match[2]}.jpg"
             return self._first({f"coco/{match[1]}2014": name, "coco/train2017": digits, "coco/val2017": digits})
         return self._first(dict.fromkeys(self.folders, name))
 
     def _first(self, names: Mapping[str, str]) -> Picture | None:
-        """`find_picture` in those folders that are there; of most sets of captions the photos are not, and asking once
-        for a folder is much less than once for every photo."""
+        """`find_picture` in the folders that exist. Most caption sets come without their photos, and checking once per
+        folder is much cheaper than once per photo."""
         for folder in names.keys() - self._there.keys():
             self._there[folder] = (self.data / folder).is_dir()
         for folder in names:
@@ -123,7 +123,7 @@ def photo_id(name: str) -> str:
     """The id of a photo of Flickr or COCO from its file name: its number there, the same in every dataset that has it.
 
     "1000268201_693b08cb0e.jpg" and "1000268201.jpg" -> "1000268201"; "COCO_val2014_000000391895.jpg" -> "391895"; other
-    names without their ending.
+    names lose their extension.
     """
     if match := _COCO_PHOTO.fullmatch(name):
         return str(int(match[2]))
@@ -132,8 +132,8 @@ def photo_id(name: str) -> str:
 
 
 def karpathy_split(*folders: str) -> Reader:
-    """A reader of one split of dataset_coco.json, dataset_flickr30k.json or dataset_flickr8k.json, which lie in a
-    folder of the data folder; "restval" belongs to train.
+    """A reader of one split of dataset_coco.json, dataset_flickr30k.json or dataset_flickr8k.json, which are in a
+    subfolder of the data folder; "restval" belongs to train.
 
     The raw sentences are read, not the tokens. Raises DataError for an image of an unknown split, without sentences, or
     with captions that are not text.
@@ -163,10 +163,10 @@ def karpathy_split(*folders: str) -> Reader:
 
 
 def listed_photos(captions_of: Callable[[Path, str], Numbered], up: int, *folders: str) -> Reader:
-    """A reader of the images in a list (one file name per line) with their captions in the order of their numbers.
+    """A reader of the images in a list (one file name per line), with each image's captions in order of their numbers.
 
-    `captions_of` reads the file of captions, given its language; `up`: how many folders it is below the data folder.
-    Raises DataError with the list's line for an image without captions, and a name that occurs twice.
+    `captions_of` reads the captions file, given its language; `up`: how many folders deep that file is in the data
+    folder. Raises DataError with the list's line number for an image without captions, and a name that occurs twice.
     """
 
     def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
@@ -197,8 +197,8 @@ def once(names: Iterable[str], path: Path) -> Iterator[tuple[int, str]]:
 def read_tokens(path: Path, separator: str = "\t") -> Numbered:
     """The captions of a token file: `1000268201_693b08cb0e.jpg#0`, the separator, the caption.
 
-    There may be a tag between the name and the number (`...jpg#zhm#0`). Raises DataError with the line for another
-    form, an image that has a number twice, and a last line without line end, whose caption may be cut off.
+    There may be a tag between the name and the number (`...jpg#zhm#0`). Raises DataError with the line number for any
+    other format, a number that occurs twice for an image, and a last line without a line end, whose caption may be cut.
     """
     captions: Numbered = {}
     line, text = 0, ""
@@ -216,7 +216,7 @@ def read_tokens(path: Path, separator: str = "\t") -> Numbered:
 
 
 def add_caption(captions: Numbered, name: str, number: int, caption: str, path: Path, line: int) -> None:
-    """Note a caption. Raises DataError for one that is no text, and a number that the image has already."""
+    """Add a caption. Raises DataError if it is not text or is blank, and if the image already has this number."""
     text = caption_text(caption, path, line)
     if number in captions.setdefault(name, {}):
         raise DataError(f"caption {number} of '{name}' occurs twice", path=path, line=line, fix="remove one of them")

@@ -1,8 +1,8 @@
-"""Scores of generated captions (chrF2, BLEU-4, CIDEr-D) and of finding captions by image and images by caption.
+"""Scores of generated captions (chrF2, BLEU-4, CIDEr-D) and of retrieving captions by image and images by caption.
 
-CIDEr-D is the definition of pycocoevalcap (arXiv 1411.5726, section 4 with the changes of its appendix), and equals it
-on the same tokens; COCO's published numbers are on PTB tokens of English, ours are not, so the two are not comparable.
-chrF2 and BLEU are sacrebleu's. Everything is scored on texts in NFKC and lower case; images are not looked at.
+CIDEr-D is defined as in pycocoevalcap (arXiv 1411.5726, section 4 with the changes of its appendix), and equals it on
+the same tokens. COCO's published numbers use PTB tokens of English and ours do not, so the two are not comparable.
+chrF2 and BLEU are sacrebleu's. Everything is scored on texts in NFKC and lower case; the images are not used.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ UNSPACED = ("ja", "km", "lo", "my", "th", "zh")
 """Languages written without spaces between words: their tokens are characters."""
 
 ORDERS = 4
-"""n-grams of 1 to 4 tokens count, in CIDEr-D as in BLEU."""
+"""n-grams of 1 to 4 tokens are counted, in CIDEr-D as in BLEU."""
 SIGMA = 6.0
-"""Of CIDEr-D's penalty for another length, in tokens."""
+"""Sigma of CIDEr-D's penalty for a difference in length, in tokens."""
 FEWEST_IMAGES = 100
-"""With fewer, document frequencies say little about what is a rare word."""
+"""With fewer images, document frequencies say little about which words are rare."""
 
 _TOKENS = f"characters for {' '.join(UNSPACED)}"
 _SIGNATURES = {
@@ -41,7 +41,7 @@ _SIGNATURES = {
     "bleu": "bleu|sacrebleu {version} BLEU-4 smooth:exp on nfkc and lower case, tok:char for "
     f"{' '.join(UNSPACED)}, tok:13a for Latin script, tok:intl otherwise|v1",
 }
-"""The same in every language, so that languages can be averaged; each says what it does where."""
+"""The same in every language, so that languages can be averaged; each states what it does for which languages."""
 _RETRIEVAL = "share of queries with a right answer among the first k, ties count against"
 
 
@@ -55,7 +55,7 @@ def caption_scores(
     """Scores chrf and bleu (fractions) and cider_d (0 to 10) of one caption per image in one language.
 
     A prediction is the caption as text. A missing one counts as an empty caption. `documents`: the rows whose captions
-    CIDEr-D's document frequencies are of; None: `rows`. Raises DataError for no rows, rows in several languages, images
+    give CIDEr-D its document frequencies; None: `rows`. Raises DataError for no rows, rows in several languages, images
     without captions, unknown ids, predictions that are not text, and fewer than 100 images of `documents` unless
     `few_images`.
     """
@@ -70,7 +70,7 @@ def caption_scores(
     frequency = document_frequency(known, code, few_images=few_images)
     ciders = [cider_d(given[id], captions, frequency) for id, captions in gold.items()]
     candidates = [normalise(text) for text in given.values()]
-    # One stream per reference; sacrebleu takes None where an image has fewer, though its types do not say so.
+    # One stream per reference; sacrebleu accepts None where an image has fewer, though its types do not say so.
     streams: Any = list(map(list, zip_longest(*(map(normalise, captions) for captions in gold.values()))))
     values = {
         "chrf": CHRF().corpus_score(candidates, streams).score / 100,
@@ -106,7 +106,7 @@ def tokens(text: str, code: str) -> list[str]:
 
 
 def _is_of_a_word(character: str) -> bool:
-    # marks are the vowels of many scripts; joiners stand inside words
+    # marks are the vowels of many scripts; joiners occur inside words
     return unicodedata.category(character)[0] in "LMN" or character in "\u200c\u200d"
 
 
@@ -119,7 +119,7 @@ def bleu_tokenizer(code: str) -> str:
 
 @dataclass(frozen=True)
 class DocumentFrequency:
-    """In how many images' captions each n-gram occurs."""
+    """The number of images in whose captions each n-gram occurs."""
 
     language: str
     images: int
@@ -135,7 +135,7 @@ class DocumentFrequency:
             }
             for order in range(1, ORDERS + 1)
         ]
-        # pycocoevalcap counts length in bigrams: one less than words, for differences the same
+        # pycocoevalcap counts length in bigrams: one less than in words, which leaves differences the same
         return vectors, max(0, len(words) - 1)
 
 
@@ -157,9 +157,9 @@ def document_frequency(
 
 def cider_d(candidate: str, references: Sequence[str], frequency: DocumentFrequency) -> float:
     """CIDEr-D of one caption, 0 to 10: the mean over its references and over n = 1 to 4 of the cosine of tf-idf
-    vectors, the candidate's clipped at the reference's, with a penalty for another length.
+    vectors, the candidate's clipped at the reference's, with a penalty for a different length.
 
-    An empty caption, and one whose n-grams all occur in every image, has 0. Raises DataError for no references.
+    An empty caption, and one whose n-grams all occur in every image, scores 0. Raises DataError for no references.
     """
     if not references:
         raise DataError("CIDEr-D: an image has no captions to compare with")
@@ -190,9 +190,9 @@ def caption_retrieval(
     """Recall at k in both directions, from the similarity of I images (rows) and C captions (columns).
 
     `image_of`: the row of each caption's image. Scores image_to_text_recall_at_k (whether any of an image's captions is
-    among its first k) and text_to_image_recall_at_k, ks in the order given. An equal score of a wrong answer counts
-    against the right one, so that a model which gives everything one vector finds nothing. Raises DataError for an
-    image without captions and similarities that are not numbers, UsageError for shapes that do not fit.
+    among its first k) and text_to_image_recall_at_k, for each k in the order given. A tie with a wrong answer counts
+    against the right one, so a model that gives everything the same vector finds nothing. Raises DataError for an image
+    without captions and for similarities that are NaN, UsageError for shapes that do not match.
     """
     images, captions = similarity_IC.shape if similarity_IC.ndim == 2 else (0, 0)
     owner = np.asarray(image_of, dtype=np.intp)
@@ -207,7 +207,7 @@ def caption_retrieval(
     if np.isnan(similarity_IC).any():
         raise DataError("a similarity is not a number")
     own = similarity_IC[owner, np.arange(captions)]
-    better = (similarity_IC >= own).sum(axis=0)  # the right image is among them
+    better = (similarity_IC >= own).sum(axis=0)  # includes the right image itself
     best = np.full(images, -np.inf)
     np.maximum.at(best, owner, own)
     wrong_IC = owner != np.arange(images)[:, None]

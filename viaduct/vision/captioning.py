@@ -1,7 +1,7 @@
-"""Captions as training data: which captions make the batch of a step, and what stands for their images.
+"""Captions as training data: which captions make up the batch of a step, and what is shown as their images.
 
-The plan of batches, the objective of each step and the masks depend on the captions, the seed and the step alone, so
-that arms which differ in the image only are trained on the same captions, in the same order, with the same masks.
+The batches, the objective of each step and the masks depend only on the captions, the seed and the step, so arms that
+differ only in the image are trained on the same captions, in the same order, with the same masks.
 
 Shape letters: B captions, P visual tokens, L text tokens, V width of the features, N images, K further images.
 """
@@ -28,27 +28,27 @@ from viaduct.vision.fields import Captions
 from viaduct.vision.rows import Captioned, Picture
 
 NOISE_IMAGES = 2000
-"""Images from which the mean and covariance of noise are computed, at most."""
+"""Roughly how many images the mean and covariance of the noise are computed from (fewer than twice as many)."""
 
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """Captions one by one, and the images they are of."""
+    """Single captions, and the images that they describe."""
 
     captions: list[Sentence]
     image_of: Array
-    """(captions,) number of the image."""
+    """(captions,) index of the image in `pictures`."""
     language_of: Array
-    """(captions,) number of the language."""
+    """(captions,) index of the language in `languages`."""
     pictures: list[tuple[str, Picture]]
     languages: tuple[str, ...]
 
 
 def caption_set(rows: Sequence[Captioned], languages: Sequence[str], asked: Captions, seed: int) -> CaptionSet:
-    """The captions of these rows, images in the order of their first row.
+    """The captions of these rows, with the images in the order of their ids.
 
     With `train_images` a seeded sample of the images; with `one_language_per_image` each keeps one of its languages.
-    Rows without an image are left out. Raises DataError when nothing is left.
+    Rows without an image are left out. Raises DataError if nothing is left.
     """
     pictures = {row.id: row.image for row in rows if row.image is not None}
     ids = sorted(pictures)
@@ -77,46 +77,46 @@ def caption_set(rows: Sequence[Captioned], languages: Sequence[str], asked: Capt
 
 @dataclass(frozen=True)
 class CaptionBatch:
-    """Captions of one step with what stands for their images; `patches` or `pooled` is None where it is not needed."""
+    """Captions of one step, and what is shown as their images; tensors of features are None if they are not needed."""
 
     objective: str
     text: Batch
     image_B: torch.Tensor
-    """Number of each caption's own image, whatever is shown instead."""
+    """Index of each caption's own image, even if something else is shown."""
     language_B: torch.Tensor
     patches_BPV: torch.Tensor | None
     pooled_BV: torch.Tensor | None
     other: Batch | None
-    """Another caption of each caption's image, where captions stand for images."""
+    """Another caption of each caption's image, if captions are shown as images."""
     bank_KV: torch.Tensor | None
     visual: int
-    """Tokens before each text."""
+    """Number of visual tokens before each text."""
     masked: Masked | None = None
-    """The text with masks, where they are drawn."""
+    """The text with masks, once they are drawn."""
     dropped_B: torch.Tensor | None = None
-    """bool: texts that lose their image, where that is drawn."""
+    """bool: texts that lose their image, once drawn."""
     wrong: tuple[torch.Tensor, torch.Tensor] | None = None
-    """(places of the wrong images, of the wrong texts) of its first texts, where they are drawn."""
+    """(indices of the wrong images, of the wrong texts) for the batch's first texts, once drawn."""
     known: Known | None = None
-    """Of a part: the vectors of the whole step's texts and images."""
+    """In a part of a batch: the vectors of the whole step's texts and images."""
     share: float = 1.0
-    """Of a part: what the mean over it counts in that of the whole batch."""
+    """In a part of a batch: the weight of its mean in that of the whole batch."""
 
     @property
     def copies(self) -> int:
-        """How often the encoder reads the text: once more as masks where every token is predicted at once."""
+        """How often the encoder reads the text: a second time, as masks, if all tokens are predicted in one pass."""
         return 2 if self.objective == "ar_caption" else 1
 
     @property
     def size(self) -> BatchSize:
-        """What goes through the encoder, visual tokens and pseudo-masks included."""
+        """The size of what goes through the encoder, visual tokens and pseudo-masks included."""
         count, length = self.text.ids_BL.shape
         before, width = self.visual * count, self.visual + self.copies * length
         own = BatchSize(before + self.copies * self.text.tokens, count * width, count * width**2)
         return own if self.other is None else own + self.other.size
 
     def to(self, device: torch.device) -> CaptionBatch:
-        """The same on a device."""
+        """The same batch on a device."""
         parts = {name: part for name in self.__dataclass_fields__ if hasattr(part := getattr(self, name), "to")}
         sent: dict[str, Any] = {
             name: moved(part, device) if isinstance(part, torch.Tensor) else part.to(device)
@@ -125,29 +125,29 @@ class CaptionBatch:
         return replace(self, **sent)
 
     def take(self, at: Array) -> CaptionBatch:
-        """The captions in these places of it."""
+        """The batch's captions at these indices."""
         rows = torch.from_numpy(at)
         texts = {name: one and one.take(at) for name in ("text", "masked", "other") for one in [getattr(self, name)]}
         alike = ("image_B", "language_B", "patches_BPV", "pooled_BV", "dropped_B")
         return replace(self, **texts, **{name: rows_of(getattr(self, name), rows) for name in alike})
 
     def cut(self, count: int) -> list[CaptionBatch]:
-        """It in at most so many parts, each with its share of the captions."""
+        """The batch in at most `count` parts, each with its share of the captions."""
         whole = len(self.image_B)
         return [replace(self.take(at), share=len(at) / whole) for at in split(whole, count)]
 
 
 class Known(NamedTuple):
-    """Vectors of a whole step, without gradient, and whose a part computes anew: from `begin` on."""
+    """Vectors of a whole step, without gradient; a part recomputes its own, which start at index `begin`."""
 
     texts_NE: torch.Tensor
     images_NE: torch.Tensor
     image_N: torch.Tensor
-    """Numbers of the images."""
+    """Indices of the images."""
     begin: int
 
     def around(self, texts_BE: torch.Tensor, images_BE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """All texts' and all images' vectors, these in their places among them."""
+        """The vectors of all texts and of all images, with the given ones in their places."""
         end = self.begin + len(texts_BE)
         pairs = ((self.texts_NE, texts_BE), (self.images_NE, images_BE))
         texts_NE, images_NE = (torch.cat([whole[: self.begin], own, whole[end:]]) for whole, own in pairs)
@@ -155,9 +155,9 @@ class Known(NamedTuple):
 
 
 LABEL = "label"
-"""What a batch is for whose texts have a label each."""
+"""Objective of a batch whose texts have a label each."""
 PREFIXED = ("ar_caption", "mlm_caption", "itm", LABEL)
-"""Objectives for which the image stands before the text."""
+"""Objectives that put the image before the text."""
 
 
 class CaptionOrder:
@@ -173,7 +173,7 @@ class CaptionOrder:
         self._starts = np.searchsorted(data.image_of[self._by_image], np.arange(len(self.ids) + 1))
 
     def batch(self, step: int, pad_id: int) -> CaptionBatch:
-        """The captions of this step, and what stands for their images."""
+        """The captions of this step, and what is shown as their images."""
         asked, seed = self.asked, self.order.seed
         generator = np.random.default_rng(derived_seed("captions", seed, step))
         objective = self.names[int(generator.choice(len(self.names), p=self.shares))]
@@ -185,7 +185,7 @@ class CaptionOrder:
         patches = has_images and (before or (compared and asked.tower_layers > 0))
         pooled = has_images and (objective == "imagine" or (compared and not asked.tower_layers))
         bank = has_images and objective == "contrastive" and asked.contrast == "softmax" and asked.negatives > 0
-        # What is drawn is drawn in this order: arms that draw less share with the others what comes before.
+        # Always draw in this order: arms that draw less then share the earlier draws with the others.
         return CaptionBatch(
             objective=objective,
             text=collate(self.encoded, examples, pad_id),
@@ -199,7 +199,7 @@ class CaptionOrder:
         )
 
     def _shown(self, image_B: Array, examples: Array, epoch: int) -> Array:
-        """The image that is shown for each caption."""
+        """The index of the image that is shown for each caption."""
         count, seed = len(self.ids), self.order.seed
         if self.asked.image == "shuffled_caption" and count > 1:
             generator = np.random.default_rng(derived_seed("shuffled", seed, epoch))
@@ -217,14 +217,14 @@ class CaptionOrder:
 
     @cached_property
     def _noise(self) -> tuple[Array, Array]:
-        """(mean, root of the covariance) of the patches of some images."""
+        """(mean, square root of the covariance) of the patches of some images."""
         sample = np.arange(len(self.ids))[:: max(1, len(self.ids) // NOISE_IMAGES)]
         known = self.features.tokens(sample).reshape(-1, self.features.width).astype(np.float64)
         values, vectors = np.linalg.eigh(np.cov(known, rowvar=False).reshape(known.shape[1], known.shape[1]))
         return known.mean(0), vectors * np.sqrt(values.clip(min=0))
 
     def _others(self, examples: Array, generator: np.random.Generator) -> Array:
-        """Another caption of the same image for each (itself where there is no other)."""
+        """Another caption of the same image for each caption (the caption itself if there is no other)."""
         return np.array([self._another(int(example), generator) for example in examples])
 
     def _another(self, example: int, generator: np.random.Generator) -> int:
@@ -241,7 +241,7 @@ class CaptionOrder:
 
 
 def deranged(count: int, seed: int) -> Array:
-    """A fixed wrong image for every image: the next one in a seeded order."""
+    """A fixed wrong image for every image: the previous one in a seeded order."""
     order = np.random.default_rng(derived_seed("wrong image", seed)).permutation(count)
     wrong = np.empty(count, dtype=np.int64)
     wrong[order] = np.roll(order, 1)

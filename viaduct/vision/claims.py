@@ -1,9 +1,9 @@
-"""The open questions about image stages with their rules, fixed before any run.
+"""The open questions about image stages and the rules that decide them, fixed before any run.
 
 All contrasts are the page's, with its correction: means over the nine tasks of the mean over their languages without
-English. "Higher" and "lower" are its verdicts; nothing is gained where the first is lower, or shown to be less than
-half a point above. A run needs the controls beside the stage, and nine seeds: each seed draws both the stage and the
-fine-tuning anew, so nine are no less than three stage seeds with three fine-tuning seeds each.
+English. "Higher" and "lower" are its verdicts; an arm gains nothing if it is lower, or shown to be less than half a
+point above. A run needs the controls alongside the stage, and nine seeds: each seed draws both the stage and the
+fine-tuning anew, so nine are worth no less than three stage seeds with three fine-tuning seeds each.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ CONTROLS = {
     "shuffled_caption": "another image for every caption",
     "shuffled_image": "one wrong image each",
 }
-"""What every image stage needs beside it -> what stands for the image."""
+"""Control that every image stage needs alongside it -> what it shows as the image."""
 ROLES = {
     "caption": "trained to write or fill in captions of images",
     "contrastive": "trained to tell which caption belongs to which image",
     **{
-        f"{stage}_{control}": f"as {stage}, {words}"
+        f"{stage}_{control}": f"like {stage}, {words}"
         for stage in STAGES
         for control, words in {**CONTROLS, "null_image": "one constant image"}.items()
     },
-    **{f"{stage}+{name}": f"as {stage}, and trained on {name}" for stage in STAGES for name in INTERMEDIATES},
+    **{f"{stage}+{name}": f"like {stage}, and also trained on {name}" for stage in STAGES for name in INTERMEDIATES},
 }
-"""Role -> what an arm with it does."""
+"""Role -> what an arm with this role does."""
 
 
 def raises_scores(evidence: Evidence) -> Finding:
-    """Q1: supported when a stage is higher than none; contradicted when none of them is shown to gain."""
+    """Q1: supported if a stage is higher than the baseline; contradicted if every stage is shown to gain nothing."""
     found = {role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)}
     why = f"{_words(found.values())}; {basis(evidence)}"
     return decided(why, supported=bool(_higher(found)), contradicted=all(map(evidence.no_gain, found.values())))
@@ -67,9 +67,9 @@ def control_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
 
 
 def because_of_images(evidence: Evidence) -> Finding:
-    """Q2: supported when a stage that raises the score (as in Q1) is higher than each of its three controls;
-    contradicted when every such stage gains nothing over one of them. Nothing is said of a stage that is not shown to
-    use its images, nor where a control of it is."""
+    """Q2: supported if a stage that raises the score (as in Q1) is higher than each of its three controls; contradicted
+    if every such stage gains nothing over at least one of them. Undecided if one such stage is not shown to use its
+    images, or if one of its controls is."""
     risen = _higher({role: _contrast(evidence, role, BASELINE) for role in _stages(evidence)})
     if not risen:
         raise UndecidedError("no image stage is shown to raise the score, so there is no rise to explain")
@@ -86,7 +86,7 @@ def because_of_images(evidence: Evidence) -> Finding:
 
 
 def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
-    """Why these stages' scores say nothing about images, in words; "" where they may."""
+    """Why these stages' scores say nothing about images, in words; "" if there is no such reason."""
     used: Mapping[str, bool] = evidence.facts.get("images") or {}
     for role in stages:
         arm = evidence.need(role)
@@ -95,12 +95,12 @@ def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
         for control in CONTROLS:
             other = evidence.need(f"{role}_{control}")
             if used.get(other, False):
-                return f"{other} uses images that it should know nothing of"
+                return f"{other} uses images that it should know nothing about"
     return ""
 
 
 def unchanged_inference(evidence: Evidence) -> Finding:
-    """Q3: same weights' names and shapes, parameters and operations, and an unchanged time (`metrics.speed`)."""
+    """Q3: the same names and shapes of weights, parameters and operations, and an unchanged time (`metrics.speed`)."""
     arms = [evidence.arms[role] for role in _image_roles(evidence)]
     none = evidence.need(BASELINE)
     require_real(evidence)
@@ -119,9 +119,9 @@ def unchanged_inference(evidence: Evidence) -> Finding:
             return Finding("contradicted", f"{arm} has {what}{plain.flops:.4g} without it{other}")
         ratio = time_ratio(one, len(arms))
         if ratio is None:
-            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds, and {FEWEST_ROUNDS} paired ones are needed")
+            raise UndecidedError(f"{arm} has {len(one.seconds)} rounds, and {FEWEST_ROUNDS} paired rounds are needed")
         between = f"{ratio.low:.3f} to {ratio.high:.3f}"
-        words.append(f"{arm}: the same weights' names, shapes and operations, {between} times the time")
+        words.append(f"{arm}: the same names and shapes of weights and operations, {between} times the time")
         verdicts.add(speed(ratio))
     why = "; ".join(words)
     if verdicts & {"faster", "slower"}:
@@ -137,14 +137,14 @@ def text_pairs(arms: Arms) -> Sequence[tuple[str, str]]:
 
 
 def with_text(evidence: Evidence) -> Finding:
-    """Q4, for every stage and text task that have an arm each and one together. *Adds*: both together are higher than
-    the text alone, and than none. *Replaces*: the text alone and the stage alone are higher than none, and the stage is
-    shown to be less than half a point below the text. Contradicted when no two together gain anything over the text,
-    and every stage alone is lower than the text or gains nothing over none."""
+    """Q4, for every stage and text task with an arm each and one for both. *Adds*: both together are higher than the
+    text alone, and than the baseline. *Replaces*: the text alone and the stage alone are higher than the baseline, and
+    the stage is shown to be less than half a point below the text. Contradicted if no pair together gains anything over
+    the text, and every stage alone is lower than the text or gains nothing over the baseline."""
     _stages(evidence)
     joined = _joined(evidence.arms)
     if not joined:
-        raise UnrelatedError("no arm joins an image stage and a text task that also have arms of their own")
+        raise UnrelatedError("no arm combines an image stage and a text task that also have arms of their own")
     ways, words, refuted = set(), [], True
     for stage, text in joined:
         both = f"{stage}+{text}"
@@ -165,7 +165,7 @@ def with_text(evidence: Evidence) -> Finding:
 
 
 def _joined(arms: Arms) -> list[tuple[str, str]]:
-    """(stage, text task) that have an arm each, and one for both together."""
+    """(stage, text task) pairs that have an arm each, and one for both together."""
     asked = [(stage, text) for stage in STAGES for text in INTERMEDIATES]
     return [(stage, text) for stage, text in asked if {stage, text, f"{stage}+{text}"} <= arms.keys()]
 
@@ -179,11 +179,11 @@ def _image_roles(evidence: Evidence) -> list[str]:
 
 
 def _stages(evidence: Evidence) -> list[str]:
-    """Roles of the image stages that have an arm, which must have all their controls."""
+    """Roles of the image stages that have an arm. Raises UndecidedError if one lacks any of its controls."""
     stages = _image_roles(evidence)
     lacking = [f"{role}_{name}" for role in stages for name in CONTROLS if f"{role}_{name}" not in evidence.arms]
     if lacking:
-        raise UndecidedError(f"no arm is {evidence.known_roles[lacking[0]]} (role '{lacking[0]}')")
+        raise UndecidedError(f"no arm has the role '{lacking[0]}' ({evidence.known_roles[lacking[0]]})")
     return stages
 
 
@@ -192,11 +192,11 @@ def _contrast(evidence: Evidence, role: str, other: str) -> Contrast:
 
 
 def _words(found: Iterable[Contrast]) -> str:
-    return "; ".join(f"{one.arm} less {one.against}: {with_interval(one)}" for one in found)
+    return "; ".join(f"{one.arm} minus {one.against}: {with_interval(one)}" for one in found)
 
 
 def _higher(found: Mapping[str, Contrast]) -> list[str]:
-    """Names of those that are higher."""
+    """Names of the contrasts whose verdict is "higher"."""
     return [name for name, one in found.items() if one.verdict == "higher"]
 
 
@@ -204,14 +204,14 @@ _RUNS = "all nine targets, the controls, 9 seeds"
 
 
 def _open(name: str, text: str, decided_by: str, rule: Rule, needs: str, pairs: Pairs = no_pairs) -> Claim:
-    """A question that nobody has answered."""
+    """A claim for a question that nobody has answered yet."""
     return Claim(name, text, decided_by, rule, needs, "effect", "open", "open", pairs)
 
 
 CLAIMS = (
     _open(
         "Q1",
-        "Training on captioned images first raises the XTREME average over no intermediate training",
+        "Training on captioned images first raises the XTREME average above that without intermediate training",
         "primary contrast: macro average over tasks without English",
         raises_scores,
         _RUNS,

@@ -1,8 +1,8 @@
 """Features of pictures, computed once by a frozen tower and memory-mapped afterwards.
 
-A picture is known by its pixels: the same one in two datasets or under two names is computed once. Finished shards
-stay when a process is killed (see `viaduct.vision.shards`), and another tower, or the same with other settings, has
-another key and so another folder.
+A picture is identified by its pixels, so the same one in two datasets or under two names is computed once. Finished
+shards survive when a process is killed (see `viaduct.vision.shards`). A different tower, or the same one with different
+settings, has a different key and so a different folder.
 
 Shape letters: N pictures asked for, P tokens, D width of the tower.
 """
@@ -28,26 +28,26 @@ from viaduct.tasks.hashes import stamp
 from viaduct.vision.rows import Picture
 from viaduct.vision.shards import Shards
 
-if TYPE_CHECKING:  # a process that only reads or shelves features starts without torch
+if TYPE_CHECKING:  # a process that only reads or stores features starts without torch
     from viaduct.vision.towers import Tower
 
 SHARD_BYTES = 2**28
-"""A shard is finished when its tokens take so much, or after `SHARD_SECONDS`: at most that is lost by a kill."""
+"""A shard is finished when its tokens reach this size, or after `SHARD_SECONDS`: a kill loses at most one shard."""
 SHARD_SECONDS = 300.0
 LEAST_CLAIMED = 256
-"""A process claims a quarter of the pictures that are left at once, or so many where that is less."""
+"""A process claims a quarter of the remaining pictures at a time, but at least this many."""
 WAIT_SECONDS = 1.0
-"""How often one that has nothing left to claim looks whether the others are done."""
+"""How often a process with nothing left to claim checks whether the others are done."""
 NARROWEST = 100
-"""Images more than so many times as long as wide are damaged: scaling their short side would need any memory."""
+"""Images with a larger aspect ratio count as damaged: scaling their short side could take any amount of memory."""
 NAMED = 5
-"""Damaged images that an error names."""
+"""Maximum number of damaged images that an error names."""
 
 _Opened = tuple[Picture, Image.Image | DataError | None]
-"""None: the picture's features are known already."""
+"""(picture, image or error); None: the picture's features are already known."""
 
 Opener = Callable[[Picture], Image.Image]
-"""The RGB image of a picture; raises DataError for one that cannot be read. Called from one thread at a time."""
+"""Returns a picture's RGB image; raises DataError if it cannot be read. Called from one thread at a time."""
 
 
 class Features:
@@ -82,7 +82,7 @@ class Features:
         return self._gather(self._shards.tokens, wanted, (self.num_tokens, self.width), np.float16)
 
     def pooled(self, wanted: Sequence[str] | Array) -> Array:
-        """vector_ND float32 of these ids or positions, as `tokens`."""
+        """vector_ND float32 of these ids or positions, like `tokens`."""
         return self._gather(self._shards.vectors, wanted, (self.width,), np.float32)
 
     def _gather(
@@ -91,7 +91,7 @@ class Features:
         at = wanted if isinstance(wanted, np.ndarray) else self.index(wanted)
         found: Array = np.empty((len(at), *shape), dtype)
         where = self._where[at]
-        order = np.lexsort((where[:, 1], where[:, 0]))  # a disk reads forward
+        order = np.lexsort((where[:, 1], where[:, 0]))  # read each shard forwards
         for position, number, row in zip(order.tolist(), *where[order].T.tolist(), strict=True):
             found[position] = parts[number][row]
         return found
@@ -109,10 +109,11 @@ def build_features(
 ) -> Features:
     """The features of these pictures (id, where its image is), computed unless they are in `cache`.
 
-    An id may come twice with the same picture. Several processes may build at once: they share the pictures, and none
-    computes what another has or is at (but for the same pixels in two files). Raises DataError that counts and names
-    the images that cannot be read, after all others are computed; with `skip_damaged` they are in `missing` instead.
-    Raises UsageError for an id with two pictures. A shard that is damaged is computed anew.
+    An id may occur twice with the same picture. Several processes may build at the same time: they divide the pictures,
+    and none computes what another has finished or is working on (except the same pixels in two files). If some images
+    cannot be read, a DataError that counts them and names the first few is raised after all others are computed; with
+    `skip_damaged` they are in `missing` instead. Raises UsageError for an id with two pictures. A damaged shard is
+    computed again.
     """
     wanted: dict[str, Picture] = {}
     for name, picture in pictures:
@@ -141,7 +142,7 @@ def _unreadable(missing: Mapping[str, str], asked: int) -> DataError:
 
 
 class _Build:
-    """One run over pictures: opens what is not known, computes what is new, and shelves it."""
+    """One run over pictures: opens those not yet known, computes the features of new ones, and stores them."""
 
     def __init__(
         self, shards: Shards, tower: Tower, opener: Opener, progress: Progress, pictures: Sequence[Picture]
@@ -149,17 +150,17 @@ class _Build:
         self.shards, self.tower, self.opener, self.progress, self.pictures = shards, tower, opener, progress, pictures
         self.places = _places(pictures)
         self.contents: dict[Picture, bytes] = {}
-        """Of the pictures opened here."""
+        """`digest` of the pictures opened in this run."""
         self.damaged: dict[Picture, str] = {}
         self.done, self.total = 0, len(pictures)
         self._row_bytes = 2 * tower.tokens * tower.width
 
     def run(self, batch: int) -> None:
-        """Afterwards every picture has features or is in `damaged`."""
+        """Compute features until every picture has them or is in `damaged`."""
         while todo := [one for one in self.pictures if one not in self.damaged and not self._is_known(one)]:
             self.done = self.total - len(todo)
             share = min(max(LEAST_CLAIMED, len(todo) // 4), SHARD_BYTES // self._row_bytes)
-            most = max(1, ceil(share / batch)) * batch  # whole batches: they are the same however many processes share
+            most = max(1, ceil(share / batch)) * batch  # whole batches: the same for any number of processes
             wanted = dict.fromkeys(self.places[one] for one in todo)
             with self.shards.claimed(wanted, most, self._tell_waiting) as mine:
                 own = [one for one in todo if self.places[one] in mine]
@@ -176,12 +177,12 @@ class _Build:
         return self.shards.rows[self._content(picture)]
 
     def damaged_shards(self) -> list[int]:
-        """Of the shards that hold these pictures."""
+        """Damaged ones among the shards that hold these pictures."""
         used = {self.where(picture)[0] for picture in self.pictures if picture not in self.damaged}
         return [number for number in sorted(used) if self.shards.damaged(number)]
 
     def _content(self, picture: Picture) -> bytes:
-        """b"" while it is not known."""
+        """`digest` of the picture; b"" while it is not known."""
         return self.contents.get(picture) or self.shards.places.get(self.places[picture], b"")
 
     def _is_known(self, picture: Picture) -> bool:
@@ -215,7 +216,7 @@ class _Build:
             self.shards.remember(places)
 
     def _fresh(self, group: Iterable[_Opened], places: dict[bytes, bytes]) -> Iterator[tuple[bytes, Image.Image]]:
-        """(content, image) of those without features; notes the damaged ones, and in `places` where the others are."""
+        """(content, image) of those without features; records damaged ones, and in `places` where the others are."""
         for picture, image in group:
             if isinstance(image, DataError):
                 self.damaged[picture] = str(image).partition("\n")[0]
@@ -228,7 +229,7 @@ class _Build:
                     yield content, image
 
     def _opened(self, left: Iterator[Picture], batch: int) -> Iterator[list[_Opened]]:
-        """Pictures in groups of `batch`, opened; the next group is opened while the last one is computed."""
+        """Opened pictures in groups of `batch`; the next group is opened while the previous one is computed."""
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._open, left, batch)
             while group := coming.result():
@@ -250,12 +251,12 @@ class _Build:
 
 
 def digest(image: Image.Image) -> bytes:
-    """SHA-256 of the pixels and their arrangement."""
+    """SHA-256 of an image's pixels, mode and size."""
     return hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode() + image.tobytes()).digest()
 
 
 def _places(pictures: Sequence[Picture]) -> dict[Picture, bytes]:
-    """SHA-256 of where each picture is and of its file's stamp; b"" when there is no such file."""
+    """SHA-256 of each picture's place and its file's stamp; b"" if there is no such file."""
     states = {path: _state(Path(path)) for path in {picture.path for picture in pictures}}
     return {
         picture: hashlib.sha256(repr((state, picture.member)).encode()).digest() if state else b""

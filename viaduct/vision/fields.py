@@ -1,4 +1,4 @@
-"""An arm's field `captions`: images with captions as training data, and what a plan has to know of them."""
+"""An arm's field `captions`: images with captions as training data, and what a plan has to know about them."""
 
 from __future__ import annotations
 
@@ -33,70 +33,72 @@ from viaduct.runs.rows import Need
 from viaduct.runs.stage import Work
 
 RAW_PIXELS = "patches"
-"""How the names of towers without weights begin."""
+"""Prefix of the names of towers without weights."""
 CAPTION_SPLITS = ("train", "dev")
-"""Captions that are trained on, and those on which the use of the image is measured."""
+"""The split that is trained on, and the one on which the use of the image is measured."""
 
 
 class Objective(Spec):
-    """One thing that is asked about images and captions, and the share of the steps that ask it."""
+    """One training objective on images and captions, and the share of the steps that train it."""
 
     name: Literal["ar_caption", "mlm_caption", "contrastive", "itm", "imagine"]
-    """Write the caption, fill in its masked words, find the image among others, say whether image and caption belong
-    together, predict the image's vector."""
+    """ar_caption: write the caption. mlm_caption: fill in its masked words. contrastive: find the image among others.
+    itm: tell whether image and caption belong together. imagine: predict the image's vector."""
     share: Above = 1.0
+    """Share of the steps that train this objective, relative to the shares of the others."""
 
 
 ImageSource = Literal["true", "null", "shuffled_caption", "shuffled_image", "noise", "text", "none"]
 
 
 class Captions(Spec):
-    """Images with captions as training data: which, seen through what, and what is asked."""
+    """Images with captions as training data: which captions, which image tower, and which objectives."""
 
     card: str
-    """Of kind "captioned"."""
+    """A card of kind "captioned"."""
     objectives: tuple[Objective, ...] = (
         Objective(name="ar_caption", share=0.75),
         Objective(name="mlm_caption", share=0.25),
     )
     image: ImageSource = "true"
-    """What stands for the image: its own features; or a control: one learned constant, another image drawn anew for
-    every caption and epoch, always the same wrong image, Gaussian noise with the features' mean and covariance,
-    another caption of the same image (contrastive), or nothing."""
+    """What is shown as the image: its own features ("true"), or as a control one learned constant ("null"), another
+    image drawn anew for every caption and epoch ("shuffled_caption"), always the same wrong image ("shuffled_image"),
+    Gaussian noise with the mean and covariance of the features ("noise"), another caption of the same image ("text",
+    contrastive only) or nothing ("none")."""
     tower: str = folder("patches")
-    """A vision model's Hub name or folder, or "patches" (raw pixels, no weights)."""
+    """A vision model's Hub name (`tower_revision` is its commit) or folder, or "patches" (raw pixels, no weights)."""
     tower_revision: str | None = None
     tower_tokens: Count = 64
-    """Visual tokens per image at most; finer patches are averaged."""
+    """Maximum number of visual tokens per image; finer patches are averaged."""
     tower_layers: Natural = 0
-    """Convolutions over raw pixels that are trained with the stage, for the tower without weights."""
+    """Number of convolutions over raw pixels that are trained with the stage; only for the tower without weights."""
     languages: Some[str] | None = None
-    """Of the captions; None: every language whose captions are there."""
+    """Languages of the captions; None: every language whose captions are available."""
     one_language_per_image: bool = False
-    """Each image keeps its captions in one language only (drawn by the seed): no parallel text is left."""
+    """Keep each image's captions in one language only (drawn by the seed), so that no parallel text is left."""
     train_images: Count | None = None
-    """Images used (a seeded sample); None: all."""
+    """Number of training images used (a seeded sample); None: all."""
     dev_captions: Count = 300
-    """Held-out captions on which the use of the image is measured (a fixed sample)."""
+    """Number of held-out captions on which the use of the image is measured (a fixed sample)."""
     written: Natural = 120
-    """ar_caption: held-out captions that are written in the end."""
+    """ar_caption: number of captions that the model writes for held-out images after training."""
     mask_fraction: InnerShare = 0.4
-    """mlm_caption: share of the pieces, in whole words, rare words more often; at least one of every caption."""
+    """mlm_caption: share of tokens to mask, by whole words, rare words more often; at least one per caption."""
     label_smoothing: ShareBelowAll = 0.1
-    """ar_caption."""
+    """ar_caption: label smoothing of the loss."""
     null_share: Share = 0.1
     """Share of the captions whose image is replaced by the learned null image."""
     contrast: Literal["sigmoid", "softmax"] = "sigmoid"
-    """SigLIP's loss, or InfoNCE in both directions. Captions of one image are positives of each other's images."""
+    """contrastive: "sigmoid" (SigLIP's loss) or "softmax" (two-way InfoNCE). All captions of an image are positives."""
     negatives: Natural = 0
-    """contrastive with softmax: further images drawn for every step that no text of the batch belongs to."""
+    """contrastive with softmax: number of extra images drawn for every step that belong to no caption of the batch."""
     common_width: Width = 256
     """contrastive: width of the space in which texts and images are compared."""
     retrieval_languages: Distinct[str] = later(())
-    """contrastive: further languages in which held-out images are looked for by their captions. With any, recall is
-    told by language too: one caption an image, of images that have captions in all of these languages."""
+    """contrastive: further languages in which held-out images are retrieved by their captions. Recall is then also
+    reported by language: one caption per image, of images with captions in all of these and the training languages."""
     skip_damaged: bool = False
-    """Leave out images that cannot be opened, and say which; else the first one stops the run."""
+    """Leave out images that cannot be opened; otherwise the stage fails with an error that names the first few."""
 
 
 ROLE_ENDINGS = {
@@ -107,11 +109,11 @@ ROLE_ENDINGS = {
     "shuffled_image": "_shuffled_image",
     "null": "_null_image",
 }
-"""What stands for the image -> how the arm's role ends; noise has no role."""
+"""What is shown as the image -> ending of the arm's role; noise has no role."""
 
 
 class CaptionsField(RecipeField[Captions]):
-    """Images with captions that the arm trains on, in one joint stage with everything else."""
+    """Images with captions that the arm trains on, in one joint stage with all its other training data."""
 
     name = "captions"
     owner = "arm"
@@ -120,14 +122,14 @@ class CaptionsField(RecipeField[Captions]):
     member = "viaduct.vision.member:CaptionMember"
 
     def check(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> None:
-        """Raise UsageError for settings that do not go together."""
+        """Raise UsageError for a card of another kind, and for settings that conflict."""
         asked, where = self.of(owner), f"arm '{getattr(owner, 'name', '')}'"
         if asked is not None:
             card_of_kind(census, asked.card, "captioned", f"{where}: captions")
             _check_captions(asked, where)
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
-        """Captions that are not there."""
+        """A tower that cannot be loaded, and missing captions."""
         asked = self.of(owner)
         if asked is None:
             return []
@@ -138,13 +140,13 @@ class CaptionsField(RecipeField[Captions]):
         return found
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
-        """The captions, and the languages whose captions are there."""
+        """The captions, and the languages whose captions are available."""
         if kind != "joint":
             return {}
         return {"captions": (Captions | None, None), "caption_languages": (tuple[str, ...], ())}
 
     def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
-        """The captions, and the languages whose files are there."""
+        """The captions, and the languages whose files are available."""
         asked = self.of(chain.arm)
         if kind != "joint" or asked is None:
             return {}
@@ -165,12 +167,12 @@ class CaptionsField(RecipeField[Captions]):
         return "" if asked is None else f"captions of {asked.card}"
 
     def identity(self, work: Work) -> Mapping[str, Any]:
-        """What identifies the image tower, where it has weights."""
+        """What identifies the image tower, if it has weights."""
         asked = self.of(work)
         return {} if asked is None else tower_identity(asked.tower, asked.tower_revision)
 
     def words(self, owner: BaseModel) -> str:
-        """The card, what is asked, and what is seen."""
+        """The card, the objectives, what is shown as the image, and the tower."""
         asked = self.of(owner)
         if asked is None:
             return ""
@@ -178,7 +180,7 @@ class CaptionsField(RecipeField[Captions]):
         return f"{asked.card} captions ({objectives}; image: {asked.image}; tower {asked.tower})"
 
     def role(self, arm: ArmParts, _recipe: RecipeParts) -> str | None:
-        """Replayed text and retention do not matter here: the controls have them too."""
+        """The arm's role. Replayed text and retention do not affect it, because the controls have them too."""
         asked = self.of(arm)
         objectives = {one.name for one in asked.objectives} if asked is not None else set()
         if objectives and objectives <= {"ar_caption", "mlm_caption"}:
@@ -205,12 +207,12 @@ def languages_of(work: Work) -> tuple[str, ...]:
 
 
 def tower_identity(tower: str, revision: str | None) -> Mapping[str, Any]:
-    """What identifies an image tower, where it has weights."""
+    """What identifies an image tower, if it has weights."""
     return {} if tower.startswith(RAW_PIXELS) else {"tower": encoder_identity(tower, revision)}
 
 
 def tower_gaps(tower: str, revision: str | None) -> list[Gap]:
-    """A tower that is no folder here and cannot be downloaded, being without a revision."""
+    """A gap for a tower that is not a local folder and cannot be downloaded because it has no revision."""
     return [] if tower.startswith(RAW_PIXELS) else model_gaps("the image tower", tower, revision, "tower_revision")
 
 

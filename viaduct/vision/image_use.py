@@ -1,8 +1,8 @@
-"""What use an encoder makes of images, on captions that were held out: losses with the true, a wrong and no image,
-captions written, images found.
+"""How an encoder uses images, measured on held-out captions: losses with the true, a wrong and no image, written
+captions, retrieved images.
 
-A stage that was shown the images and makes no use of them costs the same with a wrong one: the *image gain*, loss with
-a wrong image less loss with the true one, is then 0, and what is in the images cannot be why the encoder changed.
+If a stage was shown images but does not use them, its loss is the same with a wrong one. The *image gain*, loss with a
+wrong image minus loss with the true one, is then 0, and the content of the images cannot be why the encoder changed.
 
 Shape letters: B captions, K beams or a part of the predicted tokens, L text tokens, M predicted tokens, V vocabulary,
 N images, E common width.
@@ -38,7 +38,7 @@ from viaduct.vision.rows import Captioned
 
 BATCH_CAPTIONS = 32
 LONGEST_CAPTION = 32
-"""Tokens of a written caption at most."""
+"""Maximum number of tokens in a written caption."""
 BEAMS = 5
 LENGTH_PENALTY = 0.8
 """Exponent of the length by which a finished caption's log-probability is divided (arXiv 1609.08144, section 7)."""
@@ -48,7 +48,7 @@ MEASURED_OBJECTIVES = ("ar_caption", "mlm_caption")
 
 
 SAMPLES = 12
-"""Held-out images shown with what was written about them."""
+"""Number of held-out images shown with the captions written for them."""
 THUMBNAIL = 96
 """Pixels on the longer side of a sample."""
 
@@ -61,9 +61,9 @@ def use_of_images(
     tokenizer: Any,
     progress: Progress,
 ) -> ImageUse:
-    """What the trained model makes of the images in `order`, which are those of the dev rows.
+    """How the trained model uses the images in `order`, which are those of the dev rows.
 
-    `rows` are those of train and dev: CIDEr-D looks in both for what is a rare word.
+    `rows` are those of train and dev: CIDEr-D takes from both which words are rare.
     """
     asked = objectives.captions
     names = tuple(one.name for one in asked.objectives)
@@ -96,7 +96,7 @@ def use_of_images(
 
 
 def held_out_sample(data: CaptionSet, count: int) -> Array:
-    """A fixed sample of `count` captions, as evenly over the languages as they go."""
+    """A fixed sample of `count` captions, spread as evenly over the languages as possible."""
     generator: Any = np.random.default_rng(derived_seed("held out", len(data.captions)))
     queues = [generator.permutation(np.flatnonzero(data.language_of == code)) for code in range(len(data.languages))]
     longest = max(len(queue) for queue in queues)
@@ -105,12 +105,12 @@ def held_out_sample(data: CaptionSet, count: int) -> Array:
 
 
 Measured = tuple[float, int, int]
-"""(nats, what was guessed right, what was asked) of one text."""
+"""(nats, number predicted correctly, number predicted) of one text."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Texts that were not trained on, and the model that is asked about them; `chosen` are the ones measured."""
+    """Texts that were not trained on, and the model measured on them; `chosen` are the indices of the texts used."""
 
     model: CaptionModel
     order: CaptionOrder
@@ -119,13 +119,13 @@ class HeldOut:
 
     @cached_property
     def device(self) -> torch.device:
-        """The model's."""
+        """The model's device."""
         return next(self.model.parameters()).device
 
     def batches(self, shown_of: Array | None) -> Iterator[tuple[Array, CaptionBatch]]:
-        """(captions, batch) over the chosen ones; `shown_of` (images,) is what is shown for each, None the null image.
+        """(captions, batch) over the chosen ones; `shown_of` (images,): the image shown for each, None: the null image.
 
-        Features are those of the tower in every arm, whatever stood for images in training.
+        Features are those of the tower in every arm, regardless of what was shown as the image in training.
         """
         data, features = self.order.data, self.order.features
         for at in range(0, len(self.chosen), BATCH_CAPTIONS):
@@ -146,8 +146,8 @@ class HeldOut:
 
     @torch.inference_mode()
     def losses(self, measure: Callable[[CaptionBatch], list[Measured]]) -> list[CaptionLoss]:
-        """One entry per chosen text; the same masks whatever is shown. In arms without images all three are equal.
-        Raises NumbersError for a loss that is no finite number: no caption can be written then either."""
+        """One entry per chosen text, with the same masks for all images shown. In arms without images all three losses
+        are equal. Raises NumbersError for a loss that is not finite: no caption could be written then either."""
         count = len(self.order.ids)
         shown: dict[str, Array | None] = {"true": np.arange(count), "wrong": deranged(count, 0), "null": None}
         found: dict[str, list[Measured]] = {name: [] for name in shown}
@@ -177,12 +177,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class HeldOutCaptions(HeldOut):
-    """Captions, and what a stage asks about them."""
+    """Captions, and the stage's objectives."""
 
     objectives: CaptionObjectives
 
     def per_caption(self, objective: str, batch: CaptionBatch) -> list[Measured]:
-        """By caption: nats, tokens guessed right, tokens."""
+        """(nats, tokens predicted correctly, tokens) of each caption."""
         states = self.objectives.written if objective == "ar_caption" else self.objectives.filled
         hidden_MD, targets_M, caption_M = states(self.model, batch, train=False)
         count = len(batch.image_B)
@@ -208,7 +208,7 @@ class HeldOutCaptions(HeldOut):
 
     @torch.inference_mode()
     def similarities(self) -> Array | None:
-        """(chosen captions, all held-out images) cosines in the common space; None where the stage has none."""
+        """(chosen captions, all held-out images) cosines in the common space; None if the stage has none for images."""
         captions, model, features = self.objectives.captions, self.model, self.order.features
         if SPACE not in model.head or captions.image == "text":
             return None
@@ -225,7 +225,7 @@ class HeldOutCaptions(HeldOut):
         return found
 
     def written_scores(self, texts: Sequence[str], rows: Mapping[str, Sequence[Captioned]]) -> list[CaptionScore]:
-        """chrF, BLEU and CIDEr-D by language; CIDEr-D only where 100 images tell rare words from frequent ones."""
+        """chrF, BLEU and CIDEr-D by language; CIDEr-D only if at least 100 images show which words are rare."""
         data, found = self.order.data, []
         for code in data.languages:
             given = {
@@ -244,7 +244,7 @@ class HeldOutCaptions(HeldOut):
         return found
 
     def recall(self, similarities_CN: Array) -> list[CaptionScore]:
-        """How often a caption's image, and an image's caption, is found among the held-out ones of all languages."""
+        """How often a caption's image, and an image's caption, is found among the held-out ones in all languages."""
         images, owner = np.unique(self.order.data.image_of[self.chosen], return_inverse=True)
         scores = caption_retrieval(similarities_CN[:, images].T, owner.tolist())
         return [_recorded("all", score) for score in scores]
@@ -265,10 +265,10 @@ class HeldOutCaptions(HeldOut):
 def recall_by_language(
     objectives: CaptionObjectives, model: CaptionModel, order: CaptionOrder, pad_id: int
 ) -> list[CaptionScore]:
-    """Recall in both directions for each language of `order`: one caption an image, of the same images in all of them,
-    `dev_captions` at most.
+    """Recall in both directions for each language of `order`: one caption per image, on the same images in all
+    languages, at most `dev_captions` of them.
 
-    Raises DataError where no image has captions in all languages.
+    Raises DataError if no image has captions in all languages.
     """
     data = order.data
     first: list[dict[int, int]] = [{} for _ in data.languages]
@@ -308,8 +308,8 @@ def _row(batch: CaptionBatch, row: int) -> CaptionBatch:
 def beam_search(
     objectives: CaptionObjectives, model: CaptionModel, image: CaptionBatch, tokenizer: Any, beams: int = BEAMS
 ) -> list[int]:
-    """Ids of the best caption of one image, without its first special token: each next token is what a mask token in
-    its place predicts, exactly as in training. One beam is greedy decoding."""
+    """Token ids of the best caption for one image, without its first special token. Each next token is what a mask
+    token in its place predicts, exactly as in training. One beam is greedy decoding."""
     begin, end = int(image.text.ids_BL[0, 0]), int(tokenizer.eos_token_id or tokenizer.sep_token_id)
     blocked = [one for one in tokenizer.all_special_ids if one != end]
     device = image.image_B.device
@@ -326,10 +326,10 @@ def beam_search(
         for rank, (score, at) in enumerate(zip(best.tolist(), flat.tolist(), strict=True)):
             sequence = [*ids_KL[at // total_KV.shape[1]].tolist(), at % total_KV.shape[1]]
             if score == -math.inf:
-                break  # blocked, as all that follow
+                break  # blocked, like all that follow
             if sequence[-1] != end:
                 kept += [(score, sequence)] if len(kept) < beams else []
-            elif rank < beams:  # else others that go on are better, and captions would be cut short
+            elif rank < beams:  # otherwise unfinished ones are better, and captions would be cut short
                 finished.append((score / length**LENGTH_PENALTY, sequence[1:-1]))
         if len(finished) >= beams or not kept:
             break
@@ -343,9 +343,9 @@ def beam_search(
 def _next_states(
     objectives: CaptionObjectives, model: CaptionModel, image: CaptionBatch, ids_KL: torch.Tensor
 ) -> torch.Tensor:
-    """(K, D): the states that predict the token after these."""
+    """(K, D): the states that predict the next token of each beam."""
     count = len(ids_KL)
-    extended = torch.cat([ids_KL, ids_KL[:, -1:]], dim=1)  # nobody sees the last one: only its mask token counts
+    extended = torch.cat([ids_KL, ids_KL[:, -1:]], dim=1)  # the last one is never seen: only its mask token counts
     patches = image.patches_BPV
     one = replace(
         image,

@@ -1,9 +1,9 @@
-"""Opening images safely: from a file, a tar member or a Parquet row to 8-bit RGB, or one message that says why not.
+"""Opens images safely: a file, a tar member or a Parquet row becomes 8-bit RGB, or one message says why it cannot.
 
-Every image comes out as a viewer shows it: turned upright by its EXIF orientation, transparency on white, 16-bit grey
-scaled to 8 bits; colour profiles are not applied. The header is looked at before anything is decoded, so a small file
-that claims to be a huge image costs little. Only the formats in `IMAGE_FORMATS` are tried: Pillow knows others that run
-programs.
+Every image comes out as a viewer would show it: rotated upright by its EXIF orientation, transparency on white, 16-bit
+grey scaled to 8 bits; colour profiles are not applied. The header is checked before anything is decoded, so a small
+file that claims to be a huge image costs little. Only the formats in `IMAGE_FORMATS` are tried, because Pillow has
+others that run external programs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from viaduct.vision.archives import parquet_bytes, tar_bytes, tar_members
 from viaduct.vision.rows import Picture
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Of a JPEG with more images behind the first (MPO: telephones write it) the first is taken."""
+"""Formats that are tried. Of a JPEG with further images after the first (MPO, written by phones) the first is used."""
 
 MAX_PIXELS = 50_000_000
 """Several times the largest photo of COCO or Flickr; 150 MB as RGB."""
 
 _BYTES_PER_PIXEL = 8
-"""Of the largest uncompressed pixel (four channels of 16 bits)."""
+"""Size of the largest uncompressed pixel (four channels of 16 bits)."""
 _HEADER_BYTES = 1 << 24
 
 Fault = Literal["missing", "not an image", "damaged", "too large", "animated", "of an unsupported kind"]
@@ -61,7 +61,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> Image.Ima
     """The image as a viewer shows it, mode RGB.
 
     Raises PictureError, which names file and member, for an image that is missing, damaged or cut off, not one of
-    `IMAGE_FORMATS`, animated or of several pages, of floating-point pixels, or of more than `max_pixels` pixels.
+    `IMAGE_FORMATS`, animated or with several pages, with floating-point pixels, or with more than `max_pixels` pixels.
     """
     content = picture_bytes(picture, max_bytes=max_pixels * _BYTES_PER_PIXEL + _HEADER_BYTES)
     if not content:
@@ -93,7 +93,7 @@ def _check_header(image: Image.Image, picture: Picture, max_pixels: int) -> None
 
 
 def _rgb(image: Image.Image, picture: Picture) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's own conversion cuts everything above 255
+    if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's own conversion clips everything above 255
         values_HW = np.asarray(image).astype(np.int64)
         if values_HW.min() < 0 or values_HW.max() > 0xFFFF:
             raise PictureError("of an unsupported kind", "its grey values exceed 16 bits", picture)
@@ -107,10 +107,10 @@ def _rgb(image: Image.Image, picture: Picture) -> Image.Image:
 
 
 def picture_bytes(picture: Picture, *, max_bytes: int | None = None) -> bytes:
-    """The image's file as it is, from where the row says.
+    """The bytes of the image file, unchanged, read from the place that the row names.
 
-    Raises PictureError when it is missing or has more than `max_bytes` bytes, and DataError when the tar or Parquet
-    file cannot be read.
+    Raises PictureError if it is missing or has more than `max_bytes` bytes, and DataError if the tar or Parquet file
+    cannot be read.
     """
     path = Path(picture.path)
     try:

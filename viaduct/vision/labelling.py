@@ -1,9 +1,9 @@
-"""Images with a text and a label, as a member of a joint stage: the text is judged from its premise, which is shown as
-text, as image, as both or not at all.
+"""Images with a text and a label, as a member of a joint stage: the text is judged against its premise, which is shown
+as text, as an image, as both or not at all.
 
-Batches are planned by the length of text, premise and image together, whatever is shown, so that arms that differ in
-the premise only have the same rows in the same order and as many steps. The last step is kept: nothing is chosen on the
-held-out images on which accuracy is measured.
+Batches are planned by the combined length of text, premise and image, regardless of what is shown, so that arms that
+differ only in the premise have the same rows in the same order and the same number of steps. The weights of the last
+step are kept: no checkpoint is selected on the held-out images that accuracy is measured on.
 
 Shape letters: B texts, D width of the encoder, C labels.
 """
@@ -49,11 +49,11 @@ from viaduct.vision.towers import Tower, load_tower
 
 ACCURACY = "accuracy"
 AS_TRAINED = {"wrong_image": "wrong", "null_image": "null"}
-"""Premise -> what is shown of a held-out image when it is judged as in training; the true image with all others."""
+"""Premise -> the image shown when a held-out text is judged as in training; for all other premises the true image."""
 
 
 class LabelOrder(CaptionOrder):
-    """The batch of every step; `gold` (texts,) has the numbers of the labels."""
+    """The batch of every step; `gold` (texts,) holds the indices of the labels."""
 
     def __init__(self, gold: Sequence[int], *parts: Any) -> None:
         super().__init__(*parts)
@@ -88,7 +88,7 @@ class LabelMember(Member):
         return rows
 
     def _order(self, rows: Sequence[Pictured], tower: Tower) -> LabelOrder:
-        """These rows with their images' features, without images that cannot be opened where these may be left out."""
+        """These rows with their images' features; unreadable images are left out if `skip_damaged` allows it."""
         pictures: dict[str, Picture] = {row.photo: row.image for row in rows if row.image is not None}
         features = features_of(self.context, list(pictures.items()), tower, skip_damaged=self.asked.skip_damaged)
         if features.missing:
@@ -114,7 +114,7 @@ class LabelMember(Member):
         return LabelOrder(gold, data, shown, features, self.seen, order)
 
     def parts(self, encoder: nn.Module) -> dict[str, nn.Module]:
-        """The head of a pair of texts, first, so that all arms begin with the same one; and what shows images."""
+        """The text-pair head, made first so that all arms start with the same one, and the prefix that shows images."""
         made: dict[str, nn.Module] = {
             LABEL: build_head(HeadSpec("pair", self.labels), width(encoder), dropout(encoder))
         }
@@ -128,24 +128,24 @@ class LabelMember(Member):
         return self.train.batch(own, self.tokenizer.pad_token_id)
 
     def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-        """Cross-entropy, scaled so that every text weighs the same and a mean batch has a weight of 1."""
+        """Cross-entropy, scaled so that every text has the same weight and an average batch has weight 1."""
         if self.view is None:
             self.view = CaptionModel.of(model)
         losses_B = self._losses(self.view, self.train, batch, train=True)[0]
         return losses_B.sum() * (self.order.end(0) / self.rows)
 
     def cut(self, model: JointModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
-        """Sums need no shares."""
+        """The batch in at most `count` parts. The loss is a sum, so they need no weights."""
         return with_drops(self.seen, batch).cut(count)
 
     def weight(self, batch: CaptionBatch) -> float:
-        """By its texts."""
+        """The number of texts in the batch, scaled as in `loss`."""
         return len(batch.text.examples) * self.order.end(0) / self.rows
 
     def _losses(
         self, view: CaptionModel, order: LabelOrder, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(nats_B, right_B bool)."""
+        """(nats_B, right_B bool): each text's loss, and whether its label is predicted."""
         hidden_BLD = view.states(batch.text, image_prefix(self.seen, view, batch, train=train))
         logits_BC = view.head[LABEL](hidden_BLD).float()
         gold_B = moved(order.gold[batch.text.examples], logits_BC.device)
@@ -153,7 +153,7 @@ class LabelMember(Member):
 
     def finish(self, model: JointModel, directory: Path) -> None:
         """Write how the held-out texts are judged with their own, a wrong and no image (images.json), and the image
-        side, which is not needed any more."""
+        side, which is no longer needed."""
         view = CaptionModel.of(model).eval()
 
         def measure(batch: CaptionBatch) -> list[Measured]:
@@ -178,7 +178,7 @@ class LabelMember(Member):
         save_image_side(model, directory)
 
     def _accuracies(self, losses: Sequence[CaptionLoss]) -> list[CaptionScore]:
-        """Shown as in training; where images are shown, also with the true, a wrong and no image."""
+        """Accuracy with images shown as in training; in arms with images also with the true, a wrong and no image."""
         found = {
             shown: fmean(float(getattr(one, f"right_{shown}")) for one in losses) for shown in ("true", "wrong", "null")
         }

@@ -1,5 +1,5 @@
-"""The captions of a joint stage, as one of its members: read, seen through the tower once, trained on, and used to
-measure what the encoder makes of images."""
+"""The captions of a joint stage as one of its members: reads them, computes their images' features with the tower once,
+trains on them, and measures how the encoder uses images."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from viaduct.vision.rows import Captioned, Picture
 from viaduct.vision.towers import Tower, load_tower
 
 TOWER_BATCH = 32
-"""Images that go through the tower at once."""
+"""Images per forward pass of the tower."""
 
 
 class CaptionMember(Member):
-    """The captions of a stage, their features and their losses."""
+    """The captions of a stage, their images' features and their losses."""
 
     name = "captions"
 
@@ -73,8 +73,8 @@ class CaptionMember(Member):
     def _order(
         self, rows: Sequence[Captioned], asked: Captions, tower: Tower, languages: Sequence[str] | None = None
     ) -> CaptionOrder:
-        """The captions of these rows (in the languages trained on, unless others are named) with their images'
-        features, without images that cannot be opened where these may be left out."""
+        """The captions of these rows with their images' features, in the languages trained on unless others are named.
+        Images that cannot be opened are left out if `skip_damaged` allows it."""
         context = self.context
         data = caption_set(rows, languages or self.languages, asked, self.work.seed)
         features = features_of(context, data.pictures, tower, skip_damaged=asked.skip_damaged)
@@ -86,7 +86,7 @@ class CaptionMember(Member):
         return CaptionOrder(data, encoded, features, asked, order)
 
     def parts(self, encoder: nn.Module) -> dict[str, nn.Module]:
-        """New modules that the objectives need, from torch's seed."""
+        """New modules that the objectives need, initialised from torch's global seed."""
         asked, features, size = self.asked, self.train.features, width(encoder)
         made: dict[str, nn.Module] = {}
         if asked.tower_layers or any(name in PREFIXED for name in self.names):
@@ -102,22 +102,21 @@ class CaptionMember(Member):
         return made
 
     def batch(self, own: int) -> CaptionBatch:
-        """Captions, and what stands for their images."""
+        """Captions, and what is shown as their images."""
         return self.train.batch(own, self.tokenizer.pad_token_id)
 
     def loss(self, model: JointModel, batch: CaptionBatch) -> torch.Tensor:
-        """That of the batch's objective."""
+        """The loss of the batch's objective."""
         if self.view is None:
             self.view = CaptionModel.of(model)
         return self.objectives.loss(self.view, batch)
 
     def cut(self, model: JointModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
-        """By its objective."""
+        """The batch in at most `count` parts, cut as its objective requires."""
         return self.objectives.cut(CaptionModel.of(model), batch, count)
 
     def finish(self, model: JointModel, directory: Path) -> None:
-        """Write what use the encoder makes of images (images.json), and the image side, which is not needed any
-        more."""
+        """Write how the encoder uses images (images.json), and the image side, which is no longer needed."""
         view = CaptionModel.of(model).eval()
         use = use_of_images(self.objectives, view, self.held, self.captioned, self.tokenizer, self.context.progress)
         if self.asked.retrieval_languages:
@@ -143,7 +142,7 @@ def features_of(
 
 
 def save_image_side(model: JointModel, directory: Path) -> None:
-    """Write the parts that turn images into input, which nothing needs any more, as visual.safetensors."""
+    """Write the parts that turn images into input, which are no longer needed, as visual.safetensors."""
     image_side = {
         f"{part}.{name}": tensor.contiguous()
         for part in IMAGE_PARTS

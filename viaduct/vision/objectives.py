@@ -1,4 +1,4 @@
-"""A joint model with the image side, which the stage throws away in the end, and the losses of images and captions:
+"""A joint model with the image side, which is discarded at the end of the stage, and the losses on images and captions:
 in nats, each a mean over what it predicts.
 
 Shape letters: B captions, P visual tokens, L text tokens, M predicted tokens, D, V, E widths of the encoder, of the
@@ -30,7 +30,7 @@ IMAGE_PARTS = (PREFIX, SPACE, MATCH, IMAGINE)
 
 
 class CaptionModel(JointModel):
-    """A view of a joint model: the same modules, and what is done with images and their captions."""
+    """A view of a joint model: the same modules, with methods for images and their captions."""
 
     @classmethod
     def of(cls, model: JointModel) -> CaptionModel:
@@ -39,7 +39,7 @@ class CaptionModel(JointModel):
 
     @property
     def visual(self) -> VisualPrefix:
-        """What turns features into input vectors."""
+        """The module that turns features into input vectors."""
         return cast(VisualPrefix, self.head[PREFIX])
 
     @property
@@ -48,7 +48,7 @@ class CaptionModel(JointModel):
         return cast(CommonSpace, self.head[SPACE])
 
     def states(self, batch: Batch, prefix_BPD: torch.Tensor | None = None) -> torch.Tensor:
-        """hidden_BLD of a text, seen together with what stands before it."""
+        """hidden_BLD of a text, encoded together with the prefix before it."""
         if prefix_BPD is None or prefix_BPD.shape[1] == 0:
             return super().states(batch)
         batch = self.kept(batch)
@@ -71,7 +71,7 @@ class CaptionModel(JointModel):
         return hidden_BTD[:, length:]
 
     def pooled(self, batch: Batch, special_V: torch.Tensor) -> torch.Tensor:
-        """(B, D): the mean state of a text's tokens, special ones and padding left out."""
+        """(B, D): the mean state of a text's tokens, without special tokens and padding."""
         hidden_BLD, text = self.states(batch), batch.on_cpu
         real_BL = moved(real_tokens(text) & ~special_V[text.ids_BL], hidden_BLD.device)
         real_BL1 = real_BL[..., None].to(hidden_BLD.dtype)
@@ -83,9 +83,9 @@ def _positions(ids_BL: torch.Tensor) -> torch.Tensor:
 
 
 def image_prefix(captions: Captions, model: CaptionModel, batch: CaptionBatch, *, train: bool) -> torch.Tensor:
-    """(B, P, D): what stands before the texts; P is 0 in arms without images.
+    """(B, P, D): the visual prefix of the texts; P is 0 in arms without images.
 
-    A batch that should have images and has none gets the null image; in training some texts lose theirs.
+    A batch that should have images but has none gets the null image; in training some texts lose their image.
     """
     count = len(batch.image_B)
     if captions.image in ("none", "text"):
@@ -98,7 +98,7 @@ def image_prefix(captions: Captions, model: CaptionModel, batch: CaptionBatch, *
 
 
 def with_drops(captions: Captions, batch: CaptionBatch) -> CaptionBatch:
-    """The batch, which texts lose their image in training drawn where there are images and it was not."""
+    """The batch with a draw of the texts that lose their image in training, if it has images and no draw yet."""
     if batch.dropped_B is not None or batch.patches_BPV is None or not captions.null_share:
         return batch
     drawn_B = moved(torch.rand(len(batch.image_B)), batch.image_B.device)
@@ -106,7 +106,7 @@ def with_drops(captions: Captions, batch: CaptionBatch) -> CaptionBatch:
 
 
 class Held(NamedTuple):
-    """Of a common space what the loss looks at, as constants."""
+    """The parameters of a common space that the loss uses, as constants."""
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -114,7 +114,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptionObjectives:
-    """The objectives of a stage, and what they need to know beside model and batch."""
+    """The objectives of a stage, and what they need besides the model and the batch."""
 
     captions: Captions
     masking: Masking
@@ -122,7 +122,7 @@ class CaptionObjectives:
     """(vocabulary,) bool: tokens that are not pooled."""
 
     def loss(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """The mean loss of the batch's objective. Masks are drawn first, so that arms with other images share them."""
+        """The mean loss of the batch's objective. Masks are drawn first, so arms with different images share them."""
         losses: dict[str, Callable[[CaptionModel, CaptionBatch], torch.Tensor]] = {
             "ar_caption": self.ar_caption,
             "mlm_caption": self.mlm_caption,
@@ -133,8 +133,8 @@ class CaptionObjectives:
         return losses[batch.objective](model, batch) * batch.share
 
     def cut(self, model: CaptionModel, batch: CaptionBatch, count: int) -> list[CaptionBatch]:
-        """The batch in at most so many parts whose losses sum up to its own; masks, lost images and wrong ones are
-        drawn before."""
+        """The batch in at most `count` parts whose losses add up to its own; masks, dropped images and hard negatives
+        are drawn for the whole batch first."""
         if batch.objective == "mlm_caption":
             batch = replace(batch, masked=self.masking.of_batch(batch.text))
         if batch.objective in PREFIXED:
@@ -153,13 +153,13 @@ class CaptionObjectives:
                 parts.append(replace(own, wrong=(places[: len(at)], places[len(at) :])))
             return parts
         parts = batch.cut(count)
-        if batch.objective == "ar_caption":  # every token but the first of each is predicted
+        if batch.objective == "ar_caption":  # every token but the first of each caption is predicted
             return [replace(one, share=_predicted(one) / _predicted(batch)) for one in parts]
         return [replace(one, share=1.0) for one in parts] if batch.objective == "mlm_caption" else parts
 
     @torch.no_grad()
     def _vectors(self, model: CaptionModel, batch: CaptionBatch, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """(the captions' vectors, the images'), in so many passes."""
+        """(the captions' vectors, the images' vectors), computed in at most `count` passes."""
         parts = [batch] if count == 1 else batch.cut(count)
         texts, images = zip(
             *((self.text_vectors(model, one), self.image_vectors(model, one)) for one in parts), strict=True
@@ -167,7 +167,7 @@ class CaptionObjectives:
         return torch.cat(texts), torch.cat(images)
 
     def ar_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Every token of the caption, its end included, from the image, the language and the tokens before it."""
+        """Predicts every token of the caption, its end included, from the image, the language and the tokens before."""
         hidden_MD, targets_M, _ = self.written(model, batch, train=True)
         summed = model.language(hidden_MD, model.words_VD, targets_M, smoothing=self.captions.label_smoothing)
         loss: torch.Tensor = summed / len(targets_M)
@@ -176,8 +176,8 @@ class CaptionObjectives:
     def written(
         self, model: CaptionModel, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(states that predict tokens 1 .. L - 1, those tokens, number of their caption), without padding, caption by
-        caption; the language slot comes first."""
+        """(states that predict tokens 1 .. L - 1, those tokens, index of their caption), without padding, caption by
+        caption. The language slot is the first position of the prefix."""
         slot_B1D = model.visual.slot(batch.language_B)[:, None]
         before_BPD = torch.cat([slot_B1D, image_prefix(self.captions, model, batch, train=train)], dim=1)
         targets_BL, mask_BL = batch.text.ids_BL[:, 1:], batch.text.on_cpu.mask_BL
@@ -187,7 +187,7 @@ class CaptionObjectives:
         return hidden_BLD[at_M], targets_BL[at_M], at_M[0]
 
     def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Masked words from the image and the other words."""
+        """Predicts masked words from the image and the other words."""
         masked = batch.masked or self.masking.of_batch(batch.text)
         hidden_MD, targets_M, _ = self.filled(model, replace(batch, masked=masked), train=True)
         loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, masked.count)
@@ -196,18 +196,18 @@ class CaptionObjectives:
     def filled(
         self, model: CaptionModel, batch: CaptionBatch, *, train: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(states at the masked positions, what was there, number of its caption), masks from torch's generator."""
+        """(states at the masked positions, the tokens there, index of their caption); masks from torch's generator."""
         masked = batch.masked or self.masking.of_batch(batch.text)
         hidden_BLD = model.states(masked.text, image_prefix(self.captions, model, batch, train=train))
         at_M = places(masked.chosen_BL, hidden_BLD.device)
         return hidden_BLD[at_M], masked.ids_BL[at_M], at_M[0]
 
     def contrastive(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Which images of the step belong to which captions: SigLIP's loss or InfoNCE, captions of one image all
-        right.
+        """Which images of the step belong to which captions: SigLIP's loss or InfoNCE; all captions of an image count
+        as correct.
 
-        That of a part is the whole step's with the other parts' vectors as constants, so that each has the gradient of
-        its own; the first has the value, and the gradient of what all share."""
+        The loss of a part is that of the whole step with the other parts' vectors as constants, so each part has the
+        gradient of its own vectors; the first also has the value, and the gradient of what all parts share."""
         texts_BE, images_BE = self.text_vectors(model, batch), self.image_vectors(model, batch)
         bank_KE = None if batch.bank_KV is None else model.space.of_image(batch.bank_KV)
         if (known := batch.known) is None:
@@ -245,8 +245,8 @@ class CaptionObjectives:
         return model.space.of_text(model.pooled(batch.text, self.special_V))
 
     def image_vectors(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """(B, E): the images' vectors, of the trainable tower where there is one; those of another caption where
-        captions stand for images; one for all without."""
+        """(B, E): the images' vectors, from the trainable tower if there is one. If captions are shown as images, the
+        vectors of another caption; without features, the same vector for all."""
         if batch.other is not None:
             return model.space.of_text(model.pooled(batch.other, self.special_V))
         if self.captions.tower_layers:
@@ -263,9 +263,9 @@ class CaptionObjectives:
         return 1 - cosine_similarity(guessed_BV, wanted_BV, dim=1).mean()
 
     def itm(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Whether image and caption belong together: each pair, one hard wrong image and one hard wrong caption (ALBEF,
-        arXiv 2107.07651). Wrong ones are drawn by similarity in the common space where it is trained, else all
-        alike."""
+        """Whether an image and a caption belong together: each true pair, plus one with a hard negative image and one
+        with a hard negative caption (ALBEF, arXiv 2107.07651). Negatives are drawn by similarity in the common space if
+        it is trained, else uniformly."""
         images_BPD = image_prefix(self.captions, model, batch, train=True)
         wrong_image_B, wrong_text_B = batch.wrong or self._hard_negatives(model, batch)
         own_B = torch.arange(len(wrong_image_B), device=batch.image_B.device)
@@ -280,8 +280,7 @@ class CaptionObjectives:
     def _hard_negatives(
         self, model: CaptionModel, batch: CaptionBatch, count: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each caption (number of a wrong image, number of a wrong caption); its own where the step has no
-        other."""
+        """For each caption (index of a wrong image, index of a wrong caption); its own if the step has no other."""
         same_BB = batch.image_B[:, None] == batch.image_B[None, :]
         logits_BB = torch.zeros(same_BB.shape, device=same_BB.device)
         if "contrastive" in (one.name for one in self.captions.objectives):
@@ -298,12 +297,12 @@ def _predicted(batch: CaptionBatch) -> int:
 
 
 def _scaled_cosines(space: CommonSpace | Held, texts_BE: torch.Tensor, others_NE: torch.Tensor) -> torch.Tensor:
-    """(B, N) scaled cosines, in float32 in any training: the scale would enlarge what bfloat16 rounds off."""
+    """(B, N) scaled cosines, always in float32: the scale would amplify the rounding errors of bfloat16."""
     with products_in("fp32", texts_BE.device):
         return space.scale * texts_BE.float() @ others_NE.float().T
 
 
 def _multi_positive_cross_entropy(logits_BN: torch.Tensor, right_BN: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy where several answers are right, each with the same share."""
+    """Mean cross-entropy with several correct answers, each with the same target probability."""
     shares_BN = right_BN.float() / right_BN.sum(1, keepdim=True)
     return cross_entropy(logits_BN, shares_BN)

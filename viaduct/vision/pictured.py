@@ -1,5 +1,4 @@
-"""An arm's field `pictured`: images with a text and a label as training data, such as visual entailment or questions
-about pictures, and what a plan has to know of them."""
+"""An arm's field `pictured`: images with a text and a label as training data, and what a plan has to know of them."""
 
 from __future__ import annotations
 
@@ -39,33 +38,36 @@ SHOWN: Mapping[Premise, ImageSource] = {
     "wrong_image": "shuffled_image",
     "null_image": "null",
 }
-"""Premise -> what stands for the image."""
+"""Premise -> what is shown as the image."""
 IN_WORDS = ("text", "both")
-"""Premises that are shown as text too."""
+"""Values of `premise` that show the premise as text."""
 
 
 class PicturedTask(Spec):
-    """Images with a text and a label each as training data: which, and what is shown of what the text is about."""
+    """Images with a text and a label each as training data, such as visual entailment or questions about pictures."""
 
     card: str
-    """Of kind "pictured"."""
+    """A card of kind "pictured"."""
     premise: Premise = "image"
-    """What is shown beside the text that is judged: what the image shows in words, the image, both, nothing, always the
-    same wrong image, or one learned constant. Arms that differ in this have the same rows, order and steps."""
+    """What is shown with the text to be judged: "text" (a description of the image in words), "image", "both", "none"
+    (neither), "wrong_image" (always the same wrong image) or "null_image" (one learned constant). Arms that differ only
+    in this have the same rows, order and steps."""
     tower: str = RAW_PIXELS
-    """As in `Captions`, with the next three."""
+    """A vision model's Hub name (`tower_revision` is its commit) or folder, or "patches" (raw pixels, no weights)."""
     tower_revision: str | None = None
     tower_tokens: Count = 64
+    """Maximum number of visual tokens per image; finer patches are averaged."""
     tower_layers: Natural = 0
+    """Number of convolutions over raw pixels that are trained with the stage; only for the tower without weights."""
     languages: tuple[str, ...] = (ENGLISH,)
     null_share: Share = 0.1
     """Share of the training rows whose image is replaced by the learned null image."""
     skip_damaged: bool = False
-    """Leave out images that cannot be opened, and say which; else the first one stops the run."""
+    """Leave out images that cannot be opened; otherwise the stage fails with an error that names the first few."""
 
     @property
     def seen(self) -> Captions:
-        """What is shown of the images, as stages on captions know it."""
+        """How the images are shown, in the form that stages with captions use."""
         return Captions(
             card=self.card,
             image=SHOWN[self.premise],
@@ -79,7 +81,7 @@ class PicturedTask(Spec):
 
 
 class PicturedField(RecipeField[PicturedTask]):
-    """Images with a text and a label that the arm trains on, in one joint stage with everything else."""
+    """Images with a text and a label that the arm trains on, in one joint stage with all its other training data."""
 
     name = "pictured"
     owner = "arm"
@@ -97,7 +99,7 @@ class PicturedField(RecipeField[PicturedTask]):
             raise UsageError(f"{where} has both `captions` and `pictured`", fix="make two arms of it")
 
     def gaps(self, recipe: RecipeParts, owner: BaseModel, census: Census) -> list[Gap]:
-        """Rows that are not there, and premises in words that they have not got."""
+        """A tower that cannot be loaded, missing rows, and rows without the premise text that is to be shown."""
         asked = self.of(owner)
         if asked is None:
             return []
@@ -116,11 +118,11 @@ class PicturedField(RecipeField[PicturedTask]):
         return found
 
     def work_fields(self, kind: str) -> Mapping[str, tuple[Any, Any]]:
-        """The task."""
+        """The field itself, in the work of joint stages."""
         return {self.name: (PicturedTask | None, later(None))} if kind == "joint" else {}
 
     def work_values(self, kind: str, chain: Chain) -> Mapping[str, object]:
-        """The arm's."""
+        """The arm's value of the field, for joint stages."""
         return {self.name: self.of(chain.arm)} if kind == "joint" else {}
 
     def needs(self, work: Work, census: Census) -> list[Need]:
@@ -131,17 +133,17 @@ class PicturedField(RecipeField[PicturedTask]):
         )
 
     def label(self, work: Work) -> str:
-        """The card, and what is shown."""
+        """The card and the premise."""
         asked = self.of(work)
         return "" if asked is None else f"{asked.card} (premise: {asked.premise})"
 
     def identity(self, work: Work) -> Mapping[str, Any]:
-        """What identifies the image tower, where it has weights."""
+        """What identifies the image tower, if it has weights."""
         asked = self.of(work)
         return {} if asked is None else tower_identity(asked.tower, asked.tower_revision)
 
     def words(self, owner: BaseModel) -> str:
-        """The card, what is shown, and what it is seen through."""
+        """The card, the premise and the tower."""
         asked = self.of(owner)
         return "" if asked is None else f"{asked.card} (premise: {asked.premise}; tower {asked.tower})"
 

@@ -1,8 +1,8 @@
-"""The image side of a multimodal stage: what stands before the text in the encoder's input, and heads of image losses.
+"""The image side of a multimodal stage: the visual prefix of the encoder's input, and the heads of the image losses.
 
-All of it is thrown away after the stage; what stays is the text encoder, whose parameters and names it never touches.
-Visual positions come before the text's and have the position of padding, whose embedding is zero in XLM-R, so that the
-text keeps the positions it was pretrained with.
+All of it is discarded after the stage; what remains is the text encoder, whose parameter set and names are unchanged.
+Visual tokens come before the text and have the position of padding, whose embedding is zero in XLM-R, so that the text
+keeps the positions it was pretrained with.
 
 Shape letters: B captions, P visual tokens (with the language slot where there is one), L text tokens, T = P + L (or
 P + 2 L - 1 with pseudo-masks), V width of the tower's features, D width of the encoder, E width of the common space.
@@ -22,17 +22,17 @@ from viaduct.errors import UsageError
 from viaduct.runs.families import ROBERTA
 
 CHANNELS = 16
-"""Of the first convolution of a trained tower; each further one has twice as many."""
+"""Channels of a trained tower's first convolution; each further one has twice as many."""
 
 ABSOLUTE_POSITIONS = {*ROBERTA, "bert"}
-"""Model types that take position ids, so that visual tokens can stand before a text without moving it."""
+"""Model types that take position ids, so that visual tokens can precede a text without shifting its positions."""
 
 
 class VisualPrefix(nn.Module):
     """(B, P, V) features -> (B, P, D) input vectors, at the scale of the encoder's word embeddings.
 
     LayerNorm, MLP and positions, as in LLaVA-like connectors; `layers` convolutions below make it a small tower that is
-    trained with the stage, for features that are raw pixels. A learned *null image* stands in for absent ones.
+    trained with the stage, for features that are raw pixels. A learned *null image* replaces absent ones.
     """
 
     def __init__(self, features: int, tokens: int, encoder: nn.Module, layers: int, languages: int) -> None:
@@ -52,7 +52,7 @@ class VisualPrefix(nn.Module):
         nn.init.normal_(self.slot.weight, std=float(words_ND.std()))
 
     def forward(self, patches_BPV: torch.Tensor, dropped_B: torch.Tensor | None = None) -> torch.Tensor:
-        """The images' input vectors; those of `dropped_B` (bool) are the null image's."""
+        """The images' input vectors; where `dropped_B` (bool) is true, those of the null image."""
         seen_BPV = patches_BPV.float() if self.pixels is None else self.pixels(patches_BPV.float())
         inside_BPD = self.second(nn.functional.gelu(self.first(self.enter(seen_BPV)))) + self.place
         prefix_BPD: torch.Tensor = self.leave(inside_BPD)
@@ -66,10 +66,10 @@ class VisualPrefix(nn.Module):
 
 
 class PixelTower(nn.Module):
-    """(B, P, V) raw pixels in square patches -> (B, P, C): convolutions that halve the image each, then means by patch.
+    """(B, P, V) raw pixels in square patches -> (B, P, C): convolutions that each halve the image, then means by patch.
 
     Raises UsageError for features that are not square patches of three colours in a square grid, and for more layers
-    than the image has halves.
+    than a patch can be halved.
     """
 
     def __init__(self, features: int, tokens: int, layers: int) -> None:
@@ -89,7 +89,7 @@ class PixelTower(nn.Module):
         self.width = channels[-1]
 
     def forward(self, patches_BPV: torch.Tensor) -> torch.Tensor:
-        """What the convolutions make of each patch and its surroundings."""
+        """(B, P, C): features of each patch and its surroundings."""
         images, side = len(patches_BPV), self.grid * self.patch
         cut = patches_BPV.view(images, self.grid, self.grid, self.patch, self.patch, 3)
         seen = cut.permute(0, 5, 1, 3, 2, 4).reshape(images, 3, side, side)
@@ -102,8 +102,8 @@ class PixelTower(nn.Module):
 class CommonSpace(nn.Module):
     """Text (B, D) and image (B, V) vectors in one space (B, E), of unit length, with a learned scale and shift.
 
-    The text goes through an MLP of its own, which keeps what the loss asks for out of the encoder's last layer
-    (VidLanKD, arXiv 2107.02681, removes the drop on other tasks that way).
+    The text goes through an MLP of its own, which keeps the demands of the loss out of the encoder's last layer
+    (VidLanKD, arXiv 2107.02681, removes the drop on other tasks in this way).
     """
 
     def __init__(self, text: int, image: int, common: int, *, sigmoid: bool) -> None:
@@ -111,26 +111,26 @@ class CommonSpace(nn.Module):
         self.text_first = nn.Linear(text, text)
         self.text_second = nn.Linear(text, common, bias=False)
         self.image = nn.Linear(image, common, bias=False)
-        # SigLIP begins at log 10 and -10 (arXiv 2303.15343, section 3.2), CLIP at log(1 / 0.07) (arXiv 2103.00020).
+        # SigLIP starts at log 10 and -10 (arXiv 2303.15343, section 3.2), CLIP at log(1 / 0.07) (arXiv 2103.00020).
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if sigmoid else 1 / 0.07)))
         self.shift = nn.Parameter(torch.tensor(-10.0 if sigmoid else 0.0))
 
     def of_text(self, pooled_BD: torch.Tensor) -> torch.Tensor:
-        """(B, E) of unit length."""
+        """(B, E) text vectors of unit length."""
         return normalize(self.text_second(nn.functional.gelu(self.text_first(pooled_BD))), dim=1)
 
     def of_image(self, pooled_BV: torch.Tensor) -> torch.Tensor:
-        """(B, E) of unit length."""
+        """(B, E) image vectors of unit length."""
         return normalize(self.image(normalize(pooled_BV.float(), dim=1)), dim=1)
 
     def of_tokens(self, seen_BPV: torch.Tensor) -> torch.Tensor:
-        """(B, E) of the tokens of a trained tower, of which the largest values count: what is anywhere in the image is
-        then in its vector, where a mean would drown it in background."""
+        """(B, E) image vectors from the max-pooled tokens of a trained tower: what is anywhere in the image is then in
+        its vector, while a mean would drown it in background."""
         return self.of_image(seen_BPV.amax(1))
 
     @property
     def scale(self) -> torch.Tensor:
-        """What cosines are multiplied with, at most 100."""
+        """The factor that cosines are multiplied by, at most 100."""
         return self.log_scale.clamp(max=math.log(100.0)).exp()
 
 
@@ -142,11 +142,11 @@ def encode_prefixed(
     allowed_BTT: torch.Tensor,
     types_BL: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """hidden_BLD of the text after a visual prefix; `positions_BL` count from 0, `allowed_BTT` says who sees whom,
-    `types_BL` which of two texts a token belongs to (None: the first).
+    """hidden_BLD of the text after a visual prefix; `positions_BL` count from 0, `allowed_BTT` says which positions see
+    which, `types_BL` which of two texts a token belongs to (None: the first).
 
-    `allowed` may be (B, 1, T) where all positions see the same. The mask is passed in four dimensions and as numbers to
-    add: a boolean one is added as 0 and 1 by the eager attention. Raises UsageError for encoders without absolute
+    `allowed_BTT` may be (B, 1, T) if all positions see the same. The mask is passed in four dimensions and as numbers
+    to add, because eager attention would add a boolean one as 0 and 1. Raises UsageError for encoders without absolute
     positions.
     """
     config: Any = encoder.config
@@ -176,12 +176,12 @@ def encode_prefixed(
 
 
 def both_ways(inside_BL: torch.Tensor, prefix: int) -> torch.Tensor:
-    """(B, 1, T): every position sees the whole image and all of the text but padding."""
+    """(B, 1, T): every position sees the whole image and all of the text except padding."""
     return nn.functional.pad(inside_BL, (prefix, 0), value=True)[:, None]
 
 
 def pseudo_masked(inside_BL: torch.Tensor, prefix: int) -> torch.Tensor:
-    """(B, T, T) for [image | y_0 .. y_{L-1} | m_1 .. m_{L-1}]: who sees whom when every token is predicted at once.
+    """(B, T, T) for [image | y_0 .. y_{L-1} | m_1 .. m_{L-1}]: visibility if all tokens are predicted in one pass.
 
     The image sees the image, y_t the image and y_0 .. y_t, m_t (a mask token in y_t's place) the image, y_0 .. y_{t-1}
     and itself: the pseudo-masks of UniLMv2 (arXiv 2002.12804), which make one pass exactly step-by-step decoding.
@@ -197,5 +197,5 @@ def pseudo_masked(inside_BL: torch.Tensor, prefix: int) -> torch.Tensor:
     allowed_TT[masks, text] = before_LL[:-1]
     allowed_TT[masks, masks] = torch.eye(length - 1, dtype=torch.bool, device=device)
     keys_BT = nn.functional.pad(torch.cat([inside_BL, inside_BL[:, 1:]], dim=1), (prefix, 0), value=True)
-    itself_TT = torch.eye(total, dtype=torch.bool, device=device)  # else padding would see nothing and be not a number
+    itself_TT = torch.eye(total, dtype=torch.bool, device=device)  # otherwise padding would see nothing and become NaN
     return (allowed_TT & keys_BT[:, None, :]) | itself_TT

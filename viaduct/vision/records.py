@@ -1,4 +1,4 @@
-"""What a stage with captioned images leaves about their use, in `images.json`, and the report's record of it."""
+"""What a stage with captioned images writes to `images.json` about their use, and the report's record of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from viaduct.results.record import Record
 
 
 class CaptionLoss(Record):
-    """Nats that one held-out text costs, by what is shown: those of a caption's predicted tokens, or of the label."""
+    """Loss in nats of one held-out text, by image shown: summed over a caption's predicted tokens, or the label's."""
 
     id: str
     image: str
@@ -14,18 +14,18 @@ class CaptionLoss(Record):
     tokens: int
     true: float
     wrong: float
-    """Another image's features, always the same one for an image."""
+    """With the features of another image, which is fixed for each image."""
     null: float
-    """The learned null image."""
+    """With the learned null image."""
     right_true: int
-    """Tokens that were guessed with the true image, as the likeliest of the vocabulary."""
+    """Tokens predicted correctly with the true image: the true token is the likeliest of the vocabulary."""
     right_wrong: int
     right_null: int | None = None
     """None in files of earlier versions."""
 
 
 class CaptionSample(Record):
-    """One held-out image with what was written about it."""
+    """One held-out image with the caption that the model wrote for it."""
 
     image: str
     """A small PNG as a data URI."""
@@ -35,8 +35,7 @@ class CaptionSample(Record):
 
 
 class CaptionScore(Record):
-    """How good captions written in one language are, how well images are found by captions, or how often a label is
-    right."""
+    """A score: of captions written in one language, of retrieval by captions and images, or the accuracy of labels."""
 
     language: str
     """"all" for captions of all languages together."""
@@ -47,25 +46,25 @@ class CaptionScore(Record):
 
 
 class ImageUse(Record):
-    """What use an encoder makes of images after its stage, on held-out captions."""
+    """How an encoder uses images after its stage, measured on held-out captions."""
 
     card: str
     split: str
     image: str
-    """What stood for the image in training (`Captions.image`)."""
+    """What was shown as the image in training (`Captions.image`)."""
     tower: str
     objectives: tuple[str, ...]
     measured: str | None
-    """The objective whose losses these are, "label" for labels; None: the stage has no such losses."""
+    """The objective that `losses` belong to, "label" for labels; None: the stage has no such losses."""
     losses: tuple[CaptionLoss, ...]
     scores: tuple[CaptionScore, ...]
     samples: tuple[CaptionSample, ...]
     seen_languages: tuple[str, ...]
-    """With captions in training."""
+    """Languages with captions in training."""
 
 
 class StageImages(Record):
-    """The use that one arm and seed makes of images."""
+    """How the encoder of one arm and seed uses images."""
 
     arm: str
     seed: int

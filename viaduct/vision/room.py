@@ -1,4 +1,4 @@
-"""What the image room plugs into the core: towers, captions, and what they are good for."""
+"""The image room's plug-ins for the core: row kinds, cards, a section of the report, and recipe fields."""
 
 from viaduct.doors import Room
 

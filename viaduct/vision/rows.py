@@ -1,4 +1,4 @@
-"""Rows of images with captions, or with a text and a label; their kinds, and what `viaduct check` tells of files."""
+"""Rows of images with captions, or with a text and a label; their kinds, and what `viaduct check` says about files."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Captioned(Row):
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The image: another caption makes it no other example."""
+        """The image's id: a different caption does not make it a different example."""
         return (self.id,)
 
     @property
     def group(self) -> str:
-        """The image."""
+        """The image's id."""
         return self.id
 
     @property
     def is_labelled(self) -> bool:
-        """Captions are all that is asked for."""
+        """Always true, because captions are all that is needed."""
         return True
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Of each caption."""
+        """Characters of each caption."""
         return tuple(map(len, self.captions))
 
 
@@ -62,21 +62,21 @@ class Pictured(Row):
     """An image, a text about it and a label: whether the text is true of the image, or the answer to a question."""
 
     photo: str
-    """The image's id: that of its captions, where another card has any."""
+    """The image's id, the same as in a card that has its captions."""
     image: Picture | None
     premise: str | None
-    """What the image shows, in words; None where nobody has said it."""
+    """What the image shows, in words; None if nobody has described it."""
     text: str
     label: str | None
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is said of the image, and the text."""
+        """The premise, if there is one, and the text."""
         return (self.text,) if self.premise is None else (self.premise, self.text)
 
     @property
     def group(self) -> str:
-        """The image."""
+        """The image's id."""
         return self.photo
 
     @property
@@ -86,14 +86,14 @@ class Pictured(Row):
 
 
 def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
-    """The images of one split of one language; `shared` are the ids that the training rows of any language have too.
+    """Counts the images of one split in one language; `shared`: ids that also occur in training rows of any language.
 
-    An image is absent where its folder is not there, or where captions are published without images; it is missing from
-    the disk where its folder is there and the file is not.
+    An image is absent if its folder does not exist, or if captions are published without images; it is missing from the
+    disk if its folder exists but the file does not.
     """
     captioned = [row for row in rows if isinstance(row, Captioned)]
     counts = [len(row.captions) for row in captioned]
-    names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than asking for each file
+    names: dict[str, frozenset[str]] = {}  # listing a folder once is much faster than checking each file
     missing = []
     for path in dict.fromkeys(row.image.path for row in captioned if row.image is not None):
         folder, name = os.path.split(path)
@@ -118,7 +118,7 @@ def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
 
 
 def files(rows: Sequence[Row]) -> list[Path | None]:
-    """The image files; None for a row without image, and for an image in the tar or Parquet file of the rows."""
+    """The image files; None for a row without an image, or with one inside the rows' tar or Parquet file."""
     images = [row.image if isinstance(row, Captioned | Pictured) else None for row in rows]
     return [None if image is None or image.member is not None else Path(image.path) for image in images]
 

@@ -1,11 +1,11 @@
-"""Whether image stages used their images: gain on held-out captions, captions written, images found.
+"""Whether image stages used their images: gain on held-out captions, written captions, retrieved images.
 
-The rule, fixed before any run: a stage *used the image* when its image gain (loss with a wrong image less loss with the
-true one, in nats per caption token, or per label of texts about images) has a 95 % interval above 0, over seeds and
-images; over images alone, and said to be, with fewer than three seeds. A stage without such losses, as one that only
-contrasts, used the image when it finds that of a held-out caption more often than guessing does (the interval over
-seeds, three at least; a rule that was added after the first such run). A stage that was shown wrong images must do
-neither; where it does, something other than the images tells captions apart, and nothing is concluded.
+The rule, fixed before any run: a stage *used the image* if the 95 % interval of its image gain (loss with a wrong image
+minus loss with the true one, in nats per caption token, or per label for texts about images) lies above 0. The interval
+is over seeds and images; with fewer than three seeds it is over images alone, and the page says so. A stage without
+such losses, such as a purely contrastive one, used the image if it finds the image of a held-out caption more often
+than chance (interval over seeds, at least three; this rule was added after the first such run). A stage that was shown
+wrong images must do neither. If it does, something other than the images tells captions apart: nothing is concluded.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ SHOWN = {
     "text": "another caption of the same image",
     "none": "nothing",
 }
-"""What stood for the image in training, in words."""
+"""What was shown as the image in training, in words."""
 
 
 class ImageGain(NamedTuple):
-    """A mean of gains in nats per caption token, with its 95 % interval."""
+    """Mean image gain in nats per caption token (or label), with its 95 % interval."""
 
     mean: float
     low: float
     high: float
     over: str
-    """What the interval knows of: "seeds and images", or "images"."""
+    """What the interval is over: "seeds and images", or "images"."""
 
 
 class ImagesFound(NamedTuple):
-    """Share of held-out captions whose image is the first that is found, with its 95 % interval."""
+    """Share of held-out captions whose image is ranked first, with its 95 % interval."""
 
     mean: float
     low: float
     high: float
     guessing: float
-    """The share that guessing has."""
+    """The share expected by chance."""
 
 
 @dataclass(frozen=True)
 class ImageLine:
-    """One arm."""
+    """Everything the page says about the images of one arm."""
 
     arm: str
     image: str
@@ -73,17 +73,17 @@ class ImageLine:
     tower: str
     seeds: tuple[int, ...]
     unit: str
-    """What a gain is told for: "token" of a caption, or "label"."""
+    """What the gain is per: "token" (of a caption) or "label"."""
     gain: ImageGain | None
-    """None for stages without such losses, without images, and with a single image to look at."""
+    """None for stages without such losses, without images, or with only one image to measure on."""
     found: ImagesFound | None
-    """None for stages that do not look for images, that have losses or too few seeds."""
+    """None for stages that do not retrieve images, that have such losses, or that have too few seeds."""
     null_gain: float | None
-    """The gain with the learned null image in place of a wrong one."""
+    """The gain if the learned null image takes the place of the wrong one."""
     loss: float | None
     """Nats per caption token with the true image."""
     guessed: tuple[float, float] | None
-    """Share of caption tokens that are guessed right with the true and with a wrong image."""
+    """Share of caption tokens predicted correctly with the true and with a wrong image."""
     scores: Mapping[str, float]
     """Metric -> mean over languages and seeds."""
     seen: tuple[str, ...]
@@ -91,12 +91,12 @@ class ImageLine:
 
     @property
     def shown(self) -> str:
-        """What stood for the image in training, in words."""
+        """What was shown as the image in training, in words."""
         return SHOWN[self.image]
 
     @property
     def used(self) -> bool | None:
-        """Whether the gain's interval is above 0, or what is found above guessing; None with neither to look at."""
+        """Whether the interval of the gain lies above 0, or that of retrieval above chance; None without either."""
         if self.gain is not None:
             return self.gain.low > 0
         return None if self.found is None else self.found.low > self.found.guessing
@@ -108,22 +108,22 @@ class Images:
 
     lines: tuple[ImageLine, ...]
     samples: tuple[CaptionSample, ...]
-    """Of the first arm that was shown true images and writes captions."""
+    """Samples from the first arm that was shown true images and writes captions."""
     sample_arm: str
     verdict: tuple[str, ...]
     alarms: tuple[str, ...]
-    """Those of the verdict's sentences that say that a stage that should have used images did not, or that one that
-    could not did."""
+    """Sentences of the verdict about a stage that should have used images but did not, or that should have been unable
+    to but did."""
 
     @property
     def metrics(self) -> list[str]:
-        """Scores that the page has room for: of recalls only those at 1 (`images.jsonl` has all)."""
+        """Scores that the page has room for: recall only at 1 (`images.jsonl` has all scores)."""
         names = dict.fromkeys(name for line in self.lines for name in line.scores)
         return [name for name in names if "recall" not in name or name.partition(",")[0].endswith("_1")]
 
 
 def images_of(uses: Sequence[StageImages]) -> Images | None:
-    """What there is to say, None when no stage had images."""
+    """Everything that the page says about images; None if no stage had any."""
     if not uses:
         return None
     arms: dict[str, list[StageImages]] = {}
@@ -167,7 +167,7 @@ def _line(arm: str, members: Sequence[StageImages]) -> ImageLine:
 
 
 def _column(score: CaptionScore, use: ImageUse) -> str:
-    """What a table calls a score: recall by language is told for languages with and without captions in training."""
+    """A score's column in the table: recall by language is grouped by whether there were captions in training."""
     if score.language == "all" or "recall" not in score.metric:
         return score.metric
     return f"{score.metric}, languages {'with' if score.language in use.seen_languages else 'without'} captions"
@@ -181,9 +181,9 @@ def _guessed(losses: Sequence[CaptionLoss]) -> tuple[float, float] | None:
 
 
 def image_gain(members: Sequence[StageImages]) -> ImageGain | None:
-    """The mean over languages of a caption's gain per token; None without two images that all seeds have.
+    """The mean over languages of the gain per caption token; None unless all seeds share at least two images.
 
-    Languages are as they are. An image counts once, with its captions in all languages.
+    Languages are taken as fixed. An image counts as one unit, with its captions in all languages.
     """
     found = [_by_language(one.use.losses) for one in members]
     shared = {
@@ -204,21 +204,21 @@ def image_gain(members: Sequence[StageImages]) -> ImageGain | None:
 
 
 def images_found(members: Sequence[StageImages]) -> ImagesFound | None:
-    """How often images are found by captions of all languages; None where they are not looked for, and with fewer than
-    three seeds."""
+    """How often captions of all languages find their image; None if images are not retrieved, or with fewer than three
+    seeds."""
     scores = [{one.metric: one for one in member.use.scores if one.language == "all"} for member in members]
     if len(members) < FEWEST_SEEDS or not all(own.keys() >= {*RECALLS} for own in scores):
         return None
     by_image, by_text = (scores[0][name] for name in RECALLS)
     shares, guessing = [own[by_text.metric].value for own in scores], 1 / by_image.n
     seeds = Part(max(variance(shares) / len(shares), 1e-12), len(shares) - 1)
-    captions = Part(guessing * (1 - guessing) / by_text.n, math.inf)  # where all seeds agree by chance
+    captions = Part(guessing * (1 - guessing) / by_text.n, math.inf)  # for when all seeds agree by chance
     reach = Spread(seeds, (captions,)).reach()
     return ImagesFound(fmean(shares), fmean(shares) - reach, fmean(shares) + reach, guessing)
 
 
 def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np.int32]], images: int) -> ImageGain:
-    """language -> (S, N) gains, and (N,) numbers of their images."""
+    """The mean gain. `values`: language -> (S, N) gains; `units`: language -> (N,) indices of their images."""
     means_SL = np.stack([own.mean(axis=1) for own in values.values()], axis=1)
     weights = dict.fromkeys(values, 1 / len(values))
     chance = example_variance(values, units, weights) if len(means_SL) > 1 else None
@@ -235,7 +235,7 @@ def _with_interval(values: Mapping[str, Numbers], units: Mapping[str, NDArray[np
 
 
 def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, dict[str, float]]:
-    """Language -> image -> gain: captions of one image are not independent."""
+    """Language -> image -> mean gain of its captions, because captions of one image are not independent."""
     gains: dict[str, dict[str, list[float]]] = {}
     for loss in losses:
         gains.setdefault(loss.language, {}).setdefault(loss.image, []).append((loss.wrong - loss.true) / loss.tokens)
@@ -243,7 +243,7 @@ def _by_language(losses: Sequence[CaptionLoss]) -> dict[str, dict[str, float]]:
 
 
 def gains(images: Images) -> dict[str, dict[str, float | str]]:
-    """What stood for the image -> {mean, low, high, over} of the first arm with it, in nats per caption token."""
+    """What was shown as the image -> {mean, low, high, over} of the first such arm, in nats per caption token."""
     found: dict[str, dict[str, float | str]] = {}
     for line in images.lines:
         if line.gain is not None and line.image not in found:
@@ -252,7 +252,7 @@ def gains(images: Images) -> dict[str, dict[str, float | str]]:
 
 
 def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All sentences, and those that say that something is wrong."""
+    """(all sentences, those that report a problem)."""
     told: dict[str, bool] = {}
     for line in lines:
         evidence = _evidence(line)
@@ -262,7 +262,7 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], tuple[str, ..
         if line.image == TRUE and line.used:
             told[f"{line.arm} used the image: {proof}{numbers}."] = False
         elif line.image == TRUE:
-            why = "what it changed does not come from what is in images"
+            why = "what it changed does not come from the content of the images"
             told[f"{line.arm} did not use the image ({numbers}): {why}."] = True
         elif line.used:
             why = "this control is broken, so nothing is concluded from the images"
@@ -271,21 +271,21 @@ def _verdict(lines: Sequence[ImageLine]) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def _evidence(line: ImageLine) -> tuple[str, str, str] | None:
-    """What shows that images were used, what a broken control does, and the numbers, in words."""
+    """(what shows that images were used, what a broken control does, the numbers), in words; None without evidence."""
     if line.gain is not None:
         mean, low, high, over = line.gain
         numbers = f"{mean:+.3f} nats per {line.unit}, 95 % interval over {over} {low:+.3f} to {high:+.3f}"
-        return "a wrong one costs ", "loses by a wrong one", numbers
+        return "a wrong one costs ", "does worse with a wrong one", numbers
     if line.found is None:
         return None
     mean, low, high, guessing = (100 * share for share in line.found)
     interval = f"95 % interval over seeds {max(0.0, low):.1f} to {high:.1f}, guessing {guessing:.1f}"
-    return "", "finds the right one", f"found first for {mean:.1f} % of held-out captions, {interval}"
+    return "the right one is ", "finds the right one", f"ranked first for {mean:.1f} % of held-out captions, {interval}"
 
 
 def _gist(lines: Sequence[ImageLine]) -> str:
     shown = [line.used for line in lines if line.image == TRUE and line.used is not None]
-    return f"used by {sum(shown)} of {plural(len(shown), 'arm')} that saw the true ones" if shown else ""
+    return f"used by {sum(shown)} of {plural(len(shown), 'arm')} that saw the true images" if shown else ""
 
 
 def _build(found: RunResults) -> Content | None:

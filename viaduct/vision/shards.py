@@ -1,14 +1,14 @@
-"""Where a tower's features lie: finished shards that are never written again, found by the content of the picture.
+"""Storage of a tower's features: finished shards that are never rewritten, looked up by the content of the picture.
 
     meta.json                the tower's key, and the shape of its features
     features-00000.npy       tokens_NPD float16
     pooled-00000.npy         vector_ND float32
     pictures-00000.npy       (N, 32) uint8: SHA-256 of each picture's pixels
-    shard-00000.json         written last: without it the three files above are not there. Their hashes.
-    places-00000.npy         (M, 2, 32) uint8: where pictures were found -> their content, so that a picture whose file
+    shard-00000.json         hashes of the three files above; written last, and without it those files do not count
+    places-00000.npy         (M, 2, 32) uint8: hash of a picture's place -> its content, so that a picture whose file
                              has not changed is not opened again
-    claim-TOKEN.bin          places whose pictures a process is at; it holds claim-TOKEN.lock, which a kill opens
-    lock                     held while a shard or a claim is written; what is left unfinished is removed by the next
+    claim-TOKEN.bin          places of pictures a process works on; it holds claim-TOKEN.lock, which a kill releases
+    lock                     held while a shard or a claim is written; the next holder removes unfinished files
 
 Shape letters: N pictures of a shard, P tokens, D width, M places.
 """
@@ -32,9 +32,9 @@ from viaduct.results.writing import canonical, write_atomic
 from viaduct.tasks.hashes import content_of, file_sha256, state_of
 
 SHARD_FORMAT = 1
-"""Raised when the files' meaning changes."""
+"""Bump this when the meaning of the files changes."""
 FILES = ("features", "pooled", "pictures")
-"""Of a shard, how their names begin."""
+"""Prefixes of the names of a shard's files."""
 DIGEST_BYTES = 32
 
 
@@ -58,7 +58,7 @@ class Shards:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look for what other processes have finished since; damaged shards are forgotten."""
+        """Load what other processes have finished since; damaged shards are forgotten."""
         for path in sorted(self.root.glob("shard-*.json")):
             if _number(path) not in self.tokens:
                 try:
@@ -73,7 +73,7 @@ class Shards:
                 continue
 
     def _open(self, number: int, rows: int) -> None:
-        """Raises DataError where a file is gone, cut off or of another form."""
+        """Open a shard. Raises DataError if a file is missing, cut off or has another shape or dtype."""
         tokens = self._map("features", number, (rows, self.num_tokens, self.width), np.float16)
         vectors = self._map("pooled", number, (rows, self.width), np.float32)
         contents = self._map("pictures", number, (rows, DIGEST_BYTES), np.uint8)
@@ -83,7 +83,7 @@ class Shards:
     def _map(self, what: str, number: int, shape: tuple[int, ...], dtype: type) -> Array:
         path = self._path(what, number)
         try:
-            # A plain view: every access to a memmap object costs more than the copy of a row.
+            # A plain view: every access to a memmap object costs more than copying a row.
             array: Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"damaged: {error}", path=path) from error
@@ -99,7 +99,7 @@ class Shards:
 
     @contextmanager
     def locked(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """The right to add; `waiting` is called every second until another process gives it up."""
+        """Hold the lock for adding; `waiting` is called every second until another process releases it."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "lock")
         while not lock.is_locked:
@@ -119,8 +119,8 @@ class Shards:
 
     @contextmanager
     def claimed(self, wanted: Iterable[bytes], most: int, waiting: Callable[[], None]) -> Iterator[set[bytes]]:
-        """The first of the places, `most` at most, that no other process is at, and none will be; nothing where others
-        are at all of them."""
+        """Claim the first of the places, at most `most`, that no other process is working on, so that none will be;
+        yields an empty set if others are working on all of them."""
         own = self.root / f"claim-{uuid4().hex}.bin"
         lock = FileLock(own.with_suffix(".lock"))
         with self.locked(waiting):
@@ -137,23 +137,23 @@ class Shards:
             Path(lock.lock_file).unlink(missing_ok=True)
 
     def _claims(self) -> set[bytes]:
-        """Places that living processes are at; what dead ones claimed is removed. Only inside `locked`."""
+        """Places that live processes are working on; claims of dead ones are removed. Only inside `locked`."""
         found: set[bytes] = set()
-        for held in self.root.glob("claim-*.lock"):  # it is there before the claim, and longer
+        for held in self.root.glob("claim-*.lock"):  # it exists before the claim, and longer
             claim = held.with_suffix(".bin")
             try:
                 with FileLock(held).acquire(timeout=0):
                     claim.unlink(missing_ok=True)
                 held.unlink(missing_ok=True)
             except Timeout:
-                with suppress(FileNotFoundError):  # given back meanwhile
+                with suppress(FileNotFoundError):  # released meanwhile
                     places = claim.read_bytes()
                     found.update(places[at : at + DIGEST_BYTES] for at in range(0, len(places), DIGEST_BYTES))
         return found
 
     def add(self, contents: Sequence[bytes], tokens_NPD: Array, vector_ND: Array) -> None:
         """Write one more shard; only inside `locked`."""
-        # A shard that is open here keeps its number, even when somebody has removed it.
+        # A shard that is open here keeps its number, even if another process has removed it.
         taken = {*self.tokens, *(_number(path) for path in self.root.glob("shard-*.json"))}
         number = next(one for one in range(len(taken) + 1) if one not in taken)
         arrays = dict(zip(FILES, (tokens_NPD, vector_ND, _bytes(contents)), strict=True))
@@ -162,21 +162,21 @@ class Shards:
         self._open(number, len(contents))
 
     def remember(self, places: Mapping[bytes, bytes]) -> None:
-        """Write down where pictures of this content were found; only inside `locked`."""
+        """Store places of pictures with their content; only inside `locked`."""
         if places:
             number = 1 + max((_number(path) for path in self.root.glob("places-*.npy")), default=-1)
             _save(self._path("places", number), np.stack([_bytes(places.keys()), _bytes(places.values())], axis=1))
             self.places.update(places)
 
     def forget(self, number: int) -> None:
-        """Take a shard away, so that its pictures are computed again. Whoever reads it now goes on reading it."""
+        """Remove a shard, so that its pictures are computed again. Processes that have it open can still read it."""
         self._marker(number).unlink(missing_ok=True)
         self.rows = {content: at for content, at in self.rows.items() if at[0] != number}
         self.tokens.pop(number, None)
         self.vectors.pop(number, None)
 
     def damaged(self, number: int) -> bool:
-        """Whether a file of this shard is not what was written; each is read once per process while it is as it is."""
+        """Whether a file of this shard differs from what was written; read once per process while it is unchanged."""
         try:
             expected = _json_object(self._marker(number))["sha256"]
             return any(content_of(state_of(self._path(what, number))) != expected[what] for what in FILES)
@@ -204,7 +204,7 @@ def _bytes(digests: Collection[bytes]) -> Array:
 
 
 def _save(path: Path, array: Array) -> str:
-    """The SHA-256 of the file, which is there as a whole or not at all."""
+    """Write the array to a file atomically; returns the file's SHA-256."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""What an image tower's folder holds: settings, weights and image processor, each found or missed by name.
+"""The contents of an image tower's folder: settings, weights and image processor; what is missing is named.
 
 Weights are read from safetensors only, and image processors are used in their Pillow form only: nothing here needs
 torchvision.
@@ -32,13 +32,13 @@ KNOWN_TOWERS = (
 
 HUB_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "*.safetensors", "*.index.json")
 PIL_FORM = {"DINOv3ViTImageProcessor": "SiglipImageProcessor"}
-"""Processors without a Pillow form, and the one that does the same with their settings: resize, rescale, normalise."""
+"""Processor without a Pillow form -> one that does the same with its settings: resize, rescale, normalise."""
 
 
 def from_transformers(name: str) -> Any:
-    """A class of transformers, which is kept from printing. AttributeError when it has none of this name.
+    """A class from transformers, whose logging is silenced. Raises AttributeError if it has no class of this name.
 
-    Raises UsageError when it cannot be imported, as with a torchvision that does not fit torch.
+    Raises UsageError if it cannot be imported, for example because torchvision does not match torch.
     """
     try:
         import transformers
@@ -55,14 +55,14 @@ def from_transformers(name: str) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line; its name when it says nothing."""
+    """The first line of an error's message; the name of its class if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Path:
-    """The folder of a tower, downloaded first when it is a Hub name; `others` are names to suggest that are no folders.
+    """The folder of a tower, downloaded first if it is a Hub name; `others`: names to suggest that are not folders.
 
-    Raises UsageError for an unknown name, a folder that is not there, and a download that fails.
+    Raises UsageError for an unknown name, a missing folder, and a download that fails.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -90,7 +90,7 @@ def tower_folder(name: str, revision: str | None, others: Collection[str]) -> Pa
 
 
 def tower_json(folder: Path, name: str, *, fix: str) -> dict[str, Any]:
-    """The object in a JSON file of the folder. Raises UsageError when it is missing or something else."""
+    """The object in a JSON file of the folder. Raises UsageError if the file is missing or is not a JSON object."""
     try:
         found = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -103,7 +103,7 @@ def tower_json(folder: Path, name: str, *, fix: str) -> dict[str, Any]:
 
 
 def weights(folder: Path) -> list[Path]:
-    """The files that transformers reads the weights from. Raises UsageError when they are not there."""
+    """The files that transformers reads the weights from. Raises UsageError if any are missing."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     fix = "take a revision that has model.safetensors, or convert the weights with `save_pretrained`"
@@ -118,7 +118,7 @@ def weights(folder: Path) -> list[Path]:
 
 
 def processor(folder: Path) -> Any:
-    """The folder's image processor in its Pillow form. Raises UsageError when there is none, or none in that form."""
+    """The folder's image processor in its Pillow form. Raises UsageError if there is none, or none in that form."""
     stated = _stated(folder)
     base = stated.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
     try:
@@ -144,9 +144,9 @@ def _stated(folder: Path) -> str:
 
 
 def grid(made: Any, patch: int) -> int:
-    """Rows (= columns) of patches in what a processor makes; where it keeps proportions, those of a square image.
+    """Rows (= columns) of patches in a processor's output; if it keeps proportions, those of a square image.
 
-    Raises UsageError when it makes neither squares of whole patches nor images that keep their proportions.
+    Raises UsageError if its output is neither squares of whole patches nor images that keep their proportions.
     """
     if hasattr(made, "max_num_patches"):
         return max(1, int(made.max_num_patches**0.5))

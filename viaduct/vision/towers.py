@@ -1,7 +1,7 @@
-"""Frozen image towers: pictures to a few patch vectors and one vector of the whole, always in the same way.
+"""Frozen image towers, which turn a picture into a few patch vectors and one vector of the whole, always the same way.
 
-A tower never learns. Its features are computed once (`viaduct.vision.features`) under a key that covers everything
-that decides them, so the model itself is loaded only when there is a picture to compute.
+A tower is never trained. Its features are computed once (`viaduct.vision.features`) under a key that covers everything
+that determines them, so the model itself is loaded only when there is a picture to compute.
 
 Shape letters: N images, P patch tokens after pooling, D width of the tower, L its own tokens, H and W rows and columns
 of patches.
@@ -32,7 +32,7 @@ from viaduct.tasks.hashes import file_sha256
 from viaduct.vision import tower_files
 
 CODE = 1
-"""Raised when other features come from the same weights, so that older ones are not read."""
+"""Bump this when the same weights start to give different features, so that older features are not read."""
 
 GRIDS = {"patches": 4, "patches-64": 8}
 """Towers without weights: raw pixels, in this many rows and columns of patches."""
@@ -40,23 +40,23 @@ RAW_SIDE = 64
 MAX_TOKENS = 64
 
 NOT_FEATURES = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-"""Fields of a config.json that change no feature."""
+"""Fields of a config.json that do not affect features."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """How transformers calls the image model of an architecture."""
+    """How the image model of an architecture is loaded and called in transformers."""
 
     model: str
     resizes: bool = False
-    """Whether it has to be asked to fit its position embeddings to images of another size."""
+    """Whether it must be told to interpolate its position embeddings for images of another size."""
     options: tuple[tuple[str, Any], ...] = ()
     shape: Callable[[Any], tuple[int, int]] = lambda config: (int(config.patch_size), int(config.hidden_size))
-    """config -> (pixels that a patch is wide, width)."""
+    """config -> (width of a patch in pixels, width of the model)."""
 
 
 def _convolved(config: Any) -> tuple[int, int]:
-    """Of a ResNet: its stem halves twice, each stage once, the first one only where the config says so."""
+    """`shape` of a ResNet: the stem halves the image twice, each stage once, the first only if the config says so."""
     halved = 1 + len(config.depths) + config.downsample_in_first_stage
     return 2**halved, int(config.hidden_sizes[-1])
 
@@ -78,14 +78,14 @@ NaFlex says "siglip2"."""
 
 @dataclass(frozen=True)
 class Tower:
-    """A frozen image tower; `about` is everything that decides its features, as JSON."""
+    """A frozen image tower; `about` is everything that determines its features, as JSON."""
 
     name: str
     width: int
     tokens: int
     about: Mapping[str, Any]
     compute: Callable[[Sequence[Image.Image]], tuple[Array, Array]]
-    """What `encode` gives, all in float32. On the CPU an image's features are the same bits in any batch."""
+    """Computes what `encode` returns, all in float32. On the CPU an image's features are bit-identical in any batch."""
 
     @cached_property
     def key(self) -> str:
@@ -95,8 +95,8 @@ class Tower:
     def encode(self, images: Sequence[Image.Image]) -> tuple[Array, Array]:
         """tokens_NPD float16, the patches without class and register tokens, and vector_ND float32, one for each image.
 
-        Takes RGB images of any size. Raises UsageError when values do not fit into float16, and what loading the
-        weights raises.
+        Takes RGB images of any size. Raises UsageError if values are not finite or do not fit into float16, and
+        whatever loading the weights raises.
         """
         tokens_NPD, vector_ND = self.compute(images)
         with np.errstate(over="ignore"):
@@ -115,8 +115,8 @@ def load_tower(
     """The tower of this name: "patches", "patches-64", a local folder, or a Hub name at a revision (its commit).
 
     Patch tokens are averaged two by two until at most `max_tokens` are left. The weights are hashed here, and loaded
-    for `device` (None: the CPU) when the first image comes. Raises UsageError for an unknown name and for a folder that
-    holds no image tower, no weights or no image processor.
+    onto `device` (None: the CPU) at the first image. Raises UsageError for an unknown name and for a folder without an
+    image tower, weights or an image processor.
     """
     if max_tokens < 1:
         raise UsageError(f"at most {max_tokens} tokens of an image are asked for", fix="allow at least 1; 64 is usual")
@@ -171,7 +171,7 @@ def _raw_patches(name: str, max_tokens: int) -> Tower:
 
 @dataclass
 class _Model:
-    """The image model of a folder, and the way from images to pooled tokens."""
+    """The image model of a folder, and the computation from images to pooled tokens."""
 
     folder: Path
     family: Family
@@ -185,12 +185,12 @@ class _Model:
 
     @cached_property
     def precision(self) -> str:
-        """Of the matrix products."""
+        """Precision of the matrix products."""
         return "bf16" if quick_format(self.device) == "bf16" else "fp32"  # float16 may overflow
 
     @cached_property
     def module(self) -> Any:
-        """The torch module, ready to be called. Raises UsageError when the weights are not those of config.json."""
+        """The torch module, ready to be called. Raises UsageError if the weights do not match config.json."""
         fix = "its config.json and its weights do not belong together, or are damaged; download it again"
         try:
             module, info = tower_files.from_transformers(self.family.model).from_pretrained(
@@ -204,7 +204,7 @@ class _Model:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             what = f"the weights in {self.folder} cannot be loaded: {tower_files.first_line(error)}"
             raise UsageError(what, fix=fix) from error
-        # Counters that only training reads: not all weights have them.
+        # Counters that only training reads: not all published weights have them.
         missing = sorted(key for key in info["missing_keys"] if not key.endswith("num_batches_tracked"))
         if missing:
             what = f"{self.folder} lacks {len(missing)} of its image tower's weights, the first is {missing[0]}"
@@ -243,9 +243,9 @@ class _Model:
 
 
 def pool_halves(tokens_NLD: torch.Tensor, grid: int, pooled: int) -> torch.Tensor:
-    """(N, grid * grid, D) -> (N, pooled * pooled, D): means of two by two patches, as often as it takes.
+    """(N, grid * grid, D) -> (N, pooled * pooled, D): means over 2 x 2 patches, repeated as often as needed.
 
-    Where the number of rows is odd, the last row (and column) is averaged alone.
+    If the number of rows is odd, the last row (and column) is averaged alone.
     """
     images, _, width = tokens_NLD.shape
     tokens_NDHW = tokens_NLD.transpose(1, 2).reshape(images, width, grid, grid)
@@ -258,7 +258,7 @@ def pool_cells(tokens_LD: torch.Tensor, shape: tuple[int, int], pooled: int) -> 
     """(L, D) -> (pooled * pooled, D): the mean of the patches that each cell of a square grid touches.
 
     For images that keep their proportions, of which the first H * W tokens are patches. On square grids of `pooled`
-    times a power of two it is `pool_halves`.
+    times a power of two it equals `pool_halves`.
     """
     height, width = shape
     cells_DHW: torch.Tensor = adaptive_avg_pool2d(tokens_LD[: height * width].T.reshape(-1, height, width), pooled)

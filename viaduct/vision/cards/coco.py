@@ -4,7 +4,7 @@
                                                  "annotations": [{"id": 7, "image_id": 42, "caption": "A red kite."}]}
     coco/val2017/000000000042.jpg
 
-Translations are files of the same form, one per language, beside the English one: `captions_val2017.de.json`. Their
+Translations are files in the same format, one per language, next to the English one: `captions_val2017.de.json`. Their
 `info.origin` must say who made them ("people", "machine"; see `caption_files.ORIGINS`).
 """
 
@@ -30,11 +30,11 @@ from viaduct.vision.rows import Captioned
 
 
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The images of an annotation file that have captions, in its order; ids are COCO's.
+    """The images of an annotation file that have captions, in file order; ids are COCO's.
 
-    The file's `info.origin` says who made the captions, else people did if it is English. Raises DataError when neither
-    holds, for an image or annotation id that occurs twice, an annotation of an image that is not listed, and captions
-    that are not text.
+    The file's `info.origin` says who made the captions; without it, people made the English ones. Raises DataError if
+    the origin is unknown, for an image or annotation id that occurs twice, an annotation of an image that is not
+    listed, and captions that are not text.
     """
     path = files["rows"][0]
     content = json_file(path)
@@ -63,7 +63,7 @@ def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
 
 
 def _with_ids(path: Path, content: object, key: str, word: str) -> Iterator[tuple[str, str, Any]]:
-    """(place, id, object) of each object in this list of the file."""
+    """(place, id, object) for each object in this list of the file."""
     seen: set[str] = set()
     for at, one in enumerate(member(path, content, "the file", key, list)):
         place = f"{key}[{at}]"

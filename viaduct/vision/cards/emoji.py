@@ -4,11 +4,11 @@
                         1f415 <tab> animals-nature <tab> animal-mammal <tab> hond <tab> ... <tab> 狗
     emoji/noto-emoji/png/72/emoji_u1f415.png
 
-The table is the user's: CLDR's annotations (`tts`), a row per emoji, the codepoints as in Noto's file names.
+You provide the table: CLDR's annotations (`tts`), one row per emoji, with the codepoints as in Noto's file names.
 
-Train, dev and test (80, 10, 10 percent) show different concepts, the same in all languages, by the hash of the concept.
-Emoji that differ in the person only ("man farmer", "woman farmer") are one concept, and so are all families, which Noto
-draws alike: otherwise the test pictures would be in training.
+Train, dev and test (80, 10, 10 percent) have different concepts, the same in all languages, by the hash of the concept.
+Emoji that differ only in the person ("man farmer", "woman farmer") are one concept, and so are all families, which Noto
+draws alike: otherwise the test pictures would occur in training.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from viaduct.vision.caption_files import caption_text, find_picture, part_of, pa
 from viaduct.vision.rows import Captioned
 
 _PERSON = {"1f468", "1f469", "1f9d1", "2640", "2642", "200d", "fe0f"}
-"""Man, woman, adult, the signs of gender, and what joins them."""
+"""Man, woman, adult, the gender signs, and the characters that join them."""
 _CHILD = {"1f466", "1f467", "1f9d2"}
 _FAMILY = "1f46a"
 
 
 def concept(codepoints: str) -> str:
-    """What an emoji shows: its codepoints without those of persons; of a family, a person or a child, see the module.
+    """An emoji's concept: its codepoints without those of persons. A lone person or child stays; all families are one.
 
     "1f468_200d_1f33e" (man farmer) -> "1f33e"; "1f468" (man) -> "1f468".
     """

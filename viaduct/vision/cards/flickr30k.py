@@ -4,7 +4,7 @@
     flickr30k/flickr30k-images/1000092795.jpg
 
 Read from Karpathy's dataset_flickr30k.json, from the official token file, or from Kaggle's results.csv. The last two
-have no splits: those of Multi30k's image lists are taken, `multi30k/data/task1/image_splits/`.
+have no splits, so those of Multi30k's image lists are used: `multi30k/data/task1/image_splits/`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from viaduct.vision.caption_files import (
 )
 
 UNPARTED = (("2199200615.jpg", 4),)
-"""The caption of results.csv whose line lacks the bar after its number."""
+"""(image, number) of the caption in results.csv whose line lacks the bar after the number."""
 
 _LISTS = "multi30k/data/task1/image_splits/{split}.txt"
 _SPLITS = "train dev=val test=test_2016_flickr"
@@ -36,9 +36,9 @@ _UNPARTED = re.compile(r"(\d+)\s+(\S.*)")
 def read_bars(path: Path, unparted: Collection[tuple[str, int]] = UNPARTED) -> Numbered:
     """The captions of a file with the header `image_name| comment_number| comment`.
 
-    `unparted` names the (image, number) whose line is known to lack the second bar: there the first white space after
-    the number parts it from the caption. Raises DataError with the line for any other line without two bars, another
-    header, a number that is none, and an image that has a number twice.
+    `unparted` lists the (image, number) pairs whose line is known to lack the second bar: there the first white space
+    after the number separates it from the caption. Raises DataError with the line number for any other line without two
+    bars, a different header, a number that is not one, and a number that occurs twice for an image.
     """
     captions: Numbered = {}
     for line, text in numbered_lines(path):

@@ -2,9 +2,9 @@
 
 flickr8k/Flickr8k_text/Flickr8k.token.txt              1000268201_693b08cb0e.jpg#0 <tab> A girl climbs the stairs .
 flickr8k/flickr8kcn/flickr8kzhmtest.captions.txt       1056338697_4f7d7ce270.jpg#zhm#0 一个女孩在爬楼梯。
-flickr8k/Flicker8k_Dataset/1000268201_693b08cb0e.jpg   (its published name is spelled so)
+flickr8k/Flicker8k_Dataset/1000268201_693b08cb0e.jpg   (spelled as published)
 
-`flickr8k_joined` has captions of the same photographs from several sets, one file of that form for each language:
+`flickr8k_joined` has captions of the same photographs from several sets, one file in that format for each language:
 flickr8k/captions/Flickr8k.de.token.txt
 """
 
@@ -26,9 +26,9 @@ _read = listed_photos(lambda path, language: read_tokens(path, " " if language =
 
 
 def read_joined(files: Files, language: str, _split: str) -> Iterator[Captioned]:
-    """The photographs of a list that have captions in this language, with these in the order of their numbers.
+    """The photographs of a list that have captions in this language, each with its captions in order of their numbers.
 
-    Raises DataError with the list's line for a photograph that the captions call otherwise.
+    Raises DataError with the list's line number for a photograph that has another name in the captions file.
     """
     listed, path = files["images"][0], files["rows"][0]
     captions, photos = read_tokens(path), Photos(path.parents[2], FOLDERS)

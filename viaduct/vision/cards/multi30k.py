@@ -28,7 +28,7 @@ _LICENCE = "non-commercial research use; images under Flickr's terms of use"
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
     """Line i of the caption file, or of each of them, describes line i of the list (`name.jpg`, or `name.jpg#number`).
 
-    Raises DataError when the numbers of lines differ, for blank lines, and for an image that occurs twice.
+    Raises DataError if the files differ in their number of lines, for blank lines, and for an image that occurs twice.
     """
     images = files["images"][0]
     photos = Photos(images.parents[4], _FOLDERS)

@@ -1,12 +1,12 @@
-"""Visual entailment (English): is a sentence true of a photograph, false, or neither to be told from it?
+"""Visual entailment (English): is a sentence true of a photograph, false, or undecidable from it?
 
-SNLI-VE is SNLI with the photograph in the place of its caption, since SNLI's premises are captions of Flickr30k:
+SNLI-VE is SNLI with the photograph in place of its caption, since SNLI's premises are captions from Flickr30k:
     snli_ve/snli_ve_dev.jsonl   {"gold_label": "neutral", "Flickr30K_ID": "1009434119", "pairID": "1009434119.jpg#2r1n",
                                  "sentence1": "A dog jumps .", "sentence2": "A dog hunts .", ...}
     flickr30k/flickr30k-images/1009434119.jpg
 
 `visual_entailment` joins the rows of SNLI's dev and test sets whose premise is a caption of a Flickr8k photograph, with
-that photograph: four thousand rows whose premise is there as text and as picture.
+that photograph: four thousand rows whose premise is available both as text and as a picture.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from viaduct.vision.rows import Pictured
 
 FIELDS = ("gold_label", "Flickr30K_ID", "pairID", "sentence1", "sentence2")
 SNLI_SPLITS = ("dev", "test")
-"""Of SNLI; they hold the same photographs, so their rows are split anew."""
+"""Splits of SNLI that are joined; they have the same photographs, so their rows are split anew."""
 SNLI_FILES = (("first", "s1"), ("second", "s2"), ("labels", "labels"))
 
 _GAPS = re.compile(r"[\W_]+")
@@ -46,16 +46,16 @@ def read(files: Files, language: str, _split: str) -> Iterator[Pictured]:
 
 
 def plain(text: str) -> str:
-    """The text in lower case, with one blank for everything but letters and digits: SNLI's files are tokenised in
-    another way than Flickr8k's."""
+    """The text in lower case, with one space for each run of anything but letters and digits: SNLI's files are
+    tokenised differently from Flickr8k's."""
     return _GAPS.sub(" ", text.lower()).strip()
 
 
 def read_joined(files: Files, language: str, split: str) -> Iterator[Pictured]:
     """The rows of SNLI's dev and test sets whose premise is a caption, with the photograph that it describes.
 
-    Of several photographs with one caption, that of the training list counts, then that with the smallest file name:
-    what is evaluated shares no caption with the training list.
+    Of several photographs with the same caption, those in the training list come first, then the smallest file name
+    decides: evaluation rows share no caption with the training list.
     """
     trained = set(text_lines(files["images"][0]))
     captions = read_tokens(files["captions"][0])

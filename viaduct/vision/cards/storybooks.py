@@ -12,7 +12,7 @@
 
 The k-th block under `##` is page k and belongs to picture k + 1 (01.jpg is the cover); the last block has the credits.
 Train, dev and test have different stories, the same in all languages, by the hash of the story's number (80, 10, 10
-percent), so that no drawing style and no character of a test story is in training.
+percent), so that no drawing style and no character of a test story occurs in training.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read(files: Files, language: str, split: str) -> Iterator[Captioned]:
     """The pages with text of the split's stories; ids are "story/picture", such as "0001/02".
 
     Raises DataError for a file without a story number or credits, a number that two files have, and a story whose
-    number of pages does not fit its pictures; NoRowsError when the language has no story of the split.
+    number of pages does not match its pictures; NoRowsError if the language has no story of the split.
     """
     stories: dict[str, Path] = {}
     for path in files["rows"]:

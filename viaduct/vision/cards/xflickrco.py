@@ -1,9 +1,9 @@
 """xFlickrCO: 2,000 photographs of Flickr30k and COCO, each described once in each of 8 languages; test only.
 
-A line of xFlickrCO/annotations/sw/test.jsonl would be:
+A line of xFlickrCO/annotations/sw/test.jsonl would look like this:
     {"sentences": ["Mtoto anarusha tiara."], "id": "1007129816", "img_path": "1007129816.jpg"}
 
-The images are looked for in the folders of Flickr30k and COCO.
+The images are expected in the folders of Flickr30k and COCO.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ CODES = {_OURS.get(code, code): code for code in _CODES.split() if _OURS.get(cod
 def read(files: Files, language: str, _split: str) -> Iterator[Captioned]:
     """Every image with its captions in this language, in the file's order; ids are the images' keys.
 
-    Raises DataError with the line for an image without this language, and captions that are not text or empty.
+    Raises DataError with the line number for an image without this language, and for captions that are empty or not
+    text.
     """
     path = files["rows"][0]
     code = CODES[language]
