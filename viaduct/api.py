@@ -1,4 +1,4 @@
-"""Viaduct from Python: a function for each command-line verb. Importing this module does not import torch."""
+"""Viaduct from Python: the main command-line verbs as functions. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -369,7 +369,7 @@ def add_rows(run: str | Path, *, store: Path | None = None, rows: Path | None = 
 
 
 def run_of(run: str | Path, store: Path | None, rows: Path | None = None) -> tuple[Path, StoreWithRows, RunRecord]:
-    """(the run's directory, its store with the stages replaced by committed rows, its record); `run` as `status`."""
+    """(the run's directory; its store, with committed rows in place of stages; its record). `run` as for `status`."""
     every = rows or default_rows()
     path = Path(run).parent if Path(run).is_file() else Path(run)  # a file of committed rows
     by_name = store and (run_directory(store, str(run)) / "run.json").is_file()

@@ -1,4 +1,4 @@
-"""The command line: arguments only. Each command calls one function of `viaduct.api` and prints what it returns."""
+"""The command line: arguments only. A command calls a function, mostly of `viaduct.api`, and prints what it returns."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ Keep = Annotated[
         "all",
         "needed",
         "scores",
-        help="What stays in the store: everything, only what is still needed, or scores only.",
+        help="What stays in the store: everything, all but unneeded models, or all but those and scored predictions.",
     ),
 ]
 Address = Annotated[

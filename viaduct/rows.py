@@ -118,7 +118,7 @@ class Choice(Row):
 
     @property
     def characters(self) -> int:
-        """The number of characters, as each choice is read together with context and question."""
+        """The number of characters, with context and question counted for each choice, as each is read with them."""
         return sum(len(self.context) + len(self.question) + len(choice) for choice in self.choices)
 
 

@@ -52,7 +52,7 @@ def test_a_claim_that_is_not_about_such_a_run_is_kept_and_not_listed():
     listed = {line.claim.id for line in found.listed}
     assert {"C01", "C02", "C08"} <= listed and not {"C05", "C13", "C24", "Q1"} & listed
     assert len(found.lines) == len(claims.claims())
-    assert found.left_out.startswith(f"{len(found.lines) - len(listed)} claims left out, because they do not apply")
+    assert found.left_out.startswith(f"{len(found.lines) - len(listed)} claims left out as not applicable to such a")
     assert "C05 (the number is for XLM-R large, and this run uses tiny)" in found.left_out
     assert "Q1, Q2, Q3, Q4 (no arm trains on captions with their images)" in found.left_out
     assert claims.Judged(found.listed).left_out == ""

@@ -234,7 +234,7 @@ def test_only_what_both_have_in_full_is_compared_and_said():
     assert unequal.of("snli-mnli", "xnli").seeds == SEEDS and unequal.of("snli-mnli", "xnli").verdict != "no verdict"
     said = sentence(whole, [one for one in unequal.found if one.arm == "snli-mnli"])
     assert "no verdict: needs at least 3 seeds, has 2." in said and "By task: higher on xnli" in said
-    assert said.endswith("Left out, because only one of the two arms has complete results: xquad, seed 2, xnli in sw.")
+    assert said.endswith("Left out, because the two arms do not both have complete results: xquad, seed 2, xnli in sw.")
     none = [row for row in run.rows if row.arm != "snli-mnli"]
     assert {one.arm for one in of(Run(run.about, none, ())).found} == {"caption-contrast"}
 
@@ -343,7 +343,7 @@ def test_languages_that_only_one_arm_has_are_named():
     rows = [row for row in run.rows if not (row.arm == "up" and row.language in ("sw", "th"))]
     one = of(Run(run.about, rows, ())).of("up")
     assert one.missing == ("xnli in sw, th", "tatoeba in sw, th")
-    assert "only one of the two arms has complete results: xnli in sw, th" in sentence(one, ())
+    assert "the two arms do not both have complete results: xnli in sw, th" in sentence(one, ())
 
 
 def test_where_languages_cannot_say_there_is_no_verdict_for_languages_like_these():

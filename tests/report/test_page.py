@@ -69,7 +69,7 @@ def test_average_is_plain_only_when_nothing_is_missing(whole, holed):
     score, difference = re.match(r"([\d.]+) ± [\d.]+▲ \+([\d.]+)", main_row(holed.html, "snli-mnli")[-1]).groups()
     baseline = main_row(holed.html, "none")[-1].split()[0]
     assert float(score) - float(baseline) != pytest.approx(float(difference), abs=0.06), "not of the two averages"
-    assert "Left out, because only one of the two arms has complete results: bucc, panx in yo." in holed.html
+    assert "Left out, because the two arms do not both have complete results: bucc, panx in yo." in holed.html
 
 
 def test_missing_cells_are_dashes_with_a_reason_never_zero(holed):

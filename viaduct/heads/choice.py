@@ -41,7 +41,7 @@ def _module(width: int, _labels: int, dropout: float) -> nn.Module:
 
 
 def _loss(logits_B1: torch.Tensor, encoded: Encoded, batch: Batch) -> torch.Tensor:
-    """Cross-entropy over own endings: absent ones get a logit so low that their probability is 0 in float32."""
+    """Cross-entropy over each example's endings; padding has a logit so low that its probability is 0 in float32."""
     widths = encoded.widths[batch.examples].tolist()
     longest = max(widths)
     parts = torch.split(logits_B1, widths)

@@ -32,7 +32,7 @@ class PredictWork(Work):
     retrieval: Retrieval | None = None
     """None for tasks that have a head."""
     makers: Makers | None = later(None)
-    """Settings by a sentence encoder's makers, if it is used with them or they are one choice besides layers."""
+    """Settings of a sentence encoder's makers, if it is used with them or they are one choice besides layers."""
     chosen_in: tuple[str, ...] = ()
     """Languages of the card `retrieval.choose_on` on which a layer is chosen; () if it is not chosen that way."""
     products: Literal["fp32", "bf16", "fp16"] = later("fp32")

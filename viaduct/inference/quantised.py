@@ -203,8 +203,8 @@ def _moderate(vector_ND: torch.Tensor) -> bool:
 
 @cache
 def _multiplies_bytes() -> bool:
-    """Whether 8-bit products are exact here. Without VNNI, oneDNN adds two products in 16 bits, which overflow: wrong
-    for us, and no faster than float32."""
+    """Whether 8-bit products are exact and fast here. Without VNNI, oneDNN adds two products in 16 bits, which
+    overflow: wrong for us, and no faster than float32."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     with warnings.catch_warnings():  # torch warns once per process that its sparse tensors may change

@@ -39,8 +39,8 @@ class Decision:
     """Corrected p-value of no difference in these languages; like the next two, None if there is no verdict."""
     p_equivalence: float | None
     p_like_these: float | None
-    """Corrected p-value of no difference in languages like these, at least `p_value`; 1 if these languages are too few
-    to say."""
+    """Corrected p-value of no difference in languages like these, at least `p_value`; 1 if these languages cannot show
+    one (`Estimate.like_these` is None)."""
     like_these: bool = False
     """Whether the verdict is for languages like these."""
 

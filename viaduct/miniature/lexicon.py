@@ -1,7 +1,7 @@
 """The words of the miniature world: the names of things, places and days in each of the 14 languages.
 
 Names and list patterns come from the libraries `emoji` (names of emoji) and Babel (CLDR: territories, days, lists).
-Nothing is translated here: the only text of our own are punctuation marks. The things and places are fixed lists of
+Nothing is translated here: the only text of our own is punctuation marks. The things and places are fixed lists of
 emoji and territory codes; a thing whose names in the installed `emoji` are not suitable (see `_usable`) is left out.
 """
 

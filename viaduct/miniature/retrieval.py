@@ -100,7 +100,7 @@ def families(count: int, random: Random, taken: set[Meaning]) -> tuple[Meaning, 
 
 
 def mine(size: int, gold: int, random: Random, taken: set[Meaning]) -> Mine:
-    """Two sets of `size` sentences, of which `gold` belong together; the others include near misses of all of these."""
+    """Two sets of `size` sentences, of which `gold` belong together; many are near misses (see `families`)."""
     made = list(families(2 * size - gold, random, taken))
     random.shuffle(made)
     shared, rest = made[:gold], made[gold:]

@@ -120,7 +120,7 @@ class _Dropped(torch.autograd.Function):
 def _scaled(values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
     """`values * kept * scale`, with `kept` 1 or 0."""
     if values.element_size() == 2:
-        # Torch widens two-byte floats for a product; their bits as an integer times 1 or 0 directly give them or +0.0.
+        # Torch widens two-byte floats for a product; their bits as an integer, times 1 or 0, are the same or +0.0.
         scaled = values * scale
         scaled.view(torch.int16).mul_(kept.to(torch.int16))
         return scaled

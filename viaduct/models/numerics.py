@@ -30,8 +30,8 @@ SOON_STEPS = 2
 
 
 def prepare(device: str, threads: int) -> torch.device:
-    """Configure threads, memory and deterministic algorithms, and return the torch device. Raises UsageError for a
-    device that does not exist."""
+    """Configure threads, memory and deterministic algorithms, and return the torch device. Raises UsageError for
+    "cuda" if torch sees no CUDA device."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.set_num_threads(threads)
@@ -161,7 +161,7 @@ def require_finite(values: torch.Tensor, what: str, name: Callable[[int], str]) 
     """Raise NumbersError unless all values are finite. Its message says `what` the values are, and `name` gives the
     name of the first bad item along the first axis.
 
-    Called where numbers become results (labels, answers, neighbours): which of several NaNs is largest is arbitrary.
+    Called where numbers become results (labels, answers, neighbours): a NaN would count as the largest of them.
     """
     wrong = ~values.isfinite()
     if bool(wrong.any()):

@@ -19,7 +19,7 @@ WORTH_IT = 0.95
 
 
 def fastest(most: int, seconds: Callable[[int], float] | None = None) -> int:
-    """The smallest of 1, 2, 4, ... and `most` threads, tried in turn, such that no larger number is worth it.
+    """The number of threads to use, of 1, 2, 4, ... and `most`: each in turn replaces the choice so far if worth it.
 
     seconds: the time of a step with this many threads; default: a training step of one encoder layer. Takes a second or
     two and leaves torch's number of threads changed.

@@ -25,7 +25,7 @@ from viaduct.models.trial import whole_because
 
 @dataclass(frozen=True)
 class Trimmed:
-    """What trimming needs to be undone: the full matrix, which rows are kept, and the map from full ids to kept ids."""
+    """What is needed to undo trimming: the full matrix, which rows are kept, and the map from full ids to kept ids."""
 
     full_VD: torch.Tensor
     kept_K: torch.Tensor

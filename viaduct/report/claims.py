@@ -66,7 +66,7 @@ class Judged:
             return ""
         count = sum(map(len, reasons.values()))
         words = "; ".join(f"{', '.join(ids)} ({why})" for why, ids in reasons.items())
-        return f"{plural(count, 'claim')} left out, because they do not apply to such a run: {words}."
+        return f"{plural(count, 'claim')} left out as not applicable to such a run: {words}."
 
 
 def claims() -> tuple[Claim, ...]:

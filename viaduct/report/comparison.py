@@ -64,7 +64,8 @@ class _Arm(NamedTuple):
         }
 
     def outcomes(self, own: Mapping[int, Any]) -> Mapping[int, Any]:
-        """The outcomes of one task, weighted like its scores; unchanged if paired by seed, or if no seed enters."""
+        """The outcomes of one task, weighted like its scores; unchanged if paired by seed, or if no seed enters; {} if
+        those of a seed are missing."""
         if not self.seeds or len(own) == 1:
             return own
         return self.made(own, _joined) if all(own.get(seed) for seed in self.seeds) else {}
@@ -78,8 +79,8 @@ def compare_runs(first: Side, second: Side, arms: tuple[str, str] | None = None)
     """(the differences, with arms named run/arm; what was left out, and what else a reader must know), for each arm
     that both runs have or, given `arms`, for an arm of the first run and one of the second.
 
-    Raises UsageError for arms that have no scores, and for an arm against itself; DataError if nothing can be
-    compared.
+    Raises UsageError for arms that have no scores, for an arm against itself, and if the runs share no arm; DataError
+    if nothing can be compared.
     """
     sides, asked = (first, second), _asked(first, second, arms)
     every = tuple(dict.fromkeys(seed for side in sides for seed in side.about.seeds + side.about.further_seeds))

@@ -299,7 +299,7 @@ def _as_declared(one: Contrast, declared: Contrast | None) -> Contrast:
 
 
 def _marked(one: Contrast, comparing: Comparing) -> Contrast:
-    """The contrast, without a spread and so without a verdict if the two were computed differently, if they lack a
+    """The contrast; its spread, and so its verdict, is removed if the two were computed differently, if they lack a
     declared task, or if nothing can be said about the languages that verdicts are for."""
     differs = tuple(comparing.unlike(one.arm, one.against, one.tasks))
     lacking = [name for name in one.missing if name in comparing.tasks] if comparing.step(one) == DECIDING else []

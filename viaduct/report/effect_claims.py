@@ -123,8 +123,8 @@ def xnli(evidence: Evidence) -> Finding:
     same = sum(one.verdict == "equivalent" for one in found.values())
     gaining = sum(evidence.p_more(one, MARGIN) < ALPHA for one in found.values())
     why = (
-        f"{less} of {len(found)} gain less than half a point, of which {same} are equivalent within half a point; "
-        f"{gaining} gain more ({_listed(found)}); "
+        f"less than half a point is gained by {less} of {len(found)}, {same} of them equivalent within half a point; "
+        f"more is gained by {gaining} ({_listed(found)}); "
         f"{basis(evidence, ['xnli'])}"
     )
     return decided(why, supported=less == len(found), contradicted=gaining > 0)
@@ -141,7 +141,7 @@ def answers(evidence: Evidence) -> Finding:
             total += 1
             moderate += one.verdict == "higher" and evidence.p_less(one, DRAMATIC) < ALPHA
             other += evidence.no_gain(one) or evidence.p_more(one, DRAMATIC) < ALPHA
-    why = f"{moderate} of {total} gains are moderate, {other} are absent or dramatic ({'; '.join(words)})"
+    why = f"{moderate} of {total} gains are moderate, {other} absent or dramatic ({'; '.join(words)})"
     why += f"; {basis(evidence, ANSWERS)}"
     return decided(why, supported=2 * moderate > total, contradicted=2 * other > total)
 

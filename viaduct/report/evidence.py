@@ -216,7 +216,8 @@ def require_real(evidence: Evidence) -> None:
 
 
 def _require_official(evidence: Evidence, tasks: Sequence[str], seeds: int) -> None:
-    """Raise UndecidedError unless official data of these tasks, and at least `seeds` seeds, are behind the scores."""
+    """Raise UndecidedError unless official data of these tasks, and at least `seeds` seeds, are behind the scores, and
+    neither the tasks nor the scored rows were trained on or chosen on before."""
     about = evidence.about
     require_real(evidence)
     if about.substitutions:

@@ -108,7 +108,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def tried_lines(about: About) -> list[Line]:
-    """Lines by arm, task and setting, for those with several settings tried."""
+    """Lines by arm, task and setting, for arms and tasks with several settings tried."""
     return [{**one.model_dump(), "seeds": seed_list(one.seeds)} for one in about.tried]
 
 

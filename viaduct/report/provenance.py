@@ -1,5 +1,5 @@
 """What is behind the numbers: rows found and rows published, how checkpoints were chosen, fingerprints; and published
-scores, with the reasons why each cannot be compared. Everything is in the form that the page's templates take.
+scores, with any reasons why they cannot be compared. Everything is in the form that the page's templates take.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ class _Results:
         return ScoreCell(*key, metric == column.metric, score, code)
 
     def gap(self, arm: str, column: Column) -> GapCell | None:
-        """The transfer gap; None if any seed has no English score (as in retrieval), or has no other."""
+        """The transfer gap; None without results, or if any seed has no English score (as in retrieval) or no other."""
         values = self._values.get((arm, column.task, column.metric), {})
         if not values or not all(ENGLISH in own and len(own) > 1 for own in values.values()):
             return None

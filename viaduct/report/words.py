@@ -21,8 +21,8 @@ from viaduct.report.table import Tables
 from viaduct.results.record import BASELINE, About
 
 RULE = (
-    "Differences are in languages other than English, unless English is named. “Higher” and “lower” are reported only "
-    "if p is below 0.05 after correction for the number of comparisons."
+    "In languages other than English, unless English is named. “Higher” and “lower” need p below 0.05 after correction "
+    "for the number of comparisons."
 )
 ON = {
     "higher": "higher on",
@@ -245,7 +245,7 @@ def sentence(whole: Contrast, own: Sequence[Contrast]) -> str:
         if one.task == IN_ENGLISH and one is not whole and one.verdict != "no verdict":
             parts.append(f"In English: {ON[one.verdict].removesuffix(' on')} ({points(one.mean)} {_over(one)}).")
     if whole.missing:
-        parts.append(f"Left out, because only one of the two arms has complete results: {', '.join(whole.missing)}.")
+        parts.append(f"Left out, because the two arms do not both have complete results: {', '.join(whole.missing)}.")
     return " ".join(parts)
 
 

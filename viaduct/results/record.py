@@ -92,7 +92,7 @@ class StageCost(Record):
     task: str
     """The target whose chain the stage belongs to; "" for stages shared by all targets."""
     stage: str
-    """Its kind: "pretrain", "train", "joint", "distil", "compress", "predict" or "score"."""
+    """The stage's kind: "pretrain", "train", "joint", "distil", "compress", "predict" or "score"."""
     path: str
     """Directory below the store."""
     seed: int
@@ -110,7 +110,7 @@ class StageCost(Record):
     devices: int = 1
     """Number of devices sharing each training batch; threads, memory and seconds are those of the first process."""
     precision: str | None = None
-    """Precision of the products in training, "fp32" or "bf16"; None for stages that train nothing."""
+    """Precision of products in training, "fp32", "bf16" or "fp16", or in prediction (None for "fp32"); else None."""
     speed: tuple[int, ...] = ()
     """Tokens per second before each point of a training's curve; () in older records."""
     versions: dict[str, str]
@@ -134,7 +134,7 @@ class StageCost(Record):
 
 
 class Retained(Record):
-    """How far a stage moved the encoder, and what it forgot about text."""
+    """How far a stage moved the encoder, and how its masked-LM losses and states on text changed."""
 
     distance: float
     """Mean absolute change of a weight."""
@@ -212,9 +212,9 @@ class About(Record):
     encoder_details: dict[str, str]
     """Shown as is: parameters, layers, vocabulary, training text, ..."""
     arms: tuple[str, ...]
-    """In table order; includes `BASELINE` if the recipe has it."""
+    """Names of the arms in table order, including `BASELINE` if the recipe has it."""
     tasks: tuple[str, ...]
-    """In column order."""
+    """Names of the target tasks in column order."""
     seeds: tuple[int, ...]
     miniature: bool
     """True for the generated world; the report says prominently that it is no evidence."""
@@ -236,7 +236,7 @@ class About(Record):
     deciding: tuple[tuple[str, ...], ...] = ()
     """(arm, against), optionally followed by tasks: comparisons declared before the run to be decided first."""
     expected: tuple[str, ...] = ()
-    """What the hypothesis says about each of these, "" if it says nothing; () if it says nothing about any."""
+    """What the hypothesis says about each comparison in `deciding`, "" if nothing; () if it says nothing about any."""
     further_seeds: tuple[int, ...] = ()
     """Additional seeds only for what is compared in `deciding`."""
     question: str = "these languages"

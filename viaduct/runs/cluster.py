@@ -272,8 +272,8 @@ def do_stage(key: str, shipped: Iterable[Any], path: str, threads: int, on_gpu: 
 
 @contextlib.contextmanager
 def _telling(path: str) -> Iterator[None]:
-    """Adds the stage and node to errors, and turns them into types that any process can unpickle: a card's or plug-in's
-    own errors may not be, and Ray would report a lost process."""
+    """Adds the stage and node to errors, and turns them into types that any process can unpickle: Ray would report a
+    lost process for a card's or plug-in's own errors that cannot be unpickled."""
     where = f"{path}, on node {socket.gethostname()}"
     try:
         with one_message("the store"):

@@ -120,7 +120,7 @@ class RunOutcomes:
         return cache_directory(self._store.root) / "outcomes" / self._fingerprints[cell.score]
 
     def _make(self, cell: CellEntry, data: RecipeData) -> None:
-        """Score the predictions again and write the outcomes. Raises DataError if the scores differ from the stored."""
+        """Score the predictions again and write the outcomes. Raises DataError if the stored scores differ."""
         identity = (self._store.record(cell.score) or {})["identity"]
         wanted = identity["inputs"]["predictions"]
         predictions = next((path for path, found in self._fingerprints.items() if found == wanted), None)

@@ -65,7 +65,7 @@ class Spent:
     flops: float | None = None
     examples: int = 0
     precision: str | None = None
-    """Precision of matrix products in training; None for stages that train nothing."""
+    """Precision of matrix products in training, or in prediction (None for "fp32"); else None."""
     speed: tuple[int, ...] = field(default=(), compare=False)
     """Tokens per second before each point of a training's curve."""
 

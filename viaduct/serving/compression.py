@@ -47,7 +47,7 @@ class Compression(Spec):
     layers: Layers | None = None
     """Keep this many of the encoder's lowest layers; the target trains what is left."""
     vocabulary: Some[str] | None = None
-    """Keep only the pieces that these languages' text uses: its tokens stay the same, other text becomes unknown."""
+    """Keep only the pieces that these languages' text uses: its tokens stay the same, other text may become unknown."""
     text: Some[str] = ("text",)
     """Cards of kind "text" in which pieces for `vocabulary` are found, and on which OpenVINO's int8 is calibrated."""
     distil: Distil | None = None
@@ -105,7 +105,7 @@ class CompressionField(RecipeField[Compression]):
         return gaps
 
     def after_intermediate(self, chain: Chain) -> None:
-        """Add a stage that distils a student, or one that keeps fewer layers or pieces."""
+        """Add the stages that are needed: one that distils a student, and one that keeps fewer layers or pieces."""
         asked = self._of(chain.arm)
         if asked.distil is not None:
             distil = asked.distil

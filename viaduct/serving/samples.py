@@ -69,7 +69,7 @@ def row_sample(name: str, card: Task, parts: Mapping[str, Sequence[Row]], count:
 
 
 def card_sample(task: str | None, data: DataFolder | None, splits: Sequence[str], count: int) -> Sample | None:
-    """Rows of the first of the card's splits that has files; None if there are none, or the card is not known."""
+    """Rows of the first of these splits of the card that has files; None if none has, or the card is not known."""
     if task is None or data is None or task not in data.catalogue:
         return None
     card = data.task(task)

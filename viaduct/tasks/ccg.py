@@ -50,7 +50,8 @@ def is_category(text: str) -> bool:
 
 
 def category(given: str, path: Path, line: int) -> str:
-    """The category, fixed by `SLIPS`. Raises DataError with the line if malformed: no tag comes from a wrong column."""
+    """The category, corrected by `SLIPS`. Raises DataError with the line if it is malformed, so that no tag is taken
+    from a wrong column."""
     text = SLIPS.get(given, given)
     if not is_category(text):
         raise DataError(f"'{given}' is not a category", path=path, line=line, fix="check that the file has supertags")

@@ -41,8 +41,8 @@ def records(
     """Yields (place, role -> value) for each record of all files, in order; a role with several columns has a list.
 
     `wanted`: role -> its columns, "a.b" for the field `b` of `a`; `closed`: columns in which a truncated value is
-    noticed, so that the last line of a file needs no line end. Raises DataError with file and line for what cannot be
-    read and for a missing column.
+    noticed, so that a table whose last column is one of them needs no line end after its last line. Raises DataError
+    with file and line for what cannot be read and for a missing column.
     """
     names = tuple(dict.fromkeys(name for one in wanted.values() for name in one))
     for row, (path, line, fields) in enumerate(_fields(paths, form, names, closed)):

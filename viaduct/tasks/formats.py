@@ -31,7 +31,7 @@ LONGEST_LINE = 1 << 28
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _JOINED = re.compile(rb"\xef\xbb\xbf[^\t\r\n]")
-"""A byte order mark that begins a line with more text after it; in PAN-X it is a token of its own."""
+"""A byte order mark that begins a line and is followed by text; before a tab it is a token of its own, as in PAN-X."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _REPLACE = "replace the file with a complete copy: it may be cut off"
 
@@ -47,7 +47,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Streams (line number from 1, line) of the file, line ends kept.
 
     Raises DataError for a missing, empty or unreadable file, one that is not data (see `opening`), a damaged archive,
-    bytes that are not UTF-8, NUL, a byte order mark at the start of any line but the first, and overlong lines.
+    bytes that are not UTF-8, NUL, a byte order mark right before text at the start of any line but the first, and
+    overlong lines.
     """
     number = 0
     try:

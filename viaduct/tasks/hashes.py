@@ -10,7 +10,7 @@ from viaduct.errors import DataError
 from viaduct.tasks.opening import require_plain
 
 Stamp = tuple[int, int, int, int]
-"""Size, mtime, ctime and inode of a file: a different stamp means different content."""
+"""Size, mtime, ctime and inode of a file; while they stay the same, its content is taken to be unchanged."""
 
 
 def stamp(path: Path) -> Stamp:

@@ -197,7 +197,7 @@ have none."""
 
 
 def row_kinds() -> Mapping[str, RowKind]:
-    """Name -> kind, the core's first. Raises UsageError if two rooms have the same name."""
+    """Name -> kind, the core's first. Raises UsageError if two rooms offer kinds of the same name."""
     return offered("row_kinds", RowKind)
 
 

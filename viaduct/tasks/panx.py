@@ -16,7 +16,7 @@ from viaduct.tasks.conll import hub_tags, token_tags
 from viaduct.tasks.published import REMBERT_PAPER, XTREME_PAPER, counts_of, published_scores
 
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
-"""In the order of the Hub's label ids."""
+"""The seven tags, in the order of the Hub's label ids."""
 
 _COUNTS = {
     (20_000, 10_000): "ar bg de el en es fa fi fr he hu id it ja ko nl pt ru th tr vi zh",

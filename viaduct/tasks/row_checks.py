@@ -19,7 +19,7 @@ def check_ids(rows: Sequence[Row], path: Path) -> None:
 
 
 def check_texts(rows: Sequence[Row], path: Path) -> None:
-    """Raise DataError for an id or text that is not a string, or that no UTF-8 text file could contain."""
+    """Raise DataError for an id or text that is not a string, or that contains a lone surrogate or NUL."""
     for row in rows:
         if (fault := _fault(row)) is not None:
             fix = "write it anew, or take the row out"

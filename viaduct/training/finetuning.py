@@ -47,7 +47,7 @@ from viaduct.training.train import TrainWork
 
 @dataclass(frozen=True)
 class TaskData:
-    """Train and dev rows of one labelled task as token sequences; `units`: what the loss averages over, per example."""
+    """Train and dev rows of one labelled task as token sequences; `units`: loss units of each train example."""
 
     card: Task
     spec: HeadSpec

@@ -37,7 +37,8 @@ from viaduct.training.state import spent, write_log
 from viaduct.training.text import draw, join, packed
 
 TOKENIZER_LINES = 12_000
-"""Most lines per language that the tokenizer is trained on: balances languages and bounds the time."""
+"""Most lines of text, and most pairs, per language that the tokenizer is trained on: balances languages and bounds the
+time."""
 
 
 TextRows = dict[str, list[Row]]

@@ -30,7 +30,7 @@ def steps_together(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Reading:
-    """One completed step. `summed` (the loss times `weight`) and `norm` (of the gradient) are scalars on the device."""
+    """One completed step. `summed` (mean loss x `weight`) and `norm` (of the gradient) are scalars on the device."""
 
     step: int
     precision: str

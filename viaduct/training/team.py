@@ -117,7 +117,7 @@ class Team:
     def sum(
         self, model: nn.Module, summed: torch.Tensor, weight: float, *, failed: bool
     ) -> tuple[torch.Tensor, float, bool]:
-        """(`summed`, `weight`) over all processes, and whether any failed; if none did, gradients are summed too."""
+        """(sums of `summed` and `weight` over all processes, whether any failed); if none did, also sums gradients."""
         parameters = [one for one in model.parameters() if one.requires_grad]
         own = [float(failed), weight, *(float(one.grad is not None) for one in parameters)]
         with self._answering():
@@ -153,7 +153,8 @@ def follow(device: str, take_part: Callable[..., Any]) -> None:
 
 
 def dismiss(device: str = "cpu", *, tell: bool = False) -> None:
-    """Go back to a single process; `tell` the others, if a launcher started them, that there are no more trainings."""
+    """Go back to a single process; with `tell`, first tell the others, which a launcher started, that there are no more
+    trainings."""
     if tell:
         accelerator_of(device, 2)
         broadcast_object_list([None])

@@ -100,7 +100,7 @@ def _doubts(evidence: Evidence, stages: Sequence[str]) -> str:
 
 
 def unchanged_inference(evidence: Evidence) -> Finding:
-    """Q3: the same names and shapes of weights, parameters and operations, and an unchanged time (`metrics.speed`)."""
+    """Q3: equal names and shapes of weights, equal parameters and operations, an unchanged time (`metrics.speed`)."""
     arms = [evidence.arms[role] for role in _image_roles(evidence)]
     none = evidence.need(BASELINE)
     require_real(evidence)
@@ -121,7 +121,7 @@ def unchanged_inference(evidence: Evidence) -> Finding:
         if ratio is None:
             raise UndecidedError(f"{arm} has {len(one.seconds)} rounds, and {FEWEST_ROUNDS} paired rounds are needed")
         between = f"{ratio.low:.3f} to {ratio.high:.3f}"
-        words.append(f"{arm}: the same names and shapes of weights and operations, {between} times the time")
+        words.append(f"{arm}: the same weight names, weight shapes and operations, {between} times the time")
         verdicts.add(speed(ratio))
     why = "; ".join(words)
     if verdicts & {"faster", "slower"}:

@@ -167,7 +167,7 @@ class CaptionObjectives:
         return torch.cat(texts), torch.cat(images)
 
     def ar_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Predicts every token of the caption, its end included, from the image, the language and the tokens before."""
+        """Loss of predicting every token of the caption, its end too, from image, language and the tokens before."""
         hidden_MD, targets_M, _ = self.written(model, batch, train=True)
         summed = model.language(hidden_MD, model.words_VD, targets_M, smoothing=self.captions.label_smoothing)
         loss: torch.Tensor = summed / len(targets_M)
@@ -187,7 +187,7 @@ class CaptionObjectives:
         return hidden_BLD[at_M], targets_BL[at_M], at_M[0]
 
     def mlm_caption(self, model: CaptionModel, batch: CaptionBatch) -> torch.Tensor:
-        """Predicts masked words from the image and the other words."""
+        """Loss of predicting masked words from the image and the other words."""
         masked = batch.masked or self.masking.of_batch(batch.text)
         hidden_MD, targets_M, _ = self.filled(model, replace(batch, masked=masked), train=True)
         loss: torch.Tensor = model.language(hidden_MD, model.words_VD, targets_M) / max(1, masked.count)

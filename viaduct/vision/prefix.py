@@ -68,8 +68,8 @@ class VisualPrefix(nn.Module):
 class PixelTower(nn.Module):
     """(B, P, V) raw pixels in square patches -> (B, P, C): convolutions that each halve the image, then means by patch.
 
-    Raises UsageError for features that are not square patches of three colours in a square grid, and for more layers
-    than a patch can be halved.
+    Raises UsageError for features that are not square patches of three colours in a square grid, and for a patch
+    that cannot be halved once per layer.
     """
 
     def __init__(self, features: int, tokens: int, layers: int) -> None:

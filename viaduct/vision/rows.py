@@ -88,8 +88,8 @@ class Pictured(Row):
 def inspect(rows: Sequence[Row], shared: Collection[str]) -> Inspection:
     """Counts the images of one split in one language; `shared`: ids that also occur in training rows of any language.
 
-    An image is absent if its folder does not exist, or if captions are published without images; it is missing from the
-    disk if its folder exists but the file does not.
+    An image is absent if its row names none (the folder of images does not exist, or captions are published without
+    images); it is missing from the disk if the file that its row names does not exist.
     """
     captioned = [row for row in rows if isinstance(row, Captioned)]
     counts = [len(row.captions) for row in captioned]

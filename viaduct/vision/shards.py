@@ -119,7 +119,7 @@ class Shards:
 
     @contextmanager
     def claimed(self, wanted: Iterable[bytes], most: int, waiting: Callable[[], None]) -> Iterator[set[bytes]]:
-        """Claim the first of the places, at most `most`, that no other process is working on, so that none will be;
+        """Claim the first of the places, at most `most`, that no other process is working on, and keep others off them;
         yields an empty set if others are working on all of them."""
         own = self.root / f"claim-{uuid4().hex}.bin"
         lock = FileLock(own.with_suffix(".lock"))

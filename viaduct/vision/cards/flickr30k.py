@@ -38,7 +38,7 @@ def read_bars(path: Path, unparted: Collection[tuple[str, int]] = UNPARTED) -> N
 
     `unparted` lists the (image, number) pairs whose line is known to lack the second bar: there the first white space
     after the number separates it from the caption. Raises DataError with the line number for any other line without two
-    bars, a different header, a number that is not one, and a number that occurs twice for an image.
+    bars, a different header, a caption number that is not numeric or occurs twice for an image.
     """
     captions: Numbered = {}
     for line, text in numbered_lines(path):
