@@ -123,7 +123,7 @@ def results(
                                 signature=f"{task}|{metric}|v1",
                                 selection="untrained" if card.trained_on is None else "english dev",
                                 substitution=None,
-                                fingerprint="0",
+                                fingerprint=f"{arm} {task} {seed}",
                             )
                         )
     return tuple(rows)

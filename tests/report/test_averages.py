@@ -36,9 +36,10 @@ def _row(task: str, language: str, value: float, **changes: object) -> ResultRow
         signature="accuracy|exact|v1",
         selection="english dev",
         substitution=None,
-        fingerprint="f",
+        fingerprint="",
     )
-    return row.model_copy(update=changes)
+    changed = row.model_copy(update=changes)
+    return changed.model_copy(update={"fingerprint": f"{changed.arm} {changed.task} {changed.seed}"})
 
 
 def _question_answering(language: str, f1: float, exact_match: float, **changes: object) -> list[ResultRow]:

@@ -66,6 +66,23 @@ def test_untrained_baseline_is_paired_with_every_seed():
     assert partial.seeds == (1,) and partial.verdict == "no verdict", "a trained baseline is never repeated"
 
 
+def test_an_arm_with_the_very_score_of_an_untrained_baseline_has_it_for_every_seed():
+    """An arm whose targets are only trained longer shares retrieval with the baseline; it was "1 of 3 seeds"."""
+    run = make_run(tasks=("bucc", "xnli"), arms=("none", "longer", "other"))
+    once = [row for row in run.rows if row.task != "bucc" or row.arm == "other" or row.seed == 1]
+    shared = {row.language: row for row in once if (row.arm, row.task) == ("none", "bucc")}
+    same = [
+        shared[row.language].model_copy(update={"arm": "longer"}) if (row.arm, row.task) == ("longer", "bucc") else row
+        for row in once
+    ]
+    tables = table.build_tables(run.about, same)
+    assert tables.cell("longer", "bucc").seedless and not tables.cell("other", "bucc").seedless and tables.complete
+    found = contrasts(run.about, same, outcomes=Outcomes(same))
+    assert found.of("longer", "bucc").seeds == (1, 2, 3) and found.of("longer", "bucc").mean == 0
+    apart = table.build_tables(run.about, once)
+    assert not apart.cell("longer", "bucc").seedless, "a score of its own may depend on seeds that are not done yet"
+
+
 def test_languages_of_the_card_that_nobody_evaluated_are_named():
     run = make_run(tasks=("pawsx",), seeds=(1,))
     tables = table.build_tables(run.about, run.rows, languages={"pawsx": ("en", "de", "sw")})

@@ -117,18 +117,21 @@ def family_order(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(codes), key=lambda code: (order.index(family_of(code)), code)))
 
 
-def untrained_once(about: About, rows: Iterable[ResultRow], baseline: str = BASELINE) -> set[str]:
-    """Tasks for which the baseline is untrained, so that seeds have no effect, and was evaluated once for several."""
+def untrained_once(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE) -> set[tuple[str, str]]:
+    """(arm, task) that is untrained, so that seeds have no effect, and was evaluated once for several seeds: the
+    baseline on some tasks, and arms that have its very score there."""
     seeds: dict[str, set[int]] = {}
     for row in rows:
         if row.arm == baseline and row.selection == "untrained":
             seeds.setdefault(row.task, set()).add(row.seed)
-    return {task for task, own in seeds.items() if len(own) == 1 < len(about.seeds + about.further_seeds)}
+    once = {task for task, own in seeds.items() if len(own) == 1 < len(about.seeds + about.further_seeds)}
+    scores = {row.fingerprint for row in rows if row.arm == baseline and row.task in once}
+    return {(row.arm, row.task) for row in rows if row.fingerprint in scores}
 
 
 def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE) -> list[ResultRow]:
-    """The rows of the report's encoder; those of a baseline that was evaluated once (`untrained_once`) are repeated for
-    each seed, so that differences can be paired.
+    """The rows of the report's encoder; those that were evaluated once without training (`untrained_once`) are repeated
+    for each seed, so that differences can be paired.
 
     Raises DataError if there are no rows, for the same result twice, and for rows of one task and metric that cannot be
     compared (split, task version or signature differ).
@@ -154,7 +157,7 @@ def comparable(about: About, rows: Sequence[ResultRow], baseline: str = BASELINE
     once, every = untrained_once(about, own, baseline), (*about.seeds, *about.further_seeds)
     repeated: dict[tuple[object, ...], ResultRow] = {}
     for row in own:
-        for seed in every if row.arm == baseline and row.task in once else (row.seed,):
+        for seed in every if (row.arm, row.task) in once else (row.seed,):
             key = (row.arm, row.task, row.metric, row.language, seed)
             if key in repeated:
                 raise DataError(
@@ -237,7 +240,7 @@ def _column(task: str, about: About, rows: Iterable[ResultRow], languages: Seque
 class _Results:
     """A run's values by (arm, task, metric)."""
 
-    def __init__(self, about: About, rows: Sequence[ResultRow], seedless: set[str]) -> None:
+    def __init__(self, about: About, rows: Sequence[ResultRow], seedless: set[tuple[str, str]]) -> None:
         self._about, self._rows, self._seedless = about, rows, seedless
         self._values: dict[tuple[str, str, str], dict[int, dict[str, float]]] = {}
         for row in rows:
@@ -263,7 +266,7 @@ class _Results:
             score=_spread(values),
             languages=sum(code in there for code in column.languages),
             missing=tuple(hole for hole in _holes(values, column.languages) if hole not in column.absent),
-            seedless=arm == BASELINE and column.task in self._seedless,
+            seedless=(arm, column.task) in self._seedless,
         )
 
     def language_cell(self, arm: str, column: Column, metric: str, code: str) -> ScoreCell:
